@@ -1,0 +1,69 @@
+# Everything a developer types. `make test` and `make demo` need nothing but Python >= 3.11 on the machine.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := $(BIN)/uv
+STAMP  := $(VENV)/.installed
+SOURCE := __init__.py __main__.py cli.py errors.py cache commands demo extract train
+FILES  := $(SOURCE) benchmarks tests docs
+
+.PHONY: help venv demo test test-all lint types docs docs-check bench format constraints clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+venv: $(STAMP) ## build .venv from constraints.txt (automatic)
+
+# opencv-python needs the system's libGL and X11 libraries; the headless build of the same version does not.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "est needs Python 3.11 to 3.13, found %d.%d: make PYTHON=python3.12 ..." % v)'
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@echo "opencv-python ; python_version < '0'" > $(VENV)/overrides.txt
+	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt \
+	    --override $(VENV)/overrides.txt --editable '.[dev]' opencv-python-headless
+	@touch $@
+
+demo: $(STAMP) ## render the demo set into est-demo/ and say where it is
+	$(BIN)/est demo
+
+test: lint types docs-check ## lint, types, documentation checks and the fast tests
+	$(BIN)/python -m pytest -n auto -m 'not slow and not gpu'
+
+test-all: lint types docs-check ## everything, the slow tests and those for a GPU too
+	$(BIN)/python -m pytest -n auto
+
+lint: $(STAMP) ## ruff (style and format) and codespell
+	$(BIN)/ruff check $(FILES)
+	$(BIN)/ruff format --check $(FILES)
+	$(BIN)/codespell $(FILES) README.md CHANGELOG.md CONTRIBUTING.md
+
+# A flat package root is invisible to type checkers: give them a folder in which it has its name.
+types: $(STAMP) ## ty
+	@mkdir -p .types && ln -sfn .. .types/est
+	$(BIN)/ty check --error-on-warning --python $(BIN)/python --config 'environment.root=[".types"]' $(addprefix .types/est/,$(SOURCE))
+
+docs: $(STAMP) ## build the site into docs/_build/html
+	$(BIN)/python docs/make_cli_reference.py
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+docs-check: $(STAMP) ## the CLI reference is current and the site builds without a warning
+	$(BIN)/python docs/make_cli_reference.py --check
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html docs docs/_build/html
+
+bench: $(STAMP) ## run every benchmark and print its table
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+format: $(STAMP) ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix $(FILES)
+	$(BIN)/ruff format $(FILES)
+
+constraints: $(STAMP) ## resolve constraints.txt anew, for every supported Python
+	echo opencv-python-headless | $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
+	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml - -o constraints.txt
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) .types docs/_build build *.egg-info est-demo .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,64 @@
+"""`est <command>`: the command line, put together.
+
+Each command lives in `commands/` and does three things: options → one library call → show the result. No module below imports
+numpy, torch, cv2, zarr, h5py or onnxruntime before its command runs, so that `est --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from . import __version__
+from .commands import demo
+from .commands.screen import Screen
+from .errors import STATUS_INTERRUPTED, UsageError
+
+app = typer.Typer(
+    name="est",
+    help="Expression Snippet Transformer on cached features: extract once, train in seconds per epoch.",
+    epilog="Every command takes --json, --quiet and --debug. Exit status: 0 all good, 1 failed, 2 wrong usage, "
+    "3 finished but some inputs failed, 130 interrupted.",
+    rich_markup_mode=None,  # rich's help pages alone cost more time than everything else here
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(demo.app, name="demo")
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and stop, when it is wanted."""
+    if wanted:
+        typer.echo(f"est {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit with its status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    screen = Screen(json="--json" in arguments, debug="--debug" in arguments)
+    try:
+        status = app(arguments, prog_name="est", standalone_mode=False) or 0
+    except TyperException as error:  # the line could not be parsed: no command was reached
+        context = getattr(error, "ctx", None)
+        remedy = f"{context.command_path} --help" if context else "est --help"
+        status = screen.error(UsageError(error.format_message(), remedy=remedy))
+    except (KeyboardInterrupt, typer.Abort):
+        status = STATUS_INTERRUPTED
+    if status == STATUS_INTERRUPTED:
+        screen.note("Interrupted.")
+    sys.exit(status)

@@ -1,0 +1,29 @@
+"""The errors that are a user's business; everything else is a bug and keeps its traceback.
+
+An error says what was expected and what was found (`message`), and the command or change that mends it (`remedy`). The cause is
+Python's own: `raise CacheError(...) from error`. The exit status belongs to the class.
+"""
+
+from __future__ import annotations
+
+STATUS_FAILED = 1
+STATUS_USAGE = 2
+STATUS_PARTIAL = 3  # finished, but some inputs failed: returned by a command, never raised
+STATUS_INTERRUPTED = 130
+
+
+class EstError(Exception):
+    """Something that a user can mend: `message` says what, `remedy` how."""
+
+    status = STATUS_FAILED
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
+class UsageError(EstError, ValueError):
+    """An argument, option or configuration value that makes no sense, or that the disk contradicts."""
+
+    status = STATUS_USAGE

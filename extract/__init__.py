@@ -1,0 +1,1 @@
+"""Stage one: videos → per-frame face features, written through `est.cache`."""

@@ -1,0 +1,218 @@
+"""The command line: suggestions, exit statuses, errors, and what goes where."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from est import __version__
+from est.cli import app, main
+from est.commands.options import command
+from est.commands.screen import Screen, _clock
+from est.errors import EstError, UsageError
+
+
+def est(*arguments: str, capsys) -> tuple[int, str, str]:
+    """Run `est` in this process; return its status, stdout and stderr."""
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    out, err = capsys.readouterr()
+    return stop.value.code, out, err
+
+
+@pytest.fixture
+def trial():
+    """Give `est` a command of ours for the length of a test."""
+    before = list(app.registered_commands)
+    yield command(app, "trial")
+    app.registered_commands = before
+
+
+def test_version(capsys):
+    assert est("--version", capsys=capsys) == (0, f"est {__version__}\n", "")
+
+
+def test_no_command_shows_help(capsys):
+    status, out, _ = est(capsys=capsys)
+    assert status == 0
+    assert out.startswith("Usage: est")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("dmeo", "Did you mean 'demo'?"),
+        ("demo rendr", "Did you mean 'render'?"),
+        ("demo render --out x --subject 3", "--subjects"),
+        ("demo render", "Missing option '--out'"),
+        ("demo render --out x --subjects many", "--subjects"),
+        ("demo --seed 3 render --out x", "est demo render --seed"),
+    ],
+)
+def test_wrong_usage_suggests_and_exits_2(line, expected, capsys):
+    status, out, err = est(*line.split(), capsys=capsys)
+    assert status == 2
+    assert out == ""
+    assert err.startswith("Error: ")
+    assert expected in err
+    assert "Traceback" not in err
+
+
+def test_wrong_usage_as_json(capsys):
+    status, out, err = est("demo", "rendr", "--json", capsys=capsys)
+    assert status == 2
+    assert err == ""
+    (event,) = [json.loads(line) for line in out.splitlines()]
+    assert event["event"] == "error"
+    assert "render" in event["message"]
+
+
+def test_users_error_shows_message_cause_remedy_and_status(trial, capsys):
+    @trial
+    def fail(screen: Screen) -> int:
+        try:
+            raise PermissionError("not yours")
+        except PermissionError as error:
+            raise UsageError("Expected a folder, found a file.", remedy="est trial --out elsewhere") from error
+
+    expected = "Error: Expected a folder, found a file.\n  cause: PermissionError: not yours\n  try: est trial --out elsewhere\n"
+    assert est("trial", capsys=capsys) == (2, "", expected)
+    status, out, err = est("trial", "--debug", capsys=capsys)
+    assert status == 2
+    assert "Traceback" in err
+    status, out, err = est("trial", "--json", capsys=capsys)
+    assert json.loads(out) == {
+        "event": "error",
+        "kind": "UsageError",
+        "message": "Expected a folder, found a file.",
+        "cause": "PermissionError: not yours",
+        "remedy": "est trial --out elsewhere",
+    }
+
+
+def test_a_bug_keeps_its_traceback(trial):
+    @trial
+    def broken(screen: Screen) -> int:
+        return 1 // 0
+
+    with pytest.raises(ZeroDivisionError):
+        main(["trial"])
+
+
+def test_a_missing_system_library_names_the_remedy(trial, capsys):
+    @trial
+    def load(screen: Screen) -> int:
+        raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+
+    status, _, err = est("trial", capsys=capsys)
+    assert status == 1
+    assert "libGL.so.1" in err
+    assert "opencv-python-headless" in err
+
+
+def test_ctrl_c_exits_130(trial, capsys):
+    @trial
+    def interrupted(screen: Screen) -> int:
+        raise KeyboardInterrupt
+
+    status, out, err = est("trial", capsys=capsys)
+    assert (status, out) == (130, "")
+    assert "Interrupted" in err
+
+
+def test_the_status_of_a_command_is_that_of_the_process(trial, capsys):
+    @trial
+    def partial(screen: Screen) -> int:
+        return 3
+
+    assert est("trial", capsys=capsys)[0] == 3
+
+
+def test_output_streams(trial, capsys):
+    @trial
+    def speak(screen: Screen) -> int:
+        screen.note("by the way")
+        screen.warn("careful")
+        with screen.progress("Working", "clips") as update:
+            for done in range(101):
+                update(done, 100)
+        screen.result({"answer": 42}, "The answer is 42.")
+        return 0
+
+    _, out, err = est("trial", capsys=capsys)
+    assert out == "The answer is 42.\n"
+    assert err == "by the way\nWarning: careful\nWorking: 0/100 clips, 0s\nWorking: 100/100 clips, 0s\n"
+    _, out, err = est("trial", "--quiet", capsys=capsys)
+    assert (out, err) == ("The answer is 42.\n", "Warning: careful\n")
+    _, out, err = est("trial", "--json", capsys=capsys)
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [event["event"] for event in events] == ["note", "warning", "progress", "progress", "result"]
+    assert events[-1] == {"event": "result", "answer": 42}
+    assert err == ""
+
+
+def test_a_terminal_gets_a_bar(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with Screen().progress("Working", "clips") as update:
+        update(3, 7)
+    assert "3/7" in terminal.getvalue()
+    assert "━" in terminal.getvalue()
+
+
+def test_clock():
+    assert [_clock(seconds) for seconds in (0, 59.4, 61, 3599.6, 3723)] == ["0s", "59s", "1:01", "1:00:00", "1:02:03"]
+
+
+def test_errors_survive_a_process_boundary():
+    import pickle
+
+    error = pickle.loads(pickle.dumps(EstError("Expected this, found that.", remedy="do so")))
+    assert (error.message, error.remedy, error.status) == ("Expected this, found that.", "do so", 1)
+    assert isinstance(UsageError("x"), ValueError)
+
+
+def test_module_and_script_are_one():
+    outputs = {
+        subprocess.run([*call, "--version"], capture_output=True, text=True, check=True).stdout
+        for call in ([sys.executable, "-m", "est"], ["est"])
+    }
+    assert outputs == {f"est {__version__}\n"}
+
+
+def test_every_command_takes_the_shared_options():
+    def walk(node, path=()):
+        children = getattr(node, "commands", {})
+        if not children:
+            yield path, node
+        for name, child in children.items():
+            yield from walk(child, (*path, name))
+
+    leaves = dict(walk(typer.main.get_command(app)))
+    assert ("demo", "render") in leaves
+    for path, leaf in leaves.items():
+        options = {option for parameter in leaf.params for option in parameter.opts}
+        assert {"--json", "--quiet", "--debug"} <= options, path
+        assert leaf.help, path
+        assert all(p.help for p in leaf.params if p.param_type_name == "option"), path
+
+
+def test_defaults_on_the_line_are_those_of_the_library():
+    from est.demo import RenderSpec
+
+    render = typer.main.get_command(app).commands["demo"].commands["render"]
+    shown = {parameter.name: parameter.default for parameter in render.params}
+    spec = RenderSpec()
+    assert shown.pop("size") == f"{spec.size[0]}x{spec.size[1]}"
+    for name in ("subjects", "clips_per_subject", "seed", "difficulty", "fps", "temporal_pairs"):
+        assert shown[name] == getattr(spec, name), name

@@ -1,0 +1,113 @@
+"""The documentation is true: every command is in it and exists, README blocks run, the changelog knows the version."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+
+from est import __version__
+from est.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SLOW = "<!-- slow -->"  # before a block that takes more than ten seconds
+
+
+def command_names() -> set[str]:
+    """Return every command as it is typed, groups included."""
+
+    def walk(node, path):
+        yield " ".join(path)
+        for name, child in getattr(node, "commands", {}).items():
+            yield from walk(child, (*path, name))
+
+    return set(walk(typer.main.get_command(app), ("est",)))
+
+
+def runnable_blocks() -> list:
+    """Return the README's bash blocks, the slow ones marked."""
+    found = re.findall(r"(<!-- slow -->\n)?```bash\n(.*?)```", README, re.DOTALL)
+    return [pytest.param(text, marks=[pytest.mark.slow] if slow else []) for slow, text in found]
+
+
+def test_every_command_is_documented():
+    reference = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^## (est.*)$", reference, re.MULTILINE))
+    assert documented == command_names()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_documented_command_and_option_exists(page):
+    root = typer.main.get_command(app)
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    calls = re.findall(r"^(?:\$ )?est ([a-z].*)$", text, re.MULTILINE) + re.findall(r"`est ([a-z][^`]*)`", text)
+    for call in calls:
+        words = call.split("#")[0].split()
+        command = root
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        assert command is not root, f"{page.name}: est {call}"
+        options = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
+        used = {word.split("=")[0] for word in words if word.startswith("-")}
+        assert used <= options, f"{page.name}: est {call}"
+
+
+@pytest.mark.parametrize("block", runnable_blocks())
+def test_readme_blocks_run(block, tmp_path):
+    subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block], cwd=tmp_path, check=True, capture_output=True, timeout=600
+    )
+
+
+def test_readme_has_blocks_to_run():
+    assert runnable_blocks()
+
+
+def test_readme_tree_is_the_disk():
+    tree = re.search(r"```text\nest/\n(.*?)```", README, re.DOTALL)
+    assert tree, "the README has no tree"
+    listed, folder = set(), []
+    for line in tree[1].splitlines():
+        entry = re.match(r"( *)(\S+)", line)
+        if entry is None:
+            continue
+        depth = len(entry[1]) // 4
+        folder[depth - 1 :] = [entry[2]]
+        listed.add("".join(folder).rstrip("/"))
+    missing = {path for path in listed if not (ROOT / path).exists()}
+    assert not missing, f"in the tree, not on the disk: {missing}"
+    modules = {
+        str(path.relative_to(ROOT))
+        for folder in ("cache", "commands", "demo", "extract", "train", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    assert not modules - listed, f"on the disk, not in the tree: {modules - listed}"
+
+
+def test_links_between_pages_resolve():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} → {target}"
+
+
+def test_the_changelog_has_the_version():
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_docs_name_no_place_of_ours():
+    """No package-registry hosts and no absolute paths of a machine, in any file."""
+    hosts = ["pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org"]
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    for name in names:
+        path = ROOT / name
+        if path.suffix in {".md", ".py", ".toml", ".txt", ".svg", ""} and path.is_file():
+            text = path.read_text(encoding="utf-8")
+            assert not [host for host in hosts if host in text], name
+            assert not re.search(r"/(?:home|root|Users)/\w+", text), name

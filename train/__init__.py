@@ -1,0 +1,1 @@
+"""Stage two: a cache → a trained Expression Snippet Transformer."""
