@@ -72,6 +72,21 @@ def render(
     return 0
 
 
+@command(app, "sheet")
+def sheet(
+    screen: Screen,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .jpg or .png file to write.")] = Path("faces.jpg"),
+    seed: Seed = 0,
+) -> int:
+    """Draw what the rendered faces look like on one page."""
+    from ..demo import RenderSpec, save_sheet
+
+    save_sheet(RenderSpec(seed=seed), out)
+    screen.result({"out": str(out)}, str(out))
+    return 0
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """Read 640x360 as (640, 360)."""
     width, cross, height = text.lower().partition("x")

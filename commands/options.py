@@ -56,7 +56,7 @@ def group_command(app: typer.Typer, **settings: Any) -> Callable[[Command], Comm
         def run_alone(context: typer.Context, **options: Any) -> int:
             if context.invoked_subcommand is None:
                 return run(**options)
-            given = [name for name in options if context.get_parameter_source(name).name != "DEFAULT"]  # ty: ignore[missing-attribute]
+            given = [name for name in options if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
             if given:
                 option = "--" + given[0].replace("_", "-")
                 path = f"{context.command_path} {context.invoked_subcommand}"

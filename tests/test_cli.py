@@ -216,3 +216,27 @@ def test_defaults_on_the_line_are_those_of_the_library():
     assert shown.pop("size") == f"{spec.size[0]}x{spec.size[1]}"
     for name in ("subjects", "clips_per_subject", "seed", "difficulty", "fps", "temporal_pairs"):
         assert shown[name] == getattr(spec, name), name
+
+
+def test_demo_render_and_sheet(tmp_path, capsys):
+    import cv2
+
+    out = tmp_path / "set with spaces"
+    arguments = ["demo", "render", "--out", str(out), "--subjects", "1", "--clips-per-subject", "2", "--size", "160x128", "--json"]
+    status, text, _ = est(*arguments, capsys=capsys)
+    result = json.loads(text.splitlines()[-1])
+    assert status == 0
+    assert (result["videos"], result["subjects"]) == (2, 1)
+    assert len((out / "manifest.csv").read_text().splitlines()) == 3
+    status, _, err = est(*arguments[:-1], capsys=capsys)
+    assert status == 2
+    assert "--overwrite" in err
+    assert est(*arguments, "--overwrite", capsys=capsys)[0] == 0
+    assert est("demo", "render", "--out", str(out), "--size", "huge", capsys=capsys)[0] == 2
+    status, _, err = est("demo", "render", "--out", str(tmp_path / "x"), "--seed", "900000", capsys=capsys)
+    assert status == 2
+    assert "reserved" in err
+    assert est("demo", "sheet", "--out", str(tmp_path / "faces.jpg"), capsys=capsys)[0] == 0
+    assert cv2.imread(str(tmp_path / "faces.jpg")).shape[1] > 1000
+    assert est("demo", "sheet", "--out", str(tmp_path / "faces.bmp"), capsys=capsys)[0] == 2
+    assert est("demo", "sheet", "--out", str(tmp_path / "no" / "faces.jpg"), capsys=capsys)[0] == 2

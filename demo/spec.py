@@ -1,0 +1,172 @@
+"""What to render: the specification of a set, and the plan of every clip in it.
+
+A `ClipPlan` is all that a clip needs, so clips render in any order, in any process, with the same result. Planning draws
+few numbers and no pixels. Length, place of the apex and course are drawn without looking at the label.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import UsageError
+from .action import EXPRESSIONS
+
+# The shipped weights are trained on renders of these seeds. Were they allowed in a demo set, its test subjects could be
+# people that the backbone has seen.
+RESERVED_SEEDS = range(900_000, 1_000_000)
+
+TEMPORAL_PAIRS = (("anger", "happiness"), ("sadness", "surprise"), ("fear", "disgust"))
+
+MIN_SIDE, MAX_SIDE = 128, 4096
+MAX_SUBJECTS = 10_000
+MAX_CLIPS_PER_SUBJECT = 1_000
+MIN_FRAMES, MAX_FRAMES = 30, 150
+MIN_PAIR_FRAMES = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderSpec:
+    """A set of clips; with `temporal_pairs`, clips per subject are rounded up to whole pairs."""
+
+    subjects: int = 24
+    clips_per_subject: int = 7
+    seed: int = 0
+    difficulty: float = 0.4  # 0 posed … 1 subtle, with every nuisance
+    size: tuple[int, int] = (640, 360)  # width, height
+    fps: int = 25
+    temporal_pairs: bool = False
+    reserved: bool = False  # allow the seeds that the shipped weights are trained on
+
+    def __post_init__(self) -> None:
+        _expect_count("subjects", self.subjects, 1, MAX_SUBJECTS)
+        _expect_count("clips per subject", self.clips_per_subject, 1, MAX_CLIPS_PER_SUBJECT)
+        _expect_count("seed", self.seed, 0, 2**31 - 1)
+        _expect_count("fps", self.fps, 5, 120)
+        if not 0.0 <= self.difficulty <= 1.0:  # also refuses NaN
+            raise UsageError(f"difficulty: expected a number from 0 (posed) to 1 (subtle), found {self.difficulty}")
+        _expect_size(self.size)
+        if self.seed in RESERVED_SEEDS and not self.reserved:
+            raise UsageError(
+                f"seed: {self.seed} is reserved; the shipped weights are trained on seeds {RESERVED_SEEDS[0]} to "
+                f"{RESERVED_SEEDS[-1]}, so a set rendered from one would be tested on faces the backbone has seen",
+                remedy="choose a seed outside that range",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipPlan:
+    """One clip, on its own: two equal plans render equal frames."""
+
+    path: str  # relative to the set's folder
+    label: str
+    subject: str
+    split: str
+    apex: int  # frame of the strongest expression
+    seed: int  # the clip's own
+    num_frames: int
+    fps: int
+    size: tuple[int, int]
+    difficulty: float
+    identity_seed: tuple[int, int]  # seed of the set, number of the subject
+    expressions: tuple[str, ...]  # in the order of the unreversed course
+    reverse: bool = False  # frames are delivered last to first
+
+    @property
+    def id(self) -> str:
+        """The path without its suffix."""
+        return self.path.removesuffix(".mp4")
+
+
+def plan_set(spec: RenderSpec) -> list[ClipPlan]:
+    """Plan every clip of a set, ordered by subject, then by number."""
+    splits = _split_subjects(spec.subjects, spec.seed)
+    plans: list[ClipPlan] = []
+    for subject in range(spec.subjects):
+        rng = np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(subject, 1)))
+        if spec.temporal_pairs:
+            plans += _plan_pairs(spec, subject, splits[subject], rng)
+            continue
+        # A fresh shuffle for each round of seven keeps the labels balanced within every subject.
+        labels = [label for _ in range(-(-spec.clips_per_subject // 7)) for label in rng.permutation(EXPRESSIONS)]
+        for number, label in enumerate(labels[: spec.clips_per_subject]):
+            plans.append(_plan_clip(spec, subject, splits[subject], number, str(label), (str(label),), rng))
+    return plans
+
+
+def _plan_clip(
+    spec: RenderSpec,
+    subject: int,
+    split: str,
+    number: int,
+    label: str,
+    expressions: tuple[str, ...],
+    rng: np.random.Generator,
+) -> ClipPlan:
+    num_frames = int(rng.integers(MIN_FRAMES, MAX_FRAMES + 1))
+    return ClipPlan(
+        path=f"{label}/s{subject:03d}_{number:02d}.mp4",
+        label=label,
+        subject=f"s{subject:03d}",
+        split=split,
+        apex=round(rng.uniform(0.12, 0.88) * (num_frames - 1)),
+        seed=int(rng.integers(2**31)),
+        num_frames=num_frames,
+        fps=spec.fps,
+        size=(int(spec.size[0]), int(spec.size[1])),
+        difficulty=float(spec.difficulty),
+        identity_seed=(spec.seed, subject),
+        expressions=expressions,
+    )
+
+
+def _plan_pairs(spec: RenderSpec, subject: int, split: str, rng: np.random.Generator) -> list[ClipPlan]:
+    """Plan clips two by two: the second delivers the first one's frames in opposite order."""
+    plans: list[ClipPlan] = []
+    for pair in range(-(-spec.clips_per_subject // 2)):
+        first, second = TEMPORAL_PAIRS[(pair + subject) % len(TEMPORAL_PAIRS)]
+        # Which label is the unreversed one is drawn, so that the arrow of time (of a blink, of a word) tells nothing.
+        if rng.random() < 0.5:
+            first, second = second, first
+        forward = _plan_clip(spec, subject, split, 2 * pair, f"{first}-then-{second}", (first, second), rng)
+        # Two bouts need their time, and the stronger one may be the earlier or the later.
+        num_frames = max(forward.num_frames, MIN_PAIR_FRAMES)
+        apex = round(rng.uniform(0.16, 0.34) * (num_frames - 1))
+        apex = apex if rng.random() < 0.5 else num_frames - 1 - apex
+        forward = replace(forward, num_frames=num_frames, apex=apex)
+        backward_label = f"{second}-then-{first}"
+        backward = replace(
+            forward,
+            path=f"{backward_label}/s{subject:03d}_{2 * pair + 1:02d}.mp4",
+            label=backward_label,
+            apex=forward.num_frames - 1 - forward.apex,
+            reverse=True,
+        )
+        plans += [forward, backward]
+    return plans
+
+
+def _split_subjects(subjects: int, seed: int) -> list[str]:
+    """Deal subjects into train, val and test, about 60, 15 and 25 in a hundred; none is in two."""
+    num_test = max(round(0.25 * subjects), 1) if subjects > 1 else 0
+    num_val = max(round(0.15 * subjects), 1) if subjects > 2 else 0
+    splits = ["test"] * num_test + ["val"] * num_val + ["train"] * (subjects - num_test - num_val)
+    order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2**20,))).permutation(subjects)
+    dealt = [""] * subjects
+    for subject, split in zip(order, splits, strict=True):
+        dealt[subject] = split
+    return dealt
+
+
+def _expect_count(name: str, value: int, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
+        raise UsageError(f"{name}: expected a whole number from {low} to {high}, found {value!r}")
+
+
+def _expect_size(size: tuple[int, int]) -> None:
+    whole = isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(side, int) for side in size)
+    if not whole or not all(MIN_SIDE <= side <= MAX_SIDE and side % 2 == 0 for side in size):
+        found = "x".join(str(side) for side in size) if isinstance(size, tuple | list) else repr(size)
+        raise UsageError(
+            f"size: expected WIDTHxHEIGHT, both even and from {MIN_SIDE} to {MAX_SIDE}, found {found}",
+            remedy="use a size such as 640x360",
+        )
