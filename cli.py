@@ -13,7 +13,8 @@ import typer
 from typer.exceptions import TyperException
 
 from . import __version__
-from .commands import demo
+from .commands import cache, demo, extract
+from .commands.options import command
 from .commands.screen import Screen
 from .errors import STATUS_INTERRUPTED, UsageError
 
@@ -26,6 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+command(app, "extract")(extract.extract)
+app.add_typer(cache.app, name="cache")
 app.add_typer(demo.app, name="demo")
 
 

@@ -27,3 +27,27 @@ class UsageError(EstError, ValueError):
     """An argument, option or configuration value that makes no sense, or that the disk contradicts."""
 
     status = STATUS_USAGE
+
+
+class CacheError(EstError):
+    """A cache that cannot do what was asked of it."""
+
+
+class CacheVersionError(CacheError):
+    """A cache of another format version."""
+
+
+class CacheLocked(CacheError):
+    """Another process writes this cache, or the file system cannot say whether one does."""
+
+
+class CacheDamaged(CacheError):
+    """Committed data that is missing or not what was written."""
+
+
+class RecipeMismatch(CacheError):
+    """A cache made in another way than the one asked for."""
+
+
+class SourceError(EstError):
+    """An input that cannot be read."""

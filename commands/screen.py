@@ -19,7 +19,7 @@ from ..errors import EstError
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_EVENTS = 1.0
 
-Update = Callable[[int, int], None]  # (done, total)
+Update = Callable[..., None]  # (done, total, note="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +69,11 @@ class Screen:
 
     @contextmanager
     def progress(self, what: str, unit: str) -> Generator[Update]:
-        """Yield a function of (done, total) that keeps the user informed."""
+        """Yield a function of (done, total) and perhaps a note that keeps the user informed."""
         if self.json:
             yield self._every(SECONDS_BETWEEN_EVENTS, lambda **state: self._event("progress", {"what": what, **state}))
         elif self.quiet:
-            yield lambda done, total: None
+            yield lambda done, total, note="": None
         elif sys.stderr.isatty():
             with _bar(what, unit) as update:
                 yield update
@@ -89,22 +89,22 @@ class Screen:
         start = time.monotonic()
         shown = -interval
 
-        def update(done: int, total: int) -> None:
+        def update(done: int, total: int, note: str = "") -> None:
             nonlocal shown
             elapsed = time.monotonic() - start
             if done == total or elapsed - shown >= interval:
                 shown = elapsed
-                show(done=done, total=total, seconds=round(elapsed, 1))
+                show(done=done, total=total, seconds=round(elapsed, 1), note=note)
 
         return update
 
 
-def _line(what: str, unit: str, *, done: int, total: int, seconds: float) -> str:
+def _line(what: str, unit: str, *, done: int, total: int, seconds: float, note: str) -> str:
     """Format a plain line of progress."""
     line = f"{what}: {done}/{total} {unit}, {_clock(seconds)}"
     if 0 < done < total and seconds > 0:
         line += f", {_clock(seconds * (total - done) / done)} left"
-    return line
+    return f"{line} · {note}" if note else line
 
 
 def _clock(seconds: float) -> str:
@@ -141,8 +141,8 @@ def _bar(what: str, unit: str) -> Generator[Update]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=None, rate="")
 
-        def update(done: int, total: int) -> None:
+        def update(done: int, total: int, note: str = "") -> None:
             speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, rate=f"{speed:.1f}/s" if speed else "")
+            bar.update(task, completed=done, total=total, rate=note or (f"{speed:.1f}/s" if speed else ""))
 
         yield update

@@ -52,7 +52,8 @@ def test_every_documented_command_and_option_exists(page):
         while words and words[0] in getattr(command, "commands", {}):
             command = command.commands[words.pop(0)]
         assert command is not root, f"{page.name}: est {call}"
-        options = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
+        options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        options |= {"--help", "-h"}
         used = {word.split("=")[0] for word in words if word.startswith("-")}
         assert used <= options, f"{page.name}: est {call}"
 

@@ -1,0 +1,256 @@
+"""What is added to a cache: a clip with a row per delivered frame, or the record of an input that gave none.
+
+Everything is checked before a byte is written; a message names the clip and, where it can, the frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import CacheError
+from .schema import FRAME_COLUMNS, INTERPOLATED, NO_FACE, NO_FOLD, NO_LABEL, STRING, ArraySpec, FeatureSpec, Schema
+
+UPDATED = ("label", "subject", "split", "fold", "path", "target")  # what a rerun with other annotations changes
+KINDS = {"f": "fiu", "i": "iub", "u": "iub"}  # of numbers that a column of floats, integers or counts takes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The file or folder that a clip came from; unchanged size and time mean an unchanged source."""
+
+    num_bytes: int = 0
+    mtime_ns: int = 0
+    digest: bytes = bytes(16)  # XXH3-128 of the content; zeros when it was not computed
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clip:
+    """One clip: who, whence, and its rows. `features` holds every array of the recipes, (frames, *shape)."""
+
+    id: str
+    path: str = ""
+    label: str | None = None
+    target: Sequence[float] | None = None
+    subject: str = ""
+    split: str = ""
+    fold: int = NO_FOLD
+    fps: float = 0.0
+    size: tuple[int, int] = (0, 0)
+    rotation: int = 0
+    mirrored: bool = False
+    declared: int | None = None  # frames by the file's own account; as many as decoded when left out
+    first_frame: int = 0
+    source: Source = field(default_factory=Source)
+    state: np.ndarray  # (frames,)
+    time: np.ndarray
+    box: np.ndarray  # (frames, 4)
+    landmarks: np.ndarray  # (frames, 5, 2)
+    score: np.ndarray
+    features: Mapping[str, np.ndarray]
+    crops: Sequence[bytes] | None = None  # a JPEG per frame, empty where there is no face
+
+    @property
+    def num_frames(self) -> int:
+        """Count the rows."""
+        return len(self.state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An input that could not be extracted, and why."""
+
+    id: str
+    path: str
+    stage: str
+    error: str
+    source: Source = field(default_factory=Source)
+
+
+def checked_rows(clip: Clip, schema: Schema) -> dict[str, np.ndarray]:
+    """Return a clip's arrays in the types of the schema, or say what is wrong with them."""
+    who = f"Clip {clip.id!r}"
+    expect_text(who, id=clip.id, path=clip.path, subject=clip.subject, split=clip.split)
+    expect_label(who, clip.label)
+    if not clip.id:
+        raise CacheError("A clip has an id, found an empty one.")
+    found = {**{name: getattr(clip, name) for name in FRAME_COLUMNS}, **clip.features}
+    wanted = {**FRAME_COLUMNS, **schema.features}
+    if found.keys() != wanted.keys():
+        raise CacheError(f"{who} has the arrays {sorted(found)}, expected {sorted(wanted)}.")
+    rows = {name: typed_rows(found[name], wanted[name], clip.num_frames, f"{who}, {name}") for name in wanted}
+    _expect_values(rows, schema, who)
+    if (clip.crops is not None) != schema.crops:
+        raise CacheError(
+            f"{who} comes {'without' if schema.crops else 'with'} crops, and the cache is made {'with' if schema.crops else 'without'}."
+        )
+    if clip.crops is not None and len(clip.crops) != clip.num_frames:
+        raise CacheError(f"{who} has {len(clip.crops)} crops for {clip.num_frames} frames.")
+    if (
+        clip.crops is not None
+        and (wrong := np.flatnonzero([bool(c) for c in clip.crops] != (rows["state"] != NO_FACE))).size
+    ):
+        raise CacheError(f"{who}: frame {wrong[0]} has a face without a crop, or a crop without a face.")
+    target_row(clip.target, schema.num_targets, who)
+    if clip.declared is not None and clip.declared < 0:
+        raise CacheError(f"{who} declares {clip.declared} frames.")
+    return rows
+
+
+def clip_row(clip: Clip, columns: Mapping[str, ArraySpec], *, start: int) -> dict[str, Any]:
+    """Return a clip's row of the table, its label and its checksums left to the writer."""
+    row: dict[str, Any] = {
+        "id": clip.id,
+        "path": clip.path,
+        "label": NO_LABEL,
+        "subject": clip.subject,
+        "split": clip.split,
+        "fold": clip.fold,
+        "fps": clip.fps,
+        "size": clip.size,
+        "rotation": clip.rotation,
+        "mirrored": clip.mirrored,
+        "declared": clip.num_frames if clip.declared is None else clip.declared,
+        "decoded": clip.num_frames,
+        "first_frame": clip.first_frame,
+        "source_bytes": clip.source.num_bytes,
+        "source_mtime_ns": clip.source.mtime_ns,
+        "source_digest": np.frombuffer(clip.source.digest, np.uint8),
+        "start": start,
+        "count": clip.num_frames,
+        "live": 1,
+    }
+    if "target" in columns:
+        row["target"] = target_row(clip.target, columns["target"].row_shape[0], f"Clip {clip.id!r}")
+    return {name: typed_value(value, columns[name], f"Clip {clip.id!r}, {name}") for name, value in row.items()}
+
+
+def failure_row(failure: Failure, schema: Schema) -> dict[str, Any]:
+    """Return a failure's row of the table, without its checksum."""
+    who = f"Failure {failure.id!r}"
+    expect_text(who, id=failure.id, path=failure.path, stage=failure.stage, error=failure.error)
+    if not failure.id:
+        raise CacheError("A failure has the id of its input, found an empty one.")
+    row = {
+        "id": failure.id,
+        "path": failure.path,
+        "stage": failure.stage,
+        "error": failure.error,
+        "source_bytes": failure.source.num_bytes,
+        "source_mtime_ns": failure.source.mtime_ns,
+        "live": 1,
+    }
+    columns = schema.failure_columns()
+    return {name: typed_value(value, columns[name], f"{who}, {name}") for name, value in row.items()}
+
+
+def typed_update(clip_id: str, name: str, value: Any, schema: Schema) -> Any:
+    """Return a new value of a clip in the type of its column, a label still by its name."""
+    who, columns = f"Clip {clip_id!r}", schema.clip_columns()
+    if name not in UPDATED or name not in columns:
+        why = "the cache has no targets" if name == "target" else "it belongs to the extraction"
+        raise CacheError(f"{who}: its {name} cannot be updated: {why}.")
+    if name == "target":
+        return target_row(value, schema.num_targets, who)
+    if name == "label":
+        expect_label(who, value)
+        return value
+    if columns[name].dtype == STRING:
+        expect_text(who, **{name: value})
+    return typed_value(value, columns[name], f"{who}, {name}")
+
+
+def typed_value(value: Any, spec: ArraySpec, who: str) -> Any:
+    """Return one cell of a table in the type of its column, or say that it does not fit."""
+    if spec.dtype == STRING:
+        return value
+    found, dtype = np.asarray(value), np.dtype(spec.dtype)
+    if found.shape == spec.row_shape and found.dtype.kind in KINDS[dtype.kind]:
+        typed = found.astype(dtype)
+        if dtype.kind == "f" or np.array_equal(typed, found):
+            return typed
+    shape = f" of shape {spec.row_shape}" if spec.row_shape else ""
+    raise CacheError(f"{who}: expected {dtype}{shape}, found {value!r}.")
+
+
+def target_row(target: Sequence[float] | None, num_targets: int, who: str) -> np.ndarray:
+    """Return a clip's target as it is stored; NaN where it has none."""
+    if target is None:
+        return np.full(num_targets, np.nan, np.float32)
+    with np.errstate(over="ignore"):
+        row = np.asarray(target, np.float32)
+    if row.shape != (num_targets,) or not np.isfinite(row).all():
+        raise CacheError(f"{who}: a target here has {num_targets} finite numbers, found {list(target)}.")
+    return row
+
+
+def typed_rows(rows: np.ndarray, spec: FeatureSpec, num_frames: int, who: str) -> np.ndarray:
+    """Return rows in the type of their array; only float32 is narrowed to float16, and only where it fits."""
+    rows = np.asarray(rows)
+    expected = (num_frames, *spec.shape)
+    if rows.shape != expected:
+        raise CacheError(f"{who}: expected shape {expected}, found {rows.shape}.")
+    dtype = np.dtype(spec.dtype)
+    if rows.dtype == dtype:
+        return rows
+    if rows.dtype.kind != dtype.kind:
+        raise CacheError(f"{who}: expected {dtype}, found {rows.dtype}.")
+    with np.errstate(over="ignore"):
+        typed = rows.astype(dtype)
+    if dtype.kind == "u" and not np.array_equal(typed, rows):
+        raise CacheError(f"{who}: expected {dtype}, found numbers up to {rows.max()}.")
+    return typed
+
+
+def expect_finite(rows: np.ndarray, who: str) -> None:
+    """Refuse NaN and infinity, naming the frame; in float16 that is also what was too large to be narrowed."""
+    if rows.dtype == np.float16:
+        wrong = (np.ascontiguousarray(rows).view(np.uint16) & 0x7C00) == 0x7C00  # all bits of the exponent set
+    else:
+        wrong = ~np.isfinite(rows)
+    if wrong.any():
+        frame = int(np.flatnonzero(wrong.reshape(len(rows), -1).any(axis=1))[0])
+        raise CacheError(
+            f"{who}: frame {frame} is NaN, infinite or too large for {rows.dtype}.",
+            remedy="look at that frame, or use float32",
+        )
+
+
+def expect_text(who: str, **texts: str) -> None:
+    """Refuse what cannot be stored as UTF-8 in both stores."""
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise CacheError(f"{who}: its {name} is a text, found {text!r}.")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise CacheError(f"{who}: its {name} {text!a} is not Unicode text.", remedy="rename the file") from error
+        if "\0" in text:
+            raise CacheError(f"{who}: its {name} {text!a} holds a NUL.")
+
+
+def expect_label(who: str, label: str | None) -> None:
+    """Refuse a label that names nothing."""
+    if label == "":
+        raise CacheError(f"{who}: its label is empty.", remedy="None is a clip without a label")
+    if label is not None:
+        expect_text(who, label=label)
+
+
+def _expect_values(rows: Mapping[str, np.ndarray], schema: Schema, who: str) -> None:
+    state = rows["state"]
+    if (state > INTERPOLATED).any():
+        raise CacheError(f"{who}: a state is 0, 1 or 2, found {sorted(set(state.tolist()))}.")
+    if not np.isfinite(rows["time"]).all():
+        raise CacheError(f"{who}: every frame has a time in seconds, found NaN or infinity.")
+    absent = state == NO_FACE
+    for name in schema.features:
+        expect_finite(rows[name], f"{who}, {name}")
+        if rows[name][absent].any():
+            raise CacheError(f"{who}, {name}: rows of frames without a face are zeros, found others.")
+    for name in ("box", "landmarks"):
+        if not np.isnan(rows[name][absent]).all():
+            raise CacheError(f"{who}: frames without a face have no {name} (NaN), found some.")

@@ -1,0 +1,112 @@
+"""Converting: the same clips in the other store, another chunking, type or selection of arrays; removed clips give their room back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import CacheDamaged, UsageError
+from .copying import OnClip, Wanted, copied_clips, replacing
+from .disk import Disk, expect_free_space
+from .reader import Cache
+from .recipe import Recipes
+from .schema import Layout
+from .verify import verify_cache
+from .writer import CacheWriter
+
+
+def convert_cache(
+    source: Path | str,
+    out: Path | str,
+    *,
+    features: Sequence[str] | None = None,
+    dtype: str | None = None,
+    crops: bool | None = None,
+    chunk_mb: float | None = None,
+    share: bool = False,
+    on_clip: OnClip | None = None,
+    disk: Disk | None = None,
+) -> Path:
+    """Write a cache anew and verify it; `share` leaves out crops, landmarks, paths, subjects, and the ids that tell them."""
+    out, disk = Path(out), disk or Disk()
+    cache = Cache.open(source)
+    recipes = _recipes(cache, features, dtype)
+    keep_crops = cache.has_crops and not share if crops is None else crops
+    if keep_crops and not cache.has_crops:
+        raise UsageError(f"{cache.path} has no crops.", remedy="extract with --crops")
+    if keep_crops and share:
+        raise UsageError(
+            "--share leaves out the crops: licences of data sets treat faces as personal data.",
+            remedy="leave out --crops",
+        )
+    layout = cache.snapshot.manifest.layout if chunk_mb is None else _layout(chunk_mb)
+    wanted = Wanted(
+        features={name: r.dtype for name, r in recipes.features.items()},
+        crops=keep_crops,
+        landmarks=not share,
+        names=not share,
+    )
+    with replacing(out, disk) as growing:
+        expect_free_space(out.parent, _num_bytes(cache, wanted), f"Converting to {out.name}")
+        settings: dict[str, Any] = {
+            "labels": cache.labels,
+            "targets": cache.targets,
+            "layout": layout,
+            "environment": _environment(cache, names=wanted.names),
+        }
+        with CacheWriter.open(growing, recipes, crops=keep_crops, disk=disk, **settings) as writer:
+            for done, clip in enumerate(copied_clips(cache, wanted), start=1):
+                writer.add(clip)
+                if on_clip is not None:
+                    on_clip(done, len(cache))
+            if not share:
+                for failure in cache.failures:
+                    writer.fail(failure)
+        report = verify_cache(growing)
+        if report.problems or report.clips != len(cache):
+            raise CacheDamaged(
+                f"The copy is not sound: {report.problems[0].what if report.problems else 'clips are missing'}."
+            )
+    return out
+
+
+def _recipes(cache: Cache, features: Sequence[str] | None, dtype: str | None) -> Recipes:
+    """Return the recipes of the copy: a subset, in another type where one is asked for."""
+    chosen = cache.features if features is None else list(features)
+    unknown = [name for name in chosen if name not in cache.features]
+    if unknown:
+        raise UsageError(f"{cache.path} has the features {', '.join(cache.features)}; asked for {', '.join(unknown)}.")
+    recipes = {name: cache.recipes.features[name] for name in chosen}
+    if dtype is not None:
+        recipes = {name: replace(recipe, dtype=dtype) for name, recipe in recipes.items()}
+    return Recipes(frames=cache.recipes.frames, features=recipes)
+
+
+def _environment(cache: Cache, *, names: bool) -> dict[str, Any]:
+    """Return what the copy records; names of merged caches may tell a subject."""
+    environment = cache.environment
+    if not names and "merged" in environment:
+        environment["merged"] = [{"difference": entry["difference"]} for entry in environment["merged"]]
+    return environment
+
+
+def _layout(chunk_mb: float) -> Layout:
+    if not 0.0625 <= chunk_mb <= 1024:
+        raise UsageError(f"A chunk has 0.0625 to 1024 MB, found {chunk_mb}.", remedy="--chunk-mb 4")
+    return Layout(feature_bytes=round(chunk_mb * 2**20))
+
+
+def _num_bytes(cache: Cache, wanted: Wanted) -> int:
+    """Estimate the size of the copy; an HDF5 cache stands twice for a moment."""
+    schema = cache.schema
+    sizes = [
+        spec.row_bytes
+        for name, spec in schema.frame_arrays().items()
+        if name not in schema.features or name in wanted.features
+    ]
+    crops = cache.snapshot.manifest.commit.counts.crop_bytes if wanted.crops else 0
+    return 2 * (int(np.sum(cache.clips.columns["count"])) * sum(sizes) + crops + 1000 * len(cache))

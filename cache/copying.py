@@ -1,0 +1,132 @@
+"""Copying clips from one cache into another: the one way that merge and convert work.
+
+What is read is compared with its checksums first, so that damage is not given new ones. The copy grows under a name of its own and
+takes its place when it is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import CacheDamaged, UsageError
+from . import checksum
+from .clip import Clip, Source
+from .disk import PARTIAL, Disk, writing
+from .lock import WriterLock
+from .reader import Cache, ClipFrames
+from .schema import CHECKSUMS, FRAME_COLUMNS
+from .snapshot import Column, is_hdf5, staging_path
+
+OnClip = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a copy takes over."""
+
+    features: dict[str, str]  # name → dtype
+    crops: bool
+    landmarks: bool = True
+    names: bool = True  # paths and subjects, and ids that tell them
+
+
+def copied_clips(cache: Cache, wanted: Wanted, *, first: int = 0) -> Iterator[Clip]:
+    """Yield the clips of a cache as they are to be added to another; `first` numbers those that lose their names."""
+    columns = cache.schema.clip_columns()
+    stored = {name: cache.snapshot.column(columns[CHECKSUMS + name]) for name in cache.schema.checked}
+    names = list(wanted.features)
+    for frames in cache.iterate(names):
+        _expect_sound(cache, frames, stored, names)
+        crops = _sound_crops(cache, frames, stored) if wanted.crops else None
+        yield _clip(cache, frames, wanted, crops, number=first + frames.index)
+
+
+@contextmanager
+def replacing(out: Path, disk: Disk) -> Generator[Path]:
+    """Yield the name under which a new cache grows; it becomes `out` when the block ends well, and goes when it does not."""
+    is_hdf5(out)  # refuses another suffix
+    if out.exists() or (is_hdf5(out) and staging_path(out).exists()):
+        raise UsageError(f"{out} exists already.", remedy="choose another name, or remove it first")
+    if not out.parent.is_dir():
+        raise UsageError(f"The folder {out.parent} does not exist.", remedy=f"mkdir -p '{out.parent}'")
+    growing = out.with_name(f".{out.stem}.growing{out.suffix}")
+    lock = WriterLock(out)
+    lock.acquire()
+    try:
+        with writing(out):
+            _clear(growing, disk)
+            try:
+                yield growing
+                disk.rename(growing, out)
+            except BaseException:
+                _clear(growing, disk)
+                raise
+    finally:
+        lock.release()
+
+
+def _clear(growing: Path, disk: Disk) -> None:
+    """Remove whatever a copy that did not end well has left."""
+    for path in (growing, staging_path(growing)):
+        disk.remove(path)
+        disk.remove(path.with_name(path.name + PARTIAL))
+
+
+def _expect_sound(cache: Cache, frames: ClipFrames, stored: dict[str, Column], features: list[str]) -> None:
+    row = int(cache.clips.rows[frames.index])
+    found = {
+        **{name: getattr(frames, name) for name in FRAME_COLUMNS},
+        **{name: frames.features[name] for name in features},
+    }
+    for name, rows in found.items():
+        if checksum.of_rows(rows) != int(np.asarray(stored[name])[row]):
+            raise _damaged(cache, frames, name)
+
+
+def _sound_crops(cache: Cache, frames: ClipFrames, stored: dict[str, Column]) -> list[bytes]:
+    start = int(cache.clips.start[frames.index])
+    data, offsets = cache.crop_rows(start, start + len(frames.state))
+    if checksum.of_crops(data, offsets) != int(np.asarray(stored["crops"])[int(cache.clips.rows[frames.index])]):
+        raise _damaged(cache, frames, "crops")
+    return [data[a:b].tobytes() for a, b in pairwise(offsets - offsets[0])]
+
+
+def _damaged(cache: Cache, frames: ClipFrames, name: str) -> CacheDamaged:
+    return CacheDamaged(
+        f"{cache.path}: {name} of clip {frames.id!r} is not what was written.",
+        remedy=f"est cache verify {cache.path} --repair",
+    )
+
+
+def _clip(cache: Cache, frames: ClipFrames, wanted: Wanted, crops: list[bytes] | None, *, number: int) -> Clip:
+    row = cache.clips.row(frames.index)
+    named: dict[str, Any] = (
+        {"id": row["id"], "path": row["path"], "subject": row["subject"]}
+        if wanted.names
+        else {"id": f"clip{number:06d}"}
+    )
+    digest = bytes(row["source_digest"]) if wanted.names else bytes(16)
+    return Clip(
+        **named,
+        **{name: row[name] for name in ("label", "split", "fold", "fps", "rotation", "declared", "first_frame")},
+        target=None if not cache.targets or np.isnan(row["target"]).all() else row["target"],
+        size=(row["size"][0], row["size"][1]),
+        mirrored=bool(row["mirrored"]),
+        source=Source(num_bytes=row["source_bytes"], mtime_ns=row["source_mtime_ns"], digest=digest),
+        **{name: getattr(frames, name) for name in ("state", "time", "box", "score")},
+        landmarks=frames.landmarks if wanted.landmarks else np.full_like(frames.landmarks, np.nan),
+        features={name: _cast(frames.features[name], dtype) for name, dtype in wanted.features.items()},
+        crops=crops,
+    )
+
+
+def _cast(rows: np.ndarray, dtype: str) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what does not fit is refused when it is added
+        return rows.astype(dtype, copy=False)

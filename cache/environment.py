@@ -1,0 +1,54 @@
+"""The machine and the libraries that made a cache: recorded beside the recipe, compared, never part of it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")  # that change how arithmetic rounds or runs
+UNCOMPARED = ("platform",)
+
+
+def current_environment(packages: Iterable[str] = (), **more: Any) -> dict[str, Any]:
+    """Describe this machine, the versions of some packages, and what else the caller knows (its device, its codecs)."""
+    names = sorted({"numpy", "h5py", "xxhash", *packages})
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpu": _cpu_flags(),
+        "versions": versions,
+        **more,
+    }
+
+
+def environment_changes(
+    recorded: Mapping[str, Any], current: Mapping[str, Any], *, words: tuple[str, str] = ("then", "now")
+) -> list[str]:
+    """List what differs, as `versions.numpy: 2.3 then, 2.4 now`; what only one side knows does not count."""
+    found = []
+    for name in sorted(recorded.keys() & current.keys()):
+        then, now = recorded[name], current[name]
+        if isinstance(then, Mapping) and isinstance(now, Mapping):
+            found += [f"{name}.{change}" for change in environment_changes(then, now, words=words)]
+        elif then != now and name not in UNCOMPARED:
+            found.append(f"{name}: {then} {words[0]}, {now} {words[1]}")
+    return found
+
+
+def _cpu_flags() -> list[str]:
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return []
+    found = re.search(r"^(?:flags|Features)\s*: (.+)$", info.read_text(), re.MULTILINE)
+    return sorted(set(found[1].split()) & set(CPU_FLAGS)) if found else []

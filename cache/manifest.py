@@ -1,0 +1,231 @@
+"""The attributes of a cache: what it is, how it was made, and its last commit. Replacing them is the commit.
+
+Rows are valid as far as the commit counts them. `edits` are changes of committed rows (a clip removed, a label corrected): they hold from
+the commit that carries them, are written into the arrays after it, and leave with the next. So a commit is atomic whatever it changes.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from ..errors import CacheDamaged, CacheVersionError, RecipeMismatch, UsageError
+from .checksum import of_text
+from .recipe import FeatureRecipe, Recipes, canonical_json
+from .schema import FORMAT, VERSION, Counts, FeatureSpec, Layout, Schema
+
+Edits = Mapping[str, Mapping[str, Mapping[int, Any]]]  # table → column → row → value
+
+REPAIR = "est cache verify names what is damaged; a copy or a new extraction brings it back"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """One state of a cache."""
+
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    sequence: int = 0
+    edited: int = 0  # the last commit that changed committed rows
+    time: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+    counts: Counts = Counts()
+
+    def following(self, counts: Counts, *, edited: bool) -> Commit:
+        """Return the next one."""
+        sequence = self.sequence + 1
+        return Commit(sequence=sequence, edited=sequence if edited else self.edited, counts=counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filling:
+    """A feature array that is being added to clips committed earlier; readers do not see it yet."""
+
+    recipe: FeatureRecipe
+    clips: int = 0
+    frames: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staging:
+    """What a staged cache continues: the rows that lie in the HDF5 file beside it."""
+
+    commit: str = ""  # the file's, empty when there is no file yet
+    sequence: int = 0
+    base: Counts = Counts()
+    whole: tuple[str, ...] = ()  # full names of arrays that lie here from their first row on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """All attributes of a cache."""
+
+    recipes: Recipes
+    labels: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    crops: bool = False
+    layout: Layout = Layout()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    commit: Commit = field(default_factory=Commit)
+    edits: Edits = field(default_factory=dict)
+    filling: Mapping[str, Filling] = field(default_factory=dict)
+    staging: Staging | None = None
+    folded: str = ""  # the commit of the staging that this HDF5 file has taken in
+
+    def __post_init__(self) -> None:
+        for kind, names in (("label", self.labels), ("target", self.targets)):
+            if len(set(names)) != len(names) or not all(_is_name(name) for name in names):
+                raise UsageError(f"Each {kind} has a name of its own, a Unicode text; found {list(names)!a}.")
+
+    @property
+    def schema(self) -> Schema:
+        """Return the arrays that readers see."""
+        features = {name: _row(recipe) for name, recipe in self.recipes.features.items()}
+        return Schema(features=features, crops=self.crops, num_targets=len(self.targets), layout=self.layout)
+
+    @property
+    def writing_schema(self) -> Schema:
+        """Return all arrays, those being filled included."""
+        schema = self.schema
+        return replace(
+            schema, features={**schema.features, **{name: _row(f.recipe) for name, f in self.filling.items()}}
+        )
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes as they are stored, checksum included."""
+        data: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
+            "recipes": self.recipes.identity(),
+            "fingerprints": self.recipes.fingerprints(),
+            "labels": list(self.labels),
+            "targets": list(self.targets),
+            "crops": self.crops,
+            "layout": asdict(self.layout),
+            "environment": dict(self.environment),
+            "commit": asdict(self.commit),
+        }
+        if self.edits:
+            data["edits"] = {
+                t: {c: {str(row): v for row, v in rows.items()} for c, rows in cs.items()}
+                for t, cs in self.edits.items()
+            }
+        if self.filling:
+            data["filling"] = {name: asdict(filling) for name, filling in self.filling.items()}
+        if self.staging:
+            data["staging"] = asdict(self.staging)
+        if self.folded:
+            data["folded"] = self.folded
+        data = json.loads(canonical_json(data))  # tuples become lists, as a reader finds them
+        return data | {"checksum": of_text(canonical_json(data))}
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any], where: str) -> Self:
+        """Read and check what `attributes` wrote."""
+        expect_version(attributes, where)
+        data = dict(attributes)
+        checksum = data.pop("checksum", None)
+        try:
+            found = of_text(canonical_json(data))
+        except ValueError:  # NaN or half a character, which are never written
+            found = ""
+        if checksum != found:
+            raise CacheDamaged(
+                f"The attributes of {where} are not what was written: their checksum differs.", remedy=REPAIR
+            )
+        try:
+            recipes = Recipes.from_identity(data["recipes"])
+            manifest = cls(
+                recipes=recipes,
+                labels=tuple(data["labels"]),
+                targets=tuple(data["targets"]),
+                crops=data["crops"],
+                layout=Layout(**data["layout"]),
+                environment=data["environment"],
+                commit=_commit(data["commit"]),
+                edits={
+                    t: {c: {int(row): v for row, v in rows.items()} for c, rows in cs.items()}
+                    for t, cs in data.get("edits", {}).items()
+                },
+                filling={
+                    name: Filling(
+                        recipe=FeatureRecipe.from_identity(filling["recipe"]),
+                        clips=filling["clips"],
+                        frames=filling["frames"],
+                    )
+                    for name, filling in data.get("filling", {}).items()
+                },
+                staging=_staging(data.get("staging")),
+                folded=data.get("folded", ""),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CacheDamaged(f"The attributes of {where} lack or misname something.", remedy=REPAIR) from error
+        if recipes.fingerprints() != data["fingerprints"]:
+            raise CacheDamaged(f"The fingerprints of {where} are not those of its recipes.", remedy=REPAIR)
+        return manifest
+
+
+def expect_version(attributes: Mapping[str, Any], where: str) -> None:
+    """Refuse what is not a cache, or one of another version."""
+    version = attributes.get("version")
+    if attributes.get("format") != FORMAT or not isinstance(version, int):
+        raise UsageError(
+            f"{where} is not a cache of est: it has no attribute format = {FORMAT!r}.",
+            remedy="est extract … --out makes one",
+        )
+    if version > VERSION:
+        raise CacheVersionError(
+            f"{where} has format version {version}; this est reads up to {VERSION}.",
+            remedy=f"install a release of est that reads version {version}: docs/cache-format.md lists them",
+        )
+    if version < VERSION:
+        raise CacheVersionError(
+            f"{where} has format version {version}; this est writes {VERSION}.",
+            remedy=f"est cache convert {where} NEW upgrades it",
+        )
+
+
+def expect_settings(manifest: Manifest, targets: Sequence[str], crops: bool, path: Path) -> None:
+    """Refuse to go on with a cache that keeps other things."""
+    if manifest.crops != crops:
+        have, want = ("with", "without") if manifest.crops else ("without", "with")
+        raise RecipeMismatch(
+            f"{path} is made {have} crops, asked for {want}.", remedy="use the same setting, or another --out"
+        )
+    if tuple(targets) != manifest.targets:
+        raise RecipeMismatch(
+            f"{path} has the targets {list(manifest.targets)}, asked for {list(targets)}.",
+            remedy="use the same, or another --out",
+        )
+
+
+def _is_name(name: object) -> bool:
+    try:
+        return isinstance(name, str) and "\0" not in name and bool(name.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _commit(data: Mapping[str, Any]) -> Commit:
+    return Commit(
+        id=data["id"],
+        sequence=data["sequence"],
+        edited=data["edited"],
+        time=data["time"],
+        counts=Counts(**data["counts"]),
+    )
+
+
+def _staging(data: Mapping[str, Any] | None) -> Staging | None:
+    if data is None:
+        return None
+    return Staging(
+        commit=data["commit"], sequence=data["sequence"], base=Counts(**data["base"]), whole=tuple(data["whole"])
+    )
+
+
+def _row(recipe: FeatureRecipe) -> FeatureSpec:
+    return FeatureSpec(dtype=recipe.dtype, shape=recipe.shape)

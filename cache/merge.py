@@ -1,0 +1,113 @@
+"""Merging: caches that machines wrote for themselves become one, or nothing happens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import CacheError, RecipeMismatch, UsageError
+from .copying import OnClip, Wanted, copied_clips, replacing
+from .disk import Disk
+from .environment import environment_changes
+from .reader import Cache
+from .recipe import expect_same
+from .writer import CacheWriter
+
+Duplicates = Literal["refuse", "first", "last"]
+
+
+def merge_caches(
+    sources: Sequence[Path | str],
+    out: Path | str,
+    *,
+    duplicates: Duplicates = "refuse",
+    allow: Sequence[str] = (),
+    on_clip: OnClip | None = None,
+    disk: Disk | None = None,
+) -> list[str]:
+    """Join caches of one recipe in the order given; return the differences that were allowed, which the result records."""
+    if not sources:
+        raise UsageError("There is nothing to merge.", remedy="est cache merge A.zarr B.zarr --out ALL.zarr")
+    if duplicates not in ("refuse", "first", "last"):
+        raise UsageError(f"duplicates is refuse, first or last, found {duplicates!r}.")
+    out, disk = Path(out), disk or Disk()
+    caches = [Cache.open(source) for source in sources]
+    first = caches[0]
+    allowed: list[str] = []
+    for other in caches[1:]:
+        remedy = "extract again with the settings of one of them, or name what may differ: --allow FIELD"
+        where = f"{first.path}, beside {other.path},"
+        found = expect_same(first.recipes, other.recipes, where=where, allow=tuple(allow), remedy=remedy)
+        allowed += [f"{other.path.name}: {first.recipes.describe(other.recipes, [name])}" for name in found]
+        _expect_settings(first, other)
+    if duplicates == "refuse":
+        _expect_distinct(caches)
+    wanted = Wanted(
+        features={name: recipe.dtype for name, recipe in first.recipes.features.items()}, crops=first.has_crops
+    )
+    merged = _merged(caches)
+    environment = first.environment | ({"merged": merged} if merged else {})
+    total, done = sum(len(cache) for cache in caches), 0
+    with replacing(out, disk) as growing:
+        settings: dict[str, Any] = {
+            "labels": list(dict.fromkeys(label for cache in caches for label in cache.labels)),
+            "targets": first.targets,
+            "layout": first.snapshot.manifest.layout,
+        }
+        with CacheWriter.open(
+            growing, first.recipes, crops=first.has_crops, environment=environment, disk=disk, **settings
+        ) as writer:
+            for cache in caches:
+                for clip in copied_clips(cache, wanted):
+                    if clip.id not in writer or duplicates == "last":
+                        writer.add(clip, replacing=True)
+                    done += 1
+                    if on_clip is not None:
+                        on_clip(done, total)
+            for cache in caches:
+                for failure in cache.failures:
+                    if failure.id not in writer:
+                        writer.fail(failure)
+    return allowed
+
+
+def _merged(caches: Sequence[Cache]) -> list[dict[str, str]]:
+    """Return what the environment of the result records: in what each cache differs from the first, and its own record."""
+    first = caches[0]
+    record = [entry for cache in caches for entry in cache.environment.get("merged", [])]
+    for other in caches[1:]:
+        found = [
+            first.recipes.describe(other.recipes, [name]) for name in first.recipes.differences(other.recipes)
+        ] + environment_changes(_own(first), _own(other), words=("here", "there"))
+        record += [{"cache": other.path.name, "difference": difference} for difference in found]
+    return [entry for place, entry in enumerate(record) if entry not in record[:place]]
+
+
+def _expect_settings(first: Cache, other: Cache) -> None:
+    if first.has_crops != other.has_crops:
+        having, lacking = (first, other) if first.has_crops else (other, first)
+        raise RecipeMismatch(
+            f"{having.path} has crops and {lacking.path} has none.",
+            remedy=f"est cache convert {having.path} NEW --no-crops, then merge that",
+        )
+    if first.targets != other.targets:
+        raise RecipeMismatch(
+            f"{first.path} has the targets {list(first.targets)}, {other.path} has {list(other.targets)}."
+        )
+
+
+def _own(cache: Cache) -> dict[str, Any]:
+    return {name: value for name, value in cache.environment.items() if name != "merged"}
+
+
+def _expect_distinct(caches: Sequence[Cache]) -> None:
+    seen: dict[str, Path] = {}
+    for cache in caches:
+        for clip_id in cache.ids:
+            if clip_id in seen:
+                raise CacheError(
+                    f"Clip {clip_id!r} is in {seen[clip_id]} and in {cache.path}.",
+                    remedy="--duplicates first or --duplicates last keeps one of them",
+                )
+            seen[clip_id] = cache.path

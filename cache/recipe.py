@@ -1,0 +1,231 @@
+"""Recipes: how the rows of a cache were made; same recipe, same rows.
+
+A recipe's identity is every field, digests and resolved precision included; its canonical JSON is hashed to a fingerprint. There are two
+levels: one recipe for the frames (decoding, detection, cropping) and one for each feature array, which names its parent's fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from ..errors import CacheDamaged, RecipeMismatch, UsageError
+from .schema import FRAME_COLUMNS
+
+RESERVED = (*FRAME_COLUMNS, "crops", "row")  # names of other arrays, or of their checksums
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, str | bool) or not math.isfinite(value):
+        raise ValueError("not a finite number")
+    return float(value)
+
+
+def _int(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError("not a count")
+    return operator.index(value)
+
+
+def _exactly(kind: type) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if type(value) is not kind:
+            raise TypeError(f"not a {kind.__name__}")
+        return value
+
+    return check
+
+
+# The one form in which a field of each type is hashed: 0 for a float is 0.0, a list of sides is a tuple.
+_FORMS: Mapping[str, Callable[[Any], Any]] = {
+    "str": _exactly(str),
+    "bool": _exactly(bool),
+    "int": _int,
+    "float": _float,
+    "tuple[int, ...]": lambda value: tuple(_int(side) for side in value),
+}
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of a value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What both levels share."""
+
+    def __post_init__(self) -> None:
+        """Bring every field into its one form, or say that it has another type."""
+        for item in fields(self):
+            value = getattr(self, item.name)
+            try:
+                object.__setattr__(self, item.name, _FORMS[str(item.type)](value))
+            except (TypeError, ValueError) as error:
+                raise UsageError(f"A recipe's {item.name} has the type {item.type}, found {value!r}.") from error
+
+    def identity(self) -> dict[str, Any]:
+        """Return everything that must match."""
+        return asdict(self)
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a short name of the identity."""
+        return hashlib.sha256(canonical_json(self.identity()).encode()).hexdigest()[:32]
+
+    @classmethod
+    def from_identity(cls, identity: Mapping[str, Any]) -> Self:
+        """Read what `identity` wrote."""
+        names = {f.name for f in fields(cls)}
+        if set(identity) != names:
+            raise CacheDamaged(f"A recipe has the fields {sorted(names)}, found {sorted(identity)}.")
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in identity.items()})
+
+    def differences(self, other: Recipe) -> list[str]:
+        """List the fields in which another recipe differs."""
+        mine, theirs = self.identity(), other.identity()
+        return [name for name in mine if mine[name] != theirs.get(name)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FramesRecipe(Recipe):
+    """From a source to aligned face crops."""
+
+    decoder: str  # opencv, pyav, torchcodec; images for frame folders
+    sampling: str = "every frame"
+    detector: str  # retinaface, insightface:PACK, none
+    detector_digest: str = ""  # of its weights
+    detect_size: int = 0  # longer side of the image that it sees; 0 full size
+    detect_every: int = 1
+    score_threshold: float = 0.0
+    precision: str = "fp32"  # that the detector ran in
+    face: str = "main"  # main, largest, all
+    smooth: float = 0.0
+    align: str = "box"  # box, 5point
+    margin: float = 0.0
+    size: int = 224
+    crops: str = ""  # how crops were encoded before the backbone saw them, e.g. "jpeg 95"; empty when they were not
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size < 1 or self.detect_every < 1 or self.detect_size < 0:
+            raise UsageError(
+                f"A frames recipe needs size ≥ 1, detect_every ≥ 1 and detect_size ≥ 0, found {self.identity()}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureRecipe(Recipe):
+    """From a face crop to one row of a feature array."""
+
+    parent: str  # fingerprint of the frames recipe
+    backbone: str  # resnet18
+    weights: str  # imagenet, synface, random, or a file's name
+    weights_digest: str = ""
+    normalize: str = "none"  # of pixels: none, imagenet, or "mean,std"
+    tap: str = "gap"
+    shape: tuple[int, ...] = (512,)
+    dtype: str = "float16"
+    precision: str = "fp32"  # that the backbone ran in, resolved
+    mirrored: bool = False
+    trained_on: str = ""  # fingerprint of the clips whose labels its weights have seen
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dtype not in ("float16", "float32"):
+            raise UsageError(f"Features are float16 or float32, found {self.dtype!r}")
+        if any(side < 1 for side in self.shape):
+            raise UsageError(f"A feature's shape has sides of at least 1, found {self.shape}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipes:
+    """All recipes of a cache."""
+
+    frames: FramesRecipe
+    features: Mapping[str, FeatureRecipe] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, recipe in self.features.items():
+            if not name.isidentifier() or not name.isascii() or name in RESERVED:
+                raise UsageError(
+                    f"A feature array is named by letters, digits and _, and not {', '.join(RESERVED)}; found {name!r}"
+                )
+            if recipe.parent != self.frames.fingerprint:
+                raise UsageError(
+                    f"The recipe of {name!r} names the parent {recipe.parent}, found {self.frames.fingerprint}"
+                )
+
+    def identity(self) -> dict[str, Any]:
+        """Return everything that must match, as the attribute `recipes` holds it."""
+        return {
+            "frames": self.frames.identity(),
+            "features": {name: recipe.identity() for name, recipe in self.features.items()},
+        }
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return the fingerprint of each recipe, as the attribute `fingerprints` holds them."""
+        return {"frames": self.frames.fingerprint} | {
+            name: recipe.fingerprint for name, recipe in self.features.items()
+        }
+
+    @classmethod
+    def from_identity(cls, identity: Mapping[str, Any]) -> Self:
+        """Read what `identity` wrote."""
+        features = {name: FeatureRecipe.from_identity(recipe) for name, recipe in identity["features"].items()}
+        return cls(frames=FramesRecipe.from_identity(identity["frames"]), features=features)
+
+    def differences(self, other: Recipes) -> list[str]:
+        """List the fields in which another set differs, as `size` or `gap.weights`; a parent differs with its fields alone."""
+        found = self.frames.differences(other.frames)
+        for name in self.features.keys() & other.features.keys():
+            found += [
+                f"{name}.{field}"
+                for field in self.features[name].differences(other.features[name])
+                if field != "parent"
+            ]
+        found += [f"{name} (only in one)" for name in sorted(self.features.keys() ^ other.features.keys())]
+        return found
+
+    def describe(self, other: Recipes, differences: list[str]) -> str:
+        """Say for each difference what stands here and what there."""
+        return ", ".join(f"{name}: {self._value(name)} here, {other._value(name)} there" for name in differences)
+
+    def _value(self, name: str) -> Any:
+        feature, dot, field_name = name.partition(".")
+        if dot:
+            return self.features[feature].identity()[field_name]
+        if name.endswith(" (only in one)"):
+            return "present" if name.split(" ")[0] in self.features else "absent"
+        return self.frames.identity()[name]
+
+
+def expect_same(
+    found: Recipes, wanted: Recipes, *, where: str, allow: tuple[str, ...] = (), remedy: str | None = None
+) -> list[str]:
+    """Refuse recipes that differ in a field that is not allowed to; return the differences that were."""
+    differences = found.differences(wanted)
+    refused = [name for name in differences if name not in allow]
+    if refused:
+        raise RecipeMismatch(f"{where} was made in another way: {found.describe(wanted, refused)}.", remedy=remedy)
+    return differences
+
+
+def expect_recipes(found: Recipes, wanted: Recipes, path: Path) -> dict[str, FeatureRecipe]:
+    """Refuse other recipes of the frames, or of features that are here; return the features that are not here yet."""
+    shared = {name: recipe for name, recipe in wanted.features.items() if name in found.features}
+    here = replace(found, features={name: found.features[name] for name in shared})
+    expect_same(
+        here, replace(wanted, features=shared), where=str(path), remedy="use the same settings, or another --out"
+    )
+    absent = sorted(found.features.keys() - wanted.features.keys())
+    if absent:
+        remedy = f"ask for them too: --features {','.join(found.features)}"
+        raise RecipeMismatch(f"{path} also has the features {', '.join(absent)}.", remedy=remedy)
+    return {name: recipe for name, recipe in wanted.features.items() if name not in found.features}

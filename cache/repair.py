@@ -1,0 +1,112 @@
+"""Repairing: drop what is damaged, so that extraction makes it again; keep everything else as it is.
+
+Chunks that are gone or cut off are put back as zeros, under the lock and before anything is dropped, because the writer continues the last
+chunk of each array. The clips in them are removed in one commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import CacheDamaged
+from .appender import metadata_file
+from .creation import committed_rows
+from .disk import Data, Disk, writing
+from .lock import WriterLock
+from .schema import NO_LABEL, ROW_CHECKSUM, STRING, ArraySpec
+from .segment import ZarrSegment, has_chunk
+from .snapshot import Snapshot, open_snapshot
+from .table import Table
+from .verify import Report, verify_cache
+from .writer import CacheWriter
+from .zarr_format import METADATA, decode_strings, encode_rows, encode_strings, num_chunks
+
+
+def repair_cache(path: Path | str, *, disk: Disk | None = None) -> Report:
+    """Drop the damaged clips of a cache; return what was found before."""
+    path, disk = Path(path), disk or Disk()
+    report = verify_cache(path)
+    if not report.problems:
+        return report
+    lock = WriterLock(path)
+    lock.acquire()
+    try:
+        with writing(path):
+            _mend_files(open_snapshot(path), disk)
+    finally:
+        lock.release()
+    report = verify_cache(path)  # damaged chunks of strings are empty strings now, and their rows are named
+    with CacheWriter.open(path, disk=disk) as writer:
+        for row in sorted({problem.row for problem in report.problems if problem.row is not None}):
+            _drop(writer.clips, row, writer.manifest.commit.counts.frames)
+        for row in range(writer.failures.length):
+            _mend_failure(writer.failures, row)
+    return report
+
+
+def _mend_files(snapshot: Snapshot, disk: Disk) -> None:
+    """Give every chunk and metadata document that cannot be read one that can."""
+    segment = snapshot.segments[-1]
+    if not isinstance(segment, ZarrSegment):
+        return
+    for spec in snapshot.manifest.writing_schema.arrays().values():
+        rows = committed_rows(snapshot.manifest, spec) - segment.first_row(spec)
+        folder = segment.root / spec.name
+        disk.make_folder(folder)
+        if not (folder / METADATA).exists():
+            disk.write_all([metadata_file(segment.root, spec, rows)])
+        disk.write_all(_readable_chunks(segment, spec, rows))
+    if snapshot.manifest.crops:
+        _mend_last_offset(snapshot, segment, disk)
+
+
+def _mend_last_offset(snapshot: Snapshot, segment: ZarrSegment, disk: Disk) -> None:
+    """Put the last offset of the crops right: the next clip begins there, whatever becomes of the one before."""
+    spec = snapshot.manifest.schema.crop_arrays()["crops/offset"]
+    total, first_row = committed_rows(snapshot.manifest, spec), segment.first_row(spec)
+    if total == first_row:
+        return  # it lies in the HDF5 file, and folding puts it right
+    index = (total - 1 - first_row) // spec.chunk_rows
+    rows = snapshot.rows(spec, first_row + index * spec.chunk_rows, total)
+    rows[-1] = snapshot.manifest.commit.counts.crop_bytes
+    disk.write_all([(segment.chunk_path(spec, index), encode_rows(spec, rows))])
+
+
+def _readable_chunks(segment: ZarrSegment, spec: ArraySpec, rows: int) -> Iterator[tuple[Path, Data]]:
+    for index in range(num_chunks(spec, rows)):
+        file = segment.chunk_path(spec, index)
+        if spec.dtype == STRING:
+            try:
+                decode_strings(spec, file.read_bytes(), str(file))
+            except (CacheDamaged, FileNotFoundError):
+                yield file, encode_strings(spec, [])
+        elif not has_chunk(spec, file):
+            yield file, encode_rows(spec, np.zeros((0, *spec.row_shape), spec.dtype))
+
+
+def _drop(clips: Table, row: int, num_frames: int) -> None:
+    """Remove a clip whose row may itself be damaged: then its place is between its neighbours."""
+    if _is_sound(clips, row):
+        clips.change(row, {"live": 0})
+        return
+    start = int(clips.value("start", row - 1) + clips.value("count", row - 1)) if row else 0
+    if row + 1 == clips.length:
+        end = num_frames
+    elif _is_sound(clips, row + 1):
+        end = int(clips.value("start", row + 1))
+    else:
+        end = start  # the next damaged one takes what lies between the sound ones
+    clips.change(row, {"live": 0, "start": start, "count": max(end - start, 0), "label": NO_LABEL})
+
+
+def _is_sound(table: Table, row: int) -> bool:
+    return table.checksum_of(row) == int(table.value(ROW_CHECKSUM, row))
+
+
+def _mend_failure(failures: Table, row: int) -> None:
+    """Forget a failure whose row is damaged: its input counts as new."""
+    if not _is_sound(failures, row):
+        failures.change(row, {"live": 0})

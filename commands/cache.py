@@ -1,0 +1,228 @@
+"""`est cache`: look at a cache, check it, join, convert and thin caches."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import STATUS_FAILED, UsageError
+from .options import command
+from .screen import Screen
+
+if TYPE_CHECKING:
+    from ..cache.reader import Cache
+
+app = typer.Typer(
+    help="Look at a cache, check it, join, convert and thin caches.", rich_markup_mode=None, no_args_is_help=True
+)
+
+CachePath = Annotated[Path, typer.Argument(metavar="CACHE", help="A .zarr, .h5 or .hdf5 cache.")]
+OutCache = Annotated[Path, typer.Option("--out", "-o", help="The cache to write; .zarr or .h5 chooses the store.")]
+Label = Annotated[list[str] | None, typer.Option("--label", help="Only clips of this label; may be repeated.")]
+Subject = Annotated[list[str] | None, typer.Option("--subject", help="Only clips of this subject; may be repeated.")]
+Split = Annotated[list[str] | None, typer.Option("--split", help="Only clips of this split; may be repeated.")]
+Fold = Annotated[list[int] | None, typer.Option("--fold", help="Only clips tested in this fold; may be repeated.")]
+
+
+@command(app, "info")
+def info(screen: Screen, *, cache: CachePath) -> int:
+    """Show what a cache holds: recipe, sizes, clips per label and subject, face coverage, failures."""
+    from ..cache import open_cache
+    from ..cache.summary import summarise
+    from .cachepage import page
+
+    summary = summarise(open_cache(cache))
+    screen.result(asdict(summary) | {"bytes": summary.num_bytes}, page(summary))
+    return 0
+
+
+@command(app, "ls")
+def ls(
+    screen: Screen,
+    *,
+    cache: Annotated[
+        Path, typer.Argument(metavar="CACHE", help="A cache, or a folder in which caches are looked for.")
+    ],
+    label: Label = None,
+    subject: Subject = None,
+    split: Split = None,
+    fold: Fold = None,
+    failures: Annotated[
+        bool, typer.Option("--failures", help="List what could not be extracted instead of the clips.")
+    ] = False,
+) -> int:
+    """List the clips of a cache, one a line, or the caches in a folder."""
+    from ..cache import open_cache
+    from ..cache.snapshot import find_caches
+    from .cachepage import clip_line, failure_line
+
+    if cache.is_dir() and cache.suffix != ".zarr":
+        found = find_caches(cache)
+        screen.result(
+            {"caches": [str(path) for path in found]},
+            "\n".join(str(path) for path in found) or f"No caches in {cache}.",
+        )
+        return 0
+    opened = open_cache(cache)
+    if failures:
+        failed = [{name: getattr(f, name) for name in ("id", "path", "stage", "error")} for f in opened.failures]
+        screen.result({"failures": failed}, "\n".join(map(failure_line, failed)) or "No failures.")
+        return 0
+    rows = [
+        clip_row(opened, int(index)) for index in opened.select(label=label, subject=subject, split=split, fold=fold)
+    ]
+    screen.result({"clips": rows}, "\n".join(map(clip_line, rows)) or "No clips.")
+    return 0
+
+
+@command(app, "verify")
+def verify(
+    screen: Screen,
+    *,
+    cache: CachePath,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Also compare the videos with their recorded size and digest.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Drop damaged clips, so that est extract makes them again.")
+    ] = False,
+) -> int:
+    """Check every checksum, offset and chunk; name each damaged clip; exit 1 if there is one."""
+    from ..cache import verify_cache
+
+    with screen.progress("Verifying", "clips") as update:
+        report = verify_cache(cache, sources=sources, on_clip=update)
+    problems = [*report.problems, *report.sources]
+    lines = [f"{problem.clip}: {problem.what}" if problem.clip else problem.what for problem in problems]
+    data: dict[str, Any] = {
+        "clips": report.clips,
+        "frames": report.frames,
+        "problems": [{"clip": problem.clip, "what": problem.what} for problem in report.problems],
+        "sources": [{"clip": problem.clip, "what": problem.what} for problem in report.sources],
+        "damaged": report.damaged,
+    }
+    if not problems:
+        screen.result(data, f"{cache}: {report.clips} clips, {report.frames} frames, all as they were written.")
+        return 0
+    summary = f"{cache}: {len(report.problems)} problems, {len(report.damaged)} of {report.clips} clips damaged"
+    summary += f", {len(report.sources)} sources missing or changed." if sources else "."
+    if repair and report.problems:
+        from ..cache.repair import repair_cache
+
+        repair_cache(cache)
+        again = verify_cache(cache)
+        data["repaired"] = not again.problems
+        summary += (
+            f"\nRepaired: {again.clips} clips are left; est extract with the same settings makes the others again."
+        )
+        screen.result(data, "\n".join([*lines, summary]))
+        return STATUS_FAILED if again.problems or report.sources else 0
+    if report.problems:
+        summary += f"\nest cache verify {cache} --repair drops what is damaged, so that est extract makes it again."
+    screen.result(data, "\n".join([*lines, summary]))
+    return STATUS_FAILED
+
+
+@command(app, "merge")
+def merge(
+    screen: Screen,
+    *,
+    caches: Annotated[list[Path], typer.Argument(metavar="CACHE...", help="Caches of one recipe.")],
+    out: OutCache,
+    duplicates: Annotated[
+        str, typer.Option("--duplicates", help="Clips in several caches: refuse, first or last.")
+    ] = "refuse",
+    allow: Annotated[
+        list[str] | None, typer.Option("--allow", metavar="FIELD", help="A field in which the recipes may differ.")
+    ] = None,
+) -> int:
+    """Join caches that machines wrote for themselves; whole, or not at all."""
+    from ..cache import merge_caches, open_cache
+
+    if duplicates not in ("refuse", "first", "last"):
+        raise UsageError(f"--duplicates is refuse, first or last, found {duplicates!r}.")
+    with screen.progress("Merging", "clips") as update:
+        allowed = merge_caches(caches, out, duplicates=duplicates, allow=allow or (), on_clip=update)
+    for difference in allowed:
+        screen.warn(f"Allowed to differ, and recorded in {out}: {difference}")
+    merged = open_cache(out)
+    screen.result(
+        {"out": str(out), "clips": len(merged), "failures": len(merged.failures), "allowed": allowed},
+        f"{len(merged)} clips of {len(caches)} caches in {out}",
+    )
+    return 0
+
+
+@command(app, "convert")
+def convert(
+    screen: Screen,
+    *,
+    cache: CachePath,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The cache to write; .zarr or .h5 chooses the store.")],
+    features: Annotated[
+        str | None, typer.Option("--features", metavar="A,B", help="Only these feature arrays.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="float16 or float32.")] = None,
+    crops: Annotated[
+        bool | None, typer.Option("--crops/--no-crops", help="With the JPEG crops; as they are when left out.")
+    ] = None,
+    chunk_mb: Annotated[
+        float | None, typer.Option("--chunk-mb", help="Megabytes a chunk of features, for .zarr.")
+    ] = None,
+    share: Annotated[
+        bool, typer.Option("--share", help="Leave out crops, landmarks, paths, subjects and telling ids.")
+    ] = False,
+) -> int:
+    """Write a cache anew, in the other store or another form, without what was removed; verify it."""
+    from ..cache import convert_cache, open_cache
+
+    if dtype not in (None, "float16", "float32"):
+        raise UsageError(f"--dtype is float16 or float32, found {dtype!r}.")
+    wanted = features.split(",") if features is not None else None
+    with screen.progress("Converting", "clips") as update:
+        convert_cache(
+            cache, out, features=wanted, dtype=dtype, crops=crops, chunk_mb=chunk_mb, share=share, on_clip=update
+        )
+    clips = len(open_cache(out))
+    screen.result({"out": str(out), "clips": clips}, f"{clips} clips in {out}, verified")
+    return 0
+
+
+@command(app, "drop")
+def drop(
+    screen: Screen,
+    *,
+    cache: CachePath,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Clips to remove.")] = None,
+    label: Label = None,
+    subject: Subject = None,
+    split: Split = None,
+    fold: Fold = None,
+) -> int:
+    """Remove clips, by id or by what they have in common; est cache convert gives their room back."""
+    from ..cache import CacheWriter, open_cache
+
+    if not ids and not any((label, subject, split, fold)):
+        raise UsageError(
+            "Which clips? Give ids, or --label, --subject, --split or --fold.", remedy=f"est cache ls {cache}"
+        )
+    opened = open_cache(cache)
+    chosen = list(ids or [])
+    if any((label, subject, split, fold)):
+        chosen += [opened.ids[index] for index in opened.select(label=label, subject=subject, split=split, fold=fold)]
+    with CacheWriter.open(cache) as writer:
+        before = len(writer)
+        writer.remove(chosen)
+        removed, left = before - len(writer), len(writer)
+    screen.result({"removed": removed, "clips": left}, f"{removed} clips removed, {left} left in {cache}")
+    return 0
+
+
+def clip_row(cache: Cache, index: int) -> dict[str, Any]:
+    """Return what a line of `ls` says of a clip."""
+    row = cache.clips.row(index)
+    names = ("id", "label", "subject", "split", "fold", "count", "fps", "declared", "decoded", "path")
+    return {name: row[name] for name in names}

@@ -1,0 +1,97 @@
+"""The page of `est cache info` and the lines of `est cache ls`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..cache.summary import Summary
+
+BAR = 30  # characters of the longest bar
+WIDE = 24  # characters of a name
+
+
+def page(summary: Summary) -> str:
+    """Lay out a cache's figures."""
+    lines = [f"{summary.path}  ({summary.store}, {size(summary.num_bytes)})", ""]
+    lines += [
+        f"  clips       {summary.clips:,}",
+        f"  frames      {summary.frames:,}  ({summary.median_frames:.0f} a clip, {duration(summary.hours)})",
+    ]
+    if summary.frames:
+        lines += [f"  with a face {summary.detected:.1%} detected, {summary.interpolated:.1%} interpolated"]
+    notes = {
+        "subjects": summary.subjects,
+        "no face": summary.without_face,
+        "incomplete": summary.incomplete,
+        "removed": summary.removed,
+    }
+    lines += [f"  {name:<11} {count:,}" for name, count in notes.items() if count]
+    if not summary.folded:
+        lines += ["  not folded: part of it lies in the staging beside it; the next est extract folds it in"]
+    lines += bars("labels", {**summary.labels, **({"(none)": summary.unlabelled} if summary.unlabelled else {})})
+    lines += bars("splits", summary.splits)
+    lines += bars("folds", {str(fold): count for fold, count in summary.folds.items()})
+    lines += bars("failures by stage", summary.failures)
+    lines += ["", "arrays"]
+    arrays = {name: number for name, number in summary.array_bytes.items() if number}
+    large = {name: number for name, number in arrays.items() if name.startswith(("frames/", "crops/"))}
+    lines += [f"  {name:<{WIDE}} {size(number):>9}" for name, number in large.items()]
+    lines += [f"  {'clips/*, failures/*':<{WIDE}} {size(sum(arrays.values()) - sum(large.values())):>9}"]
+    lines += ["", f"frames recipe {summary.fingerprints['frames']}", *settings(summary.recipes["frames"])]
+    for name, recipe in summary.recipes["features"].items():
+        lines += ["", f"features {name} {summary.fingerprints[name]}", *settings(recipe)]
+    lines += ["", f"last commit {summary.commit['sequence']} at {summary.commit['time']}"]
+    return "\n".join(lines)
+
+
+def bars(title: str, counts: Mapping[str, int]) -> list[str]:
+    """Draw counts as bars."""
+    if not counts:
+        return []
+    most = max(counts.values())
+    lines = ["", title]
+    for name, count in counts.items():
+        bar = "█" * round(BAR * count / most) if most else ""
+        lines.append(f"  {name:<{WIDE}} {count:>7,}  {bar}")
+    return lines
+
+
+def settings(recipe: Mapping[str, Any]) -> list[str]:
+    """List a recipe's fields, empty ones left out."""
+    return [f"  {name:<{WIDE}} {value}" for name, value in recipe.items() if value not in ("", None, False)]
+
+
+def size(num_bytes: float) -> str:
+    """Format a number of bytes."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} TB"
+
+
+def duration(hours: float) -> str:
+    """Format a number of hours."""
+    if hours >= 1:
+        return f"{hours:.1f} h"
+    return f"{hours * 60:.1f} min"
+
+
+def clip_line(row: Mapping[str, Any]) -> str:
+    """Format a clip for `ls`: tabs between, so that cut and awk work."""
+    shown = (
+        row["id"],
+        row["label"] or "-",
+        row["subject"] or "-",
+        row["split"] or "-",
+        row["fold"],
+        f"{row['count']} frames",
+    )
+    line = "\t".join(str(value) for value in shown)
+    return line + f"\tincomplete: {row['decoded']} of {row['declared']}" if row["decoded"] < row["declared"] else line
+
+
+def failure_line(failure: Mapping[str, Any]) -> str:
+    """Format a failure for `ls --failures`."""
+    return "\t".join((failure["id"], failure["stage"], failure["error"]))

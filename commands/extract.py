@@ -1,0 +1,227 @@
+"""`est extract`: any pile of videos → a cache of face features."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import STATUS_INTERRUPTED, STATUS_PARTIAL, UsageError
+from .screen import Screen
+
+if TYPE_CHECKING:
+    from ..extract.inputs import FoundInputs
+
+Inputs = Annotated[
+    list[Path],
+    typer.Argument(metavar="INPUT...", help="Video files, folders of videos or of frame folders, or CSV lists."),
+]
+OutCache = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="The cache to write or to go on with; .zarr or .h5 chooses the store."),
+]
+Labels = Annotated[
+    str,
+    typer.Option("--labels", help="none, or folders: a clip's label is the name of its folder. Lists bring their own."),
+]
+Limit = Annotated[int | None, typer.Option("--limit", help="Only the first N inputs.")]
+Shard = Annotated[
+    str | None, typer.Option("--shard", metavar="I/N", help="Only every N-th input, from the I-th: one machine's part.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and stop.")]
+Retry = Annotated[bool, typer.Option("--retry-failed", help="Try inputs again that failed in an earlier run.")]
+Detector = Annotated[
+    str,
+    typer.Option(
+        "--detector", help="retinaface, insightface:PACK (non-commercial weights), or none: frames are crops."
+    ),
+]
+DetectSize = Annotated[
+    int, typer.Option("--detect-size", help="Longer side of the picture that the detector sees; 0 is full size.")
+]
+DetectEvery = Annotated[int, typer.Option("--detect-every", help="Detect in every K-th frame, interpolate between.")]
+Threshold = Annotated[float, typer.Option("--score-threshold", help="Score from which a detection counts.")]
+Face = Annotated[
+    str, typer.Option("--face", help="main: longest and largest track; largest; all: a clip for each face.")
+]
+Smooth = Annotated[float, typer.Option("--smooth", help="Smoothing of boxes over time, in frames; 0 is off.")]
+Align = Annotated[
+    str, typer.Option("--align", help="box: a square with a margin; 5point: eyes, nose and mouth on a template.")
+]
+Margin = Annotated[
+    float | None,
+    typer.Option(
+        "--margin", help="Margin around the face, as a part of its longer side. [default: 0.2 with box, else 0]"
+    ),
+]
+Size = Annotated[int, typer.Option("--size", help="Side of the crop in pixels.")]
+Crops = Annotated[
+    bool, typer.Option("--crops", help="Keep the crops as JPEG; features are computed from exactly these.")
+]
+Quality = Annotated[int, typer.Option("--crop-quality", help="JPEG quality of the crops.")]
+WeightsName = Annotated[
+    str, typer.Option("--weights", help="imagenet, synface (rendered faces only), random, or a checkpoint FILE.")
+]
+Normalize = Annotated[
+    str | None,
+    typer.Option("--normalize", help="Pixels of a FILE: none, imagenet or MEAN,STD. FER+ weights take none."),
+]
+Features = Annotated[str, typer.Option("--features", help="gap, layer1 to layer4, pyramid4x4; commas between.")]
+Flip = Annotated[bool, typer.Option("--flip", help="Also cache the features of mirrored crops.")]
+Dtype = Annotated[str, typer.Option("--dtype", help="float16 or float32.")]
+Precision = Annotated[
+    str, typer.Option("--precision", help="auto, fp32, bf16 or fp16; auto takes bf16 where the hardware is fast at it.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or several: cuda:0,cuda:1.")]
+ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Where downloaded weights lie.")]
+Workers = Annotated[int | None, typer.Option("--workers", help="Decoding processes; one a core when left out.")]
+Decoder = Annotated[str, typer.Option("--decoder", help="opencv or pyav.")]
+Timeout = Annotated[float, typer.Option("--timeout", help="Seconds in which a decoder must get somewhere.")]
+Incomplete = Annotated[str, typer.Option("--incomplete", help="Fewer frames than the file declares: keep or fail.")]
+NoFace = Annotated[str, typer.Option("--no-face", help="A clip without any face: keep, skip or fail.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse to go on in another environment than the cache was begun in.")
+]
+
+
+def extract(
+    screen: Screen,
+    *,
+    inputs: Inputs,
+    out: OutCache = None,
+    labels: Labels = "none",
+    limit: Limit = None,
+    shard: Shard = None,
+    dry_run: DryRun = False,
+    retry_failed: Retry = False,
+    detector: Detector = "retinaface",
+    detect_size: DetectSize = 640,
+    detect_every: DetectEvery = 3,
+    score_threshold: Threshold = 0.8,
+    face: Face = "main",
+    smooth: Smooth = 2.0,
+    align: Align = "box",
+    margin: Margin = None,
+    size: Size = 224,
+    crops: Crops = False,
+    crop_quality: Quality = 95,
+    weights: WeightsName = "imagenet",
+    normalize: Normalize = None,
+    features: Features = "gap",
+    flip: Flip = False,
+    dtype: Dtype = "float16",
+    precision: Precision = "auto",
+    device: Device = "auto",
+    models_dir: ModelsDir = None,
+    workers: Workers = None,
+    decoder: Decoder = "opencv",
+    timeout: Timeout = 120.0,
+    incomplete: Incomplete = "keep",
+    no_face: NoFace = "keep",
+    strict: Strict = False,
+) -> int:
+    """Find the face in every frame of videos and cache its features, once; the same command goes on where it stopped."""
+    # Decoders and torch share the cores: threads that spin while they wait would take them from each other. Read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from ..extract.config import ExtractConfig
+    from ..extract.inputs import find_inputs, parse_shard
+
+    config = ExtractConfig(
+        detector=detector,
+        detect_size=detect_size,
+        detect_every=detect_every,
+        score_threshold=score_threshold,
+        face=face,  # ty: ignore[invalid-argument-type]
+        smooth=smooth,
+        align=align,  # ty: ignore[invalid-argument-type]
+        margin=margin,
+        size=size,
+        crops=crops,
+        crop_quality=crop_quality,
+        weights=weights,
+        normalize=normalize,
+        features=tuple(part.strip() for part in features.split(",")),
+        flip=flip,
+        dtype=dtype,  # ty: ignore[invalid-argument-type]
+        precision=precision,
+        device=device,
+        models_dir=models_dir,
+        workers=workers,
+        decoder=decoder,
+        timeout=timeout,
+        incomplete=incomplete,  # ty: ignore[invalid-argument-type]
+        no_face=no_face,  # ty: ignore[invalid-argument-type]
+        strict=strict,
+    )
+    found = find_inputs(inputs, labels=labels, limit=limit, shard=parse_shard(shard) if shard else None)
+    if dry_run:
+        screen.result(plan(found), plan_text(found))
+        return 0
+    if out is None:
+        raise UsageError("Where to? --out names the cache.", remedy="--out cache.zarr")
+    return run(screen, found, out, config, retry_failed=retry_failed)
+
+
+def run(screen: Screen, found: FoundInputs, out: Path, config: Any, *, retry_failed: bool) -> int:
+    """Extract, and show how it ended."""
+    from ..extract.extraction import extract_videos
+
+    with screen.progress("Extracting", "videos") as update:
+        report = extract_videos(
+            found,
+            out,
+            config,
+            retry_failed=retry_failed,
+            on_progress=lambda progress: update(progress.done, progress.total, progress.note()),
+            say=screen.note,
+            warn=screen.warn,
+        )
+    data = {
+        "out": str(out),
+        "clips": report.clips,
+        "frames": report.frames,
+        "unchanged": report.unchanged,
+        "relabelled": report.relabelled,
+        "no_face": report.no_face,
+        "incomplete": report.incomplete,
+        "failures": [{"id": f.id, "path": f.path, "stage": f.stage, "error": f.error} for f in report.failures],
+        "interrupted": report.interrupted,
+        "left": report.left,
+        "seconds": round(report.seconds, 2),
+        "stages": {name: round(seconds, 2) for name, seconds in report.stages.items()},
+    }
+    screen.result(data, "\n".join([*report.lines(), f"cache: {out}"]))
+    if report.interrupted:
+        return STATUS_INTERRUPTED
+    return STATUS_PARTIAL if report.failures else 0
+
+
+def plan(found: FoundInputs) -> dict[str, Any]:
+    """Return what a dry run shows."""
+    return {
+        "inputs": [
+            {"id": i.id, "path": str(i.path), "kind": i.kind, "label": i.label, "subject": i.subject}
+            for i in found.inputs
+        ],
+        "problems": [{"id": p.id, "path": p.path, "error": p.error} for p in found.problems],
+        "ignored": dict(found.ignored),
+    }
+
+
+def plan_text(found: FoundInputs) -> str:
+    """Lay a dry run out for people."""
+    lines = [f"{i.id}\t{i.kind}\t{i.label or '-'}\t{i.subject or '-'}" for i in found.inputs]
+    lines += [f"cannot be read: {p.path}: {p.error}" for p in found.problems]
+    if found.ignored:
+        lines.append("ignored: " + ", ".join(f"{count} {suffix}" for suffix, count in found.ignored.items()))
+    kinds = Counter(i.kind for i in found.inputs)
+    labels = Counter(i.label for i in found.inputs if i.label is not None)
+    lines.append(
+        f"{len(found.inputs)} inputs: {kinds['video']} videos, {kinds['frames']} frame folders, {len(found.problems)} problems"
+    )
+    if labels:
+        lines.append("labels: " + ", ".join(f"{label} {count}" for label, count in labels.most_common()))
+    return "\n".join(lines)

@@ -1,0 +1,95 @@
+"""What the user decides about an extraction; everything that changes a row is part of the cache's recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..errors import UsageError
+
+BOX_MARGIN = 0.2  # holds the true box on every rendered frame, hands before the face included; 0.1 on all that show the whole face
+
+SIZES = range(32, 1025)
+FORWARD_BYTES = 256 * 2**20  # of decoded frames that are held, so that a clip is decoded once
+CLIPS_AHEAD = 64  # that may finish before the oldest unfinished one
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractConfig:
+    """Options of `est extract`."""
+
+    decoder: str = "opencv"
+    detector: str = "retinaface"
+    detect_size: int = 640  # longer side of the picture that the detector sees; 0 full size
+    detect_every: int = 3
+    score_threshold: float = 0.8
+    face: Literal["main", "largest", "all"] = "main"
+    max_gap: int = 15
+    smooth: float = 2.0
+    align: Literal["box", "5point"] = "box"
+    margin: float | None = None  # None: 0.2 around a box, 0 on the template of five points and where frames are crops
+    size: int = 224
+    crops: bool = False
+    crop_quality: int = 95
+    weights: str = "imagenet"
+    normalize: str | None = None
+    features: tuple[str, ...] = ("gap",)
+    flip: bool = False
+    dtype: Literal["float16", "float32"] = "float16"
+    precision: str = "auto"
+    device: str = "auto"
+    models_dir: Path | None = None
+    workers: int | None = None
+    timeout: float = 120.0  # seconds in which a decoder must get somewhere
+    incomplete: Literal["keep", "fail"] = "keep"
+    no_face: Literal["keep", "skip", "fail"] = "keep"
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        _expect_choice("--face", self.face, ("main", "largest", "all"))
+        _expect_choice("--align", self.align, ("box", "5point"))
+        _expect_choice("--dtype", self.dtype, ("float16", "float32"))
+        _expect_choice("--incomplete", self.incomplete, ("keep", "fail"))
+        _expect_choice("--no-face", self.no_face, ("keep", "skip", "fail"))
+        _expect_range("--size", self.size, SIZES[0], SIZES[-1])
+        _expect_range("--detect-size", self.detect_size, 0, 8192)
+        _expect_range("--detect-every", self.detect_every, 1, 100)
+        _expect_range("--score-threshold", self.score_threshold, 0.0, 1.0)
+        _expect_range("--margin", self.crop_margin, 0.0, 2.0)
+        _expect_range("--smooth", self.smooth, 0.0, 30.0)
+        _expect_range("--crop-quality", self.crop_quality, 1, 100)
+        _expect_range("--timeout", self.timeout, 1.0, 86400.0)
+        if self.workers is not None:
+            _expect_range("--workers", self.workers, 1, 1024)
+        if not self.features or len(set(self.features)) != len(self.features):
+            raise UsageError(
+                f"--features names each feature once, found {','.join(self.features)!r}.",
+                remedy="--features gap,layer3",
+            )
+        if self.align == "5point" and self.detector == "none":
+            raise UsageError("--align 5point needs landmarks, and --detector none has none.", remedy="--align box")
+
+    @property
+    def crop_margin(self) -> float:
+        """Return the margin around the face, as a part of its longer side."""
+        if self.margin is not None:
+            return self.margin
+        return BOX_MARGIN if self.align == "box" and self.detector != "none" else 0.0
+
+    @property
+    def crop_format(self) -> str:
+        """Return how crops are encoded before the backbone sees them, as the recipe says it."""
+        return f"jpeg {self.crop_quality}" if self.crops else ""
+
+
+def _expect_choice(option: str, found: str, choices: tuple[str, ...]) -> None:
+    if found not in choices:
+        raise UsageError(
+            f"{option} is {', '.join(choices[:-1])} or {choices[-1]}, found {found!r}.", remedy=f"{option} {choices[0]}"
+        )
+
+
+def _expect_range(option: str, found: float, low: float, high: float) -> None:
+    if not low <= found <= high:
+        raise UsageError(f"{option} goes from {low:g} to {high:g}, found {found:g}.")

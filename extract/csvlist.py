@@ -1,0 +1,212 @@
+"""Lists of clips: a table with a header (CSV, TSV), or a text file with a path in each line.
+
+Delimiter (comma, semicolon, tab, bar) and encoding (UTF-8 with and without mark, UTF-16 by its mark, else Windows-1252) are recognised,
+column names by the table `ALIASES`. A list that makes no sense is refused as a whole, with the line: it is mended in a minute, and a run
+takes hours. A listed file that is not there is a matter of that clip alone.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import math
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UsageError
+
+LIST_SUFFIXES = (".csv", ".tsv", ".txt")
+MANIFEST = "manifest.csv"
+DELIMITERS = ",;\t|"
+# What people call the columns, the first that a list has wins. Columns in frames (onset, apex, start_frame …) are none of these.
+ALIASES = {
+    "path": "path file filename filepath video videopath videofile videoname clip clippath clipname frames folder",
+    "label": "label class classname emotion expression category labelname",
+    "subject": "subject subjectid person personid actor actorid speaker speakerid identity participant participantid",
+    "split": "split set subset partition",
+    "fold": "fold foldid cvfold",
+    "start": "start starttime startsec startseconds begin begintime",
+    "end": "end endtime endsec endseconds stop stoptime",
+    "id": "id clipid uid",
+}
+OF_THE_DEMO = frozenset(("apex", "seed"))  # columns of a rendered set's manifest that say nothing about extraction
+EMPTY_NUMBERS = frozenset(("", "nan", "none", "null", "na", "n/a"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of a list."""
+
+    line: int
+    path: str
+    id: str = ""
+    label: str | None = None
+    subject: str = ""
+    split: str = ""
+    fold: int = -1
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipList:
+    """A list that was read."""
+
+    rows: tuple[Row, ...]
+    unused: tuple[str, ...] = ()  # columns that mean nothing here
+
+
+def read_list(path: Path) -> ClipList:
+    """Read a list, or say which line of it makes no sense."""
+    text = _read_text(path)
+    delimiter, header = _header(text, path)
+    columns = _columns(header)
+    if "path" not in columns:
+        if path.suffix.lower() == ".txt":
+            lines = enumerate(text.splitlines(), start=1)
+            return ClipList(rows=tuple(Row(line=number, path=line.strip()) for number, line in lines if line.strip()))
+        raise UsageError(
+            f"{path}: a list has a column `path`, found {', '.join(map(repr, header)) or 'an empty file'}.",
+            remedy=f"name the columns in the first line; for the path any of {', '.join(ALIASES['path'].split())} will do",
+        )
+    used = set(columns.values())
+    unused = tuple(name for i, name in enumerate(header) if i not in used and name and _plain(name) not in OF_THE_DEMO)
+    rows = []
+    for line, cells in _records(text, delimiter, path):
+        if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
+            raise UsageError(
+                f"{path}, line {line}: expected {len(header)} cells, found {len(cells)}.",
+                remedy='a cell that holds the delimiter is written in quotes: "a, b.mp4"',
+            )
+        values = {name: cells[i].strip() if i < len(cells) else "" for name, i in columns.items()}
+        rows.append(_row(values, line, f"{path}, line {line}"))
+    return ClipList(rows=tuple(rows), unused=unused)
+
+
+def has_path_column(path: Path) -> bool:
+    """Say whether a table is a list of clips."""
+    return "path" in _columns(_header(_read_text(path), path)[1])
+
+
+def locate(folder: Path, written: str) -> Path:
+    """Return where a listed path lies, also when the list was written on another system: backslashes, accents in another form."""
+    forms = [written, *(unicodedata.normalize(form, written) for form in ("NFC", "NFD"))]
+    forms += [form.replace("\\", "/") for form in forms]
+    return next((folder / form for form in forms if (folder / form).exists()), folder / written)
+
+
+def _row(values: dict[str, str], line: int, where: str) -> Row:
+    if not values["path"]:
+        raise UsageError(f"{where}: the path is empty.")
+    start = _seconds(values.get("start", ""), f"{where}: start")
+    end = _seconds(values.get("end", ""), f"{where}: end")
+    if end is not None and end <= (start or 0.0):
+        raise UsageError(f"{where}: a segment ends after it starts, found {start or 0:g} to {end:g} s.")
+    return Row(
+        line=line,
+        path=values["path"],
+        id=values.get("id", ""),
+        label=values.get("label") or None,
+        subject=values.get("subject", ""),
+        split=values.get("split", ""),
+        fold=_fold(values.get("fold", ""), f"{where}: fold"),
+        start=start or None,  # from the very start is no segment
+        end=end,
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: the list cannot be read ({error.strerror}).") from error
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encodings = ("utf-16",)
+    else:
+        encodings = ("utf-8-sig", "cp1252", "latin-1")
+    for encoding in encodings:
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return text
+    raise UsageError(f"{path}: the list is not text.", remedy="save it as CSV in UTF-8")
+
+
+def _header(text: str, path: Path) -> tuple[str, list[str]]:
+    """Return the delimiter and the first line's cells: by the delimiter that finds a path and the most columns."""
+    if found := re.match(r"sep=(.)\r?\n", text):  # as Excel writes it
+        return found[1], [cell.strip() for cell in next(_records(text, found[1], path, header=True), (0, []))[1]]
+    candidates = [
+        (delimiter, [cell.strip() for cell in next(_records(text, delimiter, path, header=True), (0, []))[1]])
+        for delimiter in DELIMITERS
+    ]
+    return max(candidates, key=lambda found: ("path" in _columns(found[1]), len(found[1])))
+
+
+def _records(text: str, delimiter: str, path: Path, *, header: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """Yield the lines with something in them, numbered as the file counts them; the header only when asked for."""
+    skip = re.match(r"sep=.\r?\n", text)
+    reader = csv.reader(io.StringIO(text[skip.end() :] if skip else text, newline=""), delimiter=delimiter, strict=True)
+    before, is_header = bool(skip), True
+    try:
+        for cells in reader:
+            line, before = before + 1, reader.line_num + bool(skip)
+            if not any(cell.strip() for cell in cells):
+                continue
+            if header or not is_header:
+                yield line, cells
+            is_header = False
+    except csv.Error as error:
+        if not header:
+            raise UsageError(
+                f"{path}, line {before + 1}: {error}.",
+                remedy="close the quotes that this line opens, or write them twice",
+            ) from error
+
+
+def _columns(header: list[str]) -> dict[str, int]:
+    """Return which column holds what."""
+    plain = [_plain(name) for name in header]
+    found = {}
+    for column, names in ALIASES.items():
+        for name in names.split():
+            if name in plain:
+                found[column] = plain.index(name)
+                break
+    return found
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_.-]+", "", name).casefold()
+
+
+def _fold(text: str, where: str) -> int:
+    if text.casefold() in EMPTY_NUMBERS:
+        return -1
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (number >= -1 and number == math.floor(number)):
+        raise UsageError(f"{where}: expected a whole number, found {text!r}.")
+    return int(number)
+
+
+def _seconds(text: str, where: str) -> float | None:
+    """Read seconds (12.5, also 12,5) or a clock (1:02:03.5)."""
+    if text.casefold() in EMPTY_NUMBERS:
+        return None
+    try:
+        parts = [float(part) for part in text.replace(",", ".").split(":")]
+    except ValueError:
+        parts = [math.nan]
+    total = sum(part * 60**power for power, part in enumerate(reversed(parts)))
+    if len(parts) > 3 or min(parts) < 0 or not math.isfinite(total):
+        raise UsageError(f"{where}: expected seconds or a clock like 1:02.5, found {text!r}.")
+    return total

@@ -1,0 +1,200 @@
+"""`extract_videos`: everything that `est extract` does, as one call."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..cache import CacheWriter, FeatureRecipe, FramesRecipe, Recipes, current_environment
+from ..cache.clip import Failure, Source
+from ..cache.sources import source_of
+from ..errors import CacheError
+from .backbone import tap_shape
+from .config import ExtractConfig
+from .device import parse_device, resolve_precision
+from .inputs import FoundInputs, Input
+from .lane import Lane
+from .pipeline import NO_FACE_STAGE, Pipeline, clips_of
+from .progress import Progress, Report
+from .weights import Weights, load_weights
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # what people and clusters send
+
+
+@dataclass(kw_only=True)
+class Todo:
+    """Inputs sorted by what the cache knows of them."""
+
+    new: list[Input] = field(default_factory=list)
+    unchanged: list[Input] = field(default_factory=list)
+    failed: list[Input] = field(default_factory=list)  # before, and not asked to be tried again
+
+
+def extract_videos(
+    found: FoundInputs,
+    out: Path | str,
+    config: ExtractConfig | None = None,
+    *,
+    labels: Sequence[str] = (),
+    retry_failed: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    warn: Callable[[str], None] = lambda text: None,
+) -> Report:
+    """Extract inputs into a cache, or go on with one; inputs that are there and unchanged are skipped."""
+    config = config or ExtractConfig()
+    start = time.monotonic()
+    devices = [parse_device(text) for text in config.device.split(",")]
+    precision, why = resolve_precision(config.precision, devices[0])
+    weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
+    say(weights.report())
+    say(f"{', '.join(map(str, devices))} in {precision}: {why}")
+    if weights.licence:
+        say(f"licence of the weights: {weights.licence}")
+    lanes = [Lane(device, precision, config, weights.backbone) for device in devices]
+    if lanes[0].detector.licence:
+        say(f"licence of the detector: {lanes[0].detector.licence}")
+    recipes = recipes_of(config, weights, lanes[0], precision)
+    environment = current_environment(
+        ("torch", "torchvision", "opencv-python", "opencv-python-headless", "onnxruntime"),
+        device=[str(d) for d in devices],
+    )
+    order = list(labels) or sorted({source.label for source in found.inputs if source.label is not None})
+    with CacheWriter.open(
+        out, recipes, labels=order, crops=config.crops, environment=environment, strict=config.strict
+    ) as writer:
+        for change in writer.environment_changes:
+            warn(f"the cache was begun in another environment: {change}")
+        if writer.missing_features:
+            raise CacheError(
+                f"{out} lacks the features {', '.join(writer.missing_features)} for the clips that are there.",
+                remedy="extract them into another --out",
+            )
+        for problem in found.problems:
+            writer.fail(problem)
+        todo = sort_inputs(found.inputs, writer, retry_failed)
+        relabelled = relabel(todo.unchanged, writer)
+        pipeline = Pipeline(todo.new, writer, lanes, config, config.workers or default_workers(devices))
+        with stopping(pipeline):
+            begun = time.monotonic()
+            pipeline.run(on_progress)
+            running = time.monotonic() - begun
+    old = [
+        Failure(id=i.id, path=str(i.path), stage="earlier run", error="failed before; --retry-failed tries again")
+        for i in todo.failed
+    ]
+    return Report(
+        clips=pipeline.clips,
+        frames=pipeline.frames,
+        unchanged=len(todo.unchanged),
+        relabelled=relabelled,
+        removed=0,
+        no_face=pipeline.no_face,
+        incomplete=pipeline.incomplete,
+        failures=[*found.problems, *old, *pipeline.failures],
+        interrupted=pipeline.stop,
+        left=pipeline.left,
+        seconds=time.monotonic() - start,
+        running=running,
+        stages=pipeline.stages,
+    )
+
+
+def recipes_of(config: ExtractConfig, weights: Weights, lane: Lane, precision: str) -> Recipes:
+    """Write down everything that a row depends on."""
+    is_crop = config.detector == "none"
+    frames = FramesRecipe(
+        decoder=config.decoder,
+        detector=lane.detector.name,
+        detector_digest=lane.detector.digest,
+        detect_size=0 if is_crop else config.detect_size,
+        detect_every=1 if is_crop else config.detect_every,
+        score_threshold=0.0 if is_crop else config.score_threshold,
+        precision=lane.detector.precision,
+        face=config.face,
+        smooth=config.smooth,
+        align=config.align,
+        margin=config.crop_margin,
+        size=config.size,
+        crops=config.crop_format,
+    )
+    features = {}
+    for tap in config.features:
+        recipe = FeatureRecipe(
+            parent=frames.fingerprint,
+            backbone="resnet18",
+            weights=weights.name,
+            weights_digest=weights.digest,
+            normalize=weights.backbone.normalization.name,
+            tap=tap,
+            shape=tap_shape(tap, config.size),
+            dtype=config.dtype,
+            precision=precision,
+        )
+        features[tap] = recipe
+        if config.flip:
+            features[f"{tap}_flip"] = replace(recipe, mirrored=True)
+    return Recipes(frames=frames, features=features)
+
+
+def sort_inputs(inputs: Sequence[Input], writer: CacheWriter, retry_failed: bool) -> Todo:
+    """Compare inputs with the cache, by id, size and time."""
+    todo = Todo()
+    for source in inputs:
+        try:
+            described = source_of(source.path, digest=False)
+        except OSError:
+            described = Source()
+        status = writer.status(source.id, described)
+        if status == "new":
+            status = writer.status(f"{source.id}#1", described)  # one of several faces
+        if status == "failed" and not retry_failed:
+            known = todo.unchanged if writer.failure_stage(source.id) == NO_FACE_STAGE else todo.failed
+            known.append(source)
+        elif status == "unchanged":
+            todo.unchanged.append(source)
+        else:
+            todo.new.append(source)
+    return todo
+
+
+def relabel(inputs: Sequence[Input], writer: CacheWriter) -> list[str]:
+    """Bring labels, subjects, splits and folds of clips that are there up to date; return what changed."""
+    said = []
+    for source in inputs:
+        for clip_id in clips_of(source.id, writer):
+            changes = writer.update(
+                clip_id, label=source.label, subject=source.subject, split=source.split, fold=source.fold
+            )
+            said += [f"{clip_id}: {change}" for change in changes]
+    return said
+
+
+def default_workers(devices: Sequence[object]) -> int:
+    """Choose a number of decoding processes: the cores, a few less where a GPU does the rest."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, 16) if str(devices[0]) == "cpu" else min(cores - 1, 24))
+
+
+@contextmanager
+def stopping(pipeline: Pipeline) -> Generator[None]:
+    """Let signals end a run as a closed cache, not as a crash."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        pipeline.stop = True
+
+    before = {number: signal.signal(number, stop) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,75 @@
+"""How far an extraction is, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..cache.clip import Failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """A moment of a running extraction."""
+
+    done: int  # inputs, those that were there before not counted
+    total: int
+    frames: int
+    failed: int
+    seconds: float
+    waiting: dict[str, int] = field(default_factory=dict)  # pictures that wait for each stage
+
+    @property
+    def rate(self) -> float:
+        """Frames a second."""
+        return self.frames / self.seconds if self.seconds else 0.0
+
+    def note(self) -> str:
+        """Say it in a few words."""
+        queues = ", ".join(f"{name} {count}" for name, count in self.waiting.items() if count)
+        parts = [
+            f"{self.rate:.0f} frames/s",
+            *([f"waiting: {queues}"] if queues else []),
+            *([f"{self.failed} failed"] if self.failed else []),
+        ]
+        return " · ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What an extraction did."""
+
+    clips: int  # added or replaced
+    frames: int
+    unchanged: int  # inputs that were there before
+    relabelled: list[str]
+    removed: int
+    no_face: list[str]  # clips without any face
+    incomplete: list[str]
+    failures: list[Failure]
+    interrupted: bool
+    left: int  # inputs that were not reached
+    seconds: float  # of the whole call
+    running: float  # of the pipeline alone, without loading weights
+    stages: dict[str, float]  # busy seconds of each
+
+    def lines(self) -> list[str]:
+        """Lay it out for people."""
+        rate = self.frames / self.seconds if self.seconds else 0.0
+        lines = [f"{self.clips} clips, {self.frames} frames in {self.seconds:.1f} s ({rate:.0f} frames/s)"]
+        if self.unchanged:
+            lines.append(f"{self.unchanged} inputs were there already")
+        lines += [f"relabelled {change}" for change in self.relabelled[:20]]
+        if self.no_face:
+            lines.append(
+                f"{len(self.no_face)} clips show no face: {', '.join(self.no_face[:5])}{' …' if len(self.no_face) > 5 else ''}"
+            )
+        if self.incomplete:
+            shown = ", ".join(self.incomplete[:5]) + (" …" if len(self.incomplete) > 5 else "")
+            lines.append(f"{len(self.incomplete)} clips have fewer frames than their files declare: {shown}")
+        busy = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.stages.items() if seconds >= 0.05)
+        if busy:
+            lines.append(f"time went to: {busy}")
+        lines += [f"failed {failure.id}: {failure.stage}: {failure.error}" for failure in self.failures]
+        if self.interrupted:
+            lines.append(f"interrupted; {self.left} inputs are left: the same command goes on")
+        return lines

@@ -1,0 +1,44 @@
+"""What several tests share. This folder joins the path, so that tests, and processes that they start, import its helper modules by name."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode does not; spawned workers inherit it
+
+
+@pytest.fixture(params=[".zarr", ".h5"])
+def store(request):
+    """The suffix of each store in turn."""
+    return request.param
+
+
+@pytest.fixture
+def cache_path(tmp_path, store):
+    """A place for a cache, with a space and non-ASCII letters in it."""
+    return tmp_path / f"cache é{store}"
+
+
+@pytest.fixture(scope="session")
+def make_clip():
+    """`make_clip(index, version=0, frames=None, rng=None, crops=False, features=("gap",), **fields)` → Clip."""
+    from cache_samples import make_clip
+
+    return make_clip
+
+
+@pytest.fixture(scope="session")
+def sample_recipes():
+    """`sample_recipes(features=("gap",), dtype="float16", **frames)` → Recipes with D = 16."""
+    from cache_samples import sample_recipes
+
+    return sample_recipes
+
+
+@pytest.fixture(scope="session")
+def make_cache():
+    """`make_cache(path, indices, crops=False, features=("gap",), failures=(), **settings)` → path."""
+    from cache_samples import make_cache
+
+    return make_cache
