@@ -56,6 +56,7 @@ def convert_cache(
             "labels": cache.labels,
             "targets": cache.targets,
             "layout": layout,
+            "black": {name: row for name, row in cache.black.items() if name in recipes.features},
             "environment": _environment(cache, names=wanted.names),
         }
         with CacheWriter.open(growing, recipes, crops=keep_crops, disk=disk, **settings) as writer:

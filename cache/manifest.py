@@ -74,6 +74,7 @@ class Manifest:
     filling: Mapping[str, Filling] = field(default_factory=dict)
     staging: Staging | None = None
     folded: str = ""  # the commit of the staging that this HDF5 file has taken in
+    black: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # flat feature → its row for a black crop
 
     def __post_init__(self) -> None:
         for kind, names in (("label", self.labels), ("target", self.targets)):
@@ -119,6 +120,8 @@ class Manifest:
             data["staging"] = asdict(self.staging)
         if self.folded:
             data["folded"] = self.folded
+        if self.black:
+            data["black"] = {name: list(row) for name, row in self.black.items()}
         data = json.loads(canonical_json(data))  # tuples become lists, as a reader finds them
         return data | {"checksum": of_text(canonical_json(data))}
 
@@ -160,6 +163,7 @@ class Manifest:
                 },
                 staging=_staging(data.get("staging")),
                 folded=data.get("folded", ""),
+                black={name: tuple(row) for name, row in data.get("black", {}).items()},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise CacheDamaged(f"The attributes of {where} lack or misname something.", remedy=REPAIR) from error

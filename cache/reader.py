@@ -120,6 +120,11 @@ class Cache:
         return self._snapshot.manifest.targets
 
     @property
+    def black(self) -> dict[str, tuple[float, ...]]:
+        """Return what the backbone makes of a black crop, for flat features whose extraction kept it."""
+        return dict(self._snapshot.manifest.black)
+
+    @property
     def environment(self) -> dict[str, Any]:
         """Return what the cache was begun with."""
         return dict(self._snapshot.manifest.environment)

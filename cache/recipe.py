@@ -106,6 +106,7 @@ class FramesRecipe(Recipe):
     score_threshold: float = 0.0
     precision: str = "fp32"  # that the detector ran in
     face: str = "main"  # main, largest, all
+    tracking: str = ""  # how detections are linked, e.g. "gap 15, iou 0.3"
     smooth: float = 0.0
     align: str = "box"  # box, 5point
     margin: float = 0.0

@@ -7,6 +7,7 @@ chunk of each array. The clips in them are removed in one commit.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,9 @@ from .zarr_format import METADATA, decode_strings, encode_rows, encode_strings, 
 def repair_cache(path: Path | str, *, disk: Disk | None = None) -> Report:
     """Drop the damaged clips of a cache; return what was found before."""
     path, disk = Path(path), disk or Disk()
-    report = verify_cache(path)
-    if not report.problems:
-        return report
+    found = verify_cache(path)
+    if not found.problems:
+        return found
     lock = WriterLock(path)
     lock.acquire()
     try:
@@ -44,7 +45,8 @@ def repair_cache(path: Path | str, *, disk: Disk | None = None) -> Report:
             _drop(writer.clips, row, writer.manifest.commit.counts.frames)
         for row in range(writer.failures.length):
             _mend_failure(writer.failures, row)
-    return report
+    mended = [replace(problem, clip="", row=None) for problem in found.problems if problem not in report.problems]
+    return replace(report, problems=[*report.problems, *mended])
 
 
 def _mend_files(snapshot: Snapshot, disk: Disk) -> None:
@@ -52,6 +54,9 @@ def _mend_files(snapshot: Snapshot, disk: Disk) -> None:
     segment = snapshot.segments[-1]
     if not isinstance(segment, ZarrSegment):
         return
+    for name in snapshot.manifest.writing_schema.groups():
+        disk.make_folder(segment.root / name)
+        disk.write_all([(segment.root / name / METADATA, encode_document(group_document()))])
     for spec in snapshot.manifest.writing_schema.arrays().values():
         rows = committed_rows(snapshot.manifest, spec) - segment.first_row(spec)
         folder = segment.root / spec.name

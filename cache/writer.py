@@ -75,6 +75,7 @@ class CacheWriter:
         crops: bool = False,
         layout: Layout | None = None,
         environment: Mapping[str, Any] | None = None,
+        black: Mapping[str, tuple[float, ...]] | None = None,
         strict: bool = False,
         disk: Disk | None = None,
     ) -> Self:
@@ -103,6 +104,7 @@ class CacheWriter:
                         crops=crops,
                         layout=layout or Layout(),
                         environment=environment or {},
+                        black=black or {},
                     )
                     snapshot = create(path, manifest, disk)
                 missing = expect_recipes(snapshot.manifest.recipes, recipes, path) if recipes is not None else {}

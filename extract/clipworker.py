@@ -37,7 +37,7 @@ from .messages import (
     TrackRows,
     Work,
 )
-from .track import CutDetector, Track, TrackConfig, choose, tracks_of
+from .track import CutDetector, Track, choose, tracks_of
 from .video import open_source
 
 LOOK_BATCH = 8
@@ -132,7 +132,7 @@ class ClipWork:
             info, missing = video.info, video.missing
         if missing and self._config.incomplete == "fail":
             raise StageError("decode", f"{missing} of {len(times) + missing} frames could not be decoded")
-        following = TrackConfig(face=self._config.face, smooth=self._config.smooth, max_gap=self._config.max_gap)
+        following = self._config.tracking
         tracks = choose(tracks_of(self._detections, len(times), cuts, following), following)
         rows = self._cut(tracks, held, len(times)) or [self._no_face(len(times))]
         return Finished(

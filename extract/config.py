@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import UsageError
+from .track import TrackConfig
 
 BOX_MARGIN = 0.2  # holds the true box on every rendered frame, hands before the face included; 0.1 on all that show the whole face
 
@@ -25,7 +26,6 @@ class ExtractConfig:
     detect_every: int = 3
     score_threshold: float = 0.8
     face: Literal["main", "largest", "all"] = "main"
-    max_gap: int = 15
     smooth: float = 2.0
     align: Literal["box", "5point"] = "box"
     margin: float | None = None  # None: 0.2 around a box, 0 on the template of five points and where frames are crops
@@ -69,6 +69,11 @@ class ExtractConfig:
             )
         if self.align == "5point" and self.detector == "none":
             raise UsageError("--align 5point needs landmarks, and --detector none has none.", remedy="--align box")
+
+    @property
+    def tracking(self) -> TrackConfig:
+        """Return how faces are followed."""
+        return TrackConfig(face=self.face, smooth=self.smooth)
 
     @property
     def crop_margin(self) -> float:

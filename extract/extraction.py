@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from ..cache import CacheWriter, FeatureRecipe, FramesRecipe, Recipes, current_environment
 from ..cache.clip import Failure, Source
 from ..cache.sources import source_of
@@ -67,7 +69,13 @@ def extract_videos(
     )
     order = list(labels) or sorted({source.label for source in found.inputs if source.label is not None})
     with CacheWriter.open(
-        out, recipes, labels=order, crops=config.crops, environment=environment, strict=config.strict
+        out,
+        recipes,
+        labels=order,
+        crops=config.crops,
+        environment=environment,
+        black=black_rows(lanes[0], config),
+        strict=config.strict,
     ) as writer:
         for change in writer.environment_changes:
             warn(f"the cache was begun in another environment: {change}")
@@ -118,6 +126,7 @@ def recipes_of(config: ExtractConfig, weights: Weights, lane: Lane, precision: s
         score_threshold=0.0 if is_crop else config.score_threshold,
         precision=lane.detector.precision,
         face=config.face,
+        tracking="" if is_crop else config.tracking.describe(),
         smooth=config.smooth,
         align=config.align,
         margin=config.crop_margin,
@@ -141,6 +150,13 @@ def recipes_of(config: ExtractConfig, weights: Weights, lane: Lane, precision: s
         if config.flip:
             features[f"{tap}_flip"] = replace(recipe, mirrored=True)
     return Recipes(frames=frames, features=features)
+
+
+def black_rows(lane: Lane, config: ExtractConfig) -> dict[str, tuple[float, ...]]:
+    """Return what the backbone makes of a black crop, in the type of the cache: what frames that are blacked out later become."""
+    rows = lane.encode(np.zeros((1, config.size, config.size, 3), np.uint8)).result()
+    flat = {name: row[0].astype(config.dtype) for name, row in rows.items() if row.ndim == 2}
+    return {name: tuple(row.tolist()) for name, row in flat.items()}
 
 
 def sort_inputs(inputs: Sequence[Input], writer: CacheWriter, retry_failed: bool) -> Todo:

@@ -39,6 +39,11 @@ class TrackConfig:
     smooth: float = 2.0
     min_length: int = 10  # frames that a track lasts to be a clip of its own with face = "all"
 
+    def describe(self) -> str:
+        """Return what the recipe says of it, beside `face` and `smooth`."""
+        least = f", length {self.min_length}" if self.face == "all" else ""
+        return f"gap {self.max_gap}, iou {self.min_iou:g}{least}"
+
     def __post_init__(self) -> None:
         if self.face not in ("main", "largest", "all"):
             raise UsageError(f"--face is main, largest or all, found {self.face!r}.", remedy="--face main")

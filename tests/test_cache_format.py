@@ -274,8 +274,10 @@ def test_hdf5_arrays_are_those_of_the_page(tmp_path, make_cache):
             assert dataset.chunks is None, name
             assert dataset.compression is None, name
             if h5py.check_string_dtype(dataset.dtype):
-                assert h5py.check_string_dtype(dataset.dtype) == ("utf-8", None)
-        assert all(isinstance(value, str) for value in file.attrs.values())
+                encoding, length = h5py.check_string_dtype(dataset.dtype)
+                assert encoding == "utf-8"
+                assert length == max([1, *(len(text) for text in dataset[:])])
+        assert all(isinstance(value, bytes) for value in file.attrs.values())
 
 
 def test_the_example_of_the_attributes_is_a_manifest():
@@ -296,12 +298,13 @@ def test_the_page_names_every_attribute():
         filling={"late": Filling(recipe=recipes.features["gap"])},
         staging=staging,
         folded="x",
+        black={"gap": (0.5,)},
     ).attributes()
     assert {row[0].strip("`") for row in TABLES["Attributes"]} == set(full)
     assert {row[0].strip("`") for row in TABLES["HDF5"]} == set(full["staging"])
 
 
-@pytest.mark.parametrize(("recipe", "place"), [(FramesRecipe, slice(0, 14)), (FeatureRecipe, slice(14, None))])
+@pytest.mark.parametrize(("recipe", "place"), [(FramesRecipe, slice(0, 15)), (FeatureRecipe, slice(15, None))])
 def test_the_page_names_every_field_of_a_recipe(recipe, place):
     words = {"str": "text", "int": "integer", "float": "float", "bool": "boolean", "tuple[int, ...]": "integers"}
     expected = [(item.name, words[item.type]) for item in fields(recipe)]

@@ -202,7 +202,7 @@ def test_attributes_that_were_edited_by_hand(cache_path, make_cache):
         file.write_text(file.read_text().replace('"happy"', '"harpy"'))
     else:
         with h5py.File(cache_path, "a") as file:
-            file.attrs["labels"] = file.attrs["labels"].replace('"happy"', '"harpy"')
+            file.attrs["labels"] = file.attrs["labels"].replace(b'"happy"', b'"harpy"')
     with pytest.raises(CacheDamaged, match=r"The attributes of .* are not what was written") as error:
         open_cache(cache_path)
     assert "est cache verify" in error.value.remedy

@@ -72,7 +72,7 @@ def test_the_store_opens_with_its_own_library(written, store):
         with pytest.raises(ValueError, match="read"):
             group["frames/gap"][0] = 1
     else:
-        assert group.attrs["version"] == "1"
+        assert group.attrs["version"] == b"1"
         group.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -123,6 +124,10 @@ def test_features_are_those_of_the_stored_pixels(videos, cache_path):
     )
     assert np.abs(clip.features["gap_flip"][shown] - clip.features["gap"][shown]).max() > 0.01
     assert not clip.features["gap"][~clip.mask].any()
+    with torch.inference_mode():
+        black = backbone(torch.zeros(1, 3, 64, 64))[0].numpy()
+    np.testing.assert_allclose(cache.black["gap"], black, rtol=2e-3, atol=2e-3)
+    assert set(cache.black) == {"gap", "gap_flip"}  # maps are left out
 
 
 def test_crops_are_cut_from_their_frames(videos, cache_path):
@@ -299,13 +304,10 @@ def test_a_worker_that_dies_costs_one_input(videos, tmp_path):
 
     def kill_once(progress):
         if not killed:
-            children = subprocess.run(
-                ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=True
-            )
-            workers = [int(line.split()[0]) for line in children.stdout.splitlines() if "spawn_main" in line]
+            workers = multiprocessing.active_children()
             if workers:
                 killed.append(workers[0])
-                os.kill(workers[0], signal.SIGKILL)
+                os.kill(workers[0].pid, signal.SIGKILL)
 
     report = extract(videos, path, QUICK, on_progress=kill_once)
     assert killed
