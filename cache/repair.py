@@ -23,11 +23,19 @@ from .snapshot import Snapshot, open_snapshot
 from .table import Table
 from .verify import Report, verify_cache
 from .writer import CacheWriter
-from .zarr_format import METADATA, decode_strings, encode_rows, encode_strings, num_chunks
+from .zarr_format import (
+    METADATA,
+    decode_strings,
+    encode_document,
+    encode_rows,
+    encode_strings,
+    group_document,
+    num_chunks,
+)
 
 
 def repair_cache(path: Path | str, *, disk: Disk | None = None) -> Report:
-    """Drop the damaged clips of a cache; return what was found before."""
+    """Drop the damaged clips of a cache and mend what needs no clip to go; return what was found: `damaged` names the clips dropped."""
     path, disk = Path(path), disk or Disk()
     found = verify_cache(path)
     if not found.problems:
