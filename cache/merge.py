@@ -53,7 +53,8 @@ def merge_caches(
         settings: dict[str, Any] = {
             "labels": list(dict.fromkeys(label for cache in caches for label in cache.labels)),
             "targets": first.targets,
-            "layout": first.snapshot.manifest.layout, "black": first.black,
+            "layout": first.snapshot.manifest.layout,
+            "black": first.black,
         }
         with CacheWriter.open(
             growing, first.recipes, crops=first.has_crops, environment=environment, disk=disk, **settings

@@ -222,7 +222,19 @@ def test_demo_render_and_sheet(tmp_path, capsys):
     import cv2
 
     out = tmp_path / "set with spaces"
-    arguments = ["demo", "render", "--out", str(out), "--subjects", "1", "--clips-per-subject", "2", "--size", "160x128", "--json"]
+    arguments = [
+        "demo",
+        "render",
+        "--out",
+        str(out),
+        "--subjects",
+        "1",
+        "--clips-per-subject",
+        "2",
+        "--size",
+        "160x128",
+        "--json",
+    ]
     status, text, _ = est(*arguments, capsys=capsys)
     result = json.loads(text.splitlines()[-1])
     assert status == 0
