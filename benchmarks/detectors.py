@@ -54,7 +54,7 @@ class Source:
 
 
 def render(size: tuple[int, int], stride: int, sway: float, clips: int) -> Source:
-    """Render spans of clips of different people; a sway moves the whole picture to and fro under the camera."""
+    """Render spans of clips of different people; a sway moves the whole picture back and forth under the camera."""
     frames, boxes, visible = [], [], []
     plans = plan_set(RenderSpec(subjects=4 * clips, clips_per_subject=1, seed=71, size=size, difficulty=0.6))
     for plan in [plan for plan in plans if plan.num_frames > (SPAN - 1) * stride][:clips]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -75,7 +76,7 @@ class _Output(io.FileIO):
         super().__init__(path, "w+")
         self.error: OSError | None = None
 
-    def write(self, data: memoryview) -> int:
+    def write(self, data: Any, /) -> int:  # a buffer
         done = 0
         try:
             while self.error is None and done < len(data):
