@@ -16,6 +16,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,11 +29,10 @@ from est.demo import EXPRESSIONS, RenderSpec, plan_set
 from est.demo.action import ACTION_FIELDS
 from est.demo.clip import Clip
 from est.extract.backbone import Backbone
-from est.extract.crop import box_matrix, warp
+from est.extract.crop import BOX_MARGIN, box_matrix, warp
 
 SIZE = 224
 MARGIN = 0.25  # of the stored crops: wider than extraction's, so that training can jitter
-TRAIN_MARGIN = 0.1
 FRAMES_A_CLIP = 10
 FIRST_SEED = 900_000
 EVIDENCE = 0.5  # of its class that a frame must show to be trained on it
@@ -40,7 +40,7 @@ PROBE_EVIDENCE = 0.6
 
 
 def render(spec: RenderSpec, frames_a_clip: int, clip: int) -> tuple[list[bytes], np.ndarray]:
-    """Render some frames of a clip; return JPEG crops and, per frame, class, evidence, visibility, jitter-free box scale, actions."""
+    """Render some frames of a clip; return JPEG crops and, per frame, class, evidence, visibility, difficulty, actions."""
     cv2.setNumThreads(1)
     plan = plan_set(spec)[clip]
     studio = Clip(plan)
@@ -142,61 +142,78 @@ class Student(nn.Module):
         return expression, action
 
 
-def train(data: Path, out: Path, epochs: int, final_epochs: float, batch: int) -> None:
-    """Train small crops first, the full size at the end; a checkpoint every few minutes."""
+PHASES = ((96, 5.0, 2e-3), (160, 0.6, 1e-3), (SIZE, 0.5, 6e-4))  # side of the crops, epochs, peak of the learning rate
+BATCH = 64
+
+
+def train(data: Path, out: Path) -> None:
+    """Train on small crops first, which is cheap, then on larger ones; each phase has a schedule of its own."""
     torch.manual_seed(0)
+    cv2.setNumThreads(1)
     frames = Frames(data)
     student = Student().to(memory_format=torch.channels_last)
-    steps_an_epoch = len(frames) // batch
-    total = int(steps_an_epoch * (epochs + final_epochs))
-    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-3, weight_decay=0.02, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=total, pct_start=0.15)
     checkpoint = data / "checkpoint.pt"
-    step = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+    begun, step = 0, 0
+    state = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
+    if state is not None:
         student.load_state_dict(state["student"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        step = state["step"]
-    print(f"{len(frames)} frames, {total} steps of {batch}, from step {step}", flush=True)
-    start = time.monotonic()
-    saved = start
-    averages = np.zeros(2)
-    while step < total:
-        rng = np.random.default_rng((1, step))
-        epoch_order = np.random.default_rng((2, step // steps_an_epoch)).permutation(len(frames))
-        position = step % steps_an_epoch * batch
-        size = 112 if step < steps_an_epoch * epochs else SIZE
-        images, truth = frames.batch(epoch_order[position : position + batch], size, rng)
-        student.train()
-        with torch.autocast("cpu", torch.bfloat16):
-            expression, action = student.losses(images, truth)
-        loss = expression + 4 * action
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        step += 1
-        averages = 0.98 * averages + 0.02 * np.array([expression.item(), action.item()])
-        if step % 50 == 0:
-            rate = 50 * batch / (time.monotonic() - start)
-            start = time.monotonic()
-            print(
-                f"step {step}/{total}  size {size}  expression {averages[0]:.3f}  action {averages[1]:.4f}  {rate:.0f} img/s",
-                flush=True,
-            )
-        if time.monotonic() - saved > 240 or step == total:
-            saved = time.monotonic()
-            state = {
-                "student": student.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-                "step": step,
-            }
-            torch.save(state, checkpoint.with_suffix(".partial"))
-            checkpoint.with_suffix(".partial").replace(checkpoint)
+        begun, step = state["phase"], state["step"]
+    for phase, (size, epochs, rate) in enumerate(PHASES):
+        if phase < begun:
+            continue
+        total = int(len(frames) // BATCH * epochs)
+        optimizer = torch.optim.AdamW(student.parameters(), lr=rate, weight_decay=0.02, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=total, pct_start=0.15)
+        if state is not None and phase == begun and step:
+            optimizer.load_state_dict(state["optimizer"])
+            schedule.load_state_dict(state["schedule"])
+        print(f"{len(frames)} frames at {size} pixels, {total} steps of {BATCH}, from step {step}", flush=True)
+        start = saved = time.monotonic()
+        averages = np.zeros(2)
+        while step < total:
+            losses = train_step(student, optimizer, frames, phase, step, size)
+            schedule.step()
+            step += 1
+            averages = 0.98 * averages + 0.02 * losses
+            if step % 50 == 0:
+                rate_now = 50 * BATCH / (time.monotonic() - start)
+                start = time.monotonic()
+                shown = averages / (1 - 0.98**step)
+                print(
+                    f"step {step}/{total}  expression {shown[0]:.3f}  action {shown[1]:.4f}  {rate_now:.0f} img/s",
+                    flush=True,
+                )
+            if time.monotonic() - saved > 240:
+                saved = time.monotonic()
+                save_checkpoint(checkpoint, student, optimizer, schedule, phase, step)
+        step = 0
+        save_checkpoint(checkpoint, student, optimizer, schedule, phase + 1, 0)
     save(student.backbone, out, len(frames))
+
+
+def train_step(
+    student: Student, optimizer: torch.optim.Optimizer, frames: Frames, phase: int, step: int, size: int
+) -> np.ndarray:
+    """Take one step; return the two losses."""
+    steps_an_epoch = len(frames) // BATCH
+    order = np.random.default_rng((2, phase, step // steps_an_epoch)).permutation(len(frames))
+    position = step % steps_an_epoch * BATCH
+    images, truth = frames.batch(order[position : position + BATCH], size, np.random.default_rng((1, phase, step)))
+    student.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        expression, action = student.losses(images, truth)
+    optimizer.zero_grad(set_to_none=True)
+    (expression + 4 * action).backward()
+    optimizer.step()
+    return np.array([expression.item(), action.item()])
+
+
+def save_checkpoint(path: Path, student: Student, optimizer: Any, schedule: Any, phase: int, step: int) -> None:
+    """Write all that going on needs, under another name first."""
+    state = {"student": student.state_dict(), "phase": phase, "step": step}
+    state |= {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+    torch.save(state, path.with_suffix(".partial"))
+    path.with_suffix(".partial").replace(path)
 
 
 def save(backbone: Backbone, out: Path, num_frames: int) -> None:
@@ -241,7 +258,7 @@ def probe(weights: Path, subjects: int) -> None:
         for number in chosen.tolist():
             image, truth = studio.frame(number)
             if truth.visible:
-                crops.append(warp(image, box_matrix(np.array(truth.box), TRAIN_MARGIN, SIZE), SIZE)[..., ::-1])
+                crops.append(warp(image, box_matrix(np.array(truth.box), BOX_MARGIN, SIZE), SIZE)[..., ::-1])
         if crops:
             with torch.inference_mode():
                 images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
@@ -267,9 +284,6 @@ def main() -> None:
     training = commands.add_parser("train")
     training.add_argument("--data", type=Path, default=Path("synface-data"))
     training.add_argument("--out", type=Path, default=Path("extract/weights/synface.safetensors"))
-    training.add_argument("--epochs", type=int, default=8)
-    training.add_argument("--final-epochs", type=float, default=0.5, help="at the full size")
-    training.add_argument("--batch", type=int, default=64)
     probing = commands.add_parser("probe")
     probing.add_argument("--weights", type=Path, default=Path("extract/weights/synface.safetensors"))
     probing.add_argument("--subjects", type=int, default=60)
@@ -277,7 +291,7 @@ def main() -> None:
     if arguments.command == "render":
         render_all(arguments.out, arguments.subjects, arguments.workers)
     elif arguments.command == "train":
-        train(arguments.data, arguments.out, arguments.epochs, arguments.final_epochs, arguments.batch)
+        train(arguments.data, arguments.out)
     else:
         probe(arguments.weights, arguments.subjects)
 

@@ -19,7 +19,7 @@ from .clip import Failure, Source
 from .cliptable import ClipTable
 from .recipe import Recipes
 from .schema import FRAME_COLUMNS, NO_FACE, Schema
-from .snapshot import Snapshot, is_hdf5, open_snapshot, staging_path
+from .snapshot import Snapshot, is_hdf5, is_outdated, open_snapshot, staging_path
 
 ITERATE_BYTES = 256 * 2**20
 ATTEMPTS = 20
@@ -62,9 +62,13 @@ class Cache:
         path = Path(path)
         for _ in range(ATTEMPTS):
             snapshot = open_snapshot(path)
-            clips = ClipTable.read(snapshot)
-            # A writer may have put the edits of a later commit into the columns while they were read.
-            if open_snapshot(path).manifest.commit.edited <= snapshot.manifest.commit.sequence:
+            try:
+                clips = ClipTable.read(snapshot)
+            except CacheDamaged:
+                if is_outdated(snapshot):
+                    continue
+                raise
+            if not is_outdated(snapshot):
                 return cls(snapshot, clips)
         raise CacheError(
             f"{path} is changed faster than it can be read.", remedy="try again when its writer has finished"

@@ -135,6 +135,7 @@ def _open_hdf5_cache(path: Path) -> Snapshot:
         )
     if not path.exists():
         if staged.staging.commit:
+            _expect_no_writer(staging, staged)
             raise CacheDamaged(
                 f"{staging} continues {path}, which is gone.", remedy=f"bring {path.name} back, or remove both"
             )
@@ -143,11 +144,25 @@ def _open_hdf5_cache(path: Path) -> Snapshot:
     if manifest.folded == staged.commit.id:  # a killed fold that had come as far as replacing the file
         return Snapshot(path=path, manifest=manifest, segments=(segment,))
     if manifest.commit.id != staged.staging.commit:
+        _expect_no_writer(staging, staged)
         raise CacheDamaged(
             f"{staging} continues another state of {path.name} than the one found there.",
             remedy=f"bring back the {path.name} it belongs to, or remove {staging.name} to go on without its clips",
         )
     return Snapshot(path=path, manifest=staged, segments=(segment, ZarrSegment(staging, first_rows(staged))))
+
+
+def _expect_no_writer(staging: Path, staged: Manifest) -> None:
+    """Before two states are said not to match: look again where a writer has replaced the one that was read first."""
+    if read_manifest(staging).commit.id != staged.commit.id:
+        raise FileNotFoundError(staging)
+
+
+def is_outdated(snapshot: Snapshot) -> bool:
+    """Say whether rows that a snapshot counts on were edited or folded since: what was read meanwhile may be of two states."""
+    then, now = snapshot.manifest, open_snapshot(snapshot.path).manifest
+    places = [(manifest.folded, manifest.staging and manifest.staging.commit) for manifest in (then, now)]
+    return places[0] != places[1] or now.commit.edited > then.commit.sequence
 
 
 def first_rows(manifest: Manifest) -> dict[str, int]:

@@ -19,11 +19,12 @@ from . import checksum
 from .manifest import Manifest
 from .schema import CHECKSUMS, NO_LABEL, ROW_CHECKSUM, STRING, ArraySpec
 from .segment import THREADS, ZarrSegment, has_chunk
-from .snapshot import Snapshot, open_snapshot
+from .snapshot import Snapshot, is_outdated, open_snapshot
 from .sources import source_problem
 from .zarr_format import METADATA, array_document, group_document, num_chunks
 
 BLOCK_BYTES = 16 * 2**20
+ATTEMPTS = 5
 
 OnClip = Callable[[int, int], None]
 
@@ -56,7 +57,15 @@ class Report:
 
 def verify_cache(path: Path | str, *, sources: bool = False, on_clip: OnClip | None = None) -> Report:
     """Check the last commit of a cache; with `sources` also that the videos are there and unchanged."""
-    snapshot = open_snapshot(Path(path))
+    for _ in range(ATTEMPTS):
+        snapshot = open_snapshot(Path(path))
+        report = _verify(snapshot, sources, on_clip)
+        if not report.problems or not is_outdated(snapshot):  # else a writer may have caused them while this looked
+            break
+    return report
+
+
+def _verify(snapshot: Snapshot, sources: bool, on_clip: OnClip | None) -> Report:
     tables = _Tables(snapshot)
     problems = [*_metadata_problems(snapshot), *tables.problems]
     sound = [row for row in tables.live if row not in tables.spoilt]
@@ -69,7 +78,7 @@ def verify_cache(path: Path | str, *, sources: bool = False, on_clip: OnClip | N
     )
     frames = sum(int(tables.clips["count"][row]) for row in sound)
     return Report(
-        path=Path(path), clips=len(tables.live), frames=frames, num_bytes=num_bytes, problems=problems, sources=found
+        path=snapshot.path, clips=len(tables.live), frames=frames, num_bytes=num_bytes, problems=problems, sources=found
     )
 
 

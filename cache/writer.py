@@ -349,7 +349,7 @@ class CacheWriter:
         return replace(
             self.manifest,
             recipes=replace(self.manifest.recipes, features={**self.manifest.recipes.features, **done}),
-            commit=self.manifest.commit.following(counts, edited=bool(edits)),
+            commit=self.manifest.commit.following(counts, edited=bool(self.clips.edits or self.failures.edits)),
             edits=edits,
             filling={name: filler.state() for name, filler in self._fillers.items() if name not in done},
             staging=staging,

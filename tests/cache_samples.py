@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -148,6 +149,14 @@ def leftovers(path):
     return sorted(
         p.name for p in path.parent.iterdir() if p.name.startswith((path.name, f".{path.stem}")) and p != path
     )
+
+
+def put_copy(path, source):
+    """Put a copy of a cache, a file or a folder, in a place, and return the place."""
+    if path.exists():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (shutil.copytree if source.is_dir() else shutil.copy)(source, path)
+    return path
 
 
 def _dataset(item):

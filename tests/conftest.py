@@ -1,11 +1,21 @@
 """What several tests share. This folder joins the path, so that tests, and processes that they start, import its helper modules by name."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode does not; spawned workers inherit it
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_the_disk():
+    """A test loses no power: flushing would only make it wait. What is flushed, and in which order, test_cache_faults.py looks at."""
+    before = os.fsync
+    os.fsync = lambda descriptor: None
+    yield
+    os.fsync = before
 
 
 @pytest.fixture(params=[".zarr", ".h5"])

@@ -118,10 +118,13 @@ def test_a_forked_child_does_not_keep_the_lock(cache_path):
 import os, time
 from cache_samples import *
 writer = CacheWriter.open(Path(sys.argv[1]), sample_recipes())
+reading, writing = os.pipe()
 child = os.fork()
 if child == 0:
+    os.write(writing, b"!")
     time.sleep(30)
     os._exit(0)
+os.read(reading, 1)  # the child is at work, and has let go of the lock
 print(child, flush=True)
 os.kill(os.getpid(), 9)
 """
@@ -212,7 +215,7 @@ def test_readers_see_whole_commits_while_a_writer_works(rounds, cache_path, sess
     seen = 0
     for turn in range(rounds):
         path = tmp_path / f"{turn}{cache_path.suffix}"
-        reader = python(READ, path, 4 if rounds == 1 else 8)
+        reader = python(READ, path, 3 if rounds == 1 else 8)
         assert reader.stdout.readline() == "ready\n"
         for phase in PHASES:
             assert sessions.run(path, phase, commit_seconds=0)[0] == 0
@@ -344,14 +347,14 @@ def test_a_copy_that_is_killed_leaves_no_result_and_runs_again(number, every, st
     log = end(python(COPY, 0, out, *sources)).splitlines()
     finished = contents(out)
     rename = len(log) - log[::-1].index(f"rename .out.growing{store}")
-    steps = range(10, rename, max(1, rename // 40)) if every else (rename // 6, rename // 2, rename - 2)
-    for stop in (*steps, rename, rename + 1):
+    steps = range(10, rename, max(1, rename // 40)) if every else (rename // 2, rename)
+    for stop in (*steps, rename + 1):
         shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
         process = python(COPY, stop, out, *sources)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
         if stop <= rename:
             assert not out.exists()
-            assert end(python(COPY, 0, out, *sources))
+            merge_caches(sources, out) if number > 1 else convert_cache(sources[0], out)
         assert contents(out) == finished
         assert [name for name in leftovers(out) if not name.endswith(".lock")] == []

@@ -4,12 +4,10 @@ import itertools
 import json
 import os
 import random
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
-from cache_samples import clip_contents, contents, expected_clip, make_clip, stored_arrays
+from cache_samples import clip_contents, contents, expected_clip, make_clip, put_copy, stored_arrays
 from cache_sessions import BOTH, PHASES, VERSIONS, run_phase
 
 from est.cache import CacheWriter, open_cache, verify_cache
@@ -40,20 +38,11 @@ def sound(tmp_path_factory):
     return made
 
 
-def fresh(path, source):
-    """Put a copy of a cache in a place."""
-    if path.exists():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (shutil.copytree if source.is_dir() else shutil.copy)(source, path)
-
-
 @pytest.fixture
 def copy(sound, store, tmp_path):
     """A copy to spoil, and what the sound one shows."""
     source, shown = sound[store]
-    path = tmp_path / source.name
-    fresh(path, source)
-    return path, shown
+    return put_copy(tmp_path / source.name, source), shown
 
 
 def files(path):
@@ -63,11 +52,23 @@ def files(path):
 
 def verdict(path, shown):
     """Verify a spoilt cache: True when that finds something; when it does not, a read must return what it always did."""
+    return is_found(path) or contents(path) == shown
+
+
+def is_found(path):
+    """Say whether verify finds a damage."""
     try:
-        found = bool(verify_cache(path).problems)
+        return bool(verify_cache(path).problems)
     except EstError:
-        found = True
-    return found or contents(path) == shown
+        return True
+
+
+def same_json(one, other):
+    """Say whether two texts are the same document: zarr's own reader goes by it."""
+    try:
+        return json.loads(one) == json.loads(other)
+    except ValueError:
+        return False
 
 
 def flip(file, position, bit):
@@ -130,7 +131,7 @@ def test_a_flipped_bit_of_any_array_is_found_and_its_clip_named(count, copy):
 @pytest.mark.parametrize("count", COUNTS)
 def test_a_flipped_bit_anywhere_in_a_zarr_directory_is_found(count, sound, tmp_path):
     source, shown = sound[".zarr"]
-    path = shutil.copytree(source, tmp_path / source.name)
+    path = put_copy(tmp_path / source.name, source)
     rng = random.Random(count)
     for file in files(path):
         original = file.read_bytes()
@@ -139,13 +140,15 @@ def test_a_flipped_bit_anywhere_in_a_zarr_directory_is_found(count, sound, tmp_p
             position, bit = rng.randrange(rng.choice([used, used, used, len(original)])), rng.randrange(8)
             flip(file, position, bit)
             assert verdict(path, shown), f"{file}: bit {bit} of byte {position}"
+            if file.name == "zarr.json" and not same_json(file.read_bytes(), original):
+                assert is_found(path), f"{file}: bit {bit} of byte {position}"
             file.write_bytes(original)
 
 
 @pytest.mark.parametrize("count", [pytest.param(120, id="some"), pytest.param(5000, id="many", marks=pytest.mark.slow)])
 def test_a_flipped_bit_anywhere_in_an_hdf5_file_is_found(count, sound, tmp_path):
     source, shown = sound[".h5"]
-    path = Path(shutil.copy(source, tmp_path / source.name))
+    path = put_copy(tmp_path / source.name, source)
     original = path.read_bytes()
     rng = random.Random(count)
     for _ in range(count):
@@ -158,7 +161,7 @@ def test_a_flipped_bit_anywhere_in_an_hdf5_file_is_found(count, sound, tmp_path)
 
 def test_every_bit_of_the_commit_counts(sound, tmp_path):
     source, shown = sound[".zarr"]
-    path = shutil.copytree(source, tmp_path / source.name)
+    path = put_copy(tmp_path / source.name, source)
     root = path / "zarr.json"
     original = root.read_bytes()
     rng = random.Random(3)
@@ -171,7 +174,7 @@ def test_every_bit_of_the_commit_counts(sound, tmp_path):
 
 def test_a_file_that_is_cut_off_or_grows_is_found(copy):
     path, shown = copy
-    for turn, file in enumerate(files(path)):
+    for turn, file in enumerate(files(path)[:: 3 if path.is_dir() else 1]):
         original = file.read_bytes()
         size = len(original)
         for spoilt in (
@@ -190,7 +193,7 @@ def cuts(data):
 
 def test_a_file_that_is_gone_is_found(sound, tmp_path):
     source, shown = sound[".zarr"]
-    path = shutil.copytree(source, tmp_path / source.name)
+    path = put_copy(tmp_path / source.name, source)
     for file in files(path):
         original = file.read_bytes()
         file.unlink()
@@ -208,7 +211,7 @@ def test_a_file_that_is_gone_is_found(sound, tmp_path):
 
 def test_swapped_chunks_are_found(sound, tmp_path):
     source, shown = sound[".zarr"]
-    path = shutil.copytree(source, tmp_path / source.name)
+    path = put_copy(tmp_path / source.name, source)
     swapped = 0
     for folder in sorted(found for found in path.rglob("*") if found.is_dir()):
         chunks = sorted(file for file in folder.iterdir() if chunk_index(file.name) is not None)
@@ -226,7 +229,7 @@ def test_swapped_chunks_are_found(sound, tmp_path):
 
 def test_swapped_rows_of_an_hdf5_file_are_found(sound, tmp_path):
     source, shown = sound[".h5"]
-    path = Path(shutil.copy(source, tmp_path / source.name))
+    path = put_copy(tmp_path / source.name, source)
     original = path.read_bytes()
     for spec, _, offset, size, _ in committed_bytes(path):
         half = size // spec.row_bytes // 2 * spec.row_bytes
@@ -311,8 +314,10 @@ def test_repairing_drops_the_damaged_clips_and_touches_no_other(every, sound, st
     for spec, file, offset, size, first in runs.values():
         if not every and spec.name not in SOME:
             continue
-        for position in (rng.randrange(size), size - spec.row_bytes):  # somewhere, and in the last row
-            fresh(path, source)
+        for position in (
+            {rng.randrange(size), size - spec.row_bytes} if every else {size - spec.row_bytes}
+        ):  # in the last row
+            put_copy(path, source)
             row = first + position // spec.row_bytes
             flip(path / file.relative_to(source) if source.is_dir() else path, offset + position, rng.randrange(8))
             damaged = None
@@ -340,8 +345,8 @@ def test_repairing_a_directory_puts_every_file_back(kind, every, sound, tmp_path
         "clips/id/c.0",
     ]
     names += ["clips/count/c.0", "crops/data/c.1", "crops/offset/c.5", "failures/error/c.0", "failures/xxh3/zarr.json"]
-    for name in [str(file.relative_to(source)) for file in files(source)] if every else names:
-        fresh(path, source)
+    for name in [str(file.relative_to(source)) for file in files(source)] if every else names[len(kind) % 2 :: 2]:
+        put_copy(path, source)
         original = (path / name).read_bytes()
         if kind == "delete":
             (path / name).unlink()
@@ -359,7 +364,7 @@ def test_repairing_a_directory_puts_every_file_back(kind, every, sound, tmp_path
 
 def test_two_kinds_of_damage_are_repaired_together(sound, tmp_path):
     source, shown = sound[".zarr"]
-    path = shutil.copytree(source, tmp_path / source.name)
+    path = put_copy(tmp_path / source.name, source)
     flip(path / "clips/start/c.0", 8 * 3 + 2, 6)  # rows 3 and 4 begin somewhere else
     flip(path / "clips/start/c.0", 8 * 4 + 5, 1)
     flip(path / "clips/count/c.0", 8 * 5 + 3, 1)
@@ -380,7 +385,7 @@ def test_a_sound_cache_is_repaired_by_doing_nothing(copy):
 @pytest.mark.parametrize("spoil", ["superblock", "cut"])
 def test_an_hdf5_file_that_cannot_be_opened_is_said_to_be_beyond_repair(spoil, sound, tmp_path):
     source, _ = sound[".h5"]
-    path = Path(shutil.copy(source, tmp_path / source.name))
+    path = put_copy(tmp_path / source.name, source)
     if spoil == "cut":
         path.write_bytes(source.read_bytes()[:-5000])
     else:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cache_samples import contents, leftovers, make_clip, sample_recipes, stored_arrays, stored_files
+from cache_samples import contents, leftovers, make_clip, put_copy, sample_recipes, stored_arrays, stored_files
 from cache_sessions import PHASES, FaultyDisk, run_phase
 
 from est.cache import CacheWriter, convert_cache, merge_caches, open_cache, verify_cache
@@ -40,7 +40,7 @@ def finished(tmp_path_factory):
         for phase in PHASES:
             run_phase(path, phase)
             kept = path.with_name(phase + suffix)
-            (shutil.copytree if path.is_dir() else shutil.copy)(path, kept)
+            put_copy(kept, path)
             states[suffix, phase] = kept, stored_arrays(kept), contents(kept)
     return states
 
@@ -50,15 +50,15 @@ def put(path, kept):
     for old in path.parent.iterdir():
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     if kept is not None:
-        (shutil.copytree if kept.is_dir() else shutil.copy)(kept, path)
+        put_copy(path, kept)
 
 
 def chosen(said, every):
-    """Choose the operations that fail: all, or the first and the last of each kind."""
+    """Choose the operations that fail: all, or the last of each kind, and the first write."""
     if every:
         return range(1, len(said) + 1)
     kinds = [line.split(" ")[0] for line in said]
-    return sorted({k for kind in set(kinds) for k in (kinds.index(kind) + 1, len(kinds) - kinds[::-1].index(kind))})
+    return sorted({kinds.index("write") + 1, *(len(kinds) - kinds[::-1].index(kind) for kind in set(kinds))})
 
 
 def fail_everywhere(step, start, end, path, *, every=False, **options):
@@ -93,13 +93,13 @@ def expect_committed(path, start, end):
         assert len(found[name]) >= (len(start[1][name]) if start else 0)
 
 
-@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "every"])
 @pytest.mark.parametrize(
-    ("phase", "options"),
+    ("phase", "options", "every"),
     [
-        *(pytest.param(phase, {}, id=phase) for phase in PHASES),
-        pytest.param("second", {"after": True}, id="second-after"),
-        pytest.param("second", {"lasting": True}, id="second-lasting"),
+        *(pytest.param(phase, {}, False, id=phase) for phase in ("first", "second", "fill")),
+        pytest.param("second", {"after": True}, False, id="second-after"),
+        pytest.param("second", {"lasting": True}, False, id="second-lasting"),
+        *(pytest.param(phase, {}, True, id=f"{phase}-every", marks=pytest.mark.slow) for phase in PHASES),
     ],
 )
 def test_any_operation_may_fail(phase, options, every, store, finished, tmp_path):
@@ -208,15 +208,13 @@ def test_a_copy_that_fails_leaves_nothing_and_the_sources_as_they_are(operation,
             repair_cache(source, disk=disk)
 
     counting = FaultyDisk()
-    keep = tmp_path / f"keep{store}"
-    (shutil.copytree if source.is_dir() else shutil.copy)(source, keep)
+    keep = put_copy(tmp_path / f"keep{store}", source)
     step(counting)
     ended = contents(source if operation == "repair" else out)
-    for turn, stop in enumerate(chosen(counting.said, every=False)):
-        for path in (source, out, staging_path(source)):
-            if path.exists():
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        (shutil.copytree if keep.is_dir() else shutil.copy)(keep, source)
+    for turn, stop in enumerate(chosen(counting.said, every=False)[::2]):
+        for path in (out, staging_path(source)):
+            FaultyDisk().remove(path)
+        put_copy(source, keep)
         number = NUMBERS[turn % len(NUMBERS)]
         with pytest.raises(CacheError, match=SAID[number]):
             step(FaultyDisk(stop, number))

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -185,7 +186,7 @@ def test_errors_survive_a_process_boundary():
 def test_module_and_script_are_one():
     outputs = {
         subprocess.run([*call, "--version"], capture_output=True, text=True, check=True).stdout
-        for call in ([sys.executable, "-m", "est"], ["est"])
+        for call in ([sys.executable, "-m", "est"], [str(Path(sys.executable).parent / "est")])
     }
     assert outputs == {f"est {__version__}\n"}
 

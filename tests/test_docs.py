@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,9 +62,9 @@ def test_every_documented_command_and_option_exists(page):
 
 @pytest.mark.parametrize("block", runnable_blocks())
 def test_readme_blocks_run(block, tmp_path):
-    subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block], cwd=tmp_path, check=True, capture_output=True, timeout=600
-    )
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = ["bash", "-euo", "pipefail", "-c", block]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=600)
 
 
 def test_readme_has_blocks_to_run():

@@ -264,7 +264,15 @@ COMMAND = [sys.executable, "-m", "est", "extract"]
 OPTIONS = ["--weights", "random", "--size", "64", "--precision", "fp32", "--json"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGKILL])
+SIGNALS = [
+    pytest.param(signal.SIGTERM, id="SIGTERM"),
+    pytest.param(signal.SIGKILL, id="SIGKILL"),
+    pytest.param(signal.SIGINT, id="SIGINT", marks=pytest.mark.slow),
+    pytest.param(signal.SIGUSR1, id="SIGUSR1", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_stopped_run_goes_on(number, videos, cache_path, tmp_path):
     path = tmp_path / "cache.zarr"
     command = [
