@@ -1,7 +1,9 @@
 """What several tests share. This folder joins the path, so that tests, and processes that they start, import its helper modules by name."""
 
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,17 @@ def store(request):
 def cache_path(tmp_path, store):
     """A place for a cache, with a space and non-ASCII letters in it."""
     return tmp_path / f"cache é{store}"
+
+
+@pytest.fixture
+def ram_path(tmp_path):
+    """A folder in memory, where there is one: quick for tests that write many small files and do not ask for durability."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < 50e6:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="est-", dir=memory) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,11 @@ EDITABLE |= {"failures/live", "failures/xxh3/row"}
 KILLS = [pytest.param(10, id="10 kills"), pytest.param(100, id="100 kills", marks=pytest.mark.slow)]
 
 
+@pytest.fixture
+def tmp_path(ram_path):
+    return ram_path
+
+
 @pytest.fixture(scope="module")
 def sessions():
     server = Sessions()

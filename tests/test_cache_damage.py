@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import random
 
 import numpy as np
@@ -20,10 +19,9 @@ EVERY = [False, pytest.param(True, marks=pytest.mark.slow)]
 COUNTS = [pytest.param(1, id="some"), pytest.param(40, id="many", marks=pytest.mark.slow)]
 
 
-@pytest.fixture(autouse=True)
-def without_flushing(monkeypatch):
-    """Skip flushes, which cost time and are not what these tests are about."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+@pytest.fixture
+def tmp_path(ram_path):
+    return ram_path
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +61,15 @@ def is_found(path):
         return True
 
 
-def same_json(one, other):
-    """Say whether two texts are the same document: zarr's own reader goes by it."""
+def same_json(found, original):
+    """Say whether a document is the same to zarr's own reader, but for rows behind the commit: a writer at work makes those too."""
     try:
-        return json.loads(one) == json.loads(other)
+        found, original = json.loads(found), json.loads(original)
     except ValueError:
         return False
+    if original.get("shape") and isinstance(found, dict) and isinstance(found.get("shape"), list):
+        found["shape"][:1] = [min(number, original["shape"][0]) for number in found["shape"][:1]]
+    return found == original
 
 
 def flip(file, position, bit):

@@ -25,10 +25,9 @@ SAID = {
 NUMBERS = sorted(SAID)
 
 
-@pytest.fixture(autouse=True)
-def without_flushing(monkeypatch):
-    """Skip flushes, which cost time and are not what these tests are about."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+@pytest.fixture
+def tmp_path(ram_path):
+    return ram_path
 
 
 @pytest.fixture(scope="module")
