@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from ..errors import CacheDamaged, EstError, UsageError
+from .interrupt import uninterrupted
 from .manifest import Manifest
 from .schema import FORMAT, STRING, ArraySpec
 from .segment import Hdf5Segment
@@ -26,19 +27,22 @@ ATTEMPTS = 5  # at opening a file that a writer replaces meanwhile
 
 def open_hdf5(path: Path) -> tuple[Manifest, Hdf5Segment]:
     """Open a file and read its attributes, strings and the place of every array."""
-    for _ in range(ATTEMPTS):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            with _readable(path), _open(path) as file:
-                if not os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                    raise FileNotFoundError(path)
-                manifest = Manifest.from_attributes(_attributes(file, path), str(path))
-                return manifest, _segment(path, descriptor, file, manifest)
-        except FileNotFoundError:
-            os.close(descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
+    with uninterrupted():  # h5py turns a Ctrl-C into a SystemError
+        for _ in range(ATTEMPTS):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                with _readable(path), _open(path) as file:
+                    if not os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                        raise FileNotFoundError(path)
+                    manifest = Manifest.from_attributes(_attributes(file, path), str(path))
+                    places = _places(path, file, manifest)
+            except FileNotFoundError:
+                os.close(descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            else:
+                return manifest, Hdf5Segment(path, descriptor, *places)  # which closes the descriptor from now on
     raise FileNotFoundError(path)
 
 
@@ -95,7 +99,8 @@ def _attributes(file: h5py.File, path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _segment(path: Path, descriptor: int, file: h5py.File, manifest: Manifest) -> Hdf5Segment:
+def _places(path: Path, file: h5py.File, manifest: Manifest) -> tuple[dict[str, int | None], dict[str, list[str]]]:
+    """Return the offset of every numeric array, and the strings of every other."""
     offsets: dict[str, int | None] = {}
     strings: dict[str, list[str]] = {}
     for spec in manifest.schema.arrays().values():
@@ -115,7 +120,7 @@ def _segment(path: Path, descriptor: int, file: h5py.File, manifest: Manifest) -
             raise CacheDamaged(f"{path}:{spec.name} is not contiguous.", remedy=f"est cache convert {path} NEW.h5")
         else:
             offsets[spec.name] = dataset.id.get_offset()
-    return Hdf5Segment(path, descriptor, offsets, strings)
+    return offsets, strings
 
 
 def _same_type(dataset: h5py.Dataset, spec: ArraySpec) -> bool:
