@@ -64,9 +64,7 @@ Crops = Annotated[
 Quality = Annotated[int, typer.Option("--crop-quality", help="JPEG quality of the crops.")]
 WeightsName = Annotated[
     str,
-    typer.Option(
-        "--weights", help="imagenet, synface (rendered faces only; not shipped yet), random, or a checkpoint FILE."
-    ),
+    typer.Option("--weights", help="imagenet, synface (for rendered faces only), random, or a checkpoint FILE."),
 ]
 Normalize = Annotated[
     str | None,

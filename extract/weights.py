@@ -57,12 +57,7 @@ def load_weights(name: str, *, normalize: str | None = None, models_dir: Path | 
     if name == "random":
         return _random(Normalization.named(normalize or "none"))
     if name == "synface":
-        path = SHIPPED / "synface.safetensors"
-        if not path.is_file():
-            raise EstError(
-                "The weights synface are not shipped yet.", remedy="python benchmarks/train_synface.py makes them"
-            )
-        return _from_file(path, "synface", normalize or "none")
+        return _from_file(SHIPPED / "synface.safetensors", "synface", normalize or "none")
     if name == "imagenet":
         return _from_file(_imagenet_file(models_dir), "imagenet", normalize or "imagenet")
     path = Path(name)
