@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import CacheError
+from ..errors import CacheDamaged, CacheError
 from .schema import FRAME_COLUMNS, INTERPOLATED, NO_FACE, NO_FOLD, NO_LABEL, STRING, ArraySpec, FeatureSpec, Schema
 
 UPDATED = ("label", "subject", "split", "fold", "path", "target")  # what a rerun with other annotations changes
@@ -61,12 +62,16 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """An input that could not be extracted, and why."""
+    """An input that could not be extracted, and why; what its clip would be is told, so that scores count it where it belongs."""
 
     id: str
     path: str
     stage: str
     error: str
+    label: str | None = None
+    subject: str = ""
+    split: str = ""
+    fold: int = NO_FOLD
     source: Source = field(default_factory=Source)
 
 
@@ -129,16 +134,17 @@ def clip_row(clip: Clip, columns: Mapping[str, ArraySpec], *, start: int) -> dic
 
 
 def failure_row(failure: Failure, schema: Schema) -> dict[str, Any]:
-    """Return a failure's row of the table, without its checksum."""
+    """Return a failure's row of the table, its label and its checksum left to the writer."""
     who = f"Failure {failure.id!r}"
-    expect_text(who, id=failure.id, path=failure.path, stage=failure.stage, error=failure.error)
+    texts = {name: getattr(failure, name) for name in ("id", "path", "stage", "error", "subject", "split")}
+    expect_text(who, **texts)
+    expect_label(who, failure.label)
     if not failure.id:
         raise CacheError("A failure has the id of its input, found an empty one.")
-    row = {
-        "id": failure.id,
-        "path": failure.path,
-        "stage": failure.stage,
-        "error": failure.error,
+    row: dict[str, Any] = {
+        **texts,
+        "label": NO_LABEL,
+        "fold": failure.fold,
         "source_bytes": failure.source.num_bytes,
         "source_mtime_ns": failure.source.mtime_ns,
         "live": 1,
@@ -147,14 +153,29 @@ def failure_row(failure: Failure, schema: Schema) -> dict[str, Any]:
     return {name: typed_value(value, columns[name], f"{who}, {name}") for name, value in row.items()}
 
 
-def typed_update(clip_id: str, name: str, value: Any, schema: Schema) -> Any:
-    """Return a new value of a clip in the type of its column, a label still by its name."""
-    who, columns = f"Clip {clip_id!r}", schema.clip_columns()
+def failure_of(row: Mapping[str, Any], labels: Sequence[str], path: Path) -> Failure:
+    """Return the failure that a row of the table records."""
+    code = int(row["label"])
+    if not NO_LABEL <= code < len(labels):
+        raise CacheDamaged(
+            f"{path}: the label of the failure {row['id']!r} is number {code} of {len(labels)}.",
+            remedy=f"est cache verify {path} --repair",
+        )
+    return Failure(
+        **{name: row[name] for name in ("id", "path", "stage", "error", "subject", "split")},
+        label=None if code == NO_LABEL else labels[code],
+        fold=int(row["fold"]),
+        source=Source(num_bytes=int(row["source_bytes"]), mtime_ns=int(row["source_mtime_ns"])),
+    )
+
+
+def typed_update(who: str, name: str, value: Any, columns: Mapping[str, ArraySpec]) -> Any:
+    """Return a new value of a clip or a failure in the type of its column, a label still by its name."""
     if name not in UPDATED or name not in columns:
-        why = "the cache has no targets" if name == "target" else "it belongs to the extraction"
+        why = "the cache has no targets for it" if name == "target" else "it belongs to the extraction"
         raise CacheError(f"{who}: its {name} cannot be updated: {why}.")
     if name == "target":
-        return target_row(value, schema.num_targets, who)
+        return target_row(value, columns[name].row_shape[0], who)
     if name == "label":
         expect_label(who, value)
         return value
@@ -235,7 +256,7 @@ def expect_text(who: str, **texts: str) -> None:
 def expect_label(who: str, label: str | None) -> None:
     """Refuse a label that names nothing."""
     if label == "":
-        raise CacheError(f"{who}: its label is empty.", remedy="None is a clip without a label")
+        raise CacheError(f"{who}: its label is empty.", remedy="None stands for no label")
     if label is not None:
         expect_text(who, label=label)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CacheDamaged, UsageError
-from .copying import OnClip, Wanted, copied_clips, replacing
+from .copying import OnClip, Wanted, copied_clips, copied_failures, replacing
 from .disk import Disk, expect_free_space
 from .reader import Cache
 from .recipe import Recipes
@@ -64,9 +64,8 @@ def convert_cache(
                 writer.add(clip)
                 if on_clip is not None:
                     on_clip(done, len(cache))
-            if not share:
-                for failure in cache.failures:
-                    writer.fail(failure)
+            for failure in copied_failures(cache, wanted):
+                writer.fail(failure)
         report = verify_cache(growing)
         if report.problems or report.clips != len(cache):
             raise CacheDamaged(

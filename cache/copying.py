@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import CacheDamaged, UsageError
 from . import checksum
-from .clip import Clip, Source
+from .clip import Clip, Failure, Source
 from .disk import PARTIAL, Disk, writing
 from .lock import WriterLock
 from .reader import Cache, ClipFrames
@@ -46,6 +46,16 @@ def copied_clips(cache: Cache, wanted: Wanted, *, first: int = 0) -> Iterator[Cl
         _expect_sound(cache, frames, stored, names)
         crops = _sound_crops(cache, frames, stored) if wanted.crops else None
         yield _clip(cache, frames, wanted, crops, number=first + frames.index)
+
+
+def copied_failures(cache: Cache, wanted: Wanted) -> Iterator[Failure]:
+    """Yield the failures of a cache as they are to be recorded in another; without names, what scores need of them."""
+    extracted = set(cache.ids)
+    for number, failure in enumerate(cache.failures):
+        if wanted.names:
+            yield failure
+        elif failure.id not in extracted:  # else an earlier extraction of it gave a clip, and stands for it
+            yield replace(failure, id=f"failure{number:06d}", path="", error="", subject="")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import CacheError, RecipeMismatch, UsageError
-from .copying import OnClip, Wanted, copied_clips, replacing
+from .copying import OnClip, Wanted, copied_clips, copied_failures, replacing
 from .disk import Disk
 from .environment import environment_changes
 from .reader import Cache
@@ -67,7 +67,7 @@ def merge_caches(
                     if on_clip is not None:
                         on_clip(done, total)
             for cache in caches:
-                for failure in cache.failures:
+                for failure in copied_failures(cache, wanted):
                     if failure.id not in writer:
                         writer.fail(failure)
     return allowed

@@ -15,10 +15,10 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import CacheDamaged, CacheError, UsageError
-from .clip import Failure, Source
+from .clip import Failure, failure_of
 from .cliptable import ClipTable
 from .recipe import Recipes
-from .schema import FRAME_COLUMNS, NO_FACE, Schema
+from .schema import CHECKSUMS, FRAME_COLUMNS, NO_FACE, Schema
 from .snapshot import Snapshot, is_hdf5, is_outdated, open_snapshot, staging_path
 
 ITERATE_BYTES = 256 * 2**20
@@ -51,10 +51,11 @@ class ClipFrames:
 class Cache:
     """A committed state of a cache."""
 
-    def __init__(self, snapshot: Snapshot, clips: ClipTable) -> None:
+    def __init__(self, snapshot: Snapshot, clips: ClipTable, failures: list[Failure]) -> None:
         self._snapshot = snapshot
         self.path = snapshot.path
         self.clips = clips
+        self._failures = failures
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -63,13 +64,13 @@ class Cache:
         for _ in range(ATTEMPTS):
             snapshot = open_snapshot(path)
             try:
-                clips = ClipTable.read(snapshot)
+                clips, failures = ClipTable.read(snapshot), _read_failures(snapshot)
             except CacheDamaged:
                 if is_outdated(snapshot):
                     continue
                 raise
             if not is_outdated(snapshot):
-                return cls(snapshot, clips)
+                return cls(snapshot, clips, failures)
         raise CacheError(
             f"{path} is changed faster than it can be read.", remedy="try again when its writer has finished"
         )
@@ -222,16 +223,7 @@ class Cache:
     @property
     def failures(self) -> list[Failure]:
         """List what could not be extracted."""
-        columns = {name: self._snapshot.column(spec) for name, spec in self.schema.failure_columns().items()}
-        return [
-            Failure(
-                **{name: columns[name][row] for name in ("id", "path", "stage", "error")},
-                source=Source(
-                    num_bytes=int(columns["source_bytes"][row]), mtime_ns=int(columns["source_mtime_ns"][row])
-                ),
-            )
-            for row in np.flatnonzero(columns["live"]).tolist()
-        ]
+        return list(self._failures)
 
     def group(self) -> Any:
         """Open the store with its own library, read-only, for what this class does not offer: a zarr.Group or an h5py.File."""
@@ -288,6 +280,16 @@ class Cache:
 def open_cache(path: Path | str) -> Cache:
     """Open the last committed state of a `.zarr`, `.h5` or `.hdf5` cache."""
     return Cache.open(path)
+
+
+def _read_failures(snapshot: Snapshot) -> list[Failure]:
+    specs = snapshot.manifest.schema.failure_columns()
+    columns = {name: snapshot.column(spec) for name, spec in specs.items() if not name.startswith(CHECKSUMS)}
+    rows = np.flatnonzero(columns["live"]).tolist()
+    return [
+        failure_of({name: column[row] for name, column in columns.items()}, snapshot.manifest.labels, snapshot.path)
+        for row in rows
+    ]
 
 
 def _reopen(path: Path, commit_id: str) -> Cache:

@@ -52,7 +52,7 @@ def repair_cache(path: Path | str, *, disk: Disk | None = None) -> Report:
         for row in sorted({problem.row for problem in report.problems if problem.row is not None}):
             _drop(writer.clips, row, writer.manifest.commit.counts.frames)
         for row in range(writer.failures.length):
-            _mend_failure(writer.failures, row)
+            _mend_failure(writer.failures, row, len(writer.manifest.labels))
     mended = [replace(problem, clip="", row=None) for problem in found.problems if problem not in report.problems]
     return replace(report, problems=[*report.problems, *mended])
 
@@ -119,7 +119,8 @@ def _is_sound(table: Table, row: int) -> bool:
     return table.checksum_of(row) == int(table.value(ROW_CHECKSUM, row))
 
 
-def _mend_failure(failures: Table, row: int) -> None:
+def _mend_failure(failures: Table, row: int, num_labels: int) -> None:
     """Forget a failure whose row is damaged: its input counts as new."""
-    if not _is_sound(failures, row):
-        failures.change(row, {"live": 0})
+    known = NO_LABEL <= failures.value("label", row) < num_labels or not failures.value("live", row)
+    if not known or not _is_sound(failures, row):
+        failures.change(row, {"live": 0, "label": NO_LABEL})

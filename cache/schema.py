@@ -123,6 +123,10 @@ FAILURE_COLUMNS: Mapping[str, tuple[str, tuple[int, ...]]] = MappingProxyType(
         "path": (STRING, ()),
         "stage": (STRING, ()),
         "error": (STRING, ()),
+        "label": ("int32", ()),  # these four as for clips: so that scores can count it as a clip that was got wrong
+        "subject": (STRING, ()),
+        "split": (STRING, ()),
+        "fold": ("int32", ()),
         "source_bytes": ("int64", ()),
         "source_mtime_ns": ("int64", ()),
         "live": ("uint8", ()),

@@ -34,6 +34,7 @@ class Summary:
     without_face: int  # clips without any
     incomplete: int  # clips with fewer frames than their files declare
     failures: dict[str, int]  # by stage
+    failed_labels: dict[str, int]  # failures by label, those without one left out
     removed: int  # clips whose room convert gives back
     array_bytes: dict[str, int]
     recipes: dict[str, Any]
@@ -64,6 +65,7 @@ def summarise(cache: Cache) -> Summary:
         seconds += float(time[start + size - 1] - time[start]) if size else 0.0
     frames = int(sizes.sum())
     names = Counter(cache.clips.label_names)
+    failed = Counter(failure.label for failure in cache.failures)
     return Summary(
         path=cache.path,
         store="HDF5" if is_hdf5(cache.path) else "Zarr",
@@ -81,6 +83,7 @@ def summarise(cache: Cache) -> Summary:
         without_face=without,
         incomplete=int((clips["decoded"] < clips["declared"]).sum()),
         failures=dict(Counter(failure.stage for failure in cache.failures)),
+        failed_labels={label: failed[label] for label in cache.labels if failed[label]},
         removed=counts.clips - len(cache),
         array_bytes={name: counts.of(spec.axis) * spec.row_bytes for name, spec in cache.schema.arrays().items()},
         recipes=cache.recipes.identity(),

@@ -92,10 +92,11 @@ class _Tables:
         manifest = snapshot.manifest
         self.clips = self._read(manifest.schema.clip_columns())
         self.failures = self._read(manifest.schema.failure_columns())
-        self._check_rows(self.clips, manifest.schema.clip_columns(), manifest.commit.counts.clips, "clip")
-        self._check_rows(self.failures, manifest.schema.failure_columns(), manifest.commit.counts.failures, "failure")
+        for row in _spoilt_rows(self.clips, manifest.schema.clip_columns()):
+            self._spoil(row, "its row of the clip table is not what was written")
         self.live = np.flatnonzero(self.clips["live"]).tolist()
         self._check_order(manifest)
+        self._check_failures(manifest)
 
     def name(self, row: int) -> str:
         """Name the clip of a row as well as its damage allows."""
@@ -112,18 +113,6 @@ class _Tables:
                 total = self._snapshot.manifest.commit.counts.of(spec.axis)
                 columns[name] = [""] * total if spec.dtype == STRING else np.zeros((total, *spec.row_shape), spec.dtype)
         return columns
-
-    def _check_rows(self, columns: dict[str, Any], specs: dict[str, ArraySpec], total: int, kind: str) -> None:
-        for row in range(total):
-            values = {name: column[row] for name, column in columns.items()}
-            if checksum.of_table_row(values, specs) != int(columns[ROW_CHECKSUM][row]):
-                if kind == "clip":
-                    self.spoilt.add(row)
-                    self.problems.append(
-                        Problem(what="its row of the clip table is not what was written", clip=self.name(row), row=row)
-                    )
-                else:
-                    self.problems.append(Problem(what=f"row {row} of the failures is not what was written"))
 
     def _check_order(self, manifest: Manifest) -> None:
         """Rows of clips follow each other without a gap, live ids are unique, labels are known."""
@@ -144,6 +133,16 @@ class _Tables:
                 Problem(what=f"the clips have {end} frames, and the commit counts {manifest.commit.counts.frames}")
             )
 
+    def _check_failures(self, manifest: Manifest) -> None:
+        """Rows of failures are what was written, labels are known."""
+        spoilt = _spoilt_rows(self.failures, manifest.schema.failure_columns())
+        self.problems += [Problem(what=f"row {row} of the failures is not what was written") for row in spoilt]
+        for row in np.flatnonzero(self.failures["live"]).tolist():
+            label = int(self.failures["label"][row])
+            if row not in spoilt and not NO_LABEL <= label < len(manifest.labels):
+                what = f"row {row} of the failures: its label is number {label} of {len(manifest.labels)}"
+                self.problems.append(Problem(what=what))
+
     def _next_start(self, row: int, end: int) -> int:
         """Behind a spoilt row, take the next one's word for where it begins."""
         starts = self.clips["start"]
@@ -152,6 +151,13 @@ class _Tables:
     def _spoil(self, row: int, what: str) -> None:
         self.spoilt.add(row)
         self.problems.append(Problem(what=what, clip=self.name(row), row=row))
+
+
+def _spoilt_rows(columns: dict[str, Any], specs: dict[str, ArraySpec]) -> list[int]:
+    """Return the rows of a table whose checksum differs."""
+    stored = columns[ROW_CHECKSUM]
+    rows = ({name: column[row] for name, column in columns.items()} for row in range(len(stored)))
+    return [row for row, values in enumerate(rows) if checksum.of_table_row(values, specs) != int(stored[row])]
 
 
 def _metadata_problems(snapshot: Snapshot) -> Iterator[Problem]:

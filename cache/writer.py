@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import CacheError, RecipeMismatch, UsageError
 from . import checksum
 from .appender import Appender, table_files
-from .clip import Clip, Failure, Source, checked_rows, clip_row, failure_row, typed_update
+from .clip import Clip, Failure, Source, checked_rows, clip_row, failure_of, failure_row, typed_update
 from .creation import clean_up, continue_hdf5, create, root_file
 from .disk import Data, Disk, writing
 from .environment import environment_changes
@@ -154,10 +154,11 @@ class CacheWriter:
                 return name if same else "changed"
         return "new"
 
-    def failure_stage(self, clip_id: str) -> str | None:
-        """Say where an input failed, if it did."""
+    def failure(self, clip_id: str) -> Failure | None:
+        """Return what is recorded of an input that failed."""
         row = self._failure_of.get(clip_id)
-        return None if row is None else self.failures.value("stage", row)
+        values = None if row is None else {name: self.failures.value(name, row) for name in self.failures.specs}
+        return None if values is None else failure_of(values, self.manifest.labels, self.path)
 
     def add(self, clip: Clip, *, replacing: bool = False) -> None:
         """Add a clip; with `replacing` in the place of the one of that id. A failure recorded under its id is forgotten."""
@@ -189,7 +190,7 @@ class CacheWriter:
             if clip.id in self._row_of:
                 self._drop(clip.id)
             self._row_of[clip.id] = row
-            self._forget_failure(clip.id)
+            self.forget(clip.id)
         self.commit_if_due()
 
     def fill(self, name: str, recipe: FeatureRecipe) -> FeatureFiller:
@@ -216,9 +217,17 @@ class CacheWriter:
         """Record an input that could not be extracted."""
         values = failure_row(failure, self.manifest.schema)
         with self._whole():
-            self._forget_failure(failure.id)
+            values["label"] = self._label_code(failure.label)
+            self.forget(failure.id)
             self._failure_of[failure.id] = self.failures.append(values)
         self.commit_if_due()
+
+    def forget(self, clip_id: str) -> None:
+        """Take the record of a failure back, if there is one."""
+        with self._whole():
+            row = self._failure_of.pop(clip_id, None)
+            if row is not None:
+                self.failures.change(row, {"live": 0})
 
     def remove(self, clip_ids: Sequence[str]) -> None:
         """Remove clips; `est cache convert` gives their room back."""
@@ -230,17 +239,20 @@ class CacheWriter:
                 filler.skip_removed()
 
     def update(self, clip_id: str, **values: Any) -> list[str]:
-        """Set a clip's label, subject, split, fold, path or target; return what changed, as `label: sad → fear`."""
-        self._expect_clips([clip_id])
-        row = self._row_of[clip_id]
-        new = {name: typed_update(clip_id, name, value, self.manifest.schema) for name, value in values.items()}
+        """Set a clip's, or else a failure's, label, subject, split, fold, path or target; return changes as `label: sad → fear`."""
+        failed = clip_id in self._failure_of and clip_id not in self
+        if not failed:
+            self._expect_clips([clip_id])
+        table, row = (self.failures, self._failure_of[clip_id]) if failed else (self.clips, self._row_of[clip_id])
+        who = f"{'Failure' if failed else 'Clip'} {clip_id!r}"
+        new = {name: typed_update(who, name, value, table.specs) for name, value in values.items()}
         with self._whole():
             if "label" in new:
                 new["label"] = self._label_code(new["label"])
-            old = {name: self.clips.value(name, row) for name in new}
+            old = {name: table.value(name, row) for name in new}
             changed = {n: v for n, v in new.items() if not np.array_equal(old[n], v, equal_nan=n == "target")}
             if changed:
-                self.clips.change(row, changed)
+                table.change(row, changed)
         if "label" in changed:
             old["label"] = self.manifest.labels[old["label"]] if old["label"] != NO_LABEL else None
         return [f"{name}: {plain(old[name])} → {plain(values[name])}" for name in changed]
@@ -369,11 +381,6 @@ class CacheWriter:
 
     def _drop(self, clip_id: str) -> None:
         self.clips.change(self._row_of.pop(clip_id), {"live": 0})
-
-    def _forget_failure(self, clip_id: str) -> None:
-        row = self._failure_of.pop(clip_id, None)
-        if row is not None:
-            self.failures.change(row, {"live": 0})
 
     def _label_code(self, label: str | None) -> int:
         """Return the number of a label; a new one is put behind the others."""

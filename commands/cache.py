@@ -67,13 +67,12 @@ def ls(
         )
         return 0
     opened = open_cache(cache)
+    chosen = opened.select(label=label, subject=subject, split=split, fold=fold)
     if failures:
-        failed = [{name: getattr(f, name) for name in ("id", "path", "stage", "error")} for f in opened.failures]
+        failed = failure_rows(opened, label=label, subject=subject, split=split, fold=fold)
         screen.result({"failures": failed}, "\n".join(map(failure_line, failed)) or "No failures.")
         return 0
-    rows = [
-        clip_row(opened, int(index)) for index in opened.select(label=label, subject=subject, split=split, fold=fold)
-    ]
+    rows = [clip_row(opened, int(index)) for index in chosen]
     screen.result({"clips": rows}, "\n".join(map(clip_line, rows)) or "No clips.")
     return 0
 
@@ -226,3 +225,11 @@ def clip_row(cache: Cache, index: int) -> dict[str, Any]:
     row = cache.clips.row(index)
     names = ("id", "label", "subject", "split", "fold", "count", "fps", "declared", "decoded", "path")
     return {name: row[name] for name in names}
+
+
+def failure_rows(cache: Cache, **conditions: list[Any] | None) -> list[dict[str, Any]]:
+    """Return what `ls --failures` says of the failures that meet all conditions."""
+    names = ("id", "label", "subject", "split", "fold", "stage", "error", "path")
+    rows = [{name: getattr(failure, name) for name in names} for failure in cache.failures]
+    wanted = {name: values for name, values in conditions.items() if values is not None}
+    return [row for row in rows if all(row[name] in values for name, values in wanted.items())]

@@ -33,6 +33,9 @@ def page(summary: Summary) -> str:
     lines += bars("splits", summary.splits)
     lines += bars("folds", {str(fold): count for fold, count in summary.folds.items()})
     lines += bars("failures by stage", summary.failures)
+    if summary.failed_labels:
+        unlabelled = sum(summary.failures.values()) - sum(summary.failed_labels.values())
+        lines += bars("failures by label", {**summary.failed_labels, **({"(none)": unlabelled} if unlabelled else {})})
     lines += ["", "arrays"]
     arrays = {name: number for name, number in summary.array_bytes.items() if number}
     large = {name: number for name, number in arrays.items() if name.startswith(("frames/", "crops/"))}
@@ -80,18 +83,15 @@ def duration(hours: float) -> str:
 
 def clip_line(row: Mapping[str, Any]) -> str:
     """Format a clip for `ls`: tabs between, so that cut and awk work."""
-    shown = (
-        row["id"],
-        row["label"] or "-",
-        row["subject"] or "-",
-        row["split"] or "-",
-        row["fold"],
-        f"{row['count']} frames",
-    )
-    line = "\t".join(str(value) for value in shown)
+    line = f"{annotated(row)}\t{row['count']} frames"
     return line + f"\tincomplete: {row['decoded']} of {row['declared']}" if row["decoded"] < row["declared"] else line
 
 
 def failure_line(failure: Mapping[str, Any]) -> str:
-    """Format a failure for `ls --failures`."""
-    return "\t".join((failure["id"], failure["stage"], failure["error"]))
+    """Format a failure for `ls --failures`, its first columns those of a clip."""
+    return "\t".join((annotated(failure), failure["stage"], failure["error"]))
+
+
+def annotated(row: Mapping[str, Any]) -> str:
+    """Format the columns that clips and failures have in common."""
+    return "\t".join((row["id"], row["label"] or "-", row["subject"] or "-", row["split"] or "-", str(row["fold"])))

@@ -52,12 +52,7 @@ def make_clip(index, *, version=0, frames=None, rng=None, crops=False, features=
     for name, values in itertools.chain(floats.items(), rows.items()):
         values[absent] = np.nan if name in ("box", "landmarks") else 0
     known = {
-        "id": f"set/clip {index:03d}",
-        "path": f"/videos/clip {index:03d} – é.mp4",
-        "label": LABELS[index % 3] if index % 5 else None,
-        "subject": f"S{index % 4}",
-        "split": ("train", "test")[index % 2],
-        "fold": index % 5,
+        **_known(index),
         "fps": 25.0 + index,
         "size": (640, 360 + index),
         "declared": count + index % 2,
@@ -68,14 +63,24 @@ def make_clip(index, *, version=0, frames=None, rng=None, crops=False, features=
 
 
 def make_failure(index, *, version=0):
-    """Return the record of an input that gave no clip."""
+    """Return the record of an input that gave no clip; it knows what that clip would."""
     return Failure(
-        id=f"set/clip {index:03d}",
-        path=f"/videos/clip {index:03d} – é.mp4",
+        **_known(index),
         stage="decode",
         error=f"no frame {index} – ü",
         source=Source(num_bytes=1000 + index, mtime_ns=10**18 + version),
     )
+
+
+def _known(index):
+    return {
+        "id": f"set/clip {index:03d}",
+        "path": f"/videos/clip {index:03d} – é.mp4",
+        "label": LABELS[index % 3] if index % 5 else None,
+        "subject": f"S{index % 4}",
+        "split": ("train", "test")[index % 2],
+        "fold": index % 5,
+    }
 
 
 def make_cache(path, indices=range(8), *, crops=False, features=("gap",), failures=(), layout=SMALL, **settings):

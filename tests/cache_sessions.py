@@ -67,6 +67,7 @@ def _fill(cache, crops):
 def _third(cache, crops):
     if "set/clip 008" in cache:
         cache.remove(["set/clip 008"])
+    cache.update("set/clip 013", label="awe", subject="Åse", split="", fold=8)  # a failure
     for index in (14, 15, 16):
         _extract(cache, index, crops, features=BOTH)
 
@@ -180,14 +181,19 @@ def _child(request):
 
 def serve():
     """Fork a child for each request: its pid, what it says, and how it ended go to stdout."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # but for a session itself
     for line in sys.stdin:
         request = json.loads(line)
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
-                _child(request)
-                status = 0
+                try:
+                    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+                    _child(request)
+                    status = 0
+                finally:
+                    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             except KeyboardInterrupt:
                 status = 130
             except Exception:  # noqa: BLE001

@@ -197,6 +197,12 @@ def test_duplicate_ids_are_refused(cache_path, make_clip, make_cache):
         ({"id": "a\udcff"}, "its id .* is not Unicode text"),
         ({"error": "a\0"}, "its error .* holds a NUL"),
         ({"stage": None}, "its stage is a text"),
+        ({"label": ""}, "its label is empty"),
+        ({"label": "\udcff"}, "its label .* is not Unicode text"),
+        ({"subject": None}, "its subject is a text"),
+        ({"split": "a\0"}, "its split .* holds a NUL"),
+        ({"fold": 1.5}, "fold: expected int32, found 1.5"),
+        ({"fold": 2**31}, "fold: expected int32, found 2147483648"),
         ({"source": Source(mtime_ns=0.5)}, "source_mtime_ns: expected int64"),
     ],
 )

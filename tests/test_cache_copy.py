@@ -264,7 +264,10 @@ def raw_bytes(path):
 
 
 def test_what_is_shared_tells_no_name_and_no_face(tmp_path, out, make_clip, sample_recipes):
-    secrets = ["PlantedSubject", "planted/clip", "/videos/planted", "PlantedFailure", "anna"]
+    secrets = ["PlantedSubject", "planted/clip", "/videos/planted", "PlantedFailure", "planted error", "anna"]
+    failure = replace(
+        make_failure(9), id="PlantedFailure", path="/videos/planted 9", error="planted error", subject="PlantedSubject"
+    )
     clips = [
         make_clip(
             index, crops=True, id=f"planted/clip {index}", path=f"/videos/planted {index}", subject="PlantedSubject"
@@ -273,7 +276,7 @@ def test_what_is_shared_tells_no_name_and_no_face(tmp_path, out, make_clip, samp
     ]
     for name, which, frames in [("anna.zarr", clips[:1], {}), ("rest.h5", clips[1:], {"smooth": 0.5})]:
         with CacheWriter.open(tmp_path / name, sample_recipes(**frames), labels=LABELS, crops=True) as writer:
-            writer.fail(replace(make_failure(9), id="PlantedFailure"))
+            writer.fail(failure)
             for clip in which:
                 writer.add(clip)
     source = tmp_path / "source.zarr"
@@ -286,7 +289,8 @@ def test_what_is_shared_tells_no_name_and_no_face(tmp_path, out, make_clip, samp
     cache = sound(out)
     assert cache.ids == ["clip000000", "clip000001", "clip000002"]
     assert not cache.has_crops
-    assert cache.failures == []
+    assert cache.failures == [replace(failure, id="failure000000", path="", error="", subject="")]
+    assert cache.failures[0].label == "happy"
     assert not any([*cache.clips.path, *cache.clips.subject])
     assert np.isnan(cache.load_column("landmarks")).all()
     order = [clips[1], clips[2], clips[0]]

@@ -18,7 +18,7 @@ from est.cache.zarr_format import chunk_index, num_chunks
 from est.errors import UsageError
 
 EDITABLE = {f"clips/{name}" for name in ("label", "subject", "split", "fold", "live", "xxh3/row")}
-EDITABLE |= {"failures/live", "failures/xxh3/row"}
+EDITABLE |= {f"failures/{name}" for name in ("label", "subject", "split", "fold", "live", "xxh3/row")}
 KILLS = [pytest.param(10, id="10 kills"), pytest.param(100, id="100 kills", marks=pytest.mark.slow)]
 
 

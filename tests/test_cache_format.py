@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import struct
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -169,8 +169,12 @@ def compare(path):
     failures = page.table("failures", kinds)
     for row in range(page.counts["failures"]):
         assert failures["xxh3/row"][row] == checksum_of_row(failures, kinds, row)
-    shown = [(failures["id"][row], failures["error"][row]) for row in np.flatnonzero(failures["live"])]
-    assert shown == [(failure.id, failure.error) for failure in cache.failures]
+    columns = ("id", "path", "stage", "error", "subject", "split", "fold")
+    shown = [
+        [*(failures[name][row] for name in columns), (*names, None)[failures["label"][row]]]
+        for row in np.flatnonzero(failures["live"])
+    ]
+    assert shown == [[getattr(failure, name) for name in (*columns, "label")] for failure in cache.failures]
     fingerprints = {"frames": page.attributes["recipes"]["frames"], **page.features}
     for name, recipe in fingerprints.items():
         assert page.attributes["fingerprints"][name] == hashlib.sha256(canonical(recipe).encode()).hexdigest()[:32]
@@ -195,7 +199,7 @@ def test_the_page_reads_a_cache_in_every_state(cache_path, store, make_clip, sam
         writer.add(make_clip(3, version=1, crops=True), replacing=True)
         writer.add(make_clip(7, crops=True))
         writer.fail(make_failure(30))
-        writer.fail(make_failure(31))
+        writer.fail(replace(make_failure(31), label="only a failure's"))
         assert compare(cache_path).counts["clips"] == 6
         writer.commit()
         page = compare(cache_path)
@@ -205,6 +209,9 @@ def test_the_page_reads_a_cache_in_every_state(cache_path, store, make_clip, sam
         writer.commit()
         compare(cache_path)
         writer.update(make_clip(7).id, fold=4)
+        writer.update(make_failure(31).id, label="again another", subject="ß", split="", fold=-1)
+        writer.commit()
+        assert set(compare(cache_path).attributes["edits"]["failures"]) >= {"label", "subject", "split", "fold"}
         writer.commit()
         compare(cache_path)
     assert "edits" not in compare(cache_path).attributes
@@ -278,6 +285,8 @@ def test_hdf5_arrays_are_those_of_the_page(tmp_path, make_cache):
                 assert encoding == "utf-8"
                 assert length == max([1, *(len(text) for text in dataset[:])])
         assert all(isinstance(value, bytes) for value in file.attrs.values())
+        assert (file.attrs["format"], file.attrs["version"]) == (b'"est-cache"', b"1")
+    assert path.read_bytes()[:9] == b"\x89HDF\r\n\x1a\n\x03"  # the superblock of HDF5 1.10
 
 
 def test_the_example_of_the_attributes_is_a_manifest():

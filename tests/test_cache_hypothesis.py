@@ -170,9 +170,9 @@ class Sessions(RuleBasedStateMachine):
         self.failed.pop(clip.id, None)
         self.held[clip.id] = clip
 
-    @rule(clip_id=some, error=texts)
-    def fail(self, clip_id, error):
-        failure = Failure(id=clip_id, path="", stage="decode", error=error)
+    @rule(clip_id=some, error=texts, label=st.none() | names, subject=texts, split=texts, fold=integers)
+    def fail(self, clip_id, **known):
+        failure = Failure(id=clip_id, path="", stage="decode", **known)
         self.writer.fail(failure)
         self.failed.pop(clip_id, None)
         self.failed[clip_id] = failure
@@ -205,6 +205,16 @@ class Sessions(RuleBasedStateMachine):
         said = self.writer.update(clip_id, **values)
         assert {line.split(":")[0] for line in said} == {n for n, v in values.items() if v != getattr(old, n)}
         self.held[clip_id] = replace(old, **values)
+
+    @precondition(lambda self: self.failed.keys() - self.held.keys())
+    @rule(data=st.data(), label=st.none() | st.sampled_from(["sad", "joy"]), subject=texts, split=texts, fold=folds)
+    def update_failure(self, data, **values):
+        clip_id = data.draw(st.sampled_from(sorted(self.failed.keys() - self.held.keys())))
+        old = self.failed[clip_id]
+        said = self.writer.update(clip_id, **values)
+        assert {line.split(":")[0] for line in said} == {n for n, v in values.items() if v != getattr(old, n)}
+        self.failed[clip_id] = replace(old, **values)
+        assert self.writer.failure(clip_id) == self.failed[clip_id]
 
     @rule()
     def commit(self):
