@@ -1,0 +1,96 @@
+"""The sizes and switches of the model. The defaults are the paper's; where its text and its code differ, the text's."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeGuard, get_args
+
+from ...errors import UsageError
+
+Position = Literal["slot", "snippet"]
+Aggregation = Literal["hierarchical", "mean", "self-attention", "se"]
+OrderInput = Literal["fused", "query", "snippets"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What `build_model` builds."""
+
+    snippets: int = 7  # n
+    frames: int = 5  # J, in a snippet
+    layers: int = 3  # of the encoder, and as many of the decoder
+    heads: int = 4
+    ffn: int = 2048
+    dim: int = 512  # d
+    dropout: float = 0.1
+    head_dropout: float = 0.4  # before the last layer of the expression head
+    orders: int = 10
+    position: Position = "slot"  # where a shuffled snippet stands (the text), or where it comes from (the code)
+    aggregation: Aggregation = "hierarchical"  # Table 7
+    ssop: bool = True
+    order_weight: float | None = None  # λ of Eq. 7; None: 1/n
+    detach_snippets: bool = True  # Algorithm 1, line 6: the order loss reaches the features through T alone
+    order_input: OrderInput = "fused"  # §3.3: O_i = R_i + T, T, or R_i
+    include_natural: bool = False  # the natural order is one of those in training
+
+    def __post_init__(self) -> None:
+        for name in ("snippets", "frames", "layers", "heads", "ffn", "dim", "orders"):
+            _expect_count(name, getattr(self, name))
+        for name in ("dropout", "head_dropout"):
+            _expect_share(name, getattr(self, name))
+        for name in ("ssop", "detach_snippets", "include_natural"):
+            _expect_switch(name, getattr(self, name))
+        _expect_choice("position", self.position, get_args(Position))
+        _expect_choice("aggregation", self.aggregation, get_args(Aggregation))
+        _expect_choice("order_input", self.order_input, get_args(OrderInput))
+        if self.dim % self.heads:
+            near = max(number for number in range(1, self.heads) if self.dim % number == 0)
+            raise UsageError(
+                f"model.dim is a multiple of model.heads, found {self.dim} and {self.heads}.",
+                remedy=f"--set model.heads={near}",
+            )
+        weight = self.order_weight
+        if weight is not None and not (_is_number(weight) and math.isfinite(weight) and weight >= 0):
+            raise UsageError(
+                f"model.order_weight is a number from 0, or left out for 1/snippets; found {weight!r}.",
+                remedy=f"--set model.order_weight={1 / self.snippets:.4g}",
+            )
+
+    @property
+    def weight_of_order(self) -> float:
+        """Return λ of Eq. 7."""
+        return 1 / self.snippets if self.order_weight is None else self.order_weight
+
+
+def _is_number(found: object) -> TypeGuard[float]:
+    return isinstance(found, (int, float)) and not isinstance(found, bool)
+
+
+def _expect_count(name: str, found: object) -> None:
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        default = getattr(ModelConfig, name)
+        raise UsageError(
+            f"model.{name} is a whole number from 1, found {found!r}.", remedy=f"--set model.{name}={default}"
+        )
+
+
+def _expect_share(name: str, found: object) -> None:
+    if not (_is_number(found) and 0 <= found < 1):
+        default = getattr(ModelConfig, name)
+        raise UsageError(
+            f"model.{name} is a share from 0 to below 1, found {found!r}.", remedy=f"--set model.{name}={default}"
+        )
+
+
+def _expect_switch(name: str, found: object) -> None:
+    if not isinstance(found, bool):
+        raise UsageError(f"model.{name} is true or false, found {found!r}.", remedy=f"--set model.{name}=true")
+
+
+def _expect_choice(name: str, found: object, choices: tuple[str, ...]) -> None:
+    if found not in choices:
+        raise UsageError(
+            f"model.{name} is {', '.join(choices[:-1])} or {choices[-1]}, found {found!r}.",
+            remedy=f"--set model.{name}={choices[0]}",
+        )

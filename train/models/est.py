@@ -1,0 +1,141 @@
+"""EST: frame features of n snippets → logits of expressions and of shuffled orders.
+
+Follows the paper's §3 and, where it is silent, its code (`position="snippet"` is the code's, `"slot"` the text's). Frames come as
+features, from a cache or straight from the backbone: the model begins behind the global average pool.
+
+B clips, n snippets, J frames, D feature width, d model width, C classes, h heads.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import UsageError
+from .attention import Linear
+from .config import ModelConfig
+from .initial import initialise
+from .order import OrderHead, draw_orders
+from .position import Position
+from .snippet import build_snippets
+from .transformer import Transformer
+
+HIDDEN = (128, 64)
+
+
+class Output(NamedTuple):
+    """What the model says; logits are float32 under autocast too."""
+
+    expression: Tensor  # (B, C)
+    order: Tensor | None  # (B, orders); None without SSOP
+    attention: Tensor | None = None  # (B, h, n): the last decoder layer's, query to snippets; with details
+    alpha: Tensor | None = None  # (B, n, J): Eq. 2; with details, where there is an AA-SFE
+
+
+class Scaling(nn.Module):
+    """Subtracts and divides per feature channel: the identity until somebody fits it."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Scale the last axis.  # (…, D) → (…, D)"""
+        return (features - self.mean) / self.std
+
+
+class ExpressionHead(nn.Module):
+    """The three-layer perceptron that classifies T."""
+
+    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+        super().__init__()
+        wide, narrow = HIDDEN
+        self.layers = nn.Sequential(
+            Linear(config.dim, wide),
+            nn.ReLU(),
+            Linear(wide, narrow),
+            nn.ReLU(),
+            nn.Dropout(config.head_dropout),
+            Linear(narrow, num_classes),
+        )
+
+    def forward(self, emotion: Tensor) -> Tensor:
+        """Return a logit for each class.  # (B, d) → (B, C)"""
+        return self.layers(emotion)
+
+
+class EST(nn.Module):
+    """The Expression Snippet Transformer on frame features."""
+
+    orders: Tensor
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        width: int,
+        num_classes: int,
+        orders: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        wanted = (config.orders if config.ssop else 0, config.snippets)
+        if tuple(orders.shape) != wanted:
+            raise UsageError(f"The orders are a table of {wanted}, found {tuple(orders.shape)}.")
+        if num_classes < 1 or width < 1:
+            raise UsageError(f"Features and classes are at least one each, found {width} and {num_classes}.")
+        self.config, self.width, self.num_classes = config, width, num_classes
+        self.register_buffer("orders", orders.to(torch.long))  # (orders, n): row r has the snippet in each slot
+        self.scaling = Scaling(width)
+        self.projection = Linear(width, config.dim) if width != config.dim else nn.Identity()
+        self.snippets = build_snippets(config)
+        self.position = Position(config)
+        self.query = nn.Parameter(torch.empty(1, config.dim))
+        self.transformer = Transformer(config)
+        self.expression_head = ExpressionHead(config, num_classes)
+        self.order_head = OrderHead(config) if config.ssop else None
+        initialise(self, generator)
+
+    def forward(self, features: Tensor, order: Tensor | None = None, *, details: bool = False) -> Output:
+        """Return the logits.  # (B, n, J, D), (B, n) → (B, C), (B, orders)
+
+        Snippets stand as the rows of `order` say: order[b, k] is the natural number of the snippet in slot k. Without it they stand
+        in the natural order.
+        """
+        self._expect(features, order)
+        frames = self.projection(self.scaling(features))
+        R, alpha = self.snippets(frames)
+        T, attention = self.transformer(self.position(R, order), self.query, details=details)
+        return Output(
+            expression=_wide(self.expression_head(T)),
+            order=_wide(self.order_head(R, T)) if self.order_head is not None else None,
+            attention=attention,
+            alpha=alpha if details else None,
+        )
+
+    def _expect(self, features: Tensor, order: Tensor | None) -> None:
+        shape, n = tuple(features.shape), self.config.snippets
+        if len(shape) != 4 or shape[1] != n or shape[3] != self.width:
+            raise UsageError(f"Features are (clips, {n} snippets, frames, {self.width} channels), found {shape}.")
+        if order is not None and tuple(order.shape) != shape[:2]:
+            raise UsageError(f"An order is (clips, snippets) = {shape[:2]}, found {tuple(order.shape)}.")
+
+
+def build_model(config: ModelConfig, *, width: int, num_classes: int, seed: int) -> EST:
+    """Draw orders and starting values by a seed, from generators of its own."""
+    if config.ssop:
+        orders = draw_orders(config.orders, config.snippets, seed=seed, include_natural=config.include_natural)
+    else:
+        orders = torch.empty(0, config.snippets, dtype=torch.long)
+    generator = torch.Generator().manual_seed(seed)
+    return EST(config, width=width, num_classes=num_classes, orders=orders, generator=generator)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
