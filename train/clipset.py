@@ -1,0 +1,251 @@
+"""A set of clips, ready to be looked at: who they are, and the features of any of their frames.
+
+A frame is named by the clip's place in the set and its position in the clip. Frames without a face have no features of their own: under the
+policy `nearest` the clip's nearest frame with a face stands in (the earlier of two); a clip without any face stays zeros.
+
+Legend: N clips of the set, B of a batch, n snippets, J frames a snippet, D feature width, T rows of all clips of the set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..cache import Cache
+from ..errors import UsageError
+from .rows import Residency, Rows, RowSource, place_rows
+
+RATE_RATIO = 1.5  # median frame rates further apart than this are warned about
+STATISTICS_ROWS = 8192  # rows that statistics look at together
+NAMED = 3  # clips that a message names
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipSet:
+    """Clips of one cache, in the order in which they were asked for."""
+
+    ids: list[str]
+    path: list[str]
+    subject: list[str]
+    label: np.ndarray  # (N,) place in `labels`, −1 without one
+    labels: tuple[str, ...]
+    fps: np.ndarray  # (N,) 0 where unknown
+    count: Tensor  # (N,) frames, at least 1; on the device on which indices are best computed
+    has_face: np.ndarray  # (N,) whether any frame shows one
+    coverage: np.ndarray  # (N,) share of the frames that do
+    width: int  # D
+    residency: str  # a line that says where the features are
+    _rows: Rows = field(repr=False)
+    _first: Tensor = field(repr=False)  # (N,) each clip's first row
+    _face: Tensor = field(repr=False)  # (T,) which rows show a face
+    _nearest: Tensor | None = field(repr=False)  # (T,) the row that stands for each; none where each stands for itself
+    _mirrored: bool
+
+    @classmethod
+    def from_cache(
+        cls,
+        cache: Cache,
+        which: Sequence[int] | np.ndarray,
+        feature: str = "gap",
+        device: torch.device | str = "cpu",
+        *,
+        mirrored: str | None = None,
+        residency: Residency = "auto",
+        no_face: Literal["nearest", "keep"] = "nearest",
+    ) -> Self:
+        """Take clips by their places in the cache's table, and bring their features to where they are read from.
+
+        `mirrored` names the features of mirrored crops; they are another look at the same clips.
+        """
+        device = torch.device(device)
+        places = _checked_places(cache, which)
+        features = (feature,) if mirrored is None else (feature, mirrored)
+        _expect_flat(cache, feature)
+        if mirrored is not None:
+            _expect_mirror(cache, feature, mirrored)
+        order = np.argsort(places)
+        source = RowSource(
+            cache=cache,
+            features=features,
+            start=np.asarray(cache.clips.start)[places[order]],
+            count=np.asarray(cache.clips.count)[places[order]],
+        )
+        face = (cache.load_column("state") != 0)[_ranges(source.start, source.count)]
+        coverage = np.empty(len(places))
+        first = np.empty(len(places), np.int64)
+        coverage[order] = np.add.reduceat(face, source.first, dtype=np.int64) / source.count
+        first[order] = source.first
+        nearest = None
+        if no_face == "nearest" and not face.all():
+            nearest = torch.from_numpy(nearest_faces(face, source.first, source.count))
+        rows, line = place_rows(source, device, residency)
+        home = device if rows.on_device else torch.device("cpu")
+        return cls(
+            ids=[cache.ids[place] for place in places],
+            path=[cache.clips.path[place] for place in places],
+            subject=[cache.clips.subject[place] for place in places],
+            label=np.asarray(cache.clips.label)[places].astype(np.int64),
+            labels=cache.labels,
+            fps=np.asarray(cache.clips.fps)[places],
+            count=torch.from_numpy(np.asarray(cache.clips.count)[places]).to(home),
+            has_face=coverage > 0,
+            coverage=coverage,
+            width=source.width,
+            residency=line,
+            _rows=rows,
+            _first=torch.from_numpy(first).to(home),
+            _face=torch.from_numpy(face).to(home),
+            _nearest=None if nearest is None else nearest.to(home),
+            _mirrored=mirrored is not None,
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def index(self, clips: Tensor, positions: Tensor, *, mirrored: Tensor | None = None) -> Tensor:
+        """Turn positions in clips into rows, for `take`; an epoch can be turned at once.  # (…), (…, n, J), (…) → (…, n, J)"""
+        home = self._first.device
+        rows = self._first[clips.to(home)][..., None, None] + positions.to(home)
+        if self._nearest is not None:
+            rows = self._nearest.index_select(0, rows.reshape(-1)).view(rows.shape)
+        if mirrored is not None:
+            assert self._mirrored, "a set without mirrored features"
+            rows = rows + len(self._face) * mirrored.to(home)[..., None, None]
+        return rows
+
+    def take(self, index: Tensor) -> Tensor:
+        """Return the features of rows, float32 on the device.  # (…,) → (…, D)"""
+        return self._rows.take(index)
+
+    def gather(
+        self,
+        clips: Tensor,
+        positions: Tensor,
+        *,
+        mirrored: Tensor | None = None,
+        substitute: Tensor | None = None,
+        row: Tensor | None = None,
+    ) -> Tensor:
+        """Return the features of a batch: `row` where `substitute` says so.  # (B,), (B, n, J), (B,), (B, n, J), (D,) → (B, n, J, D)"""
+        features = self.take(self.index(clips, positions, mirrored=mirrored))
+        if substitute is None:
+            return features
+        assert row is not None, "a row to put where `substitute` says"
+        return torch.where(substitute.to(features.device)[..., None], row.to(features), features)
+
+    def statistics(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of each feature over all frames of some clips that show a face.  # (B,) → (D,), (D,)"""
+        clips = clips.to(self._first.device).sort().values
+        first, count = self._first[clips].cpu().numpy(), self.count[clips].cpu().numpy()
+        rows = torch.from_numpy(_ranges(first, count)).to(self._face.device)
+        rows = rows[self._face[rows]]
+        if not len(rows):
+            raise UsageError(f"None of {len(clips)} clips shows a face: there is nothing to take statistics of.")
+        total, square = torch.zeros(2, self.width, dtype=torch.float64)
+        for part in rows.split(STATISTICS_ROWS):
+            total += self.take(part).sum(0).cpu()
+        mean = total / len(rows)
+        for part in rows.split(STATISTICS_ROWS):
+            features = self.take(part)
+            square += (features - mean.to(features)).square().sum(0).cpu()
+        return mean.float(), (square / len(rows)).sqrt().float()
+
+
+def mirrored_name(cache: Cache, feature: str) -> str | None:
+    """Find the array that holds a feature of mirrored crops."""
+    return next((name for name in cache.features if _is_mirror(cache, feature, name)), None)
+
+
+def black_row(cache: Cache, feature: str) -> Tensor:
+    """Return what the backbone makes of a black crop.  # → (D,)"""
+    if feature not in cache.black:
+        raise UsageError(
+            f"{cache.path} does not know what {feature!r} of a black picture is.",
+            remedy="extract the clips again: est extract keeps it for flat features",
+        )
+    return torch.tensor(cache.black[feature])
+
+
+def nearest_faces(face: np.ndarray, first: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Return for each row the nearest of its clip with a face, the earlier of two; itself where none has.  # (T,), (N,), (N,) → (T,)"""
+    kind = np.int32 if len(face) < 2**31 else np.int64
+    row = np.arange(len(face), dtype=kind)
+    before = np.maximum.accumulate(np.where(face, row, kind(-1)))
+    after = np.minimum.accumulate(np.where(face, row, kind(len(face)))[::-1])[::-1]
+    no_before = before < np.repeat(first.astype(kind), count)
+    no_after = after >= np.repeat((first + count).astype(kind), count)
+    nearest = np.where(no_before | (~no_after & (after - row < row - before)), after, before)
+    return np.where(no_before & no_after, row, nearest)
+
+
+def warn_of_rates(train: np.ndarray, test: np.ndarray) -> str | None:
+    """Warn when the frame rates of training and test clips differ so much that neighbouring frames are not equally far apart."""
+    rates = [float(np.median(fps[fps > 0])) for fps in (train, test) if (fps > 0).any()]
+    if len(rates) < 2 or max(rates) <= RATE_RATIO * min(rates):
+        return None
+    return (
+        f"The training clips have {rates[0]:g} frames a second and the test clips {rates[1]:g} (medians): "
+        "how far a face moves from one frame to the next is not the same."
+    )
+
+
+def _checked_places(cache: Cache, which: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return places as an array, all different, of clips with frames."""
+    places = np.asarray(which, np.int64)
+    if not len(places):
+        raise UsageError(f"No clip of {cache.path} is chosen.")
+    if places.min() < 0 or places.max() >= len(cache):
+        raise UsageError(
+            f"{cache.path} has the clips 0 to {len(cache) - 1}, asked for {places.min()} to {places.max()}."
+        )
+    if len(np.unique(places)) < len(places):
+        raise UsageError("A clip stands in a set once, found one twice.")
+    empty = [cache.ids[place] for place in places[np.asarray(cache.clips.count)[places] == 0]]
+    if empty:
+        more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
+        raise UsageError(
+            f"{', '.join(map(repr, empty[:NAMED]))}{more} of {cache.path} have no frames, so there is nothing to look at.",
+            remedy="leave them out: clips.count is 0 for them",
+        )
+    return places
+
+
+def _expect_flat(cache: Cache, feature: str) -> None:
+    """Refuse a feature that is not here, or that is a map."""
+    if feature not in cache.features:
+        raise UsageError(
+            f"{cache.path} has the features {', '.join(cache.features) or 'none'}, asked for {feature!r}.",
+            remedy=f"est extract … --features {','.join([*cache.features, feature])} adds it",
+        )
+    shape = cache.recipes.features[feature].shape
+    if len(shape) != 1:
+        flat = [name for name, recipe in cache.recipes.features.items() if len(recipe.shape) == 1]
+        raise UsageError(
+            f"{feature!r} of {cache.path} is a map of {' × '.join(map(str, shape))} per frame; snippets are made of flat features.",
+            remedy=f"choose {' or '.join(flat)}" if flat else "est extract … --features gap adds one",
+        )
+
+
+def _is_mirror(cache: Cache, feature: str, name: str) -> bool:
+    """Say whether an array is made as another one, but from mirrored crops."""
+    recipe, other = cache.recipes.features[feature], cache.recipes.features.get(name)
+    return not recipe.mirrored and other == replace(recipe, mirrored=True)
+
+
+def _expect_mirror(cache: Cache, feature: str, name: str) -> None:
+    if not _is_mirror(cache, feature, name):
+        raise UsageError(
+            f"{cache.path} has no array {name!r} that is {feature!r} of mirrored crops.",
+            remedy="est extract … --flip caches them too",
+        )
+
+
+def _ranges(first: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Return the rows first … first + count − 1 of each clip, one clip behind the other."""
+    begin = np.cumsum(count) - count
+    return np.arange(int(count.sum())) + np.repeat(first - begin, count)
