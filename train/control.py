@@ -1,0 +1,142 @@
+"""The control that every table needs: pooled statistics of a clip's features, and a linear classifier on them.
+
+Mean, deviation, minimum and maximum over the frames with a face know nothing of the order of frames. A temporal model that does not beat
+them has learnt nothing about time. The classifier is a multinomial logistic regression on standardised statistics: its optimum is unique,
+so there is nothing to tune, no seed and no stopping.
+
+Legend: N clips, M frames, D feature width, F = 4 D, C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# scikit-learn's C = 1 / (N · L2). Chosen on synthetic statistics (200 to 9,400 clips, 2,048 numbers each, tested on other subjects), where
+# ten times more or less costs up to three points, and never tuned on a data set.
+L2 = 0.1
+FRAMES_A_CHUNK = 16384
+MAX_STEPS = 1000
+TOLERANCE = 1e-5  # of the gradient, per weight
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Control:
+    """A fitted classifier, its standardisation with it."""
+
+    mean: np.ndarray  # (F,)
+    deviation: np.ndarray  # (F,) 1 where a statistic never changed
+    weight: np.ndarray  # (C', F)
+    bias: np.ndarray  # (C',)
+    classes: np.ndarray  # (C',) those that the training half has
+    num_classes: int
+
+    def predict_proba(self, statistics: np.ndarray) -> np.ndarray:
+        """Return probabilities (N, C) of statistics (N, F); a class never seen in training has none."""
+        logits = torch.from_numpy((statistics - self.mean) / self.deviation @ self.weight.T + self.bias)
+        probabilities = np.zeros((len(statistics), self.num_classes), np.float32)
+        probabilities[:, self.classes] = torch.softmax(logits, dim=1).numpy()
+        return probabilities
+
+    def predict(self, statistics: np.ndarray) -> np.ndarray:
+        """Return the likeliest class of each row (N,)."""
+        return self.predict_proba(statistics).argmax(axis=1)
+
+
+def pooled(
+    features: np.ndarray | Tensor, start: np.ndarray, count: np.ndarray, mask: np.ndarray | Tensor
+) -> np.ndarray:
+    """Return (N, 4 D) float32: mean, deviation, minimum, maximum over each clip's frames with a face; zeros without one.
+
+    `features` (M, D) and `mask` (M,) are rows of a cache, `start` and `count` (N,) cut out the clips.
+    """
+    width = features.shape[1]
+    mask = np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask, bool)
+    start, count = np.asarray(start, np.int64), np.asarray(count, np.int64)
+    result = np.zeros((len(start), 4, width), np.float32)
+    ends = np.cumsum(count)
+    first = 0
+    while first < len(start):
+        # as many clips as fit, one at least
+        room = ends[first] - count[first] + FRAMES_A_CHUNK
+        last = max(int(np.searchsorted(ends, room, side="right")), first + 1)
+        _pool_chunk(features, start[first:last], count[first:last], mask, result[first:last])
+        first = last
+    return result.reshape(len(start), 4 * width)
+
+
+def _pool_chunk(
+    features: np.ndarray | Tensor, start: np.ndarray, count: np.ndarray, mask: np.ndarray, result: np.ndarray
+) -> None:
+    """Fill in the statistics (clips, 4, D) of neighbouring clips."""
+    clip = np.repeat(np.arange(len(start)), count)
+    row = np.arange(len(clip)) - np.repeat(np.cumsum(count) - count, count) + start[clip]
+    clip, row = clip[mask[row]], row[mask[row]]
+    if not len(row):
+        return
+    if isinstance(features, Tensor):
+        values = features[torch.from_numpy(row).to(features.device)].float().cpu().numpy()
+    else:
+        values = features[row].astype(np.float32)
+    seen, begin, number = np.unique(clip, return_index=True, return_counts=True)
+    divisor = number[:, None].astype(np.float32)
+    mean = np.add.reduceat(values, begin, axis=0) / divisor
+    result[seen, 0] = mean
+    result[seen, 2] = np.minimum.reduceat(values, begin, axis=0)
+    result[seen, 3] = np.maximum.reduceat(values, begin, axis=0)
+    values -= np.repeat(mean, number, axis=0)
+    np.square(values, out=values)
+    result[seen, 1] = np.sqrt(np.add.reduceat(values, begin, axis=0) / divisor)
+
+
+def fit_control(statistics: np.ndarray, label: np.ndarray, num_classes: int, *, l2: float = L2) -> Control:
+    """Fit statistics (N, F) of the training half to labels (N,): mean cross entropy + l2 / 2 · ‖weight‖², the bias free."""
+    statistics = np.asarray(statistics, np.float32)
+    assert np.isfinite(statistics).all()
+    classes, target = np.unique(label, return_inverse=True)
+    assert len(classes) > 1
+    mean = statistics.mean(axis=0, dtype=np.float64).astype(np.float32)
+    deviation = statistics.std(axis=0, dtype=np.float64).astype(np.float32)
+    deviation[deviation <= 1e-6 * np.abs(mean)] = 1.0  # rounding is no variation
+    weight, bias = _minimise(
+        torch.from_numpy((statistics - mean) / deviation), torch.from_numpy(target), len(classes), l2
+    )
+    return Control(
+        mean=mean,
+        deviation=deviation,
+        weight=weight.numpy(),
+        bias=bias.numpy(),
+        classes=classes,
+        num_classes=num_classes,
+    )
+
+
+def _minimise(inputs: Tensor, target: Tensor, num_classes: int, l2: float) -> tuple[Tensor, Tensor]:
+    """Return weight (C', F) and bias (C',) at the optimum, by L-BFGS from zero."""
+    weight = torch.zeros(num_classes, inputs.shape[1], requires_grad=True)
+    bias = torch.zeros(num_classes, requires_grad=True)
+    solver = torch.optim.LBFGS(
+        [weight, bias],
+        max_iter=MAX_STEPS,
+        max_eval=2 * MAX_STEPS,
+        tolerance_grad=TOLERANCE,
+        tolerance_change=0,
+        history_size=20,
+        line_search_fn="strong_wolfe",
+    )
+
+    def objective() -> Tensor:
+        solver.zero_grad()
+        # in float32 the line search could not tell losses near the optimum apart
+        loss = (
+            F.cross_entropy(F.linear(inputs, weight, bias).double(), target) + l2 / 2 * weight.double().square().sum()
+        )
+        loss.backward()
+        return loss
+
+    solver.step(objective)
+    return weight.detach(), bias.detach()

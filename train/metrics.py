@@ -1,0 +1,217 @@
+"""Scores from counts: WAR, UAR, recall, F1, UF1, each with its numerator and denominator.
+
+Everything is computed from one confusion matrix whose last column is "no prediction": clips without frames or without a face stay in the
+denominator as wrong. Over folds the matrices are added first (MEGC 2019), and never are recalls or F1 averaged over folds: that is
+`spread`, another number. A class without a clip in the truth has no recall: UAR and UF1 average over the classes present, and say how many.
+
+Legend: N clips, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+LENGTH_EDGES = (16, 24, 48, 77, 105)  # frames; where EST's snippets begin to hold 2.5, 3.2, 4.2 and 4.6 different ones
+COVERAGE_EDGES = (25, 50, 75, 90, 100)  # percent of a clip's frames that show a face
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scores:
+    """What follows from a confusion matrix. Per class NaN stands where there is nothing to divide by."""
+
+    labels: tuple[str, ...]
+    confusion: np.ndarray  # (C, C + 1) truth × prediction, the last column no prediction
+
+    @property
+    def total(self) -> int:
+        """Count the clips."""
+        return int(self.confusion.sum())
+
+    @property
+    def right(self) -> int:
+        """Count the clips that were recognised."""
+        return int(self.hits.sum())
+
+    @property
+    def unpredicted(self) -> int:
+        """Count the clips without a prediction."""
+        return int(self.confusion[:, -1].sum())
+
+    @cached_property
+    def hits(self) -> np.ndarray:
+        """Count the clips of each class that were recognised (C,)."""
+        return np.diagonal(self.confusion)
+
+    @cached_property
+    def truth(self) -> np.ndarray:
+        """Count the clips of each class (C,)."""
+        return self.confusion.sum(axis=1)
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """Count how often each class was predicted (C,)."""
+        return self.confusion[:, :-1].sum(axis=0)
+
+    @property
+    def present(self) -> np.ndarray:
+        """Say which classes the truth has (C,)."""
+        return self.truth > 0
+
+    @property
+    def recall(self) -> np.ndarray:
+        """Return the share of each class that was recognised (C,)."""
+        return _ratio(self.hits, self.truth)
+
+    @property
+    def precision(self) -> np.ndarray:
+        """Return how often a prediction of each class was right (C,)."""
+        return _ratio(self.hits, self.predicted)
+
+    @property
+    def f1(self) -> np.ndarray:
+        """Return 2 TP / (2 TP + FP + FN) of each class (C,)."""
+        return _ratio(2 * self.hits, self.truth + self.predicted)
+
+    @property
+    def war(self) -> float:
+        """Return the accuracy: weighted average recall."""
+        return self.right / self.total if self.total else math.nan
+
+    @property
+    def uar(self) -> float:
+        """Return the unweighted average recall of the classes present."""
+        return _mean(self.recall[self.present])
+
+    @property
+    def uf1(self) -> float:
+        """Return the unweighted average F1 of the classes present."""
+        return _mean(self.f1[self.present])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON takes it; null where there is nothing to divide by."""
+        present = int(self.present.sum())
+        averaged = {"classes": present, "of_classes": len(self.labels)}
+        columns = zip(
+            self.labels, self.hits, self.truth, self.predicted, self.recall, self.precision, self.f1, strict=True
+        )
+        return {
+            "war": {"value": _plain(self.war), "right": self.right, "total": self.total},
+            "uar": {"value": _plain(self.uar), **averaged},
+            "uf1": {"value": _plain(self.uf1), **averaged},
+            "unpredicted": self.unpredicted,
+            "per_class": [
+                {
+                    "label": label,
+                    "right": int(hits),
+                    "total": int(truth),
+                    "predicted": int(predicted),
+                    "recall": _plain(recall),
+                    "precision": _plain(precision),
+                    "f1": _plain(f1),
+                }
+                for label, hits, truth, predicted, recall, precision, f1 in columns
+            ],
+            "labels": list(self.labels),
+            "confusion": self.confusion.tolist(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """A metric over folds or seeds."""
+
+    mean: float
+    sd: float | None  # of the sample, n − 1; None for a single value
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bin:
+    """One row of a table of WAR over something."""
+
+    text: str
+    right: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderScore:
+    """How often the order of shuffled snippets was told, among as many as were drawn."""
+
+    right: int
+    total: int
+    num_orders: int
+
+    @property
+    def accuracy(self) -> float:
+        """Return the share told right."""
+        return self.right / self.total if self.total else math.nan
+
+    @property
+    def chance(self) -> float:
+        """Return what guessing reaches: every order is as likely."""
+        return 1 / self.num_orders
+
+
+def score(truth: np.ndarray, predicted: np.ndarray, labels: Sequence[str]) -> Scores:
+    """Score predictions (N,) against the truth (N,), both places in `labels`; −1 is no prediction."""
+    num_classes = len(labels)
+    truth, predicted = np.asarray(truth, np.int64), np.asarray(predicted, np.int64)
+    assert truth.shape == predicted.shape
+    assert ((truth >= 0) & (truth < num_classes)).all()
+    assert ((predicted >= -1) & (predicted < num_classes)).all()
+    column = np.where(predicted < 0, num_classes, predicted)
+    cells = np.bincount(truth * (num_classes + 1) + column, minlength=num_classes * (num_classes + 1))
+    return Scores(labels=tuple(labels), confusion=cells.reshape(num_classes, num_classes + 1))
+
+
+def pool(parts: Sequence[Scores]) -> Scores:
+    """Add the confusion matrices of folds."""
+    assert len({part.labels for part in parts}) == 1
+    return Scores(labels=parts[0].labels, confusion=sum((part.confusion for part in parts[1:]), parts[0].confusion))
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return mean and standard deviation over folds or seeds: not the pooled score."""
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Spread(mean=_mean(np.asarray(values, float)), sd=sd, number=len(values))
+
+
+def by_bins(values: np.ndarray, hits: np.ndarray, edges: Sequence[float], *, unit: str = "") -> list[Bin]:
+    """Count right and all clips (N,) by a value of theirs, in bins that begin at the edges; NaN is a bin of its own."""
+    values, hits = np.asarray(values, float), np.asarray(hits, bool)
+    assert values.shape == hits.shape
+    assert list(edges) == sorted(set(edges))
+    bounds = [-math.inf, *edges, math.inf]
+    rows = []
+    for low, high in pairwise(bounds):
+        inside = (values >= low) & (values < high)
+        rows.append(Bin(text=_range(low, high) + unit, right=int(hits[inside].sum()), total=int(inside.sum())))
+    if (unknown := np.isnan(values)).any():
+        rows.append(Bin(text="unknown", right=int(hits[unknown].sum()), total=int(unknown.sum())))
+    return rows
+
+
+def _range(low: float, high: float) -> str:
+    if math.isinf(low):
+        return f"< {high:g}"
+    return f"≥ {low:g}" if math.isinf(high) else f"{low:g} to < {high:g}"
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(len(part), math.nan), where=whole > 0)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else math.nan
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
