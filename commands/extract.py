@@ -33,6 +33,12 @@ Shard = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and stop.")]
 Retry = Annotated[bool, typer.Option("--retry-failed", help="Try inputs again that failed in an earlier run.")]
+Compare = Annotated[
+    int | None,
+    typer.Option(
+        "--compare-detectors", metavar="N", help="Run the detectors at hand on N inputs, show them, and stop."
+    ),
+]
 Detector = Annotated[
     str,
     typer.Option(
@@ -70,7 +76,12 @@ Normalize = Annotated[
     str | None,
     typer.Option("--normalize", help="Pixels of a FILE: none, imagenet or MEAN,STD. FER+ weights take none."),
 ]
-Features = Annotated[str, typer.Option("--features", help="gap, layer1 to layer4, pyramid4x4; commas between.")]
+Features = Annotated[
+    str,
+    typer.Option(
+        "--features", help="gap, layer1 to layer4, pyramid4x4; commas between. A cache that lacks one is given it."
+    ),
+]
 Flip = Annotated[bool, typer.Option("--flip", help="Also cache the features of mirrored crops.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float16 or float32.")]
 Precision = Annotated[
@@ -97,6 +108,7 @@ def extract(
     limit: Limit = None,
     shard: Shard = None,
     dry_run: DryRun = False,
+    compare_detectors: Compare = None,
     retry_failed: Retry = False,
     detector: Detector = "retinaface",
     detect_size: DetectSize = 640,
@@ -158,12 +170,29 @@ def extract(
         strict=strict,
     )
     found = find_inputs(inputs, labels=labels, limit=limit, shard=parse_shard(shard) if shard else None)
+    if compare_detectors is not None:
+        if dry_run:
+            raise UsageError(
+                "--dry-run decodes nothing, and --compare-detectors has to.", remedy="leave out one of them"
+            )
+        return compare(screen, found, compare_detectors, config)
     if dry_run:
         screen.result(plan(found), plan_text(found))
         return 0
     if out is None:
         raise UsageError("Where to? --out names the cache.", remedy="--out cache.zarr")
     return run(screen, found, out, config, retry_failed=retry_failed)
+
+
+def compare(screen: Screen, found: FoundInputs, count: int, config: Any) -> int:
+    """Show what detectors find on a few inputs."""
+    from ..extract.compare import compare_detectors
+    from .detectortable import comparison_data, comparison_text
+
+    with screen.progress("Comparing", "videos") as update:
+        comparison = compare_detectors(found, count, config, on_progress=update)
+    screen.result(comparison_data(comparison), comparison_text(comparison))
+    return STATUS_PARTIAL if comparison.failures else 0
 
 
 def run(screen: Screen, found: FoundInputs, out: Path, config: Any, *, retry_failed: bool) -> int:
@@ -184,6 +213,8 @@ def run(screen: Screen, found: FoundInputs, out: Path, config: Any, *, retry_fai
         "out": str(out),
         "clips": report.clips,
         "frames": report.frames,
+        "filling": list(report.filling),
+        "filled": report.filled,
         "unchanged": report.unchanged,
         "relabelled": report.relabelled,
         "no_face": report.no_face,
@@ -191,6 +222,7 @@ def run(screen: Screen, found: FoundInputs, out: Path, config: Any, *, retry_fai
         "failures": [{"id": f.id, "path": f.path, "stage": f.stage, "error": f.error} for f in report.failures],
         "interrupted": report.interrupted,
         "left": report.left,
+        "unfilled": report.unfilled,
         "seconds": round(report.seconds, 2),
         "stages": {name: round(seconds, 2) for name, seconds in report.stages.items()},
     }

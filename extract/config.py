@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import UsageError
 from .track import TrackConfig
@@ -81,6 +81,16 @@ class ExtractConfig:
         if self.margin is not None:
             return self.margin
         return BOX_MARGIN if self.align == "box" and self.detector != "none" else 0.0
+
+    @property
+    def frames_are_crops(self) -> bool:
+        """Say whether each frame is a face crop by itself, so that nothing is searched or followed."""
+        return self.detector == "none"
+
+    @property
+    def cropping(self) -> dict[str, Any]:
+        """Return how a crop is cut, as `crop_face` takes it."""
+        return {"align": self.align, "margin": self.crop_margin, "size": self.size}
 
     @property
     def crop_format(self) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from .clipworker import work
+from .clipworker import STOPPING, work
 from .config import ExtractConfig
-from .messages import Failed, FromWorker, ToWorker, Work
+from .messages import Failed, FromWorker, Recrop, ToWorker, Work
 
 
 @dataclass(eq=False)
@@ -33,14 +34,16 @@ class Crew:
         self._config = config
         self._crop_batch = crop_batch
         self._context = get_context("spawn")  # torch's threads and the cache's lock do not survive a fork
+        with signals_held_back():
+            resource_tracker.ensure_running()  # first, because it lets signals in again
         self.members = [self._start() for _ in range(size)]
 
     def idle(self) -> list[Member]:
         """Return the workers without an input."""
         return [member for member in self.members if member.busy is None]
 
-    def give(self, member: Member, job: Work) -> None:
-        """Hand an input to a worker."""
+    def give(self, member: Member, job: Work | Recrop) -> None:
+        """Hand a clip to a worker."""
         member.busy, member.heard = job.index, time.monotonic()
         self.tell(member, job)
 
@@ -79,7 +82,8 @@ class Crew:
     def _start(self) -> Member:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(theirs, self._config, self._crop_batch), daemon=True)
-        process.start()
+        with signals_held_back():
+            process.start()
         theirs.close()
         return Member(process, ours)
 
@@ -103,3 +107,13 @@ class Crew:
         assert member.busy is not None
         error = f"the decoder did not get anywhere in {self._config.timeout:g} s"
         return [(member, Failed(index=member.busy, stage="decode", error=error))]
+
+
+@contextlib.contextmanager
+def signals_held_back() -> Generator[None]:
+    """Start processes that signals do not reach: a terminal and a cluster send them to all, and one still importing would die, loudly."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # inherited; a worker lifts it when it is ready
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -193,8 +193,8 @@ def _fold(text: str, where: str) -> int:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not (number >= -1 and number == math.floor(number)):
-        raise UsageError(f"{where}: expected a whole number, found {text!r}.")
+    if not (-1 <= number < 2**31 and number == math.floor(number)):
+        raise UsageError(f"{where}: expected a whole number from 0, found {text!r}.")
     return int(number)
 
 

@@ -35,15 +35,17 @@ class Encoder:
         self._trunk = trunk.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def encode(self, crops: np.ndarray, *, mirrored: bool = False) -> dict[str, np.ndarray]:
-        """Return the rows of each tap, in float32.  # (B, S, S, 3) RGB uint8, B ≤ batch"""
+    def encode(
+        self, crops: np.ndarray, taps: Sequence[str] | None = None, *, mirrored: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Return the rows of each tap, or of some, in float32.  # (B, S, S, 3) RGB uint8, B ≤ batch"""
         count = len(crops)
         if count < self.batch:
             crops = np.concatenate([crops, np.zeros((self.batch - count, *crops.shape[1:]), np.uint8)])
         images = torch.from_numpy(crops).to(self.device, non_blocking=True).permute(0, 3, 1, 2)  # channels last already
         if mirrored:
             images = images.flip(3)
-        found = self._trunk.taps(self._scaled(images), self.taps)
+        found = self._trunk.taps(self._scaled(images), self.taps if taps is None else taps)
         return {name: rows[:count].float().cpu().numpy() for name, rows in found.items()}
 
     def _scaled(self, images: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,17 +17,16 @@ import numpy as np
 from ..cache import CacheWriter, FeatureRecipe, FramesRecipe, Recipes, current_environment
 from ..cache.clip import Failure, Source
 from ..cache.sources import source_of
-from ..errors import CacheError
 from .backbone import tap_shape
+from .clipworker import STOPPING
 from .config import ExtractConfig
 from .device import parse_device, resolve_precision
+from .filling import expect_fillings, fill_features
 from .inputs import FoundInputs, Input
 from .lane import Lane
-from .pipeline import NO_FACE_STAGE, Pipeline, clips_of
+from .pipeline import NO_FACE_STAGE, Pipeline, Stop, clips_of
 from .progress import Progress, Report
 from .weights import Weights, load_weights
-
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # what people and clusters send
 
 
 @dataclass(kw_only=True)
@@ -49,7 +49,10 @@ def extract_videos(
     say: Callable[[str], None] = lambda text: None,
     warn: Callable[[str], None] = lambda text: None,
 ) -> Report:
-    """Extract inputs into a cache, or go on with one; inputs that are there and unchanged are skipped."""
+    """Extract inputs into a cache, or go on with one; inputs that are there and unchanged are skipped.
+
+    Features that a cache lacks are first computed for the clips in it, whichever inputs are named.
+    """
     config = config or ExtractConfig()
     start = time.monotonic()
     devices = [parse_device(text) for text in config.device.split(",")]
@@ -67,34 +70,54 @@ def extract_videos(
         ("torch", "torchvision", "opencv-python", "opencv-python-headless", "onnxruntime"),
         device=[str(d) for d in devices],
     )
-    order = list(labels) or sorted({source.label for source in found.inputs if source.label is not None})
+    black = black_rows(lanes[0], config)
+    everything = (*found.inputs, *found.problems)
+    order = list(labels) or sorted({source.label for source in everything if source.label is not None})
     with CacheWriter.open(
         out,
         recipes,
         labels=order,
         crops=config.crops,
         environment=environment,
-        black=black_rows(lanes[0], config),
+        black=black,
         strict=config.strict,
     ) as writer:
         for change in writer.environment_changes:
             warn(f"the cache was begun in another environment: {change}")
-        if writer.missing_features:
-            raise CacheError(
-                f"{out} lacks the features {', '.join(writer.missing_features)} for the clips that are there.",
-                remedy="extract them into another --out",
-            )
+        expect_fillings(writer, recipes.features)
+        relabelled = relabel(found.problems, writer)
         for problem in found.problems:
-            writer.fail(problem)
+            if writer.failure(problem.id) != problem:  # else it is on record
+                writer.fail(problem)
         todo = sort_inputs(found.inputs, writer, retry_failed)
-        relabelled = relabel(todo.unchanged, writer)
-        pipeline = Pipeline(todo.new, writer, lanes, config, config.workers or default_workers(devices))
-        with stopping(pipeline):
-            begun = time.monotonic()
+        relabelled += relabel([*todo.unchanged, *todo.failed], writer)
+        workers = config.workers or default_workers(devices)
+        known = {clip_id: source.path for source in todo.unchanged for clip_id in clips_of(source.id, writer)}
+        begun = time.monotonic()
+        with stopping() as stop, at_work(lanes):
+            filled = fill_features(
+                writer,
+                lanes,
+                config,
+                known=known,
+                black=black,
+                workers=workers,
+                stop=stop,
+                on_progress=on_progress,
+            )
+            pipeline = Pipeline(todo.new, writer, lanes, config, workers, stop)
             pipeline.run(on_progress)
-            running = time.monotonic() - begun
+            if stop.wanted:
+                writer.close(folding=False)  # the fold of a large HDF5 cache takes longer than people wait
+        running = time.monotonic() - begun
     old = [
-        Failure(id=i.id, path=str(i.path), stage="earlier run", error="failed before; --retry-failed tries again")
+        Failure(
+            id=i.id,
+            path=str(i.path),
+            stage="earlier run",
+            error="failed before; --retry-failed tries again",
+            **i.annotations,
+        )
         for i in todo.failed
     ]
     return Report(
@@ -106,12 +129,23 @@ def extract_videos(
         no_face=pipeline.no_face,
         incomplete=pipeline.incomplete,
         failures=[*found.problems, *old, *pipeline.failures],
-        interrupted=pipeline.stop,
+        interrupted=stop.wanted,
         left=pipeline.left,
+        filling=filled.names if filled else (),
+        filled=filled.clips if filled else 0,
+        unfilled=filled.left if filled else 0,
         seconds=time.monotonic() - start,
         running=running,
-        stages=pipeline.stages,
+        stages=stages_of([pipeline, *([filled] if filled else [])], lanes),
     )
+
+
+def stages_of(pipelines: Sequence[Pipeline], lanes: Sequence[Lane]) -> dict[str, float]:
+    """Add up the seconds that each stage was busy."""
+    busy: Counter[str] = Counter()
+    for part in (*pipelines, *lanes):
+        busy.update(part.seconds)
+    return dict(busy)
 
 
 def recipes_of(config: ExtractConfig, weights: Weights, lane: Lane, precision: str) -> Recipes:
@@ -171,8 +205,9 @@ def sort_inputs(inputs: Sequence[Input], writer: CacheWriter, retry_failed: bool
         if status == "new":
             status = writer.status(f"{source.id}#1", described)  # one of several faces
         if status == "failed" and not retry_failed:
-            known = todo.unchanged if writer.failure_stage(source.id) == NO_FACE_STAGE else todo.failed
-            known.append(source)
+            failure = writer.failure(source.id)
+            is_faceless = failure is not None and failure.stage == NO_FACE_STAGE
+            (todo.unchanged if is_faceless else todo.failed).append(source)
         elif status == "unchanged":
             todo.unchanged.append(source)
         else:
@@ -180,11 +215,11 @@ def sort_inputs(inputs: Sequence[Input], writer: CacheWriter, retry_failed: bool
     return todo
 
 
-def relabel(inputs: Sequence[Input], writer: CacheWriter) -> list[str]:
-    """Bring labels, subjects, splits and folds of clips that are there up to date; return what changed."""
+def relabel(inputs: Sequence[Input | Failure], writer: CacheWriter) -> list[str]:
+    """Bring labels, subjects, splits and folds of clips and failures that are there up to date; return what changed."""
     said = []
     for source in inputs:
-        for clip_id in clips_of(source.id, writer):
+        for clip_id in clips_of(source.id, writer) or ([source.id] if writer.failure(source.id) else []):
             changes = writer.update(
                 clip_id, label=source.label, subject=source.subject, split=source.split, fold=source.fold
             )
@@ -199,18 +234,29 @@ def default_workers(devices: Sequence[object]) -> int:
 
 
 @contextmanager
-def stopping(pipeline: Pipeline) -> Generator[None]:
-    """Let signals end a run as a closed cache, not as a crash."""
+def stopping() -> Generator[Stop]:
+    """Let signals end a run as a closed cache, not as a crash. Outside of the main thread Python delivers none."""
+    wish = Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield wish
         return
 
     def stop(number: int, frame: object) -> None:
-        pipeline.stop = True
+        wish.wanted = True
 
     before = {number: signal.signal(number, stop) for number in STOPPING}
     try:
-        yield
+        yield wish
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def at_work(lanes: Sequence[Lane]) -> Generator[None]:
+    """Let lanes end after the batch in hand."""
+    try:
+        yield
+    finally:
+        for lane in lanes:
+            lane.close()

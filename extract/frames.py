@@ -2,7 +2,8 @@
 
 Pictures have no times; frame i is taken to be shown at i / 25 s, and the rate is stated in the clip's `fps`. A picture of grey, with alpha
 or of 16 bits becomes BGR of 8; the orientation in a JPEG's EXIF is applied. One picture that cannot be read fails the clip, by name: a
-frame left out would move all that is known by number after it.
+frame left out would move all that is known by number after it. So does one of another size than the first: faces are followed in
+frames of one size. Pictures that are face crops by themselves may differ.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class FrameFolder:
 
     orientation = Orientation()  # each picture is already upright
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, sizes_may_differ: bool = False) -> None:
         try:
             self._images = list_images(path)
         except OSError as error:
@@ -35,6 +36,7 @@ class FrameFolder:
         self._path = path
         self._index = -1
         self._first: tuple[str, tuple[int, ...]] | None = None
+        self._sizes_may_differ = sizes_may_differ
         self.fps = FPS
         self.declared = len(self._images)
         self.duration = self.declared / FPS
@@ -51,10 +53,11 @@ class FrameFolder:
         name = self._images[self._index]
         frame = read_image(self._path / name)
         self._first = self._first or (name, frame.shape)
-        if frame.shape != self._first[1]:
+        if frame.shape != self._first[1] and not self._sizes_may_differ:
             raise SourceError(
-                f"{self._path / name} is {_size(frame.shape)}, and {self._first[0]} is {_size(self._first[1])}.",
-                remedy="bring the pictures of a clip to one size",
+                f"{self._path / name} is {_size(frame.shape)}, and {self._first[0]} is {_size(self._first[1])}: "
+                "faces are followed in pictures of one size; with --detector none each picture is a face crop of any.",
+                remedy="bring the pictures of a clip to one size, or --detector none",
             )
         return frame
 

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..cache.clip import Failure, Source
 from ..errors import UsageError
@@ -25,6 +25,7 @@ from .folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Found, file_problem, list_i
 
 STAGE = "input"
 LABELS = ("none", "folders")
+ANNOTATIONS = ("label", "subject", "split", "fold")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,11 @@ class Input:
     fold: int = -1
     start: float | None = None  # seconds
     end: float | None = None
+
+    @property
+    def annotations(self) -> dict[str, Any]:
+        """Return what is known of it but for its place, as a clip and a failure have it."""
+        return {name: getattr(self, name) for name in ANNOTATIONS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,8 @@ def find_inputs(
     inputs, problems = search_all.inputs, search_all.problems
     if labels == "folders":
         inputs = [replace(clip, label=clip.label or clip.path.parent.name or None) for clip in inputs]
+        known = {clip.label for clip in inputs}
+        problems = [replace(problem, label=problem.label or _folder_label(problem, known)) for problem in problems]
     _expect_distinct(inputs, problems)
     if not inputs and not problems:
         raise _nothing_found(paths, search_all.ignored)
@@ -169,39 +177,40 @@ class _Search:
         return listed
 
     def _add_row(self, row: Row, path: Path, clip_id: str) -> None:
-        annotations = {name: getattr(row, name) for name in ("label", "subject", "split", "fold", "start", "end")}
+        annotations = {name: getattr(row, name) for name in (*ANNOTATIONS, "start", "end")}
         if not os.path.lexists(path):
-            self._fail(path, clip_id, f"line {row.line} of the list names a file that does not exist")
+            self._fail(path, clip_id, f"line {row.line} of the list names a file that does not exist", **annotations)
         elif not path.is_dir():
             if problem := file_problem(path):
-                self._fail(path, clip_id, problem)
+                self._fail(path, clip_id, problem, **annotations)
             else:
                 self._take(path, clip_id, "video", **annotations)
         else:
             try:
                 images = list_images(path)
             except OSError as error:
-                self._fail(path, clip_id, f"the folder cannot be read ({error.strerror})")
+                self._fail(path, clip_id, f"the folder cannot be read ({error.strerror})", **annotations)
                 return
             if images:
                 self._take(path, clip_id, "frames", **annotations)
             else:
-                self._fail(path, clip_id, "the folder holds no pictures")
+                self._fail(path, clip_id, "the folder holds no pictures", **annotations)
 
-    def _take(self, path: Path, clip_id: str, kind: Literal["video", "frames"], **annotations: object) -> None:
+    def _take(self, path: Path, clip_id: str, kind: Literal["video", "frames"], **annotations: Any) -> None:
         if not _is_unicode(str(path)) or not _is_unicode(clip_id):
-            self._fail(path, clip_id, "its name is not UTF-8 and cannot be stored; rename it")
+            self._fail(path, clip_id, "its name is not UTF-8 and cannot be stored; rename it", **annotations)
             return
-        self.inputs.append(Input(id=clip_id, path=path, kind=kind, **annotations))  # ty: ignore[invalid-argument-type]
+        self.inputs.append(Input(id=clip_id, path=path, kind=kind, **annotations))
 
-    def _fail(self, path: Path, clip_id: str, error: str) -> None:
+    def _fail(self, path: Path, clip_id: str, error: str, **annotations: Any) -> None:
         try:
             found = os.stat(path)
             source = Source(num_bytes=found.st_size, mtime_ns=found.st_mtime_ns)
         except OSError:
             source = Source()
+        known = {name: value for name, value in annotations.items() if name in ANNOTATIONS}  # a failure has no segment
         problem = Failure(
-            id=unicode_text(clip_id), path=unicode_text(str(path)), stage=STAGE, error=error, source=source
+            id=unicode_text(clip_id), path=unicode_text(str(path)), stage=STAGE, error=error, source=source, **known
         )
         self.problems.append(problem)
 
@@ -237,6 +246,12 @@ def _brief(seconds: float) -> str:
 
 def _is_unicode(text: str) -> bool:
     return unicode_text(text) == text
+
+
+def _folder_label(problem: Failure, known: set[str | None]) -> str | None:
+    """Return the name of the folder that a problem lies in; of a folder only where clips have that label: it may be a whole class."""
+    label = Path(problem.path).parent.name or None
+    return label if label in known or not os.path.isdir(problem.path) else None
 
 
 def _expect_distinct(inputs: Sequence[Input], problems: Sequence[Failure]) -> None:

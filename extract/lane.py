@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +16,7 @@ from .detect import build_detector
 from .detect.base import Detector
 from .encoder import Encoder
 
+FLIP = "_flip"  # behind a tap's name: of mirrored crops
 LOOK_BATCH = {"cpu": 8, "cuda": 64, "mps": 32}
 CROP_BATCH = {"cpu": 32, "cuda": 128, "mps": 64}
 
@@ -43,23 +45,26 @@ class Lane:
         """Find the faces in BGR pictures of one size."""
         return self._thread.submit(self._timed, "detect", self.detector.detect, pictures)
 
-    def encode(self, crops: np.ndarray) -> Future[dict[str, np.ndarray]]:
-        """Compute the feature rows of RGB crops."""
-        return self._thread.submit(self._timed, "encode", self._encode, crops)
+    def encode(self, crops: np.ndarray, names: Collection[str] | None = None) -> Future[dict[str, np.ndarray]]:
+        """Compute the feature rows of RGB crops: all, or those of some arrays."""
+        return self._thread.submit(self._timed, "encode", self._encode, crops, names)
 
     def close(self) -> None:
         """Let the thread end after the batch in hand."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _encode(self, crops: np.ndarray) -> dict[str, np.ndarray]:
-        rows = self.encoder.encode(crops)
-        if self._flip:
-            rows |= {f"{name}_flip": values for name, values in self.encoder.encode(crops, mirrored=True).items()}
+    def _encode(self, crops: np.ndarray, names: Collection[str] | None) -> dict[str, np.ndarray]:
+        rows = {}
+        for suffix in ("", FLIP) if self._flip else ("",):
+            taps = [tap for tap in self.encoder.taps if names is None or tap + suffix in names]
+            if taps:
+                found = self.encoder.encode(crops, taps, mirrored=suffix == FLIP)
+                rows |= {tap + suffix: values for tap, values in found.items()}
         return rows
 
-    def _timed(self, stage: str, function: Any, pictures: np.ndarray) -> Any:
+    def _timed(self, stage: str, function: Any, *arguments: Any) -> Any:
         start = time.perf_counter()
         try:
-            return function(pictures)
+            return function(*arguments)
         finally:
             self.seconds[stage] += time.perf_counter() - start

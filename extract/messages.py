@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 
 import numpy as np
 
@@ -52,6 +53,15 @@ class Work:
 
     index: int
     input: Input
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recrop:
+    """Pipeline → worker: bring the crops of a clip that is in a cache; `clip` says its id and where its source lies now."""
+
+    index: int
+    cache: Path
+    clip: Input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +126,15 @@ class Finished:
     seconds: dict[str, float] = field(default_factory=dict)  # where the worker's time went
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recropped:
+    """Worker → pipeline: all crops of a clip of a cache have been sent."""
+
+    index: int
+    state: np.ndarray
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failed:
     """Worker → pipeline: this input gave no clip."""
@@ -125,5 +144,5 @@ class Failed:
     error: str
 
 
-ToWorker = Work | Found | Taken | None  # None: stop
-FromWorker = Look | Crops | Finished | Failed
+ToWorker = Work | Recrop | Found | Taken | None  # None: stop
+FromWorker = Look | Crops | Finished | Recropped | Failed

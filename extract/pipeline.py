@@ -7,15 +7,15 @@ ahead of the oldest unfinished one, so the same inputs give the same bytes whate
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..cache import CacheWriter, Clip, Failure
-from ..cache.schema import NO_FACE
+from ..cache import CacheWriter, Clip, Failure, Source
+from ..cache.schema import NO_FACE, FeatureSpec
 from ..cache.sources import source_of
 from ..errors import CacheError
 from .batcher import Batcher, Item
@@ -23,7 +23,7 @@ from .config import CLIPS_AHEAD, ExtractConfig
 from .crew import Crew, Member
 from .inputs import Input
 from .lane import Lane
-from .messages import BLOCKS_UNDER_WAY, Crops, Failed, Finished, Found, FromWorker, Look, Taken, Work
+from .messages import BLOCKS_UNDER_WAY, Crops, Failed, Finished, Found, FromWorker, Look, Recrop, Recropped, Taken, Work
 from .progress import Progress
 
 LOOK_WAIT, IDLE_WAIT = 0.01, 0.1  # seconds
@@ -46,18 +46,34 @@ class Request:
 class InHand:
     """An input on its way: what the worker said, and the rows that came back."""
 
-    finished: Finished | None = None
+    finished: Finished | Recropped | None = None
     rows: dict[tuple[int, int], dict[str, np.ndarray]] = field(
         default_factory=dict
     )  # (track, frame) → row of each feature
     missing: int = 0  # crops that have no rows yet
 
 
+@dataclass(eq=False)
+class Stop:
+    """Whether somebody wants the run to stop."""
+
+    wanted: bool = False
+
+
 class Pipeline:
     """One run over a list of inputs."""
 
+    what = ""  # progress says so, where it is not extraction
+    arrays: tuple[str, ...] | None = None  # that are computed; None: all that the lanes know
+
     def __init__(
-        self, inputs: list[Input], writer: CacheWriter, lanes: list[Lane], config: ExtractConfig, workers: int
+        self,
+        inputs: Sequence[Input],
+        writer: CacheWriter,
+        lanes: list[Lane],
+        config: ExtractConfig,
+        workers: int,
+        stop: Stop,
     ) -> None:
         self._inputs = inputs
         self._writer = writer
@@ -70,24 +86,24 @@ class Pipeline:
         self._ended: dict[int, InHand | Failed] = {}  # finished ahead of an older one
         self._next = 0  # to be begun
         self._oldest = 0  # not written yet
-        self._crew = Crew(min(workers, max(len(inputs), 1)), config, lanes[0].crop_batch)
+        self._crew = Crew(0 if stop.wanted else min(workers, len(inputs)), config, lanes[0].crop_batch)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="est-writer")
         self._written: list[Future[None]] = []
         self._start = time.monotonic()
         self._urgent = 0  # requests that a worker does nothing but wait for
-        self.stop = False
+        self._stop = stop
         self.clips = 0
         self.frames = 0
         self.no_face: list[str] = []
         self.incomplete: list[str] = []
         self.failures: list[Failure] = []
-        self.stages: dict[str, float] = {"decode": 0.0, "crop": 0.0}
+        self.seconds: dict[str, float] = {"decode": 0.0, "crop": 0.0}  # that the workers' stages were busy
 
     def run(self, on_progress: Callable[[Progress], None] | None) -> None:
         """Extract until all inputs are done, or `stop` is set."""
         told = 0.0
         try:
-            while self._oldest < len(self._inputs) and not self.stop:
+            while self._oldest < len(self._inputs) and not self._stop.wanted:
                 self._begin()
                 heard = self._crew.listen(0 if self._busy_lanes_free() else LOOK_WAIT if self._running else IDLE_WAIT)
                 for member, message in heard:
@@ -102,14 +118,9 @@ class Pipeline:
                 on_progress(self.progress())
         finally:
             self._crew.close()
-            for lane in self._lanes:
-                lane.close()
             self._writing.shutdown(wait=True)
         for future in self._written:
             future.result()
-        for lane in self._lanes:
-            for name, seconds in lane.seconds.items():
-                self.stages[name] = self.stages.get(name, 0.0) + seconds
 
     @property
     def left(self) -> int:
@@ -125,6 +136,7 @@ class Pipeline:
             failed=len(self.failures),
             seconds=time.monotonic() - self._start,
             waiting={"detect": len(self._looks), "encode": len(self._crops)},
+            what=self.what,
         )
 
     def _busy_lanes_free(self) -> bool:
@@ -137,20 +149,24 @@ class Pipeline:
         for member in self._crew.idle():
             if self._next < min(len(self._inputs), self._oldest + CLIPS_AHEAD):
                 self._in_hand[self._next] = InHand()
-                self._crew.give(member, Work(index=self._next, input=self._inputs[self._next]))
+                self._crew.give(member, self._work(self._next))
                 self._next += 1
+
+    def _work(self, index: int) -> Work | Recrop:
+        """Say what a worker is to do."""
+        return Work(index=index, input=self._inputs[index])
 
     def _take(self, member: Member, message: FromWorker) -> None:
         match message:
             case Look() | Crops():
                 self._take_pictures(member, message)
-            case Finished():
+            case Finished() | Recropped():
                 member.busy = None
                 clip = self._in_hand[message.index]
                 clip.finished = message
                 for name, seconds in message.seconds.items():
-                    if name in self.stages:
-                        self.stages[name] += seconds
+                    if name in self.seconds:
+                        self.seconds[name] += seconds
                 self._end_if_whole(message.index)
             case Failed():
                 member.busy = None
@@ -183,7 +199,7 @@ class Pipeline:
             if not batch:
                 return
             pictures = np.stack([item.picture for item in batch])
-            future: Future[Any] = lane.look(pictures) if kind == "look" else lane.encode(pictures)
+            future: Future[Any] = lane.look(pictures) if kind == "look" else lane.encode(pictures, self.arrays)
             self._running[future] = (lane, batch)
 
     def _must_flush(self) -> bool:
@@ -245,7 +261,7 @@ class Pipeline:
             self._fail(source, ended.stage, ended.error)
             return
         finished = ended.finished
-        assert finished is not None
+        assert isinstance(finished, Finished)
         faces = [track for track in finished.tracks if track.state.any()]
         if not faces and self._config.no_face != "keep":
             self._fail(source, NO_FACE_STAGE, "no face was found in any frame", counted=self._config.no_face == "fail")
@@ -259,6 +275,7 @@ class Pipeline:
                 self._add(source, clip_id, finished, number, ended.rows)
                 if not track.state.any():
                     self.no_face.append(clip_id)
+            self._writer.forget(source.id)  # recorded before there were several faces to name
         except CacheError as error:
             if error.__cause__ is not None:  # the disk, not this clip
                 raise
@@ -274,12 +291,10 @@ class Pipeline:
     ) -> None:
         track = finished.tracks[number]
         count = finished.decoded
-        features = {}
-        for name, row in self._writer.manifest.schema.features.items():
-            array = np.zeros((count, *row.shape), row.dtype)
-            for frame in np.flatnonzero(track.state != NO_FACE).tolist():
-                array[frame] = rows[number, frame][name]
-            features[name] = array
+        features = {
+            name: feature_rows(rows, number, track.state, name, spec)
+            for name, spec in self._writer.manifest.schema.features.items()
+        }
         if finished.missing:
             self.incomplete.append(clip_id)
         found = source_of(source.path, digest=False)
@@ -313,13 +328,23 @@ class Pipeline:
         try:
             described = source_of(source.path, digest=False)
         except OSError:
-            described = None
-        failure = Failure(id=source.id, path=str(source.path), stage=stage, error=error)
-        if described is not None:
-            failure = Failure(id=source.id, path=str(source.path), stage=stage, error=error, source=described)
+            described = Source()
+        failure = Failure(
+            id=source.id, path=str(source.path), stage=stage, error=error, source=described, **source.annotations
+        )
         self._writer.fail(failure)
         if counted:
             self.failures.append(failure)
+
+
+def feature_rows(
+    rows: dict[tuple[int, int], dict[str, np.ndarray]], track: int, state: np.ndarray, name: str, spec: FeatureSpec
+) -> np.ndarray:
+    """Return a clip's rows of one feature as the cache keeps them: zeros where there is no face."""
+    array = np.zeros((len(state), *spec.shape), spec.dtype)
+    for frame in np.flatnonzero(state != NO_FACE).tolist():
+        array[frame] = rows[track, frame][name]
+    return array
 
 
 def clips_of(source_id: str, writer: CacheWriter) -> list[str]:

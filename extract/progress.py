@@ -17,6 +17,7 @@ class Progress:
     failed: int
     seconds: float
     waiting: dict[str, int] = field(default_factory=dict)  # pictures that wait for each stage
+    what: str = ""  # is done, where it is not extraction
 
     @property
     def rate(self) -> float:
@@ -27,6 +28,7 @@ class Progress:
         """Say it in a few words."""
         queues = ", ".join(f"{name} {count}" for name, count in self.waiting.items() if count)
         parts = [
+            *([self.what] if self.what else []),
             f"{self.rate:.0f} frames/s",
             *([f"waiting: {queues}"] if queues else []),
             *([f"{self.failed} failed"] if self.failed else []),
@@ -51,11 +53,16 @@ class Report:
     seconds: float  # of the whole call
     running: float  # of the pipeline alone, without loading weights
     stages: dict[str, float]  # busy seconds of each
+    filling: tuple[str, ...] = ()  # features that were added to clips that were there
+    filled: int = 0  # such clips that have them now
+    unfilled: int = 0  # such clips that were not reached
 
     def lines(self) -> list[str]:
         """Lay it out for people."""
         rate = self.frames / self.seconds if self.seconds else 0.0
         lines = [f"{self.clips} clips, {self.frames} frames in {self.seconds:.1f} s ({rate:.0f} frames/s)"]
+        if self.filling:
+            lines.append(f"{', '.join(self.filling)} added to {self.filled} clips that were there")
         if self.unchanged:
             lines.append(f"{self.unchanged} inputs were there already")
         lines += [f"relabelled {change}" for change in self.relabelled[:20]]
@@ -71,5 +78,6 @@ class Report:
             lines.append(f"time went to: {busy}")
         lines += [f"failed {failure.id}: {failure.stage}: {failure.error}" for failure in self.failures]
         if self.interrupted:
-            lines.append(f"interrupted; {self.left} inputs are left: the same command goes on")
+            old = f"{self.unfilled} clips that lack {', '.join(self.filling)} and " if self.unfilled else ""
+            lines.append(f"interrupted; {old}{self.left} inputs are left: the same command goes on")
         return lines

@@ -70,10 +70,19 @@ class Stream(Protocol):
 class StreamVideo:
     """A `Video` from any decoder."""
 
-    def __init__(self, path: Path, stream: Stream, *, start: float | None = None, end: float | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        stream: Stream,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        sizes_may_differ: bool = False,
+    ) -> None:
         _expect_segment(path, start, end)
         self.missing = 0
         self._path, self._stream = path, stream
+        self._sizes_may_differ = sizes_may_differ
         self._start = (start or 0.0) - MICROSECOND
         self._end = math.inf if end is None else end - MICROSECOND
         self._is_segment = bool(start) or end is not None
@@ -159,7 +168,7 @@ class StreamVideo:
     def _upright(self) -> np.ndarray:
         frame = self._stream.orientation.upright(self._stream.picture())
         size = (frame.shape[1], frame.shape[0])
-        if size != self.info.size:
+        if size != self.info.size and not self._sizes_may_differ:
             raise SourceError(
                 f"{self._path}: frame {self._index} is {_text(size)}, the frames before it {_text(self.info.size)}.",
                 remedy="split it where the size changes, or scale it to one size",

@@ -126,6 +126,17 @@ def choose(tracks: Sequence[Track], config: TrackConfig) -> list[Track]:
     return [_join(chosen)]
 
 
+def whole_track(detections: Sequence[Detections]) -> Track:
+    """Return the track of frames that are face crops: the one face of each, neither followed nor smoothed."""
+    return Track(
+        num_frames=len(detections),
+        state=np.full(len(detections), DETECTED, np.uint8),
+        box=np.array([found.boxes[0] for found in detections], np.float32),
+        landmarks=np.array([found.landmarks[0] for found in detections], np.float32),
+        score=np.array([found.scores[0] for found in detections], np.float32),
+    )
+
+
 def _fill(chain: Chain, runs: np.ndarray, borders: np.ndarray, num_frames: int, config: TrackConfig) -> Track:
     """Give every frame of a chain its row, and smooth them."""
     first, last = chain.frames[0], chain.frames[-1]

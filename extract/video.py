@@ -28,7 +28,7 @@ DECODERS = ("opencv", "pyav")
 class VideoInfo:
     """What is known of a video once its first frame is read."""
 
-    size: tuple[int, int]  # width, height of the upright frame
+    size: tuple[int, int]  # width, height of the upright frame, of the first one where they differ
     fps: float  # 0.0 when unknown
     declared: int  # frames, of the segment where one is asked for, by the file's own account; 0 when unknown
     rotation: int  # degrees clockwise that were applied (0/90/180/270), after the mirror
@@ -65,10 +65,12 @@ def open_source(
     start: float | None = None,
     end: float | None = None,
     threads: int = 1,
+    sizes_may_differ: bool = False,
 ) -> Video:
     """Open a video file or a folder of frames, or a segment of it; `SourceError` says why one cannot be read.
 
-    `threads` are the decoder's own. One is the fastest use of the cores when several files are decoded at once.
+    `threads` are the decoder's own. One is the fastest use of the cores when several files are decoded at once. Frames are of one size
+    unless they may differ.
     """
     from .stream import StreamVideo, prepare_opencv  # here, so that the names above cost no import of a decoder
 
@@ -79,7 +81,7 @@ def open_source(
     if kind == "frames":
         from .frames import FrameFolder
 
-        stream = FrameFolder(path)
+        stream = FrameFolder(path, sizes_may_differ=sizes_may_differ)
     elif decoder == "pyav":
         from .pyav_video import PyAVStream
 
@@ -88,4 +90,4 @@ def open_source(
         from .opencv_video import OpenCVStream
 
         stream = OpenCVStream(path, threads)
-    return StreamVideo(path, stream, start=start, end=end)
+    return StreamVideo(path, stream, start=start, end=end, sizes_may_differ=sizes_may_differ)

@@ -158,7 +158,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path} cannot be loaded as weights alone.",
             remedy="save its state_dict: torch.save(model.state_dict(), 'weights.pth')",
         ) from error
-    while isinstance(loaded, Mapping) and not any(isinstance(value, Tensor) for value in loaded.values()):
+    while isinstance(loaded, Mapping):  # a score may lie beside the tensors, as a tensor too
         inner = next((loaded[name] for name in CONTAINERS if isinstance(loaded.get(name), Mapping)), None)
         if inner is None:
             break

@@ -189,3 +189,12 @@ def test_folding_leaves_the_original_alone(model):
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
     fold_batch_norms(backbone)
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
+
+
+def test_a_score_beside_the_tensors_does_not_hide_them(tmp_path):
+    path = tmp_path / "best.pth.tar"
+    state = {f"module.{name}": tensor for name, tensor in load_weights("random").backbone.state_dict().items()}
+    torch.save({"epoch": 3, "state_dict": state, "prec1": torch.tensor(65.85)}, path)
+    found = load_weights(str(path), normalize="none")
+    assert found.matched == len(state)
+    assert found.unused == []

@@ -36,6 +36,14 @@ def pack_folder(pack: str, models_dir: Path | None) -> Path:
     )
 
 
+def present_packs(models_dir: Path | None) -> list[str]:
+    """Name the packs that lie on this machine, usable or not, where `pack_folder` looks; nothing is downloaded."""
+    roots = [DEFAULT_ROOT.expanduser() / "models"] if models_dir is None else [models_dir / "models", models_dir]
+    folders = [folder for root in roots if root.is_dir() for folder in root.iterdir() if folder.is_dir()]
+    # One that was unpacked a level too deep is there too, and building it says so.
+    return sorted({f.name for f in folders if any(f.glob("*.onnx")) or any((f / f.name).glob("*.onnx"))})
+
+
 def find_detector(pack: str, folder: Path) -> Path:
     """Return the pack's detection model: the ONNX file whose graph has a detector's outputs."""
     files = sorted(folder.glob("*.onnx"), key=lambda file: (not file.name.startswith(TYPICAL), file.name))

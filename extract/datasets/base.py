@@ -1,0 +1,130 @@
+"""What an adapter of a data set is given and what it gives: the one interface of this package.
+
+An adapter knows where a release puts its lists and its clips. It gives an `Entry` for every clip that the official lists name (or the disk,
+where that is the list), whether its files are there or not: whether they are is looked up once, for all adapters, by `finder`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ...errors import UsageError
+
+Media = Literal["frames", "videos"]
+KINDS: dict[Media, Literal["frames", "video"]] = {"frames": "frames", "videos": "video"}
+SHOWN = 5  # clips that a message names
+
+# What people call the seven emotions; one that is spelt otherwise is another class.
+SPELLINGS = {
+    "angry": "anger ang",
+    "disgust": "disgusted dis",
+    "fear": "fearful fea",
+    "happy": "happiness hap joy",
+    "neutral": "neu",
+    "sad": "sadness",
+    "surprise": "surprised sur",
+}
+_SPELT = {word: name for name, words in SPELLINGS.items() for word in (name, *words.split())}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that the check of a data set found: a sentence, of how many clips it speaks, and some of them."""
+
+    kind: str
+    text: str
+    count: int = 0
+    examples: tuple[str, ...] = ()
+    is_expected: bool = False  # nothing is wrong; it is said so that nobody wonders
+
+    def line(self) -> str:
+        """Say it, naming a few clips."""
+        named = ", ".join(self.examples[:SHOWN]) + (" …" if self.count > SHOWN else "")
+        return f"{self.text}: {named}" if self.examples else self.text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One clip, as the lists have it."""
+
+    id: str
+    path: Path  # where it lies, or would
+    kind: Literal["video", "frames"]
+    where: str = ""  # the list and the line; empty where the disk is the list
+    label: str | None = None
+    subject: str = ""
+    split: str = ""
+    fold: int = -1
+    frames: int | None = None  # by the list's account
+    problem: str = ""  # why it gives no clip, where the adapter knows more than that the path is empty
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the user asks of an adapter."""
+
+    root: Path
+    media: Media | None = None  # None: face crops where there are some
+    lists: tuple[Path, ...] = ()  # of generic data sets
+    label_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What an adapter read below a root."""
+
+    layout: str  # which lists and which folders, in a line
+    labels: tuple[str, ...]  # in the data set's own order
+    entries: tuple[Entry, ...]
+    are_crops: bool = False  # each picture is a face crop by itself
+    findings: tuple[Finding, ...] = ()
+    others: tuple[Path, ...] = ()  # clips on the disk that no list names
+    others_are: str = ""  # why there may be such, where it is known
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A data set that is known by name."""
+
+    name: str
+    title: str
+    labels: tuple[str, ...]
+    licence: str
+    layouts: tuple[str, ...]
+    protocol: str
+    read: Callable[[Request], Reading]
+    aliases: tuple[str, ...] = ()
+    media: tuple[Media, ...] = ("frames", "videos")
+    published: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # row of the check → counts in use
+    is_generic: bool = False  # made of lists that the user names
+    takes_label_names: bool = False
+
+
+def known_label(text: str, labels: tuple[str, ...]) -> str | None:
+    """Return the label that a name means: itself in any case, or another spelling of one of the seven emotions."""
+    plain = text.strip().casefold()
+    for label in labels:
+        if label.casefold() == plain:
+            return label
+    return next((name for name in labels if plain in _SPELT and _SPELT.get(name.casefold()) == _SPELT[plain]), None)
+
+
+def expect_media(dataset: str, wanted: Media | None, there: Mapping[Media, str]) -> Media:
+    """Return which form of the clips to take: the one asked for, else frames, else videos; `there` says what lies where."""
+    if wanted is None and there:
+        return "frames" if "frames" in there else "videos"
+    if wanted in there:
+        return wanted
+    found = ", ".join(f"{media} in {place}" for media, place in there.items()) or "neither frames nor videos"
+    raise UsageError(
+        f"{dataset}: asked for {wanted or 'frames or videos'}, found {found}.",
+        remedy=f"--{next(iter(there))}" if there else "--root is the folder above them, as docs/datasets.md shows it",
+    )
+
+
+def some(names: list[str] | tuple[str, ...]) -> str:
+    """Name a few."""
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -1,0 +1,137 @@
+"""A clip of a cache once more: the same crops, for a feature that is computed later.
+
+Where the cache keeps its crops they are read. Elsewhere the source is decoded again and cut along the boxes that are stored: nothing is
+detected, and the pixels are those of the first time, because boxes are stored as they were used. That it is the same source, decoded in
+the same way, is made sure of: its size and time of change, the size of its frames, their number, and when each is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from ..cache import Cache, checksum, open_cache
+from ..cache.reader import ClipFrames
+from ..cache.schema import CHECKSUMS, NO_FACE
+from ..cache.sources import source_of
+from ..errors import CacheDamaged
+from .config import ExtractConfig
+from .crop import crop_face
+from .jpeg import decode_crop
+from .messages import Found, Recrop, Recropped
+from .task import Line, StageError, Task
+
+CHECKED = ("state", "box", "landmarks")  # what crops are cut along
+
+
+class RecropTask(Task):
+    """One clip of a cache, on its way to its crops."""
+
+    def __init__(self, line: Line, config: ExtractConfig, crop_batch: int, job: Recrop) -> None:
+        super().__init__(line, config, crop_batch, job.index)
+        self._job = job
+
+    def _finish(self) -> Recropped:
+        stored = open_stored(self._job.cache)
+        clip = stored.clip(self._job.clip.id)
+        if (clip.state != NO_FACE).any():
+            for number, crop in self._read(stored, clip) if self._config.crops else self._cut(stored, clip):
+                self._add_crop(0, number, crop)
+            self._send_rest()
+        return Recropped(index=self._index, state=clip.state, seconds=self._seconds)
+
+    def _read(self, stored: Stored, clip: ClipFrames) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the stored crops with the numbers of their frames."""
+        for number, jpeg in enumerate(stored.crops(clip)):
+            if len(jpeg):
+                with self._clock("crop"):
+                    crop = decode_crop(jpeg)
+                yield number, crop
+
+    def _cut(self, stored: Stored, clip: ClipFrames) -> Iterator[tuple[int, np.ndarray]]:
+        """Decode the source and yield its crops with the numbers of their frames."""
+        row = stored.cache.clips.row(clip.index)
+        # From the clip's first frame on, whatever segment of the file it is; a file's own start is no segment.
+        source = replace(self._job.clip, start=max(0.0, float(clip.time[0])))
+        seen = 0
+        with self._open(source) as video:
+            if (found := video.info.size) != (was := tuple(row["size"])):
+                raise StageError("decode", f"its frames are {found[0]}×{found[1]} now, and were {was[0]}×{was[1]}")
+            if (found := video.info.first_frame) != (was := row["first_frame"]):
+                raise StageError("decode", f"it begins with frame {found} of its source now, and did with {was}")
+            is_whole = video.info.declared == row["declared"]
+            for frame, moment in self._timed(video.frames()):
+                if seen == len(clip.time):
+                    if is_whole:
+                        raise StageError("decode", f"it has more frames now than the {seen} that it had")
+                    break  # the end of a segment, or of what a file without a count had
+                if moment != clip.time[seen]:
+                    was = clip.time[seen]
+                    raise StageError("decode", f"its frame {seen} is shown at {moment:.6f} s now, and was at {was:.6f}")
+                if clip.state[seen]:
+                    with self._clock("crop"):
+                        crop = crop_face(frame, clip.box[seen], clip.landmarks[seen], **self._config.cropping)[0]
+                    yield seen, crop
+                seen += 1
+        if seen < len(clip.time):
+            raise StageError("decode", f"it has {seen} frames now, and had {len(clip.time)}")
+        if problem := source_change(source.path, row["source_bytes"], row["source_mtime_ns"]):
+            raise StageError("decode", problem)
+
+    def _know(self, found: Found) -> None:
+        raise AssertionError("no faces are looked for")
+
+
+class Stored:
+    """The cache as a worker reads it: what is damaged is not used."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache = cache
+        columns = cache.schema.clip_columns()
+        names = [*CHECKED, *(["crops"] if cache.has_crops else [])]
+        self._checksums = {name: np.asarray(cache.snapshot.column(columns[CHECKSUMS + name])) for name in names}
+
+    def clip(self, clip_id: str) -> ClipFrames:
+        """Read where a clip's faces are."""
+        clip = self.cache.clip(clip_id, features=[])
+        for name in CHECKED:
+            self._expect(clip, name, checksum.of_rows(getattr(clip, name)))
+        return clip
+
+    def crops(self, clip: ClipFrames) -> list[np.ndarray]:
+        """Read a clip's crops, as JPEG; empty where there is no face."""
+        start = int(self.cache.clips.start[clip.index])
+        data, offsets = self.cache.crop_rows(start, start + len(clip.state))
+        self._expect(clip, "crops", checksum.of_crops(data, offsets))
+        return [data[a:b] for a, b in pairwise((offsets - offsets[0]).tolist())]
+
+    def _expect(self, clip: ClipFrames, name: str, found: int) -> None:
+        if found != int(self._checksums[name][self.cache.clips.rows[clip.index]]):
+            raise CacheDamaged(
+                f"its {name} in the cache are not what was written",
+                remedy=f"est cache verify {self.cache.path} --repair",
+            )
+
+
+@lru_cache(maxsize=1)
+def open_stored(path: Path) -> Stored:
+    """Open the cache once a process."""
+    return Stored(open_cache(path))
+
+
+def source_change(path: Path, num_bytes: int, mtime_ns: int) -> str | None:
+    """Say how a source differs from the one that a clip was made of, by size and time; None when it does not."""
+    try:
+        found = source_of(path, digest=False)
+    except OSError as error:
+        return f"its source {path} cannot be read ({error.strerror})"
+    if found.num_bytes != num_bytes:
+        return f"its source {path} has {found.num_bytes:,} bytes, and had {num_bytes:,}"
+    if found.mtime_ns != mtime_ns:
+        return f"its source {path} has been changed since"
+    return None
