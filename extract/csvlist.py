@@ -194,7 +194,7 @@ def _fold(text: str, where: str) -> int:
     except ValueError:
         number = math.nan
     if not (-1 <= number < 2**31 and number == math.floor(number)):
-        raise UsageError(f"{where}: expected a whole number from 0, found {text!r}.")
+        raise UsageError(f"{where}: expected a whole number, found {text!r}.")
     return int(number)
 
 

@@ -147,6 +147,7 @@ def test_labels_by_folder_fill_what_a_list_leaves_open(listed):
         ("path,label\na.mp4,x\na.mp4,y\n", "lines 2 and 3 both give the clip 'a'"),
         ("path,label\n\na.mp4,x\n,y\n", "line 4: the path is empty"),
         ("path,fold\na.mp4,two\n", "line 2: fold: expected a whole number, found 'two'"),
+        ("path,fold\na.mp4,3000000000\n", "line 2: fold: expected a whole number, found '3000000000'"),
         ("path,fold\na.mp4,1.5\n", "line 2: fold"),
         ("path,start\na.mp4,soon\n", "line 2: start: expected seconds or a clock .*'soon'"),
         ("path,start\na.mp4,-1\n", "line 2: start"),
