@@ -1,7 +1,8 @@
-"""`est demo`: rendered, labelled face videos; data that needs no licence, no download and no network."""
+"""`est demo`: the whole way on rendered faces; `est demo render`: labelled videos that need no licence, no download and no network."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +10,14 @@ import typer
 
 from ..errors import UsageError
 from .options import Out, Overwrite, Seed, command, group_command
-from .screen import Screen
+from .screen import Screen, clock
 
 DEMO_FOLDER = Path("est-demo")
 
-app = typer.Typer(help="Render labelled face videos, the data of the demo and of the tests.", rich_markup_mode=None)
+app = typer.Typer(
+    help="Go the whole way on rendered faces: render, extract, train, score. Or only render them.",
+    rich_markup_mode=None,
+)
 
 Subjects = Annotated[int, typer.Option("--subjects", help="How many people.")]
 Clips = Annotated[int, typer.Option("--clips-per-subject", help="Videos of each; the expressions take turns.")]
@@ -26,10 +30,60 @@ Pairs = Annotated[
 Workers = Annotated[int | None, typer.Option("--workers", help="Processes that render; one a core when left out.")]
 
 
+DemoSubjects = Annotated[int | None, typer.Option("--subjects", help="How many people. [default: 12]")]
+DemoDifficulty = Annotated[
+    float | None,
+    typer.Option("--difficulty", help="From 0, posed and clean, to 1, subtle and disturbed. [default: 0.4]"),
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Of the training. [default: 15]")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+
+
 @group_command(app)
-def demo(screen: Screen, out: Out = DEMO_FOLDER, seed: Seed = 0) -> int:
-    """Render the demo set into est-demo/videos; `est demo render` has the knobs."""
-    return render(screen, out=out / "videos", seed=seed, overwrite=True)
+def demo(
+    screen: Screen,
+    out: Out = DEMO_FOLDER,
+    seed: Seed = 0,
+    subjects: DemoSubjects = None,
+    difficulty: DemoDifficulty = None,
+    temporal_pairs: Pairs = False,
+    epochs: Epochs = None,
+    device: Device = "auto",
+    workers: Workers = None,
+) -> int:
+    """Render a set into est-demo/, extract it, train EST and the control on it, test on unseen people; minutes on two cores."""
+    # Decoders and torch share the cores: threads that spin while they wait would take them from each other. Read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from dataclasses import replace
+
+    from ..demo.pipeline import PAIRS, SPEC, DemoConfig, run_demo
+    from ..train.summary import headline
+    from .trainview import watching
+
+    changes = {"seed": seed, "subjects": subjects, "difficulty": difficulty}
+    config = DemoConfig(
+        spec=replace(
+            PAIRS if temporal_pairs else SPEC, **{name: value for name, value in changes.items() if value is not None}
+        ),
+        device=device,
+        workers=workers,
+        settings={} if epochs is None else {"loop.epochs": epochs},
+    )
+    report = run_demo(
+        out, config, progress=screen.progress, watching=lambda: watching(screen), say=screen.note, warn=screen.warn
+    )
+    times = ", ".join(f"{name} {clock(seconds)}" for name, seconds in report.seconds.items())
+    lines = [
+        f"{report.videos} videos of {report.subjects} people, {report.frames} frames",
+        f"{times}; {clock(sum(report.seconds.values()))} in all",
+        report.results.run.facts["heading"],
+        *headline(report.results),
+        report.verdict(),
+        f"summary: {out / 'run' / 'summary.md'}, confusion matrix: {out / 'run' / 'confusion.svg'}",
+        "Your own videos: est extract VIDEOS --labels folders --out cache.zarr, then est train --cache cache.zarr",
+    ]
+    screen.result(report.to_json(), "\n".join(lines))
+    return 0
 
 
 @command(app, "render")

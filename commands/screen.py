@@ -33,21 +33,21 @@ class Screen:
     def result(self, data: Mapping[str, Any], text: str) -> None:
         """Show what the command was called for: `data` to machines, `text` to people."""
         if self.json:
-            self._event("result", data)
+            self.event("result", data)
         else:
             print(text, flush=True)
 
     def note(self, text: str) -> None:
         """Say something by the way."""
         if self.json:
-            self._event("note", {"message": text})
+            self.event("note", {"message": text})
         elif not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
         """Say something that the user should act on; not even --quiet silences it."""
         if self.json:
-            self._event("warning", {"message": text})
+            self.event("warning", {"message": text})
         else:
             print(f"Warning: {text}", file=sys.stderr, flush=True)
 
@@ -59,7 +59,7 @@ class Screen:
         because = f"{type(cause).__name__}: {cause}" if cause is not None else None
         if self.json:
             data = {"kind": type(error).__name__, "message": error.message, "cause": because, "remedy": error.remedy}
-            self._event("error", data)
+            self.event("error", data)
         else:
             lines = [f"Error: {error.message}"]
             lines += [f"  cause: {because}"] if because else []
@@ -71,7 +71,7 @@ class Screen:
     def progress(self, what: str, unit: str) -> Generator[Update]:
         """Yield a function of (done, total) and perhaps a note that keeps the user informed."""
         if self.json:
-            yield self._every(SECONDS_BETWEEN_EVENTS, lambda **state: self._event("progress", {"what": what, **state}))
+            yield self._every(SECONDS_BETWEEN_EVENTS, lambda **state: self.event("progress", {"what": what, **state}))
         elif self.quiet:
             yield lambda done, total, note="": None
         elif sys.stderr.isatty():
@@ -80,7 +80,8 @@ class Screen:
         else:
             yield self._every(SECONDS_BETWEEN_LINES, lambda **state: print(_line(what, unit, **state), file=sys.stderr))
 
-    def _event(self, kind: str, data: Mapping[str, Any]) -> None:
+    def event(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Print a JSON line; for --json alone."""
         print(json_module.dumps({"event": kind, **data}, ensure_ascii=False, default=str), flush=True)
 
     @staticmethod
@@ -101,13 +102,13 @@ class Screen:
 
 def _line(what: str, unit: str, *, done: int, total: int, seconds: float, note: str) -> str:
     """Format a plain line of progress."""
-    line = f"{what}: {done}/{total} {unit}, {_clock(seconds)}"
+    line = f"{what}: {done}/{total} {unit}, {clock(seconds)}"
     if 0 < done < total and seconds > 0:
-        line += f", {_clock(seconds * (total - done) / done)} left"
+        line += f", {clock(seconds * (total - done) / done)} left"
     return f"{line} · {note}" if note else line
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Format a duration as 7s, 3:25 or 1:02:03."""
     hours, rest = divmod(round(seconds), 3600)
     minutes, rest = divmod(rest, 60)

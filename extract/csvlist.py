@@ -62,7 +62,7 @@ class ClipList:
 
 def read_list(path: Path) -> ClipList:
     """Read a list, or say which line of it makes no sense."""
-    text = _read_text(path)
+    text = read_text(path)
     delimiter, header = _header(text, path)
     columns = _columns(header)
     if "path" not in columns:
@@ -89,7 +89,7 @@ def read_list(path: Path) -> ClipList:
 
 def has_path_column(path: Path) -> bool:
     """Say whether a table is a list of clips."""
-    return "path" in _columns(_header(_read_text(path), path)[1])
+    return "path" in _columns(_header(read_text(path), path)[1])
 
 
 def locate(folder: Path, written: str) -> Path:
@@ -119,7 +119,8 @@ def _row(values: dict[str, str], line: int, where: str) -> Row:
     )
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return what a list says, whatever its encoding."""
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -14,7 +14,7 @@ import typer
 from est import __version__
 from est.cli import app, main
 from est.commands.options import command
-from est.commands.screen import Screen, _clock
+from est.commands.screen import Screen, clock
 from est.errors import EstError, UsageError
 
 
@@ -171,8 +171,8 @@ def test_a_terminal_gets_a_bar(monkeypatch):
     assert "━" in terminal.getvalue()
 
 
-def test_clock():
-    assert [_clock(seconds) for seconds in (0, 59.4, 61, 3599.6, 3723)] == ["0s", "59s", "1:01", "1:00:00", "1:02:03"]
+def testclock():
+    assert [clock(seconds) for seconds in (0, 59.4, 61, 3599.6, 3723)] == ["0s", "59s", "1:01", "1:00:00", "1:02:03"]
 
 
 def test_errors_survive_a_process_boundary():

@@ -1,1 +1,68 @@
-"""Stage two: a cache → a trained Expression Snippet Transformer."""
+"""Stage two: a cache → a trained Expression Snippet Transformer. `fit` trains, `evaluate` scores, `load_official` reads the authors' weights.
+
+Importing this package costs nothing: names are resolved on first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import PRESETS, DataConfig, LoopConfig, TrainConfig
+    from .evaluation import Change, Evaluation, evaluate
+    from .fitting import fit
+    from .models import EST, ModelConfig, build_model, describe, load_official, save_official
+    from .protocols import ProtocolConfig
+    from .results import Results
+    from .run import Run
+    from .sampling import SamplingConfig
+    from .watch import Watch
+
+_HOME = {
+    "Change": "evaluation",
+    "DataConfig": "config",
+    "EST": "models",
+    "Evaluation": "evaluation",
+    "LoopConfig": "config",
+    "ModelConfig": "models",
+    "PRESETS": "config",
+    "ProtocolConfig": "protocols",
+    "Results": "results",
+    "Run": "run",
+    "SamplingConfig": "sampling",
+    "TrainConfig": "config",
+    "Watch": "watch",
+    "build_model": "models",
+    "describe": "models",
+    "evaluate": "evaluation",
+    "fit": "fitting",
+    "load_official": "models",
+    "save_official": "models",
+}
+
+__all__ = [
+    "EST",
+    "PRESETS",
+    "Change",
+    "DataConfig",
+    "Evaluation",
+    "LoopConfig",
+    "ModelConfig",
+    "ProtocolConfig",
+    "Results",
+    "Run",
+    "SamplingConfig",
+    "TrainConfig",
+    "Watch",
+    "build_model",
+    "describe",
+    "evaluate",
+    "fit",
+    "load_official",
+    "save_official",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)

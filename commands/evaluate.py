@@ -1,0 +1,131 @@
+"""`est evaluate`: a run's models, scored again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ..errors import UsageError
+from .screen import Screen
+from .trainview import watching
+
+if TYPE_CHECKING:
+    from ..train.evaluation import Evaluation
+
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that est train made.")]
+CachePath = Annotated[
+    Path | None, typer.Option("--cache", "-c", help="Another cache, with the same features. [default: the run's own]")
+]
+Shuffle = Annotated[bool, typer.Option("--shuffle-test", help="Show the snippets in the model's shuffled orders.")]
+ZeroMiddle = Annotated[
+    str | None,
+    typer.Option(
+        "--zero-middle",
+        metavar="A:B",
+        help="Blacken these frames of the 105; `auto`: those that only the middle snippet sees (Table 9).",
+    ),
+]
+Start = Annotated[int | None, typer.Option("--start", help="First of the 75 frames, 0 to 30 (Fig. 6). [default: 15]")]
+Split = Annotated[
+    list[str] | None, typer.Option("--split", help="Only clips of this split of the other cache; may be repeated.")
+]
+Alias = Annotated[
+    list[str] | None,
+    typer.Option("--alias", metavar="THEIRS=OURS", help="Classes that mean the same; may be repeated."),
+]
+Unknown = Annotated[
+    str, typer.Option("--unknown", help="Clips of classes that the run lacks: exclude (and count), or wrong.")
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="A folder for metrics.json and predictions.csv.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+
+
+def evaluate(
+    screen: Screen,
+    *,
+    run: RunPath,
+    cache: CachePath = None,
+    shuffle_test: Shuffle = False,
+    zero_middle: ZeroMiddle = None,
+    start: Start = None,
+    split: Split = None,
+    alias: Alias = None,
+    unknown: Unknown = "exclude",
+    out: Out = None,
+    device: Device = "auto",
+) -> int:
+    """Score a run's models again: on their test halves, on another cache, on shuffled or blackened clips."""
+    if unknown not in ("exclude", "wrong"):
+        raise UsageError(f"--unknown is exclude or wrong, found {unknown!r}.", remedy="--unknown exclude")
+    from ..train.evaluation import Change, expect_no_run
+    from ..train.evaluation import evaluate as score_again
+    from ..train.labels import parse_aliases
+
+    if out is not None:
+        expect_no_run(out)
+    change = Change(shuffle=shuffle_test, zero=parse_range(zero_middle), start=start)
+    with watching(screen) as watch:
+        found = score_again(
+            run,
+            cache,
+            change=change,
+            split=split,
+            aliases=parse_aliases(alias or ()),
+            unknown=unknown,
+            device=device,
+            watch=watch,
+        )
+    if out is not None:
+        found.save(out)
+    screen.result(found.to_json(), "\n".join([*lines(found), *([f"written to {out}"] if out is not None else [])]))
+    return 0
+
+
+def parse_range(text: str | None) -> tuple[int, int] | Literal["middle"] | None:
+    """Read A:B, or auto."""
+    if text is None or text == "auto":
+        return None if text is None else "middle"
+    first, colon, stop = text.partition(":")
+    if not (colon and first.isdecimal() and stop.isdecimal()):
+        raise UsageError(f"--zero-middle is A:B or auto, found {text!r}.", remedy="--zero-middle 50:55")
+    return int(first), int(stop)
+
+
+def lines(found: Evaluation) -> list[str]:
+    """Lay an evaluation out for people."""
+    from ..train.summary import interval, percent, plus_minus
+
+    scores = found.scores
+    shown = [
+        found.run.facts["heading"],
+        f"{found.run.path} on {found.cache}: {found.what}",
+        f"WAR {percent(scores.war)} ({scores.right}/{scores.total}), UAR {percent(scores.uar)} over "
+        f"{int(scores.present.sum())} of {len(scores.labels)} classes, UF1 {percent(scores.uf1)}",
+    ]
+    if found.intervals:
+        shown.append(f"95 %: WAR {interval(found.intervals['war'])}, UAR {interval(found.intervals['uar'])}")
+    if len(found.models) > 1:
+        how = "pooled over the models' own test halves" if found.own else "mean probabilities of all models"
+        shown.append(
+            f"{how}; single models: WAR {plus_minus(found.spread['war'])}, UAR {plus_minus(found.spread['uar'])}"
+        )
+    if found.order is not None:
+        shown.append(
+            f"order: {percent(found.order.accuracy)} ({found.order.right}/{found.order.total}), chance {percent(found.order.chance)}"
+        )
+    if scores.unpredicted:
+        shown.append(f"{scores.unpredicted} clips without a face or without frames count as wrong")
+    if found.excluded:
+        shown.append(
+            "left out, classes that the run lacks: " + ", ".join(f"{name} {n}" for name, n in found.excluded.items())
+        )
+    if found.unlabelled:
+        shown.append(f"left out, no label: {found.unlabelled}")
+    width = max(map(len, scores.labels))
+    shown += [
+        f"  {label:<{width}}  {percent(recall):>9}  {hits}/{truth}"
+        for label, recall, hits, truth in zip(scores.labels, scores.recall, scores.hits, scores.truth, strict=True)
+    ]
+    return shown

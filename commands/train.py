@@ -1,0 +1,223 @@
+"""`est train`: a cache → a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+from .screen import Screen
+from .trainview import watching
+
+CachePath = Annotated[
+    Path | None, typer.Option("--cache", "-c", help="The cache to learn from; with --resume the run's own.")
+]
+OutRun = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="The folder of the run. [default: runs/<time>; with --resume the latest]"),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run, under its own settings.")]
+Describe = Annotated[bool, typer.Option("--describe", help="Show the model's parameters and MACs, and stop.")]
+Preset = Annotated[
+    str | None,
+    typer.Option("--preset", help="paper (the default), official (the authors' code where it differs), or fast."),
+]
+Config = Annotated[Path | None, typer.Option("--config", help="A TOML file; a run's config.toml is one.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its name; may be repeated.")
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="How often every clip is seen. [default: 160]")]
+Batch = Annotated[int | None, typer.Option("--batch", help="Clips in a step. [default: 8]")]
+Rate = Annotated[float | None, typer.Option("--lr", help="The highest learning rate. [default: 1e-4]")]
+Seeds = Annotated[str | None, typer.Option("--seeds", metavar="N,N…", help="A training for each. [default: 3456]")]
+Snippets = Annotated[int | None, typer.Option("--snippets", help="Snippets of a clip, n. [default: 7]")]
+Frames = Annotated[int | None, typer.Option("--frames", help="Frames of a snippet, J. [default: 5]")]
+Layers = Annotated[int | None, typer.Option("--layers", help="Layers of encoder and decoder. [default: 3]")]
+Heads = Annotated[int | None, typer.Option("--heads", help="Heads of every attention. [default: 4]")]
+Orders = Annotated[int | None, typer.Option("--orders", help="Shuffled orders that SSOP tells apart. [default: 10]")]
+Position = Annotated[
+    str | None,
+    typer.Option(
+        "--position", help="slot: a shuffled snippet gets the code of its new place (paper); snippet: its own (code)."
+    ),
+]
+Aggregation = Annotated[
+    str | None,
+    typer.Option("--aggregation", help="hierarchical (AA-SFE), self-attention, se or mean: the rows of Table 7."),
+]
+Ssop = Annotated[bool | None, typer.Option("--ssop/--no-ssop", help="Learn the order of shuffled snippets too.")]
+Feature = Annotated[str | None, typer.Option("--feature", help="The feature array to read. [default: gap]")]
+Flip = Annotated[
+    bool | None, typer.Option("--flip/--no-flip", help="Half of the clips from mirrored crops, when cached.")
+]
+Balanced = Annotated[bool | None, typer.Option("--balanced/--no-balanced", help="Draw every class equally often.")]
+Weights = Annotated[
+    bool | None, typer.Option("--class-weights/--no-class-weights", help="Weigh rare classes more in the loss.")
+]
+Smoothing = Annotated[float | None, typer.Option("--label-smoothing", help="Share of the target given to all classes.")]
+Protocol = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        help="auto (the cache's folds, else its splits, else folds by subject), folds, split, kfold, loso or holdout.",
+    ),
+]
+Folds = Annotated[int | None, typer.Option("--folds", metavar="K", help="K folds dealt by subject.")]
+Loso = Annotated[bool, typer.Option("--loso", help="Leave one subject out, each in turn.")]
+Holdout = Annotated[bool, typer.Option("--holdout", help="One fifth of the subjects is tested.")]
+By = Annotated[str | None, typer.Option("--by", help="What is never divided between halves: subject or clip.")]
+Only = Annotated[list[str] | None, typer.Option("--fold", metavar="NAME", help="Run this fold alone; may be repeated.")]
+Select = Annotated[
+    str | None,
+    typer.Option("--select", help="last epoch, or the best on an inner val half; never the best on the test."),
+]
+Precision = Annotated[str | None, typer.Option("--precision", help="fp32, bf16, or auto: bf16 where it is fast.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads; the same number gives the same bits.")]
+Control = Annotated[
+    bool | None, typer.Option("--control/--no-control", help="Fit pooled statistics and a linear classifier beside it.")
+]
+Board = Annotated[
+    bool | None, typer.Option("--tensorboard/--no-tensorboard", help="Write curves for TensorBoard into the run.")
+]
+
+
+def train(
+    screen: Screen,
+    *,
+    cache: CachePath = None,
+    out: OutRun = None,
+    resume: Resume = False,
+    describe: Describe = False,
+    preset: Preset = None,
+    config: Config = None,
+    settings: Settings = None,
+    epochs: Epochs = None,
+    batch: Batch = None,
+    lr: Rate = None,
+    seeds: Seeds = None,
+    snippets: Snippets = None,
+    frames: Frames = None,
+    layers: Layers = None,
+    heads: Heads = None,
+    orders: Orders = None,
+    position: Position = None,
+    aggregation: Aggregation = None,
+    ssop: Ssop = None,
+    feature: Feature = None,
+    flip: Flip = None,
+    balanced: Balanced = None,
+    class_weights: Weights = None,
+    label_smoothing: Smoothing = None,
+    protocol: Protocol = None,
+    folds: Folds = None,
+    loso: Loso = False,
+    holdout: Holdout = False,
+    by: By = None,
+    fold: Only = None,
+    select: Select = None,
+    precision: Precision = None,
+    device: Device = None,
+    threads: Threads = None,
+    control: Control = None,
+    tensorboard: Board = None,
+) -> int:
+    """Train the Expression Snippet Transformer on a cache, every fold and seed, and score it; Ctrl-C saves, --resume goes on."""
+    from ..train.configfile import resolve
+
+    options: dict[str, Any] = {
+        "loop.epochs": epochs,
+        "loop.batch": batch,
+        "loop.learning_rate": lr,
+        "loop.precision": precision,
+        "loop.threads": threads,
+        "seeds": parse_seeds(seeds),
+        "model.snippets": snippets,
+        "model.frames": frames,
+        "model.layers": layers,
+        "model.heads": heads,
+        "model.orders": orders,
+        "model.position": position,
+        "model.aggregation": aggregation,
+        "model.ssop": ssop,
+        "data.feature": feature,
+        "data.mirrored": flip,
+        "data.balanced": balanced,
+        "data.class_weights": class_weights,
+        "data.label_smoothing": label_smoothing,
+        **protocol_options(protocol, folds, loso=loso, holdout=holdout),
+        "protocol.by": by,
+        "protocol.only": tuple(fold) if fold else None,
+        "select": select,
+        "device": device,
+        "control": control,
+        "tensorboard": tensorboard,
+    }
+    base = None
+    if resume:
+        from ..train.run import Run, latest_unfinished
+
+        out = out or latest_unfinished()
+        base = Run.open(out).config
+    wanted = resolve(preset, config, settings or (), options, base=base)
+    if describe:
+        return show_model(screen, wanted, cache)
+    if cache is None and not resume:
+        raise UsageError("Which cache? --cache names it.", remedy="est train --cache cache.zarr")
+    from ..train.fitting import fit
+    from ..train.summary import headline
+
+    with watching(screen) as watch:
+        results = fit(cache, out, wanted, resume=resume, watch=watch)
+    path = results.run.path
+    lines = [results.run.facts["heading"], *headline(results), f"summary: {path / 'summary.md'}"]
+    screen.result({"run": str(path), **results.to_json()}, "\n".join(lines))
+    return 0
+
+
+def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
+    """Show what would be trained: on a cache's own width and classes, else on 512 numbers and 7 classes."""
+    from ..train.models import describe
+
+    width, num_classes = 512, 7
+    if cache is not None:
+        from ..cache import open_cache
+
+        opened = open_cache(cache)
+        flat = {name: recipe.shape[0] for name, recipe in opened.recipes.features.items() if len(recipe.shape) == 1}
+        if config.data.feature not in flat:
+            raise UsageError(
+                f"{cache} has the flat features {', '.join(flat) or 'none'}, not {config.data.feature!r}.",
+                remedy="--feature names another",
+            )
+        width = flat[config.data.feature]
+        num_classes = len({name for name in opened.clips.label_names if name is not None})
+        if not num_classes:
+            raise UsageError(f"None of {len(opened)} clips of {cache} has a label.", remedy="leave --cache out")
+    found = describe(config.model, width, num_classes)
+    screen.result(found.to_json(), "\n".join(found.lines()))
+    return 0
+
+
+def parse_seeds(text: str | None) -> tuple[int, ...] | None:
+    """Read 1,2,3."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"--seeds is whole numbers with commas between, found {text!r}.", remedy="--seeds 1,2,3"
+        ) from error
+
+
+def protocol_options(protocol: str | None, folds: int | None, *, loso: bool, holdout: bool) -> dict[str, Any]:
+    """Turn the four ways to name a protocol into settings; two that contradict each other are refused."""
+    named = {"--folds": "kfold" if folds is not None else None, "--loso": "loso" if loso else None}
+    named |= {"--holdout": "holdout" if holdout else None, "--protocol": protocol}
+    kinds = {name: kind for name, kind in named.items() if kind is not None}
+    if len(set(kinds.values())) > 1:
+        raise UsageError(f"{' and '.join(kinds)} ask for different protocols.", remedy="give one of them")
+    return {"protocol.kind": next(iter(kinds.values()), None), "protocol.folds": folds}

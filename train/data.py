@@ -1,0 +1,124 @@
+"""What all parts of a run look at: the clips, their classes, their features, loaded once.
+
+Rows are those of the annotations: clips, and inputs that gave none. The classes of a run are in the order of their names, whatever the
+cache's order is, and a half is in the order of its ids: neither has a say in what comes of a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..cache import Cache
+from ..errors import CacheDamaged, UsageError
+from .annotations import Annotations
+from .clipset import ClipSet, mirrored_name
+from .config import TrainConfig
+from .control import pooled
+from .protocols import Fold
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Data:
+    """The clips of all folds."""
+
+    table: Annotations
+    clips: ClipSet
+    place: np.ndarray  # (rows,) in the clip set, −1 where there are no frames
+    labels: tuple[str, ...]  # the run's classes
+    truth: np.ndarray  # (rows,) place in `labels`, −1 without a label
+    target: Tensor  # the same for the clips of the set, on the device
+    control: np.ndarray | None  # (clips of the set, 4·D) pooled statistics
+
+    @classmethod
+    def load(
+        cls, cache: Cache, table: Annotations, folds: Iterable[Fold], config: TrainConfig, device: torch.device
+    ) -> Self:
+        """Read what the folds need."""
+        used = np.unique(np.concatenate([rows for fold in folds for rows in (fold.train, fold.val, fold.test)]))
+        names = sorted({table.labels[code] for code in table.label[used].tolist()})
+        number = {name: place for place, name in enumerate(names)}
+        truth = np.array([number.get(table.labels[code], -1) if code >= 0 else -1 for code in table.label.tolist()])
+        shown = used[table.place[used] >= 0]
+        place = np.full(len(table), -1)
+        place[shown] = np.arange(len(shown))
+        clips = ClipSet.from_cache(
+            cache,
+            table.place[shown],
+            feature=config.data.feature,
+            device=device,
+            mirrored=_mirrored(cache, config),
+            residency=config.data.residency,
+            no_face=config.sampling.no_face,
+        )
+        return cls(
+            table=table,
+            clips=clips,
+            place=place,
+            labels=tuple(names),
+            truth=truth,
+            target=torch.from_numpy(truth[shown]).to(device),
+            control=pooled_statistics(cache, table.place[shown], config.data.feature) if config.control else None,
+        )
+
+    def visible(self, rows: np.ndarray) -> np.ndarray:
+        """Say which rows have a frame that shows a face: the others are nobody's to guess, and teach nothing but their label."""
+        place = self.place[rows]
+        return (place >= 0) & np.asarray(self.clips.has_face)[place]
+
+    def by_id(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows in the order of their ids."""
+        return rows[np.argsort(self.table.ids[rows], kind="stable")]
+
+    def learnt(self, rows: np.ndarray) -> np.ndarray:
+        """Return the rows of a half that can be learnt from, in the order of their ids."""
+        return self.by_id(rows[self.visible(rows)])
+
+    def expect_enough(self, fold: Fold, batch: int) -> None:
+        """Refuse a training half that fills no batch, or that shows a single class."""
+        rows = self.learnt(fold.train)
+        if len(rows) < batch:
+            raise UsageError(
+                f"{fold.name}: {len(rows)} clips to learn from show a face, too few for a batch of {batch}; a smaller last one is dropped.",
+                remedy=f"--batch {max(2, len(rows) // 2)}",
+            )
+        if len(fold.val) and not self.visible(fold.val).any():
+            raise UsageError(
+                f"{fold.name}: none of {len(fold.val)} clips to choose by shows a face.", remedy="--select last"
+            )
+        classes = np.unique(self.truth[rows])
+        if len(classes) < 2:
+            raise UsageError(
+                f"{fold.name}: all {len(rows)} clips to learn from that show a face are {self.labels[classes[0]]!r}; it takes two classes."
+            )
+
+
+def pooled_statistics(cache: Cache, places: np.ndarray, feature: str) -> np.ndarray:
+    """Return the control's input for clips of a cache, by their places.  # (N,) → (N, 4·D)"""
+    found = np.zeros((len(places), 4 * cache.recipes.features[feature].shape[0]), np.float32)
+    for number, clip in enumerate(cache.iterate([feature], which=places)):
+        rows = clip.features[feature]
+        found[number] = pooled(rows, np.array([0]), np.array([len(rows)]), clip.mask)[0]
+        if not np.isfinite(found[number]).all():
+            raise CacheDamaged(
+                f"{cache.path}: {feature} of clip {clip.id!r} is not finite.", remedy=f"est cache verify {cache.path}"
+            )
+    return found
+
+
+def _mirrored(cache: Cache, config: TrainConfig) -> str | None:
+    """Name the features of mirrored crops when they are wanted."""
+    if not config.data.mirrored or config.data.feature not in cache.features:
+        return None
+    name = mirrored_name(cache, config.data.feature)
+    if name is None:
+        raise UsageError(
+            f"{cache.path} has no features of mirrored crops for {config.data.feature!r}.",
+            remedy="est extract … --flip adds them",
+        )
+    return name

@@ -1,0 +1,357 @@
+"""`evaluate`: a run's models, scored again: on their own test halves, on another cache, on shuffled or blackened clips.
+
+On the run's own cache, wherever it lies now, each model sees the clips that its part tested, and the scores are pooled as they were. On
+another cache every model sees every clip; classes are matched by name, and those that the run lacks are left out and counted, or scored as
+errors when asked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ..cache import Cache, open_cache
+from ..errors import EstError, UsageError
+from ..extract.device import parse_device
+from .annotations import Annotations
+from .checkpoint import load_model
+from .clipset import ClipSet, black_row, warn_of_rates
+from .halves import some
+from .intervals import bootstrap
+from .labels import Aligned, align_truth, match_labels
+from .loop import reproducible
+from .metrics import OrderScore, Scores, Spread, pool, score, spread
+from .predict import View, predict
+from .provenance import expect_recipe, is_own
+from .results import read_predictions
+from .run import CHECKPOINT, FACTS, Run, write_csv, write_json
+from .sampling import Sampler
+from .watch import Watch
+
+Unknown = Literal["exclude", "wrong"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """How the clips differ from what they are."""
+
+    shuffle: bool = False  # snippets in the model's orders
+    zero: tuple[int, int] | Literal["middle"] | None = None  # unified frames that show a black crop
+    start: int | None = None  # of the window
+
+    def describe(self) -> str:
+        """Say it in a few words."""
+        words = ["snippets shuffled"] if self.shuffle else []
+        if self.zero == "middle":
+            words.append("the middle snippet's own frames black")
+        elif self.zero is not None:
+            words.append(f"frames {self.zero[0]} to {self.zero[1] - 1} black")
+        if self.start is not None:
+            words.append(f"from frame {self.start}")
+        return ", ".join(words) or "the test view"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """What came of it."""
+
+    run: Run
+    cache: Path
+    what: str
+    own: bool  # the run's own test halves
+    models: dict[str, Scores]  # of each part
+    scores: Scores  # pooled over the parts' own halves; elsewhere of the models' mean probabilities
+    spread: dict[str, Spread]  # of war and uar, over the models
+    intervals: dict[str, tuple[float, float]]
+    order: OrderScore | None
+    excluded: dict[str, int]  # clips left out, by a class that the run lacks
+    unlabelled: int
+    header: list[str]  # of predictions.csv
+    rows: list[list[Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what metrics.json holds."""
+        found: dict[str, Any] = {
+            "run": str(self.run.path),
+            "cache": str(self.cache),
+            "what": self.what,
+            "heading": self.run.facts["heading"],
+            "scores": self.scores.to_json(),
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
+            "models": {
+                name: {"war": one.war, "uar": one.uar, "right": one.right, "total": one.total}
+                for name, one in self.models.items()
+            },
+            "over_models": {name: vars(value) for name, value in self.spread.items()},
+            "excluded": self.excluded,
+            "unlabelled": self.unlabelled,
+        }
+        if self.order is not None:
+            found["order"] = {**vars(self.order), "accuracy": self.order.accuracy, "chance": self.order.chance}
+        return found
+
+    def save(self, folder: Path | str) -> None:
+        """Write metrics.json and predictions.csv into a folder that is no run's: a run has its own of these names."""
+        folder = Path(folder)
+        expect_no_run(folder)
+        write_json(folder / "metrics.json", self.to_json())
+        write_csv(folder / "predictions.csv", self.header, self.rows)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Target:
+    """The clips that are looked at, loaded."""
+
+    table: Annotations
+    rows: np.ndarray  # of the table
+    truth: np.ndarray  # of the rows, in `labels`
+    labels: tuple[str, ...]
+    clips: ClipSet
+    place: np.ndarray  # table row → clip set, −1
+
+    def visible(self, rows: np.ndarray) -> np.ndarray:
+        place = self.place[rows]
+        return (place >= 0) & np.asarray(self.clips.has_face)[place]
+
+
+def evaluate(
+    run: Run | Path | str,
+    cache: Cache | Path | str | None = None,
+    *,
+    change: Change | None = None,
+    split: Sequence[str] | None = None,
+    aliases: Mapping[str, str] | None = None,
+    unknown: Unknown = "exclude",
+    device: str = "auto",
+    watch: Watch | None = None,
+) -> Evaluation:
+    """Score a run's models again; without `cache` on the run's own."""
+    run = run if isinstance(run, Run) else Run.open(run)
+    change, watch = change or Change(), watch or Watch()
+    if not run.complete:
+        raise EstError(f"{run.path} is not complete.", remedy=f"est train --resume --out {run.path}")
+    own = cache is None
+    if not isinstance(cache, Cache):
+        cache = open_cache(run.facts["cache"]["path"] if cache is None else cache)
+    expect_recipe(run, cache, watch)
+    own = own or is_own(run, cache)
+    if own and (split or aliases or unknown != "exclude"):
+        raise UsageError(
+            "A split, aliases and unknown classes are for another cache: the run's own test halves are what they are.",
+            remedy=f"est evaluate {run.path} without --split, --alias and --unknown",
+        )
+    sampler = Sampler(run.config.sampling, run.config.model.snippets, run.config.model.frames)
+    view = _view(run, cache, sampler, change)
+    table = Annotations.from_cache(cache)
+    where = parse_device(device)
+    aligned = None if own else _aligned(run, table, split, aliases, unknown)
+    tested = {name: _tested(run, name, table) for name in run.parts} if own else {}
+    rows = np.unique(np.concatenate(list(tested.values()))) if aligned is None else aligned.rows
+    target = _load(run, cache, table, rows, aligned, where)
+    watch.say(target.clips.residency)
+    if not own:
+        _warn_of_learnt(run, table, rows, watch)
+        if warning := warn_of_rates(np.array([run.facts["frame_rate"]]), target.clips.fps):
+            watch.warn(warning)
+    models: dict[str, Scores] = {}
+    found: list[tuple[str, np.ndarray, np.ndarray]] = []
+    orders: list[np.ndarray] = []
+    with reproducible(where, run.facts["threads"]):
+        for name in run.parts:
+            chosen = tested.get(name, rows)
+            probabilities, told = _predict(run, name, target, chosen, sampler, view, where)
+            models[name] = score(_truth(target, chosen), _classes(probabilities), target.labels)
+            found.append((name, chosen, probabilities))
+            orders += [told] if told is not None else []
+    if own:
+        scores = pool(list(models.values()))
+    else:
+        found = [("mean", rows, np.mean([probabilities for _, _, probabilities in found], axis=0))]
+        scores = score(target.truth, _classes(found[0][2]), target.labels)
+    return Evaluation(
+        run=run,
+        cache=cache.path,
+        what=change.describe(),
+        own=own,
+        models=models,
+        scores=scores,
+        spread={key: spread([getattr(one, key) for one in models.values()]) for key in ("war", "uar")},
+        intervals=_intervals(run, target, found),
+        order=OrderScore(
+            right=int(sum(one.sum() for one in orders)),
+            total=sum(len(one) for one in orders),
+            num_orders=run.config.model.orders,
+        )
+        if orders
+        else None,
+        excluded={} if aligned is None else aligned.excluded,
+        unlabelled=0 if aligned is None else aligned.unlabelled,
+        header=["part", "id", "subject", "truth", "prediction", *(f"p_{label}" for label in run.labels)],
+        rows=[
+            line for name, chosen, probabilities in found for line in _lines(run, target, name, chosen, probabilities)
+        ],
+    )
+
+
+def expect_no_run(folder: Path) -> None:
+    """Refuse to write over the results of a run."""
+    if (folder / FACTS).exists():
+        raise UsageError(f"{folder} is a run, and has results of its own.", remedy="--out another folder")
+
+
+def _view(run: Run, cache: Cache, sampler: Sampler, change: Change) -> View:
+    """Say how clips are looked at, or why they cannot be."""
+    if change.shuffle and not run.config.model.ssop:
+        raise UsageError(
+            f"{run.path} was trained without orders; there are none to shuffle by.", remedy="leave --shuffle-test out"
+        )
+    if change.start is not None:
+        sampler.config.expect_start("--start", change.start)
+    if change.zero is None:
+        return View(start=change.start, shuffled=change.shuffle)
+    blacked = sampler.middle(start=change.start) if change.zero == "middle" else change.zero
+    if not sampler.slots(*blacked, start=change.start).any():
+        raise UsageError(
+            f"The test view shows none of the frames {blacked[0]}:{blacked[1]}.",
+            remedy="--zero-middle auto, or --zero-middle 50:55",
+        )
+    return View(
+        start=change.start, shuffled=change.shuffle, blacked=blacked, black=black_row(cache, run.config.data.feature)
+    )
+
+
+def _warn_of_learnt(run: Run, table: Annotations, rows: np.ndarray, watch: Watch) -> None:
+    """Say so when clips to be scored are named like clips that the run has learnt from."""
+    halves = run.halves().values()
+    learnt = {name for half in halves for name in (*half["train"], *half["val"])}
+    same = sorted(learnt & set(table.ids[rows].tolist()))
+    if same:
+        watch.warn(
+            f"{len(same)} of {len(rows)} clips have the ids of clips that the run has learnt from, {same[0]!r} for one: "
+            "if they are the same clips, their scores say nothing."
+        )
+
+
+def _aligned(
+    run: Run,
+    table: Annotations,
+    split: Sequence[str] | None,
+    aliases: Mapping[str, str] | None,
+    unknown: Unknown,
+) -> Aligned:
+    """Say which rows of another cache are scored, and as what."""
+    chosen = np.ones(len(table), bool)
+    if split:
+        chosen = np.isin(table.split, list(split))
+        if not chosen.any():
+            there = sorted(set(table.split.tolist()) - {""})
+            raise UsageError(
+                f"No clip has the split {' or '.join(split)}.", remedy=f"the splits are {', '.join(there) or 'unknown'}"
+            )
+    names = [
+        table.labels[code] if code >= 0 and use else None
+        for code, use in zip(table.label.tolist(), chosen, strict=True)
+    ]
+    present = [label for label in table.labels if label in set(names)]
+    aligned = align_truth(names, run.labels, match_labels(run.labels, present, aliases), unknown=unknown)
+    return Aligned(
+        labels=aligned.labels,
+        rows=aligned.rows,
+        truth=aligned.truth,
+        excluded=aligned.excluded,
+        unlabelled=int((table.label[chosen] < 0).sum()),
+    )
+
+
+def _tested(run: Run, part: str, table: Annotations) -> np.ndarray:
+    """Return the rows that a part tested; refuse a cache in which they are no longer what they were."""
+    where = {name: row for row, name in enumerate(table.ids.tolist())}
+    truth = {row["id"]: row["truth"] for row in read_predictions(run, part)}
+    names = (*table.labels, "")  # −1 is no label
+    for what, changed in (
+        ("are no longer in its cache", [name for name in truth if name not in where]),
+        ("have other labels now", [name for name in truth if names[table.label[where.get(name, 0)]] != truth[name]]),
+    ):
+        if changed:
+            raise EstError(
+                f"{len(changed)} clips that {run.path} tested {what}: {some(changed)}.",
+                remedy="evaluate on the cache as it was when the run was begun",
+            )
+    return np.array([where[name] for name in truth])
+
+
+def _load(
+    run: Run,
+    cache: Cache,
+    table: Annotations,
+    rows: np.ndarray,
+    aligned: Aligned | None,
+    device: torch.device,
+) -> _Target:
+    if aligned is None:
+        truth, labels = np.array([run.labels.index(table.labels[code]) for code in table.label[rows]]), run.labels
+    else:
+        truth, labels = aligned.truth, aligned.labels
+    shown = rows[table.place[rows] >= 0]
+    if not len(shown):
+        raise EstError(f"None of the {len(rows)} clips of {cache.path} that are to be scored has frames.")
+    feature = run.config.data.feature
+    place = np.full(len(table), -1)
+    place[shown] = np.arange(len(shown))
+    clips = ClipSet.from_cache(
+        cache, table.place[shown], feature=feature, device=device, no_face=run.config.sampling.no_face
+    )
+    return _Target(table=table, rows=rows, truth=truth, labels=labels, clips=clips, place=place)
+
+
+def _predict(
+    run: Run, part: str, target: _Target, rows: np.ndarray, sampler: Sampler, view: View, device: torch.device
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return a model's probabilities of rows, NaN where nothing shows a face."""
+    model = load_model(run.part(part) / CHECKPOINT)[0].to(device)
+    seen = target.visible(rows)
+    probabilities = np.full((len(rows), len(run.labels)), np.nan, np.float32)
+    autocast = run.facts["precision"] == "bf16"
+    probabilities[seen], told = predict(
+        model, target.clips, target.place[rows[seen]], sampler, autocast=autocast, view=view
+    )
+    return probabilities, told
+
+
+def _truth(target: _Target, rows: np.ndarray) -> np.ndarray:
+    return target.truth[np.searchsorted(target.rows, rows)]
+
+
+def _classes(probabilities: np.ndarray) -> np.ndarray:
+    """Return the likeliest class of each row, −1 where there is none."""
+    seen = ~np.isnan(probabilities).any(axis=1)
+    found = np.full(len(probabilities), -1)
+    found[seen] = probabilities[seen].argmax(axis=1)
+    return found
+
+
+def _intervals(
+    run: Run, target: _Target, found: Sequence[tuple[str, np.ndarray, np.ndarray]]
+) -> dict[str, tuple[float, float]]:
+    rows = np.concatenate([chosen for _, chosen, _ in found])
+    predicted = np.concatenate([_classes(probabilities) for _, _, probabilities in found])
+    subject = target.table.subject[rows]
+    groups = subject if (subject != "").all() else target.table.ids[rows]
+    return bootstrap(_truth(target, rows), predicted, groups, target.labels, seed=run.config.seeds[0])
+
+
+def _lines(run: Run, target: _Target, part: str, rows: np.ndarray, probabilities: np.ndarray) -> list[list[Any]]:
+    lines = []
+    for row, truth, guess, shares in zip(
+        rows.tolist(), _truth(target, rows), _classes(probabilities), probabilities.tolist(), strict=True
+    ):
+        shown = ["" if math.isnan(share) else f"{share:.6g}" for share in shares]
+        name = run.labels[guess] if guess >= 0 else ""
+        lines.append([part, target.table.ids[row], target.table.subject[row], target.labels[truth], name, *shown])
+    return lines

@@ -1,0 +1,241 @@
+"""`fit`: a cache and a configuration → a run, every fold and seed of it trained and scored.
+
+The rows are loaded once and shared by all parts. A run that was stopped goes on where it was: parts that are scored are left alone, the one
+under way continues from its checkpoint, bit for bit on a CPU with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..cache import Cache, current_environment, open_cache
+from ..errors import UsageError
+from ..extract.device import parse_device, resolve_precision
+from .annotations import Annotations
+from .board import board_writer
+from .clipset import warn_of_rates
+from .config import TrainConfig
+from .configfile import differences
+from .data import Data
+from .halves import some
+from .loop import expect_graph, reproducible
+from .models import draw_orders
+from .part import train_part
+from .protocols import Plan, plan_folds
+from .provenance import describe_cache, describe_halves, expect_same
+from .results import Results, collect
+from .run import Run, expect_free, latest_unfinished, new_path
+from .sampling import Sampler, describe_distinct
+from .stop import listening
+from .watch import Part, Watch
+
+FROZEN = "frozen backbone: not the paper's setting"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """What is known before the first step."""
+
+    data: Data
+    plan: Plan
+    device: torch.device
+    precision: str
+
+
+def fit(
+    cache: Cache | Path | str | None = None,
+    out: Path | str | None = None,
+    config: TrainConfig | None = None,
+    *,
+    resume: bool = False,
+    watch: Watch | None = None,
+) -> Results:
+    """Train what `config` says on a cache, into a new folder; with `resume` go on with a run (the latest unfinished one by default).
+
+    Ctrl-C saves a checkpoint and raises KeyboardInterrupt.
+    """
+    watch = watch or Watch()
+    out = Path(out) if out is not None else None
+    if resume:
+        run = Run.open(out or latest_unfinished())
+        _expect_resumable(run, config)
+        watch.say(f"going on with {run.path}")
+        return _resume(run, cache, watch)
+    if cache is None:
+        raise UsageError("Which cache? --cache names it.", remedy="--cache cache.zarr")
+    if out is not None:
+        expect_free(out)
+    return _begin(cache, out, config or TrainConfig(), watch)
+
+
+def _begin(cache: Cache | Path | str, out: Path | None, config: TrainConfig, watch: Watch) -> Results:
+    cache = cache if isinstance(cache, Cache) else open_cache(cache)
+    threads = config.loop.threads or torch.get_num_threads()
+    with reproducible(parse_device(config.device), threads):
+        ready = prepare(cache, config, watch)
+        table = ready.data.table
+        facts = _facts(cache, ready, config, threads)
+        run = Run.create(out or new_path(), config, facts, describe_halves(ready.plan, table))
+        watch.say(f"run: {run.path}")
+        return _train(run, ready, watch)
+
+
+def _resume(run: Run, cache: Cache | Path | str | None, watch: Watch) -> Results:
+    facts = run.facts
+    cache = cache if cache is not None else facts["cache"]["path"]
+    cache = cache if isinstance(cache, Cache) else open_cache(cache)
+    with reproducible(parse_device(run.config.device), facts["threads"]):
+        ready = prepare(cache, run.config, watch, precision=facts["precision"])
+        expect_same(run, cache, ready.data.table, describe_halves(ready.plan, ready.data.table))
+        if str(ready.device) != facts["device"]:
+            watch.warn(
+                f"The run was begun on {facts['device']}: on {ready.device} its numbers will not be the same bits."
+            )
+        return _train(run, ready, watch)
+
+
+def _train(run: Run, ready: Prepared, watch: Watch) -> Results:
+    """Train and score what is not yet, and collect the results."""
+    parts = [Part(**fact, index=i, total=len(run.parts)) for i, fact in enumerate(run.facts["parts"])]
+    folds = {fold.name: fold for fold in ready.plan.folds}
+    with run.alone(), _saying_how_to_go_on(run, watch):
+        with listening() as stop:
+            for part in parts:
+                result = train_part(
+                    run,
+                    part,
+                    folds[part.fold],
+                    ready.data,
+                    device=ready.device,
+                    precision=ready.precision,
+                    watch=watch,
+                    stop=stop,
+                )
+                if result is None or (stop.wanted and part is not parts[-1]):
+                    raise KeyboardInterrupt
+        results = collect(run)
+        return replace(results, run=run.finish())
+
+
+@contextmanager
+def _saying_how_to_go_on(run: Run, watch: Watch) -> Generator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        watch.say(f"stopped; est train --resume --out {run.path} goes on")
+        raise
+
+
+def prepare(cache: Cache, config: TrainConfig, watch: Watch, *, precision: str | None = None) -> Prepared:
+    """Divide the clips, load the rows, and tell the user what there is: what can be refused is refused here, before any training."""
+    device = parse_device(config.device)
+    resolved, why = resolve_precision(precision or config.loop.precision, device)
+    if config.tensorboard:
+        board_writer()
+    sampler = Sampler(config.sampling, config.model.snippets, config.model.frames)
+    _orders(config)
+    table = Annotations.from_cache(cache)
+    plan = plan_folds(table, config.protocol, seed=config.seeds[0], validation=config.select == "val")
+    data = Data.load(cache, table, plan.folds, config, device)
+    expect_graph(config, data.clips, device)
+    for fold in plan.folds:
+        data.expect_enough(fold, config.loop.batch)
+    _say(watch, config, data, plan, sampler, f"{device}, {resolved} ({why}), {torch.get_num_threads()} threads")
+    return Prepared(data=data, plan=plan, device=device, precision=resolved)
+
+
+def _say(watch: Watch, config: TrainConfig, data: Data, plan: Plan, sampler: Sampler, where: str) -> None:
+    """Tell the user what there is before time is spent on it."""
+    watch.say(FROZEN)
+    watch.say(data.clips.residency)
+    watch.say(where)
+    line, warning = describe_distinct(sampler, data.clips.count)
+    watch.say(line)
+    if warning:
+        watch.warn(warning)
+    watch.say(f"protocol: {plan.kind}, {len(plan.folds)} folds, independence: {plan.independence}")
+    for note in plan.notes:
+        watch.warn(note)
+    loop = config.loop
+    if loop.rise < loop.warmup:
+        watch.say(f"warm-up: {loop.rise} of {loop.epochs} epochs, and not {loop.warmup}: no more than half of them")
+    for fold in plan.folds:
+        train, test = (data.clips.fps[data.place[rows][data.place[rows] >= 0]] for rows in (fold.train, fold.test))
+        if warning := warn_of_rates(train, test):
+            watch.warn(warning)
+            break
+    blank = np.unique(np.concatenate([fold.train[~data.visible(fold.train)] for fold in plan.folds]))
+    if len(blank):
+        watch.say(f"{len(blank)} clips to learn from show no face, and are left out: {some(data.table.ids[blank])}")
+    hidden = [str(data.table.ids[row]) for fold in plan.folds for row in fold.test[~data.visible(fold.test)]]
+    if hidden:
+        watch.warn(
+            f"{len(hidden)} clips of the test halves show no face or could not be extracted, and count as wrong: {some(hidden)}"
+        )
+
+
+def _facts(cache: Cache, ready: Prepared, config: TrainConfig, threads: int) -> dict[str, Any]:
+    """Return what run.json holds."""
+    several = len(config.seeds) > 1
+    folds = ready.plan.folds
+    return {
+        "heading": FROZEN,
+        "cache": describe_cache(cache, ready.data.table),
+        "frame_rate": _frame_rate(ready),
+        "labels": list(ready.data.labels),
+        "protocol": {
+            "kind": ready.plan.kind,
+            "independence": ready.plan.independence,
+            "notes": list(ready.plan.notes),
+            "folds": {
+                fold.name: {"train": len(fold.train), "val": len(fold.val), "test": len(fold.test)} for fold in folds
+            },
+        },
+        "parts": [
+            {"name": f"{fold.name}-seed{seed}" if several else fold.name, "fold": fold.name, "seed": seed}
+            for seed, fold in itertools.product(config.seeds, folds)
+        ],
+        "orders": _orders(config),
+        "device": str(ready.device),
+        "precision": ready.precision,
+        "threads": threads,
+        "environment": current_environment(["torch"]),
+    }
+
+
+def _frame_rate(ready: Prepared) -> float:
+    """Return the median frame rate of the clips that are learnt from, 0 when none is known."""
+    learnt = np.unique(np.concatenate([ready.data.learnt(fold.train) for fold in ready.plan.folds]))
+    rates = ready.data.clips.fps[ready.data.place[learnt]]
+    return float(np.median(rates[rates > 0])) if (rates > 0).any() else 0.0
+
+
+def _orders(config: TrainConfig) -> dict[str, list[list[int]]]:
+    """Return the orders that SSOP tells apart, for each seed; they are in its checkpoints too."""
+    model = config.model
+    if not model.ssop:
+        return {}
+    return {
+        str(seed): draw_orders(model.orders, model.snippets, seed=seed, include_natural=model.include_natural).tolist()
+        for seed in config.seeds
+    }
+
+
+def _expect_resumable(run: Run, config: TrainConfig | None) -> None:
+    """Refuse a run that is complete, and settings that are not its own."""
+    if run.complete:
+        raise UsageError(f"{run.path} is complete.", remedy=f"est evaluate {run.path}, or est train without --resume")
+    changed = differences(run.config, config) if config is not None else []
+    if changed:
+        raise UsageError(
+            f"{run.path} was begun with other settings: {'; '.join(changed)}.",
+            remedy="resume without them, or begin a run of its own",
+        )

@@ -1,0 +1,315 @@
+"""One part of a run: one model, trained on one fold with one seed, then scored on the fold's test half.
+
+It goes on from its checkpoint when it has one, and does nothing when it is scored already. `result.json` is written last.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import EstError
+from .board import Board
+from .checkpoint import load_checkpoint, save_checkpoint
+from .configfile import differences, from_flat, to_flat
+from .control import fit_control
+from .data import Data
+from .loop import Trainer, clock
+from .metrics import score
+from .models import EST, build_model
+from .predict import View, predict
+from .protocols import Fold
+from .run import CHECKPOINT, HISTORY, PREDICTIONS, RESULT, Run, append, read_json, write, write_csv, write_json
+from .stop import Stop
+from .watch import Part, Record, Watch
+
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+
+
+class Learner:
+    """A part while it is trained."""
+
+    def __init__(
+        self,
+        run: Run,
+        part: Part,
+        fold: Fold,
+        data: Data,
+        *,
+        device: torch.device,
+        precision: str,
+        watch: Watch,
+        stop: Stop,
+    ) -> None:
+        self.run, self.part, self.fold, self.data, self.watch, self.stop = run, part, fold, data, watch, stop
+        self.test, self.val = data.by_id(fold.test), data.by_id(fold.val)
+        self.config = run.config
+        self.folder = run.part(part.name)
+        self.autocast = precision == "bf16"
+        model = build_model(self.config.model, width=data.clips.width, num_classes=len(data.labels), seed=part.seed)
+        self.model: EST = model.to(device)
+        self.trainer = Trainer(
+            self.model,
+            data.clips,
+            train=data.place[data.learnt(fold.train)],
+            target=data.target,
+            config=self.config,
+            precision=precision,
+            seed=part.seed,
+        )
+        if self.config.data.scaling:
+            mean, std = data.clips.statistics(self.trainer.train)
+            self.model.scaling.mean.copy_(mean)
+            self.model.scaling.std.copy_(std)
+        self.epoch = self.step = 0
+        self.best: dict[str, Tensor] = {}
+        self.best_epoch, self.best_right = 0, -1
+        self.saved = clock()
+        self.history: list[dict[str, Any]] = []
+        self.seconds = 0.0  # of the epoch under way, before this process
+
+    def train(self) -> bool:
+        """Train to the end; return False when somebody stopped it, which saves a checkpoint."""
+        self._restore()
+        epochs = self.config.loop.epochs
+        board = Board(self.folder, first_epoch=self.epoch + 1) if self.config.tensorboard else None
+        self.watch.begin(self.part, epochs=epochs, steps=self.trainer.num_steps, first_epoch=self.epoch + 1)
+        try:
+            while self.epoch < epochs:
+                self._advance(board)
+                if self.epoch < epochs and (self.stop.wanted or clock() >= self._due):
+                    self._save()
+                if self.stop.wanted:
+                    break
+        finally:
+            if board is not None:
+                board.close()
+        if self.epoch < epochs:
+            return False
+        self._save_final()
+        return True
+
+    @property
+    def _due(self) -> float:
+        """Return when the next checkpoint is due."""
+        return self.saved + SECONDS_BETWEEN_CHECKPOINTS
+
+    def _advance(self, board: Board | None) -> None:
+        """Go to the end of the epoch, or as far as it may go."""
+        start = clock()
+        self.step = self.trainer.run_epoch(
+            self.epoch, first_step=self.step, stop=self.stop, watch=self.watch, until=self._due
+        )
+        self.seconds += clock() - start
+        if self.step < self.trainer.num_steps:
+            return
+        record = self.trainer.record(self.epoch, self.seconds)
+        last = self.epoch + 1 == self.config.loop.epochs
+        every = self.config.eval_every
+        if every and ((self.epoch + 1) % every == 0 or last):
+            record |= self._scores("test", self.test)
+        if self.config.select == "val":
+            record |= self._scores("val", self.val)
+            if record["val_right"] > self.best_right:
+                self.best_right, self.best_epoch = record["val_right"], self.epoch + 1
+                self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+        self.history.append(record)
+        append(self.folder / HISTORY, json.dumps(record, allow_nan=False) + "\n")
+        self.watch.epoch(self.part, record)
+        if board is not None:
+            board.add(record)
+        self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
+
+    def _scores(self, half: str, rows: np.ndarray) -> Record:
+        found = score(self.data.truth[rows], self._predicted(rows)[0], self.data.labels)
+        return {f"{half}_right": found.right, f"{half}_clips": found.total, f"{half}_uar": found.uar}
+
+    def _predicted(
+        self, rows: np.ndarray, view: View | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return class (−1 where nothing shows a face), probabilities (NaN there), and which orders were named rightly."""
+        seen = self.data.visible(rows)
+        probabilities = np.full((len(rows), len(self.data.labels)), np.nan, np.float32)
+        shown, order_right = predict(
+            self.model,
+            self.data.clips,
+            self.data.place[rows[seen]],
+            self.trainer.sampler,
+            autocast=self.autocast,
+            view=view,
+        )
+        probabilities[seen] = shown
+        predicted = np.full(len(rows), -1)
+        predicted[seen] = shown.argmax(1)
+        return predicted, probabilities, order_right
+
+    def score(self) -> dict[str, Any]:
+        """Score the selected model on the test half, write predictions and result, return the result."""
+        if self.best:
+            self.model.load_state_dict(self.best)
+        rows = self.test
+        predicted, probabilities, _ = self._predicted(rows)
+        truth = self.data.truth[rows]
+        scores = score(truth, predicted, self.data.labels)
+        result: dict[str, Any] = {
+            "part": self.part.name,
+            "fold": self.part.fold,
+            "seed": self.part.seed,
+            "selected": {"by": self.config.select, "epoch": self.best_epoch or self.epoch},
+            "right": scores.right,
+            "total": scores.total,
+            "war": scores.war,
+            "uar": scores.uar,
+            "train_clips": len(self.trainer.train),
+            "seconds": round(sum(record["seconds"] for record in self.history), 3),
+        }
+        if self.model.config.ssop:
+            order_right = self._predicted(rows, View(shuffled=True))[2]
+            if order_right is not None:
+                result["order"] = {
+                    "right": int(order_right.sum()),
+                    "total": len(order_right),
+                    "orders": len(self.model.orders),
+                }
+        tested = [record for record in self.history if "test_right" in record]
+        if len(tested) > 1:  # the best epoch on the test half: what most published numbers are, and no honest one
+            best = max(tested, key=lambda record: record["test_right"])
+            result["oracle"] = {"right": best["test_right"], "total": best["test_clips"], "epoch": best["epoch"]}
+        control = self._control(rows)
+        if control is not None:
+            found = score(truth, control, self.data.labels)
+            result["control"] = {"right": found.right, "total": found.total, "war": found.war, "uar": found.uar}
+        self._write_predictions(rows, predicted, probabilities, control)
+        write_json(self.folder / RESULT, result)
+        return result
+
+    def _control(self, rows: np.ndarray) -> np.ndarray | None:
+        """Fit the control on the training half; return what it predicts."""
+        if self.data.control is None:
+            return None
+        learnt = self.data.learnt(np.concatenate([self.fold.train, self.fold.val]))
+        fitted = fit_control(
+            self.data.control[self.data.place[learnt]], self.data.truth[learnt], num_classes=len(self.data.labels)
+        )
+        seen = self.data.visible(rows)
+        predicted = np.full(len(rows), -1)
+        predicted[seen] = fitted.predict(self.data.control[self.data.place[rows[seen]]])
+        return predicted
+
+    def _write_predictions(
+        self, rows: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, control: np.ndarray | None
+    ) -> None:
+        table, clips = self.data.table, self.data.clips
+        name = (*self.data.labels, "")  # −1 is no class
+        header = ["id", "subject", "truth", "prediction", *(f"p_{label}" for label in self.data.labels)]
+        header += ["control", "frames", "coverage"]
+        lines = []
+        for index, row in enumerate(rows.tolist()):
+            place = int(self.data.place[row])
+            lines.append(
+                [
+                    table.ids[row],
+                    table.subject[row],
+                    name[self.data.truth[row]],
+                    name[predicted[index]],
+                    *("" if math.isnan(share) else f"{share:.6g}" for share in probabilities[index].tolist()),
+                    name[control[index]] if control is not None else "",
+                    int(clips.count[place]) if place >= 0 else 0,
+                    f"{float(clips.coverage[place]):.4g}" if place >= 0 else "0",
+                ]
+            )
+        write_csv(self.folder / PREDICTIONS, header, lines)
+
+    def _save(self) -> None:
+        self.trainer.expect_sound(self.epoch, self.step)
+        tensors = self.trainer.state() | {f"best/{name}": tensor for name, tensor in self.best.items()}
+        save_checkpoint(self.folder / CHECKPOINT, tensors, self._meta())
+        self.saved = clock()
+
+    def _save_final(self) -> None:
+        """Keep what predicts: the optimiser's state is two thirds of a checkpoint and of no more use."""
+        selected = self.best or self.model.state_dict()
+        save_checkpoint(
+            self.folder / CHECKPOINT, {f"model/{name}": tensor for name, tensor in selected.items()}, self._meta()
+        )
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "config": to_flat(self.config),
+            "labels": list(self.data.labels),
+            "width": self.data.clips.width,
+            "part": self.part.name,
+            "seed": self.part.seed,
+            "epoch": self.epoch,
+            "step": self.step,
+            "seconds": self.seconds,
+            "best": {"epoch": self.best_epoch, "right": self.best_right},
+            "history": self.history,
+        }
+
+    def _restore(self) -> None:
+        """Go on from the checkpoint, and forget what was recorded after it."""
+        path = self.folder / CHECKPOINT
+        if path.exists():
+            found = load_checkpoint(path)
+            meta = found.meta
+            self._expect_mine(meta, path)
+            self.epoch, self.step, self.seconds = meta["epoch"], meta["step"], meta["seconds"]
+            self.best_epoch, self.best_right = meta["best"]["epoch"], meta["best"]["right"]
+            self.best = found.group("best")
+            self.history = meta["history"]
+            if self.epoch == self.config.loop.epochs:
+                self.model.load_state_dict(found.group("model"))
+            else:
+                self.trainer.restore(found.group("model"), found.group("optimizer"), found.tensors["tally"])
+        write(self.folder / HISTORY, "".join(json.dumps(record) + "\n" for record in self.history))
+
+    def _expect_mine(self, meta: Mapping[str, Any], path: Path) -> None:
+        """Refuse a checkpoint of another part, or of settings that somebody has edited since."""
+        changed = differences(from_flat(meta["config"]), self.config)
+        facts = {"part": self.part.name, "seed": self.part.seed, "labels": list(self.data.labels)}
+        facts["width"] = self.data.clips.width
+        changed += [f"{name}: {meta[name]} then, {value} now" for name, value in facts.items() if meta[name] != value]
+        if changed:
+            raise EstError(
+                f"{path} belongs to another training: {'; '.join(changed)}.",
+                remedy=f"undo the change, or remove {self.folder} to train that part again",
+            )
+
+
+def train_part(
+    run: Run,
+    part: Part,
+    fold: Fold,
+    data: Data,
+    *,
+    device: torch.device,
+    precision: str,
+    watch: Watch,
+    stop: Stop,
+) -> dict[str, Any] | None:
+    """Train and score a part, or return the result that it has; None when somebody stopped it."""
+    done = run.part(part.name) / RESULT
+    if done.exists():
+        return read_json(done)
+    learner = Learner(run, part, fold, data, device=device, precision=precision, watch=watch, stop=stop)
+    if not learner.train():
+        return None
+    result = learner.score()
+    watch.end(part, result)
+    return result
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Read the records of a part; a last line that a kill cut short is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]

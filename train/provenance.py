@@ -1,0 +1,112 @@
+"""What a run learnt from: recorded when it begins, compared when it goes on and when it is scored again.
+
+Caches are compared by what they say, not by where they lie: a cache that was moved, converted or compacted is the same one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..cache import Cache
+from ..errors import EstError, RecipeMismatch
+from .annotations import Annotations
+from .protocols import Plan
+from .run import Run
+from .watch import Watch
+
+Halves = dict[str, dict[str, list[str]]]  # fold → train, val, test → ids
+
+
+def describe_cache(cache: Cache, table: Annotations) -> dict[str, Any]:
+    """Return what run.json keeps of a cache."""
+    return {
+        "path": str(cache.path.absolute()),
+        "commit": cache.commit_id,
+        "fingerprints": cache.recipes.fingerprints(),
+        "recipes": cache.recipes.identity(),
+        "annotations": digest(table),
+    }
+
+
+def describe_halves(plan: Plan, table: Annotations) -> Halves:
+    """Return the ids of each fold's halves."""
+    return {
+        fold.name: {half: sorted(table.ids[getattr(fold, half)].tolist()) for half in ("train", "val", "test")}
+        for fold in plan.folds
+    }
+
+
+def digest(table: Annotations) -> str:
+    """Name which clips there are and what is said about them, whatever their order."""
+    names = (*table.labels, None)  # −1 is no label
+    columns = (table.subject, table.split, table.fold, table.missing)
+    rows = zip(
+        table.ids.tolist(), [names[c] for c in table.label], *(column.tolist() for column in columns), strict=True
+    )
+    return hashlib.sha256(json.dumps(sorted(rows, key=lambda row: row[0])).encode()).hexdigest()[:32]
+
+
+def is_own(run: Run, cache: Cache) -> bool:
+    """Say whether a cache is the one that a run was trained on: at its place, or with the same clips wherever it is."""
+    known = run.facts["cache"]
+    if cache.path.resolve() == Path(known["path"]).resolve():
+        return True
+    feature = run.config.data.feature
+    same_features = cache.recipes.fingerprints().get(feature) == known["fingerprints"][feature]
+    return same_features and digest(Annotations.from_cache(cache)) == known["annotations"]
+
+
+def expect_same(run: Run, cache: Cache, table: Annotations, halves: Halves) -> None:
+    """Refuse to go on with a run on other features, other annotations, or other halves."""
+    known = run.facts["cache"]
+    remedy = f"resume with {known['path']} as it was, or begin a new run"
+    features, frames = recipe_differences(run, cache)
+    if features or frames:
+        raise RecipeMismatch(
+            f"{cache.path} is not the cache that {run.path} was begun on: its features were made in another way "
+            f"({_listed(features | frames)}).",
+            remedy=remedy,
+        )
+    if known["annotations"] != digest(table) or run.halves() != halves:
+        raise EstError(
+            f"The clips, labels, subjects or folds of {cache.path} have changed since {run.path} was begun.",
+            remedy=remedy,
+        )
+
+
+def expect_recipe(run: Run, cache: Cache, watch: Watch) -> None:
+    """Refuse to score features that are made in another way; warn where only the faces are found or cut in another."""
+    features, frames = recipe_differences(run, cache)
+    if features:
+        raise RecipeMismatch(
+            f"The features of {cache.path} are made in another way than those of {run.path}: {_listed(features)}.",
+            remedy="extract the clips with the weights and settings of the run's cache",
+        )
+    if frames:
+        watch.warn(f"The faces of {cache.path} were found or cut in another way than in training: {_listed(frames)}.")
+
+
+def recipe_differences(run: Run, cache: Cache) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what differs in the recipes of the run's feature and of the frames: field → (in the run, here)."""
+    feature = run.config.data.feature
+    known, here = run.facts["cache"]["recipes"], json.loads(json.dumps(cache.recipes.identity()))  # tuples as lists
+    if feature not in here["features"]:
+        raise RecipeMismatch(
+            f"{cache.path} has the features {', '.join(cache.features) or 'none'}, and {run.path} reads {feature!r}.",
+            remedy=f"est extract … --features {feature}",
+        )
+    features = _differences(known["features"][feature], here["features"][feature])
+    features.pop("parent", None)  # the fingerprint of the frames' recipe, whose fields are compared
+    return features, _differences(known["frames"], here["frames"])
+
+
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: (then.get(name), now.get(name)) for name in {**then, **now} if then.get(name) != now.get(name)}
+
+
+def _listed(found: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}: {then} in the run, {now} here" for name, (then, now) in found.items())

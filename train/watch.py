@@ -1,0 +1,45 @@
+"""What a run tells whoever watches it: sentences, the part that begins, progress inside an epoch, a record an epoch.
+
+The methods do nothing here. The command line shows them live; a notebook may override what it likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Record = Mapping[str, Any]  # one epoch: epoch, learning_rate, loss, expression_loss, order_loss, train_right, …
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One training inside a run: one fold with one seed."""
+
+    name: str  # fold1, or fold1-seed2 when there are several seeds: its folder
+    fold: str
+    seed: int
+    index: int  # of all parts of the run
+    total: int
+
+
+class Watch:
+    """Nobody watches."""
+
+    def say(self, text: str) -> None:
+        """Something worth knowing."""
+
+    def warn(self, text: str) -> None:
+        """Something that the user should act on."""
+
+    def begin(self, part: Part, *, epochs: int, steps: int, first_epoch: int) -> None:
+        """A part begins, or goes on from an epoch."""
+
+    def step(self, epoch: int, step: int) -> None:
+        """A step is done; called often."""
+
+    def epoch(self, part: Part, record: Record) -> None:
+        """An epoch is done."""
+
+    def end(self, part: Part, result: Mapping[str, Any]) -> None:
+        """A part is done and scored."""
