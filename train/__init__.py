@@ -1,4 +1,6 @@
-"""Stage two: a cache → a trained Expression Snippet Transformer. `fit` trains, `evaluate` scores, `load_official` reads the authors' weights.
+"""Stage two: a cache → a trained Expression Snippet Transformer.
+
+`fit` trains, `evaluate` scores a run again, `load_official` reads the authors' weights.
 
 Importing this package costs nothing: names are resolved on first use.
 """
