@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import STATUS_INTERRUPTED, STATUS_PARTIAL, UsageError
+from .datasetinput import DatasetName, Frames, LabelNames, ListDatasets, Root, expect_inputs, find_named
+from .datasettable import check_text, datasets_data, datasets_text
 from .screen import Screen
 
 if TYPE_CHECKING:
     from ..extract.inputs import FoundInputs
 
 Inputs = Annotated[
-    list[Path],
-    typer.Argument(metavar="INPUT...", help="Video files, folders of videos or of frame folders, or CSV lists."),
+    list[Path] | None,
+    typer.Argument(metavar="INPUT", help="Video files, folders of videos or of frame folders, or CSV lists."),
 ]
 OutCache = Annotated[
     Path | None,
@@ -40,9 +43,11 @@ Compare = Annotated[
     ),
 ]
 Detector = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--detector", help="retinaface, insightface:PACK (non-commercial weights), or none: frames are crops."
+        "--detector",
+        help="retinaface, insightface:PACK (non-commercial weights), or none: frames are crops. "
+        "[default: retinaface; none for the face crops of a --dataset]",
     ),
 ]
 DetectSize = Annotated[
@@ -102,15 +107,20 @@ Strict = Annotated[
 def extract(
     screen: Screen,
     *,
-    inputs: Inputs,
+    inputs: Inputs = None,
     out: OutCache = None,
+    dataset: DatasetName = None,
+    root: Root = None,
+    frames: Frames = None,
+    label_names: LabelNames = None,
+    list_datasets: ListDatasets = False,
     labels: Labels = "none",
     limit: Limit = None,
     shard: Shard = None,
     dry_run: DryRun = False,
     compare_detectors: Compare = None,
     retry_failed: Retry = False,
-    detector: Detector = "retinaface",
+    detector: Detector = None,
     detect_size: DetectSize = 640,
     detect_every: DetectEvery = 3,
     score_threshold: Threshold = 0.8,
@@ -139,11 +149,16 @@ def extract(
     """Find the face in every frame of videos and cache its features, once; the same command goes on where it stopped."""
     # Decoders and torch share the cores: threads that spin while they wait would take them from each other. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if list_datasets:
+        from ..extract.datasets import DATASETS
+
+        screen.result(datasets_data(DATASETS), datasets_text(DATASETS))
+        return 0
     from ..extract.config import ExtractConfig
     from ..extract.inputs import find_inputs, parse_shard
 
     config = ExtractConfig(
-        detector=detector,
+        detector=detector or "retinaface",
         detect_size=detect_size,
         detect_every=detect_every,
         score_threshold=score_threshold,
@@ -169,7 +184,17 @@ def extract(
         no_face=no_face,  # ty: ignore[invalid-argument-type]
         strict=strict,
     )
-    found = find_inputs(inputs, labels=labels, limit=limit, shard=parse_shard(shard) if shard else None)
+    part = {"limit": limit, "shard": parse_shard(shard) if shard else None}
+    if dataset is not None:
+        found = find_named(
+            dataset, root, inputs or [], frames=frames, label_names=label_names, labels=labels, part=part
+        )
+        if found.are_crops and detector is None:
+            screen.note(f"{dataset}: the frames are face crops, and so --detector none, unless another is given")
+            config = replace(config, detector="none")
+    else:
+        of_datasets = {"--root": root, "--frames/--videos": frames, "--label-names": label_names}
+        found = find_inputs(expect_inputs(inputs, of_datasets), labels=labels, **part)
     if compare_detectors is not None:
         if dry_run:
             raise UsageError(
@@ -181,6 +206,8 @@ def extract(
         return 0
     if out is None:
         raise UsageError("Where to? --out names the cache.", remedy="--out cache.zarr")
+    for finding in found.check.findings if found.check else ():
+        (screen.note if finding.is_expected else screen.warn)(finding.line())
     return run(screen, found, out, config, retry_failed=retry_failed)
 
 
@@ -204,6 +231,7 @@ def run(screen: Screen, found: FoundInputs, out: Path, config: Any, *, retry_fai
             found,
             out,
             config,
+            labels=found.labels,
             retry_failed=retry_failed,
             on_progress=lambda progress: update(progress.done, progress.total, progress.note()),
             say=screen.note,
@@ -237,15 +265,19 @@ def plan(found: FoundInputs) -> dict[str, Any]:
     return {
         "inputs": [
             {"id": i.id, "path": str(i.path), "kind": i.kind, "label": i.label, "subject": i.subject}
+            | {"split": i.split, "fold": i.fold}
             for i in found.inputs
         ],
         "problems": [{"id": p.id, "path": p.path, "error": p.error} for p in found.problems],
         "ignored": dict(found.ignored),
+        **({"dataset": found.check.to_json()} if found.check else {}),
     }
 
 
 def plan_text(found: FoundInputs) -> str:
-    """Lay a dry run out for people."""
+    """Lay a dry run out for people: of a data set its check, which holds all that is long otherwise."""
+    if found.check is not None:
+        return check_text(found.check)
     lines = [f"{i.id}\t{i.kind}\t{i.label or '-'}\t{i.subject or '-'}" for i in found.inputs]
     lines += [f"cannot be read: {p.path}: {p.error}" for p in found.problems]
     if found.ignored:

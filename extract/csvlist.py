@@ -57,20 +57,22 @@ class ClipList:
     """A list that was read."""
 
     rows: tuple[Row, ...]
+    columns: tuple[str, ...] = ("path",)  # those of `ALIASES` that it has
     unused: tuple[str, ...] = ()  # columns that mean nothing here
 
 
-def read_list(path: Path) -> ClipList:
-    """Read a list, or say which line of it makes no sense."""
+def read_list(path: Path, *, keys: tuple[str, ...] = ("path",)) -> ClipList:
+    """Read a list, or say which line of it makes no sense; its clips are told by one of the columns `keys`."""
     text = read_text(path)
-    delimiter, header = _header(text, path)
+    delimiter, header = _header(text, path, keys)
     columns = _columns(header)
-    if "path" not in columns:
+    if not any(key in columns for key in keys):
         if path.suffix.lower() == ".txt":
             lines = enumerate(text.splitlines(), start=1)
             return ClipList(rows=tuple(Row(line=number, path=line.strip()) for number, line in lines if line.strip()))
+        wanted = " or ".join(f"`{key}`" for key in keys)
         raise UsageError(
-            f"{path}: a list has a column `path`, found {', '.join(map(repr, header)) or 'an empty file'}.",
+            f"{path}: a list has a column {wanted}, found {', '.join(map(repr, header)) or 'an empty file'}.",
             remedy=f"name the columns in the first line; for the path any of {', '.join(ALIASES['path'].split())} will do",
         )
     used = set(columns.values())
@@ -83,13 +85,13 @@ def read_list(path: Path) -> ClipList:
                 remedy='a cell that holds the delimiter is written in quotes: "a, b.mp4"',
             )
         values = {name: cells[i].strip() if i < len(cells) else "" for name, i in columns.items()}
-        rows.append(_row(values, line, f"{path}, line {line}"))
-    return ClipList(rows=tuple(rows), unused=unused)
+        rows.append(_row(values, line, f"{path}, line {line}", keys))
+    return ClipList(rows=tuple(rows), columns=tuple(columns), unused=unused)
 
 
 def has_path_column(path: Path) -> bool:
     """Say whether a table is a list of clips."""
-    return "path" in _columns(_header(read_text(path), path)[1])
+    return "path" in _columns(_header(read_text(path), path, ("path",))[1])
 
 
 def locate(folder: Path, written: str) -> Path:
@@ -99,16 +101,16 @@ def locate(folder: Path, written: str) -> Path:
     return next((folder / form for form in forms if (folder / form).exists()), folder / written)
 
 
-def _row(values: dict[str, str], line: int, where: str) -> Row:
-    if not values["path"]:
-        raise UsageError(f"{where}: the path is empty.")
+def _row(values: dict[str, str], line: int, where: str, keys: tuple[str, ...]) -> Row:
+    if not any(values.get(key) for key in keys):
+        raise UsageError(f"{where}: the {' and the '.join(key for key in keys if key in values)} is empty.")
     start = _seconds(values.get("start", ""), f"{where}: start")
     end = _seconds(values.get("end", ""), f"{where}: end")
     if end is not None and end <= (start or 0.0):
         raise UsageError(f"{where}: a segment ends after it starts, found {start or 0:g} to {end:g} s.")
     return Row(
         line=line,
-        path=values["path"],
+        path=values.get("path", ""),
         id=values.get("id", ""),
         label=values.get("label") or None,
         subject=values.get("subject", ""),
@@ -139,15 +141,15 @@ def read_text(path: Path) -> str:
     raise UsageError(f"{path}: the list is not text.", remedy="save it as CSV in UTF-8")
 
 
-def _header(text: str, path: Path) -> tuple[str, list[str]]:
-    """Return the delimiter and the first line's cells: by the delimiter that finds a path and the most columns."""
+def _header(text: str, path: Path, keys: tuple[str, ...]) -> tuple[str, list[str]]:
+    """Return the delimiter and the first line's cells: by the delimiter that finds a key and the most columns."""
     if found := re.match(r"sep=(.)\r?\n", text):  # as Excel writes it
         return found[1], [cell.strip() for cell in next(_records(text, found[1], path, header=True), (0, []))[1]]
     candidates = [
         (delimiter, [cell.strip() for cell in next(_records(text, delimiter, path, header=True), (0, []))[1]])
         for delimiter in DELIMITERS
     ]
-    return max(candidates, key=lambda found: ("path" in _columns(found[1]), len(found[1])))
+    return max(candidates, key=lambda found: (any(key in _columns(found[1]) for key in keys), len(found[1])))
 
 
 def _records(text: str, delimiter: str, path: Path, *, header: bool = False) -> Iterator[tuple[int, list[str]]]:

@@ -69,6 +69,7 @@ def extract_videos(
     environment = current_environment(
         ("torch", "torchvision", "opencv-python", "opencv-python-headless", "onnxruntime"),
         device=[str(d) for d in devices],
+        **({"dataset": found.check.record()} if found.check else {}),
     )
     black = black_rows(lanes[0], config)
     everything = (*found.inputs, *found.problems)

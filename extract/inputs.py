@@ -5,7 +5,7 @@ An INPUT is a video file, a folder (searched for videos and for folders of frame
 ignored. A list's own labels go before those of `--labels folders`.
 
 Clips are in the natural order of their ids, whatever order a file system or a command line gave, so that every machine that is told i/n
-takes its own share. Adapters of published data sets are another source of `Input`s beside this one.
+takes its own share. Adapters of published data sets (`datasets`) are another source of `Input`s beside this one.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..cache.clip import Failure, Source
 from ..errors import UsageError
 from .csvlist import LIST_SUFFIXES, MANIFEST, Row, has_path_column, locate, read_list
 from .folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Found, file_problem, list_images, natural_key, search
+
+if TYPE_CHECKING:
+    from .datasets.check import Check
 
 STAGE = "input"
 LABELS = ("none", "folders")
@@ -57,6 +60,9 @@ class FoundInputs:
     ignored: dict[str, int] = field(default_factory=dict)  # files that are no clips, by suffix, most frequent first
     unused_columns: dict[str, tuple[str, ...]] = field(default_factory=dict)  # list → columns that mean nothing here
     total: int = 0  # clips before `shard` and `limit`
+    labels: tuple[str, ...] = ()  # in a data set's own order; sorted names where there is none
+    are_crops: bool = False  # a data set's frames, each a face crop by itself
+    check: Check | None = None  # of a data set
 
 
 def find_inputs(
@@ -69,10 +75,7 @@ def find_inputs(
     """Find the clips in files, folders and lists; `shard=(i, n)` takes every n-th from i = 0, `limit` the first of those."""
     if labels not in LABELS:
         raise UsageError(f"Labels come from {' or '.join(LABELS)}; found {labels!r}.", remedy="--labels folders")
-    if limit is not None and limit < 1:
-        raise UsageError(f"A limit is a number of clips from 1, found {limit}.")
-    if shard is not None and not 0 <= shard[0] < shard[1]:
-        raise UsageError(f"A shard is one of n, counted from 0; found {shard[0]} of {shard[1]}.", remedy="--shard 1/4")
+    _expect_part(limit, shard)
     search_all = _Search()
     for path in dict.fromkeys(Path(os.path.abspath(path)) for path in paths):
         search_all.add(path)
@@ -81,20 +84,43 @@ def find_inputs(
         inputs = [replace(clip, label=clip.label or clip.path.parent.name or None) for clip in inputs]
         known = {clip.label for clip in inputs}
         problems = [replace(problem, label=problem.label or _folder_label(problem, known)) for problem in problems]
-    _expect_distinct(inputs, problems)
     if not inputs and not problems:
         raise _nothing_found(paths, search_all.ignored)
+    return replace(
+        arrange(inputs, problems, limit=limit, shard=shard),
+        ignored=dict(search_all.ignored.most_common()),
+        unused_columns=search_all.unused_columns,
+    )
+
+
+def arrange(
+    inputs: Sequence[Input],
+    problems: Sequence[Failure],
+    *,
+    limit: int | None = None,
+    shard: tuple[int, int] | None = None,
+) -> FoundInputs:
+    """Bring clips into the order that every machine has, and take a part of them."""
+    _expect_part(limit, shard)
+    _expect_distinct(inputs, problems)
     inputs = sorted(inputs, key=lambda clip: natural_key(clip.id))
     problems = sorted(problems, key=lambda problem: natural_key(problem.id))
     total = len(inputs)
     if shard is not None:
         inputs, problems = inputs[shard[0] :: shard[1]], problems[shard[0] :: shard[1]]
-    return FoundInputs(
-        inputs=tuple(inputs[:limit]),
-        problems=tuple(problems),
-        ignored=dict(search_all.ignored.most_common()),
-        unused_columns=search_all.unused_columns,
-        total=total,
+    return FoundInputs(inputs=tuple(inputs[:limit]), problems=tuple(problems), total=total)
+
+
+def failure_at(path: Path, clip_id: str, error: str, **annotations: Any) -> Failure:
+    """Return the record of an input that gives no clip, as far as it can be looked at."""
+    try:
+        found = os.stat(path)
+        source = Source(num_bytes=found.st_size, mtime_ns=found.st_mtime_ns)
+    except OSError:
+        source = Source()
+    known = {name: value for name, value in annotations.items() if name in ANNOTATIONS}  # a failure has no segment
+    return Failure(
+        id=unicode_text(clip_id), path=unicode_text(str(path)), stage=STAGE, error=error, source=source, **known
     )
 
 
@@ -166,7 +192,7 @@ class _Search:
         for row in read.rows:
             clip_path = Path(os.path.normpath(locate(path.parent, row.path)))
             listed.add(clip_path)
-            clip_id = row.id or _listed_id(clip_path, path.parent) + _segment(row)
+            clip_id = row.id or listed_id(clip_path, path.parent) + segment(row)
             if clip_id in lines:
                 raise UsageError(
                     f"{path}: lines {lines[clip_id]} and {row.line} both give the clip {clip_id!r}.",
@@ -203,16 +229,7 @@ class _Search:
         self.inputs.append(Input(id=clip_id, path=path, kind=kind, **annotations))
 
     def _fail(self, path: Path, clip_id: str, error: str, **annotations: Any) -> None:
-        try:
-            found = os.stat(path)
-            source = Source(num_bytes=found.st_size, mtime_ns=found.st_mtime_ns)
-        except OSError:
-            source = Source()
-        known = {name: value for name, value in annotations.items() if name in ANNOTATIONS}  # a failure has no segment
-        problem = Failure(
-            id=unicode_text(clip_id), path=unicode_text(str(path)), stage=STAGE, error=error, source=source, **known
-        )
-        self.problems.append(problem)
+        self.problems.append(failure_at(path, clip_id, error, **annotations))
 
 
 def _id(path: Path, root: Path) -> str:
@@ -224,7 +241,7 @@ def _folder_id(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path != root else root.name or "root"
 
 
-def _listed_id(path: Path, folder: Path) -> str:
+def listed_id(path: Path, folder: Path) -> str:
     """Return the id of a listed clip; what lies outside the list's folder keeps its path less what leads out."""
     relative = (
         os.path.relpath(path, folder) if path.is_relative_to(folder.parent) else str(path.relative_to(path.anchor))
@@ -234,7 +251,8 @@ def _listed_id(path: Path, folder: Path) -> str:
     return (name.with_suffix("") if name.suffix.lower() in VIDEO_SUFFIXES else name).as_posix()
 
 
-def _segment(row: Row) -> str:
+def segment(row: Row) -> str:
+    """Return what tells a segment's id from its video's."""
     if row.start is None and row.end is None:
         return ""
     return f"#{_brief(row.start or 0.0)}-{'' if row.end is None else _brief(row.end)}"
@@ -252,6 +270,13 @@ def _folder_label(problem: Failure, known: set[str | None]) -> str | None:
     """Return the name of the folder that a problem lies in; of a folder only where clips have that label: it may be a whole class."""
     label = Path(problem.path).parent.name or None
     return label if label in known or not os.path.isdir(problem.path) else None
+
+
+def _expect_part(limit: int | None, shard: tuple[int, int] | None) -> None:
+    if limit is not None and limit < 1:
+        raise UsageError(f"A limit is a number of clips from 1, found {limit}.")
+    if shard is not None and not 0 <= shard[0] < shard[1]:
+        raise UsageError(f"A shard is one of n, counted from 0; found {shard[0]} of {shard[1]}.", remedy="--shard 1/4")
 
 
 def _expect_distinct(inputs: Sequence[Input], problems: Sequence[Failure]) -> None:

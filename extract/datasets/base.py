@@ -59,6 +59,8 @@ class Entry:
     split: str = ""
     fold: int = -1
     frames: int | None = None  # by the list's account
+    start: float | None = None  # seconds
+    end: float | None = None
     problem: str = ""  # why it gives no clip, where the adapter knows more than that the path is empty
 
 
@@ -114,10 +116,10 @@ def known_label(text: str, labels: tuple[str, ...]) -> str | None:
 
 def expect_media(dataset: str, wanted: Media | None, there: Mapping[Media, str]) -> Media:
     """Return which form of the clips to take: the one asked for, else frames, else videos; `there` says what lies where."""
-    if wanted is None and there:
-        return "frames" if "frames" in there else "videos"
-    if wanted in there:
-        return wanted
+    choices: tuple[Media, ...] = ("frames", "videos") if wanted is None else (wanted,)
+    for media in choices:
+        if media in there:
+            return media
     found = ", ".join(f"{media} in {place}" for media, place in there.items()) or "neither frames nor videos"
     raise UsageError(
         f"{dataset}: asked for {wanted or 'frames or videos'}, found {found}.",

@@ -55,6 +55,14 @@ class Shelf:
     def __len__(self) -> int:
         return len(self._places)
 
+    def clips(self) -> list[str]:
+        """Return the clips' names without suffix, in natural order."""
+        found = (path for places in self._places.values() for path in places)
+        return [
+            (path.with_suffix("") if self.kind == "video" else path).relative_to(self.folder).as_posix()
+            for path in natural(found)
+        ]
+
     def find(self, name: str) -> Path | None:
         """Return where a clip lies, None where it does not; two spellings of one name are two releases in one folder."""
         found = self._places.get(key_of(name), [])
@@ -69,8 +77,9 @@ class Shelf:
 
     def place(self, name: str) -> Path:
         """Return where a clip lies, or where it would."""
-        suffix = ".mp4" if self.kind == "video" and not name.lower().endswith(tuple(VIDEO_SUFFIXES)) else ""
-        return self.find(name) or self.folder / f"{name}{suffix}"
+        path = PurePosixPath(name)
+        plain = path.with_suffix("") if path.suffix.lower() in VIDEO_SUFFIXES else path
+        return self.find(name) or self.folder / f"{plain}{'.mp4' if self.kind == 'video' else ''}"
 
     def others(self) -> tuple[Path, ...]:
         """Return the clips that nobody asked for."""
@@ -89,5 +98,11 @@ def natural(paths: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return [entry for entry in entries if not entry.name.startswith(".")]
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be read ({error.strerror}), and what lies in it belongs to the data set.",
+            remedy="give yourself the right to read it",
+        ) from error
