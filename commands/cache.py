@@ -1,4 +1,4 @@
-"""`est cache`: look at a cache, check it, join, convert and thin caches."""
+"""`est cache`: look at a cache, check it, join, convert, relabel and thin caches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from ..cache.reader import Cache
 
 app = typer.Typer(
-    help="Look at a cache, check it, join, convert and thin caches.", rich_markup_mode=None, no_args_is_help=True
+    help="Look at a cache, check it, join, convert, relabel and thin caches.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
 )
 
 CachePath = Annotated[Path, typer.Argument(metavar="CACHE", help="A .zarr, .h5 or .hdf5 cache.")]
@@ -217,6 +219,51 @@ def drop(
         writer.remove(chosen)
         removed, left = before - len(writer), len(writer)
     screen.result({"removed": removed, "clips": left}, f"{removed} clips removed, {left} left in {cache}")
+    return 0
+
+
+@command(app, "relabel")
+def relabel(
+    screen: Screen,
+    *,
+    cache: CachePath,
+    lists: Annotated[
+        list[Path],
+        typer.Argument(metavar="LIST...", help="Lists as est extract takes them; a column id or path tells the clips."),
+    ],
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="A,B", help="Only these: label, subject, split, fold.")
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="An empty cell clears; else it leaves what is there.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse lists that name no clip in a line, or a clip in no line.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and stop.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
+) -> int:
+    """Give clips and failures other labels, subjects, splits or folds; what would change is shown first."""
+    from ..extract.relabelling import plan_relabelling
+    from .relabelpage import relabel_page
+
+    if dry_run and yes:
+        raise UsageError("--dry-run writes nothing, and --yes asks for it.", remedy="give one of them")
+    wanted = [part.strip() for part in only.split(",")] if only is not None else []
+    found = plan_relabelling(cache, lists, only=wanted, clear=clear, strict=strict)
+    for warning in found.warnings:
+        screen.warn(warning)
+    if not screen.json:
+        screen.result({}, relabel_page(found))
+    agreed = bool(found.changes) and not dry_run and (yes or screen.confirm(f"Write this to {cache}?"))
+    if agreed:
+        found.write()
+    if screen.json:
+        screen.result({**found.to_json(), "written": agreed is True}, "")
+    elif agreed:
+        screen.note(f"{len({change.id for change in found.changes})} clips are relabelled in {cache}")
+    elif agreed is False and found.changes and not dry_run:
+        screen.note("Nothing is written.")
+    if agreed is None:
+        raise UsageError("Nothing is written: there is nobody to ask.", remedy="--yes writes, --dry-run only shows")
     return 0
 
 

@@ -67,6 +67,13 @@ class Screen:
             print("\n".join(lines), file=sys.stderr, flush=True)
         return error.status
 
+    def confirm(self, question: str) -> bool | None:
+        """Ask on a terminal; None where there is nobody to ask."""
+        if self.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return None
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().casefold() in ("y", "yes")
+
     @contextmanager
     def progress(self, what: str, unit: str) -> Generator[Update]:
         """Yield a function of (done, total) and perhaps a note that keeps the user informed."""

@@ -61,8 +61,12 @@ Protocol = Annotated[
     str | None,
     typer.Option(
         "--protocol",
-        help="auto (the cache's folds, else its splits, else folds by subject), folds, split, kfold, loso or holdout.",
+        help="auto (the cache's folds, else its splits, else folds by subject), official (those or none), folds, split, "
+        "kfold, loso, holdout, or a data set: dfew, mafw, afew, ….",
     ),
+]
+ListProtocols = Annotated[
+    bool, typer.Option("--list-protocols", help="Show the protocols and what is published of each, and stop.")
 ]
 Folds = Annotated[int | None, typer.Option("--folds", metavar="K", help="K folds dealt by subject.")]
 Loso = Annotated[bool, typer.Option("--loso", help="Leave one subject out, each in turn.")]
@@ -112,6 +116,7 @@ def train(
     class_weights: Weights = None,
     label_smoothing: Smoothing = None,
     protocol: Protocol = None,
+    list_protocols: ListProtocols = False,
     folds: Folds = None,
     loso: Loso = False,
     holdout: Holdout = False,
@@ -125,6 +130,8 @@ def train(
     tensorboard: Board = None,
 ) -> int:
     """Train the Expression Snippet Transformer on a cache, every fold and seed, and score it; Ctrl-C saves, --resume goes on."""
+    if list_protocols:
+        return show_protocols(screen)
     from ..train.configfile import resolve
 
     options: dict[str, Any] = {
@@ -167,12 +174,17 @@ def train(
     if cache is None and not resume:
         raise UsageError("Which cache? --cache names it.", remedy="est train --cache cache.zarr")
     from ..train.fitting import fit
-    from ..train.summary import headline
+    from ..train.summary import headline, part_lines
 
     with watching(screen) as watch:
         results = fit(cache, out, wanted, resume=resume, watch=watch)
     path = results.run.path
-    lines = [results.run.facts["heading"], *headline(results), f"summary: {path / 'summary.md'}"]
+    lines = [
+        results.run.facts["heading"],
+        *headline(results),
+        *part_lines(results),
+        f"summary: {path / 'summary.md'}",
+    ]
     screen.result({"run": str(path), **results.to_json()}, "\n".join(lines))
     return 0
 
@@ -201,6 +213,17 @@ def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
     return 0
 
 
+def show_protocols(screen: Screen) -> int:
+    """Show what --protocol takes: the general protocols, then those of data sets with what is published of each."""
+    from ..train.presets import convention, list_protocols
+
+    rows = list_protocols()
+    width = max(len(row["name"]) for row in rows)
+    lines = [f"{row['name']:<{width}}  {convention(row['name']) or row['what']}" for row in rows]
+    screen.result({"protocols": rows}, "\n".join(lines))
+    return 0
+
+
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
     """Read 1,2,3."""
     if text is None:
@@ -220,4 +243,10 @@ def protocol_options(protocol: str | None, folds: int | None, *, loso: bool, hol
     kinds = {name: kind for name, kind in named.items() if kind is not None}
     if len(set(kinds.values())) > 1:
         raise UsageError(f"{' and '.join(kinds)} ask for different protocols.", remedy="give one of them")
-    return {"protocol.kind": next(iter(kinds.values()), None), "protocol.folds": folds}
+    kind = next(iter(kinds.values()), None)
+    if kind is not None and folds is None:
+        from ..train.presets import PROTOCOLS
+
+        if kind in PROTOCOLS and PROTOCOLS[kind].kind == "kfold":  # whatever number a file says
+            folds = PROTOCOLS[kind].folds
+    return {"protocol.kind": kind, "protocol.folds": folds}

@@ -158,10 +158,12 @@ class Left:
 
     def __init__(self) -> None:
         self.start = time.monotonic()
+        self.training = 0.0  # since when: loading says nothing about the speed of steps
         self.total = self.done = self.before = self.taken = 0
         self.steps = 1
 
     def begin(self, part: Part, epochs: int, steps: int, first_epoch: int) -> None:
+        self.training = self.training or time.monotonic()
         self.steps = steps
         self.total = part.total * epochs * steps  # parts are about alike
         self.before = part.index * epochs * steps
@@ -180,7 +182,7 @@ class Left:
     def text(self) -> str:
         """Return the time that is left, or nothing when nobody can know."""
         left = self.total - self.steps_done()
-        return clock(left * self.elapsed() / self.taken) if self.taken and left else ""
+        return clock(left * (time.monotonic() - self.training) / self.taken) if self.taken and left else ""
 
 
 def title(part: Part) -> str:

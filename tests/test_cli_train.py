@@ -32,6 +32,9 @@ FLAGS = {
     "--class-weights": {"data.class_weights": True},
     "--label-smoothing 0.1": {"data.label_smoothing": 0.1},
     "--protocol split": {"protocol.kind": "split"},
+    "--protocol official": {"protocol.kind": "official"},
+    "--protocol dfew": {"protocol.kind": "dfew"},
+    "--protocol ck+": {"protocol.kind": "ck+", "protocol.folds": 10},
     "--folds 3": {"protocol.kind": "kfold", "protocol.folds": 3},
     "--loso": {"protocol.kind": "loso"},
     "--holdout": {"protocol.kind": "holdout"},
@@ -44,7 +47,19 @@ FLAGS = {
     "--no-control": {"control": False},
     "--tensorboard": {"tensorboard": True},
 }
-OTHERS = {"--cache", "--out", "--resume", "--describe", "--preset", "--config", "--set", "--json", "--quiet", "--debug"}
+OTHERS = {
+    "--cache",
+    "--out",
+    "--resume",
+    "--describe",
+    "--list-protocols",
+    "--preset",
+    "--config",
+    "--set",
+    "--json",
+    "--quiet",
+    "--debug",
+}
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +174,9 @@ def test_file_preset_set_and_flags_in_this_order(asked, tmp_path):
         ("train --cache c --folds 3 --loso", "--folds and --loso ask for different protocols"),
         ("train --cache c --holdout --loso", "--loso and --holdout ask for different protocols"),
         ("train --cache c --protocol split --folds 3", "--folds and --protocol ask for different protocols"),
+        ("train --cache c --protocol ck+ --folds 3", "--folds and --protocol ask for different protocols"),
+        ("train --cache c --protocol mmi --set protocol.by=clip", "The protocol mmi goes by subject"),
+        ("train --cache c --protocol dfe", "did you mean dfew?"),
         ("train --cache c --loso --by clip", "Leave-one-subject-out goes by subject"),
         ("train --cache c --folds 1", "protocol.folds is 2 or more"),
         ("train --cache c --seeds 1,x", "--seeds is whole numbers with commas between"),

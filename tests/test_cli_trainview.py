@@ -119,10 +119,12 @@ def test_what_is_left_goes_by_this_process(monkeypatch):
     monkeypatch.setattr("est.commands.trainview.time.monotonic", lambda: now[0])
     left = Left()
     assert left.text() == ""
+    now[0] = 100.0  # of loading
     left.begin(Part(name="a", fold="a", seed=1, index=0, total=2), 10, 4, first_epoch=6)
     assert (left.total, left.steps_done()) == (80, 20)
-    now[0] = 8.0
+    now[0] = 108.0
     for step in (1, 2, 3, 4):
         left.step(5, step)
     assert left.steps_done() == 24
     assert left.text() == "1:52", "56 steps of two seconds"
+    assert left.elapsed() == 108.0

@@ -230,6 +230,11 @@ def test_a_feature_that_is_not_there_is_named(cache, tmp_path):
         evaluate(run, cache)
 
 
+def shown(found):
+    """Return the probabilities of the clips that have some."""
+    return np.array([[float(share) for share in row[5:]] for row in found.rows if row[5] != ""])
+
+
 @pytest.mark.parametrize("position", ["snippet", "slot"])
 def test_shuffled_snippets(cache, tmp_path, position):
     """With the code's positions the classes do not change at all; with the text's they do."""
@@ -237,10 +242,7 @@ def test_shuffled_snippets(cache, tmp_path, position):
     run = fit(cache, tmp_path / "run", tiny_config(model=model)).run
     shuffled = evaluate(run, change=Change(shuffle=True))
     plain = evaluate(run)
-    shares = [
-        np.array([[float(share) for share in row[5:]] for row in found.rows if row[5] != ""])
-        for found in (plain, shuffled)
-    ]
+    shares = [shown(found) for found in (plain, shuffled)]
     difference = np.abs(shares[0] - shares[1]).max()
     assert difference < 1e-5 if position == "snippet" else difference > 1e-3
     assert shuffled.what == "snippets shuffled"
@@ -248,6 +250,10 @@ def test_shuffled_snippets(cache, tmp_path, position):
     metrics = read_json(run.path / "metrics.json")["order"]
     assert (shuffled.order.right, shuffled.order.total) == (metrics["right"], metrics["total"])
     assert shuffled.order.total == 16, "those that show a face"
+    black = [shown(evaluate(run, change=Change(shuffle=shuffle, zero="middle"))) for shuffle in (False, True)]
+    assert np.abs(black[0] - shares[0]).max() > 1e-3
+    difference = np.abs(black[0] - black[1]).max()
+    assert difference < 1e-5 if position == "snippet" else difference > 1e-3, "what is black is shuffled too"
 
 
 def test_no_orders_to_shuffle_by(cache, tmp_path):

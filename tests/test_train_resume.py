@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from train_samples import Recorder, learning_cache, outcome, read_lines, tiny_config
 from train_sessions import Trainings
 
@@ -251,6 +252,19 @@ def test_other_features_are_refused_and_a_moved_cache_is_not(cache, tmp_path):
     fit(moved, out, resume=True)
     fit(cache, tmp_path / "whole", tiny_config())
     assert outcome(out) == outcome(tmp_path / "whole")
+
+
+def test_precision_and_threads_are_those_that_it_was_begun_with(cache, tmp_path):
+    """What `auto` comes to on another machine has no say; another device is told."""
+    out = stopped(cache, tmp_path / "run", tiny_config(precision="auto", threads=0))
+    facts = read_json(out / FACTS)
+    assert facts["threads"] == torch.get_num_threads()
+    other = {"fp32": "bf16", "bf16": "fp32"}[facts["precision"]]
+    write_json(out / FACTS, {**facts, "precision": other, "threads": facts["threads"] + 1, "device": "cuda:7"})
+    watch = Recorder()
+    fit(None, out, resume=True, watch=watch)
+    assert f"cpu, {other} (as asked), {facts['threads'] + 1} threads" in watch.said
+    assert any("begun on cuda:7: on cpu its numbers will not be the same bits" in text for text in watch.warned)
 
 
 def test_a_cache_that_is_gone_is_named(cache, tmp_path):

@@ -29,6 +29,7 @@ from .halves import some
 from .loop import expect_graph, reproducible
 from .models import draw_orders
 from .part import train_part
+from .presets import convention, named, of_another
 from .protocols import Plan, plan_folds
 from .provenance import describe_cache, describe_halves, expect_same
 from .results import Results, collect
@@ -144,6 +145,8 @@ def prepare(cache: Cache, config: TrainConfig, watch: Watch, *, precision: str |
     _orders(config)
     table = Annotations.from_cache(cache)
     plan = plan_folds(table, config.protocol, seed=config.seeds[0], validation=config.select == "val")
+    if other := of_another(config.protocol.kind, cache.environment.get("dataset", {}).get("name", "")):
+        plan = replace(plan, notes=(other, *plan.notes))
     data = Data.load(cache, table, plan.folds, config, device)
     expect_graph(config, data.clips, device)
     for fold in plan.folds:
@@ -161,7 +164,10 @@ def _say(watch: Watch, config: TrainConfig, data: Data, plan: Plan, sampler: Sam
     watch.say(line)
     if warning:
         watch.warn(warning)
-    watch.say(f"protocol: {plan.kind}, {len(plan.folds)} folds, independence: {plan.independence}")
+    asked = config.protocol.kind
+    watch.say(f"protocol: {named(asked, plan.kind)}, {len(plan.folds)} folds, independence: {plan.independence}")
+    if known := convention(asked):
+        watch.say(known)
     for note in plan.notes:
         watch.warn(note)
     loop = config.loop

@@ -11,6 +11,12 @@ from ..errors import UsageError
 from .annotations import Annotations
 
 NAMED = 3  # examples in a message
+SPLITS = {
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "dev", "development"),
+    "test": ("test", "testing", "tst"),
+}
+_SPLIT_OF = {word: name for name, words in SPLITS.items() for word in words}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,6 +29,11 @@ class Fold:
     val: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
 
+def splits_of(table: Annotations, rows: np.ndarray) -> np.ndarray:
+    """Return each row's split as train, val or test; others as they are written."""
+    return np.array([_SPLIT_OF.get(name.strip().casefold(), name) for name in table.split[rows].tolist()], str)
+
+
 def expect_subjects(
     table: Annotations, rows: np.ndarray, *, remedy: str = "", what: str = "Dividing by subject"
 ) -> None:
@@ -31,8 +42,7 @@ def expect_subjects(
     if len(lacking):
         raise UsageError(
             f"{what} needs every clip's subject; {len(lacking)} of {len(rows)} have none: {some(table.ids[lacking])}.",
-            remedy=remedy
-            or "--by clip, whose result is not independent of the person, or a list with a column `subject`",
+            remedy=remedy or f"--by clip, whose result is not independent of the person, or {relabel('subject')}",
         )
 
 
@@ -110,6 +120,11 @@ def independence(table: Annotations, folds: Sequence[Fold]) -> tuple[str, list[s
     if known:
         return "by subject", notes
     return "by source" if traced and not sources else "unknown", notes
+
+
+def relabel(column: str) -> str:
+    """Return the command that gives a cache what its annotations lack."""
+    return f"est cache relabel CACHE LIST, with a column `{column}` on the list"
 
 
 def some(names: Iterable[str], number: int = NAMED) -> str:

@@ -2,6 +2,7 @@
 
 A cache that carries folds or splits is taken at its word. Otherwise folds are dealt here, by subject unless the user says by clip; the same
 clips and seed give the same folds, whatever the order of clips or labels. Independence is what the annotations show, never what is hoped.
+A data set's name is a protocol too: one of these, and what is published beside it (`presets`).
 """
 
 from __future__ import annotations
@@ -18,42 +19,72 @@ import numpy as np
 from ..errors import UsageError
 from .annotations import Annotations
 from .dealing import deal_clips, deal_groups, draw_clips, draw_groups
-from .halves import Fold, expect_halves, expect_subjects, independence, notes_on_classes, notes_on_clips, some
+from .halves import (
+    SPLITS,
+    Fold,
+    expect_halves,
+    expect_subjects,
+    independence,
+    notes_on_classes,
+    notes_on_clips,
+    relabel,
+    some,
+    splits_of,
+)
+from .presets import GENERAL, PROTOCOLS, departures
 
-Kind = Literal["auto", "split", "folds", "kfold", "loso", "holdout"]
+Kind = Literal["split", "folds", "kfold", "loso", "holdout"]
 By = Literal["subject", "clip"]
 
-SPLITS = {
-    "train": ("train", "training", "trn"),
-    "val": ("val", "valid", "validation", "dev", "development"),
-    "test": ("test", "testing", "tst"),
-}
 DEALING, VALIDATION = 0, 1  # streams of random numbers under one seed
-_SPLIT_OF = {word: name for name, words in SPLITS.items() for word in words}
+FOLDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolConfig:
     """How clips are divided. `auto` takes the cache's folds, else its splits, else deals folds by subject."""
 
-    kind: Kind = "auto"
-    folds: int = 5  # of kfold
+    kind: str = "auto"  # of presets.GENERAL, or a data set of presets.PROTOCOLS
+    folds: int | None = None  # of kfold: 5 when left out; a data set's protocol knows its own
     by: By = "subject"  # what is never divided when folds or halves are made here
     test_share: float = 0.2  # of holdout
     only: tuple[str, ...] = ()  # the folds to run; all when empty
     val_share: float = 0.15  # of the training half, where an inner validation half is asked for
 
     def __post_init__(self) -> None:
-        for name, found, choices in (("kind", self.kind, get_args(Kind)), ("by", self.by, get_args(By))):
+        kinds = (*GENERAL, *PROTOCOLS)
+        for name, found, choices in (("kind", self.kind, kinds), ("by", self.by, get_args(By))):
             if found not in choices:
-                raise UsageError(f"protocol.{name} is {', '.join(choices[:-1])} or {choices[-1]}, found {found!r}.")
-        if self.folds < 2:
+                near = difflib.get_close_matches(str(found), choices, n=1)
+                raise UsageError(
+                    f"protocol.{name} is {', '.join(choices[:-1])} or {choices[-1]}, found {found!r}.",
+                    remedy=f"did you mean {near[0]}?" if near else "est train --list-protocols says what they are",
+                )
+        if self.folds is not None and self.folds < 2:
             raise UsageError(f"protocol.folds is 2 or more, found {self.folds}.", remedy="--folds 5")
         for name, share in (("test_share", self.test_share), ("val_share", self.val_share)):
             if not 0 < share < 1:
                 raise UsageError(f"protocol.{name} lies between 0 and 1, found {share:g}.")
         if self.kind == "loso" and self.by == "clip":
             raise UsageError("Leave-one-subject-out goes by subject, found --by clip.", remedy="--folds 5 --by clip")
+        preset = PROTOCOLS.get(self.kind)
+        if preset is not None and preset.kind == "kfold":
+            if self.folds not in (None, preset.folds):
+                raise UsageError(
+                    f"The protocol {self.kind} has {preset.folds} folds by subject, found {self.folds} folds.",
+                    remedy=f"--folds {self.folds}, which is a protocol of its own",
+                )
+            if self.by == "clip":
+                raise UsageError(
+                    f"The protocol {self.kind} goes by subject, found --by clip.",
+                    remedy=f"--folds {preset.folds} --by clip, whose result is not independent of the person",
+                )
+
+    @property
+    def num_folds(self) -> int:
+        """Return how many folds are dealt."""
+        preset = PROTOCOLS.get(self.kind)
+        return self.folds or (preset.folds if preset is not None else FOLDS)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,7 +92,7 @@ class Plan:
     """The folds to run, and what the user is told about them."""
 
     folds: tuple[Fold, ...]
-    kind: Kind  # never auto
+    kind: Kind  # what was asked for came to this
     independence: str  # "by subject", "by source", "unknown" or "subjects shared (N)"
     notes: tuple[str, ...]
 
@@ -82,6 +113,8 @@ def plan_folds(table: Annotations, config: ProtocolConfig, *, seed: int, validat
             folds = _dealt_folds(table, rows, config, seed)
         case _:
             folds = [_held_out(table, rows, config, seed)]
+    if config.kind in PROTOCOLS:
+        notes += departures(config.kind, table, rows, folds)
     chosen = _choose(folds, config.only)
     if len(chosen) < len(folds):
         notes.append(f"{len(chosen)} of {len(folds)} folds run: {', '.join(folds[i].name for i in chosen)}.")
@@ -103,8 +136,7 @@ def _labelled(table: Annotations) -> np.ndarray:
     rows = np.flatnonzero(table.label >= 0)
     if not len(rows):
         raise UsageError(
-            f"None of {len(table)} clips has a label.",
-            remedy="est extract LIST with a column `label`, on the same cache: nothing is extracted again",
+            f"None of {len(table)} clips has a label.", remedy=f"{relabel('label')}: nothing is extracted again"
         )
     classes = np.unique(table.label[rows])
     if len(classes) == 1:
@@ -116,19 +148,27 @@ def _labelled(table: Annotations) -> np.ndarray:
 
 def _kind(table: Annotations, rows: np.ndarray, config: ProtocolConfig) -> Kind:
     """Return the kind asked for, or the one that the annotations carry."""
-    if config.kind != "auto":
-        return config.kind
+    if config.kind in PROTOCOLS:
+        return PROTOCOLS[config.kind].kind
+    if config.kind in get_args(Kind):
+        return config.kind  # ty: ignore[invalid-explicit-return]
     if (table.fold[rows] >= 0).any():
         return "folds"
-    splits = _splits(table, rows)
+    splits = splits_of(table, rows)
     if "train" in splits and ("test" in splits or "val" in splits):
         return "split"
+    if config.kind == "official":
+        found = np.unique(table.split[rows][table.split[rows] != ""])
+        raise UsageError(
+            f"The clips carry neither folds nor the splits train and test (or val); their splits: {some(found) or 'none'}.",
+            remedy=f"{relabel('fold')} (or `split`); or --folds 5, which are no official folds",
+        )
     if config.by == "clip" or (table.subject[rows] != "").all():
         return "kfold"
     lacking = int((table.subject[rows] == "").sum())
     raise UsageError(
         f"The clips carry neither folds nor train and test splits, and {lacking} of {len(rows)} have no subject.",
-        remedy="--folds 5 --by clip, whose result is not independent of the person",
+        remedy=f"--folds 5 --by clip, whose result is not independent of the person, or {relabel('subject')}",
     )
 
 
@@ -136,7 +176,7 @@ def _given_folds(table: Annotations, rows: np.ndarray, notes: list[str]) -> list
     fold = table.fold[rows]
     numbers = np.unique(fold[fold >= 0]).tolist()
     if not numbers:
-        raise UsageError("No clip says in which fold it is tested.", remedy="--folds 5, or a list with a column `fold`")
+        raise UsageError("No clip says in which fold it is tested.", remedy=f"--folds 5, or {relabel('fold')}")
     gone = table.missing[rows]
     if number := int(((fold < 0) & ~gone).sum()):
         notes.append(f"{number} clips are in no fold: learnt from in all, tested in none.")
@@ -146,13 +186,13 @@ def _given_folds(table: Annotations, rows: np.ndarray, notes: list[str]) -> list
 
 
 def _given_split(table: Annotations, rows: np.ndarray, notes: list[str], *, validation: bool) -> Fold:
-    splits = _splits(table, rows)
+    splits = splits_of(table, rows)
     part = {name: np.sort(rows[splits == name]) for name in SPLITS}
     if not len(part["train"]) or not len(part["test"]) + len(part["val"]):
         found = np.unique(table.split[rows][table.split[rows] != ""])
         raise UsageError(
             f"Expected the splits train and test (or val), found {some(found) or 'none'}.",
-            remedy="--folds 5, or a list with a column `split`",
+            remedy=f"--folds 5, or {relabel('split')}",
         )
     if (others := ~np.isin(splits, list(SPLITS))).any():
         found = [name or "none" for name in np.unique(table.split[rows][others])]
@@ -170,7 +210,7 @@ def _given_split(table: Annotations, rows: np.ndarray, notes: list[str], *, vali
 
 
 def _one_subject_out(table: Annotations, rows: np.ndarray) -> list[Fold]:
-    expect_subjects(table, rows, remedy="--folds 5 --by clip, or a list with a column `subject`")
+    expect_subjects(table, rows, remedy=f"--folds 5 --by clip, or {relabel('subject')}")
     subjects = table.subject[rows]
     names = np.unique(subjects).tolist()
     if len(names) < 2:
@@ -185,16 +225,18 @@ def _one_subject_out(table: Annotations, rows: np.ndarray) -> list[Fold]:
 
 def _dealt_folds(table: Annotations, rows: np.ndarray, config: ProtocolConfig, seed: int) -> list[Fold]:
     rng, classes = np.random.default_rng([seed, DEALING]), _ranks(table, rows)
+    number = config.num_folds
     if config.by == "clip":
-        _expect_enough(len(rows), config.folds, "clips")
-        dealt = deal_clips(classes, config.folds, rng)
+        _expect_enough(len(rows), number, "clips")
+        dealt = deal_clips(classes, number, rng)
     else:
-        expect_subjects(table, rows)
-        _expect_enough(len(np.unique(table.subject[rows])), config.folds, "subjects")
-        dealt = deal_groups(table.subject[rows], classes, config.folds, rng)
+        leave = f"--folds {number} --by clip, whose result is not independent of the person"
+        expect_subjects(table, rows, remedy=f"{leave}, or {relabel('subject')}")
+        _expect_enough(len(np.unique(table.subject[rows])), number, "subjects")
+        dealt = deal_groups(table.subject[rows], classes, number, rng)
     return [
         Fold(name=f"fold{n + 1}", train=np.sort(rows[dealt != n]), test=np.sort(rows[dealt == n]))
-        for n in range(config.folds)
+        for n in range(number)
     ]
 
 
@@ -237,11 +279,6 @@ def _choose(folds: list[Fold], only: Iterable[str]) -> list[int]:
             raise UsageError(f"There is no fold {name!r}; there are {shown}.", remedy=f"the nearest is {near[0]}")
     wanted = set(only) or set(names)
     return [number for number, name in enumerate(names) if name in wanted]
-
-
-def _splits(table: Annotations, rows: np.ndarray) -> np.ndarray:
-    """Return each row's split as train, val or test; others as they are written."""
-    return np.array([_SPLIT_OF.get(name.strip().casefold(), name) for name in table.split[rows].tolist()], str)
 
 
 def _ranks(table: Annotations, rows: np.ndarray) -> np.ndarray:

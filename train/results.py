@@ -1,8 +1,8 @@
 """The results of a run: its parts' predictions pooled and scored, and written where people and programs look for them.
 
-Pooled means that confusion matrices are added over folds (and seeds) before anything is divided. Mean ± sd over parts stands beside it, and
-so do three numbers that are no result of the model: the oracle (the best epoch on the test half, which most published numbers are), chance
-of the order head, and the control (pooled statistics and a linear classifier).
+Pooled means that confusion matrices are added over folds (and seeds) before anything is divided. Each part's own scores, with intervals,
+and their mean ± sd stand beside it, and so do three numbers that are no result of the model: the oracle (the best epoch on the test half,
+which most published numbers are), chance of the order head, and the control (pooled statistics and a linear classifier).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Results:
     parts: list[dict[str, Any]]  # result.json of each
     scores: Scores  # pooled over folds and seeds
     intervals: dict[str, tuple[float, float]]  # 95 %, of war, uar and uf1
+    part_intervals: dict[str, dict[str, tuple[float, float]]]  # the same of each part, empty where it has but one unit
     units: str  # what the intervals were drawn over: subjects or clips
     over_parts: dict[str, Spread]  # of war and uar
     over_seeds: dict[str, Spread]  # each seed pooled over its folds; empty with one seed
@@ -49,6 +50,9 @@ class Results:
             "pooled": self.scores.to_json(),
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             "intervals_over": self.units,
+            "part_intervals": {
+                part: {name: list(ends) for name, ends in found.items()} for part, found in self.part_intervals.items()
+            },
             "over_parts": {name: vars(value) for name, value in self.over_parts.items()},
             "parts": self.parts,
             "by_length": [vars(row) for row in self.by_length],
@@ -99,6 +103,11 @@ def pool_parts(run: Run, parts: list[dict[str, Any]], rows: list[dict[str, str]]
     seed = np.array([seeds[row["part"]] for row in rows])
     by_subject = all(row["subject"] for row in rows)
     groups = np.array([row["subject"] if by_subject else row["id"] for row in rows])
+    part = np.array([row["part"] for row in rows])
+
+    def intervals(chosen: np.ndarray) -> dict[str, tuple[float, float]]:
+        return bootstrap(truth[chosen], predicted[chosen], groups[chosen], labels, seed=run.config.seeds[0])
+
     pooled = score(truth, predicted, labels)
     by_seed = [score(truth[seed == one], predicted[seed == one], labels) for one in run.config.seeds]
     orders = [part["order"] for part in parts if "order" in part]
@@ -110,7 +119,8 @@ def pool_parts(run: Run, parts: list[dict[str, Any]], rows: list[dict[str, str]]
         run=run,
         parts=parts,
         scores=pooled,
-        intervals=bootstrap(truth, predicted, groups, labels, seed=run.config.seeds[0]),
+        intervals=intervals(np.ones(len(rows), bool)),
+        part_intervals={name: intervals(part == name) for name in run.parts},
         units="subjects" if by_subject else "clips",
         over_parts={name: spread([part[name] for part in parts]) for name in ("war", "uar")},
         over_seeds={name: spread([getattr(one, name) for one in by_seed]) for name in ("war", "uar")}

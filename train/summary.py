@@ -8,11 +8,13 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from .metrics import Bin, Scores, Spread
+from .presets import convention, named
 
 if TYPE_CHECKING:
     from .results import Results
 
 NO_PREDICTION = "no prediction"  # the last column of a confusion matrix, where it has one
+SHOWN_PARTS = 20  # on a terminal
 CELL, LETTER = 56, 8  # pixels of the picture: a cell, and about the width of a letter
 INK = (31, 84, 140)  # of a full cell
 
@@ -63,8 +65,32 @@ def headline(results: Results) -> list[str]:
         )
     if results.unseen:
         lines.append(f"{len(results.unseen)} clips without a face or without frames count as wrong")
-    lines.append(f"protocol {run.facts['protocol']['kind']}, independence {run.facts['protocol']['independence']}")
+    protocol = run.facts["protocol"]
+    shown = named(run.config.protocol.kind, protocol["kind"])
+    lines.append(f"protocol {shown}, independence {protocol['independence']}")
     return lines
+
+
+def part_lines(results: Results) -> list[str]:
+    """Return a line for each part of several, as a terminal shows them below the pooled scores."""
+    if len(results.parts) < 2:
+        return []
+    rows = [["part", "WAR", "right / clips", "95 %", "UAR", "95 %"]]
+    for part in results.parts[:SHOWN_PARTS]:
+        found = results.part_intervals[part["part"]]
+        counts = f"{part['right']} / {part['total']}"
+        rows.append(
+            [
+                *(part["part"], percent(part["war"]), counts, interval(found.get("war"))),
+                *(percent(part["uar"]), interval(found.get("uar"))),
+            ]
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    left = len(results.parts) - SHOWN_PARTS
+    return [*lines, f"  … and {left} more in summary.md"] if left > 0 else lines
 
 
 def summary(results: Results) -> str:
@@ -88,13 +114,15 @@ def summary(results: Results) -> str:
         ),
         "## Parts",
         _table(
-            ["part", "trained on", "WAR", "UAR", "epoch", "control", "oracle", "seconds"],
+            ["part", "trained on", "WAR", "95 %", "UAR", "95 %", "epoch", "control", "oracle", "seconds"],
             [
                 [
                     part["part"],
                     f"{part['train_clips']} clips",
                     f"{percent(part['war'])} ({part['right']}/{part['total']})",
+                    interval(results.part_intervals[part["part"]].get("war")),
                     percent(part["uar"]),
+                    interval(results.part_intervals[part["part"]].get("uar")),
                     f"{part['selected']['epoch']} (by {part['selected']['by']})",
                     percent(part["control"]["war"]) if "control" in part else "–",
                     percent(part["oracle"]["right"] / part["oracle"]["total"]) if "oracle" in part else "–",
@@ -121,7 +149,8 @@ def summary(results: Results) -> str:
 def _how(results: Results, protocol: dict) -> list[str]:
     run = results.run
     return [
-        f"protocol: {protocol['kind']}; independence of training and test: {protocol['independence']}",
+        f"protocol: {named(run.config.protocol.kind, protocol['kind'])}; independence of training and test: {protocol['independence']}",
+        *([known] if (known := convention(run.config.protocol.kind)) else []),
         *protocol["notes"],
         f"seeds {', '.join(map(str, run.config.seeds))}; {run.config.loop.epochs} epochs, batch {run.config.loop.batch}, "
         f"learning rate {run.config.loop.learning_rate:g}; every setting in config.toml",
