@@ -180,7 +180,7 @@ AFEW = Dataset(
         "{Train,Val}_AFEW/AlignedFaces_LBPTOP_Points[_Val]/<id>/*.jpg (face crops)",
         "lists of lines like Fear/013736360 Fear, where there are some",
     ),
-    protocol="learnt on train, tested on val: est train --cache CACHE",
+    protocol="learnt on train, tested on val: est train --cache CACHE --protocol afew",
     read=read,
     published={
         **{f"class {name}": (count,) for name, count in zip(LABELS, CLASSES, strict=True)},

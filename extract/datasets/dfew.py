@@ -143,7 +143,7 @@ DFEW = Dataset(
         "Clip/original/1.mp4",
         "EmoLabel_DataSplit/{train,test}(single-labeled)/set_{1..5}.csv",
     ),
-    protocol="5 official folds: est train --cache CACHE",
+    protocol="5 official folds: est train --cache CACHE --protocol dfew",
     read=read,
     published={
         "clips": (sum(CLASSES),),

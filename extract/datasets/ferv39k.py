@@ -71,7 +71,7 @@ FERV39K = Dataset(
         "0_7_labelClips/<scene>/<emotion>/<id>.mp4",
         "4_setups/All_scenes/{train,test}_All.csv",
     ),
-    protocol="the official halves: est train --cache CACHE",
+    protocol="the official halves: est train --cache CACHE --protocol ferv39k",
     read=read,
     published={
         "clips": (sum(CLASSES),),

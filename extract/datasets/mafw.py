@@ -106,7 +106,7 @@ MAFW = Dataset(
         "data/clips/00001.mp4",
         "Train & Test Set/single/{no_caption,with_caption}/set_{1..5}/{train,test}.txt",
     ),
-    protocol="5 official folds: est train --cache CACHE",
+    protocol="5 official folds: est train --cache CACHE --protocol mafw",
     read=read,
     published={
         "clips": (sum(TESTED),),
