@@ -90,10 +90,10 @@ def ours(folder: Path, paths: list[str], workers: int = 0) -> dict:
     return json.loads(run(OURS, str(out), str(workers), *paths))
 
 
-def measure_speed(folder: Path, paths: list[str]) -> None:
+def measure_speed(folder: Path, paths: list[str], rounds: int) -> None:
     """Print frames/s of the plain loop, the same without its thread fight, and ours, in turns."""
     plain, shared, fast, stages = [], [], [], []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         plain.append(float(run(PLAIN, "default", *paths)))
         shared.append(float(run(PLAIN, "shared", *paths)))
         found = ours(folder, paths)
@@ -140,6 +140,7 @@ def measure_memory(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--subjects", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="each takes minutes on two cores")
     parser.add_argument(
         "--memory", action="store_true", help="also measure memory over 1,000 and 20,000 frames (minutes)"
     )
@@ -155,7 +156,7 @@ def main() -> None:
         print(
             f"{len(clips)} rendered videos of 640×360, {frames} frames (rendered in {time.monotonic() - start:.0f} s)"
         )
-        measure_speed(folder, [str(folder / "set" / clip.path) for clip in clips])
+        measure_speed(folder, [str(folder / "set" / clip.path) for clip in clips], arguments.rounds)
         if arguments.memory:
             measure_memory(folder)
     finally:
