@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    --override $(VENV)/overrides.txt --editable '.[dev]' opencv-python-headless
 	@touch $@
 
-demo: $(STAMP) ## render the demo set into est-demo/ and say where it is
+demo: $(STAMP) ## the whole way on rendered faces: render, extract, train, score, into est-demo/
 	$(BIN)/est demo
 
 test: lint types docs-check ## lint, types, documentation checks and the fast tests

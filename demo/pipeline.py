@@ -26,7 +26,7 @@ SPEC = RenderSpec(subjects=12, clips_per_subject=7)
 PAIRS = RenderSpec(subjects=12, clips_per_subject=6, temporal_pairs=True)
 SETTINGS = {"loop.epochs": 15, "loop.warmup": 2, "protocol.kind": "kfold", "protocol.folds": 4}
 # Shuffled snippets that get the code of their new place hide from the model what tells such classes apart: docs/log.md.
-SETTINGS_OF_PAIRS = {"model.position": "snippet"}
+SETTINGS_OF_PAIRS = {"model.position": "snippet", "loop.epochs": 30}
 VIDEOS, CACHE, RUN = "videos", "cache.zarr", "run"
 POINTS = 5.0  # by which EST should be above the control
 
