@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 
 from ...errors import UsageError
-from .base import KINDS, Dataset, Entry, Finding, Media, Reading, Request, expect_media
-from .folds import FoldLists, merge_folds
+from .base import KINDS, Dataset, Finding, Media, Reading, Request, expect_media
+from .folds import FoldLists, fold_entries, merge_folds
 from .listed import Listed
 from .shelf import Shelf
 from .textlist import is_number, numbered_labels, read_lines
@@ -47,21 +47,10 @@ def read(request: Request) -> Reading:
         text = "clip_224x224_16f has 16 frames of each clip; clip_224x224, with all of them, is not there"
         findings.append(Finding(kind="frames kept", text=text))
     shelf = Shelf(places[name], KINDS[media])
-    entries = tuple(
-        Entry(
-            id=clip_id(clip.name),
-            path=shelf.place(clip.name),
-            kind=KINDS[media],
-            where=clip.where,
-            label=clip.label,
-            fold=clip.fold,
-        )
-        for clip in clips
-    )
     return Reading(
         layout=f"{name} in {tree.show(places[name])}, lists in {tree.show(lists)}",
         labels=LABELS,
-        entries=entries,
+        entries=fold_entries(clips, shelf, KINDS[media], clip_id),
         are_crops=media == "frames",
         findings=(*said, *findings),
         others=shelf.others(),

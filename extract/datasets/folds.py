@@ -6,13 +6,14 @@ Lists that contradict it come from different releases, and are refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ...errors import UsageError
-from .base import Finding, some
+from .base import Entry, Finding, some
 from .listed import Listed, duplicates
-from .shelf import Key
+from .shelf import Key, Shelf
 
 REMEDY = "take all fold lists from one release"
 
@@ -23,6 +24,23 @@ class FoldLists:
 
     test: Sequence[Listed]
     train: Sequence[Listed] = ()
+
+
+def fold_entries(
+    clips: Sequence[Listed], shelf: Shelf, kind: Literal["frames", "video"], id_of: Callable[[str], str]
+) -> tuple[Entry, ...]:
+    """Return what `merge_folds` gave as entries, each at its place on the shelf."""
+    return tuple(
+        Entry(
+            id=id_of(clip.name),
+            path=shelf.place(clip.name),
+            kind=kind,
+            where=clip.where,
+            label=clip.label,
+            fold=clip.fold,
+        )
+        for clip in clips
+    )
 
 
 def merge_folds(folds: Mapping[int, FoldLists], dataset: str) -> tuple[list[Listed], list[Finding]]:

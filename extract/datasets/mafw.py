@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import UsageError
-from .base import KINDS, Dataset, Entry, Finding, Media, Reading, Request, expect_media, known_label
-from .folds import FoldLists, merge_folds
+from .base import KINDS, Dataset, Finding, Media, Reading, Request, expect_media, known_label
+from .folds import FoldLists, fold_entries, merge_folds
 from .listed import Listed
 from .shelf import Shelf, key_of
 from .textlist import named_labels, read_lines
@@ -44,21 +44,10 @@ def read(request: Request) -> Reading:
         raise tree.lacks("frames or clips", *(pattern for patterns in PLACES.values() for pattern in patterns))
     media = expect_media("MAFW", request.media, {form: tree.show(path) for form, path in there.items()})
     shelf = Shelf(there[media], KINDS[media])
-    entries = tuple(
-        Entry(
-            id=_clip_id(clip.name),
-            path=shelf.place(clip.name),
-            kind=KINDS[media],
-            where=clip.where,
-            label=clip.label,
-            fold=clip.fold,
-        )
-        for clip in clips
-    )
     return Reading(
         layout=f"{media} in {tree.show(there[media])}, lists in {tree.show(lists)}",
         labels=LABELS,
-        entries=entries,
+        entries=fold_entries(clips, shelf, KINDS[media], _clip_id),
         are_crops=media == "frames",
         findings=tuple(findings),
         others=shelf.others(),
