@@ -24,12 +24,31 @@ from .protocols import Fold
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Data:
-    """The clips of all folds."""
+class Loaded:
+    """Annotations, and the frames of some of their rows."""
 
     table: Annotations
     clips: ClipSet
     place: np.ndarray  # (rows,) in the clip set, −1 where there are no frames
+
+    def visible(self, rows: np.ndarray) -> np.ndarray:
+        """Say which rows have a frame that shows a face: the others are nobody's to guess, and teach nothing but their label."""
+        place = self.place[rows]
+        return (place >= 0) & np.asarray(self.clips.has_face)[place]
+
+
+def locate_rows(table: Annotations, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the clips that hold the frames of rows, by their places in the cache, and where each row of the table is among them."""
+    shown = rows[table.place[rows] >= 0]
+    place = np.full(len(table), -1)
+    place[shown] = np.arange(len(shown))
+    return table.place[shown], place
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Data(Loaded):
+    """The clips of all folds."""
+
     labels: tuple[str, ...]  # the run's classes
     truth: np.ndarray  # (rows,) place in `labels`, −1 without a label
     target: Tensor  # the same for the clips of the set, on the device
@@ -44,12 +63,10 @@ class Data:
         names = sorted({table.labels[code] for code in table.label[used].tolist()})
         number = {name: place for place, name in enumerate(names)}
         truth = np.array([number.get(table.labels[code], -1) if code >= 0 else -1 for code in table.label.tolist()])
-        shown = used[table.place[used] >= 0]
-        place = np.full(len(table), -1)
-        place[shown] = np.arange(len(shown))
+        which, place = locate_rows(table, used)
         clips = ClipSet.from_cache(
             cache,
-            table.place[shown],
+            which,
             feature=config.data.feature,
             device=device,
             mirrored=_mirrored(cache, config),
@@ -62,14 +79,9 @@ class Data:
             place=place,
             labels=tuple(names),
             truth=truth,
-            target=torch.from_numpy(truth[shown]).to(device),
-            control=pooled_statistics(cache, table.place[shown], config.data.feature) if config.control else None,
+            target=torch.from_numpy(truth[used[place[used] >= 0]]).to(device),
+            control=pooled_statistics(cache, which, config.data.feature) if config.control else None,
         )
-
-    def visible(self, rows: np.ndarray) -> np.ndarray:
-        """Say which rows have a frame that shows a face: the others are nobody's to guess, and teach nothing but their label."""
-        place = self.place[rows]
-        return (place >= 0) & np.asarray(self.clips.has_face)[place]
 
     def by_id(self, rows: np.ndarray) -> np.ndarray:
         """Return rows in the order of their ids."""

@@ -22,12 +22,13 @@ from ..extract.device import parse_device
 from .annotations import Annotations
 from .checkpoint import load_model
 from .clipset import ClipSet, black_row, warn_of_rates
+from .data import Loaded, locate_rows
 from .halves import some
 from .intervals import bootstrap
 from .labels import Aligned, align_truth, match_labels
 from .loop import reproducible
 from .metrics import OrderScore, Scores, Spread, pool, score, spread
-from .predict import View, predict
+from .predict import View, likeliest, predict_rows
 from .provenance import expect_recipe, is_own
 from .results import read_predictions
 from .run import CHECKPOINT, FACTS, Run, write_csv, write_json
@@ -105,19 +106,12 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Target:
-    """The clips that are looked at, loaded."""
+class _Target(Loaded):
+    """The clips that are looked at."""
 
-    table: Annotations
     rows: np.ndarray  # of the table
     truth: np.ndarray  # of the rows, in `labels`
     labels: tuple[str, ...]
-    clips: ClipSet
-    place: np.ndarray  # table row → clip set, −1
-
-    def visible(self, rows: np.ndarray) -> np.ndarray:
-        place = self.place[rows]
-        return (place >= 0) & np.asarray(self.clips.has_face)[place]
 
 
 def evaluate(
@@ -166,14 +160,14 @@ def evaluate(
         for name in run.parts:
             chosen = tested.get(name, rows)
             probabilities, told = _predict(run, name, target, chosen, sampler, view, where)
-            models[name] = score(_truth(target, chosen), _classes(probabilities), target.labels)
+            models[name] = score(_truth(target, chosen), likeliest(probabilities), target.labels)
             found.append((name, chosen, probabilities))
             orders += [told] if told is not None else []
     if own:
         scores = pool(list(models.values()))
     else:
         found = [("mean", rows, np.mean([probabilities for _, _, probabilities in found], axis=0))]
-        scores = score(target.truth, _classes(found[0][2]), target.labels)
+        scores = score(target.truth, likeliest(found[0][2]), target.labels)
     return Evaluation(
         run=run,
         cache=cache.path,
@@ -298,14 +292,11 @@ def _load(
         truth, labels = np.array([run.labels.index(table.labels[code]) for code in table.label[rows]]), run.labels
     else:
         truth, labels = aligned.truth, aligned.labels
-    shown = rows[table.place[rows] >= 0]
-    if not len(shown):
+    which, place = locate_rows(table, rows)
+    if not len(which):
         raise EstError(f"None of the {len(rows)} clips of {cache.path} that are to be scored has frames.")
-    feature = run.config.data.feature
-    place = np.full(len(table), -1)
-    place[shown] = np.arange(len(shown))
     clips = ClipSet.from_cache(
-        cache, table.place[shown], feature=feature, device=device, no_face=run.config.sampling.no_face
+        cache, which, feature=run.config.data.feature, device=device, no_face=run.config.sampling.no_face
     )
     return _Target(table=table, rows=rows, truth=truth, labels=labels, clips=clips, place=place)
 
@@ -315,32 +306,18 @@ def _predict(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return a model's probabilities of rows, NaN where nothing shows a face."""
     model = load_model(run.part(part) / CHECKPOINT)[0].to(device)
-    seen = target.visible(rows)
-    probabilities = np.full((len(rows), len(run.labels)), np.nan, np.float32)
-    autocast = run.facts["precision"] == "bf16"
-    probabilities[seen], told = predict(
-        model, target.clips, target.place[rows[seen]], sampler, autocast=autocast, view=view
-    )
-    return probabilities, told
+    return predict_rows(model, target, rows, sampler, autocast=run.facts["precision"] == "bf16", view=view)
 
 
 def _truth(target: _Target, rows: np.ndarray) -> np.ndarray:
     return target.truth[np.searchsorted(target.rows, rows)]
 
 
-def _classes(probabilities: np.ndarray) -> np.ndarray:
-    """Return the likeliest class of each row, −1 where there is none."""
-    seen = ~np.isnan(probabilities).any(axis=1)
-    found = np.full(len(probabilities), -1)
-    found[seen] = probabilities[seen].argmax(axis=1)
-    return found
-
-
 def _intervals(
     run: Run, target: _Target, found: Sequence[tuple[str, np.ndarray, np.ndarray]]
 ) -> dict[str, tuple[float, float]]:
     rows = np.concatenate([chosen for _, chosen, _ in found])
-    predicted = np.concatenate([_classes(probabilities) for _, _, probabilities in found])
+    predicted = np.concatenate([likeliest(probabilities) for _, _, probabilities in found])
     subject = target.table.subject[rows]
     groups = subject if (subject != "").all() else target.table.ids[rows]
     return bootstrap(_truth(target, rows), predicted, groups, target.labels, seed=run.config.seeds[0])
@@ -349,7 +326,7 @@ def _intervals(
 def _lines(run: Run, target: _Target, part: str, rows: np.ndarray, probabilities: np.ndarray) -> list[list[Any]]:
     lines = []
     for row, truth, guess, shares in zip(
-        rows.tolist(), _truth(target, rows), _classes(probabilities), probabilities.tolist(), strict=True
+        rows.tolist(), _truth(target, rows), likeliest(probabilities), probabilities.tolist(), strict=True
     ):
         shown = ["" if math.isnan(share) else f"{share:.6g}" for share in shares]
         name = run.labels[guess] if guess >= 0 else ""

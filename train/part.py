@@ -24,7 +24,7 @@ from .data import Data
 from .loop import Trainer, clock
 from .metrics import score
 from .models import EST, build_model
-from .predict import View, predict
+from .predict import View, likeliest, predict_rows
 from .protocols import Fold
 from .run import CHECKPOINT, HISTORY, PREDICTIONS, RESULT, Run, append, read_json, write, write_csv, write_json
 from .stop import Stop
@@ -135,20 +135,10 @@ class Learner:
         self, rows: np.ndarray, view: View | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Return class (−1 where nothing shows a face), probabilities (NaN there), and which orders were named rightly."""
-        seen = self.data.visible(rows)
-        probabilities = np.full((len(rows), len(self.data.labels)), np.nan, np.float32)
-        shown, order_right = predict(
-            self.model,
-            self.data.clips,
-            self.data.place[rows[seen]],
-            self.trainer.sampler,
-            autocast=self.autocast,
-            view=view,
+        probabilities, order_right = predict_rows(
+            self.model, self.data, rows, self.trainer.sampler, autocast=self.autocast, view=view
         )
-        probabilities[seen] = shown
-        predicted = np.full(len(rows), -1)
-        predicted[seen] = shown.argmax(1)
-        return predicted, probabilities, order_right
+        return likeliest(probabilities), probabilities, order_right
 
     def score(self) -> dict[str, Any]:
         """Score the selected model on the test half, write predictions and result, return the result."""

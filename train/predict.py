@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import EstError
 from .clipset import ClipSet
+from .data import Loaded
 from .models import EST
 from .sampling import Sampler
 
@@ -28,6 +29,32 @@ class View:
     shuffled: bool = False
     blacked: tuple[int, int] | None = None  # unified frames from … up to, but not including
     black: Tensor | None = None  # (D,) the backbone's output for a black crop
+
+
+def predict_rows(
+    model: EST,
+    loaded: Loaded,
+    rows: np.ndarray,
+    sampler: Sampler,
+    *,
+    autocast: bool = False,
+    view: View | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Predict rows of annotations: probabilities (N, C), NaN where nothing shows a face, and what `predict` says of orders."""
+    seen = loaded.visible(rows)
+    probabilities = np.full((len(rows), int(model.num_classes)), np.nan, np.float32)
+    probabilities[seen], order_right = predict(
+        model, loaded.clips, loaded.place[rows[seen]], sampler, autocast=autocast, view=view
+    )
+    return probabilities, order_right
+
+
+def likeliest(probabilities: np.ndarray) -> np.ndarray:
+    """Return the likeliest class of each row, −1 where there is none.  # (N, C) → (N,)"""
+    seen = ~np.isnan(probabilities).any(axis=1)
+    found = np.full(len(probabilities), -1)
+    found[seen] = probabilities[seen].argmax(axis=1)
+    return found
 
 
 @torch.inference_mode()
