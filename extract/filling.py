@@ -21,7 +21,7 @@ from .config import ExtractConfig
 from .inputs import Input
 from .lane import Lane
 from .messages import Failed, Recrop, Recropped
-from .pipeline import InHand, Pipeline, Stop, feature_rows
+from .pipeline import InHand, Pipeline, Stop
 from .progress import Progress
 from .recrop import source_change
 
@@ -45,6 +45,8 @@ class FillPipeline(Pipeline):
         self.arrays = self.names = tuple(fillers)
         self.what = f"adding {', '.join(fillers)}"
         self._fillers = fillers
+        recipes = {name: filler.recipe for name, filler in fillers.items()}
+        self._specs = {name: FeatureSpec(dtype=made.dtype, shape=made.shape) for name, made in recipes.items()}
 
     def _work(self, index: int) -> Recrop:
         return Recrop(index=index, cache=self._writer.path.absolute(), clip=self._inputs[index])
@@ -56,8 +58,7 @@ class FillPipeline(Pipeline):
         state = ended.finished.state
         for name, filler in self._fillers.items():
             if filler.next_clip == source.id:  # one that was begun earlier may be ahead of the others
-                spec = FeatureSpec(dtype=filler.recipe.dtype, shape=filler.recipe.shape)
-                filler.add(source.id, feature_rows(ended.rows, 0, state, name, spec), state)
+                filler.add(source.id, ended.rows.of_track(0, state, name), state)
         self.clips += 1
         self.frames += len(state)
         self._writer.commit_if_due()

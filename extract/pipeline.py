@@ -7,18 +7,19 @@ ahead of the oldest unfinished one, so the same inputs give the same bytes whate
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..cache import CacheWriter, Clip, Failure, Source
-from ..cache.schema import NO_FACE, FeatureSpec
+from ..cache.schema import FeatureSpec
 from ..cache.sources import source_of
 from ..errors import CacheError
 from .batcher import Batcher, Item
+from .cliprows import ClipRows
 from .config import CLIPS_AHEAD, ExtractConfig
 from .crew import Crew, Member
 from .inputs import Input
@@ -46,10 +47,8 @@ class Request:
 class InHand:
     """An input on its way: what the worker said, and the rows that came back."""
 
+    rows: ClipRows
     finished: Finished | Recropped | None = None
-    rows: dict[tuple[int, int], dict[str, np.ndarray]] = field(
-        default_factory=dict
-    )  # (track, frame) → row of each feature
     missing: int = 0  # crops that have no rows yet
 
 
@@ -89,6 +88,7 @@ class Pipeline:
         self._crew = Crew(0 if stop.wanted else min(workers, len(inputs)), config, lanes[0].crop_batch)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="est-writer")
         self._written: list[Future[None]] = []
+        self._specs: Mapping[str, FeatureSpec] = writer.manifest.schema.features  # of the arrays that are computed
         self._start = time.monotonic()
         self._urgent = 0  # requests that a worker does nothing but wait for
         self._stop = stop
@@ -148,7 +148,7 @@ class Pipeline:
         """Give idle workers the next inputs, not too far ahead of the oldest."""
         for member in self._crew.idle():
             if self._next < min(len(self._inputs), self._oldest + CLIPS_AHEAD):
-                self._in_hand[self._next] = InHand()
+                self._in_hand[self._next] = InHand(rows=ClipRows(self._specs))
                 self._crew.give(member, self._work(self._next))
                 self._next += 1
 
@@ -225,7 +225,7 @@ class Pipeline:
             request.results[position] = results[place].scaled(1 / message.scale[0], 1 / message.scale[1])
         elif item.clip in self._in_hand:
             clip = self._in_hand[item.clip]
-            clip.rows[message.track, message.rows[position]] = {name: rows[place] for name, rows in results.items()}
+            clip.rows.put(message.track, message.rows[position], results, place)
             clip.missing -= 1
             self._end_if_whole(item.clip)
         request.missing -= 1
@@ -287,14 +287,11 @@ class Pipeline:
         clip_id: str,
         finished: Finished,
         number: int,
-        rows: dict[tuple[int, int], dict[str, np.ndarray]],
+        rows: ClipRows,
     ) -> None:
         track = finished.tracks[number]
         count = finished.decoded
-        features = {
-            name: feature_rows(rows, number, track.state, name, spec)
-            for name, spec in self._writer.manifest.schema.features.items()
-        }
+        features = {name: rows.of_track(number, track.state, name) for name in self._specs}
         if finished.missing:
             self.incomplete.append(clip_id)
         found = source_of(source.path, digest=False)
@@ -335,16 +332,6 @@ class Pipeline:
         self._writer.fail(failure)
         if counted:
             self.failures.append(failure)
-
-
-def feature_rows(
-    rows: dict[tuple[int, int], dict[str, np.ndarray]], track: int, state: np.ndarray, name: str, spec: FeatureSpec
-) -> np.ndarray:
-    """Return a clip's rows of one feature as the cache keeps them: zeros where there is no face."""
-    array = np.zeros((len(state), *spec.shape), spec.dtype)
-    for frame in np.flatnonzero(state != NO_FACE).tolist():
-        array[frame] = rows[track, frame][name]
-    return array
 
 
 def clips_of(source_id: str, writer: CacheWriter) -> list[str]:
