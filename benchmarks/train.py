@@ -152,7 +152,7 @@ def measure_epoch(device: torch.device, folder: Path, clips: int, max_steps: int
         model = build_model(config.model, width=WIDTH, num_classes=CLASSES, seed=0).to(device)
         trainer = Trainer(model, data, train=train, target=target, config=config, precision=precision, seed=1)
         whole, steps = trainer.num_steps, min(trainer.num_steps, max_steps)
-        plan = [seconds(lambda trainer=trainer: trainer.plan(0), device) for _ in range(3)]
+        plan = [seconds(lambda trainer=trainer: trainer.planner.draw(0), device) for _ in range(3)]
         # The same steps with everything around them, and bare, in turns: the difference is what the loop adds.
         shares, per_step = [], []
         trainer.num_steps = steps
@@ -204,7 +204,7 @@ def measure_practice(device: torch.device, folder: Path, clips: int) -> None:
     trainer = Trainer(model, data, train=np.arange(len(data)), target=target, config=config, precision="fp32", seed=1)
 
     def from_cache() -> None:
-        plan = trainer.plan(0)
+        plan = trainer.planner.draw(0)
         for step in range(trainer.num_steps):
             data.take(plan.index[step])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import CacheDamaged, UsageError
-from .copying import OnClip, Wanted, copied_clips, copied_failures, replacing
+from .copying import OnClip, Wanted, copied_clips, copied_failures, copied_record, replacing
 from .disk import Disk, expect_free_space
 from .reader import Cache
 from .recipe import Recipes
 from .schema import Layout
+from .trained import TrainedOn
 from .verify import verify_cache
 from .writer import CacheWriter
 
@@ -34,7 +35,6 @@ def convert_cache(
     """Write a cache anew and verify it; `share` leaves out crops, landmarks, paths, subjects, and the ids that tell them."""
     out, disk = Path(out), disk or Disk()
     cache = Cache.open(source)
-    recipes = _recipes(cache, features, dtype)
     keep_crops = cache.has_crops and not share if crops is None else crops
     if keep_crops and not cache.has_crops:
         raise UsageError(f"{cache.path} has no crops.", remedy="extract with --crops")
@@ -43,13 +43,16 @@ def convert_cache(
             "--share leaves out the crops: licences of data sets treat faces as personal data.",
             remedy="leave out --crops",
         )
-    layout = cache.snapshot.manifest.layout if chunk_mb is None else _layout(chunk_mb)
+    chosen = _chosen(cache, features)
     wanted = Wanted(
-        features={name: r.dtype for name, r in recipes.features.items()},
+        features={name: dtype or cache.recipes.features[name].dtype for name in chosen},
         crops=keep_crops,
         landmarks=not share,
         names=not share,
     )
+    records = {name: copied_record(cache, name, wanted) for name in chosen}
+    recipes = _recipes(cache, wanted, records)
+    layout = cache.snapshot.manifest.layout if chunk_mb is None else _layout(chunk_mb)
     with replacing(out, disk) as growing:
         expect_free_space(out.parent, _num_bytes(cache, wanted), f"Converting to {out.name}")
         settings: dict[str, Any] = {
@@ -57,6 +60,7 @@ def convert_cache(
             "targets": cache.targets,
             "layout": layout,
             "black": {name: row for name, row in cache.black.items() if name in recipes.features},
+            "trained_on": [record for record in records.values() if record is not None],
             "environment": _environment(cache, names=wanted.names),
         }
         with CacheWriter.open(growing, recipes, crops=keep_crops, disk=disk, **settings) as writer:
@@ -74,15 +78,25 @@ def convert_cache(
     return out
 
 
-def _recipes(cache: Cache, features: Sequence[str] | None, dtype: str | None) -> Recipes:
-    """Return the recipes of the copy: a subset, in another type where one is asked for."""
+def _chosen(cache: Cache, features: Sequence[str] | None) -> list[str]:
+    """Return the features to copy, or say which are not there."""
     chosen = cache.features if features is None else list(features)
     unknown = [name for name in chosen if name not in cache.features]
     if unknown:
         raise UsageError(f"{cache.path} has the features {', '.join(cache.features)}; asked for {', '.join(unknown)}.")
-    recipes = {name: cache.recipes.features[name] for name in chosen}
-    if dtype is not None:
-        recipes = {name: replace(recipe, dtype=dtype) for name, recipe in recipes.items()}
+    return chosen
+
+
+def _recipes(cache: Cache, wanted: Wanted, records: Mapping[str, TrainedOn | None]) -> Recipes:
+    """Return the recipes of the copy: those of its features, in the type that was asked for, naming the records that it holds."""
+    recipes = {
+        name: replace(
+            cache.recipes.features[name],
+            dtype=dtype,
+            trained_on="" if (record := records[name]) is None else record.fingerprint,
+        )
+        for name, dtype in wanted.features.items()
+    }
     return Recipes(frames=cache.recipes.frames, features=recipes)
 
 

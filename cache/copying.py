@@ -23,6 +23,7 @@ from .lock import WriterLock
 from .reader import Cache, ClipFrames
 from .schema import CHECKSUMS, FRAME_COLUMNS
 from .snapshot import Column, is_hdf5, staging_path
+from .trained import TrainedOn, hex_digest
 
 OnClip = Callable[[int, int], None]
 
@@ -46,6 +47,23 @@ def copied_clips(cache: Cache, wanted: Wanted, *, first: int = 0) -> Iterator[Cl
         _expect_sound(cache, frames, stored, names)
         crops = _sound_crops(cache, frames, stored) if wanted.crops else None
         yield _clip(cache, frames, wanted, crops, number=first + frames.index)
+
+
+def copied_record(cache: Cache, feature: str, wanted: Wanted) -> TrainedOn | None:
+    """Return what a copy says that the weights behind a feature have learnt from; without names, of its own clips, by their new ids."""
+    record = cache.trained_on(feature)
+    if record is None or wanted.names:
+        return record
+    clips = cache.clips
+    first = np.asarray(clips.first_frame)
+    spans = np.stack([first, first + np.asarray(clips.count)], axis=1)
+    by_id, by_content = record.seen(cache.ids, [hex_digest(digest) for digest in clips.source_digest], spans)
+    return TrainedOn(clips=tuple(map(shared_id, np.flatnonzero(by_id | by_content).tolist())), how=record.how)
+
+
+def shared_id(number: int) -> str:
+    """Return the id of a clip that loses its own."""
+    return f"clip{number:06d}"
 
 
 def copied_failures(cache: Cache, wanted: Wanted) -> Iterator[Failure]:
@@ -118,9 +136,7 @@ def _damaged(cache: Cache, frames: ClipFrames, name: str) -> CacheDamaged:
 def _clip(cache: Cache, frames: ClipFrames, wanted: Wanted, crops: list[bytes] | None, *, number: int) -> Clip:
     row = cache.clips.row(frames.index)
     named: dict[str, Any] = (
-        {"id": row["id"], "path": row["path"], "subject": row["subject"]}
-        if wanted.names
-        else {"id": f"clip{number:06d}"}
+        {"id": row["id"], "path": row["path"], "subject": row["subject"]} if wanted.names else {"id": shared_id(number)}
     )
     digest = bytes(row["source_digest"]) if wanted.names else bytes(16)
     return Clip(

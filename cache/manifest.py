@@ -14,10 +14,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from ..errors import CacheDamaged, CacheVersionError, RecipeMismatch, UsageError
+from ..errors import CacheDamaged, CacheError, CacheVersionError, RecipeMismatch, UsageError
 from .checksum import of_text
+from .environment import environment_changes
 from .recipe import FeatureRecipe, Recipes, canonical_json
 from .schema import FORMAT, VERSION, Counts, FeatureSpec, Layout, Schema
+from .trained import TrainedOn, records_for
 
 Edits = Mapping[str, Mapping[str, Mapping[int, Any]]]  # table → column → row → value
 
@@ -75,6 +77,7 @@ class Manifest:
     staging: Staging | None = None
     folded: str = ""  # the commit of the staging that this HDF5 file has taken in
     black: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # flat feature → its row for a black crop
+    trained_on: Mapping[str, TrainedOn] = field(default_factory=dict)  # by the fingerprints that recipes name
 
     def __post_init__(self) -> None:
         for kind, names in (("label", self.labels), ("target", self.targets)):
@@ -94,6 +97,27 @@ class Manifest:
         return replace(
             schema, features={**schema.features, **{name: _row(f.recipe) for name, f in self.filling.items()}}
         )
+
+    @property
+    def lacking_records(self) -> dict[str, str]:
+        """Return the features, those being filled included, whose record of what was learnt from is not here, and its fingerprint."""
+        recipes = {**self.recipes.features, **{name: filling.recipe for name, filling in self.filling.items()}}
+        named = {name: recipe.trained_on for name, recipe in recipes.items()}
+        return {name: record for name, record in named.items() if record and record not in self.trained_on}
+
+    def with_filling(self, name: str, recipe: FeatureRecipe, records: Mapping[str, TrainedOn]) -> Self:
+        """Return it with a feature array that is begun; `records` are those that its recipe may name."""
+        Recipes(frames=self.recipes.frames, features={name: recipe})  # refuses another parent and odd names
+        return replace(
+            self,
+            filling={**self.filling, name: Filling(recipe=recipe)},
+            trained_on={**self.trained_on, **records_for([recipe], records)},
+        )
+
+    def describe_records(self) -> dict[str, str]:
+        """Say of each feature whose weights have seen labels which ones."""
+        recipes = self.recipes.features.items()
+        return {n: self.trained_on[r.trained_on].describe() for n, r in recipes if r.trained_on in self.trained_on}
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes as they are stored, checksum included."""
@@ -122,6 +146,8 @@ class Manifest:
             data["folded"] = self.folded
         if self.black:
             data["black"] = {name: list(row) for name, row in self.black.items()}
+        if self.trained_on:
+            data["trained_on"] = {name: record.to_json() for name, record in self.trained_on.items()}
         data = json.loads(canonical_json(data))  # tuples become lists, as a reader finds them
         return data | {"checksum": of_text(canonical_json(data))}
 
@@ -164,11 +190,14 @@ class Manifest:
                 staging=_staging(data.get("staging")),
                 folded=data.get("folded", ""),
                 black={name: tuple(row) for name, row in data.get("black", {}).items()},
+                trained_on={n: TrainedOn.from_json(record) for n, record in data.get("trained_on", {}).items()},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise CacheDamaged(f"The attributes of {where} lack or misname something.", remedy=REPAIR) from error
         if recipes.fingerprints() != data["fingerprints"]:
             raise CacheDamaged(f"The fingerprints of {where} are not those of its recipes.", remedy=REPAIR)
+        if any(record.fingerprint != name for name, record in manifest.trained_on.items()):
+            raise CacheDamaged(f"What the weights of {where} have learnt from is not what was written.", remedy=REPAIR)
         return manifest
 
 
@@ -204,6 +233,17 @@ def expect_settings(manifest: Manifest, targets: Sequence[str], crops: bool, pat
             f"{path} has the targets {list(manifest.targets)}, asked for {list(targets)}.",
             remedy="use the same, or another --out",
         )
+
+
+def expect_environment(manifest: Manifest, environment: Mapping[str, Any], path: Path, *, strict: bool) -> list[str]:
+    """Return what differs from the environment that a cache was begun in; `strict` refuses it."""
+    changes = environment_changes(manifest.environment, environment)
+    if changes and strict:
+        raise CacheError(
+            f"{path} was begun in another environment: {'; '.join(changes)}.",
+            remedy="leave out --strict to go on with a warning",
+        )
+    return changes
 
 
 def _is_name(name: object) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,8 @@ from .copying import OnClip, Wanted, copied_clips, copied_failures, replacing
 from .disk import Disk
 from .environment import environment_changes
 from .reader import Cache
-from .recipe import expect_same
+from .recipe import Recipes, expect_same
+from .trained import TrainedOn
 from .writer import CacheWriter
 
 Duplicates = Literal["refuse", "first", "last"]
@@ -46,6 +48,8 @@ def merge_caches(
     wanted = Wanted(
         features={name: recipe.dtype for name, recipe in first.recipes.features.items()}, crops=first.has_crops
     )
+    records = _records(caches)
+    recipes = _recipes(first, records)
     merged = _merged(caches)
     environment = first.environment | ({"merged": merged} if merged else {})
     total, done = sum(len(cache) for cache in caches), 0
@@ -55,9 +59,10 @@ def merge_caches(
             "targets": first.targets,
             "layout": first.snapshot.manifest.layout,
             "black": first.black,
+            "trained_on": records.values(),
         }
         with CacheWriter.open(
-            growing, first.recipes, crops=first.has_crops, environment=environment, disk=disk, **settings
+            growing, recipes, crops=first.has_crops, environment=environment, disk=disk, **settings
         ) as writer:
             for cache in caches:
                 for clip in copied_clips(cache, wanted):
@@ -71,6 +76,26 @@ def merge_caches(
                     if failure.id not in writer:
                         writer.fail(failure)
     return allowed
+
+
+def _records(caches: Sequence[Cache]) -> dict[str, TrainedOn]:
+    """Return what the weights behind each feature have learnt from, in any of the caches."""
+    records: dict[str, TrainedOn] = {}
+    for cache in caches:
+        for name in cache.features:
+            record = cache.trained_on(name)
+            if record is not None:
+                records[name] = records[name].merged(record) if name in records else record
+    return records
+
+
+def _recipes(first: Cache, records: Mapping[str, TrainedOn]) -> Recipes:
+    """Return the recipes of the result: the first one's, naming the records of all."""
+    named = {name: record.fingerprint for name, record in records.items()}
+    features = {
+        name: replace(recipe, trained_on=named.get(name, "")) for name, recipe in first.recipes.features.items()
+    }
+    return Recipes(frames=first.recipes.frames, features=features)
 
 
 def _merged(caches: Sequence[Cache]) -> list[dict[str, str]]:

@@ -20,6 +20,7 @@ from .cliptable import ClipTable
 from .recipe import Recipes
 from .schema import CHECKSUMS, FRAME_COLUMNS, NO_FACE, Schema
 from .snapshot import Snapshot, is_hdf5, is_outdated, open_snapshot, staging_path
+from .trained import TrainedOn
 
 ITERATE_BYTES = 256 * 2**20
 ATTEMPTS = 20
@@ -143,6 +144,17 @@ class Cache:
     def snapshot(self) -> Snapshot:
         """Return the rows themselves, for verifying and copying."""
         return self._snapshot
+
+    def trained_on(self, feature: str) -> TrainedOn | None:
+        """Return what the weights behind a feature have learnt from; None for labels that they have not seen."""
+        self._feature(feature)
+        manifest, name = self._snapshot.manifest, self.recipes.features[feature].trained_on
+        if feature in manifest.lacking_records:
+            raise CacheDamaged(
+                f"{self.path}: the record {name} of what the weights behind {feature!r} have learnt from is not there.",
+                remedy="extract again with these weights, which carry it",
+            )
+        return manifest.trained_on[name] if name else None
 
     def load(self, feature: str = "gap") -> Frames:
         """Read a whole feature array; clip i is rows `clips.start[i]` to `clips.start[i] + clips.count[i]`."""

@@ -39,6 +39,7 @@ class Summary:
     array_bytes: dict[str, int]
     recipes: dict[str, Any]
     fingerprints: dict[str, str]
+    trained_on: dict[str, str]  # features tuned on labels → on which, in a few words
     environment: dict[str, Any]
     commit: dict[str, Any]
     folded: bool  # False: the HDF5 file and a staging beside it
@@ -88,6 +89,7 @@ def summarise(cache: Cache) -> Summary:
         array_bytes={name: counts.of(spec.axis) * spec.row_bytes for name, spec in cache.schema.arrays().items()},
         recipes=cache.recipes.identity(),
         fingerprints=cache.recipes.fingerprints(),
+        trained_on=manifest.describe_records(),
         environment=cache.environment,
         commit={"id": manifest.commit.id, "sequence": manifest.commit.sequence, "time": manifest.commit.time},
         folded=not (is_hdf5(cache.path) and staging_path(cache.path).exists()),

@@ -48,6 +48,7 @@ class Report:
     num_bytes: int
     problems: list[Problem] = field(default_factory=list)
     sources: list[Problem] = field(default_factory=list)  # of the videos, not of the cache
+    trained_on: dict[str, str] = field(default_factory=dict)  # features tuned on labels → on which, in a few words
 
     @property
     def damaged(self) -> list[str]:
@@ -67,7 +68,7 @@ def verify_cache(path: Path | str, *, sources: bool = False, on_clip: OnClip | N
 
 def _verify(snapshot: Snapshot, sources: bool, on_clip: OnClip | None) -> Report:
     tables = _Tables(snapshot)
-    problems = [*_metadata_problems(snapshot), *tables.problems]
+    problems = [*_record_problems(snapshot.manifest), *_metadata_problems(snapshot), *tables.problems]
     sound = [row for row in tables.live if row not in tables.spoilt]
     problems += _data_problems(snapshot, tables, sound, on_clip or (lambda done, total: None))
     problems += _chunk_problems(snapshot, " ".join(problem.what for problem in problems))
@@ -78,7 +79,13 @@ def _verify(snapshot: Snapshot, sources: bool, on_clip: OnClip | None) -> Report
     )
     frames = sum(int(tables.clips["count"][row]) for row in sound)
     return Report(
-        path=snapshot.path, clips=len(tables.live), frames=frames, num_bytes=num_bytes, problems=problems, sources=found
+        path=snapshot.path,
+        clips=len(tables.live),
+        frames=frames,
+        num_bytes=num_bytes,
+        problems=problems,
+        sources=found,
+        trained_on=snapshot.manifest.describe_records(),
     )
 
 
@@ -158,6 +165,14 @@ def _spoilt_rows(columns: dict[str, Any], specs: dict[str, ArraySpec]) -> list[i
     stored = columns[ROW_CHECKSUM]
     rows = ({name: column[row] for name, column in columns.items()} for row in range(len(stored)))
     return [row for row, values in enumerate(rows) if checksum.of_table_row(values, specs) != int(stored[row])]
+
+
+def _record_problems(manifest: Manifest) -> list[Problem]:
+    """Name the features whose weights have learnt from clips that nobody knows any more."""
+    return [
+        Problem(what=f"the record {record} of what the weights behind {name!r} have learnt from is not there")
+        for name, record in manifest.lacking_records.items()
+    ]
 
 
 def _metadata_problems(snapshot: Snapshot) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ Leaving the `with` block commits what is whole, also after Ctrl-C or an error; a
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,16 +21,16 @@ from .appender import Appender, table_files
 from .clip import Clip, Failure, Source, checked_rows, clip_row, failure_of, failure_row, typed_update
 from .creation import clean_up, continue_hdf5, create, root_file
 from .disk import Data, Disk, writing
-from .environment import environment_changes
 from .filling import FeatureFiller
 from .fold import fold
 from .interrupt import uninterrupted
 from .lock import WriterLock
-from .manifest import Edits, Filling, Manifest, expect_settings
+from .manifest import Edits, Manifest, expect_environment, expect_settings
 from .recipe import FeatureRecipe, Recipes, expect_recipes
 from .schema import CHECKSUMS, NO_LABEL, Counts, Layout
 from .snapshot import Snapshot, is_hdf5, no_cache, open_snapshot, staging_path
 from .table import Table, plain
+from .trained import TrainedOn, records_for
 
 COMMIT_SECONDS = 20.0
 COMMIT_BYTES = 128 * 2**20
@@ -47,6 +47,7 @@ class CacheWriter:
         self.manifest = snapshot.manifest
         self.environment_changes: list[str] = []
         self.missing_features: dict[str, FeatureRecipe] = {}  # asked for, not in the cache yet
+        self._records = dict(self.manifest.trained_on)  # with those that were given
         self._lock = lock
         self._disk = disk
         self._broken = False
@@ -76,11 +77,13 @@ class CacheWriter:
         layout: Layout | None = None,
         environment: Mapping[str, Any] | None = None,
         black: Mapping[str, tuple[float, ...]] | None = None,
+        trained_on: Iterable[TrainedOn] = (),
         strict: bool = False,
         disk: Disk | None = None,
     ) -> Self:
-        """Open a cache to write, or make it; without `recipes` only an existing one is opened."""
+        """Open a cache to write, or make it; without `recipes` only an existing one is opened. `trained_on`: the records that they name."""
         path, disk = Path(path), disk or Disk()
+        records = {record.fingerprint: record for record in trained_on}
         is_hdf5(path)  # refuses another suffix
         exists = path.exists() or (is_hdf5(path) and staging_path(path).exists())
         if recipes is None and not exists:
@@ -105,20 +108,17 @@ class CacheWriter:
                         layout=layout or Layout(),
                         environment=environment or {},
                         black=black or {},
+                        trained_on=records_for(recipes.features.values(), records),
                     )
                     snapshot = create(path, manifest, disk)
                 missing = expect_recipes(snapshot.manifest.recipes, recipes, path) if recipes is not None else {}
-                changes = environment_changes(snapshot.manifest.environment, environment or {})
-                if changes and strict:
-                    raise CacheError(
-                        f"{path} was begun in another environment: {'; '.join(changes)}.",
-                        remedy="leave out --strict to go on with a warning",
-                    )
+                changes = expect_environment(snapshot.manifest, environment or {}, path, strict=strict)
                 if is_hdf5(path) and not staging_path(path).exists():
                     snapshot = continue_hdf5(snapshot, disk)
             writer = cls(snapshot, lock, disk)
             writer.environment_changes = changes
             writer.missing_features = missing
+            writer._records |= records
             writer._add_labels(labels)
         except BaseException:
             lock.release()
@@ -199,10 +199,7 @@ class CacheWriter:
             if name in self.manifest.recipes.features:
                 raise CacheError(f"{self.path} has the features {name!r} already.")
             self.commit()
-            Recipes(
-                frames=self.manifest.recipes.frames, features={name: recipe}
-            )  # refuses another parent and odd names
-            manifest = replace(self.manifest, filling={**self.manifest.filling, name: Filling(recipe=recipe)})
+            manifest = self.manifest.with_filling(name, recipe, self._records)
             with writing(self.path):
                 self._fillers[name] = FeatureFiller.create(self.root, name, manifest, self.clips, self._disk)
             self.manifest = manifest

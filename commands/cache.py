@@ -104,9 +104,12 @@ def verify(
         "problems": [{"clip": problem.clip, "what": problem.what} for problem in report.problems],
         "sources": [{"clip": problem.clip, "what": problem.what} for problem in report.sources],
         "damaged": report.damaged,
+        "trained_on": report.trained_on,
     }
+    learnt = [f"{name}: {what}" for name, what in report.trained_on.items()]
     if not problems:
-        screen.result(data, f"{cache}: {report.clips} clips, {report.frames} frames, all as they were written.")
+        sound = f"{cache}: {report.clips} clips, {report.frames} frames, all as they were written."
+        screen.result(data, "\n".join([sound, *learnt]))
         return 0
     summary = f"{cache}: {len(report.problems)} problems, {len(report.damaged)} of {report.clips} clips damaged"
     summary += f", {len(report.sources)} sources missing or changed." if sources else "."
@@ -119,11 +122,11 @@ def verify(
         summary += (
             f"\nRepaired: {again.clips} clips are left; est extract with the same settings makes the others again."
         )
-        screen.result(data, "\n".join([*lines, summary]))
+        screen.result(data, "\n".join([*lines, *learnt, summary]))
         return STATUS_FAILED if again.problems or report.sources else 0
     if report.problems:
         summary += f"\nest cache verify {cache} --repair drops what is damaged, so that est extract makes it again."
-    screen.result(data, "\n".join([*lines, summary]))
+    screen.result(data, "\n".join([*lines, *learnt, summary]))
     return STATUS_FAILED
 
 

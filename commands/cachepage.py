@@ -44,6 +44,7 @@ def page(summary: Summary) -> str:
     lines += ["", f"frames recipe {summary.fingerprints['frames']}", *settings(summary.recipes["frames"])]
     for name, recipe in summary.recipes["features"].items():
         lines += ["", f"features {name} {summary.fingerprints[name]}", *settings(recipe)]
+        lines += [f"  {summary.trained_on[name]}"] if name in summary.trained_on else []
     lines += ["", f"last commit {summary.commit['sequence']} at {summary.commit['time']}"]
     return "\n".join(lines)
 

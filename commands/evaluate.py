@@ -38,6 +38,10 @@ Alias = Annotated[
 Unknown = Annotated[
     str, typer.Option("--unknown", help="Clips of classes that the run lacks: exclude (and count), or wrong.")
 ]
+AllowLeak = Annotated[
+    bool,
+    typer.Option("--allow-leak", help="Score clips that the features have learnt from nevertheless, and say so."),
+]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="A folder for metrics.json and predictions.csv.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
@@ -53,6 +57,7 @@ def evaluate(
     split: Split = None,
     alias: Alias = None,
     unknown: Unknown = "exclude",
+    allow_leak: AllowLeak = False,
     out: Out = None,
     device: Device = "auto",
 ) -> int:
@@ -75,6 +80,7 @@ def evaluate(
             aliases=parse_aliases(alias or ()),
             unknown=unknown,
             device=device,
+            allow_leak=allow_leak,
             watch=watch,
         )
     if out is not None:
@@ -95,11 +101,12 @@ def parse_range(text: str | None) -> tuple[int, int] | Literal["middle"] | None:
 
 def lines(found: Evaluation) -> list[str]:
     """Lay an evaluation out for people."""
-    from ..train.summary import interval, percent, plus_minus
+    from ..train.summary import interval, leak_lines, percent, plus_minus
 
     scores = found.scores
     shown = [
         found.run.facts["heading"],
+        *leak_lines(found.leaks),
         f"{found.run.path} on {found.cache}: {found.what}",
         f"WAR {percent(scores.war)} ({scores.right}/{scores.total}), UAR {percent(scores.uar)} over "
         f"{int(scores.present.sum())} of {len(scores.labels)} classes, UF1 {percent(scores.uf1)}",

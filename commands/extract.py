@@ -75,7 +75,10 @@ Crops = Annotated[
 Quality = Annotated[int, typer.Option("--crop-quality", help="JPEG quality of the crops.")]
 WeightsName = Annotated[
     str,
-    typer.Option("--weights", help="imagenet, synface (for rendered faces only), random, or a checkpoint FILE."),
+    typer.Option(
+        "--weights",
+        help="imagenet, synface (for rendered faces only), random, a checkpoint FILE, or a RUN that tuned its backbone.",
+    ),
 ]
 Normalize = Annotated[
     str | None,

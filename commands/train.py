@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +23,38 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished
 Describe = Annotated[bool, typer.Option("--describe", help="Show the model's parameters and MACs, and stop.")]
 Preset = Annotated[
     str | None,
-    typer.Option("--preset", help="paper (the default), official (the authors' code where it differs), or fast."),
+    typer.Option(
+        "--preset",
+        help="paper (the default), official (the authors' code where it differs), fast, or modern (for --finetune).",
+    ),
+]
+Finetune = Annotated[
+    str | None,
+    typer.Option(
+        "--finetune",
+        help="Let the backbone learn too: all of it, from the cache's crops or the sources, or layer4, from cached maps of layer3.",
+    ),
+]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        help="Where the backbone starts: imagenet (not for commercial use), synface, random, a file or a run. "
+        "[default: as the cache's features]",
+    ),
+]
+Normalize = Annotated[
+    str | None, typer.Option("--normalize", help="Of pixels, for a file of weights: none, imagenet, or MEAN,STD.")
+]
+Init = Annotated[
+    str | None, typer.Option("--init", metavar="RUN", help="Go on with the models of a run on the same folds.")
+]
+Leak = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-leak/--no-allow-leak",
+        help="Score clips that the features have learnt from before; every table says so.",
+    ),
 ]
 Config = Annotated[Path | None, typer.Option("--config", help="A TOML file; a run's config.toml is one.")]
 Settings = Annotated[
@@ -96,6 +128,10 @@ def train(
     resume: Resume = False,
     describe: Describe = False,
     preset: Preset = None,
+    finetune: Finetune = None,
+    weights: Start = None,
+    normalize: Normalize = None,
+    init: Init = None,
     config: Config = None,
     settings: Settings = None,
     epochs: Epochs = None,
@@ -127,6 +163,7 @@ def train(
     device: Device = None,
     threads: Threads = None,
     control: Control = None,
+    allow_leak: Leak = None,
     tensorboard: Board = None,
 ) -> int:
     """Train the Expression Snippet Transformer on a cache, every fold and seed, and score it; Ctrl-C saves, --resume goes on."""
@@ -160,6 +197,11 @@ def train(
         "select": select,
         "device": device,
         "control": control,
+        "allow_leak": allow_leak,
+        "finetune.learns": finetune,
+        "finetune.weights": weights,
+        "finetune.normalize": normalize,
+        "finetune.init": init,
         "tensorboard": tensorboard,
     }
     base = None
@@ -175,9 +217,12 @@ def train(
         raise UsageError("Which cache? --cache names it.", remedy="est train --cache cache.zarr")
     from ..train.fitting import fit
     from ..train.summary import headline, part_lines
+    from ..train.world import is_first
 
-    with watching(screen) as watch:
+    with watching(screen) if is_first() else nullcontext() as watch:
         results = fit(cache, out, wanted, resume=resume, watch=watch)
+    if not is_first():
+        return 0  # the first of several processes speaks
     path = results.run.path
     lines = [
         results.run.facts["heading"],

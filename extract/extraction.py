@@ -81,6 +81,7 @@ def extract_videos(
         crops=config.crops,
         environment=environment,
         black=black,
+        trained_on=[] if weights.trained_on is None else [weights.trained_on],
         strict=config.strict,
     ) as writer:
         for change in writer.environment_changes:
@@ -180,6 +181,7 @@ def recipes_of(config: ExtractConfig, weights: Weights, lane: Lane, precision: s
             shape=tap_shape(tap, config.size),
             dtype=config.dtype,
             precision=precision,
+            trained_on="" if weights.trained_on is None else weights.trained_on.fingerprint,
         )
         features[tap] = recipe
         if config.flip:

@@ -7,11 +7,12 @@ the same way, is made sure of: its size and time of change, the size of its fram
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +23,14 @@ from ..cache.sources import source_of
 from ..errors import CacheDamaged
 from .config import ExtractConfig
 from .crop import crop_face
-from .jpeg import decode_crop
+from .jpeg import decode_crop, encode_crop
 from .messages import Found, Recrop, Recropped
 from .task import Line, StageError, Task
+from .video import open_source
 
+Timed = Callable[[Iterator[tuple[np.ndarray, float]]], Iterator[tuple[np.ndarray, float]]]
+
+JPEG = "jpeg "  # before the quality, in the recipe of crops
 CHECKED = ("state", "box", "landmarks")  # what crops are cut along
 
 
@@ -40,7 +45,8 @@ class RecropTask(Task):
         stored = open_stored(self._job.cache)
         clip = stored.clip(self._job.clip.id)
         if (clip.state != NO_FACE).any():
-            for number, crop in self._read(stored, clip) if self._config.crops else self._cut(stored, clip):
+            again = cut_again(stored, clip, self._job.clip.path, timed=self._timed, clock=self._clock)
+            for number, crop in self._read(stored, clip) if self._config.crops else again:
                 self._add_crop(0, number, crop)
             self._send_rest()
         return Recropped(index=self._index, state=clip.state, seconds=self._seconds)
@@ -52,36 +58,6 @@ class RecropTask(Task):
                 with self._clock("crop"):
                     crop = decode_crop(jpeg)
                 yield number, crop
-
-    def _cut(self, stored: Stored, clip: ClipFrames) -> Iterator[tuple[int, np.ndarray]]:
-        """Decode the source and yield its crops with the numbers of their frames."""
-        row = stored.cache.clips.row(clip.index)
-        # From the clip's first frame on, whatever segment of the file it is; a file's own start is no segment.
-        source = replace(self._job.clip, start=max(0.0, float(clip.time[0])))
-        seen = 0
-        with self._open(source) as video:
-            if (found := video.info.size) != (was := tuple(row["size"])):
-                raise StageError("decode", f"its frames are {found[0]}×{found[1]} now, and were {was[0]}×{was[1]}")
-            if (found := video.info.first_frame) != (was := row["first_frame"]):
-                raise StageError("decode", f"it begins with frame {found} of its source now, and did with {was}")
-            is_whole = video.info.declared == row["declared"]
-            for frame, moment in self._timed(video.frames()):
-                if seen == len(clip.time):
-                    if is_whole:
-                        raise StageError("decode", f"it has more frames now than the {seen} that it had")
-                    break  # the end of a segment, or of what a file without a count had
-                if moment != clip.time[seen]:
-                    was = clip.time[seen]
-                    raise StageError("decode", f"its frame {seen} is shown at {moment:.6f} s now, and was at {was:.6f}")
-                if clip.state[seen]:
-                    with self._clock("crop"):
-                        crop = crop_face(frame, clip.box[seen], clip.landmarks[seen], **self._config.cropping)[0]
-                    yield seen, crop
-                seen += 1
-        if seen < len(clip.time):
-            raise StageError("decode", f"it has {seen} frames now, and had {len(clip.time)}")
-        if problem := source_change(source.path, row["source_bytes"], row["source_mtime_ns"]):
-            raise StageError("decode", problem)
 
     def _know(self, found: Found) -> None:
         raise AssertionError("no faces are looked for")
@@ -116,6 +92,55 @@ class Stored:
                 f"its {name} in the cache are not what was written",
                 remedy=f"est cache verify {self.cache.path} --repair",
             )
+
+
+def cut_again(
+    stored: Stored,
+    clip: ClipFrames,
+    path: Path,
+    *,
+    timed: Timed = iter,
+    clock: Callable[[str], AbstractContextManager[None]] = nullcontext,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Decode a clip's source and yield its crops with the numbers of their frames, as the backbone has seen them.
+
+    `path` is where the source lies now; `timed` and `clock` measure decoding and cutting.
+    """
+    row, recipe = stored.cache.clips.row(clip.index), stored.cache.recipes.frames
+    cropping: dict[str, Any] = {"align": recipe.align, "margin": recipe.margin, "size": recipe.size}
+    seen = 0
+    with open_source(
+        path,
+        "frames" if path.is_dir() else "video",
+        decoder=recipe.decoder,
+        # From the clip's first frame on, whatever segment of the file it is; a file's own start is no segment.
+        start=max(0.0, float(clip.time[0])),
+        sizes_may_differ=recipe.detector == "none",
+    ) as video:
+        if (found := video.info.size) != (was := tuple(row["size"])):
+            raise StageError("decode", f"its frames are {found[0]}×{found[1]} now, and were {was[0]}×{was[1]}")
+        if (found := video.info.first_frame) != (was := row["first_frame"]):
+            raise StageError("decode", f"it begins with frame {found} of its source now, and did with {was}")
+        is_whole = video.info.declared == row["declared"]
+        for frame, moment in timed(video.frames()):
+            if seen == len(clip.time):
+                if is_whole:
+                    raise StageError("decode", f"it has more frames now than the {seen} that it had")
+                break  # the end of a segment, or of what a file without a count had
+            if moment != clip.time[seen]:
+                was = clip.time[seen]
+                raise StageError("decode", f"its frame {seen} is shown at {moment:.6f} s now, and was at {was:.6f}")
+            if clip.state[seen]:
+                with clock("crop"):
+                    crop = crop_face(frame, clip.box[seen], clip.landmarks[seen], **cropping)[0]
+                    if recipe.crops:  # they were kept once
+                        crop = decode_crop(encode_crop(crop, int(recipe.crops.removeprefix(JPEG))))
+                yield seen, crop
+            seen += 1
+    if seen < len(clip.time):
+        raise StageError("decode", f"it has {seen} frames now, and had {len(clip.time)}")
+    if problem := source_change(path, row["source_bytes"], row["source_mtime_ns"]):
+        raise StageError("decode", problem)
 
 
 @lru_cache(maxsize=1)

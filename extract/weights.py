@@ -1,7 +1,8 @@
-"""Weights of the backbone: shipped, downloaded, random, or a user's file; every key that does not fit is reported.
+"""Weights of the backbone: shipped, downloaded, random, a user's file, or a run's; every key that does not fit is reported.
 
 A trunk that is loaded by half gives features that look right and are worthless, so a missing or misshapen tensor is refused. Tensors
-that belong to somebody's classifier are left aside and named.
+that belong to somebody's classifier are left aside and named. Weights that were tuned on labels say on which, and the cache that is made
+with them says so too.
 """
 
 from __future__ import annotations
@@ -9,18 +10,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+import xxhash
+from safetensors.torch import save
 from torch import Tensor
 
+from ..cache.disk import PARTIAL, Disk
+from ..cache.trained import TrainedOn
 from ..errors import EstError, UsageError
 from .backbone import Backbone, Normalization
 
 SHIPPED = Path(__file__).parent / "weights"
 IMAGENET_FILE = "resnet18-f37072fd.pth"
+BACKBONE = "backbone.safetensors"  # of a part of a run that has tuned one
 CONTAINERS = ("state_dict", "model_state_dict", "model", "net")  # where training scripts put the tensors
 PREFIXES = ("module.", "backbone.", "encoder.", "model.", "resnet.", "net.")
 LICENCES = {
@@ -41,6 +48,7 @@ class Weights:
     matched: int = 0
     unused: list[str] = field(default_factory=list)
     card: dict[str, Any] = field(default_factory=dict)
+    trained_on: TrainedOn | None = None  # labelled clips, where the file says so
 
     def report(self) -> str:
         """Say in one line what was loaded."""
@@ -49,11 +57,13 @@ class Weights:
             shown = ", ".join(self.unused[:4]) + (" …" if len(self.unused) > 4 else "")
             parts.append(f"{len(self.unused)} not used ({shown})")
         parts.append(f"pixels {self.backbone.normalization.name}")
+        if self.trained_on is not None:
+            parts.append(self.trained_on.describe())
         return "; ".join(parts)
 
 
 def load_weights(name: str, *, normalize: str | None = None, models_dir: Path | None = None) -> Weights:
-    """Load weights by name, or from a .pt, .pth, .tar or .safetensors file."""
+    """Load weights by name, from a .pt, .pth, .tar or .safetensors file, or from the folder of a run, or of a part of one."""
     if name == "random":
         return _random(Normalization.named(normalize or "none"))
     if name == "synface":
@@ -61,11 +71,91 @@ def load_weights(name: str, *, normalize: str | None = None, models_dir: Path | 
     if name == "imagenet":
         return _from_file(_imagenet_file(models_dir), "imagenet", normalize or "imagenet")
     path = Path(name)
+    if path.is_dir():
+        path = _of_run(path)
     if not path.is_file():
         raise UsageError(
-            f"--weights is imagenet, synface, random or a file; there is no file {name!r}.", remedy="--weights imagenet"
+            f"--weights is imagenet, synface, random, a file or a run; there is no file {name!r}.",
+            remedy="--weights imagenet",
         )
     return _from_file(path, path.name, normalize)
+
+
+def save_weights(
+    path: Path,
+    backbone: Backbone,
+    *,
+    normalize: str,
+    trained_on: TrainedOn | None,
+    card: Mapping[str, Any] | None = None,
+) -> None:
+    """Write weights durably in the place of earlier ones: equal weights are equal files."""
+    metadata = {"normalize": normalize}
+    if trained_on is not None:
+        metadata["trained_on"] = json.dumps(trained_on.to_json(), ensure_ascii=False)
+    if card:
+        metadata["card"] = json.dumps(card, ensure_ascii=False)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()}
+    disk = Disk()
+    try:
+        disk.make_folder(path.parent)
+        disk.write(path, _with_metadata(save(tensors), metadata))
+        disk.flush_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):  # what forbids to write may forbid to remove: the first reason counts
+            path.with_name(path.name + PARTIAL).unlink(missing_ok=True)
+        raise EstError(
+            f"The weights {path} could not be written: {error.strerror}.",
+            remedy="free some space or check the rights, then run the same command again",
+        ) from error
+
+
+def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Put metadata and a checksum into the head of a safetensors file, in order: its library shuffles them."""
+    head, tensors = _split(data)
+    head["__metadata__"] = {**metadata, "checksum": _checksum(head, metadata, tensors)}
+    text = json.dumps(head, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors are aligned
+    return len(text).to_bytes(8, "little") + text + tensors
+
+
+def _expect_as_written(path: Path, data: bytes) -> None:
+    """Refuse a file of ours in which a byte has changed: tensors that are worthless, or clips that are forgotten."""
+    head, tensors = _split(data)
+    metadata = dict(head.pop("__metadata__", {}))
+    checksum = metadata.pop("checksum", None)
+    if checksum is not None and checksum != _checksum(head, metadata, tensors):
+        raise EstError(f"{path} is damaged: its content is not what was written.", remedy="bring back a copy")
+
+
+def _split(data: bytes) -> tuple[dict[str, Any], bytes]:
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def _checksum(head: Mapping[str, Any], metadata: Mapping[str, str], tensors: bytes) -> str:
+    digest = xxhash.xxh3_128(json.dumps([head, metadata], sort_keys=True).encode())
+    digest.update(tensors)
+    return digest.hexdigest()
+
+
+def _of_run(folder: Path) -> Path:
+    """Return the one file of weights that a run has tuned."""
+    if (folder / BACKBONE).is_file():
+        return folder / BACKBONE
+    found = sorted(folder.glob(f"parts/*/{BACKBONE}"))
+    if not found:
+        raise UsageError(
+            f"{folder} holds no weights of a backbone: no parts/*/{BACKBONE}.",
+            remedy="give a run whose backbone has learnt too, or a file",
+        )
+    if len(found) > 1:
+        parts = ", ".join(path.parent.name for path in found)
+        raise UsageError(
+            f"{folder} has tuned {len(found)} backbones, each on clips of its own: {parts}.",
+            remedy=f"--weights {found[0].parent} for one of them",
+        )
+    return found[0]
 
 
 def _random(normalization: Normalization) -> Weights:
@@ -107,6 +197,8 @@ def _from_file(path: Path, name: str, normalize: str | None) -> Weights:
     except OSError as error:
         raise EstError(f"The weights {path} cannot be read.") from error
     tensors, metadata = _read(path)
+    if metadata:
+        _expect_as_written(path, data)
     tensors = _trunk_names(tensors)
     wanted = Backbone().state_dict()
     found = {key: tensor for key, tensor in tensors.items() if key in wanted}
@@ -138,7 +230,20 @@ def _from_file(path: Path, name: str, normalize: str | None) -> Weights:
         matched=len(found),
         unused=unused,
         card=json.loads(metadata["card"]) if "card" in metadata else {},
+        trained_on=_trained_on(path, metadata),
     )
+
+
+def _trained_on(path: Path, metadata: Mapping[str, str]) -> TrainedOn | None:
+    """Read what the file says that its weights have learnt from; what cannot be read is not taken for nothing."""
+    if "trained_on" not in metadata:
+        return None
+    try:
+        return TrainedOn.from_json(json.loads(metadata["trained_on"]))
+    except (ValueError, TypeError) as error:
+        raise EstError(
+            f"{path} does not say rightly what its weights have learnt from.", remedy="write the file anew"
+        ) from error
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

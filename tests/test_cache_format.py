@@ -20,8 +20,10 @@ from cache_samples import LABELS, SMALL, make_failure
 from est.cache import CacheWriter, FeatureRecipe, FramesRecipe, open_cache
 from est.cache.manifest import Filling, Manifest, Staging
 from est.cache.schema import FeatureSpec, Schema
+from est.cache.trained import TrainedOn
 
 PAGE = (Path(__file__).parents[1] / "docs" / "cache-format.md").read_text(encoding="utf-8")
+RECORD = re.search(r"A record has the members (.*?\.)\s", PAGE, re.DOTALL)[1]
 FRAMES = ("box", "landmarks", "score", "time", "state")
 
 
@@ -308,9 +310,11 @@ def test_the_page_names_every_attribute():
         staging=staging,
         folded="x",
         black={"gap": (0.5,)},
+        trained_on={"x": TrainedOn(clips=("clip 1",), how="est train --finetune all")},
     ).attributes()
     assert {row[0].strip("`") for row in TABLES["Attributes"]} == set(full)
     assert {row[0].strip("`") for row in TABLES["HDF5"]} == set(full["staging"])
+    assert set(re.findall(r"`(\w+)`", RECORD)) == set(full["trained_on"]["x"])
 
 
 @pytest.mark.parametrize(("recipe", "place"), [(FramesRecipe, slice(0, 15)), (FeatureRecipe, slice(15, None))])

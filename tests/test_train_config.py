@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est.errors import UsageError
-from est.train import PRESETS, DataConfig, LoopConfig, ModelConfig, ProtocolConfig, SamplingConfig, TrainConfig
+from est.train import (
+    PRESETS,
+    DataConfig,
+    FinetuneConfig,
+    LoopConfig,
+    ModelConfig,
+    ProtocolConfig,
+    SamplingConfig,
+    TrainConfig,
+)
 from est.train.configfile import differences, from_flat, known_keys, resolve, to_flat, to_toml
 
 ROOT = Path(__file__).parents[1]
@@ -73,6 +82,22 @@ OTHERS = {
     "control": False,
     "tensorboard": True,
     "device": "cuda:1",
+    "allow_leak": True,
+    "loop.average": 0.99,
+    "loop.accumulate": 4,
+    "finetune.learns": "layer4",
+    "finetune.source": "crops",
+    "finetune.weights": "random",
+    "finetune.normalize": "imagenet",
+    "finetune.init": "runs/before",
+    "finetune.rate": 0.5,
+    "finetune.batch_norm": "frozen",
+    "finetune.head_first": 3,
+    "finetune.shift": 0.1,
+    "finetune.zoom": 0.1,
+    "finetune.brightness": 0.1,
+    "finetune.checkpointing": True,
+    "finetune.workers": 3,
 }
 
 
@@ -82,9 +107,10 @@ def test_the_list_above_is_complete():
 
 @pytest.mark.parametrize("key", OTHERS)
 def test_every_setting_survives_its_file(key, tmp_path):
-    config = from_flat({key: OTHERS[key]})
+    tuned = {"finetune.learns": "all"} if key.startswith("finetune.") else {}  # else they say nothing, and are refused
+    config = from_flat({**tuned, key: OTHERS[key]})
     assert to_flat(config)[key] == OTHERS[key]
-    assert [line.split(":")[0] for line in differences(TrainConfig(), config)] == [key]
+    assert [line.split(":")[0] for line in differences(from_flat(tuned), config)] == [key]
     file = tmp_path / "config.toml"
     file.write_text(to_toml(config), encoding="utf-8")
     again = resolve(file=file)
@@ -105,12 +131,14 @@ def test_any_text_and_any_number_survive(tmp_path_factory, names, rate, share):
     assert resolve(file=file) == config
 
 
-@pytest.mark.parametrize("section", [ModelConfig, SamplingConfig, ProtocolConfig, LoopConfig, DataConfig, TrainConfig])
+@pytest.mark.parametrize(
+    "section", [ModelConfig, SamplingConfig, ProtocolConfig, LoopConfig, DataConfig, FinetuneConfig, TrainConfig]
+)
 def test_no_setting_is_ignored(section):
     """Somewhere behind its own class each setting is looked at."""
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "train").rglob("*.py")]
     for item in fields(section):
-        read = re.compile(rf"\b(config|loop|data|self|model|inner)(\.\w+)*\.{item.name}\b")
+        read = re.compile(rf"\b(config|loop|data|self|model|inner|settings|finetune)(\.\w+)*\.{item.name}\b")
         checked = re.compile(rf"(expect|if|raise)\w*\W.*self\.{item.name}\b")
         uses = [
             line for text in sources for line in text.splitlines() if read.search(line) and not checked.search(line)
@@ -174,7 +202,7 @@ def test_a_preset_is_what_it_says():
     assert resolve("official").model.position == "snippet"
     assert [line.split(":")[0] for line in differences(resolve("official"), TrainConfig())] == ["model.position"]
     assert set(PRESETS["fast"]) == {line.split(":")[0] for line in differences(resolve("fast"), TrainConfig())}
-    with pytest.raises(UsageError, match="paper, official, fast; found 'quick'"):
+    with pytest.raises(UsageError, match="paper, official, fast, modern; found 'quick'"):
         resolve("quick")
 
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from train_samples import LABELS, TINY, learning_cache, tiny_config
+from train_samples import PLAIN, TINY, learning_cache, make_trainer
 
 from est.cache import open_cache
 from est.errors import EstError
-from est.train import ModelConfig, Watch, build_model
+from est.train import ModelConfig, Watch
+from est.train.checkpoint import Checkpoint
 from est.train.clipset import ClipSet
-from est.train.loop import Trainer, class_weight, clock, reproducible
+from est.train.loop import class_weight, clock, reproducible
 from est.train.stop import Stop
 
 CLIPS = 30
-PLAIN = ModelConfig(dim=16, heads=2, ffn=32, layers=1, dropout=0.0, head_dropout=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -28,27 +29,13 @@ def clips(tmp_path_factory):
     return ClipSet.from_cache(cache, range(CLIPS), mirrored="gap_mirrored", no_face="keep")
 
 
-def make_trainer(clips, *, model=PLAIN, seed=1, precision="fp32", train=None, label=None, **settings):
-    config = tiny_config(**settings, model=model)
-    built = build_model(model, width=clips.width, num_classes=len(LABELS), seed=seed)
-    return Trainer(
-        built,
-        clips,
-        train=np.arange(len(clips)) if train is None else train,
-        target=torch.from_numpy(clips.label if label is None else label),
-        config=config,
-        precision=precision,
-        seed=seed,
-    )
-
-
 def one_step(trainer, epoch=0, step=0):
     """Take a step; return its plan, what the model was given, and what it said."""
     seen = {}
     before = trainer.model.register_forward_pre_hook(lambda _, given: seen.update(given=given))
     after = trainer.model.register_forward_hook(lambda _, given, output: seen.update(output=output))
     trainer.model.train()
-    plan = trainer.plan(epoch)
+    plan = trainer.planner.draw(epoch)
     trainer.step(plan, step)
     before.remove()
     after.remove()
@@ -63,23 +50,23 @@ def nll(logits, target):
 
 def test_an_epoch_shows_every_clip_once_and_drops_the_rest(clips):
     trainer = make_trainer(clips, batch=8)
-    plan = trainer.plan(0)
+    plan = trainer.planner.draw(0)
     assert plan.target.shape == (CLIPS // 8, 8)
     shown = plan.index.view(-1, 35)[:, 0] // 105
     assert len(set(shown.tolist())) == 24
     assert torch.equal(plan.target.view(-1), torch.from_numpy(clips.label)[shown])
-    others = [set((trainer.plan(epoch).index.view(-1, 35)[:, 0] // 105).tolist()) for epoch in range(6)]
+    others = [set((trainer.planner.draw(epoch).index.view(-1, 35)[:, 0] // 105).tolist()) for epoch in range(6)]
     assert set().union(*others) == set(range(CLIPS)), "who is dropped changes"
-    assert torch.equal(trainer.plan(3).index, make_trainer(clips, batch=8).plan(3).index)
-    assert not torch.equal(trainer.plan(3).index, trainer.plan(4).index)
+    assert torch.equal(trainer.planner.draw(3).index, make_trainer(clips, batch=8).planner.draw(3).index)
+    assert not torch.equal(trainer.planner.draw(3).index, trainer.planner.draw(4).index)
     # another seed draws other clips, besides having other orders
-    other = make_trainer(clips, batch=8, seed=2).plan(3)
-    assert not torch.equal(trainer.plan(3).index // 105, other.index // 105)
+    other = make_trainer(clips, batch=8, seed=2).planner.draw(3)
+    assert not torch.equal(trainer.planner.draw(3).index // 105, other.index // 105)
 
 
 def test_snippets_stand_as_the_order_says(clips):
     trainer = make_trainer(clips, model=ModelConfig(**{**vars(PLAIN), "position": "snippet"}))
-    plan = trainer.plan(0)
+    plan = trainer.planner.draw(0)
     orders = trainer.model.orders[plan.picks].view(-1, 7)
     assert len(set(plan.picks.view(-1).tolist())) > 5
     for rows, order in zip(plan.index.view(-1, 7, 5), orders, strict=True):
@@ -148,7 +135,7 @@ def test_mixup(clips):
         expected = share * nll(logits, target).mean() + (1 - share) * nll(logits, target.roll(1)).mean()
         assert trainer.tally[2, column] == pytest.approx(float(expected), abs=1e-6)
     assert len(plan.mix.unique()) == 3
-    assert make_trainer(clips).plan(0).mix is None
+    assert make_trainer(clips).planner.draw(0).mix is None
 
 
 def test_noise_is_in_deviations_of_each_feature(clips):
@@ -160,7 +147,9 @@ def test_noise_is_in_deviations_of_each_feature(clips):
     assert added.mean(0).abs().max() < 0.15 * expected.max()
     again = make_trainer(clips, noise=0.5, batch=24)
     assert torch.equal(one_step(again)[1][0], features)
-    assert not torch.equal(one_step(again, epoch=1)[1][0] - clips.take(again.plan(1).index[0]), added.view_as(features))
+    assert not torch.equal(
+        one_step(again, epoch=1)[1][0] - clips.take(again.planner.draw(1).index[0]), added.view_as(features)
+    )
 
 
 def test_class_weights_are_inverse_to_the_share_and_average_to_one(clips):
@@ -182,7 +171,7 @@ def test_balanced_draws_every_class_equally_often(clips):
 
     def shares(**settings):
         trainer = make_trainer(clips, label=label, batch=10, **settings)
-        drawn = torch.cat([trainer.plan(epoch).target.view(-1) for epoch in range(60)])
+        drawn = torch.cat([trainer.planner.draw(epoch).target.view(-1) for epoch in range(60)])
         return (drawn.bincount(minlength=3) / len(drawn)).tolist()
 
     assert shares(balanced=True) == pytest.approx([1 / 3] * 3, abs=0.04)
@@ -190,12 +179,12 @@ def test_balanced_draws_every_class_equally_often(clips):
 
 
 def test_mirrored_clips_are_mirrored_whole(clips):
-    plan = make_trainer(clips, mirrored=True, batch=30).plan(0)
+    plan = make_trainer(clips, mirrored=True, batch=30).planner.draw(0)
     mirrored = plan.index[0] >= CLIPS * 105
     assert (mirrored.view(30, -1).float().mean(1) % 1 == 0).all()
     assert 5 <= int(mirrored[:, 0, 0].sum()) <= 25
     assert len((plan.index[0] % (CLIPS * 105) // 105).unique()) == 30, "they are no clips of their own"
-    assert (make_trainer(clips, batch=30).plan(0).index < CLIPS * 105).all()
+    assert (make_trainer(clips, batch=30).planner.draw(0).index < CLIPS * 105).all()
 
 
 def test_the_learning_rate_rises_and_falls(clips):
@@ -256,7 +245,15 @@ def test_bf16_runs_and_is_close(clips):
     assert all(tensor.dtype == torch.float32 for tensor in trainers[1].model.parameters())
 
 
-@pytest.mark.parametrize("settings", [{}, {"mixup": 0.5, "noise": 0.2, "balanced": True, "mirrored": True}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"mixup": 0.5, "noise": 0.2, "balanced": True, "mirrored": True},
+        {"average": 0.9},
+        {"accumulate": 2, "average": 0.5},
+    ],
+)
 def test_a_restored_trainer_takes_the_same_steps(clips, settings):
     def run(trainer, epoch, first_step=0, steps=None):
         stop = Stop()
@@ -272,10 +269,7 @@ def test_a_restored_trainer_takes_the_same_steps(clips, settings):
     assert run(first, 1, steps=2) == 2
     state = {name: tensor.clone() for name, tensor in first.state().items()}
     second = make_trainer(clips, model=TINY, seed=1, **settings)
-    group = {
-        key: {n.removeprefix(key): t for n, t in state.items() if n.startswith(key)} for key in ("model/", "optimizer/")
-    }
-    second.restore(group["model/"], group["optimizer/"], state["tally"])
+    second.restore(Checkpoint(path=Path("checkpoint"), tensors=state))
     torch.rand(17)  # whatever else draws from torch's own generator does not matter
     assert run(second, 1, first_step=2) == 3
     run(second, 2)
@@ -287,9 +281,9 @@ def test_a_restored_trainer_takes_the_same_steps(clips, settings):
 def test_an_epoch_is_its_own(clips, monkeypatch):
     """The steps of epoch 3 are those that were drawn for epoch 3."""
     trainer, taken = make_trainer(clips), []
-    monkeypatch.setattr(trainer, "step", lambda plan, step: taken.append(plan.index[step]))
+    monkeypatch.setattr(trainer, "step", lambda plan, step, epoch: taken.append(plan.index[step]))
     trainer.run_epoch(3, stop=Stop(), watch=Watch())
-    assert torch.equal(torch.stack(taken), trainer.plan(3).index)
+    assert torch.equal(torch.stack(taken), trainer.planner.draw(3).index)
 
 
 def test_an_epoch_ends_early_when_its_time_is_up(clips):

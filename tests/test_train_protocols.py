@@ -44,7 +44,8 @@ def named(table, found):
 def permuted(table, clips, classes):
     """Return the same clips in another order, their labels numbered in another way."""
     new = np.argsort(classes)
-    columns = {name: getattr(table, name)[clips] for name in ("ids", "subject", "split", "fold", "path", "missing")}
+    names = ("ids", "subject", "split", "fold", "path", "digest", "span", "missing")
+    columns = {name: getattr(table, name)[clips] for name in names}
     labels = tuple(table.labels[old] for old in classes)
     code = np.where(table.label < 0, -1, new[table.label])[clips]
     return Annotations(**columns, labels=labels, label=code, place=np.arange(len(clips)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .config import PRESETS, DataConfig, LoopConfig, TrainConfig
     from .evaluation import Change, Evaluation, evaluate
+    from .finetune import FinetuneConfig
     from .fitting import fit
     from .models import EST, ModelConfig, build_model, describe, load_official, save_official
     from .protocols import ProtocolConfig
@@ -24,6 +25,7 @@ _HOME = {
     "DataConfig": "config",
     "EST": "models",
     "Evaluation": "evaluation",
+    "FinetuneConfig": "finetune",
     "LoopConfig": "config",
     "ModelConfig": "models",
     "PRESETS": "config",
@@ -47,6 +49,7 @@ __all__ = [
     "Change",
     "DataConfig",
     "Evaluation",
+    "FinetuneConfig",
     "LoopConfig",
     "ModelConfig",
     "ProtocolConfig",

@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 
 from ..cache import Cache
+from ..cache.trained import hex_digest
 
 NONE = -1  # no label, no fold, no place
 
@@ -27,6 +28,8 @@ class Annotations:
     split: np.ndarray  # (N,) text, empty when there is none
     fold: np.ndarray  # (N,) the fold in which the clip is tested, −1 when there is none
     path: np.ndarray  # (N,) text: the source
+    digest: np.ndarray  # (N,) text: of the source's content, empty when unknown
+    span: np.ndarray  # (N, 2) its first frame in the source, and the one behind its last
     place: np.ndarray  # (N,) in the clip table, −1 where there are no frames
     missing: np.ndarray  # (N,) True where there are no frames: nothing to learn from, and wrong in a test
 
@@ -44,6 +47,8 @@ class Annotations:
         split: Sequence[str] | None = None,
         fold: Sequence[int] | None = None,
         path: Sequence[str] | None = None,
+        digest: Sequence[str] | None = None,
+        span: Sequence[tuple[int, int]] | np.ndarray | None = None,
         missing: Sequence[bool] | None = None,
     ) -> Self:
         """Make the table of columns, labels by name; what is left out is unknown. `place` counts rows."""
@@ -61,11 +66,14 @@ class Annotations:
             split=np.array(empty if split is None else split, str),
             fold=np.array([NONE] * number if fold is None else fold, np.int64),
             path=np.array(empty if path is None else path, str),
+            digest=np.array(empty if digest is None else digest, str),
+            span=np.array([(0, 0)] * number if span is None else span, np.int64).reshape(number, 2),
             place=np.where(gone, NONE, np.arange(number)),
             missing=gone,
         )
         assert len(set(made.ids.tolist())) == number
-        assert all(len(column) == number for column in (made.label, made.subject, made.split, made.fold, made.path))
+        columns = (made.label, made.subject, made.split, made.fold, made.path, made.digest)
+        assert all(len(column) == number for column in columns)
         return made
 
     @classmethod
@@ -73,6 +81,7 @@ class Annotations:
         """Read clips and failures; a failure whose id is that of a clip is a later attempt, and the clip stands."""
         clips, known = cache.clips, set(cache.ids)
         failures = [failure for failure in cache.failures if failure.id not in known]
+        first, count = np.asarray(clips.first_frame), np.asarray(clips.count)
         labels = dict.fromkeys([*cache.labels, *(f.label for f in failures if f.label is not None)])
         return cls.from_columns(
             ids=[*cache.ids, *(f.id for f in failures)],
@@ -82,5 +91,7 @@ class Annotations:
             split=[*clips.split, *(f.split for f in failures)],
             fold=[*np.asarray(clips.fold).tolist(), *(f.fold for f in failures)],
             path=[*clips.path, *(f.path for f in failures)],
-            missing=[*(np.asarray(clips.count) == 0).tolist(), *[True] * len(failures)],
+            digest=[*map(hex_digest, clips.source_digest), *(hex_digest(f.source.digest) for f in failures)],
+            span=[*zip(first.tolist(), (first + count).tolist(), strict=True), *[(0, 0)] * len(failures)],
+            missing=[*(count == 0).tolist(), *[True] * len(failures)],
         )

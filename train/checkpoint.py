@@ -22,8 +22,10 @@ from torch import Tensor
 
 from ..cache.disk import PARTIAL, Disk
 from ..errors import EstError
+from ..extract.backbone import Backbone, Normalization
 from .configfile import from_flat
-from .models import EST, build_model
+from .finetune import FinetuneConfig
+from .models import EST, Tuned, build_model
 
 FORMAT = "est-checkpoint"
 VERSION = 1
@@ -90,14 +92,29 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path=path, tensors=tensors, meta=json.loads(text))
 
 
-def load_model(checkpoint: Path | Checkpoint) -> tuple[EST, Mapping[str, Any]]:
+def load_model(checkpoint: Path | Checkpoint) -> tuple[EST | Tuned, Mapping[str, Any]]:
     """Build the model of a checkpoint, in evaluation mode; return it with the checkpoint's facts."""
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
     meta = found.meta
     config = from_flat(meta["config"])
+    model: EST | Tuned
     model = build_model(config.model, width=meta["width"], num_classes=len(meta["labels"]), seed=meta["seed"])
+    if config.finetune.on:
+        model = behind(Backbone(Normalization.named(meta["normalize"])), model, config.finetune)
     model.load_state_dict(found.group("best") or found.group("model"))
     return model.eval(), meta
+
+
+def behind(backbone: Backbone, est: EST, settings: FinetuneConfig) -> Tuned:
+    """Put EST behind a backbone that learns as settings say."""
+    assert settings.learns != "none"
+    return Tuned(
+        backbone,
+        est,
+        learns=settings.learns,
+        batch_norm=settings.batch_norm,
+        checkpointing=settings.checkpointing,
+    )
 
 
 def _damaged(path: Path, what: str) -> EstError:

@@ -3,12 +3,14 @@
 A frame is named by the clip's place in the set and its position in the clip. Frames without a face have no features of their own: under the
 policy `nearest` the clip's nearest frame with a face stands in (the earlier of two); a clip without any face stays zeros.
 
+What `take` gives are features; for a backbone that learns, the frames from which it makes them (frames.py).
+
 Legend: N clips of the set, B of a batch, n snippets, J frames a snippet, D feature width, T rows of all clips of the set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
@@ -18,11 +20,13 @@ from torch import Tensor
 
 from ..cache import Cache
 from ..errors import UsageError
-from .rows import Residency, Rows, RowSource, place_rows
+from .frames import Asked, Frames, MapRows
+from .rows import ClipRows, Residency, Rows, RowSource, place_rows
 
 RATE_RATIO = 1.5  # median frame rates further apart than this are warned about
 STATISTICS_ROWS = 8192  # rows that statistics look at together
 NAMED = 3  # clips that a message names
+MAPS = "layer3"  # the feature that the last stage of a backbone sees
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,18 +68,76 @@ class ClipSet:
         """
         device = torch.device(device)
         places = _checked_places(cache, which)
-        features = (feature,) if mirrored is None else (feature, mirrored)
+        start, count = _rows_of(cache, places)
         _expect_flat(cache, feature)
+        features = (feature,) if mirrored is None else (feature, mirrored)
         if mirrored is not None:
             _expect_mirror(cache, feature, mirrored)
-        order = np.argsort(places)
-        source = RowSource(
-            cache=cache,
-            features=features,
-            start=np.asarray(cache.clips.start)[places[order]],
-            count=np.asarray(cache.clips.count)[places[order]],
+        source = RowSource(cache=cache, features=features, start=start, count=count)
+        rows, line = place_rows(source, device, residency)
+        return cls._of(
+            places, source, rows, line, device, width=source.width, mirrored=mirrored is not None, no_face=no_face
         )
+
+    @classmethod
+    def for_tuning(
+        cls,
+        cache: Cache,
+        which: Sequence[int] | np.ndarray,
+        source: Literal["crops", "videos", "maps"],
+        device: torch.device | str = "cpu",
+        *,
+        mirrored: bool = False,
+        residency: Residency = "auto",
+        no_face: Literal["nearest", "keep"] = "nearest",
+        workers: int = 0,
+    ) -> Self:
+        """Take clips by their places in the cache's table, for a backbone that learns: `take` gives the `Frames` that it sees.
+
+        `workers` are the threads that decode pictures, as many as there are cores when 0.
+        """
+        # Here, because pixels.py builds on this module; and features need neither.
+        from ..extract.backbone import Backbone
+        from .pixels import PixelRows
+
+        device = torch.device(device)
+        places = _checked_places(cache, which)
+        start, count = _rows_of(cache, places)
+        if source == "maps":
+            _expect_here(cache, MAPS)
+            features = (MAPS,)
+            if mirrored:
+                features += (mirrored_name(cache, MAPS) or f"{MAPS}_flip",)
+                _expect_mirror(cache, *features)
+            clips = RowSource(cache=cache, features=features, what="maps", start=start, count=count)
+            rows = MapRows(clips, device, residency)
+        else:
+            if residency not in ("auto", "stream"):
+                raise UsageError(
+                    f"Pictures are decoded batch by batch, and kept nowhere; found data.residency = {residency}.",
+                    remedy="--set data.residency=auto",
+                )
+            clips = ClipRows(cache=cache, start=start, count=count)
+            rows = PixelRows(clips, source, device, workers=workers)
+        return cls._of(places, clips, rows, rows.line, device, width=Backbone.width, mirrored=mirrored, no_face=no_face)
+
+    @classmethod
+    def _of(
+        cls,
+        places: np.ndarray,
+        source: ClipRows,
+        rows: Rows,
+        line: str,
+        device: torch.device,
+        *,
+        width: int,
+        mirrored: bool,
+        no_face: Literal["nearest", "keep"],
+    ) -> Self:
+        """Put a set together."""
+        cache = source.cache
         face = (cache.load_column("state") != 0)[_ranges(source.start, source.count)]
+        order = np.argsort(places)
         coverage = np.empty(len(places))
         first = np.empty(len(places), np.int64)
         coverage[order] = np.add.reduceat(face, source.first, dtype=np.int64) / source.count
@@ -83,7 +145,6 @@ class ClipSet:
         nearest = None
         if no_face == "nearest" and not face.all():
             nearest = torch.from_numpy(nearest_faces(face, source.first, source.count))
-        rows, line = place_rows(source, device, residency)
         home = device if rows.on_device else torch.device("cpu")
         return cls(
             ids=[cache.ids[place] for place in places],
@@ -95,13 +156,13 @@ class ClipSet:
             count=torch.from_numpy(np.asarray(cache.clips.count)[places]).to(home),
             has_face=coverage > 0,
             coverage=coverage,
-            width=source.width,
+            width=width,
             residency=line,
             _rows=rows,
             _first=torch.from_numpy(first).to(home),
             _face=torch.from_numpy(face).to(home),
             _nearest=None if nearest is None else nearest.to(home),
-            _mirrored=mirrored is not None,
+            _mirrored=mirrored,
         )
 
     def __len__(self) -> int:
@@ -118,9 +179,22 @@ class ClipSet:
             rows = rows + len(self._face) * mirrored.to(home)[..., None, None]
         return rows
 
-    def take(self, index: Tensor) -> Tensor:
-        """Return the features of rows, float32 on the device.  # (…,) → (…, D)"""
-        return self._rows.take(index)
+    def take(self, index: Tensor, look: Tensor | None = None) -> Tensor | Frames:
+        """Return the features of rows, float32 on the device; of a set for tuning the frames, each clip's as `look` says.
+
+        A look at a clip is how far its pictures move to the right and down, in sides, how they are scaled, and how they are lit:
+        (0, 0, 1, 1) leaves them alone.  # (…,) → (…, D), or (B, n, J), (B, 4) → Frames
+        """
+        return self._rows.take(index, look)
+
+    def expect(self, batches: Iterable[Asked]) -> None:
+        """Hear which rows will be taken, in order, and with which looks: what must be loaded is then loaded ahead."""
+        self._rows.expect(batches)
+
+    @property
+    def waited(self) -> float:
+        """Return the seconds that `take` has spent on what was not loaded yet."""
+        return self._rows.waited
 
     def gather(
         self,
@@ -132,7 +206,7 @@ class ClipSet:
         row: Tensor | None = None,
     ) -> Tensor:
         """Return the features of a batch: `row` where `substitute` says so.  # (B,), (B, n, J), (B,), (B, n, J), (D,) → (B, n, J, D)"""
-        features = self.take(self.index(clips, positions, mirrored=mirrored))
+        features = self._features(self.index(clips, positions, mirrored=mirrored))
         if substitute is None:
             return features
         assert row is not None, "a row to put where `substitute` says"
@@ -148,12 +222,17 @@ class ClipSet:
             raise UsageError(f"None of {len(clips)} clips shows a face: there is nothing to take statistics of.")
         total, square = torch.zeros(2, self.width, dtype=torch.float64)
         for part in rows.split(STATISTICS_ROWS):
-            total += self.take(part).sum(0).cpu()
+            total += self._features(part).sum(0).cpu()
         mean = total / len(rows)
         for part in rows.split(STATISTICS_ROWS):
-            features = self.take(part)
+            features = self._features(part)
             square += (features - mean.to(features)).square().sum(0).cpu()
         return mean.float(), (square / len(rows)).sqrt().float()
+
+    def _features(self, index: Tensor) -> Tensor:
+        features = self.take(index)
+        assert isinstance(features, Tensor), "a set for tuning has frames, and no features"
+        return features
 
 
 def mirrored_name(cache: Cache, feature: str) -> str | None:
@@ -215,13 +294,24 @@ def _checked_places(cache: Cache, which: Sequence[int] | np.ndarray) -> np.ndarr
     return places
 
 
-def _expect_flat(cache: Cache, feature: str) -> None:
-    """Refuse a feature that is not here, or that is a map."""
+def _rows_of(cache: Cache, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the rows of clips begin and how many they are, in the order in which they lie.  # (N,) → (N,), (N,)"""
+    places = np.sort(places)
+    return np.asarray(cache.clips.start)[places], np.asarray(cache.clips.count)[places]
+
+
+def _expect_here(cache: Cache, feature: str) -> None:
+    """Refuse a feature that is not here."""
     if feature not in cache.features:
         raise UsageError(
             f"{cache.path} has the features {', '.join(cache.features) or 'none'}, asked for {feature!r}.",
             remedy=f"est extract … --features {','.join([*cache.features, feature])} adds it",
         )
+
+
+def _expect_flat(cache: Cache, feature: str) -> None:
+    """Refuse a feature that is not here, or that is a map."""
+    _expect_here(cache, feature)
     shape = cache.recipes.features[feature].shape
     if len(shape) != 1:
         flat = [name for name, recipe in cache.recipes.features.items() if len(recipe.shape) == 1]

@@ -7,15 +7,18 @@ and of the data are here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import UsageError
+from .expect import expect_choice, expect_kinds, expect_range
+from .finetune import FinetuneConfig
 from .models.config import ModelConfig
 from .protocols import ProtocolConfig
 from .sampling import SamplingConfig
 
-# A preset names what it changes. `paper` is the text; `official` is the authors' code where the two differ; `fast` is for iterating.
+# A preset names what it changes. `paper` is the text; `official` is the authors' code where the two differ; `fast` is for iterating;
+# `modern` is for fine-tuning: what is known today to make a pre-trained backbone learn from few clips.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
     "official": {"model.position": "snippet"},
@@ -25,6 +28,21 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "loop.batch": 16,
         "loop.learning_rate": 3e-4,
         "loop.precision": "auto",
+    },
+    "modern": {
+        "loop.optimizer": "adamw",
+        "loop.weight_decay": 0.01,
+        "loop.epochs": 20,
+        "loop.warmup": 2,
+        "loop.average": 0.998,
+        "loop.precision": "auto",
+        "data.mirrored": True,
+        "finetune.rate": 0.3,
+        "finetune.batch_norm": "frozen",
+        "finetune.head_first": 2,
+        "finetune.shift": 0.04,
+        "finetune.zoom": 0.05,
+        "finetune.brightness": 0.2,
     },
 }
 
@@ -41,7 +59,11 @@ class LoopConfig:
     optimizer: Literal["adam", "adamw"] = "adam"
     schedule: Literal["cosine", "constant"] = "cosine"
     clip_norm: float = 0.0  # of the gradient; 0 is off
-    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    average: float = (
+        0.0  # how much of itself the running mean of the weights keeps at a step; it is what is scored. 0 is off
+    )
+    accumulate: int = 1  # parts in which a batch is learnt from, one after the other: less memory
     graph: bool = False  # on a GPU: record the step once and replay it (not yet measured)
     threads: int = 0  # of the CPU; 0 takes torch's own number, which the run then records
 
@@ -53,10 +75,22 @@ class LoopConfig:
         expect_range("loop.learning_rate", self.learning_rate, 0.0, 10.0)
         expect_range("loop.weight_decay", self.weight_decay, 0.0, 10.0)
         expect_range("loop.clip_norm", self.clip_norm, 0.0, 1e9)
+        expect_range("loop.average", self.average, 0.0, 0.99999)
+        expect_range("loop.accumulate", self.accumulate, 1, 65_536)
         expect_range("loop.threads", self.threads, 0, 4096)
         expect_choice("loop.optimizer", self.optimizer, ("adam", "adamw"))
         expect_choice("loop.schedule", self.schedule, ("cosine", "constant"))
-        expect_choice("loop.precision", self.precision, ("auto", "fp32", "bf16"))
+        expect_choice("loop.precision", self.precision, ("auto", "fp32", "bf16", "fp16"))
+        if self.graph and self.precision == "fp16":
+            raise UsageError(
+                "loop.graph replays the same step, and with fp16 the scale of the loss changes.",
+                remedy="--precision bf16, or --set loop.graph=false",
+            )
+        if self.batch % self.accumulate:
+            raise UsageError(
+                f"loop.accumulate divides the batch, found {self.accumulate} parts of {self.batch} clips.",
+                remedy="--batch or --set loop.accumulate=…, so that one is a multiple of the other",
+            )
 
     @property
     def rise(self) -> int:
@@ -100,12 +134,14 @@ class TrainConfig:
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     seeds: tuple[int, ...] = (3456,)
     select: Literal["last", "val"] = "last"
     eval_every: int = 1  # epochs between scores on the test half, for the curves; 0 scores at the end alone
     control: bool = True  # pooled statistics and a linear classifier on the same halves
     tensorboard: bool = False
     device: str = "auto"
+    allow_leak: bool = False  # score clips that the features have learnt from, and say so in every table
 
     def __post_init__(self) -> None:
         expect_kinds("", self)
@@ -118,32 +154,16 @@ class TrainConfig:
             if type(seed) is not int:
                 raise UsageError(f"A seed is a whole number, found {seed!r}.", remedy="--seeds 1,2,3")
             expect_range("a seed", seed, 0, 2**31 - 1)
-        if self.model.ssop and self.loop.batch == 1:
+        self.finetune.expect_possible(self.data, self.loop)
+        together = self.loop.batch // self.loop.accumulate
+        if self.model.ssop and together == 1:
+            parts = f" in {self.loop.accumulate} parts" if self.loop.accumulate > 1 else ""
             raise UsageError(
-                "The order head's batch norm needs at least two clips a batch, found --batch 1.",
-                remedy="--batch 2, or --no-ssop",
+                f"The order head's batch norm needs at least two clips at a time, found --batch {self.loop.batch}{parts}.",
+                remedy=f"--batch {2 * self.loop.accumulate}, or --no-ssop",
             )
 
-
-KINDS = {"int": (int, "a whole number"), "float": (int | float, "a number"), "bool": (bool, "true or false")}
-
-
-def expect_kinds(section: str, config: Any) -> None:
-    """Refuse a value of another type than its setting's: 2.5 epochs, or the word "no" for false."""
-    for item in fields(config):
-        kind, name = KINDS.get(str(item.type), (object, ""))
-        found = getattr(config, item.name)
-        if not isinstance(found, kind) or (isinstance(found, bool) and kind not in (bool, object)):
-            raise UsageError(f"{section}{'.' if section else ''}{item.name} is {name}, found {found!r}.")
-
-
-def expect_choice(name: str, found: Any, choices: tuple[str, ...]) -> None:
-    """Refuse a word that is none of the choices."""
-    if found not in choices:
-        raise UsageError(f"{name} is {', '.join(choices[:-1])} or {choices[-1]}, found {found!r}.")
-
-
-def expect_range(name: str, found: float, low: float, high: float) -> None:
-    """Refuse a number outside of a range."""
-    if not low <= found <= high:
-        raise UsageError(f"{name} goes from {low:g} to {high:g}, found {found:g}.")
+    @property
+    def head_first(self) -> int:
+        """Return the epochs in which the head learns alone: none where it comes from a run and has learnt."""
+        return 0 if self.finetune.init else self.finetune.head_first

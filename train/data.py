@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from .clipset import ClipSet, mirrored_name
 from .config import TrainConfig
 from .control import pooled
 from .protocols import Fold
+
+Seeing = Literal["crops", "videos", "maps"]  # what a backbone that learns looks at
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,23 +58,43 @@ class Data(Loaded):
 
     @classmethod
     def load(
-        cls, cache: Cache, table: Annotations, folds: Iterable[Fold], config: TrainConfig, device: torch.device
+        cls,
+        cache: Cache,
+        table: Annotations,
+        folds: Iterable[Fold],
+        config: TrainConfig,
+        device: torch.device,
+        *,
+        source: Seeing | None = None,
     ) -> Self:
-        """Read what the folds need."""
+        """Read what the folds need: features, or where `source` says so the frames that a backbone learns from."""
         used = np.unique(np.concatenate([rows for fold in folds for rows in (fold.train, fold.val, fold.test)]))
         names = sorted({table.labels[code] for code in table.label[used].tolist()})
         number = {name: place for place, name in enumerate(names)}
         truth = np.array([number.get(table.labels[code], -1) if code >= 0 else -1 for code in table.label.tolist()])
         which, place = locate_rows(table, used)
-        clips = ClipSet.from_cache(
-            cache,
-            which,
-            feature=config.data.feature,
-            device=device,
-            mirrored=_mirrored(cache, config),
-            residency=config.data.residency,
-            no_face=config.sampling.no_face,
-        )
+        if source is None:
+            clips = ClipSet.from_cache(
+                cache,
+                which,
+                feature=config.data.feature,
+                device=device,
+                mirrored=_mirrored(cache, config),
+                residency=config.data.residency,
+                no_face=config.sampling.no_face,
+            )
+        else:
+            clips = ClipSet.for_tuning(
+                cache,
+                which,
+                source,
+                device,
+                mirrored=config.data.mirrored,
+                residency=config.data.residency,
+                no_face=config.sampling.no_face,
+                workers=config.finetune.workers,
+            )
+        has_feature = config.data.feature in cache.features  # for pictures nobody needs one
         return cls(
             table=table,
             clips=clips,
@@ -80,7 +102,7 @@ class Data(Loaded):
             labels=tuple(names),
             truth=truth,
             target=torch.from_numpy(truth[used[place[used] >= 0]]).to(device),
-            control=pooled_statistics(cache, which, config.data.feature) if config.control else None,
+            control=pooled_statistics(cache, which, config.data.feature) if config.control and has_feature else None,
         )
 
     def by_id(self, rows: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ..cache import Cache, open_cache
+from ..cache.trained import TrainedOn
 from ..errors import EstError, UsageError
 from ..extract.device import parse_device
 from .annotations import Annotations
@@ -26,10 +27,22 @@ from .data import Loaded, locate_rows
 from .halves import some
 from .intervals import bootstrap
 from .labels import Aligned, align_truth, match_labels
+from .leaks import (
+    BY_SUBJECT,
+    Half,
+    Leak,
+    Seen,
+    describe_leaks,
+    expect_none,
+    find_in_halves,
+    leaks_of,
+    seen_by_feature,
+)
 from .loop import reproducible
 from .metrics import OrderScore, Scores, Spread, pool, score, spread
+from .models import Tuned
 from .predict import View, likeliest, predict_rows
-from .provenance import expect_recipe, is_own
+from .provenance import expect_recipe, is_own, source_of
 from .results import read_predictions
 from .run import CHECKPOINT, FACTS, Run, write_csv, write_json
 from .sampling import Sampler
@@ -71,6 +84,7 @@ class Evaluation:
     spread: dict[str, Spread]  # of war and uar, over the models
     intervals: dict[str, tuple[float, float]]
     order: OrderScore | None
+    leaks: tuple[Leak, ...]  # of what is scored, and allowed
     excluded: dict[str, int]  # clips left out, by a class that the run lacks
     unlabelled: int
     header: list[str]  # of predictions.csv
@@ -93,6 +107,8 @@ class Evaluation:
             "excluded": self.excluded,
             "unlabelled": self.unlabelled,
         }
+        if self.leaks:
+            found["leaks"] = [leak.to_json() for leak in self.leaks]
         if self.order is not None:
             found["order"] = {**vars(self.order), "accuracy": self.order.accuracy, "chance": self.order.chance}
         return found
@@ -110,6 +126,7 @@ class _Target(Loaded):
     """The clips that are looked at."""
 
     rows: np.ndarray  # of the table
+    side: int  # of a crop
     truth: np.ndarray  # of the rows, in `labels`
     labels: tuple[str, ...]
 
@@ -123,9 +140,10 @@ def evaluate(
     aliases: Mapping[str, str] | None = None,
     unknown: Unknown = "exclude",
     device: str = "auto",
+    allow_leak: bool = False,
     watch: Watch | None = None,
 ) -> Evaluation:
-    """Score a run's models again; without `cache` on the run's own."""
+    """Score a run's models again; without `cache` on the run's own. Clips that the features have learnt from only with `allow_leak`."""
     run = run if isinstance(run, Run) else Run.open(run)
     change, watch = change or Change(), watch or Watch()
     if not run.complete:
@@ -147,6 +165,8 @@ def evaluate(
     aligned = None if own else _aligned(run, table, split, aliases, unknown)
     tested = {name: _tested(run, name, table) for name in run.parts} if own else {}
     rows = np.unique(np.concatenate(list(tested.values()))) if aligned is None else aligned.rows
+    leaks = _own_leaks(run, cache, table, tested) if own else _leaks(run, cache, table, rows, watch)
+    expect_none(leaks, allow=allow_leak, remedy="another cache, or weights that have not seen these clips")
     target = _load(run, cache, table, rows, aligned, where)
     watch.say(target.clips.residency)
     if not own:
@@ -184,6 +204,7 @@ def evaluate(
         )
         if orders
         else None,
+        leaks=leaks,
         excluded={} if aligned is None else aligned.excluded,
         unlabelled=0 if aligned is None else aligned.unlabelled,
         header=["part", "id", "subject", "truth", "prediction", *(f"p_{label}" for label in run.labels)],
@@ -216,8 +237,37 @@ def _view(run: Run, cache: Cache, sampler: Sampler, change: Change) -> View:
             remedy="--zero-middle auto, or --zero-middle 50:55",
         )
     return View(
-        start=change.start, shuffled=change.shuffle, blacked=blacked, black=black_row(cache, run.config.data.feature)
+        start=change.start,
+        shuffled=change.shuffle,
+        blacked=blacked,
+        black=None if run.config.finetune.on else black_row(cache, run.config.data.feature),
     )
+
+
+def _own_leaks(run: Run, cache: Cache, table: Annotations, tested: Mapping[str, np.ndarray]) -> tuple[Leak, ...]:
+    """Return what leaks into the run's own test halves: what it was allowed, and what the features have seen by now."""
+    fold = {part["name"]: part["fold"] for part in run.facts["parts"]}
+    halves: dict[tuple[str, Half], np.ndarray] = {(fold[name], "test"): rows for name, rows in tested.items()}
+    by_subject = run.facts["protocol"]["independence"] == BY_SUBJECT
+    found = find_in_halves(_seen(run, cache), halves, table, by_subject=by_subject)
+    return tuple(dict.fromkeys([*leaks_of(run.facts), *found]))
+
+
+def _leaks(run: Run, cache: Cache, table: Annotations, rows: np.ndarray, watch: Watch) -> tuple[Leak, ...]:
+    """Return which clips of another cache the features have learnt from; warn of people, whose names there may be other people's."""
+    found = find_in_halves(_seen(run, cache), {("", "scored"): rows}, table, by_subject=True)
+    for line in describe_leaks(leak for leak in found if leak.by == "subject"):
+        watch.warn(f"If subjects of one name are the same people, scores are not independent of the person: {line}")
+    return tuple(leak for leak in found if leak.by != "subject")
+
+
+def _seen(run: Run, cache: Cache) -> list[Seen]:
+    if not run.config.finetune.on:
+        return seen_by_feature(cache, run.config.data.feature)
+    facts = run.facts["finetune"]
+    if facts["trained_on"] is None:
+        return []
+    return [(TrainedOn.from_json(facts["trained_on"]), f"the weights {facts['weights']}")]
 
 
 def _warn_of_learnt(run: Run, table: Annotations, rows: np.ndarray, watch: Watch) -> None:
@@ -295,10 +345,14 @@ def _load(
     which, place = locate_rows(table, rows)
     if not len(which):
         raise EstError(f"None of the {len(rows)} clips of {cache.path} that are to be scored has frames.")
-    clips = ClipSet.from_cache(
-        cache, which, feature=run.config.data.feature, device=device, no_face=run.config.sampling.no_face
+    source, no_face = source_of(run, cache), run.config.sampling.no_face
+    if source is None:
+        clips = ClipSet.from_cache(cache, which, feature=run.config.data.feature, device=device, no_face=no_face)
+    else:
+        clips = ClipSet.for_tuning(cache, which, source, device, no_face=no_face, workers=run.config.finetune.workers)
+    return _Target(
+        side=cache.recipes.frames.size, table=table, rows=rows, truth=truth, labels=labels, clips=clips, place=place
     )
-    return _Target(table=table, rows=rows, truth=truth, labels=labels, clips=clips, place=place)
 
 
 def _predict(
@@ -306,7 +360,9 @@ def _predict(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return a model's probabilities of rows, NaN where nothing shows a face."""
     model = load_model(run.part(part) / CHECKPOINT)[0].to(device)
-    return predict_rows(model, target, rows, sampler, autocast=run.facts["precision"] == "bf16", view=view)
+    if isinstance(model, Tuned) and view.blacked is not None:
+        view = replace(view, black=model.black(target.side))
+    return predict_rows(model, target, rows, sampler, precision=run.facts["precision"], view=view)
 
 
 def _truth(target: _Target, rows: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,28 +17,36 @@ import numpy as np
 import torch
 
 from ..cache import Cache, current_environment, open_cache
-from ..errors import UsageError
-from ..extract.device import parse_device, resolve_precision
+from ..errors import EstError, UsageError
+from ..extract.device import Precision, parse_device, resolve_precision
 from .annotations import Annotations
 from .board import board_writer
 from .clipset import warn_of_rates
 from .config import TrainConfig
 from .configfile import differences
-from .data import Data
+from .data import Data, Seeing
 from .halves import some
+from .leaks import Leak, describe_leaks, expect_none, find_leaks, seen_by_feature
 from .loop import expect_graph, reproducible
 from .models import draw_orders
 from .part import train_part
+from .pixels import choose_source
 from .presets import convention, named, of_another
 from .protocols import Plan, plan_folds
 from .provenance import describe_cache, describe_halves, expect_same
 from .results import Results, collect
 from .run import Run, expect_free, latest_unfinished, new_path
 from .sampling import Sampler, describe_distinct
+from .start import Start, find_leaks_of_start, find_start
 from .stop import listening
 from .watch import Part, Watch
+from .world import World, joined, own_device
 
-FROZEN = "frozen backbone: not the paper's setting"
+HEADINGS = {
+    "none": "frozen backbone: not the paper's setting",
+    "layer4": "the last stage of the backbone learns with EST; the paper's learns as a whole",
+    "all": "the backbone learns with EST",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,7 +56,10 @@ class Prepared:
     data: Data
     plan: Plan
     device: torch.device
-    precision: str
+    precision: Precision
+    leaks: tuple[Leak, ...]  # that are allowed
+    source: Seeing | None = None  # what a backbone that learns looks at
+    start: Start | None = None  # where it starts
 
 
 def fit(
@@ -80,34 +91,43 @@ def fit(
 def _begin(cache: Cache | Path | str, out: Path | None, config: TrainConfig, watch: Watch) -> Results:
     cache = cache if isinstance(cache, Cache) else open_cache(cache)
     threads = config.loop.threads or torch.get_num_threads()
-    with reproducible(parse_device(config.device), threads):
-        ready = prepare(cache, config, watch)
+    device = own_device(parse_device(config.device))
+    with reproducible(device, threads), joined(device) as world:
+        ready = prepare(cache, config, device, watch, world)
         table = ready.data.table
-        facts = _facts(cache, ready, config, threads)
-        run = Run.create(out or new_path(), config, facts, describe_halves(ready.plan, table))
-        watch.say(f"run: {run.path}")
-        return _train(run, ready, watch)
+        run = None
+        if world.first:
+            facts = _facts(cache, ready, config, threads=threads, processes=world.size)
+            run = Run.create(out or new_path(), config, facts, describe_halves(ready.plan, table))
+            watch.say(f"run: {run.path}")
+        return _train(world.tell(run), ready, watch, world)
 
 
 def _resume(run: Run, cache: Cache | Path | str | None, watch: Watch) -> Results:
     facts = run.facts
     cache = cache if cache is not None else facts["cache"]["path"]
     cache = cache if isinstance(cache, Cache) else open_cache(cache)
-    with reproducible(parse_device(run.config.device), facts["threads"]):
-        ready = prepare(cache, run.config, watch, precision=facts["precision"])
+    device = own_device(parse_device(run.config.device))
+    with reproducible(device, facts["threads"]), joined(device) as world:
+        ready = prepare(cache, run.config, device, watch, world, precision=facts["precision"])
         expect_same(run, cache, ready.data.table, describe_halves(ready.plan, ready.data.table))
-        if str(ready.device) != facts["device"]:
+        if ready.start is not None:
+            _expect_same_start(run, cache, ready.source, ready.start)
+        now = {"device": ready.device.type, "processes": world.size}
+        then = {"device": facts["device"].partition(":")[0], "processes": facts["processes"]}
+        if now != then:
             watch.warn(
-                f"The run was begun on {facts['device']}: on {ready.device} its numbers will not be the same bits."
+                f"The run was begun on {then['processes']} × {then['device']}: on {now['processes']} × {now['device']} "
+                "its numbers will not be the same bits."
             )
-        return _train(run, ready, watch)
+        return _train(run, ready, watch, world)
 
 
-def _train(run: Run, ready: Prepared, watch: Watch) -> Results:
+def _train(run: Run, ready: Prepared, watch: Watch, world: World) -> Results:
     """Train and score what is not yet, and collect the results."""
     parts = [Part(**fact, index=i, total=len(run.parts)) for i, fact in enumerate(run.facts["parts"])]
     folds = {fold.name: fold for fold in ready.plan.folds}
-    with run.alone(), _saying_how_to_go_on(run, watch):
+    with run.alone() if world.first else nullcontext(), _saying_how_to_go_on(run, watch):
         with listening() as stop:
             for part in parts:
                 result = train_part(
@@ -119,11 +139,13 @@ def _train(run: Run, ready: Prepared, watch: Watch) -> Results:
                     precision=ready.precision,
                     watch=watch,
                     stop=stop,
+                    start=ready.start,
+                    world=world,
                 )
-                if result is None or (stop.wanted and part is not parts[-1]):
+                if world.any(result is None or (stop.wanted and part is not parts[-1])):
                     raise KeyboardInterrupt
-        results = collect(run)
-        return replace(results, run=run.finish())
+        results = collect(run) if world.first else None
+        return world.tell(replace(results, run=run.finish()) if results is not None else None)
 
 
 @contextmanager
@@ -135,10 +157,12 @@ def _saying_how_to_go_on(run: Run, watch: Watch) -> Generator[None]:
         raise
 
 
-def prepare(cache: Cache, config: TrainConfig, watch: Watch, *, precision: str | None = None) -> Prepared:
+def prepare(
+    cache: Cache, config: TrainConfig, device: torch.device, watch: Watch, world: World, *, precision: str | None = None
+) -> Prepared:
     """Divide the clips, load the rows, and tell the user what there is: what can be refused is refused here, before any training."""
-    device = parse_device(config.device)
     resolved, why = resolve_precision(precision or config.loop.precision, device)
+    _expect_shares(config, world)
     if config.tensorboard:
         board_writer()
     sampler = Sampler(config.sampling, config.model.snippets, config.model.frames)
@@ -147,17 +171,68 @@ def prepare(cache: Cache, config: TrainConfig, watch: Watch, *, precision: str |
     plan = plan_folds(table, config.protocol, seed=config.seeds[0], validation=config.select == "val")
     if other := of_another(config.protocol.kind, cache.environment.get("dataset", {}).get("name", "")):
         plan = replace(plan, notes=(other, *plan.notes))
-    data = Data.load(cache, table, plan.folds, config, device)
+    source = start = None
+    if config.finetune.learns == "none":
+        leaks = find_leaks(seen_by_feature(cache, config.data.feature), plan, table)
+    else:
+        source = choose_source(
+            cache,
+            config.finetune.source,
+            config.finetune.learns,
+            mirrored=config.data.mirrored,
+            augments=config.finetune.augments,
+        )
+        start = find_start(cache, config, source, plan)
+        leaks = find_leaks_of_start(start, plan, table)
+    expect_none(leaks, allow=config.allow_leak)
+    data = Data.load(cache, table, plan.folds, config, device, source=source)
     expect_graph(config, data.clips, device)
     for fold in plan.folds:
         data.expect_enough(fold, config.loop.batch)
-    _say(watch, config, data, plan, sampler, f"{device}, {resolved} ({why}), {torch.get_num_threads()} threads")
-    return Prepared(data=data, plan=plan, device=device, precision=resolved)
+    where = f"{device}, {resolved} ({why}), {torch.get_num_threads()} threads"
+    where += f", {world.size} processes" if world.size > 1 else ""
+    _say(watch, config, data, plan, sampler, where)
+    for line in start.report() if start is not None else ():
+        watch.say(line)
+    for line in describe_leaks(leaks):
+        watch.warn(line)
+    return Prepared(data=data, plan=plan, device=device, precision=resolved, leaks=leaks, source=source, start=start)
+
+
+def _expect_same_start(run: Run, cache: Cache, source: Seeing | None, start: Start) -> None:
+    """Refuse to go on from other weights, or with something else to look at."""
+    known = run.facts["finetune"]
+    if source != known["source"]:
+        raise EstError(
+            f"{run.path} was begun on {known['source']} of {cache.path}, and there are {source} now.",
+            remedy="resume with the cache as it was, or begin a new run",
+        )
+    then, now = known["digest"], start.weights.digest
+    if then != now:
+        raise EstError(
+            f"{run.path} was begun from the weights {known['weights']} ({then[:8]}); these are others ({now[:8]}).",
+            remedy="bring the weights back, or begin a new run",
+        )
+
+
+def _expect_shares(config: TrainConfig, world: World) -> None:
+    """Refuse a batch that cannot be divided between the processes."""
+    if config.loop.graph and world.size > 1:
+        raise UsageError(
+            "loop.graph records the step of one process, not sums over several.", remedy="--set loop.graph=false"
+        )
+    batch, parts = config.loop.batch, world.size * config.loop.accumulate
+    if batch % parts:
+        over = f" in {config.loop.accumulate} parts" if config.loop.accumulate > 1 else ""
+        raise UsageError(
+            f"{world.size} processes cannot share a batch of {batch} clips{over} evenly.",
+            remedy=f"--batch {(batch // parts + 1) * parts}",
+        )
 
 
 def _say(watch: Watch, config: TrainConfig, data: Data, plan: Plan, sampler: Sampler, where: str) -> None:
     """Tell the user what there is before time is spent on it."""
-    watch.say(FROZEN)
+    watch.say(HEADINGS[config.finetune.learns])
     watch.say(data.clips.residency)
     watch.say(where)
     line, warning = describe_distinct(sampler, data.clips.count)
@@ -188,12 +263,12 @@ def _say(watch: Watch, config: TrainConfig, data: Data, plan: Plan, sampler: Sam
         )
 
 
-def _facts(cache: Cache, ready: Prepared, config: TrainConfig, threads: int) -> dict[str, Any]:
+def _facts(cache: Cache, ready: Prepared, config: TrainConfig, *, threads: int, processes: int) -> dict[str, Any]:
     """Return what run.json holds."""
     several = len(config.seeds) > 1
     folds = ready.plan.folds
     return {
-        "heading": FROZEN,
+        "heading": HEADINGS[config.finetune.learns],
         "cache": describe_cache(cache, ready.data.table),
         "frame_rate": _frame_rate(ready),
         "labels": list(ready.data.labels),
@@ -213,7 +288,10 @@ def _facts(cache: Cache, ready: Prepared, config: TrainConfig, threads: int) -> 
         "device": str(ready.device),
         "precision": ready.precision,
         "threads": threads,
+        "processes": processes,
         "environment": current_environment(["torch"]),
+        **({"finetune": {"source": ready.source, **ready.start.to_json()}} if ready.start is not None else {}),
+        **({"leaks": [leak.to_json() for leak in ready.leaks]} if ready.leaks else {}),
     }
 
 

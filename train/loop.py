@@ -1,8 +1,11 @@
 """Training on cached features: epochs and steps of one model.
 
+What a step looks at are cached features, or frames that a backbone makes features of while it learns with EST. A batch is learnt from in
+parts, shared between the processes of a `World` and taken one after the other; losses are divided by the totals of the whole batch, and
+gradients added.
+
 Everything random follows from (seed, epoch, step) alone, never from what ran before: a run that goes on after a kill takes the same
-steps as one that was never stopped. An epoch is planned at once: which clips stand in which batch, which frames are looked at, in which
-order their snippets come. A step is then one gather and the model.
+steps as one that was never stopped. An epoch is planned at once (epoch.py); a step is then one gather and the model.
 
 Legend: S steps, B clips of a batch, n snippets, J frames of a snippet, D feature width.
 """
@@ -11,9 +14,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,28 +24,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import EstError, UsageError
+from ..extract.device import Precision
+from .average import Average
+from .checkpoint import Checkpoint
 from .clipset import ClipSet
 from .config import TrainConfig
+from .epoch import EpochPlan, Planner
 from .graph import GraphedStep
-from .models import EST, Output
-from .sampling import Sampler
+from .memory import enough_memory
+from .models import EST, Output, Tuned
+from .precision import casting
+from .predict import features_of
 from .stop import Stop
 from .watch import Watch
+from .world import ALONE, World
 
 EXPRESSION, ORDER, RIGHT, ORDER_RIGHT = range(4)  # what a step leaves behind
 DIVERGED = 1000.0  # a mean loss above it comes from weights that run away, not from hard clips
 LARGEST = 1e6  # no weight comes near it while something is learnt
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EpochPlan:
-    """All that an epoch's steps will look at."""
-
-    target: Tensor  # (S, B) classes
-    index: Tensor  # (S, B, n, J) rows of the frames, snippets already in their shuffled order
-    picks: Tensor  # (S, B) which of the model's orders that is
-    mix: Tensor | None  # (S,) share of a clip's own features when pairs are mixed
-    seeds: list[int]  # (S,) of dropout and noise
 
 
 class Trainer:
@@ -51,135 +49,164 @@ class Trainer:
 
     def __init__(
         self,
-        model: EST,
+        model: EST | Tuned,
         clips: ClipSet,
         *,
         train: np.ndarray,
         target: Tensor,
         config: TrainConfig,
-        precision: str,
+        precision: Precision,
         seed: int,
+        world: World = ALONE,
     ) -> None:
         loop, data = config.loop, config.data
-        assert len(train) >= loop.batch, "a smaller last batch is dropped"
-        self.model, self.clips, self.config, self.seed = model, clips, config, seed
+        assert len(train) >= loop.batch
+        self.model, self.clips, self.config, self.seed, self.world = model, clips, config, seed, world
+        self.head = model.est if isinstance(model, Tuned) else model
         self.device = target.device
         self.train = torch.from_numpy(np.asarray(train, np.int64)).to(self.device)
         self.target = target  # (N,) class of every clip of the set, −1 where it has none
-        self.num_steps = len(train) // loop.batch
-        self.sampler = Sampler(config.sampling, config.model.snippets, config.model.frames)
-        self.count = clips.count.to(self.device)
-        self.autocast = precision == "bf16"
+        self.num_steps = len(train) // loop.batch  # a smaller last batch is dropped
+        self.precision: Precision = precision
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[loop.optimizer]
         expect_graph(config, clips, self.device)
         self.optimizer = kind(
-            model.parameters(),
+            groups_of(model, config),
             lr=torch.tensor(loop.learning_rate, device=self.device) if loop.graph else loop.learning_rate,
             weight_decay=loop.weight_decay,
             fused=self.device.type != "mps",
             capturable=loop.graph,
         )
+        self.average = Average(model, loop.average) if loop.average else None
+        # The clips of a part are the same, however many processes share them: batch norms see a part at a time.
+        parts, stride = loop.accumulate, loop.accumulate * world.size
+        self.parts = [slice(part + parts * world.rank, None, stride) for part in range(parts)]
         self._learn = GraphedStep(self.learn) if loop.graph else self.learn
         num_classes = int(model.num_classes)
         counts = torch.bincount(target[self.train], minlength=num_classes).double()
         self.class_weight = class_weight(counts).float() if data.class_weights else None
-        self.draw_weight = (1 / counts.clamp(min=1))[target[self.train]] if data.balanced else None
+        self.planner = Planner(
+            clips,
+            train=self.train,
+            target=target,
+            orders=self.head.orders,
+            weight=(1 / counts.clamp(min=1))[target[self.train]] if data.balanced else None,
+            config=config,
+            seed=seed,
+        )
         self.deviation = clips.statistics(self.train)[1].to(self.device) if data.noise else None
+        self._waited = clips.waited
         self.tally = torch.zeros(self.num_steps, 4, dtype=torch.float64, device=self.device)
 
     def run_epoch(self, epoch: int, *, first_step: int = 0, stop: Stop, watch: Watch, until: float = math.inf) -> int:
         """Take the steps of an epoch from one on; return how many are done: fewer than all when somebody stops it, or from a time on."""
         self.model.train()
-        plan = self.plan(epoch)
+        if isinstance(self.model, Tuned):
+            self.model.head_only = epoch < self.config.head_first
+        plan = self.planner.draw(epoch)
         for group in self.optimizer.param_groups:
+            rate = group["share"] * self.learning_rate(epoch)
             if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(self.learning_rate(epoch))
+                group["lr"].fill_(rate)
             else:
-                group["lr"] = self.learning_rate(epoch)
+                group["lr"] = rate
+        self.clips.expect(self._looked_at(plan, first_step))
         for step in range(first_step, self.num_steps):
-            self.step(plan, step)
+            self.step(plan, step, epoch)
             watch.step(epoch, step + 1)
-            if stop.wanted or clock() >= until:
+            if self.world.any(stop.wanted or clock() >= until):
                 return step + 1
         return self.num_steps
 
-    def plan(self, epoch: int) -> EpochPlan:
-        """Draw an epoch."""
-        config = self.config
-        size, steps = config.loop.batch, self.num_steps
-        numbers = np.random.SeedSequence([self.seed, epoch])
-        plan_seed, *seeds = numbers.generate_state(steps + 1, np.uint64).tolist()
-        generator = torch.Generator(self.device).manual_seed(plan_seed)
-        total = steps * size
-        if self.draw_weight is not None:
-            drawn = torch.multinomial(self.draw_weight, total, replacement=True, generator=generator)
-        else:
-            drawn = torch.randperm(len(self.train), generator=generator, device=self.device)[:total]
-        clips = self.train[drawn]
-        positions = self.sampler.train(self.count[clips], generator)
-        picks = torch.zeros(total, dtype=torch.long, device=self.device)
-        if self.model.config.ssop:
-            orders = self.model.orders
-            picks = torch.randint(len(orders), (total,), generator=generator, device=self.device)
-            positions = positions.gather(1, orders[picks][:, :, None].expand_as(positions))
-        mirrored = None
-        if config.data.mirrored:
-            mirrored = torch.rand(total, generator=generator, device=self.device) < 0.5
-        mix = None
-        if config.data.mixup:
-            shares = np.random.default_rng(plan_seed).beta(config.data.mixup, config.data.mixup, steps)
-            mix = torch.from_numpy(shares.astype(np.float32)).to(self.device)
-        index = self.clips.index(clips, positions, mirrored=mirrored)
-        return EpochPlan(
-            target=self.target[clips].view(steps, size),
-            index=index.view(steps, size, *index.shape[1:]),
-            picks=picks.view(steps, size),
-            mix=mix,
-            seeds=seeds,
-        )
+    @property
+    def scored(self) -> EST | Tuned:
+        """Return the model that is scored and kept: the running mean of the weights, where there is one."""
+        return self.model if self.average is None else self.average.model
 
-    def step(self, plan: EpochPlan, step: int) -> None:
+    def _looked_at(self, plan: EpochPlan, first_step: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield what the steps will take, in order, so that it can be loaded ahead."""
+        for step in range(first_step, self.num_steps):
+            for part in self.parts:
+                yield plan.index[step][part], None if plan.look is None else plan.look[step][part]
+
+    def step(self, plan: EpochPlan, step: int, epoch: int = 0) -> None:
         """Learn from one batch."""
-        seed_device(self.device, plan.seeds[step])
+        seed_device(self.device, plan.seeds[step] + self.world.rank)
         inputs = [plan.index[step], plan.target[step], plan.picks[step]]
-        self.tally[step] = self._learn(*inputs, *([] if plan.mix is None else [plan.mix[step]]))
+        inputs += [extra[step] for extra in (plan.mix, plan.look) if extra is not None]
+        with enough_memory(self.device, self.config):
+            self.tally[step] = self._learn(*inputs)
+        if self.average is not None:
+            self.average.update(self.model, epoch * self.num_steps + step)
 
-    def learn(self, index: Tensor, target: Tensor, picks: Tensor, share: Tensor | None = None) -> Tensor:
-        """Learn from rows (B, n, J), classes (B,) and orders (B,); return what a step leaves behind (4,)."""
-        features = self.clips.take(index)  # (B, n, J, D)
+    def learn(self, index: Tensor, target: Tensor, picks: Tensor, *extra: Tensor) -> Tensor:
+        """Learn from rows (B, n, J), classes (B,) and orders (B,), with a share () and looks (B, 4) where the plan has them.
+
+        Returns what a step leaves behind (4,).
+        """
+        share = extra[0] if self.config.data.mixup else None
+        look = extra[-1] if self.config.finetune.augments else None
+        weight = len(target) if self.class_weight is None else self.class_weight[target].sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        left = torch.zeros(4, dtype=torch.float64, device=self.device)
+        for part in self.parts:
+            features = self._features(index[part], None if look is None else look[part], share)
+            left += self._learn_part(features, target[part], picks[part], share, weight, len(target))
+        self._update(left)
+        return left
+
+    def _features(self, index: Tensor, look: Tensor | None, share: Tensor | None) -> Tensor:
+        """Return the features of a part, noisy and mixed where that is wanted.  # (B, n, J) → (B, n, J, D)"""
+        with casting(self.device, self.precision):
+            features = features_of(self.model, self.clips, index, look)
         if self.deviation is not None:
             features = features + self.config.data.noise * self.deviation * torch.randn_like(features)
         if share is not None:
             features = share * features + (1 - share) * features.roll(1, 0)
-        orders = self.model.orders[picks] if self.model.config.ssop else None
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            output = self.model(features, orders)
+        return features
+
+    def _learn_part(
+        self, features: Tensor, target: Tensor, picks: Tensor, share: Tensor | None, weight: Tensor | int, count: int
+    ) -> Tensor:
+        """Add a part's gradients; return its share of what the step leaves behind."""
+        orders = self.head.orders[picks] if self.model.config.ssop else None
+        with casting(self.device, self.precision):
+            output = self.head(features, orders)
         expression, order = self._losses(output, target, picks)
         if share is not None:
             others = self._losses(output, target.roll(1), picks.roll(1))
             expression = share * expression + (1 - share) * others[0]
             order = share * order + (1 - share) * others[1]
-        loss = expression + self.model.config.weight_of_order * order
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if self.config.loop.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.loop.clip_norm)
-        self.optimizer.step()
+        expression, order = expression / weight, order / count
+        self.scaler.scale(expression + self.model.config.weight_of_order * order).backward()
         right = (output.expression.argmax(1) == target).sum()
         order_right = (output.order.argmax(1) == picks).sum() if output.order is not None else torch.zeros_like(right)
         return torch.stack([expression.detach(), order.detach(), right, order_right]).double()
 
+    def _update(self, left: Tensor) -> None:
+        """Add what all processes found, and take the step."""
+        if self.world.size > 1:
+            found = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+            self.world.add([*found, left])
+        if self.config.loop.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.loop.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
     def _losses(self, output: Output, target: Tensor, picks: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the losses of the two heads, in float32."""
+        """Return the losses of the two heads, summed over clips, in float32."""
         expression = F.cross_entropy(
             output.expression.float(),
             target,
             weight=self.class_weight,
             label_smoothing=self.config.data.label_smoothing,
+            reduction="sum",
         )
         if output.order is None:
             return expression, expression.new_zeros(())
-        return expression, F.cross_entropy(output.order.float(), picks)
+        return expression, F.cross_entropy(output.order.float(), picks, reduction="sum")
 
     def learning_rate(self, epoch: int) -> float:
         """Return the rate of an epoch: a linear rise over the warm-up, then half a cosine over the rest."""
@@ -194,7 +221,7 @@ class Trainer:
     def expect_sound(self, epoch: int, steps: int) -> None:
         """Refuse to go on from losses that are no numbers or weights that run away, and to save them over better ones."""
         tally = self.tally[:steps].cpu()
-        how = f"(learning rate {self.learning_rate(epoch):.3g}, {'bf16' if self.autocast else 'fp32'})"
+        how = f"(learning rate {self.learning_rate(epoch):.3g}, {self.precision})"
         remedy = "a lower --lr, or --set loop.clip_norm=1; est cache verify looks at the features"
         bad = (~torch.isfinite(tally)).any(1).nonzero()
         if len(bad):
@@ -234,6 +261,9 @@ class Trainer:
         }
         if self.model.config.ssop:
             found |= {"order_loss": float(means[ORDER]), "order_right": int(tally[:, ORDER_RIGHT].sum())}
+        if self.config.finetune.on:
+            found["waited"] = round(self.clips.waited - self._waited, 4)
+            self._waited = self.clips.waited
         return found | {"seconds": round(seconds, 4), "clips_per_second": round(clips / max(seconds, 1e-9), 1)}
 
     def state(self) -> dict[str, Tensor]:
@@ -241,17 +271,26 @@ class Trainer:
         tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": value for name, value in values.items()}
+        if self.average is not None:
+            tensors |= {f"average/{name}": tensor for name, tensor in self.average.model.state_dict().items()}
+        if self.scaler.is_enabled():
+            tensors["scaler"] = torch.tensor([self.scaler.get_scale(), self.scaler._get_growth_tracker()])
         return tensors | {"tally": self.tally}
 
-    def restore(self, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], tally: Tensor) -> None:
+    def restore(self, found: Checkpoint) -> None:
         """Take back what `state` gave."""
-        self.model.load_state_dict(dict(model))
+        self.model.load_state_dict(found.group("model"))
+        if self.average is not None:
+            self.average.model.load_state_dict(found.group("average"))
+        if self.scaler.is_enabled():
+            scale, growth = found.tensors["scaler"].tolist()
+            self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": scale, "_growth_tracker": int(growth)})
         state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in optimizer.items():
+        for name, tensor in found.group("optimizer").items():
             index, _, key = name.partition("/")
             state.setdefault(int(index), {})[key] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
-        self.tally.copy_(tally)
+        self.tally.copy_(found.tensors["tally"])
 
 
 def expect_graph(config: TrainConfig, clips: ClipSet, device: torch.device) -> None:
@@ -261,6 +300,14 @@ def expect_graph(config: TrainConfig, clips: ClipSet, device: torch.device) -> N
             f"loop.graph records steps on a GPU, with the features on it; this run is on {device}.",
             remedy="--set loop.graph=false",
         )
+
+
+def groups_of(model: EST | Tuned, config: TrainConfig) -> list[dict[str, Any]]:
+    """Return what the optimiser moves, with the share of the learning rate that each has."""
+    if not isinstance(model, Tuned):
+        return [{"params": list(model.parameters()), "share": 1.0}]
+    backbone, head = model.groups()
+    return [{"params": head, "share": 1.0}, {"params": backbone, "share": config.finetune.rate}]
 
 
 def class_weight(counts: Tensor) -> Tensor:

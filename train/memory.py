@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from ..errors import EstError
+from .config import TrainConfig
+
 MEMINFO = Path("/proc/meminfo")
+NO_ROOM = "can't allocate memory"  # what torch says on a processor
 GROUP = Path("/sys/fs/cgroup")  # a container sees its own group here
 GROUP_FILES = (  # limit, use, and the name in `stat` of what would be dropped; in version 2, and in version 1
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
@@ -22,6 +28,33 @@ def free_memory(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0]
     system, group = _free_in_system(), _free_in_group()
     return system if group is None else min(system, group)
+
+
+@contextmanager
+def enough_memory(device: torch.device, config: TrainConfig) -> Generator[None]:
+    """Say what to lower when a step does not fit."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if (
+            isinstance(error, RuntimeError)
+            and not isinstance(error, torch.OutOfMemoryError)
+            and NO_ROOM not in str(error)
+        ):
+            raise
+        remedies = (
+            [f"--set loop.accumulate={2 * config.loop.accumulate}"]
+            if config.loop.batch > config.loop.accumulate
+            else []
+        )
+        if config.finetune.on and not config.finetune.checkpointing:
+            remedies.insert(0, "--set finetune.checkpointing=true")
+        if config.loop.precision == "fp32":
+            remedies.append("--precision bf16")
+        raise EstError(
+            f"A step of {config.loop.batch} clips does not fit into the memory of {device}.",
+            remedy=", ".join([*remedies, "or a smaller --batch"]),
+        ) from error
 
 
 def show_bytes(num_bytes: int) -> str:

@@ -16,19 +16,25 @@ import torch
 from torch import Tensor
 
 from ..errors import EstError
+from ..extract.device import Precision
+from ..extract.weights import BACKBONE, save_weights
+from .across import across
 from .board import Board
 from .checkpoint import load_checkpoint, save_checkpoint
 from .configfile import differences, from_flat, to_flat
 from .control import fit_control
 from .data import Data
+from .leaks import learnt_from
 from .loop import Trainer, clock
 from .metrics import score
-from .models import EST, build_model
+from .models import EST, Tuned, build_model
 from .predict import View, likeliest, predict_rows
 from .protocols import Fold
 from .run import CHECKPOINT, HISTORY, PREDICTIONS, RESULT, Run, append, read_json, write, write_csv, write_json
+from .start import Start, build
 from .stop import Stop
 from .watch import Part, Record, Watch
+from .world import ALONE, World
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
@@ -44,17 +50,21 @@ class Learner:
         data: Data,
         *,
         device: torch.device,
-        precision: str,
+        precision: Precision,
         watch: Watch,
         stop: Stop,
+        start: Start | None = None,
+        world: World = ALONE,
     ) -> None:
         self.run, self.part, self.fold, self.data, self.watch, self.stop = run, part, fold, data, watch, stop
         self.test, self.val = data.by_id(fold.test), data.by_id(fold.val)
         self.config = run.config
         self.folder = run.part(part.name)
-        self.autocast = precision == "bf16"
-        model = build_model(self.config.model, width=data.clips.width, num_classes=len(data.labels), seed=part.seed)
-        self.model: EST = model.to(device)
+        self.precision, self.start, self.world = precision, start, world
+        est = build_model(self.config.model, width=data.clips.width, num_classes=len(data.labels), seed=part.seed)
+        self.model: EST | Tuned = build(start, est, self.config, part).to(device)
+        across(self.model, world)
+        self.trained = False  # from then on the model has the weights that were selected
         self.trainer = Trainer(
             self.model,
             data.clips,
@@ -63,6 +73,7 @@ class Learner:
             config=self.config,
             precision=precision,
             seed=part.seed,
+            world=world,
         )
         if self.config.data.scaling:
             mean, std = data.clips.statistics(self.trainer.train)
@@ -79,14 +90,16 @@ class Learner:
         """Train to the end; return False when somebody stopped it, which saves a checkpoint."""
         self._restore()
         epochs = self.config.loop.epochs
-        board = Board(self.folder, first_epoch=self.epoch + 1) if self.config.tensorboard else None
+        writes = self.config.tensorboard and self.world.first
+        board = Board(self.folder, first_epoch=self.epoch + 1) if writes else None
         self.watch.begin(self.part, epochs=epochs, steps=self.trainer.num_steps, first_epoch=self.epoch + 1)
         try:
             while self.epoch < epochs:
                 self._advance(board)
-                if self.epoch < epochs and (self.stop.wanted or clock() >= self._due):
+                stopping = self.world.any(self.stop.wanted)
+                if self.epoch < epochs and (stopping or self.world.any(clock() >= self._due)):
                     self._save()
-                if self.stop.wanted:
+                if stopping:
                     break
         finally:
             if board is not None:
@@ -119,9 +132,11 @@ class Learner:
             record |= self._scores("val", self.val)
             if record["val_right"] > self.best_right:
                 self.best_right, self.best_epoch = record["val_right"], self.epoch + 1
-                self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+                selected = self.trainer.scored.state_dict()
+                self.best = {name: tensor.detach().cpu().clone() for name, tensor in selected.items()}
         self.history.append(record)
-        append(self.folder / HISTORY, json.dumps(record, allow_nan=False) + "\n")
+        if self.world.first:
+            append(self.folder / HISTORY, json.dumps(record, allow_nan=False) + "\n")
         self.watch.epoch(self.part, record)
         if board is not None:
             board.add(record)
@@ -136,14 +151,18 @@ class Learner:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Return class (−1 where nothing shows a face), probabilities (NaN there), and which orders were named rightly."""
         probabilities, order_right = predict_rows(
-            self.model, self.data, rows, self.trainer.sampler, autocast=self.autocast, view=view
+            self.model if self.trained else self.trainer.scored,
+            self.data,
+            rows,
+            self.trainer.planner.sampler,
+            precision=self.precision,
+            view=view,
+            world=self.world,
         )
         return likeliest(probabilities), probabilities, order_right
 
     def score(self) -> dict[str, Any]:
         """Score the selected model on the test half, write predictions and result, return the result."""
-        if self.best:
-            self.model.load_state_dict(self.best)
         rows = self.test
         predicted, probabilities, _ = self._predicted(rows)
         truth = self.data.truth[rows]
@@ -176,8 +195,11 @@ class Learner:
         if control is not None:
             found = score(truth, control, self.data.labels)
             result["control"] = {"right": found.right, "total": found.total, "war": found.war, "uar": found.uar}
-        self._write_predictions(rows, predicted, probabilities, control)
-        write_json(self.folder / RESULT, result)
+        if self.world.first:
+            self._write_predictions(rows, predicted, probabilities, control)
+            self._write_backbone()
+            write_json(self.folder / RESULT, result)
+        self.world.wait()
         return result
 
     def _control(self, rows: np.ndarray) -> np.ndarray | None:
@@ -217,20 +239,41 @@ class Learner:
             )
         write_csv(self.folder / PREDICTIONS, header, lines)
 
+    def _write_backbone(self) -> None:
+        """Write the backbone by itself, for `est extract --weights`, with what it has learnt from."""
+        if self.start is None or not isinstance(self.model, Tuned):
+            return
+        learnt = np.concatenate([self.fold.train, self.fold.val])
+        how = f"est train --finetune {self.config.finetune.learns}"
+        record = learnt_from(self.data.table, learnt, folds=[self.part.fold], how=how)
+        for earlier in self.start.records(self.part.fold, self.data.table):
+            record = record.merged(earlier)
+        save_weights(
+            self.folder / BACKBONE,
+            self.model.backbone,
+            normalize=self.model.backbone.normalization.name,
+            trained_on=record,
+            card={"run": self.run.path.name, "part": self.part.name, "start": self.start.weights.name},
+        )
+
     def _save(self) -> None:
         self.trainer.expect_sound(self.epoch, self.step)
-        tensors = self.trainer.state() | {f"best/{name}": tensor for name, tensor in self.best.items()}
-        save_checkpoint(self.folder / CHECKPOINT, tensors, self._meta())
+        if self.world.first:
+            tensors = self.trainer.state() | {f"best/{name}": tensor for name, tensor in self.best.items()}
+            save_checkpoint(self.folder / CHECKPOINT, tensors, self._meta())
+        self.world.wait()
         self.saved = clock()
 
     def _save_final(self) -> None:
         """Keep what predicts: the optimiser's state is two thirds of a checkpoint and of no more use."""
-        selected = self.best or self.model.state_dict()
-        save_checkpoint(
-            self.folder / CHECKPOINT, {f"model/{name}": tensor for name, tensor in selected.items()}, self._meta()
-        )
+        self.model.load_state_dict(self.best or self.trainer.scored.state_dict())
+        self.trained = True
+        if self.world.first:
+            tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+            save_checkpoint(self.folder / CHECKPOINT, tensors, self._meta())
 
     def _meta(self) -> dict[str, Any]:
+        tuned = {"normalize": self.start.weights.backbone.normalization.name} if self.start is not None else {}
         return {
             "config": to_flat(self.config),
             "labels": list(self.data.labels),
@@ -242,13 +285,14 @@ class Learner:
             "seconds": self.seconds,
             "best": {"epoch": self.best_epoch, "right": self.best_right},
             "history": self.history,
+            **tuned,
         }
 
     def _restore(self) -> None:
         """Go on from the checkpoint, and forget what was recorded after it."""
         path = self.folder / CHECKPOINT
-        if path.exists():
-            found = load_checkpoint(path)
+        found = self.world.tell(load_checkpoint(path) if self.world.first and path.exists() else None)
+        if found is not None:
             meta = found.meta
             self._expect_mine(meta, path)
             self.epoch, self.step, self.seconds = meta["epoch"], meta["step"], meta["seconds"]
@@ -257,9 +301,11 @@ class Learner:
             self.history = meta["history"]
             if self.epoch == self.config.loop.epochs:
                 self.model.load_state_dict(found.group("model"))
+                self.trained = True
             else:
-                self.trainer.restore(found.group("model"), found.group("optimizer"), found.tensors["tally"])
-        write(self.folder / HISTORY, "".join(json.dumps(record) + "\n" for record in self.history))
+                self.trainer.restore(found)
+        if self.world.first:
+            write(self.folder / HISTORY, "".join(json.dumps(record) + "\n" for record in self.history))
 
     def _expect_mine(self, meta: Mapping[str, Any], path: Path) -> None:
         """Refuse a checkpoint of another part, or of settings that somebody has edited since."""
@@ -281,15 +327,20 @@ def train_part(
     data: Data,
     *,
     device: torch.device,
-    precision: str,
+    precision: Precision,
     watch: Watch,
     stop: Stop,
+    start: Start | None = None,
+    world: World = ALONE,
 ) -> dict[str, Any] | None:
     """Train and score a part, or return the result that it has; None when somebody stopped it."""
-    done = run.part(part.name) / RESULT
-    if done.exists():
-        return read_json(done)
-    learner = Learner(run, part, fold, data, device=device, precision=precision, watch=watch, stop=stop)
+    path = run.part(part.name) / RESULT
+    done = world.tell(read_json(path) if world.first and path.exists() else None)
+    if done is not None:
+        return done
+    learner = Learner(
+        run, part, fold, data, device=device, precision=precision, watch=watch, stop=stop, start=start, world=world
+    )
     if not learner.train():
         return None
     result = learner.score()

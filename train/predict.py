@@ -6,6 +6,7 @@ unified frames by what the backbone makes of a black crop, the paper's Table 9.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,16 @@ import torch
 from torch import Tensor
 
 from ..errors import EstError
+from ..extract.device import Precision
 from .clipset import ClipSet
 from .data import Loaded
-from .models import EST
+from .frames import Frames
+from .models import EST, Tuned
+from .precision import casting
 from .sampling import Sampler
+from .world import ALONE, World
 
-BATCH = 64
+BATCH, TUNED_BATCH = 64, 8  # clips: pictures are larger than features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,19 +37,20 @@ class View:
 
 
 def predict_rows(
-    model: EST,
+    model: EST | Tuned,
     loaded: Loaded,
     rows: np.ndarray,
     sampler: Sampler,
     *,
-    autocast: bool = False,
+    precision: Precision = "fp32",
     view: View | None = None,
+    world: World = ALONE,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Predict rows of annotations: probabilities (N, C), NaN where nothing shows a face, and what `predict` says of orders."""
     seen = loaded.visible(rows)
     probabilities = np.full((len(rows), int(model.num_classes)), np.nan, np.float32)
     probabilities[seen], order_right = predict(
-        model, loaded.clips, loaded.place[rows[seen]], sampler, autocast=autocast, view=view
+        model, loaded.clips, loaded.place[rows[seen]], sampler, precision=precision, view=view, world=world
     )
     return probabilities, order_right
 
@@ -57,41 +63,85 @@ def likeliest(probabilities: np.ndarray) -> np.ndarray:
     return found
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Batch:
+    """What the model is shown at once."""
+
+    index: Tensor  # (B, n, J) rows
+    substitute: Tensor | None  # (B, n, J) where a black crop stands in
+    orders: Tensor | None  # (B, n)
+    picks: Tensor | None  # (B,) which of the model's orders those are
+
+
 @torch.inference_mode()
 def predict(
-    model: EST, clips: ClipSet, which: np.ndarray, sampler: Sampler, *, autocast: bool = False, view: View | None = None
+    model: EST | Tuned,
+    clips: ClipSet,
+    which: np.ndarray,
+    sampler: Sampler,
+    *,
+    precision: Precision = "fp32",
+    view: View | None = None,
+    world: World = ALONE,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return probabilities (N, C), and which clips' order the order head named rightly when they were shuffled (N,)."""
+    """Return probabilities (N, C), and which clips' order the order head named rightly when they were shuffled (N,).
+
+    The processes of a world predict some of the clips each, and all get what came of all.
+    """
     view = view or View()
     assert (view.blacked is None) == (view.black is None)
     model.eval()
-    places = torch.from_numpy(np.asarray(which, np.int64)).to(model.orders.device)
-    count = clips.count.to(places.device)
-    probabilities, order_right = [], []
-    for begin in range(0, len(places), BATCH):
-        chosen = places[begin : begin + BATCH]
-        positions = sampler.test(count[chosen], start=view.start)
-        substitute = None
-        if view.blacked is not None:
-            substitute = sampler.slots(*view.blacked, start=view.start).to(places.device).expand_as(positions)
-        picks = orders = None
-        if view.shuffled and len(model.orders):
-            picks = torch.arange(begin, begin + len(chosen), device=places.device) % len(model.orders)
-            orders = model.orders[picks]
-            into = orders[:, :, None].expand_as(positions)
-            positions = positions.gather(1, into)
-            substitute = None if substitute is None else substitute.gather(1, into)
-        features = clips.gather(chosen, positions, substitute=substitute, row=view.black)
-        with torch.autocast(places.device.type, torch.bfloat16, enabled=autocast):
-            output = model(features, orders)
-        probabilities.append(output.expression.float().softmax(1))
-        if picks is not None and output.order is not None:
-            order_right.append(output.order.argmax(1) == picks)
-    num_classes = int(model.num_classes)
-    found = torch.cat(probabilities).cpu().numpy() if probabilities else np.zeros((0, num_classes), np.float32)
+    head = model.est if isinstance(model, Tuned) else model
+    batches = list(_batches(model, clips, which, sampler, view, world))
+    clips.expect((batch.index, None) for batch in batches)
+    found = np.zeros((0, int(model.num_classes)), np.float32)
+    told = np.zeros(0, bool)
+    for batch in batches:
+        with casting(model.orders.device, precision):
+            features = features_of(model, clips, batch.index)
+            if batch.substitute is not None and view.black is not None:
+                features = torch.where(batch.substitute[..., None], view.black.to(features), features)
+            output = head(features, batch.orders)
+        found = np.concatenate([found, output.expression.float().softmax(1).cpu().numpy()])
+        if batch.picks is not None and output.order is not None:
+            told = np.concatenate([told, (output.order.argmax(1) == batch.picks).cpu().numpy()])
+    found, told = (np.concatenate(world.gather(mine)) for mine in (found, told))
     if not np.isfinite(found).all():
         raise EstError(
             "The model's probabilities are no numbers: its weights or features are too large.",
             remedy="train again with a lower --lr; est cache verify looks at the features",
         )
-    return found, torch.cat(order_right).cpu().numpy() if order_right else None
+    return found, told if view.shuffled and len(told) else None
+
+
+def features_of(model: EST | Tuned, clips: ClipSet, index: Tensor, look: Tensor | None = None) -> Tensor:
+    """Return the features of frames: the cache's, or what the model's own backbone makes of them.  # (B, n, J) → (B, n, J, D)"""
+    seen = clips.take(index, look)
+    if isinstance(model, Tuned):
+        assert isinstance(seen, Frames), "a backbone that learns looks at frames"
+        return model.features(seen)
+    assert isinstance(seen, Tensor)
+    return seen
+
+
+def _batches(
+    model: EST | Tuned, clips: ClipSet, which: np.ndarray, sampler: Sampler, view: View, world: World
+) -> Iterator[_Batch]:
+    """Say what is to be looked at, in this process's share of the clips."""
+    orders, device = model.orders, model.orders.device
+    size = TUNED_BATCH if isinstance(model, Tuned) else BATCH
+    numbers = np.array_split(np.arange(len(which)), world.size)[world.rank]
+    for begin in range(0, len(numbers), size):
+        number = torch.from_numpy(numbers[begin : begin + size]).to(device)
+        chosen = torch.from_numpy(np.asarray(which, np.int64)[numbers[begin : begin + size]]).to(device)
+        positions = sampler.test(clips.count.to(device)[chosen], start=view.start)
+        substitute = shown = picks = None
+        if view.blacked is not None:
+            substitute = sampler.slots(*view.blacked, start=view.start).to(device).expand_as(positions)
+        if view.shuffled and len(orders):
+            picks = number % len(orders)
+            shown = orders[picks]
+            into = shown[:, :, None].expand_as(positions)
+            positions = positions.gather(1, into)
+            substitute = None if substitute is None else substitute.gather(1, into)
+        yield _Batch(index=clips.index(chosen, positions), substitute=substitute, orders=shown, picks=picks)

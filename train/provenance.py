@@ -9,11 +9,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..cache import Cache
 from ..errors import EstError, RecipeMismatch
 from .annotations import Annotations
+from .clipset import MAPS
+from .data import Seeing
+from .pixels import choose_source
 from .protocols import Plan
 from .run import Run
 from .watch import Watch
@@ -23,12 +26,14 @@ Halves = dict[str, dict[str, list[str]]]  # fold → train, val, test → ids
 
 def describe_cache(cache: Cache, table: Annotations) -> dict[str, Any]:
     """Return what run.json keeps of a cache."""
+    learnt = cache.snapshot.manifest.describe_records()
     return {
         "path": str(cache.path.absolute()),
         "commit": cache.commit_id,
         "fingerprints": cache.recipes.fingerprints(),
         "recipes": cache.recipes.identity(),
         "annotations": digest(table),
+        **({"trained_on": learnt} if learnt else {}),
     }
 
 
@@ -55,8 +60,8 @@ def is_own(run: Run, cache: Cache) -> bool:
     known = run.facts["cache"]
     if cache.path.resolve() == Path(known["path"]).resolve():
         return True
-    feature = run.config.data.feature
-    same_features = cache.recipes.fingerprints().get(feature) == known["fingerprints"][feature]
+    array = run.reads or "frames"
+    same_features = cache.recipes.fingerprints().get(array) == known["fingerprints"][array]
     return same_features and digest(Annotations.from_cache(cache)) == known["annotations"]
 
 
@@ -64,7 +69,7 @@ def expect_same(run: Run, cache: Cache, table: Annotations, halves: Halves) -> N
     """Refuse to go on with a run on other features, other annotations, or other halves."""
     known = run.facts["cache"]
     remedy = f"resume with {known['path']} as it was, or begin a new run"
-    features, frames = recipe_differences(run, cache)
+    features, frames = recipe_differences(run, cache, run.reads)
     if features or frames:
         raise RecipeMismatch(
             f"{cache.path} is not the cache that {run.path} was begun on: its features were made in another way "
@@ -80,7 +85,9 @@ def expect_same(run: Run, cache: Cache, table: Annotations, halves: Halves) -> N
 
 def expect_recipe(run: Run, cache: Cache, watch: Watch) -> None:
     """Refuse to score features that are made in another way; warn where only the faces are found or cut in another."""
-    features, frames = recipe_differences(run, cache)
+    # A backbone of the run's own makes its features itself.
+    features, frames = recipe_differences(run, cache, None if run.config.finetune.on else run.reads)
+    features.pop("trained_on", None)  # of a copy without names it is another; the digest of the weights is compared
     if features:
         raise RecipeMismatch(
             f"The features of {cache.path} are made in another way than those of {run.path}: {_listed(features)}.",
@@ -90,10 +97,11 @@ def expect_recipe(run: Run, cache: Cache, watch: Watch) -> None:
         watch.warn(f"The faces of {cache.path} were found or cut in another way than in training: {_listed(frames)}.")
 
 
-def recipe_differences(run: Run, cache: Cache) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what differs in the recipes of the run's feature and of the frames: field → (in the run, here)."""
-    feature = run.config.data.feature
+def recipe_differences(run: Run, cache: Cache, feature: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what differs in the recipes of a feature, if any, and of the frames: field → (in the run, here)."""
     known, here = run.facts["cache"]["recipes"], json.loads(json.dumps(cache.recipes.identity()))  # tuples as lists
+    if feature is None:
+        return {}, _differences(known["frames"], here["frames"])
     if feature not in here["features"]:
         raise RecipeMismatch(
             f"{cache.path} has the features {', '.join(cache.features) or 'none'}, and {run.path} reads {feature!r}.",
@@ -102,6 +110,17 @@ def recipe_differences(run: Run, cache: Cache) -> tuple[dict[str, Any], dict[str
     features = _differences(known["features"][feature], here["features"][feature])
     features.pop("parent", None)  # the fingerprint of the frames' recipe, whose fields are compared
     return features, _differences(known["frames"], here["frames"])
+
+
+def source_of(run: Run, cache: Cache) -> Seeing | None:
+    """Return what the backbone of a run looks at in a cache: maps if they are those that it would make itself; none where it has no own."""
+    learns = run.config.finetune.learns
+    if learns == "none":
+        return None
+    facts, maps = run.facts["finetune"], cache.recipes.features.get(MAPS)
+    fits = maps is not None and (maps.weights_digest, maps.normalize) == (facts["digest"], facts["normalize"])
+    pictures: Literal["crops", "videos"] = "crops" if cache.has_crops else "videos"
+    return choose_source(cache, "auto" if fits else pictures, learns)
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

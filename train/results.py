@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import EstError
 from .intervals import bootstrap
+from .leaks import Leak, leaks_of
 from .metrics import COVERAGE_EDGES, LENGTH_EDGES, Bin, OrderScore, Scores, Spread, by_bins, score, spread
 from .part import read_history
 from .run import HISTORY, PREDICTIONS, RESULT, Run, read_json, write, write_csv, write_json
@@ -42,6 +43,11 @@ class Results:
     unseen: list[str]  # clips that show no face or have no frames: wrong in every number
     seconds: float
 
+    @property
+    def leaks(self) -> tuple[Leak, ...]:
+        """Return what was learnt from before it was tested on; empty unless the run was allowed to."""
+        return leaks_of(self.run.facts)
+
     def to_json(self) -> dict[str, Any]:
         """Return what metrics.json holds."""
         found: dict[str, Any] = {
@@ -61,6 +67,8 @@ class Results:
             "selected_by": self.run.config.select,
             "seconds": self.seconds,
         }
+        if self.leaks:
+            found["leaks"] = [leak.to_json() for leak in self.leaks]
         if self.over_seeds:
             found["over_seeds"] = {name: vars(value) for name, value in self.over_seeds.items()}
         if self.order is not None:
@@ -88,7 +96,7 @@ def collect(run: Run) -> Results:
     confusion = [[label, *line] for label, line in zip(labels, results.scores.confusion.tolist(), strict=True)]
     write_csv(run.path / "confusion.csv", ["truth \\ prediction", *labels, NO_PREDICTION], confusion)
     _write_history(run)
-    write(run.path / "confusion.svg", confusion_picture(results.scores))
+    write(run.path / "confusion.svg", confusion_picture(results.scores, leaking=bool(results.leaks)))
     write(run.path / "summary.md", summary(results))
     return results
 

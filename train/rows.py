@@ -1,22 +1,25 @@
 """Where the rows of the chosen clips live: on the device, in host memory, or still in the cache on disk.
 
-All three answer `take` alike. The rows of several arrays (features, those of mirrored crops) stand one behind the other in one table, so
+All answer `take` alike. The rows of several arrays (features, those of mirrored crops) stand one behind the other in one table, so
 that a batch of any mixture is one index and one lookup. Rows keep the cache's type, and become float32 once they are on the device.
 
 With `pinned` the processor gathers a batch into a page-locked buffer, and the copy to the GPU does not wait. The table itself is ordinary
 memory: only batches cross, and torch's allocator would round a locked table up to the next power of two.
+
+Maps are rows too, laid out flat. Where they stay on disk only those are read that are asked for: a clip's would fill the memory.
 
 Legend: A arrays, C clips, T rows of all clips, D feature width, K rows asked for.
 """
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -25,6 +28,9 @@ from torch import Tensor
 from ..cache import Cache
 from ..errors import CacheDamaged, EstError, UsageError
 from .memory import free_memory, show_bytes
+
+if TYPE_CHECKING:
+    from .frames import Asked, Frames
 
 Residency = Literal["auto", "device", "pinned", "stream"]
 RESIDENCIES = ("auto", "device", "pinned", "stream")
@@ -38,11 +44,10 @@ _INFINITY = {2: 0xF800, 4: 0xFF000000}  # bits of an infinity without its sign, 
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RowSource:
+class ClipRows:
     """The rows of some clips in a cache. Clips stand in the order of their rows, and each has at least one."""
 
     cache: Cache
-    features: tuple[str, ...]  # arrays of one type and width
     start: np.ndarray  # (C,) a clip's first row in the cache
     count: np.ndarray  # (C,)
 
@@ -53,13 +58,37 @@ class RowSource:
 
     @property
     def num_rows(self) -> int:
-        """Count the rows of one array."""
+        """Count the rows of one array: T."""
         return int(self.count.sum())
+
+    def locate(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the clip of each row, and the row's place in the cache.  # (K,) → (K,), (K,)"""
+        clip = np.searchsorted(self.first, rows, side="right") - 1
+        return clip, self.start[clip] + rows - self.first[clip]
+
+    def frame_of(self, row: int) -> tuple[int, int]:
+        """Return the clip, by its place in the cache's table, and the frame that a row of the cache is."""
+        starts = np.asarray(self.cache.clips.start)
+        place = int(np.searchsorted(starts, row, side="right")) - 1
+        return place, row - int(starts[place])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RowSource(ClipRows):
+    """The rows of one feature, or of several that are looked at alike."""
+
+    features: tuple[str, ...]  # arrays of one type and shape
+    what: str = "features"  # messages say so
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of a row."""
+        return self.cache.recipes.features[self.features[0]].shape
 
     @property
     def width(self) -> int:
-        """Return D."""
-        return self.cache.recipes.features[self.features[0]].shape[0]
+        """Return D, of a map laid out flat."""
+        return math.prod(self.shape)
 
     @property
     def dtype(self) -> np.dtype:
@@ -87,20 +116,19 @@ class RowSource:
                 yield int(self.first[head]) + row - int(self.start[head]), row, min(row + most, int(end[tail]))
 
     def read(self, feature: str, start: int, stop: int) -> np.ndarray:
-        """Read a range of the cache's rows, and insist that they are numbers."""
+        """Read a range of the cache's rows, and insist that they are numbers.  # → (stop − start, D)"""
         rows = self.cache.snapshot.rows(self.cache.schema.frame_arrays()[feature], start, stop)
         self.expect_finite(feature, rows, start)
-        return rows
+        return rows.reshape(len(rows), self.width)
 
     def expect_finite(self, feature: str, rows: np.ndarray, start: int) -> None:
         """Name the clip and the frame of the first row that holds an infinity or no number."""
         bad = first_non_finite(rows)
         if bad is None:
             return
-        starts = np.asarray(self.cache.clips.start)
-        place = int(np.searchsorted(starts, start + bad, side="right")) - 1
+        place, frame = self.frame_of(start + bad)
         raise CacheDamaged(
-            f"{self.cache.path}: {feature} of clip {self.cache.ids[place]!r}, frame {start + bad - int(starts[place])}, is not finite.",
+            f"{self.cache.path}: {feature} of clip {self.cache.ids[place]!r}, frame {frame}, is not finite.",
             remedy=f"est cache verify {self.cache.path}",
         )
 
@@ -119,17 +147,25 @@ def first_non_finite(rows: np.ndarray) -> int | None:
     return None
 
 
-class Rows(Protocol):
+class Rows:
     """Rows by number: array a of the source has the numbers from a · T on."""
 
     on_device: bool  # indices are best computed there; else on the host
 
-    def take(self, index: Tensor) -> Tensor:
-        """Return rows as float32 on the device.  # (…,) → (…, D)"""
-        ...
+    def take(self, index: Tensor, look: Tensor | None = None) -> Tensor | Frames:
+        """Return rows as float32 on the device, (…,) → (…, D), or frames, each clip's as its `look` says.  # (B, n, J), (B, 4)"""
+        raise NotImplementedError
+
+    def expect(self, batches: Iterable[Asked]) -> None:
+        """Hear what will be taken, in order: a hint, for which features have no use."""
+
+    @property
+    def waited(self) -> float:
+        """Return the seconds that `take` has spent on what was not loaded ahead."""
+        return 0.0
 
 
-class DeviceRows:
+class DeviceRows(Rows):
     """All rows on the device."""
 
     on_device = True
@@ -137,12 +173,13 @@ class DeviceRows:
     def __init__(self, table: Tensor) -> None:
         self._table = table  # (A · T, D)
 
-    def take(self, index: Tensor) -> Tensor:
+    def take(self, index: Tensor, look: Tensor | None = None) -> Tensor:
+        assert look is None, "features are as they are"
         index = index.to(self._table.device)
         return self._table.index_select(0, index.reshape(-1)).float().view(*index.shape, self._table.shape[1])
 
 
-class HostRows:
+class HostRows(Rows):
     """All rows in host memory; what is asked for goes to the device through a page-locked buffer."""
 
     on_device = False
@@ -150,14 +187,15 @@ class HostRows:
     def __init__(self, table: Tensor, device: torch.device) -> None:
         self._table, self._device = table, device
 
-    def take(self, index: Tensor) -> Tensor:
+    def take(self, index: Tensor, look: Tensor | None = None) -> Tensor:
+        assert look is None, "features are as they are"
         flat = index.reshape(-1).cpu()
-        buffer = _buffer(len(flat), self._table.shape[1], self._table.dtype, self._device)
+        buffer = room(len(flat), self._table.shape[1], dtype=self._table.dtype, device=self._device)
         torch.index_select(self._table, 0, flat, out=buffer)
         return buffer.to(self._device, non_blocking=True).float().view(*index.shape, buffer.shape[1])
 
 
-class StreamRows:
+class StreamRows(Rows):
     """Rows that stay in the cache: clips are read when they are asked for, and the last ones kept. For one thread."""
 
     on_device = False
@@ -168,7 +206,8 @@ class StreamRows:
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()  # array · C + clip → its rows, the last used behind
         self._kept_bytes = 0
 
-    def take(self, index: Tensor) -> Tensor:
+    def take(self, index: Tensor, look: Tensor | None = None) -> Tensor:
+        assert look is None, "features are as they are"
         source = self._source
         array, row = np.divmod(index.reshape(-1).cpu().numpy(), source.num_rows)
         clip = np.searchsorted(source.first, row, side="right") - 1
@@ -176,7 +215,7 @@ class StreamRows:
         order = np.argsort(inverse, kind="stable")
         ends = np.cumsum(np.bincount(inverse, minlength=len(keys)))
         within = row - source.first[clip]
-        buffer = _buffer(len(row), source.width, source.torch_dtype, self._device)
+        buffer = room(len(row), source.width, dtype=source.torch_dtype, device=self._device)
         out = buffer.numpy()
         for clip_rows, places in zip(self._clips(keys.tolist()), np.split(order, ends)[:-1], strict=True):
             out[places] = clip_rows[within[places]]
@@ -202,12 +241,44 @@ class StreamRows:
             self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
 
 
-def _buffer(num_rows: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+class SparseRows(Rows):
+    """Large rows that stay in the cache: what is asked for is read, and nothing kept; the system keeps what fits."""
+
+    on_device = False
+
+    def __init__(self, source: RowSource, device: torch.device) -> None:
+        self._source, self._device = source, device
+        self._pool = ThreadPoolExecutor(STREAM_THREADS, thread_name_prefix="est-rows")
+
+    def take(self, index: Tensor, look: Tensor | None = None) -> Tensor:
+        """Return rows that ascend.  # (K,) → (K, D)"""
+        assert look is None, "features are as they are"
+        source, wanted = self._source, index.cpu().numpy()
+        assert (np.diff(wanted) > 0).all(), "each row once, in order"
+        array, row = np.divmod(wanted, source.num_rows)
+        row = source.locate(row)[1]
+        buffer = room(len(row), source.width, dtype=source.torch_dtype, device=self._device)
+        out = buffer.numpy()
+
+        def read(part: np.ndarray) -> None:
+            first, last = part[0], part[-1]
+            out[first : last + 1] = source.read(source.features[array[first]], int(row[first]), int(row[last]) + 1)
+
+        breaks = np.flatnonzero((np.diff(row) != 1) | (np.diff(array) != 0)) + 1
+        for _ in self._pool.map(read, np.split(np.arange(len(row)), breaks)):
+            pass
+        return buffer.to(self._device, non_blocking=True).float()
+
+
+def room(*shape: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return room for a batch on its way: page-locked for a GPU, whose copies torch's allocator waits for before it gives it out again."""
-    return torch.empty(num_rows, width, dtype=dtype, pin_memory=device.type == "cuda")
+    return torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda")
 
 
-def place_rows(source: RowSource, device: torch.device, residency: Residency) -> tuple[Rows, str]:
+CachedRows = DeviceRows | HostRows | StreamRows | SparseRows
+
+
+def place_rows(source: RowSource, device: torch.device, residency: Residency) -> tuple[CachedRows, str]:
     """Put rows where they fit or are asked for; return them, and a line that says where they are."""
     kind, line = choose_residency(source, device, residency)
     match kind:
@@ -216,7 +287,7 @@ def place_rows(source: RowSource, device: torch.device, residency: Residency) ->
         case "pinned":
             return HostRows(load_table(source, torch.device("cpu")), device), line
         case _:
-            return StreamRows(source, device), line
+            return (StreamRows if len(source.shape) == 1 else SparseRows)(source, device), line
 
 
 def load_table(source: RowSource, device: torch.device) -> Tensor:
@@ -224,7 +295,7 @@ def load_table(source: RowSource, device: torch.device) -> Tensor:
     if device.type == "cpu" and len(source.features) == 1 and source.num_rows == source.cache.num_frames:
         rows = source.cache.load(source.features[0]).rows
         source.expect_finite(source.features[0], rows, 0)
-        return torch.from_numpy(rows)
+        return torch.from_numpy(rows.reshape(len(rows), source.width))
     table = torch.empty(len(source.features) * source.num_rows, source.width, dtype=source.torch_dtype, device=device)
     for number, feature in enumerate(source.features):
         for first, start, stop in source.pieces():
@@ -246,9 +317,9 @@ def choose_residency(source: RowSource, device: torch.device, wanted: Residency)
         )
     size = show_bytes(source.num_bytes)
     lines = {
-        "device": f"features: {size} {_where(device)}",
-        "pinned": f"features: {size} in memory, batches go to {device} through pinned memory",
-        "stream": f"features: {size} stay in {source.cache.path} and are read batch by batch",
+        "device": f"{source.what}: {size} {_where(device)}",
+        "pinned": f"{source.what}: {size} in memory, batches go to {device} through pinned memory",
+        "stream": f"{source.what}: {size} stay in {source.cache.path} and are read batch by batch",
     }
     if wanted == "stream":
         return wanted, lines[wanted]
@@ -257,7 +328,7 @@ def choose_residency(source: RowSource, device: torch.device, wanted: Residency)
         free = free_memory(places[wanted])
         if source.num_bytes > free:
             raise EstError(
-                f"The features have {size}, and {show_bytes(free)} are free {_where(places[wanted])}.",
+                f"The {source.what} have {size}, and {show_bytes(free)} are free {_where(places[wanted])}.",
                 remedy="--set data.residency=auto, or =stream",
             )
         return wanted, lines[wanted]

@@ -27,8 +27,10 @@ from typing import Any, Self
 
 from ..cache.disk import PARTIAL, Disk
 from ..errors import EstError, UsageError
+from .clipset import MAPS
 from .config import TrainConfig
 from .configfile import from_flat, read_toml, to_toml
+from .world import read_place
 
 FORMAT = "est-run"
 VERSION = 1
@@ -91,6 +93,13 @@ class Run:
     def parts(self) -> list[str]:
         """Name the parts, in order."""
         return [part["name"] for part in self.facts["parts"]]
+
+    @property
+    def reads(self) -> str | None:
+        """Name the array of a cache that the models read; none where they look at pictures."""
+        if not self.config.finetune.on:
+            return self.config.data.feature
+        return MAPS if self.facts["finetune"]["source"] == "maps" else None
 
     def part(self, name: str) -> Path:
         """Return a part's folder."""
@@ -173,6 +182,11 @@ def _claim(path: Path) -> bool:
 
 def latest_unfinished(root: Path = RUNS) -> Path:
     """Return the run that was begun last among those that are not complete and that nobody is training."""
+    if read_place() is not None:
+        raise UsageError(
+            "Several processes would each look for the latest run, and may find different ones.",
+            remedy="--resume --out RUN names it",
+        )
     unfinished = []
     for path in root.glob(f"*/{FACTS}"):
         with suppress(EstError):  # a damaged run, or one of another version, is not the one that is meant

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from .leaks import describe_leaks, leaks_of_fold
 from .metrics import Bin, Scores, Spread
 from .presets import convention, named
 
 if TYPE_CHECKING:
+    from .leaks import Leak
     from .results import Results
 
 NO_PREDICTION = "no prediction"  # the last column of a confusion matrix, where it has one
@@ -41,8 +43,9 @@ def headline(results: Results) -> list[str]:
     seeds = run.config.seeds
     times = f" ({len(seeds)} seeds)" if len(seeds) > 1 else ""
     lines = [
+        *leak_lines(results.leaks),
         f"WAR {percent(scores.war)} ({scores.right}/{scores.total}{times}), UAR {percent(scores.uar)} over {present} of "
-        f"{len(scores.labels)} classes, UF1 {percent(scores.uf1)}"
+        f"{len(scores.labels)} classes, UF1 {percent(scores.uf1)}",
     ]
     if results.intervals:
         lines.append(
@@ -71,11 +74,16 @@ def headline(results: Results) -> list[str]:
     return lines
 
 
+def leak_lines(leaks: Sequence[Leak]) -> list[str]:
+    """Say in words, above any score, that it is none of clips that nothing had seen."""
+    return [f"LEAK: {line}" for line in describe_leaks(leaks)]
+
+
 def part_lines(results: Results) -> list[str]:
     """Return a line for each part of several, as a terminal shows them below the pooled scores."""
     if len(results.parts) < 2:
         return []
-    rows = [["part", "WAR", "right / clips", "95 %", "UAR", "95 %"]]
+    rows = [["part", "WAR", "right / clips", "95 %", "UAR", "95 %", *(["leaks"] if results.leaks else [])]]
     for part in results.parts[:SHOWN_PARTS]:
         found = results.part_intervals[part["part"]]
         counts = f"{part['right']} / {part['total']}"
@@ -83,6 +91,7 @@ def part_lines(results: Results) -> list[str]:
             [
                 *(part["part"], percent(part["war"]), counts, interval(found.get("war"))),
                 *(percent(part["uar"]), interval(found.get("uar"))),
+                *([leaks_of_fold(results.leaks, part["fold"])] if results.leaks else []),
             ]
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -114,7 +123,10 @@ def summary(results: Results) -> str:
         ),
         "## Parts",
         _table(
-            ["part", "trained on", "WAR", "95 %", "UAR", "95 %", "epoch", "control", "oracle", "seconds"],
+            [
+                *("part", "trained on", "WAR", "95 %", "UAR", "95 %", "epoch", "control", "oracle", "seconds"),
+                *(["leaks"] if results.leaks else []),
+            ],
             [
                 [
                     part["part"],
@@ -127,6 +139,7 @@ def summary(results: Results) -> str:
                     percent(part["control"]["war"]) if "control" in part else "–",
                     percent(part["oracle"]["right"] / part["oracle"]["total"]) if "oracle" in part else "–",
                     f"{part['seconds']:.1f}",
+                    *([leaks_of_fold(results.leaks, part["fold"])] if results.leaks else []),
                 ]
                 for part in results.parts
             ],
@@ -148,10 +161,16 @@ def summary(results: Results) -> str:
 
 def _how(results: Results, protocol: dict) -> list[str]:
     run = results.run
+    feature = run.config.data.feature
     return [
         f"protocol: {named(run.config.protocol.kind, protocol['kind'])}; independence of training and test: {protocol['independence']}",
         *([known] if (known := convention(run.config.protocol.kind)) else []),
         *protocol["notes"],
+        *(
+            [f"weights behind {feature}: {learnt}"]
+            if (learnt := run.facts["cache"].get("trained_on", {}).get(feature))
+            else []
+        ),
         f"seeds {', '.join(map(str, run.config.seeds))}; {run.config.loop.epochs} epochs, batch {run.config.loop.batch}, "
         f"learning rate {run.config.loop.learning_rate:g}; every setting in config.toml",
         f"{run.facts['device']}, {run.facts['precision']}, {run.facts['threads']} threads; "
@@ -174,7 +193,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
 
 
-def confusion_picture(scores: Scores) -> str:
+def confusion_picture(scores: Scores, *, leaking: bool = False) -> str:
     """Draw the confusion matrix as SVG: a row per class of the truth, shaded by its share, counts in the cells."""
     columns = [*scores.labels, NO_PREDICTION] if scores.unpredicted else list(scores.labels)
     longest = LETTER * max(map(len, columns))
@@ -186,7 +205,7 @@ def confusion_picture(scores: Scores) -> str:
         'font-family="sans-serif" font-size="13">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text x="{left + CELL * len(columns) / 2}" y="16" text-anchor="middle" fill="#555">predicted '
-        f"(WAR {percent(scores.war)})</text>",
+        f"(WAR {percent(scores.war)}{', LEAK' if leaking else ''})</text>",
     ]
     for place, label in enumerate(columns):
         x = left + CELL * (place + 0.5)

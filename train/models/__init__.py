@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .est import EST, Output, build_model
     from .official import OfficialEST, load_official, save_official
     from .order import draw_orders
+    from .tuned import Tuned
 
 _HOME = {
     "EST": "est",
@@ -20,6 +21,7 @@ _HOME = {
     "OfficialEST": "official",
     "Output": "est",
     "Row": "count",
+    "Tuned": "tuned",
     "build_model": "est",
     "count_macs": "count",
     "count_parameters": "count",
@@ -36,6 +38,7 @@ __all__ = [
     "OfficialEST",
     "Output",
     "Row",
+    "Tuned",
     "build_model",
     "count_macs",
     "count_parameters",
