@@ -145,10 +145,17 @@ def measure_worth(folder: Path, size: int, epochs: int, share: float) -> None:
     common = ["protocol.kind=kfold", "protocol.folds=4", 'protocol.only=["fold1", "fold2"]']
     common += ["model.position=snippet", "loop.precision=auto"]
     plain = [f"finetune.{name}=0" for name in ("shift", "zoom", "brightness")]  # maps stay as they are
-    quick = ["loop.learning_rate=3e-4", "loop.warmup=2", "eval_every=0"]
+    quick = [
+        "loop.learning_rate=3e-4",
+        "loop.warmup=1",
+        "loop.average=0.9",
+        "finetune.rate=1.0",
+        "finetune.head_first=1",
+    ]
+    quick += ["eval_every=0"]  # few steps: everything learns at once
     tuned = [f"loop.epochs={epochs}", f'finetune.weights="{weights}"', "loop.batch=8"]
     ways: dict[str, tuple[str, list[str]]] = {
-        "frozen": ("fast", ["loop.epochs=40", "eval_every=0"]),
+        "frozen": ("fast", ["loop.epochs=60", "loop.batch=8", "eval_every=0"]),
         "layer4": ("modern", [*quick, *tuned, *plain, "finetune.learns=layer4", "data.mirrored=false"]),
         "all": ("modern", [*quick, *tuned, "finetune.learns=all"]),
     }

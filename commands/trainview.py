@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 ROWS = 8  # epochs that the table shows
+SLOW = 10  # clips a second, below which a decimal counts
 
 
 @contextmanager
@@ -204,7 +205,11 @@ def cells(record: Record) -> dict[str, str]:
         if f"{half}_right" in record:
             shown[f"{half} WAR"] = f"{record[f'{half}_right'] / record[f'{half}_clips']:.1%}"
             shown[f"{half} UAR"] = f"{record[f'{half}_uar']:.1%}"
-    return shown | {"clips/s": f"{record['clips_per_second']:.0f}"}
+    rate = record["clips_per_second"]
+    shown["clips/s"] = f"{rate:.0f}" if rate >= SLOW else f"{rate:.1f}"
+    if "waited" in record:  # for pictures or maps
+        shown["waiting"] = f"{record['waited'] / max(record['seconds'], 1e-9):.0%}"
+    return shown
 
 
 def ending(result: Mapping[str, Any]) -> str:

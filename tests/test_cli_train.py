@@ -45,6 +45,11 @@ FLAGS = {
     "--device cuda:3": {"device": "cuda:3"},
     "--threads 2": {"loop.threads": 2},
     "--no-control": {"control": False},
+    "--finetune layer4": {"finetune.learns": "layer4"},
+    "--finetune all --weights synface": {"finetune.learns": "all", "finetune.weights": "synface"},
+    "--finetune all --normalize none": {"finetune.learns": "all", "finetune.normalize": "none"},
+    "--finetune all --init runs/a": {"finetune.learns": "all", "finetune.init": "runs/a"},
+    "--allow-leak": {"allow_leak": True},
     "--tensorboard": {"tensorboard": True},
 }
 OTHERS = {
@@ -129,7 +134,7 @@ def options_of(*path):
 
 def test_the_flags_above_are_all_there_are():
     named = {word for flag in FLAGS for word in flag.split() if word.startswith("--")}
-    switches = {"--ssop", "--no-flip", "--no-balanced", "--no-class-weights", "--control", "--no-tensorboard"}
+    switches = {"--ssop", "--no-flip", "--no-balanced", "--no-class-weights", "--control", "--no-tensorboard", "--no-allow-leak"}
     assert options_of("train") == named | switches | OTHERS | {"-c", "-o", "-q"}
 
 
@@ -160,10 +165,10 @@ def test_a_switch_has_two_sides(asked, flag, key, value):
 
 def test_file_preset_set_and_flags_in_this_order(asked, tmp_path):
     file = tmp_path / "mine.toml"
-    file.write_text("[loop]\nbatch = 32\nlearning_rate = 0.5\nepochs = 77\nweight_decay = 0.3\n", encoding="utf-8")
+    file.write_text("[loop]\nbatch = 32\nlearning_rate = 0.5\nepochs = 77\nclip_norm = 0.3\n", encoding="utf-8")
     line = ["train", "-c", "c", "--config", file, "--preset", "fast", "--set", "loop.epochs=5", "--set", "loop.batch=3"]
     loop = asked(*line, "--batch", "2")["config"].loop
-    assert (loop.batch, loop.epochs, loop.learning_rate, loop.weight_decay) == (2, 5, 3e-4, 0.3)
+    assert (loop.batch, loop.epochs, loop.learning_rate, loop.clip_norm) == (2, 5, 3e-4, 0.3)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +190,7 @@ def test_file_preset_set_and_flags_in_this_order(asked, tmp_path):
         ("train --cache c --set epochs", "KEY=VALUE"),
         ("train --cache c --preset quick", "found 'quick'"),
         ("train --cache c --config absent.toml", "absent.toml cannot be read"),
-        ("train --cache c --batch 1", "at least two clips a batch"),
+        ("train --cache c --batch 1", "at least two clips at a time"),
         ("train --cache c --balanced --class-weights", "they correct twice"),
         ("train --cache c --position here", "found 'here'"),
         ("train --cache c --select best", "select is last or val, found 'best'"),

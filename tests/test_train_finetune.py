@@ -176,6 +176,8 @@ def test_it_starts_from_a_run_whose_head_has_learnt(cache, tmp_path):
     assert losses(after.run)[0] < losses(fresh.run)[0]
     further = tuned_run(cache, tmp_path / "further", "all", epochs=1, init=str(after.run.path))
     assert further.run.facts["finetune"]["weights"] == "of after"
+    record = load_weights(str(further.run.path)).trained_on
+    assert record.how == "est train; est train --finetune all; est train --finetune layer4"  # all that came before
 
 
 def test_a_run_that_does_not_fit_is_no_start(cache, tmp_path):
@@ -189,6 +191,15 @@ def test_a_run_that_does_not_fit_is_no_start(cache, tmp_path):
         with pytest.raises(EstError, match=words):
             tuned_run(cache, tmp_path / "no", "all", init=str(before.run.path), **changes)
     assert not (tmp_path / "no").exists()
+
+
+def test_models_of_other_classes_are_no_start(cache, folder, tmp_path):
+    before = tuned_run(cache, tmp_path / "before", "none", epochs=1)
+    text = (folder / "drawn" / "list.csv").read_text().replace("right", "down")
+    (folder / "drawn" / "other.csv").write_text(text)
+    other = cache_of(folder / "drawn" / "other.csv", tmp_path / "other.zarr")
+    with pytest.raises(UsageError, match="tell left, right apart; the clips here are down, left"):
+        tuned_run(other, tmp_path / "after", "all", init=str(before.run.path))
 
 
 def test_a_run_on_other_halves_has_seen_the_test_clips(cache, tmp_path):

@@ -264,7 +264,7 @@ def test_precision_and_threads_are_those_that_it_was_begun_with(cache, tmp_path)
     watch = Recorder()
     fit(None, out, resume=True, watch=watch)
     assert f"cpu, {other} (as asked), {facts['threads'] + 1} threads" in watch.said
-    assert any("begun on cuda:7: on cpu its numbers will not be the same bits" in text for text in watch.warned)
+    assert any("begun on 1 × cuda: on 1 × cpu its numbers will not be the same bits" in text for text in watch.warned)
 
 
 def test_a_cache_that_is_gone_is_named(cache, tmp_path):

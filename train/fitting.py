@@ -186,6 +186,8 @@ def prepare(
         leaks = find_leaks_of_start(start, plan, table)
     expect_none(leaks, allow=config.allow_leak)
     data = Data.load(cache, table, plan.folds, config, device, source=source)
+    if start is not None:
+        start.expect_labels(data.labels)
     expect_graph(config, data.clips, device)
     for fold in plan.folds:
         data.expect_enough(fold, config.loop.batch)

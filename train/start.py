@@ -14,7 +14,7 @@ import numpy as np
 from ..cache import Cache, FeatureRecipe
 from ..cache.trained import TrainedOn
 from ..errors import EstError, UsageError
-from ..extract.weights import LICENCES, Weights, load_weights
+from ..extract.weights import BACKBONE, LICENCES, Weights, load_weights
 from .annotations import Annotations
 from .checkpoint import behind, load_model
 from .clipset import MAPS
@@ -54,6 +54,14 @@ class Start:
             "init": None if self.init is None else str(self.init.path.absolute()),
         }
 
+    def expect_labels(self, labels: tuple[str, ...]) -> None:
+        """Refuse a run whose models tell other classes apart."""
+        if self.init is not None and self.init.labels != labels:
+            raise UsageError(
+                f"The models of {self.init.path} tell {', '.join(self.init.labels)} apart; the clips here are {', '.join(labels)}.",
+                remedy="--weights instead of --init: the backbone alone",
+            )
+
     def seen(self) -> list[Seen]:
         """Return what the weights have learnt from."""
         record = self.weights.trained_on
@@ -62,7 +70,12 @@ class Start:
     def records(self, fold: str, table: Annotations) -> list[TrainedOn]:
         """Return what the models of a fold have learnt from before: clips of the table that the run which goes on has, and the weights."""
         found = [record for record, _ in self.seen()]
-        if self.init is not None:
+        if self.init is not None and self.init.config.finetune.on:
+            name = next(part["name"] for part in self.init.facts["parts"] if part["fold"] == fold)
+            record = load_weights(str(self.init.part(name) / BACKBONE)).trained_on  # with all that came before
+            assert record is not None
+            found.append(record)
+        elif self.init is not None:
             half = self.init.halves()[fold]
             place = {name: row for row, name in enumerate(table.ids.tolist())}
             rows = [place[name] for name in (*half["train"], *half["val"]) if name in place]
