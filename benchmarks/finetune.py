@@ -145,25 +145,19 @@ def measure_worth(folder: Path, size: int, epochs: int, share: float) -> None:
     common = ["protocol.kind=kfold", "protocol.folds=4", 'protocol.only=["fold1", "fold2"]']
     common += ["model.position=snippet", "loop.precision=auto"]
     plain = [f"finetune.{name}=0" for name in ("shift", "zoom", "brightness")]  # maps stay as they are
-    quick = [
-        "loop.learning_rate=3e-4",
-        "loop.warmup=1",
-        "loop.average=0.9",
-        "finetune.rate=1.0",
-        "finetune.head_first=1",
-    ]
-    quick += ["eval_every=0"]  # few steps: everything learns at once
-    tuned = [f"loop.epochs={epochs}", f'finetune.weights="{weights}"', "loop.batch=8"]
+    frozen = folder / f"run-frozen-{time.monotonic_ns()}"
+    tuned = [f"loop.epochs={epochs}", "loop.learning_rate=1e-4", "loop.warmup=1", "loop.average=0.9", "eval_every=0"]
+    tuned += ["finetune.rate=1.0", f'finetune.weights="{weights}"', f'finetune.init="{frozen}"']
     ways: dict[str, tuple[str, list[str]]] = {
-        "frozen": ("fast", ["loop.epochs=60", "loop.batch=8", "eval_every=0"]),
-        "layer4": ("modern", [*quick, *tuned, *plain, "finetune.learns=layer4", "data.mirrored=false"]),
-        "all": ("modern", [*quick, *tuned, "finetune.learns=all"]),
+        "frozen": ("fast", ["loop.epochs=30", "loop.batch=8", "eval_every=0", "data.scaling=true"]),
+        "layer4": ("modern", [*tuned, *plain, "finetune.learns=layer4", "data.mirrored=false"]),
+        "all": ("modern", [*tuned, "finetune.learns=all"]),
     }
     print(f"{'':<8} {'WAR':>8} {'UAR':>8}   clips right   control   minutes")
     for name, (preset, settings) in ways.items():
         config: TrainConfig = resolve(preset, settings=[*common, *settings])
         begun = time.monotonic()
-        found = fit(cache, folder / f"run-{name}-{time.monotonic_ns()}", config)
+        found = fit(cache, frozen if name == "frozen" else folder / f"run-{name}-{time.monotonic_ns()}", config)
         minutes = (time.monotonic() - begun) / 60
         again = evaluate(found.run)
         assert again.scores.right == found.scores.right

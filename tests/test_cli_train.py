@@ -134,7 +134,15 @@ def options_of(*path):
 
 def test_the_flags_above_are_all_there_are():
     named = {word for flag in FLAGS for word in flag.split() if word.startswith("--")}
-    switches = {"--ssop", "--no-flip", "--no-balanced", "--no-class-weights", "--control", "--no-tensorboard", "--no-allow-leak"}
+    switches = {
+        "--ssop",
+        "--no-flip",
+        "--no-balanced",
+        "--no-class-weights",
+        "--control",
+        "--no-tensorboard",
+        "--no-allow-leak",
+    }
     assert options_of("train") == named | switches | OTHERS | {"-c", "-o", "-q"}
 
 

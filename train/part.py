@@ -37,6 +37,8 @@ from .watch import Part, Record, Watch
 from .world import ALONE, World
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
+ENOUGH = 10  # epochs, before which a model need not have learnt anything
+GUESSING = 0.98  # of ln(classes): a loss above it is that of a model that has learnt nothing
 
 
 class Learner:
@@ -195,6 +197,7 @@ class Learner:
         if control is not None:
             found = score(truth, control, self.data.labels)
             result["control"] = {"right": found.right, "total": found.total, "war": found.war, "uar": found.uar}
+        self._warn_of_guessing()
         if self.world.first:
             self._write_predictions(rows, predicted, probabilities, control)
             self._write_backbone()
@@ -238,6 +241,18 @@ class Learner:
                 ]
             )
         write_csv(self.folder / PREDICTIONS, header, lines)
+
+    def _warn_of_guessing(self) -> None:
+        """Say so when the loss has stayed where it is for a model that knows nothing."""
+        last, guess = self.history[-1]["expression_loss"], math.log(len(self.data.labels))
+        if len(self.history) < ENOUGH or last < GUESSING * guess or self.config.data.class_weights:
+            return
+        hint = "Features that hardly differ from their mean want --set data.scaling=true."
+        if self.config.finetune.on:
+            hint = "--init with a frozen run that has learnt (with --set data.scaling=true) is a better start."
+        self.watch.warn(
+            f"{self.part.name} has learnt nothing: its loss is {last:.2f}, and guessing has {guess:.2f}. {hint}"
+        )
 
     def _write_backbone(self) -> None:
         """Write the backbone by itself, for `est extract --weights`, with what it has learnt from."""
