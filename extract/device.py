@@ -5,6 +5,7 @@ Reduced precision is chosen by the hardware's own flags: on a processor without 
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -75,3 +76,8 @@ def cpu_bf16_flags() -> list[str]:
     info = Path("/proc/cpuinfo")
     words = set(info.read_text(encoding="utf-8").split()) if info.exists() else set()
     return [flag for flag in CPU_FLAGS if flag in words]
+
+
+def num_cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -20,7 +19,7 @@ from ..cache.sources import source_of
 from .backbone import tap_shape
 from .clipworker import STOPPING
 from .config import ExtractConfig
-from .device import parse_device, resolve_precision
+from .device import num_cores, parse_device, resolve_precision
 from .filling import expect_fillings, fill_features
 from .inputs import FoundInputs, Input
 from .lane import Lane
@@ -232,7 +231,7 @@ def relabel(inputs: Sequence[Input | Failure], writer: CacheWriter) -> list[str]
 
 def default_workers(devices: Sequence[object]) -> int:
     """Choose a number of decoding processes: the cores, a few less where a GPU does the rest."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = num_cores()
     return max(1, min(cores, 16) if str(devices[0]) == "cpu" else min(cores - 1, 24))
 
 

@@ -52,7 +52,7 @@ class Planner:
         self.weight = weight  # how often each is drawn; None: once
         self.sampler = Sampler(config.sampling, config.model.snippets, config.model.frames)
         self.count = clips.count.to(target.device)
-        self.num_steps = len(train) // config.loop.batch
+        self.num_steps = len(train) // config.loop.batch  # a smaller last batch is dropped
 
     def draw(self, epoch: int) -> EpochPlan:
         """Draw an epoch."""

@@ -66,7 +66,6 @@ class Trainer:
         self.device = target.device
         self.train = torch.from_numpy(np.asarray(train, np.int64)).to(self.device)
         self.target = target  # (N,) class of every clip of the set, −1 where it has none
-        self.num_steps = len(train) // loop.batch  # a smaller last batch is dropped
         self.precision: Precision = precision
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[loop.optimizer]
@@ -95,6 +94,7 @@ class Trainer:
             config=config,
             seed=seed,
         )
+        self.num_steps = self.planner.num_steps
         self.deviation = clips.statistics(self.train)[1].to(self.device) if data.noise else None
         self._waited = clips.waited
         self.tally = torch.zeros(self.num_steps, 4, dtype=torch.float64, device=self.device)

@@ -8,7 +8,6 @@ Legend: K rows asked for, U different pictures, B clips of a batch, n snippets, 
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from torch import Tensor
 from ..cache import Cache
 from ..cache.schema import NO_FACE
 from ..errors import CacheDamaged, CacheError, EstError, UsageError
+from ..extract.device import num_cores
 from ..extract.jpeg import decode_crop
 from ..extract.recrop import Stored, cut_again, source_change
 from ..extract.task import StageError
@@ -260,11 +260,6 @@ def expect_sources(clips: ClipRows) -> None:
             f"{'; '.join(problems[:SHOWN])}{more}.",
             remedy=f"bring the sources back as they were; or {KEEP_CROPS}, which then needs no sources",
         )
-
-
-def num_cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_source(
