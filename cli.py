@@ -13,7 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from . import __version__
-from .commands import cache, demo, evaluate, extract, train
+from .commands import cache, demo, evaluate, extract, recache, train, tune
 from .commands.options import command
 from .commands.screen import Screen
 from .errors import STATUS_INTERRUPTED, UsageError
@@ -28,6 +28,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 command(app, "extract")(extract.extract)
+command(app, "tune")(tune.tune)
+command(app, "recache")(recache.recache)
 command(app, "train")(train.train)
 command(app, "evaluate")(evaluate.evaluate)
 app.add_typer(cache.app, name="cache")

@@ -121,13 +121,13 @@ def measure_steps(folder: Path, size: int, device: str, steps: int) -> None:
             print(f"{name:<40} {precision:<9} {times} {found['waited']:9.1%} {found['gb']:5.2f}", flush=True)
 
 
-def weaken(path: Path, *, share: float = 0.6) -> Path:
+def weaken(path: Path, *, share: float = 0.6, layers: tuple[str, ...] = ("layer2", "layer3", "layer4")) -> Path:
     """Write synface with noise in its later stages: features that still tell something, and could tell more."""
     found = load_weights("synface")
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, weight in found.backbone.named_parameters():
-            if name.startswith(("layer3", "layer4")) and weight.ndim == 4:
+            if name.startswith(layers) and weight.ndim == 4:
                 weight += share * weight.std() * torch.randn(weight.shape, generator=generator)
     save_weights(path, found.backbone, normalize=found.backbone.normalization.name, trained_on=None)
     return path

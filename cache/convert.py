@@ -44,6 +44,8 @@ def convert_cache(
             remedy="leave out --crops",
         )
     chosen = _chosen(cache, features)
+    if share:
+        _expect_no_names(cache, chosen)
     wanted = Wanted(
         features={name: dtype or cache.recipes.features[name].dtype for name in chosen},
         crops=keep_crops,
@@ -85,6 +87,23 @@ def _chosen(cache: Cache, features: Sequence[str] | None) -> list[str]:
     if unknown:
         raise UsageError(f"{cache.path} has the features {', '.join(cache.features)}; asked for {', '.join(unknown)}.")
     return chosen
+
+
+def _expect_no_names(cache: Cache, chosen: Sequence[str]) -> None:
+    """Refuse to share arrays of folds that are named after a subject, as those of leave-one-subject-out are."""
+    subjects = {_letters(name) for name in cache.clips.subject if name}
+    telling = [name for name in chosen if _letters(cache.recipes.features[name].fold) in subjects]
+    if telling:
+        others = [name for name in chosen if name not in telling]
+        raise UsageError(
+            f"--share leaves out subjects, and {', '.join(telling[:3])}{' …' * (len(telling) > 3)} is named after one.",
+            remedy=f"--features {','.join(others)}" if others else "share the cache that it was made from",
+        )
+
+
+def _letters(name: str) -> str:
+    """Return what is left of a subject's name in that of a fold."""
+    return "".join(filter(str.isalnum, name)).casefold()
 
 
 def _recipes(cache: Cache, wanted: Wanted, records: Mapping[str, TrainedOn | None]) -> Recipes:

@@ -139,7 +139,9 @@ class Manifest:
                 for t, cs in self.edits.items()
             }
         if self.filling:
-            data["filling"] = {name: asdict(filling) for name, filling in self.filling.items()}
+            data["filling"] = {
+                name: asdict(filling) | {"recipe": filling.recipe.identity()} for name, filling in self.filling.items()
+            }
         if self.staging:
             data["staging"] = asdict(self.staging)
         if self.folded:

@@ -10,10 +10,10 @@ import hashlib
 import json
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from ..errors import CacheDamaged, RecipeMismatch, UsageError
 from .schema import FRAME_COLUMNS
@@ -61,6 +61,10 @@ def canonical_json(value: Any) -> str:
 class Recipe:
     """What both levels share."""
 
+    LATER: ClassVar[
+        tuple[str, ...]
+    ] = ()  # fields that earlier recipes lack: left out at their defaults, so that those keep their fingerprints
+
     def __post_init__(self) -> None:
         """Bring every field into its one form, or say that it has another type."""
         for item in fields(self):
@@ -72,7 +76,8 @@ class Recipe:
 
     def identity(self) -> dict[str, Any]:
         """Return everything that must match."""
-        return asdict(self)
+        later = {item.name: item.default for item in fields(self) if item.name in self.LATER}
+        return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
 
     @property
     def fingerprint(self) -> str:
@@ -83,14 +88,13 @@ class Recipe:
     def from_identity(cls, identity: Mapping[str, Any]) -> Self:
         """Read what `identity` wrote."""
         names = {f.name for f in fields(cls)}
-        if set(identity) != names:
+        if not names - set(cls.LATER) <= set(identity) <= names:
             raise CacheDamaged(f"A recipe has the fields {sorted(names)}, found {sorted(identity)}.")
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in identity.items()})
 
     def differences(self, other: Recipe) -> list[str]:
         """List the fields in which another recipe differs."""
-        mine, theirs = self.identity(), other.identity()
-        return [name for name in mine if mine[name] != theirs.get(name)]
+        return [item.name for item in fields(self) if getattr(self, item.name) != getattr(other, item.name)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +129,8 @@ class FramesRecipe(Recipe):
 class FeatureRecipe(Recipe):
     """From a face crop to one row of a feature array."""
 
+    LATER = ("fold", "cross_fit", "view", "look")
+
     parent: str  # fingerprint of the frames recipe
     backbone: str  # resnet18
     weights: str  # imagenet, synface, random, or a file's name
@@ -136,6 +142,12 @@ class FeatureRecipe(Recipe):
     precision: str = "fp32"  # that the backbone ran in, resolved
     mirrored: bool = False
     trained_on: str = ""  # fingerprint of the clips whose labels its weights have seen
+    fold: str = ""  # of a protocol: the weights have seen its training half
+    cross_fit: str = (
+        ""  # how the rows of that half come from weights that have not seen them; empty: all come from `weights`
+    )
+    view: int = 0  # from 1 on: of crops that were changed, all of a clip alike
+    look: str = ""  # how they were changed
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,6 +155,8 @@ class FeatureRecipe(Recipe):
             raise UsageError(f"Features are float16 or float32, found {self.dtype!r}")
         if any(side < 1 for side in self.shape):
             raise UsageError(f"A feature's shape has sides of at least 1, found {self.shape}")
+        if self.view < 0:
+            raise UsageError(f"Views are counted from 1, found {self.view}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,12 +210,13 @@ class Recipes:
 
     def describe(self, other: Recipes, differences: list[str]) -> str:
         """Say for each difference what stands here and what there."""
-        return ", ".join(f"{name}: {self._value(name)} here, {other._value(name)} there" for name in differences)
+        pairs = ((name, self._value(name), other._value(name)) for name in differences)
+        return ", ".join(f"{name}: {_shown(mine)} here, {_shown(theirs)} there" for name, mine, theirs in pairs)
 
     def _value(self, name: str) -> Any:
         feature, dot, field_name = name.partition(".")
         if dot:
-            return self.features[feature].identity()[field_name]
+            return getattr(self.features[feature], field_name)
         if name.endswith(" (only in one)"):
             return "present" if name.split(" ")[0] in self.features else "absent"
         return self.frames.identity()[name]
@@ -227,6 +242,18 @@ def expect_recipes(found: Recipes, wanted: Recipes, path: Path) -> dict[str, Fea
     )
     absent = sorted(found.features.keys() - wanted.features.keys())
     if absent:
-        remedy = f"ask for them too: --features {','.join(found.features)}"
+        remedy = f"ask for them too: {_options(found.features.values())}"
         raise RecipeMismatch(f"{path} also has the features {', '.join(absent)}.", remedy=remedy)
     return {name: recipe for name, recipe in wanted.features.items() if name not in found.features}
+
+
+def _shown(value: Any) -> Any:
+    return "nothing" if value == "" else value
+
+
+def _options(recipes: Iterable[FeatureRecipe]) -> str:
+    """Return the options that ask for features."""
+    made = list(recipes)
+    views = max(recipe.view for recipe in made)
+    taps = ",".join(dict.fromkeys(recipe.tap for recipe in made))
+    return f"--features {taps}{' --flip' * any(recipe.mirrored for recipe in made)}{f' --views {views}' * (views > 0)}"

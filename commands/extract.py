@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import STATUS_INTERRUPTED, STATUS_PARTIAL, UsageError
+from ..errors import STATUS_PARTIAL, UsageError
 from .datasetinput import DatasetName, Frames, LabelNames, ListDatasets, Root, expect_inputs, find_named
 from .datasettable import check_text, datasets_data, datasets_text
+from .extractreport import show_report
+from .recaching import From, Views, recache_clips, refuse_views
 from .screen import Screen
 
 if TYPE_CHECKING:
@@ -109,9 +111,12 @@ Strict = Annotated[
 
 def extract(
     screen: Screen,
+    context: typer.Context,
     *,
     inputs: Inputs = None,
     out: OutCache = None,
+    source: From = None,
+    views: Views = 0,
     dataset: DatasetName = None,
     root: Root = None,
     frames: Frames = None,
@@ -187,6 +192,9 @@ def extract(
         no_face=no_face,  # ty: ignore[invalid-argument-type]
         strict=strict,
     )
+    if source is not None:
+        return recache_clips(screen, context, source, out, config, views=views, dry_run=dry_run)
+    refuse_views(views)
     part = {"limit": limit, "shard": parse_shard(shard) if shard else None}
     if dataset is not None:
         found = find_named(
@@ -240,27 +248,7 @@ def run(screen: Screen, found: FoundInputs, out: Path, config: Any, *, retry_fai
             say=screen.note,
             warn=screen.warn,
         )
-    data = {
-        "out": str(out),
-        "clips": report.clips,
-        "frames": report.frames,
-        "filling": list(report.filling),
-        "filled": report.filled,
-        "unchanged": report.unchanged,
-        "relabelled": report.relabelled,
-        "no_face": report.no_face,
-        "incomplete": report.incomplete,
-        "failures": [{"id": f.id, "path": f.path, "stage": f.stage, "error": f.error} for f in report.failures],
-        "interrupted": report.interrupted,
-        "left": report.left,
-        "unfilled": report.unfilled,
-        "seconds": round(report.seconds, 2),
-        "stages": {name: round(seconds, 2) for name, seconds in report.stages.items()},
-    }
-    screen.result(data, "\n".join([*report.lines(), f"cache: {out}"]))
-    if report.interrupted:
-        return STATUS_INTERRUPTED
-    return STATUS_PARTIAL if report.failures else 0
+    return show_report(screen, report, out)
 
 
 def plan(found: FoundInputs) -> dict[str, Any]:

@@ -82,7 +82,11 @@ Aggregation = Annotated[
 Ssop = Annotated[bool | None, typer.Option("--ssop/--no-ssop", help="Learn the order of shuffled snippets too.")]
 Feature = Annotated[str | None, typer.Option("--feature", help="The feature array to read. [default: gap]")]
 Flip = Annotated[
-    bool | None, typer.Option("--flip/--no-flip", help="Half of the clips from mirrored crops, when cached.")
+    bool | None, typer.Option("--flip/--no-flip", help="Show clips by mirrored crops as often, when cached.")
+]
+Views = Annotated[
+    bool | None,
+    typer.Option("--views/--no-views", help="Show clips by the cache's views too, one drawn for each clip and epoch."),
 ]
 Balanced = Annotated[bool | None, typer.Option("--balanced/--no-balanced", help="Draw every class equally often.")]
 Weights = Annotated[
@@ -148,6 +152,7 @@ def train(
     ssop: Ssop = None,
     feature: Feature = None,
     flip: Flip = None,
+    views: Views = None,
     balanced: Balanced = None,
     class_weights: Weights = None,
     label_smoothing: Smoothing = None,
@@ -188,6 +193,7 @@ def train(
         "model.ssop": ssop,
         "data.feature": feature,
         "data.mirrored": flip,
+        "data.views": views,
         "data.balanced": balanced,
         "data.class_weights": class_weights,
         "data.label_smoothing": label_smoothing,

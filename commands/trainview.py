@@ -205,8 +205,9 @@ def cells(record: Record) -> dict[str, str]:
         if f"{half}_right" in record:
             shown[f"{half} WAR"] = f"{record[f'{half}_right'] / record[f'{half}_clips']:.1%}"
             shown[f"{half} UAR"] = f"{record[f'{half}_uar']:.1%}"
-    rate = record["clips_per_second"]
-    shown["clips/s"] = f"{rate:.0f}" if rate >= SLOW else f"{rate:.1f}"
+    for unit in ("clips", "frames"):  # an encoder alone learns from frames
+        if (rate := record.get(f"{unit}_per_second")) is not None:
+            shown[f"{unit}/s"] = f"{rate:.0f}" if rate >= SLOW else f"{rate:.1f}"
     if "waited" in record:  # for pictures or maps
         shown["waiting"] = f"{record['waited'] / max(record['seconds'], 1e-9):.0%}"
     return shown

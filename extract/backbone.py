@@ -1,20 +1,21 @@
-"""The frame encoder: torchvision's ResNet-18 up to its global average pool, and taps at its four stages.
+"""The frame encoder: what every one offers, and the paper's: torchvision's ResNet-18 up to its average pool, with taps at its four stages.
 
 Input is RGB in [0, 1]; the pixel normalisation belongs to the weights and is part of the module, so that nobody can forget it. Layers
-keep torchvision's names, so that its checkpoints load.
+keep torchvision's names, so that its checkpoints load. Other encoders are in `encoders/`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import resnet18
 
 from ..errors import UsageError
+from .resnet import make_trunk
 
 STAGES = {"layer1": 64, "layer2": 128, "layer3": 256, "layer4": 512}  # name → channels
 PYRAMID_SIDE = 4
@@ -54,24 +55,71 @@ class Normalization:
         for known in ("none", "imagenet"):
             if self == Normalization.named(known):
                 return known
-        return ",".join(f"{number:g}" for number in (*self.mean, *self.std))
+        return ",".join(_digits(number) for number in (*self.mean, *self.std))
 
 
-class Backbone(nn.Module):
-    """ResNet-18 without its classifier."""
+def _digits(number: float) -> str:
+    """Write a number with as many digits as bring it back."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(float(number))
 
+
+class FrameEncoder(nn.Module, ABC):
+    """Turns pictures of faces into rows of its taps; gap, one row of numbers a frame, is everybody's."""
+
+    name: str  # as recipes and files of weights have it
+    title: str  # as people have it
+    width: int  # of gap
+    side: int | None = None  # of the pictures that its published weights were made for
+    tap_names: tuple[str, ...] = ("gap",)
+    normalization: Normalization
+
+    @property
+    def trunk(self) -> nn.Module:
+        """Return the network whose names of tensors are those in files."""
+        return self
+
+    @abstractmethod
+    def taps(self, images: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        """Return what is asked for.  # (N, 3, H, W) in [0, 1]"""
+
+    @abstractmethod
+    def shape_of(self, tap: str, size: int) -> tuple[int, ...]:
+        """Return the shape of one frame's row of a tap, for square crops of some size; refuse both where there is no such thing."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return one row of numbers a frame.  # (N, 3, H, W) in [0, 1] → (N, width)"""
+        return self.taps(images, ("gap",))["gap"]
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Apply the normalisation that the weights were trained with."""
+        mean, std = self.normalization.mean, self.normalization.std
+        if self.normalization == Normalization():
+            return images
+        shape = (1, 3, 1, 1)
+        return (images - images.new_tensor(mean).view(shape)) / images.new_tensor(std).view(shape)
+
+
+class Backbone(FrameEncoder):
+    """ResNet-18 without its classifier; gap is the mean over places."""
+
+    name = "resnet18"
+    title = "ResNet-18"
     width = 512
+    tap_names = TAPS
+
+    conv1: nn.Conv2d
+    bn1: nn.Module
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
 
     def __init__(self, normalization: Normalization | None = None) -> None:
         super().__init__()
-        trunk = resnet18(weights=None)
-        self.conv1, self.bn1 = trunk.conv1, trunk.bn1
-        self.layer1, self.layer2, self.layer3, self.layer4 = trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4
+        for name, module in make_trunk(STAGES).items():
+            self.add_module(name, module)
         self.normalization = normalization or Normalization()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the global average pool.  # (N, 3, H, W) in [0, 1] → (N, 512)"""
-        return self.taps(images, ("gap",))["gap"]
 
     def taps(self, images: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
         """Return what is asked for: gap (N, 512), layerK (N, C, h, w), pyramid4x4 (N, 960, 4, 4)."""
@@ -89,13 +137,9 @@ class Backbone(nn.Module):
             found["pyramid4x4"] = torch.cat(scales, dim=1)
         return {name: found[name] for name in names}
 
-    def normalize(self, images: Tensor) -> Tensor:
-        """Apply the normalisation that the weights were trained with."""
-        mean, std = self.normalization.mean, self.normalization.std
-        if self.normalization == Normalization():
-            return images
-        shape = (1, 3, 1, 1)
-        return (images - images.new_tensor(mean).view(shape)) / images.new_tensor(std).view(shape)
+    def shape_of(self, tap: str, size: int) -> tuple[int, ...]:
+        """Return the shape of one frame's row of a tap, for square crops of some size."""
+        return tap_shape(tap, size)
 
 
 def tap_shape(name: str, size: int) -> tuple[int, ...]:

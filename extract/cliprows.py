@@ -20,26 +20,27 @@ class ClipRows:
 
     def __init__(self, specs: Mapping[str, FeatureSpec]) -> None:
         self._specs = specs
-        self._place: dict[tuple[int, int], int] = {}  # (track, frame) → which row it is
+        self._place: dict[str, dict[tuple[int, int], int]] = {name: {} for name in specs}  # (track, frame) → which row
         self._blocks: dict[str, list[np.ndarray]] = {name: [] for name in specs}
         self._rows = {name: rows_of_block(spec) for name, spec in specs.items()}
 
     def put(self, track: int, frame: int, results: Mapping[str, np.ndarray], place: int) -> None:
         """Take in one row of each array of a batch's results."""
-        row = self._place.setdefault((track, frame), len(self._place))
-        for name, spec in self._specs.items():
-            block, position = divmod(row, self._rows[name])
+        key = (track, frame)
+        for name, rows in results.items():
+            spec, places = self._specs[name], self._place[name]
+            block, position = divmod(places.setdefault(key, len(places)), self._rows[name])
             blocks = self._blocks[name]
             while len(blocks) <= block:
                 blocks.append(np.zeros((self._rows[name], *spec.shape), spec.dtype))
-            blocks[block][position] = results[name][place]
+            blocks[block][position] = rows[place]
 
     def of_track(self, track: int, state: np.ndarray, name: str) -> np.ndarray:
         """Return the rows of one feature as the cache keeps them: zeros where there is no face."""
         spec = self._specs[name]
         array = np.zeros((len(state), *spec.shape), spec.dtype)
         for frame in np.flatnonzero(state != NO_FACE).tolist():
-            block, position = divmod(self._place[track, frame], self._rows[name])
+            block, position = divmod(self._place[name][track, frame], self._rows[name])
             array[frame] = self._blocks[name][block][position]
         return array
 

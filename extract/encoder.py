@@ -1,7 +1,8 @@
 """The backbone at work: crops in, rows of every feature array out, at one batch shape on one device in one precision.
 
-Batches are always of the same shape, short ones filled with black, so that a row does not depend on who shares its batch. Batch norms are
-folded into the convolutions, channels come last: three times faster in bf16 on processors that have it.
+Batches are always of the same shape, short ones filled with black, so that a row does not depend on who shares its batch. Batch norms of
+ResNet-18 are folded into the convolutions, channels come last: three times faster in bf16 on processors that have it. Other networks run as
+they are.
 """
 
 from __future__ import annotations
@@ -14,24 +15,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .backbone import Backbone, Normalization
+from .backbone import STAGES, Backbone, FrameEncoder, Normalization
+from .device import DTYPES, Precision
 
 BATCH = 32
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Encoder:
     """Turns crops into feature rows."""
 
     def __init__(
-        self, backbone: Backbone, taps: Sequence[str], *, device: torch.device, precision: str, batch: int = BATCH
+        self,
+        backbone: FrameEncoder,
+        taps: Sequence[str],
+        *,
+        device: torch.device,
+        precision: Precision,
+        batch: int = BATCH,
     ) -> None:
         self.taps = tuple(taps)
         self.batch = batch
         self.device = device
         self._dtype = DTYPES[precision]
         self._normalization = backbone.normalization
-        trunk = fold_batch_norms(backbone).to(device=device, dtype=self._dtype)
+        trunk = for_inference(backbone).to(device=device, dtype=self._dtype)
         self._trunk = trunk.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
@@ -58,15 +65,30 @@ class Encoder:
         return scaled.to(self._dtype, memory_format=torch.channels_last)
 
 
+def for_inference(backbone: FrameEncoder) -> FrameEncoder:
+    """Return a copy that takes pixels which are normalised already, as quick as its kind allows."""
+    if isinstance(backbone, Backbone):
+        return fold_batch_norms(backbone)
+    copy = deepcopy(backbone).eval()
+    copy.normalization = Normalization()
+    return copy
+
+
 def fold_batch_norms(backbone: Backbone) -> Backbone:
     """Return a copy for inference in which each batch norm is part of the convolution before it, without normalisation of pixels."""
     copy = deepcopy(backbone).eval()
     copy.normalization = Normalization()
-    copy.conv1, copy.bn1 = fuse_conv_bn_eval(copy.conv1, copy.bn1), nn.Identity()
-    for stage in (copy.layer1, copy.layer2, copy.layer3, copy.layer4):
-        for block in stage:
-            block.conv1, block.bn1 = fuse_conv_bn_eval(block.conv1, block.bn1), nn.Identity()
-            block.conv2, block.bn2 = fuse_conv_bn_eval(block.conv2, block.bn2), nn.Identity()
+    copy.conv1, copy.bn1 = folded(copy.conv1, copy.bn1), nn.Identity()
+    for stage in STAGES:
+        for block in getattr(copy, stage):
+            block.conv1, block.bn1 = folded(block.conv1, block.bn1), nn.Identity()
+            block.conv2, block.bn2 = folded(block.conv2, block.bn2), nn.Identity()
             if block.downsample is not None:
-                block.downsample = nn.Sequential(fuse_conv_bn_eval(block.downsample[0], block.downsample[1]))
+                block.downsample = nn.Sequential(folded(*block.downsample))
     return copy
+
+
+def folded(convolution: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
+    """Return the convolution that does what both do."""
+    assert isinstance(norm, nn.BatchNorm2d)
+    return fuse_conv_bn_eval(convolution, norm)

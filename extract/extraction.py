@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,16 +16,17 @@ import numpy as np
 from ..cache import CacheWriter, FeatureRecipe, FramesRecipe, Recipes, current_environment
 from ..cache.clip import Failure, Source
 from ..cache.sources import source_of
-from .backbone import tap_shape
 from .clipworker import STOPPING
 from .config import ExtractConfig
 from .device import num_cores, parse_device, resolve_precision
-from .filling import expect_fillings, fill_features
+from .filling import NewArrays, expect_fillings, fill_features
 from .inputs import FoundInputs, Input
-from .lane import Lane
+from .lane import FLIP, Lane
 from .pipeline import NO_FACE_STAGE, Pipeline, Stop, clips_of
 from .progress import Progress, Report
 from .weights import Weights, load_weights
+
+SHOWN_TO_ALL = ("imagenet", "synface", "random")  # weights that have seen nobody's clips, as those of KIND:NAME
 
 
 @dataclass(kw_only=True)
@@ -57,11 +58,10 @@ def extract_videos(
     devices = [parse_device(text) for text in config.device.split(",")]
     precision, why = resolve_precision(config.precision, devices[0])
     weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
-    say(weights.report())
+    for line in describe(weights):
+        say(line)
     say(f"{', '.join(map(str, devices))} in {precision}: {why}")
-    if weights.licence:
-        say(f"licence of the weights: {weights.licence}")
-    lanes = [Lane(device, precision, config, weights.backbone) for device in devices]
+    lanes = [Lane(device, precision, config, [weights.backbone]) for device in devices]
     if lanes[0].detector.licence:
         say(f"licence of the detector: {lanes[0].detector.licence}")
     recipes = recipes_of(config, weights, lanes[0], precision)
@@ -96,16 +96,16 @@ def extract_videos(
         known = {clip_id: source.path for source in todo.unchanged for clip_id in clips_of(source.id, writer)}
         begun = time.monotonic()
         with stopping() as stop, at_work(lanes):
-            filled = fill_features(
-                writer,
-                lanes,
-                config,
-                known=known,
-                black=black,
-                workers=workers,
-                stop=stop,
-                on_progress=on_progress,
-            )
+            filled = None
+            if missing := dict(writer.missing_features):
+                new = NewArrays(
+                    recipes=missing,
+                    black={name: row for name, row in black.items() if name in missing},
+                    crops=writer.path,
+                )
+                filled = fill_features(
+                    writer, new, lanes, config, workers=workers, stop=stop, known=known, on_progress=on_progress
+                )
             pipeline = Pipeline(todo.new, writer, lanes, config, workers, stop)
             pipeline.run(on_progress)
             if stop.wanted:
@@ -170,22 +170,40 @@ def recipes_of(config: ExtractConfig, weights: Weights, lane: Lane, precision: s
     )
     features = {}
     for tap in config.features:
-        recipe = FeatureRecipe(
-            parent=frames.fingerprint,
-            backbone="resnet18",
-            weights=weights.name,
-            weights_digest=weights.digest,
-            normalize=weights.backbone.normalization.name,
-            tap=tap,
-            shape=tap_shape(tap, config.size),
-            dtype=config.dtype,
-            precision=precision,
-            trained_on="" if weights.trained_on is None else weights.trained_on.fingerprint,
-        )
+        recipe = feature_recipe(frames, weights, tap, config, precision)
         features[tap] = recipe
         if config.flip:
-            features[f"{tap}_flip"] = replace(recipe, mirrored=True)
+            features[tap + FLIP] = replace(recipe, mirrored=True)
     return Recipes(frames=frames, features=features)
+
+
+def feature_recipe(
+    frames: FramesRecipe, weights: Weights, tap: str, config: ExtractConfig, precision: str
+) -> FeatureRecipe:
+    """Write down how crops become rows of one tap."""
+    return FeatureRecipe(
+        parent=frames.fingerprint,
+        backbone=weights.backbone.name,
+        weights=weights.name,
+        weights_digest=weights.digest,
+        normalize=weights.backbone.normalization.name,
+        tap=tap,
+        shape=weights.backbone.shape_of(tap, frames.size),
+        dtype=config.dtype,
+        precision=precision,
+        trained_on="" if weights.trained_on is None else weights.trained_on.fingerprint,
+    )
+
+
+def describe(weights: Weights) -> Iterator[str]:
+    """Say what was loaded, under which licence, and whether anybody knows what it has learnt from."""
+    yield weights.report()
+    if weights.licence:
+        yield f"licence of the weights: {weights.licence}"
+    if weights.trained_on is None and weights.name not in SHOWN_TO_ALL and ":" not in weights.name:
+        yield (
+            f"{weights.name} has no record of the clips it was trained on: the leak guard cannot see what it has learnt from"
+        )
 
 
 def black_rows(lane: Lane, config: ExtractConfig) -> dict[str, tuple[float, ...]]:

@@ -1,31 +1,46 @@
-"""New features for clips that are in a cache: another tap, mirrored crops. The rows are those of an extraction with all features at once.
+"""New features for clips that are in a cache: another tap, mirrored crops, other weights, views.
 
 It is the pipeline of new clips without the detector: workers bring the crops, lanes encode them, one thread writes, in the order of the
-table. A feature is seen when every clip has it; until then what is committed waits, and the same command goes on there. One clip
-whose crops cannot be had again stops the filling, because a feature that some clips lack is none.
+table. The crops come from this cache, or from the one that it is made of. A feature is seen when every clip has it; until then what is
+committed waits, and the same command goes on there. One clip whose crops cannot be had again stops the filling, because a feature that
+some clips lack is none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from ..cache import CacheWriter, FeatureRecipe, open_cache
+from ..cache import Cache, CacheWriter, FeatureRecipe, open_cache
 from ..cache.filling import FeatureFiller
 from ..cache.schema import FeatureSpec
 from ..errors import CacheError, RecipeMismatch
 from .config import ExtractConfig
 from .inputs import Input
-from .lane import Lane
-from .messages import Failed, Recrop, Recropped
+from .lane import FLIP, Encoding, Lane
+from .messages import Crops, Failed, Recrop, Recropped
 from .pipeline import InHand, Pipeline, Stop
 from .progress import Progress
 from .recrop import source_change
+from .views import ViewConfig
 
 SHOWN = 5  # clips that a message names
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewArrays:
+    """Arrays that are filled in one pass over the clips, and what their rows are made of."""
+
+    recipes: Mapping[str, FeatureRecipe]
+    black: Mapping[str, tuple[float, ...]]  # their rows of a black crop
+    crops: Path  # the cache whose clips are read
+    encoder_of: Mapping[str, int] = field(
+        default_factory=dict
+    )  # clip → which of the lanes' encoders, where not the first
+    look: ViewConfig = ViewConfig()  # of views
 
 
 class FillPipeline(Pipeline):
@@ -34,6 +49,7 @@ class FillPipeline(Pipeline):
     def __init__(
         self,
         clips: Sequence[Input],
+        new: NewArrays,
         fillers: Mapping[str, FeatureFiller],
         writer: CacheWriter,
         lanes: list[Lane],
@@ -42,26 +58,48 @@ class FillPipeline(Pipeline):
         stop: Stop,
     ) -> None:
         super().__init__(clips, writer, lanes, config, workers, stop)
-        self.arrays = self.names = tuple(fillers)
+        self.names = tuple(fillers)
         self.what = f"adding {', '.join(fillers)}"
+        self._new = new
         self._fillers = fillers
-        recipes = {name: filler.recipe for name, filler in fillers.items()}
-        self._specs = {name: FeatureSpec(dtype=made.dtype, shape=made.shape) for name, made in recipes.items()}
+        self._made = {name: (recipe.view, made_as(recipe)) for name, recipe in new.recipes.items()}
+        self._specs = {
+            made_as(recipe): FeatureSpec(dtype=recipe.dtype, shape=recipe.shape) for recipe in new.recipes.values()
+        }
+        self._of_view: dict[int, tuple[str, ...]] = {}  # what lanes make of its crops
+        for view, made in sorted(self._made.values()):
+            self._of_view[view] = tuple(dict.fromkeys((*self._of_view.get(view, ()), made)))
 
     def _work(self, index: int) -> Recrop:
-        return Recrop(index=index, cache=self._writer.path.absolute(), clip=self._inputs[index])
+        return Recrop(
+            index=index,
+            cache=self._new.crops.absolute(),
+            clip=self._inputs[index],
+            views=tuple(self._of_view),
+            look=self._new.look,
+        )
+
+    def _encoding(self, message: Crops) -> Encoding:
+        encoder = self._new.encoder_of.get(self._inputs[message.index].id, 0)
+        return Encoding(encoder=encoder, names=self._of_view[message.track])
 
     def _write_one(self, source: Input, ended: InHand | Failed) -> None:
         if isinstance(ended, Failed):
-            raise cannot_fill(self._writer.path, self.names, {source.id: ended.error})
+            raise cannot_fill(self._writer.path, self._new.crops, self.names, {source.id: ended.error})
         assert isinstance(ended.finished, Recropped)
         state = ended.finished.state
         for name, filler in self._fillers.items():
             if filler.next_clip == source.id:  # one that was begun earlier may be ahead of the others
-                filler.add(source.id, ended.rows.of_track(0, state, name), state)
+                view, made = self._made[name]
+                filler.add(source.id, ended.rows.of_track(view, state, made), state)
         self.clips += 1
         self.frames += len(state)
         self._writer.commit_if_due()
+
+
+def made_as(recipe: FeatureRecipe) -> str:
+    """Return what a lane calls the rows of an array."""
+    return recipe.tap + (FLIP if recipe.mirrored else "")
 
 
 def expect_fillings(writer: CacheWriter, wanted: Mapping[str, FeatureRecipe]) -> None:
@@ -72,68 +110,79 @@ def expect_fillings(writer: CacheWriter, wanted: Mapping[str, FeatureRecipe]) ->
         if name not in wanted:
             raise RecipeMismatch(f"{state}, and it is not asked for.", remedy=f"ask for it too to go on; {leave}")
         if differences := filling.recipe.differences(wanted[name]):
-            then, now = filling.recipe.identity(), wanted[name].identity()
-            told = ", ".join(f"{field}: {then[field]} there, {now[field]} asked for" for field in differences)
+            told = ", ".join(
+                f"{what}: {getattr(filling.recipe, what)} there, {getattr(wanted[name], what)} asked for"
+                for what in differences
+            )
             raise RecipeMismatch(f"{state}, in another way: {told}.", remedy=f"use the same settings; {leave}")
 
 
 def fill_features(
     writer: CacheWriter,
+    new: NewArrays,
     lanes: list[Lane],
     config: ExtractConfig,
     *,
-    known: Mapping[str, Path],
-    black: Mapping[str, tuple[float, ...]],
     workers: int,
     stop: Stop,
+    known: Mapping[str, Path] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
-) -> FillPipeline | None:
-    """Compute the features that are asked for and not there for all clips that are; None where there are none such.
-
-    `known` says where the source of a clip lies now, if that is another place than the one on record; `black` are rows of black crops.
-    """
-    wanted = dict(writer.missing_features)
-    if not wanted:
-        return None
+) -> FillPipeline:
+    """Fill arrays for all clips of a cache; `known` says where the source of a clip lies now, if elsewhere than on record."""
+    names = list(new.recipes)
     writer.commit()
-    clips = _clips_to_fill(writer, list(wanted), known, checking=not config.crops)
-    fillers = {name: writer.fill(name, recipe) for name, recipe in wanted.items()}
-    new_black = {name: row for name, row in black.items() if name in wanted}
-    writer.manifest = replace(writer.manifest, black={**writer.manifest.black, **new_black})
-    pipeline = FillPipeline(clips, fillers, writer, lanes, config, workers, stop)
+    clips = clips_of_cache(open_cache(writer.path), first=first_lacking(writer, names), known=known)
+    expect_crops(open_cache(new.crops), writer.path, names, clips)
+    fillers = {name: writer.fill(name, recipe) for name, recipe in new.recipes.items()}
+    writer.manifest = replace(writer.manifest, black={**writer.manifest.black, **new.black})
+    pipeline = FillPipeline(clips, new, fillers, writer, lanes, config, workers, stop)
     pipeline.run(on_progress)
     if not pipeline.left:
         writer.commit()  # readers see them from here on
     return pipeline
 
 
-def _clips_to_fill(
-    writer: CacheWriter, names: Sequence[str], known: Mapping[str, Path], *, checking: bool
-) -> list[Input]:
-    """Return the clips that lack one of the features, in the order of the table; `checking` that their sources are what they were."""
-    cache = open_cache(writer.path)
+def first_lacking(writer: CacheWriter, names: Sequence[str]) -> int:
+    """Return the first row of the clip table that lacks one of the features."""
     begun = writer.manifest.filling
-    first = min(begun[name].clips if name in begun else 0 for name in names)
+    return min(begun[name].clips if name in begun else 0 for name in names)
+
+
+def clips_of_cache(cache: Cache, *, first: int = 0, known: Mapping[str, Path] | None = None) -> list[Input]:
+    """Return the clips from a row of the table on, each with the place where its source lies now."""
     clips: list[Input] = []
-    problems: dict[str, str] = {}
     for place in np.flatnonzero(cache.clips.rows >= first).tolist():
-        row = cache.clips.row(place)
-        path = known.get(row["id"], Path(row["path"]))
-        clips.append(Input(id=row["id"], path=path, kind="frames" if path.is_dir() else "video"))
-        if checking and (problem := source_change(path, row["source_bytes"], row["source_mtime_ns"])):
-            problems[row["id"]] = problem
-    if problems:
-        raise cannot_fill(writer.path, names, problems)
+        clip_id = cache.clips.ids[place]
+        path = (known or {}).get(clip_id, Path(cache.clips.path[place]))
+        clips.append(Input(id=clip_id, path=path, kind="frames" if path.is_dir() else "video"))
     return clips
 
 
-def cannot_fill(path: Path, names: Sequence[str], problems: Mapping[str, str]) -> CacheError:
+def expect_crops(cache: Cache, out: Path, names: Sequence[str], clips: Sequence[Input]) -> None:
+    """Refuse to begin where crops are to be cut again and a source is not what it was."""
+    if cache.has_crops:
+        return
+    problems = {}
+    for clip in clips:
+        row = cache.clips.row(cache.clips.index(clip.id))
+        if problem := source_change(clip.path, row["source_bytes"], row["source_mtime_ns"]):
+            problems[clip.id] = problem
+    if problems:
+        raise cannot_fill(out, cache.path, names, problems)
+
+
+def cannot_fill(out: Path, crops: Path, names: Sequence[str], problems: Mapping[str, str]) -> CacheError:
     """Say which clips stand in the way of a feature, and that it is not there."""
     told = [f"{clip_id}: {problem}" for clip_id, problem in problems.items()]
     shown = "; ".join(told[:SHOWN]) + (f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else "")
+    drop = f"est cache drop {crops} {next(iter(problems))!r}"
+    otherwise = (
+        f"{drop}, and the same command extracts what is there now"
+        if out == crops
+        else f"extract with --crops into a new cache, which then needs no sources; or {drop}, and choose another --out"
+    )
     return CacheError(
-        f"The crops of {len(told)} {'clip' if len(told) == 1 else 'clips'} of {path} cannot be had again, and so nothing of "
-        f"{', '.join(names)} is in it. {shown}.",
-        remedy=f"bring the sources back as they were; or est cache drop {path} {next(iter(problems))!r}, and the same command extracts "
-        "what is there now",
+        f"The crops of {len(told)} {'clip' if len(told) == 1 else 'clips'} of {crops} cannot be had again, and so nothing of "
+        f"{', '.join(names)} is in {'it' if out == crops else out}. {shown}.",
+        remedy=f"bring the sources back as they were; or {otherwise}",
     )

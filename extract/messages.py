@@ -15,6 +15,7 @@ import numpy as np
 from .detect.base import Detections
 from .inputs import Input
 from .video import VideoInfo
+from .views import ViewConfig
 
 BLOCK_BYTES = 8 * 2**20  # at most, unless one picture is larger
 BLOCKS_UNDER_WAY = 3
@@ -57,11 +58,16 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Recrop:
-    """Pipeline → worker: bring the crops of a clip that is in a cache; `clip` says its id and where its source lies now."""
+    """Pipeline → worker: bring the crops of a clip that is in a cache; `clip` says its id and where its source lies now.
+
+    View v of the clip comes as track v.
+    """
 
     index: int
     cache: Path
     clip: Input
+    views: tuple[int, ...] = (0,)  # 0 is the clip as it is
+    look: ViewConfig = ViewConfig()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from .cliprows import ClipRows
 from .config import CLIPS_AHEAD, ExtractConfig
 from .crew import Crew, Member
 from .inputs import Input
-from .lane import Lane
+from .lane import Encoding, Lane
 from .messages import BLOCKS_UNDER_WAY, Crops, Failed, Finished, Found, FromWorker, Look, Recrop, Recropped, Taken, Work
 from .progress import Progress
 
@@ -63,7 +63,6 @@ class Pipeline:
     """One run over a list of inputs."""
 
     what = ""  # progress says so, where it is not extraction
-    arrays: tuple[str, ...] | None = None  # that are computed; None: all that the lanes know
 
     def __init__(
         self,
@@ -142,7 +141,7 @@ class Pipeline:
     def _busy_lanes_free(self) -> bool:
         """Say whether there is work that a lane could begin at once."""
         free = len(self._running) < len(self._lanes)
-        return free and (len(self._looks) >= self._looks.capacity or len(self._crops) >= self._crops.capacity)
+        return free and (self._looks.is_ready or self._crops.is_ready or (len(self._crops) > 0 and self._must_flush()))
 
     def _begin(self) -> None:
         """Give idle workers the next inputs, not too far ahead of the oldest."""
@@ -155,6 +154,10 @@ class Pipeline:
     def _work(self, index: int) -> Work | Recrop:
         """Say what a worker is to do."""
         return Work(index=index, input=self._inputs[index])
+
+    def _encoding(self, message: Crops) -> Encoding:
+        """Say what a lane is to make of crops."""
+        return Encoding()
 
     def _take(self, member: Member, message: FromWorker) -> None:
         match message:
@@ -180,12 +183,12 @@ class Pipeline:
         numbers = message.frames if isinstance(message, Look) else message.rows
         request = Request(member, message.index, numbers, [None] * len(numbers), len(numbers))
         member.owed += 1
-        batcher = self._looks if isinstance(message, Look) else self._crops
+        batcher, way = (self._looks, None) if isinstance(message, Look) else (self._crops, self._encoding(message))
         self._urgent += isinstance(message, Look) and message.last
         if isinstance(message, Crops):
             self._in_hand[message.index].missing += len(numbers)
         for place, picture in enumerate(pictures):
-            batcher.add(message.index, picture, (message, request, place))
+            batcher.add(message.index, picture, (message, request, place), way)
 
     def _dispatch(self, *, partial: bool) -> None:
         """Give free lanes a batch: faces first, because workers wait for them; a partial one only when nothing else is to be had."""
@@ -199,7 +202,7 @@ class Pipeline:
             if not batch:
                 return
             pictures = np.stack([item.picture for item in batch])
-            future: Future[Any] = lane.look(pictures) if kind == "look" else lane.encode(pictures, self.arrays)
+            future: Future[Any] = lane.look(pictures) if kind == "look" else lane.encode(pictures, batch[0].way)
             self._running[future] = (lane, batch)
 
     def _must_flush(self) -> bool:

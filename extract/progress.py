@@ -38,7 +38,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What an extraction did."""
+    """What an extraction did, or a filling of new arrays from the crops of another cache."""
 
     clips: int  # added or replaced
     frames: int
@@ -56,14 +56,19 @@ class Report:
     filling: tuple[str, ...] = ()  # features that were added to clips that were there
     filled: int = 0  # such clips that have them now
     unfilled: int = 0  # such clips that were not reached
+    source: str = ""  # the cache whose crops were read, where that is another one
 
     def lines(self) -> list[str]:
         """Lay it out for people."""
         rate = self.frames / self.seconds if self.seconds else 0.0
         lines = [f"{self.clips} clips, {self.frames} frames in {self.seconds:.1f} s ({rate:.0f} frames/s)"]
-        if self.filling:
+        if self.filling and self.source:
+            lines.append(f"{', '.join(self.filling)} made of the crops of {self.source}")
+        elif self.filling:
             lines.append(f"{', '.join(self.filling)} added to {self.filled} clips that were there")
-        if self.unchanged:
+        if self.unchanged and self.source:
+            lines.append(f"nothing was left to do for {self.unchanged} clips")
+        elif self.unchanged:
             lines.append(f"{self.unchanged} inputs were there already")
         lines += [f"relabelled {change}" for change in self.relabelled[:20]]
         if self.no_face:
@@ -77,7 +82,9 @@ class Report:
         if busy:
             lines.append(f"time went to: {busy}")
         lines += [f"failed {failure.id}: {failure.stage}: {failure.error}" for failure in self.failures]
-        if self.interrupted:
+        if self.interrupted and self.source:
+            lines.append(f"interrupted; {self.unfilled} clips lack {', '.join(self.filling)}: the same command goes on")
+        elif self.interrupted:
             old = f"{self.unfilled} clips that lack {', '.join(self.filling)} and " if self.unfilled else ""
             lines.append(f"interrupted; {old}{self.left} inputs are left: the same command goes on")
         return lines

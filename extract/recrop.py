@@ -27,6 +27,7 @@ from .jpeg import decode_crop, encode_crop
 from .messages import Found, Recrop, Recropped
 from .task import Line, StageError, Task
 from .video import open_source
+from .views import draw_view, show
 
 Timed = Callable[[Iterator[tuple[np.ndarray, float]]], Iterator[tuple[np.ndarray, float]]]
 
@@ -46,8 +47,12 @@ class RecropTask(Task):
         clip = stored.clip(self._job.clip.id)
         if (clip.state != NO_FACE).any():
             again = cut_again(stored, clip, self._job.clip.path, timed=self._timed, clock=self._clock)
-            for number, crop in self._read(stored, clip) if self._config.crops else again:
-                self._add_crop(0, number, crop)
+            looks = {number: draw_view(self._job.clip.id, number, self._job.look) for number in self._job.views}
+            for frame, crop in self._read(stored, clip) if stored.cache.has_crops else again:
+                for number, view in looks.items():
+                    with self._clock("crop"):
+                        seen = show(crop, view)
+                    self._add_crop(number, frame, seen)
             self._send_rest()
         return Recropped(index=self._index, state=clip.state, seconds=self._seconds)
 

@@ -1,8 +1,8 @@
-"""Weights of the backbone: shipped, downloaded, random, a user's file, or a run's; every key that does not fit is reported.
+"""Weights of a frame encoder: shipped, published, random, a user's file, or a run's; every key that does not fit is reported.
 
-A trunk that is loaded by half gives features that look right and are worthless, so a missing or misshapen tensor is refused. Tensors
-that belong to somebody's classifier are left aside and named. Weights that were tuned on labels say on which, and the cache that is made
-with them says so too.
+Without a name of an encoder before it, a file is of the paper's ResNet-18, of the encoder that it names itself (those that are written
+here), or of a published one that is recognised. Weights that were tuned on labels say on which, and the cache that is made with them
+says so too.
 """
 
 from __future__ import annotations
@@ -10,41 +10,37 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-import xxhash
-from safetensors.torch import save
-from torch import Tensor
-
-from ..cache.disk import PARTIAL, Disk
 from ..cache.trained import TrainedOn
 from ..errors import EstError, UsageError
-from .backbone import Backbone, Normalization
+from .backbone import Backbone, FrameEncoder, Normalization
+from .encoders import KINDS, RESNET18, Design, find_design, names_encoder
+from .encoders.faces import Face, recognise
+from .encoders.matching import fit
+from .tensorfile import read_tensors, write_tensors
 
 SHIPPED = Path(__file__).parent / "weights"
-IMAGENET_FILE = "resnet18-f37072fd.pth"
 BACKBONE = "backbone.safetensors"  # of a part of a run that has tuned one
-CONTAINERS = ("state_dict", "model_state_dict", "model", "net")  # where training scripts put the tensors
-PREFIXES = ("module.", "backbone.", "encoder.", "model.", "resnet.", "net.")
+RANDOM = "random"
 LICENCES = {
     "synface": "MIT; trained on rendered faces, for the demo and the tests: not for real faces",
-    "imagenet": "BSD-3-Clause code of torchvision; trained on ImageNet, whose pictures are for non-commercial research",
-    "random": "",
+    "imagenet": RESNET18.licence,
+    RANDOM: "",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """A backbone with its weights, and how they came there."""
+    """A frame encoder with its weights, and how they came there."""
 
-    backbone: Backbone
+    backbone: FrameEncoder
     name: str
     digest: str
     licence: str = ""
+    recognised: str = ""  # which published encoder a file was taken for
     matched: int = 0
     unused: list[str] = field(default_factory=list)
     card: dict[str, Any] = field(default_factory=dict)
@@ -53,37 +49,48 @@ class Weights:
     def report(self) -> str:
         """Say in one line what was loaded."""
         parts = [f"weights {self.name}: {self.matched} tensors"]
+        if self.recognised:
+            parts.append(f"recognised as {self.recognised}")
+        elif self.backbone.name not in (Backbone.name, self.name.partition("=")[0]):
+            parts.append(f"of {self.backbone.name}")
         if self.unused:
             shown = ", ".join(self.unused[:4]) + (" …" if len(self.unused) > 4 else "")
             parts.append(f"{len(self.unused)} not used ({shown})")
         parts.append(f"pixels {self.backbone.normalization.name}")
+        if self.backbone.side is not None:
+            parts.append(f"{self.backbone.width} numbers a frame, designed for crops of {self.backbone.side}")
         if self.trained_on is not None:
             parts.append(self.trained_on.describe())
         return "; ".join(parts)
 
 
 def load_weights(name: str, *, normalize: str | None = None, models_dir: Path | None = None) -> Weights:
-    """Load weights by name, from a .pt, .pth, .tar or .safetensors file, or from the folder of a run, or of a part of one."""
-    if name == "random":
-        return _random(Normalization.named(normalize or "none"))
+    """Load weights by name, from a file, or from the folder of a run, or of a part of one.
+
+    KIND:NAME is another encoder with its published weights, KIND:NAME=FILE with those of a file, KIND:NAME=random with none.
+    """
+    if name == RANDOM:
+        return _random(RESNET18, RANDOM, Normalization.named(normalize or "none"))
     if name == "synface":
         return _from_file(SHIPPED / "synface.safetensors", "synface", normalize or "none")
     if name == "imagenet":
-        return _from_file(_imagenet_file(models_dir), "imagenet", normalize or "imagenet")
+        return _published(RESNET18, "imagenet", normalize, models_dir)
+    if names_encoder(name):
+        encoder, equals, source = name.partition("=")
+        design = find_design(encoder)
+        if not equals:
+            return _published(design, name, normalize, models_dir)
+        if source == RANDOM:
+            return _random(design, name, Normalization.named(normalize) if normalize else design.normalization)
+        return _from_file(_expect_file(Path(source)), Path(source).name, normalize, design)
     path = Path(name)
-    if path.is_dir():
-        path = _of_run(path)
-    if not path.is_file():
-        raise UsageError(
-            f"--weights is imagenet, synface, random, a file or a run; there is no file {name!r}.",
-            remedy="--weights imagenet",
-        )
+    path = _expect_file(_of_run(path) if path.is_dir() else path)
     return _from_file(path, path.name, normalize)
 
 
 def save_weights(
     path: Path,
-    backbone: Backbone,
+    backbone: FrameEncoder,
     *,
     normalize: str,
     trained_on: TrainedOn | None,
@@ -91,52 +98,23 @@ def save_weights(
 ) -> None:
     """Write weights durably in the place of earlier ones: equal weights are equal files."""
     metadata = {"normalize": normalize}
+    if backbone.name != Backbone.name:
+        metadata["encoder"] = backbone.name
     if trained_on is not None:
         metadata["trained_on"] = json.dumps(trained_on.to_json(), ensure_ascii=False)
     if card:
         metadata["card"] = json.dumps(card, ensure_ascii=False)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()}
-    disk = Disk()
-    try:
-        disk.make_folder(path.parent)
-        disk.write(path, _with_metadata(save(tensors), metadata))
-        disk.flush_folder(path.parent)
-    except OSError as error:
-        with suppress(OSError):  # what forbids to write may forbid to remove: the first reason counts
-            path.with_name(path.name + PARTIAL).unlink(missing_ok=True)
-        raise EstError(
-            f"The weights {path} could not be written: {error.strerror}.",
-            remedy="free some space or check the rights, then run the same command again",
-        ) from error
+    write_tensors(path, backbone.trunk.state_dict(), metadata)
 
 
-def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
-    """Put metadata and a checksum into the head of a safetensors file, in order: its library shuffles them."""
-    head, tensors = _split(data)
-    head["__metadata__"] = {**metadata, "checksum": _checksum(head, metadata, tensors)}
-    text = json.dumps(head, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors are aligned
-    return len(text).to_bytes(8, "little") + text + tensors
-
-
-def _expect_as_written(path: Path, data: bytes) -> None:
-    """Refuse a file of ours in which a byte has changed: tensors that are worthless, or clips that are forgotten."""
-    head, tensors = _split(data)
-    metadata = dict(head.pop("__metadata__", {}))
-    checksum = metadata.pop("checksum", None)
-    if checksum is not None and checksum != _checksum(head, metadata, tensors):
-        raise EstError(f"{path} is damaged: its content is not what was written.", remedy="bring back a copy")
-
-
-def _split(data: bytes) -> tuple[dict[str, Any], bytes]:
-    length = int.from_bytes(data[:8], "little")
-    return json.loads(data[8 : 8 + length]), data[8 + length :]
-
-
-def _checksum(head: Mapping[str, Any], metadata: Mapping[str, str], tensors: bytes) -> str:
-    digest = xxhash.xxh3_128(json.dumps([head, metadata], sort_keys=True).encode())
-    digest.update(tensors)
-    return digest.hexdigest()
+def _expect_file(path: Path) -> Path:
+    if not path.is_file():
+        kinds = ", ".join(f"{kind}:NAME" for kind in KINDS)
+        raise UsageError(
+            f"--weights is imagenet, synface, random, {kinds}, a file or a run; there is no file {str(path)!r}.",
+            remedy="--weights imagenet",
+        )
+    return path
 
 
 def _of_run(folder: Path) -> Path:
@@ -158,80 +136,59 @@ def _of_run(folder: Path) -> Path:
     return found[0]
 
 
-def _random(normalization: Normalization) -> Weights:
-    """Draw the weights of a fixed seed, without touching anybody's generator."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        backbone = Backbone(normalization)
-    tensors = backbone.state_dict()
+def _random(design: Design, name: str, normalization: Normalization) -> Weights:
+    """Draw the weights of a fixed seed."""
+    encoder = design.build()
+    encoder.normalization = normalization
+    tensors = encoder.trunk.state_dict()
     digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors.values())).hexdigest()[:32]
-    return Weights(backbone=backbone.eval(), name="random", digest=digest, matched=len(tensors))
+    return Weights(backbone=encoder, name=name, digest=digest, matched=len(tensors))
 
 
-def _imagenet_file(models_dir: Path | None) -> Path:
-    """Find torchvision's file, or let torch download it."""
-    from torchvision.models import ResNet18_Weights
+def _published(design: Design, name: str, normalize: str | None, models_dir: Path | None) -> Weights:
+    """Load an encoder with the weights that were published for it."""
+    path = design.fetch(models_dir)
+    return _from_file(path, name, normalize or design.normalization.name, design, licence=design.licence)
 
-    folders = [models_dir] if models_dir is not None else []
-    folders.append(Path(torch.hub.get_dir()) / "checkpoints")
-    for folder in folders:
-        if (folder / IMAGENET_FILE).is_file():
-            return folder / IMAGENET_FILE
-    target = folders[0] / IMAGENET_FILE
+
+def _from_file(
+    path: Path, name: str, normalize: str | None, design: Design | None = None, *, licence: str | None = None
+) -> Weights:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(
-            ResNet18_Weights.IMAGENET1K_V1.url, str(target), hash_prefix="f37072fd", progress=False
-        )
-    except (OSError, RuntimeError) as error:
-        raise EstError(
-            f"The ImageNet weights are not at {target}, and could not be downloaded.",
-            remedy=f"put {IMAGENET_FILE} there from a machine with a network, or use --weights FILE",
-        ) from error
-    return target
-
-
-def _from_file(path: Path, name: str, normalize: str | None) -> Weights:
-    try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
     except OSError as error:
         raise EstError(f"The weights {path} cannot be read.") from error
-    tensors, metadata = _read(path)
-    if metadata:
-        _expect_as_written(path, data)
-    tensors = _trunk_names(tensors)
-    wanted = Backbone().state_dict()
-    found = {key: tensor for key, tensor in tensors.items() if key in wanted}
-    missing = [key for key in wanted if key not in found and not key.endswith("num_batches_tracked")]
-    unused = [key for key in tensors if key not in wanted]
-    if not found:
-        raise EstError(
-            f"{path} matches no tensor of ResNet-18. It holds {', '.join(list(tensors)[:4]) or 'no tensors'} …",
-            remedy="give a checkpoint with torchvision's names: conv1.weight, layer1.0.conv1.weight, …",
-        )
-    if missing:
-        raise EstError(
-            f"{path} lacks {len(missing)} of {len(wanted)} tensors of ResNet-18: {', '.join(missing[:6])} …",
-            remedy="check the file",
-        )
-    for key, tensor in found.items():
-        if tensor.shape != wanted[key].shape:
-            raise EstError(
-                f"{path}: {key} has shape {tuple(tensor.shape)}, expected {tuple(wanted[key].shape)}.",
-                remedy="use a ResNet-18",
-            )
-    backbone = Backbone(_normalization(path, normalize, metadata))
-    backbone.load_state_dict({key: found.get(key, wanted[key]).to(wanted[key].dtype) for key in wanted})
+    tensors, metadata = read_tensors(path)
+    if "encoder" in metadata:
+        design = _said(path, metadata["encoder"], design)
+    face = recognise(path, tensors) if design is None else None
+    if face is not None:
+        design, tensors = find_design(face.encoder), face.tensors
+    design = design or RESNET18
+    encoder = design.build()
+    matched, unused = fit(encoder, tensors, path, convert=design.convert)
+    encoder.normalization = _normalization(path, normalize or metadata.get("normalize"), design, face)
+    if licence is None:
+        licence = face.licence if face is not None else LICENCES.get(name, "")
     return Weights(
-        backbone=backbone.eval(),
+        backbone=encoder,
         name=name,
-        digest=hashlib.sha256(data).hexdigest()[:32],
-        licence=LICENCES.get(name, ""),
-        matched=len(found),
+        digest=digest,
+        licence=licence,
+        recognised=face.title if face is not None else "",
+        matched=matched,
         unused=unused,
         card=json.loads(metadata["card"]) if "card" in metadata else {},
         trained_on=_trained_on(path, metadata),
     )
+
+
+def _said(path: Path, encoder: str, asked: Design | None) -> Design:
+    """Return the encoder that a file says its weights are of."""
+    if asked is not None and asked.name != encoder:
+        raise UsageError(f"{path} holds weights of {encoder}, not of {asked.name}.", remedy=f"--weights {path}")
+    return asked or find_design(encoder)
 
 
 def _trained_on(path: Path, metadata: Mapping[str, str]) -> TrainedOn | None:
@@ -246,53 +203,19 @@ def _trained_on(path: Path, metadata: Mapping[str, str]) -> TrainedOn | None:
         ) from error
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors of a file, and what safetensors says beside them."""
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, "pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-        except SafetensorError as error:
-            raise EstError(f"{path} is not a safetensors file.") from error
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises what the pickle raises
-        raise EstError(
-            f"{path} cannot be loaded as weights alone.",
-            remedy="save its state_dict: torch.save(model.state_dict(), 'weights.pth')",
-        ) from error
-    while isinstance(loaded, Mapping):  # a score may lie beside the tensors, as a tensor too
-        inner = next((loaded[name] for name in CONTAINERS if isinstance(loaded.get(name), Mapping)), None)
-        if inner is None:
-            break
-        loaded = inner
-    if not isinstance(loaded, Mapping):
-        raise EstError(f"{path} holds a {type(loaded).__name__}, expected a state_dict.")
-    return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}, {}
-
-
-def _trunk_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Strip prefixes that all tensors of the trunk share."""
-    while not any(key in tensors for key in ("conv1.weight", "layer1.0.conv1.weight")):
-        prefix = next((p for p in PREFIXES if any(key.startswith(p) for key in tensors)), None)
-        if prefix is None:
-            return tensors
-        tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
-    return tensors
-
-
-def _normalization(path: Path, normalize: str | None, metadata: Mapping[str, str]) -> Normalization:
-    """Take the user's word, the file's, or its sidecar's; never guess."""
+def _normalization(path: Path, normalize: str | None, design: Design, face: Face | None) -> Normalization:
+    """Take the user's or the file's word, its sidecar's, or what was published with the file; never guess."""
     sidecar = path.with_suffix(".json")
-    if normalize is None and "normalize" in metadata:
-        normalize = metadata["normalize"]
     if normalize is None and sidecar.is_file():
         normalize = json.loads(sidecar.read_text(encoding="utf-8")).get("normalize")
+    if normalize is None and face is not None:
+        normalize = face.normalize
     if normalize is None:
+        hint = "--normalize none (FER+ weights of the paper), --normalize imagenet, or --normalize MEAN,STD"
+        if design is not RESNET18:
+            hint = f"--normalize {design.normalization.name} (published weights of {design.name}), none, or MEAN,STD"
         raise UsageError(
             f"How were the pixels of {path.name} normalised? The file does not say.",
-            remedy="--normalize none (FER+ weights of the paper), --normalize imagenet, or --normalize MEAN,STD",
+            remedy=hint,
         )
     return Normalization.named(normalize)

@@ -72,6 +72,22 @@ def test_every_field_of_a_feature_counts(item):
         assert recipes().differences(recipes(gap=other)) == [f"gap.{item.name}"]
 
 
+def test_fields_that_came_later_are_written_only_where_they_say_something():
+    assert FeatureRecipe.LATER == ("fold", "cross_fit", "view", "look")
+    assert not set(GAP.identity()) & set(FeatureRecipe.LATER)
+    assert FeatureRecipe.from_identity(GAP.identity()) == GAP
+    view = replace(GAP, fold="fold 1", view=2, look="flip")
+    assert view.identity() == GAP.identity() | {"fold": "fold 1", "view": 2, "look": "flip"}
+    assert FeatureRecipe.from_identity(view.identity()) == view
+    assert GAP.differences(view) == view.differences(GAP) == ["fold", "view", "look"]
+    told = recipes().describe(recipes(gap=view), ["gap.fold", "gap.view"])
+    assert told == "gap.fold: nothing here, fold 1 there, gap.view: 0 here, 2 there"
+    with pytest.raises(CacheDamaged, match="has the fields"):
+        FeatureRecipe.from_identity({name: value for name, value in GAP.identity().items() if name != "tap"})
+    with pytest.raises(UsageError, match="Views are counted from 1"):
+        replace(GAP, view=-1)
+
+
 def test_what_is_equal_is_written_in_one_way():
     same = FramesRecipe(
         decoder="opencv",
@@ -202,7 +218,11 @@ def test_features_may_come_and_none_may_go(tmp_path):
     assert expect_recipes(both, both, tmp_path) == {}
     with pytest.raises(RecipeMismatch, match="also has the features map") as error:
         expect_recipes(both, recipes(), tmp_path)
-    assert error.value.remedy == "ask for them too: --features gap,map"
+    assert error.value.remedy == "ask for them too: --features gap,layer4"
+    mirrored, seen = replace(GAP, mirrored=True), replace(GAP, view=3, look="shift 0.1")
+    with pytest.raises(RecipeMismatch, match="also has the features gap_flip, gap_view3") as error:
+        expect_recipes(recipes(gap=GAP, gap_flip=mirrored, gap_view3=seen), recipes(), tmp_path)
+    assert error.value.remedy == "ask for them too: --features gap --flip --views 3"
     with pytest.raises(RecipeMismatch, match=r"gap.weights"):
         expect_recipes(recipes(), recipes(gap=replace(GAP, weights="x"), map=GAP), tmp_path)
 

@@ -241,7 +241,7 @@ def test_merging_what_learnt_from_different_clips_is_refused_or_adds_them_up(tmp
         tuned_cache(tmp_path / "two.h5", two, range(4, 6)),
     ]
     out = tmp_path / f"all{store}"
-    with pytest.raises(RecipeMismatch, match=r"gap\.trained_on:  here, "):
+    with pytest.raises(RecipeMismatch, match=r"gap\.trained_on: nothing here, "):
         merge_caches(parts, out)
     merge_caches(parts, out, allow=["gap.trained_on"])
     cache = open_cache(out)
@@ -320,3 +320,17 @@ def est(capsys):
         return stop.value.code, *capsys.readouterr()
 
     return run
+
+
+def test_an_array_that_is_named_after_a_person_is_not_shared(tmp_path):
+    recipes = sample_recipes(("gap",))
+    named = replace(recipes.features["gap"], fold="Anna_B")
+    made = Recipes(frames=recipes.frames, features={**recipes.features, "gap_Anna_B": named})
+    with CacheWriter.open(tmp_path / "c.zarr", made, labels=LABELS, layout=SMALL) as writer:
+        clip = make_clip(3, subject="Anna B")
+        writer.add(replace(clip, features=dict.fromkeys(made.features, clip.features["gap"])))
+    with pytest.raises(UsageError, match="gap_Anna_B is named after one") as refused:
+        convert_cache(tmp_path / "c.zarr", tmp_path / "shared.zarr", share=True)
+    assert refused.value.remedy == "--features gap"
+    shared = convert_cache(tmp_path / "c.zarr", tmp_path / "shared.zarr", share=True, features=["gap"])
+    assert open_cache(shared).features == ["gap"]

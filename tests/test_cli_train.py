@@ -28,6 +28,7 @@ FLAGS = {
     "--no-ssop": {"model.ssop": False},
     "--feature map": {"data.feature": "map"},
     "--flip": {"data.mirrored": True},
+    "--views": {"data.views": True},
     "--balanced": {"data.balanced": True},
     "--class-weights": {"data.class_weights": True},
     "--label-smoothing 0.1": {"data.label_smoothing": 0.1},
@@ -137,6 +138,7 @@ def test_the_flags_above_are_all_there_are():
     switches = {
         "--ssop",
         "--no-flip",
+        "--no-views",
         "--no-balanced",
         "--no-class-weights",
         "--control",

@@ -86,7 +86,7 @@ def test_readme_tree_is_the_disk():
     assert not missing, f"in the tree, not on the disk: {missing}"
     modules = {
         str(path.relative_to(ROOT))
-        for folder in ("cache", "commands", "demo", "extract", "train", "benchmarks")
+        for folder in ("cache", "commands", "demo", "extract", "train", "tune", "benchmarks")
         for path in (ROOT / folder).rglob("*.py")
         if path.name != "__init__.py"
     }

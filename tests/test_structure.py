@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("cache", "commands", "demo", "extract", "train")
+PACKAGES = ("cache", "commands", "demo", "extract", "train", "tune")
 HEAVY = ("numpy", "torch", "torchvision", "cv2", "zarr", "h5py", "onnxruntime")
 
 # package → the packages below `est` that it may import from; `errors` and the version are everybody's
@@ -20,8 +20,9 @@ MAY_IMPORT = {
     "cache": set(),
     "extract": {"cache"},
     "train": {"cache", "extract"},
+    "tune": {"cache", "extract", "train"},
     "demo": {"cache", "extract", "train"},
-    "commands": {"cache", "demo", "extract", "train"},
+    "commands": {"cache", "demo", "extract", "train", "tune"},
     "": {"cli", "commands"},  # cli.py and __main__.py
 }
 FREE = {"errors", "__version__"}

@@ -70,6 +70,7 @@ OTHERS = {
     "data.feature": "layer3",
     "data.residency": "stream",
     "data.scaling": True,
+    "data.views": True,
     "data.mirrored": True,
     "data.balanced": True,
     "data.class_weights": True,

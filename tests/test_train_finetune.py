@@ -311,7 +311,7 @@ def test_other_weights_than_those_of_the_maps_are_refused(cache, tmp_path):
     ("changes", "words"),
     [
         ({"noise": 0.1}, "data.noise"),
-        ({"scaling": True}, "data.scaling"),
+        ({"views": True}, "data.views"),
         ({"source": "maps"}, "needs the pixels"),
         ({"accumulate": 3}, "divides the batch"),
         ({"residency": "pinned"}, "CUDA|residency"),
@@ -320,6 +320,21 @@ def test_other_weights_than_those_of_the_maps_are_refused(cache, tmp_path):
 def test_what_does_not_go_together(cache, tmp_path, changes, words):
     with pytest.raises(EstError, match=words):
         tuned_run(cache, tmp_path / "run", "all", **changes)
+
+
+def test_scaling_is_that_of_the_features_at_the_start(cache, tmp_path):
+    still = {"learns": "layer4", "rate": 0.0, "batch_norm": "frozen", "epochs": 1, "precision": "fp32", "scaling": True}
+    tuned = tuned_run(cache, tmp_path / "tuned", **still, average=0.9)
+    plain = tuned_run(cache, tmp_path / "plain", "none", epochs=1, scaling=True)
+    mine, theirs = (load_model(run.run.part(run.run.parts[0]) / CHECKPOINT)[0] for run in (tuned, plain))
+    std = theirs.scaling.std
+    assert std.max() / std.min() > 2
+    assert (std == std.min()).sum() > 1, "quiet channels are all left as quiet as they are to each other"
+    np.testing.assert_allclose(mine.scaling.mean, theirs.scaling.mean, atol=2e-3 * float(std.mean()) + 2e-3)
+    np.testing.assert_allclose(mine.scaling.std, std, rtol=0.02)
+    onward = tuned_run(cache, tmp_path / "onward", "layer4", epochs=1, scaling=True, init=str(tmp_path / "plain"))
+    found = load_model(onward.run.part(onward.run.parts[0]) / CHECKPOINT)[0]
+    assert torch.equal(found.scaling.std, std), "the models that go on bring their own"
 
 
 def test_settings_of_a_backbone_that_does_not_learn_are_refused():

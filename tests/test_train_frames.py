@@ -41,7 +41,7 @@ def views(clips, seed=0, batch=6):
     generator = torch.Generator().manual_seed(seed)
     places = torch.randint(len(clips), (batch,), generator=generator)
     positions = Sampler(SamplingConfig(), 3, 4).train(clips.count.cpu()[places], generator)
-    return clips.index(places, positions, mirrored=torch.arange(batch) % 2 == 1)
+    return clips.index(places, positions, array=torch.arange(batch) % 2 == 1)
 
 
 @pytest.mark.parametrize("residency", ["device", "stream"])
@@ -56,7 +56,7 @@ def test_maps_are_the_caches_wherever_they_live(cache_path, residency, dtype):
         clip = cache.clip(number)
         positions = torch.tensor([[[0, 2, 2], [len(clip.state) - 1, 1, 0]]])
         for mirrored, feature in ((False, "layer3"), (True, "layer3_flip")):
-            frames = clips.take(clips.index(torch.tensor([place]), positions, mirrored=torch.tensor([mirrored])))
+            frames = clips.take(clips.index(torch.tensor([place]), positions, array=torch.tensor([mirrored])))
             assert isinstance(frames, Frames)
             assert frames.rows.dtype == torch.float32
             assert frames.rows.shape == (4, *SHAPE)  # four different ones of six

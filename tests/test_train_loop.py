@@ -26,7 +26,7 @@ def clips(tmp_path_factory):
     """Clips of 105 frames, each with a face or not: a unified frame is a frame."""
     folder = tmp_path_factory.mktemp("loop")
     cache = open_cache(learning_cache(folder / "c.zarr", CLIPS, frames=105, flip=True))
-    return ClipSet.from_cache(cache, range(CLIPS), mirrored="gap_mirrored", no_face="keep")
+    return ClipSet.from_cache(cache, range(CLIPS), others=["gap_mirrored"], no_face="keep")
 
 
 def one_step(trainer, epoch=0, step=0):

@@ -60,7 +60,7 @@ def tuning_set(path, source, which=None, **settings):
 def every_frame(clips, place, *, mirrored=False):
     """Return the index of all frames of a clip.  # (1, 1, J)"""
     positions = torch.arange(int(clips.count[place])).view(1, 1, -1)
-    return clips.index(torch.tensor([place]), positions, mirrored=torch.tensor([mirrored]))
+    return clips.index(torch.tensor([place]), positions, array=torch.tensor([mirrored]))
 
 
 def views(clips, seed=0, batch=6):
@@ -68,7 +68,7 @@ def views(clips, seed=0, batch=6):
     generator = torch.Generator().manual_seed(seed)
     places = torch.randint(len(clips), (batch,), generator=generator)
     positions = Sampler(SamplingConfig(), 3, 4).train(clips.count[places], generator)
-    return clips.index(places, positions, mirrored=torch.arange(batch) % 2 == 1)
+    return clips.index(places, positions, array=torch.arange(batch) % 2 == 1)
 
 
 def looks(batch, seed=0):
@@ -180,7 +180,7 @@ def test_frames_without_a_face_show_the_nearest_or_are_black(kept):
 def test_a_set_for_tuning_knows_what_one_of_features_knows(kept):
     cache = open_cache(kept)
     which = [3, 0, 2]
-    features = ClipSet.from_cache(cache, which, mirrored="gap_flip")
+    features = ClipSet.from_cache(cache, which, others=["gap_flip"])
     for source in ("crops", "videos", "maps"):
         clips = tuning_set(kept, source, which)
         assert (clips.ids, clips.path, clips.labels) == (features.ids, features.path, features.labels)

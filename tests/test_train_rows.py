@@ -15,7 +15,8 @@ from sampling_reference import stand_ins
 from est.cache import CacheWriter, Recipes, open_cache
 from est.errors import CacheDamaged, UsageError
 from est.train import rows
-from est.train.clipset import ClipSet, black_row, mirrored_name, nearest_faces, warn_of_rates
+from est.train.arrays import black_row, mirrored_name
+from est.train.clipset import ClipSet, nearest_faces, warn_of_rates
 from est.train.rows import HostRows, RowSource, StreamRows, first_non_finite, load_table
 from est.train.sampling import Sampler, SamplingConfig
 
@@ -26,6 +27,11 @@ CPU = torch.device("cpu")
 @pytest.fixture(params=["float16", "float32"])
 def dtype(request):
     return request.param
+
+
+def gather(clips, places, positions, **how):
+    """Take the features of a batch."""
+    return clips.take(clips.index(places, positions, **how))
 
 
 def written(path, *, indices=range(1, 12), mirrored=False, dtype="float16", removed=(), **settings):
@@ -90,7 +96,7 @@ def test_gathering_is_looking_up_frame_by_frame(cache_path, kind, no_face, dtype
     for which in (range(len(clips)), [6, 1, 2, 8], [3]):
         clip_set = ClipSet.from_cache(cache, which, residency=kind, no_face=no_face)
         places, positions = every_view(clips, which)
-        found = clip_set.gather(places, positions)
+        found = gather(clip_set, places, positions)
         assert found.dtype == torch.float32
         expected = [
             expected_rows(clips[which[place]], view, no_face=no_face)
@@ -105,17 +111,17 @@ def test_mirrored_features_are_another_look_at_the_same_clips(cache_path, kind):
     assert mirrored_name(cache, "gap") == "gap_flip"
     assert mirrored_name(cache, "gap_flip") is None
     which = [7, 0, 4, 2, 5]
-    clip_set = ClipSet.from_cache(cache, which, residency=kind, mirrored="gap_flip")
+    clip_set = ClipSet.from_cache(cache, which, residency=kind, others=["gap_flip"])
     plain = ClipSet.from_cache(cache, which, residency=kind)
     assert len(clip_set) == len(plain) == len(clip_set.count) == 5
     assert clip_set.ids == [clips[place].id for place in which]
     places, positions = every_view(clips, which)
     mirrored = torch.arange(len(places)) % 3 == 0
-    found = clip_set.gather(places, positions, mirrored=mirrored)
+    found = gather(clip_set, places, positions, array=mirrored)
     for place, view, flip, features in zip(places.tolist(), positions, mirrored.tolist(), found, strict=True):
         expected = expected_rows(clips[which[place]], view, feature="gap_flip" if flip else "gap")
         np.testing.assert_array_equal(features.numpy(), expected)
-    assert torch.equal(clip_set.gather(places, positions), plain.gather(places, positions))
+    assert torch.equal(gather(clip_set, places, positions), gather(plain, places, positions))
     for mine, theirs in zip(clip_set.statistics(places), plain.statistics(places), strict=True):
         assert torch.equal(mine, theirs)
 
@@ -124,29 +130,20 @@ def test_mirrored_features_are_another_look_at_the_same_clips(cache_path, kind):
 def test_an_epoch_can_be_indexed_at_once(cache_path, kind):
     cache, clips = written(cache_path, mirrored=True)
     which = range(len(clips))
-    clip_set = ClipSet.from_cache(cache, which, residency=kind, mirrored="gap_flip")
+    clip_set = ClipSet.from_cache(cache, which, residency=kind, others=["gap_flip"])
     places, positions = every_view(clips, which)
     places, positions = places.view(3, -1), positions.view(3, -1, 3, 4)  # steps of batches
     mirrored = torch.rand(places.shape, generator=torch.Generator().manual_seed(0)) < 0.5
-    index = clip_set.index(places, positions, mirrored=mirrored)
+    index = clip_set.index(places, positions, array=mirrored)
     for step in range(3):
-        features = clip_set.gather(places[step], positions[step], mirrored=mirrored[step])
+        features = gather(clip_set, places[step], positions[step], array=mirrored[step])
         assert torch.equal(clip_set.take(index[step]), features)
 
 
-def test_a_row_stands_in_where_it_is_asked_for(cache_path):
+def test_the_row_of_a_black_picture_is_the_caches_or_refused(cache_path):
     black = tuple(float(value) for value in range(16))
-    cache, clips = written(cache_path, black={"gap": black})
-    clip_set = ClipSet.from_cache(cache, range(len(clips)))
-    places, positions = every_view(clips, range(len(clips)))
-    plain = clip_set.gather(places, positions)
-    row = black_row(cache, "gap")
-    each = torch.rand(positions.shape, generator=torch.Generator().manual_seed(0)) < 0.5
-    for where in (each, each[0]):  # per clip, or the same slots of all
-        found = clip_set.gather(places, positions, substitute=where, row=row)
-        where = where.expand(positions.shape)
-        assert (found[where] == torch.tensor(black)).all()
-        assert torch.equal(found[~where], plain[~where])
+    cache, _ = written(cache_path, black={"gap": black})
+    assert black_row(cache, "gap").tolist() == list(black)
     bare, _ = written(cache_path.with_name(f"bare{cache_path.suffix}"), indices=[3])
     with pytest.raises(UsageError, match="does not know what 'gap' of a black picture is"):
         black_row(bare, "gap")
@@ -265,12 +262,12 @@ def test_features_that_are_no_numbers_are_named(cache_path, kind, value, dtype, 
 
     monkeypatch.setattr(type(cache.snapshot), "rows", damaged)
     with pytest.raises(CacheDamaged, match=f"gap of clip '{clips[place].id}', frame {frame}, is not finite") as raised:
-        ClipSet.from_cache(cache, [6, 2], residency=kind).gather(torch.tensor([0]), torch.zeros(1, 1, 1).long())
+        gather(ClipSet.from_cache(cache, [6, 2], residency=kind), torch.tensor([0]), torch.zeros(1, 1, 1).long())
     assert raised.value.remedy == f"est cache verify {cache_path}"
     if kind == "device":
         with pytest.raises(CacheDamaged, match="is not finite"):
             ClipSet.from_cache(cache, range(len(cache)), residency=kind)
-    ClipSet.from_cache(cache, [5, 2], residency=kind).gather(torch.tensor([0]), torch.zeros(1, 1, 1).long())
+    gather(ClipSet.from_cache(cache, [5, 2], residency=kind), torch.tensor([0]), torch.zeros(1, 1, 1).long())
 
 
 @given(
@@ -323,7 +320,7 @@ def test_features_that_make_no_sense(cache_path):
     assert mirrored_name(cache, "gap") is None
     for name in ("map", "gap", "gap_flip"):
         with pytest.raises(UsageError, match=f"no array '{name}' that is 'gap' of mirrored crops"):
-            ClipSet.from_cache(cache, [0], mirrored=name)
+            ClipSet.from_cache(cache, [0], others=[name])
 
 
 def test_other_frame_rates_are_warned_about():
@@ -340,11 +337,11 @@ def test_on_a_gpu_every_residency_gathers_the_same(cache_path):
     which = list(range(len(clips)))
     places, positions = every_view(clips, which)
     mirrored = places % 2 == 0
-    here = ClipSet.from_cache(cache, which, mirrored="gap_flip")
-    expected = here.gather(places, positions, mirrored=mirrored)
+    here = ClipSet.from_cache(cache, which, others=["gap_flip"])
+    expected = gather(here, places, positions, array=mirrored)
     for kind in ("device", "pinned", "stream"):
-        there = ClipSet.from_cache(cache, which, device="cuda:0", residency=kind, mirrored="gap_flip")
-        found = there.gather(places.cuda(), positions.cuda(), mirrored=mirrored.cuda())
+        there = ClipSet.from_cache(cache, which, device="cuda:0", residency=kind, others=["gap_flip"])
+        found = gather(there, places.cuda(), positions.cuda(), array=mirrored.cuda())
         assert found.device.type == "cuda"
         assert torch.equal(found.cpu(), expected)
         for mine, theirs in zip(there.statistics(places), here.statistics(places), strict=True):

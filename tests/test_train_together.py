@@ -36,6 +36,7 @@ class Lost(Watch):
 torch.set_num_threads(1)
 rank, tasks = int(os.environ["RANK"]), json.loads(sys.argv[1])
 for task in tasks:
+    os.environ["MASTER_PORT"] = str(task["port"])  # who is early must not meet the others where they met before
     part.SECONDS_BETWEEN_CHECKPOINTS = task["seconds"]
     watch = Lost(task["lost"]) if rank == 1 and task["lost"] else Watch()
     try:
@@ -49,8 +50,8 @@ for task in tasks:
 
 def together(*tasks):
     """Train in two processes; return what each said of each task, and how they ended."""
-    port = free_port()
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    tasks = [{**task, "port": free_port()} for task in tasks]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
     shared |= {"GLOO_SOCKET_IFNAME": "lo", "PYTHONWARNINGS": "ignore"}
     processes = [
         subprocess.Popen(

@@ -10,8 +10,8 @@ Legend: N clips of the set, B of a batch, n snippets, J frames a snippet, D feat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Self
 
 import numpy as np
@@ -20,13 +20,13 @@ from torch import Tensor
 
 from ..cache import Cache
 from ..errors import UsageError
+from .arrays import MAPS, expect_flat, expect_here, expect_other, mirrored_name
 from .frames import Asked, Frames, MapRows
 from .rows import ClipRows, Residency, Rows, RowSource, place_rows
 
 RATE_RATIO = 1.5  # median frame rates further apart than this are warned about
-STATISTICS_ROWS = 8192  # rows that statistics look at together
+STATISTICS_ROWS = 1024  # rows that statistics look at together
 NAMED = 3  # clips that a message names
-MAPS = "layer3"  # the feature that the last stage of a backbone sees
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,12 +43,12 @@ class ClipSet:
     has_face: np.ndarray  # (N,) whether any frame shows one
     coverage: np.ndarray  # (N,) share of the frames that do
     width: int  # D
+    arrays: int  # that show the clips: plain, mirrored, views
     residency: str  # a line that says where the features are
     _rows: Rows = field(repr=False)
     _first: Tensor = field(repr=False)  # (N,) each clip's first row
     _face: Tensor = field(repr=False)  # (T,) which rows show a face
     _nearest: Tensor | None = field(repr=False)  # (T,) the row that stands for each; none where each stands for itself
-    _mirrored: bool
 
     @classmethod
     def from_cache(
@@ -58,26 +58,23 @@ class ClipSet:
         feature: str = "gap",
         device: torch.device | str = "cpu",
         *,
-        mirrored: str | None = None,
+        others: Sequence[str] = (),
         residency: Residency = "auto",
         no_face: Literal["nearest", "keep"] = "nearest",
     ) -> Self:
         """Take clips by their places in the cache's table, and bring their features to where they are read from.
 
-        `mirrored` names the features of mirrored crops; they are another look at the same clips.
+        `others` are arrays that show the same clips otherwise, mirrored or as views.
         """
         device = torch.device(device)
         places = _checked_places(cache, which)
         start, count = _rows_of(cache, places)
-        _expect_flat(cache, feature)
-        features = (feature,) if mirrored is None else (feature, mirrored)
-        if mirrored is not None:
-            _expect_mirror(cache, feature, mirrored)
-        source = RowSource(cache=cache, features=features, start=start, count=count)
+        expect_flat(cache, feature)
+        for name in others:
+            expect_other(cache, feature, name)
+        source = RowSource(cache=cache, features=(feature, *others), start=start, count=count)
         rows, line = place_rows(source, device, residency)
-        return cls._of(
-            places, source, rows, line, device, width=source.width, mirrored=mirrored is not None, no_face=no_face
-        )
+        return cls._of(places, source, rows, line, device, width=source.width, arrays=1 + len(others), no_face=no_face)
 
     @classmethod
     def for_tuning(
@@ -104,11 +101,11 @@ class ClipSet:
         places = _checked_places(cache, which)
         start, count = _rows_of(cache, places)
         if source == "maps":
-            _expect_here(cache, MAPS)
+            expect_here(cache, MAPS)
             features = (MAPS,)
             if mirrored:
                 features += (mirrored_name(cache, MAPS) or f"{MAPS}_flip",)
-                _expect_mirror(cache, *features)
+                expect_other(cache, *features)
             clips = RowSource(cache=cache, features=features, what="maps", start=start, count=count)
             rows = MapRows(clips, device, residency)
         else:
@@ -119,7 +116,9 @@ class ClipSet:
                 )
             clips = ClipRows(cache=cache, start=start, count=count)
             rows = PixelRows(clips, source, device, workers=workers)
-        return cls._of(places, clips, rows, rows.line, device, width=Backbone.width, mirrored=mirrored, no_face=no_face)
+        return cls._of(
+            places, clips, rows, rows.line, device, width=Backbone.width, arrays=1 + mirrored, no_face=no_face
+        )
 
     @classmethod
     def _of(
@@ -131,7 +130,7 @@ class ClipSet:
         device: torch.device,
         *,
         width: int,
-        mirrored: bool,
+        arrays: int,
         no_face: Literal["nearest", "keep"],
     ) -> Self:
         """Put a set together."""
@@ -162,21 +161,24 @@ class ClipSet:
             _first=torch.from_numpy(first).to(home),
             _face=torch.from_numpy(face).to(home),
             _nearest=None if nearest is None else nearest.to(home),
-            _mirrored=mirrored,
+            arrays=arrays,
         )
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def index(self, clips: Tensor, positions: Tensor, *, mirrored: Tensor | None = None) -> Tensor:
-        """Turn positions in clips into rows, for `take`; an epoch can be turned at once.  # (…), (…, n, J), (…) → (…, n, J)"""
+    def index(self, clips: Tensor, positions: Tensor, *, array: Tensor | None = None) -> Tensor:
+        """Turn positions in clips into rows, for `take`; an epoch can be turned at once.  # (…), (…, n, J), (…) → (…, n, J)
+
+        `array` says by which of the set's arrays each clip is shown; 0, or none, is the plain one.
+        """
         home = self._first.device
         rows = self._first[clips.to(home)][..., None, None] + positions.to(home)
         if self._nearest is not None:
             rows = self._nearest.index_select(0, rows.reshape(-1)).view(rows.shape)
-        if mirrored is not None:
-            assert self._mirrored, "a set without mirrored features"
-            rows = rows + len(self._face) * mirrored.to(home)[..., None, None]
+        if array is not None:
+            assert self.arrays > 1, "a set with the plain array alone"
+            rows = rows + len(self._face) * array.to(home)[..., None, None]
         return rows
 
     def take(self, index: Tensor, look: Tensor | None = None) -> Tensor | Frames:
@@ -196,58 +198,32 @@ class ClipSet:
         """Return the seconds that `take` has spent on what was not loaded yet."""
         return self._rows.waited
 
-    def gather(
-        self,
-        clips: Tensor,
-        positions: Tensor,
-        *,
-        mirrored: Tensor | None = None,
-        substitute: Tensor | None = None,
-        row: Tensor | None = None,
-    ) -> Tensor:
-        """Return the features of a batch: `row` where `substitute` says so.  # (B,), (B, n, J), (B,), (B, n, J), (D,) → (B, n, J, D)"""
-        features = self._features(self.index(clips, positions, mirrored=mirrored))
-        if substitute is None:
-            return features
-        assert row is not None, "a row to put where `substitute` says"
-        return torch.where(substitute.to(features.device)[..., None], row.to(features), features)
+    def statistics(self, clips: Tensor, features: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of each feature over all frames of some clips that show a face.  # (B,) → (D,), (D,)
 
-    def statistics(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation of each feature over all frames of some clips that show a face.  # (B,) → (D,), (D,)"""
+        `features` says what they are of some rows, (K,) → (K, D): of a set for tuning only a model knows it.
+        """
         clips = clips.to(self._first.device).sort().values
         first, count = self._first[clips].cpu().numpy(), self.count[clips].cpu().numpy()
         rows = torch.from_numpy(_ranges(first, count)).to(self._face.device)
         rows = rows[self._face[rows]]
         if not len(rows):
             raise UsageError(f"None of {len(clips)} clips shows a face: there is nothing to take statistics of.")
-        total, square = torch.zeros(2, self.width, dtype=torch.float64)
-        for part in rows.split(STATISTICS_ROWS):
-            total += self._features(part).sum(0).cpu()
-        mean = total / len(rows)
-        for part in rows.split(STATISTICS_ROWS):
-            features = self._features(part)
-            square += (features - mean.to(features)).square().sum(0).cpu()
-        return mean.float(), (square / len(rows)).sqrt().float()
+        parts = rows.split(STATISTICS_ROWS)
+        self.expect((part, None) for part in parts)
+        seen, mean, square = 0, *torch.zeros(2, self.width, dtype=torch.float64)
+        for part in parts:
+            found = (features or self._features)(part).cpu().double()
+            middle = found.mean(0)
+            away, new = middle - mean, seen + len(found)
+            square += (found - middle).square().sum(0) + away.square() * (seen * len(found) / new)
+            mean, seen = mean + away * (len(found) / new), new
+        return mean.float(), (square / seen).sqrt().float()
 
     def _features(self, index: Tensor) -> Tensor:
         features = self.take(index)
         assert isinstance(features, Tensor), "a set for tuning has frames, and no features"
         return features
-
-
-def mirrored_name(cache: Cache, feature: str) -> str | None:
-    """Find the array that holds a feature of mirrored crops."""
-    return next((name for name in cache.features if _is_mirror(cache, feature, name)), None)
-
-
-def black_row(cache: Cache, feature: str) -> Tensor:
-    """Return what the backbone makes of a black crop.  # → (D,)"""
-    if feature not in cache.black:
-        raise UsageError(
-            f"{cache.path} does not know what {feature!r} of a black picture is.",
-            remedy="extract the clips again: est extract keeps it for flat features",
-        )
-    return torch.tensor(cache.black[feature])
 
 
 def nearest_faces(face: np.ndarray, first: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -298,41 +274,6 @@ def _rows_of(cache: Cache, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return where the rows of clips begin and how many they are, in the order in which they lie.  # (N,) → (N,), (N,)"""
     places = np.sort(places)
     return np.asarray(cache.clips.start)[places], np.asarray(cache.clips.count)[places]
-
-
-def _expect_here(cache: Cache, feature: str) -> None:
-    """Refuse a feature that is not here."""
-    if feature not in cache.features:
-        raise UsageError(
-            f"{cache.path} has the features {', '.join(cache.features) or 'none'}, asked for {feature!r}.",
-            remedy=f"est extract … --features {','.join([*cache.features, feature])} adds it",
-        )
-
-
-def _expect_flat(cache: Cache, feature: str) -> None:
-    """Refuse a feature that is not here, or that is a map."""
-    _expect_here(cache, feature)
-    shape = cache.recipes.features[feature].shape
-    if len(shape) != 1:
-        flat = [name for name, recipe in cache.recipes.features.items() if len(recipe.shape) == 1]
-        raise UsageError(
-            f"{feature!r} of {cache.path} is a map of {' × '.join(map(str, shape))} per frame; snippets are made of flat features.",
-            remedy=f"choose {' or '.join(flat)}" if flat else "est extract … --features gap adds one",
-        )
-
-
-def _is_mirror(cache: Cache, feature: str, name: str) -> bool:
-    """Say whether an array is made as another one, but from mirrored crops."""
-    recipe, other = cache.recipes.features[feature], cache.recipes.features.get(name)
-    return not recipe.mirrored and other == replace(recipe, mirrored=True)
-
-
-def _expect_mirror(cache: Cache, feature: str, name: str) -> None:
-    if not _is_mirror(cache, feature, name):
-        raise UsageError(
-            f"{cache.path} has no array {name!r} that is {feature!r} of mirrored crops.",
-            remedy="est extract … --flip caches them too",
-        )
 
 
 def _ranges(first: np.ndarray, count: np.ndarray) -> np.ndarray:

@@ -105,7 +105,8 @@ class DataConfig:
     feature: str = "gap"
     residency: Literal["auto", "device", "pinned", "stream"] = "auto"
     scaling: bool = False  # zero mean and unit deviation, fitted on the training half
-    mirrored: bool = False  # half of the clips of a batch from the features of mirrored crops
+    mirrored: bool = False  # as often as as they are, clips are shown by the features of mirrored crops
+    views: bool = False  # and by each of the cache's views
     balanced: bool = False  # every class equally often
     class_weights: bool = False  # in the loss, inverse to the class's share of the training half
     label_smoothing: float = 0.0

@@ -6,7 +6,7 @@ cache's order is, and a half is in the order of its ids: neither has a say in wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -17,7 +17,8 @@ from torch import Tensor
 from ..cache import Cache
 from ..errors import CacheDamaged, UsageError
 from .annotations import Annotations
-from .clipset import ClipSet, mirrored_name
+from .arrays import Arrays
+from .clipset import ClipSet
 from .config import TrainConfig
 from .control import pooled
 from .protocols import Fold
@@ -64,37 +65,37 @@ class Data(Loaded):
         folds: Iterable[Fold],
         config: TrainConfig,
         device: torch.device,
-        *,
-        source: Seeing | None = None,
+        reads: Arrays | Seeing,
     ) -> Self:
-        """Read what the folds need: features, or where `source` says so the frames that a backbone learns from."""
+        """Read what the folds need: arrays of features, or the frames that a backbone learns from."""
         used = np.unique(np.concatenate([rows for fold in folds for rows in (fold.train, fold.val, fold.test)]))
         names = sorted({table.labels[code] for code in table.label[used].tolist()})
         number = {name: place for place, name in enumerate(names)}
         truth = np.array([number.get(table.labels[code], -1) if code >= 0 else -1 for code in table.label.tolist()])
         which, place = locate_rows(table, used)
-        if source is None:
+        if isinstance(reads, Arrays):
+            feature = reads.plain
             clips = ClipSet.from_cache(
                 cache,
                 which,
-                feature=config.data.feature,
+                feature=feature,
                 device=device,
-                mirrored=_mirrored(cache, config),
+                others=reads.others,
                 residency=config.data.residency,
                 no_face=config.sampling.no_face,
             )
         else:
+            feature = config.data.feature if config.data.feature in cache.features else ""  # pictures need none
             clips = ClipSet.for_tuning(
                 cache,
                 which,
-                source,
+                reads,
                 device,
                 mirrored=config.data.mirrored,
                 residency=config.data.residency,
                 no_face=config.sampling.no_face,
                 workers=config.finetune.workers,
             )
-        has_feature = config.data.feature in cache.features  # for pictures nobody needs one
         return cls(
             table=table,
             clips=clips,
@@ -102,7 +103,7 @@ class Data(Loaded):
             labels=tuple(names),
             truth=truth,
             target=torch.from_numpy(truth[used[place[used] >= 0]]).to(device),
-            control=pooled_statistics(cache, which, config.data.feature) if config.control and has_feature else None,
+            control=pooled_statistics(cache, which, feature) if config.control and feature else None,
         )
 
     def by_id(self, rows: np.ndarray) -> np.ndarray:
@@ -132,6 +133,22 @@ class Data(Loaded):
             )
 
 
+class Shelf:
+    """The data of each fold: mostly one for all; where folds read arrays of their own, the one that was asked for last."""
+
+    def __init__(self, reads: Mapping[str, Arrays | Seeing], load: Callable[[Arrays | Seeing], Data]) -> None:
+        self.reads, self._load = reads, load
+        self._held: tuple[Arrays | Seeing, Data] | None = None
+
+    def of(self, fold: str) -> Data:
+        """Return what a fold looks at."""
+        wanted = self.reads[fold]
+        if self._held is None or self._held[0] != wanted:
+            self._held = None  # before the next ones are loaded
+            self._held = wanted, self._load(wanted)
+        return self._held[1]
+
+
 def pooled_statistics(cache: Cache, places: np.ndarray, feature: str) -> np.ndarray:
     """Return the control's input for clips of a cache, by their places.  # (N,) → (N, 4·D)"""
     found = np.zeros((len(places), 4 * cache.recipes.features[feature].shape[0]), np.float32)
@@ -143,16 +160,3 @@ def pooled_statistics(cache: Cache, places: np.ndarray, feature: str) -> np.ndar
                 f"{cache.path}: {feature} of clip {clip.id!r} is not finite.", remedy=f"est cache verify {cache.path}"
             )
     return found
-
-
-def _mirrored(cache: Cache, config: TrainConfig) -> str | None:
-    """Name the features of mirrored crops when they are wanted."""
-    if not config.data.mirrored or config.data.feature not in cache.features:
-        return None
-    name = mirrored_name(cache, config.data.feature)
-    if name is None:
-        raise UsageError(
-            f"{cache.path} has no features of mirrored crops for {config.data.feature!r}.",
-            remedy="est extract … --flip adds them",
-        )
-    return name

@@ -73,9 +73,9 @@ class Planner:
             orders = self.orders
             picks = torch.randint(len(orders), (total,), generator=generator, device=device)
             positions = positions.gather(1, orders[picks][:, :, None].expand_as(positions))
-        mirrored = None
-        if config.data.mirrored:
-            mirrored = torch.rand(total, generator=generator, device=device) < 0.5
+        array = None
+        if config.data.mirrored or config.data.views:
+            array = torch.randint(self.clips.arrays, (total,), generator=generator, device=device)
         mix = None
         if config.data.mixup:
             shares = np.random.default_rng(plan_seed).beta(config.data.mixup, config.data.mixup, steps)
@@ -83,7 +83,7 @@ class Planner:
         look = None
         if config.finetune.augments:
             look = draw_looks(total, config.finetune, generator)
-        index = self.clips.index(clips, positions, mirrored=mirrored)
+        index = self.clips.index(clips, positions, array=array)
         return EpochPlan(
             target=self.target[clips].view(steps, size),
             index=index.view(steps, size, *index.shape[1:]),

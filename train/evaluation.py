@@ -17,35 +17,26 @@ import numpy as np
 import torch
 
 from ..cache import Cache, open_cache
-from ..cache.trained import TrainedOn
 from ..errors import EstError, UsageError
 from ..extract.device import parse_device
 from .annotations import Annotations
+from .arrays import black_row
 from .checkpoint import load_model
-from .clipset import ClipSet, black_row, warn_of_rates
+from .clipset import ClipSet, warn_of_rates
 from .data import Loaded, locate_rows
 from .halves import some
 from .intervals import bootstrap
 from .labels import Aligned, align_truth, match_labels
-from .leaks import (
-    BY_SUBJECT,
-    Half,
-    Leak,
-    Seen,
-    describe_leaks,
-    expect_none,
-    find_in_halves,
-    leaks_of,
-    seen_by_feature,
-)
+from .leaks import Leak, expect_none
 from .loop import reproducible
 from .metrics import OrderScore, Scores, Spread, pool, score, spread
 from .models import Tuned
 from .predict import View, likeliest, predict_rows
-from .provenance import expect_recipe, is_own, source_of
+from .provenance import arrays_for, is_own, source_of
 from .results import read_predictions
 from .run import CHECKPOINT, FACTS, Run, write_csv, write_json
 from .sampling import Sampler
+from .seen import leaks_elsewhere, own_leaks, warn_of_learnt
 from .watch import Watch
 
 Unknown = Literal["exclude", "wrong"]
@@ -127,6 +118,7 @@ class _Target(Loaded):
 
     rows: np.ndarray  # of the table
     side: int  # of a crop
+    feature: str | None  # that is read; none where a backbone looks at frames
     truth: np.ndarray  # of the rows, in `labels`
     labels: tuple[str, ...]
 
@@ -151,7 +143,7 @@ def evaluate(
     own = cache is None
     if not isinstance(cache, Cache):
         cache = open_cache(run.facts["cache"]["path"] if cache is None else cache)
-    expect_recipe(run, cache, watch)
+    reads = arrays_for(run, cache, watch)
     own = own or is_own(run, cache)
     if own and (split or aliases or unknown != "exclude"):
         raise UsageError(
@@ -159,18 +151,20 @@ def evaluate(
             remedy=f"est evaluate {run.path} without --split, --alias and --unknown",
         )
     sampler = Sampler(run.config.sampling, run.config.model.snippets, run.config.model.frames)
-    view = _view(run, cache, sampler, change)
+    view = _view(run, sampler, change)
     table = Annotations.from_cache(cache)
     where = parse_device(device)
     aligned = None if own else _aligned(run, table, split, aliases, unknown)
     tested = {name: _tested(run, name, table) for name in run.parts} if own else {}
     rows = np.unique(np.concatenate(list(tested.values()))) if aligned is None else aligned.rows
-    leaks = _own_leaks(run, cache, table, tested) if own else _leaks(run, cache, table, rows, watch)
+    leaks = (
+        own_leaks(run, cache, table, tested, reads) if own else leaks_elsewhere(run, cache, table, rows, reads, watch)
+    )
     expect_none(leaks, allow=allow_leak, remedy="another cache, or weights that have not seen these clips")
-    target = _load(run, cache, table, rows, aligned, where)
+    target = _load(run, cache, table, rows, aligned, where, reads.get(run.parts[0]))
     watch.say(target.clips.residency)
     if not own:
-        _warn_of_learnt(run, table, rows, watch)
+        warn_of_learnt(run, table, rows, watch)
         if warning := warn_of_rates(np.array([run.facts["frame_rate"]]), target.clips.fps):
             watch.warn(warning)
     models: dict[str, Scores] = {}
@@ -179,7 +173,10 @@ def evaluate(
     with reproducible(where, run.facts["threads"]):
         for name in run.parts:
             chosen = tested.get(name, rows)
-            probabilities, told = _predict(run, name, target, chosen, sampler, view, where)
+            if reads.get(name) != target.feature:
+                target = _load(run, cache, table, rows, aligned, where, reads.get(name))
+            seen = _blacked(view, cache, reads.get(name))
+            probabilities, told = _predict(run, name, target, chosen, sampler, seen, where)
             models[name] = score(_truth(target, chosen), likeliest(probabilities), target.labels)
             found.append((name, chosen, probabilities))
             orders += [told] if told is not None else []
@@ -220,7 +217,7 @@ def expect_no_run(folder: Path) -> None:
         raise UsageError(f"{folder} is a run, and has results of its own.", remedy="--out another folder")
 
 
-def _view(run: Run, cache: Cache, sampler: Sampler, change: Change) -> View:
+def _view(run: Run, sampler: Sampler, change: Change) -> View:
     """Say how clips are looked at, or why they cannot be."""
     if change.shuffle and not run.config.model.ssop:
         raise UsageError(
@@ -236,50 +233,14 @@ def _view(run: Run, cache: Cache, sampler: Sampler, change: Change) -> View:
             f"The test view shows none of the frames {blacked[0]}:{blacked[1]}.",
             remedy="--zero-middle auto, or --zero-middle 50:55",
         )
-    return View(
-        start=change.start,
-        shuffled=change.shuffle,
-        blacked=blacked,
-        black=None if run.config.finetune.on else black_row(cache, run.config.data.feature),
-    )
+    return View(start=change.start, shuffled=change.shuffle, blacked=blacked)
 
 
-def _own_leaks(run: Run, cache: Cache, table: Annotations, tested: Mapping[str, np.ndarray]) -> tuple[Leak, ...]:
-    """Return what leaks into the run's own test halves: what it was allowed, and what the features have seen by now."""
-    fold = {part["name"]: part["fold"] for part in run.facts["parts"]}
-    halves: dict[tuple[str, Half], np.ndarray] = {(fold[name], "test"): rows for name, rows in tested.items()}
-    by_subject = run.facts["protocol"]["independence"] == BY_SUBJECT
-    found = find_in_halves(_seen(run, cache), halves, table, by_subject=by_subject)
-    return tuple(dict.fromkeys([*leaks_of(run.facts), *found]))
-
-
-def _leaks(run: Run, cache: Cache, table: Annotations, rows: np.ndarray, watch: Watch) -> tuple[Leak, ...]:
-    """Return which clips of another cache the features have learnt from; warn of people, whose names there may be other people's."""
-    found = find_in_halves(_seen(run, cache), {("", "scored"): rows}, table, by_subject=True)
-    for line in describe_leaks(leak for leak in found if leak.by == "subject"):
-        watch.warn(f"If subjects of one name are the same people, scores are not independent of the person: {line}")
-    return tuple(leak for leak in found if leak.by != "subject")
-
-
-def _seen(run: Run, cache: Cache) -> list[Seen]:
-    if not run.config.finetune.on:
-        return seen_by_feature(cache, run.config.data.feature)
-    facts = run.facts["finetune"]
-    if facts["trained_on"] is None:
-        return []
-    return [(TrainedOn.from_json(facts["trained_on"]), f"the weights {facts['weights']}")]
-
-
-def _warn_of_learnt(run: Run, table: Annotations, rows: np.ndarray, watch: Watch) -> None:
-    """Say so when clips to be scored are named like clips that the run has learnt from."""
-    halves = run.halves().values()
-    learnt = {name for half in halves for name in (*half["train"], *half["val"])}
-    same = sorted(learnt & set(table.ids[rows].tolist()))
-    if same:
-        watch.warn(
-            f"{len(same)} of {len(rows)} clips have the ids of clips that the run has learnt from, {same[0]!r} for one: "
-            "if they are the same clips, their scores say nothing."
-        )
+def _blacked(view: View, cache: Cache, feature: str | None) -> View:
+    """Say what a black crop is in an array; a backbone of the run's own says it itself."""
+    if view.blacked is None or feature is None:
+        return view
+    return replace(view, black=black_row(cache, feature))
 
 
 def _aligned(
@@ -337,6 +298,7 @@ def _load(
     rows: np.ndarray,
     aligned: Aligned | None,
     device: torch.device,
+    feature: str | None,
 ) -> _Target:
     if aligned is None:
         truth, labels = np.array([run.labels.index(table.labels[code]) for code in table.label[rows]]), run.labels
@@ -345,13 +307,21 @@ def _load(
     which, place = locate_rows(table, rows)
     if not len(which):
         raise EstError(f"None of the {len(rows)} clips of {cache.path} that are to be scored has frames.")
-    source, no_face = source_of(run, cache), run.config.sampling.no_face
-    if source is None:
-        clips = ClipSet.from_cache(cache, which, feature=run.config.data.feature, device=device, no_face=no_face)
+    no_face = run.config.sampling.no_face
+    if feature is not None:
+        clips = ClipSet.from_cache(cache, which, feature=feature, device=device, no_face=no_face)
     else:
+        source = source_of(run, cache)
         clips = ClipSet.for_tuning(cache, which, source, device, no_face=no_face, workers=run.config.finetune.workers)
     return _Target(
-        side=cache.recipes.frames.size, table=table, rows=rows, truth=truth, labels=labels, clips=clips, place=place
+        side=cache.recipes.frames.size,
+        feature=feature,
+        table=table,
+        rows=rows,
+        truth=truth,
+        labels=labels,
+        clips=clips,
+        place=place,
     )
 
 

@@ -74,12 +74,16 @@ class FinetuneConfig:
                     remedy="--finetune all or --finetune layer4",
                 )
             return
-        for name, found in (("noise", data.noise), ("scaling", data.scaling)):
-            if found:
-                raise UsageError(
-                    f"data.{name} is measured on features that stay, and with --finetune they change at every step.",
-                    remedy=f"leave data.{name} out; --set finetune.shift=0.04 augments pixels",
-                )
+        if data.noise:
+            raise UsageError(
+                "data.noise is for features that stay, and with --finetune they change at every step.",
+                remedy="leave data.noise out; --set finetune.shift=0.04 augments pixels",
+            )
+        if data.views:
+            raise UsageError(
+                "data.views are features that stay, and with --finetune they change at every step.",
+                remedy="leave --views out; --set finetune.shift=0.06 augments pixels",
+            )
         if loop.graph:
             raise UsageError(
                 "loop.graph records steps on cached features, not those of a backbone.", remedy="--set loop.graph=false"

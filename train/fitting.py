@@ -7,7 +7,7 @@ under way continues from its checkpoint, bit for bit on a CPU with the same numb
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,13 +20,14 @@ from ..cache import Cache, current_environment, open_cache
 from ..errors import EstError, UsageError
 from ..extract.device import Precision, parse_device, resolve_precision
 from .annotations import Annotations
+from .arrays import Arrays, arrays_of, views_of
 from .board import board_writer
 from .clipset import warn_of_rates
 from .config import TrainConfig
 from .configfile import differences
-from .data import Data, Seeing
+from .data import Data, Seeing, Shelf
 from .halves import some
-from .leaks import Leak, describe_leaks, expect_none, find_leaks, seen_by_feature
+from .leaks import Leak, describe_leaks, expect_none, find_in_features
 from .loop import expect_graph, reproducible
 from .models import draw_orders
 from .part import train_part
@@ -53,7 +54,8 @@ HEADINGS = {
 class Prepared:
     """What is known before the first step."""
 
-    data: Data
+    data: Data  # of the first fold, whose clips and labels are those of all
+    shelf: Shelf
     plan: Plan
     device: torch.device
     precision: Precision
@@ -134,7 +136,7 @@ def _train(run: Run, ready: Prepared, watch: Watch, world: World) -> Results:
                     run,
                     part,
                     folds[part.fold],
-                    ready.data,
+                    ready.shelf.of(part.fold),
                     device=ready.device,
                     precision=ready.precision,
                     watch=watch,
@@ -172,9 +174,8 @@ def prepare(
     if other := of_another(config.protocol.kind, cache.environment.get("dataset", {}).get("name", "")):
         plan = replace(plan, notes=(other, *plan.notes))
     source = start = None
-    if config.finetune.learns == "none":
-        leaks = find_leaks(seen_by_feature(cache, config.data.feature), plan, table)
-    else:
+    names = [fold.name for fold in plan.folds]
+    if config.finetune.on:
         source = choose_source(
             cache,
             config.finetune.source,
@@ -184,8 +185,13 @@ def prepare(
         )
         start = find_start(cache, config, source, plan)
         leaks = find_leaks_of_start(start, plan, table)
+        reads: Mapping[str, Arrays | Seeing] = dict.fromkeys(names, source)
+    else:
+        reads = {name: arrays_of(cache, config.data, name) for name in names}
+        leaks = find_in_features(cache, {name: found.plain for name, found in reads.items()}, plan, table)
     expect_none(leaks, allow=config.allow_leak)
-    data = Data.load(cache, table, plan.folds, config, device, source=source)
+    shelf = Shelf(reads, lambda which: Data.load(cache, table, plan.folds, config, device, which))
+    data = shelf.of(names[0])
     if start is not None:
         start.expect_labels(data.labels)
     expect_graph(config, data.clips, device)
@@ -198,7 +204,26 @@ def prepare(
         watch.say(line)
     for line in describe_leaks(leaks):
         watch.warn(line)
-    return Prepared(data=data, plan=plan, device=device, precision=resolved, leaks=leaks, source=source, start=start)
+    for line in _describe_reads(cache, config, reads):
+        watch.say(line)
+    return Prepared(
+        data=data, shelf=shelf, plan=plan, device=device, precision=resolved, leaks=leaks, source=source, start=start
+    )
+
+
+def _describe_reads(cache: Cache, config: TrainConfig, reads: Mapping[str, Arrays | Seeing]) -> list[str]:
+    """Say which arrays are read where it is not one of the name that was asked for, and which others there are."""
+    found = [which for which in reads.values() if isinstance(which, Arrays)]
+    lines = []
+    if plain := list(dict.fromkeys(which.plain for which in found if which.plain != config.data.feature)):
+        lines.append(f"each fold reads features that were tuned for it: {some(plain)}")
+    views = max((len(views_of(cache, which.plain)) for which in found), default=0)
+    number = f"{views} {'view' if views == 1 else 'views'}"
+    if config.data.views:
+        lines.append(f"clips are shown by {number} too, one look drawn for each clip and epoch")
+    elif views:
+        lines.append(f"{cache.path} has {number}: --views learns from them too")
+    return lines
 
 
 def _expect_same_start(run: Run, cache: Cache, source: Seeing | None, start: Start) -> None:
@@ -273,6 +298,7 @@ def _facts(cache: Cache, ready: Prepared, config: TrainConfig, *, threads: int, 
         "heading": HEADINGS[config.finetune.learns],
         "cache": describe_cache(cache, ready.data.table),
         "frame_rate": _frame_rate(ready),
+        "reads": {fold: reads.plain for fold, reads in ready.shelf.reads.items() if isinstance(reads, Arrays)},
         "labels": list(ready.data.labels),
         "protocol": {
             "kind": ready.plan.kind,

@@ -7,7 +7,7 @@ clip of a subject that was learnt from is a leak too. A leak is refused; allowed
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -58,8 +58,8 @@ class Leak:
 
 
 def seen_by_feature(cache: Cache, feature: str) -> list[Seen]:
-    """Return what the weights behind a feature have learnt from; a feature that is not there is refused where it is loaded."""
-    record = cache.trained_on(feature) if feature in cache.features else None
+    """Return what the weights behind an array have learnt from."""
+    record = cache.trained_on(feature)
     return [] if record is None else [(record, f"the features {feature!r}")]
 
 
@@ -80,6 +80,15 @@ def find_leaks(seen: Iterable[Seen], plan: Plan, table: Annotations) -> tuple[Le
     for fold in plan.folds:
         halves |= {(fold.name, "test"): fold.test, (fold.name, "val"): fold.val}
     return find_in_halves(seen, halves, table, by_subject=plan.independence == BY_SUBJECT)
+
+
+def find_in_features(cache: Cache, reads: Mapping[str, str], plan: Plan, table: Annotations) -> tuple[Leak, ...]:
+    """Return the leaks into each fold's halves of what the array that it reads has learnt from."""
+    found: list[Leak] = []
+    for feature in dict.fromkeys(reads.values()):
+        folds = tuple(fold for fold in plan.folds if reads[fold.name] == feature)
+        found += find_leaks(seen_by_feature(cache, feature), replace(plan, folds=folds), table)
+    return tuple(found)
 
 
 def find_in_halves(

@@ -36,11 +36,7 @@ def enough_memory(device: torch.device, config: TrainConfig) -> Generator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if (
-            isinstance(error, RuntimeError)
-            and not isinstance(error, torch.OutOfMemoryError)
-            and NO_ROOM not in str(error)
-        ):
+        if not is_shortage(error):
             raise
         remedies = (
             [f"--set loop.accumulate={2 * config.loop.accumulate}"]
@@ -55,6 +51,11 @@ def enough_memory(device: torch.device, config: TrainConfig) -> Generator[None]:
             f"A step of {config.loop.batch} clips does not fit into the memory of {device}.",
             remedy=", ".join([*remedies, "or a smaller --batch"]),
         ) from error
+
+
+def is_shortage(error: Exception) -> bool:
+    """Tell errors that less to compute at once would mend from others: on a processor torch has no class for them."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or NO_ROOM in str(error)
 
 
 def show_bytes(num_bytes: int) -> str:

@@ -28,7 +28,7 @@ from .leaks import learnt_from
 from .loop import Trainer, clock
 from .metrics import score
 from .models import EST, Tuned, build_model
-from .predict import View, likeliest, predict_rows
+from .predict import View, likeliest, predict_rows, statistics_of
 from .protocols import Fold
 from .run import CHECKPOINT, HISTORY, PREDICTIONS, RESULT, Run, append, read_json, write, write_csv, write_json
 from .start import Start, build
@@ -77,10 +77,6 @@ class Learner:
             seed=part.seed,
             world=world,
         )
-        if self.config.data.scaling:
-            mean, std = data.clips.statistics(self.trainer.train)
-            self.model.scaling.mean.copy_(mean)
-            self.model.scaling.std.copy_(std)
         self.epoch = self.step = 0
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.best_right = 0, -1
@@ -319,6 +315,10 @@ class Learner:
                 self.trained = True
             else:
                 self.trainer.restore(found)
+        elif self.config.data.scaling and (self.start is None or self.start.init is None):  # `--init` brings its own
+            found = statistics_of(self.model, self.data.clips, self.trainer.train, self.precision)
+            for model in (self.model, self.trainer.scored):  # the same, unless a running mean is scored
+                model.scaling.fit(*found)
         if self.world.first:
             write(self.folder / HISTORY, "".join(json.dumps(record) + "\n" for record in self.history))
 

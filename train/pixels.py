@@ -29,7 +29,7 @@ from ..extract.jpeg import decode_crop
 from ..extract.recrop import Stored, cut_again, source_change
 from ..extract.task import StageError
 from .ahead import DEPTH, Ahead
-from .clipset import MAPS, mirrored_name
+from .arrays import MAPS, mirrored_name
 from .finetune import Learns, Source
 from .frames import Asked, Frames
 from .memory import free_memory

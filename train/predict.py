@@ -124,6 +124,20 @@ def features_of(model: EST | Tuned, clips: ClipSet, index: Tensor, look: Tensor 
     return seen
 
 
+@torch.no_grad()
+def statistics_of(
+    model: EST | Tuned, clips: ClipSet, which: Tensor, precision: Precision = "fp32"
+) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of the features of some clips, as the model has them now.  # → (D,), (D,)"""
+    model.eval()
+
+    def features(rows: Tensor) -> Tensor:
+        with casting(model.orders.device, precision):
+            return features_of(model, clips, rows)
+
+    return clips.statistics(which, features)
+
+
 def _batches(
     model: EST | Tuned, clips: ClipSet, which: np.ndarray, sampler: Sampler, view: View, world: World
 ) -> Iterator[_Batch]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from ..cache import Cache
 from ..errors import EstError, RecipeMismatch
 from .annotations import Annotations
-from .clipset import MAPS
+from .arrays import MAPS
 from .data import Seeing
 from .pixels import choose_source
 from .protocols import Plan
@@ -57,25 +57,25 @@ def digest(table: Annotations) -> str:
 
 def is_own(run: Run, cache: Cache) -> bool:
     """Say whether a cache is the one that a run was trained on: at its place, or with the same clips wherever it is."""
-    known = run.facts["cache"]
+    known, here = run.facts["cache"], cache.recipes.fingerprints()
     if cache.path.resolve() == Path(known["path"]).resolve():
         return True
-    array = run.reads or "frames"
-    same_features = cache.recipes.fingerprints().get(array) == known["fingerprints"][array]
-    return same_features and digest(Annotations.from_cache(cache)) == known["annotations"]
+    same = all(here.get(name) == known["fingerprints"][name] for name in {"frames", *run.reads.values()})
+    return same and digest(Annotations.from_cache(cache)) == known["annotations"]
 
 
 def expect_same(run: Run, cache: Cache, table: Annotations, halves: Halves) -> None:
     """Refuse to go on with a run on other features, other annotations, or other halves."""
     known = run.facts["cache"]
     remedy = f"resume with {known['path']} as it was, or begin a new run"
-    features, frames = recipe_differences(run, cache, run.reads)
-    if features or frames:
-        raise RecipeMismatch(
-            f"{cache.path} is not the cache that {run.path} was begun on: its features were made in another way "
-            f"({_listed(features | frames)}).",
-            remedy=remedy,
-        )
+    for name in sorted(set(run.reads.values())) or [None]:
+        features, frames = recipe_differences(run, cache, name, name)
+        if features or frames:
+            raise RecipeMismatch(
+                f"{cache.path} is not the cache that {run.path} was begun on: its features were made in another way "
+                f"({_listed(features | frames)}).",
+                remedy=remedy,
+            )
     if known["annotations"] != digest(table) or run.halves() != halves:
         raise EstError(
             f"The clips, labels, subjects or folds of {cache.path} have changed since {run.path} was begun.",
@@ -83,40 +83,57 @@ def expect_same(run: Run, cache: Cache, table: Annotations, halves: Halves) -> N
         )
 
 
-def expect_recipe(run: Run, cache: Cache, watch: Watch) -> None:
-    """Refuse to score features that are made in another way; warn where only the faces are found or cut in another."""
-    # A backbone of the run's own makes its features itself.
-    features, frames = recipe_differences(run, cache, None if run.config.finetune.on else run.reads)
-    features.pop("trained_on", None)  # of a copy without names it is another; the digest of the weights is compared
-    if features:
-        raise RecipeMismatch(
-            f"The features of {cache.path} are made in another way than those of {run.path}: {_listed(features)}.",
-            remedy="extract the clips with the weights and settings of the run's cache",
-        )
-    if frames:
+def arrays_for(run: Run, cache: Cache, watch: Watch) -> dict[str, str]:
+    """Return the array of a cache that each part can read, whatever it is called there; empty where parts look at frames.
+
+    Features that are made in another way are refused; where only the faces are found or cut in another, it is said.
+    """
+    reads = {} if run.config.finetune.on else run.reads  # a backbone of the run's own makes its features itself
+    there = {array: _array_like(run, array, cache) for array in dict.fromkeys(reads.values())}
+    first = next(iter(there.items()), (None, None))
+    if frames := recipe_differences(run, cache, *first)[1]:
         watch.warn(f"The faces of {cache.path} were found or cut in another way than in training: {_listed(frames)}.")
+    return {part: there[array] for part, array in reads.items()}
 
 
-def recipe_differences(run: Run, cache: Cache, feature: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what differs in the recipes of a feature, if any, and of the frames: field → (in the run, here)."""
+def _array_like(run: Run, array: str, cache: Cache) -> str:
+    """Find the array of a cache whose rows are made as those of an array of the run: of that name, or of another."""
+    for name in (array, *cache.features):
+        if name in cache.features and not _that_matter(recipe_differences(run, cache, array, name)[0]):
+            return name
+    features = _that_matter(recipe_differences(run, cache, array, array)[0])  # refuses a cache without the array
+    raise RecipeMismatch(
+        f"The features of {cache.path} are made in another way than those of {run.path}: {_listed(features)}.",
+        remedy="extract the clips with the weights and settings of the run's cache",
+    )
+
+
+def _that_matter(differences: dict[str, Any]) -> dict[str, Any]:
+    """Leave out which clips the weights have learnt from, for which fold, and who made the rows of those: the weights are compared."""
+    return {name: both for name, both in differences.items() if name not in ("trained_on", "fold", "cross_fit")}
+
+
+def recipe_differences(
+    run: Run, cache: Cache, array: str | None, name: str | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what differs between an array of the run and one here, and in the recipes of the frames: field → (in the run, here)."""
     known, here = run.facts["cache"]["recipes"], json.loads(json.dumps(cache.recipes.identity()))  # tuples as lists
-    if feature is None:
+    if array is None or name is None:
         return {}, _differences(known["frames"], here["frames"])
-    if feature not in here["features"]:
+    if name not in here["features"]:
         raise RecipeMismatch(
-            f"{cache.path} has the features {', '.join(cache.features) or 'none'}, and {run.path} reads {feature!r}.",
-            remedy=f"est extract … --features {feature}",
+            f"{cache.path} has the features {', '.join(cache.features) or 'none'}, and {run.path} reads {name!r}.",
+            remedy=f"est extract … --features {name}",
         )
-    features = _differences(known["features"][feature], here["features"][feature])
+    features = _differences(known["features"][array], here["features"][name])
     features.pop("parent", None)  # the fingerprint of the frames' recipe, whose fields are compared
     return features, _differences(known["frames"], here["frames"])
 
 
-def source_of(run: Run, cache: Cache) -> Seeing | None:
-    """Return what the backbone of a run looks at in a cache: maps if they are those that it would make itself; none where it has no own."""
+def source_of(run: Run, cache: Cache) -> Seeing:
+    """Return what the backbone of a run looks at in a cache: maps if they are those that it would make itself."""
     learns = run.config.finetune.learns
-    if learns == "none":
-        return None
+    assert learns != "none"
     facts, maps = run.facts["finetune"], cache.recipes.features.get(MAPS)
     fits = maps is not None and (maps.weights_digest, maps.normalize) == (facts["digest"], facts["normalize"])
     pictures: Literal["crops", "videos"] = "crops" if cache.has_crops else "videos"

@@ -27,7 +27,7 @@ from typing import Any, Self
 
 from ..cache.disk import PARTIAL, Disk
 from ..errors import EstError, UsageError
-from .clipset import MAPS
+from .arrays import MAPS
 from .config import TrainConfig
 from .configfile import from_flat, read_toml, to_toml
 from .world import read_place
@@ -95,11 +95,11 @@ class Run:
         return [part["name"] for part in self.facts["parts"]]
 
     @property
-    def reads(self) -> str | None:
-        """Name the array of a cache that the models read; none where they look at pictures."""
+    def reads(self) -> dict[str, str]:
+        """Name the array of the run's cache that each part reads; empty where pictures are looked at."""
         if not self.config.finetune.on:
-            return self.config.data.feature
-        return MAPS if self.facts["finetune"]["source"] == "maps" else None
+            return {part["name"]: self.facts["reads"][part["fold"]] for part in self.facts["parts"]}
+        return dict.fromkeys(self.parts, MAPS) if self.facts["finetune"]["source"] == "maps" else {}
 
     def part(self, name: str) -> Path:
         """Return a part's folder."""

@@ -14,10 +14,11 @@ import numpy as np
 from ..cache import Cache, FeatureRecipe
 from ..cache.trained import TrainedOn
 from ..errors import EstError, UsageError
+from ..extract.backbone import Backbone
 from ..extract.weights import BACKBONE, LICENCES, Weights, load_weights
 from .annotations import Annotations
+from .arrays import MAPS
 from .checkpoint import behind, load_model
-from .clipset import MAPS
 from .config import TrainConfig
 from .configfile import differences
 from .leaks import Leak, Seen, find_leaks, learnt_from
@@ -151,6 +152,8 @@ def _weights(cache: Cache, config: TrainConfig, source: str, init: Run | None) -
             raise UsageError(
                 f"{cache.path} has no features whose weights could be the start.", remedy="--weights imagenet"
             )
+        if made_with.backbone != Backbone.name:
+            raise _only_resnet(f"The features of {cache.path} were made by {made_with.backbone}")
         if made_with.weights not in LICENCES:
             raise UsageError(
                 f"The features of {cache.path} were made with the weights {made_with.weights}, and a cache does not say where they lie.",
@@ -158,10 +161,20 @@ def _weights(cache: Cache, config: TrainConfig, source: str, init: Run | None) -
             )
         name, normalize = made_with.weights, normalize or made_with.normalize
     found = load_weights(name, normalize=normalize)
+    if not isinstance(found.backbone, Backbone):
+        raise _only_resnet(f"These are weights of {found.backbone.name}")
     if source == "maps" or not settings.weights:
         assert made_with is not None
         _expect_same(cache, made_with, found)
     return found
+
+
+def _only_resnet(found: str) -> UsageError:
+    """Say that other encoders learn in another way."""
+    return UsageError(
+        f"{found}, and --finetune is for ResNet-18.",
+        remedy="est tune makes it learn from single frames, then est extract --from caches its features; or --weights imagenet",
+    )
 
 
 def _recipe(cache: Cache, config: TrainConfig, source: str) -> FeatureRecipe | None:
@@ -200,8 +213,8 @@ def _expect_same(cache: Cache, recipe: FeatureRecipe, found: Weights) -> None:
 
 def _expect_read(init: Run, weights: Weights) -> None:
     """Refuse a head that has learnt to read other features."""
-    recipe = init.facts["cache"]["recipes"]["features"][init.config.data.feature]
-    if recipe["tap"] != "gap" or recipe["weights_digest"] != weights.digest:
+    recipe = init.facts["cache"]["recipes"]["features"][init.reads[init.parts[0]]]  # others of a run have other weights
+    if len(set(init.reads.values())) > 1 or recipe["tap"] != "gap" or recipe["weights_digest"] != weights.digest:
         raise UsageError(
             f"The models of {init.path} read {recipe['tap']} of {recipe['weights']}, and the backbone starts as {weights.name}.",
             remedy=f"--weights {recipe['weights']}",
@@ -212,6 +225,8 @@ def build(start: Start | None, est: EST, config: TrainConfig, part: Part) -> EST
     """Put the model of a part together: EST alone, or behind a backbone that learns."""
     if start is None:
         return est
-    model = behind(deepcopy(start.weights.backbone), est, config.finetune)
+    backbone = start.weights.backbone
+    assert isinstance(backbone, Backbone)
+    model = behind(deepcopy(backbone), est, config.finetune)
     start.enter(model, part)
     return model

@@ -161,16 +161,13 @@ def summary(results: Results) -> str:
 
 def _how(results: Results, protocol: dict) -> list[str]:
     run = results.run
-    feature = run.config.data.feature
+    learnt = run.facts["cache"].get("trained_on", {})
+    read = dict.fromkeys(run.reads.values()) or [run.config.data.feature]
     return [
         f"protocol: {named(run.config.protocol.kind, protocol['kind'])}; independence of training and test: {protocol['independence']}",
         *([known] if (known := convention(run.config.protocol.kind)) else []),
         *protocol["notes"],
-        *(
-            [f"weights behind {feature}: {learnt}"]
-            if (learnt := run.facts["cache"].get("trained_on", {}).get(feature))
-            else []
-        ),
+        *[f"weights behind {feature}: {learnt[feature]}" for feature in read if feature in learnt],
         f"seeds {', '.join(map(str, run.config.seeds))}; {run.config.loop.epochs} epochs, batch {run.config.loop.batch}, "
         f"learning rate {run.config.loop.learning_rate:g}; every setting in config.toml",
         f"{run.facts['device']}, {run.facts['precision']}, {run.facts['threads']} threads; "

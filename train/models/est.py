@@ -23,6 +23,7 @@ from .snippet import build_snippets
 from .transformer import Transformer
 
 HIDDEN = (128, 64)
+QUIET = 0.1  # of the mean deviation, under which a channel is left quiet
 
 
 class Output(NamedTuple):
@@ -48,6 +49,12 @@ class Scaling(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Scale the last axis.  # (…, D) → (…, D)"""
         return (features - self.mean) / self.std
+
+    def fit(self, mean: Tensor, std: Tensor) -> None:
+        """Take statistics over; a channel that hardly changes is not turned up, nor one that never does divided by zero.  # (D,), (D,)"""
+        floor = float(std.mean()) * QUIET or 1.0
+        self.mean.copy_(mean)
+        self.std.copy_(std.clamp(min=floor))
 
 
 class ExpressionHead(nn.Module):

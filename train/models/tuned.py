@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from torchvision.models.resnet import BasicBlock
 
 from ...extract.backbone import STAGES, Backbone
+from ...extract.resnet import Block
 from ..frames import Frames
 from .config import ModelConfig
 from .est import EST, Output, Scaling
@@ -179,7 +179,7 @@ def enter(maps: Tensor) -> Tensor:
     return maps.float().contiguous(memory_format=torch.channels_last)
 
 
-def through_block(block: BasicBlock, x: Tensor) -> Tensor:
+def through_block(block: Block, x: Tensor) -> Tensor:
     """Take maps through two convolutions, and around them.  # (N, C, h, w)"""
     around = x if block.downsample is None else convolve(*block.downsample.children(), x)
     y = F.relu_(convolve(block.conv1, block.bn1, x))

@@ -1,0 +1,49 @@
+"""What is known about an encoder before it has weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..backbone import Backbone, FrameEncoder, Normalization
+from .published import find_file
+
+Tensors = Mapping[str, Tensor]
+Converter = Callable[[dict[str, Tensor], nn.Module], Tensors]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """How an encoder is built, and what its published weights are."""
+
+    name: str
+    make: Callable[[], FrameEncoder]
+    normalization: Normalization  # of the published weights, as all that follows
+    licence: str
+    fetch: Callable[[Path | None], Path]  # the folder of models → the file
+    convert: Converter | None = None  # from names of tensors that other projects have for the network's
+
+    def build(self, seed: int = 0) -> FrameEncoder:
+        """Build it with the weights of a seed, without touching anybody's generator."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.make().eval()
+
+
+def _imagenet(models_dir: Path | None) -> Path:
+    from torchvision.models import ResNet18_Weights
+
+    return find_file(ResNet18_Weights.IMAGENET1K_V1.url, models_dir, what="The ImageNet weights")
+
+
+RESNET18 = Design(
+    name=Backbone.name,
+    make=Backbone,
+    normalization=Normalization.named("imagenet"),
+    licence="BSD-3-Clause code of torchvision; trained on ImageNet, whose pictures are for non-commercial research",
+    fetch=_imagenet,
+)

@@ -1,0 +1,269 @@
+"""`recache`: a new cache of the same clips, whose rows other weights make of the crops that are there.
+
+Nothing is detected or cut anew. The new cache is a copy without features, and its arrays are filled one pass after the other, as those that
+are added to any cache: what was killed goes on where its last commit was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..cache import Cache, CacheWriter, FeatureRecipe, Recipes, convert_cache, current_environment, open_cache
+from ..cache.disk import expect_free_space
+from ..cache.snapshot import is_hdf5, staging_path
+from ..errors import RecipeMismatch, UsageError
+from .arrayplan import ArrayPlan, Pass, passes_of
+from .config import ExtractConfig
+from .device import parse_device, resolve_precision
+from .extraction import at_work, black_rows, default_workers, stages_of, stopping
+from .filling import (
+    FillPipeline,
+    NewArrays,
+    clips_of_cache,
+    expect_crops,
+    expect_fillings,
+    fill_features,
+    first_lacking,
+    made_as,
+)
+from .lane import Lane
+from .pipeline import Stop
+from .progress import Progress, Report
+from .views import ViewConfig
+
+MAX_VIEWS = 16
+SAME = (
+    "count",
+    "source_bytes",
+    "source_mtime_ns",
+    "source_digest",
+)  # of a clip, so that its crops are those that they were
+KEEP_CROPS = "est extract … --crops into a new cache"
+
+OnProgress = Callable[[Progress], None]
+Tell = Callable[[str], None]
+
+
+def recache(
+    source: Cache | Path | str,
+    out: Path | str,
+    arrays: Sequence[ArrayPlan],
+    config: ExtractConfig | None = None,
+    *,
+    views: int = 0,
+    view_config: ViewConfig | None = None,
+    crops: bool = False,
+    on_progress: OnProgress | None = None,
+    say: Tell = lambda text: None,
+    warn: Tell = lambda text: None,
+) -> Report:
+    """Make a cache of the same clips with arrays of other weights, or go on with one.
+
+    Of `config` counts how encoders run and what is kept of their rows: flip, dtype, precision, device, workers, timeout and strict. Every
+    array comes with `views` of its clips; `crops` copies the crops, too.
+    """
+    start = time.monotonic()
+    cache = source if isinstance(source, Cache) else open_cache(source)
+    out, frames = Path(out), cache.recipes.frames
+    config = replace(config or ExtractConfig(), size=frames.size, detector="none", align="box", margin=None)
+    devices = [parse_device(text) for text in config.device.split(",")]
+    precision, why = resolve_precision(config.precision, devices[0])
+    look = view_config or ViewConfig()
+    expect_views(views, look)
+    expect_source(cache, out, arrays, crops=crops)
+    passes = passes_of(arrays, frames, config, precision, views=views, look=look)
+    recipes = Recipes(frames=frames, features={name: made for each in passes for name, made in each.recipes.items()})
+    begin(cache, out, recipes, crops=crops, on_progress=on_progress)
+    environment = current_environment(
+        ("torch", "torchvision", "opencv-python", "opencv-python-headless"), device=[str(d) for d in devices]
+    )
+    records = [plan.weights.trained_on for plan in arrays if plan.weights.trained_on is not None]
+    with CacheWriter.open(
+        out,
+        recipes,
+        targets=cache.targets,
+        crops=crops,
+        environment=environment,
+        trained_on=records,
+        strict=config.strict,
+    ) as writer:
+        for change in writer.environment_changes:
+            warn(f"the cache was begun in another environment: {change}")
+        expect_fillings(writer, recipes.features)
+        expect_room(writer)
+        todo = [part for each in passes if (part := each.lacking(writer.missing_features)) is not None]
+        if todo:
+            say(f"{', '.join(map(str, devices))} in {precision}: {why}")
+            say(f"crops {'stored in' if cache.has_crops else 'cut again from the sources of'} {cache.path}")
+        run = Run(cache, writer, todo, config, devices, precision, look, on_progress)
+        with stopping() as stop:
+            run.fill(stop, say)
+            if stop.wanted:
+                writer.close(folding=False)  # the fold of a large HDF5 cache takes longer than people wait
+    return Report(
+        clips=max((filled.clips for filled in run.done), default=0),
+        frames=sum(filled.frames for filled in run.done),
+        unchanged=0 if todo else len(cache),
+        relabelled=[],
+        removed=0,
+        no_face=[],
+        incomplete=[],
+        failures=[],
+        interrupted=stop.wanted,
+        left=0,
+        filling=tuple(name for part in todo for name in part.recipes),
+        filled=sum(filled.clips for filled in run.done),
+        unfilled=run.total - sum(filled.clips for filled in run.done),
+        source=str(cache.path),
+        seconds=time.monotonic() - start,
+        running=run.seconds,
+        stages=stages_of(run.done, run.lanes),
+    )
+
+
+class Run:
+    """The passes of one call, one after the other, each with its encoders on the devices."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        writer: CacheWriter,
+        todo: Sequence[Pass],
+        config: ExtractConfig,
+        devices: Sequence[torch.device],
+        precision: str,
+        look: ViewConfig,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self._cache, self._writer, self._todo = cache, writer, todo
+        self._config, self._devices, self._precision = config, devices, precision
+        self._look, self._on_progress = look, on_progress
+        copy = open_cache(writer.path)
+        self.total = sum(len(clips_of_cache(copy, first=first_lacking(writer, list(part.recipes)))) for part in todo)
+        self.done: list[FillPipeline] = []
+        self.lanes: list[Lane] = []
+        self.seconds = 0.0
+
+    def fill(self, stop: Stop, say: Tell) -> None:
+        """Make all arrays, or as many as there is time for."""
+        begun = time.monotonic()
+        for part in self._todo:
+            if stop.wanted:
+                break
+            for line in part.describe():
+                say(line)
+            config = replace(self._config, features=part.taps)
+            backbones = [weights.backbone for weights in part.plan.encoders]
+            lanes = [Lane(device, self._precision, config, backbones) for device in self._devices]
+            self.lanes += lanes
+            with at_work(lanes):
+                filled = fill_features(
+                    self._writer,
+                    self._new_arrays(part, black_rows(lanes[0], config)),
+                    lanes,
+                    config,
+                    workers=config.workers or default_workers(self._devices),
+                    stop=stop,
+                    on_progress=self._tell if self._on_progress is not None else None,
+                )
+            self.done.append(filled)
+        self.seconds = time.monotonic() - begun
+
+    def _new_arrays(self, part: Pass, black: Mapping[str, tuple[float, ...]]) -> NewArrays:
+        """Say what the rows of a pass are made of; `black` are rows as lanes name them."""
+        made = {name: made_as(recipe) for name, recipe in part.recipes.items()}
+        return NewArrays(
+            recipes=part.recipes,
+            black={name: black[of_lane] for name, of_lane in made.items() if of_lane in black},
+            crops=self._cache.path,
+            encoder_of=part.plan.encoder_of,
+            look=self._look,
+        )
+
+    def _tell(self, progress: Progress) -> None:
+        """Tell how far all passes are together."""
+        assert self._on_progress is not None
+        before = sum(filled.clips for filled in self.done)
+        self._on_progress(replace(progress, done=before + progress.done, total=self.total))
+
+
+def expect_views(views: int, look: ViewConfig) -> None:
+    """Refuse numbers of views that nobody means, and views that change nothing."""
+    if not 0 <= views <= MAX_VIEWS:
+        raise UsageError(f"--views goes from 0 to {MAX_VIEWS}, found {views}.", remedy="--views 4")
+    if views and not look.describe():
+        raise UsageError("Views that change nothing are the clips once more.", remedy="leave out the views")
+
+
+def expect_source(cache: Cache, out: Path, arrays: Sequence[ArrayPlan], *, crops: bool) -> None:
+    """Refuse what cannot be made of a cache, before anything is written."""
+    if out.absolute().resolve() == cache.path.absolute().resolve():
+        raise UsageError(
+            f"{out} is the cache whose crops are read; the new one needs a name of its own.", remedy="another --out"
+        )
+    if not arrays:
+        raise UsageError("There is no array to make.", remedy="--features gap")
+    if crops and not cache.has_crops:
+        raise UsageError(f"{cache.path} has no crops to be copied.", remedy=f"leave out --crops; or {KEEP_CROPS}")
+    if not cache.has_crops and not any(cache.clips.path):
+        raise UsageError(
+            f"{cache.path} has no crops and knows no sources of its clips: there is nothing to look at.",
+            remedy=KEEP_CROPS,
+        )
+    for plan in arrays:
+        plan.expect_apart(cache)
+
+
+def begin(cache: Cache, out: Path, recipes: Recipes, *, crops: bool, on_progress: OnProgress | None) -> None:
+    """Make the copy without features; one that is there must be of the same clips."""
+    is_there = out.exists() or (is_hdf5(out) and staging_path(out).exists())
+    if not is_there:
+        expect_crops(cache, out, list(recipes.features), clips_of_cache(cache))
+
+        def tell(done: int, total: int) -> None:
+            if on_progress is not None:
+                on_progress(Progress(done=done, total=total, frames=0, failed=0, seconds=0.0, what="copying the clips"))
+
+        convert_cache(cache.path, out, features=[], crops=crops, on_clip=tell)
+        return
+    copy = open_cache(out)
+    if copy.recipes.frames == recipes.frames:  # others are refused by the field
+        expect_same_clips(cache, copy)
+
+
+def expect_same_clips(cache: Cache, copy: Cache) -> None:
+    """Refuse to go on with what is no copy of this cache, or of an earlier state of it."""
+    here, there = _facts(cache), _facts(copy)
+    changed = [clip for clip in dict.fromkeys((*here, *there)) if here.get(clip) != there.get(clip)]
+    if changed:
+        raise RecipeMismatch(
+            f"{len(changed)} clips of {copy.path} are not those of {cache.path}: {', '.join(changed[:5])}{' …' * (len(changed) > 5)}.",
+            remedy="another --out, which begins anew",
+        )
+
+
+def _facts(cache: Cache) -> dict[str, list[object]]:
+    columns = [np.asarray(cache.clips.columns[name]).tolist() for name in SAME]
+    return {clip: list(facts) for clip, *facts in zip(cache.ids, *columns, strict=True)}
+
+
+def expect_room(writer: CacheWriter) -> None:
+    """Refuse to begin what the disk has no room for."""
+    begun, num_frames = writer.manifest.filling, writer.manifest.commit.counts.frames
+    needed = 0
+    for name, recipe in writer.missing_features.items():
+        rows = num_frames - (begun[name].frames if name in begun else 0)
+        needed += rows * _row_bytes(recipe)
+    if is_hdf5(writer.path):  # which is written anew when they are whole
+        needed += num_frames * sum(map(_row_bytes, writer.missing_features.values()))
+    expect_free_space(writer.path.absolute().parent, needed, f"Filling {writer.path.name}")
+
+
+def _row_bytes(recipe: FeatureRecipe) -> int:
+    return int(np.prod(recipe.shape)) * np.dtype(recipe.dtype).itemsize

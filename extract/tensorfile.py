@@ -1,0 +1,98 @@
+"""Files of tensors: reading anybody's, writing ours with metadata and a checksum in the head, durably and in the place of earlier ones.
+
+Pickles are read as tensors alone, so that a file that was downloaded somewhere runs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+import xxhash
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..cache.disk import PARTIAL, Disk
+from ..errors import EstError
+
+CONTAINERS = ("state_dict", "model_state_dict", "model", "net")  # where training scripts put the tensors
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors of a file, and what safetensors says beside them; refuse one of ours in which a byte has changed."""
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, "pt") as file:
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                metadata = file.metadata() or {}
+        except SafetensorError as error:
+            raise EstError(f"{path} is not a safetensors file.") from error
+        if "checksum" in metadata:
+            _expect_as_written(path, path.read_bytes())
+        return tensors, metadata
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises what the pickle raises
+        raise EstError(
+            f"{path} cannot be loaded as weights alone.",
+            remedy="save its state_dict: torch.save(model.state_dict(), 'weights.pth')",
+        ) from error
+    while isinstance(loaded, Mapping):  # a score may lie beside the tensors, as a tensor too
+        inner = next((loaded[name] for name in CONTAINERS if isinstance(loaded.get(name), Mapping)), None)
+        if inner is None:
+            break
+        loaded = inner
+    if not isinstance(loaded, Mapping):
+        raise EstError(f"{path} holds a {type(loaded).__name__}, expected a state_dict.")
+    return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}, {}
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file: equal content is an equal file."""
+    contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    disk = Disk()
+    try:
+        disk.make_folder(path.parent)
+        disk.write(path, _with_metadata(save(contents), metadata))
+        disk.flush_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):  # what forbids to write may forbid to remove: the first reason counts
+            path.with_name(path.name + PARTIAL).unlink(missing_ok=True)
+        raise EstError(
+            f"The weights {path} could not be written: {error.strerror}.",
+            remedy="free some space or check the rights, then run the same command again",
+        ) from error
+
+
+def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Put metadata and a checksum into the head of a safetensors file, in order: its library shuffles them."""
+    head, tensors = _split(data)
+    head["__metadata__"] = {**metadata, "checksum": _checksum(head, metadata, tensors)}
+    text = json.dumps(head, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors are aligned
+    return len(text).to_bytes(8, "little") + text + tensors
+
+
+def _expect_as_written(path: Path, data: bytes) -> None:
+    """Refuse a file of ours in which a byte has changed: tensors that are worthless, or clips that are forgotten."""
+    head, tensors = _split(data)
+    metadata = dict(head.pop("__metadata__"))
+    checksum = metadata.pop("checksum")
+    if checksum != _checksum(head, metadata, tensors):
+        raise EstError(f"{path} is damaged: its content is not what was written.", remedy="bring back a copy")
+
+
+def _split(data: bytes) -> tuple[dict[str, Any], bytes]:
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def _checksum(head: Mapping[str, Any], metadata: Mapping[str, str], tensors: bytes) -> str:
+    digest = xxhash.xxh3_128(json.dumps([head, metadata], sort_keys=True).encode())
+    digest.update(tensors)
+    return digest.hexdigest()

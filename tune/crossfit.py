@@ -1,0 +1,239 @@
+"""Features tuned for a protocol: each fold has an encoder of its own, and rows of clips that were learnt from come from others still.
+
+The encoder of a fold learns from its training half and makes the rows of all other clips. Its rows of the training half itself would be
+better than any of a clip that it has not seen, and a temporal model that learns from them would trust them too much. So the half is dealt
+into parts, by subject, and the rows of a part come from an encoder that has learnt from the other parts alone.
+
+What is done stays done: encoders that are there are not tuned again, and the cache goes on where its last commit was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..cache import Cache
+from ..cache.trained import TrainedOn
+from ..errors import EstError, UsageError
+from ..extract.arrayplan import ArrayPlan
+from ..extract.config import ExtractConfig
+from ..extract.progress import Progress, Report
+from ..extract.recaching import expect_source, recache
+from ..extract.weights import Weights, load_weights
+from ..train.annotations import Annotations
+from ..train.dealing import deal_clips, deal_groups
+from ..train.halves import Fold, expect_subjects, some
+from ..train.protocols import Plan, ProtocolConfig, plan_folds
+from ..train.watch import Part, Watch
+from .config import TuneConfig
+from .division import expect_no_leaks, find_start_leaks, with_inner_part
+from .encoder import tune_clips
+from .start import start_of_cache
+
+PARTS = 5
+PART = 0x9A27  # of the random numbers that deal a half into parts
+WHOLE = "encoder.safetensors"  # of a fold's training half
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoldEncoders:
+    """What is to be tuned for a fold."""
+
+    fold: Fold
+    slug: str  # of its arrays and its folder
+    parts: Sequence[np.ndarray]  # rows of the table, of which one encoder each learns nothing
+
+
+def recache_tuned(
+    cache: Cache,
+    out: Path | str,
+    tune: TuneConfig | None = None,
+    extract: ExtractConfig | None = None,
+    *,
+    protocol: ProtocolConfig | None = None,
+    parts: int = PARTS,
+    views: int = 0,
+    encoders: Path | None = None,
+    watch: Watch | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Tune the encoders of a protocol's folds on a cache's clips, and make a cache of the rows that they make.
+
+    `encoders` is the folder of their weights, by default beside the cache; with `parts` of 0 all rows of a fold come from its one encoder.
+    """
+    extract, watch, out = extract or ExtractConfig(), watch or Watch(), Path(out)
+    arrays = tune_folds(
+        cache,
+        out,
+        tune or TuneConfig(),
+        protocol=protocol,
+        parts=parts,
+        taps=extract.features,
+        crops=extract.crops,
+        encoders=encoders,
+        watch=watch,
+    )
+    return recache(
+        cache,
+        out,
+        arrays,
+        extract,
+        views=views,
+        crops=extract.crops,
+        on_progress=on_progress,
+        say=watch.say,
+        warn=watch.warn,
+    )
+
+
+def tune_folds(
+    cache: Cache,
+    out: Path,
+    config: TuneConfig,
+    *,
+    protocol: ProtocolConfig | None = None,
+    parts: int = PARTS,
+    taps: Sequence[str] = ("gap",),
+    crops: bool = False,
+    encoders: Path | None = None,
+    watch: Watch,
+) -> list[ArrayPlan]:
+    """Tune the encoders of each fold, and return the arrays that `recache` makes with them, one a fold and tap."""
+    folder = encoders or out.with_name(f"{out.stem}-encoders")
+    table = Annotations.from_cache(cache)
+    plan = plan_folds(table, replace(protocol or ProtocolConfig(), by=config.by), seed=config.seed, validation=False)
+    for note in plan.notes:
+        watch.warn(note)
+    start = start_of_cache(cache, config)
+    folds = [plan_fold(table, fold, slug, parts, config) for fold, slug in zip(plan.folds, slugs(plan), strict=True)]
+    expect_source(cache, out, [ArrayPlan(name=tap, tap=tap, weights=start) for tap in taps], crops=crops)
+    for tap in taps:
+        start.backbone.shape_of(tap, cache.recipes.frames.size)  # refuses what the encoder has not
+    expect_unseen(start, folds, table, config)
+    total = sum(1 + len(wanted.parts) for wanted in folds)
+    watch.say(f"{total} encoders, {1 + len(folds[0].parts)} a fold, are tuned into {folder}")
+    arrays: list[ArrayPlan] = []
+    done = 0
+    for wanted in folds:
+        whole, *others = tune_fold(
+            cache, table, wanted, folder / wanted.slug, config, start, watch, done=done, total=total
+        )
+        done += 1 + len(others)
+        ids = [frozenset(table.ids[rows].tolist()) for rows in wanted.parts]
+        arrays += [
+            ArrayPlan(
+                name=f"{tap}_{wanted.slug}",
+                tap=tap,
+                weights=whole,
+                fold=wanted.fold.name,
+                parts=list(zip(others, ids, strict=True)),
+            )
+            for tap in taps
+        ]
+    return arrays
+
+
+def plan_fold(table: Annotations, fold: Fold, slug: str, parts: int, config: TuneConfig) -> FoldEncoders:
+    """Deal a fold's training half into parts, so that classes stay in proportion and, by subject, nobody is in two."""
+    if parts == 0:
+        return FoldEncoders(fold=fold, slug=slug, parts=())
+    if parts < 2:
+        raise UsageError(
+            f"Cross-fitting takes two parts or more, found {parts}.", remedy="--cross-fit 5, or 0 for none"
+        )
+    rows = fold.train[np.argsort(table.ids[fold.train], kind="stable")]
+    classes = np.unique(np.array(table.labels, str)[table.label[rows]], return_inverse=True)[1]
+    rng = np.random.default_rng([config.seed, PART])
+    if config.by == "clip":
+        units, found = "clips", len(rows)
+        dealt = deal_clips(classes, parts, rng)
+    else:
+        expect_subjects(table, rows, what="Cross-fitting by subject")
+        units, found = "subjects", len(np.unique(table.subject[rows]))
+        dealt = deal_groups(table.subject[rows], classes, parts, rng)
+    if found < parts:
+        raise UsageError(
+            f"{fold.name}: {parts} parts need {parts} {units} to learn from, and there are {found}.",
+            remedy=f"--cross-fit {found}" if found > 1 else "--cross-fit 0",
+        )
+    return FoldEncoders(fold=fold, slug=slug, parts=[np.sort(rows[dealt == number]) for number in range(parts)])
+
+
+def tune_fold(
+    cache: Cache,
+    table: Annotations,
+    wanted: FoldEncoders,
+    folder: Path,
+    config: TuneConfig,
+    start: Weights,
+    watch: Watch,
+    *,
+    done: int,
+    total: int,
+) -> list[Weights]:
+    """Tune the encoder of a fold, and those of its parts; return them."""
+    name = wanted.fold.name
+    jobs: Mapping[str, np.ndarray] = {
+        WHOLE: wanted.fold.train,
+        **{
+            f"part{number}.safetensors": np.setdiff1d(wanted.fold.train, rows)
+            for number, rows in enumerate(wanted.parts, start=1)
+        },
+    }
+    found = []
+    for number, (file, rows) in enumerate(jobs.items()):
+        inner = with_inner_part(table, Fold(name=name, train=rows, test=wanted.fold.test), config)
+        what = name if file == WHOLE else f"{name}, without part {number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = tune_clips(
+            cache,
+            inner.train.tolist(),
+            inner.val.tolist(),
+            folder / file,
+            config,
+            start=start,
+            folds=(name,),
+            watch=watch,
+            part=Part(name=what, fold=name, seed=config.seed, index=done + number, total=total),
+        )
+        found.append(load_weights(str(path)))
+    return found
+
+
+def slugs(plan: Plan) -> list[str]:
+    """Return names that arrays can have, a different one for each fold."""
+    taken: set[str] = set()
+    made = []
+    for fold in plan.folds:
+        plain = re.sub(r"[^0-9A-Za-z]+", "_", fold.name).strip("_") or "fold"
+        number, unique = 1, plain
+        while unique.casefold() in taken:
+            number += 1
+            unique = f"{plain}_{number}"
+        taken.add(unique.casefold())
+        made.append(unique)
+    return made
+
+
+def expect_unseen(start: Weights, folds: Sequence[FoldEncoders], table: Annotations, config: TuneConfig) -> None:
+    """Refuse a start that has seen what a fold tests, or whose rows are to come from encoders that have not seen them."""
+    if start.trained_on is None:
+        return
+    for wanted in folds:
+        expect_no_leaks(find_start_leaks(start, wanted.fold, table), config)
+    for wanted in folds:
+        if wanted.parts and len(seen := _seen(start.trained_on, table, wanted.fold.train)):
+            raise EstError(
+                f"The weights {start.name} have learnt from {len(seen)} clips of {wanted.fold.name}'s training half: {some(seen)}. "
+                "No encoder that starts there makes rows of clips that it has not seen.",
+                remedy="--weights imagenet, or --cross-fit 0",
+            )
+
+
+def _seen(record: TrainedOn, table: Annotations, rows: np.ndarray) -> np.ndarray:
+    by_id, by_content = record.seen(table.ids.tolist(), table.digest.tolist(), table.span)
+    return table.ids[rows[(by_id | by_content)[rows]]]

@@ -1,0 +1,262 @@
+"""One encoder, from the start to the file of weights: epochs, choosing, checkpoints, going on.
+
+While it learns, its state is one file beside the one that will be written, `tuned.tuning` beside `tuned.safetensors`; it goes when that
+is there. Either says which settings, start and data it is of: others are refused with the difference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..cache.trained import TrainedOn
+from ..errors import EstError, UsageError
+from ..extract.device import Precision, resolve_precision
+from ..extract.weights import Weights, save_weights
+from ..train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ..train.leaks import Leak
+from ..train.loop import clock, reproducible
+from ..train.part import SECONDS_BETWEEN_CHECKPOINTS
+from ..train.run import write
+from ..train.stop import Stop, listening
+from ..train.watch import Part, Watch
+from .card import build_card, is_card, read_card, to_markdown
+from .config import TuneConfig
+from .loop import FrameScores, Trainer
+from .model import FrameClassifier
+from .samples import Samples
+
+STATE = ".tuning"
+SUFFIX = ".safetensors"
+AGAIN = "the same command goes on"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """What is to be learnt, and from what."""
+
+    config: TuneConfig
+    samples: Samples
+    train: np.ndarray  # units
+    val: np.ndarray  # units that choose the epoch; none where the last one is kept
+    people: dict[str, int]  # how many subjects each half has, 0 where unknown
+    start: Weights
+    record: TrainedOn  # all that the weights will have learnt from
+    leaks: tuple[Leak, ...]  # that were allowed
+    device: torch.device
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the outcome follows from; two tasks with the same are one."""
+        samples = self.samples
+        counts = samples.count.tolist()
+        halves = {}
+        for half, units in (("train", self.train), ("val", self.val)):
+            told = [[str(samples.names[unit]), counts[unit], samples.target[unit].tolist()] for unit in units.tolist()]
+            digest = hashlib.sha256(json.dumps(sorted(told)).encode()).hexdigest()[:32]
+            halves[half] = f"{len(units)} {samples.noun} ({digest[:8]})"
+        return {
+            **self.config.settings(),
+            "start": self.start.digest[:12],
+            "normalize": self.start.backbone.normalization.name,
+            "data": samples.facts["identity"],
+            **halves,
+            "folds": ", ".join(self.record.folds),
+        }
+
+
+def learn(task: Task, out: Path, watch: Watch, part: Part | None = None) -> Path:
+    """Learn, and write the weights; go on where an earlier call was stopped, and do nothing where they are there."""
+    expect_place(out)
+    identity = task.identity()
+    if out.exists():
+        then = read_card(out).get("identity")
+        if then is None:
+            raise UsageError(f"{out} is there, and est tune has not made it.", remedy="another --out")
+        expect_same(then, identity, out, remedy=f"another --out, or rm {out}")
+        watch.say(f"{out} is there already, of the same settings and {task.samples.noun}")
+        return out
+    state = out.with_suffix(STATE)
+    found = load_state(state) if state.exists() else None
+    if found is not None:
+        expect_same(found.meta["identity"], identity, state, remedy=f"the settings of then, or rm {state}")
+        watch.say(f"going on with {state}, from epoch {found.meta['epoch'] + 1}, step {found.meta['step'] + 1}")
+        if found.meta["device"] != task.device.type:
+            watch.warn(
+                f"It was begun on {found.meta['device']}: on {task.device.type} its numbers will not be the same bits."
+            )
+    threads = found.meta["threads"] if found else task.config.threads or torch.get_num_threads()
+    precision, why = resolve_precision(found.meta["precision"] if found else task.config.precision, task.device)
+    watch.say(f"{task.device}, {precision} ({why}), {threads} threads")
+    part = part or Part(name=out.stem, fold="", seed=task.config.seed, index=0, total=1)
+    with reproducible(task.device, threads), listening() as stop:
+        learner = Learner(task, identity, state, precision=precision, watch=watch, stop=stop, part=part)
+        if not learner.train(found):
+            watch.say(f"stopped; {AGAIN}")
+            raise KeyboardInterrupt
+        learner.write(out)
+    return out
+
+
+class Learner:
+    """A task under way."""
+
+    def __init__(
+        self,
+        task: Task,
+        identity: dict[str, Any],
+        state: Path,
+        *,
+        precision: Precision,
+        watch: Watch,
+        stop: Stop,
+        part: Part,
+    ) -> None:
+        self.task, self.identity, self.state = task, identity, state
+        self.watch, self.stop, self.part = watch, stop, part
+        config = task.config
+        model = FrameClassifier(
+            deepcopy(task.start.backbone), len(task.samples.labels), batch_norm=config.batch_norm, seed=config.seed
+        )
+        self.trainer = Trainer(model, task.samples, task.train, config, device=task.device, precision=precision)
+        self.epoch = self.step = 0
+        self.best: dict[str, Tensor] = {}  # the encoder of the best epoch
+        self.scores: dict[str, Any] = {}  # of that epoch
+        self.rank: list[float] = []
+        self.seconds = self.taken = 0.0  # of the epoch under way, and of those before
+        self.saved = clock()
+
+    def train(self, found: Checkpoint | None) -> bool:
+        """Learn to the end; return False when somebody stopped it, which saves the state."""
+        if found is None:
+            self.trainer.settle()
+        else:
+            self._restore(found)
+        epochs = self.task.config.epochs
+        self.watch.begin(self.part, epochs=epochs, steps=self.trainer.num_steps, first_epoch=self.epoch + 1)
+        while self.epoch < epochs:
+            self._advance()
+            if self.epoch < epochs and (self.stop.wanted or clock() >= self._due):
+                self._save()
+            if self.stop.wanted:
+                break
+        return self.epoch == epochs
+
+    @property
+    def _due(self) -> float:
+        """Return when the next checkpoint is due."""
+        return self.saved + SECONDS_BETWEEN_CHECKPOINTS
+
+    def _advance(self) -> None:
+        """Go to the end of the epoch, or as far as it may go."""
+        start = clock()
+        self.step = self.trainer.run_epoch(
+            self.epoch, first_step=self.step, stop=self.stop, watch=self.watch, until=self._due
+        )
+        self.seconds += clock() - start
+        if self.step < self.trainer.num_steps:
+            return
+        record = self.trainer.record(self.epoch, self.seconds)
+        if len(self.task.val):
+            scores = self.trainer.score(self.task.val)
+            record |= {"val_right": scores.units.right, "val_clips": scores.units.total, "val_uar": scores.units.uar}
+            if list(scores.rank) > self.rank:
+                self._keep(scores)
+        self.watch.epoch(self.part, record)
+        self.taken += self.seconds
+        self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
+
+    def _keep(self, scores: FrameScores) -> None:
+        """Remember the encoder as the best so far."""
+        self.rank = list(scores.rank)
+        self.scores = {
+            "epoch": self.epoch + 1,
+            **{
+                name: {"war": found.war, "uar": found.uar, "right": found.right, "total": found.total}
+                for name, found in ((self.task.samples.noun, scores.units), ("frames", scores.frames))
+            },
+        }
+        tensors = self.trainer.model.encoder.state_dict()
+        self.best = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+    def write(self, out: Path) -> None:
+        """Write weights and card, and let go of the state."""
+        encoder = self.trainer.model.encoder
+        if self.best:
+            encoder.load_state_dict(self.best)
+        card = build_card(self.task, self.identity, self.scores)
+        write(out.with_suffix(".md"), to_markdown(card, out.name))
+        save_weights(out, encoder.eval(), normalize=encoder.normalization.name, trained_on=self.task.record, card=card)
+        self.state.unlink(missing_ok=True)
+        if self.scores:
+            found = self.scores[self.task.samples.noun]
+            selected = {"epoch": self.scores["epoch"]}
+            self.watch.end(self.part, {**found, "selected": selected, "seconds": round(self.taken, 3)})
+
+    def _save(self) -> None:
+        self.trainer.expect_sound(self.epoch, self.step)
+        tensors = self.trainer.state() | {f"best/{name}": tensor for name, tensor in self.best.items()}
+        meta = {
+            "identity": self.identity,
+            "epoch": self.epoch,
+            "step": self.step,
+            "seconds": [self.seconds, self.taken],
+            "scores": self.scores,
+            "rank": self.rank,
+            "device": self.task.device.type,
+            "precision": self.trainer.precision,
+            "threads": torch.get_num_threads(),
+        }
+        try:
+            save_checkpoint(self.state, tensors, meta)
+        except EstError as error:
+            raise EstError(error.message, remedy=f"free some space or check the rights; {AGAIN}") from error.__cause__
+        self.saved = clock()
+
+    def _restore(self, found: Checkpoint) -> None:
+        meta = found.meta
+        self.epoch, self.step = meta["epoch"], meta["step"]
+        self.seconds, self.taken = meta["seconds"]
+        self.scores, self.rank, self.best = meta["scores"], meta["rank"], found.group("best")
+        self.trainer.restore(found)
+
+
+def load_state(path: Path) -> Checkpoint:
+    """Read the state of a task under way."""
+    try:
+        return load_checkpoint(path)
+    except EstError as error:
+        raise EstError(error.message, remedy=f"rm {path} and begin again") from error.__cause__
+
+
+def expect_place(out: Path) -> None:
+    """Refuse a file that `est extract --weights` would not know as ours, and a page beside it that is somebody else's."""
+    if out.suffix != SUFFIX:
+        raise UsageError(
+            f"Weights are written as {SUFFIX}, which holds what they have learnt from; found --out {out}.",
+            remedy=f"--out {out.with_suffix(SUFFIX)}",
+        )
+    page = out.with_suffix(".md")
+    if page.exists() and not is_card(page):
+        raise UsageError(
+            f"The card goes to {page}, and something else is there.", remedy=f"another --out, or move {page} away"
+        )
+
+
+def expect_same(then: dict[str, Any], now: dict[str, Any], path: Path, *, remedy: str) -> None:
+    """Refuse to take up what was begun otherwise."""
+    keys = dict.fromkeys([*now, *then])
+    changed = [
+        f"{key} {then.get(key, 'unknown')}, and now {now.get(key, 'unknown')}"
+        for key in keys
+        if then.get(key) != now.get(key)
+    ]
+    if changed:
+        raise UsageError(f"{path} is of other settings: {'; '.join(changed)}.", remedy=remedy)

@@ -1,0 +1,221 @@
+"""Steps and epochs of an encoder that learns on single frames, whatever they are of.
+
+Everything random follows from (seed, epoch, step): a training that goes on after a kill takes the same steps as one that was never stopped.
+
+Legend: S steps, B frames of a batch, C classes, U units, K frames that are scored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import EstError
+from ..extract.device import Precision
+from ..train.checkpoint import Checkpoint
+from ..train.frames import Asked
+from ..train.loop import clock, seed_device
+from ..train.memory import is_shortage
+from ..train.metrics import Scores, score
+from ..train.precision import casting
+from ..train.stop import Stop
+from ..train.watch import Watch
+from .config import TuneConfig
+from .drawing import Epoch, draw_epoch, punch, shape_of_epoch
+from .model import FrameClassifier
+from .samples import Samples
+
+LOSS, RIGHT = range(2)  # what a step leaves behind
+LOOKED_AT = 256  # frames that are looked at before the first step
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FrameScores:
+    """What single frames were taken for, and their units by the mean over their frames."""
+
+    frames: Scores
+    units: Scores
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Return what a better epoch has more of."""
+        return self.units.uar, self.frames.uar
+
+
+class Trainer:
+    """A model, its optimiser, and the samples it learns from."""
+
+    def __init__(
+        self,
+        model: FrameClassifier,
+        samples: Samples,
+        train: np.ndarray,
+        config: TuneConfig,
+        *,
+        device: torch.device,
+        precision: Precision,
+    ) -> None:
+        self.model, self.samples, self.train, self.config = model.to(device), samples, train, config
+        self.device = device
+        self.precision: Precision = precision
+        self.num_steps, self.batch = shape_of_epoch(samples, train, config)
+        self.target = torch.from_numpy(samples.target).to(device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        encoder, head = model.groups()
+        self.optimizer = torch.optim.AdamW(
+            [{"params": head, "share": 1.0}, {"params": encoder, "share": config.rate}],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=device.type != "mps",
+        )
+        self.tally = torch.zeros(self.num_steps, 2, dtype=torch.float64, device=device)
+        self._waited = 0.0
+
+    def settle(self) -> None:
+        """Take what stands at the start from some training frames: statistics of batch norms that learn, then the scale of the head."""
+        units = self.train[np.linspace(0, len(self.train) - 1, min(len(self.train), LOOKED_AT)).astype(np.int64)]
+        frames = self.samples.spread(units, max(1, LOOKED_AT // len(units)))
+        with self.model.gathering_statistics():
+            self._over(frames, self.model.features)
+        self.model.eval()
+        self.model.fit_scale(self._over(frames, self.model.features))
+
+    def run_epoch(self, epoch: int, *, first_step: int, stop: Stop, watch: Watch, until: float) -> int:
+        """Take the steps of an epoch from one on; return how many are done: fewer than all when somebody stops it, or from a time on."""
+        self.model.train()
+        plan = draw_epoch(self.samples, self.train, self.config, epoch)
+        looks = [None if plan.look is None else plan.look[step] for step in range(self.num_steps)]
+        self.samples.pictures.expect(list(zip(plan.index, looks, strict=True))[first_step:])
+        for step in range(first_step, self.num_steps):
+            self._set_rate(epoch * self.num_steps + step)
+            seed_device(self.device, plan.seeds[step])
+            self._step(plan, step)
+            watch.step(epoch, step + 1)
+            if stop.wanted or clock() >= until:
+                return step + 1
+        return self.num_steps
+
+    def _step(self, plan: Epoch, step: int) -> None:
+        """Learn from one batch."""
+        try:
+            look = None if plan.look is None else plan.look[step]
+            pictures = self._take((plan.index[step], look))
+            if plan.holes is not None:
+                pictures = punch(pictures, plan.holes[step].to(self.device))
+            target = self.target[torch.from_numpy(self.samples.unit[plan.frames[step]]).to(self.device)]
+            with casting(self.device, self.precision):
+                logits = self.model(pictures)
+            loss = F.cross_entropy(logits.float(), target, label_smoothing=self.config.label_smoothing)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
+            remedies = ["a smaller --batch", *(["--precision bf16"] if self.precision == "fp32" else [])]
+            raise EstError(
+                f"A step of {self.batch} frames does not fit into the memory of {self.device}.",
+                remedy=", or ".join(remedies),
+            ) from error
+        right = (logits.argmax(1) == target.argmax(1)).sum()
+        self.tally[step] = torch.stack([loss.detach(), right]).double()
+
+    def _take(self, asked: Asked) -> Tensor:
+        """Return pictures in the order in which they were asked for.  # → (B, S, S, 3)"""
+        found = self.samples.pictures.take(*asked)
+        return found.rows[found.place.flatten()]
+
+    @torch.no_grad()
+    def _over(self, frames: np.ndarray, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return what a function of pictures makes of frames as they are.  # (K,) → (K, …) on the processor"""
+        # no batch is smaller than the others: batch norms that take statistics of a single small map refuse
+        parts = np.array_split(frames, max(1, len(frames) // self.batch))
+        asked: list[Asked] = [(self.samples.pictures.index(part), None) for part in parts]
+        self.samples.pictures.expect(asked)
+        with casting(self.device, self.precision):
+            return torch.cat([function(self._take(names)).float().cpu() for names in asked])
+
+    def score(self, units: np.ndarray) -> FrameScores:
+        """Score some units, by single frames and by the mean over the frames of each."""
+        samples = self.samples
+        frames = samples.spread(units, self.config.frames_per_clip)
+        self.model.eval()
+        shares = self._over(frames, lambda pictures: self.model(pictures).softmax(1)).double().numpy()
+        sums = np.zeros(samples.target.shape)
+        np.add.at(sums, samples.unit[frames], shares)
+        return FrameScores(
+            frames=score(samples.truth[samples.unit[frames]], shares.argmax(1), samples.labels),
+            units=score(samples.truth[units], sums[units].argmax(1), samples.labels),
+        )
+
+    def learning_rate(self, step: int) -> float:
+        """Return the rate of a step, counted from the first: a linear rise over the warm-up, then half a cosine to zero."""
+        total = self.config.epochs * self.num_steps
+        rise = round(self.config.warmup * total)
+        if step < rise:
+            return self.config.learning_rate * (step + 1) / rise
+        return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(total - rise, 1)))
+
+    def _set_rate(self, step: int) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["share"] * self.learning_rate(step)
+
+    def expect_sound(self, epoch: int, steps: int) -> None:
+        """Refuse to go on from a loss that is no number, and to save what it left."""
+        bad = (~torch.isfinite(self.tally[:steps].cpu())).any(1).nonzero()
+        if len(bad):
+            step = int(bad[0])
+            rate = self.learning_rate(epoch * self.num_steps + step)
+            raise EstError(
+                f"Tuning diverged: the loss of epoch {epoch + 1}, step {step + 1} is not a number "
+                f"(learning rate {rate:.3g}, {self.precision}).",
+                remedy="a lower --lr, or --precision fp32",
+            )
+
+    def record(self, epoch: int, seconds: float) -> dict[str, Any]:
+        """Sum an epoch up."""
+        self.expect_sound(epoch, self.num_steps)
+        tally, frames = self.tally.cpu(), self.num_steps * self.batch
+        waited = self.samples.pictures.waited
+        found = {
+            "epoch": epoch + 1,
+            "learning_rate": self.learning_rate((epoch + 1) * self.num_steps - 1),
+            "loss": float(tally[:, LOSS].mean()),
+            "train_right": int(tally[:, RIGHT].sum()),
+            "train_clips": frames,
+            "waited": round(waited - self._waited, 4),
+            "seconds": round(seconds, 4),
+            "frames_per_second": round(frames / max(seconds, 1e-9), 1),
+        }
+        self._waited = waited
+        return found
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the tensors that going on needs."""
+        tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for index, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{name}": value for name, value in values.items()}
+        if self.scaler.is_enabled():
+            tensors["scaler"] = torch.tensor([self.scaler.get_scale(), self.scaler._get_growth_tracker()])
+        return tensors | {"tally": self.tally}
+
+    def restore(self, found: Checkpoint) -> None:
+        """Take back what `state` gave."""
+        self.model.load_state_dict(found.group("model"))
+        if self.scaler.is_enabled():
+            scale, growth = found.tensors["scaler"].tolist()
+            self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": scale, "_growth_tracker": int(growth)})
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in found.group("optimizer").items():
+            index, _, key = name.partition("/")
+            state.setdefault(int(index), {})[key] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        self.tally.copy_(found.tensors["tally"])

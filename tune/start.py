@@ -1,0 +1,43 @@
+"""Where tuning starts: the weights that are asked for, or those that the features of a cache were made with.
+
+Unlike the fine-tuning of EST any encoder will do: it learns alone here, through all of its layers.
+"""
+
+from __future__ import annotations
+
+from ..cache import Cache
+from ..errors import EstError, UsageError
+from ..extract.encoders import names_encoder
+from ..extract.weights import LICENCES, Weights, load_weights
+from .config import TuneConfig
+
+FOR_IMAGES = "imagenet"  # where nothing says otherwise
+
+
+def start_of_cache(cache: Cache, config: TuneConfig) -> Weights:
+    """Load the weights that are asked for; else those of the cache's features, which must be the same still."""
+    normalize = config.normalize or None
+    if config.weights:
+        return load_weights(config.weights, normalize=normalize)
+    recipes = cache.recipes.features
+    recipe = recipes.get("gap") or next(iter(recipes.values()), None)
+    if recipe is None:
+        raise UsageError(f"{cache.path} has no features whose weights could be the start.", remedy="--weights imagenet")
+    if recipe.weights not in LICENCES and not names_encoder(recipe.weights):
+        raise UsageError(
+            f"The features of {cache.path} were made with the weights {recipe.weights}, and a cache does not say where they lie.",
+            remedy=f"--weights FOLDER/{recipe.weights}, or --weights imagenet",
+        )
+    found = load_weights(recipe.weights, normalize=normalize or recipe.normalize)
+    if found.digest != recipe.weights_digest:
+        raise EstError(
+            f"The features of {cache.path} were made with other weights of the name {recipe.weights} "
+            f"({recipe.weights_digest[:8]}) than are here ({found.digest[:8]}).",
+            remedy=f"--weights {recipe.weights} starts from those that are here",
+        )
+    return found
+
+
+def start_of_images(config: TuneConfig) -> Weights:
+    """Load the weights that are asked for."""
+    return load_weights(config.weights or FOR_IMAGES, normalize=config.normalize or None)
