@@ -117,7 +117,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     begun = time.monotonic()
     extract_videos(find_inputs([videos]), cache, ExtractConfig(weights=str(weights), size=arguments.size, crops=True))
     print(
-        f"{arguments.subjects} people × 7 clips of difficulty {arguments.difficulty:g} at {arguments.size} × {arguments.size}, noise {arguments.share:g}; "
+        f"{arguments.subjects} people × 7 clips of difficulty {arguments.difficulty:g} at {arguments.size} × {arguments.size}, "
+        f"noise {arguments.share:g}; "
         f"extracted once, with crops, in {time.monotonic() - begun:.0f} s"
     )
     parts, views = arguments.parts, arguments.views
