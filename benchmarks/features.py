@@ -169,7 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--subjects", type=int, default=16)
     parser.add_argument("--difficulty", type=float, default=0.0, help="of the rendered videos; 0 is posed")
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--parts", type=int, default=3, help="of cross-fitting")
     parser.add_argument("--views", type=int, default=2)
