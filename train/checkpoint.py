@@ -19,6 +19,8 @@ import xxhash
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.amp import GradScaler
+from torch.optim import Optimizer
 
 from ..cache.disk import PARTIAL, Disk
 from ..errors import EstError
@@ -115,6 +117,30 @@ def behind(backbone: Backbone, est: EST, settings: FinetuneConfig) -> Tuned:
         batch_norm=settings.batch_norm,
         checkpointing=settings.checkpointing,
     )
+
+
+def learning_state(optimizer: Optimizer, scaler: GradScaler) -> dict[str, Tensor]:
+    """Return what an optimiser and the scale of its loss are at, by the names that checkpoints have for it."""
+    tensors = {
+        f"optimizer/{index}/{name}": value
+        for index, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+    if scaler.is_enabled():
+        tensors["scaler"] = torch.tensor([scaler.get_scale(), scaler._get_growth_tracker()])
+    return tensors
+
+
+def restore_learning(found: Checkpoint, optimizer: Optimizer, scaler: GradScaler) -> None:
+    """Take back what `learning_state` gave."""
+    if scaler.is_enabled():
+        scale, growth = found.tensors["scaler"].tolist()
+        scaler.load_state_dict({**scaler.state_dict(), "scale": scale, "_growth_tracker": int(growth)})
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in found.group("optimizer").items():
+        index, _, key = name.partition("/")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def _damaged(path: Path, what: str) -> EstError:

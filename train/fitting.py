@@ -54,7 +54,6 @@ HEADINGS = {
 class Prepared:
     """What is known before the first step."""
 
-    data: Data  # of the first fold, whose clips and labels are those of all
     shelf: Shelf
     plan: Plan
     device: torch.device
@@ -62,6 +61,11 @@ class Prepared:
     leaks: tuple[Leak, ...]  # that are allowed
     source: Seeing | None = None  # what a backbone that learns looks at
     start: Start | None = None  # where it starts
+
+    @property
+    def data(self) -> Data:
+        """Return the data of the first fold, whose clips and labels are those of all."""
+        return self.shelf.of(self.plan.folds[0].name)
 
 
 def fit(
@@ -206,9 +210,7 @@ def prepare(
         watch.warn(line)
     for line in _describe_reads(cache, config, reads):
         watch.say(line)
-    return Prepared(
-        data=data, shelf=shelf, plan=plan, device=device, precision=resolved, leaks=leaks, source=source, start=start
-    )
+    return Prepared(shelf=shelf, plan=plan, device=device, precision=resolved, leaks=leaks, source=source, start=start)
 
 
 def _describe_reads(cache: Cache, config: TrainConfig, reads: Mapping[str, Arrays | Seeing]) -> list[str]:

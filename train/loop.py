@@ -26,7 +26,7 @@ from torch import Tensor
 from ..errors import EstError, UsageError
 from ..extract.device import Precision
 from .average import Average
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, learning_state, restore_learning
 from .clipset import ClipSet
 from .config import TrainConfig
 from .epoch import EpochPlan, Planner
@@ -269,27 +269,16 @@ class Trainer:
     def state(self) -> dict[str, Tensor]:
         """Return the tensors that going on needs."""
         tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
-        for index, values in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{index}/{name}": value for name, value in values.items()}
         if self.average is not None:
             tensors |= {f"average/{name}": tensor for name, tensor in self.average.model.state_dict().items()}
-        if self.scaler.is_enabled():
-            tensors["scaler"] = torch.tensor([self.scaler.get_scale(), self.scaler._get_growth_tracker()])
-        return tensors | {"tally": self.tally}
+        return tensors | learning_state(self.optimizer, self.scaler) | {"tally": self.tally}
 
     def restore(self, found: Checkpoint) -> None:
         """Take back what `state` gave."""
         self.model.load_state_dict(found.group("model"))
         if self.average is not None:
             self.average.model.load_state_dict(found.group("average"))
-        if self.scaler.is_enabled():
-            scale, growth = found.tensors["scaler"].tolist()
-            self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": scale, "_growth_tracker": int(growth)})
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in found.group("optimizer").items():
-            index, _, key = name.partition("/")
-            state.setdefault(int(index), {})[key] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        restore_learning(found, self.optimizer, self.scaler)
         self.tally.copy_(found.tensors["tally"])
 
 

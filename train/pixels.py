@@ -28,6 +28,7 @@ from ..extract.device import num_cores
 from ..extract.jpeg import decode_crop
 from ..extract.recrop import Stored, cut_again, source_change
 from ..extract.task import StageError
+from ..extract.views import View, show
 from .ahead import DEPTH, Ahead
 from .arrays import MAPS, mirrored_name
 from .finetune import Learns, Source
@@ -223,16 +224,7 @@ class PixelRows(Rows):
 def look_at(picture: np.ndarray, look: np.ndarray, *, mirrored: bool) -> np.ndarray:
     """Return a picture mirrored, scaled about its middle, moved and lit; its border goes on beyond it.  # (S, S, 3), (4,) → (S, S, 3)"""
     right, down, zoom, gain = look.tolist()
-    if (right, down, zoom) != (0.0, 0.0, 1.0):
-        side, middle = len(picture), (len(picture) - 1) / 2  # in numbers of pixels, as OpenCV's maps are
-        across = -zoom if mirrored else zoom
-        matrix = np.array(
-            [[across, 0, middle - across * middle + right * side], [0, zoom, middle - zoom * middle + down * side]]
-        )
-        picture = cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    elif mirrored:
-        picture = cv2.flip(picture, 1)
-    return picture if gain == 1.0 else cv2.convertScaleAbs(picture, alpha=gain)
+    return show(picture, View(right=right, down=down, zoom=zoom, gain=gain, mirrored=mirrored))
 
 
 def expect_crops(cache: Cache) -> None:

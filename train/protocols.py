@@ -295,14 +295,19 @@ def _expect_enough(found: int, folds: int, what: str) -> None:
 
 def _folder_names(names: list[str]) -> list[str]:
     """Return names that can be folders anywhere, different also where case does not count."""
+    plain = [re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFKC", name)).strip("._-")[:60] for name in names]
+    return distinct([name or "subject" for name in plain], "-")
+
+
+def distinct(names: Iterable[str], joint: str) -> list[str]:
+    """Return names that differ also where case does not count: those that are taken get a number."""
     taken: set[str] = set()
     made = []
     for name in names:
-        plain = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFKC", name)).strip("._-")[:60] or "subject"
-        number, unique = 1, plain
+        number, unique = 1, name
         while unique.casefold() in taken:
             number += 1
-            unique = f"{plain}-{number}"
+            unique = f"{name}{joint}{number}"
         taken.add(unique.casefold())
         made.append(unique)
     return made

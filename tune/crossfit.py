@@ -27,7 +27,7 @@ from ..extract.weights import Weights, load_weights
 from ..train.annotations import Annotations
 from ..train.dealing import deal_clips, deal_groups
 from ..train.halves import Fold, expect_subjects, some
-from ..train.protocols import Plan, ProtocolConfig, plan_folds
+from ..train.protocols import Plan, ProtocolConfig, distinct, plan_folds
 from ..train.watch import Part, Watch
 from .config import TuneConfig
 from .division import expect_no_leaks, find_start_leaks, with_inner_part
@@ -206,17 +206,8 @@ def tune_fold(
 
 def slugs(plan: Plan) -> list[str]:
     """Return names that arrays can have, a different one for each fold."""
-    taken: set[str] = set()
-    made = []
-    for fold in plan.folds:
-        plain = re.sub(r"[^0-9A-Za-z]+", "_", fold.name).strip("_") or "fold"
-        number, unique = 1, plain
-        while unique.casefold() in taken:
-            number += 1
-            unique = f"{plain}_{number}"
-        taken.add(unique.casefold())
-        made.append(unique)
-    return made
+    plain = [re.sub(r"[^0-9A-Za-z]+", "_", fold.name).strip("_") for fold in plan.folds]
+    return distinct([name or "fold" for name in plain], "_")
 
 
 def expect_unseen(start: Weights, folds: Sequence[FoldEncoders], table: Annotations, config: TuneConfig) -> None:
