@@ -196,6 +196,7 @@ def joined(device: torch.device) -> Generator[World]:
                 device_id=device if on_gpu else None,
             )
             world.group = _sockets()
+        world.wait()  # all have joined: who is lost from here on is gone, and not somebody who never came
         yield world
     except BaseException:
         if world.group is not None:
