@@ -10,6 +10,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode does not; spawned workers inherit it
 
+# There are as many test processes as cores: more threads would wait for each other, spinning. A test of threads sets them itself.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Temporary files are in memory where it is ample: they are many and short-lived, which makes file systems on disk search for inodes.
+MEMORY, AMPLE_BYTES = Path("/dev/shm"), 4e9
+if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > AMPLE_BYTES:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
 
 @pytest.fixture(autouse=True, scope="session")
 def no_waiting_for_the_disk():
@@ -35,11 +43,10 @@ def cache_path(tmp_path, store):
 @pytest.fixture
 def ram_path(tmp_path):
     """A folder in memory, where there is one: quick for tests that write many small files and do not ask for durability."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir() or not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < 50e6:
+    if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < 50e6:
         yield tmp_path
         return
-    with tempfile.TemporaryDirectory(prefix="est-", dir=memory) as folder:
+    with tempfile.TemporaryDirectory(prefix="est-", dir=MEMORY) as folder:
         yield Path(folder)
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from finetune_samples import tuning_cache, tuning_config
-from train_samples import TINY, Recorder
+from train_samples import TINY, Recorder, read_lines
 from world_processes import free_port
 
 from est.train import Run, fit
@@ -23,6 +23,7 @@ STILL = replace(TINY, dropout=0.0, head_dropout=0.0)  # each process draws its o
 SCRIPT = """
 import json, os, signal, sys
 import torch
+import torch._dynamo  # optimisers import it on first use
 from est.errors import EstError, UsageError
 from est.train import Watch, fit, part
 from est.train.configfile import from_flat
@@ -33,18 +34,32 @@ class Lost(Watch):
         self.left -= 1
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
+def train(rank, tasks):
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+    for task in tasks:
+        os.environ["MASTER_PORT"] = str(task["port"])  # who is early must not meet the others where they met before
+        part.SECONDS_BETWEEN_CHECKPOINTS = task["seconds"]
+        watch = Lost(task["lost"]) if rank == 1 and task["lost"] else Watch()
+        try:
+            results = fit(task["cache"], task["out"], from_flat(task["config"]), watch=watch)
+            found = [results.scores.right, results.scores.total, results.run.complete]
+        except EstError as error:
+            found = [type(error).__name__, error.message, error.remedy]
+        os.write(1, (json.dumps([rank, found]) + "\\n").encode())
 torch.set_num_threads(1)
-rank, tasks = int(os.environ["RANK"]), json.loads(sys.argv[1])
-for task in tasks:
-    os.environ["MASTER_PORT"] = str(task["port"])  # who is early must not meet the others where they met before
-    part.SECONDS_BETWEEN_CHECKPOINTS = task["seconds"]
-    watch = Lost(task["lost"]) if rank == 1 and task["lost"] else Watch()
-    try:
-        results = fit(task["cache"], task["out"], from_flat(task["config"]), watch=watch)
-        found = [results.scores.right, results.scores.total, results.run.complete]
-    except EstError as error:
-        found = [type(error).__name__, error.message, error.remedy]
-    print(json.dumps(found), flush=True)
+pids = []
+for rank in range(2):  # forked, so that both together start Python and torch once
+    pids.append(os.fork())
+    if not pids[-1]:
+        status = 1
+        try:
+            train(rank, json.loads(sys.argv[1]))
+            status = 0
+        finally:
+            if status:
+                sys.excepthook(*sys.exc_info())
+            os._exit(status)
+print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]))
 """
 
 
@@ -53,17 +68,10 @@ def together(*tasks):
     tasks = [{**task, "port": free_port()} for task in tasks]
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
     shared |= {"GLOO_SOCKET_IFNAME": "lo", "PYTHONWARNINGS": "ignore"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, json.dumps(tasks)],
-            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    said = [process.communicate(timeout=240)[0] for process in processes]
-    return [[json.loads(line) for line in text.splitlines()] for text in said], [one.returncode for one in processes]
+    call = [sys.executable, "-c", SCRIPT, json.dumps(tasks)]
+    done = subprocess.run(call, env=os.environ | shared, stdout=subprocess.PIPE, text=True, timeout=240, check=True)
+    *said, ended = read_lines(done.stdout)
+    return [[found for rank, found in said if rank == number] for number in range(2)], ended
 
 
 def task(cache, out, config, *, lost=0, seconds=60.0):
@@ -81,7 +89,7 @@ def cache(tmp_path_factory):
 
 
 def test_two_processes_learn_what_one_learns(cache, tmp_path):
-    settings = {"model": STILL, "learning_rate": 1e-5, "class_weights": True, "epochs": 3}
+    settings = {"model": STILL, "learning_rate": 1e-5, "class_weights": True, "epochs": 2}
     configs = {
         "all": tuning_config("all", **settings),  # batch norms of the backbone take the statistics of both halves
         # without the order head: the batch norm of two clips would magnify what is rounding here
@@ -107,7 +115,7 @@ def test_two_processes_learn_what_one_learns(cache, tmp_path):
 
 
 def test_a_lost_process_ends_the_run_which_goes_on_from_its_checkpoint(cache, tmp_path):
-    config = tuning_config("layer4", model=STILL, learning_rate=1e-5, epochs=3)
+    config = tuning_config("layer4", model=STILL, learning_rate=1e-5, epochs=2)
     said, ended = together(task(cache, tmp_path / "run", config, lost=4, seconds=0.0))
     assert ended == [0, -signal.SIGKILL]
     kind, message, remedy = said[0][0]
@@ -118,7 +126,7 @@ def test_a_lost_process_ends_the_run_which_goes_on_from_its_checkpoint(cache, tm
     watch = Recorder()
     resumed = fit(None, tmp_path / "run", resume=True, watch=watch)
     assert any("2 × cpu" in text for text in watch.warned)
-    assert watch.steps <= 6  # of nine
+    assert watch.steps <= 3  # of six
     alone = fit(cache, tmp_path / "alone", config, watch=Recorder())
     np.testing.assert_allclose(losses(resumed.run.path), losses(alone.run.path), rtol=2e-3)
 

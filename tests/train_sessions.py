@@ -59,10 +59,9 @@ class Clock:
 
         def half_save(tensors, path, metadata):
             save(tensors, path, metadata)
-            whole = path.read_bytes()
-            path.write_bytes(whole[: len(whole) // 2])
+            if self.count + 1 == self._stop:  # only who is killed leaves a half: a backbone's checkpoint is large
+                os.truncate(path, path.stat().st_size // 2)
             self.tick()
-            path.write_bytes(whole)
 
         Disk.write, Disk.rename = half_write, counted_rename
         part.append = half_append
