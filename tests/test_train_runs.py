@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from finetune_samples import tuning_config
 from train_samples import (
     LABELS,
     TINY,
@@ -23,6 +24,7 @@ from est.errors import EstError, UsageError
 from est.train import ModelConfig, ProtocolConfig, evaluate, fit
 from est.train.checkpoint import load_checkpoint, load_model
 from est.train.clipset import ClipSet
+from est.train.part import hint
 from est.train.predict import predict
 from est.train.run import CHECKPOINT
 from est.train.sampling import Sampler
@@ -286,6 +288,30 @@ def test_a_class_that_a_fold_lacks_is_told_and_scored(tmp_path):
     assert results.run.labels == ("anger", "happiness", "rare", "surprise")
     assert results.scores.truth[2] == 2
     assert results.scores.hits[2] == results.control.hits[2] == 0
+
+
+@pytest.mark.parametrize(("scaling", "words"), [(False, "--set data.scaling=true"), (True, "Another --lr")])
+def test_what_has_learnt_nothing_is_told_what_to_try(cache, tmp_path, scaling, words):
+    watch = Recorder()
+    config = tiny_config(epochs=10, learning_rate=1e-9, scaling=scaling, control=False, eval_every=0)
+    fit(cache, tmp_path / "run", config, watch=watch)
+    (text,) = [text for text in watch.warned if "has learnt nothing" in text]
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "data.scaling=true"),
+        ({"scaling": True, "batch_norm": "frozen"}, "finetune.batch_norm=train"),
+        ({"init": "run", "batch_norm": "frozen"}, "finetune.batch_norm=train"),
+        ({"scaling": True, "batch_norm": "frozen", "rate": 0.0}, "--init"),
+        ({"scaling": True}, "--init"),
+        ({"init": "run"}, "--lr"),
+    ],
+)
+def test_a_backbone_that_has_learnt_nothing_is_told_what_to_try(settings, words):
+    assert words in hint(tuning_config("all", **settings))
 
 
 def test_clips_without_a_face_are_wrong_and_named(base, cache, tmp_path):

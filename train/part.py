@@ -21,6 +21,7 @@ from ..extract.weights import BACKBONE, save_weights
 from .across import across
 from .board import Board
 from .checkpoint import load_checkpoint, save_checkpoint
+from .config import TrainConfig
 from .configfile import differences, from_flat, to_flat
 from .control import fit_control
 from .data import Data
@@ -243,11 +244,8 @@ class Learner:
         last, guess = self.history[-1]["expression_loss"], math.log(len(self.data.labels))
         if len(self.history) < ENOUGH or last < GUESSING * guess or self.config.data.class_weights:
             return
-        hint = "Features that hardly differ from their mean want --set data.scaling=true."
-        if self.config.finetune.on:
-            hint = "--init with a frozen run that has learnt (with --set data.scaling=true) is a better start."
         self.watch.warn(
-            f"{self.part.name} has learnt nothing: its loss is {last:.2f}, and guessing has {guess:.2f}. {hint}"
+            f"{self.part.name} has learnt nothing: its loss is {last:.2f}, and guessing has {guess:.2f}. {hint(self.config)}"
         )
 
     def _write_backbone(self) -> None:
@@ -361,6 +359,18 @@ def train_part(
     result = learner.score()
     watch.end(part, result)
     return result
+
+
+def hint(config: TrainConfig) -> str:
+    """Say what to try when nothing has been learnt."""
+    finetune = config.finetune
+    if not config.data.scaling and not finetune.init:
+        return "Features that hardly differ from their mean want --set data.scaling=true."
+    if finetune.on and finetune.rate and finetune.batch_norm == "frozen":
+        return "The backbone leaves where the head reads: --set finetune.batch_norm=train keeps it there, or a lower finetune.rate."
+    if finetune.on and not finetune.init:
+        return "--init with a frozen run that has learnt is a better start."
+    return "Another --lr, or more epochs."
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
