@@ -1,12 +1,10 @@
-"""A backbone that learns beside one that does not: what a step costs, what is waited for, and what it is worth.
+"""A backbone that learns beside one that does not: what a step costs, and what is waited for. What it is worth: features.py.
 
-    python benchmarks/finetune.py                  # steps: time, memory, waiting; minutes on a CPU
-    python benchmarks/finetune.py step --size 224
-    python benchmarks/finetune.py worth            # on rendered faces, from weakened weights: frozen, layer4, all; half an hour
+    python benchmarks/finetune.py                  # minutes on a CPU
+    python benchmarks/finetune.py --size 224
 
-step   a step of 8 clips × 35 frames: cached, layer4 from maps, all from crops, paper and modern; beside each the same step on
-       frames that are there already. Goals: ≤ 5 % of a step spent waiting; 8 × 35 frames of 224 in 8 GB.
-worth  WAR and UAR on people who were not learnt from, and the minutes that they took. Goal: all > layer4 > frozen by a clear margin.
+A step of 8 clips × 35 frames: cached, layer4 from maps, all from crops, paper and modern; beside each the same step on frames that are
+there already. Goals: ≤ 5 % of a step spent waiting; 8 × 35 frames of 224 in 8 GB.
 """
 
 from __future__ import annotations
@@ -16,19 +14,14 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-import torch
 from _machine import machine
 
 from est.demo import RenderSpec, render_set
 from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
 from est.extract.inputs import find_inputs
-from est.extract.weights import load_weights, save_weights
-from est.train import TrainConfig, evaluate, fit
-from est.train.configfile import resolve
 
 STEPS = {
     "cached": [],
@@ -94,20 +87,20 @@ print(json.dumps({"step": statistics.median(whole), "bare": statistics.median(al
 """
 
 
-def rendered(folder: Path, *, subjects: int, size: int, weights: str, seed: int = 5) -> Path:
+def rendered(folder: Path, size: int) -> Path:
     """Render people and extract them, with crops and maps."""
-    videos, out = folder / f"videos{subjects}-{seed}", folder / f"cache{subjects}-{size}.zarr"
+    videos, out = folder / "videos", folder / f"cache{size}.zarr"
     if not videos.exists():
-        render_set(RenderSpec(subjects=subjects, clips_per_subject=7, seed=seed), videos)
-    if not out.exists():
-        config = ExtractConfig(weights=weights, size=size, crops=True, features=("gap", "layer3"))
-        extract_videos(find_inputs([videos]), out, config)
+        render_set(RenderSpec(subjects=3, clips_per_subject=7, seed=5), videos)
+    extract_videos(
+        find_inputs([videos]), out, ExtractConfig(weights="synface", size=size, crops=True, features=("gap", "layer3"))
+    )
     return out
 
 
 def measure_steps(folder: Path, size: int, device: str, steps: int) -> None:
     """Print the table of steps."""
-    cache = rendered(folder, subjects=3, size=size, weights="synface")
+    cache = rendered(folder, size)
     print(f"\nbatch 8 × 35 frames of {size} × {size}, {device}")
     print(f"{'':<40} precision   step ms   bare ms   waiting   GB")
     for precision in ("fp32", "bf16"):
@@ -121,69 +114,18 @@ def measure_steps(folder: Path, size: int, device: str, steps: int) -> None:
             print(f"{name:<40} {precision:<9} {times} {found['waited']:9.1%} {found['gb']:5.2f}", flush=True)
 
 
-def weaken(path: Path, *, share: float = 0.6, layers: tuple[str, ...] = ("layer2", "layer3", "layer4")) -> Path:
-    """Write synface with noise in its later stages: features that still tell something, and could tell more."""
-    found = load_weights("synface")
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, weight in found.backbone.named_parameters():
-            if name.startswith(layers) and weight.ndim == 4:
-                weight += share * weight.std() * torch.randn(weight.shape, generator=generator)
-    save_weights(path, found.backbone, normalize=found.backbone.normalization.name, trained_on=None)
-    return path
-
-
-def measure_worth(folder: Path, size: int, epochs: int, share: float) -> None:
-    """Print what fine-tuning is worth."""
-    weights = weaken(folder / "weak.safetensors", share=share)
-    start = time.monotonic()
-    cache = rendered(folder, subjects=12, size=size, weights=str(weights))
-    minutes = (time.monotonic() - start) / 60
-    print(
-        f"12 people × 7 clips, rendered and extracted at {size} × {size} in {minutes:.1f} min; folds 1 and 2 of 4, by subject"
-    )
-    common = ["protocol.kind=kfold", "protocol.folds=4", 'protocol.only=["fold1", "fold2"]']
-    common += ["model.position=snippet", "loop.precision=auto"]
-    plain = [f"finetune.{name}=0" for name in ("shift", "zoom", "brightness")]  # maps stay as they are
-    frozen = folder / f"run-frozen-{time.monotonic_ns()}"
-    tuned = [f"loop.epochs={epochs}", "loop.learning_rate=1e-4", "loop.warmup=1", "loop.average=0.9", "eval_every=0"]
-    tuned += ["finetune.rate=1.0", f'finetune.weights="{weights}"', f'finetune.init="{frozen}"']
-    ways: dict[str, tuple[str, list[str]]] = {
-        "frozen": ("fast", ["loop.epochs=30", "loop.batch=8", "eval_every=0", "data.scaling=true"]),
-        "layer4": ("modern", [*tuned, *plain, "finetune.learns=layer4", "data.mirrored=false"]),
-        "all": ("modern", [*tuned, "finetune.learns=all"]),
-    }
-    print(f"{'':<8} {'WAR':>8} {'UAR':>8}   clips right   control   minutes")
-    for name, (preset, settings) in ways.items():
-        config: TrainConfig = resolve(preset, settings=[*common, *settings])
-        begun = time.monotonic()
-        found = fit(cache, frozen if name == "frozen" else folder / f"run-{name}-{time.monotonic_ns()}", config)
-        minutes = (time.monotonic() - begun) / 60
-        again = evaluate(found.run)
-        assert again.scores.right == found.scores.right
-        scores, control = found.scores, found.control
-        told = f"{scores.war:8.1%} {scores.uar:8.1%}   {scores.right:>4} of {scores.total:<4}"
-        print(f"{name:<8} {told} {control.war if control else 0:9.1%} {minutes:9.1f}", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=["step", "worth"], default=["step"])
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=8, help="of fine-tuning, for what it is worth")
-    parser.add_argument("--share", type=float, default=0.6, help="of noise in the weakened weights")
     parser.add_argument("--folder", type=Path, help="keeps what was rendered and extracted")
     arguments = parser.parse_args()
     print(machine("torch", "torchvision"))
     with tempfile.TemporaryDirectory(prefix="est-finetune-") as made:
         folder = arguments.folder or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
-        if "step" in arguments.parts:
-            measure_steps(folder, arguments.size, arguments.device, arguments.steps)
-        if "worth" in arguments.parts:
-            measure_worth(folder, arguments.size, arguments.epochs, arguments.share)
+        measure_steps(folder, arguments.size, arguments.device, arguments.steps)
 
 
 if __name__ == "__main__":
