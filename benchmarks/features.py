@@ -42,6 +42,7 @@ from est.train import ProtocolConfig, TrainConfig, Watch, fit
 from est.train.configfile import resolve
 from est.train.results import Results
 from est.tune import TuneConfig, tune_folds
+from est.tune.model import FrameClassifier
 
 HALVES = ProtocolConfig(kind="holdout", test_share=0.25)
 COMMON = [
@@ -134,13 +135,10 @@ def spoil(path: Path, faces: Cache) -> None:
                 weight.fill_(1.0 if name.endswith("weight") else 0.0)  # of a batch norm
             elif weight.ndim == 4 and name.startswith(NOISY):
                 weight += weight.std() * torch.randn(weight.shape, generator=generator)
-        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # all pictures count alike
-        network.train()
-        for pictures in some_faces(faces).split(64):
-            network(pictures.permute(0, 3, 1, 2).float().div(255))
+        looking = FrameClassifier(network, 1, batch_norm="train", seed=0)
+        with looking.gathering_statistics():
+            for pictures in some_faces(faces).split(64):
+                looking.features(pictures)
     save_weights(path, network.eval(), normalize=network.normalization.name, trained_on=None)
 
 

@@ -154,3 +154,8 @@ def tap_shape(name: str, size: int) -> tuple[int, ...]:
     for _ in range(2 + list(STAGES).index(name)):  # the stem halves twice, each later stage once; odd sides round up
         side = (side + 1) // 2
     return (STAGES[name], side, side)
+
+
+def norms_of(encoder: nn.Module) -> list[nn.BatchNorm2d]:
+    """Return the batch norms of any encoder."""
+    return [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..extract.backbone import FrameEncoder
+from ..extract.backbone import FrameEncoder, norms_of
 
 SMALL = 0.01  # deviation of the head's first weights: first guesses are nearly even
 EPSILON = 1e-6
@@ -82,8 +82,3 @@ class FrameClassifier(nn.Module):
         exact = features.double()
         self.mean.copy_(exact.mean(0))
         self.deviation.copy_(exact.std(0, correction=0).clamp_min(EPSILON))
-
-
-def norms_of(encoder: nn.Module) -> list[nn.BatchNorm2d]:
-    """Return the batch norms of any encoder."""
-    return [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ...extract.backbone import STAGES, Backbone
+from ...extract.backbone import STAGES, Backbone, norms_of
 from ...extract.resnet import Block
 from ..frames import Frames
 from .config import ModelConfig
@@ -228,8 +228,3 @@ def keeping_statistics(backbone: Backbone) -> Generator[None]:
         for norm, buffers in own:
             for name, tensor in buffers.items():
                 setattr(norm, name, tensor)
-
-
-def norms_of(backbone: Backbone) -> list[nn.BatchNorm2d]:
-    """Return the batch norms."""
-    return [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
