@@ -6,7 +6,9 @@ numpy, torch, cv2, zarr, h5py or onnxruntime before its command runs, so that `e
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from typing import Annotated
 
 import typer
@@ -54,8 +56,15 @@ def options(
         typer.echo(context.get_help())
 
 
+def obey_ctrl_c() -> None:
+    """Let SIGINT interrupt, also where a shell script started the command with `&` and so told it to ignore SIGINT."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit with its status."""
+    obey_ctrl_c()
     arguments = sys.argv[1:] if arguments is None else arguments
     screen = Screen(json="--json" in arguments, debug="--debug" in arguments)
     try:

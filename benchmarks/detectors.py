@@ -25,7 +25,7 @@ from est.demo.spec import RenderSpec, plan_set
 from est.extract.detect import build_detector
 from est.extract.detect.base import Detector, reduced_size
 from est.extract.detect.retinaface_net import MEAN
-from est.extract.device import resolve_precision
+from est.extract.precision import resolve_precision
 
 BATCH = 8
 SPAN = 31  # frames taken of each clip: one more than a multiple of every step

@@ -29,7 +29,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from est.cache import open_cache
 from est.extract.backbone import Backbone
-from est.extract.device import parse_device, resolve_precision
+from est.extract.device import parse_device
+from est.extract.precision import resolve_precision
 from est.train import LoopConfig, TrainConfig, build_model
 from est.train.clipset import ClipSet
 from est.train.loop import Trainer

@@ -26,7 +26,7 @@ def current_environment(packages: Iterable[str] = (), **more: Any) -> dict[str, 
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "cpu": _cpu_flags(),
+        "cpu": sorted(read_cpu_flags() & set(CPU_FLAGS)),
         "versions": versions,
         **more,
     }
@@ -46,9 +46,10 @@ def environment_changes(
     return found
 
 
-def _cpu_flags() -> list[str]:
+def read_cpu_flags() -> frozenset[str]:
+    """Return the processor's flags as Linux lists them, empty on other systems."""
     info = Path("/proc/cpuinfo")
     if not info.exists():
-        return []
-    found = re.search(r"^(?:flags|Features)\s*: (.+)$", info.read_text(), re.MULTILINE)
-    return sorted(set(found[1].split()) & set(CPU_FLAGS)) if found else []
+        return frozenset()
+    found = re.search(r"^(?:flags|Features)\s*: (.+)$", info.read_text(encoding="utf-8"), re.MULTILINE)
+    return frozenset(found[1].split()) if found else frozenset()

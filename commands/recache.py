@@ -101,6 +101,8 @@ def recache(
         raise UsageError(f"{', '.join(given)} go with --train.", remedy=f"--train, or leave out {' and '.join(given)}")
     from ..cache import open_cache
     from ..extract.config import ExtractConfig
+    from ..extract.device import parse_device
+    from ..extract.precision import resolve_precision
     from ..extract.recaching import expect_views
     from ..extract.recaching import recache as make_cache
     from ..extract.views import ViewConfig
@@ -148,6 +150,8 @@ def recache(
     )
     expect_views(views, ViewConfig())
     wanted = training(config, deal, preset, settings, views=views, flip=flip) if train else None
+    if wanted is not None:
+        resolve_precision(wanted.loop.precision, parse_device(wanted.device))  # refused before encoders are tuned
     source = open_cache(cache)
     parts = PARTS if cross_fit is None else cross_fit
     with watching(screen) as watch:

@@ -20,11 +20,12 @@ from .cuts import CutDetector
 from .detect import build_detector
 from .detect.base import Detections, Detector
 from .detect.pack import present_packs
-from .device import parse_device, resolve_precision
+from .device import parse_device
 from .inputs import FoundInputs, Input
 from .lane import LOOK_BATCH
 from .link import iou
 from .looks import Looks
+from .precision import resolve_precision
 from .track import TrackConfig, choose, tracks_of
 from .video import open_source
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .backbone import STAGES, Backbone, FrameEncoder, Normalization
-from .device import DTYPES, Precision
+from .precision import DTYPES, Precision
 
 BATCH = 32
 

@@ -18,11 +18,12 @@ from ..cache.clip import Failure, Source
 from ..cache.sources import source_of
 from .clipworker import STOPPING
 from .config import ExtractConfig
-from .device import num_cores, parse_device, resolve_precision
+from .device import num_cores, parse_device
 from .filling import NewArrays, expect_fillings, fill_features
 from .inputs import FoundInputs, Input
 from .lane import FLIP, Lane
 from .pipeline import NO_FACE_STAGE, Pipeline, Stop, clips_of
+from .precision import resolve_precision
 from .progress import Progress, Report
 from .weights import Weights, load_weights
 

@@ -20,7 +20,7 @@ from ..cache.snapshot import is_hdf5, staging_path
 from ..errors import RecipeMismatch, UsageError
 from .arrayplan import ArrayPlan, Pass, passes_of
 from .config import ExtractConfig
-from .device import parse_device, resolve_precision
+from .device import parse_device
 from .extraction import at_work, black_rows, default_workers, stages_of, stopping
 from .filling import (
     FillPipeline,
@@ -34,6 +34,7 @@ from .filling import (
 )
 from .lane import Lane
 from .pipeline import Stop
+from .precision import resolve_precision
 from .progress import Progress, Report
 from .views import ViewConfig
 

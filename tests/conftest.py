@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # importlib mode does not; spawn
 
 # There are as many test processes as cores: more threads would wait for each other, spinning. A test of threads sets them itself.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A job in the background of a shell script starts with SIGINT ignored, and hands that on. Tests send it to processes that they start.
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Temporary files are in memory where it is ample: they are many and short-lived, which makes file systems on disk search for inodes.
 MEMORY, AMPLE_BYTES = Path("/dev/shm"), 4e9

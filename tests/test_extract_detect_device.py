@@ -7,11 +7,13 @@ import sys
 
 import pytest
 import torch
+from processor import PRECISIONS
 
 from est.errors import EstError, UsageError
-from est.extract import device as devices
+from est.extract import precision as precisions
 from est.extract.detect import build_detector
-from est.extract.device import parse_device, resolve_precision
+from est.extract.device import parse_device
+from est.extract.precision import resolve_precision
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def test_other_words_are_a_usage_error(text):
         parse_device(text)
 
 
-@pytest.mark.parametrize("text", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("text", PRECISIONS)
 def test_a_stated_precision_is_taken(text):
     assert resolve_precision(text, torch.device("cpu")) == (text, "as asked")
 
@@ -74,7 +76,7 @@ def test_a_stated_precision_is_taken(text):
     ("flags", "expected"), [([], "fp32"), (["avx512_bf16"], "bf16"), (["amx_bf16", "avx512_bf16"], "bf16")]
 )
 def test_auto_goes_by_the_processors_flags(monkeypatch, flags, expected):
-    monkeypatch.setattr(devices, "cpu_bf16_flags", lambda: flags)
+    monkeypatch.setattr(precisions, "fast_bf16_flags", lambda: flags)
     chosen, reason = resolve_precision("auto", torch.device("cpu"))
     assert chosen == expected
     assert "avx512_bf16" in reason
@@ -96,10 +98,10 @@ def test_an_unknown_precision_is_a_usage_error():
 
 
 def test_flags_are_read_with_and_without_torch(monkeypatch):
-    told = devices.cpu_bf16_flags()
+    told = precisions.fast_bf16_flags()
     if sys.platform == "linux":
         monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-        assert devices.cpu_bf16_flags() == told
+        assert precisions.fast_bf16_flags() == told
 
 
 def test_naming_the_detectors_imports_nothing_heavy():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from extract_samples import QUICK, extract, face_frames
+from processor import needs_bf16
 from video_samples import make_video
 
 from est.cache import open_cache
@@ -52,6 +53,7 @@ def test_bf16_is_close_to_fp32(rows, tap):
     assert error.max() <= ERROR
 
 
+@needs_bf16
 def test_another_precision_is_another_recipe(tmp_path):
     video = make_video(tmp_path / "a.mp4", face_frames(4))
     path = tmp_path / "cache.zarr"

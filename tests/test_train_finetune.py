@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from finetune_samples import cache_of, tuned_run, tuning_cache, tuning_config
+from processor import needs_bf16
 from train_samples import TINY, Recorder, outcome
 from train_sessions import Trainings
 
@@ -359,7 +360,11 @@ def test_too_little_memory_says_what_to_lower(cache, tmp_path, monkeypatch, erro
         assert way in refused.value.remedy
 
 
-@pytest.mark.parametrize("settings", [{"precision": "bf16"}, {"accumulate": 2, "checkpointing": True}])
+@pytest.mark.parametrize(
+    "settings",
+    [pytest.param({"precision": "bf16"}, marks=needs_bf16), {"accumulate": 2, "checkpointing": True}],
+    ids=["bf16", "parts"],
+)
 def test_less_memory_learns_too(cache, tmp_path, settings):
     """(fp16 is tried without a backbone: its convolutions take minutes on a processor.)"""
     found = tuned_run(cache, tmp_path / "run", "all", epochs=3, **settings)

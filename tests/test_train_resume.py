@@ -20,6 +20,7 @@ from train_sessions import Trainings
 from est.cache import CacheWriter, open_cache
 from est.cache.disk import Disk
 from est.errors import EstError, RecipeMismatch, UsageError
+from est.extract import precision as precisions
 from est.train import ProtocolConfig, Run, checkpoint, evaluate, fit, part
 from est.train.checkpoint import load_checkpoint
 from est.train.configfile import to_toml
@@ -257,16 +258,18 @@ def test_other_features_are_refused_and_a_moved_cache_is_not(cache, tmp_path):
     assert outcome(out) == outcome(tmp_path / "whole")
 
 
-def test_precision_and_threads_are_those_that_it_was_begun_with(cache, tmp_path):
+def test_precision_and_threads_are_those_that_it_was_begun_with(cache, tmp_path, monkeypatch):
     """What `auto` comes to on another machine has no say; another device is told."""
+    monkeypatch.setattr(precisions, "fast_bf16_flags", list)
     out = stopped(cache, tmp_path / "run", tiny_config(precision="auto", threads=0))
     facts = read_json(out / FACTS)
     assert facts["threads"] == torch.get_num_threads()
-    other = {"fp32": "bf16", "bf16": "fp32"}[facts["precision"]]
-    write_json(out / FACTS, {**facts, "precision": other, "threads": facts["threads"] + 1, "device": "cuda:7"})
+    assert facts["precision"] == "fp32"
+    write_json(out / FACTS, {**facts, "threads": facts["threads"] + 1, "device": "cuda:7"})
+    monkeypatch.setattr(precisions, "fast_bf16_flags", lambda: ["amx_bf16"])
     watch = Recorder()
     fit(None, out, resume=True, watch=watch)
-    assert f"cpu, {other} (as asked), {facts['threads'] + 1} threads" in watch.said
+    assert f"cpu, fp32 (as asked), {facts['threads'] + 1} threads" in watch.said
     assert any("begun on 1 × cuda: on 1 × cpu its numbers will not be the same bits" in text for text in watch.warned)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from processor import PRECISIONS
 from safetensors import safe_open
 from train_samples import Recorder
 from tune_samples import (
@@ -90,7 +91,7 @@ def test_the_same_seed_gives_the_same_bytes(caches, tmp_path):
     assert first.read_bytes() != other.read_bytes()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_interrupted_it_goes_on_to_the_bit(caches, tmp_path, precision):
     whole = small_tuned(caches, tmp_path / "whole.safetensors", precision=precision)
     out = tmp_path / "parts.safetensors"

@@ -19,6 +19,7 @@ import torch
 from ..cache import Cache, open_cache
 from ..errors import EstError, UsageError
 from ..extract.device import parse_device
+from ..extract.precision import lacks
 from .annotations import Annotations
 from .arrays import black_row
 from .checkpoint import load_model
@@ -163,6 +164,8 @@ def evaluate(
     expect_none(leaks, allow=allow_leak, remedy="another cache, or weights that have not seen these clips")
     target = _load(run, cache, table, rows, aligned, where, reads.get(run.parts[0]))
     watch.say(target.clips.residency)
+    if lack := lacks(run.facts["precision"], where):
+        watch.warn(f"The run's models compute in {run.facts['precision']}, and are scored in it. {lack}")
     if not own:
         warn_of_learnt(run, table, rows, watch)
         if warning := warn_of_rates(np.array([run.facts["frame_rate"]]), target.clips.fps):

@@ -18,7 +18,8 @@ import torch
 
 from ..cache import Cache, current_environment, open_cache
 from ..errors import EstError, UsageError
-from ..extract.device import Precision, parse_device, resolve_precision
+from ..extract.device import parse_device
+from ..extract.precision import Precision, resolve_precision
 from .annotations import Annotations
 from .arrays import Arrays, arrays_of, views_of
 from .board import board_writer
@@ -48,6 +49,7 @@ HEADINGS = {
     "layer4": "the last stage of the backbone learns with EST; the paper's learns as a whole",
     "all": "the backbone learns with EST",
 }
+ELSEWHERE = "resume the run on a machine that computes in it, or begin another with --precision fp32"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -167,7 +169,10 @@ def prepare(
     cache: Cache, config: TrainConfig, device: torch.device, watch: Watch, world: World, *, precision: str | None = None
 ) -> Prepared:
     """Divide the clips, load the rows, and tell the user what there is: what can be refused is refused here, before any training."""
-    resolved, why = resolve_precision(precision or config.loop.precision, device)
+    if precision is None:
+        resolved, why = resolve_precision(config.loop.precision, device)
+    else:
+        resolved, why = resolve_precision(precision, device, remedy=ELSEWHERE)
     _expect_shares(config, world)
     if config.tensorboard:
         board_writer()

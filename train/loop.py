@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import EstError, UsageError
-from ..extract.device import Precision
+from ..extract.precision import Precision
 from .average import Average
 from .checkpoint import Checkpoint, learning_state, restore_learning
 from .clipset import ClipSet

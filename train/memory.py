@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from ..errors import EstError
+from ..extract.precision import lacks
 from .config import TrainConfig
 
 MEMINFO = Path("/proc/meminfo")
@@ -45,7 +46,7 @@ def enough_memory(device: torch.device, config: TrainConfig) -> Generator[None]:
         )
         if config.finetune.on and not config.finetune.checkpointing:
             remedies.insert(0, "--set finetune.checkpointing=true")
-        if config.loop.precision == "fp32":
+        if config.loop.precision == "fp32" and lacks("bf16", device) is None:
             remedies.append("--precision bf16")
         raise EstError(
             f"A step of {config.loop.batch} clips does not fit into the memory of {device}.",

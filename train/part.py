@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import EstError
-from ..extract.device import Precision
+from ..extract.precision import Precision
 from ..extract.weights import BACKBONE, save_weights
 from .across import across
 from .board import Board

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..extract.device import DTYPES, Precision
+from ..extract.precision import DTYPES, Precision
 
 
 def casting(device: torch.device, precision: Precision) -> torch.autocast:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import EstError
-from ..extract.device import Precision
+from ..extract.precision import Precision
 from .clipset import ClipSet
 from .data import Loaded
 from .frames import Frames

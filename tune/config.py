@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ..errors import UsageError
-from ..extract.device import DTYPES
+from ..extract.precision import DTYPES
 from ..train.expect import expect_choice, expect_kinds, expect_range
 
 Apex = Literal["auto", "uniform", "middle", "late", "end"]

@@ -21,6 +21,8 @@ from ..cache.trained import TrainedOn
 from ..errors import EstError, UsageError
 from ..extract.arrayplan import ArrayPlan
 from ..extract.config import ExtractConfig
+from ..extract.device import parse_device
+from ..extract.precision import resolve_precision
 from ..extract.progress import Progress, Report
 from ..extract.recaching import expect_source, recache
 from ..extract.weights import Weights, load_weights
@@ -103,6 +105,7 @@ def tune_folds(
     watch: Watch,
 ) -> list[ArrayPlan]:
     """Tune the encoders of each fold, and return the arrays that `recache` makes with them, one a fold and tap."""
+    resolve_precision(config.precision, parse_device(config.device))  # refused before the first of many encoders
     folder = encoders or out.with_name(f"{out.stem}-encoders")
     table = Annotations.from_cache(cache)
     plan = plan_folds(table, replace(protocol or ProtocolConfig(), by=config.by), seed=config.seed, validation=False)

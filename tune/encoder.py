@@ -14,6 +14,7 @@ import numpy as np
 from ..cache import Cache, open_cache
 from ..errors import UsageError
 from ..extract.device import parse_device
+from ..extract.precision import resolve_precision
 from ..extract.weights import Weights
 from ..train.annotations import Annotations
 from ..train.halves import Fold, some
@@ -100,6 +101,7 @@ def tune_stills(
     start = start_of_images(config)
     _say_start(start, watch)
     device = parse_device(config.device)
+    resolve_precision(config.precision, device)  # refused before any picture is read
     rows = np.sort(np.concatenate([fold.train, fold.val]))
     samples = still_samples(stills, rows, config, device)
     unit_of = np.full(len(table), -1)
@@ -125,6 +127,7 @@ def _tune(
     expect_labels(table, rows)
     expect_two_classes(table, fold.train, "clips")
     device = parse_device(config.device)
+    resolve_precision(config.precision, device)  # refused before any crop is read
     samples, unit_of = clip_samples(cache, table, rows, config, device)
     if start is None:
         start = start_of_cache(cache, config)

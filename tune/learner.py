@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..cache.trained import TrainedOn
 from ..errors import EstError, UsageError
-from ..extract.device import Precision, resolve_precision
+from ..extract.precision import Precision, resolve_precision
 from ..extract.weights import Weights, save_weights
 from ..train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ..train.leaks import Leak
@@ -93,7 +93,11 @@ def learn(task: Task, out: Path, watch: Watch, part: Part | None = None) -> Path
                 f"It was begun on {found.meta['device']}: on {task.device.type} its numbers will not be the same bits."
             )
     threads = found.meta["threads"] if found else task.config.threads or torch.get_num_threads()
-    precision, why = resolve_precision(found.meta["precision"] if found else task.config.precision, task.device)
+    if found is None:
+        precision, why = resolve_precision(task.config.precision, task.device)
+    else:
+        remedy = f"resume on a machine that computes in it, or rm {state} and begin again with --precision fp32"
+        precision, why = resolve_precision(found.meta["precision"], task.device, remedy=remedy)
     watch.say(f"{task.device}, {precision} ({why}), {threads} threads")
     part = part or Part(name=out.stem, fold="", seed=task.config.seed, index=0, total=1)
     with reproducible(task.device, threads), listening() as stop:

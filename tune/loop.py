@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import EstError
-from ..extract.device import Precision
+from ..extract.precision import Precision, lacks
 from ..train.checkpoint import Checkpoint, learning_state, restore_learning
 from ..train.frames import Asked
 from ..train.loop import clock, seed_device
@@ -120,7 +120,8 @@ class Trainer:
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_shortage(error):
                 raise
-            remedies = ["a smaller --batch", *(["--precision bf16"] if self.precision == "fp32" else [])]
+            halved = self.precision == "fp32" and lacks("bf16", self.device) is None
+            remedies = ["a smaller --batch", *(["--precision bf16"] if halved else [])]
             raise EstError(
                 f"A step of {self.batch} frames does not fit into the memory of {self.device}.",
                 remedy=", or ".join(remedies),

@@ -54,7 +54,8 @@ def build_detector(
 
         return WholeFrame()
 
-    from ..device import parse_device, resolve_precision
+    from ..device import parse_device
+    from ..precision import resolve_precision
 
     place = parse_device(device)
     if name == "retinaface":

@@ -12,7 +12,7 @@ import math
 import numpy as np
 import torch
 
-from ..device import DTYPES, Precision
+from ..precision import DTYPES, Precision
 from .anchors import decode, make_anchors
 from .base import Detections, check_images
 from .retinaface_net import MEAN, RetinaFaceNet, read_convolutions
