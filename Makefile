@@ -29,10 +29,10 @@ demo: $(STAMP) ## the whole way on rendered faces: render, extract, train, score
 	$(BIN)/est demo
 
 test: lint types docs-check ## lint, types, documentation checks and the fast tests
-	$(BIN)/python -m pytest -n auto -m 'not slow and not gpu'
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow and not gpu'
 
 test-all: lint types docs-check ## everything, the slow tests and those for a GPU too
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(STAMP) ## ruff (style and format) and codespell
 	$(BIN)/ruff check $(FILES)

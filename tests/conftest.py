@@ -34,6 +34,16 @@ def no_waiting_for_the_disk():
     os.fsync = before
 
 
+@pytest.fixture(scope="session")
+def trainings():
+    """A process that trains on request, in children that can be killed: it has imported what takes longest."""
+    from train_sessions import Trainings
+
+    server = Trainings()
+    yield server
+    server.close()
+
+
 @pytest.fixture(params=[".zarr", ".h5"])
 def store(request):
     """The suffix of each store in turn."""

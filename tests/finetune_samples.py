@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from est.extract.inputs import find_inputs
 from est.train import DataConfig, FinetuneConfig, LoopConfig, ProtocolConfig, TrainConfig, fit
 
 SIDE = 32
+SMALL = replace(TINY, snippets=3, frames=2, orders=5)  # six pictures a clip, and not 35: a backbone takes its time
 LABELS = ("left", "right")
 EXTRACT = ExtractConfig(
     weights="random", detector="none", size=SIDE, precision="fp32", workers=1, crops=True, features=("gap", "layer3")
@@ -66,7 +68,7 @@ def tuning_config(learns="all", **settings) -> TrainConfig:
                 values[name] = settings.pop(name)
                 break
     made = {
-        "model": TINY,
+        "model": SMALL,
         "loop": LoopConfig(**loop),
         "data": DataConfig(**data),
         "finetune": FinetuneConfig(**(tuned if learns != "none" else {})),

@@ -76,6 +76,8 @@ def test_a_stated_precision_is_taken(text):
     ("flags", "expected"), [([], "fp32"), (["avx512_bf16"], "bf16"), (["amx_bf16", "avx512_bf16"], "bf16")]
 )
 def test_auto_goes_by_the_processors_flags(monkeypatch, flags, expected):
+    for name in precisions.LIMITS:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(precisions, "fast_bf16_flags", lambda: flags)
     chosen, reason = resolve_precision("auto", torch.device("cpu"))
     assert chosen == expected

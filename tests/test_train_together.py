@@ -11,67 +11,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from finetune_samples import tuning_cache, tuning_config
-from train_samples import TINY, Recorder, read_lines
-from world_processes import free_port
+from finetune_samples import SMALL, tuning_cache, tuning_config
+from train_samples import Recorder
 
 from est.train import Run, fit
 from est.train.configfile import to_flat
 from est.train.run import HISTORY
 
-STILL = replace(TINY, dropout=0.0, head_dropout=0.0)  # each process draws its own dropout
-SCRIPT = """
-import json, os, signal, sys
-import torch
-import torch._dynamo  # optimisers import it on first use
-from est.errors import EstError, UsageError
-from est.train import Watch, fit, part
-from est.train.configfile import from_flat
-class Lost(Watch):
-    def __init__(self, after):
-        self.left = after
-    def step(self, epoch, step):
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-def train(rank, tasks):
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-    for task in tasks:
-        os.environ["MASTER_PORT"] = str(task["port"])  # who is early must not meet the others where they met before
-        part.SECONDS_BETWEEN_CHECKPOINTS = task["seconds"]
-        watch = Lost(task["lost"]) if rank == 1 and task["lost"] else Watch()
-        try:
-            results = fit(task["cache"], task["out"], from_flat(task["config"]), watch=watch)
-            found = [results.scores.right, results.scores.total, results.run.complete]
-        except EstError as error:
-            found = [type(error).__name__, error.message, error.remedy]
-        os.write(1, (json.dumps([rank, found]) + "\\n").encode())
-torch.set_num_threads(1)
-pids = []
-for rank in range(2):  # forked, so that both together start Python and torch once
-    pids.append(os.fork())
-    if not pids[-1]:
-        status = 1
-        try:
-            train(rank, json.loads(sys.argv[1]))
-            status = 0
-        finally:
-            if status:
-                sys.excepthook(*sys.exc_info())
-            os._exit(status)
-print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]))
-"""
-
-
-def together(*tasks):
-    """Train in two processes; return what each said of each task, and how they ended."""
-    tasks = [{**task, "port": free_port()} for task in tasks]
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
-    shared |= {"GLOO_SOCKET_IFNAME": "lo", "PYTHONWARNINGS": "ignore"}
-    call = [sys.executable, "-c", SCRIPT, json.dumps(tasks)]
-    done = subprocess.run(call, env=os.environ | shared, stdout=subprocess.PIPE, text=True, timeout=240, check=True)
-    *said, ended = read_lines(done.stdout)
-    return [[found for rank, found in said if rank == number] for number in range(2)], ended
+STILL = replace(SMALL, dropout=0.0, head_dropout=0.0)  # each process draws its own dropout
 
 
 def task(cache, out, config, *, lost=0, seconds=60.0):
@@ -88,8 +35,8 @@ def cache(tmp_path_factory):
     return tuning_cache(tmp_path_factory.mktemp("together"))
 
 
-def test_two_processes_learn_what_one_learns(cache, tmp_path):
-    settings = {"model": STILL, "learning_rate": 1e-5, "class_weights": True, "epochs": 2}
+def test_two_processes_learn_what_one_learns(trainings, cache, tmp_path):
+    settings = {"model": STILL, "learning_rate": 1e-5, "class_weights": True, "epochs": 1}
     configs = {
         "all": tuning_config("all", **settings),  # batch norms of the backbone take the statistics of both halves
         # without the order head: the batch norm of two clips would magnify what is rounding here
@@ -100,7 +47,7 @@ def test_two_processes_learn_what_one_learns(cache, tmp_path):
     }
     odd = tuning_config("all", batch=5, **{name: settings[name] for name in ("model", "epochs")})
     tasks = [task(cache, tmp_path / name, config) for name, config in configs.items()]
-    said, ended = together(*tasks, task(cache, tmp_path / "odd", odd))
+    said, ended = trainings.together(*tasks, task(cache, tmp_path / "odd", odd))
     assert ended == [0, 0]
     assert said[0] == said[1]
     kind, message, remedy = said[0].pop()
@@ -114,9 +61,9 @@ def test_two_processes_learn_what_one_learns(cache, tmp_path):
         assert Run.open(tmp_path / name).facts["processes"] == 2
 
 
-def test_a_lost_process_ends_the_run_which_goes_on_from_its_checkpoint(cache, tmp_path):
+def test_a_lost_process_ends_the_run_which_goes_on_from_its_checkpoint(trainings, cache, tmp_path):
     config = tuning_config("layer4", model=STILL, learning_rate=1e-5, epochs=2)
-    said, ended = together(task(cache, tmp_path / "run", config, lost=4, seconds=0.0))
+    said, ended = trainings.together(task(cache, tmp_path / "run", config, lost=4, seconds=0.0))
     assert ended == [0, -signal.SIGKILL]
     kind, message, remedy = said[0][0]
     assert kind == "EstError"

@@ -1,8 +1,8 @@
 """Trainings that can be killed: `est.train.fit` in processes that end themselves by SIGKILL at a chosen moment.
 
 A moment is a number: steps, epochs, and everything that reaches the disk are counted together. Run as a program it is a server: for
-each request, a line of JSON on stdin, it forks a child that trains, so that a kill costs no start of Python and torch. `Trainings` is
-its client.
+each request, a line of JSON on stdin, it forks a child that trains, or two that train together, so that neither costs a start of Python
+and torch. `Trainings` is its client; the fixture `trainings` starts one for all tests of a process.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from pathlib import Path
 
 import torch
 import torch._dynamo  # optimisers import it on first use, which takes longer than a training here
+from world_processes import free_port
 
 from est.cache.disk import PARTIAL, Disk
+from est.errors import EstError
 from est.train import Watch, checkpoint, fit, part
 from est.train.configfile import from_flat, to_flat
 
@@ -99,23 +101,59 @@ def _child(request):
     os.write(1, f"moments {clock.count}\n".encode())
 
 
+class Lost(Watch):
+    """Is gone after some steps."""
+
+    def __init__(self, after):
+        self.left = after
+
+    def step(self, epoch, step):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _together(rank, tasks):
+    """Be one of two processes that do some trainings, one after the other; write what came of each."""
+    os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1"}
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.set_num_threads(1)
+    for task in tasks:
+        os.environ["MASTER_PORT"] = str(task["port"])  # who is early must not meet the others where they met before
+        part.SECONDS_BETWEEN_CHECKPOINTS = task["seconds"]
+        watch = Lost(task["lost"]) if rank == 1 and task["lost"] else Watch()
+        try:
+            results = fit(task["cache"], task["out"], from_flat(task["config"]), watch=watch)
+            found = [results.scores.right, results.scores.total, results.run.complete]
+        except EstError as error:
+            found = [type(error).__name__, error.message, error.remedy]
+        os.write(1, (json.dumps([rank, found]) + "\n").encode())
+
+
+def _fork(function, *arguments):
+    """Call a function in a child; return its process number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        function(*arguments)
+        status = 0
+    except Exception:  # noqa: BLE001
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
 def serve():
-    """Fork a child for each request; say how it ended."""
+    """Fork a child for each request, or two that train together; say how they ended."""
     for line in sys.stdin:
         request = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                _child(request)
-                status = 0
-            except Exception:  # noqa: BLE001
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                os._exit(status)
-        _, status = os.waitpid(pid, 0)
-        os.write(1, f"end {os.waitstatus_to_exitcode(status)}\n".encode())
+        tasks = request.get("tasks")
+        pids = [_fork(_child, request)] if tasks is None else [_fork(_together, rank, tasks) for rank in range(2)]
+        ended = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+        os.write(1, f"end {json.dumps(ended)}\n".encode())
 
 
 class Trainings:
@@ -134,13 +172,24 @@ class Trainings:
         """Train into `out`, or go on there without `config`; return the exit status and the moments that passed."""
         request = {"out": str(out), "cache": str(cache), "stop": stop, "seconds": seconds}
         request["config"] = None if config is None else to_flat(config)
+        told, (status,) = self._ask(request)
+        return status, int(told[-1].split()[1]) if told else 0
+
+    def together(self, *tasks):
+        """Train in two processes; return what each said of each task, and how they ended."""
+        told, ended = self._ask({"tasks": [{**task, "port": free_port()} for task in tasks]})
+        said = [json.loads(line) for line in told]
+        return [[found for rank, found in said if rank == number] for number in range(2)], ended
+
+    def _ask(self, request):
+        """Send a request; return the lines that came, and the exit status of each process."""
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
-        moments = 0
+        told = []
         while not (line := self._server.stdout.readline()).startswith("end"):
             assert line, "the server has died"
-            moments = int(line.split()[1])
-        return int(line.split()[1]), moments
+            told.append(line)
+        return told, json.loads(line.removeprefix("end"))
 
     def close(self):
         self._server.stdin.close()
