@@ -12,6 +12,7 @@ from est.train import Watch
 
 SMALL = DemoConfig(
     spec=RenderSpec(subjects=2, clips_per_subject=2, size=(320, 180), seed=3),
+    size=112,
     device="cpu",
     settings={
         "protocol.folds": 2,
