@@ -98,17 +98,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("revision", nargs="?", default="HEAD")
     parser.add_argument("--keep", type=Path, help="a folder for what both states write; by default it is removed")
+    parser.add_argument(
+        "--baseline", type=Path, help="a file for the results of that commit: written, or read where it is there"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="est-same-") as scratch:
         folder = options.keep or Path(scratch)
-        base = Path(scratch) / "base"
-        subprocess.run(
-            ["git", "worktree", "add", "--quiet", "--detach", str(base), options.revision], cwd=ROOT, check=True
-        )
-        try:
-            then, now = (results(name, tree, folder) for name, tree in (("then", base), ("now", ROOT)))
-        finally:
-            subprocess.run(["git", "worktree", "remove", "--force", str(base)], cwd=ROOT, check=True)
+        if options.baseline and options.baseline.exists():
+            then = json.loads(options.baseline.read_text(encoding="utf-8"))
+        else:
+            then = results_of_commit(options.revision, folder, Path(scratch) / "base")
+            if options.baseline:
+                options.baseline.write_text(json.dumps(then, indent=1), encoding="utf-8")
+        now = results("now", ROOT, folder)
     different = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
     print(machine("torch", "numpy"))
     print(
@@ -117,6 +119,15 @@ def main() -> None:
     for name in different:
         print(f"  {name}: {'missing then' if name not in then else 'missing now' if name not in now else 'other'}")
     sys.exit(1 if different else 0)
+
+
+def results_of_commit(revision: str, folder: Path, tree: Path) -> dict[str, str]:
+    """Run all commands in a work tree of a commit."""
+    subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(tree), revision], cwd=ROOT, check=True)
+    try:
+        return results("then", tree, folder)
+    finally:
+        subprocess.run(["git", "worktree", "remove", "--force", str(tree)], cwd=ROOT, check=True)
 
 
 def results(name: str, tree: Path, folder: Path) -> dict[str, str]:

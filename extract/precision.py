@@ -55,7 +55,7 @@ def resolve_precision(text: str, device: torch.device, *, remedy: str = "--preci
         if flags:
             return "bf16", f"the processor has {' and '.join(flags)}"
         if limit := onednn_limit("bf16"):
-            return "fp32", f"{limit} keeps the processor from bf16"
+            return "fp32", f"{limit} disables bf16"
         return "fp32", f"the processor has neither {' nor '.join(FAST_BF16)}, and without them bf16 is slower"
     if device.type == "cuda":
         if lacks("bf16", device):
@@ -74,7 +74,7 @@ def lacks(precision: Precision, device: torch.device) -> str | None:
         found = torch.cuda.get_device_capability(device)
         if found < BF16_CAPABILITY:
             needed, there = (".".join(map(str, version)) for version in (BF16_CAPABILITY, found))
-            return f"bf16 needs a GPU of compute capability {needed} or more, and {device} has {there}: it would be emulated."
+            return f"bf16 needs a GPU of compute capability {needed} or more, and {device} has {there}; there it is emulated."
     return None
 
 
@@ -102,12 +102,10 @@ def cpu_flags() -> frozenset[str]:
 def _lacks_of_processor(precision: Precision) -> str | None:
     flags = cpu_flags()
     native = NATIVE[precision]["x86" if platform.machine() in X86 else "arm"]
-    price = "it would be emulated, several times slower than fp32"
+    price = "without them it is emulated, several times slower than fp32"
     if limit := onednn_limit(precision):
-        return f"{precision} needs instructions from which {limit} keeps torch: {price}."
+        return f"{precision} needs instructions that {limit} disables; {price}."
     if not flags or flags & set(native):
         return None
     there = ", ".join(sorted(flags & set(TELLING))) or "none of the usual ones"
-    return (
-        f"{precision} needs a processor with {' or '.join(native)}; this one has {there}, and none of these: {price}."
-    )
+    return f"{precision} needs a processor with {' or '.join(native)}; this one has {there} and none of these; {price}."
