@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 STAMP  := $(VENV)/.installed
-SOURCE := __init__.py __main__.py cli.py errors.py cache commands demo extract train tune
+SOURCE := __init__.py __main__.py cli.py errors.py cache commands crops demo encoders extract inputs train tune
 FILES  := $(SOURCE) benchmarks tests docs
 
 .PHONY: help venv demo test test-all lint types docs docs-check bench format constraints clean
@@ -46,11 +46,13 @@ types: $(STAMP) ## ty
 
 docs: $(STAMP) ## build the site into docs/_build/html
 	$(BIN)/python docs/make_cli_reference.py
+	$(BIN)/python docs/make_modules.py
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-docs-check: $(STAMP) ## the CLI reference is current and the site builds without a warning
+docs-check: $(STAMP) ## the generated pages are current and the site builds without a warning
 	$(BIN)/python docs/make_cli_reference.py --check
+	$(BIN)/python docs/make_modules.py --check
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html docs docs/_build/html
 
 bench: $(STAMP) ## run every benchmark and print its table

@@ -22,10 +22,10 @@ from retinaface.weights import WEIGHTS
 
 from est.demo.clip import Clip
 from est.demo.spec import RenderSpec, plan_set
-from est.extract.detect import build_detector
-from est.extract.detect.base import Detector, reduced_size
-from est.extract.detect.retinaface_net import MEAN
-from est.extract.precision import resolve_precision
+from est.encoders.precision import resolve_precision
+from est.extract.faces.detect import build_detector
+from est.extract.faces.detect.base import Detector, reduced_size
+from est.extract.faces.detect.retinaface_net import MEAN
 
 BATCH = 8
 SPAN = 31  # frames taken of each clip: one more than a multiple of every step

@@ -63,7 +63,7 @@ import sys, json, resource
 from pathlib import Path
 from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
-from est.extract.inputs import find_inputs
+from est.inputs.input import find_inputs
 out, workers, *paths = sys.argv[1:]
 report = extract_videos(find_inputs([Path(p) for p in paths]), out, ExtractConfig(weights="random", workers=int(workers) or None))
 assert not report.failures, report.failures

@@ -30,17 +30,17 @@ from _machine import machine
 from torch import nn
 
 from est.cache import Cache, open_cache
+from est.crops.jpeg import decode_crop
 from est.demo import RenderSpec, render_set
+from est.encoders.weights import load_weights, save_weights
 from est.extract.arrayplan import ArrayPlan
 from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
-from est.extract.inputs import find_inputs
-from est.extract.jpeg import decode_crop
 from est.extract.recaching import recache
-from est.extract.weights import load_weights, save_weights
+from est.inputs.input import find_inputs
 from est.train import ProtocolConfig, TrainConfig, Watch, fit
-from est.train.configfile import resolve
-from est.train.results import Results
+from est.train.config.configfile import resolve
+from est.train.results.results import Results
 from est.tune import TuneConfig, tune_folds
 from est.tune.model import FrameClassifier
 

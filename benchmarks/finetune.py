@@ -21,7 +21,7 @@ from _machine import machine
 from est.demo import RenderSpec, render_set
 from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
-from est.extract.inputs import find_inputs
+from est.inputs.input import find_inputs
 
 STEPS = {
     "cached": [],
@@ -36,14 +36,14 @@ import json, resource, statistics, sys, time
 import torch
 from est.cache import open_cache
 from est.train import Watch
-from est.train.configfile import resolve
+from est.train.config.configfile import resolve
 from est.train.fitting import prepare
-from est.train.loop import Trainer, reproducible
+from est.train.loop.trainer import Trainer, reproducible
 from est.train.models import build_model
-from est.train.start import build
-from est.train.watch import Part
-from est.train.world import ALONE
-from est.extract.device import parse_device
+from est.train.loop.initial_weights import build
+from est.train.loop.watch import Part
+from est.train.loop.world import ALONE
+from est.encoders.device import parse_device
 path, precision, device, steps, *settings = sys.argv[1:]
 device = parse_device(device)
 config = resolve(settings=[*settings, "protocol.kind=holdout", "control=false", f"loop.precision={precision}"])

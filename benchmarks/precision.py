@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from _machine import machine
 
-from est.extract.precision import DTYPES, LIMITS, lacks
+from est.encoders.precision import DTYPES, LIMITS, lacks
 
 HELD_BACK = ("", "AVX512_CORE", "AVX2")  # as it is; AVX-512 without bf16; AVX2 alone
 RUNS = 15

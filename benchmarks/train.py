@@ -28,15 +28,15 @@ from cache_io import MEAN_FRAMES, NUM_CLIPS, write
 from torch.utils.data import DataLoader, Dataset
 
 from est.cache import open_cache
-from est.extract.backbone import Backbone
-from est.extract.device import parse_device
-from est.extract.precision import resolve_precision
+from est.encoders.backbone import Backbone
+from est.encoders.device import parse_device
+from est.encoders.precision import resolve_precision
 from est.train import LoopConfig, TrainConfig, build_model
-from est.train.clipset import ClipSet
-from est.train.loop import Trainer
-from est.train.sampling import Sampler
-from est.train.stop import Stop
-from est.train.watch import Watch
+from est.train.data.clipset import ClipSet
+from est.train.data.sampling import Sampler
+from est.train.loop.stop import Stop
+from est.train.loop.trainer import Trainer
+from est.train.loop.watch import Watch
 
 WIDTH, CLASSES = 512, 7
 ROUNDS = 15

@@ -5,7 +5,7 @@ show enough of it and on the action units of all. Then probes it: a linear class
 
     python benchmarks/train_synface.py render --out synface-data       # minutes
     python benchmarks/train_synface.py train --data synface-data       # an hour on two cores; goes on where it was stopped
-    python benchmarks/train_synface.py probe --weights extract/weights/synface.safetensors
+    python benchmarks/train_synface.py probe --weights encoders/weights/synface.safetensors
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import torch.nn.functional as F
 from _machine import machine
 from torch import Tensor, nn
 
+from est.crops.crop import BOX_MARGIN, box_matrix, warp
 from est.demo import EXPRESSIONS, RenderSpec, plan_set
 from est.demo.action import ACTION_FIELDS
 from est.demo.clip import Clip
-from est.extract.backbone import Backbone
-from est.extract.crop import BOX_MARGIN, box_matrix, warp
+from est.encoders.backbone import Backbone
 
 SIZE = 224
 MARGIN = 0.25  # of the stored crops: wider than extraction's, so that training can jitter
@@ -283,9 +283,9 @@ def main() -> None:
     rendering.add_argument("--workers", type=int, default=2)
     training = commands.add_parser("train")
     training.add_argument("--data", type=Path, default=Path("synface-data"))
-    training.add_argument("--out", type=Path, default=Path("extract/weights/synface.safetensors"))
+    training.add_argument("--out", type=Path, default=Path("encoders/weights/synface.safetensors"))
     probing = commands.add_parser("probe")
-    probing.add_argument("--weights", type=Path, default=Path("extract/weights/synface.safetensors"))
+    probing.add_argument("--weights", type=Path, default=Path("encoders/weights/synface.safetensors"))
     probing.add_argument("--subjects", type=int, default=60)
     arguments = parser.parse_args()
     if arguments.command == "render":

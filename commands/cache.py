@@ -245,7 +245,7 @@ def relabel(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
 ) -> int:
     """Give clips and failures other labels, subjects, splits or folds; what would change is shown first."""
-    from ..extract.relabelling import plan_relabelling
+    from ..inputs.relabelling import plan_relabelling
     from .relabelpage import relabel_page
 
     if dry_run and yes:

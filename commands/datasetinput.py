@@ -10,7 +10,7 @@ import typer
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from ..extract.inputs import FoundInputs
+    from ..inputs.input import FoundInputs
 
 DatasetName = Annotated[
     str | None,
@@ -43,7 +43,7 @@ def find_named(
     part: dict[str, Any],
 ) -> FoundInputs:
     """Find a data set by its name."""
-    from ..extract.datasets import dataset_named, find_dataset
+    from ..inputs.published import dataset_named, find_dataset
 
     dataset = dataset_named(name)
     if labels != "none":

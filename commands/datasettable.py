@@ -9,7 +9,7 @@ from .detectortable import table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..extract.datasets import Check, CountRow, Dataset
+    from ..inputs.published import Check, CountRow, Dataset
 
 
 def datasets_data(datasets: Iterable[Dataset]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def demo(
     from dataclasses import replace
 
     from ..demo.pipeline import PAIRS, SPEC, DemoConfig, run_demo
-    from ..train.summary import headline
+    from ..train.results.summary import headline
     from .trainview import watching
 
     changes = {"seed": seed, "subjects": subjects, "difficulty": difficulty}

@@ -66,7 +66,7 @@ def evaluate(
         raise UsageError(f"--unknown is exclude or wrong, found {unknown!r}.", remedy="--unknown exclude")
     from ..train.evaluation import Change, expect_no_run
     from ..train.evaluation import evaluate as score_again
-    from ..train.labels import parse_aliases
+    from ..train.folds.labels import parse_aliases
 
     if out is not None:
         expect_no_run(out)
@@ -101,7 +101,7 @@ def parse_range(text: str | None) -> tuple[int, int] | Literal["middle"] | None:
 
 def lines(found: Evaluation) -> list[str]:
     """Lay an evaluation out for people."""
-    from ..train.summary import interval, leak_lines, percent, plus_minus
+    from ..train.results.summary import interval, leak_lines, percent, plus_minus
 
     scores = found.scores
     shown = [

@@ -18,7 +18,7 @@ from .recaching import From, Views, recache_clips, refuse_views
 from .screen import Screen
 
 if TYPE_CHECKING:
-    from ..extract.inputs import FoundInputs
+    from ..inputs.input import FoundInputs
 
 Inputs = Annotated[
     list[Path] | None,
@@ -158,12 +158,12 @@ def extract(
     # Decoders and torch share the cores: threads that spin while they wait would take them from each other. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if list_datasets:
-        from ..extract.datasets import DATASETS
+        from ..inputs.published import DATASETS
 
         screen.result(datasets_data(DATASETS), datasets_text(DATASETS))
         return 0
     from ..extract.config import ExtractConfig
-    from ..extract.inputs import find_inputs, parse_shard
+    from ..inputs.input import find_inputs, parse_shard
 
     config = ExtractConfig(
         detector=detector or "retinaface",

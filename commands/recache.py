@@ -100,13 +100,13 @@ def recache(
     if not train and (given := [name for name, value in of_train.items() if value]):
         raise UsageError(f"{', '.join(given)} go with --train.", remedy=f"--train, or leave out {' and '.join(given)}")
     from ..cache import open_cache
+    from ..crops.views import ViewConfig
+    from ..encoders.device import parse_device
+    from ..encoders.precision import resolve_precision
     from ..extract.config import ExtractConfig
-    from ..extract.device import parse_device
-    from ..extract.precision import resolve_precision
     from ..extract.recaching import expect_views
     from ..extract.recaching import recache as make_cache
-    from ..extract.views import ViewConfig
-    from ..train.protocols import ProtocolConfig
+    from ..train.folds.protocols import ProtocolConfig
     from ..tune import TuneConfig, tune_folds
     from ..tune.crossfit import PARTS
 
@@ -187,7 +187,7 @@ def training(
     config: TuneConfig, deal: dict[str, Any], preset: str | None, settings: list[str] | None, *, views: int, flip: bool
 ) -> Any:
     """Return how the new cache is learnt from: the same folds, and all looks at its clips."""
-    from ..train.configfile import resolve
+    from ..train.config.configfile import resolve
 
     same = {f"protocol.{name}": value for name, value in deal.items()}
     looks = {"data.views": True if views else None, "data.mirrored": True if flip else None}
@@ -198,8 +198,8 @@ def training(
 def train_and_score(screen: Screen, cache: Path, path: Path, config: Any) -> int:
     """Train, or go on with the run, and evaluate it."""
     from ..train import evaluate, fit
-    from ..train.run import FACTS, Run
-    from ..train.summary import headline, part_lines
+    from ..train.results.run import FACTS, Run
+    from ..train.results.summary import headline, part_lines
     from .evaluate import lines
 
     begun = (path / FACTS).exists()

@@ -55,8 +55,8 @@ def recache_clips(
         return 0
     if out is None:
         raise UsageError("Where to? --out names the new cache.", remedy="--out tuned.zarr")
+    from ..encoders.weights import load_weights
     from ..extract.recaching import ArrayPlan, recache
-    from ..extract.weights import load_weights
 
     weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
     arrays = [ArrayPlan(name=tap, tap=tap, weights=weights) for tap in config.features]

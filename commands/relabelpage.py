@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..extract.relabelling import Relabelling
+    from ..inputs.relabelling import Relabelling
 
 EXAMPLES = 5  # of each column's changes, and of each kind of what does not match
 SHORT = 30  # values of a column that are worth a table

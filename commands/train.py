@@ -174,7 +174,7 @@ def train(
     """Train the Expression Snippet Transformer on a cache, every fold and seed, and score it; Ctrl-C saves, --resume goes on."""
     if list_protocols:
         return show_protocols(screen)
-    from ..train.configfile import resolve
+    from ..train.config.configfile import resolve
 
     options: dict[str, Any] = {
         "loop.epochs": epochs,
@@ -212,7 +212,7 @@ def train(
     }
     base = None
     if resume:
-        from ..train.run import Run, latest_unfinished
+        from ..train.results.run import Run, latest_unfinished
 
         out = out or latest_unfinished()
         base = Run.open(out).config
@@ -222,8 +222,8 @@ def train(
     if cache is None and not resume:
         raise UsageError("Which cache? --cache names it.", remedy="est train --cache cache.zarr")
     from ..train.fitting import fit
-    from ..train.summary import headline, part_lines
-    from ..train.world import is_first
+    from ..train.loop.world import is_first
+    from ..train.results.summary import headline, part_lines
 
     with watching(screen) if is_first() else nullcontext() as watch:
         results = fit(cache, out, wanted, resume=resume, watch=watch)
@@ -266,7 +266,7 @@ def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
 
 def show_protocols(screen: Screen) -> int:
     """Show what --protocol takes: the general protocols, then those of data sets with what is published of each."""
-    from ..train.presets import convention, list_protocols
+    from ..train.folds.published import convention, list_protocols
 
     rows = list_protocols()
     width = max(len(row["name"]) for row in rows)
@@ -296,7 +296,7 @@ def protocol_options(protocol: str | None, folds: int | None, *, loso: bool, hol
         raise UsageError(f"{' and '.join(kinds)} ask for different protocols.", remedy="give one of them")
     kind = next(iter(kinds.values()), None)
     if kind is not None and folds is None:
-        from ..train.presets import PROTOCOLS
+        from ..train.folds.published import PROTOCOLS
 
         if kind in PROTOCOLS and PROTOCOLS[kind].kind == "kfold":  # whatever number a file says
             folds = PROTOCOLS[kind].folds

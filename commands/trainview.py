@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ..train.watch import Part, Record, Watch
+from ..train.loop.watch import Part, Record, Watch
 from .screen import SECONDS_BETWEEN_LINES, Screen, clock
 
 if TYPE_CHECKING:

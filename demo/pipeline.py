@@ -18,8 +18,8 @@ from ..errors import EstError
 from .spec import RenderSpec
 
 if TYPE_CHECKING:
-    from ..train.results import Results
-    from ..train.watch import Watch
+    from ..train.loop.watch import Watch
+    from ..train.results.results import Results
 
 # Small enough that two cores are through in five minutes, and every subject is tested by a model that has never seen them.
 SPEC = RenderSpec(subjects=12, clips_per_subject=7)
@@ -97,9 +97,9 @@ def run_demo(
     """Render a set into `out`, extract it with the shipped weights, train EST on it and score it on people it has never seen."""
     from ..extract.config import ExtractConfig
     from ..extract.extraction import extract_videos
-    from ..extract.inputs import find_inputs
+    from ..inputs.input import find_inputs
     from ..train import fit
-    from ..train.configfile import resolve
+    from ..train.config.configfile import resolve
     from .renderset import MANIFEST, render_set
 
     config = config or DemoConfig()

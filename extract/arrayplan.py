@@ -13,12 +13,12 @@ from functools import cached_property
 
 from ..cache import Cache, FeatureRecipe, FramesRecipe
 from ..cache.recipe import canonical_json
+from ..crops.views import ViewConfig
+from ..encoders.weights import Weights
 from ..errors import EstError, UsageError
 from .config import ExtractConfig
 from .extraction import describe, feature_recipe
-from .lane import FLIP
-from .views import ViewConfig
-from .weights import Weights
+from .workers.device_worker import FLIP
 
 VIEW = "_view"  # behind an array's name, with the number: of crops that were changed
 SHOWN = 5  # clips that a message names

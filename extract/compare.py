@@ -14,20 +14,20 @@ from typing import Any
 
 import numpy as np
 
+from ..encoders.device import parse_device
+from ..encoders.precision import resolve_precision
 from ..errors import EstError, UsageError
+from ..inputs.input import FoundInputs, Input
 from .config import ExtractConfig
-from .cuts import CutDetector
-from .detect import build_detector
-from .detect.base import Detections, Detector
-from .detect.pack import present_packs
-from .device import parse_device
-from .inputs import FoundInputs, Input
-from .lane import LOOK_BATCH
-from .link import iou
-from .looks import Looks
-from .precision import resolve_precision
-from .track import TrackConfig, choose, tracks_of
-from .video import open_source
+from .faces.cuts import CutDetector
+from .faces.detect import build_detector
+from .faces.detect.base import Detections, Detector
+from .faces.detect.pack import present_packs
+from .faces.face_linking import iou
+from .faces.looks import Looks
+from .faces.track import TrackConfig, choose, tracks_of
+from .video.source import open_source
+from .workers.device_worker import LOOK_BATCH
 
 SIZES = (640, 480, 320, 240)
 REFERENCE = 640  # pixels, every frame

@@ -16,16 +16,16 @@ import numpy as np
 from ..cache import CacheWriter, FeatureRecipe, FramesRecipe, Recipes, current_environment
 from ..cache.clip import Failure, Source
 from ..cache.sources import source_of
-from .clipworker import STOPPING
+from ..encoders.device import num_cores, parse_device
+from ..encoders.precision import resolve_precision
+from ..encoders.weights import Weights, load_weights
+from ..inputs.input import FoundInputs, Input
 from .config import ExtractConfig
-from .device import num_cores, parse_device
 from .filling import NewArrays, expect_fillings, fill_features
-from .inputs import FoundInputs, Input
-from .lane import FLIP, Lane
-from .pipeline import NO_FACE_STAGE, Pipeline, Stop, clips_of
-from .precision import resolve_precision
 from .progress import Progress, Report
-from .weights import Weights, load_weights
+from .workers.clipworker import STOPPING
+from .workers.device_worker import FLIP, Lane
+from .workers.pipeline import NO_FACE_STAGE, Pipeline, Stop, clips_of
 
 SHOWN_TO_ALL = ("imagenet", "synface", "random")  # weights that have seen nobody's clips, as those of KIND:NAME
 

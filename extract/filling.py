@@ -17,15 +17,15 @@ import numpy as np
 from ..cache import Cache, CacheWriter, FeatureRecipe, open_cache
 from ..cache.filling import FeatureFiller
 from ..cache.schema import FeatureSpec
+from ..crops.views import ViewConfig
 from ..errors import CacheError, RecipeMismatch
+from ..inputs.input import Input
 from .config import ExtractConfig
-from .inputs import Input
-from .lane import FLIP, Encoding, Lane
-from .messages import Crops, Failed, Recrop, Recropped
-from .pipeline import InHand, Pipeline, Stop
 from .progress import Progress
-from .recrop import source_change
-from .views import ViewConfig
+from .workers.device_worker import FLIP, Encoding, Lane
+from .workers.messages import Crops, Failed, Recrop, Recropped
+from .workers.pipeline import InHand, Pipeline, Stop
+from .workers.recrop import source_change
 
 SHOWN = 5  # clips that a message names
 

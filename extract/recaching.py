@@ -17,10 +17,12 @@ import torch
 from ..cache import Cache, CacheWriter, FeatureRecipe, Recipes, convert_cache, current_environment, open_cache
 from ..cache.disk import expect_free_space
 from ..cache.snapshot import is_hdf5, staging_path
+from ..crops.views import ViewConfig
+from ..encoders.device import parse_device
+from ..encoders.precision import resolve_precision
 from ..errors import RecipeMismatch, UsageError
 from .arrayplan import ArrayPlan, Pass, passes_of
 from .config import ExtractConfig
-from .device import parse_device
 from .extraction import at_work, black_rows, default_workers, stages_of, stopping
 from .filling import (
     FillPipeline,
@@ -32,11 +34,9 @@ from .filling import (
     first_lacking,
     made_as,
 )
-from .lane import Lane
-from .pipeline import Stop
-from .precision import resolve_precision
 from .progress import Progress, Report
-from .views import ViewConfig
+from .workers.device_worker import Lane
+from .workers.pipeline import Stop
 
 MAX_VIEWS = 16
 SAME = (

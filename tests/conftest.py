@@ -1,4 +1,4 @@
-"""What several tests share. This folder joins the path, so that tests, and processes that they start, import its helper modules by name."""
+"""What several tests share. The folder `support` joins the path: tests, and processes that they start, import its modules by name."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode does not; spawned workers inherit it
+sys.path.insert(0, str(Path(__file__).parent / "support"))  # importlib mode does not; spawned workers inherit it
 
 # There are as many test processes as cores: more threads would wait for each other, spinning. A test of threads sets them itself.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

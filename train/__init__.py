@@ -9,32 +9,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config import PRESETS, DataConfig, LoopConfig, TrainConfig
+    from .config.config import PRESETS, DataConfig, LoopConfig, TrainConfig
+    from .config.finetune import FinetuneConfig
+    from .data.sampling import SamplingConfig
     from .evaluation import Change, Evaluation, evaluate
-    from .finetune import FinetuneConfig
     from .fitting import fit
+    from .folds.protocols import ProtocolConfig
+    from .loop.watch import Watch
     from .models import EST, ModelConfig, build_model, describe, load_official, save_official
-    from .protocols import ProtocolConfig
-    from .results import Results
-    from .run import Run
-    from .sampling import SamplingConfig
-    from .watch import Watch
+    from .results.results import Results
+    from .results.run import Run
 
 _HOME = {
     "Change": "evaluation",
-    "DataConfig": "config",
+    "DataConfig": "config.config",
     "EST": "models",
     "Evaluation": "evaluation",
-    "FinetuneConfig": "finetune",
-    "LoopConfig": "config",
+    "FinetuneConfig": "config.finetune",
+    "LoopConfig": "config.config",
     "ModelConfig": "models",
-    "PRESETS": "config",
-    "ProtocolConfig": "protocols",
-    "Results": "results",
-    "Run": "run",
-    "SamplingConfig": "sampling",
-    "TrainConfig": "config",
-    "Watch": "watch",
+    "PRESETS": "config.config",
+    "ProtocolConfig": "folds.protocols",
+    "Results": "results.results",
+    "Run": "results.run",
+    "SamplingConfig": "data.sampling",
+    "TrainConfig": "config.config",
+    "Watch": "loop.watch",
     "build_model": "models",
     "describe": "models",
     "evaluate": "evaluation",

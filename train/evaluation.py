@@ -17,28 +17,28 @@ import numpy as np
 import torch
 
 from ..cache import Cache, open_cache
+from ..encoders.device import parse_device
+from ..encoders.precision import lacks
 from ..errors import EstError, UsageError
-from ..extract.device import parse_device
-from ..extract.precision import lacks
-from .annotations import Annotations
-from .arrays import black_row
-from .checkpoint import load_model
-from .clipset import ClipSet, warn_of_rates
-from .data import Loaded, locate_rows
-from .halves import some
-from .intervals import bootstrap
-from .labels import Aligned, align_truth, match_labels
-from .leaks import Leak, expect_none
-from .loop import reproducible
-from .metrics import OrderScore, Scores, Spread, pool, score, spread
+from .data.clipset import ClipSet, warn_of_rates
+from .data.data import Loaded, locate_rows
+from .data.feature_arrays import black_row
+from .data.sampling import Sampler
+from .evaluation_leaks import leaks_elsewhere, own_leaks, warn_of_learnt
+from .folds.annotations import Annotations
+from .folds.fold import some
+from .folds.labels import Aligned, align_truth, match_labels
+from .folds.leaks import Leak, expect_none
+from .loop.checkpoint import load_model
+from .loop.predict import View, likeliest, predict_rows
+from .loop.provenance import arrays_for, is_own, source_of
+from .loop.trainer import reproducible
+from .loop.watch import Watch
 from .models import Tuned
-from .predict import View, likeliest, predict_rows
-from .provenance import arrays_for, is_own, source_of
-from .results import read_predictions
-from .run import CHECKPOINT, FACTS, Run, write_csv, write_json
-from .sampling import Sampler
-from .seen import leaks_elsewhere, own_leaks, warn_of_learnt
-from .watch import Watch
+from .results.intervals import bootstrap
+from .results.metrics import OrderScore, Scores, Spread, pool, score, spread
+from .results.results import read_predictions
+from .results.run import CHECKPOINT, FACTS, Run, write_csv, write_json
 
 Unknown = Literal["exclude", "wrong"]
 

@@ -17,32 +17,32 @@ import numpy as np
 import torch
 
 from ..cache import Cache, current_environment, open_cache
+from ..encoders.device import parse_device
+from ..encoders.precision import Precision, resolve_precision
 from ..errors import EstError, UsageError
-from ..extract.device import parse_device
-from ..extract.precision import Precision, resolve_precision
-from .annotations import Annotations
-from .arrays import Arrays, arrays_of, views_of
-from .board import board_writer
-from .clipset import warn_of_rates
-from .config import TrainConfig
-from .configfile import differences
-from .data import Data, Seeing, Shelf
-from .halves import some
-from .leaks import Leak, describe_leaks, expect_none, find_in_features
-from .loop import expect_graph, reproducible
+from .config.config import TrainConfig
+from .config.configfile import differences
+from .data.clipset import warn_of_rates
+from .data.data import Data, Seeing, Shelf
+from .data.feature_arrays import Arrays, arrays_of, views_of
+from .data.pixels import choose_source
+from .data.sampling import Sampler, describe_distinct
+from .folds.annotations import Annotations
+from .folds.fold import some
+from .folds.leaks import Leak, describe_leaks, expect_none, find_in_features
+from .folds.protocols import Plan, plan_folds
+from .folds.published import convention, named, of_another
+from .loop.fold_training import train_part
+from .loop.initial_weights import Start, find_leaks_of_start, find_start
+from .loop.provenance import describe_cache, describe_halves, expect_same
+from .loop.stop import listening
+from .loop.tensorboard import board_writer
+from .loop.trainer import expect_graph, reproducible
+from .loop.watch import Part, Watch
+from .loop.world import World, joined, own_device
 from .models import draw_orders
-from .part import train_part
-from .pixels import choose_source
-from .presets import convention, named, of_another
-from .protocols import Plan, plan_folds
-from .provenance import describe_cache, describe_halves, expect_same
-from .results import Results, collect
-from .run import Run, expect_free, latest_unfinished, new_path
-from .sampling import Sampler, describe_distinct
-from .start import Start, find_leaks_of_start, find_start
-from .stop import listening
-from .watch import Part, Watch
-from .world import World, joined, own_device
+from .results.results import Results, collect
+from .results.run import Run, expect_free, latest_unfinished, new_path
 
 HEADINGS = {
     "none": "frozen backbone: not the paper's setting",

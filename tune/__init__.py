@@ -10,17 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..inputs.stills import find_stills
     from .card import read_card
     from .config import TuneConfig
     from .crossfit import recache_tuned, tune_folds
     from .encoder import tune_cache, tune_clips, tune_stills
-    from .layouts import find_stills
     from .stills import Stills
 
 _HOME = {
     "Stills": "stills",
     "TuneConfig": "config",
-    "find_stills": "layouts",
+    "find_stills": ".inputs.stills",
     "read_card": "card",
     "recache_tuned": "crossfit",
     "tune_cache": "encoder",

@@ -16,12 +16,12 @@ from torch import Tensor
 from ..cache import Cache
 from ..cache.schema import NO_FACE
 from ..errors import UsageError
-from ..train.annotations import Annotations
-from ..train.clipset import ClipSet
-from ..train.data import locate_rows
-from ..train.frames import Asked, Frames
-from ..train.halves import relabel, some
-from ..train.pixels import choose_source
+from ..train.data.clipset import ClipSet
+from ..train.data.data import locate_rows
+from ..train.data.frames import Asked, Frames
+from ..train.data.pixels import choose_source
+from ..train.folds.annotations import Annotations
+from ..train.folds.fold import relabel, some
 from .config import Apex, TuneConfig
 from .samples import Samples
 

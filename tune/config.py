@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ..encoders.precision import DTYPES
 from ..errors import UsageError
-from ..extract.precision import DTYPES
-from ..train.expect import expect_choice, expect_kinds, expect_range
+from ..train.config.expect import expect_choice, expect_kinds, expect_range
 
 Apex = Literal["auto", "uniform", "middle", "late", "end"]
 ELSEWHERE = (

@@ -18,19 +18,19 @@ import numpy as np
 
 from ..cache import Cache
 from ..cache.trained import TrainedOn
+from ..encoders.device import parse_device
+from ..encoders.precision import resolve_precision
+from ..encoders.weights import Weights, load_weights
 from ..errors import EstError, UsageError
 from ..extract.arrayplan import ArrayPlan
 from ..extract.config import ExtractConfig
-from ..extract.device import parse_device
-from ..extract.precision import resolve_precision
 from ..extract.progress import Progress, Report
 from ..extract.recaching import expect_source, recache
-from ..extract.weights import Weights, load_weights
-from ..train.annotations import Annotations
-from ..train.dealing import deal_clips, deal_groups
-from ..train.halves import Fold, expect_subjects, some
-from ..train.protocols import Plan, ProtocolConfig, distinct, plan_folds
-from ..train.watch import Part, Watch
+from ..train.folds.annotations import Annotations
+from ..train.folds.assignment import deal_clips, deal_groups
+from ..train.folds.fold import Fold, expect_subjects, some
+from ..train.folds.protocols import Plan, ProtocolConfig, distinct, plan_folds
+from ..train.loop.watch import Part, Watch
 from .config import TuneConfig
 from .division import expect_no_leaks, find_start_leaks, with_inner_part
 from .encoder import tune_clips

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from ..cache import Cache, open_cache
+from ..encoders.device import parse_device
+from ..encoders.precision import resolve_precision
+from ..encoders.weights import Weights
 from ..errors import UsageError
-from ..extract.device import parse_device
-from ..extract.precision import resolve_precision
-from ..extract.weights import Weights
-from ..train.annotations import Annotations
-from ..train.halves import Fold, some
-from ..train.leaks import describe_leaks, learnt_from
-from ..train.protocols import ProtocolConfig
-from ..train.watch import Part, Watch
+from ..train.folds.annotations import Annotations
+from ..train.folds.fold import Fold, some
+from ..train.folds.leaks import describe_leaks, learnt_from
+from ..train.folds.protocols import ProtocolConfig
+from ..train.loop.watch import Part, Watch
 from .clips import clip_samples, expect_labels
 from .config import TuneConfig
 from .division import NOBODY, expect_no_leaks, expect_two_classes, find_start_leaks, fold_of, whole, with_inner_part

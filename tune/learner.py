@@ -18,16 +18,16 @@ import torch
 from torch import Tensor
 
 from ..cache.trained import TrainedOn
+from ..encoders.precision import Precision, resolve_precision
+from ..encoders.weights import Weights, save_weights
 from ..errors import EstError, UsageError
-from ..extract.precision import Precision, resolve_precision
-from ..extract.weights import Weights, save_weights
-from ..train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from ..train.leaks import Leak
-from ..train.loop import clock, reproducible
-from ..train.part import SECONDS_BETWEEN_CHECKPOINTS
-from ..train.run import write
-from ..train.stop import Stop, listening
-from ..train.watch import Part, Watch
+from ..train.folds.leaks import Leak
+from ..train.loop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ..train.loop.fold_training import SECONDS_BETWEEN_CHECKPOINTS
+from ..train.loop.stop import Stop, listening
+from ..train.loop.trainer import clock, reproducible
+from ..train.loop.watch import Part, Watch
+from ..train.results.run import write
 from .card import build_card, is_card, read_card, to_markdown
 from .config import TuneConfig
 from .loop import FrameScores, Trainer

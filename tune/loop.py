@@ -17,18 +17,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..encoders.precision import Precision, lacks
 from ..errors import EstError
-from ..extract.precision import Precision, lacks
-from ..train.checkpoint import Checkpoint, learning_state, restore_learning
-from ..train.frames import Asked
-from ..train.loop import clock, seed_device
-from ..train.memory import is_shortage
-from ..train.metrics import Scores, score
-from ..train.precision import casting
-from ..train.stop import Stop
-from ..train.watch import Watch
+from ..train.data.frames import Asked
+from ..train.data.memory import is_shortage
+from ..train.loop.autocast import casting
+from ..train.loop.checkpoint import Checkpoint, learning_state, restore_learning
+from ..train.loop.stop import Stop
+from ..train.loop.trainer import clock, seed_device
+from ..train.loop.watch import Watch
+from ..train.results.metrics import Scores, score
 from .config import TuneConfig
-from .drawing import Epoch, draw_epoch, punch, shape_of_epoch
+from .epoch_plan import Epoch, draw_epoch, punch, shape_of_epoch
 from .model import FrameClassifier
 from .samples import Samples
 

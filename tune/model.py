@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..extract.backbone import FrameEncoder, norms_of
+from ..encoders.backbone import FrameEncoder, norms_of
 
 SMALL = 0.01  # deviation of the head's first weights: first guesses are nearly even
 EPSILON = 1e-6

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from ..train.frames import Asked, Frames
+from ..train.data.frames import Asked, Frames
 
 
 class Pictures(Protocol):
@@ -34,7 +34,7 @@ class Pictures(Protocol):
         ...
 
     def take(self, index: Tensor, look: Tensor | None = None) -> Frames:
-        """Return pictures on the device, each as its look says (train/clipset.py).  # (B, 1, 1), (B, 4)"""
+        """Return pictures on the device, each as its look says (train/data/clipset.py).  # (B, 1, 1), (B, 4)"""
         ...
 
     def expect(self, batches: Iterable[Asked]) -> None:

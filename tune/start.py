@@ -6,9 +6,9 @@ Unlike the fine-tuning of EST any encoder will do: it learns alone here, through
 from __future__ import annotations
 
 from ..cache import Cache
+from ..encoders.kinds import names_encoder
+from ..encoders.weights import LICENCES, Weights, load_weights
 from ..errors import EstError, UsageError
-from ..extract.encoders import names_encoder
-from ..extract.weights import LICENCES, Weights, load_weights
 from .config import TuneConfig
 
 FOR_IMAGES = "imagenet"  # where nothing says otherwise

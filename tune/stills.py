@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 
 from ..cache import checksum
+from ..encoders.device import num_cores
 from ..errors import SourceError, UsageError
-from ..extract.device import num_cores
-from ..train.ahead import DEPTH, Ahead
-from ..train.annotations import Annotations
-from ..train.frames import Asked, Frames
-from ..train.halves import Fold, some, splits_of
-from ..train.pixels import AS_IT_IS, look_at
-from ..train.rows import room
+from ..train.data.frames import Asked, Frames
+from ..train.data.pixels import AS_IT_IS, look_at
+from ..train.data.prefetch import DEPTH, Ahead
+from ..train.data.rows import room
+from ..train.folds.annotations import Annotations
+from ..train.folds.fold import Fold, some, splits_of
 from .config import TuneConfig
 from .samples import Samples
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...extract.backbone import STAGES, Backbone
+from ...encoders.backbone import STAGES, Backbone
 from .config import ModelConfig
 from .est import EST
 from .est import HIDDEN as EXPRESSION_HIDDEN

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...encoders.backbone import Backbone, Normalization
 from ...errors import EstError, UsageError
-from ...extract.backbone import Backbone, Normalization
 from .config import ModelConfig
 from .est import EST, Output
 

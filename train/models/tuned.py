@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ...extract.backbone import STAGES, Backbone, norms_of
-from ...extract.resnet import Block
-from ..frames import Frames
+from ...encoders.backbone import STAGES, Backbone, norms_of
+from ...encoders.resnet import Block
+from ..data.frames import Frames
 from .config import ModelConfig
 from .est import EST, Output, Scaling
 

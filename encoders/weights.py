@@ -1,0 +1,221 @@
+"""Weights of a frame encoder: shipped, published, random, a user's file, or a run's; every key that does not fit is reported.
+
+Without a name of an encoder before it, a file is of the paper's ResNet-18, of the encoder that it names itself (those that are written
+here), or of a published one that is recognised. Weights that were tuned on labels say on which, and the cache that is made with them
+says so too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..cache.trained import TrainedOn
+from ..errors import EstError, UsageError
+from .backbone import Backbone, FrameEncoder, Normalization
+from .kinds import KINDS, RESNET18, Design, find_design, names_encoder
+from .kinds.faces import Face, recognise
+from .kinds.matching import fit
+from .tensorfile import read_tensors, write_tensors
+
+SHIPPED = Path(__file__).parent / "weights"
+BACKBONE = "backbone.safetensors"  # of a part of a run that has tuned one
+RANDOM = "random"
+LICENCES = {
+    "synface": "MIT; trained on rendered faces, for the demo and the tests: not for real faces",
+    "imagenet": RESNET18.licence,
+    RANDOM: "",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A frame encoder with its weights, and how they came there."""
+
+    backbone: FrameEncoder
+    name: str
+    digest: str
+    licence: str = ""
+    recognised: str = ""  # which published encoder a file was taken for
+    matched: int = 0
+    unused: list[str] = field(default_factory=list)
+    card: dict[str, Any] = field(default_factory=dict)
+    trained_on: TrainedOn | None = None  # labelled clips, where the file says so
+
+    def report(self) -> str:
+        """Say in one line what was loaded."""
+        parts = [f"weights {self.name}: {self.matched} tensors"]
+        if self.recognised:
+            parts.append(f"recognised as {self.recognised}")
+        elif self.backbone.name not in (Backbone.name, self.name.partition("=")[0]):
+            parts.append(f"of {self.backbone.name}")
+        if self.unused:
+            shown = ", ".join(self.unused[:4]) + (" …" if len(self.unused) > 4 else "")
+            parts.append(f"{len(self.unused)} not used ({shown})")
+        parts.append(f"pixels {self.backbone.normalization.name}")
+        if self.backbone.side is not None:
+            parts.append(f"{self.backbone.width} numbers a frame, designed for crops of {self.backbone.side}")
+        if self.trained_on is not None:
+            parts.append(self.trained_on.describe())
+        return "; ".join(parts)
+
+
+def load_weights(name: str, *, normalize: str | None = None, models_dir: Path | None = None) -> Weights:
+    """Load weights by name, from a file, or from the folder of a run, or of a part of one.
+
+    KIND:NAME is another encoder with its published weights, KIND:NAME=FILE with those of a file, KIND:NAME=random with none.
+    """
+    if name == RANDOM:
+        return _random(RESNET18, RANDOM, Normalization.named(normalize or "none"))
+    if name == "synface":
+        return _from_file(SHIPPED / "synface.safetensors", "synface", normalize or "none")
+    if name == "imagenet":
+        return _published(RESNET18, "imagenet", normalize, models_dir)
+    if names_encoder(name):
+        encoder, equals, source = name.partition("=")
+        design = find_design(encoder)
+        if not equals:
+            return _published(design, name, normalize, models_dir)
+        if source == RANDOM:
+            return _random(design, name, Normalization.named(normalize) if normalize else design.normalization)
+        return _from_file(_expect_file(Path(source)), Path(source).name, normalize, design)
+    path = Path(name)
+    path = _expect_file(_of_run(path) if path.is_dir() else path)
+    return _from_file(path, path.name, normalize)
+
+
+def save_weights(
+    path: Path,
+    backbone: FrameEncoder,
+    *,
+    normalize: str,
+    trained_on: TrainedOn | None,
+    card: Mapping[str, Any] | None = None,
+) -> None:
+    """Write weights durably in the place of earlier ones: equal weights are equal files."""
+    metadata = {"normalize": normalize}
+    if backbone.name != Backbone.name:
+        metadata["encoder"] = backbone.name
+    if trained_on is not None:
+        metadata["trained_on"] = json.dumps(trained_on.to_json(), ensure_ascii=False)
+    if card:
+        metadata["card"] = json.dumps(card, ensure_ascii=False)
+    write_tensors(path, backbone.trunk.state_dict(), metadata)
+
+
+def _expect_file(path: Path) -> Path:
+    if not path.is_file():
+        kinds = ", ".join(f"{kind}:NAME" for kind in KINDS)
+        raise UsageError(
+            f"--weights is imagenet, synface, random, {kinds}, a file or a run; there is no file {str(path)!r}.",
+            remedy="--weights imagenet",
+        )
+    return path
+
+
+def _of_run(folder: Path) -> Path:
+    """Return the one file of weights that a run has tuned."""
+    if (folder / BACKBONE).is_file():
+        return folder / BACKBONE
+    found = sorted(folder.glob(f"parts/*/{BACKBONE}"))
+    if not found:
+        raise UsageError(
+            f"{folder} holds no weights of a backbone: no parts/*/{BACKBONE}.",
+            remedy="give a run whose backbone has learnt too, or a file",
+        )
+    if len(found) > 1:
+        parts = ", ".join(path.parent.name for path in found)
+        raise UsageError(
+            f"{folder} has tuned {len(found)} backbones, each on clips of its own: {parts}.",
+            remedy=f"--weights {found[0].parent} for one of them",
+        )
+    return found[0]
+
+
+def _random(design: Design, name: str, normalization: Normalization) -> Weights:
+    """Draw the weights of a fixed seed."""
+    encoder = design.build()
+    encoder.normalization = normalization
+    tensors = encoder.trunk.state_dict()
+    digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors.values())).hexdigest()[:32]
+    return Weights(backbone=encoder, name=name, digest=digest, matched=len(tensors))
+
+
+def _published(design: Design, name: str, normalize: str | None, models_dir: Path | None) -> Weights:
+    """Load an encoder with the weights that were published for it."""
+    path = design.fetch(models_dir)
+    return _from_file(path, name, normalize or design.normalization.name, design, licence=design.licence)
+
+
+def _from_file(
+    path: Path, name: str, normalize: str | None, design: Design | None = None, *, licence: str | None = None
+) -> Weights:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    except OSError as error:
+        raise EstError(f"The weights {path} cannot be read.") from error
+    tensors, metadata = read_tensors(path)
+    if "encoder" in metadata:
+        design = _said(path, metadata["encoder"], design)
+    face = recognise(path, tensors) if design is None else None
+    if face is not None:
+        design, tensors = find_design(face.encoder), face.tensors
+    design = design or RESNET18
+    encoder = design.build()
+    matched, unused = fit(encoder, tensors, path, convert=design.convert)
+    encoder.normalization = _normalization(path, normalize or metadata.get("normalize"), design, face)
+    if licence is None:
+        licence = face.licence if face is not None else LICENCES.get(name, "")
+    return Weights(
+        backbone=encoder,
+        name=name,
+        digest=digest,
+        licence=licence,
+        recognised=face.title if face is not None else "",
+        matched=matched,
+        unused=unused,
+        card=json.loads(metadata["card"]) if "card" in metadata else {},
+        trained_on=_trained_on(path, metadata),
+    )
+
+
+def _said(path: Path, encoder: str, asked: Design | None) -> Design:
+    """Return the encoder that a file says its weights are of."""
+    if asked is not None and asked.name != encoder:
+        raise UsageError(f"{path} holds weights of {encoder}, not of {asked.name}.", remedy=f"--weights {path}")
+    return asked or find_design(encoder)
+
+
+def _trained_on(path: Path, metadata: Mapping[str, str]) -> TrainedOn | None:
+    """Read what the file says that its weights have learnt from; what cannot be read is not taken for nothing."""
+    if "trained_on" not in metadata:
+        return None
+    try:
+        return TrainedOn.from_json(json.loads(metadata["trained_on"]))
+    except (ValueError, TypeError) as error:
+        raise EstError(
+            f"{path} does not say rightly what its weights have learnt from.", remedy="write the file anew"
+        ) from error
+
+
+def _normalization(path: Path, normalize: str | None, design: Design, face: Face | None) -> Normalization:
+    """Take the user's or the file's word, its sidecar's, or what was published with the file; never guess."""
+    sidecar = path.with_suffix(".json")
+    if normalize is None and sidecar.is_file():
+        normalize = json.loads(sidecar.read_text(encoding="utf-8")).get("normalize")
+    if normalize is None and face is not None:
+        normalize = face.normalize
+    if normalize is None:
+        hint = "--normalize none (FER+ weights of the paper), --normalize imagenet, or --normalize MEAN,STD"
+        if design is not RESNET18:
+            hint = f"--normalize {design.normalization.name} (published weights of {design.name}), none, or MEAN,STD"
+        raise UsageError(
+            f"How were the pixels of {path.name} normalised? The file does not say.",
+            remedy=hint,
+        )
+    return Normalization.named(normalize)

@@ -1,0 +1,1 @@
+"""From frames to one face a frame: detection, linking, tracks."""

@@ -1,0 +1,78 @@
+"""Face detectors behind one interface: `build_detector(name)`. Nothing heavy is imported before one is built."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ....errors import UsageError
+
+if TYPE_CHECKING:
+    from .base import Detections, Detector
+
+__all__ = ["DETECTORS", "Detections", "Detector", "build_detector"]
+
+PACKS = (
+    "buffalo_l",
+    "buffalo_m",
+    "buffalo_s",
+    "buffalo_sc",
+    "antelopev2",
+)  # that insightface publishes; others may lie on disk
+DETECTORS = ("retinaface", "none", *(f"insightface:{pack}" for pack in PACKS))
+SCORE_THRESHOLD = 0.8
+
+
+def build_detector(
+    name: str,
+    *,
+    device: str = "cpu",
+    precision: str = "fp32",
+    score_threshold: float = SCORE_THRESHOLD,
+    models_dir: Path | None = None,
+    threads: int | None = None,
+    batch_size: int = 8,
+) -> Detector:
+    """Build retinaface, insightface:PACK or none, on a device that must be there.
+
+    `models_dir` and `threads` belong to insightface: where its packs lie, and how many threads its onnxruntime session takes (by default
+    as many as torch). The torch detector takes torch's own, which are one setting for the whole process.
+    """
+    family, _, pack = name.partition(":")
+    if name not in ("retinaface", "none") and not (family == "insightface" and pack):
+        near = difflib.get_close_matches(name, DETECTORS, n=1, cutoff=0.3) or ["retinaface"]
+        raise UsageError(
+            f"A detector is retinaface, insightface:PACK or none; found {name!r}.", remedy=f"--detector {near[0]}"
+        )
+    if not 0 < score_threshold < 1:
+        raise UsageError(f"A score threshold lies between 0 and 1; found {score_threshold}.")
+    if batch_size < 1:
+        raise UsageError(f"A batch holds at least one image; found {batch_size}.")
+    if name == "none":
+        from .no_detector import WholeFrame
+
+        return WholeFrame()
+
+    from ....encoders.device import parse_device
+    from ....encoders.precision import resolve_precision
+
+    place = parse_device(device)
+    if name == "retinaface":
+        from .retinaface import RetinaFace
+
+        resolved, _ = resolve_precision(precision, place)
+        return RetinaFace(device=place, precision=resolved, score_threshold=score_threshold, batch_size=batch_size)
+
+    from .scrfd import build_scrfd
+
+    return build_scrfd(pack, device=place, score_threshold=score_threshold, models_dir=models_dir, threads=threads)
+
+
+def __getattr__(name: str) -> object:
+    """Import the two types when they are asked for."""
+    if name in ("Detections", "Detector"):
+        from . import base
+
+        return getattr(base, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Decoding: videos and folders of frames as upright frames with their times."""

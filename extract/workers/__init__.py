@@ -1,0 +1,1 @@
+"""Processes that decode and threads that compute, and the pipeline between them."""

@@ -1,0 +1,163 @@
+"""A worker process: decodes one input after the other, asks for faces, and cuts the crops.
+
+Full-size frames never leave it. Up to 256 MB of them are held until the faces are known; a longer clip is decoded a second time. Only
+shrunk pictures for the detector and crops for the backbone travel. A decoder that crashes or hangs takes this process with it, not the run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+
+import cv2
+import numpy as np
+
+from ...cache.sources import source_of
+from ...crops.crop import crop_face
+from ...crops.jpeg import decode_crop, encode_crop
+from ...inputs.input import Input
+from ..config import FORWARD_BYTES, ExtractConfig
+from ..faces.detect.base import Detections
+from ..faces.detect.no_detector import WholeFrame
+from ..faces.looks import Looks
+from ..faces.track import CutDetector, Track, choose, tracks_of, whole_track
+from .messages import Finished, Found, Look, Pictures, Recrop, TrackRows, Work
+from .recrop import RecropTask
+from .task import Line, StageError, Task
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # what people and clusters send
+
+
+def work(connection: Connection, config: ExtractConfig, crop_batch: int) -> None:
+    """Serve the pipeline until it says stop or goes away."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)  # the pipeline decides when to stop
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # they were held back until here
+    cv2.setNumThreads(1)
+    line = Line(connection)
+    try:
+        while True:
+            message = line.receive()
+            if isinstance(message, Work):
+                line.connection.send(ClipTask(line, config, crop_batch, message).run())
+            elif isinstance(message, Recrop):
+                line.connection.send(RecropTask(line, config, crop_batch, message).run())
+    except (EOFError, BrokenPipeError):
+        os._exit(0)
+
+
+class ClipTask(Task):
+    """One input on its way to one or more clips."""
+
+    def __init__(self, line: Line, config: ExtractConfig, crop_batch: int, work: Work) -> None:
+        super().__init__(line, config, crop_batch, work.index)
+        self._input: Input = work.input
+        self._detections: dict[int, Detections] = {}
+
+    def _finish(self) -> Finished:
+        with self._open(self._input) as video:
+            held, times, cuts = self._watch(video.frames())
+            info, missing = video.info, video.missing
+        if missing and self._config.incomplete == "fail":
+            raise StageError("decode", f"{missing} of {len(times) + missing} frames could not be decoded")
+        rows = self._cut(self._tracks(len(times), cuts), held, len(times)) or [self._no_face(len(times))]
+        return Finished(
+            index=self._index,
+            info=info,
+            decoded=len(times),
+            missing=missing,
+            time=np.array(times, np.float64),
+            tracks=rows,
+            digest=source_of(self._input.path).digest,
+            seconds=self._seconds,
+        )
+
+    def _watch(
+        self, frames: Iterator[tuple[np.ndarray, float]]
+    ) -> tuple[list[np.ndarray] | None, list[float], list[int]]:
+        """Decode once: ask for faces, find cuts, hold the frames while they fit."""
+        held: list[np.ndarray] | None = []
+        num_held = 0
+        times: list[float] = []
+        cutter, whole = CutDetector(), WholeFrame()
+        looks = Looks(self, longest=self._config.detect_size, every=self._config.detect_every)
+        for number, (frame, moment) in enumerate(self._timed(frames)):
+            times.append(moment)
+            num_held += frame.nbytes
+            if num_held > FORWARD_BYTES:
+                held = None
+            if held is not None:
+                held.append(frame)
+            if self._config.frames_are_crops:
+                self._detections[number] = whole.detect(frame[None])[0]
+            else:
+                looks.see(number, frame, is_cut=cutter.feed(frame))
+        looks.end()
+        while looks.expected - self._detections.keys():
+            self._receive()
+        return held, times, list(cutter.cuts)
+
+    def _tracks(self, num_frames: int, cuts: list[int]) -> list[Track]:
+        if self._config.frames_are_crops:
+            return [whole_track([self._detections[number] for number in range(num_frames)])]
+        following = self._config.tracking
+        return choose(tracks_of(self._detections, num_frames, cuts, following), following)
+
+    def _again(self, num_frames: int) -> Iterator[np.ndarray]:
+        """Decode a second time; another number of frames is a failure."""
+        count = 0
+        with self._open(self._input) as video:
+            for frame, _ in self._timed(video.frames()):
+                count += 1
+                if count <= num_frames:
+                    yield frame
+        if count != num_frames:
+            raise StageError("decode", f"decoding twice gave {num_frames} frames, then {count}")
+
+    def _cut(self, tracks: list[Track], held: list[np.ndarray] | None, num_frames: int) -> list[TrackRows]:
+        """Cut the crops of all tracks in one pass over the frames, and send them in batches."""
+        encoded: list[list[bytes]] = [[] for _ in tracks]
+        for number, frame in enumerate(held if held is not None else self._again(num_frames)):
+            for place, track in enumerate(tracks):
+                jpeg = b""
+                if track.state[number]:
+                    with self._clock("crop"):
+                        crop = crop_face(frame, track.box[number], track.landmarks[number], **self._config.cropping)[0]
+                        if self._config.crops:
+                            jpeg = encode_crop(crop, self._config.crop_quality)
+                            crop = decode_crop(jpeg)
+                    self._add_crop(place, number, crop)
+                encoded[place].append(jpeg)
+        self._send_rest()
+        return [
+            TrackRows(
+                state=track.state,
+                box=track.box,
+                landmarks=track.landmarks,
+                score=track.score,
+                crops=encoded[place] if self._config.crops else None,
+            )
+            for place, track in enumerate(tracks)
+        ]
+
+    def _no_face(self, num_frames: int) -> TrackRows:
+        """Return the rows of a clip in which nobody was seen."""
+        return TrackRows(
+            state=np.zeros(num_frames, np.uint8),
+            box=np.full((num_frames, 4), np.nan, np.float32),
+            landmarks=np.full((num_frames, 5, 2), np.nan, np.float32),
+            score=np.zeros(num_frames, np.float32),
+            crops=[b""] * num_frames if self._config.crops else None,
+        )
+
+    def look(self, frames: list[int], pictures: list[np.ndarray], scale: tuple[float, float], *, last: bool) -> None:
+        """Ask for the faces in some frames."""
+        stacked = np.stack(pictures)
+        self._send(
+            lambda: Look(index=self._index, frames=frames, scale=scale, pictures=Pictures.share(stacked), last=last)
+        )
+
+    def _know(self, found: Found) -> None:
+        self._detections.update(zip(found.frames, found.detections, strict=True))

@@ -1,0 +1,83 @@
+"""One device at work: its detector and its encoders, in a thread of their own, one batch after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...encoders.backbone import FrameEncoder
+from ...encoders.encoder import Encoder
+from ..config import ExtractConfig
+from ..faces.detect import build_detector
+from ..faces.detect.base import Detector
+
+FLIP = "_flip"  # behind a tap's name: of mirrored crops
+LOOK_BATCH = {"cpu": 8, "cuda": 64, "mps": 32}
+CROP_BATCH = {"cpu": 32, "cuda": 128, "mps": 64}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """What is to be made of a crop; a batch is of crops of one encoding."""
+
+    encoder: int = 0  # which of the lane's
+    names: tuple[str, ...] | None = None  # taps, and taps + FLIP; None: all that the lane knows
+
+
+class Lane:
+    """Detects and encodes on one device."""
+
+    def __init__(
+        self, device: torch.device, precision: str, config: ExtractConfig, backbones: Sequence[FrameEncoder]
+    ) -> None:
+        self.device = device
+        self.crop_batch = CROP_BATCH[device.type]
+        self.look_batch = LOOK_BATCH[device.type]
+        self.detector: Detector = build_detector(
+            config.detector,
+            device=str(device),
+            precision=precision,
+            score_threshold=config.score_threshold,
+            models_dir=config.models_dir,
+            batch_size=self.look_batch,
+        )
+        settings: dict[str, Any] = {"device": device, "precision": precision, "batch": self.crop_batch}
+        self.encoders = [Encoder(backbone, config.features, **settings) for backbone in backbones]
+        self.seconds = {"detect": 0.0, "encode": 0.0}
+        self._flip = config.flip
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"est-{device}")
+
+    def look(self, pictures: np.ndarray) -> Future[list[Any]]:
+        """Find the faces in BGR pictures of one size."""
+        return self._thread.submit(self._timed, "detect", self.detector.detect, pictures)
+
+    def encode(self, crops: np.ndarray, encoding: Encoding = Encoding()) -> Future[dict[str, np.ndarray]]:
+        """Compute the feature rows of RGB crops."""
+        return self._thread.submit(self._timed, "encode", self._encode, crops, encoding)
+
+    def close(self) -> None:
+        """Let the thread end after the batch in hand."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _encode(self, crops: np.ndarray, encoding: Encoding) -> dict[str, np.ndarray]:
+        encoder, names = self.encoders[encoding.encoder], encoding.names
+        rows = {}
+        for suffix in ("", FLIP) if self._flip else ("",):
+            taps = [tap for tap in encoder.taps if names is None or tap + suffix in names]
+            if taps:
+                found = encoder.encode(crops, taps, mirrored=suffix == FLIP)
+                rows |= {tap + suffix: values for tap, values in found.items()}
+        return rows
+
+    def _timed(self, stage: str, function: Any, *arguments: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return function(*arguments)
+        finally:
+            self.seconds[stage] += time.perf_counter() - start

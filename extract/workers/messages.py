@@ -1,0 +1,154 @@
+"""What a clip worker and the pipeline tell each other.
+
+Pictures travel in blocks of shared memory, one block a message: the worker makes it, the pipeline copies it out and removes it. A
+worker may have a few blocks under way; an answer gives it the right to one more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+
+import numpy as np
+
+from ...crops.views import ViewConfig
+from ...inputs.input import Input
+from ..faces.detect.base import Detections
+from ..video.source import VideoInfo
+
+BLOCK_BYTES = 8 * 2**20  # at most, unless one picture is larger
+BLOCKS_UNDER_WAY = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """A block of pictures of one size, (count, height, width, 3) uint8."""
+
+    block: str
+    shape: tuple[int, ...]
+
+    @classmethod
+    def share(cls, pictures: np.ndarray) -> Pictures:
+        """Copy pictures into a block of their own."""
+        memory = SharedMemory(create=True, size=max(pictures.nbytes, 1))
+        try:
+            np.ndarray(pictures.shape, np.uint8, memory.buf)[...] = pictures
+            return cls(block=memory.name, shape=pictures.shape)
+        finally:
+            memory.close()
+
+    def take(self) -> np.ndarray:
+        """Copy the pictures out and remove the block."""
+        memory = SharedMemory(self.block)
+        try:
+            return np.ndarray(self.shape, np.uint8, memory.buf).copy()
+        finally:
+            memory.close()
+            memory.unlink()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Pipeline → worker: extract this input."""
+
+    index: int
+    input: Input
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recrop:
+    """Pipeline → worker: bring the crops of a clip that is in a cache; `clip` says its id and where its source lies now.
+
+    View v of the clip comes as track v.
+    """
+
+    index: int
+    cache: Path
+    clip: Input
+    views: tuple[int, ...] = (0,)  # 0 is the clip as it is
+    look: ViewConfig = ViewConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Pipeline → worker: what the detector saw in the pictures of a request, in its order."""
+
+    index: int
+    frames: list[int]
+    detections: list[Detections]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """Pipeline → worker: a block of crops has been read."""
+
+    index: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """Worker → pipeline: find the faces in these frames, shrunk by `scale` in width and height."""
+
+    index: int
+    frames: list[int]
+    scale: tuple[float, float]
+    pictures: Pictures
+    last: bool = False  # the worker goes on only when it knows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crops:
+    """Worker → pipeline: encode these crops; they are rows `rows` of a track."""
+
+    index: int
+    track: int
+    rows: list[int]
+    pictures: Pictures
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrackRows:
+    """What a worker knows of one face: a row per frame."""
+
+    state: np.ndarray
+    box: np.ndarray
+    landmarks: np.ndarray
+    score: np.ndarray
+    crops: list[bytes] | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Finished:
+    """Worker → pipeline: all crops of a clip have been sent."""
+
+    index: int
+    info: VideoInfo
+    decoded: int
+    missing: int  # frames that the file promised and did not deliver
+    time: np.ndarray
+    tracks: list[TrackRows]
+    digest: bytes
+    seconds: dict[str, float] = field(default_factory=dict)  # where the worker's time went
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recropped:
+    """Worker → pipeline: all crops of a clip of a cache have been sent."""
+
+    index: int
+    state: np.ndarray
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """Worker → pipeline: this input gave no clip."""
+
+    index: int
+    stage: str
+    error: str
+
+
+ToWorker = Work | Recrop | Found | Taken | None  # None: stop
+FromWorker = Look | Crops | Finished | Recropped | Failed

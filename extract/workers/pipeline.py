@@ -1,0 +1,347 @@
+"""Stage one: inputs → clips of a cache. Decode ∥ detect ∥ encode ∥ write, batched across inputs.
+
+Workers decode and crop; lanes detect and encode; one thread writes. Clips are written in the order of the inputs, and at most 64 finish
+ahead of the oldest unfinished one, so the same inputs give the same bytes whatever finishes first and however often it is interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...cache import CacheWriter, Clip, Failure, Source
+from ...cache.schema import FeatureSpec
+from ...cache.sources import source_of
+from ...errors import CacheError
+from ...inputs.input import Input
+from ..config import CLIPS_AHEAD, ExtractConfig
+from ..progress import Progress
+from .batcher import Batcher, Item
+from .cliprows import ClipRows
+from .device_worker import Encoding, Lane
+from .messages import BLOCKS_UNDER_WAY, Crops, Failed, Finished, Found, FromWorker, Look, Recrop, Recropped, Taken, Work
+from .worker_pool import Crew, Member
+
+LOOK_WAIT, IDLE_WAIT = 0.01, 0.1  # seconds
+PROGRESS_SECONDS = 0.25
+NO_FACE_STAGE = "no face"
+
+
+@dataclass(eq=False)
+class Request:
+    """A block that a worker waits to see answered: when all its pictures have their results."""
+
+    member: Member
+    index: int
+    frames: list[int]
+    results: list[Any]
+    missing: int
+
+
+@dataclass(eq=False)
+class InHand:
+    """An input on its way: what the worker said, and the rows that came back."""
+
+    rows: ClipRows
+    finished: Finished | Recropped | None = None
+    missing: int = 0  # crops that have no rows yet
+
+
+@dataclass(eq=False)
+class Stop:
+    """Whether somebody wants the run to stop."""
+
+    wanted: bool = False
+
+
+class Pipeline:
+    """One run over a list of inputs."""
+
+    what = ""  # progress says so, where it is not extraction
+
+    def __init__(
+        self,
+        inputs: Sequence[Input],
+        writer: CacheWriter,
+        lanes: list[Lane],
+        config: ExtractConfig,
+        workers: int,
+        stop: Stop,
+    ) -> None:
+        self._inputs = inputs
+        self._writer = writer
+        self._lanes = lanes
+        self._config = config
+        self._looks = Batcher(lanes[0].look_batch)
+        self._crops = Batcher(lanes[0].crop_batch)
+        self._running: dict[Future[Any], tuple[Lane, list[Item]]] = {}
+        self._in_hand: dict[int, InHand] = {}
+        self._ended: dict[int, InHand | Failed] = {}  # finished ahead of an older one
+        self._next = 0  # to be begun
+        self._oldest = 0  # not written yet
+        self._crew = Crew(0 if stop.wanted else min(workers, len(inputs)), config, lanes[0].crop_batch)
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="est-writer")
+        self._written: list[Future[None]] = []
+        self._specs: Mapping[str, FeatureSpec] = writer.manifest.schema.features  # of the arrays that are computed
+        self._start = time.monotonic()
+        self._urgent = 0  # requests that a worker does nothing but wait for
+        self._stop = stop
+        self.clips = 0
+        self.frames = 0
+        self.no_face: list[str] = []
+        self.incomplete: list[str] = []
+        self.failures: list[Failure] = []
+        self.seconds: dict[str, float] = {"decode": 0.0, "crop": 0.0}  # that the workers' stages were busy
+
+    def run(self, on_progress: Callable[[Progress], None] | None) -> None:
+        """Extract until all inputs are done, or `stop` is set."""
+        told = 0.0
+        try:
+            while self._oldest < len(self._inputs) and not self._stop.wanted:
+                self._begin()
+                heard = self._crew.listen(0 if self._busy_lanes_free() else LOOK_WAIT if self._running else IDLE_WAIT)
+                for member, message in heard:
+                    self._take(member, message)
+                self._dispatch(partial=not heard)
+                self._collect()
+                self._write()
+                if on_progress is not None and time.monotonic() - told >= PROGRESS_SECONDS:
+                    told = time.monotonic()
+                    on_progress(self.progress())
+            if on_progress is not None:
+                on_progress(self.progress())
+        finally:
+            self._crew.close()
+            self._writing.shutdown(wait=True)
+        for future in self._written:
+            future.result()
+
+    @property
+    def left(self) -> int:
+        """Count the inputs that were not written."""
+        return len(self._inputs) - self._oldest
+
+    def progress(self) -> Progress:
+        """Say how far this is."""
+        return Progress(
+            done=self._oldest,
+            total=len(self._inputs),
+            frames=self.frames,
+            failed=len(self.failures),
+            seconds=time.monotonic() - self._start,
+            waiting={"detect": len(self._looks), "encode": len(self._crops)},
+            what=self.what,
+        )
+
+    def _busy_lanes_free(self) -> bool:
+        """Say whether there is work that a lane could begin at once."""
+        free = len(self._running) < len(self._lanes)
+        return free and (self._looks.is_ready or self._crops.is_ready or (len(self._crops) > 0 and self._must_flush()))
+
+    def _begin(self) -> None:
+        """Give idle workers the next inputs, not too far ahead of the oldest."""
+        for member in self._crew.idle():
+            if self._next < min(len(self._inputs), self._oldest + CLIPS_AHEAD):
+                self._in_hand[self._next] = InHand(rows=ClipRows(self._specs))
+                self._crew.give(member, self._work(self._next))
+                self._next += 1
+
+    def _work(self, index: int) -> Work | Recrop:
+        """Say what a worker is to do."""
+        return Work(index=index, input=self._inputs[index])
+
+    def _encoding(self, message: Crops) -> Encoding:
+        """Say what a lane is to make of crops."""
+        return Encoding()
+
+    def _take(self, member: Member, message: FromWorker) -> None:
+        match message:
+            case Look() | Crops():
+                self._take_pictures(member, message)
+            case Finished() | Recropped():
+                member.busy = None
+                clip = self._in_hand[message.index]
+                clip.finished = message
+                for name, seconds in message.seconds.items():
+                    if name in self.seconds:
+                        self.seconds[name] += seconds
+                self._end_if_whole(message.index)
+            case Failed():
+                member.busy = None
+                self._in_hand.pop(message.index, None)
+                self._looks.drop(message.index)
+                self._crops.drop(message.index)
+                self._ended[message.index] = message
+
+    def _take_pictures(self, member: Member, message: Look | Crops) -> None:
+        pictures = message.pictures.take()
+        numbers = message.frames if isinstance(message, Look) else message.rows
+        request = Request(member, message.index, numbers, [None] * len(numbers), len(numbers))
+        member.owed += 1
+        batcher, way = (self._looks, None) if isinstance(message, Look) else (self._crops, self._encoding(message))
+        self._urgent += isinstance(message, Look) and message.last
+        if isinstance(message, Crops):
+            self._in_hand[message.index].missing += len(numbers)
+        for place, picture in enumerate(pictures):
+            batcher.add(message.index, picture, (message, request, place), way)
+
+    def _dispatch(self, *, partial: bool) -> None:
+        """Give free lanes a batch: faces first, because workers wait for them; a partial one only when nothing else is to be had."""
+        free = [lane for lane in self._lanes if all(lane is not busy for busy, _ in self._running.values())]
+        for lane in free:
+            batch, kind = self._looks.take(partial=self._urgent > 0), "look"
+            if not batch:
+                batch, kind = self._crops.take(partial=partial and self._must_flush()), "encode"
+            if not batch and partial:
+                batch, kind = self._looks.take(partial=True), "look"
+            if not batch:
+                return
+            pictures = np.stack([item.picture for item in batch])
+            future: Future[Any] = lane.look(pictures) if kind == "look" else lane.encode(pictures, batch[0].way)
+            self._running[future] = (lane, batch)
+
+    def _must_flush(self) -> bool:
+        """Say whether waiting for a full batch of crops would last for ever: no worker can send more until some are encoded."""
+        blocked = all(member.busy is None or member.owed >= BLOCKS_UNDER_WAY for member in self._crew.members)
+        return blocked and not self._running and not len(self._looks)
+
+    def _collect(self) -> None:
+        """Take the results that are there."""
+        if not self._running:
+            return
+        timeout = 0 if len(self._running) < len(self._lanes) else LOOK_WAIT
+        done, _ = wait(self._running, timeout, FIRST_COMPLETED)
+        for future in done:
+            _, batch = self._running.pop(future)
+            results = future.result()
+            for place, item in enumerate(batch):
+                self._place(item, results, place)
+
+    def _place(self, item: Item, results: Any, place: int) -> None:
+        message, request, position = item.place
+        if isinstance(message, Look):
+            request.results[position] = results[place].scaled(1 / message.scale[0], 1 / message.scale[1])
+        elif item.clip in self._in_hand:
+            clip = self._in_hand[item.clip]
+            clip.rows.put(message.track, message.rows[position], results, place)
+            clip.missing -= 1
+            self._end_if_whole(item.clip)
+        request.missing -= 1
+        if request.missing == 0:
+            self._urgent -= isinstance(message, Look) and message.last
+            request.member.owed -= 1
+            request.member.heard = time.monotonic()
+            answer = (
+                Found(index=request.index, frames=request.frames, detections=request.results)
+                if isinstance(message, Look)
+                else Taken(index=request.index)
+            )
+            self._crew.tell(request.member, answer)
+
+    def _end_if_whole(self, index: int) -> None:
+        clip = self._in_hand[index]
+        if clip.finished is not None and clip.missing == 0:
+            self._ended[index] = self._in_hand.pop(index)
+
+    def _write(self) -> None:
+        """Write what has ended, in the order of the inputs."""
+        while self._oldest in self._ended:
+            ended = self._ended.pop(self._oldest)
+            self._written.append(self._writing.submit(self._write_one, self._inputs[self._oldest], ended))
+            self._oldest += 1
+        while self._written and self._written[0].done():
+            self._written.pop(0).result()
+        if not self._written:
+            self._written.append(self._writing.submit(self._writer.commit_if_due))
+
+    def _write_one(self, source: Input, ended: InHand | Failed) -> None:
+        if isinstance(ended, Failed):
+            self._fail(source, ended.stage, ended.error)
+            return
+        finished = ended.finished
+        assert isinstance(finished, Finished)
+        faces = [track for track in finished.tracks if track.state.any()]
+        if not faces and self._config.no_face != "keep":
+            self._fail(source, NO_FACE_STAGE, "no face was found in any frame", counted=self._config.no_face == "fail")
+            self.no_face.append(source.id)
+            return
+        many = self._config.face == "all" and bool(faces)
+        ids = [f"{source.id}#{number + 1}" if many else source.id for number in range(len(finished.tracks))]
+        try:
+            self._writer.remove([old for old in clips_of(source.id, self._writer) if old not in ids])
+            for number, (clip_id, track) in enumerate(zip(ids, finished.tracks, strict=True)):
+                self._add(source, clip_id, finished, number, ended.rows)
+                if not track.state.any():
+                    self.no_face.append(clip_id)
+            self._writer.forget(source.id)  # recorded before there were several faces to name
+        except CacheError as error:
+            if error.__cause__ is not None:  # the disk, not this clip
+                raise
+            self._fail(source, "write", error.message)
+
+    def _add(
+        self,
+        source: Input,
+        clip_id: str,
+        finished: Finished,
+        number: int,
+        rows: ClipRows,
+    ) -> None:
+        track = finished.tracks[number]
+        count = finished.decoded
+        features = {name: rows.of_track(number, track.state, name) for name in self._specs}
+        if finished.missing:
+            self.incomplete.append(clip_id)
+        found = source_of(source.path, digest=False)
+        clip = Clip(
+            id=clip_id,
+            path=str(source.path),
+            label=source.label,
+            subject=source.subject,
+            split=source.split,
+            fold=source.fold,
+            fps=finished.info.fps,
+            size=finished.info.size,
+            rotation=finished.info.rotation,
+            mirrored=finished.info.mirrored,
+            declared=count + finished.missing,
+            first_frame=finished.info.first_frame,
+            source=type(found)(num_bytes=found.num_bytes, mtime_ns=found.mtime_ns, digest=finished.digest),
+            state=track.state,
+            time=finished.time,
+            box=track.box,
+            landmarks=track.landmarks,
+            score=track.score,
+            features=features,
+            crops=track.crops,
+        )
+        self._writer.add(clip, replacing=True)
+        self.clips += 1
+        self.frames += count
+
+    def _fail(self, source: Input, stage: str, error: str, *, counted: bool = True) -> None:
+        try:
+            described = source_of(source.path, digest=False)
+        except OSError:
+            described = Source()
+        failure = Failure(
+            id=source.id, path=str(source.path), stage=stage, error=error, source=described, **source.annotations
+        )
+        self._writer.fail(failure)
+        if counted:
+            self.failures.append(failure)
+
+
+def clips_of(source_id: str, writer: CacheWriter) -> list[str]:
+    """Name the clips that an input gave: itself, or one for each face."""
+    found = [source_id] if source_id in writer else []
+    number = 1
+    while f"{source_id}#{number}" in writer:
+        found.append(f"{source_id}#{number}")
+        number += 1
+    return found

@@ -1,0 +1,305 @@
+"""From what a user names on the command line to the clips that are to be extracted, and what cannot be.
+
+An INPUT is a video file, a folder (searched for videos and for folders of frames), or a list (`csvlist`). A folder that directly holds a
+`manifest.csv` with a column `path`, as `est demo render` writes it, is taken by that list, and clips that are not on it are counted as
+ignored. A list's own labels go before those of `--labels folders`.
+
+Clips are in the natural order of their ids, whatever order a file system or a command line gave, so that every machine that is told i/n
+takes its own share. Adapters of published data sets (`datasets`) are another source of `Input`s beside this one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..cache.clip import Failure, Source
+from ..errors import UsageError
+from .csvlist import LIST_SUFFIXES, MANIFEST, Row, has_path_column, locate, read_list
+from .folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Found, file_problem, list_images, natural_key, search
+
+if TYPE_CHECKING:
+    from .published.check import Check
+
+STAGE = "input"
+LABELS = ("none", "folders")
+ANNOTATIONS = ("label", "subject", "split", "fold")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """One clip to be: where it lies and what is known of it."""
+
+    id: str  # path relative to its INPUT, without suffix, "/" between folders; "#start-end" after it for segments
+    path: Path
+    kind: Literal["video", "frames"]
+    label: str | None = None
+    subject: str = ""
+    split: str = ""
+    fold: int = -1
+    start: float | None = None  # seconds
+    end: float | None = None
+
+    @property
+    def annotations(self) -> dict[str, Any]:
+        """Return what is known of it but for its place, as a clip and a failure have it."""
+        return {name: getattr(self, name) for name in ANNOTATIONS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundInputs:
+    """All that a command line names: clips, what looks like one and is none, and what was passed over."""
+
+    inputs: tuple[Input, ...]
+    problems: tuple[Failure, ...] = ()
+    ignored: dict[str, int] = field(default_factory=dict)  # files that are no clips, by suffix, most frequent first
+    unused_columns: dict[str, tuple[str, ...]] = field(default_factory=dict)  # list → columns that mean nothing here
+    total: int = 0  # clips before `shard` and `limit`
+    labels: tuple[str, ...] = ()  # in a data set's own order; sorted names where there is none
+    are_crops: bool = False  # a data set's frames, each a face crop by itself
+    check: Check | None = None  # of a data set
+
+
+def find_inputs(
+    paths: Sequence[Path],
+    *,
+    labels: str = "none",
+    limit: int | None = None,
+    shard: tuple[int, int] | None = None,
+) -> FoundInputs:
+    """Find the clips in files, folders and lists; `shard=(i, n)` takes every n-th from i = 0, `limit` the first of those."""
+    if labels not in LABELS:
+        raise UsageError(f"Labels come from {' or '.join(LABELS)}; found {labels!r}.", remedy="--labels folders")
+    _expect_part(limit, shard)
+    search_all = _Search()
+    for path in dict.fromkeys(Path(os.path.abspath(path)) for path in paths):
+        search_all.add(path)
+    inputs, problems = search_all.inputs, search_all.problems
+    if labels == "folders":
+        inputs = [replace(clip, label=clip.label or clip.path.parent.name or None) for clip in inputs]
+        known = {clip.label for clip in inputs}
+        problems = [replace(problem, label=problem.label or _folder_label(problem, known)) for problem in problems]
+    if not inputs and not problems:
+        raise _nothing_found(paths, search_all.ignored)
+    return replace(
+        arrange(inputs, problems, limit=limit, shard=shard),
+        ignored=dict(search_all.ignored.most_common()),
+        unused_columns=search_all.unused_columns,
+    )
+
+
+def arrange(
+    inputs: Sequence[Input],
+    problems: Sequence[Failure],
+    *,
+    limit: int | None = None,
+    shard: tuple[int, int] | None = None,
+) -> FoundInputs:
+    """Bring clips into the order that every machine has, and take a part of them."""
+    _expect_part(limit, shard)
+    _expect_distinct(inputs, problems)
+    inputs = sorted(inputs, key=lambda clip: natural_key(clip.id))
+    problems = sorted(problems, key=lambda problem: natural_key(problem.id))
+    total = len(inputs)
+    if shard is not None:
+        inputs, problems = inputs[shard[0] :: shard[1]], problems[shard[0] :: shard[1]]
+    return FoundInputs(inputs=tuple(inputs[:limit]), problems=tuple(problems), total=total)
+
+
+def failure_at(path: Path, clip_id: str, error: str, **annotations: Any) -> Failure:
+    """Return the record of an input that gives no clip, as far as it can be looked at."""
+    try:
+        found = os.stat(path)
+        source = Source(num_bytes=found.st_size, mtime_ns=found.st_mtime_ns)
+    except OSError:
+        source = Source()
+    known = {name: value for name, value in annotations.items() if name in ANNOTATIONS}  # a failure has no segment
+    return Failure(
+        id=unicode_text(clip_id), path=unicode_text(str(path)), stage=STAGE, error=error, source=source, **known
+    )
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Read i/n, counted from 1, as people write it; return (i - 1, n)."""
+    found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text, re.ASCII)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise UsageError(f"A shard is i/n with i from 1 to n, found {text!r}.", remedy="--shard 1/4 … --shard 4/4")
+    return int(found[1]) - 1, int(found[2])
+
+
+def unicode_text(text: str) -> str:
+    """Return a name that can be stored and shown: bytes that are not UTF-8 as backslash escapes."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+class _Search:
+    def __init__(self) -> None:
+        self.inputs: list[Input] = []
+        self.problems: list[Failure] = []
+        self.ignored: Counter[str] = Counter()
+        self.unused_columns: dict[str, tuple[str, ...]] = {}
+
+    def add(self, path: Path) -> None:
+        """Take one INPUT."""
+        suffix = path.suffix.lower()
+        if path.is_dir():
+            if not self._add_manifest(path):
+                self._add_found(path, search(path))
+        elif not os.path.lexists(path):
+            raise UsageError(f"{unicode_text(str(path))} does not exist.")
+        elif suffix in LIST_SUFFIXES:
+            self._add_list(path)
+        elif suffix in IMAGE_SUFFIXES:
+            raise UsageError(
+                f"{path} is a picture; a clip is a video or a folder of frames.", remedy=f"est extract {path.parent}"
+            )
+        elif problem := file_problem(path):
+            self._fail(path, _id(path, path.parent), problem)
+        else:
+            self._take(path, _id(path, path.parent), "video")
+
+    def _add_found(self, root: Path, found: Found) -> None:
+        for path in found.videos:
+            self._take(path, _id(path, root), "video")
+        for path in found.folders:
+            self._take(path, _folder_id(path, root), "frames")
+        for path, problem in found.problems:
+            self._fail(path, _folder_id(path, root) if path.is_dir() else _id(path, root), problem)
+        self.ignored.update(found.ignored)
+
+    def _add_manifest(self, folder: Path) -> bool:
+        manifest = folder / MANIFEST
+        if not manifest.is_file() or not has_path_column(manifest):
+            return False
+        listed = self._add_list(manifest)
+        found = search(folder)
+        others = [path for path in (*found.videos, *found.folders) if path not in listed]
+        if others:
+            self.ignored[f"clips not in {MANIFEST}"] += len(others)
+        return True
+
+    def _add_list(self, path: Path) -> set[Path]:
+        """Take a list's clips; return their paths."""
+        read = read_list(path)
+        if read.unused:
+            self.unused_columns[unicode_text(str(path))] = read.unused
+        listed, lines = set(), {}
+        for row in read.rows:
+            clip_path = Path(os.path.normpath(locate(path.parent, row.path)))
+            listed.add(clip_path)
+            clip_id = row.id or listed_id(clip_path, path.parent) + segment(row)
+            if clip_id in lines:
+                raise UsageError(
+                    f"{path}: lines {lines[clip_id]} and {row.line} both give the clip {clip_id!r}.",
+                    remedy="remove one, or tell them apart by a column id, or by start and end",
+                )
+            lines[clip_id] = row.line
+            self._add_row(row, clip_path, clip_id)
+        return listed
+
+    def _add_row(self, row: Row, path: Path, clip_id: str) -> None:
+        annotations = {name: getattr(row, name) for name in (*ANNOTATIONS, "start", "end")}
+        if not os.path.lexists(path):
+            self._fail(path, clip_id, f"line {row.line} of the list names a file that does not exist", **annotations)
+        elif not path.is_dir():
+            if problem := file_problem(path):
+                self._fail(path, clip_id, problem, **annotations)
+            else:
+                self._take(path, clip_id, "video", **annotations)
+        else:
+            try:
+                images = list_images(path)
+            except OSError as error:
+                self._fail(path, clip_id, f"the folder cannot be read ({error.strerror})", **annotations)
+                return
+            if images:
+                self._take(path, clip_id, "frames", **annotations)
+            else:
+                self._fail(path, clip_id, "the folder holds no pictures", **annotations)
+
+    def _take(self, path: Path, clip_id: str, kind: Literal["video", "frames"], **annotations: Any) -> None:
+        if not _is_unicode(str(path)) or not _is_unicode(clip_id):
+            self._fail(path, clip_id, "its name is not UTF-8 and cannot be stored; rename it", **annotations)
+            return
+        self.inputs.append(Input(id=clip_id, path=path, kind=kind, **annotations))
+
+    def _fail(self, path: Path, clip_id: str, error: str, **annotations: Any) -> None:
+        self.problems.append(failure_at(path, clip_id, error, **annotations))
+
+
+def _id(path: Path, root: Path) -> str:
+    relative = path.relative_to(root)
+    return relative.with_suffix("").as_posix() if relative.suffix.lower() in VIDEO_SUFFIXES else relative.as_posix()
+
+
+def _folder_id(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path != root else root.name or "root"
+
+
+def listed_id(path: Path, folder: Path) -> str:
+    """Return the id of a listed clip; what lies outside the list's folder keeps its path less what leads out."""
+    relative = (
+        os.path.relpath(path, folder) if path.is_relative_to(folder.parent) else str(path.relative_to(path.anchor))
+    )
+    parts = [part for part in Path(relative).parts if part != ".."]
+    name = Path(*parts)
+    return (name.with_suffix("") if name.suffix.lower() in VIDEO_SUFFIXES else name).as_posix()
+
+
+def segment(row: Row) -> str:
+    """Return what tells a segment's id from its video's."""
+    if row.start is None and row.end is None:
+        return ""
+    return f"#{_brief(row.start or 0.0)}-{'' if row.end is None else _brief(row.end)}"
+
+
+def _brief(seconds: float) -> str:
+    return f"{seconds:.6f}".rstrip("0").rstrip(".")
+
+
+def _is_unicode(text: str) -> bool:
+    return unicode_text(text) == text
+
+
+def _folder_label(problem: Failure, known: set[str | None]) -> str | None:
+    """Return the name of the folder that a problem lies in; of a folder only where clips have that label: it may be a whole class."""
+    label = Path(problem.path).parent.name or None
+    return label if label in known or not os.path.isdir(problem.path) else None
+
+
+def _expect_part(limit: int | None, shard: tuple[int, int] | None) -> None:
+    if limit is not None and limit < 1:
+        raise UsageError(f"A limit is a number of clips from 1, found {limit}.")
+    if shard is not None and not 0 <= shard[0] < shard[1]:
+        raise UsageError(f"A shard is one of n, counted from 0; found {shard[0]} of {shard[1]}.", remedy="--shard 1/4")
+
+
+def _expect_distinct(inputs: Sequence[Input], problems: Sequence[Failure]) -> None:
+    taken: dict[str, str] = {}
+    for clip_id, path in _ids_and_paths(inputs, problems):
+        if clip_id in taken:
+            raise UsageError(
+                f"Two inputs have the id {clip_id!r}: {taken[clip_id]} and {path}.",
+                remedy="rename one, give the folder above both as the INPUT, or a list with a column id",
+            )
+        taken[clip_id] = path
+
+
+def _ids_and_paths(inputs: Sequence[Input], problems: Sequence[Failure]) -> Iterator[tuple[str, str]]:
+    yield from ((clip.id, str(clip.path)) for clip in inputs)
+    yield from ((problem.id, problem.path) for problem in problems)
+
+
+def _nothing_found(paths: Sequence[Path], ignored: Counter[str]) -> UsageError:
+    where = ", ".join(unicode_text(str(path)) for path in paths) or "no INPUT"
+    rest = ", ".join(f"{count} {name}" for name, count in ignored.most_common()) or "nothing"
+    return UsageError(
+        f"No clips in {where}: looked for videos ({' '.join(sorted(VIDEO_SUFFIXES))}), folders of frames "
+        f"({' '.join(sorted(IMAGE_SUFFIXES))}) and lists ({' '.join(LIST_SUFFIXES)}); found {rest}.",
+        remedy="name a video, a folder or a list",
+    )

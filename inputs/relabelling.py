@@ -1,0 +1,282 @@
+"""Other labels, subjects, splits or folds for the clips of a cache, from lists: nothing is extracted.
+
+`plan_relabelling` says what would change, `Relabelling.write` changes it, in one commit. What could not be extracted is changed with the
+clips: scores count it under its label, in its fold. A cell with nothing in it leaves what is there, unless `clear` is asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..cache import Cache, CacheWriter, open_cache
+from ..cache.interrupt import uninterrupted
+from ..errors import CacheError, UsageError
+from .csvlist import ClipList, read_list
+from .input import ANNOTATIONS
+from .listmatch import HOW, Line, Match, Unmatched, match_lines
+
+EMPTY: Mapping[str, Any] = {"label": None, "subject": "", "split": "", "fold": -1}
+KEYS = ("id", "path")
+NAMED = 3  # examples in a message
+ALIKE = 0.75  # of difflib: a letter more or less, but not sad and calm
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One cell of the cache's tables that becomes another."""
+
+    id: str
+    column: str
+    before: Any
+    after: Any
+
+    @property
+    def kind(self) -> str:
+        """Say whether something is set where nothing was, changed, or cleared."""
+        if self.before == EMPTY[self.column]:
+            return "set"
+        return "cleared" if self.after == EMPTY[self.column] else "changed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relabelling:
+    """What lists would change in a cache."""
+
+    cache: Path
+    known: Mapping[str, Values]  # what is said of each clip and failure now
+    failures: frozenset[str]
+    columns: tuple[str, ...]
+    matches: tuple[Match, ...]
+    unmatched: tuple[Unmatched, ...]
+    unnamed: tuple[str, ...]  # clips and failures that no line names: they stay as they are
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
+
+    def matched(self) -> dict[str, int]:
+        """Count the clips by how they were told."""
+        how = {clip_id: match.how for match in self.matches for clip_id in match.ids}
+        found = Counter(how.values())
+        return {name: found[name] for name in HOW if found[name]}
+
+    def kinds(self, column: str) -> dict[str, int]:
+        """Count the changes of a column by kind."""
+        return dict(Counter(change.kind for change in self.changes if change.column == column))
+
+    def counts(self, column: str) -> dict[Any, tuple[int, int]]:
+        """Count clips and failures by their value in a column, before and after."""
+        before = Counter(values[column] for values in self.known.values())
+        after = before.copy()
+        for change in self.changes:
+            if change.column == column:
+                after[change.before] -= 1
+                after[change.after] += 1
+        return {value: (before[value], after[value]) for value in sorted(after, key=lambda v: (v == EMPTY[column], v))}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it for machines."""
+        return {
+            "cache": str(self.cache),
+            "columns": list(self.columns),
+            "changes": [vars(change) | {"kind": change.kind} for change in self.changes],
+            "counts": {
+                column: [
+                    {"value": value, "before": before, "after": after}
+                    for value, (before, after) in self.counts(column).items()
+                ]
+                for column in self.columns
+            },
+            "matched": self.matched(),
+            "unmatched": [
+                {"list": str(one.line.list), "line": one.line.row.line, "clip": one.line.says, "why": one.why}
+                for one in self.unmatched
+            ],
+            "unnamed": list(self.unnamed),
+        }
+
+    def write(self) -> None:
+        """Change the cache, in one commit; refused when somebody has changed it meanwhile."""
+        if not self.changes:
+            return
+        wanted: dict[str, Values] = {}
+        for change in self.changes:
+            wanted.setdefault(change.id, {})[change.column] = change.after
+        with CacheWriter.open(self.cache) as writer:
+            is_same = annotations(open_cache(self.cache)) == self.known
+            # new labels come in the order of their names
+            order = sorted(wanted, key=lambda clip_id: wanted[clip_id].get("label") or "")
+            with uninterrupted():  # a Ctrl-C would commit a part of it
+                for clip_id in order if is_same else ():
+                    writer.update(clip_id, **wanted[clip_id])
+        if not is_same:
+            raise CacheError(
+                f"{self.cache} has changed since it was compared with the lists; nothing was written.",
+                remedy="the same command again shows what would change now",
+            )
+
+
+def plan_relabelling(
+    cache: Path | str,
+    lists: Sequence[Path | str],
+    *,
+    only: Sequence[str] = (),
+    clear: bool = False,
+    strict: bool = False,
+) -> Relabelling:
+    """Compare lists with what a cache says of its clips; `only` takes some of the columns, `strict` refuses what does not match."""
+    opened = open_cache(cache)
+    known = annotations(opened)
+    read = {Path(path): read_list(Path(path), keys=KEYS) for path in dict.fromkeys(map(str, lists))}
+    columns = _columns(read, only)
+    lines = [Line(list=path, row=row) for path, found in read.items() for row in found.rows]
+    matches, unmatched = match_lines(lines, _paths(opened).items())
+    named = {clip_id for match in matches for clip_id in match.ids}
+    unnamed = tuple(clip_id for clip_id in known if clip_id not in named)
+    if not matches:
+        raise _nothing_matches(opened, lines)
+    if strict and (unmatched or unnamed):
+        raise UsageError(
+            f"--strict: {len(unmatched)} lines name no clip{_some(one.line.says for one in unmatched)}; "
+            f"{len(unnamed)} clips are on no line{_some(unnamed)}.",
+            remedy="complete the lists, or leave out --strict",
+        )
+    wanted = _wanted(matches, read, columns, clear=clear)
+    changes = tuple(
+        Change(id=clip_id, column=column, before=known[clip_id][column], after=wanted[clip_id][column])
+        for clip_id in known
+        for column in columns
+        if column in wanted.get(clip_id, ()) and wanted[clip_id][column] != known[clip_id][column]
+    )
+    found = Relabelling(
+        cache=opened.path,
+        known=known,
+        failures=frozenset(known) - frozenset(opened.ids),
+        columns=columns,
+        matches=tuple(matches),
+        unmatched=tuple(unmatched),
+        unnamed=unnamed,
+        changes=changes,
+        warnings=_unused(read),
+    )
+    return replace(found, warnings=(*found.warnings, *_odd_labels(found)))
+
+
+def annotations(cache: Cache) -> dict[str, Values]:
+    """Return what a cache says of its clips and of its failures; one whose id is that of a clip is an earlier attempt."""
+    columns = cache.clips.columns
+    known = {
+        clip_id: {"label": label, "subject": subject, "split": split, "fold": int(fold)}
+        for clip_id, label, subject, split, fold in zip(
+            cache.ids, cache.clips.label_names, columns["subject"], columns["split"], columns["fold"], strict=True
+        )
+    }
+    for failure in cache.failures:
+        known.setdefault(failure.id, {column: getattr(failure, column) for column in ANNOTATIONS})
+    return known
+
+
+def _paths(cache: Cache) -> dict[str, str]:
+    return {failure.id: failure.path for failure in cache.failures} | dict(
+        zip(cache.ids, cache.clips.columns["path"], strict=True)
+    )
+
+
+def _columns(read: Mapping[Path, ClipList], only: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that are taken from the lists."""
+    if not read:
+        raise UsageError("Which list?", remedy="est cache relabel CACHE LIST")
+    for name in only:
+        if name not in ANNOTATIONS:
+            near = difflib.get_close_matches(name, ANNOTATIONS, n=1)
+            raise UsageError(
+                f"--only takes {', '.join(ANNOTATIONS)}; found {name!r}.",
+                remedy=f"did you mean {near[0]}?" if near else "--only fold",
+            )
+    wanted = tuple(name for name in ANNOTATIONS if name in (only or ANNOTATIONS))
+    for path, found in read.items():
+        if not set(wanted) & set(found.columns):
+            near = [(name, word) for name in found.unused for word in difflib.get_close_matches(name, wanted, n=1)]
+            has = ", ".join(map(repr, (*found.columns, *found.unused)))
+            raise UsageError(
+                f"{path} has no column {' or '.join(wanted)}; its columns: {has}.",
+                remedy=f"is {near[0][0]!r} the {near[0][1]}?" if near else "name the columns in the first line",
+            )
+    there = {name for found in read.values() for name in found.columns}
+    for name in only:
+        if name not in there:
+            raise UsageError(f"No list has a column {name!r}.", remedy=f"leave {name} out of --only")
+    return tuple(name for name in wanted if name in there)
+
+
+def _wanted(
+    matches: Iterable[Match], read: Mapping[Path, ClipList], columns: Sequence[str], *, clear: bool
+) -> dict[str, Values]:
+    """Return what the lists say of each clip; two lines that contradict each other are refused."""
+    said: dict[tuple[str, str], tuple[Any, Line]] = {}
+    for match in matches:
+        line = match.line
+        for column in columns:
+            value = getattr(line.row, column)
+            if column not in read[line.list].columns or (value == EMPTY[column] and not clear):
+                continue
+            for clip_id in match.ids:
+                other, first = said.setdefault((clip_id, column), (value, line))
+                if other != value:
+                    raise UsageError(
+                        f"{first.where} and {line.where} disagree on the {column} of {clip_id!r}: {other!r} and {value!r}.",
+                        remedy="correct one of them; each clip has one",
+                    )
+    wanted: dict[str, Values] = {}
+    for (clip_id, column), (value, _) in said.items():
+        wanted.setdefault(clip_id, {})[column] = value
+    return wanted
+
+
+def _nothing_matches(cache: Cache, lines: Sequence[Line]) -> UsageError:
+    listed = _some([line.says for line in lines]) or " (they are empty)"
+    return UsageError(
+        f"None of {len(lines)} lines names a clip{listed}; {cache.path} has {len(cache)} clips{_some(cache.ids)}.",
+        remedy=f"a column `id` with the ids of est cache ls {cache.path}",
+    )
+
+
+def _unused(read: Mapping[Path, ClipList]) -> tuple[str, ...]:
+    return tuple(
+        f"{path}: columns that mean nothing here: {', '.join(found.unused)}"
+        for path, found in read.items()
+        if found.unused
+    )
+
+
+def _odd_labels(found: Relabelling) -> list[str]:
+    """Warn of labels that are new to the cache and look like a slip."""
+    counts = found.counts("label")
+    there = [label for label, (_, after) in counts.items() if after and label is not None]
+    new = [label for label in there if not counts[label][0]]
+    warnings = []
+    numbers = [label for label in new if label.isdecimal()]
+    if numbers and any(before and label and not label.isdecimal() for label, (before, _) in counts.items()):
+        warnings.append(
+            f"The lists have the labels {', '.join(numbers)}: a cache holds names, and nothing tells which number is which."
+        )
+    folded = {label: label.casefold() for label in there}
+    for label in new:
+        others = {text: other for other, text in folded.items() if other != label}
+        near = difflib.get_close_matches(folded[label], others, n=1, cutoff=ALIKE)
+        if near and not label.isdecimal():
+            warnings.append(f"The new label {label!r} is another class than {others[near[0]]!r}: is it only spelt so?")
+    return warnings
+
+
+def _some(names: Iterable[str]) -> str:
+    """Name the first few in brackets."""
+    shown = list(names)
+    if not shown:
+        return ""
+    beside = len(shown) - NAMED
+    return f" ({', '.join(map(repr, shown[:NAMED]))}{f' and {beside} more' if beside > 0 else ''})"

@@ -1,0 +1,130 @@
+"""How a training is watched: a table on a terminal, plain lines elsewhere, JSON events; and what it says is left."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+from train_samples import read_lines
+
+from est.commands.screen import Screen
+from est.commands.trainview import JsonWatch, Left, LineWatch, LiveWatch, watching
+from est.train.loop.watch import Part
+
+
+def record(epoch, **more):
+    return {
+        "epoch": epoch,
+        "learning_rate": 1e-4,
+        "loss": 1.5,
+        "train_right": 3,
+        "train_clips": 4,
+        "seconds": 1.0,
+        "clips_per_second": 123.4,
+        **more,
+    }
+
+
+PART = Part(name="fold2", fold="fold2", seed=1, index=1, total=3)
+ORDER = {"order_right": 1}
+TEST = {"test_right": 2, "test_clips": 5, "test_uar": 0.25}
+RESULT = {
+    "war": 0.4,
+    "uar": 0.25,
+    "right": 2,
+    "total": 5,
+    "selected": {"epoch": 2},
+    "seconds": 61.0,
+    "control": {"war": 0.5},
+}
+
+
+def test_what_watches_suits_the_screen(monkeypatch):
+    kinds = {}
+    for name, screen in {"json": Screen(json=True), "quiet": Screen(quiet=True), "lines": Screen()}.items():
+        with watching(screen) as watch:
+            kinds[name] = type(watch).__name__
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with watching(Screen()) as watch:
+        kinds["terminal"] = type(watch).__name__
+    assert kinds == {"json": "JsonWatch", "quiet": "QuietWatch", "lines": "LineWatch", "terminal": "LiveWatch"}
+
+
+def test_a_table_has_a_column_for_everything_that_some_epoch_has():
+    watch = LiveWatch(Screen())
+    watch.console = Console(file=io.StringIO(), width=120)
+
+    def shown():
+        console = Console(file=io.StringIO(), width=120)
+        console.print(watch.render())
+        return console.file.getvalue().splitlines()
+
+    assert shown() == [""]
+    watch.begin(PART, epochs=4, steps=2, first_epoch=1)
+    assert shown()[0].split() == ["epoch"]
+    watch.epoch(PART, record(1, **ORDER, **TEST))
+    watch.epoch(PART, record(2, **ORDER))  # not scored
+    for step in (1, 2):
+        watch.step(1, step)
+    lines = shown()
+    assert lines[0].split() == ["epoch", "lr", "loss", "train", "WAR", "order", "test", "WAR", "test", "UAR", "clips/s"]
+    assert lines[1].split() == ["1", "1.0e-04", "1.500", "75.0%", "25.0%", "40.0%", "25.0%", "123"]
+    assert lines[2].split() == ["2", "1.0e-04", "1.500", "75.0%", "25.0%", "123"]
+    assert lines[1].rindex("123") == lines[2].rindex("123"), "numbers stand below their names"
+    assert "  fold2 (2 of 3) · 12/24 steps" in lines[-1]
+    assert "left" in lines[-1]
+    for epoch in range(3, 20):
+        watch.epoch(PART, record(epoch))
+    assert len(shown()) == 1 + 8 + 1, "the last eight"
+    watch.end(PART, RESULT)
+    watch.warn("[careful]")
+    assert watch.console.file.getvalue().splitlines() == [
+        "fold2 (2 of 3): WAR 40.0% (2/5), UAR 25.0%, control 50.0%, epoch 2, 1:01",
+        "Warning: [careful]",
+    ]
+
+
+def test_lines_come_now_and_then(capsys):
+    watch = LineWatch(Screen())
+    watch.begin(PART, epochs=30, steps=2, first_epoch=1)
+    for epoch in range(30):
+        watch.step(epoch, 2)
+        watch.epoch(PART, record(epoch + 1))
+    watch.end(PART, RESULT)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split(",")[0] for line in err.splitlines()] == [
+        "fold2 (2 of 3): epoch 1",
+        "fold2 (2 of 3): epoch 30",
+        "fold2 (2 of 3): WAR 40.0% (2/5)",
+    ]
+
+
+def test_json_events(capsys):
+    watch = JsonWatch(Screen(json=True))
+    watch.begin(PART, epochs=4, steps=2, first_epoch=3)
+    watch.step(1, 1)
+    watch.epoch(PART, record(1))
+    watch.say("so")
+    watch.warn("beware")
+    watch.end(PART, RESULT)
+    events = read_lines(capsys.readouterr().out)
+    assert [event["event"] for event in events] == ["part", "epoch", "note", "warning", "part_result"]
+    assert events[0]["first_epoch"] == 3
+    assert events[1] == {"event": "epoch", "part": "fold2", **record(1)}
+
+
+def test_what_is_left_goes_by_this_process(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("est.commands.trainview.time.monotonic", lambda: now[0])
+    left = Left()
+    assert left.text() == ""
+    now[0] = 100.0  # of loading
+    left.begin(Part(name="a", fold="a", seed=1, index=0, total=2), 10, 4, first_epoch=6)
+    assert (left.total, left.steps_done()) == (80, 20)
+    now[0] = 108.0
+    for step in (1, 2, 3, 4):
+        left.step(5, step)
+    assert left.steps_done() == 24
+    assert left.text() == "1:52", "56 steps of two seconds"
+    assert left.elapsed() == 108.0

@@ -1,0 +1,120 @@
+"""The control: statistics against a literal reference, the classifier's optimum against scikit-learn's."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+
+from est.train.data import control
+from est.train.data.control import L2, fit_control, pooled
+
+
+def literal(features, start, count, mask):
+    """Look at each clip by itself, in float64."""
+    rows = []
+    for first, number in zip(start, count, strict=True):
+        clip = np.asarray(features[first : first + number], np.float64)[mask[first : first + number]]
+        parts = (
+            [f(axis=0) for f in (clip.mean, clip.std, clip.min, clip.max)]
+            if len(clip)
+            else [np.zeros(clip.shape[1])] * 4
+        )
+        rows.append(np.concatenate(parts))
+    return np.array(rows).reshape(len(start), -1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=25), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_statistics_are_those_of_each_clip(counts, chunk, seed):
+    rng = np.random.default_rng(seed)
+    count = np.array(counts)
+    features = rng.normal(3, 2, (count.sum(), 5)).astype(np.float16)
+    mask = rng.random(count.sum()) < 0.7
+    features[~mask] = 0
+    start = np.cumsum(count) - count
+    order = rng.permutation(len(count))  # clips need not be neighbours
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(control, "FRAMES_A_CHUNK", chunk)
+        found = pooled(features, start[order], count[order], mask)
+        of_tensors = pooled(torch.from_numpy(features), start[order], count[order], torch.from_numpy(mask))
+    assert found.dtype == np.float32
+    assert found.shape == (len(count), 20)
+    np.testing.assert_allclose(found, literal(features, start[order], count[order], mask), rtol=2e-6, atol=2e-5)
+    np.testing.assert_array_equal(of_tensors, found)
+    assert not found[[not mask[s : s + n].any() for s, n in zip(start[order], count[order], strict=True)]].any()
+
+
+def samples(num_clips, width, num_classes, seed):
+    """Return correlated statistics on very different scales, some of them constant, and noisy labels."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, num_classes, num_clips)
+    hidden = rng.normal(size=(num_classes, 8))[label] + 2 * rng.normal(size=(num_clips, 8))
+    found = hidden @ rng.normal(size=(8, width)) + rng.normal(size=(num_clips, width))
+    found = found * 10.0 ** rng.uniform(-3, 3, width) + rng.normal(0, 100, width)
+    found[:, 0] = 7.7
+    return found.astype(np.float32), label
+
+
+@pytest.mark.parametrize(("num_clips", "width", "l2"), [(150, 400, L2), (600, 60, L2), (300, 100, 0.003)])
+def test_the_optimum_is_that_of_scikit_learn(num_clips, width, l2):
+    statistics, label = samples(num_clips, width, 5, seed=width)
+    fresh = samples(100, width, 5, seed=width + 1)[0]
+    found = fit_control(statistics, label, 5, l2=l2)
+    mean, std = statistics.mean(axis=0, dtype=np.float64), statistics.std(axis=0, dtype=np.float64)
+    std[0] = 1
+    scaled = (statistics - mean) / std
+    other = LogisticRegression(C=1 / (l2 * num_clips), tol=1e-8, max_iter=5000).fit(scaled, label)
+    for rows in (statistics, fresh):
+        expected = other.predict_proba((rows - mean) / std)
+        np.testing.assert_allclose(found.predict_proba(rows), expected, atol=1e-3)
+        assert (found.predict(rows) == expected.argmax(axis=1)).mean() > 0.98
+
+
+def test_a_statistic_that_never_changed_says_nothing():
+    statistics, label = samples(120, 30, 3, seed=2)
+    found = fit_control(statistics, label, 3)
+    other = statistics.copy()
+    other[:, 0] += 5
+    np.testing.assert_array_equal(found.predict_proba(other), found.predict_proba(statistics))
+
+
+def test_fitting_twice_is_the_same_bit_for_bit():
+    statistics, label = samples(120, 50, 3, seed=0)
+    one, two = (fit_control(statistics, label, 3) for _ in range(2))
+    np.testing.assert_array_equal(one.weight, two.weight)
+    np.testing.assert_array_equal(one.predict_proba(statistics), two.predict_proba(statistics))
+
+
+def test_scale_and_offset_of_a_statistic_never_matter():
+    statistics, label = samples(200, 30, 3, seed=3)
+    statistics = (statistics - statistics.mean(axis=0)) / np.maximum(statistics.std(axis=0), 1e-3)
+    one = fit_control(statistics, label, 3).predict_proba(statistics)
+    scale = np.float32(2.0) ** np.arange(-15, 15)
+    two = fit_control(statistics * scale + 3 * scale, label, 3).predict_proba(statistics * scale + 3 * scale)
+    np.testing.assert_allclose(two, one, atol=1e-3)
+
+
+def test_a_class_never_seen_is_never_predicted():
+    statistics, label = samples(200, 20, 4, seed=1)
+    some = np.isin(label, (1, 3))
+    found = fit_control(statistics[some], label[some], 6)
+    probabilities = found.predict_proba(statistics)
+    assert probabilities.shape == (200, 6)
+    assert not probabilities[:, [0, 2, 4, 5]].any()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    assert set(found.predict(statistics).tolist()) <= {1, 3}
+    again = fit_control(statistics[some], (label[some] == 3).astype(int), 2)
+    np.testing.assert_array_equal(probabilities[:, [1, 3]], again.predict_proba(statistics))
+
+
+def test_it_learns_and_does_not_learn_noise():
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 4, 900)
+    signal = rng.normal(size=(4, 200))[label] * 0.35 + rng.normal(size=(900, 200))
+    train, test = slice(0, 500), slice(500, 900)
+    right = fit_control(signal[train], label[train], 4).predict(signal[test]) == label[test]
+    assert right.mean() > 0.9
+    noise = fit_control(rng.normal(size=(500, 200)), label[train], 4).predict(rng.normal(size=(400, 200)))
+    assert 0.17 < (noise == label[test]).mean() < 0.33

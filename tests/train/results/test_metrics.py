@@ -1,0 +1,185 @@
+"""Scores against scikit-learn, over random cases with absent classes and missing predictions."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_score,
+    recall_score,
+)
+
+from est.train.results.intervals import bootstrap
+from est.train.results.metrics import OrderScore, by_bins, pool, score, spread
+
+
+@st.composite
+def cases(draw):
+    """Draw classes, truth and predictions; some classes are absent from the truth, some predictions are missing."""
+    num_classes = draw(st.integers(2, 8))
+    classes = draw(st.lists(st.integers(0, num_classes - 1), min_size=1, max_size=num_classes))
+    pairs = draw(
+        st.lists(st.tuples(st.sampled_from(classes), st.integers(-1, num_classes - 1)), min_size=1, max_size=60)
+    )
+    truth, predicted = np.array(pairs).T
+    return [f"class {n}" for n in range(num_classes)], truth, predicted
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases())
+def test_scores_are_those_of_scikit_learn(case):
+    labels, truth, predicted = case
+    found = score(truth, predicted, labels)
+    every, present = np.arange(len(labels)), np.unique(truth)
+    guess = np.where(predicted < 0, len(labels), predicted)  # a class of its own, that no clip has
+    settings_ = {"labels": every, "average": None, "zero_division": np.nan}
+    np.testing.assert_array_equal(
+        found.confusion, confusion_matrix(truth, guess, labels=np.arange(len(labels) + 1))[: len(labels)]
+    )
+    assert found.war == pytest.approx(accuracy_score(truth, guess))
+    assert (found.right, found.total) == ((truth == predicted).sum(), len(truth))
+    assert found.unpredicted == (predicted < 0).sum()
+    np.testing.assert_allclose(found.recall, recall_score(truth, guess, **settings_))
+    np.testing.assert_allclose(found.precision, precision_score(truth, guess, **settings_))
+    np.testing.assert_allclose(found.f1, f1_score(truth, guess, **settings_))
+    assert found.uar == pytest.approx(recall_score(truth, guess, labels=present, average="macro"))
+    assert found.uf1 == pytest.approx(f1_score(truth, guess, labels=present, average="macro", zero_division=0))
+    np.testing.assert_array_equal(np.flatnonzero(found.present), present)
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases(), st.randoms(use_true_random=False))
+def test_order_of_labels_and_clips_never_matters(case, random):
+    labels, truth, predicted = case
+    found = score(truth, predicted, labels)
+    new = list(range(len(labels)))
+    random.shuffle(new)  # new[k] is the place of old class k
+    renamed = [labels[new.index(place)] for place in range(len(labels))]
+    clips = np.array(random.sample(range(len(truth)), len(truth)))
+    code = np.array([*new, -1])
+    other = score(code[truth][clips], code[predicted][clips], renamed)
+    assert (other.war, other.uar, other.uf1) == pytest.approx((found.war, found.uar, found.uf1))
+    groups = np.array([f"s{n % 3}" for n in range(len(truth))])
+    one = bootstrap(truth, predicted, groups, labels, samples=50, seed=1)
+    assert bootstrap(code[truth][clips], code[predicted][clips], groups[clips], renamed, samples=50, seed=1) == one
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases(), st.integers(1, 5))
+def test_pooling_is_scoring_at_once(case, number):
+    labels, truth, predicted = case
+    fold = np.arange(len(truth)) % number
+    parts = [score(truth[fold == n], predicted[fold == n], labels) for n in range(number)]
+    whole = score(truth, predicted, labels)
+    np.testing.assert_array_equal(pool(parts).confusion, whole.confusion)
+    assert json.dumps(pool(parts).to_json()) == json.dumps(whole.to_json())
+
+
+def test_uf1_is_of_the_pooled_counts_and_no_mean_over_folds():
+    labels = ("negative", "positive", "surprise")
+    folds = [([0, 0, 1], [0, 0, 1]), ([2, 0], [0, 0]), ([1], [2])]
+    parts = [score(np.array(t), np.array(p), labels) for t, p in folds]
+    # pooled: TP 3, 1, 0; FP 1, 0, 1; FN 0, 1, 1
+    assert pool(parts).uf1 == pytest.approx((6 / 7 + 2 / 3 + 0) / 3)
+    assert pool(parts).uar == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert np.mean([part.uf1 for part in parts]) != pytest.approx(pool(parts).uf1, abs=0.02)
+
+
+def test_numerators_and_denominators_are_kept():
+    predicted = np.array([0] * 191 + [1] * 150 + [-1] * 11)
+    found = score(np.zeros(352, int), predicted, ("a", "b", "c")).to_json()
+    assert found["war"] == {"value": pytest.approx(0.5426, abs=5e-5), "right": 191, "total": 352}
+    assert found["uar"] == {"value": pytest.approx(191 / 352), "classes": 1, "of_classes": 3}
+    assert found["unpredicted"] == 11
+    assert found["per_class"][1] == {
+        "label": "b", "right": 0, "total": 0, "predicted": 150, "recall": None, "precision": 0.0, "f1": 0.0,
+    }  # fmt: skip
+    assert found["per_class"][2]["f1"] is None
+    json.dumps(found, allow_nan=False)
+
+
+def test_nothing_to_score_is_no_number():
+    found = score(np.empty(0, int), np.empty(0, int), ("a", "b"))
+    assert math.isnan(found.war)
+    assert math.isnan(found.uar)
+    assert found.to_json()["war"] == {"value": None, "right": 0, "total": 0}
+
+
+def test_spread_is_that_of_a_sample():
+    found = spread([0.5, 0.6, 0.7])
+    assert (found.mean, found.sd, found.number) == (pytest.approx(0.6), pytest.approx(0.1), 3)
+    assert spread([0.5]).sd is None
+
+
+def test_bins_hold_every_clip_once():
+    values = np.array([3, 16, 23.5, 24, 24, 200, np.nan])
+    hits = np.array([True, True, False, True, False, True, False])
+    rows = [(row.text, row.right, row.total) for row in by_bins(values, hits, (16, 24), unit=" frames")]
+    assert rows == [
+        ("< 16 frames", 1, 1), ("16 to < 24 frames", 1, 2), ("≥ 24 frames", 2, 3), ("unknown", 0, 1),
+    ]  # fmt: skip
+
+
+def test_order_accuracy_stands_beside_chance():
+    found = OrderScore(right=554, total=1000, num_orders=10)
+    assert (found.accuracy, found.chance) == (0.554, 0.1)
+
+
+def literal_bootstrap(truth, predicted, groups, labels, samples, seed):
+    """Draw groups by name, score each draw by itself."""
+    rng = np.random.default_rng(seed)
+    names = sorted(set(groups))
+    found = []
+    for _ in range(samples):
+        clips = np.concatenate([np.flatnonzero(groups == names[k]) for k in rng.integers(0, len(names), len(names))])
+        one = score(truth[clips], predicted[clips], labels)
+        found.append((one.war, one.uar, one.uf1))
+    return np.percentile(found, (2.5, 97.5), axis=0)
+
+
+@pytest.mark.parametrize("by_subject", [True, False])
+def test_intervals_are_those_of_a_literal_bootstrap(by_subject):
+    rng = np.random.default_rng(5)
+    labels = ("a", "b", "c", "rare", "absent")
+    subject = rng.integers(0, 25, 150)
+    truth = rng.choice(4, 150, p=(0.4, 0.3, 0.25, 0.05))
+    easy = rng.random(25)[subject]  # some people are easier than others
+    predicted = np.where(rng.random(150) < easy, truth, rng.integers(-1, 5, 150))
+    groups = np.array([f"s{n}" for n in subject]) if by_subject else np.array([f"clip {n}" for n in range(150)])
+    expected = literal_bootstrap(truth, predicted, groups, labels, 1500, 3)
+    found = bootstrap(truth, predicted, groups if by_subject else None, labels, samples=6000, seed=4)
+    for number, metric in enumerate(("war", "uar", "uf1")):
+        assert found[metric] == pytest.approx(expected[:, number], abs=0.015), metric
+
+
+def test_subjects_widen_an_interval():
+    rng = np.random.default_rng(0)
+    subject = np.repeat(np.arange(20), 30)
+    truth = rng.integers(0, 3, 600)
+    predicted = np.where(rng.random(20)[subject] < 0.5, truth, (truth + 1) % 3)  # right or wrong as a person
+    by_clip = bootstrap(truth, predicted, None, "abc", seed=0)["war"]
+    by_subject = bootstrap(truth, predicted, subject.astype(str), "abc", seed=0)["war"]
+    assert by_subject[1] - by_subject[0] > 2.5 * (by_clip[1] - by_clip[0])
+
+
+def test_clips_without_a_subject_are_drawn_by_themselves():
+    rng = np.random.default_rng(1)
+    truth, predicted = rng.integers(0, 3, (2, 80))
+    nobody = bootstrap(truth, predicted, [""] * 80, "abc", seed=2)
+    assert nobody == bootstrap(truth, predicted, None, "abc", seed=2)
+    mixed = ["anna"] * 40 + [""] * 40
+    named = ["anna"] * 40 + [f"clip {n}" for n in range(40)]
+    assert bootstrap(truth, predicted, mixed, "abc", seed=2) == bootstrap(truth, predicted, named, "abc", seed=2)
+
+
+def test_one_unit_gives_no_interval():
+    truth = np.array([0, 1, 0])
+    assert bootstrap(truth, truth, ["anna"] * 3, "ab", seed=0) == {}
+    assert bootstrap(truth[:0], truth[:0], None, "ab", seed=0) == {}
+    assert bootstrap(truth, truth, None, "ab", seed=0)["war"] == (1.0, 1.0)

@@ -1,0 +1,170 @@
+"""What the user decides about a training run. The defaults are the paper's recipe; a preset is a named set of differences from it.
+
+Sections stand beside their owners: `model` in models/config.py, `sampling` in sampling.py, `protocol` in protocols.py. Those of the loop
+and of the data are here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ...errors import UsageError
+from ..data.sampling import SamplingConfig
+from ..folds.protocols import ProtocolConfig
+from ..models.config import ModelConfig
+from .expect import expect_choice, expect_kinds, expect_range
+from .finetune import FinetuneConfig
+
+# A preset names what it changes. `paper` is the text; `official` is the authors' code where the two differ; `fast` is for iterating;
+# `modern` is for fine-tuning: what is known today to make a pre-trained backbone learn from few clips.
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {},
+    "official": {"model.position": "snippet"},
+    "fast": {
+        "loop.epochs": 30,
+        "loop.warmup": 3,
+        "loop.batch": 16,
+        "loop.learning_rate": 3e-4,
+        "loop.precision": "auto",
+    },
+    "modern": {
+        "loop.optimizer": "adamw",
+        "loop.weight_decay": 0.01,
+        "loop.epochs": 20,
+        "loop.warmup": 2,
+        "loop.average": 0.998,
+        "loop.precision": "auto",
+        "data.mirrored": True,
+        "finetune.rate": 0.3,
+        "finetune.batch_norm": "frozen",
+        "finetune.head_first": 2,
+        "finetune.shift": 0.04,
+        "finetune.zoom": 0.05,
+        "finetune.brightness": 0.2,
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """The optimiser and its schedule."""
+
+    epochs: int = 160
+    warmup: int = 10  # epochs in which the learning rate rises linearly, at most half of all; the cosine spans the rest
+    batch: int = 8
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-4  # as L2 in the gradient, or decoupled with adamw
+    optimizer: Literal["adam", "adamw"] = "adam"
+    schedule: Literal["cosine", "constant"] = "cosine"
+    clip_norm: float = 0.0  # of the gradient; 0 is off
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    average: float = (
+        0.0  # how much of itself the running mean of the weights keeps at a step; it is what is scored. 0 is off
+    )
+    accumulate: int = 1  # parts in which a batch is learnt from, one after the other: less memory
+    graph: bool = False  # on a GPU: record the step once and replay it (not yet measured)
+    threads: int = 0  # of the CPU; 0 takes torch's own number, which the run then records
+
+    def __post_init__(self) -> None:
+        expect_kinds("loop", self)
+        expect_range("loop.epochs", self.epochs, 1, 100_000)
+        expect_range("loop.warmup", self.warmup, 0, 100_000)
+        expect_range("loop.batch", self.batch, 1, 65_536)
+        expect_range("loop.learning_rate", self.learning_rate, 0.0, 10.0)
+        expect_range("loop.weight_decay", self.weight_decay, 0.0, 10.0)
+        expect_range("loop.clip_norm", self.clip_norm, 0.0, 1e9)
+        expect_range("loop.average", self.average, 0.0, 0.99999)
+        expect_range("loop.accumulate", self.accumulate, 1, 65_536)
+        expect_range("loop.threads", self.threads, 0, 4096)
+        expect_choice("loop.optimizer", self.optimizer, ("adam", "adamw"))
+        expect_choice("loop.schedule", self.schedule, ("cosine", "constant"))
+        expect_choice("loop.precision", self.precision, ("auto", "fp32", "bf16", "fp16"))
+        if self.graph and self.precision == "fp16":
+            raise UsageError(
+                "loop.graph replays the same step, and with fp16 the scale of the loss changes.",
+                remedy="--precision bf16, or --set loop.graph=false",
+            )
+        if self.batch % self.accumulate:
+            raise UsageError(
+                f"loop.accumulate divides the batch, found {self.accumulate} parts of {self.batch} clips.",
+                remedy="--batch or --set loop.accumulate=…, so that one is a multiple of the other",
+            )
+
+    @property
+    def rise(self) -> int:
+        """Return the epochs of the warm-up: those that were asked for, but no more than half of a short run."""
+        return min(self.warmup, self.epochs // 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which rows of the cache, where they live, and what is done to them. Everything but `feature` is off in the paper."""
+
+    feature: str = "gap"
+    residency: Literal["auto", "device", "pinned", "stream"] = "auto"
+    scaling: bool = False  # zero mean and unit deviation, fitted on the training half
+    mirrored: bool = False  # as often as as they are, clips are shown by the features of mirrored crops
+    views: bool = False  # and by each of the cache's views
+    balanced: bool = False  # every class equally often
+    class_weights: bool = False  # in the loss, inverse to the class's share of the training half
+    label_smoothing: float = 0.0
+    noise: float = 0.0  # added to features, in their standard deviations
+    mixup: float = 0.0  # parameter of the Beta distribution; 0 is off
+
+    def __post_init__(self) -> None:
+        expect_kinds("data", self)
+        expect_choice("data.residency", self.residency, ("auto", "device", "pinned", "stream"))
+        expect_range("data.label_smoothing", self.label_smoothing, 0.0, 0.9)
+        expect_range("data.noise", self.noise, 0.0, 10.0)
+        expect_range("data.mixup", self.mixup, 0.0, 10.0)
+        if self.balanced and self.class_weights:
+            raise UsageError(
+                "Balanced sampling and class weights both correct for rare classes; together they correct twice.",
+                remedy="choose --balanced or --class-weights",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A whole run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    seeds: tuple[int, ...] = (3456,)
+    select: Literal["last", "val"] = "last"
+    eval_every: int = 1  # epochs between scores on the test half, for the curves; 0 scores at the end alone
+    control: bool = True  # pooled statistics and a linear classifier on the same halves
+    tensorboard: bool = False
+    device: str = "auto"
+    allow_leak: bool = False  # score clips that the features have learnt from, and say so in every table
+
+    def __post_init__(self) -> None:
+        expect_kinds("", self)
+        object.__setattr__(self, "seeds", tuple(self.seeds))
+        expect_choice("select", self.select, ("last", "val"))
+        expect_range("eval_every", self.eval_every, 0, 100_000)
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise UsageError(f"seeds names each seed once, found {list(self.seeds)}.", remedy="--seeds 1,2,3")
+        for seed in self.seeds:
+            if type(seed) is not int:
+                raise UsageError(f"A seed is a whole number, found {seed!r}.", remedy="--seeds 1,2,3")
+            expect_range("a seed", seed, 0, 2**31 - 1)
+        self.finetune.expect_possible(self.data, self.loop)
+        together = self.loop.batch // self.loop.accumulate
+        if self.model.ssop and together == 1:
+            parts = f" in {self.loop.accumulate} parts" if self.loop.accumulate > 1 else ""
+            raise UsageError(
+                f"The order head's batch norm needs at least two clips at a time, found --batch {self.loop.batch}{parts}.",
+                remedy=f"--batch {2 * self.loop.accumulate}, or --no-ssop",
+            )
+
+    @property
+    def head_first(self) -> int:
+        """Return the epochs in which the head learns alone: none where it comes from a run and has learnt."""
+        return 0 if self.finetune.init else self.finetune.head_first

@@ -1,0 +1,181 @@
+"""Configurations as text: TOML files, `--set a.b=v`, and back. Keys that do not exist are refused, the nearest one named."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from ...errors import UsageError
+from .config import PRESETS, TrainConfig
+
+Flat = dict[str, Any]  # "model.layers" → 3; "seeds" → (3456,)
+
+
+def resolve(
+    preset: str | None = None,
+    file: Path | None = None,
+    settings: Iterable[str] = (),
+    options: Mapping[str, Any] | None = None,
+    *,
+    base: TrainConfig | None = None,
+) -> TrainConfig:
+    """Put a configuration together: `base`, then file, preset, `--set` and options; later ones win.
+
+    A file may begin with a preset of its own, `preset = "fast"`, below what else it says.
+    """
+    flat: Flat = to_flat(base) if base is not None else {}
+    if file is not None:
+        from_file = read_toml(file)
+        if "preset" in from_file:
+            flat |= preset_settings(from_file.pop("preset"))
+        flat |= from_file
+    if preset is not None:
+        flat |= preset_settings(preset)
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes KEY=VALUE, found {text!r}.", remedy="--set model.layers=2")
+        flat[key.strip()] = parse_value(value.strip())
+    flat |= {key: value for key, value in (options or {}).items() if value is not None}
+    return from_flat(flat)
+
+
+def preset_settings(name: Any) -> Flat:
+    """Return what a preset sets: every setting that presets differ in, as it has it."""
+    if not isinstance(name, str) or name not in PRESETS:
+        raise UsageError(f"A preset is {', '.join(PRESETS)}; found {name!r}.", remedy="--preset paper")
+    defaults = to_flat(TrainConfig())
+    return {key: defaults[key] for settings in PRESETS.values() for key in settings} | dict(PRESETS[name])
+
+
+def known_keys() -> dict[str, Any]:
+    """Return every key of a configuration and the type of its value."""
+    return dict(_walk(TrainConfig, ""))
+
+
+def from_flat(flat: Mapping[str, Any]) -> TrainConfig:
+    """Build a configuration from its keys; what is not named has its default."""
+    kinds = known_keys()
+    for key in flat:
+        if key not in kinds:
+            near = difflib.get_close_matches(key, kinds, n=1, cutoff=0.5) or [
+                k for k in kinds if k.rpartition(".")[2] == key.rpartition(".")[2]
+            ]
+            raise UsageError(
+                f"There is no setting {key!r}.",
+                remedy=f"did you mean {near[0]}?" if near else f"the settings are {', '.join(kinds)}",
+            )
+    values = {key: coerce(key, value, kinds[key]) for key, value in flat.items()}
+    return _build(TrainConfig, "", values)
+
+
+def to_flat(config: TrainConfig) -> Flat:
+    """Return every key with its value."""
+    return dict(_flatten(asdict(config), ""))
+
+
+def differences(then: TrainConfig, now: TrainConfig) -> list[str]:
+    """List what differs between two configurations, as `loop.epochs: 160 then, 80 now`."""
+    a, b = to_flat(then), to_flat(now)
+    return [f"{key}: {a[key]} then, {b[key]} now" for key in a if a[key] != b[key]]
+
+
+def to_toml(config: TrainConfig) -> str:
+    """Write a configuration that `read_toml` reads; keys without a value (None) are left out."""
+    lines, sections = [], []
+    for key, value in asdict(config).items():
+        if isinstance(value, dict):
+            pairs = [f"{name} = {_toml(inner)}" for name, inner in value.items() if inner is not None]
+            sections.append("\n".join([f"[{key}]", *pairs]))
+        elif value is not None:
+            lines.append(f"{key} = {_toml(value)}")
+    return "\n\n".join(["\n".join(lines), *sections]) + "\n"
+
+
+def read_toml(path: Path) -> Flat:
+    """Read a TOML file as flat keys."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"The configuration {path} cannot be read.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML.") from error
+    return dict(_flatten(data, ""))
+
+
+def parse_value(text: str) -> Any:
+    """Read a value as TOML does; what is no TOML value is a word."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def coerce(key: str, value: Any, kind: Any) -> Any:
+    """Bring a value into the type of its key, or say that it cannot be."""
+    options = get_args(kind)
+    if get_origin(kind) is tuple:
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(coerce(f"each of {key}", item, options[0]) for item in items)
+    if type(None) in options:
+        if value is None or value == "none":
+            return None
+        return coerce(key, value, next(option for option in options if option is not type(None)))
+    wanted = str if options else kind  # a Literal: its owner checks the word
+    match wanted:
+        case _ if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
+            if math.isfinite(value):
+                return float(value)
+        case _ if wanted is str and isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        case _ if type(value) is wanted:
+            return value
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+    raise UsageError(f"{key} is {names[wanted]}, found {value!r}.")
+
+
+def _walk(kind: Any, prefix: str) -> Iterable[tuple[str, Any]]:
+    hints = get_type_hints(kind)
+    for item in fields(kind):
+        if is_dataclass(hints[item.name]):
+            yield from _walk(hints[item.name], f"{prefix}{item.name}.")
+        else:
+            yield prefix + item.name, hints[item.name]
+
+
+def _build(kind: Any, prefix: str, values: Mapping[str, Any]) -> Any:
+    hints = get_type_hints(kind)
+    found = {}
+    for item in fields(kind):
+        key = prefix + item.name
+        if is_dataclass(hints[item.name]):
+            found[item.name] = _build(hints[item.name], f"{key}.", values)
+        elif key in values:
+            found[item.name] = values[key]
+        else:
+            assert item.default is not MISSING or item.default_factory is not MISSING, key
+    return kind(**found)
+
+
+def _flatten(data: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, str):  # TOML's strings are JSON's, but for one control character that JSON leaves as it is
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)

@@ -1,0 +1,162 @@
+"""What all parts of a run look at: the clips, their classes, their features, loaded once.
+
+Rows are those of the annotations: clips, and inputs that gave none. The classes of a run are in the order of their names, whatever the
+cache's order is, and a half is in the order of its ids: neither has a say in what comes of a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...cache import Cache
+from ...errors import CacheDamaged, UsageError
+from ..config.config import TrainConfig
+from ..folds.annotations import Annotations
+from ..folds.protocols import Fold
+from .clipset import ClipSet
+from .control import pooled
+from .feature_arrays import Arrays
+
+Seeing = Literal["crops", "videos", "maps"]  # what a backbone that learns looks at
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Loaded:
+    """Annotations, and the frames of some of their rows."""
+
+    table: Annotations
+    clips: ClipSet
+    place: np.ndarray  # (rows,) in the clip set, −1 where there are no frames
+
+    def visible(self, rows: np.ndarray) -> np.ndarray:
+        """Say which rows have a frame that shows a face: the others are nobody's to guess, and teach nothing but their label."""
+        place = self.place[rows]
+        return (place >= 0) & np.asarray(self.clips.has_face)[place]
+
+
+def locate_rows(table: Annotations, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the clips that hold the frames of rows, by their places in the cache, and where each row of the table is among them."""
+    shown = rows[table.place[rows] >= 0]
+    place = np.full(len(table), -1)
+    place[shown] = np.arange(len(shown))
+    return table.place[shown], place
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Data(Loaded):
+    """The clips of all folds."""
+
+    labels: tuple[str, ...]  # the run's classes
+    truth: np.ndarray  # (rows,) place in `labels`, −1 without a label
+    target: Tensor  # the same for the clips of the set, on the device
+    control: np.ndarray | None  # (clips of the set, 4·D) pooled statistics
+
+    @classmethod
+    def load(
+        cls,
+        cache: Cache,
+        table: Annotations,
+        folds: Iterable[Fold],
+        config: TrainConfig,
+        device: torch.device,
+        reads: Arrays | Seeing,
+    ) -> Self:
+        """Read what the folds need: arrays of features, or the frames that a backbone learns from."""
+        used = np.unique(np.concatenate([rows for fold in folds for rows in (fold.train, fold.val, fold.test)]))
+        names = sorted({table.labels[code] for code in table.label[used].tolist()})
+        number = {name: place for place, name in enumerate(names)}
+        truth = np.array([number.get(table.labels[code], -1) if code >= 0 else -1 for code in table.label.tolist()])
+        which, place = locate_rows(table, used)
+        if isinstance(reads, Arrays):
+            feature = reads.plain
+            clips = ClipSet.from_cache(
+                cache,
+                which,
+                feature=feature,
+                device=device,
+                others=reads.others,
+                residency=config.data.residency,
+                no_face=config.sampling.no_face,
+            )
+        else:
+            feature = config.data.feature if config.data.feature in cache.features else ""  # pictures need none
+            clips = ClipSet.for_tuning(
+                cache,
+                which,
+                reads,
+                device,
+                mirrored=config.data.mirrored,
+                residency=config.data.residency,
+                no_face=config.sampling.no_face,
+                workers=config.finetune.workers,
+            )
+        return cls(
+            table=table,
+            clips=clips,
+            place=place,
+            labels=tuple(names),
+            truth=truth,
+            target=torch.from_numpy(truth[used[place[used] >= 0]]).to(device),
+            control=pooled_statistics(cache, which, feature) if config.control and feature else None,
+        )
+
+    def by_id(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows in the order of their ids."""
+        return rows[np.argsort(self.table.ids[rows], kind="stable")]
+
+    def learnt(self, rows: np.ndarray) -> np.ndarray:
+        """Return the rows of a half that can be learnt from, in the order of their ids."""
+        return self.by_id(rows[self.visible(rows)])
+
+    def expect_enough(self, fold: Fold, batch: int) -> None:
+        """Refuse a training half that fills no batch, or that shows a single class."""
+        rows = self.learnt(fold.train)
+        if len(rows) < batch:
+            raise UsageError(
+                f"{fold.name}: {len(rows)} clips to learn from show a face, too few for a batch of {batch}; a smaller last one is dropped.",
+                remedy=f"--batch {max(2, len(rows) // 2)}",
+            )
+        if len(fold.val) and not self.visible(fold.val).any():
+            raise UsageError(
+                f"{fold.name}: none of {len(fold.val)} clips to choose by shows a face.", remedy="--select last"
+            )
+        classes = np.unique(self.truth[rows])
+        if len(classes) < 2:
+            raise UsageError(
+                f"{fold.name}: all {len(rows)} clips to learn from that show a face are {self.labels[classes[0]]!r}; it takes two classes."
+            )
+
+
+class Shelf:
+    """The data of each fold: mostly one for all; where folds read arrays of their own, the one that was asked for last."""
+
+    def __init__(self, reads: Mapping[str, Arrays | Seeing], load: Callable[[Arrays | Seeing], Data]) -> None:
+        self.reads, self._load = reads, load
+        self._held: tuple[Arrays | Seeing, Data] | None = None
+
+    def of(self, fold: str) -> Data:
+        """Return what a fold looks at."""
+        wanted = self.reads[fold]
+        if self._held is None or self._held[0] != wanted:
+            self._held = None  # before the next ones are loaded
+            self._held = wanted, self._load(wanted)
+        return self._held[1]
+
+
+def pooled_statistics(cache: Cache, places: np.ndarray, feature: str) -> np.ndarray:
+    """Return the control's input for clips of a cache, by their places.  # (N,) → (N, 4·D)"""
+    found = np.zeros((len(places), 4 * cache.recipes.features[feature].shape[0]), np.float32)
+    for number, clip in enumerate(cache.iterate([feature], which=places)):
+        rows = clip.features[feature]
+        found[number] = pooled(rows, np.array([0]), np.array([len(rows)]), clip.mask)[0]
+        if not np.isfinite(found[number]).all():
+            raise CacheDamaged(
+                f"{cache.path}: {feature} of clip {clip.id!r} is not finite.", remedy=f"est cache verify {cache.path}"
+            )
+    return found

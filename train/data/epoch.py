@@ -1,0 +1,101 @@
+"""What an epoch looks at, drawn at once: which clips stand in which batch, which of their frames, in which order their snippets.
+
+It follows from (seed, epoch) alone.
+
+Legend: S steps, B clips of a batch, n snippets, J frames of a snippet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config.config import TrainConfig
+from ..config.finetune import FinetuneConfig
+from .clipset import ClipSet
+from .sampling import Sampler
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EpochPlan:
+    """All that an epoch's steps will look at."""
+
+    target: Tensor  # (S, B) classes
+    index: Tensor  # (S, B, n, J) rows of the frames, snippets already in their shuffled order
+    picks: Tensor  # (S, B) which of the model's orders that is
+    mix: Tensor | None  # (S,) share of a clip's own features when pairs are mixed
+    look: Tensor | None  # (S, B, 4) how each clip's pictures are moved, scaled and lit
+    seeds: list[int]  # (S,) of dropout and noise
+
+
+class Planner:
+    """Draws the epochs of one training."""
+
+    def __init__(
+        self,
+        clips: ClipSet,
+        *,
+        train: Tensor,
+        target: Tensor,
+        orders: Tensor,
+        weight: Tensor | None,
+        config: TrainConfig,
+        seed: int,
+    ) -> None:
+        self.clips, self.config, self.seed = clips, config, seed
+        self.train = train  # clips that are learnt from
+        self.target = target  # (N,) class of every clip of the set
+        self.orders = orders
+        self.weight = weight  # how often each is drawn; None: once
+        self.sampler = Sampler(config.sampling, config.model.snippets, config.model.frames)
+        self.count = clips.count.to(target.device)
+        self.num_steps = len(train) // config.loop.batch  # a smaller last batch is dropped
+
+    def draw(self, epoch: int) -> EpochPlan:
+        """Draw an epoch."""
+        config = self.config
+        size, steps, device = config.loop.batch, self.num_steps, self.target.device
+        numbers = np.random.SeedSequence([self.seed, epoch])
+        plan_seed, *seeds = numbers.generate_state(steps + 1, np.uint64).tolist()
+        generator = torch.Generator(device).manual_seed(plan_seed)
+        total = steps * size
+        if self.weight is not None:
+            drawn = torch.multinomial(self.weight, total, replacement=True, generator=generator)
+        else:
+            drawn = torch.randperm(len(self.train), generator=generator, device=device)[:total]
+        clips = self.train[drawn]
+        positions = self.sampler.train(self.count[clips], generator)
+        picks = torch.zeros(total, dtype=torch.long, device=device)
+        if config.model.ssop:
+            orders = self.orders
+            picks = torch.randint(len(orders), (total,), generator=generator, device=device)
+            positions = positions.gather(1, orders[picks][:, :, None].expand_as(positions))
+        array = None
+        if config.data.mirrored or config.data.views:
+            array = torch.randint(self.clips.arrays, (total,), generator=generator, device=device)
+        mix = None
+        if config.data.mixup:
+            shares = np.random.default_rng(plan_seed).beta(config.data.mixup, config.data.mixup, steps)
+            mix = torch.from_numpy(shares.astype(np.float32)).to(device)
+        look = None
+        if config.finetune.augments:
+            look = draw_looks(total, config.finetune, generator)
+        index = self.clips.index(clips, positions, array=array)
+        return EpochPlan(
+            target=self.target[clips].view(steps, size),
+            index=index.view(steps, size, *index.shape[1:]),
+            picks=picks.view(steps, size),
+            mix=mix,
+            look=None if look is None else look.view(steps, size, 4).to(index.device),  # where pictures are made
+            seeds=seeds,
+        )
+
+
+def draw_looks(count: int, config: FinetuneConfig, generator: torch.Generator) -> Tensor:
+    """Draw how clips are moved (x, y in sides), scaled and lit.  # → (count, 4)"""
+    reach = torch.tensor([config.shift, config.shift, config.zoom, config.brightness], device=generator.device)
+    drawn = torch.rand(count, 4, generator=generator, device=generator.device)
+    return (2 * drawn - 1) * reach + torch.tensor([0.0, 0.0, 1.0, 1.0], device=generator.device)

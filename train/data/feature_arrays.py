@@ -1,0 +1,145 @@
+"""Which arrays of a cache are looked at: a feature, what it is of mirrored crops, its views, and whose fold it is.
+
+Most caches hold one array of a feature, and every fold reads it. One that was tuned for a protocol holds an array for each fold, by an
+encoder that has learnt from that fold's training half alone: there the feature `gap` is another array in every fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ...cache import Cache, FeatureRecipe
+from ...errors import UsageError
+
+if TYPE_CHECKING:
+    from ..config.config import DataConfig
+
+MAPS = "layer3"  # the feature that the last stage of a backbone sees
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrays:
+    """What the models of a fold read."""
+
+    plain: str
+    others: tuple[str, ...] = ()  # in training some clips are shown by these instead: mirrored, views
+
+
+def arrays_of(cache: Cache, data: DataConfig, fold: str) -> Arrays:
+    """Find what is read in a fold, or say what is missing."""
+    plain = array_of_fold(cache, data.feature, fold)
+    others: tuple[str, ...] = ()
+    if data.mirrored:
+        mirrored = mirrored_name(cache, plain)
+        if mirrored is None:
+            raise UsageError(
+                f"{cache.path} has no features of mirrored crops for {plain!r}.",
+                remedy="est extract … --flip adds them",
+            )
+        others += (mirrored,)
+    if data.views:
+        views = views_of(cache, plain)
+        if not views:
+            raise UsageError(
+                f"{cache.path} has no views of {plain!r}.",
+                remedy=f"est extract --from {cache.path} … --views 3 --out ANOTHER makes a cache with views",
+            )
+        others += views
+    return Arrays(plain=plain, others=others)
+
+
+def array_of_fold(cache: Cache, feature: str, fold: str) -> str:
+    """Return the array of that name, or the one that was made of this tap for a fold."""
+    if feature in cache.features:
+        return feature
+    tuned = {name: recipe for name, recipe in _plain(cache) if recipe.tap == feature and recipe.fold}
+    if not tuned:
+        expect_here(cache, feature)
+    found = next((name for name, recipe in tuned.items() if recipe.fold == fold), None)
+    if found is None:
+        folds = [recipe.fold for recipe in tuned.values()]
+        raise UsageError(
+            f"{cache.path} has {feature} for the folds {', '.join(folds)}, and none for {fold}.",
+            remedy=f"the protocol that it was tuned for, or --fold {folds[0]}",
+        )
+    return found
+
+
+def of_folds(cache: Cache, feature: str, folds: Iterable[str]) -> dict[str, str]:
+    """Return the array that each fold reads."""
+    return {fold: array_of_fold(cache, feature, fold) for fold in folds}
+
+
+def mirrored_name(cache: Cache, feature: str) -> str | None:
+    """Find the array that holds a feature of mirrored crops."""
+    return next((name for name in cache.features if _is_mirror(cache, feature, name)), None)
+
+
+def views_of(cache: Cache, feature: str) -> tuple[str, ...]:
+    """Find the views of an array, in their order."""
+    found = [name for name in cache.features if _is_view(cache, feature, name)]
+    return tuple(sorted(found, key=lambda name: cache.recipes.features[name].view))
+
+
+def black_row(cache: Cache, feature: str) -> Tensor:
+    """Return what the backbone makes of a black crop.  # → (D,)"""
+    if feature not in cache.black:
+        raise UsageError(
+            f"{cache.path} does not know what {feature!r} of a black picture is.",
+            remedy="extract the clips again: est extract keeps it for flat features",
+        )
+    return torch.tensor(cache.black[feature])
+
+
+def expect_here(cache: Cache, feature: str) -> None:
+    """Refuse a feature that is not here."""
+    if feature not in cache.features:
+        raise UsageError(
+            f"{cache.path} has the features {', '.join(cache.features) or 'none'}, asked for {feature!r}.",
+            remedy=f"est extract … --features {','.join([*cache.features, feature])} adds it",
+        )
+
+
+def expect_flat(cache: Cache, feature: str) -> None:
+    """Refuse a feature that is not here, or that is a map."""
+    expect_here(cache, feature)
+    shape = cache.recipes.features[feature].shape
+    if len(shape) != 1:
+        flat = [name for name, recipe in cache.recipes.features.items() if len(recipe.shape) == 1]
+        raise UsageError(
+            f"{feature!r} of {cache.path} is a map of {' × '.join(map(str, shape))} per frame; snippets are made of flat features.",
+            remedy=f"choose {' or '.join(flat)}" if flat else "est extract … --features gap adds one",
+        )
+
+
+def expect_other(cache: Cache, feature: str, name: str) -> None:
+    """Refuse an array that does not show the same feature of the same clips."""
+    if not _is_mirror(cache, feature, name) and not _is_view(cache, feature, name):
+        raise UsageError(
+            f"{cache.path} has no array {name!r} that is {feature!r} of mirrored crops, or a view of it.",
+            remedy="est extract … --flip caches mirrored ones, est extract --from … --views views",
+        )
+
+
+def _plain(cache: Cache) -> Iterable[tuple[str, FeatureRecipe]]:
+    """Yield the arrays that are neither mirrored nor views."""
+    return (
+        (name, recipe) for name, recipe in cache.recipes.features.items() if not recipe.mirrored and not recipe.view
+    )
+
+
+def _is_mirror(cache: Cache, feature: str, name: str) -> bool:
+    """Say whether an array is made as another one, but from mirrored crops."""
+    recipe, other = cache.recipes.features[feature], cache.recipes.features.get(name)
+    return not recipe.mirrored and other == replace(recipe, mirrored=True)
+
+
+def _is_view(cache: Cache, feature: str, name: str) -> bool:
+    """Say whether an array is made as another one, but from crops that were changed."""
+    recipe, other = cache.recipes.features[feature], cache.recipes.features.get(name)
+    return other is not None and not recipe.view and other.view > 0 and replace(other, view=0, look="") == recipe

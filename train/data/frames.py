@@ -1,0 +1,57 @@
+"""What a backbone that learns is given: each different frame of a batch once, and where snippets look at it.
+
+Short clips fill their snippets with repeats, so a batch has fewer different frames than places for them. A frame is a picture (pixels.py),
+or the map that the cache's backbone made of it: where the stages up to there do not learn, they need not run again.
+
+Legend: U different frames, B clips, n snippets, J frames of a snippet, S side, C h w of a map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .prefetch import DEPTH, Ahead
+from .rows import Residency, Rows, RowSource, place_rows
+
+Asked = tuple[Tensor, Tensor | None]  # rows (B, n, J), and how each clip is looked at (B, 4)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frames:
+    """The different frames of a batch, and where each is looked at."""
+
+    rows: Tensor  # (U, S, S, 3) uint8 RGB pictures, or (U, C, h, w) float maps; on the device
+    place: Tensor  # (B, n, J) → 0 … U−1; on the device
+
+
+class MapRows(Rows):
+    """Cached maps: on the device as they are, from anywhere else loaded ahead."""
+
+    def __init__(self, source: RowSource, device: torch.device, residency: Residency) -> None:
+        self._rows, self.line = place_rows(source, device, residency)
+        self._shape, self._device = source.shape, device
+        self.on_device = self._rows.on_device
+        self._ahead = None if self.on_device else Ahead(self._load)
+        if self._ahead is not None:
+            self.line += f"; {DEPTH} batches ahead"
+
+    @property
+    def waited(self) -> float:
+        return 0.0 if self._ahead is None else self._ahead.waited
+
+    def take(self, index: Tensor, look: Tensor | None = None) -> Frames:
+        return self._load(index, look) if self._ahead is None else self._ahead.take(index, look)
+
+    def expect(self, batches: Iterable[Asked]) -> None:
+        if self._ahead is not None:
+            self._ahead.expect(batches)
+
+    def _load(self, index: Tensor, look: Tensor | None) -> Frames:
+        assert look is None, "maps cannot be moved or lit: `choose_source` refuses them"
+        rows, place = torch.unique(index, return_inverse=True)  # in ascending order
+        maps = self._rows.take(rows)
+        return Frames(rows=maps.view(-1, *self._shape), place=place.to(self._device))

@@ -1,0 +1,60 @@
+"""What has seen the clips that a run is scored on again: the features there, or the weights that its backbone began with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..cache import Cache
+from ..cache.trained import TrainedOn
+from .folds.annotations import Annotations
+from .folds.leaks import BY_SUBJECT, Half, Leak, Seen, describe_leaks, find_in_halves, leaks_of, seen_by_feature
+from .loop.watch import Watch
+from .results.run import Run
+
+
+def own_leaks(
+    run: Run, cache: Cache, table: Annotations, tested: Mapping[str, np.ndarray], reads: Mapping[str, str]
+) -> tuple[Leak, ...]:
+    """Return what leaks into the run's own test halves: what it was allowed, and what the features have seen by now."""
+    fold = {part["name"]: part["fold"] for part in run.facts["parts"]}
+    by_subject = run.facts["protocol"]["independence"] == BY_SUBJECT
+    found = list(leaks_of(run.facts))
+    for name, rows in tested.items():
+        halves: dict[tuple[str, Half], np.ndarray] = {(fold[name], "test"): rows}
+        found += find_in_halves(_seen(run, cache, reads.get(name)), halves, table, by_subject=by_subject)
+    return tuple(dict.fromkeys(found))
+
+
+def leaks_elsewhere(
+    run: Run, cache: Cache, table: Annotations, rows: np.ndarray, reads: Mapping[str, str], watch: Watch
+) -> tuple[Leak, ...]:
+    """Return which clips of another cache the features have learnt from; warn of people, whose names there may be other people's."""
+    arrays = dict.fromkeys(reads.values()) or [None]
+    seen = [one for array in arrays for one in _seen(run, cache, array)]
+    found = find_in_halves(seen, {("", "scored"): rows}, table, by_subject=True)
+    for line in describe_leaks(leak for leak in found if leak.by == "subject"):
+        watch.warn(f"If subjects of one name are the same people, scores are not independent of the person: {line}")
+    return tuple(leak for leak in found if leak.by != "subject")
+
+
+def _seen(run: Run, cache: Cache, feature: str | None) -> list[Seen]:
+    if feature is not None:
+        return seen_by_feature(cache, feature)
+    facts = run.facts["finetune"]
+    if facts["trained_on"] is None:
+        return []
+    return [(TrainedOn.from_json(facts["trained_on"]), f"the weights {facts['weights']}")]
+
+
+def warn_of_learnt(run: Run, table: Annotations, rows: np.ndarray, watch: Watch) -> None:
+    """Say so when clips to be scored are named like clips that the run has learnt from."""
+    halves = run.halves().values()
+    learnt = {name for half in halves for name in (*half["train"], *half["val"])}
+    same = sorted(learnt & set(table.ids[rows].tolist()))
+    if same:
+        watch.warn(
+            f"{len(same)} of {len(rows)} clips have the ids of clips that the run has learnt from, {same[0]!r} for one: "
+            "if they are the same clips, their scores say nothing."
+        )

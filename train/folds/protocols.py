@@ -1,0 +1,313 @@
+"""Protocols: which clips are learnt from and which are tested, fold by fold, and how independent the two are.
+
+A cache that carries folds or splits is taken at its word. Otherwise folds are dealt here, by subject unless the user says by clip; the same
+clips and seed give the same folds, whatever the order of clips or labels. Independence is what the annotations show, never what is hoped.
+A data set's name is a protocol too: one of these, and what is published beside it (`presets`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from ...errors import UsageError
+from .annotations import Annotations
+from .assignment import deal_clips, deal_groups, draw_clips, draw_groups
+from .fold import (
+    SPLITS,
+    Fold,
+    expect_halves,
+    expect_subjects,
+    independence,
+    notes_on_classes,
+    notes_on_clips,
+    relabel,
+    some,
+    splits_of,
+)
+from .published import GENERAL, PROTOCOLS, departures
+
+Kind = Literal["split", "folds", "kfold", "loso", "holdout"]
+By = Literal["subject", "clip"]
+
+DEALING, VALIDATION = 0, 1  # streams of random numbers under one seed
+FOLDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolConfig:
+    """How clips are divided. `auto` takes the cache's folds, else its splits, else deals folds by subject."""
+
+    kind: str = "auto"  # of presets.GENERAL, or a data set of presets.PROTOCOLS
+    folds: int | None = None  # of kfold: 5 when left out; a data set's protocol knows its own
+    by: By = "subject"  # what is never divided when folds or halves are made here
+    test_share: float = 0.2  # of holdout
+    only: tuple[str, ...] = ()  # the folds to run; all when empty
+    val_share: float = 0.15  # of the training half, where an inner validation half is asked for
+
+    def __post_init__(self) -> None:
+        kinds = (*GENERAL, *PROTOCOLS)
+        for name, found, choices in (("kind", self.kind, kinds), ("by", self.by, get_args(By))):
+            if found not in choices:
+                near = difflib.get_close_matches(str(found), choices, n=1)
+                raise UsageError(
+                    f"protocol.{name} is {', '.join(choices[:-1])} or {choices[-1]}, found {found!r}.",
+                    remedy=f"did you mean {near[0]}?" if near else "est train --list-protocols says what they are",
+                )
+        if self.folds is not None and self.folds < 2:
+            raise UsageError(f"protocol.folds is 2 or more, found {self.folds}.", remedy="--folds 5")
+        for name, share in (("test_share", self.test_share), ("val_share", self.val_share)):
+            if not 0 < share < 1:
+                raise UsageError(f"protocol.{name} lies between 0 and 1, found {share:g}.")
+        if self.kind == "loso" and self.by == "clip":
+            raise UsageError("Leave-one-subject-out goes by subject, found --by clip.", remedy="--folds 5 --by clip")
+        preset = PROTOCOLS.get(self.kind)
+        if preset is not None and preset.kind == "kfold":
+            if self.folds not in (None, preset.folds):
+                raise UsageError(
+                    f"The protocol {self.kind} has {preset.folds} folds by subject, found {self.folds} folds.",
+                    remedy=f"--folds {self.folds}, which is a protocol of its own",
+                )
+            if self.by == "clip":
+                raise UsageError(
+                    f"The protocol {self.kind} goes by subject, found --by clip.",
+                    remedy=f"--folds {preset.folds} --by clip, whose result is not independent of the person",
+                )
+
+    @property
+    def num_folds(self) -> int:
+        """Return how many folds are dealt."""
+        preset = PROTOCOLS.get(self.kind)
+        return self.folds or (preset.folds if preset is not None else FOLDS)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """The folds to run, and what the user is told about them."""
+
+    folds: tuple[Fold, ...]
+    kind: Kind  # what was asked for came to this
+    independence: str  # "by subject", "by source", "unknown" or "subjects shared (N)"
+    notes: tuple[str, ...]
+
+
+def plan_folds(table: Annotations, config: ProtocolConfig, *, seed: int, validation: bool) -> Plan:
+    """Divide the labelled clips of a cache; with `validation` a part of each training half is set apart."""
+    rows = _labelled(table)
+    kind = _kind(table, rows, config)
+    notes = notes_on_clips(table, rows)
+    match kind:
+        case "folds":
+            folds = _given_folds(table, rows, notes)
+        case "split":
+            folds = [_given_split(table, rows, notes, validation=validation)]
+        case "loso":
+            folds = _one_subject_out(table, rows)
+        case "kfold":
+            folds = _dealt_folds(table, rows, config, seed)
+        case _:
+            folds = [_held_out(table, rows, config, seed)]
+    if config.kind in PROTOCOLS:
+        notes += departures(config.kind, table, rows, folds)
+    chosen = _choose(folds, config.only)
+    if len(chosen) < len(folds):
+        notes.append(f"{len(chosen)} of {len(folds)} folds run: {', '.join(folds[i].name for i in chosen)}.")
+    run = []
+    for number in chosen:
+        fold = replace(folds[number], train=folds[number].train[~table.missing[folds[number].train]])
+        expect_halves(table, fold)
+        if validation and not len(fold.val):
+            fold = _with_validation(table, fold, config, np.random.default_rng([seed, VALIDATION, number]))
+        run.append(fold)
+    shown, shared = independence(table, run)
+    assert config.by == "clip" or kind in ("folds", "split") or shown == "by subject", shown
+    notes += notes_on_classes(table, run) + shared
+    return Plan(folds=tuple(run), kind=kind, independence=shown, notes=tuple(notes))
+
+
+def _labelled(table: Annotations) -> np.ndarray:
+    """Return the rows with a label, in the order of their ids."""
+    rows = np.flatnonzero(table.label >= 0)
+    if not len(rows):
+        raise UsageError(
+            f"None of {len(table)} clips has a label.", remedy=f"{relabel('label')}: nothing is extracted again"
+        )
+    classes = np.unique(table.label[rows])
+    if len(classes) == 1:
+        raise UsageError(
+            f"All {len(rows)} labelled clips are {table.labels[classes[0]]!r}; training needs two classes."
+        )
+    return rows[np.argsort(table.ids[rows], kind="stable")]
+
+
+def _kind(table: Annotations, rows: np.ndarray, config: ProtocolConfig) -> Kind:
+    """Return the kind asked for, or the one that the annotations carry."""
+    if config.kind in PROTOCOLS:
+        return PROTOCOLS[config.kind].kind
+    if config.kind in get_args(Kind):
+        return config.kind  # ty: ignore[invalid-explicit-return]
+    if (table.fold[rows] >= 0).any():
+        return "folds"
+    splits = splits_of(table, rows)
+    if "train" in splits and ("test" in splits or "val" in splits):
+        return "split"
+    if config.kind == "official":
+        found = np.unique(table.split[rows][table.split[rows] != ""])
+        raise UsageError(
+            f"The clips carry neither folds nor the splits train and test (or val); their splits: {some(found) or 'none'}.",
+            remedy=f"{relabel('fold')} (or `split`); or --folds 5, which are no official folds",
+        )
+    if config.by == "clip" or (table.subject[rows] != "").all():
+        return "kfold"
+    lacking = int((table.subject[rows] == "").sum())
+    raise UsageError(
+        f"The clips carry neither folds nor train and test splits, and {lacking} of {len(rows)} have no subject.",
+        remedy=f"--folds 5 --by clip, whose result is not independent of the person, or {relabel('subject')}",
+    )
+
+
+def _given_folds(table: Annotations, rows: np.ndarray, notes: list[str]) -> list[Fold]:
+    fold = table.fold[rows]
+    numbers = np.unique(fold[fold >= 0]).tolist()
+    if not numbers:
+        raise UsageError("No clip says in which fold it is tested.", remedy=f"--folds 5, or {relabel('fold')}")
+    gone = table.missing[rows]
+    if number := int(((fold < 0) & ~gone).sum()):
+        notes.append(f"{number} clips are in no fold: learnt from in all, tested in none.")
+    if number := int(((fold < 0) & gone).sum()):
+        notes.append(f"{number} inputs gave no frames and are in no fold: they count nowhere.")
+    return [Fold(name=f"fold{n}", train=np.sort(rows[fold != n]), test=np.sort(rows[fold == n])) for n in numbers]
+
+
+def _given_split(table: Annotations, rows: np.ndarray, notes: list[str], *, validation: bool) -> Fold:
+    splits = splits_of(table, rows)
+    part = {name: np.sort(rows[splits == name]) for name in SPLITS}
+    if not len(part["train"]) or not len(part["test"]) + len(part["val"]):
+        found = np.unique(table.split[rows][table.split[rows] != ""])
+        raise UsageError(
+            f"Expected the splits train and test (or val), found {some(found) or 'none'}.",
+            remedy=f"--folds 5, or {relabel('split')}",
+        )
+    if (others := ~np.isin(splits, list(SPLITS))).any():
+        found = [name or "none" for name in np.unique(table.split[rows][others])]
+        notes.append(f"{int(others.sum())} clips are in neither half; their splits: {some(found)}.")
+    if not len(part["test"]):
+        notes.append("There is no test split: the validation split is tested on.")
+        return Fold(name="split", train=part["train"], test=part["val"])
+    val = part["val"][~table.missing[part["val"]]]
+    if len(val) and not validation:
+        notes.append(
+            f"The validation split ({len(val)} clips) is neither learnt from nor tested on; --select val uses it."
+        )
+        val = val[:0]
+    return Fold(name="split", train=part["train"], test=part["test"], val=val)
+
+
+def _one_subject_out(table: Annotations, rows: np.ndarray) -> list[Fold]:
+    expect_subjects(table, rows, remedy=f"--folds 5 --by clip, or {relabel('subject')}")
+    subjects = table.subject[rows]
+    names = np.unique(subjects).tolist()
+    if len(names) < 2:
+        raise UsageError(
+            f"Leave-one-subject-out needs two subjects, found only {names[0]!r}.", remedy="--by clip --folds 5"
+        )
+    return [
+        Fold(name=folder, train=np.sort(rows[subjects != name]), test=np.sort(rows[subjects == name]))
+        for name, folder in zip(names, _folder_names(names), strict=True)
+    ]
+
+
+def _dealt_folds(table: Annotations, rows: np.ndarray, config: ProtocolConfig, seed: int) -> list[Fold]:
+    rng, classes = np.random.default_rng([seed, DEALING]), _ranks(table, rows)
+    number = config.num_folds
+    if config.by == "clip":
+        _expect_enough(len(rows), number, "clips")
+        dealt = deal_clips(classes, number, rng)
+    else:
+        leave = f"--folds {number} --by clip, whose result is not independent of the person"
+        expect_subjects(table, rows, remedy=f"{leave}, or {relabel('subject')}")
+        _expect_enough(len(np.unique(table.subject[rows])), number, "subjects")
+        dealt = deal_groups(table.subject[rows], classes, number, rng)
+    return [
+        Fold(name=f"fold{n + 1}", train=np.sort(rows[dealt != n]), test=np.sort(rows[dealt == n]))
+        for n in range(number)
+    ]
+
+
+def _held_out(table: Annotations, rows: np.ndarray, config: ProtocolConfig, seed: int) -> Fold:
+    drawn = _draw(table, rows, config.test_share, config.by, np.random.default_rng([seed, DEALING]), "A hold-out half")
+    return Fold(name="holdout", train=np.sort(rows[~drawn]), test=np.sort(rows[drawn]))
+
+
+def _with_validation(table: Annotations, fold: Fold, config: ProtocolConfig, rng: np.random.Generator) -> Fold:
+    rows = fold.train[np.argsort(table.ids[fold.train], kind="stable")]
+    drawn = _draw(table, rows, config.val_share, config.by, rng, f"{fold.name}: an inner validation half")
+    inner = replace(fold, train=np.sort(rows[~drawn]), val=np.sort(rows[drawn]))
+    expect_halves(table, inner)
+    return inner
+
+
+def _draw(
+    table: Annotations, rows: np.ndarray, share: float, by: By, rng: np.random.Generator, what: str
+) -> np.ndarray:
+    """Return which rows are drawn: a share of the subjects, or of the clips."""
+    classes = _ranks(table, rows)
+    if by == "clip":
+        return draw_clips(classes, share, rng)
+    expect_subjects(table, rows, what=what)
+    names = np.unique(table.subject[rows]).tolist()
+    if len(names) < 2:
+        raise UsageError(
+            f"{what} by subject needs two subjects, and all {len(rows)} clips are of {names[0]!r}.", remedy="--by clip"
+        )
+    return draw_groups(table.subject[rows], classes, share, rng)
+
+
+def _choose(folds: list[Fold], only: Iterable[str]) -> list[int]:
+    """Return the numbers of the folds to run."""
+    names = [fold.name for fold in folds]
+    for name in only:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+            shown = ", ".join(names) if len(names) <= 12 else f"{', '.join(names[:10])} … {names[-1]} ({len(names)})"
+            raise UsageError(f"There is no fold {name!r}; there are {shown}.", remedy=f"the nearest is {near[0]}")
+    wanted = set(only) or set(names)
+    return [number for number, name in enumerate(names) if name in wanted]
+
+
+def _ranks(table: Annotations, rows: np.ndarray) -> np.ndarray:
+    """Return each row's class as the place of its name in the alphabet, so that the order of labels never matters."""
+    return np.argsort(np.argsort(np.array(table.labels, str)))[table.label[rows]]
+
+
+def _expect_enough(found: int, folds: int, what: str) -> None:
+    if found < folds:
+        raise UsageError(
+            f"{folds} folds need {folds} {what}, and there are {found}.", remedy=f"--folds {max(found, 2)}"
+        )
+
+
+def _folder_names(names: list[str]) -> list[str]:
+    """Return names that can be folders anywhere, different also where case does not count."""
+    plain = [re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFKC", name)).strip("._-")[:60] for name in names]
+    return distinct([name or "subject" for name in plain], "-")
+
+
+def distinct(names: Iterable[str], joint: str) -> list[str]:
+    """Return names that differ also where case does not count: those that are taken get a number."""
+    taken: set[str] = set()
+    made = []
+    for name in names:
+        number, unique = 1, name
+        while unique.casefold() in taken:
+            number += 1
+            unique = f"{name}{joint}{number}"
+        taken.add(unique.casefold())
+        made.append(unique)
+    return made

@@ -1,0 +1,209 @@
+"""Protocols by the name of a data set: how published work divides its clips, and what a cache has that is not as published.
+
+A preset divides as `folds`, `split` or `kfold` does. It changes no score; it says where classes, folds or denominators differ, because
+a number with another denominator is another number. What is published is written down once, with the data sets (extract/datasets). A
+data set that comes without folds has a usual number of them, which is a convention; who is in which fold is published nowhere, so they
+are dealt here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ...inputs.published import Dataset, dataset_named
+from .annotations import Annotations
+from .fold import Fold, splits_of
+from .labels import canonical
+
+ALL = "all folds"
+# The protocols that are not a data set's, in the order in which they are listed.
+GENERAL = {
+    "auto": "the cache's folds, else its splits, else 5 folds by subject",
+    "official": "the folds or splits that the cache carries; refused where it carries neither",
+    "folds": "the cache's folds: each clip is tested in its own, and learnt from in all others",
+    "split": "the cache's splits: learnt on train, tested on test, or on val where there is no test",
+    "kfold": "K folds dealt by subject (--folds K; --by clip by clip)",
+    "loso": "each subject in turn is left out and tested (--loso)",
+    "holdout": "a fifth of the subjects is tested (--holdout)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """How the clips of a data set are divided in published work."""
+
+    kind: Literal["folds", "split", "kfold"]
+    note: str  # what to know before a number is compared
+    folds: int = 1  # that are given, or dealt by subject
+    halves: tuple[str, ...] = ()  # of a given division: learnt from, and tested
+
+    def describe(self) -> str:
+        """Say in a few words how clips are divided."""
+        match self.kind:
+            case "folds":
+                return f"{self.folds} given folds"
+            case "split":
+                return f"learnt on {self.halves[0]}, tested on {self.halves[1]}"
+        return f"{self.folds} folds dealt by subject"
+
+
+PROTOCOLS: Mapping[str, Preset] = {
+    "dfew": Preset(
+        kind="folds",
+        folds=5,
+        note="each clip is tested once. A fold tests 29 clips of Disgust: one of them moves its UAR by 0.49 points.",
+    ),
+    "mafw": Preset(kind="folds", folds=5, note="the clips with a single label, each tested once."),
+    "afew": Preset(
+        kind="split",
+        halves=("train", "val"),
+        note="the labels of the test half are not public. The paper's 54.26 % is 191 of 352.",
+    ),
+    "ferv39k": Preset(kind="split", halves=("train", "test"), note="31,088 clips are learnt from."),
+    "bu4dfe": Preset(
+        kind="kfold", folds=10, note="101 people; the paper calls it BU-3DFE. Who is in which fold is not published."
+    ),
+    "mmi": Preset(kind="kfold", folds=10, note="30 people. Who is in which fold is not published."),
+    "ck+": Preset(
+        kind="kfold",
+        folds=10,
+        note="the sequences with an emotion, contempt among them. 10 folds by subject are usual, not official.",
+    ),
+    "crema-d": Preset(kind="kfold", folds=5, note="91 actors. 5 folds by actor are a convention, not official."),
+    "ravdess": Preset(
+        kind="kfold",
+        folds=6,
+        note="24 actors. 6 folds by actor are a convention, not official; --loso leaves out each in turn. 1,440 clips are "
+        "speech: est cache drop CACHE --split song leaves out the others.",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What is published of a data set: its classes, and how many clips each test half has (several where works differ)."""
+
+    title: str
+    labels: tuple[str, ...]
+    tested: Mapping[str, tuple[int, ...]]  # by fold, or of `ALL`
+
+    def counts(self) -> str:
+        """Write the denominators."""
+        return " / ".join(_either(counts) for counts in self.tested.values())
+
+
+def published(name: str) -> Published:
+    """Return what is published of a preset's data set."""
+    preset, data = PROTOCOLS[name], dataset_named(name)
+    counted = tuple(label for label in data.labels if f"class {label}" in data.published)
+    return Published(title=data.title, labels=counted or data.labels, tested=_tested(preset, data))
+
+
+def convention(asked: str) -> str:
+    """Say what is published of the data set that a protocol is named after; nothing of a general one."""
+    if asked not in PROTOCOLS:
+        return ""
+    known, preset = published(asked), PROTOCOLS[asked]
+    return (
+        f"{known.title}: {preset.describe()}, {len(known.labels)} classes, {known.counts()} clips tested in published work; "
+        f"{preset.note}"
+    )
+
+
+def named(asked: str, kind: str) -> str:
+    """Name a protocol: as it was asked for, and what that came to."""
+    return kind if asked in (kind, "auto") else f"{asked} ({kind})"
+
+
+def list_protocols() -> list[dict[str, Any]]:
+    """Return every protocol: its name, how it divides clips, and for a data set's what is published."""
+    rows: list[dict[str, Any]] = [{"name": name, "what": what} for name, what in GENERAL.items()]
+    for name, preset in PROTOCOLS.items():
+        known = published(name)
+        rows.append(
+            {
+                "name": name,
+                "what": preset.describe(),
+                "title": known.title,
+                "classes": list(known.labels),
+                "tested": {half: list(counts) for half, counts in known.tested.items()},
+                "note": preset.note,
+            }
+        )
+    return rows
+
+
+def departures(name: str, table: Annotations, rows: np.ndarray, folds: Sequence[Fold]) -> list[str]:
+    """Say where the labelled clips of a cache, and their folds, are not as published."""
+    preset, known = PROTOCOLS[name], published(name)
+    notes = _other_classes(known, table, rows)
+    if preset.kind == "folds" and len(folds) != preset.folds:
+        here = ", ".join(fold.name for fold in folds)
+        notes.append(f"{known.title} is published with {preset.folds} folds; the cache carries {len(folds)}: {here}.")
+    if preset.kind == "split" and set(splits_of(table, folds[0].test).tolist()) != {preset.halves[1]}:
+        here = splits_of(table, folds[0].test)[0]
+        notes.append(f"{known.title} is published as tested on {preset.halves[1]}; here {here} is tested.")
+    if preset.kind == "kfold" and (table.fold[rows] >= 0).any():
+        notes.append(f"The cache carries folds, which {name} does not use: --protocol official takes them.")
+    tested = {fold.name: len(fold.test) for fold in folds}
+    tested |= {ALL: sum(tested.values())}
+    other = [
+        f"{half} {tested[half]} (published {_either(counts)})"
+        for half, counts in known.tested.items()
+        if half in tested and tested[half] not in counts
+    ]
+    if other:
+        notes.append(f"Other numbers of clips are tested than published: {', '.join(other)}.")
+    return notes
+
+
+def of_another(asked: str, recorded: str) -> str:
+    """Say so when a cache was extracted as another data set than the one that the protocol is named after."""
+    if asked not in PROTOCOLS or recorded not in PROTOCOLS or asked == recorded:
+        return ""
+    return f"The protocol is that of {published(asked).title}; the cache was extracted as {published(recorded).title}."
+
+
+def _tested(preset: Preset, data: Dataset) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...] | None]
+    match preset.kind:
+        case "folds":
+            found = {f"fold{n}": data.published.get(f"fold {n}, tested") for n in range(1, preset.folds + 1)}
+        case "split":
+            found = {"split": data.published.get(f"split {preset.halves[1]}")}
+        case _:
+            found = {ALL: data.published.get("labelled clips") or data.published.get("clips")}
+    return {half: counts for half, counts in found.items() if counts}
+
+
+def _other_classes(known: Published, table: Annotations, rows: np.ndarray) -> list[str]:
+    """Compare classes by what their names mean."""
+    here: dict[str, list[str]] = {}
+    for code in np.unique(table.label[rows]).tolist():
+        here.setdefault(canonical(table.labels[code]), []).append(table.labels[code])
+    there = {canonical(label): label for label in known.labels}
+    lacking = [label for word, label in there.items() if word not in here]
+    others = [label for word, labels in here.items() if word not in there for label in labels]
+    notes = []
+    if lacking or others:
+        said = [f"lacks {_quoted(lacking)}"] if lacking else []
+        said += [f"has {_quoted(others)} beside them" if not lacking else f"has {_quoted(others)}"] if others else []
+        notes.append(f"{known.title} is published with {len(there)} classes; the cache {' and '.join(said)}.")
+    notes += [
+        f"{' and '.join(map(repr, labels))} are different classes here; they look like spellings of one."
+        for labels in here.values()
+        if len(labels) > 1
+    ]
+    return notes
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _either(counts: Sequence[int]) -> str:
+    return " or ".join(f"{count:,}" for count in counts)

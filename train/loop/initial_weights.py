@@ -1,0 +1,232 @@
+"""Where fine-tuning starts: the weights of the backbone, and with `--init` the run whose models go on.
+
+By default the backbone starts as the one that made the cache's features: then the first step sees what cached training sees.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ...cache import Cache, FeatureRecipe
+from ...cache.trained import TrainedOn
+from ...encoders.backbone import Backbone
+from ...encoders.weights import BACKBONE, LICENCES, Weights, load_weights
+from ...errors import EstError, UsageError
+from ..config.config import TrainConfig
+from ..config.configfile import differences
+from ..data.feature_arrays import MAPS
+from ..folds.annotations import Annotations
+from ..folds.leaks import Leak, Seen, find_leaks, learnt_from
+from ..folds.protocols import Plan
+from ..models import EST, Tuned
+from ..results.run import CHECKPOINT, Run
+from .checkpoint import behind, load_model
+from .watch import Part
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Start:
+    """What a backbone begins with."""
+
+    weights: Weights
+    init: Run | None
+
+    def report(self) -> list[str]:
+        """Say it, with the licence."""
+        lines = [self.weights.report()]
+        if self.weights.licence:
+            lines.append(f"licence of the weights: {self.weights.licence}")
+        if self.init is not None:
+            lines.append(f"models go on from {self.init.path}: the head has learnt, and does not learn alone first")
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what run.json holds."""
+        record = self.weights.trained_on
+        return {
+            "weights": self.weights.name,
+            "digest": self.weights.digest,
+            "normalize": self.weights.backbone.normalization.name,
+            "trained_on": None if record is None else record.to_json(),
+            "init": None if self.init is None else str(self.init.path.absolute()),
+        }
+
+    def expect_labels(self, labels: tuple[str, ...]) -> None:
+        """Refuse a run whose models tell other classes apart."""
+        if self.init is not None and self.init.labels != labels:
+            raise UsageError(
+                f"The models of {self.init.path} tell {', '.join(self.init.labels)} apart; the clips here are {', '.join(labels)}.",
+                remedy="--weights instead of --init: the backbone alone",
+            )
+
+    def seen(self) -> list[Seen]:
+        """Return what the weights have learnt from."""
+        record = self.weights.trained_on
+        return [] if record is None else [(record, f"the weights {self.weights.name}")]
+
+    def records(self, fold: str, table: Annotations) -> list[TrainedOn]:
+        """Return what the models of a fold have learnt from before: clips of the table that the run which goes on has, and the weights."""
+        found = [record for record, _ in self.seen()]
+        if self.init is not None and self.init.config.finetune.on:
+            name = next(part["name"] for part in self.init.facts["parts"] if part["fold"] == fold)
+            record = load_weights(str(self.init.part(name) / BACKBONE)).trained_on  # with all that came before
+            assert record is not None
+            found.append(record)
+        elif self.init is not None:
+            half = self.init.halves()[fold]
+            place = {name: row for row, name in enumerate(table.ids.tolist())}
+            rows = [place[name] for name in (*half["train"], *half["val"]) if name in place]
+            found.append(learnt_from(table, np.array(rows, np.int64), folds=[fold], how="est train"))
+        return found
+
+    def enter(self, model: Tuned, part: Part) -> None:
+        """Bring the models of the run that goes on into the model of a part."""
+        if self.init is None:
+            return
+        found, _ = load_model(self.init.part(part_of(self.init, part.fold, part.seed)) / CHECKPOINT)
+        if isinstance(found, Tuned):
+            model.backbone.load_state_dict(found.backbone.state_dict())
+        model.est.load_state_dict((found.est if isinstance(found, Tuned) else found).state_dict())
+
+
+def find_start(cache: Cache, config: TrainConfig, source: str, plan: Plan) -> Start:
+    """Find out where fine-tuning starts, or say why it cannot start there."""
+    init = None
+    if config.finetune.init:
+        init = Run.open(config.finetune.init)
+        _expect_fitting(init, config, plan)
+    weights = _weights(cache, config, source, init)
+    if init is not None and not init.config.finetune.on:
+        _expect_read(init, weights)
+    return Start(weights=weights, init=init)
+
+
+def find_leaks_of_start(start: Start, plan: Plan, table: Annotations) -> tuple[Leak, ...]:
+    """Return the leaks into a plan's halves of what the start has learnt from."""
+    found = list(find_leaks(start.seen(), plan, table))
+    if start.init is None:
+        return tuple(found)
+    for fold in plan.folds:
+        record = start.records(fold.name, table)[-1]
+        found += find_leaks([(record, f"the models of {start.init.path}")], replace(plan, folds=(fold,)), table)
+    return tuple(found)
+
+
+def part_of(run: Run, fold: str, seed: int) -> str:
+    """Name the part of a run that learnt a fold with a seed."""
+    return next(part["name"] for part in run.facts["parts"] if part["fold"] == fold and part["seed"] == seed)
+
+
+def _expect_fitting(init: Run, config: TrainConfig, plan: Plan) -> None:
+    """Refuse a run whose models are other ones, or were trained on other folds."""
+    if not init.complete:
+        raise UsageError(f"{init.path} is not complete.", remedy=f"est train --resume --out {init.path}")
+    changed = differences(TrainConfig(model=init.config.model), TrainConfig(model=config.model))
+    if changed:
+        raise UsageError(
+            f"The models of {init.path} are other ones: {'; '.join(changed)}.",
+            remedy=f"--config {init.path / 'config.toml'}, or --set the same",
+        )
+    there = {(part["fold"], part["seed"]) for part in init.facts["parts"]}
+    wanted = {(fold.name, seed) for fold in plan.folds for seed in config.seeds}
+    if missing := sorted(wanted - there):
+        fold, seed = missing[0]
+        raise UsageError(
+            f"{init.path} has no model of {fold} with seed {seed}; it has {', '.join(f'{f} with seed {s}' for f, s in sorted(there))}.",
+            remedy="the same --protocol, --fold and --seeds as that run",
+        )
+
+
+def _weights(cache: Cache, config: TrainConfig, source: str, init: Run | None) -> Weights:
+    """Load the weights that are asked for, or those of the cache's features, or of the run that goes on."""
+    settings, made_with = config.finetune, _recipe(cache, config, source)
+    if init is not None and init.config.finetune.on:
+        return _of_run(init, config, made_with if source == "maps" else None)
+    name, normalize = settings.weights, settings.normalize or None
+    if not name:
+        if made_with is None:
+            raise UsageError(
+                f"{cache.path} has no features whose weights could be the start.", remedy="--weights imagenet"
+            )
+        if made_with.backbone != Backbone.name:
+            raise _only_resnet(f"The features of {cache.path} were made by {made_with.backbone}")
+        if made_with.weights not in LICENCES:
+            raise UsageError(
+                f"The features of {cache.path} were made with the weights {made_with.weights}, and a cache does not say where they lie.",
+                remedy=f"--weights FOLDER/{made_with.weights}, or --weights imagenet",
+            )
+        name, normalize = made_with.weights, normalize or made_with.normalize
+    found = load_weights(name, normalize=normalize)
+    if not isinstance(found.backbone, Backbone):
+        raise _only_resnet(f"These are weights of {found.backbone.name}")
+    if source == "maps" or not settings.weights:
+        assert made_with is not None
+        _expect_same(cache, made_with, found)
+    return found
+
+
+def _only_resnet(found: str) -> UsageError:
+    """Say that other encoders learn in another way."""
+    return UsageError(
+        f"{found}, and --finetune is for ResNet-18.",
+        remedy="est tune makes it learn from single frames, then est extract --from caches its features; or --weights imagenet",
+    )
+
+
+def _recipe(cache: Cache, config: TrainConfig, source: str) -> FeatureRecipe | None:
+    """Return how the maps were made, or the features."""
+    recipes = cache.recipes.features
+    if source == "maps":
+        return recipes[MAPS]
+    return recipes.get(config.data.feature) or next(iter(recipes.values()), None)
+
+
+def _of_run(init: Run, config: TrainConfig, maps: FeatureRecipe | None) -> Weights:
+    """Return the weights that a fine-tuned run started from: its own come with the models of its parts."""
+    if config.finetune.weights:
+        raise UsageError(f"{init.path} has a backbone of its own.", remedy="--init or --weights, not both")
+    facts = init.facts["finetune"]
+    if maps is not None and (init.config.finetune.learns != "layer4" or facts["digest"] != maps.weights_digest):
+        raise UsageError(
+            f"The maps were made with {maps.weights}, and {init.path} has changed what stands before layer4.",
+            remedy="--set finetune.source=crops",
+        )
+    found = load_model(init.part(init.parts[0]) / CHECKPOINT)[0]
+    assert isinstance(found, Tuned)
+    return Weights(backbone=found.backbone, name=f"of {init.path.name}", digest=facts["digest"])
+
+
+def _expect_same(cache: Cache, recipe: FeatureRecipe, found: Weights) -> None:
+    """Refuse weights that are not those of the cache's arrays."""
+    here = (found.digest, found.backbone.normalization.name)
+    if here != (recipe.weights_digest, recipe.normalize):
+        made = f"{recipe.weights} ({recipe.weights_digest[:8]}, pixels {recipe.normalize})"
+        raise EstError(
+            f"{recipe.tap} of {cache.path} was made with {made}; these are {found.name} ({here[0][:8]}, pixels {here[1]}).",
+            remedy="--weights with the file that the cache was made with, or --set finetune.source=crops with --weights",
+        )
+
+
+def _expect_read(init: Run, weights: Weights) -> None:
+    """Refuse a head that has learnt to read other features."""
+    recipe = init.facts["cache"]["recipes"]["features"][init.reads[init.parts[0]]]  # others of a run have other weights
+    if len(set(init.reads.values())) > 1 or recipe["tap"] != "gap" or recipe["weights_digest"] != weights.digest:
+        raise UsageError(
+            f"The models of {init.path} read {recipe['tap']} of {recipe['weights']}, and the backbone starts as {weights.name}.",
+            remedy=f"--weights {recipe['weights']}",
+        )
+
+
+def build(start: Start | None, est: EST, config: TrainConfig, part: Part) -> EST | Tuned:
+    """Put the model of a part together: EST alone, or behind a backbone that learns."""
+    if start is None:
+        return est
+    backbone = start.weights.backbone
+    assert isinstance(backbone, Backbone)
+    model = behind(deepcopy(backbone), est, config.finetune)
+    start.enter(model, part)
+    return model

@@ -1,0 +1,161 @@
+"""What a model makes of clips: probabilities of the classes in the test view, and whether it knows the order of their snippets.
+
+The test view is one per clip, in natural order. `shuffled` shows the snippets in the model's orders instead, in turns; `blacked` replaces
+unified frames by what the backbone makes of a black crop, the paper's Table 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...encoders.precision import Precision
+from ...errors import EstError
+from ..data.clipset import ClipSet
+from ..data.data import Loaded
+from ..data.frames import Frames
+from ..data.sampling import Sampler
+from ..models import EST, Tuned
+from .autocast import casting
+from .world import ALONE, World
+
+BATCH, TUNED_BATCH = 64, 8  # clips: pictures are larger than features
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """How clips are looked at."""
+
+    start: int | None = None  # of the window among the unified frames; None is the configuration's
+    shuffled: bool = False
+    blacked: tuple[int, int] | None = None  # unified frames from … up to, but not including
+    black: Tensor | None = None  # (D,) the backbone's output for a black crop
+
+
+def predict_rows(
+    model: EST | Tuned,
+    loaded: Loaded,
+    rows: np.ndarray,
+    sampler: Sampler,
+    *,
+    precision: Precision = "fp32",
+    view: View | None = None,
+    world: World = ALONE,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Predict rows of annotations: probabilities (N, C), NaN where nothing shows a face, and what `predict` says of orders."""
+    seen = loaded.visible(rows)
+    probabilities = np.full((len(rows), int(model.num_classes)), np.nan, np.float32)
+    probabilities[seen], order_right = predict(
+        model, loaded.clips, loaded.place[rows[seen]], sampler, precision=precision, view=view, world=world
+    )
+    return probabilities, order_right
+
+
+def likeliest(probabilities: np.ndarray) -> np.ndarray:
+    """Return the likeliest class of each row, −1 where there is none.  # (N, C) → (N,)"""
+    seen = ~np.isnan(probabilities).any(axis=1)
+    found = np.full(len(probabilities), -1)
+    found[seen] = probabilities[seen].argmax(axis=1)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Batch:
+    """What the model is shown at once."""
+
+    index: Tensor  # (B, n, J) rows
+    substitute: Tensor | None  # (B, n, J) where a black crop stands in
+    orders: Tensor | None  # (B, n)
+    picks: Tensor | None  # (B,) which of the model's orders those are
+
+
+@torch.inference_mode()
+def predict(
+    model: EST | Tuned,
+    clips: ClipSet,
+    which: np.ndarray,
+    sampler: Sampler,
+    *,
+    precision: Precision = "fp32",
+    view: View | None = None,
+    world: World = ALONE,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return probabilities (N, C), and which clips' order the order head named rightly when they were shuffled (N,).
+
+    The processes of a world predict some of the clips each, and all get what came of all.
+    """
+    view = view or View()
+    assert (view.blacked is None) == (view.black is None)
+    model.eval()
+    head = model.est if isinstance(model, Tuned) else model
+    batches = list(_batches(model, clips, which, sampler, view, world))
+    clips.expect((batch.index, None) for batch in batches)
+    found = np.zeros((0, int(model.num_classes)), np.float32)
+    told = np.zeros(0, bool)
+    for batch in batches:
+        with casting(model.orders.device, precision):
+            features = features_of(model, clips, batch.index)
+            if batch.substitute is not None and view.black is not None:
+                features = torch.where(batch.substitute[..., None], view.black.to(features), features)
+            output = head(features, batch.orders)
+        found = np.concatenate([found, output.expression.float().softmax(1).cpu().numpy()])
+        if batch.picks is not None and output.order is not None:
+            told = np.concatenate([told, (output.order.argmax(1) == batch.picks).cpu().numpy()])
+    found, told = (np.concatenate(world.gather(mine)) for mine in (found, told))
+    if not np.isfinite(found).all():
+        raise EstError(
+            "The model's probabilities are no numbers: its weights or features are too large.",
+            remedy="train again with a lower --lr; est cache verify looks at the features",
+        )
+    return found, told if view.shuffled and len(told) else None
+
+
+def features_of(model: EST | Tuned, clips: ClipSet, index: Tensor, look: Tensor | None = None) -> Tensor:
+    """Return the features of frames: the cache's, or what the model's own backbone makes of them.  # (B, n, J) → (B, n, J, D)"""
+    seen = clips.take(index, look)
+    if isinstance(model, Tuned):
+        assert isinstance(seen, Frames), "a backbone that learns looks at frames"
+        return model.features(seen)
+    assert isinstance(seen, Tensor)
+    return seen
+
+
+@torch.no_grad()
+def statistics_of(
+    model: EST | Tuned, clips: ClipSet, which: Tensor, precision: Precision = "fp32"
+) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of the features of some clips, as the model has them now.  # → (D,), (D,)"""
+    model.eval()
+
+    def features(rows: Tensor) -> Tensor:
+        with casting(model.orders.device, precision):
+            return features_of(model, clips, rows)
+
+    return clips.statistics(which, features)
+
+
+def _batches(
+    model: EST | Tuned, clips: ClipSet, which: np.ndarray, sampler: Sampler, view: View, world: World
+) -> Iterator[_Batch]:
+    """Say what is to be looked at, in this process's share of the clips."""
+    orders, device = model.orders, model.orders.device
+    size = TUNED_BATCH if isinstance(model, Tuned) else BATCH
+    numbers = np.array_split(np.arange(len(which)), world.size)[world.rank]
+    for begin in range(0, len(numbers), size):
+        number = torch.from_numpy(numbers[begin : begin + size]).to(device)
+        chosen = torch.from_numpy(np.asarray(which, np.int64)[numbers[begin : begin + size]]).to(device)
+        positions = sampler.test(clips.count.to(device)[chosen], start=view.start)
+        substitute = shown = picks = None
+        if view.blacked is not None:
+            substitute = sampler.slots(*view.blacked, start=view.start).to(device).expand_as(positions)
+        if view.shuffled and len(orders):
+            picks = number % len(orders)
+            shown = orders[picks]
+            into = shown[:, :, None].expand_as(positions)
+            positions = positions.gather(1, into)
+            substitute = None if substitute is None else substitute.gather(1, into)
+        yield _Batch(index=clips.index(chosen, positions), substitute=substitute, orders=shown, picks=picks)

@@ -1,0 +1,148 @@
+"""What a run learnt from: recorded when it begins, compared when it goes on and when it is scored again.
+
+Caches are compared by what they say, not by where they lie: a cache that was moved, converted or compacted is the same one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ...cache import Cache
+from ...errors import EstError, RecipeMismatch
+from ..data.data import Seeing
+from ..data.feature_arrays import MAPS
+from ..data.pixels import choose_source
+from ..folds.annotations import Annotations
+from ..folds.protocols import Plan
+from ..results.run import Run
+from .watch import Watch
+
+Halves = dict[str, dict[str, list[str]]]  # fold → train, val, test → ids
+
+
+def describe_cache(cache: Cache, table: Annotations) -> dict[str, Any]:
+    """Return what run.json keeps of a cache."""
+    learnt = cache.snapshot.manifest.describe_records()
+    return {
+        "path": str(cache.path.absolute()),
+        "commit": cache.commit_id,
+        "fingerprints": cache.recipes.fingerprints(),
+        "recipes": cache.recipes.identity(),
+        "annotations": digest(table),
+        **({"trained_on": learnt} if learnt else {}),
+    }
+
+
+def describe_halves(plan: Plan, table: Annotations) -> Halves:
+    """Return the ids of each fold's halves."""
+    return {
+        fold.name: {half: sorted(table.ids[getattr(fold, half)].tolist()) for half in ("train", "val", "test")}
+        for fold in plan.folds
+    }
+
+
+def digest(table: Annotations) -> str:
+    """Name which clips there are and what is said about them, whatever their order."""
+    names = (*table.labels, None)  # −1 is no label
+    columns = (table.subject, table.split, table.fold, table.missing)
+    rows = zip(
+        table.ids.tolist(), [names[c] for c in table.label], *(column.tolist() for column in columns), strict=True
+    )
+    return hashlib.sha256(json.dumps(sorted(rows, key=lambda row: row[0])).encode()).hexdigest()[:32]
+
+
+def is_own(run: Run, cache: Cache) -> bool:
+    """Say whether a cache is the one that a run was trained on: at its place, or with the same clips wherever it is."""
+    known, here = run.facts["cache"], cache.recipes.fingerprints()
+    if cache.path.resolve() == Path(known["path"]).resolve():
+        return True
+    same = all(here.get(name) == known["fingerprints"][name] for name in {"frames", *run.reads.values()})
+    return same and digest(Annotations.from_cache(cache)) == known["annotations"]
+
+
+def expect_same(run: Run, cache: Cache, table: Annotations, halves: Halves) -> None:
+    """Refuse to go on with a run on other features, other annotations, or other halves."""
+    known = run.facts["cache"]
+    remedy = f"resume with {known['path']} as it was, or begin a new run"
+    for name in sorted(set(run.reads.values())) or [None]:
+        features, frames = recipe_differences(run, cache, name, name)
+        if features or frames:
+            raise RecipeMismatch(
+                f"{cache.path} is not the cache that {run.path} was begun on: its features were made in another way "
+                f"({_listed(features | frames)}).",
+                remedy=remedy,
+            )
+    if known["annotations"] != digest(table) or run.halves() != halves:
+        raise EstError(
+            f"The clips, labels, subjects or folds of {cache.path} have changed since {run.path} was begun.",
+            remedy=remedy,
+        )
+
+
+def arrays_for(run: Run, cache: Cache, watch: Watch) -> dict[str, str]:
+    """Return the array of a cache that each part can read, whatever it is called there; empty where parts look at frames.
+
+    Features that are made in another way are refused; where only the faces are found or cut in another, it is said.
+    """
+    reads = {} if run.config.finetune.on else run.reads  # a backbone of the run's own makes its features itself
+    there = {array: _array_like(run, array, cache) for array in dict.fromkeys(reads.values())}
+    first = next(iter(there.items()), (None, None))
+    if frames := recipe_differences(run, cache, *first)[1]:
+        watch.warn(f"The faces of {cache.path} were found or cut in another way than in training: {_listed(frames)}.")
+    return {part: there[array] for part, array in reads.items()}
+
+
+def _array_like(run: Run, array: str, cache: Cache) -> str:
+    """Find the array of a cache whose rows are made as those of an array of the run: of that name, or of another."""
+    for name in (array, *cache.features):
+        if name in cache.features and not _that_matter(recipe_differences(run, cache, array, name)[0]):
+            return name
+    features = _that_matter(recipe_differences(run, cache, array, array)[0])  # refuses a cache without the array
+    raise RecipeMismatch(
+        f"The features of {cache.path} are made in another way than those of {run.path}: {_listed(features)}.",
+        remedy="extract the clips with the weights and settings of the run's cache",
+    )
+
+
+def _that_matter(differences: dict[str, Any]) -> dict[str, Any]:
+    """Leave out which clips the weights have learnt from, for which fold, and who made the rows of those: the weights are compared."""
+    return {name: both for name, both in differences.items() if name not in ("trained_on", "fold", "cross_fit")}
+
+
+def recipe_differences(
+    run: Run, cache: Cache, array: str | None, name: str | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what differs between an array of the run and one here, and in the recipes of the frames: field → (in the run, here)."""
+    known, here = run.facts["cache"]["recipes"], json.loads(json.dumps(cache.recipes.identity()))  # tuples as lists
+    if array is None or name is None:
+        return {}, _differences(known["frames"], here["frames"])
+    if name not in here["features"]:
+        raise RecipeMismatch(
+            f"{cache.path} has the features {', '.join(cache.features) or 'none'}, and {run.path} reads {name!r}.",
+            remedy=f"est extract … --features {name}",
+        )
+    features = _differences(known["features"][array], here["features"][name])
+    features.pop("parent", None)  # the fingerprint of the frames' recipe, whose fields are compared
+    return features, _differences(known["frames"], here["frames"])
+
+
+def source_of(run: Run, cache: Cache) -> Seeing:
+    """Return what the backbone of a run looks at in a cache: maps if they are those that it would make itself."""
+    learns = run.config.finetune.learns
+    assert learns != "none"
+    facts, maps = run.facts["finetune"], cache.recipes.features.get(MAPS)
+    fits = maps is not None and (maps.weights_digest, maps.normalize) == (facts["digest"], facts["normalize"])
+    pictures: Literal["crops", "videos"] = "crops" if cache.has_crops else "videos"
+    return choose_source(cache, "auto" if fits else pictures, learns)
+
+
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: (then.get(name), now.get(name)) for name in {**then, **now} if then.get(name) != now.get(name)}
+
+
+def _listed(found: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}: {then} in the run, {now} here" for name, (then, now) in found.items())

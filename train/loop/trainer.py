@@ -1,0 +1,332 @@
+"""Training on cached features: epochs and steps of one model.
+
+What a step looks at are cached features, or frames that a backbone makes features of while it learns with EST. A batch is learnt from in
+parts, shared between the processes of a `World` and taken one after the other; losses are divided by the totals of the whole batch, and
+gradients added.
+
+Everything random follows from (seed, epoch, step) alone, never from what ran before: a run that goes on after a kill takes the same
+steps as one that was never stopped. An epoch is planned at once (epoch.py); a step is then one gather and the model.
+
+Legend: S steps, B clips of a batch, n snippets, J frames of a snippet, D feature width.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...encoders.precision import Precision
+from ...errors import EstError, UsageError
+from ..config.config import TrainConfig
+from ..data.clipset import ClipSet
+from ..data.epoch import EpochPlan, Planner
+from ..data.memory import enough_memory
+from ..models import EST, Output, Tuned
+from .autocast import casting
+from .average import Average
+from .checkpoint import Checkpoint, learning_state, restore_learning
+from .graph import GraphedStep
+from .predict import features_of
+from .stop import Stop
+from .watch import Watch
+from .world import ALONE, World
+
+EXPRESSION, ORDER, RIGHT, ORDER_RIGHT = range(4)  # what a step leaves behind
+DIVERGED = 1000.0  # a mean loss above it comes from weights that run away, not from hard clips
+LARGEST = 1e6  # no weight comes near it while something is learnt
+
+
+class Trainer:
+    """A model, its optimiser, and the clips it learns from."""
+
+    def __init__(
+        self,
+        model: EST | Tuned,
+        clips: ClipSet,
+        *,
+        train: np.ndarray,
+        target: Tensor,
+        config: TrainConfig,
+        precision: Precision,
+        seed: int,
+        world: World = ALONE,
+    ) -> None:
+        loop, data = config.loop, config.data
+        assert len(train) >= loop.batch
+        self.model, self.clips, self.config, self.seed, self.world = model, clips, config, seed, world
+        self.head = model.est if isinstance(model, Tuned) else model
+        self.device = target.device
+        self.train = torch.from_numpy(np.asarray(train, np.int64)).to(self.device)
+        self.target = target  # (N,) class of every clip of the set, −1 where it has none
+        self.precision: Precision = precision
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[loop.optimizer]
+        expect_graph(config, clips, self.device)
+        self.optimizer = kind(
+            groups_of(model, config),
+            lr=torch.tensor(loop.learning_rate, device=self.device) if loop.graph else loop.learning_rate,
+            weight_decay=loop.weight_decay,
+            fused=self.device.type != "mps",
+            capturable=loop.graph,
+        )
+        self.average = Average(model, loop.average) if loop.average else None
+        # The clips of a part are the same, however many processes share them: batch norms see a part at a time.
+        parts, stride = loop.accumulate, loop.accumulate * world.size
+        self.parts = [slice(part + parts * world.rank, None, stride) for part in range(parts)]
+        self._learn = GraphedStep(self.learn) if loop.graph else self.learn
+        num_classes = int(model.num_classes)
+        counts = torch.bincount(target[self.train], minlength=num_classes).double()
+        self.class_weight = class_weight(counts).float() if data.class_weights else None
+        self.planner = Planner(
+            clips,
+            train=self.train,
+            target=target,
+            orders=self.head.orders,
+            weight=(1 / counts.clamp(min=1))[target[self.train]] if data.balanced else None,
+            config=config,
+            seed=seed,
+        )
+        self.num_steps = self.planner.num_steps
+        self.deviation = clips.statistics(self.train)[1].to(self.device) if data.noise else None
+        self._waited = clips.waited
+        self.tally = torch.zeros(self.num_steps, 4, dtype=torch.float64, device=self.device)
+
+    def run_epoch(self, epoch: int, *, first_step: int = 0, stop: Stop, watch: Watch, until: float = math.inf) -> int:
+        """Take the steps of an epoch from one on; return how many are done: fewer than all when somebody stops it, or from a time on."""
+        self.model.train()
+        if isinstance(self.model, Tuned):
+            self.model.head_only = epoch < self.config.head_first
+        plan = self.planner.draw(epoch)
+        for group in self.optimizer.param_groups:
+            rate = group["share"] * self.learning_rate(epoch)
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        self.clips.expect(self._looked_at(plan, first_step))
+        for step in range(first_step, self.num_steps):
+            self.step(plan, step, epoch)
+            watch.step(epoch, step + 1)
+            if self.world.any(stop.wanted or clock() >= until):
+                return step + 1
+        return self.num_steps
+
+    @property
+    def scored(self) -> EST | Tuned:
+        """Return the model that is scored and kept: the running mean of the weights, where there is one."""
+        return self.model if self.average is None else self.average.model
+
+    def _looked_at(self, plan: EpochPlan, first_step: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield what the steps will take, in order, so that it can be loaded ahead."""
+        for step in range(first_step, self.num_steps):
+            for part in self.parts:
+                yield plan.index[step][part], None if plan.look is None else plan.look[step][part]
+
+    def step(self, plan: EpochPlan, step: int, epoch: int = 0) -> None:
+        """Learn from one batch."""
+        seed_device(self.device, plan.seeds[step] + self.world.rank)
+        inputs = [plan.index[step], plan.target[step], plan.picks[step]]
+        inputs += [extra[step] for extra in (plan.mix, plan.look) if extra is not None]
+        with enough_memory(self.device, self.config):
+            self.tally[step] = self._learn(*inputs)
+        if self.average is not None:
+            self.average.update(self.model, epoch * self.num_steps + step)
+
+    def learn(self, index: Tensor, target: Tensor, picks: Tensor, *extra: Tensor) -> Tensor:
+        """Learn from rows (B, n, J), classes (B,) and orders (B,), with a share () and looks (B, 4) where the plan has them.
+
+        Returns what a step leaves behind (4,).
+        """
+        share = extra[0] if self.config.data.mixup else None
+        look = extra[-1] if self.config.finetune.augments else None
+        weight = len(target) if self.class_weight is None else self.class_weight[target].sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        left = torch.zeros(4, dtype=torch.float64, device=self.device)
+        for part in self.parts:
+            features = self._features(index[part], None if look is None else look[part], share)
+            left += self._learn_part(features, target[part], picks[part], share, weight, len(target))
+        self._update(left)
+        return left
+
+    def _features(self, index: Tensor, look: Tensor | None, share: Tensor | None) -> Tensor:
+        """Return the features of a part, noisy and mixed where that is wanted.  # (B, n, J) → (B, n, J, D)"""
+        with casting(self.device, self.precision):
+            features = features_of(self.model, self.clips, index, look)
+        if self.deviation is not None:
+            features = features + self.config.data.noise * self.deviation * torch.randn_like(features)
+        if share is not None:
+            features = share * features + (1 - share) * features.roll(1, 0)
+        return features
+
+    def _learn_part(
+        self, features: Tensor, target: Tensor, picks: Tensor, share: Tensor | None, weight: Tensor | int, count: int
+    ) -> Tensor:
+        """Add a part's gradients; return its share of what the step leaves behind."""
+        orders = self.head.orders[picks] if self.model.config.ssop else None
+        with casting(self.device, self.precision):
+            output = self.head(features, orders)
+        expression, order = self._losses(output, target, picks)
+        if share is not None:
+            others = self._losses(output, target.roll(1), picks.roll(1))
+            expression = share * expression + (1 - share) * others[0]
+            order = share * order + (1 - share) * others[1]
+        expression, order = expression / weight, order / count
+        self.scaler.scale(expression + self.model.config.weight_of_order * order).backward()
+        right = (output.expression.argmax(1) == target).sum()
+        order_right = (output.order.argmax(1) == picks).sum() if output.order is not None else torch.zeros_like(right)
+        return torch.stack([expression.detach(), order.detach(), right, order_right]).double()
+
+    def _update(self, left: Tensor) -> None:
+        """Add what all processes found, and take the step."""
+        if self.world.size > 1:
+            found = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+            self.world.add([*found, left])
+        if self.config.loop.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.loop.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def _losses(self, output: Output, target: Tensor, picks: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the losses of the two heads, summed over clips, in float32."""
+        expression = F.cross_entropy(
+            output.expression.float(),
+            target,
+            weight=self.class_weight,
+            label_smoothing=self.config.data.label_smoothing,
+            reduction="sum",
+        )
+        if output.order is None:
+            return expression, expression.new_zeros(())
+        return expression, F.cross_entropy(output.order.float(), picks, reduction="sum")
+
+    def learning_rate(self, epoch: int) -> float:
+        """Return the rate of an epoch: a linear rise over the warm-up, then half a cosine over the rest."""
+        loop = self.config.loop
+        if epoch < loop.rise:
+            return loop.learning_rate * (epoch + 1) / loop.rise
+        if loop.schedule == "constant":
+            return loop.learning_rate
+        done = (epoch - loop.rise) / (loop.epochs - loop.rise)
+        return loop.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+    def expect_sound(self, epoch: int, steps: int) -> None:
+        """Refuse to go on from losses that are no numbers or weights that run away, and to save them over better ones."""
+        tally = self.tally[:steps].cpu()
+        how = f"(learning rate {self.learning_rate(epoch):.3g}, {self.precision})"
+        remedy = "a lower --lr, or --set loop.clip_norm=1; est cache verify looks at the features"
+        bad = (~torch.isfinite(tally)).any(1).nonzero()
+        if len(bad):
+            step = int(bad[0])
+            which = "order" if torch.isfinite(tally[step, EXPRESSION]) else "expression"
+            raise EstError(
+                f"The {which} loss of epoch {epoch + 1}, step {step + 1} is not a number {how}.", remedy=remedy
+            )
+        weights = [parameter.detach() for parameter in self.model.parameters()]
+        largest = float(torch.stack(torch._foreach_norm(weights, math.inf)).max())
+        if not largest <= LARGEST:
+            raise EstError(
+                f"The weights run away: the largest is {largest:.3g} after epoch {epoch + 1}, step {steps} {how}.",
+                remedy=remedy,
+            )
+
+    def record(self, epoch: int, seconds: float) -> dict[str, Any]:
+        """Sum an epoch up; refuse one that ran away."""
+        self.expect_sound(epoch, self.num_steps)
+        tally = self.tally.cpu()
+        means = tally.mean(0)
+        weight = self.model.config.weight_of_order
+        loss = float(means[EXPRESSION] + weight * means[ORDER])
+        if loss > DIVERGED:
+            raise EstError(
+                f"Training diverged: the mean loss of epoch {epoch + 1} is {loss:.3g} (learning rate {self.learning_rate(epoch):.3g}).",
+                remedy="a lower --lr, a longer --set loop.warmup=…, or --set loop.clip_norm=1",
+            )
+        clips = self.num_steps * self.config.loop.batch
+        found: dict[str, Any] = {
+            "epoch": epoch + 1,
+            "learning_rate": self.learning_rate(epoch),
+            "loss": loss,
+            "expression_loss": float(means[EXPRESSION]),
+            "train_right": int(tally[:, RIGHT].sum()),
+            "train_clips": clips,
+        }
+        if self.model.config.ssop:
+            found |= {"order_loss": float(means[ORDER]), "order_right": int(tally[:, ORDER_RIGHT].sum())}
+        if self.config.finetune.on:
+            found["waited"] = round(self.clips.waited - self._waited, 4)
+            self._waited = self.clips.waited
+        return found | {"seconds": round(seconds, 4), "clips_per_second": round(clips / max(seconds, 1e-9), 1)}
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the tensors that going on needs."""
+        tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average/{name}": tensor for name, tensor in self.average.model.state_dict().items()}
+        return tensors | learning_state(self.optimizer, self.scaler) | {"tally": self.tally}
+
+    def restore(self, found: Checkpoint) -> None:
+        """Take back what `state` gave."""
+        self.model.load_state_dict(found.group("model"))
+        if self.average is not None:
+            self.average.model.load_state_dict(found.group("average"))
+        restore_learning(found, self.optimizer, self.scaler)
+        self.tally.copy_(found.tensors["tally"])
+
+
+def expect_graph(config: TrainConfig, clips: ClipSet, device: torch.device) -> None:
+    """Refuse to record steps where they cannot be."""
+    if config.loop.graph and (device.type != "cuda" or clips.count.device.type != "cuda"):
+        raise UsageError(
+            f"loop.graph records steps on a GPU, with the features on it; this run is on {device}.",
+            remedy="--set loop.graph=false",
+        )
+
+
+def groups_of(model: EST | Tuned, config: TrainConfig) -> list[dict[str, Any]]:
+    """Return what the optimiser moves, with the share of the learning rate that each has."""
+    if not isinstance(model, Tuned):
+        return [{"params": list(model.parameters()), "share": 1.0}]
+    backbone, head = model.groups()
+    return [{"params": head, "share": 1.0}, {"params": backbone, "share": config.finetune.rate}]
+
+
+def class_weight(counts: Tensor) -> Tensor:
+    """Return what a clip of each class counts: N / (classes present · clips of it), whose mean over the clips is 1.  # (C,) → (C,)"""
+    present = (counts > 0).sum()
+    return torch.where(counts > 0, counts.sum() / (present * counts.clamp(min=1)), 0.0)
+
+
+@contextmanager
+def reproducible(device: torch.device, threads: int) -> Generator[None]:
+    """Compute on so many threads, with which sums come out the same, and leave torch's state as it was."""
+    before = torch.get_num_threads()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def seed_device(device: torch.device, seed: int) -> None:
+    """Seed dropout and noise on one device. `torch.manual_seed` does it for all there are, which takes longer than a small step."""
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index].manual_seed(seed)
+    elif device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
+def clock() -> float:
+    """Return seconds that only go forward."""
+    return time.perf_counter()

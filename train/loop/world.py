@@ -1,0 +1,265 @@
+"""Several processes that learn together, one for each GPU: `torchrun --nproc-per-node 2 -m est train …`.
+
+Every process plans the same epoch, computes its share of each batch, and adds its sums to those of the others. Sums of a GPU's tensors
+go over nccl; all else that processes agree on goes over sockets (gloo), whatever the device. Alone, everything here is free, and
+torch.distributed is not touched.
+
+A process that dies ends the others: their sockets to it close, and what they do together next raises an error that says how to go on.
+On GPUs sums only queue up, so that it is the next `any`, `gather`, `tell` or `wait` that notices. What one process does alone (saving)
+is followed by `wait`, so that the others wait on sockets, which are patient, and not inside a sum of the GPU, which is not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import EstError, UsageError
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+BUCKET = 32 << 20  # bytes that are added at once: tensors are small and many, and each sum has its latency
+JOINING = timedelta(minutes=10)  # for all processes to come, and for a sum on GPUs
+PATIENCE = timedelta(hours=1)  # with one that lives and does something else; one that died is noticed at once
+
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(kw_only=True, eq=False)
+class World:
+    """One process of several that learn together. All of them call the same methods in the same order."""
+
+    rank: int = 0
+    size: int = 1
+    group: ProcessGroup | None = None  # over sockets
+
+    @property
+    def first(self) -> bool:
+        """Say whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes, which is the same to the last bit on each of them."""
+        if self.size == 1:
+            return
+        import torch.distributed as dist
+
+        for bucket in buckets(tensors):
+            flat = torch.cat([tensor.detach().reshape(-1) for tensor in bucket])
+            with self._together():
+                dist.all_reduce(flat, group=None if flat.is_cuda else self.group)
+            for tensor, total in zip(bucket, flat.split([tensor.numel() for tensor in bucket]), strict=True):
+                tensor.detach().copy_(total.view_as(tensor))
+
+    def any(self, flag: bool) -> bool:
+        """Say whether any process says so."""
+        count = torch.tensor([int(flag)])
+        self.add([count])
+        return bool(count)
+
+    def gather(self, array: np.ndarray) -> list[np.ndarray]:
+        """Return the arrays of all processes, in their order; they may differ in length and hold anything."""
+        if self.size == 1:
+            return [array]
+        import torch.distributed as dist
+
+        found: list[Any] = [None] * self.size
+        with self._together():
+            dist.all_gather_object(found, array, group=self.group)
+        return found
+
+    def tell(self, value: Any) -> Any:
+        """Return the first process's value; what the others bring is dropped."""
+        if self.size == 1:
+            return value
+        import torch.distributed as dist
+
+        box = [value if self.first else None]
+        with self._together():
+            dist.broadcast_object_list(box, src=0, group=self.group)
+        return box[0]
+
+    def wait(self) -> None:
+        """Go on when all processes are here."""
+        self.any(False)
+
+    @contextmanager
+    def _together(self) -> Generator[None]:
+        """Turn a failure to meet the others into what a user can do about it."""
+        try:
+            yield
+        except RuntimeError as error:
+            if not _is_of_others(error):
+                raise
+            who = f"a process of {self.size} is gone"
+            if "timed out" in str(error).lower():
+                who = f"a process of {self.size} did not answer for {PATIENCE.total_seconds() / 60:.0f} minutes"
+            raise EstError(
+                f"Processes that learn together need each other, and {who}; process {self.rank} stops here.",
+                remedy="look for the first error above; est train --resume goes on from the last checkpoint",
+            ) from error
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> World:
+        """Return itself: a copy of a model belongs to the same processes."""
+        return self
+
+
+ALONE = World()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Which process of how many this one is, by what torchrun sets."""
+
+    rank: int
+    size: int
+    local: int  # among those of this machine
+
+
+def read_place() -> Place | None:
+    """Read torchrun's variables; none where they are not set, or say that this process is alone."""
+    found = {name: os.environ.get(name, "") for name in VARIABLES}
+    if not (found["RANK"] or found["WORLD_SIZE"]) or found["WORLD_SIZE"] == "1":
+        return None
+    remedy = "torchrun --nproc-per-node 2 -m est train … sets them all; unset RANK WORLD_SIZE to learn alone"
+    missing = [name for name in VARIABLES if not found[name]]
+    if missing:
+        there = " and ".join(f"{name}={found[name]}" for name in ("RANK", "WORLD_SIZE") if found[name])
+        raise UsageError(
+            f"{there} in the environment: several processes learn together, and {', '.join(missing)} is not set.",
+            remedy=remedy,
+        )
+    rank, size, local, port = (_number(name, found[name], remedy) for name in VARIABLES if name != "MASTER_ADDR")
+    if not (rank < size and local < size and 0 < port < 1 << 16):
+        shown = ", ".join(f"{name}={found[name]}" for name in VARIABLES)
+        raise UsageError(
+            f"RANK and LOCAL_RANK are below WORLD_SIZE, and MASTER_PORT is 1 to 65535; found {shown}.", remedy=remedy
+        )
+    return Place(rank=rank, size=size, local=local)
+
+
+def is_first() -> bool:
+    """Say whether this process is the first of those that torchrun started, or alone."""
+    place = read_place()
+    return place is None or place.rank == 0
+
+
+def own_device(device: torch.device) -> torch.device:
+    """Return the device of this process: of a machine's GPUs, each process has its own."""
+    place = read_place()
+    if place is None or device.type == "cpu":
+        return device
+    if device.type != "cuda":
+        raise UsageError(
+            f"Several processes learn together on GPUs of CUDA or on the processor, not on {device.type}.",
+            remedy="--device cpu, or one process alone",
+        )
+    count = torch.cuda.device_count()
+    if place.local >= count:
+        raise UsageError(
+            f"Each process has a GPU of its own: this is the machine's process {place.local + 1}, and torch sees {count}.",
+            remedy=f"torchrun --nproc-per-node {count}, CUDA_VISIBLE_DEVICES, or --device cpu",
+        )
+    return torch.device("cuda", place.local)
+
+
+@contextmanager
+def joined(device: torch.device) -> Generator[World]:
+    """Join the processes that torchrun started, and leave them at the end of the block; a process alone gets ALONE."""
+    place = read_place()
+    if place is None:
+        yield ALONE
+        return
+    import torch.distributed as dist
+
+    device = own_device(device)
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(device)
+    world = World(rank=place.rank, size=place.size)
+    try:
+        with _joining(place):
+            dist.init_process_group(
+                "nccl" if on_gpu else "gloo",
+                rank=place.rank,
+                world_size=place.size,
+                timeout=JOINING,
+                device_id=device if on_gpu else None,
+            )
+            world.group = _sockets()
+        world.wait()  # all have joined: who is lost from here on is gone, and not somebody who never came
+        yield world
+    except BaseException:
+        if world.group is not None:
+            dist.destroy_process_group(world.group)
+        world.group = None  # sockets close with the last who holds them, and from that the others learn
+        if on_gpu and dist.group.WORLD is not None:
+            dist.group.WORLD.abort()  # sums that wait for somebody who will not come
+        raise
+    finally:
+        world.group = None
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _sockets() -> ProcessGroup:
+    """Connect all processes by sockets."""
+    import torch.distributed as dist
+
+    group = dist.new_group(backend="gloo", timeout=PATIENCE)
+    assert isinstance(group, dist.ProcessGroup), "all are members"
+    return group
+
+
+@contextmanager
+def _joining(place: Place) -> Generator[None]:
+    """Say where the others were looked for, when they are not found."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_of_others(error):
+            raise
+        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        reason = str(error).partition("\n")[0]
+        raise EstError(
+            f"Process {place.rank} of {place.size} cannot join the others at {where}: {reason}",
+            remedy="start all of them, with the same MASTER_ADDR and a MASTER_PORT that is free; torchrun does both",
+        ) from error
+
+
+def _is_of_others(error: RuntimeError) -> bool:
+    """Say whether a process failed to reach another one; gloo gives its errors no class of their own, but its name."""
+    from torch.distributed import DistError
+
+    return isinstance(error, DistError) or "gloo" in str(error)
+
+
+def _number(name: str, text: str, remedy: str) -> int:
+    """Read a variable of the environment that is a whole number from 0."""
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"{name} in the environment is a whole number from 0, found {text!r}.", remedy=remedy)
+    return int(text)
+
+
+def buckets(tensors: Iterable[Tensor], size: int = BUCKET) -> Generator[list[Tensor]]:
+    """Group tensors of one type and device, in their order, to at most so many bytes; a larger one is alone."""
+    kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for tensor in tensors:
+        kinds.setdefault((tensor.dtype, tensor.device), []).append(tensor)
+    for alike in kinds.values():
+        bucket: list[Tensor] = []
+        for tensor in alike:
+            if bucket and sum(other.nbytes for other in bucket) + tensor.nbytes > size:
+                yield bucket
+                bucket = []
+            bucket.append(tensor)
+        yield bucket

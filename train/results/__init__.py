@@ -1,0 +1,1 @@
+"""Runs on the disk: their folder, scores, intervals, pages. No torch."""

@@ -1,0 +1,250 @@
+"""A run is a folder: its configuration, what it was trained on, and one part per fold and seed.
+
+    config.toml          every setting, resolved
+    run.json             cache, recipe, labels, protocol, environment; `complete` once every part is scored
+    folds.json           the ids of each fold's halves
+    parts/<part>/        checkpoint.safetensors, history.jsonl, result.json, predictions.csv
+    history.csv  predictions.csv  metrics.json  confusion.csv  confusion.svg  summary.md
+
+Files are replaced whole, so that a kill leaves each as it was or as it should be. One process trains a run at a time: it holds a lock on
+config.toml, which is written once, and the kernel frees the lock when the process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import fcntl
+import io
+import json
+import os
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from ...cache.disk import PARTIAL, Disk
+from ...errors import EstError, UsageError
+from ..config.config import TrainConfig
+from ..config.configfile import from_flat, read_toml, to_toml
+from ..data.feature_arrays import MAPS
+from ..loop.world import read_place
+
+FORMAT = "est-run"
+VERSION = 1
+RUNS = Path("runs")
+CONFIG, FACTS, FOLDS, PARTS = "config.toml", "run.json", "folds.json", "parts"
+CHECKPOINT, HISTORY, RESULT, PREDICTIONS = "checkpoint.safetensors", "history.jsonl", "result.json", "predictions.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run's folder, opened."""
+
+    path: Path
+    config: TrainConfig
+    facts: dict[str, Any]  # run.json
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        config: TrainConfig,
+        facts: Mapping[str, Any],
+        folds: Mapping[str, Mapping[str, Sequence[str]]],
+    ) -> Self:
+        """Make a run's folder, `run.json` last: without it there is no run. One that holds something else is left alone."""
+        expect_free(path)
+        facts = {"format": FORMAT, "version": VERSION, "complete": False, **facts}
+        write(path / CONFIG, to_toml(config))
+        write_json(path / FOLDS, folds)
+        write_json(path / FACTS, facts)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open a run."""
+        path = Path(path)
+        if not (path / FACTS).is_file() or not (path / CONFIG).is_file():
+            raise UsageError(
+                f"{path} is no run: it has no {FACTS} and {CONFIG}.", remedy="give the folder that est train made"
+            )
+        facts = read_json(path / FACTS)
+        if facts.get("format") != FORMAT or facts.get("version") != VERSION:
+            raise EstError(
+                f"{path} is a run of version {facts.get('version')}, expected {VERSION}.",
+                remedy="use the est that made it, or train anew",
+            )
+        return cls(path=path, config=from_flat(read_toml(path / CONFIG)), facts=facts)
+
+    @property
+    def complete(self) -> bool:
+        """Say whether every part is trained and scored; it is no longer when somebody removes one."""
+        return bool(self.facts["complete"]) and all((self.part(name) / RESULT).is_file() for name in self.parts)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Name the classes, in the order of the model's outputs."""
+        return tuple(self.facts["labels"])
+
+    @property
+    def parts(self) -> list[str]:
+        """Name the parts, in order."""
+        return [part["name"] for part in self.facts["parts"]]
+
+    @property
+    def reads(self) -> dict[str, str]:
+        """Name the array of the run's cache that each part reads; empty where pictures are looked at."""
+        if not self.config.finetune.on:
+            return {part["name"]: self.facts["reads"][part["fold"]] for part in self.facts["parts"]}
+        return dict.fromkeys(self.parts, MAPS) if self.facts["finetune"]["source"] == "maps" else {}
+
+    def part(self, name: str) -> Path:
+        """Return a part's folder."""
+        return self.path / PARTS / name
+
+    def halves(self) -> dict[str, dict[str, list[str]]]:
+        """Return the ids that each fold learns from, chooses by and tests."""
+        return read_json(self.path / FOLDS)
+
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """Keep other processes from training this run meanwhile."""
+        with _writing(self.path / CONFIG):
+            descriptor = os.open(self.path / CONFIG, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if not _lock(descriptor):
+                raise EstError(
+                    f"{self.path} is being trained by another process.", remedy="wait for it, or end it first"
+                )
+            yield
+        finally:
+            os.close(descriptor)
+
+    @property
+    def busy(self) -> bool:
+        """Say whether a process trains this run right now."""
+        try:
+            with self.alone():
+                return False
+        except EstError:
+            return True
+
+    def finish(self) -> Self:
+        """Mark the run as complete."""
+        facts = {**self.facts, "complete": True}
+        write_json(self.path / FACTS, facts)
+        return type(self)(path=self.path, config=self.config, facts=facts)
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock, or say that somebody has it. Where the file system knows no locks nobody is kept out."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+    return True
+
+
+def expect_free(path: Path) -> None:
+    """Refuse a folder that holds something; what a kill left of a run that had not begun is nothing."""
+    rest = {CONFIG, FOLDS, *(name + PARTIAL for name in (CONFIG, FOLDS, FACTS))}
+    if path.exists() and (not path.is_dir() or {inner.name for inner in path.iterdir()} - rest):
+        raise UsageError(
+            f"{path} is there already.", remedy=f"--out another folder, or --resume --out {path} to go on with it"
+        )
+
+
+def new_path(root: Path = RUNS) -> Path:
+    """Make a folder for a run that begins now, and return it: of two that begin in the same second each has its own."""
+    name = datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    path, number = root / name, 1
+    while not _claim(path):
+        number += 1
+        path = root / f"{name}-{number}"
+    return path
+
+
+def _claim(path: Path) -> bool:
+    """Make a folder, or say that somebody else has."""
+    with _writing(path):
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            return False
+    return True
+
+
+def latest_unfinished(root: Path = RUNS) -> Path:
+    """Return the run that was begun last among those that are not complete and that nobody is training."""
+    if read_place() is not None:
+        raise UsageError(
+            "Several processes would each look for the latest run, and may find different ones.",
+            remedy="--resume --out RUN names it",
+        )
+    unfinished = []
+    for path in root.glob(f"*/{FACTS}"):
+        with suppress(EstError):  # a damaged run, or one of another version, is not the one that is meant
+            run = Run.open(path.parent)
+            unfinished += [] if run.complete else [run]
+    free = [run.path for run in unfinished if not run.busy]
+    if not free:
+        beside = f" but for {len(unfinished)} that are being trained right now" if unfinished else ""
+        raise UsageError(
+            f"There is no unfinished run in {root}{beside}.", remedy="--resume --out RUN names one elsewhere"
+        )
+    return max(free, key=lambda path: (path / CONFIG).stat().st_mtime_ns)
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file, whole and durably."""
+    disk = Disk()
+    with _writing(path):
+        disk.make_folder(path.parent)
+        disk.write(path, text.encode())
+        disk.flush_folder(path.parent)
+
+
+def append(path: Path, text: str) -> None:
+    """Add to a file."""
+    with _writing(path), open(path, "a", encoding="utf-8") as file:
+        file.write(text)
+
+
+@contextmanager
+def _writing(path: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = "no space is left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
+        raise EstError(
+            f"{path} could not be written: {reason}.",
+            remedy="mend that, then run the command again; est train goes on with --resume",
+        ) from error
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Replace a JSON file."""
+    write(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a run."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # no JSON, or no UTF-8
+        raise EstError(f"{path} cannot be read.", remedy="restore it, or train anew") from error
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Replace a CSV file."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write(path, text.getvalue())

@@ -1,0 +1,224 @@
+"""One page about a run, for people: what was measured, how, and what stands beside it. And the confusion matrix as a picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from ..folds.leaks import describe_leaks, leaks_of_fold
+from ..folds.published import convention, named
+from .metrics import Bin, Scores, Spread
+
+if TYPE_CHECKING:
+    from ..folds.leaks import Leak
+    from .results import Results
+
+NO_PREDICTION = "no prediction"  # the last column of a confusion matrix, where it has one
+SHOWN_PARTS = 20  # on a terminal
+CELL, LETTER = 56, 8  # pixels of the picture: a cell, and about the width of a letter
+INK = (31, 84, 140)  # of a full cell
+
+
+def percent(value: float | None) -> str:
+    """Write a share as 65.85 %, and nothing to divide by as a dash."""
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.2f} %"
+
+
+def interval(ends: tuple[float, float] | None) -> str:
+    """Write the ends of an interval."""
+    return f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}" if ends else "–"
+
+
+def plus_minus(value: Spread) -> str:
+    """Write mean ± sd."""
+    return percent(value.mean) if value.sd is None else f"{100 * value.mean:.2f} ± {100 * value.sd:.2f} %"
+
+
+def headline(results: Results) -> list[str]:
+    """Return the lines that a terminal shows at the end of a run."""
+    scores, run = results.scores, results.run
+    present = int(scores.present.sum())
+    seeds = run.config.seeds
+    times = f" ({len(seeds)} seeds)" if len(seeds) > 1 else ""
+    lines = [
+        *leak_lines(results.leaks),
+        f"WAR {percent(scores.war)} ({scores.right}/{scores.total}{times}), UAR {percent(scores.uar)} over {present} of "
+        f"{len(scores.labels)} classes, UF1 {percent(scores.uf1)}",
+    ]
+    if results.intervals:
+        lines.append(
+            f"95 % over {results.units}: WAR {interval(results.intervals['war'])}, UAR {interval(results.intervals['uar'])}"
+        )
+    if len(results.parts) > 1:
+        over = results.over_parts
+        lines.append(f"over {len(results.parts)} parts: WAR {plus_minus(over['war'])}, UAR {plus_minus(over['uar'])}")
+    if results.order is not None:
+        order = results.order
+        lines.append(
+            f"order of shuffled snippets: {percent(order.accuracy)} ({order.right}/{order.total}), chance {percent(order.chance)}"
+        )
+    if results.control is not None:
+        control = results.control
+        points = 100 * (scores.war - control.war)
+        lines.append(
+            f"control (pooled statistics, linear): WAR {percent(control.war)} ({control.right}/{control.total}), "
+            f"UAR {percent(control.uar)}: EST is {abs(points):.1f} points {'above' if points >= 0 else 'below'}"
+        )
+    if results.unseen:
+        lines.append(f"{len(results.unseen)} clips without a face or without frames count as wrong")
+    protocol = run.facts["protocol"]
+    shown = named(run.config.protocol.kind, protocol["kind"])
+    lines.append(f"protocol {shown}, independence {protocol['independence']}")
+    return lines
+
+
+def leak_lines(leaks: Sequence[Leak]) -> list[str]:
+    """Say in words, above any score, that it is none of clips that nothing had seen."""
+    return [f"LEAK: {line}" for line in describe_leaks(leaks)]
+
+
+def part_lines(results: Results) -> list[str]:
+    """Return a line for each part of several, as a terminal shows them below the pooled scores."""
+    if len(results.parts) < 2:
+        return []
+    rows = [["part", "WAR", "right / clips", "95 %", "UAR", "95 %", *(["leaks"] if results.leaks else [])]]
+    for part in results.parts[:SHOWN_PARTS]:
+        found = results.part_intervals[part["part"]]
+        counts = f"{part['right']} / {part['total']}"
+        rows.append(
+            [
+                *(part["part"], percent(part["war"]), counts, interval(found.get("war"))),
+                *(percent(part["uar"]), interval(found.get("uar"))),
+                *([leaks_of_fold(results.leaks, part["fold"])] if results.leaks else []),
+            ]
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    left = len(results.parts) - SHOWN_PARTS
+    return [*lines, f"  … and {left} more in summary.md"] if left > 0 else lines
+
+
+def summary(results: Results) -> str:
+    """Return the page as Markdown."""
+    run, scores = results.run, results.scores
+    cache, protocol = run.facts["cache"], run.facts["protocol"]
+    blocks = [
+        f"# {run.path.name}",
+        f"**{run.facts['heading']}.** Trained on `{cache['path']}`, features `{run.config.data.feature}`.",
+        "\n".join(f"- {line}" for line in headline(results)),
+        "![Confusion matrix](confusion.svg)",
+        "## Classes",
+        _table(
+            ["class", "recall", "right / clips", "precision", "F1"],
+            [
+                [label, percent(recall), f"{hits} / {truth}", percent(precision), percent(f1)]
+                for label, recall, hits, truth, precision, f1 in zip(
+                    scores.labels, scores.recall, scores.hits, scores.truth, scores.precision, scores.f1, strict=True
+                )
+            ],
+        ),
+        "## Parts",
+        _table(
+            [
+                *("part", "trained on", "WAR", "95 %", "UAR", "95 %", "epoch", "control", "oracle", "seconds"),
+                *(["leaks"] if results.leaks else []),
+            ],
+            [
+                [
+                    part["part"],
+                    f"{part['train_clips']} clips",
+                    f"{percent(part['war'])} ({part['right']}/{part['total']})",
+                    interval(results.part_intervals[part["part"]].get("war")),
+                    percent(part["uar"]),
+                    interval(results.part_intervals[part["part"]].get("uar")),
+                    f"{part['selected']['epoch']} (by {part['selected']['by']})",
+                    percent(part["control"]["war"]) if "control" in part else "–",
+                    percent(part["oracle"]["right"] / part["oracle"]["total"]) if "oracle" in part else "–",
+                    f"{part['seconds']:.1f}",
+                    *([leaks_of_fold(results.leaks, part["fold"])] if results.leaks else []),
+                ]
+                for part in results.parts
+            ],
+        ),
+    ]
+    if results.oracle is not None:
+        right, total = results.oracle
+        blocks.append(
+            f"Oracle: {percent(right / total)} ({right}/{total}). It picks each part's best epoch on the test half itself. It is no "
+            "result of the model, but it is what most published numbers are; compare like with like."
+        )
+    blocks += ["## WAR by length and by face coverage", _bins(results.by_length), _bins(results.by_coverage)]
+    if results.unseen:
+        shown = ", ".join(f"`{name}`" for name in results.unseen[:20]) + (" …" if len(results.unseen) > 20 else "")
+        blocks.append(f"No face, or no frames, and therefore wrong in every number above: {shown}")
+    blocks += ["## How", "\n".join(f"- {line}" for line in _how(results, protocol))]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _how(results: Results, protocol: dict) -> list[str]:
+    run = results.run
+    learnt = run.facts["cache"].get("trained_on", {})
+    read = dict.fromkeys(run.reads.values()) or [run.config.data.feature]
+    return [
+        f"protocol: {named(run.config.protocol.kind, protocol['kind'])}; independence of training and test: {protocol['independence']}",
+        *([known] if (known := convention(run.config.protocol.kind)) else []),
+        *protocol["notes"],
+        *[f"weights behind {feature}: {learnt[feature]}" for feature in read if feature in learnt],
+        f"seeds {', '.join(map(str, run.config.seeds))}; {run.config.loop.epochs} epochs, batch {run.config.loop.batch}, "
+        f"learning rate {run.config.loop.learning_rate:g}; every setting in config.toml",
+        f"{run.facts['device']}, {run.facts['precision']}, {run.facts['threads']} threads; "
+        f"trained in {results.seconds:.1f} s altogether",
+        f"frames are brought to {run.config.sampling.unified} by `{run.config.sampling.unify}`, an assumption: the paper does not say how",
+    ]
+
+
+def _bins(rows: Sequence[Bin]) -> str:
+    shown = [row for row in rows if row.total]
+    return _table(
+        ["clips", "WAR", "right / clips"],
+        [[row.text, percent(row.right / row.total), f"{row.right} / {row.total}"] for row in shown],
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    marked = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    lines = ["| " + " | ".join(row) + " |" for row in marked]
+    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
+
+
+def confusion_picture(scores: Scores, *, leaking: bool = False) -> str:
+    """Draw the confusion matrix as SVG: a row per class of the truth, shaded by its share, counts in the cells."""
+    columns = [*scores.labels, NO_PREDICTION] if scores.unpredicted else list(scores.labels)
+    longest = LETTER * max(map(len, columns))
+    left, top = max(60, longest + 16), 40 + round(0.75 * longest)  # names stand across on top
+    width = left + CELL * len(columns) + round(0.75 * longest)
+    height = top + CELL * len(scores.labels) + 10
+    found = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        'font-family="sans-serif" font-size="13">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="{left + CELL * len(columns) / 2}" y="16" text-anchor="middle" fill="#555">predicted '
+        f"(WAR {percent(scores.war)}{', LEAK' if leaking else ''})</text>",
+    ]
+    for place, label in enumerate(columns):
+        x = left + CELL * (place + 0.5)
+        found.append(f'<text x="{x}" y="{top - 8}" transform="rotate(-45 {x} {top - 8})">{escape(label)}</text>')
+    for row, label in enumerate(scores.labels):
+        y = top + CELL * row
+        found.append(f'<text x="{left - 8}" y="{y + CELL / 2 + 5}" text-anchor="end">{escape(label)}</text>')
+        total = int(scores.truth[row])
+        for column in range(len(columns)):
+            count = int(scores.confusion[row, column])
+            share = count / total if total else 0.0
+            shade = ",".join(str(round(255 - share * (255 - ink))) for ink in INK)
+            x = left + CELL * column
+            found.append(
+                f'<rect x="{x}" y="{y}" width="{CELL}" height="{CELL}" fill="rgb({shade})" stroke="#ddd"/>'
+                f'<text x="{x + CELL / 2}" y="{y + CELL / 2 + 5}" text-anchor="middle" '
+                f'fill="{"white" if share > 0.5 else "#222"}">{count}</text>'
+            )
+    return "\n".join([*found, "</svg>"]) + "\n"
