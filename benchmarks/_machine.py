@@ -9,8 +9,6 @@ import platform
 import re
 from pathlib import Path
 
-from est.cache.environment import read_cpu_flags
-
 KINDS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16")  # flags that speed depends on
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "OPENBLAS_CORETYPE")  # settings that hold libraries back
 
@@ -35,6 +33,8 @@ def _processor() -> str:
 
 def _kind() -> str:
     """Name those of the processor's flags that speed depends on, and what keeps libraries from using them."""
-    flags = read_cpu_flags()
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"^(?:flags|Features)\s*: (.+)$", info.read_text(), re.MULTILINE) if info.exists() else None
+    flags = found[1].split() if found else []
     limits = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
     return ", ".join([*(flag for flag in KINDS if flag in flags), *limits]) or "flags unknown"

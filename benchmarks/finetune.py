@@ -19,6 +19,8 @@ from pathlib import Path
 from _machine import machine
 
 from est.demo import RenderSpec, render_set
+from est.encoders.device import parse_device
+from est.encoders.precision import why_emulated
 from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
 from est.inputs.input import find_inputs
@@ -104,6 +106,9 @@ def measure_steps(folder: Path, size: int, device: str, steps: int) -> None:
     print(f"\nbatch 8 × 35 frames of {size} × {size}, {device}")
     print(f"{'':<40} precision   step ms   bare ms   waiting   GB")
     for precision in ("fp32", "bf16"):
+        if reason := why_emulated(precision, parse_device(device)):
+            print(f"{precision} is left out: {reason}")
+            continue
         for name, settings in STEPS.items():
             call = [sys.executable, "-c", ONE, str(cache), precision, device, str(steps), *settings]
             done = subprocess.run(call, capture_output=True, text=True, check=False)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from _machine import machine
 
-from est.encoders.precision import DTYPES, LIMITS, lacks
+from est.encoders.precision import DTYPES, LIMITS, cpu_flags, why_emulated
 
 HELD_BACK = ("", "AVX512_CORE", "AVX2")  # as it is; AVX-512 without bf16; AVX2 alone
 RUNS = 15
@@ -55,7 +55,7 @@ def measure() -> None:
         times = {name: operation(dtype) for name, dtype in DTYPES.items()}
         cells = [f"{times['fp32']:.2f} ms"]
         for name in ("bf16", "fp16"):
-            kind = "native" if lacks(name, cpu) is None else "emulated, refused"
+            kind = "emulated, refused" if why_emulated(name, cpu) else "native" if cpu_flags() else "unknown"
             cells.append(f"{times[name]:.2f} ms, {times[name] / times['fp32']:.1f} × ({kind})")
         print(f"| {os.environ.get(LIMITS[0]) or 'as it is'} | {operation.__name__} | {' | '.join(cells)} |", flush=True)
 

@@ -5,8 +5,8 @@
 
 Both states run the same commands of `est`, each in processes of its own, on the same small rendered videos and drawn pictures. Compared are
 the contents of caches (arrays, not the time stamps beside them), the history, predictions and scores of runs, and every tensor of
-checkpoints. A change of structure must leave no difference; the exit status is 1 where there is one. Nothing here imports the package
-before it is run, so that it can be anywhere in either state.
+checkpoints. A change of structure must leave no difference; the exit status is 1 where there is one. This file imports nothing of the
+package; its processes use the command line and `est.cache`.
 """
 
 from __future__ import annotations

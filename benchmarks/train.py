@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, Dataset
 from est.cache import open_cache
 from est.encoders.backbone import Backbone
 from est.encoders.device import parse_device
-from est.encoders.precision import resolve_precision
+from est.encoders.precision import Precision, resolve_precision, why_emulated
 from est.train import LoopConfig, TrainConfig, build_model
 from est.train.data.clipset import ClipSet
 from est.train.data.sampling import Sampler
@@ -102,10 +102,18 @@ class EndToEnd(Step):
         self.learn(self.backbone(self.images).view(self.features.shape))
 
 
+def precisions_of(device: torch.device) -> list[Precision]:
+    """Return the precisions that a device computes in: what it emulates would be timed for nothing."""
+    return ["fp32"] if why_emulated("bf16", device) else ["fp32", "bf16"]
+
+
 def measure_step(device: torch.device, end_to_end_steps: int) -> None:
     """Print the cached step beside the end-to-end one and the floor."""
     config = TrainConfig()
-    steps = {"cached, fp32": Step(config, device, autocast=False), "cached, bf16": Step(config, device, autocast=True)}
+    steps = {
+        f"cached, {precision}": Step(config, device, autocast=precision == "bf16")
+        for precision in precisions_of(device)
+    }
     number = sum(p.numel() for p in steps["cached, fp32"].model.parameters())
     # Adam reads weight, gradient and two moments and writes weight and two moments: seven floats a parameter.
     block = torch.empty(7 * number // 2, device=device).fill_(1.0)
@@ -146,7 +154,7 @@ def measure_epoch(device: torch.device, folder: Path, clips: int, max_steps: int
     loaded = time.perf_counter() - start
     target = torch.from_numpy(data.label).to(device)
     print(f"{len(data):,} clips; {data.residency}; loaded in {loaded:.2f} s")
-    for precision in ("fp32", "bf16"):
+    for precision in precisions_of(device):
         config = TrainConfig(loop=LoopConfig(precision=precision))
         bare = Step(config, device, autocast=precision == "bf16")
         train = np.arange(len(data))

@@ -150,7 +150,8 @@ def recache(
     )
     expect_views(views, ViewConfig())
     wanted = training(config, deal, preset, settings, views=views, flip=flip) if train else None
-    if wanted is not None:
+    trained = run or out.with_name(f"{out.stem}-run")
+    if wanted is not None and not trained.exists():
         resolve_precision(wanted.loop.precision, parse_device(wanted.device))  # refused before encoders are tuned
     source = open_cache(cache)
     parts = PARTS if cross_fit is None else cross_fit
@@ -180,7 +181,7 @@ def recache(
         )
     if wanted is None or report.interrupted:
         return show_report(screen, report, out)
-    return train_and_score(screen, out, run or out.with_name(f"{out.stem}-run"), wanted)
+    return train_and_score(screen, out, trained, wanted)
 
 
 def training(

@@ -57,7 +57,7 @@ def extract_videos(
     config = config or ExtractConfig()
     start = time.monotonic()
     devices = [parse_device(text) for text in config.device.split(",")]
-    precision, why = resolve_precision(config.precision, devices[0])
+    precision, why = resolve_precision(config.precision, *devices)
     weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
     for line in describe(weights):
         say(line)

@@ -74,7 +74,7 @@ def recache(
     out, frames = Path(out), cache.recipes.frames
     config = replace(config or ExtractConfig(), size=frames.size, detector="none", align="box", margin=None)
     devices = [parse_device(text) for text in config.device.split(",")]
-    precision, why = resolve_precision(config.precision, devices[0])
+    precision, why = resolve_precision(config.precision, *devices)
     look = view_config or ViewConfig()
     expect_views(views, look)
     expect_source(cache, out, arrays, crops=crops)

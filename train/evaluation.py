@@ -18,7 +18,7 @@ import torch
 
 from ..cache import Cache, open_cache
 from ..encoders.device import parse_device
-from ..encoders.precision import lacks
+from ..encoders.precision import why_emulated
 from ..errors import EstError, UsageError
 from .data.clipset import ClipSet, warn_of_rates
 from .data.data import Loaded, locate_rows
@@ -164,8 +164,8 @@ def evaluate(
     expect_none(leaks, allow=allow_leak, remedy="another cache, or weights that have not seen these clips")
     target = _load(run, cache, table, rows, aligned, where, reads.get(run.parts[0]))
     watch.say(target.clips.residency)
-    if lack := lacks(run.facts["precision"], where):
-        watch.warn(f"The run's models compute in {run.facts['precision']}, and are scored in it. {lack}")
+    if reason := why_emulated(run.facts["precision"], where):
+        watch.warn(f"The run's models compute in {run.facts['precision']}, and are scored in it. {reason}")
     if not own:
         warn_of_learnt(run, table, rows, watch)
         if warning := warn_of_rates(np.array([run.facts["frame_rate"]]), target.clips.fps):

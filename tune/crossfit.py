@@ -105,8 +105,9 @@ def tune_folds(
     watch: Watch,
 ) -> list[ArrayPlan]:
     """Tune the encoders of each fold, and return the arrays that `recache` makes with them, one a fold and tap."""
-    resolve_precision(config.precision, parse_device(config.device))  # refused before the first of many encoders
     folder = encoders or out.with_name(f"{out.stem}-encoders")
+    if not folder.exists():
+        resolve_precision(config.precision, parse_device(config.device))  # refused before the first of many encoders
     table = Annotations.from_cache(cache)
     plan = plan_folds(table, replace(protocol or ProtocolConfig(), by=config.by), seed=config.seed, validation=False)
     for note in plan.notes:

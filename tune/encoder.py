@@ -13,7 +13,6 @@ import numpy as np
 
 from ..cache import Cache, open_cache
 from ..encoders.device import parse_device
-from ..encoders.precision import resolve_precision
 from ..encoders.weights import Weights
 from ..errors import UsageError
 from ..train.folds.annotations import Annotations
@@ -24,7 +23,7 @@ from ..train.loop.watch import Part, Watch
 from .clips import clip_samples, expect_labels
 from .config import TuneConfig
 from .division import NOBODY, expect_no_leaks, expect_two_classes, find_start_leaks, fold_of, whole, with_inner_part
-from .learner import Task, expect_place, learn
+from .learner import Task, expect_place, expect_precision, learn
 from .samples import Samples
 from .start import start_of_cache, start_of_images
 from .stills import Stills, still_samples
@@ -101,7 +100,7 @@ def tune_stills(
     start = start_of_images(config)
     _say_start(start, watch)
     device = parse_device(config.device)
-    resolve_precision(config.precision, device)  # refused before any picture is read
+    expect_precision(Path(out), config, device)
     rows = np.sort(np.concatenate([fold.train, fold.val]))
     samples = still_samples(stills, rows, config, device)
     unit_of = np.full(len(table), -1)
@@ -127,7 +126,7 @@ def _tune(
     expect_labels(table, rows)
     expect_two_classes(table, fold.train, "clips")
     device = parse_device(config.device)
-    resolve_precision(config.precision, device)  # refused before any crop is read
+    expect_precision(out, config, device)
     samples, unit_of = clip_samples(cache, table, rows, config, device)
     if start is None:
         start = start_of_cache(cache, config)

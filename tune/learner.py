@@ -254,6 +254,12 @@ def expect_place(out: Path) -> None:
         )
 
 
+def expect_precision(out: Path, config: TuneConfig, device: torch.device) -> None:
+    """Refuse a precision that the device would emulate before any picture is read; where something is there already, `learn` decides."""
+    if not out.exists() and not out.with_suffix(STATE).exists():
+        resolve_precision(config.precision, device)
+
+
 def expect_same(then: dict[str, Any], now: dict[str, Any], path: Path, *, remedy: str) -> None:
     """Refuse to take up what was begun otherwise."""
     keys = dict.fromkeys([*now, *then])

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..encoders.precision import Precision, lacks
+from ..encoders.precision import Precision, why_emulated
 from ..errors import EstError
 from ..train.data.frames import Asked
 from ..train.data.memory import is_shortage
@@ -120,7 +120,7 @@ class Trainer:
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_shortage(error):
                 raise
-            halved = self.precision == "fp32" and lacks("bf16", self.device) is None
+            halved = self.precision == "fp32" and why_emulated("bf16", self.device) is None
             remedies = ["a smaller --batch", *(["--precision bf16"] if halved else [])]
             raise EstError(
                 f"A step of {self.batch} frames does not fit into the memory of {self.device}.",

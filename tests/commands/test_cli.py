@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -253,3 +254,16 @@ def test_demo_render_and_sheet(tmp_path, capsys):
     assert cv2.imread(str(tmp_path / "faces.jpg")).shape[1] > 1000
     assert est("demo", "sheet", "--out", str(tmp_path / "faces.bmp"), capsys=capsys)[0] == 2
     assert est("demo", "sheet", "--out", str(tmp_path / "no" / "faces.jpg"), capsys=capsys)[0] == 2
+
+
+def test_ctrl_c_interrupts_a_job_that_was_told_to_ignore_it(tmp_path):
+    """A shell script starts its background jobs with SIGINT ignored."""
+    call = [sys.executable, "-m", "est", "demo", "render", "--out", str(tmp_path / "v"), "--subjects", "40"]
+    ignoring = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True, **ignoring)
+    for line in process.stderr:
+        if "videos" in line:  # the first line of progress
+            process.send_signal(signal.SIGINT)
+            break
+    process.communicate(timeout=60)
+    assert process.returncode == 130

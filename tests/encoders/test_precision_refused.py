@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from extract_samples import face_frames
+from processor import LACKS_BF16
 from recaching_samples import again
 from train_samples import Recorder, learning_cache, tiny_config
 from tune_samples import colour_cache, config, random_start, write_images, write_list
@@ -17,23 +17,22 @@ from video_samples import make_video
 import est
 from est.cache import open_cache
 from est.cli import main
-from est.encoders import device as devices
 from est.encoders import precision as precisions
-from est.encoders.precision import NATIVE, lacks, resolve_precision
+from est.encoders.precision import NATIVE, cpu_flags, resolve_precision, why_emulated
 from est.errors import EstError
 from est.extract.compare import compare_detectors
 from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
 from est.extract.faces.detect import build_detector
 from est.inputs.input import find_inputs
-from est.train import FinetuneConfig, evaluate, fit
-from est.train.loop.world import own_device
+from est.train import FinetuneConfig, ProtocolConfig, evaluate, fit
+from est.train.loop.checkpoint import load_checkpoint, save_checkpoint
 from est.train.results.run import FACTS, read_json, write_json
+from est.tune import encoder as tune_encoder
 from est.tune import recache_tuned, tune_cache
 
 CPU = torch.device("cpu")
 PACKAGE = Path(est.__file__).parent
-QUERIES = {"is_available", "device_count", "get_device_capability", "get_capabilities", "read_cpu_flags"}  # of hardware
 
 
 @pytest.fixture
@@ -78,9 +77,9 @@ def test_one_of_the_flags_is_enough(processor, name, flag):
 def test_processors_of_another_kind_have_flags_of_their_own(processor, monkeypatch, name, flag):
     processor("asimd")
     monkeypatch.setattr(precisions.platform, "machine", lambda: "aarch64")
-    assert "this one has asimd" in lacks(name, CPU)
+    assert "this one has asimd" in why_emulated(name, CPU)
     monkeypatch.setattr(precisions, "cpu_flags", lambda: frozenset({"asimd", flag}))
-    assert lacks(name, CPU) is None
+    assert why_emulated(name, CPU) is None
 
 
 def test_where_nothing_tells_what_was_asked_for_is_taken(processor):
@@ -106,8 +105,8 @@ def test_a_limit_above_what_is_needed_changes_nothing(processor, monkeypatch):
     processor("avx512_bf16", "avx512_fp16")
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
     assert resolve_precision("auto", CPU)[0] == "bf16"
-    assert lacks("bf16", CPU) is None
-    assert "AVX512_CORE_BF16" in lacks("fp16", CPU)
+    assert why_emulated("bf16", CPU) is None
+    assert "AVX512_CORE_BF16" in why_emulated("fp16", CPU)
 
 
 @pytest.mark.parametrize(
@@ -121,10 +120,38 @@ def test_auto_never_picks_what_is_refused(processor, monkeypatch, flags, limit):
     assert resolve_precision(chosen, CPU) == (chosen, "as asked")
 
 
-def test_torch_refuses_where_we_do():
-    """On the processor at hand, oneDNN's own word for bf16 convolutions is never no where ours is yes."""
-    if lacks("bf16", CPU) is None:
-        assert torch.ops.mkldnn._is_mkldnn_bf16_supported()
+@pytest.mark.skipif(LACKS_BF16 is not None or not cpu_flags(), reason="the processor has no bf16, or nothing tells")
+def test_torch_computes_what_we_accept():
+    assert torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "held"), [("ALL", "AVX2", False), ("", "AVX2", True), ("AVX2", "ALL", True)]
+)
+def test_the_first_variable_that_is_set_counts(processor, monkeypatch, first, second, held):
+    processor("avx512_bf16")
+    for name, value in zip(precisions.LIMITS, (first, second), strict=True):
+        monkeypatch.setenv(name, value)
+    assert (why_emulated("bf16", CPU) is not None) == held
+
+
+def test_limits_are_for_x86_alone(processor, monkeypatch):
+    processor("asimd", "bf16")
+    monkeypatch.setattr(precisions.platform, "machine", lambda: "aarch64")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert why_emulated("bf16", CPU) is None
+
+
+def test_several_devices_run_in_one_precision(processor, monkeypatch):
+    """A GPU that has it and a processor that has not."""
+    processor("avx2")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0) if device.index == 0 else (7, 5))
+    new, old = torch.device("cuda:0"), torch.device("cuda:1")
+    assert resolve_precision("auto", new)[0] == "bf16"
+    for other in (CPU, old):
+        assert resolve_precision("auto", new, other)[0] == "fp32"
+        with pytest.raises(EstError, match="emulated"):
+            resolve_precision("bf16", new, other)
 
 
 # every way in
@@ -164,13 +191,39 @@ def test_extraction_and_its_comparison_of_detectors_refuse(plain, video, tmp_pat
 
 def test_recaching_refuses(plain, colours, tmp_path):
     refused(lambda: again(colours, tmp_path / "r.zarr", random_start(), precision="bf16"))
-    refused(lambda: recache_tuned(open_cache(colours), tmp_path / "t.zarr", config(precision="bf16")))
+    cache, holdout = open_cache(colours), ProtocolConfig(kind="holdout")
+    asked = config(precision="bf16")
+    refused(lambda: recache_tuned(cache, tmp_path / "t.zarr", asked, protocol=holdout, parts=2))
     assert not list(tmp_path.iterdir())
 
 
-def test_tuning_refuses(plain, colours, tmp_path):
+def test_tuning_refuses_before_anything_is_read(plain, colours, tmp_path, monkeypatch):
+    def read(*arguments):
+        raise AssertionError("read")
+
+    monkeypatch.setattr(tune_encoder, "clip_samples", read)
     refused(lambda: tune_cache(colours, tmp_path / "t.safetensors", config(precision="bf16")))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_tuning_begun_elsewhere_is_not_resumed_in_emulation(plain, colours, tmp_path):
+    out, asked = tmp_path / "t.safetensors", config(epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        tune_cache(colours, out, asked, watch=Recorder(1))
+    found = load_checkpoint(out.with_suffix(".tuning"))
+    save_checkpoint(out.with_suffix(".tuning"), found.tensors, {**found.meta, "precision": "bf16"})
+    assert "resume on a machine that computes in it" in refused(lambda: tune_cache(colours, out, asked))
+
+
+def test_what_is_tuned_already_is_left_alone(plain, colours, tmp_path, monkeypatch):
+    """Nothing is left to compute, so nothing is refused."""
+    out = tmp_path / "t.safetensors"
+    monkeypatch.setattr(precisions, "cpu_flags", lambda: frozenset({"avx512_bf16"}))
+    with pytest.raises(KeyboardInterrupt):
+        tune_cache(colours, out, config(epochs=1, precision="bf16"), watch=Recorder(1))
+    tune_cache(colours, out, config(epochs=1, precision="bf16"))
+    monkeypatch.setattr(precisions, "cpu_flags", lambda: frozenset({"avx2"}))
+    assert tune_cache(colours, out, config(epochs=1, precision="bf16")) == out
 
 
 @pytest.mark.parametrize("learns", ["none", "layer4"])
@@ -209,8 +262,8 @@ def test_a_run_trained_elsewhere_is_scored_and_the_price_is_told(plain, learnabl
         "train --cache {learnable} --precision fp16 --out {out}",
         "tune --cache {colours} --weights random --precision bf16 --out {out}",
         "tune --images {images} --weights random --precision bf16 --out {out}",
-        "recache {colours} --tune --holdout --precision bf16 --out {out}",
-        "recache {colours} --tune --holdout --train --set loop.precision=bf16 --out {out}",
+        "recache {colours} --tune --holdout --cross-fit 2 --precision bf16 --out {out}",
+        "recache {colours} --tune --holdout --cross-fit 2 --train --set loop.precision=bf16 --out {out}",
     ],
 )
 def test_the_commands_end_with_a_remedy(plain, capsys, video, learnable, colours, tmp_path, line):
@@ -230,84 +283,3 @@ def test_the_commands_end_with_a_remedy(plain, capsys, video, learnable, colours
     assert "--precision fp32" in printed.err
     assert "Traceback" not in printed.err
     assert sorted(tmp_path.iterdir()) == before
-
-
-# every question to the hardware
-
-
-def refuses_a_gpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(EstError, match="Device cuda"):
-        devices.parse_device("cuda")
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(EstError, match="Device mps"):
-        devices.parse_device("mps")
-
-
-def refuses_an_old_gpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    with pytest.raises(EstError, match=r"compute capability 8\.0 or more, and cuda:0 has 7\.5"):
-        resolve_precision("bf16", torch.device("cuda:0"))
-    assert resolve_precision("fp16", torch.device("cuda:0"))[0] == "fp16"
-
-
-def refuses_a_gpu_too_few(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    for name, value in {
-        "RANK": 1,
-        "WORLD_SIZE": 2,
-        "LOCAL_RANK": 1,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": 29500,
-    }.items():
-        monkeypatch.setenv(name, str(value))
-    with pytest.raises(EstError, match="torch sees 1"):
-        own_device(torch.device("cuda:0"))
-
-
-def refuses_a_plain_processor(monkeypatch):
-    monkeypatch.setattr(precisions.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False}, raising=False)
-    with pytest.raises(EstError, match="this one has avx2"):
-        resolve_precision("bf16", CPU)
-    monkeypatch.delattr(torch.cpu, "get_capabilities")
-    monkeypatch.setattr(precisions, "read_cpu_flags", lambda: frozenset({"avx2"}))
-    with pytest.raises(EstError, match="this one has avx2"):
-        resolve_precision("bf16", CPU)
-
-
-REFUSALS = {  # who asks what the hardware is, and how it refuses
-    "encoders/device.py:parse_device": refuses_a_gpu,
-    "train/loop/world.py:own_device": refuses_a_gpu_too_few,
-    "encoders/precision.py:lacks": refuses_an_old_gpu,
-    "encoders/precision.py:cpu_flags": refuses_a_plain_processor,
-}
-RECORDS = {"cache/environment.py:current_environment"}  # asks in order to write it down
-
-
-def askers():
-    """Return the functions of the package that ask what the hardware can do."""
-    found = set()
-    for path in PACKAGE.rglob("*.py"):
-        place = path.relative_to(PACKAGE)
-        if place.parts[0] in ("tests", "benchmarks", "docs", "build") or place.parts[0].startswith("."):
-            continue
-        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                names = {node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)}
-                names |= {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
-                names |= {node.value for node in ast.walk(function) if isinstance(node, ast.Constant)}
-                if names & QUERIES:
-                    found.add(f"{place.as_posix()}:{function.name}")
-    return found
-
-
-def test_every_question_to_the_hardware_has_its_refusal():
-    assert askers() == set(REFUSALS) | RECORDS
-
-
-@pytest.mark.parametrize("place", REFUSALS)
-def test_it_refuses(monkeypatch, place):
-    for name in precisions.LIMITS:
-        monkeypatch.delenv(name, raising=False)
-    REFUSALS[place](monkeypatch)

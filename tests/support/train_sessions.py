@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from est.train import Watch, fit
 from est.train.config.configfile import from_flat, to_flat
 from est.train.loop import checkpoint
 from est.train.loop import fold_training as part
+
+PATIENCE = 240.0  # seconds that a request may take
 
 
 class Clock:
@@ -188,9 +191,16 @@ class Trainings:
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
         told = []
-        while not (line := self._server.stdout.readline()).startswith("end"):
-            assert line, "the server has died"
-            told.append(line)
+        watchdog = threading.Timer(
+            PATIENCE, self._server.kill
+        )  # processes that wait for each other would wait for ever
+        watchdog.start()
+        try:
+            while not (line := self._server.stdout.readline()).startswith("end"):
+                assert line, "the server has died, or was killed because its processes hung"
+                told.append(line)
+        finally:
+            watchdog.cancel()
         return told, json.loads(line.removeprefix("end"))
 
     def close(self):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ...encoders.precision import lacks
+from ...encoders.precision import why_emulated
 from ...errors import EstError
 from ..config.config import TrainConfig
 
@@ -46,7 +46,7 @@ def enough_memory(device: torch.device, config: TrainConfig) -> Generator[None]:
         )
         if config.finetune.on and not config.finetune.checkpointing:
             remedies.insert(0, "--set finetune.checkpointing=true")
-        if config.loop.precision == "fp32" and lacks("bf16", device) is None:
+        if config.loop.precision == "fp32" and why_emulated("bf16", device) is None:
             remedies.append("--precision bf16")
         raise EstError(
             f"A step of {config.loop.batch} clips does not fit into the memory of {device}.",

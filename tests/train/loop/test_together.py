@@ -56,7 +56,9 @@ def test_two_processes_learn_what_one_learns(trainings, cache, tmp_path):
     assert not (tmp_path / "odd").exists()
     for (name, config), found in zip(configs.items(), said[0], strict=True):
         alone = fit(cache, tmp_path / f"{name}-alone", config, watch=Recorder())
-        np.testing.assert_allclose(losses(tmp_path / name), losses(alone.run.path), rtol=2e-3, err_msg=name)
+        np.testing.assert_allclose(
+            losses(tmp_path / name), losses(alone.run.path), rtol=2e-3 if name == "all" else 1e-4, err_msg=name
+        )
         assert found == [alone.scores.right, alone.scores.total, True], name
         assert Run.open(tmp_path / name).facts["processes"] == 2
 
