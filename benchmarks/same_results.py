@@ -188,6 +188,8 @@ def timeless(value: object) -> object:
         return {key: timeless(inner) for key, inner in value.items() if key not in VOLATILE}
     if isinstance(value, list):
         return [timeless(inner) for inner in value]
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name  # both states write to folders of their own
     return value
 
 

@@ -213,6 +213,10 @@ def extract(
             )
         return compare(screen, found, compare_detectors, config)
     if dry_run:
+        from ..encoders.device import parse_device
+        from ..encoders.precision import resolve_precision
+
+        resolve_precision(config.precision, *(parse_device(text) for text in config.device.split(",")))
         screen.result(plan(found), plan_text(found))
         return 0
     if out is None:

@@ -152,7 +152,9 @@ def recache(
     wanted = training(config, deal, preset, settings, views=views, flip=flip) if train else None
     trained = run or out.with_name(f"{out.stem}-run")
     if wanted is not None and not trained.exists():
-        resolve_precision(wanted.loop.precision, parse_device(wanted.device))  # refused before encoders are tuned
+        # refused before encoders are tuned
+        remedy = "--set loop.precision=fp32, which is the precision of the training"
+        resolve_precision(wanted.loop.precision, parse_device(wanted.device), remedy=remedy)
     source = open_cache(cache)
     parts = PARTS if cross_fit is None else cross_fit
     with watching(screen) as watch:

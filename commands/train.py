@@ -113,7 +113,7 @@ Select = Annotated[
     str | None,
     typer.Option("--select", help="last epoch, or the best on an inner val half; never the best on the test."),
 ]
-Precision = Annotated[str | None, typer.Option("--precision", help="fp32, bf16, or auto: bf16 where it is fast.")]
+Precision = Annotated[str | None, typer.Option("--precision", help="fp32, bf16, fp16, or auto: bf16 where it is fast.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads; the same number gives the same bits.")]
 Control = Annotated[

@@ -9,6 +9,7 @@ scores a run in the precision that the run was trained in.
 
 from __future__ import annotations
 
+import difflib
 import os
 import platform
 from typing import Literal
@@ -28,7 +29,7 @@ NATIVE: dict[Precision, dict[str, tuple[str, ...]]] = {
     "fp16": {"x86": ("amx_fp16", "avx512_fp16", "avx_ne_convert"), "arm": ("asimdhp",)},
 }
 HIDDEN = {"avx_ne_convert", "amx_fp16"}  # flags that Linux does not list: without torch's own list nobody knows
-# Either makes bf16 faster than fp32: convolutions 5.6 times on a Xeon with both (benchmarks/precision.py). Others are not measured.
+# What `auto` goes by. A Xeon with both convolves 5.6 times as fast as in fp32 (benchmarks/precision.py); other flags are not measured.
 FAST_BF16 = ("amx_bf16", "avx512_bf16")
 X86 = ("x86_64", "AMD64", "i386", "i686")
 
@@ -50,7 +51,8 @@ def resolve_precision(text: str, *devices: torch.device, remedy: str = "--precis
                     raise EstError(reason, remedy=remedy)
             return name, "as asked"
     if text != "auto":
-        raise UsageError(f"A precision is auto, {', '.join(DTYPES)}; found {text!r}.", remedy="--precision auto")
+        near = difflib.get_close_matches(text.lower(), DTYPES, n=1) or ["auto"]
+        raise UsageError(f"A precision is auto, fp32, bf16 or fp16; found {text!r}.", remedy=f"--precision {near[0]}")
     choices = [_fastest(device) for device in devices]
     return next((choice for choice in choices if choice[0] == "fp32"), choices[0])
 
@@ -62,6 +64,8 @@ def _fastest(device: torch.device) -> tuple[Precision, str]:
             return "bf16", f"the processor has {' and '.join(flags)}"
         if limit := onednn_limit("bf16"):
             return "fp32", f"{limit} disables bf16"
+        if not cpu_flags():
+            return "fp32", "nothing tells whether the processor computes in bf16"
         return "fp32", f"the processor has neither {' nor '.join(FAST_BF16)}, and without them bf16 is slower"
     if device.type == "cuda":
         if why_emulated("bf16", device):
@@ -120,7 +124,7 @@ def _why_emulated_by_processor(precision: Precision) -> str | None:
         return None
     if HIDDEN & set(native) and not hasattr(torch.cpu, "get_capabilities") and _torch_supports(precision):
         return None
-    there = ", ".join(sorted(flags & set(TELLING))) or "none of the usual ones"
+    there = ", ".join(sorted(flags & set(TELLING))) or "not even avx2"
     return f"{precision} needs a processor with {' or '.join(native)}; this one has {there} and none of these; {price}."
 
 

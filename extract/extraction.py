@@ -12,13 +12,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from ..cache import CacheWriter, FeatureRecipe, FramesRecipe, Recipes, current_environment
+from ..cache import CacheWriter, FeatureRecipe, FramesRecipe, Recipes, current_environment, open_cache
 from ..cache.clip import Failure, Source
+from ..cache.snapshot import staging_path
 from ..cache.sources import source_of
 from ..encoders.device import num_cores, parse_device
-from ..encoders.precision import resolve_precision
+from ..encoders.precision import DTYPES, resolve_precision, why_emulated
 from ..encoders.weights import Weights, load_weights
+from ..errors import EstError
 from ..inputs.input import FoundInputs, Input
 from .config import ExtractConfig
 from .filling import NewArrays, expect_fillings, fill_features
@@ -57,6 +60,7 @@ def extract_videos(
     config = config or ExtractConfig()
     start = time.monotonic()
     devices = [parse_device(text) for text in config.device.split(",")]
+    expect_precision_of(Path(out), devices)
     precision, why = resolve_precision(config.precision, *devices)
     weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
     for line in describe(weights):
@@ -148,6 +152,22 @@ def stages_of(pipelines: Sequence[Pipeline], lanes: Sequence[Lane]) -> dict[str,
     for part in (*pipelines, *lanes):
         busy.update(part.seconds)
     return dict(busy)
+
+
+def expect_precision_of(out: Path, devices: Sequence[torch.device]) -> None:
+    """Refuse to go on with a cache whose precision a device would emulate: `--precision` cannot mend that."""
+    if not (out.exists() or staging_path(out).exists()):
+        return
+    recipes = open_cache(out).recipes
+    for name in DTYPES:
+        if name not in {recipes.frames.precision, *(recipe.precision for recipe in recipes.features.values())}:
+            continue
+        for device in devices:
+            if reason := why_emulated(name, device):
+                raise EstError(
+                    f"{out} was begun in {name}. {reason}",
+                    remedy=f"go on on a machine that computes in {name}, or another --out with --precision fp32",
+                )
 
 
 def recipes_of(config: ExtractConfig, weights: Weights, lane: Lane, precision: str) -> Recipes:

@@ -23,7 +23,7 @@ from ..encoders.precision import resolve_precision
 from ..errors import RecipeMismatch, UsageError
 from .arrayplan import ArrayPlan, Pass, passes_of
 from .config import ExtractConfig
-from .extraction import at_work, black_rows, default_workers, stages_of, stopping
+from .extraction import at_work, black_rows, default_workers, expect_precision_of, stages_of, stopping
 from .filling import (
     FillPipeline,
     NewArrays,
@@ -74,6 +74,7 @@ def recache(
     out, frames = Path(out), cache.recipes.frames
     config = replace(config or ExtractConfig(), size=frames.size, detector="none", align="box", margin=None)
     devices = [parse_device(text) for text in config.device.split(",")]
+    expect_precision_of(out, devices)
     precision, why = resolve_precision(config.precision, *devices)
     look = view_config or ViewConfig()
     expect_views(views, look)

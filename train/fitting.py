@@ -49,7 +49,7 @@ HEADINGS = {
     "layer4": "the last stage of the backbone learns with EST; the paper's learns as a whole",
     "all": "the backbone learns with EST",
 }
-ELSEWHERE = "resume the run on a machine that computes in it, or begin another with --precision fp32"
+ELSEWHERE = "resume the run on a machine that computes in it, or begin another --out with --precision fp32"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 TITLE = "# Tuned frame encoder: "
 
 
-def build_card(task: Task, identity: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
-    """Put the card together; `scores` are those of the epoch that was kept, empty where it is the last."""
+def build_card(task: Task, identity: dict[str, Any], scores: dict[str, Any], precision: str) -> dict[str, Any]:
+    """Put the card together; `scores` are those of the epoch that was kept, empty where it is the last; `precision` is the resolved one."""
     samples, start, facts = task.samples, task.start, task.samples.facts
     halves = {}
     for half, units in (("train", task.train), ("val", task.val)):
@@ -49,6 +49,7 @@ def build_card(task: Task, identity: dict[str, Any], scores: dict[str, Any]) -> 
             **halves,
         },
         "settings": task.config.settings(),
+        "precision": precision,
         "kept": {"epoch": scores.get("epoch", task.config.epochs), "by": task.config.select if scores else "last"},
         "validation": {name: found for name, found in scores.items() if name != "epoch"},
         "leaks": [leak.to_json()["words"] for leak in task.leaks],

@@ -82,22 +82,22 @@ def learn(task: Task, out: Path, watch: Watch, part: Part | None = None) -> Path
             raise UsageError(f"{out} is there, and est tune has not made it.", remedy="another --out")
         expect_same(then, identity, out, remedy=f"another --out, or rm {out}")
         watch.say(f"{out} is there already, of the same settings and {task.samples.noun}")
+        warn_of_precision(out, task, watch)
         return out
     state = out.with_suffix(STATE)
     found = load_state(state) if state.exists() else None
     if found is not None:
         expect_same(found.meta["identity"], identity, state, remedy=f"the settings of then, or rm {state}")
+        elsewhere = f"resume on a machine that computes in it; or another --out, or rm {state}, with --precision fp32"
+        precision, why = resolve_precision(found.meta["precision"], task.device, remedy=elsewhere)
         watch.say(f"going on with {state}, from epoch {found.meta['epoch'] + 1}, step {found.meta['step'] + 1}")
         if found.meta["device"] != task.device.type:
             watch.warn(
                 f"It was begun on {found.meta['device']}: on {task.device.type} its numbers will not be the same bits."
             )
-    threads = found.meta["threads"] if found else task.config.threads or torch.get_num_threads()
-    if found is None:
-        precision, why = resolve_precision(task.config.precision, task.device)
     else:
-        remedy = f"resume on a machine that computes in it, or rm {state} and begin again with --precision fp32"
-        precision, why = resolve_precision(found.meta["precision"], task.device, remedy=remedy)
+        precision, why = resolve_precision(task.config.precision, task.device)
+    threads = found.meta["threads"] if found else task.config.threads or torch.get_num_threads()
     watch.say(f"{task.device}, {precision} ({why}), {threads} threads")
     part = part or Part(name=out.stem, fold="", seed=task.config.seed, index=0, total=1)
     with reproducible(task.device, threads), listening() as stop:
@@ -195,7 +195,7 @@ class Learner:
         encoder = self.trainer.model.encoder
         if self.best:
             encoder.load_state_dict(self.best)
-        card = build_card(self.task, self.identity, self.scores)
+        card = build_card(self.task, self.identity, self.scores, self.trainer.precision)
         write(out.with_suffix(".md"), to_markdown(card, out.name))
         save_weights(out, encoder.eval(), normalize=encoder.normalization.name, trained_on=self.task.record, card=card)
         self.state.unlink(missing_ok=True)
@@ -258,6 +258,13 @@ def expect_precision(out: Path, config: TuneConfig, device: torch.device) -> Non
     """Refuse a precision that the device would emulate before any picture is read; where something is there already, `learn` decides."""
     if not out.exists() and not out.with_suffix(STATE).exists():
         resolve_precision(config.precision, device)
+
+
+def warn_of_precision(out: Path, task: Task, watch: Watch) -> None:
+    """Say so when weights that are there already were tuned in another precision than `auto` means here."""
+    then = read_card(out).get("precision")  # cards of earlier releases do not say
+    if task.config.precision == "auto" and then and (now := resolve_precision("auto", task.device)[0]) != then:
+        watch.warn(f"{out} was tuned in {then}; on this machine auto is {now}.")
 
 
 def expect_same(then: dict[str, Any], now: dict[str, Any], path: Path, *, remedy: str) -> None:

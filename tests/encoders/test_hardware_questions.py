@@ -78,6 +78,7 @@ REFUSALS = {  # who asks what the hardware can do (and how often), and how it re
     ("encoders/precision.py:cpu_flags", 2): refuses_a_plain_processor,
     ("encoders/precision.py:_why_emulated_by_processor", 2): refuses_what_the_flags_lack,
     ("encoders/precision.py:_torch_supports", 1): refuses_what_the_flags_lack,
+    ("encoders/precision.py:_fastest", 1): refuses_what_the_flags_lack,
     ("encoders/precision.py:fast_bf16_flags", 1): refuses_what_the_flags_lack,
 }
 RECORDS = {  # asks in order to write it down, or to choose between ways that give the same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import fields
 from typing import Any
 
@@ -22,7 +23,9 @@ def expect_kinds(section: str, config: Any) -> None:
 def expect_choice(name: str, found: Any, choices: tuple[str, ...]) -> None:
     """Refuse a word that is none of the choices."""
     if found not in choices:
-        raise UsageError(f"{name} is {', '.join(choices[:-1])} or {choices[-1]}, found {found!r}.")
+        near = difflib.get_close_matches(str(found).lower(), choices, n=1, cutoff=0.5)
+        remedy = f"--set {name}={near[0]}" if near else None
+        raise UsageError(f"{name} is {', '.join(choices[:-1])} or {choices[-1]}, found {found!r}.", remedy=remedy)
 
 
 def expect_range(name: str, found: float, low: float, high: float) -> None:
