@@ -6,6 +6,8 @@ Python's own: `raise CacheError(...) from error`. The exit status belongs to the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 STATUS_FAILED = 1
 STATUS_USAGE = 2
 STATUS_PARTIAL = 3  # finished, but some inputs failed: returned by a command, never raised
@@ -51,3 +53,11 @@ class RecipeMismatch(CacheError):
 
 class SourceError(EstError):
     """An input that cannot be read."""
+
+
+def some(names: Iterable[object], number: int = 3, *, joint: str = ", ") -> str:
+    """Name the first few for a message, and how many there are beside: `a, b, c and 4 more`, or with another joint `a; b; and 5 more`."""
+    shown = [str(name) for name in names]
+    beside = len(shown) - number
+    before = " " if joint == ", " else joint
+    return joint.join(shown[:number]) + (f"{before}and {beside} more" if beside > 0 else "")

@@ -106,7 +106,7 @@ def recache(
     from ..extract.config import ExtractConfig
     from ..extract.recaching import expect_views
     from ..extract.recaching import recache as make_cache
-    from ..train.folds.protocols import ProtocolConfig
+    from ..train.config.protocol import ProtocolConfig
     from ..tune import TuneConfig, tune_folds
     from ..tune.crossfit import PARTS
 

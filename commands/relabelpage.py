@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..errors import some
+
 if TYPE_CHECKING:
     from ..inputs.relabelling import Relabelling
 
@@ -22,7 +24,7 @@ def relabel_page(found: Relabelling) -> str:
         lines += ["", *_changes(found, column)]
     if found.unnamed:
         names = [repr(name) for name in found.unnamed]
-        lines += ["", f"{len(names)} clips are on no line, and stay as they are: {_some(names)}"]
+        lines += ["", f"{len(names)} clips are on no line, and stay as they are: {some(names, EXAMPLES)}"]
     if found.unmatched:
         lines += ["", f"{len(found.unmatched)} lines name no clip:"]
         lines += [f"  {one.line.where}: {one.line.says}: {one.why}" for one in found.unmatched[:EXAMPLES]]
@@ -49,11 +51,6 @@ def _changes(found: Relabelling, column: str) -> list[str]:
 
 def _shown(value: Any) -> str:
     return "(none)" if value in (None, "", -1) else str(value)
-
-
-def _some(names: list[str]) -> str:
-    beside = len(names) - EXAMPLES
-    return ", ".join(names[:EXAMPLES]) + (f" and {beside} more" if beside > 0 else "")
 
 
 def _more(total: int) -> list[str]:

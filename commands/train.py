@@ -222,7 +222,7 @@ def train(
     if cache is None and not resume:
         raise UsageError("Which cache? --cache names it.", remedy="est train --cache cache.zarr")
     from ..train.fitting import fit
-    from ..train.loop.world import is_first
+    from ..train.results.place import is_first
     from ..train.results.summary import headline, part_lines
 
     with watching(screen) if is_first() else nullcontext() as watch:
@@ -296,7 +296,7 @@ def protocol_options(protocol: str | None, folds: int | None, *, loso: bool, hol
         raise UsageError(f"{' and '.join(kinds)} ask for different protocols.", remedy="give one of them")
     kind = next(iter(kinds.values()), None)
     if kind is not None and folds is None:
-        from ..train.folds.published import PROTOCOLS
+        from ..train.config.protocol import PROTOCOLS
 
         if kind in PROTOCOLS and PROTOCOLS[kind].kind == "kfold":  # whatever number a file says
             folds = PROTOCOLS[kind].folds

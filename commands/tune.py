@@ -207,7 +207,7 @@ def expect_one_source(
 
 def protocol_config(protocol: str | None, folds: int | None, *, loso: bool, holdout: bool, fold: str | None) -> Any:
     """Return the protocol that is asked for; none where none is."""
-    from ..train.folds.protocols import ProtocolConfig
+    from ..train.config.protocol import ProtocolConfig
 
     found = protocol_options(protocol, folds, loso=loso, holdout=holdout)
     kind, number = found["protocol.kind"], found["protocol.folds"]

@@ -15,8 +15,6 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from ..extract.config import BOX_MARGIN
-
 __all__ = ["BOX_MARGIN", "Align", "box_matrix", "crop_face", "points_matrix", "warp"]
 
 Align = Literal["box", "5point"]
@@ -111,3 +109,6 @@ def _finite(name: str, values: np.ndarray) -> np.ndarray:
             f"a crop needs {name}, found {found.tolist()}: rows of state 0 have none, nor have detectors without landmarks"
         )
     return found
+
+
+BOX_MARGIN = 0.2  # holds the true box on every rendered frame, hands before the face included; 0.1 on all that show the whole face

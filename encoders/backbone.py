@@ -16,10 +16,9 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from .resnet import make_trunk
+from .taps import STAGES, TAPS
 
-STAGES = {"layer1": 64, "layer2": 128, "layer3": 256, "layer4": 512}  # name → channels
 PYRAMID_SIDE = 4
-TAPS = ("gap", *STAGES, "pyramid4x4")
 
 
 @dataclass(frozen=True, kw_only=True)

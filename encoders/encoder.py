@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .backbone import STAGES, Backbone, FrameEncoder, Normalization
+from .backbone import Backbone, FrameEncoder, Normalization
 from .precision import DTYPES, Precision
+from .taps import STAGES
 
 BATCH = 32
 

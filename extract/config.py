@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..crops.crop import BOX_MARGIN
 from ..errors import UsageError
 from .faces.track import TrackConfig
-
-BOX_MARGIN = 0.2  # holds the true box on every rendered frame, hands before the face included; 0.1 on all that show the whole face
 
 SIZES = range(32, 1025)
 FORWARD_BYTES = 256 * 2**20  # of decoded frames that are held, so that a clip is decoded once

@@ -18,7 +18,7 @@ from ..cache import Cache, CacheWriter, FeatureRecipe, open_cache
 from ..cache.filling import FeatureFiller
 from ..cache.schema import FeatureSpec
 from ..crops.views import ViewConfig
-from ..errors import CacheError, RecipeMismatch
+from ..errors import CacheError, RecipeMismatch, some
 from ..inputs.input import Input
 from .config import ExtractConfig
 from .progress import Progress
@@ -174,7 +174,7 @@ def expect_crops(cache: Cache, out: Path, names: Sequence[str], clips: Sequence[
 def cannot_fill(out: Path, crops: Path, names: Sequence[str], problems: Mapping[str, str]) -> CacheError:
     """Say which clips stand in the way of a feature, and that it is not there."""
     told = [f"{clip_id}: {problem}" for clip_id, problem in problems.items()]
-    shown = "; ".join(told[:SHOWN]) + (f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else "")
+    shown = some(told, SHOWN, joint="; ")
     drop = f"est cache drop {crops} {next(iter(problems))!r}"
     otherwise = (
         f"{drop}, and the same command extracts what is there now"

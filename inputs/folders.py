@@ -11,7 +11,7 @@ import re
 import stat
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 _VIDEOS = "mp4 m4v mov avi mkv webm mpg mpeg m1v m2v flv f4v wmv asf 3gp 3g2 ts mts m2ts vob ogv mxf divx mjpeg y4m"
 VIDEO_SUFFIXES = frozenset(f".{name}" for name in _VIDEOS.split())
@@ -182,3 +182,14 @@ def _suffix(name: str) -> str:
 
 def _kind(path: Path) -> str:
     return _suffix(path.name) or "without suffix"
+
+
+Key = tuple[str, ...]
+
+
+def key_of(name: str) -> Key:
+    """Return what all spellings of a clip's name have in common."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    last = path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name
+    parts = [*path.parts[:-1], last]
+    return tuple((part.lstrip("0") or "0") if part.isdecimal() else part.casefold() for part in parts)

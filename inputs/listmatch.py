@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 from .csvlist import Row
+from .folders import key_of
 from .input import listed_id, segment
-from .published.shelf import key_of
 
 How = Literal["id", "path", "name"]
 HOW: tuple[How, ...] = ("id", "path", "name")

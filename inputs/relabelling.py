@@ -15,14 +15,13 @@ from typing import Any
 
 from ..cache import Cache, CacheWriter, open_cache
 from ..cache.interrupt import uninterrupted
-from ..errors import CacheError, UsageError
+from ..errors import CacheError, UsageError, some
 from .csvlist import ClipList, read_list
 from .input import ANNOTATIONS
 from .listmatch import HOW, Line, Match, Unmatched, match_lines
 
 EMPTY: Mapping[str, Any] = {"label": None, "subject": "", "split": "", "fold": -1}
 KEYS = ("id", "path")
-NAMED = 3  # examples in a message
 ALIKE = 0.75  # of difflib: a letter more or less, but not sad and calm
 Values = dict[str, Any]
 
@@ -141,8 +140,8 @@ def plan_relabelling(
         raise _nothing_matches(opened, lines)
     if strict and (unmatched or unnamed):
         raise UsageError(
-            f"--strict: {len(unmatched)} lines name no clip{_some(one.line.says for one in unmatched)}; "
-            f"{len(unnamed)} clips are on no line{_some(unnamed)}.",
+            f"--strict: {len(unmatched)} lines name no clip{_in_brackets(one.line.says for one in unmatched)}; "
+            f"{len(unnamed)} clips are on no line{_in_brackets(unnamed)}.",
             remedy="complete the lists, or leave out --strict",
         )
     wanted = _wanted(matches, read, columns, clear=clear)
@@ -238,9 +237,9 @@ def _wanted(
 
 
 def _nothing_matches(cache: Cache, lines: Sequence[Line]) -> UsageError:
-    listed = _some([line.says for line in lines]) or " (they are empty)"
+    listed = _in_brackets([line.says for line in lines]) or " (they are empty)"
     return UsageError(
-        f"None of {len(lines)} lines names a clip{listed}; {cache.path} has {len(cache)} clips{_some(cache.ids)}.",
+        f"None of {len(lines)} lines names a clip{listed}; {cache.path} has {len(cache)} clips{_in_brackets(cache.ids)}.",
         remedy=f"a column `id` with the ids of est cache ls {cache.path}",
     )
 
@@ -273,10 +272,7 @@ def _odd_labels(found: Relabelling) -> list[str]:
     return warnings
 
 
-def _some(names: Iterable[str]) -> str:
+def _in_brackets(names: Iterable[str]) -> str:
     """Name the first few in brackets."""
-    shown = list(names)
-    if not shown:
-        return ""
-    beside = len(shown) - NAMED
-    return f" ({', '.join(map(repr, shown[:NAMED]))}{f' and {beside} more' if beside > 0 else ''})"
+    shown = some(map(repr, names))
+    return f" ({shown})" if shown else ""

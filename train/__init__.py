@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .config.config import PRESETS, DataConfig, LoopConfig, TrainConfig
     from .config.finetune import FinetuneConfig
-    from .data.sampling import SamplingConfig
+    from .config.protocol import ProtocolConfig
+    from .config.sampling import SamplingConfig
     from .evaluation import Change, Evaluation, evaluate
     from .fitting import fit
-    from .folds.protocols import ProtocolConfig
     from .loop.watch import Watch
     from .models import EST, ModelConfig, build_model, describe, load_official, save_official
     from .results.results import Results

@@ -19,14 +19,13 @@ import torch
 from ..cache import Cache, open_cache
 from ..encoders.device import parse_device
 from ..encoders.precision import why_emulated
-from ..errors import EstError, UsageError
+from ..errors import EstError, UsageError, some
 from .data.clipset import ClipSet, warn_of_rates
 from .data.data import Loaded, locate_rows
 from .data.feature_arrays import black_row
 from .data.sampling import Sampler
 from .evaluation_leaks import leaks_elsewhere, own_leaks, warn_of_learnt
 from .folds.annotations import Annotations
-from .folds.fold import some
 from .folds.labels import Aligned, align_truth, match_labels
 from .folds.leaks import Leak, expect_none
 from .loop.checkpoint import load_model

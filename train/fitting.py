@@ -19,7 +19,7 @@ import torch
 from ..cache import Cache, current_environment, open_cache
 from ..encoders.device import parse_device
 from ..encoders.precision import Precision, resolve_precision
-from ..errors import EstError, UsageError
+from ..errors import EstError, UsageError, some
 from .config.config import TrainConfig
 from .config.configfile import differences
 from .data.clipset import warn_of_rates
@@ -28,7 +28,6 @@ from .data.feature_arrays import Arrays, arrays_of, views_of
 from .data.pixels import choose_source
 from .data.sampling import Sampler, describe_distinct
 from .folds.annotations import Annotations
-from .folds.fold import some
 from .folds.leaks import Leak, describe_leaks, expect_none, find_in_features
 from .folds.protocols import Plan, plan_folds
 from .folds.published import convention, named, of_another

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..inputs.stills import find_stills
+    from ..inputs.stills.stills import Stills
     from .card import read_card
     from .config import TuneConfig
     from .crossfit import recache_tuned, tune_folds
     from .encoder import tune_cache, tune_clips, tune_stills
-    from .stills import Stills
 
 _HOME = {
     "Stills": "stills",

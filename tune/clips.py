@@ -15,13 +15,14 @@ from torch import Tensor
 
 from ..cache import Cache
 from ..cache.schema import NO_FACE
-from ..errors import UsageError
+from ..errors import UsageError, some
 from ..train.data.clipset import ClipSet
 from ..train.data.data import locate_rows
-from ..train.data.frames import Asked, Frames
 from ..train.data.pixels import choose_source
+from ..train.data.prefetch import Asked
 from ..train.folds.annotations import Annotations
-from ..train.folds.fold import relabel, some
+from ..train.folds.fold import relabel
+from ..train.models.frames import Frames
 from .config import Apex, TuneConfig
 from .samples import Samples
 

@@ -21,15 +21,16 @@ from ..cache.trained import TrainedOn
 from ..encoders.device import parse_device
 from ..encoders.precision import resolve_precision
 from ..encoders.weights import Weights, load_weights
-from ..errors import EstError, UsageError
+from ..errors import EstError, UsageError, some
 from ..extract.arrayplan import ArrayPlan
 from ..extract.config import ExtractConfig
 from ..extract.progress import Progress, Report
 from ..extract.recaching import expect_source, recache
+from ..train.config.protocol import ProtocolConfig
 from ..train.folds.annotations import Annotations
 from ..train.folds.assignment import deal_clips, deal_groups
-from ..train.folds.fold import Fold, expect_subjects, some
-from ..train.folds.protocols import Plan, ProtocolConfig, distinct, plan_folds
+from ..train.folds.fold import Fold, expect_subjects
+from ..train.folds.protocols import Plan, distinct, plan_folds
 from ..train.loop.watch import Part, Watch
 from .config import TuneConfig
 from .division import expect_no_leaks, find_start_leaks, with_inner_part

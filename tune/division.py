@@ -11,12 +11,13 @@ from dataclasses import replace
 import numpy as np
 
 from ..encoders.weights import Weights
-from ..errors import UsageError
+from ..errors import UsageError, some
+from ..train.config.protocol import ProtocolConfig
 from ..train.folds.annotations import Annotations
 from ..train.folds.assignment import draw_clips, draw_groups
-from ..train.folds.fold import Fold, expect_subjects, relabel, some, splits_of
+from ..train.folds.fold import Fold, expect_subjects, relabel, splits_of
 from ..train.folds.leaks import Half, Leak, expect_none, find_in_halves
-from ..train.folds.protocols import VALIDATION, ProtocolConfig, plan_folds
+from ..train.folds.protocols import VALIDATION, plan_folds
 from .config import TuneConfig
 
 NOBODY = np.empty(0, np.int64)

@@ -14,11 +14,12 @@ import numpy as np
 from ..cache import Cache, open_cache
 from ..encoders.device import parse_device
 from ..encoders.weights import Weights
-from ..errors import UsageError
+from ..errors import UsageError, some
+from ..inputs.stills.stills import Stills
+from ..train.config.protocol import ProtocolConfig
 from ..train.folds.annotations import Annotations
-from ..train.folds.fold import Fold, some
+from ..train.folds.fold import Fold
 from ..train.folds.leaks import describe_leaks, learnt_from
-from ..train.folds.protocols import ProtocolConfig
 from ..train.loop.watch import Part, Watch
 from .clips import clip_samples, expect_labels
 from .config import TuneConfig
@@ -26,7 +27,7 @@ from .division import NOBODY, expect_no_leaks, expect_two_classes, find_start_le
 from .learner import Task, expect_place, expect_precision, learn
 from .samples import Samples
 from .start import start_of_cache, start_of_images
-from .stills import Stills, still_samples
+from .stills import split_of, still_samples, table_of
 
 HOW = "est tune"
 
@@ -87,8 +88,8 @@ def tune_stills(
     expect_place(out)
     for line in stills.lines():
         watch.say(line)
-    table = stills.table()
-    fold = stills.fold()
+    table = table_of(stills)
+    fold = split_of(stills)
     if not len(fold.val) and config.select == "val":
         if config.by == "subject" and (table.subject[fold.train] == "").all():
             watch.warn("Nobody says who is on the images: the part that chooses the epoch is drawn by image.")

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from ..encoders.precision import Precision, why_emulated
 from ..errors import EstError
-from ..train.data.frames import Asked
 from ..train.data.memory import is_shortage
+from ..train.data.prefetch import Asked
 from ..train.loop.autocast import casting
 from ..train.loop.checkpoint import Checkpoint, learning_state, restore_learning
 from ..train.loop.stop import Stop

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from ..train.data.frames import Asked, Frames
+from ..train.data.prefetch import Asked
+from ..train.models.frames import Frames
 
 
 class Pictures(Protocol):

@@ -7,8 +7,6 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from ..workers.messages import BLOCK_BYTES
-
 LOOK_BATCH = 8
 
 
@@ -71,3 +69,6 @@ def shrink(frame: np.ndarray, longest: int) -> tuple[np.ndarray, tuple[float, fl
     scale = longest / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return cv2.resize(frame, size, interpolation=cv2.INTER_AREA), (size[0] / width, size[1] / height)
+
+
+BLOCK_BYTES = 8 * 2**20  # at most, unless one picture is larger

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from ...errors import SourceError, UsageError
+from .info import VideoInfo
 from .orientation import Orientation
-from .source import VideoInfo
 
 DEFAULT_FPS = 25.0  # where the file says none
 MAX_FPS = 1000.0  # containers that count in ticks claim thousands; no camera of faces does

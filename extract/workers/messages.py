@@ -15,9 +15,8 @@ import numpy as np
 from ...crops.views import ViewConfig
 from ...inputs.input import Input
 from ..faces.detect.base import Detections
-from ..video.source import VideoInfo
+from ..video.info import VideoInfo
 
-BLOCK_BYTES = 8 * 2**20  # at most, unless one picture is larger
 BLOCKS_UNDER_WAY = 3
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from ...errors import EstError
 from ...inputs.input import Input
 from ..config import ExtractConfig
-from ..video.source import Video, open_source
+from ..video.info import Video
+from ..video.source import open_source
 from .messages import BLOCKS_UNDER_WAY, Crops, Failed, Finished, Found, Look, Pictures, Recrop, Recropped, Taken, Work
 
 

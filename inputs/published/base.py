@@ -125,8 +125,3 @@ def expect_media(dataset: str, wanted: Media | None, there: Mapping[Media, str])
         f"{dataset}: asked for {wanted or 'frames or videos'}, found {found}.",
         remedy=f"--{next(iter(there))}" if there else "--root is the folder above them, as docs/datasets.md shows it",
     )
-
-
-def some(names: list[str] | tuple[str, ...]) -> str:
-    """Name a few."""
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

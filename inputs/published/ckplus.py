@@ -10,8 +10,9 @@ from pathlib import Path
 
 from ...errors import UsageError
 from ..csvlist import read_text
+from ..folders import key_of
 from .base import Dataset, Entry, Finding, Reading, Request
-from .shelf import Shelf, key_of
+from .shelf import Shelf
 from .tree import Tree, names
 
 LABELS = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...cache.clip import Failure
-from ...errors import UsageError
+from ...errors import UsageError, some
 from ..folders import file_problem
 from ..input import FoundInputs, Input, arrange, failure_at, unicode_text
-from .base import Dataset, Entry, Finding, Media, Reading, Request, some
+from .base import Dataset, Entry, Finding, Media, Reading, Request
 from .check import Check, count_rows, differing
 from .shelf import num_images
 
@@ -76,7 +76,7 @@ def _expect_options(dataset: Dataset, media: Media | None, lists: Sequence[Path]
         )
     if lists and not dataset.is_generic:
         raise UsageError(
-            f"--dataset {dataset.name} finds its own lists below --root; found INPUT {some([str(path) for path in lists])} too.",
+            f"--dataset {dataset.name} finds its own lists below --root; found INPUT {some([str(path) for path in lists], 5)} too.",
             remedy="leave out INPUT, or --dataset path-label for lists of your own",
         )
     if label_names and not dataset.takes_label_names:

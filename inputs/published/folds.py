@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ...errors import UsageError
-from .base import Entry, Finding, some
+from ...errors import UsageError, some
+from ..folders import Key
+from .base import Entry, Finding
 from .listed import Listed, duplicates
-from .shelf import Key, Shelf
+from .shelf import Shelf
 
 REMEDY = "take all fold lists from one release"
 
@@ -54,7 +55,7 @@ def merge_folds(folds: Mapping[int, FoldLists], dataset: str) -> tuple[list[List
         if shared := tested.keys() & learnt.keys():
             names = [clip.name for clip in lists.test if clip.key in shared]
             raise UsageError(
-                f"{dataset}: fold {number} tests {len(shared)} clips that it also learns from ({some(names)}): its two lists overlap.",
+                f"{dataset}: fold {number} tests {len(shared)} clips that it also learns from ({some(names, 5)}): its two lists overlap.",
                 remedy=REMEDY,
             )
         for key, clip in {**learnt, **tested}.items():
@@ -108,7 +109,7 @@ def _tested_twice(folds: Mapping[int, FoldLists], one: int, two: int, dataset: s
     first = {clip.key for clip in folds[one].test}
     names = [clip.name for clip in folds[two].test if clip.key in first]
     return UsageError(
-        f"{dataset}: folds {one} and {two} both test {len(names)} clips ({some(names)}), and each clip is tested once: one of "
+        f"{dataset}: folds {one} and {two} both test {len(names)} clips ({some(names, 5)}), and each clip is tested once: one of "
         "the two is a fold list of another release.",
         remedy=REMEDY,
     )
@@ -123,6 +124,6 @@ def _expect_same_clips(folds: Mapping[int, FoldLists], clips: Mapping[Key, Liste
         if lacking:
             raise UsageError(
                 f"{dataset}: the lists of fold {number} name {len(there)} clips, those of all folds {len(clips)}; they lack "
-                f"{some([clip.name for clip in lacking])}: lists of another release, or cut short.",
+                f"{some([clip.name for clip in lacking], 5)}: lists of another release, or cut short.",
                 remedy=REMEDY,
             )

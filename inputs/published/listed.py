@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ..folders import Key, key_of
 from .base import Finding, known_label
-from .shelf import Key, key_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import UsageError
+from ..folders import key_of
 from .base import KINDS, Dataset, Finding, Media, Reading, Request, expect_media, known_label
 from .folds import FoldLists, fold_entries, merge_folds
 from .listed import Listed
-from .shelf import Shelf, key_of
+from .shelf import Shelf
 from .textlist import named_labels, read_lines
 from .tree import Tree, below
 

@@ -11,17 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from ...errors import UsageError
-from ..folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key
-
-Key = tuple[str, ...]
-
-
-def key_of(name: str) -> Key:
-    """Return what all spellings of a clip's name have in common."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    last = path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name
-    parts = [*path.parts[:-1], last]
-    return tuple((part.lstrip("0") or "0") if part.isdecimal() else part.casefold() for part in parts)
+from ..folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Key, key_of, natural_key
 
 
 def num_images(folder: Path, at_most: int | None = None) -> int:

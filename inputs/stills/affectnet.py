@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import UsageError
-from ...tune.stills import Stills, hard_target
+from .stills import Stills, hard_target
 from .tables import read_table
 
 LABELS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")  # 0 to 7

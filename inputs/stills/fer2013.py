@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import UsageError
-from ...tune.stills import Stills, hard_target
+from .stills import Stills, hard_target
 from .tables import header_of, read_table
 
 LISTS = ("fer2013.csv", "icml_face_data.csv")

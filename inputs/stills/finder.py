@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import UsageError
-from ...tune.stills import Stills
 from . import affectnet, fer2013, folders, listed, rafdb
+from .stills import Stills
 from .tables import LIST_SUFFIXES, header_of
 
 LAYOUTS = (

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...train.folds.fold import SPLITS
-from ...tune.stills import Stills, hard_target
+from ..splits import SPLIT_OF
+from .stills import Stills, hard_target
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-SPLIT_OF = {word: name for name, words in SPLITS.items() for word in words}
 
 
 def read(root: Path) -> Stills | None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import UsageError
-from ...tune.stills import Stills, hard_target
 from ..csvlist import ALIASES, locate
+from .stills import Stills, hard_target
 from .tables import header_of, read_table
 
 IMAGES = "image imagepath imagename imagefile picture photo"  # besides what a clip's path is called

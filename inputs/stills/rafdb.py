@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import UsageError
-from ...tune.stills import Stills, hard_target
 from ..csvlist import read_text
+from .stills import Stills, hard_target
 
 LIST = "list_patition_label.txt"
 PLACES = (".", "EmoLabel", "basic/EmoLabel")

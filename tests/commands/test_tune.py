@@ -12,7 +12,7 @@ from tune_samples import SIDE, colour_cache, write_images
 import est.tune.encoder as encoder
 from est.cli import app, main
 from est.encoders.weights import load_weights
-from est.train.folds.protocols import ProtocolConfig
+from est.train.config.protocol import ProtocolConfig
 from est.tune import TuneConfig, read_card
 
 # Every flag that is a setting, a value of it, and what it sets.

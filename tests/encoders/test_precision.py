@@ -11,8 +11,8 @@ from video_samples import make_video
 
 from est.cache import open_cache
 from est.crops.crop import crop_face
-from est.encoders.backbone import TAPS
 from est.encoders.encoder import Encoder
+from est.encoders.taps import TAPS
 from est.encoders.weights import load_weights
 from est.errors import RecipeMismatch
 

@@ -4,12 +4,11 @@ import cv2
 import numpy as np
 import torch
 
-from est.crops.crop import box_matrix, warp
+from est.crops.crop import BOX_MARGIN, box_matrix, warp
 from est.demo import EXPRESSIONS, RenderSpec, plan_set
 from est.demo.clip import Clip
 from est.encoders.backbone import Normalization
 from est.encoders.weights import load_weights
-from est.extract.config import BOX_MARGIN
 
 
 def apex_crop(plan):

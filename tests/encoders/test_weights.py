@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import resnet18
 
-from est.encoders.backbone import STAGES, TAPS, Backbone, Normalization, tap_shape
+from est.encoders.backbone import Backbone, Normalization, tap_shape
 from est.encoders.encoder import Encoder, fold_batch_norms
+from est.encoders.taps import STAGES, TAPS
 from est.encoders.weights import load_weights
 from est.errors import EstError, UsageError
 

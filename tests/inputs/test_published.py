@@ -28,8 +28,9 @@ from dataset_trees import (
 
 from est.errors import UsageError
 from est.inputs.published import DATASETS, afew, dataset_named, find_dataset, mafw
+from est.train.config.protocol import ProtocolConfig
 from est.train.folds.annotations import Annotations
-from est.train.folds.protocols import ProtocolConfig, plan_folds
+from est.train.folds.protocols import plan_folds
 
 PROTOCOLS = {
     "dfew": ("folds", {}, 5), "afew": ("split", {}, 1), "ferv39k": ("split", {}, 1), "mafw": ("folds", {}, 5),

@@ -8,9 +8,9 @@ import pytest
 from dataset_trees import dfew_list, edit, frames, make_afew, make_dfew, make_ferv39k, make_mafw, text, video
 
 from est.errors import UsageError
+from est.inputs.folders import key_of
 from est.inputs.published import Request, dataset_named, find_dataset
 from est.inputs.published.base import known_label
-from est.inputs.published.shelf import key_of
 
 
 def find(name, root, **options):

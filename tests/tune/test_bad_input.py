@@ -12,7 +12,7 @@ from tune_samples import colour_cache, config, small_start, start_that_saw, tabl
 from est.cache import open_cache
 from est.encoders.weights import save_weights
 from est.errors import EstError, UsageError
-from est.train.folds.protocols import ProtocolConfig
+from est.train.config.protocol import ProtocolConfig
 from est.tune import TuneConfig, find_stills, read_card, tune_cache, tune_clips, tune_stills
 from est.tune.loop import Trainer
 

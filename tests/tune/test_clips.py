@@ -22,7 +22,8 @@ from tune_samples import (
 from est.cache import open_cache
 from est.encoders.weights import load_weights
 from est.errors import UsageError
-from est.train.folds.protocols import ProtocolConfig, plan_folds
+from est.train.config.protocol import ProtocolConfig
+from est.train.folds.protocols import plan_folds
 from est.tune import learner, read_card, tune_cache, tune_clips
 
 

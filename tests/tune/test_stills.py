@@ -14,8 +14,9 @@ from tune_samples import LABELS, SIDE, config, picture, write_images, write_list
 from est.encoders.weights import load_weights
 from est.errors import SourceError
 from est.inputs.stills import affectnet, fer2013, rafdb
+from est.inputs.stills.stills import Stills
 from est.tune import find_stills, read_card, tune_stills
-from est.tune.stills import StillPictures, Stills
+from est.tune.stills import StillPictures, split_of
 
 VOTES = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 
@@ -148,8 +149,8 @@ def test_raf_db(tmp_path, images):
         found = find_stills(place)
         assert named(found) == ["sadness", "surprise", "neutral"]
         assert list(found.split) == ["train", "train", "test"]
-        assert len(found.fold().train) == 2  # the test half is left alone
-        assert not len(found.fold().val)
+        assert len(split_of(found).train) == 2  # the test half is left alone
+        assert not len(split_of(found).val)
         assert "non-commercial" in found.licence
 
 
@@ -198,7 +199,7 @@ def test_a_list_of_anybodys_images(tmp_path, header):
     found = find_stills(write_list(tmp_path / "l.csv", header, lines))
     assert named(found) == [label for _, label in images]
     assert list(found.subject) == [f"S{number}" for number in range(6)]
-    assert len(found.fold().val) == 2
+    assert len(split_of(found).val) == 2
     assert found.names[0] == "i/000.png"
 
 

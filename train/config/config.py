@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...errors import UsageError
-from ..data.sampling import SamplingConfig
-from ..folds.protocols import ProtocolConfig
 from ..models.config import ModelConfig
 from .expect import expect_choice, expect_kinds, expect_range
 from .finetune import FinetuneConfig
+from .protocol import ProtocolConfig
+from .sampling import SamplingConfig
 
 # A preset names what it changes. `paper` is the text; `official` is the authors' code where the two differ; `fast` is for iterating;
 # `modern` is for fine-tuning: what is known today to make a pre-trained backbone learn from few clips.

@@ -19,14 +19,16 @@ import torch
 from torch import Tensor
 
 from ...cache import Cache
-from ...errors import UsageError
-from .feature_arrays import MAPS, expect_flat, expect_here, expect_other, mirrored_name
-from .frames import Asked, Frames, MapRows
+from ...encoders.taps import MAPS
+from ...errors import UsageError, some
+from ..models.frames import Frames
+from .feature_arrays import expect_flat, expect_here, expect_other, mirrored_name
+from .frames import MapRows
+from .prefetch import Asked
 from .rows import ClipRows, Residency, Rows, RowSource, place_rows
 
 RATE_RATIO = 1.5  # median frame rates further apart than this are warned about
 STATISTICS_ROWS = 1024  # rows that statistics look at together
-NAMED = 3  # clips that a message names
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -262,9 +264,8 @@ def _checked_places(cache: Cache, which: Sequence[int] | np.ndarray) -> np.ndarr
         raise UsageError("A clip stands in a set once, found one twice.")
     empty = [cache.ids[place] for place in places[np.asarray(cache.clips.count)[places] == 0]]
     if empty:
-        more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
         raise UsageError(
-            f"{', '.join(map(repr, empty[:NAMED]))}{more} of {cache.path} have no frames, so there is nothing to look at.",
+            f"{some(map(repr, empty))} of {cache.path} have no frames, so there is nothing to look at.",
             remedy="leave them out: clips.count is 0 for them",
         )
     return places

@@ -19,8 +19,6 @@ from ...errors import UsageError
 if TYPE_CHECKING:
     from ..config.config import DataConfig
 
-MAPS = "layer3"  # the feature that the last stage of a backbone sees
-
 
 @dataclass(frozen=True, kw_only=True)
 class Arrays:

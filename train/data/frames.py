@@ -9,23 +9,13 @@ Legend: U different frames, B clips, n snippets, J frames of a snippet, S side, 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .prefetch import DEPTH, Ahead
+from ..models.frames import Frames
+from .prefetch import DEPTH, Ahead, Asked
 from .rows import Residency, Rows, RowSource, place_rows
-
-Asked = tuple[Tensor, Tensor | None]  # rows (B, n, J), and how each clip is looked at (B, 4)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Frames:
-    """The different frames of a batch, and where each is looked at."""
-
-    rows: Tensor  # (U, S, S, 3) uint8 RGB pictures, or (U, C, h, w) float maps; on the device
-    place: Tensor  # (B, n, J) → 0 … U−1; on the device
 
 
 class MapRows(Rows):

@@ -26,14 +26,15 @@ from ...cache.schema import NO_FACE
 from ...crops.jpeg import decode_crop
 from ...crops.views import View, show
 from ...encoders.device import num_cores
-from ...errors import CacheDamaged, CacheError, EstError, UsageError
+from ...encoders.taps import MAPS
+from ...errors import CacheDamaged, CacheError, EstError, UsageError, some
 from ...extract.workers.recrop import Stored, cut_again, source_change
 from ...extract.workers.task import StageError
 from ..config.finetune import Learns, Source
-from .feature_arrays import MAPS, mirrored_name
-from .frames import Asked, Frames
+from ..models.frames import Frames
+from .feature_arrays import mirrored_name
 from .memory import free_memory
-from .prefetch import DEPTH, Ahead
+from .prefetch import DEPTH, Ahead, Asked
 from .rows import SHARE, ClipRows, Rows, room
 
 PIECE = 16  # stored crops that a thread decodes at a time
@@ -246,10 +247,9 @@ def expect_sources(clips: ClipRows) -> None:
         if problem:
             problems.append(f"{row['id']}: {problem}")
     if problems:
-        more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise CacheError(
             f"The crops of {len(problems)} of {len(clips.start)} clips of {cache.path} cannot be had again. "
-            f"{'; '.join(problems[:SHOWN])}{more}.",
+            f"{some(problems, SHOWN, joint='; ')}.",
             remedy=f"bring the sources back as they were; or {KEEP_CROPS}, which then needs no sources",
         )
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .frames import Asked, Frames
+    from ..models.frames import Frames
 
 DEPTH = 3
 
@@ -70,3 +70,6 @@ def _are_same(one: Asked, other: Asked) -> bool:
     if not torch.equal(index, other_index):
         return False
     return look is other_look or (look is not None and other_look is not None and torch.equal(look, other_look))
+
+
+Asked = tuple[Tensor, Tensor | None]  # rows (B, n, J), and how each clip is looked at (B, 4)

@@ -30,7 +30,8 @@ from ...errors import CacheDamaged, EstError, UsageError
 from .memory import free_memory, show_bytes
 
 if TYPE_CHECKING:
-    from .frames import Asked, Frames
+    from ..models.frames import Frames
+    from .prefetch import Asked
 
 Residency = Literal["auto", "device", "pinned", "stream"]
 RESIDENCIES = ("auto", "device", "pinned", "stream")

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...errors import UsageError
+from ...errors import UsageError, some
+from ...inputs.splits import SPLIT_OF
 from .annotations import Annotations
 
 NAMED = 3  # examples in a message
-SPLITS = {
-    "train": ("train", "training", "trn"),
-    "val": ("val", "valid", "validation", "dev", "development"),
-    "test": ("test", "testing", "tst"),
-}
-_SPLIT_OF = {word: name for name, words in SPLITS.items() for word in words}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,7 +26,7 @@ class Fold:
 
 def splits_of(table: Annotations, rows: np.ndarray) -> np.ndarray:
     """Return each row's split as train, val or test; others as they are written."""
-    return np.array([_SPLIT_OF.get(name.strip().casefold(), name) for name in table.split[rows].tolist()], str)
+    return np.array([SPLIT_OF.get(name.strip().casefold(), name) for name in table.split[rows].tolist()], str)
 
 
 def expect_subjects(
@@ -125,13 +120,6 @@ def independence(table: Annotations, folds: Sequence[Fold]) -> tuple[str, list[s
 def relabel(column: str) -> str:
     """Return the command that gives a cache what its annotations lack."""
     return f"est cache relabel CACHE LIST, with a column `{column}` on the list"
-
-
-def some(names: Iterable[str], number: int = NAMED) -> str:
-    """Name the first few, and how many there are beside."""
-    shown = [str(name) for name in names]
-    beside = len(shown) - number
-    return ", ".join(shown[:number]) + (f" and {beside} more" if beside > 0 else "")
 
 
 def _shared(values: np.ndarray, one: np.ndarray, other: np.ndarray) -> set[str]:

@@ -14,9 +14,8 @@ import numpy as np
 
 from ...cache import Cache
 from ...cache.trained import TrainedOn
-from ...errors import EstError
+from ...errors import EstError, some
 from .annotations import Annotations
-from .fold import some
 from .protocols import Plan
 
 Seen = tuple[TrainedOn, str]  # a record, and whose it is: "the features 'gap'"

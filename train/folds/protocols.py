@@ -16,11 +16,12 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ...errors import UsageError
+from ...errors import UsageError, some
+from ...inputs.splits import SPLITS
+from ..config.protocol import PROTOCOLS, By, ProtocolConfig
 from .annotations import Annotations
 from .assignment import deal_clips, deal_groups, draw_clips, draw_groups
 from .fold import (
-    SPLITS,
     Fold,
     expect_halves,
     expect_subjects,
@@ -28,63 +29,13 @@ from .fold import (
     notes_on_classes,
     notes_on_clips,
     relabel,
-    some,
     splits_of,
 )
-from .published import GENERAL, PROTOCOLS, departures
+from .published import departures
 
 Kind = Literal["split", "folds", "kfold", "loso", "holdout"]
-By = Literal["subject", "clip"]
 
 DEALING, VALIDATION = 0, 1  # streams of random numbers under one seed
-FOLDS = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProtocolConfig:
-    """How clips are divided. `auto` takes the cache's folds, else its splits, else deals folds by subject."""
-
-    kind: str = "auto"  # of presets.GENERAL, or a data set of presets.PROTOCOLS
-    folds: int | None = None  # of kfold: 5 when left out; a data set's protocol knows its own
-    by: By = "subject"  # what is never divided when folds or halves are made here
-    test_share: float = 0.2  # of holdout
-    only: tuple[str, ...] = ()  # the folds to run; all when empty
-    val_share: float = 0.15  # of the training half, where an inner validation half is asked for
-
-    def __post_init__(self) -> None:
-        kinds = (*GENERAL, *PROTOCOLS)
-        for name, found, choices in (("kind", self.kind, kinds), ("by", self.by, get_args(By))):
-            if found not in choices:
-                near = difflib.get_close_matches(str(found), choices, n=1)
-                raise UsageError(
-                    f"protocol.{name} is {', '.join(choices[:-1])} or {choices[-1]}, found {found!r}.",
-                    remedy=f"did you mean {near[0]}?" if near else "est train --list-protocols says what they are",
-                )
-        if self.folds is not None and self.folds < 2:
-            raise UsageError(f"protocol.folds is 2 or more, found {self.folds}.", remedy="--folds 5")
-        for name, share in (("test_share", self.test_share), ("val_share", self.val_share)):
-            if not 0 < share < 1:
-                raise UsageError(f"protocol.{name} lies between 0 and 1, found {share:g}.")
-        if self.kind == "loso" and self.by == "clip":
-            raise UsageError("Leave-one-subject-out goes by subject, found --by clip.", remedy="--folds 5 --by clip")
-        preset = PROTOCOLS.get(self.kind)
-        if preset is not None and preset.kind == "kfold":
-            if self.folds not in (None, preset.folds):
-                raise UsageError(
-                    f"The protocol {self.kind} has {preset.folds} folds by subject, found {self.folds} folds.",
-                    remedy=f"--folds {self.folds}, which is a protocol of its own",
-                )
-            if self.by == "clip":
-                raise UsageError(
-                    f"The protocol {self.kind} goes by subject, found --by clip.",
-                    remedy=f"--folds {preset.folds} --by clip, whose result is not independent of the person",
-                )
-
-    @property
-    def num_folds(self) -> int:
-        """Return how many folds are dealt."""
-        preset = PROTOCOLS.get(self.kind)
-        return self.folds or (preset.folds if preset is not None else FOLDS)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

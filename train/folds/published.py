@@ -10,77 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ...inputs.published import Dataset, dataset_named
+from ..config.protocol import GENERAL, PROTOCOLS, Preset
 from .annotations import Annotations
 from .fold import Fold, splits_of
 from .labels import canonical
 
 ALL = "all folds"
-# The protocols that are not a data set's, in the order in which they are listed.
-GENERAL = {
-    "auto": "the cache's folds, else its splits, else 5 folds by subject",
-    "official": "the folds or splits that the cache carries; refused where it carries neither",
-    "folds": "the cache's folds: each clip is tested in its own, and learnt from in all others",
-    "split": "the cache's splits: learnt on train, tested on test, or on val where there is no test",
-    "kfold": "K folds dealt by subject (--folds K; --by clip by clip)",
-    "loso": "each subject in turn is left out and tested (--loso)",
-    "holdout": "a fifth of the subjects is tested (--holdout)",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preset:
-    """How the clips of a data set are divided in published work."""
-
-    kind: Literal["folds", "split", "kfold"]
-    note: str  # what to know before a number is compared
-    folds: int = 1  # that are given, or dealt by subject
-    halves: tuple[str, ...] = ()  # of a given division: learnt from, and tested
-
-    def describe(self) -> str:
-        """Say in a few words how clips are divided."""
-        match self.kind:
-            case "folds":
-                return f"{self.folds} given folds"
-            case "split":
-                return f"learnt on {self.halves[0]}, tested on {self.halves[1]}"
-        return f"{self.folds} folds dealt by subject"
-
-
-PROTOCOLS: Mapping[str, Preset] = {
-    "dfew": Preset(
-        kind="folds",
-        folds=5,
-        note="each clip is tested once. A fold tests 29 clips of Disgust: one of them moves its UAR by 0.49 points.",
-    ),
-    "mafw": Preset(kind="folds", folds=5, note="the clips with a single label, each tested once."),
-    "afew": Preset(
-        kind="split",
-        halves=("train", "val"),
-        note="the labels of the test half are not public. The paper's 54.26 % is 191 of 352.",
-    ),
-    "ferv39k": Preset(kind="split", halves=("train", "test"), note="31,088 clips are learnt from."),
-    "bu4dfe": Preset(
-        kind="kfold", folds=10, note="101 people; the paper calls it BU-3DFE. Who is in which fold is not published."
-    ),
-    "mmi": Preset(kind="kfold", folds=10, note="30 people. Who is in which fold is not published."),
-    "ck+": Preset(
-        kind="kfold",
-        folds=10,
-        note="the sequences with an emotion, contempt among them. 10 folds by subject are usual, not official.",
-    ),
-    "crema-d": Preset(kind="kfold", folds=5, note="91 actors. 5 folds by actor are a convention, not official."),
-    "ravdess": Preset(
-        kind="kfold",
-        folds=6,
-        note="24 actors. 6 folds by actor are a convention, not official; --loso leaves out each in turn. 1,440 clips are "
-        "speech: est cache drop CACHE --split song leaves out the others.",
-    ),
-}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -371,11 +371,3 @@ def hint(config: TrainConfig) -> str:
     if finetune.on and not finetune.init:
         return "--init with a frozen run that has learnt is a better start."
     return "Another --lr, or more epochs."
-
-
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """Read the records of a part; a last line that a kill cut short is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -14,11 +14,11 @@ import numpy as np
 from ...cache import Cache, FeatureRecipe
 from ...cache.trained import TrainedOn
 from ...encoders.backbone import Backbone
+from ...encoders.taps import MAPS
 from ...encoders.weights import BACKBONE, LICENCES, Weights, load_weights
 from ...errors import EstError, UsageError
 from ..config.config import TrainConfig
 from ..config.configfile import differences
-from ..data.feature_arrays import MAPS
 from ..folds.annotations import Annotations
 from ..folds.leaks import Leak, Seen, find_leaks, learnt_from
 from ..folds.protocols import Plan

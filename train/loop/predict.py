@@ -17,9 +17,9 @@ from ...encoders.precision import Precision
 from ...errors import EstError
 from ..data.clipset import ClipSet
 from ..data.data import Loaded
-from ..data.frames import Frames
 from ..data.sampling import Sampler
 from ..models import EST, Tuned
+from ..models.frames import Frames
 from .autocast import casting
 from .world import ALONE, World
 

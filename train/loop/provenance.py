@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...cache import Cache
+from ...encoders.taps import MAPS
 from ...errors import EstError, RecipeMismatch
 from ..data.data import Seeing
-from ..data.feature_arrays import MAPS
 from ..data.pixels import choose_source
 from ..folds.annotations import Annotations
 from ..folds.protocols import Plan

@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...encoders.backbone import STAGES, Backbone
+from ...encoders.backbone import Backbone
+from ...encoders.taps import STAGES
 from .config import ModelConfig
 from .est import EST
 from .est import HIDDEN as EXPRESSION_HIDDEN

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ...encoders.backbone import Backbone, Normalization
-from ...errors import EstError, UsageError
+from ...errors import EstError, UsageError, some
 from .config import ModelConfig
 from .est import EST, Output
 
@@ -150,8 +150,7 @@ def _expect_same(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], name
         elif wanted[key].dtype != found[key].dtype:
             wrong.append(f"{key} is {found[key].dtype}, expected {wanted[key].dtype}")
     if wrong:
-        more = f", and {len(wrong) - 6} more" if len(wrong) > 6 else ""
-        raise EstError(f"{name} does not fit: {', '.join(sorted(wrong)[:6])}{more}.")
+        raise EstError(f"{name} does not fit: {some(sorted(wrong), 6)}.")
 
 
 def _expect_writable(model: OfficialEST) -> None:

@@ -19,11 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ...encoders.backbone import STAGES, Backbone, norms_of
+from ...encoders.backbone import Backbone, norms_of
 from ...encoders.resnet import Block
-from ..data.frames import Frames
+from ...encoders.taps import STAGES
 from .config import ModelConfig
 from .est import EST, Output, Scaling
+from .frames import Frames
 
 CHUNK = 64  # frames that are looked at together where no gradient is wanted
 LAST = 3  # steps of layer4: two blocks and the pool

@@ -16,10 +16,9 @@ import numpy as np
 
 from ...errors import EstError
 from ..folds.leaks import Leak, leaks_of
-from ..loop.fold_training import read_history
 from .intervals import bootstrap
 from .metrics import COVERAGE_EDGES, LENGTH_EDGES, Bin, OrderScore, Scores, Spread, by_bins, score, spread
-from .run import HISTORY, PREDICTIONS, RESULT, Run, read_json, write, write_csv, write_json
+from .run import HISTORY, PREDICTIONS, RESULT, Run, read_history, read_json, write, write_csv, write_json
 from .summary import NO_PREDICTION, confusion_picture, summary
 
 

@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from ...cache.disk import PARTIAL, Disk
+from ...encoders.taps import MAPS
 from ...errors import EstError, UsageError
 from ..config.config import TrainConfig
 from ..config.configfile import from_flat, read_toml, to_toml
-from ..data.feature_arrays import MAPS
-from ..loop.world import read_place
+from .place import read_place
 
 FORMAT = "est-run"
 VERSION = 1
@@ -248,3 +248,11 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     writer.writerow(header)
     writer.writerows(rows)
     write(path, text.getvalue())
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Read the records of a part; a last line that a kill cut short is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -12,11 +12,12 @@ from cache_samples import LABELS, SHAPES, SMALL, make_clip, sample_recipes
 
 from est.cache import CacheWriter, Recipes, convert_cache, open_cache
 from est.errors import CacheDamaged, UsageError
+from est.train.config.sampling import SamplingConfig
 from est.train.data.clipset import ClipSet
-from est.train.data.frames import Frames
 from est.train.data.pixels import choose_source
 from est.train.data.rows import RowSource, SparseRows, load_table
-from est.train.data.sampling import Sampler, SamplingConfig
+from est.train.data.sampling import Sampler
+from est.train.models.frames import Frames
 
 CPU = torch.device("cpu")
 SHAPE = (3, 2, 2)

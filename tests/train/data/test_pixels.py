@@ -18,12 +18,13 @@ from est.encoders.encoder import Encoder
 from est.encoders.weights import load_weights
 from est.errors import CacheDamaged, CacheError, UsageError
 from est.extract.workers.device_worker import CROP_BATCH
+from est.train.config.sampling import SamplingConfig
 from est.train.data import pixels
 from est.train.data.clipset import ClipSet
-from est.train.data.frames import Frames
 from est.train.data.pixels import CutPictures, look_at
 from est.train.data.rows import ClipRows
-from est.train.data.sampling import Sampler, SamplingConfig
+from est.train.data.sampling import Sampler
+from est.train.models.frames import Frames
 
 CPU = torch.device("cpu")
 SIDE = QUICK.size

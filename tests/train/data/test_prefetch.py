@@ -9,8 +9,8 @@ import threading
 import pytest
 import torch
 
-from est.train.data.frames import Frames
 from est.train.data.prefetch import DEPTH, Ahead
+from est.train.models.frames import Frames
 
 PATIENCE = 20  # seconds after which a test gives up
 

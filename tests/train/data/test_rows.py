@@ -14,11 +14,12 @@ from sampling_reference import stand_ins
 
 from est.cache import CacheWriter, Recipes, open_cache
 from est.errors import CacheDamaged, UsageError
+from est.train.config.sampling import SamplingConfig
 from est.train.data import rows
 from est.train.data.clipset import ClipSet, nearest_faces, warn_of_rates
 from est.train.data.feature_arrays import black_row, mirrored_name
 from est.train.data.rows import HostRows, RowSource, StreamRows, first_non_finite, load_table
-from est.train.data.sampling import Sampler, SamplingConfig
+from est.train.data.sampling import Sampler
 
 KINDS = ("device", "stream")
 CPU = torch.device("cpu")

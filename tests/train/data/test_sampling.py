@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sampling_reference import median_distinct, native_view, snippet_starts, test_window
 
 from est.errors import UsageError
-from est.train.data.sampling import Sampler, SamplingConfig, describe_distinct
+from est.train.config.sampling import SamplingConfig
+from est.train.data.sampling import Sampler, describe_distinct
 
 STABLE = {"derandomize": True, "deadline": None, "max_examples": 60}
 UNIFY = ("resample", "clip", "native")

@@ -15,10 +15,11 @@ from est.cli import main
 from est.errors import UsageError
 from est.inputs.published import DATASETS
 from est.train import ProtocolConfig, evaluate, fit
+from est.train.config.protocol import GENERAL, PROTOCOLS
 from est.train.folds.annotations import Annotations
 from est.train.folds.labels import canonical
 from est.train.folds.protocols import plan_folds
-from est.train.folds.published import ALL, GENERAL, PROTOCOLS, convention, list_protocols, published
+from est.train.folds.published import ALL, convention, list_protocols, published
 
 BU = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise")
 CREMA = ("angry", "disgust", "fear", "happy", "neutral", "sad")

@@ -16,10 +16,10 @@ from world_processes import Worlds
 
 from est.encoders.backbone import Backbone
 from est.errors import EstError
-from est.train.data.frames import Frames
 from est.train.loop.sync_batchnorm import AcrossBatchNorm1d, AcrossBatchNorm2d, across
 from est.train.loop.world import ALONE, World
 from est.train.models import ModelConfig, Tuned, build_model
+from est.train.models.frames import Frames
 
 SMALL = {
     "dim": 32,

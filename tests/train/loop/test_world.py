@@ -20,7 +20,8 @@ import world_processes
 from world_processes import Worlds
 
 from est.errors import EstError, UsageError
-from est.train.loop.world import ALONE, JOINING, PATIENCE, VARIABLES, World, buckets, joined, own_device, read_place
+from est.train.loop.world import ALONE, JOINING, PATIENCE, World, buckets, joined, own_device
+from est.train.results.place import VARIABLES, read_place
 
 CPU = torch.device("cpu")
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}

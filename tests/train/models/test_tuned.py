@@ -14,8 +14,8 @@ from torchvision.models import resnet18
 
 from est.encoders.backbone import Backbone, Normalization
 from est.encoders.encoder import Encoder
-from est.train.data.frames import Frames
 from est.train.models import ModelConfig, Tuned, build_model, tuned
+from est.train.models.frames import Frames
 
 CPU = torch.device("cpu")
 SMALL = ModelConfig(dim=32, ffn=48, layers=1, heads=2, snippets=3, frames=2, orders=5, dropout=0.0, head_dropout=0.0)

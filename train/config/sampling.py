@@ -1,0 +1,63 @@
+"""How clips become snippets: the section [sampling] of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from ...errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """From native frames to snippets."""
+
+    unify: Literal["resample", "clip", "native"] = "resample"
+    unified: int = 105  # frames that every clip is brought to
+    window: int = 75  # of them that a view shows
+    start_range: int = 30  # a training window starts at one of the first so many
+    test_start: int = 15
+    snippet_window: int = 15  # frames that a snippet spans, at least
+    no_face: Literal["nearest", "keep"] = "nearest"  # frames without a face: the nearest with one, or zeros
+
+    def __post_init__(self) -> None:
+        for name, choices in {"unify": ("resample", "clip", "native"), "no_face": ("nearest", "keep")}.items():
+            if getattr(self, name) not in choices:
+                raise UsageError(
+                    f"sampling.{name} is {' or '.join(choices)}, found {getattr(self, name)!r}.",
+                    remedy=f"--set sampling.{name}={choices[0]}",
+                )
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+                raise UsageError(f"sampling.{item.name} is a number of frames, found {value!r}.")
+        if not 1 <= self.window <= self.unified:
+            raise UsageError(
+                f"A window has 1 to {self.unified} frames (sampling.unified), found sampling.window = {self.window}.",
+                remedy="a shorter window, or more unified frames",
+            )
+        if not 1 <= self.snippet_window <= self.window:
+            raise UsageError(
+                f"A snippet spans 1 to {self.window} frames (sampling.window), found sampling.snippet_window = {self.snippet_window}.",
+                remedy="shorter snippets, or a longer window",
+            )
+        if not 1 <= self.start_range <= self.spare + 1:
+            raise UsageError(
+                f"A window of {self.window} frames starts at one of the first 1 to {self.spare + 1} of {self.unified}, "
+                f"found sampling.start_range = {self.start_range}.",
+                remedy=f"--set sampling.start_range={self.spare + 1}, or a shorter window",
+            )
+        self.expect_start("sampling.test_start", self.test_start)
+
+    @property
+    def spare(self) -> int:
+        """Count the unified frames that a window leaves over."""
+        return self.unified - self.window
+
+    def expect_start(self, name: str, start: int) -> None:
+        """Refuse a start from which the window runs out of the unified clip."""
+        if not 0 <= start <= self.spare:
+            raise UsageError(
+                f"{name} goes from 0 to {self.spare}: the window has {self.window} of {self.unified} frames; found {start}.",
+                remedy=f"a start of {self.spare // 2} centres the window",
+            )
