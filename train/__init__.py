@@ -5,8 +5,9 @@
 Importing this package costs nothing: names are resolved on first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .. import lazy_names
 
 if TYPE_CHECKING:
     from .config.config import PRESETS, DataConfig, LoopConfig, TrainConfig
@@ -20,54 +21,4 @@ if TYPE_CHECKING:
     from .results.results import Results
     from .results.run import Run
 
-_HOME = {
-    "Change": "evaluation",
-    "DataConfig": "config.config",
-    "EST": "models",
-    "Evaluation": "evaluation",
-    "FinetuneConfig": "config.finetune",
-    "LoopConfig": "config.config",
-    "ModelConfig": "models",
-    "PRESETS": "config.config",
-    "ProtocolConfig": "folds.protocols",
-    "Results": "results.results",
-    "Run": "results.run",
-    "SamplingConfig": "data.sampling",
-    "TrainConfig": "config.config",
-    "Watch": "loop.watch",
-    "build_model": "models",
-    "describe": "models",
-    "evaluate": "evaluation",
-    "fit": "fitting",
-    "load_official": "models",
-    "save_official": "models",
-}
-
-__all__ = [
-    "EST",
-    "PRESETS",
-    "Change",
-    "DataConfig",
-    "Evaluation",
-    "FinetuneConfig",
-    "LoopConfig",
-    "ModelConfig",
-    "ProtocolConfig",
-    "Results",
-    "Run",
-    "SamplingConfig",
-    "TrainConfig",
-    "Watch",
-    "build_model",
-    "describe",
-    "evaluate",
-    "fit",
-    "load_official",
-    "save_official",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+__getattr__, __all__ = lazy_names(__name__, __file__)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...errors import UsageError
-from ..models.config import ModelConfig
+from ..models.est.config import ModelConfig
 from .expect import expect_choice, expect_kinds, expect_range
 from .finetune import FinetuneConfig
 from .protocol import ProtocolConfig

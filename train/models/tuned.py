@@ -22,8 +22,8 @@ from torch.utils.checkpoint import checkpoint
 from ...encoders.backbone import Backbone, norms_of
 from ...encoders.resnet import Block
 from ...encoders.taps import STAGES
-from .config import ModelConfig
-from .est import EST, Output, Scaling
+from .est.config import ModelConfig
+from .est.model import EST, Output, Scaling
 from .frames import Frames
 
 CHUNK = 64  # frames that are looked at together where no gradient is wanted

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ...errors import UsageError
+from ....errors import UsageError
 from .attention import Linear
 from .config import ModelConfig
 from .initial import initialise

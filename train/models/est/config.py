@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeGuard, get_args
 
-from ...errors import UsageError
+from ....errors import UsageError
 
 Position = Literal["slot", "snippet"]
 Aggregation = Literal["hierarchical", "mean", "self-attention", "se"]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from est.errors import UsageError
 from est.train.models import ModelConfig, build_model
-from est.train.models.attention import Attention
+from est.train.models.est.attention import Attention
 
 SMALL = {"dim": 32, "ffn": 48, "layers": 2, "snippets": 5, "frames": 4, "orders": 6}
 TOLERANCE = 1e-5

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ...errors import UsageError
+from ....errors import UsageError
 from .attention import Linear
 from .config import ModelConfig
 

@@ -17,7 +17,7 @@ from torch import nn
 from .attention import Attention
 
 if TYPE_CHECKING:
-    from .est import EST
+    from .model import EST
 
 
 @torch.no_grad()

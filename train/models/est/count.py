@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...encoders.backbone import Backbone
-from ...encoders.taps import STAGES
+from ....encoders.backbone import Backbone
+from ....encoders.taps import STAGES
 from .config import ModelConfig
-from .est import EST
-from .est import HIDDEN as EXPRESSION_HIDDEN
+from .model import EST
+from .model import HIDDEN as EXPRESSION_HIDDEN
 from .order import HIDDEN as ORDER_HIDDEN
 
 IMAGE_SIDE = 224

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...encoders.backbone import Backbone, Normalization
-from ...errors import EstError, UsageError, some
+from ....encoders.backbone import Backbone, Normalization
+from ....errors import EstError, UsageError, some
 from .config import ModelConfig
-from .est import EST, Output
+from .model import EST, Output
 
 WIDTH = 512
 PREFIX = "module."
