@@ -18,7 +18,9 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that es
 CachePath = Annotated[
     Path | None, typer.Option("--cache", "-c", help="Another cache, with the same features. [default: the run's own]")
 ]
-Shuffle = Annotated[bool, typer.Option("--shuffle-test", help="Show the snippets in the model's shuffled orders.")]
+Shuffle = Annotated[
+    bool, typer.Option("--shuffle-test", help="Show clips shuffled, as the model shuffles them in training.")
+]
 ZeroMiddle = Annotated[
     str | None,
     typer.Option(
@@ -118,10 +120,10 @@ def lines(found: Evaluation) -> list[str]:
         shown.append(
             f"{how}; single models: WAR {plus_minus(found.spread['war'])}, UAR {plus_minus(found.spread['uar'])}"
         )
-    if found.order is not None:
-        shown.append(
-            f"order: {percent(found.order.accuracy)} ({found.order.right}/{found.order.total}), chance {percent(found.order.chance)}"
-        )
+    shown += [
+        f"{one.question}: {percent(one.accuracy)} ({one.right}/{one.total}), chance {percent(one.chance)}"
+        for one in found.answers
+    ]
     if scores.unpredicted:
         shown.append(f"{scores.unpredicted} clips without a face or without frames count as wrong")
     if found.excluded:

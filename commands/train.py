@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
+from .modelflags import MODEL_LIST, with_model_flags
 from .screen import Screen
 from .trainview import watching
 
@@ -64,22 +65,7 @@ Epochs = Annotated[int | None, typer.Option("--epochs", help="How often every cl
 Batch = Annotated[int | None, typer.Option("--batch", help="Clips in a step. [default: 8]")]
 Rate = Annotated[float | None, typer.Option("--lr", help="The highest learning rate. [default: 1e-4]")]
 Seeds = Annotated[str | None, typer.Option("--seeds", metavar="N,N…", help="A training for each. [default: 3456]")]
-Snippets = Annotated[int | None, typer.Option("--snippets", help="Snippets of a clip, n. [default: 7]")]
-Frames = Annotated[int | None, typer.Option("--frames", help="Frames of a snippet, J. [default: 5]")]
-Layers = Annotated[int | None, typer.Option("--layers", help="Layers of encoder and decoder. [default: 3]")]
-Heads = Annotated[int | None, typer.Option("--heads", help="Heads of every attention. [default: 4]")]
-Orders = Annotated[int | None, typer.Option("--orders", help="Shuffled orders that SSOP tells apart. [default: 10]")]
-Position = Annotated[
-    str | None,
-    typer.Option(
-        "--position", help="slot: a shuffled snippet gets the code of its new place (paper); snippet: its own (code)."
-    ),
-]
-Aggregation = Annotated[
-    str | None,
-    typer.Option("--aggregation", help="hierarchical (AA-SFE), self-attention, se or mean: the rows of Table 7."),
-]
-Ssop = Annotated[bool | None, typer.Option("--ssop/--no-ssop", help="Learn the order of shuffled snippets too.")]
+Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help=f"{MODEL_LIST}. [default: est]")]
 Feature = Annotated[str | None, typer.Option("--feature", help="The feature array to read. [default: gap]")]
 Flip = Annotated[
     bool | None, typer.Option("--flip/--no-flip", help="Show clips by mirrored crops as often, when cached.")
@@ -124,6 +110,7 @@ Board = Annotated[
 ]
 
 
+@with_model_flags
 def train(
     screen: Screen,
     *,
@@ -142,14 +129,7 @@ def train(
     batch: Batch = None,
     lr: Rate = None,
     seeds: Seeds = None,
-    snippets: Snippets = None,
-    frames: Frames = None,
-    layers: Layers = None,
-    heads: Heads = None,
-    orders: Orders = None,
-    position: Position = None,
-    aggregation: Aggregation = None,
-    ssop: Ssop = None,
+    model: Model = None,
     feature: Feature = None,
     flip: Flip = None,
     views: Views = None,
@@ -170,8 +150,9 @@ def train(
     control: Control = None,
     allow_leak: Leak = None,
     tensorboard: Board = None,
+    **of_model: Any,
 ) -> int:
-    """Train the Expression Snippet Transformer on a cache, every fold and seed, and score it; Ctrl-C saves, --resume goes on."""
+    """Train a model on a cache, every fold and seed, and score it; Ctrl-C saves, --resume goes on."""
     if list_protocols:
         return show_protocols(screen)
     from ..train.config.configfile import resolve
@@ -183,14 +164,8 @@ def train(
         "loop.precision": precision,
         "loop.threads": threads,
         "seeds": parse_seeds(seeds),
-        "model.snippets": snippets,
-        "model.frames": frames,
-        "model.layers": layers,
-        "model.heads": heads,
-        "model.orders": orders,
-        "model.position": position,
-        "model.aggregation": aggregation,
-        "model.ssop": ssop,
+        "model.name": model,
+        **of_model,
         "data.feature": feature,
         "data.mirrored": flip,
         "data.views": views,
@@ -242,7 +217,7 @@ def train(
 
 def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
     """Show what would be trained: on a cache's own width and classes, else on 512 numbers and 7 classes."""
-    from ..train.models import describe
+    from ..train.models.registry import describe_model
 
     width, num_classes = 512, 7
     if cache is not None:
@@ -259,7 +234,7 @@ def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
         num_classes = len({name for name in opened.clips.label_names if name is not None})
         if not num_classes:
             raise UsageError(f"None of {len(opened)} clips of {cache} has a label.", remedy="leave --cache out")
-    found = describe(config.model, width, num_classes)
+    found = describe_model(config.model, width, num_classes)
     screen.result(found.to_json(), "\n".join(found.lines()))
     return 0
 

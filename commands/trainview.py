@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ..train.loop.watch import Part, Record, Watch
+from ..train.loop.watch import Part, Record, Watch, questions_of
 from .screen import SECONDS_BETWEEN_LINES, Screen, clock
 
 if TYPE_CHECKING:
@@ -199,8 +199,8 @@ def cells(record: Record) -> dict[str, str]:
         "loss": f"{record['loss']:.3f}",
         "train WAR": f"{record['train_right'] / record['train_clips']:.1%}",
     }
-    if "order_right" in record:
-        shown["order"] = f"{record['order_right'] / record['train_clips']:.1%}"
+    for question in questions_of(record):
+        shown[question] = f"{record[f'{question}_right'] / record['train_clips']:.1%}"
     for half in ("val", "test"):
         if f"{half}_right" in record:
             shown[f"{half} WAR"] = f"{record[f'{half}_right'] / record[f'{half}_clips']:.1%}"

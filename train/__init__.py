@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .evaluation import Change, Evaluation, evaluate
     from .fitting import fit
     from .loop.watch import Watch
-    from .models import EST, ModelConfig, build_model, describe, load_official, save_official
+    from .models import EST, EstConfig, ModelConfig, build_model, describe, load_official, save_official
     from .results.results import Results
     from .results.run import Run
 

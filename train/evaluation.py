@@ -23,7 +23,7 @@ from ..errors import EstError, UsageError, some
 from .data.clipset import ClipSet, warn_of_rates
 from .data.data import Loaded, locate_rows
 from .data.feature_arrays import black_row
-from .data.sampling import Sampler
+from .data.sampling import Sampler, sampler_of
 from .evaluation_leaks import leaks_elsewhere, own_leaks, warn_of_learnt
 from .folds.annotations import Annotations
 from .folds.labels import Aligned, align_truth, match_labels
@@ -33,9 +33,9 @@ from .loop.predict import View, likeliest, predict_rows
 from .loop.provenance import arrays_for, is_own, source_of
 from .loop.trainer import reproducible
 from .loop.watch import Watch
-from .models import Tuned
+from .models.tuned import Tuned
 from .results.intervals import bootstrap
-from .results.metrics import OrderScore, Scores, Spread, pool, score, spread
+from .results.metrics import AnswerScore, Scores, Spread, pool, score, spread
 from .results.results import read_predictions
 from .results.run import CHECKPOINT, FACTS, Run, write_csv, write_json
 
@@ -74,7 +74,7 @@ class Evaluation:
     scores: Scores  # pooled over the parts' own halves; elsewhere of the models' mean probabilities
     spread: dict[str, Spread]  # of war and uar, over the models
     intervals: dict[str, tuple[float, float]]
-    order: OrderScore | None
+    answers: tuple[AnswerScore, ...]  # to further questions of the model, on shuffled clips
     leaks: tuple[Leak, ...]  # of what is scored, and allowed
     excluded: dict[str, int]  # clips left out, by a class that the run lacks
     unlabelled: int
@@ -100,9 +100,7 @@ class Evaluation:
         }
         if self.leaks:
             found["leaks"] = [leak.to_json() for leak in self.leaks]
-        if self.order is not None:
-            found["order"] = {**vars(self.order), "accuracy": self.order.accuracy, "chance": self.order.chance}
-        return found
+        return found | {one.question: one.to_json() for one in self.answers}
 
     def save(self, folder: Path | str) -> None:
         """Write metrics.json and predictions.csv into a folder that is no run's: a run has its own of these names."""
@@ -150,7 +148,7 @@ def evaluate(
             "A split, aliases and unknown classes are for another cache: the run's own test halves are what they are.",
             remedy=f"est evaluate {run.path} without --split, --alias and --unknown",
         )
-    sampler = Sampler(run.config.sampling, run.config.model.snippets, run.config.model.frames)
+    sampler = sampler_of(run.config.sampling, run.config.model.shown)
     view = _view(run, sampler, change)
     table = Annotations.from_cache(cache)
     where = parse_device(device)
@@ -171,17 +169,18 @@ def evaluate(
             watch.warn(warning)
     models: dict[str, Scores] = {}
     found: list[tuple[str, np.ndarray, np.ndarray]] = []
-    orders: list[np.ndarray] = []
+    answers: dict[str, list[np.ndarray]] = {}
     with reproducible(where, run.facts["threads"]):
         for name in run.parts:
             chosen = tested.get(name, rows)
             if reads.get(name) != target.feature:
                 target = _load(run, cache, table, rows, aligned, where, reads.get(name))
             seen = _blacked(view, cache, reads.get(name))
-            probabilities, told = _predict(run, name, target, chosen, sampler, seen, where)
+            probabilities, told, choices = _predict(run, name, target, chosen, sampler, seen, where)
             models[name] = score(_truth(target, chosen), likeliest(probabilities), target.labels)
             found.append((name, chosen, probabilities))
-            orders += [told] if told is not None else []
+            for question, hits in told.items():
+                answers.setdefault(question, []).append(hits)
     if own:
         scores = pool(list(models.values()))
     else:
@@ -196,13 +195,15 @@ def evaluate(
         scores=scores,
         spread={key: spread([getattr(one, key) for one in models.values()]) for key in ("war", "uar")},
         intervals=_intervals(run, target, found),
-        order=OrderScore(
-            right=int(sum(one.sum() for one in orders)),
-            total=sum(len(one) for one in orders),
-            num_orders=run.config.model.orders,
-        )
-        if orders
-        else None,
+        answers=tuple(
+            AnswerScore(
+                question=question,
+                right=int(sum(one.sum() for one in found_right)),
+                total=sum(len(one) for one in found_right),
+                choices=choices[question],
+            )
+            for question, found_right in answers.items()
+        ),
         leaks=leaks,
         excluded={} if aligned is None else aligned.excluded,
         unlabelled=0 if aligned is None else aligned.unlabelled,
@@ -221,7 +222,7 @@ def expect_no_run(folder: Path) -> None:
 
 def _view(run: Run, sampler: Sampler, change: Change) -> View:
     """Say how clips are looked at, or why they cannot be."""
-    if change.shuffle and not run.config.model.ssop:
+    if change.shuffle and not run.config.model.shuffles:
         raise UsageError(
             f"{run.path} was trained without orders; there are none to shuffle by.", remedy="leave --shuffle-test out"
         )
@@ -329,12 +330,13 @@ def _load(
 
 def _predict(
     run: Run, part: str, target: _Target, rows: np.ndarray, sampler: Sampler, view: View, device: torch.device
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return a model's probabilities of rows, NaN where nothing shows a face."""
+) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, int]]:
+    """Return a model's probabilities of rows, NaN where nothing shows a face, and what it answered to further questions."""
     model = load_model(run.part(part) / CHECKPOINT)[0].to(device)
     if isinstance(model, Tuned) and view.blacked is not None:
         view = replace(view, black=model.black(target.side))
-    return predict_rows(model, target, rows, sampler, precision=run.facts["precision"], view=view)
+    probabilities, told = predict_rows(model, target, rows, sampler, precision=run.facts["precision"], view=view)
+    return probabilities, told, model.head.choices
 
 
 def _truth(target: _Target, rows: np.ndarray) -> np.ndarray:

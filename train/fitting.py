@@ -26,7 +26,7 @@ from .data.clipset import warn_of_rates
 from .data.data import Data, Seeing, Shelf
 from .data.feature_arrays import Arrays, arrays_of, views_of
 from .data.pixels import choose_source
-from .data.sampling import Sampler, describe_distinct
+from .data.sampling import Sampler, describe_distinct, sampler_of
 from .folds.annotations import Annotations
 from .folds.leaks import Leak, describe_leaks, expect_none, find_in_features
 from .folds.protocols import Plan, plan_folds
@@ -39,15 +39,22 @@ from .loop.tensorboard import board_writer
 from .loop.trainer import expect_graph, reproducible
 from .loop.watch import Part, Watch
 from .loop.world import World, joined, own_device
-from .models import draw_orders
+from .models.registry import model_facts
 from .results.results import Results, collect
 from .results.run import Run, expect_free, latest_unfinished, new_path
 
 HEADINGS = {
     "none": "frozen backbone: not the paper's setting",
-    "layer4": "the last stage of the backbone learns with EST; the paper's learns as a whole",
-    "all": "the backbone learns with EST",
+    "layer4": "the last stage of the backbone learns with {title}; the paper's learns as a whole",
+    "all": "the backbone learns with {title}",
 }
+
+
+def heading(config: TrainConfig) -> str:
+    """Return the line above every score of a run."""
+    return HEADINGS[config.finetune.learns].format(title=config.model.title)
+
+
 ELSEWHERE = "resume the run on a machine that computes in it, or begin another --out with --precision fp32"
 
 
@@ -175,8 +182,8 @@ def prepare(
     _expect_shares(config, world)
     if config.tensorboard:
         board_writer()
-    sampler = Sampler(config.sampling, config.model.snippets, config.model.frames)
-    _orders(config)
+    sampler = sampler_of(config.sampling, config.model.shown)
+    model_facts(config.model, config.seeds)  # refuses what cannot be drawn
     table = Annotations.from_cache(cache)
     plan = plan_folds(table, config.protocol, seed=config.seeds[0], validation=config.select == "val")
     if other := of_another(config.protocol.kind, cache.environment.get("dataset", {}).get("name", "")):
@@ -265,7 +272,7 @@ def _expect_shares(config: TrainConfig, world: World) -> None:
 
 def _say(watch: Watch, config: TrainConfig, data: Data, plan: Plan, sampler: Sampler, where: str) -> None:
     """Tell the user what there is before time is spent on it."""
-    watch.say(HEADINGS[config.finetune.learns])
+    watch.say(heading(config))
     watch.say(data.clips.residency)
     watch.say(where)
     line, warning = describe_distinct(sampler, data.clips.count)
@@ -301,7 +308,7 @@ def _facts(cache: Cache, ready: Prepared, config: TrainConfig, *, threads: int, 
     several = len(config.seeds) > 1
     folds = ready.plan.folds
     return {
-        "heading": HEADINGS[config.finetune.learns],
+        "heading": heading(config),
         "cache": describe_cache(cache, ready.data.table),
         "frame_rate": _frame_rate(ready),
         "reads": {fold: reads.plain for fold, reads in ready.shelf.reads.items() if isinstance(reads, Arrays)},
@@ -318,7 +325,7 @@ def _facts(cache: Cache, ready: Prepared, config: TrainConfig, *, threads: int, 
             {"name": f"{fold.name}-seed{seed}" if several else fold.name, "fold": fold.name, "seed": seed}
             for seed, fold in itertools.product(config.seeds, folds)
         ],
-        "orders": _orders(config),
+        **model_facts(config.model, config.seeds),
         "device": str(ready.device),
         "precision": ready.precision,
         "threads": threads,
@@ -334,17 +341,6 @@ def _frame_rate(ready: Prepared) -> float:
     learnt = np.unique(np.concatenate([ready.data.learnt(fold.train) for fold in ready.plan.folds]))
     rates = ready.data.clips.fps[ready.data.place[learnt]]
     return float(np.median(rates[rates > 0])) if (rates > 0).any() else 0.0
-
-
-def _orders(config: TrainConfig) -> dict[str, list[list[int]]]:
-    """Return the orders that SSOP tells apart, for each seed; they are in its checkpoints too."""
-    model = config.model
-    if not model.ssop:
-        return {}
-    return {
-        str(seed): draw_orders(model.orders, model.snippets, seed=seed, include_natural=model.include_natural).tolist()
-        for seed in config.seeds
-    }
 
 
 def _expect_resumable(run: Run, config: TrainConfig | None) -> None:

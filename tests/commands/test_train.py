@@ -54,6 +54,7 @@ FLAGS = {
     "--tensorboard": {"tensorboard": True},
 }
 OTHERS = {
+    "--model",  # est is the default
     "--cache",
     "--out",
     "--resume",

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 
 from est.cache import CacheWriter, Clip, Failure, FeatureRecipe, FramesRecipe, Recipes
-from est.train import DataConfig, LoopConfig, ModelConfig, ProtocolConfig, Run, TrainConfig, Watch, build_model, fit
+from est.train import DataConfig, EstConfig, LoopConfig, ProtocolConfig, Run, TrainConfig, Watch, build_model, fit
 from est.train.loop.checkpoint import load_checkpoint
 from est.train.loop.trainer import Trainer
 from est.train.results.run import CHECKPOINT, PREDICTIONS, RESULT, read_json
 
 LABELS = ("anger", "happiness", "surprise")
 WIDTH = 16
-TINY = ModelConfig(dim=16, heads=2, ffn=32, layers=1, dropout=0.1)
-PLAIN = ModelConfig(dim=16, heads=2, ffn=32, layers=1, dropout=0.0, head_dropout=0.0)  # follows from its inputs alone
+TINY = EstConfig(dim=16, heads=2, ffn=32, layers=1, dropout=0.1)
+PLAIN = EstConfig(dim=16, heads=2, ffn=32, layers=1, dropout=0.0, head_dropout=0.0)  # follows from its inputs alone
 TIMES = {"waited", "seconds", "clips_per_second"}  # what differs from run to run
 
 

@@ -12,7 +12,7 @@ from train_samples import LABELS, TINY, WIDTH, Recorder, learning_cache, read_cs
 
 from est.cache import CacheWriter, open_cache
 from est.errors import EstError, RecipeMismatch, UsageError
-from est.train import EST, Change, ModelConfig, ProtocolConfig, Run, evaluate, fit
+from est.train import EST, Change, EstConfig, ProtocolConfig, Run, evaluate, fit
 from est.train.loop.predict import View, predict
 from est.train.results.run import read_json
 
@@ -238,7 +238,7 @@ def shown(found):
 @pytest.mark.parametrize("position", ["snippet", "slot"])
 def test_shuffled_snippets(cache, tmp_path, position):
     """With the code's positions the classes do not change at all; with the text's they do."""
-    model = ModelConfig(**{**vars(TINY), "position": position})
+    model = EstConfig(**{**vars(TINY), "position": position})
     run = fit(cache, tmp_path / "run", tiny_config(model=model)).run
     shuffled = evaluate(run, change=Change(shuffle=True))
     plain = evaluate(run)
@@ -246,10 +246,10 @@ def test_shuffled_snippets(cache, tmp_path, position):
     difference = np.abs(shares[0] - shares[1]).max()
     assert difference < 1e-5 if position == "snippet" else difference > 1e-3
     assert shuffled.what == "snippets shuffled"
-    assert plain.order is None
+    assert plain.answers == ()
     metrics = read_json(run.path / "metrics.json")["order"]
-    assert (shuffled.order.right, shuffled.order.total) == (metrics["right"], metrics["total"])
-    assert shuffled.order.total == 16, "those that show a face"
+    assert (shuffled.answers[0].right, shuffled.answers[0].total) == (metrics["right"], metrics["total"])
+    assert shuffled.answers[0].total == 16, "those that show a face"
     black = [shown(evaluate(run, change=Change(shuffle=shuffle, zero="middle"))) for shuffle in (False, True)]
     assert np.abs(black[0] - shares[0]).max() > 1e-3
     difference = np.abs(black[0] - black[1]).max()
@@ -257,7 +257,7 @@ def test_shuffled_snippets(cache, tmp_path, position):
 
 
 def test_no_orders_to_shuffle_by(cache, tmp_path):
-    run = fit(cache, tmp_path / "run", tiny_config(epochs=1, model=ModelConfig(**{**vars(TINY), "ssop": False}))).run
+    run = fit(cache, tmp_path / "run", tiny_config(epochs=1, model=EstConfig(**{**vars(TINY), "ssop": False}))).run
     assert run.facts["orders"] == {}
     assert "order" not in read_json(run.path / "metrics.json")
     with pytest.raises(UsageError, match="trained without orders"):

@@ -257,7 +257,7 @@ def test_evaluation_sees_with_the_backbone_of_the_run(cache, tuned, folder, tmp_
         told = line.split(",")
         assert told[:4] == row[1:5]
         np.testing.assert_allclose([float(x) for x in told[4:6]], [float(x) for x in row[5:]], atol=1e-5)
-    assert evaluate(tuned.run.path, change=Change(shuffle=True)).order.total == found.scores.total
+    assert evaluate(tuned.run.path, change=Change(shuffle=True)).answers[0].total == found.scores.total
     assert evaluate(tuned.run.path, change=Change(zero="middle")).scores.total == found.scores.total
 
 

@@ -11,17 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...errors import UsageError
-from ..models.est.config import ModelConfig
+from ..models.contract import ModelConfig
+from ..models.registry import DEFAULT, config_class
 from .expect import expect_choice, expect_kinds, expect_range
 from .finetune import FinetuneConfig
 from .protocol import ProtocolConfig
 from .sampling import SamplingConfig
 
-# A preset names what it changes. `paper` is the text; `official` is the authors' code where the two differ; `fast` is for iterating;
-# `modern` is for fine-tuning: what is known today to make a pre-trained backbone learn from few clips.
+# A preset names what it changes, here and in the settings of a model (its `presets`). `paper` is the text; `official` is the authors' code
+# where the two differ; `fast` is for iterating; `modern` is for fine-tuning: what makes a pre-trained backbone learn from few clips.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
-    "official": {"model.position": "snippet"},
+    "official": {},
     "fast": {
         "loop.epochs": 30,
         "loop.warmup": 3,
@@ -130,7 +131,7 @@ class DataConfig:
 class TrainConfig:
     """A whole run."""
 
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: ModelConfig = field(default_factory=config_class(DEFAULT))
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -156,13 +157,8 @@ class TrainConfig:
                 raise UsageError(f"A seed is a whole number, found {seed!r}.", remedy="--seeds 1,2,3")
             expect_range("a seed", seed, 0, 2**31 - 1)
         self.finetune.expect_possible(self.data, self.loop)
-        together = self.loop.batch // self.loop.accumulate
-        if self.model.ssop and together == 1:
-            parts = f" in {self.loop.accumulate} parts" if self.loop.accumulate > 1 else ""
-            raise UsageError(
-                f"The order head's batch norm needs at least two clips at a time, found --batch {self.loop.batch}{parts}.",
-                remedy=f"--batch {2 * self.loop.accumulate}, or --no-ssop",
-            )
+        batch, parts = self.loop.batch, self.loop.accumulate
+        self.model.expect_together(batch // parts, batch=batch, parts=parts)
 
     @property
     def head_first(self) -> int:

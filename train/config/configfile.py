@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from ...errors import UsageError
+from ..models.registry import DEFAULT, MODELS, config_class
 from .config import PRESETS, TrainConfig
 
+MODEL = "model.name"
 Flat = dict[str, Any]  # "model.layers" → 3; "seeds" → (3456,)
 
 
@@ -29,41 +31,49 @@ def resolve(
 
     A file may begin with a preset of its own, `preset = "fast"`, below what else it says.
     """
-    flat: Flat = to_flat(base) if base is not None else {}
-    if file is not None:
-        from_file = read_toml(file)
-        if "preset" in from_file:
-            flat |= preset_settings(from_file.pop("preset"))
-        flat |= from_file
-    if preset is not None:
-        flat |= preset_settings(preset)
+    from_base: Flat = to_flat(base) if base is not None else {}
+    from_file = read_toml(file) if file is not None else {}
+    own_preset = from_file.pop("preset", None)
+    typed: Flat = {}
     for text in settings:
         key, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--set takes KEY=VALUE, found {text!r}.", remedy="--set model.layers=2")
-        flat[key.strip()] = parse_value(value.strip())
-    flat |= {key: value for key, value in (options or {}).items() if value is not None}
+        typed[key.strip()] = parse_value(value.strip())
+    typed |= {key: value for key, value in (options or {}).items() if value is not None}
+    model = (from_base | from_file | typed).get(MODEL, DEFAULT)  # whose presets and keys they are
+    flat = from_base
+    for name, below in ((own_preset, from_file), (preset, typed)):
+        flat |= preset_settings(name, model) if name is not None else {}
+        flat |= below
     return from_flat(flat)
 
 
-def preset_settings(name: Any) -> Flat:
+def preset_settings(name: Any, model: str = DEFAULT) -> Flat:
     """Return what a preset sets: every setting that presets differ in, as it has it."""
     if not isinstance(name, str) or name not in PRESETS:
         raise UsageError(f"A preset is {', '.join(PRESETS)}; found {name!r}.", remedy="--preset paper")
-    defaults = to_flat(TrainConfig())
-    return {key: defaults[key] for settings in PRESETS.values() for key in settings} | dict(PRESETS[name])
+    kind = config_class(model)
+    defaults = to_flat(TrainConfig(model=kind()))
+    presets = {
+        one: dict(settings) | {f"model.{key}": value for key, value in kind.presets.get(one, {}).items()}
+        for one, settings in PRESETS.items()
+    }
+    return {key: defaults[key] for settings in presets.values() for key in settings} | presets[name]
 
 
-def known_keys() -> dict[str, Any]:
-    """Return every key of a configuration and the type of its value."""
-    return dict(_walk(TrainConfig, ""))
+def known_keys(model: str = DEFAULT) -> dict[str, Any]:
+    """Return every key of a configuration and the type of its value; those of the section [model] are the model's own."""
+    return {MODEL: str, **dict(_walk(TrainConfig, "", model))}
 
 
 def from_flat(flat: Mapping[str, Any]) -> TrainConfig:
     """Build a configuration from its keys; what is not named has its default."""
-    kinds = known_keys()
+    model = flat.get(MODEL, DEFAULT)
+    kinds = known_keys(model)
     for key in flat:
         if key not in kinds:
+            expect_no_other_models(key, model)
             near = difflib.get_close_matches(key, kinds, n=1, cutoff=0.5) or [
                 k for k in kinds if k.rpartition(".")[2] == key.rpartition(".")[2]
             ]
@@ -72,17 +82,34 @@ def from_flat(flat: Mapping[str, Any]) -> TrainConfig:
                 remedy=f"did you mean {near[0]}?" if near else f"the settings are {', '.join(kinds)}",
             )
     values = {key: coerce(key, value, kinds[key]) for key, value in flat.items()}
-    return _build(TrainConfig, "", values)
+    return _build(TrainConfig, "", values, model)
+
+
+def expect_no_other_models(key: str, model: str) -> None:
+    """Say so when a setting is one of another model."""
+    for other in MODELS:
+        if other != model and key in known_keys(other):
+            own = [name for name in known_keys(model) if name.startswith("model.")]
+            raise UsageError(
+                f"{key} is a setting of the model {other}, and the model is {model}.",
+                remedy=f"leave it out, or --model {other}; {model} has {', '.join(own)}",
+            )
 
 
 def to_flat(config: TrainConfig) -> Flat:
     """Return every key with its value."""
-    return dict(_flatten(asdict(config), ""))
+    flat = dict(_flatten(asdict(config), ""))
+    return {MODEL: config.model.name, **flat}
 
 
 def differences(then: TrainConfig, now: TrainConfig) -> list[str]:
     """List what differs between two configurations, as `loop.epochs: 160 then, 80 now`."""
     a, b = to_flat(then), to_flat(now)
+    if a[MODEL] != b[MODEL]:  # settings of two models cannot be compared
+        a, b = (
+            {key: value for key, value in flat.items() if key == MODEL or not key.startswith("model.")}
+            for flat in (a, b)
+        )
     return [f"{key}: {a[key]} then, {b[key]} now" for key in a if a[key] != b[key]]
 
 
@@ -91,6 +118,7 @@ def to_toml(config: TrainConfig) -> str:
     lines, sections = [], []
     for key, value in asdict(config).items():
         if isinstance(value, dict):
+            value = {"name": config.model.name, **value} if key == "model" else value
             pairs = [f"{name} = {_toml(inner)}" for name, inner in value.items() if inner is not None]
             sections.append("\n".join([f"[{key}]", *pairs]))
         elif value is not None:
@@ -140,22 +168,28 @@ def coerce(key: str, value: Any, kind: Any) -> Any:
     raise UsageError(f"{key} is {names[wanted]}, found {value!r}.")
 
 
-def _walk(kind: Any, prefix: str) -> Iterable[tuple[str, Any]]:
+def _hints(kind: Any, model: str) -> dict[str, Any]:
+    """Return the types of a section's fields; the section [model] is of the model's own type."""
     hints = get_type_hints(kind)
+    return hints | {"model": config_class(model)} if kind is TrainConfig else hints
+
+
+def _walk(kind: Any, prefix: str, model: str) -> Iterable[tuple[str, Any]]:
+    hints = _hints(kind, model)
     for item in fields(kind):
         if is_dataclass(hints[item.name]):
-            yield from _walk(hints[item.name], f"{prefix}{item.name}.")
+            yield from _walk(hints[item.name], f"{prefix}{item.name}.", model)
         else:
             yield prefix + item.name, hints[item.name]
 
 
-def _build(kind: Any, prefix: str, values: Mapping[str, Any]) -> Any:
-    hints = get_type_hints(kind)
+def _build(kind: Any, prefix: str, values: Mapping[str, Any], model: str) -> Any:
+    hints = _hints(kind, model)
     found = {}
     for item in fields(kind):
         key = prefix + item.name
         if is_dataclass(hints[item.name]):
-            found[item.name] = _build(hints[item.name], f"{key}.", values)
+            found[item.name] = _build(hints[item.name], f"{key}.", values, model)
         elif key in values:
             found[item.name] = values[key]
         else:

@@ -1,4 +1,4 @@
-"""What an epoch looks at, drawn at once: which clips stand in which batch, which of their frames, in which order their snippets.
+"""What an epoch looks at, drawn at once: which clips stand in which batch, which of their frames, and what the model draws besides.
 
 It follows from (seed, epoch) alone.
 
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from ..config.config import TrainConfig
 from ..config.finetune import FinetuneConfig
+from ..models.model import Model
 from .clipset import ClipSet
-from .sampling import Sampler
+from .sampling import sampler_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,8 +25,8 @@ class EpochPlan:
     """All that an epoch's steps will look at."""
 
     target: Tensor  # (S, B) classes
-    index: Tensor  # (S, B, n, J) rows of the frames, snippets already in their shuffled order
-    picks: Tensor  # (S, B) which of the model's orders that is
+    index: Tensor  # (S, B, n, J) rows of the frames, as the model has arranged them
+    extras: dict[str, Tensor]  # (S, B, …) what the model draws besides, by name
     mix: Tensor | None  # (S,) share of a clip's own features when pairs are mixed
     look: Tensor | None  # (S, B, 4) how each clip's pictures are moved, scaled and lit
     seeds: list[int]  # (S,) of dropout and noise
@@ -40,7 +41,7 @@ class Planner:
         *,
         train: Tensor,
         target: Tensor,
-        orders: Tensor,
+        model: Model,
         weight: Tensor | None,
         config: TrainConfig,
         seed: int,
@@ -48,9 +49,9 @@ class Planner:
         self.clips, self.config, self.seed = clips, config, seed
         self.train = train  # clips that are learnt from
         self.target = target  # (N,) class of every clip of the set
-        self.orders = orders
+        self.model = model
         self.weight = weight  # how often each is drawn; None: once
-        self.sampler = Sampler(config.sampling, config.model.snippets, config.model.frames)
+        self.sampler = sampler_of(config.sampling, config.model.shown)
         self.count = clips.count.to(target.device)
         self.num_steps = len(train) // config.loop.batch  # a smaller last batch is dropped
 
@@ -68,11 +69,8 @@ class Planner:
             drawn = torch.randperm(len(self.train), generator=generator, device=device)[:total]
         clips = self.train[drawn]
         positions = self.sampler.train(self.count[clips], generator)
-        picks = torch.zeros(total, dtype=torch.long, device=device)
-        if config.model.ssop:
-            orders = self.orders
-            picks = torch.randint(len(orders), (total,), generator=generator, device=device)
-            positions = positions.gather(1, orders[picks][:, :, None].expand_as(positions))
+        extras = self.model.draw_extras(total, generator, device)
+        positions = self.model.arrange(positions, extras)
         array = None
         if config.data.mirrored or config.data.views:
             array = torch.randint(self.clips.arrays, (total,), generator=generator, device=device)
@@ -87,7 +85,7 @@ class Planner:
         return EpochPlan(
             target=self.target[clips].view(steps, size),
             index=index.view(steps, size, *index.shape[1:]),
-            picks=picks.view(steps, size),
+            extras={name: drawn.view(steps, size, *drawn.shape[1:]) for name, drawn in extras.items()},
             mix=mix,
             look=None if look is None else look.view(steps, size, 4).to(index.device),  # where pictures are made
             seeds=seeds,

@@ -22,9 +22,15 @@ from torch import Tensor
 
 from ...errors import UsageError
 from ..config.sampling import SamplingConfig
+from ..models.contract import Snippets
 
 FEW_DISTINCT = 4  # of five: with fewer, most of a snippet is the same picture again
 MANY = 2**31 - 1  # a draw from so many, modulo a clip's spare frames, is as good as uniform
+
+
+def sampler_of(config: SamplingConfig, shown: Snippets) -> Sampler:
+    """Return the sampler of what a model is shown."""
+    return Sampler(config, shown.count, shown.frames)
 
 
 class Sampler:

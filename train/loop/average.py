@@ -6,7 +6,7 @@ from copy import deepcopy
 
 import torch
 
-from ..models import EST, Tuned
+from ..models.model import Model
 
 SOON = 10  # steps after which the mean begins to remember; before, it follows the first weights out of the way
 
@@ -14,12 +14,12 @@ SOON = 10  # steps after which the mean begins to remember; before, it follows t
 class Average:
     """The mean of what a model was, the near past counting most."""
 
-    def __init__(self, model: EST | Tuned, keep: float) -> None:
+    def __init__(self, model: Model, keep: float) -> None:
         self.model = deepcopy(model).requires_grad_(False)
         self.keep = keep
 
     @torch.no_grad()
-    def update(self, model: EST | Tuned, step: int) -> None:
+    def update(self, model: Model, step: int) -> None:
         """Take in the weights after a step, which counts from the first of the training."""
         keep = min(self.keep, (1 + step) / (SOON + step))
         mine, theirs = (list(one.state_dict().values()) for one in (self.model, model))

@@ -27,7 +27,9 @@ from ...encoders.backbone import Backbone, Normalization
 from ...errors import EstError
 from ..config.configfile import from_flat
 from ..config.finetune import FinetuneConfig
-from ..models import EST, Tuned, build_model
+from ..models.model import Model
+from ..models.registry import build_model
+from ..models.tuned import Tuned
 
 FORMAT = "est-checkpoint"
 VERSION = 1
@@ -94,12 +96,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path=path, tensors=tensors, meta=json.loads(text))
 
 
-def load_model(checkpoint: Path | Checkpoint) -> tuple[EST | Tuned, Mapping[str, Any]]:
+def load_model(checkpoint: Path | Checkpoint) -> tuple[Model, Mapping[str, Any]]:
     """Build the model of a checkpoint, in evaluation mode; return it with the checkpoint's facts."""
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
     meta = found.meta
     config = from_flat(meta["config"])
-    model: EST | Tuned
+    model: Model
     model = build_model(config.model, width=meta["width"], num_classes=len(meta["labels"]), seed=meta["seed"])
     if config.finetune.on:
         model = behind(Backbone(Normalization.named(meta["normalize"])), model, config.finetune)
@@ -107,12 +109,12 @@ def load_model(checkpoint: Path | Checkpoint) -> tuple[EST | Tuned, Mapping[str,
     return model.eval(), meta
 
 
-def behind(backbone: Backbone, est: EST, settings: FinetuneConfig) -> Tuned:
-    """Put EST behind a backbone that learns as settings say."""
+def behind(backbone: Backbone, head: Model, settings: FinetuneConfig) -> Tuned:
+    """Put a model behind a backbone that learns as settings say."""
     assert settings.learns != "none"
     return Tuned(
         backbone,
-        est,
+        head,
         learns=settings.learns,
         batch_norm=settings.batch_norm,
         checkpointing=settings.checkpointing,

@@ -24,7 +24,9 @@ from ..data.control import fit_control
 from ..data.data import Data
 from ..folds.leaks import learnt_from
 from ..folds.protocols import Fold
-from ..models import EST, Tuned, build_model
+from ..models.model import Model
+from ..models.registry import build_model
+from ..models.tuned import Tuned
 from ..results.metrics import score
 from ..results.run import CHECKPOINT, HISTORY, PREDICTIONS, RESULT, Run, append, read_json, write, write_csv, write_json
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -64,8 +66,8 @@ class Learner:
         self.config = run.config
         self.folder = run.part(part.name)
         self.precision, self.start, self.world = precision, start, world
-        est = build_model(self.config.model, width=data.clips.width, num_classes=len(data.labels), seed=part.seed)
-        self.model: EST | Tuned = build(start, est, self.config, part).to(device)
+        head = build_model(self.config.model, width=data.clips.width, num_classes=len(data.labels), seed=part.seed)
+        self.model: Model = build(start, head, self.config, part).to(device)
         across(self.model, world)
         self.trained = False  # from then on the model has the weights that were selected
         self.trainer = Trainer(
@@ -147,9 +149,9 @@ class Learner:
 
     def _predicted(
         self, rows: np.ndarray, view: View | None = None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Return class (−1 where nothing shows a face), probabilities (NaN there), and which orders were named rightly."""
-        probabilities, order_right = predict_rows(
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Return class (−1 where nothing shows a face), probabilities (NaN there), and which further questions were answered rightly."""
+        probabilities, hits = predict_rows(
             self.model if self.trained else self.trainer.scored,
             self.data,
             rows,
@@ -158,7 +160,7 @@ class Learner:
             view=view,
             world=self.world,
         )
-        return likeliest(probabilities), probabilities, order_right
+        return likeliest(probabilities), probabilities, hits
 
     def score(self) -> dict[str, Any]:
         """Score the selected model on the test half, write predictions and result, return the result."""
@@ -178,14 +180,10 @@ class Learner:
             "train_clips": len(self.trainer.train),
             "seconds": round(sum(record["seconds"] for record in self.history), 3),
         }
-        if self.model.config.ssop:
-            order_right = self._predicted(rows, View(shuffled=True))[2]
-            if order_right is not None:
-                result["order"] = {
-                    "right": int(order_right.sum()),
-                    "total": len(order_right),
-                    "orders": len(self.model.orders),
-                }
+        if self.config.model.shuffles:
+            for question, hits in self._predicted(rows, View(shuffled=True))[2].items():
+                choices = self.model.head.choices[question]
+                result[question] = {"right": int(hits.sum()), "total": len(hits), f"{question}s": choices}
         tested = [record for record in self.history if "test_right" in record]
         if len(tested) > 1:  # the best epoch on the test half: what most published numbers are, and no honest one
             best = max(tested, key=lambda record: record["test_right"])

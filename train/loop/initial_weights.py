@@ -22,7 +22,8 @@ from ..config.configfile import differences
 from ..folds.annotations import Annotations
 from ..folds.leaks import Leak, Seen, find_leaks, learnt_from
 from ..folds.protocols import Plan
-from ..models import EST, Tuned
+from ..models.model import Model
+from ..models.tuned import Tuned
 from ..results.run import CHECKPOINT, Run
 from .checkpoint import behind, load_model
 from .watch import Part
@@ -221,12 +222,12 @@ def _expect_read(init: Run, weights: Weights) -> None:
         )
 
 
-def build(start: Start | None, est: EST, config: TrainConfig, part: Part) -> EST | Tuned:
-    """Put the model of a part together: EST alone, or behind a backbone that learns."""
+def build(start: Start | None, head: Model, config: TrainConfig, part: Part) -> Model:
+    """Put the model of a part together: a model of features alone, or behind a backbone that learns."""
     if start is None:
-        return est
+        return head
     backbone = start.weights.backbone
     assert isinstance(backbone, Backbone)
-    model = behind(deepcopy(backbone), est, config.finetune)
+    model = behind(deepcopy(backbone), head, config.finetune)
     start.enter(model, part)
     return model

@@ -18,8 +18,9 @@ from ...errors import EstError
 from ..data.clipset import ClipSet
 from ..data.data import Loaded
 from ..data.sampling import Sampler
-from ..models import EST, Tuned
 from ..models.frames import Frames
+from ..models.model import Extras, Model
+from ..models.tuned import Tuned
 from .autocast import casting
 from .world import ALONE, World
 
@@ -37,7 +38,7 @@ class View:
 
 
 def predict_rows(
-    model: EST | Tuned,
+    model: Model,
     loaded: Loaded,
     rows: np.ndarray,
     sampler: Sampler,
@@ -45,14 +46,14 @@ def predict_rows(
     precision: Precision = "fp32",
     view: View | None = None,
     world: World = ALONE,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Predict rows of annotations: probabilities (N, C), NaN where nothing shows a face, and what `predict` says of orders."""
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Predict rows of annotations: probabilities (N, C), NaN where nothing shows a face, and what `predict` says of further questions."""
     seen = loaded.visible(rows)
     probabilities = np.full((len(rows), int(model.num_classes)), np.nan, np.float32)
-    probabilities[seen], order_right = predict(
+    probabilities[seen], hits = predict(
         model, loaded.clips, loaded.place[rows[seen]], sampler, precision=precision, view=view, world=world
     )
-    return probabilities, order_right
+    return probabilities, hits
 
 
 def likeliest(probabilities: np.ndarray) -> np.ndarray:
@@ -69,13 +70,12 @@ class _Batch:
 
     index: Tensor  # (B, n, J) rows
     substitute: Tensor | None  # (B, n, J) where a black crop stands in
-    orders: Tensor | None  # (B, n)
-    picks: Tensor | None  # (B,) which of the model's orders those are
+    extras: Extras  # with which it is shown
 
 
 @torch.inference_mode()
 def predict(
-    model: EST | Tuned,
+    model: Model,
     clips: ClipSet,
     which: np.ndarray,
     sampler: Sampler,
@@ -83,38 +83,39 @@ def predict(
     precision: Precision = "fp32",
     view: View | None = None,
     world: World = ALONE,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return probabilities (N, C), and which clips' order the order head named rightly when they were shuffled (N,).
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return probabilities (N, C), and when clips are shuffled which of them the model answered its further questions rightly for.
 
     The processes of a world predict some of the clips each, and all get what came of all.
     """
     view = view or View()
     assert (view.blacked is None) == (view.black is None)
     model.eval()
-    head = model.est if isinstance(model, Tuned) else model
+    head = model.head
     batches = list(_batches(model, clips, which, sampler, view, world))
     clips.expect((batch.index, None) for batch in batches)
     found = np.zeros((0, int(model.num_classes)), np.float32)
-    told = np.zeros(0, bool)
+    told = {name: np.zeros(0, bool) for name in head.choices}
     for batch in batches:
-        with casting(model.orders.device, precision):
+        with casting(model.device, precision):
             features = features_of(model, clips, batch.index)
             if batch.substitute is not None and view.black is not None:
                 features = torch.where(batch.substitute[..., None], view.black.to(features), features)
-            output = head(features, batch.orders)
+            output = head.answer(features, batch.extras)
         found = np.concatenate([found, output.expression.float().softmax(1).cpu().numpy()])
-        if batch.picks is not None and output.order is not None:
-            told = np.concatenate([told, (output.order.argmax(1) == batch.picks).cpu().numpy()])
-    found, told = (np.concatenate(world.gather(mine)) for mine in (found, told))
+        for name, hits in head.hits(output, batch.extras).items():
+            told[name] = np.concatenate([told[name], hits.cpu().numpy()])
+    found = np.concatenate(world.gather(found))
+    told = {name: np.concatenate(world.gather(mine)) for name, mine in told.items()}
     if not np.isfinite(found).all():
         raise EstError(
             "The model's probabilities are no numbers: its weights or features are too large.",
             remedy="train again with a lower --lr; est cache verify looks at the features",
         )
-    return found, told if view.shuffled and len(told) else None
+    return found, {name: hits for name, hits in told.items() if view.shuffled and len(hits)}
 
 
-def features_of(model: EST | Tuned, clips: ClipSet, index: Tensor, look: Tensor | None = None) -> Tensor:
+def features_of(model: Model, clips: ClipSet, index: Tensor, look: Tensor | None = None) -> Tensor:
     """Return the features of frames: the cache's, or what the model's own backbone makes of them.  # (B, n, J) → (B, n, J, D)"""
     seen = clips.take(index, look)
     if isinstance(model, Tuned):
@@ -125,37 +126,34 @@ def features_of(model: EST | Tuned, clips: ClipSet, index: Tensor, look: Tensor 
 
 
 @torch.no_grad()
-def statistics_of(
-    model: EST | Tuned, clips: ClipSet, which: Tensor, precision: Precision = "fp32"
-) -> tuple[Tensor, Tensor]:
+def statistics_of(model: Model, clips: ClipSet, which: Tensor, precision: Precision = "fp32") -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of the features of some clips, as the model has them now.  # → (D,), (D,)"""
     model.eval()
 
     def features(rows: Tensor) -> Tensor:
-        with casting(model.orders.device, precision):
+        with casting(model.device, precision):
             return features_of(model, clips, rows)
 
     return clips.statistics(which, features)
 
 
 def _batches(
-    model: EST | Tuned, clips: ClipSet, which: np.ndarray, sampler: Sampler, view: View, world: World
+    model: Model, clips: ClipSet, which: np.ndarray, sampler: Sampler, view: View, world: World
 ) -> Iterator[_Batch]:
     """Say what is to be looked at, in this process's share of the clips."""
-    orders, device = model.orders, model.orders.device
+    device, head = model.device, model.head
     size = TUNED_BATCH if isinstance(model, Tuned) else BATCH
     numbers = np.array_split(np.arange(len(which)), world.size)[world.rank]
     for begin in range(0, len(numbers), size):
         number = torch.from_numpy(numbers[begin : begin + size]).to(device)
         chosen = torch.from_numpy(np.asarray(which, np.int64)[numbers[begin : begin + size]]).to(device)
         positions = sampler.test(clips.count.to(device)[chosen], start=view.start)
-        substitute = shown = picks = None
+        substitute: Tensor | None = None
+        extras: Extras = {}
         if view.blacked is not None:
             substitute = sampler.slots(*view.blacked, start=view.start).to(device).expand_as(positions)
-        if view.shuffled and len(orders):
-            picks = number % len(orders)
-            shown = orders[picks]
-            into = shown[:, :, None].expand_as(positions)
-            positions = positions.gather(1, into)
-            substitute = None if substitute is None else substitute.gather(1, into)
-        yield _Batch(index=clips.index(chosen, positions), substitute=substitute, orders=shown, picks=picks)
+        if view.shuffled:
+            extras = head.shuffled_extras(number)
+            positions = head.arrange(positions, extras)
+            substitute = None if substitute is None else head.arrange(substitute, extras)
+        yield _Batch(index=clips.index(chosen, positions), substitute=substitute, extras=extras)

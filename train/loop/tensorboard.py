@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import EstError
-from .watch import Record
+from .watch import Record, questions_of
 
 FOLDER = "tensorboard"
 
@@ -48,8 +48,9 @@ def scalars(record: Record) -> dict[str, float]:
         "learning_rate": record["learning_rate"],
         "clips_per_second": record["clips_per_second"],
     }
-    if "order_loss" in record:
-        found |= {"loss/order": record["order_loss"], "train/order": record["order_right"] / record["train_clips"]}
+    for question in questions_of(record):
+        found[f"loss/{question}"] = record[f"{question}_loss"]
+        found[f"train/{question}"] = record[f"{question}_right"] / record["train_clips"]
     for half in ("val", "test"):
         if f"{half}_right" in record:
             found |= {

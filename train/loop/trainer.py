@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...encoders.precision import Precision
@@ -29,7 +28,8 @@ from ..config.config import TrainConfig
 from ..data.clipset import ClipSet
 from ..data.epoch import EpochPlan, Planner
 from ..data.memory import enough_memory
-from ..models import EST, Output, Tuned
+from ..models.model import Answer, Extras, Model
+from ..models.tuned import Tuned
 from .autocast import casting
 from .average import Average
 from .checkpoint import Checkpoint, learning_state, restore_learning
@@ -39,7 +39,6 @@ from .stop import Stop
 from .watch import Watch
 from .world import ALONE, World
 
-EXPRESSION, ORDER, RIGHT, ORDER_RIGHT = range(4)  # what a step leaves behind
 DIVERGED = 1000.0  # a mean loss above it comes from weights that run away, not from hard clips
 LARGEST = 1e6  # no weight comes near it while something is learnt
 
@@ -49,7 +48,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: EST | Tuned,
+        model: Model,
         clips: ClipSet,
         *,
         train: np.ndarray,
@@ -62,7 +61,7 @@ class Trainer:
         loop, data = config.loop, config.data
         assert len(train) >= loop.batch
         self.model, self.clips, self.config, self.seed, self.world = model, clips, config, seed, world
-        self.head = model.est if isinstance(model, Tuned) else model
+        self.head = model.head
         self.device = target.device
         self.train = torch.from_numpy(np.asarray(train, np.int64)).to(self.device)
         self.target = target  # (N,) class of every clip of the set, −1 where it has none
@@ -89,7 +88,7 @@ class Trainer:
             clips,
             train=self.train,
             target=target,
-            orders=self.head.orders,
+            model=self.head,
             weight=(1 / counts.clamp(min=1))[target[self.train]] if data.balanced else None,
             config=config,
             seed=seed,
@@ -97,7 +96,14 @@ class Trainer:
         self.num_steps = self.planner.num_steps
         self.deviation = clips.statistics(self.train)[1].to(self.device) if data.noise else None
         self._waited = clips.waited
-        self.tally = torch.zeros(self.num_steps, 4, dtype=torch.float64, device=self.device)
+        self.terms = self.head.terms  # losses by name, and their weights
+        self.questions = list(self.head.choices)
+        self.columns = [
+            *self.terms,
+            "right",
+            *(f"{name}_right" for name in self.questions),
+        ]  # what a step leaves behind
+        self.tally = torch.zeros(self.num_steps, len(self.columns), dtype=torch.float64, device=self.device)
 
     def run_epoch(self, epoch: int, *, first_step: int = 0, stop: Stop, watch: Watch, until: float = math.inf) -> int:
         """Take the steps of an epoch from one on; return how many are done: fewer than all when somebody stops it, or from a time on."""
@@ -120,7 +126,7 @@ class Trainer:
         return self.num_steps
 
     @property
-    def scored(self) -> EST | Tuned:
+    def scored(self) -> Model:
         """Return the model that is scored and kept: the running mean of the weights, where there is one."""
         return self.model if self.average is None else self.average.model
 
@@ -133,26 +139,29 @@ class Trainer:
     def step(self, plan: EpochPlan, step: int, epoch: int = 0) -> None:
         """Learn from one batch."""
         seed_device(self.device, plan.seeds[step] + self.world.rank)
-        inputs = [plan.index[step], plan.target[step], plan.picks[step]]
-        inputs += [extra[step] for extra in (plan.mix, plan.look) if extra is not None]
+        inputs = [plan.index[step], plan.target[step]]
+        inputs += [drawn[step] for drawn in (*plan.extras.values(), plan.mix, plan.look) if drawn is not None]
+        self._extras = tuple(plan.extras)
         with enough_memory(self.device, self.config):
             self.tally[step] = self._learn(*inputs)
         if self.average is not None:
             self.average.update(self.model, epoch * self.num_steps + step)
 
-    def learn(self, index: Tensor, target: Tensor, picks: Tensor, *extra: Tensor) -> Tensor:
-        """Learn from rows (B, n, J), classes (B,) and orders (B,), with a share () and looks (B, 4) where the plan has them.
+    def learn(self, index: Tensor, target: Tensor, *drawn: Tensor) -> Tensor:
+        """Learn from rows (B, n, J) and classes (B,), with the model's extras, a share () and looks (B, 4) where the plan has them.
 
-        Returns what a step leaves behind (4,).
+        Returns what a step leaves behind: `columns`.
         """
-        share = extra[0] if self.config.data.mixup else None
-        look = extra[-1] if self.config.finetune.augments else None
+        extras = dict(zip(self._extras, drawn, strict=False))
+        share = drawn[len(extras)] if self.config.data.mixup else None
+        look = drawn[-1] if self.config.finetune.augments else None
         weight = len(target) if self.class_weight is None else self.class_weight[target].sum()
         self.optimizer.zero_grad(set_to_none=True)
-        left = torch.zeros(4, dtype=torch.float64, device=self.device)
+        left = torch.zeros(len(self.columns), dtype=torch.float64, device=self.device)
         for part in self.parts:
             features = self._features(index[part], None if look is None else look[part], share)
-            left += self._learn_part(features, target[part], picks[part], share, weight, len(target))
+            own = {name: values[part] for name, values in extras.items()}
+            left += self._learn_part(features, target[part], own, share, weight, len(target))
         self._update(left)
         return left
 
@@ -167,22 +176,26 @@ class Trainer:
         return features
 
     def _learn_part(
-        self, features: Tensor, target: Tensor, picks: Tensor, share: Tensor | None, weight: Tensor | int, count: int
+        self, features: Tensor, target: Tensor, extras: Extras, share: Tensor | None, weight: Tensor | int, count: int
     ) -> Tensor:
         """Add a part's gradients; return its share of what the step leaves behind."""
-        orders = self.head.orders[picks] if self.model.config.ssop else None
         with casting(self.device, self.precision):
-            output = self.head(features, orders)
-        expression, order = self._losses(output, target, picks)
+            output = self.head.answer(features, extras)
+        losses = self._losses(output, target, extras)
         if share is not None:
-            others = self._losses(output, target.roll(1), picks.roll(1))
-            expression = share * expression + (1 - share) * others[0]
-            order = share * order + (1 - share) * others[1]
-        expression, order = expression / weight, order / count
-        self.scaler.scale(expression + self.model.config.weight_of_order * order).backward()
+            rolled = {name: values.roll(1, 0) for name, values in extras.items()}
+            others = self._losses(output, target.roll(1), rolled)
+            losses = {name: share * loss + (1 - share) * others[name] for name, loss in losses.items()}
+        first, *further = self.terms  # that of the classes is divided by their weights
+        losses = {name: losses[name] / (weight if name == first else count) for name in self.terms}
+        total = losses[first]
+        for name in further:
+            total = total + self.terms[name] * losses[name]
+        self.scaler.scale(total).backward()
         right = (output.expression.argmax(1) == target).sum()
-        order_right = (output.order.argmax(1) == picks).sum() if output.order is not None else torch.zeros_like(right)
-        return torch.stack([expression.detach(), order.detach(), right, order_right]).double()
+        hits = self.head.hits(output, extras)
+        counts = [right, *(hits[name].sum() for name in self.questions)]
+        return torch.stack([*(loss.detach() for loss in losses.values()), *counts]).double()
 
     def _update(self, left: Tensor) -> None:
         """Add what all processes found, and take the step."""
@@ -195,18 +208,10 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
-    def _losses(self, output: Output, target: Tensor, picks: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the losses of the two heads, summed over clips, in float32."""
-        expression = F.cross_entropy(
-            output.expression.float(),
-            target,
-            weight=self.class_weight,
-            label_smoothing=self.config.data.label_smoothing,
-            reduction="sum",
-        )
-        if output.order is None:
-            return expression, expression.new_zeros(())
-        return expression, F.cross_entropy(output.order.float(), picks, reduction="sum")
+    def _losses(self, output: Answer, target: Tensor, extras: Extras) -> dict[str, Tensor]:
+        """Return the model's losses, summed over clips."""
+        smoothing = self.config.data.label_smoothing
+        return self.head.losses(output, target, extras, weight=self.class_weight, smoothing=smoothing)
 
     def learning_rate(self, epoch: int) -> float:
         """Return the rate of an epoch: a linear rise over the warm-up, then half a cosine over the rest."""
@@ -226,7 +231,9 @@ class Trainer:
         bad = (~torch.isfinite(tally)).any(1).nonzero()
         if len(bad):
             step = int(bad[0])
-            which = "order" if torch.isfinite(tally[step, EXPRESSION]) else "expression"
+            which = next(
+                name for name, value in zip(self.columns, tally[step], strict=True) if not torch.isfinite(value)
+            )
             raise EstError(
                 f"The {which} loss of epoch {epoch + 1}, step {step + 1} is not a number {how}.", remedy=remedy
             )
@@ -242,9 +249,9 @@ class Trainer:
         """Sum an epoch up; refuse one that ran away."""
         self.expect_sound(epoch, self.num_steps)
         tally = self.tally.cpu()
-        means = tally.mean(0)
-        weight = self.model.config.weight_of_order
-        loss = float(means[EXPRESSION] + weight * means[ORDER])
+        mean = dict(zip(self.columns, tally.mean(0), strict=True))
+        first, *further = self.terms
+        loss = float(sum((self.terms[name] * mean[name] for name in further), start=mean[first]))
         if loss > DIVERGED:
             raise EstError(
                 f"Training diverged: the mean loss of epoch {epoch + 1} is {loss:.3g} (learning rate {self.learning_rate(epoch):.3g}).",
@@ -255,16 +262,19 @@ class Trainer:
             "epoch": epoch + 1,
             "learning_rate": self.learning_rate(epoch),
             "loss": loss,
-            "expression_loss": float(means[EXPRESSION]),
-            "train_right": int(tally[:, RIGHT].sum()),
+            f"{first}_loss": float(mean[first]),
+            "train_right": self._sum(tally, "right"),
             "train_clips": clips,
         }
-        if self.model.config.ssop:
-            found |= {"order_loss": float(means[ORDER]), "order_right": int(tally[:, ORDER_RIGHT].sum())}
+        found |= {f"{name}_loss": float(mean[name]) for name in further}
+        found |= {f"{name}_right": self._sum(tally, f"{name}_right") for name in self.questions}
         if self.config.finetune.on:
             found["waited"] = round(self.clips.waited - self._waited, 4)
             self._waited = self.clips.waited
         return found | {"seconds": round(seconds, 4), "clips_per_second": round(clips / max(seconds, 1e-9), 1)}
+
+    def _sum(self, tally: Tensor, column: str) -> int:
+        return int(tally[:, self.columns.index(column)].sum())
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors that going on needs."""
@@ -279,7 +289,12 @@ class Trainer:
         if self.average is not None:
             self.average.model.load_state_dict(found.group("average"))
         restore_learning(found, self.optimizer, self.scaler)
-        self.tally.copy_(found.tensors["tally"])
+        tally = found.tensors["tally"]
+        if tally.shape[1] != len(
+            self.columns
+        ):  # before models stated their losses, EST without SSOP had columns of zeros for it
+            tally = tally[:, [0, 2]]
+        self.tally.copy_(tally)
 
 
 def expect_graph(config: TrainConfig, clips: ClipSet, device: torch.device) -> None:
@@ -291,7 +306,7 @@ def expect_graph(config: TrainConfig, clips: ClipSet, device: torch.device) -> N
         )
 
 
-def groups_of(model: EST | Tuned, config: TrainConfig) -> list[dict[str, Any]]:
+def groups_of(model: Model, config: TrainConfig) -> list[dict[str, Any]]:
     """Return what the optimiser moves, with the share of the learning rate that each has."""
     if not isinstance(model, Tuned):
         return [{"params": list(model.parameters()), "share": 1.0}]

@@ -43,3 +43,9 @@ class Watch:
 
     def end(self, part: Part, result: Mapping[str, Any]) -> None:
         """A part is done and scored."""
+
+
+def questions_of(record: Record) -> list[str]:
+    """Return the further questions that a model answered in an epoch, besides the class."""
+    names = (key.removesuffix("_right") for key in record if key.endswith("_right"))
+    return [name for name in names if name not in ("train", "val", "test")]

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from ... import lazy_names
 
 if TYPE_CHECKING:
-    from .est.config import ModelConfig
+    from .contract import ModelConfig
+    from .est.config import Config as EstConfig
     from .est.count import Description, Row, count_macs, count_parameters, describe
-    from .est.model import EST, Output, build_model
+    from .est.model import EST, Output
     from .est.official import OfficialEST, load_official, save_official
     from .est.order import draw_orders
+    from .registry import MODELS, build_model
     from .tuned import Tuned
 
 __getattr__, __all__ = lazy_names(__name__, __file__)

@@ -1,4 +1,4 @@
-"""EST and the ResNet-18 before it, which learns too: all of it, or its last stage from cached maps of the third.
+"""A model of features and the ResNet-18 before it, which learns too: all of it, or its last stage from cached maps of the third.
 
 A batch norm that stands still is part of the convolution before it, as in extraction: that keeps half as much for the backward pass, and
 is quicker. One that learns sees a batch as the paper's does: every place of every snippet, repeats too. Where batch norms stand still no
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +22,9 @@ from torch.utils.checkpoint import checkpoint
 from ...encoders.backbone import Backbone, norms_of
 from ...encoders.resnet import Block
 from ...encoders.taps import STAGES
-from .est.config import ModelConfig
-from .est.model import EST, Output, Scaling
 from .frames import Frames
+from .model import Model
+from .scaling import Scaling
 
 CHUNK = 64  # frames that are looked at together where no gradient is wanted
 LAST = 3  # steps of layer4: two blocks and the pool
@@ -32,21 +32,22 @@ LAST = 3  # steps of layer4: two blocks and the pool
 Step = Callable[[Tensor], Tensor]
 
 
-class Tuned(nn.Module):
-    """EST behind a ResNet-18 that learns with it."""
+class Tuned(Model):
+    """A model of features behind a ResNet-18 that learns with it."""
 
     def __init__(
         self,
         backbone: Backbone,
-        est: EST,
+        head: Model,
         *,
         learns: Literal["layer4", "all"],
         batch_norm: Literal["train", "frozen"],
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        assert est.width == backbone.width
-        self.backbone, self.est = backbone, est
+        assert head.width == backbone.width
+        self.config, self.width, self.num_classes = head.config, head.width, head.num_classes
+        self.backbone, self.est = backbone, head  # "est", whatever it is: so checkpoints have it
         self.learns, self.batch_norm, self.checkpointing = learns, batch_norm, checkpointing
         self._head_only = False
         backbone.requires_grad_(False)
@@ -57,33 +58,18 @@ class Tuned(nn.Module):
         self.train(self.training)
 
     @property
-    def config(self) -> ModelConfig:
-        """Return the configuration of EST."""
-        return self.est.config
+    def head(self) -> Model:
+        """Return the model of features."""
+        return self.est
 
     @property
-    def orders(self) -> Tensor:
-        """Return the orders that SSOP tells apart.  # (orders, n)"""
-        return self.est.orders
-
-    @property
-    def num_classes(self) -> int:
-        """Return how many expressions there are."""
-        return self.est.num_classes
-
-    @property
-    def width(self) -> int:
-        """Return the width of a frame's features."""
-        return self.est.width
-
-    @property
-    def scaling(self) -> Scaling:
-        """Return what EST does to features first."""
+    def scaling(self) -> Scaling:  # ty: ignore[incompatible-property-override]
+        """Return what is done to features first."""
         return self.est.scaling
 
     @property
     def head_only(self) -> bool:
-        """Say whether the backbone is looked through, for the time being, and does not learn."""
+        """Say whether the backbone is temporarily frozen."""
         return self._head_only
 
     @head_only.setter
@@ -109,11 +95,11 @@ class Tuned(nn.Module):
         return self
 
     def groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """Return the parameters that learn, of the backbone and of EST; while the head learns alone, the backbone's get no gradient."""
+        """Return the parameters that learn, of backbone and head; while the head learns alone, the backbone's get no gradient."""
         return [weight for weight in self.backbone.parameters() if weight.requires_grad], list(self.est.parameters())
 
-    def forward(self, frames: Frames, order: Tensor | None = None, *, details: bool = False) -> Output:
-        """Return the logits of EST.  # U frames at (B, n, J) places, (B, n) → (B, C), (B, orders)"""
+    def forward(self, frames: Frames, order: Tensor | None = None, *, details: bool = False) -> Any:
+        """Return what the model of features says.  # U frames at (B, n, J) places, (B, n) → (B, C), (B, orders)"""
         return self.est(self.features(frames), order, details=details)
 
     def features(self, frames: Frames) -> Tensor:

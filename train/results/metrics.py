@@ -142,22 +142,28 @@ class Bin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OrderScore:
-    """How often the order of shuffled snippets was told, among as many as were drawn."""
+class AnswerScore:
+    """How often a further question of a model was answered rightly: EST's `order`, that of shuffled snippets."""
 
+    question: str
     right: int
     total: int
-    num_orders: int
+    choices: int  # answers that there are, each as likely
 
     @property
     def accuracy(self) -> float:
-        """Return the share told right."""
+        """Return the share answered right."""
         return self.right / self.total if self.total else math.nan
 
     @property
     def chance(self) -> float:
-        """Return what guessing reaches: every order is as likely."""
-        return 1 / self.num_orders
+        """Return what guessing reaches."""
+        return 1 / self.choices
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what metrics.json holds."""
+        counts = {"right": self.right, "total": self.total, f"num_{self.question}s": self.choices}
+        return {**counts, "accuracy": self.accuracy, "chance": self.chance}
 
 
 def score(truth: np.ndarray, predicted: np.ndarray, labels: Sequence[str]) -> Scores:

@@ -2,7 +2,7 @@
 
 Pooled means that confusion matrices are added over folds (and seeds) before anything is divided. Each part's own scores, with intervals,
 and their mean ± sd stand beside it, and so do three numbers that are no result of the model: the oracle (the best epoch on the test half,
-which most published numbers are), chance of the order head, and the control (pooled statistics and a linear classifier).
+which most published numbers are), chance of further questions, and the control (pooled statistics and a linear classifier).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import EstError
 from ..folds.leaks import Leak, leaks_of
 from .intervals import bootstrap
-from .metrics import COVERAGE_EDGES, LENGTH_EDGES, Bin, OrderScore, Scores, Spread, by_bins, score, spread
+from .metrics import COVERAGE_EDGES, LENGTH_EDGES, AnswerScore, Bin, Scores, Spread, by_bins, score, spread
 from .run import HISTORY, PREDICTIONS, RESULT, Run, read_history, read_json, write, write_csv, write_json
 from .summary import NO_PREDICTION, confusion_picture, summary
 
@@ -34,7 +34,7 @@ class Results:
     units: str  # what the intervals were drawn over: subjects or clips
     over_parts: dict[str, Spread]  # of war and uar
     over_seeds: dict[str, Spread]  # each seed pooled over its folds; empty with one seed
-    order: OrderScore | None
+    answers: tuple[AnswerScore, ...]  # to further questions of the models
     oracle: tuple[int, int] | None  # right, total
     control: Scores | None
     by_length: list[Bin]
@@ -70,8 +70,7 @@ class Results:
             found["leaks"] = [leak.to_json() for leak in self.leaks]
         if self.over_seeds:
             found["over_seeds"] = {name: vars(value) for name, value in self.over_seeds.items()}
-        if self.order is not None:
-            found["order"] = {**vars(self.order), "accuracy": self.order.accuracy, "chance": self.order.chance}
+        found |= {one.question: one.to_json() for one in self.answers}
         if self.oracle is not None:
             right, total = self.oracle
             found["oracle"] = {"right": right, "total": total, "war": right / total, "what": ORACLE}
@@ -117,7 +116,6 @@ def pool_parts(run: Run, parts: list[dict[str, Any]], rows: list[dict[str, str]]
 
     pooled = score(truth, predicted, labels)
     by_seed = [score(truth[seed == one], predicted[seed == one], labels) for one in run.config.seeds]
-    orders = [part["order"] for part in parts if "order" in part]
     oracles = [part["oracle"] for part in parts if "oracle" in part]
     frames = np.array([float(row["frames"]) for row in rows])
     coverage = np.array([100 * float(row["coverage"]) for row in rows])
@@ -133,13 +131,7 @@ def pool_parts(run: Run, parts: list[dict[str, Any]], rows: list[dict[str, str]]
         over_seeds={name: spread([getattr(one, name) for one in by_seed]) for name in ("war", "uar")}
         if len(by_seed) > 1
         else {},
-        order=OrderScore(
-            right=sum(one["right"] for one in orders),
-            total=sum(one["total"] for one in orders),
-            num_orders=orders[0]["orders"],
-        )
-        if orders
-        else None,
+        answers=tuple(pool_answers(parts, question) for question in run.config.model.questions if question in parts[0]),
         oracle=(sum(one["right"] for one in oracles), sum(one["total"] for one in oracles)) if oracles else None,
         control=score(truth[first], np.array([code[row["control"]] for row in rows])[first], labels)
         if all("control" in part for part in parts)
@@ -148,6 +140,17 @@ def pool_parts(run: Run, parts: list[dict[str, Any]], rows: list[dict[str, str]]
         by_coverage=by_bins(coverage, truth == predicted, COVERAGE_EDGES, unit=" % of frames"),
         unseen=sorted({row["id"] for row in rows if not row["prediction"]}),
         seconds=round(sum(part["seconds"] for part in parts), 2),
+    )
+
+
+def pool_answers(parts: list[dict[str, Any]], question: str) -> AnswerScore:
+    """Add up what the models of all parts answered to a further question."""
+    told = [part[question] for part in parts]
+    return AnswerScore(
+        question=question,
+        right=sum(one["right"] for one in told),
+        total=sum(one["total"] for one in told),
+        choices=told[0][f"{question}s"],
     )
 
 

@@ -54,17 +54,15 @@ def headline(results: Results) -> list[str]:
     if len(results.parts) > 1:
         over = results.over_parts
         lines.append(f"over {len(results.parts)} parts: WAR {plus_minus(over['war'])}, UAR {plus_minus(over['uar'])}")
-    if results.order is not None:
-        order = results.order
-        lines.append(
-            f"order of shuffled snippets: {percent(order.accuracy)} ({order.right}/{order.total}), chance {percent(order.chance)}"
-        )
+    for one in results.answers:
+        what = run.config.model.questions[one.question]
+        lines.append(f"{what}: {percent(one.accuracy)} ({one.right}/{one.total}), chance {percent(one.chance)}")
     if results.control is not None:
         control = results.control
         points = 100 * (scores.war - control.war)
         lines.append(
             f"control (pooled statistics, linear): WAR {percent(control.war)} ({control.right}/{control.total}), "
-            f"UAR {percent(control.uar)}: EST is {abs(points):.1f} points {'above' if points >= 0 else 'below'}"
+            f"UAR {percent(control.uar)}: {run.config.model.title} is {abs(points):.1f} points {'above' if points >= 0 else 'below'}"
         )
     if results.unseen:
         lines.append(f"{len(results.unseen)} clips without a face or without frames count as wrong")

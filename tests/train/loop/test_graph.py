@@ -7,13 +7,13 @@ from train_samples import learning_cache, tiny_config
 
 from est.cache import open_cache
 from est.errors import UsageError
-from est.train import LoopConfig, ModelConfig, build_model
+from est.train import EstConfig, LoopConfig, build_model
 from est.train.data.clipset import ClipSet
 from est.train.loop.stop import Stop
 from est.train.loop.trainer import Trainer
 from est.train.loop.watch import Watch
 
-STILL = ModelConfig(dim=16, heads=2, ffn=32, layers=1, dropout=0.0, head_dropout=0.0)
+STILL = EstConfig(dim=16, heads=2, ffn=32, layers=1, dropout=0.0, head_dropout=0.0)
 
 
 def trainer(path, device, *, graph):

@@ -9,7 +9,7 @@ import torch
 from train_samples import TINY, learning_cache, make_trainer
 
 from est.cache import open_cache
-from est.train import ModelConfig, Watch
+from est.train import EstConfig, Watch
 from est.train.data.clipset import ClipSet
 from est.train.loop.checkpoint import Checkpoint
 from est.train.loop.stop import Stop
@@ -42,7 +42,7 @@ def test_half_precision_resumes_with_its_scale(clips):
 
 def test_a_batch_in_parts_is_the_same_batch(clips):
     """Without dropout and batch norm, what a step does follows from the whole batch alone."""
-    model = ModelConfig(dim=16, heads=2, ffn=32, layers=1, dropout=0.0, head_dropout=0.0, ssop=False)
+    model = EstConfig(dim=16, heads=2, ffn=32, layers=1, dropout=0.0, head_dropout=0.0, ssop=False)
     for settings in ({}, {"class_weights": True, "label_smoothing": 0.1}):
         whole, parts = (make_trainer(clips, model=model, batch=6, accumulate=parts, **settings) for parts in (1, 3))
         for trainer in (whole, parts):

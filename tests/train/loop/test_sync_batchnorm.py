@@ -18,7 +18,7 @@ from est.encoders.backbone import Backbone
 from est.errors import EstError
 from est.train.loop.sync_batchnorm import AcrossBatchNorm1d, AcrossBatchNorm2d, across
 from est.train.loop.world import ALONE, World
-from est.train.models import ModelConfig, Tuned, build_model
+from est.train.models import EstConfig, Tuned, build_model
 from est.train.models.frames import Frames
 
 SMALL = {
@@ -231,7 +231,7 @@ def test_each_share_alone_would_learn_something_else():
 
 def learn_orders(world, clips=6):
     """Take a step of a small EST, whose order head has batch norms."""
-    model = build_model(ModelConfig(**SMALL), width=24, num_classes=4, seed=3).train()
+    model = build_model(EstConfig(**SMALL), width=24, num_classes=4, seed=3).train()
     across(model, world)
     generator = torch.Generator().manual_seed(1)
     features = torch.randn(clips, 5, 4, 24, generator=generator)[world.rank :: world.size]
@@ -261,7 +261,7 @@ def learn_tuned(world, checkpointing, clips=6):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         backbone = Backbone()
-    est = build_model(ModelConfig(**SMALL), width=512, num_classes=4, seed=3)
+    est = build_model(EstConfig(**SMALL), width=512, num_classes=4, seed=3)
     model = Tuned(backbone, est, learns="layer4", batch_norm="train", checkpointing=checkpointing).train()
     across(model, world)
     generator = torch.Generator().manual_seed(1)
@@ -270,7 +270,7 @@ def learn_tuned(world, checkpointing, clips=6):
     picks = torch.arange(clips)[world.rank :: world.size] % 6
     for _ in range(2):
         model.zero_grad()
-        output = model(Frames(rows=rows, place=place), model.orders[picks])
+        output = model(Frames(rows=rows, place=place), model.est.orders[picks])
         (F.cross_entropy(output.order, picks, reduction="sum") / clips).backward()
     named = {name: weight for name, weight in model.named_parameters() if weight.grad is not None}
     world.add([weight.grad for weight in named.values()])

@@ -12,7 +12,7 @@ from train_samples import PLAIN, TINY, learning_cache, make_trainer
 
 from est.cache import open_cache
 from est.errors import EstError
-from est.train import ModelConfig, Watch
+from est.train import EstConfig, Watch
 from est.train.data.clipset import ClipSet
 from est.train.loop.checkpoint import Checkpoint
 from est.train.loop.stop import Stop
@@ -65,10 +65,10 @@ def test_an_epoch_shows_every_clip_once_and_drops_the_rest(clips):
 
 
 def test_snippets_stand_as_the_order_says(clips):
-    trainer = make_trainer(clips, model=ModelConfig(**{**vars(PLAIN), "position": "snippet"}))
+    trainer = make_trainer(clips, model=EstConfig(**{**vars(PLAIN), "position": "snippet"}))
     plan = trainer.planner.draw(0)
-    orders = trainer.model.orders[plan.picks].view(-1, 7)
-    assert len(set(plan.picks.view(-1).tolist())) > 5
+    orders = trainer.model.orders[plan.extras["order"]].view(-1, 7)
+    assert len(set(plan.extras["order"].view(-1).tolist())) > 5
     for rows, order in zip(plan.index.view(-1, 7, 5), orders, strict=True):
         position = rows % 105
         assert len((rows // 105).unique()) == 1
@@ -83,8 +83,8 @@ def test_the_model_is_given_the_frames_and_their_order(clips):
     trainer = make_trainer(clips)
     plan, (features, orders), _ = one_step(trainer, step=1)
     assert torch.equal(features, clips.take(plan.index[1]))
-    assert torch.equal(orders, trainer.model.orders[plan.picks[1]])
-    without = make_trainer(clips, model=ModelConfig(**{**vars(PLAIN), "ssop": False}))
+    assert torch.equal(orders, trainer.model.orders[plan.extras["order"][1]])
+    without = make_trainer(clips, model=EstConfig(**{**vars(PLAIN), "ssop": False}))
     plan, (features, orders), output = one_step(without)
     assert orders is None
     assert output.order is None
@@ -95,15 +95,15 @@ def test_the_plain_loss_and_the_plain_step(clips):
     """Nothing but cross entropy and Adam: against the same step written out here."""
     trainer, other = make_trainer(clips), make_trainer(clips)
     plan, given, output = one_step(trainer)
-    expression, order = nll(output.expression, plan.target[0]).mean(), nll(output.order, plan.picks[0]).mean()
+    expression, order = nll(output.expression, plan.target[0]).mean(), nll(output.order, plan.extras["order"][0]).mean()
     assert trainer.tally[0, 0] == pytest.approx(float(expression), abs=1e-6)
     assert trainer.tally[0, 1] == pytest.approx(float(order), abs=1e-6)
     assert trainer.tally[0, 2] == (output.expression.argmax(1) == plan.target[0]).sum()
-    assert trainer.tally[0, 3] == (output.order.argmax(1) == plan.picks[0]).sum()
+    assert trainer.tally[0, 3] == (output.order.argmax(1) == plan.extras["order"][0]).sum()
     model = other.model.train()
     again = model(*given)
     log = again.expression.log_softmax(1)[range(8), plan.target[0]].mean()
-    (-log - again.order.log_softmax(1)[range(8), plan.picks[0]].mean() / 7).backward()
+    (-log - again.order.log_softmax(1)[range(8), plan.extras["order"][0]].mean() / 7).backward()
     rate, decay, tiny = trainer.learning_rate(0), 1e-4, 1e-8
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -121,7 +121,7 @@ def test_label_smoothing(clips):
     log = output.expression.detach().log_softmax(1)
     expected = 0.7 * nll(output.expression, plan.target[0]).mean() - 0.3 * log.mean()
     assert trainer.tally[0, 0] == pytest.approx(float(expected), abs=1e-6)
-    assert trainer.tally[0, 1] == pytest.approx(float(nll(output.order, plan.picks[0]).mean()), abs=1e-6)
+    assert trainer.tally[0, 1] == pytest.approx(float(nll(output.order, plan.extras["order"][0]).mean()), abs=1e-6)
 
 
 def test_mixup(clips):
@@ -131,7 +131,7 @@ def test_mixup(clips):
     assert 0 < share < 1
     rows = clips.take(plan.index[2])
     torch.testing.assert_close(features, share * rows + (1 - share) * rows.roll(1, 0))
-    for column, logits, target in ((0, output.expression, plan.target[2]), (1, output.order, plan.picks[2])):
+    for column, logits, target in ((0, output.expression, plan.target[2]), (1, output.order, plan.extras["order"][2])):
         expected = share * nll(logits, target).mean() + (1 - share) * nll(logits, target.roll(1)).mean()
         assert trainer.tally[2, column] == pytest.approx(float(expected), abs=1e-6)
     assert len(plan.mix.unique()) == 3

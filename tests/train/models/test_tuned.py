@@ -14,11 +14,11 @@ from torchvision.models import resnet18
 
 from est.encoders.backbone import Backbone, Normalization
 from est.encoders.encoder import Encoder
-from est.train.models import ModelConfig, Tuned, build_model, tuned
+from est.train.models import EstConfig, Tuned, build_model, tuned
 from est.train.models.frames import Frames
 
 CPU = torch.device("cpu")
-SMALL = ModelConfig(dim=32, ffn=48, layers=1, heads=2, snippets=3, frames=2, orders=5, dropout=0.0, head_dropout=0.0)
+SMALL = EstConfig(dim=32, ffn=48, layers=1, heads=2, snippets=3, frames=2, orders=5, dropout=0.0, head_dropout=0.0)
 SIDE = 64
 TOLERANCE = 1e-5  # of the largest value
 ALL_WAYS = [(learns, norms) for learns in ("layer4", "all") for norms in ("train", "frozen")]
@@ -70,7 +70,7 @@ def norms(module):
 
 
 def loss_of(model, seen):
-    output = model(seen, model.orders[:2])
+    output = model(seen, model.est.orders[:2])
     return F.cross_entropy(output.expression, torch.tensor([0, 2])) + F.cross_entropy(
         output.order, torch.tensor([0, 1])
     )
@@ -391,9 +391,9 @@ def test_a_copy_is_a_model_of_its_own():
 def test_it_answers_for_est():
     model = small()
     assert model.config is SMALL
-    assert model.orders is model.est.orders
+    assert model.head is model.est
     assert model.scaling is model.est.scaling
     assert (model.num_classes, model.width) == (3, 512)
-    found = model.eval()(frames(), model.orders[:2], details=True)
+    found = model.eval()(frames(), model.est.orders[:2], details=True)
     assert found.alpha is not None
     assert not torch.equal(found.order, model(frames()).order)

@@ -16,7 +16,7 @@ from sklearn.metrics import (
 )
 
 from est.train.results.intervals import bootstrap
-from est.train.results.metrics import OrderScore, by_bins, pool, score, spread
+from est.train.results.metrics import AnswerScore, by_bins, pool, score, spread
 
 
 @st.composite
@@ -127,7 +127,7 @@ def test_bins_hold_every_clip_once():
 
 
 def test_order_accuracy_stands_beside_chance():
-    found = OrderScore(right=554, total=1000, num_orders=10)
+    found = AnswerScore(question="order", right=554, total=1000, choices=10)
     assert (found.accuracy, found.chance) == (0.554, 0.1)
 
 

@@ -13,7 +13,7 @@ import pytest
 from sklearn import metrics as sklearn
 from train_samples import TINY, Recorder, learning_cache, read_csv, read_lines, tiny_config
 
-from est.train import ModelConfig, ProtocolConfig, Run, evaluate, fit
+from est.train import EstConfig, ProtocolConfig, Run, evaluate, fit
 from est.train.config.configfile import resolve
 from est.train.results.run import PREDICTIONS, RESULT, read_json, write_json
 
@@ -173,7 +173,7 @@ def test_the_summary_says_what_was_measured_and_what_stands_beside(results):
     assert text.index(HEADING) < 200
     for part in (
         f"({scores.right}/{scores.total} (2 seeds))",
-        f"({results.order.right}/{results.order.total}), chance 10.00 %",
+        f"({results.answers[0].right}/{results.answers[0].total}), chance 10.00 %",
         f"Oracle: {100 * oracle[0] / oracle[1]:.2f} % ({oracle[0]}/{oracle[1]})",
         f"WAR {100 * control.war:.2f} % ({control.right}/{control.total})",
         "independence of training and test: by subject",
@@ -214,7 +214,7 @@ def test_the_facts_of_a_run(results):
 
 def test_one_part_and_nothing_beside_it(tmp_path):
     """No second seed or fold, no orders, no control, no curve: what is not there is not spoken of."""
-    model = ModelConfig(**{**vars(TINY), "ssop": False})
+    model = EstConfig(**{**vars(TINY), "ssop": False})
     results = fit(
         learning_cache(tmp_path / "c.zarr"),
         tmp_path / "run",
@@ -228,7 +228,7 @@ def test_one_part_and_nothing_beside_it(tmp_path):
     assert "control (pooled" not in text
     assert "order of shuffled" not in text
     assert "order_loss" not in read_csv(tmp_path / "run" / "history.csv")[0]
-    assert results.order is None
+    assert results.answers == ()
 
 
 def test_curves_for_tensorboard(tmp_path, monkeypatch):

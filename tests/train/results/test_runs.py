@@ -21,7 +21,7 @@ from train_samples import (
 
 from est.cache import open_cache
 from est.errors import EstError, UsageError
-from est.train import ModelConfig, ProtocolConfig, evaluate, fit
+from est.train import EstConfig, ProtocolConfig, evaluate, fit
 from est.train.data.clipset import ClipSet
 from est.train.data.sampling import Sampler
 from est.train.loop.checkpoint import load_checkpoint, load_model
@@ -128,7 +128,7 @@ def test_each_option_changes_what_is_learnt(tmp_path):
             {"optimizer": "adamw"},
             {"schedule": "constant"},
             {"weight_decay": 0.01},
-            {"model": ModelConfig(**{**vars(TINY), "position": "snippet"})},
+            {"model": EstConfig(**{**vars(TINY), "position": "snippet"})},
         ]
     ):
         fit(cache, tmp_path / str(number), tiny_config(epochs=3, control=False, eval_every=0, **setting))
@@ -142,7 +142,7 @@ def test_it_learns(tmp_path):
     assert results.scores.war > 0.8
     history = read_csv(tmp_path / "run" / "history.csv")
     assert float(history[-1]["loss"]) < 0.8 * float(history[0]["loss"])
-    assert results.order.chance == 0.1
+    assert results.answers[0].chance == 0.1
 
 
 def test_a_checkpoint_predicts_what_the_run_predicted(cache, base):
@@ -206,7 +206,7 @@ def test_several_folds_and_seeds_are_parts_of_one_run(cache, tmp_path):
     assert results.run.complete
     rows = read_csv(tmp_path / "run" / "predictions.csv")
     assert len(rows) == results.scores.total == 2 * 55, "each clip is tested once with each seed, the failed one too"
-    assert results.order.total == 2 * 51, "those that show a face"
+    assert results.answers[0].total == 2 * 51, "those that show a face"
     assert results.over_seeds["war"].number == 2
     assert results.over_parts["war"].number == 6
     assert results.control.total == 55, "the control has no seed"
@@ -262,8 +262,8 @@ def test_it_runs_in_a_thread(cache, base, tmp_path):
         ({}, {"mirrored": True}, "no features of mirrored crops"),
         ({}, {"feature": "map"}, "asked for 'map'"),
         ({}, {"feature": "map", "mirrored": True}, "asked for 'map'"),
-        ({}, {"model": ModelConfig(**{**vars(TINY), "snippets": 3})}, "10 orders of 3 snippets"),
-        ({}, {"model": ModelConfig(**{**vars(TINY), "frames": 76})}, "at most 75 frames"),
+        ({}, {"model": EstConfig(**{**vars(TINY), "snippets": 3})}, "10 orders of 3 snippets"),
+        ({}, {"model": EstConfig(**{**vars(TINY), "frames": 76})}, "at most 75 frames"),
         ({}, {"protocol": ProtocolConfig(only=("fold9",))}, "no fold 'fold9'"),
         ({}, {"graph": True}, "loop.graph records steps on a GPU"),
         ({}, {"device": "cuda:99"}, "cuda:99 was asked for"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeGuard, get_args
+from typing import Any, ClassVar, Literal, TypeGuard, get_args
 
 from ....errors import UsageError
+from ..contract import ModelConfig, Snippets, flag
 
 Position = Literal["slot", "snippet"]
 Aggregation = Literal["hierarchical", "mean", "self-attention", "se"]
@@ -14,21 +16,33 @@ OrderInput = Literal["fused", "query", "snippets"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """What `build_model` builds."""
+class Config(ModelConfig):
+    """What `build` builds."""
 
-    snippets: int = 7  # n
-    frames: int = 5  # J, in a snippet
-    layers: int = 3  # of the encoder, and as many of the decoder
-    heads: int = 4
+    name: ClassVar[str] = "est"
+    title: ClassVar[str] = "EST"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"official": {"position": "snippet"}}
+
+    snippets: int = flag(7, "--snippets", "Snippets of a clip, n. [default: 7]")
+    frames: int = flag(5, "--frames", "Frames of a snippet, J. [default: 5]")
+    layers: int = flag(3, "--layers", "Layers of encoder and decoder. [default: 3]")  # as many in each
+    heads: int = flag(4, "--heads", "Heads of every attention. [default: 4]")
     ffn: int = 2048
     dim: int = 512  # d
     dropout: float = 0.1
     head_dropout: float = 0.4  # before the last layer of the expression head
-    orders: int = 10
-    position: Position = "slot"  # where a shuffled snippet stands (the text), or where it comes from (the code)
-    aggregation: Aggregation = "hierarchical"  # Table 7
-    ssop: bool = True
+    orders: int = flag(10, "--orders", "Shuffled orders that SSOP tells apart. [default: 10]")
+    position: Position = flag(
+        "slot",
+        "--position",
+        "slot: a shuffled snippet gets the code of its new place (paper); snippet: its own (code).",
+    )
+    aggregation: Aggregation = flag(
+        "hierarchical",
+        "--aggregation",
+        "hierarchical (AA-SFE), self-attention, se or mean: the rows of Table 7.",
+    )
+    ssop: bool = flag(True, "--ssop/--no-ssop", "Learn the order of shuffled snippets too.")
     order_weight: float | None = None  # λ of Eq. 7; None: 1/n
     detach_snippets: bool = True  # Algorithm 1, line 6: the order loss reaches the features through T alone
     order_input: OrderInput = "fused"  # §3.3: O_i = R_i + T, T, or R_i
@@ -58,6 +72,30 @@ class ModelConfig:
             )
 
     @property
+    def shown(self) -> Snippets:
+        """Return n × J."""
+        return Snippets(count=self.snippets, frames=self.frames)
+
+    @property
+    def shuffles(self) -> bool:
+        """Say whether there are orders to shuffle by."""
+        return self.ssop
+
+    @property
+    def questions(self) -> Mapping[str, str]:
+        """Return what SSOP asks."""
+        return {"order": "order of shuffled snippets"} if self.ssop else {}
+
+    def expect_together(self, clips: int, *, batch: int, parts: int) -> None:
+        """Refuse a single clip: the order head has a batch norm."""
+        if self.ssop and clips == 1:
+            so_many = f" in {parts} parts" if parts > 1 else ""
+            raise UsageError(
+                f"The order head's batch norm needs at least two clips at a time, found --batch {batch}{so_many}.",
+                remedy=f"--batch {2 * parts}, or --no-ssop",
+            )
+
+    @property
     def weight_of_order(self) -> float:
         """Return λ of Eq. 7."""
         return 1 / self.snippets if self.order_weight is None else self.order_weight
@@ -69,7 +107,7 @@ def _is_number(found: object) -> TypeGuard[float]:
 
 def _expect_count(name: str, found: object) -> None:
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-        default = getattr(ModelConfig, name)
+        default = getattr(Config, name)
         raise UsageError(
             f"model.{name} is a whole number from 1, found {found!r}.", remedy=f"--set model.{name}={default}"
         )
@@ -77,7 +115,7 @@ def _expect_count(name: str, found: object) -> None:
 
 def _expect_share(name: str, found: object) -> None:
     if not (_is_number(found) and 0 <= found < 1):
-        default = getattr(ModelConfig, name)
+        default = getattr(Config, name)
         raise UsageError(
             f"model.{name} is a share from 0 to below 1, found {found!r}.", remedy=f"--set model.{name}={default}"
         )

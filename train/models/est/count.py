@@ -20,7 +20,7 @@ from torch import nn
 
 from ....encoders.backbone import Backbone
 from ....encoders.taps import STAGES
-from .config import ModelConfig
+from .config import Config
 from .model import EST
 from .model import HIDDEN as EXPRESSION_HIDDEN
 from .order import HIDDEN as ORDER_HIDDEN
@@ -88,7 +88,7 @@ class Description:
         return found
 
 
-def describe(config: ModelConfig, width: int, num_classes: int) -> Description:
+def describe(config: Config, width: int, num_classes: int) -> Description:
     """Count a model on features of some width."""
     parameters = count_parameters(config, width, num_classes)
     macs = count_macs(config, width, num_classes)
@@ -104,7 +104,7 @@ def describe(config: ModelConfig, width: int, num_classes: int) -> Description:
     return Description(rows=tuple(rows), backbone=backbone, frames=frames)
 
 
-def count_parameters(config: ModelConfig, width: int, num_classes: int) -> dict[str, int]:
+def count_parameters(config: Config, width: int, num_classes: int) -> dict[str, int]:
     """Return part → parameters; everything that a training step on cached features updates."""
     with torch.device("meta"):
         orders = torch.empty(config.orders if config.ssop else 0, config.snippets, dtype=torch.long)
@@ -123,7 +123,7 @@ def count_parameters(config: ModelConfig, width: int, num_classes: int) -> dict[
     return found
 
 
-def count_macs(config: ModelConfig, width: int, num_classes: int) -> dict[str, int]:
+def count_macs(config: Config, width: int, num_classes: int) -> dict[str, int]:
     """Return part → MACs of one video."""
     n, d = config.snippets, config.dim
     frames = n * config.frames
@@ -151,7 +151,7 @@ def linear(inputs: int, outputs: int) -> int:
     return (inputs + 1) * outputs
 
 
-def attention(config: ModelConfig, queries: int, keys: int) -> int:
+def attention(config: Config, queries: int, keys: int) -> int:
     """Count multi-head attention: its projections, the scaling of the queries, both products and the softmax."""
     d = config.dim
     projections = 2 * (queries + keys) * linear(d, d)

@@ -8,14 +8,18 @@ B clips, n snippets, J frames, D feature width, d model width, C classes, h head
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....errors import UsageError
+from ..model import Extras, Model
+from ..scaling import Scaling
 from .attention import Linear
-from .config import ModelConfig
+from .config import Config
 from .initial import initialise
 from .order import OrderHead, draw_orders
 from .position import Position
@@ -23,7 +27,6 @@ from .snippet import build_snippets
 from .transformer import Transformer
 
 HIDDEN = (128, 64)
-QUIET = 0.1  # of the mean deviation, under which a channel is left quiet
 
 
 class Output(NamedTuple):
@@ -35,32 +38,10 @@ class Output(NamedTuple):
     alpha: Tensor | None = None  # (B, n, J): Eq. 2; with details, where there is an AA-SFE
 
 
-class Scaling(nn.Module):
-    """Subtracts and divides per feature channel: the identity until somebody fits it."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("std", torch.ones(width))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Scale the last axis.  # (…, D) → (…, D)"""
-        return (features - self.mean) / self.std
-
-    def fit(self, mean: Tensor, std: Tensor) -> None:
-        """Take statistics over; a channel that hardly changes is not turned up, nor one that never does divided by zero.  # (D,), (D,)"""
-        floor = float(std.mean()) * QUIET or 1.0
-        self.mean.copy_(mean)
-        self.std.copy_(std.clamp(min=floor))
-
-
 class ExpressionHead(nn.Module):
     """The three-layer perceptron that classifies T."""
 
-    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+    def __init__(self, config: Config, num_classes: int) -> None:
         super().__init__()
         wide, narrow = HIDDEN
         self.layers = nn.Sequential(
@@ -77,14 +58,15 @@ class ExpressionHead(nn.Module):
         return self.layers(emotion)
 
 
-class EST(nn.Module):
+class EST(Model):
     """The Expression Snippet Transformer on frame features."""
 
+    config: Config
     orders: Tensor
 
     def __init__(
         self,
-        config: ModelConfig,
+        config: Config,
         *,
         width: int,
         num_classes: int,
@@ -126,6 +108,51 @@ class EST(nn.Module):
             alpha=alpha if details else None,
         )
 
+    @property
+    def terms(self) -> dict[str, float]:
+        """Return Eq. 7: the losses of both heads, the second with λ."""
+        return {"expression": 1.0, "order": self.config.weight_of_order} if self.config.ssop else {"expression": 1.0}
+
+    @property
+    def choices(self) -> dict[str, int]:
+        """Return how many orders there are."""
+        return {"order": len(self.orders)} if self.config.ssop else {}
+
+    def draw_extras(self, count: int, generator: torch.Generator, place: torch.device) -> Extras:
+        """Draw in which of the orders each clip's snippets stand."""
+        if not self.config.ssop:
+            return {}
+        return {"order": torch.randint(len(self.orders), (count,), generator=generator, device=place)}
+
+    def shuffled_extras(self, number: Tensor) -> Extras:
+        """Take the orders in turns."""
+        return {"order": number % len(self.orders)} if self.config.ssop else {}
+
+    def arrange(self, shown: Tensor, extras: Extras) -> Tensor:
+        """Put snippets into their order.  # (B, n, J)"""
+        if "order" not in extras:
+            return shown
+        return shown.gather(1, self.orders[extras["order"]][:, :, None].expand_as(shown))
+
+    def answer(self, features: Tensor, extras: Extras) -> Output:
+        """Look at snippets that stand in the orders of the extras.  # (B, n, J, D)"""
+        return self(features, self.orders[extras["order"]] if "order" in extras else None)
+
+    def losses(
+        self, output: Output, target: Tensor, extras: Extras, *, weight: Tensor | None, smoothing: float
+    ) -> dict[str, Tensor]:
+        """Return the sums of both heads' losses."""
+        found = super().losses(output, target, extras, weight=weight, smoothing=smoothing)
+        if output.order is None:
+            return found
+        return found | {"order": F.cross_entropy(output.order.float(), extras["order"], reduction="sum")}
+
+    def hits(self, output: Output, extras: Extras) -> dict[str, Tensor]:
+        """Say which clips' order was named rightly."""
+        if output.order is None or "order" not in extras:
+            return {}
+        return {"order": output.order.argmax(1) == extras["order"]}
+
     def _expect(self, features: Tensor, order: Tensor | None) -> None:
         shape, n = tuple(features.shape), self.config.snippets
         if len(shape) != 4 or shape[1] != n or shape[3] != self.width:
@@ -134,7 +161,16 @@ class EST(nn.Module):
             raise UsageError(f"An order is (clips, snippets) = {shape[:2]}, found {tuple(order.shape)}.")
 
 
-def build_model(config: ModelConfig, *, width: int, num_classes: int, seed: int) -> EST:
+def facts(config: Config, seeds: Iterable[int]) -> dict[str, Any]:
+    """Return what a run records of its models: the orders that SSOP tells apart, for each seed."""
+    orders = {
+        str(seed): draw_orders(config.orders, config.snippets, seed=seed, include_natural=config.include_natural)
+        for seed in (seeds if config.ssop else ())
+    }
+    return {"orders": {seed: table.tolist() for seed, table in orders.items()}}
+
+
+def build(config: Config, *, width: int, num_classes: int, seed: int) -> EST:
     """Draw orders and starting values by a seed, from generators of its own."""
     if config.ssop:
         orders = draw_orders(config.orders, config.snippets, seed=seed, include_natural=config.include_natural)

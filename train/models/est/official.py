@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ....encoders.backbone import Backbone, Normalization
 from ....errors import EstError, UsageError, some
-from .config import ModelConfig
+from .config import Config
 from .model import EST, Output
 
 WIDTH = 512
@@ -110,7 +110,7 @@ def save_official(
 def _build(tensors: Mapping[str, Tensor], name: str, orders: Tensor | None) -> OfficialEST:
     """Build the model that the shapes describe, without caring for its values."""
     layers = {key.split(".")[3] for key in tensors if key.startswith("transformer.encoder.layers.")}
-    config = ModelConfig(
+    config = Config(
         snippets=_rows(tensors, "pos_enc.pos_enc.weight", name),
         layers=max(len(layers), 1),
         ffn=_rows(tensors, "transformer.encoder.layers.0.linear1.weight", name),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ....errors import UsageError
 from .attention import Linear
-from .config import ModelConfig
+from .config import Config
 
 HIDDEN = (2048, 512)
 
@@ -22,7 +22,7 @@ class OrderHead(nn.Module):
     reaches neither, and the head learns alone.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.input, self.detach = config.order_input, config.detach_snippets
         wide, narrow = HIDDEN

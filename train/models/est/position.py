@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .config import ModelConfig
+from .config import Config
 
 BASE = 10_000
 
@@ -20,7 +20,7 @@ class Position(nn.Module):
 
     table: Tensor
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.kind = config.position
         self.register_buffer("table", sinusoids(config.snippets, config.dim))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import Attention, Linear
-from .config import ModelConfig
+from .config import Config
 
 SMALLEST = 1e-8  # of a frame's weight, and of a norm by which a cosine is divided
 
@@ -24,7 +24,7 @@ class Mean(nn.Module):
     AA-SFE that is not used; this has 33.32 M.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -38,7 +38,7 @@ class SelfAttention(nn.Module):
     Residual, norm and dropout are the code's, the paper omits them; the mean in place of the second level is a reconstruction.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.dropout = config.dropout
         self.attention = Attention(config.dim, config.heads, config.dropout)
@@ -62,7 +62,7 @@ class SqueezeExcitation(SelfAttention):
     second level's place (2·d·(d + 1) = 525,312 parameters: 43,301,073 in all).
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.squeeze = Linear(config.dim, config.dim)
         self.excite = Linear(config.dim, config.dim)
@@ -99,6 +99,6 @@ def _norm(x: Tensor) -> Tensor:
 VARIANTS = {"hierarchical": Hierarchical, "mean": Mean, "self-attention": SelfAttention, "se": SqueezeExcitation}
 
 
-def build_snippets(config: ModelConfig) -> Mean | SelfAttention:
+def build_snippets(config: Config) -> Mean | SelfAttention:
     """Build the variant that a config asks for."""
     return VARIANTS[config.aggregation](config)

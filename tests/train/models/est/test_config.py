@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from est.errors import UsageError
-from est.train.models import EST, ModelConfig, build_model, draw_orders
+from est.train.models import EST, EstConfig, build_model, draw_orders
 
 SMALL = {"dim": 32, "ffn": 48, "layers": 2, "snippets": 5, "frames": 4, "orders": 6}
 
 
 def test_a_seed_decides_everything_and_touches_nothing():
-    config = ModelConfig(**SMALL)
+    config = EstConfig(**SMALL)
     before = torch.get_rng_state()
     first, again, other = (build_model(config, width=20, num_classes=3, seed=seed) for seed in (3, 3, 4))
     assert torch.equal(torch.get_rng_state(), before)
@@ -30,7 +30,7 @@ def test_a_seed_decides_everything_and_touches_nothing():
 
 
 def test_starting_values():
-    model = build_model(ModelConfig(dim=64, ffn=128, layers=1), width=48, num_classes=7, seed=0)
+    model = build_model(EstConfig(dim=64, ffn=128, layers=1), width=48, num_classes=7, seed=0)
     for name, p in model.named_parameters():
         if p.dim() < 2 or name == "query":
             continue
@@ -98,22 +98,22 @@ def test_more_orders_than_there_are(num, n, natural, there):
 )
 def test_config_says_what_it_expects(changes, message):
     with pytest.raises(UsageError, match=message) as caught:
-        ModelConfig(**changes)
+        EstConfig(**changes)
     assert caught.value.remedy.startswith("--set model.")
 
 
 def test_the_remedy_for_heads_divides():
     with pytest.raises(UsageError) as caught:
-        ModelConfig(dim=510, heads=4)
+        EstConfig(dim=510, heads=4)
     assert caught.value.remedy == "--set model.heads=3"
 
 
 def test_weight_of_the_order_loss():
-    assert ModelConfig().weight_of_order == 1 / 7
-    assert ModelConfig(snippets=5).weight_of_order == 1 / 5
-    assert ModelConfig(order_weight=0.0).weight_of_order == 0
+    assert EstConfig().weight_of_order == 1 / 7
+    assert EstConfig(snippets=5).weight_of_order == 1 / 5
+    assert EstConfig(order_weight=0.0).weight_of_order == 0
 
 
 def test_a_table_of_orders_of_another_shape():
     with pytest.raises(UsageError, match=r"The orders are a table of \(6, 5\), found \(6, 4\)"):
-        EST(ModelConfig(**SMALL), width=32, num_classes=7, orders=torch.zeros(6, 4, dtype=torch.long))
+        EST(EstConfig(**SMALL), width=32, num_classes=7, orders=torch.zeros(6, 4, dtype=torch.long))

@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from est.encoders.backbone import Backbone
-from est.train.models import EST, ModelConfig, build_model, count_macs, count_parameters, describe
+from est.train.models import EST, EstConfig, build_model, count_macs, count_parameters, describe
 from est.train.models.est.count import backbone_macs
 
 BACKBONE = 11_176_512
@@ -28,7 +28,7 @@ BACKBONE = 11_176_512
     ],
 )
 def test_totals_are_the_papers(changes, num_classes, total, giga):
-    config = ModelConfig(**changes)
+    config = EstConfig(**changes)
     found = describe(config, Backbone.width, num_classes)
     assert found.whole.parameters == total
     assert found.backbone.parameters == BACKBONE
@@ -37,7 +37,7 @@ def test_totals_are_the_papers(changes, num_classes, total, giga):
 
 
 def test_parts_are_those_of_the_table():
-    found = count_parameters(ModelConfig(), 512, 7)
+    found = count_parameters(EstConfig(), 512, 7)
     assert found["snippets"] == 1_051_648
     assert found["encoder"] == 3 * 3_152_384 + 1024
     assert found["decoder"] == 3 * 4_204_032 + 1024 + 512
@@ -50,7 +50,7 @@ def test_parts_are_those_of_the_table():
 )
 @pytest.mark.parametrize("width", [64, 80])
 def test_counts_are_those_of_a_built_model(changes, width):
-    config = ModelConfig(**{"dim": 64, "ffn": 32, **changes})
+    config = EstConfig(**{"dim": 64, "ffn": 32, **changes})
     model = build_model(config, width=width, num_classes=5, seed=0)
     found = describe(config, width, 5)
     assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
@@ -88,7 +88,7 @@ def test_backbone_against_torchvisions_modules():
 
 
 def test_linear_layers_of_the_heads_against_their_modules():
-    config = ModelConfig()
+    config = EstConfig()
     with torch.device("meta"):
         model = EST(config, width=512, num_classes=7, orders=torch.empty(10, 7, dtype=torch.long)).eval()
         features = torch.empty(1, 7, 5, 512)
@@ -103,14 +103,14 @@ def test_linear_layers_of_the_heads_against_their_modules():
 
 
 def test_more_frames_cost_snippets_and_backbone_alone():
-    few, many = (describe(ModelConfig(frames=frames), 512, 7) for frames in (5, 10))
+    few, many = (describe(EstConfig(frames=frames), 512, 7) for frames in (5, 10))
     assert many.backbone.macs == 2 * few.backbone.macs
     changed = {a.part for a, b in zip(few.rows, many.rows, strict=True) if a.macs != b.macs}
     assert changed == {"snippets"}
 
 
 def test_text_and_json_say_the_same():
-    found = describe(ModelConfig(), 512, 7)
+    found = describe(EstConfig(), 512, 7)
     text = "\n".join(found.lines())
     plain = json.loads(json.dumps(found.to_json()))
     assert "42,775,761" in text
@@ -119,10 +119,10 @@ def test_text_and_json_say_the_same():
     assert plain["parameters"] == sum(part["parameters"] for part in plain["parts"])
     assert plain["backbone"]["frames"] == 35
     assert len({len(line) for line in found.lines()}) == 1
-    assert "backbone" not in describe(ModelConfig(), 960, 7).to_json()
+    assert "backbone" not in describe(EstConfig(), 960, 7).to_json()
 
 
 def test_counting_draws_nothing():
     before = torch.get_rng_state()
-    describe(ModelConfig(), 512, 7)
+    describe(EstConfig(), 512, 7)
     assert torch.equal(torch.get_rng_state(), before)

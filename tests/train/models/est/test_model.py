@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from est.errors import UsageError
-from est.train.models import ModelConfig, build_model
+from est.train.models import EstConfig, build_model
 from est.train.models.est.attention import Attention
 
 SMALL = {"dim": 32, "ffn": 48, "layers": 2, "snippets": 5, "frames": 4, "orders": 6}
@@ -18,7 +18,7 @@ TOLERANCE = 1e-5
 
 def small(seed=0, *, width=32, num_classes=7, **changes):
     """A small model in evaluation mode, none of whose values is a default."""
-    model = build_model(ModelConfig(**{**SMALL, **changes}), width=width, num_classes=num_classes, seed=seed)
+    model = build_model(EstConfig(**{**SMALL, **changes}), width=width, num_classes=num_classes, seed=seed)
     own = model.state_dict()
     arrays = reference.random_arrays(
         {name: tuple(value.shape) for name, value in own.items()}, np.random.default_rng(seed)
@@ -87,7 +87,7 @@ def test_parity_where_cosines_are_negative():
 @pytest.mark.parametrize(("count", "dim"), [(7, 512), (3, 5), (1, 2)])
 def test_position_table(count, dim):
     model = build_model(
-        ModelConfig(snippets=count, dim=dim, heads=1, layers=1, ffn=4, ssop=False), width=dim, num_classes=2, seed=0
+        EstConfig(snippets=count, dim=dim, heads=1, layers=1, ffn=4, ssop=False), width=dim, num_classes=2, seed=0
     )
     assert np.abs(model.position.table.numpy() - reference.positions(count, dim)).max() < 1e-6
 
@@ -249,7 +249,7 @@ def test_every_parameter_learns():
 @pytest.mark.parametrize("training", [True, False])
 def test_snippets_without_a_face_are_finite(aggregation, training):
     """Untouched starting values map zeros to zeros: norms of 0 in Eq. 2."""
-    model = build_model(ModelConfig(**SMALL, aggregation=aggregation), width=32, num_classes=3, seed=0).train(training)
+    model = build_model(EstConfig(**SMALL, aggregation=aggregation), width=32, num_classes=3, seed=0).train(training)
     features, order = sample(model)
     features[0] = 0
     features[1, 2] = 0
@@ -283,7 +283,7 @@ def test_autocast_is_close_and_answers_in_float32():
 
 def test_autocast_keeps_the_smallest_weight():
     """1e-8 and sums of it survive: Eq. 3 is float32 under autocast, where half precision would divide 0 by 0."""
-    model = build_model(ModelConfig(**SMALL), width=32, num_classes=3, seed=0).eval()
+    model = build_model(EstConfig(**SMALL), width=32, num_classes=3, seed=0).eval()
     with torch.autocast("cpu", torch.float16), torch.inference_mode():
         found = model(torch.zeros(1, 5, 4, 32), details=True)
     assert found.alpha.dtype == torch.float32

@@ -11,7 +11,7 @@ from torchvision.models import resnet18
 
 from est.encoders.backbone import Backbone, Normalization
 from est.errors import EstError, UsageError
-from est.train.models import ModelConfig, OfficialEST, build_model, load_official, save_official
+from est.train.models import EstConfig, OfficialEST, build_model, load_official, save_official
 
 TOLERANCE = 1e-5
 
@@ -94,7 +94,7 @@ def test_sizes(checkpoint, model):
     assert torch.equal(
         model.head.position.table, checkpoint["pos_enc.pos_enc.weight"]
     )  # the file's, not a computed one
-    assert model.head.config == ModelConfig(position="snippet")
+    assert model.head.config == EstConfig(position="snippet")
 
 
 @pytest.mark.parametrize("contrary", [False, True])
@@ -190,7 +190,7 @@ def test_loading_draws_nothing_and_keeps_its_own_copy(light):
 
 
 def test_trained_parts_are_written_and_read_back(tmp_path):
-    config = ModelConfig(layers=1, ffn=16, snippets=3, orders=4, position="slot", detach_snippets=False, dropout=0.3)
+    config = EstConfig(layers=1, ffn=16, snippets=3, orders=4, position="slot", detach_snippets=False, dropout=0.3)
     head = build_model(config, width=512, num_classes=5, seed=0).eval()
     with torch.device("meta"):
         backbone = Backbone()
@@ -267,7 +267,7 @@ def test_files_that_are_something_else(tmp_path, light):
 )
 def test_models_that_the_form_cannot_hold(tmp_path, changes, width, message):
     head = build_model(
-        ModelConfig(**{"layers": 1, "ffn": 8, "snippets": 3, **changes}, orders=2), width=width, num_classes=2, seed=0
+        EstConfig(**{"layers": 1, "ffn": 8, "snippets": 3, **changes}, orders=2), width=width, num_classes=2, seed=0
     )
     with torch.device("meta"):
         backbone = Backbone()

@@ -1,0 +1,90 @@
+"""What every model offers to training, evaluation and prediction: a classifier of clips from frame features.
+
+The loop draws which frames of a clip are shown; a model may draw more (EST: an order of the snippets) and arrange the frames by it. It
+answers with logits of the classes, names its losses, and may answer further questions, whose right answers are counted. Everything follows
+from parameters, buffers, inputs and the random stream.
+
+Legend: B clips, C classes, D feature width; what stands between depends on the frames that a model is shown (EST: n snippets × J frames).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .scaling import Scaling
+
+Extras = Mapping[str, Tensor]  # what a model draws besides frames, for each clip  # (B, …)
+
+
+class Answer(Protocol):
+    """What a model says of some clips."""
+
+    @property
+    def expression(self) -> Tensor:
+        """Return the logits of the classes, in float32.  # (B, C)"""
+        ...
+
+
+class Model(nn.Module):
+    """A classifier of clips."""
+
+    config: Any  # the model's own ModelConfig
+    width: int  # D
+    num_classes: int  # C
+    scaling: Scaling  # what is done to features first
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the model is."""
+        return self.scaling.mean.device
+
+    @property
+    def head(self) -> Model:
+        """Return the model of features: itself, or the one behind an encoder that learns with it."""
+        return self
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """Return the losses by name, and how much each counts; the first is that of the classes."""
+        return {"expression": 1.0}
+
+    @property
+    def choices(self) -> dict[str, int]:
+        """Return the further questions that the model answers, and how many answers each has: guessing is right once in so many."""
+        return {}
+
+    def draw_extras(self, count: int, generator: torch.Generator, place: torch.device) -> Extras:
+        """Draw what training needs besides frames, for so many clips, from the generator of the epoch's plan."""
+        return {}
+
+    def shuffled_extras(self, number: Tensor) -> Extras:
+        """Return extras that shuffle what is shown, for clips that are numbered; nothing where the model cannot.  # (B,)"""
+        return {}
+
+    def arrange(self, shown: Tensor, extras: Extras) -> Tensor:
+        """Bring what is shown of each clip into the order that the extras say.  # (B, …, J)"""
+        return shown
+
+    def answer(self, features: Tensor, extras: Extras) -> Answer:
+        """Look at clips.  # (B, …, D)"""
+        raise NotImplementedError
+
+    def losses(
+        self, output: Any, target: Tensor, extras: Extras, *, weight: Tensor | None, smoothing: float
+    ) -> dict[str, Tensor]:
+        """Return each loss, summed over clips, in float32. That of the classes is weighted by `weight` (C,)."""
+        return {"expression": class_loss(output, target, weight=weight, smoothing=smoothing)}
+
+    def hits(self, output: Any, extras: Extras) -> dict[str, Tensor]:
+        """Say for each further question which clips it was answered rightly for.  # name → (B,) bool"""
+        return {}
+
+
+def class_loss(output: Answer, target: Tensor, *, weight: Tensor | None, smoothing: float) -> Tensor:
+    """Return the cross-entropy of the classes, summed over clips, in float32.  # (B,) → ()"""
+    return F.cross_entropy(output.expression.float(), target, weight=weight, label_smoothing=smoothing, reduction="sum")

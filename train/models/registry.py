@@ -1,0 +1,52 @@
+"""The models by name: a folder `train/models/<name>/` and one line here. No torch.
+
+A folder holds `config.py` with `Config`, the settings of the model; `model.py` with `build` and `facts`; and `count.py` with `describe`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ...errors import UsageError
+
+if TYPE_CHECKING:
+    from .contract import ModelConfig
+    from .model import Model
+
+MODELS = {
+    "est": "Expression Snippet Transformer: AA-SFE, Transformer, SSOP",
+}
+DEFAULT = "est"  # also of runs that were made before runs had a model's name
+
+
+def config_class(name: Any) -> type[ModelConfig]:
+    """Return the settings of a model."""
+    if name not in MODELS:
+        near = difflib.get_close_matches(str(name), MODELS, n=1)
+        raise UsageError(
+            f"There is no model {name!r}; the models are {', '.join(MODELS)}.",
+            remedy=f"--model {near[0]}" if near else f"--model {DEFAULT}",
+        )
+    return import_module(f".{name}.config", __package__).Config
+
+
+def build_model(config: ModelConfig, *, width: int, num_classes: int, seed: int) -> Model:
+    """Build the model of a configuration on features of a width; whatever is random in it follows from the seed."""
+    return _module(config, "model").build(config, width=width, num_classes=num_classes, seed=seed)
+
+
+def model_facts(config: ModelConfig, seeds: Iterable[int]) -> dict[str, Any]:
+    """Return what a run records of the models of its seeds, besides their settings."""
+    return _module(config, "model").facts(config, seeds)
+
+
+def describe_model(config: ModelConfig, width: int, num_classes: int) -> Any:
+    """Return parameters by part and MACs."""
+    return _module(config, "count").describe(config, width, num_classes)
+
+
+def _module(config: ModelConfig, name: str) -> Any:
+    return import_module(f".{config.name}.{name}", __package__)
