@@ -20,13 +20,14 @@ MODEL_LIST = "; ".join(f"{name}: {title}" for name, title in MODELS.items())
 
 def with_model_flags(function: Callable[..., int]) -> Callable[..., int]:
     """Give a command the options of all models; it gets those that were used as keyword arguments `model.KEY`."""
-    options: dict[str, inspect.Parameter] = {}
+    found: dict[str, list[tuple[str, Any, Any]]] = {}  # key → the models that have it, its type and what `flag` says
     for name in MODELS:
         kind = config_class(name)
         hints = get_type_hints(kind)
         for item in fields(kind):
-            if "flag" in item.metadata and item.name not in options:
-                options[item.name] = _parameter(item.name, hints[item.name], item.metadata)
+            if "flag" in item.metadata:
+                found.setdefault(item.name, []).append((name, hints[item.name], item.metadata))
+    options = {key: _parameter(key, owners) for key, owners in found.items()}
     signature = inspect.signature(function, eval_str=True)
     own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
 
@@ -40,8 +41,11 @@ def with_model_flags(function: Callable[..., int]) -> Callable[..., int]:
     return run
 
 
-def _parameter(name: str, kind: Any, metadata: Any) -> inspect.Parameter:
-    """Return an option that is left out unless it is typed."""
+def _parameter(key: str, owners: list[tuple[str, Any, Any]]) -> inspect.Parameter:
+    """Return an option that is left out unless it is typed; its help says which models have it, where there are several."""
+    _, kind, metadata = owners[0]
+    several = len(MODELS) > 1
+    text = " ".join(f"{name}: {of_model['help']}" if several else of_model["help"] for name, _, of_model in owners)
     plain: Any = str if get_args(kind) else kind  # a Literal: the settings check the word
-    annotation = Annotated[Optional[plain], typer.Option(metadata["flag"], help=metadata["help"])]  # noqa: UP045
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    annotation = Annotated[Optional[plain], typer.Option(metadata["flag"], help=text)]  # noqa: UP045
+    return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

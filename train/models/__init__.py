@@ -9,8 +9,9 @@ from ... import lazy_names
 
 if TYPE_CHECKING:
     from .contract import ModelConfig
+    from .description import Description, Row
     from .est.config import Config as EstConfig
-    from .est.count import Description, Row, count_macs, count_parameters, describe
+    from .est.count import count_macs, count_parameters, describe
     from .est.model import EST, Output
     from .est.official import OfficialEST, load_official, save_official
     from .est.order import draw_orders

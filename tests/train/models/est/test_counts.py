@@ -11,7 +11,7 @@ from torchvision.models import resnet18
 
 from est.encoders.backbone import Backbone
 from est.train.models import EST, EstConfig, build_model, count_macs, count_parameters, describe
-from est.train.models.est.count import backbone_macs
+from est.train.models.description import backbone_macs
 
 BACKBONE = 11_176_512
 

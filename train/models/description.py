@@ -1,0 +1,125 @@
+"""What a model costs, by part: parameters, and multiply-accumulates (MACs) of one video; and the same of ResNet-18."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...encoders.backbone import Backbone
+from ...encoders.taps import STAGES
+
+IMAGE_SIDE = 224
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One part of the model."""
+
+    part: str
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """All parts; the backbone only where the width of the features is the one that it gives."""
+
+    rows: tuple[Row, ...]
+    backbone: Row | None
+    frames: int  # that one video shows the backbone
+
+    @property
+    def parameters(self) -> int:
+        """Return what trains on cached features."""
+        return sum(row.parameters for row in self.rows)
+
+    @property
+    def macs(self) -> int:
+        """Return the MACs of one video whose features are cached."""
+        return sum(row.macs for row in self.rows)
+
+    @property
+    def whole(self) -> Row | None:
+        """Return model and backbone together: what the paper counts."""
+        if self.backbone is None:
+            return None
+        return Row(
+            part="with backbone",
+            parameters=self.parameters + self.backbone.parameters,
+            macs=self.macs + self.backbone.macs,
+        )
+
+    def lines(self) -> list[str]:
+        """Return a table as text."""
+        shown = [*self.rows, Row(part="on cached features", parameters=self.parameters, macs=self.macs)]
+        if self.backbone is not None and self.whole is not None:
+            shown += [self.backbone, self.whole]
+        width = max(len(row.part) for row in shown)
+        head = f"{'part':<{width}}  {'parameters':>11}  {'MACs a video':>14}"
+        return [head, *(f"{row.part:<{width}}  {row.parameters:>11,}  {_short(row.macs):>14}" for row in shown)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same for machines."""
+        found: dict[str, Any] = {
+            "parts": [_plain(row) for row in self.rows],
+            "parameters": self.parameters,
+            "macs": self.macs,
+        }
+        if self.backbone is not None and self.whole is not None:
+            found["backbone"] = _plain(self.backbone) | {"frames": self.frames, "image_side": IMAGE_SIDE}
+            found["with_backbone"] = _plain(self.whole)
+        return found
+
+
+def backbone_row(frames: int, width: int) -> Row | None:
+    """Count the backbone on so many frames; none where features are not as wide as it makes them."""
+    if width != Backbone.width:
+        return None
+    with torch.device("meta"):
+        trunk = Backbone()
+    macs = frames * backbone_macs(IMAGE_SIDE)
+    return Row(part=f"ResNet-18, {frames} frames", parameters=num_parameters(trunk), macs=macs)
+
+
+def linear(inputs: int, outputs: int) -> int:
+    """Count one row through a linear layer."""
+    return (inputs + 1) * outputs
+
+
+def backbone_macs(side: int) -> int:
+    """Count ResNet-18 without its classifier on one square picture: stem, four stages of two blocks, pool."""
+    side = _half(side)
+    values = 64 * side**2  # that leave the first convolution
+    total = values * 3 * 7**2 + values * (2 + 1)
+    total += values  # the max pool reads them
+    side = _half(side)
+    inputs = 64
+    for stage, channels in enumerate(STAGES.values()):
+        side = _half(side) if stage else side
+        values = channels * side**2
+        total += values * 9 * (inputs + 3 * channels)  # four convolutions of 3 × 3
+        total += 4 * values * (2 + 1)  # each with a norm and a ReLU
+        if inputs != channels:
+            total += values * (inputs + 2)  # the shortcut's 1 × 1 and its norm
+        inputs = channels
+    return total + inputs * side**2
+
+
+def _half(side: int) -> int:
+    return (side + 1) // 2
+
+
+def num_parameters(module: nn.Module) -> int:
+    """Count the numbers that a module learns."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _short(macs: int) -> str:
+    return f"{macs / 1e9:.3f} G" if macs >= 1e9 else f"{macs / 1e6:.2f} M"
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    return {"part": row.part, "parameters": row.parameters, "macs": row.macs}
