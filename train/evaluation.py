@@ -224,7 +224,8 @@ def _view(run: Run, sampler: Sampler, change: Change) -> View:
     """Say how clips are looked at, or why they cannot be."""
     if change.shuffle and not run.config.model.shuffles:
         raise UsageError(
-            f"{run.path} was trained without orders; there are none to shuffle by.", remedy="leave --shuffle-test out"
+            f"{run.path} was trained without shuffled clips; there is no order to shuffle by.",
+            remedy="leave --shuffle-test out",
         )
     if change.start is not None:
         sampler.config.expect_start("--start", change.start)

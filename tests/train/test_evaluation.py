@@ -260,7 +260,7 @@ def test_no_orders_to_shuffle_by(cache, tmp_path):
     run = fit(cache, tmp_path / "run", tiny_config(epochs=1, model=EstConfig(**{**vars(TINY), "ssop": False}))).run
     assert run.facts["orders"] == {}
     assert "order" not in read_json(run.path / "metrics.json")
-    with pytest.raises(UsageError, match="trained without orders"):
+    with pytest.raises(UsageError, match="trained without shuffled clips"):
         evaluate(run, change=Change(shuffle=True))
 
 
