@@ -18,7 +18,7 @@ HEAVY = ("numpy", "torch", "torchvision", "cv2", "zarr", "h5py", "onnxruntime")
 # room → the rooms that its modules may import from. A room is a folder without its subfolders; `errors` and the version are everybody's.
 FOUNDATIONS = {"cache", "inputs", "inputs.published", "crops", "encoders", "encoders.kinds"}
 EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", "extract.workers"}
-ROOMS_OF_TRAIN = ("config", "models", "models.est", "folds", "data", "results", "loop")
+ROOMS_OF_TRAIN = ("config", "models", "models.est", "models.gru", "folds", "data", "results", "loop")
 TRAIN = {"train", *(f"train.{name}" for name in ROOMS_OF_TRAIN)}
 MAY_IMPORT = {
     "cache": set(),
@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "train.config": {"train.models"},  # the sections of models
     "train.models": {"encoders"},
     "train.models.est": {"encoders", "train.models"},
+    "train.models.gru": {"train.models"},
     "train.folds": {"cache", "inputs", "inputs.published", "train.config"},
     "train.data": {"cache", "crops", "encoders", "extract.workers", "train.config", "train.folds", "train.models"},
     "train.results": {"cache", "encoders", "train.config", "train.folds"},
@@ -101,6 +102,52 @@ def test_imports_point_down(room):
     for path in modules(room):
         wrong = imported_from_est(path) - allowed - (below if path.name == "__init__.py" else set())
         assert not wrong, f"{path.relative_to(ROOT)} imports from {wrong}"
+
+
+MODELS = ("est", "gru")
+OF_MODELS = {  # fields and parts of single models, which nothing outside of train/models may know
+    "orders", "ssop", "order_weight", "weight_of_order", "detach_snippets", "order_input", "include_natural", "aggregation",
+    "order_head", "snippets", "bidirectional", "pooling",
+}  # fmt: skip
+SAMPLERS = {"train/data/sampling.py", "train/data/clipset.py"}  # a sampler has snippets, too
+
+
+def known_of_models(text: str) -> set[str]:
+    """Return what a module outside of train/models knows of single models: imports from their folders, and their fields."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and re.search(rf"models\.({'|'.join(MODELS)})\b", node.module or ""):
+            found.add(node.module)
+        elif isinstance(node, ast.Attribute) and node.attr in OF_MODELS:
+            found.add(node.attr)
+    return found
+
+
+def test_nothing_outside_knows_a_model():
+    for room in MAY_IMPORT:
+        if room.startswith("train.models"):
+            continue
+        for path in modules(room):
+            place = path.relative_to(ROOT).as_posix()
+            found = known_of_models(path.read_text(encoding="utf-8"))
+            if place == "train/__init__.py":
+                found = {name for name in found if not name.startswith("models.")}
+            if place in SAMPLERS:
+                found -= {"snippets"}
+            assert not found, f"{place} knows {found}"
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "from .models.est.config import Config",
+        "from ..train.models.gru import model",
+        "x = config.model.orders",
+        "if model.config.ssop: pass",
+    ],
+)
+def test_planted_knowledge_of_a_model_is_seen(planted):
+    assert known_of_models(planted)
 
 
 def test_every_room_is_in_the_table():

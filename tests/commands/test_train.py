@@ -11,6 +11,7 @@ from train_samples import Recorder, learning_cache, read_csv, read_lines, tiny_c
 from est.cli import app, main
 from est.train import Run, TrainConfig, fit
 from est.train.config.configfile import differences, to_flat, to_toml
+from est.train.models.registry import config_class
 
 # Every flag of `est train` that is a setting, a value of it, and the keys that it sets.
 FLAGS = {
@@ -18,6 +19,10 @@ FLAGS = {
     "--batch 4": {"loop.batch": 4},
     "--lr 3e-5": {"loop.learning_rate": 3e-5},
     "--seeds 1,2,3": {"seeds": (1, 2, 3)},
+    "--model gru": {"model.name": "gru"},
+    "--model gru --hidden 64": {"model.name": "gru", "model.hidden": 64},
+    "--model gru --one-way": {"model.name": "gru", "model.bidirectional": False},
+    "--model gru --pooling max": {"model.name": "gru", "model.pooling": "max"},
     "--snippets 5": {"model.snippets": 5},
     "--frames 3": {"model.frames": 3},
     "--layers 2": {"model.layers": 2},
@@ -54,7 +59,6 @@ FLAGS = {
     "--tensorboard": {"tensorboard": True},
 }
 OTHERS = {
-    "--model",  # est is the default
     "--cache",
     "--out",
     "--resume",
@@ -137,6 +141,7 @@ def options_of(*path):
 def test_the_flags_above_are_all_there_are():
     named = {word for flag in FLAGS for word in flag.split() if word.startswith("--")}
     switches = {
+        "--bidirectional",
         "--ssop",
         "--no-flip",
         "--no-views",
@@ -152,7 +157,8 @@ def test_the_flags_above_are_all_there_are():
 @pytest.mark.parametrize("flag", FLAGS)
 def test_a_flag_sets_its_setting_and_no_other(asked, flag):
     call = asked("train", "--cache", "c", *flag.split())
-    flat, default = to_flat(call["config"]), to_flat(TrainConfig())
+    flat = to_flat(call["config"])
+    default = to_flat(TrainConfig(model=config_class(flat["model.name"])())) | {"model.name": "est"}
     assert {key: flat[key] for key in flat if flat[key] != default[key]} == FLAGS[flag]
     assert (str(call["cache"]), call["out"], call["resume"]) == ("c", None, False)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MODELS = {
     "est": "Expression Snippet Transformer: AA-SFE, Transformer, SSOP",
+    "gru": "gated recurrent network over frames",
 }
 DEFAULT = "est"  # also of runs that were made before runs had a model's name
 

@@ -1,0 +1,23 @@
+"""What the network costs: parameters, and multiply-accumulates (MACs) of one video. Sigmoids and products of gates count nothing."""
+
+from __future__ import annotations
+
+import torch
+
+from ..description import Description, Row, backbone_row, num_parameters
+from .config import Config
+from .model import GRU
+
+
+def describe(config: Config, width: int, num_classes: int) -> Description:
+    """Count parts."""
+    with torch.device("meta"):
+        model = GRU(config, width=width, num_classes=num_classes)
+    both = config.directions * config.hidden
+    rows = []
+    for number, layer in enumerate(model.layers):
+        seen = both if number else width
+        step = config.directions * 3 * config.hidden * (seen + config.hidden + 2)
+        rows.append(Row(part=f"layer {number + 1}", parameters=num_parameters(layer), macs=config.frames * step))
+    rows.append(Row(part="classes", parameters=num_parameters(model.classifier), macs=(both + 1) * num_classes))
+    return Description(rows=tuple(rows), backbone=backbone_row(config.frames, width), frames=config.frames)
