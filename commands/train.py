@@ -222,15 +222,12 @@ def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
     width, num_classes = 512, 7
     if cache is not None:
         from ..cache import open_cache
+        from ..train.data.feature_arrays import expect_shape
 
         opened = open_cache(cache)
-        flat = {name: recipe.shape[0] for name, recipe in opened.recipes.features.items() if len(recipe.shape) == 1}
-        if config.data.feature not in flat:
-            raise UsageError(
-                f"{cache} has the flat features {', '.join(flat) or 'none'}, not {config.data.feature!r}.",
-                remedy="--feature names another",
-            )
-        width = flat[config.data.feature]
+        shapes = {name: recipe.shape for name, recipe in opened.recipes.features.items()}
+        expect_shape(opened, config.feature, maps=bool(config.model.reads))
+        width = shapes[config.feature][0]
         num_classes = len({name for name in opened.clips.label_names if name is not None})
         if not num_classes:
             raise UsageError(f"None of {len(opened)} clips of {cache} has a label.", remedy="leave --cache out")

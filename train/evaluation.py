@@ -313,7 +313,8 @@ def _load(
         raise EstError(f"None of the {len(rows)} clips of {cache.path} that are to be scored has frames.")
     no_face = run.config.sampling.no_face
     if feature is not None:
-        clips = ClipSet.from_cache(cache, which, feature=feature, device=device, no_face=no_face)
+        maps = bool(run.config.model.reads)
+        clips = ClipSet.from_cache(cache, which, feature=feature, device=device, no_face=no_face, maps=maps)
     else:
         source = source_of(run, cache)
         clips = ClipSet.for_tuning(cache, which, source, device, no_face=no_face, workers=run.config.finetune.workers)

@@ -202,7 +202,7 @@ def prepare(
         leaks = find_leaks_of_start(start, plan, table)
         reads: Mapping[str, Arrays | Seeing] = dict.fromkeys(names, source)
     else:
-        reads = {name: arrays_of(cache, config.data, name) for name in names}
+        reads = {name: arrays_of(cache, config, name) for name in names}
         leaks = find_in_features(cache, {name: found.plain for name, found in reads.items()}, plan, table)
     expect_none(leaks, allow=config.allow_leak)
     shelf = Shelf(reads, lambda which: Data.load(cache, table, plan.folds, config, device, which))
@@ -228,7 +228,7 @@ def _describe_reads(cache: Cache, config: TrainConfig, reads: Mapping[str, Array
     """Say which arrays are read where it is not one of the name that was asked for, and which others there are."""
     found = [which for which in reads.values() if isinstance(which, Arrays)]
     lines = []
-    if plain := list(dict.fromkeys(which.plain for which in found if which.plain != config.data.feature)):
+    if plain := list(dict.fromkeys(which.plain for which in found if which.plain != config.feature)):
         lines.append(f"each fold reads features that were tuned for it: {some(plain)}")
     views = max((len(views_of(cache, which.plain)) for which in found), default=0)
     number = f"{views} {'view' if views == 1 else 'views'}"

@@ -157,8 +157,19 @@ class TrainConfig:
                 raise UsageError(f"A seed is a whole number, found {seed!r}.", remedy="--seeds 1,2,3")
             expect_range("a seed", seed, 0, 2**31 - 1)
         self.finetune.expect_possible(self.data, self.loop)
+        if self.model.reads and (self.finetune.on or self.data.scaling or self.data.noise):
+            raise UsageError(
+                f"The model {self.model.name} reads maps ({self.model.reads}): it cannot stand behind a backbone that learns, "
+                "and maps are neither scaled nor given noise.",
+                remedy="leave out --finetune, data.scaling and data.noise",
+            )
         batch, parts = self.loop.batch, self.loop.accumulate
         self.model.expect_together(batch // parts, batch=batch, parts=parts)
+
+    @property
+    def feature(self) -> str:
+        """Return the array that is read: the one that the model needs, else the one that is asked for."""
+        return self.model.reads or self.data.feature
 
     @property
     def head_first(self) -> int:

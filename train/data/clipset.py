@@ -22,8 +22,8 @@ from ...cache import Cache
 from ...encoders.taps import MAPS
 from ...errors import UsageError, some
 from ..models.frames import Frames
-from .feature_arrays import expect_flat, expect_here, expect_other, mirrored_name
-from .frames import MapRows
+from .feature_arrays import expect_here, expect_other, expect_shape, mirrored_name
+from .frames import DenseMaps, MapRows
 from .prefetch import Asked
 from .rows import ClipRows, Residency, Rows, RowSource, place_rows
 
@@ -63,6 +63,7 @@ class ClipSet:
         others: Sequence[str] = (),
         residency: Residency = "auto",
         no_face: Literal["nearest", "keep"] = "nearest",
+        maps: bool = False,
     ) -> Self:
         """Take clips by their places in the cache's table, and bring their features to where they are read from.
 
@@ -71,12 +72,17 @@ class ClipSet:
         device = torch.device(device)
         places = _checked_places(cache, which)
         start, count = _rows_of(cache, places)
-        expect_flat(cache, feature)
+        expect_shape(cache, feature, maps=maps)
         for name in others:
             expect_other(cache, feature, name)
         source = RowSource(cache=cache, features=(feature, *others), start=start, count=count)
-        rows, line = place_rows(source, device, residency)
-        return cls._of(places, source, rows, line, device, width=source.width, arrays=1 + len(others), no_face=no_face)
+        if maps:
+            rows: Rows = DenseMaps(source, device, residency)
+            line = rows.line
+        else:
+            rows, line = place_rows(source, device, residency)
+        width = source.shape[0]  # of maps the channels
+        return cls._of(places, source, rows, line, device, width=width, arrays=1 + len(others), no_face=no_face)
 
     @classmethod
     def for_tuning(
@@ -184,7 +190,7 @@ class ClipSet:
         return rows
 
     def take(self, index: Tensor, look: Tensor | None = None) -> Tensor | Frames:
-        """Return the features of rows, float32 on the device; of a set for tuning the frames, each clip's as `look` says.
+        """Return the features of rows, float32 on the device, maps as maps; of a set for tuning the frames, each clip's as `look` says.
 
         A look at a clip is how far its pictures move to the right and down, in sides, how they are scaled, and how they are lit:
         (0, 0, 1, 1) leaves them alone.  # (…,) → (…, D), or (B, n, J), (B, 4) → Frames

@@ -81,11 +81,12 @@ class Data(Loaded):
                 feature=feature,
                 device=device,
                 others=reads.others,
+                maps=bool(config.model.reads),
                 residency=config.data.residency,
                 no_face=config.sampling.no_face,
             )
         else:
-            feature = config.data.feature if config.data.feature in cache.features else ""  # pictures need none
+            feature = config.feature if config.feature in cache.features else ""  # pictures need none
             clips = ClipSet.for_tuning(
                 cache,
                 which,
@@ -154,6 +155,8 @@ def pooled_statistics(cache: Cache, places: np.ndarray, feature: str) -> np.ndar
     found = np.zeros((len(places), 4 * cache.recipes.features[feature].shape[0]), np.float32)
     for number, clip in enumerate(cache.iterate([feature], which=places)):
         rows = clip.features[feature]
+        if rows.ndim > 2:  # maps: their mean over places
+            rows = rows.mean((2, 3), dtype=np.float32)
         found[number] = pooled(rows, np.array([0]), np.array([len(rows)]), clip.mask)[0]
         if not np.isfinite(found[number]).all():
             raise CacheDamaged(

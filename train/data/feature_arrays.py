@@ -17,7 +17,7 @@ from ...cache import Cache, FeatureRecipe
 from ...errors import UsageError
 
 if TYPE_CHECKING:
-    from ..config.config import DataConfig
+    from ..config.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,10 @@ class Arrays:
     others: tuple[str, ...] = ()  # in training some clips are shown by these instead: mirrored, views
 
 
-def arrays_of(cache: Cache, data: DataConfig, fold: str) -> Arrays:
+def arrays_of(cache: Cache, config: TrainConfig, fold: str) -> Arrays:
     """Find what is read in a fold, or say what is missing."""
-    plain = array_of_fold(cache, data.feature, fold)
+    data = config.data
+    plain = array_of_fold(cache, config.feature, fold)
     others: tuple[str, ...] = ()
     if data.mirrored:
         mirrored = mirrored_name(cache, plain)
@@ -103,11 +104,16 @@ def expect_here(cache: Cache, feature: str) -> None:
         )
 
 
-def expect_flat(cache: Cache, feature: str) -> None:
-    """Refuse a feature that is not here, or that is a map."""
+def expect_shape(cache: Cache, feature: str, *, maps: bool) -> None:
+    """Refuse a feature that is not here, a map where a flat one is wanted, or the other way round."""
     expect_here(cache, feature)
     shape = cache.recipes.features[feature].shape
-    if len(shape) != 1:
+    if maps and len(shape) == 1:
+        raise UsageError(
+            f"{feature!r} of {cache.path} is flat, and the model reads maps.",
+            remedy="another cache: est cache info shows shapes",
+        )
+    if not maps and len(shape) != 1:
         flat = [name for name, recipe in cache.recipes.features.items() if len(recipe.shape) == 1]
         raise UsageError(
             f"{feature!r} of {cache.path} is a map of {' × '.join(map(str, shape))} per frame; snippets are made of flat features.",

@@ -45,3 +45,11 @@ class MapRows(Rows):
         rows, place = torch.unique(index, return_inverse=True)  # in ascending order
         maps = self._rows.take(rows)
         return Frames(rows=maps.view(-1, *self._shape), place=place.to(self._device))
+
+
+class DenseMaps(MapRows):
+    """Cached maps for a model that reads them: each place's own.  # (…,) → (…, C, h, w)"""
+
+    def take(self, index: Tensor, look: Tensor | None = None) -> Tensor:  # ty: ignore[invalid-method-override]
+        found = super().take(index, look)
+        return found.rows[found.place]

@@ -183,7 +183,7 @@ def _recipe(cache: Cache, config: TrainConfig, source: str) -> FeatureRecipe | N
     recipes = cache.recipes.features
     if source == "maps":
         return recipes[MAPS]
-    return recipes.get(config.data.feature) or next(iter(recipes.values()), None)
+    return recipes.get(config.feature) or next(iter(recipes.values()), None)
 
 
 def _of_run(init: Run, config: TrainConfig, maps: FeatureRecipe | None) -> Weights:

@@ -33,6 +33,11 @@ class ModelConfig:
         raise NotImplementedError
 
     @property
+    def reads(self) -> str:
+        """Return the array of maps that the model reads, such as layer3; empty: the flat feature of `data.feature`."""
+        return ""
+
+    @property
     def shuffles(self) -> bool:
         """Say whether clips can be shown to it shuffled (`est evaluate --shuffle-test`)."""
         return False

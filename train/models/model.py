@@ -34,7 +34,7 @@ class Model(nn.Module):
     """A classifier of clips."""
 
     config: Any  # the model's own ModelConfig
-    width: int  # D
+    width: int  # D, of maps their channels
     num_classes: int  # C
     scaling: Scaling  # what is done to features first
 
@@ -71,7 +71,7 @@ class Model(nn.Module):
         return shown
 
     def answer(self, features: Tensor, extras: Extras) -> Answer:
-        """Look at clips.  # (B, …, D)"""
+        """Look at clips.  # (B, …, D), of maps (B, …, D, h, w)"""
         raise NotImplementedError
 
     def losses(

@@ -106,7 +106,7 @@ def summary(results: Results) -> str:
     cache, protocol = run.facts["cache"], run.facts["protocol"]
     blocks = [
         f"# {run.path.name}",
-        f"**{run.facts['heading']}.** Trained on `{cache['path']}`, features `{run.config.data.feature}`.",
+        f"**{run.facts['heading']}.** Trained on `{cache['path']}`, features `{run.config.feature}`.",
         "\n".join(f"- {line}" for line in headline(results)),
         "![Confusion matrix](confusion.svg)",
         "## Classes",
@@ -160,7 +160,7 @@ def summary(results: Results) -> str:
 def _how(results: Results, protocol: dict) -> list[str]:
     run = results.run
     learnt = run.facts["cache"].get("trained_on", {})
-    read = dict.fromkeys(run.reads.values()) or [run.config.data.feature]
+    read = dict.fromkeys(run.reads.values()) or [run.config.feature]
     return [
         f"protocol: {named(run.config.protocol.kind, protocol['kind'])}; independence of training and test: {protocol['independence']}",
         *([known] if (known := convention(run.config.protocol.kind)) else []),
