@@ -28,13 +28,13 @@ from cache_io import MEAN_FRAMES, NUM_CLIPS, write
 from torch.utils.data import DataLoader, Dataset
 
 from est.cache import open_cache
+from est.cache.interrupt import Stop
 from est.encoders.backbone import Backbone
 from est.encoders.device import parse_device
 from est.encoders.precision import Precision, resolve_precision, why_emulated
 from est.train import LoopConfig, TrainConfig, build_model
 from est.train.data.clipset import ClipSet
 from est.train.data.sampling import Sampler
-from est.train.loop.stop import Stop
 from est.train.loop.trainer import Trainer
 from est.train.loop.watch import Watch
 

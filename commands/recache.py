@@ -10,8 +10,8 @@ import typer
 from ..errors import UsageError
 from . import tune as options
 from .extractreport import show_report
+from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
 from .screen import Screen
-from .train import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
 from .trainview import watching
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import typer
 
 from ..errors import UsageError
 from .modelflags import MODEL_LIST, with_model_flags
+from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
 from .screen import Screen
 from .trainview import watching
 
@@ -58,9 +59,6 @@ Leak = Annotated[
     ),
 ]
 Config = Annotated[Path | None, typer.Option("--config", help="A TOML file; a run's config.toml is one.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its name; may be repeated.")
-]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="How often every clip is seen. [default: 160]")]
 Batch = Annotated[int | None, typer.Option("--batch", help="Clips in a step. [default: 8]")]
 Rate = Annotated[float | None, typer.Option("--lr", help="The highest learning rate. [default: 1e-4]")]
@@ -79,21 +77,9 @@ Weights = Annotated[
     bool | None, typer.Option("--class-weights/--no-class-weights", help="Weigh rare classes more in the loss.")
 ]
 Smoothing = Annotated[float | None, typer.Option("--label-smoothing", help="Share of the target given to all classes.")]
-Protocol = Annotated[
-    str | None,
-    typer.Option(
-        "--protocol",
-        help="auto (the cache's folds, else its splits, else folds by subject), official (those or none), folds, split, "
-        "kfold, loso, holdout, or a data set: dfew, mafw, afew, ….",
-    ),
-]
 ListProtocols = Annotated[
     bool, typer.Option("--list-protocols", help="Show the protocols and what is published of each, and stop.")
 ]
-Folds = Annotated[int | None, typer.Option("--folds", metavar="K", help="K folds dealt by subject.")]
-Loso = Annotated[bool, typer.Option("--loso", help="Leave one subject out, each in turn.")]
-Holdout = Annotated[bool, typer.Option("--holdout", help="One fifth of the subjects is tested.")]
-By = Annotated[str | None, typer.Option("--by", help="What is never divided between halves: subject or clip.")]
 Only = Annotated[list[str] | None, typer.Option("--fold", metavar="NAME", help="Run this fold alone; may be repeated.")]
 Select = Annotated[
     str | None,
@@ -257,19 +243,3 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
         raise UsageError(
             f"--seeds is whole numbers with commas between, found {text!r}.", remedy="--seeds 1,2,3"
         ) from error
-
-
-def protocol_options(protocol: str | None, folds: int | None, *, loso: bool, holdout: bool) -> dict[str, Any]:
-    """Turn the four ways to name a protocol into settings; two that contradict each other are refused."""
-    named = {"--folds": "kfold" if folds is not None else None, "--loso": "loso" if loso else None}
-    named |= {"--holdout": "holdout" if holdout else None, "--protocol": protocol}
-    kinds = {name: kind for name, kind in named.items() if kind is not None}
-    if len(set(kinds.values())) > 1:
-        raise UsageError(f"{' and '.join(kinds)} ask for different protocols.", remedy="give one of them")
-    kind = next(iter(kinds.values()), None)
-    if kind is not None and folds is None:
-        from ..train.config.protocol import PROTOCOLS
-
-        if kind in PROTOCOLS and PROTOCOLS[kind].kind == "kfold":  # whatever number a file says
-            folds = PROTOCOLS[kind].folds
-    return {"protocol.kind": kind, "protocol.folds": folds}

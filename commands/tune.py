@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
+from .protocoloptions import By, Folds, Holdout, Loso, Protocol, protocol_options
 from .screen import Screen
-from .train import By, Folds, Holdout, Loso, Protocol, protocol_options
 from .trainview import watching
 
 OutFile = Annotated[Path, typer.Option("--out", "-o", help="The file of weights to write: .safetensors.")]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -16,6 +14,7 @@ import torch
 
 from ..cache import CacheWriter, FeatureRecipe, FramesRecipe, Recipes, current_environment, open_cache
 from ..cache.clip import Failure, Source
+from ..cache.interrupt import listening
 from ..cache.snapshot import staging_path
 from ..cache.sources import source_of
 from ..encoders.device import num_cores, parse_device
@@ -28,7 +27,7 @@ from .filling import NewArrays, expect_fillings, fill_features
 from .progress import Progress, Report
 from .workers.clipworker import STOPPING
 from .workers.device_worker import FLIP, Lane
-from .workers.pipeline import NO_FACE_STAGE, Pipeline, Stop, clips_of
+from .workers.pipeline import NO_FACE_STAGE, Pipeline, clips_of
 
 SHOWN_TO_ALL = ("imagenet", "synface", "random")  # weights that have seen nobody's clips, as those of KIND:NAME
 
@@ -100,7 +99,7 @@ def extract_videos(
         workers = config.workers or default_workers(devices)
         known = {clip_id: source.path for source in todo.unchanged for clip_id in clips_of(source.id, writer)}
         begun = time.monotonic()
-        with stopping() as stop, at_work(lanes):
+        with listening(STOPPING) as stop, at_work(lanes):
             filled = None
             if missing := dict(writer.missing_features):
                 new = NewArrays(
@@ -272,25 +271,6 @@ def default_workers(devices: Sequence[object]) -> int:
     """Choose a number of decoding processes: the cores, a few less where a GPU does the rest."""
     cores = num_cores()
     return max(1, min(cores, 16) if str(devices[0]) == "cpu" else min(cores - 1, 24))
-
-
-@contextmanager
-def stopping() -> Generator[Stop]:
-    """Let signals end a run as a closed cache, not as a crash. Outside of the main thread Python delivers none."""
-    wish = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield wish
-        return
-
-    def stop(number: int, frame: object) -> None:
-        wish.wanted = True
-
-    before = {number: signal.signal(number, stop) for number in STOPPING}
-    try:
-        yield wish
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..cache import Cache, CacheWriter, FeatureRecipe, open_cache
 from ..cache.filling import FeatureFiller
+from ..cache.interrupt import Stop
 from ..cache.schema import FeatureSpec
 from ..crops.views import ViewConfig
 from ..errors import CacheError, RecipeMismatch, some
@@ -24,7 +25,7 @@ from .config import ExtractConfig
 from .progress import Progress
 from .workers.device_worker import FLIP, Encoding, Lane
 from .workers.messages import Crops, Failed, Recrop, Recropped
-from .workers.pipeline import InHand, Pipeline, Stop
+from .workers.pipeline import InHand, Pipeline
 from .workers.recrop import source_change
 
 SHOWN = 5  # clips that a message names

@@ -16,6 +16,7 @@ import torch
 
 from ..cache import Cache, CacheWriter, FeatureRecipe, Recipes, convert_cache, current_environment, open_cache
 from ..cache.disk import expect_free_space
+from ..cache.interrupt import Stop, listening
 from ..cache.snapshot import is_hdf5, staging_path
 from ..crops.views import ViewConfig
 from ..encoders.device import parse_device
@@ -23,7 +24,7 @@ from ..encoders.precision import resolve_precision
 from ..errors import RecipeMismatch, UsageError
 from .arrayplan import ArrayPlan, Pass, passes_of
 from .config import ExtractConfig
-from .extraction import at_work, black_rows, default_workers, expect_precision_of, stages_of, stopping
+from .extraction import at_work, black_rows, default_workers, expect_precision_of, stages_of
 from .filling import (
     FillPipeline,
     NewArrays,
@@ -35,8 +36,8 @@ from .filling import (
     made_as,
 )
 from .progress import Progress, Report
+from .workers.clipworker import STOPPING
 from .workers.device_worker import Lane
-from .workers.pipeline import Stop
 
 MAX_VIEWS = 16
 SAME = (
@@ -104,7 +105,7 @@ def recache(
             say(f"{', '.join(map(str, devices))} in {precision}: {why}")
             say(f"crops {'stored in' if cache.has_crops else 'cut again from the sources of'} {cache.path}")
         run = Run(cache, writer, todo, config, devices, precision, look, on_progress)
-        with stopping() as stop:
+        with listening(STOPPING) as stop:
             run.fill(stop, say)
             if stop.wanted:
                 writer.close(folding=False)  # the fold of a large HDF5 cache takes longer than people wait

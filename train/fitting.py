@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ..cache import Cache, current_environment, open_cache
+from ..cache.interrupt import listening
 from ..encoders.device import parse_device
 from ..encoders.precision import Precision, resolve_precision
 from ..errors import EstError, UsageError, some
@@ -34,7 +35,6 @@ from .folds.published import convention, named, of_another
 from .loop.fold_training import train_part
 from .loop.initial_weights import Start, find_leaks_of_start, find_start
 from .loop.provenance import describe_cache, describe_halves, expect_same
-from .loop.stop import listening
 from .loop.tensorboard import board_writer
 from .loop.trainer import expect_graph, reproducible
 from .loop.watch import Part, Watch
@@ -142,7 +142,7 @@ def _train(run: Run, ready: Prepared, watch: Watch, world: World) -> Results:
     parts = [Part(**fact, index=i, total=len(run.parts)) for i, fact in enumerate(run.facts["parts"])]
     folds = {fold.name: fold for fold in ready.plan.folds}
     with run.alone() if world.first else nullcontext(), _saying_how_to_go_on(run, watch):
-        with listening() as stop:
+        with listening(patient=False) as stop:
             for part in parts:
                 result = train_part(
                     run,

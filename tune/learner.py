@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..cache.interrupt import Stop, listening
 from ..cache.trained import TrainedOn
 from ..encoders.precision import Precision, resolve_precision
 from ..encoders.weights import Weights, save_weights
@@ -24,7 +25,6 @@ from ..errors import EstError, UsageError
 from ..train.folds.leaks import Leak
 from ..train.loop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ..train.loop.fold_training import SECONDS_BETWEEN_CHECKPOINTS
-from ..train.loop.stop import Stop, listening
 from ..train.loop.trainer import clock, reproducible
 from ..train.loop.watch import Part, Watch
 from ..train.results.run import write
@@ -100,7 +100,7 @@ def learn(task: Task, out: Path, watch: Watch, part: Part | None = None) -> Path
     threads = found.meta["threads"] if found else task.config.threads or torch.get_num_threads()
     watch.say(f"{task.device}, {precision} ({why}), {threads} threads")
     part = part or Part(name=out.stem, fold="", seed=task.config.seed, index=0, total=1)
-    with reproducible(task.device, threads), listening() as stop:
+    with reproducible(task.device, threads), listening(patient=False) as stop:
         learner = Learner(task, identity, state, precision=precision, watch=watch, stop=stop, part=part)
         if not learner.train(found):
             watch.say(f"stopped; {AGAIN}")

@@ -17,13 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..cache.interrupt import Stop
 from ..encoders.precision import Precision, why_emulated
 from ..errors import EstError
 from ..train.data.memory import is_shortage
 from ..train.data.prefetch import Asked
 from ..train.loop.autocast import casting
 from ..train.loop.checkpoint import Checkpoint, learning_state, restore_learning
-from ..train.loop.stop import Stop
 from ..train.loop.trainer import clock, seed_device
 from ..train.loop.watch import Watch
 from ..train.results.metrics import Scores, score

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...cache import CacheWriter, Clip, Failure, Source
+from ...cache.interrupt import Stop
 from ...cache.schema import FeatureSpec
 from ...cache.sources import source_of
 from ...errors import CacheError
@@ -50,13 +51,6 @@ class InHand:
     rows: ClipRows
     finished: Finished | Recropped | None = None
     missing: int = 0  # crops that have no rows yet
-
-
-@dataclass(eq=False)
-class Stop:
-    """Whether somebody wants the run to stop."""
-
-    wanted: bool = False
 
 
 class Pipeline:

@@ -69,11 +69,6 @@ def array_of_fold(cache: Cache, feature: str, fold: str) -> str:
     return found
 
 
-def of_folds(cache: Cache, feature: str, folds: Iterable[str]) -> dict[str, str]:
-    """Return the array that each fold reads."""
-    return {fold: array_of_fold(cache, feature, fold) for fold in folds}
-
-
 def mirrored_name(cache: Cache, feature: str) -> str | None:
     """Find the array that holds a feature of mirrored crops."""
     return next((name for name in cache.features if _is_mirror(cache, feature, name)), None)

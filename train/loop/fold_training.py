@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...cache.interrupt import Stop
 from ...encoders.precision import Precision
 from ...encoders.weights import BACKBONE, save_weights
 from ...errors import EstError
@@ -32,7 +33,6 @@ from ..results.run import CHECKPOINT, HISTORY, PREDICTIONS, RESULT, Run, append,
 from .checkpoint import load_checkpoint, save_checkpoint
 from .initial_weights import Start, build
 from .predict import View, likeliest, predict_rows, statistics_of
-from .stop import Stop
 from .sync_batchnorm import across
 from .tensorboard import Board
 from .trainer import Trainer, clock

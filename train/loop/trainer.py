@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...cache.interrupt import Stop
 from ...encoders.precision import Precision
 from ...errors import EstError, UsageError
 from ..config.config import TrainConfig
@@ -35,7 +36,6 @@ from .average import Average
 from .checkpoint import Checkpoint, learning_state, restore_learning
 from .graph import GraphedStep
 from .predict import features_of
-from .stop import Stop
 from .watch import Watch
 from .world import ALONE, World
 

@@ -6,10 +6,10 @@ import torch
 from train_samples import learning_cache, tiny_config
 
 from est.cache import open_cache
+from est.cache.interrupt import Stop
 from est.errors import UsageError
 from est.train import EstConfig, LoopConfig, build_model
 from est.train.data.clipset import ClipSet
-from est.train.loop.stop import Stop
 from est.train.loop.trainer import Trainer
 from est.train.loop.watch import Watch
 

@@ -9,10 +9,10 @@ import torch
 from train_samples import TINY, learning_cache, make_trainer
 
 from est.cache import open_cache
+from est.cache.interrupt import Stop
 from est.train import EstConfig, Watch
 from est.train.data.clipset import ClipSet
 from est.train.loop.checkpoint import Checkpoint
-from est.train.loop.stop import Stop
 
 CLIPS = 30
 

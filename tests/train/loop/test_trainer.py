@@ -11,11 +11,11 @@ import torch
 from train_samples import PLAIN, TINY, learning_cache, make_trainer
 
 from est.cache import open_cache
+from est.cache.interrupt import Stop
 from est.errors import EstError
 from est.train import EstConfig, Watch
 from est.train.data.clipset import ClipSet
 from est.train.loop.checkpoint import Checkpoint
-from est.train.loop.stop import Stop
 from est.train.loop.trainer import class_weight, clock, reproducible
 
 CLIPS = 30
