@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..cache.recipe import FeatureRecipe
 from ..cache.trained import TrainedOn
 from ..errors import EstError, UsageError
 from .backbone import Backbone, FrameEncoder, Normalization
@@ -86,6 +87,18 @@ def load_weights(name: str, *, normalize: str | None = None, models_dir: Path | 
     path = Path(name)
     path = _expect_file(_of_run(path) if path.is_dir() else path)
     return _from_file(path, path.name, normalize)
+
+
+def weights_of_recipe(recipe: FeatureRecipe | None, where: Path, *, normalize: str | None = None) -> Weights:
+    """Load again what features of the cache at `where` were made with: a cache knows shipped and published weights by name."""
+    if recipe is None:
+        raise UsageError(f"{where} has no features whose weights could be the start.", remedy="--weights imagenet")
+    if recipe.weights not in LICENCES and not names_encoder(recipe.weights):
+        raise UsageError(
+            f"The features of {where} were made with the weights {recipe.weights}, and a cache does not say where they lie.",
+            remedy=f"--weights FOLDER/{recipe.weights}, or --weights imagenet",
+        )
+    return load_weights(recipe.weights, normalize=normalize or recipe.normalize)
 
 
 def save_weights(

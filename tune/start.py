@@ -6,9 +6,8 @@ Unlike the fine-tuning of EST any encoder will do: it learns alone here, through
 from __future__ import annotations
 
 from ..cache import Cache
-from ..encoders.kinds import names_encoder
-from ..encoders.weights import LICENCES, Weights, load_weights
-from ..errors import EstError, UsageError
+from ..encoders.weights import Weights, load_weights, weights_of_recipe
+from ..errors import EstError
 from .config import TuneConfig
 
 FOR_IMAGES = "imagenet"  # where nothing says otherwise
@@ -21,14 +20,8 @@ def start_of_cache(cache: Cache, config: TuneConfig) -> Weights:
         return load_weights(config.weights, normalize=normalize)
     recipes = cache.recipes.features
     recipe = recipes.get("gap") or next(iter(recipes.values()), None)
-    if recipe is None:
-        raise UsageError(f"{cache.path} has no features whose weights could be the start.", remedy="--weights imagenet")
-    if recipe.weights not in LICENCES and not names_encoder(recipe.weights):
-        raise UsageError(
-            f"The features of {cache.path} were made with the weights {recipe.weights}, and a cache does not say where they lie.",
-            remedy=f"--weights FOLDER/{recipe.weights}, or --weights imagenet",
-        )
-    found = load_weights(recipe.weights, normalize=normalize or recipe.normalize)
+    found = weights_of_recipe(recipe, cache.path, normalize=normalize)
+    assert recipe is not None
     if found.digest != recipe.weights_digest:
         raise EstError(
             f"The features of {cache.path} were made with other weights of the name {recipe.weights} "

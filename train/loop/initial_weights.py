@@ -15,7 +15,7 @@ from ...cache import Cache, FeatureRecipe
 from ...cache.trained import TrainedOn
 from ...encoders.backbone import Backbone
 from ...encoders.taps import MAPS
-from ...encoders.weights import BACKBONE, LICENCES, Weights, load_weights
+from ...encoders.weights import BACKBONE, Weights, load_weights, weights_of_recipe
 from ...errors import EstError, UsageError
 from ..config.config import TrainConfig
 from ..config.configfile import differences
@@ -147,21 +147,13 @@ def _weights(cache: Cache, config: TrainConfig, source: str, init: Run | None) -
     settings, made_with = config.finetune, _recipe(cache, config, source)
     if init is not None and init.config.finetune.on:
         return _of_run(init, config, made_with if source == "maps" else None)
-    name, normalize = settings.weights, settings.normalize or None
-    if not name:
-        if made_with is None:
-            raise UsageError(
-                f"{cache.path} has no features whose weights could be the start.", remedy="--weights imagenet"
-            )
-        if made_with.backbone != Backbone.name:
+    normalize = settings.normalize or None
+    if settings.weights:
+        found = load_weights(settings.weights, normalize=normalize)
+    else:
+        if made_with is not None and made_with.backbone != Backbone.name:
             raise _only_resnet(f"The features of {cache.path} were made by {made_with.backbone}")
-        if made_with.weights not in LICENCES:
-            raise UsageError(
-                f"The features of {cache.path} were made with the weights {made_with.weights}, and a cache does not say where they lie.",
-                remedy=f"--weights FOLDER/{made_with.weights}, or --weights imagenet",
-            )
-        name, normalize = made_with.weights, normalize or made_with.normalize
-    found = load_weights(name, normalize=normalize)
+        found = weights_of_recipe(made_with, cache.path, normalize=normalize)
     if not isinstance(found.backbone, Backbone):
         raise _only_resnet(f"These are weights of {found.backbone.name}")
     if source == "maps" or not settings.weights:
