@@ -43,4 +43,5 @@ def lazy_names(package: str, file: str) -> tuple[Callable[[str], Any], list[str]
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return lazy_names(__name__, __file__)[0](name)
+    value = globals()[name] = lazy_names(__name__, __file__)[0](name)
+    return value

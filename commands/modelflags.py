@@ -9,7 +9,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Annotated, Any, Optional, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Optional, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -44,8 +44,17 @@ def with_model_flags(function: Callable[..., int]) -> Callable[..., int]:
 def _parameter(key: str, owners: list[tuple[str, Any, Any]]) -> inspect.Parameter:
     """Return an option that is left out unless it is typed; its help says which models have it, where there are several."""
     _, kind, metadata = owners[0]
+    spelt = {(of_model["flag"], _plain(one)) for _, one, of_model in owners}
+    assert len(spelt) == 1, f"model.{key} is {spelt}: models that share a key share its option and its type"
     several = len(MODELS) > 1
     text = " ".join(f"{name}: {of_model['help']}" if several else of_model["help"] for name, _, of_model in owners)
-    plain: Any = str if get_args(kind) else kind  # a Literal: the settings check the word
+    plain: Any = _plain(kind)
     annotation = Annotated[Optional[plain], typer.Option(metadata["flag"], help=text)]  # noqa: UP045
     return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _plain(kind: Any) -> Any:
+    """Return the type of an option: a word where the settings name the choices, and what is not None where it may be left out."""
+    if get_origin(kind) is Literal:
+        return str
+    return next((one for one in get_args(kind) if one is not type(None)), kind)

@@ -14,6 +14,7 @@ from train_samples import Recorder
 from est.cache import convert_cache, merge_caches, open_cache, verify_cache
 from est.cli import main
 from est.train import Run, evaluate, fit
+from est.train.results.run import HISTORY, read_history
 
 ARCHIVE = Path(__file__).parent / "fixtures" / "format-1.tar.xz"
 
@@ -81,6 +82,11 @@ def test_a_run_that_was_interrupted_is_resumed(earlier, tmp_path):
     (told, shares), (wanted, exact) = predictions(resumed.run.path), predictions(earlier / "undisturbed")
     assert told == wanted
     np.testing.assert_allclose(shares, exact, atol=1e-3)
+    fresh = fit(earlier / "pictures.zarr", tmp_path / "fresh", resumed.run.config)
+    ours, theirs = (read_history(run.part("holdout") / HISTORY) for run in (resumed.run, fresh.run))
+    for one, other in zip(ours, theirs, strict=True):  # sums over an epoch that was begun by earlier code
+        assert one["train_right"] == other["train_right"]
+        assert abs(one["loss"] - other["loss"]) < 1e-3
 
 
 def test_its_settings_are_settings_still(earlier, tmp_path):

@@ -40,6 +40,7 @@ from .results.results import read_predictions
 from .results.run import CHECKPOINT, FACTS, Run, write_csv, write_json
 
 Unknown = Literal["exclude", "wrong"]
+MIDDLE = 3  # snippets from which on one is in the middle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +230,16 @@ def _view(run: Run, sampler: Sampler, change: Change) -> View:
         )
     if change.start is not None:
         sampler.config.expect_start("--start", change.start)
+    if change.zero is not None and run.config.model.reads:
+        raise UsageError(
+            f"{run.path} reads maps, and what a map of a black picture is no cache knows.",
+            remedy="leave --zero-middle out",
+        )
+    if change.zero == "middle" and sampler.snippets < MIDDLE:
+        raise UsageError(
+            f"{run.path} is shown {sampler.snippets} snippets, of which none is in the middle.",
+            remedy="--zero-middle 50:55",
+        )
     if change.zero is None:
         return View(start=change.start, shuffled=change.shuffle)
     blacked = sampler.middle(start=change.start) if change.zero == "middle" else change.zero
@@ -338,7 +349,7 @@ def _predict(
     if isinstance(model, Tuned) and view.blacked is not None:
         view = replace(view, black=model.black(target.side))
     probabilities, told = predict_rows(model, target, rows, sampler, precision=run.facts["precision"], view=view)
-    return probabilities, told, model.head.choices
+    return probabilities, told, model.on_features.choices
 
 
 def _truth(target: _Target, rows: np.ndarray) -> np.ndarray:

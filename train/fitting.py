@@ -44,7 +44,7 @@ from .results.results import Results, collect
 from .results.run import Run, expect_free, latest_unfinished, new_path
 
 HEADINGS = {
-    "none": "frozen backbone: not the paper's setting",
+    "none": "frozen backbone",
     "layer4": "the last stage of the backbone learns with {title}; the paper's learns as a whole",
     "all": "the backbone learns with {title}",
 }
@@ -52,7 +52,10 @@ HEADINGS = {
 
 def heading(config: TrainConfig) -> str:
     """Return the line above every score of a run."""
-    return HEADINGS[config.finetune.learns].format(title=config.model.title)
+    model, said = config.model, HEADINGS[config.finetune.learns].format(title=config.model.title)
+    if config.finetune.on:
+        return said
+    return f"{said}: {model.frozen_note}" if model.frozen_note else f"{model.title} on a {said}"
 
 
 ELSEWHERE = "resume the run on a machine that computes in it, or begin another --out with --precision fp32"
@@ -309,6 +312,7 @@ def _facts(cache: Cache, ready: Prepared, config: TrainConfig, *, threads: int, 
     folds = ready.plan.folds
     return {
         "heading": heading(config),
+        "model": config.model.name,
         "cache": describe_cache(cache, ready.data.table),
         "frame_rate": _frame_rate(ready),
         "reads": {fold: reads.plain for fold, reads in ready.shelf.reads.items() if isinstance(reads, Arrays)},

@@ -163,6 +163,11 @@ class TrainConfig:
                 "and maps are neither scaled nor given noise.",
                 remedy="leave out --finetune, data.scaling and data.noise",
             )
+        if self.model.reads and self.data.feature not in (DataConfig.feature, self.model.reads):
+            raise UsageError(
+                f"The model {self.model.name} reads {self.model.reads}, found data.feature = {self.data.feature}.",
+                remedy="leave --feature out",
+            )
         batch, parts = self.loop.batch, self.loop.accumulate
         self.model.expect_together(batch // parts, batch=batch, parts=parts)
 

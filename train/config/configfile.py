@@ -29,7 +29,8 @@ def resolve(
 ) -> TrainConfig:
     """Put a configuration together: `base`, then file, preset, `--set` and options; later ones win.
 
-    A file may begin with a preset of its own, `preset = "fast"`, below what else it says.
+    A file may begin with a preset of its own, `preset = "fast"`, below what else it says. Where options name
+    another model than a file is for, the file's section [model] does not count.
     """
     from_base: Flat = to_flat(base) if base is not None else {}
     from_file = read_toml(file) if file is not None else {}
@@ -42,11 +43,15 @@ def resolve(
         typed[key.strip()] = parse_value(value.strip())
     typed |= {key: value for key, value in (options or {}).items() if value is not None}
     model = (from_base | from_file | typed).get(MODEL, DEFAULT)  # whose presets and keys they are
+    for layer in (from_base, from_file):
+        if layer.get(MODEL, DEFAULT) != model:  # the section of another model; everything else holds for this one, too
+            for key in [key for key in layer if key.startswith("model.")]:
+                del layer[key]
     flat = from_base
     for name, below in ((own_preset, from_file), (preset, typed)):
         flat |= preset_settings(name, model) if name is not None else {}
         flat |= below
-    return from_flat(flat)
+    return from_flat({**flat, MODEL: model})
 
 
 def preset_settings(name: Any, model: str = DEFAULT) -> Flat:
@@ -73,6 +78,8 @@ def from_flat(flat: Mapping[str, Any]) -> TrainConfig:
     kinds = known_keys(model)
     for key in flat:
         if key not in kinds:
+            if key == "model":
+                raise UsageError("A model is named by model.name.", remedy=f"--model {flat[key]}")
             expect_no_other_models(key, model)
             near = difflib.get_close_matches(key, kinds, n=1, cutoff=0.5) or [
                 k for k in kinds if k.rpartition(".")[2] == key.rpartition(".")[2]

@@ -51,5 +51,8 @@ class DenseMaps(MapRows):
     """Cached maps for a model that reads them: each place's own.  # (…,) → (…, C, h, w)"""
 
     def take(self, index: Tensor, look: Tensor | None = None) -> Tensor:  # ty: ignore[invalid-method-override]
+        if self.on_device:
+            assert look is None, "maps cannot be moved or lit"
+            return self._rows.take(index).view(*index.shape, *self._shape)
         found = super().take(index, look)
         return found.rows[found.place]

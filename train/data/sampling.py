@@ -17,6 +17,8 @@ Legend: B clips, n snippets, J frames a snippet, w frames that a snippet spans.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,7 @@ from ...errors import UsageError
 from ..config.sampling import SamplingConfig
 from ..models.contract import Snippets
 
-FEW_DISTINCT = 4  # of five: with fewer, most of a snippet is the same picture again
+ENOUGH_DISTINCT = 0.8  # of its frames: with fewer, much of a snippet is the same picture again
 MANY = 2**31 - 1  # a draw from so many, modulo a clip's spare frames, is as good as uniform
 
 
@@ -140,7 +142,7 @@ def describe_distinct(sampler: Sampler, counts: Tensor) -> tuple[str, str | None
     counts = counts.cpu()
     median = float(sampler.distinct(counts).quantile(0.5))
     line = f"source frames: a snippet of {sampler.frames} shows {median:g} different ones (median over clips)"
-    if median >= min(FEW_DISTINCT, sampler.frames):
+    if median >= math.ceil(ENOUGH_DISTINCT * sampler.frames):
         return line, None
     length = float(counts.double().quantile(0.5))
     return line, (

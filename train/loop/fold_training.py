@@ -182,7 +182,7 @@ class Learner:
         }
         if self.config.model.shuffles:
             for question, hits in self._predicted(rows, View(shuffled=True))[2].items():
-                choices = self.model.head.choices[question]
+                choices = self.model.on_features.choices[question]
                 result[question] = {"right": int(hits.sum()), "total": len(hits), f"{question}s": choices}
         tested = [record for record in self.history if "test_right" in record]
         if len(tested) > 1:  # the best epoch on the test half: what most published numbers are, and no honest one
@@ -362,7 +362,7 @@ def train_part(
 def hint(config: TrainConfig) -> str:
     """Say what to try when nothing has been learnt."""
     finetune = config.finetune
-    if not config.data.scaling and not finetune.init:
+    if not config.data.scaling and not finetune.init and not config.model.reads:
         return "Features that hardly differ from their mean want --set data.scaling=true."
     if finetune.on and finetune.rate and finetune.batch_norm == "frozen":
         return "The backbone leaves where the head reads: --set finetune.batch_norm=train keeps it there, or a lower finetune.rate."

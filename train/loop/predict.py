@@ -91,7 +91,7 @@ def predict(
     view = view or View()
     assert (view.blacked is None) == (view.black is None)
     model.eval()
-    head = model.head
+    head = model.on_features
     batches = list(_batches(model, clips, which, sampler, view, world))
     clips.expect((batch.index, None) for batch in batches)
     found = np.zeros((0, int(model.num_classes)), np.float32)
@@ -141,7 +141,7 @@ def _batches(
     model: Model, clips: ClipSet, which: np.ndarray, sampler: Sampler, view: View, world: World
 ) -> Iterator[_Batch]:
     """Say what is to be looked at, in this process's share of the clips."""
-    device, head = model.device, model.head
+    device, head = model.device, model.on_features
     size = TUNED_BATCH if isinstance(model, Tuned) else BATCH
     numbers = np.array_split(np.arange(len(which)), world.size)[world.rank]
     for begin in range(0, len(numbers), size):

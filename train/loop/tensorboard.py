@@ -43,13 +43,12 @@ def scalars(record: Record) -> dict[str, float]:
     """Return the curves of an epoch: losses, shares, speed."""
     found: dict[str, Any] = {
         "loss/all": record["loss"],
-        "loss/expression": record["expression_loss"],
         "train/war": record["train_right"] / record["train_clips"],
         "learning_rate": record["learning_rate"],
         "clips_per_second": record["clips_per_second"],
     }
+    found |= {f"loss/{key.removesuffix('_loss')}": value for key, value in record.items() if key.endswith("_loss")}
     for question in questions_of(record):
-        found[f"loss/{question}"] = record[f"{question}_loss"]
         found[f"train/{question}"] = record[f"{question}_right"] / record["train_clips"]
     for half in ("val", "test"):
         if f"{half}_right" in record:

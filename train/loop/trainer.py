@@ -29,6 +29,7 @@ from ..config.config import TrainConfig
 from ..data.clipset import ClipSet
 from ..data.epoch import EpochPlan, Planner
 from ..data.memory import enough_memory
+from ..models.contract import CLASSES
 from ..models.model import Answer, Extras, Model
 from ..models.tuned import Tuned
 from .autocast import casting
@@ -61,7 +62,7 @@ class Trainer:
         loop, data = config.loop, config.data
         assert len(train) >= loop.batch
         self.model, self.clips, self.config, self.seed, self.world = model, clips, config, seed, world
-        self.head = model.head
+        self.head = model.on_features
         self.device = target.device
         self.train = torch.from_numpy(np.asarray(train, np.int64)).to(self.device)
         self.target = target  # (N,) class of every clip of the set, −1 where it has none
@@ -98,6 +99,10 @@ class Trainer:
         self._waited = clips.waited
         self.terms = self.head.terms  # losses by name, and their weights
         self.questions = list(self.head.choices)
+        assert next(iter(self.terms)) == CLASSES, f"the first loss is that of the classes, found {list(self.terms)}"
+        assert not {"train", "val", "test", "control", "part", "fold", "seed", "oracle"} & set(self.questions), (
+            "names of the loop"
+        )
         self.columns = [
             *self.terms,
             "right",
@@ -188,7 +193,7 @@ class Trainer:
             losses = {name: share * loss + (1 - share) * others[name] for name, loss in losses.items()}
         first, *further = self.terms  # that of the classes is divided by their weights
         losses = {name: losses[name] / (weight if name == first else count) for name in self.terms}
-        total = losses[first]
+        total = self.terms[first] * losses[first]
         for name in further:
             total = total + self.terms[name] * losses[name]
         self.scaler.scale(total).backward()
@@ -251,7 +256,7 @@ class Trainer:
         tally = self.tally.cpu()
         mean = dict(zip(self.columns, tally.mean(0), strict=True))
         first, *further = self.terms
-        loss = float(sum((self.terms[name] * mean[name] for name in further), start=mean[first]))
+        loss = float(sum((self.terms[name] * mean[name] for name in further), start=self.terms[first] * mean[first]))
         if loss > DIVERGED:
             raise EstError(
                 f"Training diverged: the mean loss of epoch {epoch + 1} is {loss:.3g} (learning rate {self.learning_rate(epoch):.3g}).",

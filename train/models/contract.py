@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+CLASSES = "expression"  # the loss of the classes, which every model has; history and curves know it by this name
+
 
 @dataclass(frozen=True, kw_only=True)
 class Snippets:
@@ -25,6 +27,7 @@ class ModelConfig:
 
     name: ClassVar[str]  # the folder's, and the registry's
     title: ClassVar[str]  # in tables: EST
+    frozen_note: ClassVar[str] = ""  # what to say where the backbone does not learn
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # what a preset of `est train` sets in this section
 
     @property
@@ -44,7 +47,7 @@ class ModelConfig:
 
     @property
     def questions(self) -> Mapping[str, str]:
-        """Return the further questions that it answers besides the class, by name, in words for a page."""
+        """Return the further questions that it answers besides the class, by name, in words for a page; shuffled clips are asked."""
         return {}
 
     def expect_together(self, clips: int, *, batch: int, parts: int) -> None:

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .contract import CLASSES
 from .scaling import Scaling
 
 Extras = Mapping[str, Tensor]  # what a model draws besides frames, for each clip  # (B, …)
@@ -44,14 +45,14 @@ class Model(nn.Module):
         return self.scaling.mean.device
 
     @property
-    def head(self) -> Model:
+    def on_features(self) -> Model:
         """Return the model of features: itself, or the one behind an encoder that learns with it."""
         return self
 
     @property
     def terms(self) -> dict[str, float]:
         """Return the losses by name, and how much each counts; the first is that of the classes."""
-        return {"expression": 1.0}
+        return {CLASSES: 1.0}
 
     @property
     def choices(self) -> dict[str, int]:
@@ -78,7 +79,7 @@ class Model(nn.Module):
         self, output: Any, target: Tensor, extras: Extras, *, weight: Tensor | None, smoothing: float
     ) -> dict[str, Tensor]:
         """Return each loss, summed over clips, in float32. That of the classes is weighted by `weight` (C,)."""
-        return {"expression": class_loss(output, target, weight=weight, smoothing=smoothing)}
+        return {CLASSES: class_loss(output, target, weight=weight, smoothing=smoothing)}
 
     def hits(self, output: Any, extras: Extras) -> dict[str, Tensor]:
         """Say for each further question which clips it was answered rightly for.  # name → (B,) bool"""

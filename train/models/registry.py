@@ -25,11 +25,11 @@ DEFAULT = "est"  # also of runs that were made before runs had a model's name
 
 def config_class(name: Any) -> type[ModelConfig]:
     """Return the settings of a model."""
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         near = difflib.get_close_matches(str(name), MODELS, n=1)
         raise UsageError(
             f"There is no model {name!r}; the models are {', '.join(MODELS)}.",
-            remedy=f"--model {near[0]}" if near else f"--model {DEFAULT}",
+            remedy=f"--model {near[0] if near else DEFAULT}; a run of another model needs the release that made it",
         )
     return import_module(f".{name}.config", __package__).Config
 

@@ -58,7 +58,7 @@ class Tuned(Model):
         self.train(self.training)
 
     @property
-    def head(self) -> Model:
+    def on_features(self) -> Model:
         """Return the model of features."""
         return self.est
 
@@ -98,9 +98,9 @@ class Tuned(Model):
         """Return the parameters that learn, of backbone and head; while the head learns alone, the backbone's get no gradient."""
         return [weight for weight in self.backbone.parameters() if weight.requires_grad], list(self.est.parameters())
 
-    def forward(self, frames: Frames, order: Tensor | None = None, *, details: bool = False) -> Any:
-        """Return what the model of features says.  # U frames at (B, n, J) places, (B, n) → (B, C), (B, orders)"""
-        return self.est(self.features(frames), order, details=details)
+    def forward(self, frames: Frames, *arguments: Any, **details: Any) -> Any:
+        """Return what the model of features says; it takes the other arguments.  # U frames at (B, n, J) places"""
+        return self.est(self.features(frames), *arguments, **details)
 
     def features(self, frames: Frames) -> Tensor:
         """Return what the backbone makes of each place's frame, in float32.  # → (B, n, J, 512)"""

@@ -131,7 +131,9 @@ def pool_parts(run: Run, parts: list[dict[str, Any]], rows: list[dict[str, str]]
         over_seeds={name: spread([getattr(one, name) for one in by_seed]) for name in ("war", "uar")}
         if len(by_seed) > 1
         else {},
-        answers=tuple(pool_answers(parts, question) for question in run.config.model.questions if question in parts[0]),
+        answers=tuple(
+            pool_answers(parts, name) for name in run.config.model.questions if any(name in part for part in parts)
+        ),
         oracle=(sum(one["right"] for one in oracles), sum(one["total"] for one in oracles)) if oracles else None,
         control=score(truth[first], np.array([code[row["control"]] for row in rows])[first], labels)
         if all("control" in part for part in parts)
@@ -145,7 +147,7 @@ def pool_parts(run: Run, parts: list[dict[str, Any]], rows: list[dict[str, str]]
 
 def pool_answers(parts: list[dict[str, Any]], question: str) -> AnswerScore:
     """Add up what the models of all parts answered to a further question."""
-    told = [part[question] for part in parts]
+    told = [part[question] for part in parts if question in part]  # nothing is asked where no clip shows a face
     return AnswerScore(
         question=question,
         right=sum(one["right"] for one in told),

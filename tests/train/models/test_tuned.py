@@ -391,7 +391,7 @@ def test_a_copy_is_a_model_of_its_own():
 def test_it_answers_for_est():
     model = small()
     assert model.config is SMALL
-    assert model.head is model.est
+    assert model.on_features is model.est
     assert model.scaling is model.est.scaling
     assert (model.num_classes, model.width) == (3, 512)
     found = model.eval()(frames(), model.est.orders[:2], details=True)

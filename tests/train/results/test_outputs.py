@@ -15,6 +15,7 @@ from train_samples import TINY, Recorder, learning_cache, read_csv, read_lines, 
 
 from est.train import EstConfig, ProtocolConfig, Run, evaluate, fit
 from est.train.config.configfile import resolve
+from est.train.results.results import pool_answers
 from est.train.results.run import PREDICTIONS, RESULT, read_json, write_json
 
 ODD = (
@@ -267,3 +268,10 @@ def test_curves_for_tensorboard(tmp_path, monkeypatch):
         int(row["test_right"]) / int(row["test_clips"]) for row in history
     ]
     assert {"val/uar", "train/order", "learning_rate", "loss/order"} <= set(curves)
+
+
+def test_a_part_that_could_ask_nothing_spoils_no_results():
+    """None of its test clips shows a face, so no order was asked for."""
+    told = [{"order": {"right": 3, "total": 8, "orders": 10}}, {}, {"order": {"right": 1, "total": 4, "orders": 10}}]
+    found = pool_answers(told, "order")
+    assert (found.right, found.total, found.choices) == (4, 12, 10)

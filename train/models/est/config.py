@@ -21,6 +21,7 @@ class Config(ModelConfig):
 
     name: ClassVar[str] = "est"
     title: ClassVar[str] = "EST"
+    frozen_note: ClassVar[str] = "not the paper's setting"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"official": {"position": "snippet"}}
 
     snippets: int = flag(7, "--snippets", "Snippets of a clip, n. [default: 7]")

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....errors import UsageError
+from ..contract import CLASSES
 from ..model import Extras, Model
 from ..scaling import Scaling
 from .attention import Linear
@@ -111,7 +112,7 @@ class EST(Model):
     @property
     def terms(self) -> dict[str, float]:
         """Return Eq. 7: the losses of both heads, the second with λ."""
-        return {"expression": 1.0, "order": self.config.weight_of_order} if self.config.ssop else {"expression": 1.0}
+        return {CLASSES: 1.0, "order": self.config.weight_of_order} if self.config.ssop else {CLASSES: 1.0}
 
     @property
     def choices(self) -> dict[str, int]:

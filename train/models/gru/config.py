@@ -18,7 +18,9 @@ class Config(ModelConfig):
     name: ClassVar[str] = "gru"
     title: ClassVar[str] = "GRU"
 
-    frames: int = flag(75, "--frames", "Frames in a row. [default: 75]")
+    frames: int = flag(
+        75, "--frames", "Unified frames in a row, around the middle; 75 are all that a view has. [default: 75]"
+    )
     layers: int = flag(1, "--layers", "Layers. [default: 1]")
     hidden: int = flag(256, "--hidden", "Numbers in a state, of each direction. [default: 256]")
     bidirectional: bool = flag(True, "--bidirectional/--one-way", "Read clips backwards, too.")
@@ -37,7 +39,7 @@ class Config(ModelConfig):
             raise UsageError(f"model.bidirectional is true or false, found {self.bidirectional!r}.")
         if self.pooling not in ("mean", "max", "last"):
             raise UsageError(f"model.pooling is mean, max or last, found {self.pooling!r}.", remedy="--pooling mean")
-        if isinstance(self.dropout, bool) or not 0 <= self.dropout < 1:
+        if not isinstance(self.dropout, int | float) or isinstance(self.dropout, bool) or not 0 <= self.dropout < 1:
             raise UsageError(f"model.dropout is a share from 0 to below 1, found {self.dropout!r}.")
 
     @property

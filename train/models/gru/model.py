@@ -74,7 +74,7 @@ class GRU(Model):
             for layer in range(config.layers)
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(both, num_classes)
+        self.classifier = nn.utils.skip_init(nn.Linear, both, num_classes)  # nothing is drawn from the global stream
         with torch.no_grad():
             for parameter in self.classifier.parameters():
                 parameter.uniform_(-1 / math.sqrt(both), 1 / math.sqrt(both), generator=generator)
@@ -82,7 +82,9 @@ class GRU(Model):
     def forward(self, features: Tensor) -> Output:
         """Return the logits.  # (B, n, J, D) → (B, C)"""
         if features.ndim != 4 or features.shape[3] != self.width:
-            raise UsageError(f"Features are (clips, 1, frames, {self.width} channels), found {tuple(features.shape)}.")
+            raise UsageError(
+                f"Features are (clips, snippets, frames, {self.width} channels), found {tuple(features.shape)}."
+            )
         x = self.scaling(features).flatten(1, 2)
         for number, directions in enumerate(self.layers):
             assert isinstance(directions, nn.ModuleList)

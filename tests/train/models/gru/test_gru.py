@@ -10,15 +10,21 @@ import pytest
 import torch
 from finetune_samples import tuning_cache, tuning_config
 from torch import nn
-from train_samples import Recorder, learning_cache, outcome, tiny_config
+from train_samples import Recorder, learning_cache, make_trainer, outcome, tiny_config
+from tune_samples import random_start
 
+from est.cache import open_cache
+from est.cache.interrupt import Stop
 from est.cli import main
 from est.errors import UsageError
-from est.train import Run, evaluate, fit
+from est.train import Change, Run, Watch, evaluate, fit
 from est.train.config.configfile import resolve, to_toml
+from est.train.data.clipset import ClipSet
+from est.train.loop.checkpoint import load_model
 from est.train.models.gru.config import Config
 from est.train.models.gru.model import GRU, Recurrence, build
 from est.train.models.registry import describe_model
+from est.train.results.run import CHECKPOINT
 
 TINY = Config(frames=15, hidden=8, dropout=0.1)
 BLOCKED = """
@@ -35,6 +41,7 @@ from est.cli import main
 for line in sys.argv[1:]:
     try:
         main(line.split())
+        raise AssertionError(f"{line} did not end")
     except SystemExit as ended:
         assert ended.code == 0, line
 """
@@ -145,6 +152,11 @@ def test_a_backbone_learns_with_it(tmp_path):
         tuning_cache(tmp_path), tmp_path / "run", tuning_config("layer4", model=TINY, epochs=1), watch=Recorder()
     )
     assert "learns with GRU" in found.run.facts["heading"]
+    model, _ = load_model(found.run.part(found.run.parts[0]) / CHECKPOINT)
+    start = random_start().backbone.state_dict()
+    changed = {name for name, tensor in model.backbone.state_dict().items() if not torch.equal(tensor, start[name])}
+    assert changed
+    assert all(name.startswith("layer4") for name in changed)
     assert evaluate(found.run.path, watch=Recorder()).scores.total == found.scores.total
 
 
@@ -178,7 +190,16 @@ def test_its_costs_are_counted():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"frames": 0}, {"hidden": 2.5}, {"layers": True}, {"pooling": "sum"}, {"dropout": 1.0}, {"bidirectional": "no"}],
+    [
+        {"frames": 0},
+        {"hidden": 2.5},
+        {"layers": True},
+        {"pooling": "sum"},
+        {"dropout": 1.0},
+        {"dropout": "0.1"},
+        {"dropout": None},
+        {"bidirectional": "no"},
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(settings):
     with pytest.raises(UsageError, match=f"model.{next(iter(settings))}"):
@@ -193,6 +214,79 @@ def test_keys_of_another_model_are_named():
     assert "model.hidden" in refused.value.remedy
     with pytest.raises(UsageError, match=r"model.hidden is a setting of the model gru, and the model is est"):
         resolve(settings=["model.hidden=4"])
+
+
+def test_a_file_of_another_model_gives_all_but_its_section(tmp_path):
+    """Also one that names no model, as files of earlier releases."""
+    path = tmp_path / "c.toml"
+    for named in ("", 'name = "est"\n'):
+        path.write_text(f"[loop]\nepochs = 3\n[model]\n{named}frames = 4\nlayers = 2\norders = 5\n", encoding="utf-8")
+        found = resolve(file=path, options={"model.name": "gru"})
+        assert (found.model, found.loop.epochs) == (Config(), 3)
+        assert resolve(file=path).model.frames == 4
+
+
+def test_a_run_is_not_resumed_as_another_model(cache, tmp_path, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        fit(cache, tmp_path / "run", tiny_config(), watch=Recorder(3))
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--resume", "--out", str(tmp_path / "run"), "--model", "gru"])
+    assert ended.value.code == 2
+    assert "model.name: est then, gru now" in capsys.readouterr().err
+
+
+def test_the_middle_snippet_of_one_is_refused(cache, tmp_path):
+    run = fit(cache, tmp_path / "run", tiny_config(model=TINY, epochs=1)).run
+    with pytest.raises(UsageError, match="none is in the middle") as refused:
+        evaluate(run, change=Change(zero="middle"))
+    assert refused.value.remedy == "--zero-middle 50:55"
+
+
+def test_short_clips_are_told(cache, tmp_path):
+    short = learning_cache(tmp_path / "short.zarr", 54, frames=20)
+    watch = Recorder()
+    fit(short, tmp_path / "run", tiny_config(model=Config(hidden=4), epochs=1), watch=watch)
+    assert any("show only" in text for text in watch.warned)
+
+
+def test_the_heading_names_it(cache, tmp_path):
+    run = fit(cache, tmp_path / "run", tiny_config(model=TINY, epochs=1, control=False)).run
+    assert run.facts["heading"] == "GRU on a frozen backbone"
+    assert run.facts["model"] == "gru"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mixup": 0.4, "class_weights": True, "label_smoothing": 0.1},
+        {"accumulate": 2, "average": 0.5, "noise": 0.1, "scaling": True},
+        {"precision": "fp16", "clip_norm": 1.0},
+    ],
+)
+def test_settings_of_the_loop_hold_for_it(cache, settings):
+    trainer = make_trainer(ClipSet.from_cache(open_cache(cache), range(24)), model=TINY, **settings)
+    trainer.run_epoch(0, stop=Stop(), watch=Watch())
+    record = trainer.record(0, 1.0)
+    assert 0 < record["loss"] < 3
+    assert "order_loss" not in record
+
+
+def test_building_draws_nothing_from_the_global_stream():
+    before = torch.get_rng_state()
+    build(TINY, width=5, num_classes=2, seed=1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("text", ["[1]", "3", "none"])
+def test_a_name_that_is_no_word_is_refused(text):
+    with pytest.raises(UsageError, match="There is no model"):
+        resolve(settings=[f"model.name={text}"])
+
+
+def test_a_model_is_named_by_its_own_key():
+    with pytest.raises(UsageError, match=r"named by model.name") as refused:
+        resolve(settings=["model=gru"])
+    assert refused.value.remedy == "--model gru"
 
 
 def test_presets_leave_other_models_alone():
