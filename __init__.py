@@ -18,30 +18,31 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 
-def lazy_names(package: str, file: str) -> tuple[Callable[[str], Any], list[str]]:
-    """Return `__getattr__` and `__all__` of a package that offers what its file imports below `if TYPE_CHECKING`, each on first use."""
-    import ast
-    from importlib import import_module
-
-    block = next(node for node in ast.parse(Path(file).read_text(encoding="utf-8")).body if isinstance(node, ast.If))
-    homes = {
-        alias.asname or alias.name: ("." * node.level + (node.module or ""), alias.name)
-        for node in block.body
-        if isinstance(node, ast.ImportFrom) and node.level
-        for alias in node.names
-    }
+def lazy_names(package: str, file: str) -> Callable[[str], Any]:
+    """Return `__getattr__` of a package that offers what its file imports below `if TYPE_CHECKING`, each on first use; and `__all__`."""
+    homes: dict[str, tuple[str, str]] = {}  # name → module and the name there; read when the first one is asked for
 
     def get(name: str) -> Any:
+        if name.startswith("__") and name != "__all__":
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        import ast
+        from importlib import import_module
+
+        if not homes:
+            body = ast.parse(Path(file).read_text(encoding="utf-8")).body
+            block = next(node for node in body if isinstance(node, ast.If))
+            for node in block.body:
+                if isinstance(node, ast.ImportFrom) and node.level:
+                    module = "." * node.level + (node.module or "")
+                    homes.update({alias.asname or alias.name: (module, alias.name) for alias in node.names})
+        if name == "__all__":
+            return sorted(homes)
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, original = homes[name]
         return getattr(import_module(module, package), original)
 
-    return get, sorted(homes)
+    return get
 
 
-def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = lazy_names(__name__, __file__)[0](name)
-    return value
+__getattr__ = lazy_names(__name__, __file__)

@@ -18,4 +18,4 @@ if TYPE_CHECKING:
     from .verify import verify_cache
     from .writer import CacheWriter
 
-__getattr__, __all__ = lazy_names(__name__, __file__)
+__getattr__ = lazy_names(__name__, __file__)

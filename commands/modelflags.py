@@ -9,7 +9,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Annotated, Any, Literal, Optional, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -20,13 +20,11 @@ MODEL_LIST = "; ".join(f"{name}: {title}" for name, title in MODELS.items())
 
 def with_model_flags(function: Callable[..., int]) -> Callable[..., int]:
     """Give a command the options of all models; it gets those that were used as keyword arguments `model.KEY`."""
-    found: dict[str, list[tuple[str, Any, Any]]] = {}  # key → the models that have it, its type and what `flag` says
+    found: dict[str, list[tuple[str, Any]]] = {}  # key → the models that have it, and what `flag` says
     for name in MODELS:
-        kind = config_class(name)
-        hints = get_type_hints(kind)
-        for item in fields(kind):
+        for item in fields(config_class(name)):
             if "flag" in item.metadata:
-                found.setdefault(item.name, []).append((name, hints[item.name], item.metadata))
+                found.setdefault(item.name, []).append((name, item.metadata))
     options = {key: _parameter(key, owners) for key, owners in found.items()}
     signature = inspect.signature(function, eval_str=True)
     own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
@@ -41,20 +39,13 @@ def with_model_flags(function: Callable[..., int]) -> Callable[..., int]:
     return run
 
 
-def _parameter(key: str, owners: list[tuple[str, Any, Any]]) -> inspect.Parameter:
+def _parameter(key: str, owners: list[tuple[str, Any]]) -> inspect.Parameter:
     """Return an option that is left out unless it is typed; its help says which models have it, where there are several."""
-    _, kind, metadata = owners[0]
-    spelt = {(of_model["flag"], _plain(one)) for _, one, of_model in owners}
+    metadata = owners[0][1]
+    spelt = {(of_model["flag"], of_model["kind"]) for _, of_model in owners}
     assert len(spelt) == 1, f"model.{key} is {spelt}: models that share a key share its option and its type"
     several = len(MODELS) > 1
-    text = " ".join(f"{name}: {of_model['help']}" if several else of_model["help"] for name, _, of_model in owners)
-    plain: Any = _plain(kind)
-    annotation = Annotated[Optional[plain], typer.Option(metadata["flag"], help=text)]  # noqa: UP045
+    text = " ".join(f"{name}: {of_model['help']}" if several else of_model["help"] for name, of_model in owners)
+    kind: Any = metadata["kind"]
+    annotation = Annotated[Optional[kind], typer.Option(metadata["flag"], help=text)]  # noqa: UP045
     return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-
-def _plain(kind: Any) -> Any:
-    """Return the type of an option: a word where the settings name the choices, and what is not None where it may be left out."""
-    if get_origin(kind) is Literal:
-        return str
-    return next((one for one in get_args(kind) if one is not type(None)), kind)

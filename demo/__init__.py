@@ -16,4 +16,4 @@ if TYPE_CHECKING:
     from .sheet import contact_sheet, save_sheet
     from .spec import RESERVED_SEEDS, ClipPlan, RenderSpec, plan_set
 
-__getattr__, __all__ = lazy_names(__name__, __file__)
+__getattr__ = lazy_names(__name__, __file__)

@@ -21,4 +21,4 @@ if TYPE_CHECKING:
     from .results.results import Results
     from .results.run import Run
 
-__getattr__, __all__ = lazy_names(__name__, __file__)
+__getattr__ = lazy_names(__name__, __file__)

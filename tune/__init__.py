@@ -18,4 +18,4 @@ if TYPE_CHECKING:
     from .crossfit import recache_tuned, tune_folds
     from .encoder import tune_cache, tune_clips, tune_stills
 
-__getattr__, __all__ = lazy_names(__name__, __file__)
+__getattr__ = lazy_names(__name__, __file__)

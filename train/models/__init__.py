@@ -18,4 +18,4 @@ if TYPE_CHECKING:
     from .registry import MODELS, build_model
     from .tuned import Tuned
 
-__getattr__, __all__ = lazy_names(__name__, __file__)
+__getattr__ = lazy_names(__name__, __file__)

@@ -55,5 +55,6 @@ class ModelConfig:
 
 
 def flag(default: Any, name: str, text: str) -> Any:
-    """Return a field that is an option of `est train`: its name, "--ssop/--no-ssop" for a switch, and its help."""
-    return field(default=default, metadata={"flag": name, "help": text})
+    """Return a field that is an option of `est train`: its name ("--ssop/--no-ssop" for a switch) and help; its default says its type."""
+    assert default is not None, f"{name} needs a default, which says its type"
+    return field(default=default, metadata={"flag": name, "help": text, "kind": type(default)})
