@@ -35,7 +35,7 @@ def with_model_flags(function: Callable[..., int]) -> Callable[..., int]:
         return function(*arguments, **given, **of_model)
 
     place = next(number for number, one in enumerate(own) if one.name == "model") + 1
-    run.__signature__ = signature.replace(parameters=[*own[:place], *options.values(), *own[place:]])  # ty: ignore[unresolved-attribute]
+    run.__signature__ = signature.replace(parameters=[*own[:place], *options.values(), *own[place:]])  # ty: ignore[missing-attribute]
     return run
 
 

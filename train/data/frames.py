@@ -50,7 +50,7 @@ class MapRows(Rows):
 class DenseMaps(MapRows):
     """Cached maps for a model that reads them: each place's own.  # (…,) → (…, C, h, w)"""
 
-    def take(self, index: Tensor, look: Tensor | None = None) -> Tensor:  # ty: ignore[invalid-method-override]
+    def take(self, index: Tensor, look: Tensor | None = None) -> Tensor:  # ty: ignore[incompatible-method-override]
         if self.on_device:
             assert look is None, "maps cannot be moved or lit"
             return self._rows.take(index).view(*index.shape, *self._shape)
