@@ -220,7 +220,7 @@ SCRIPT = """
 if __name__ == "__main__":
     import sys
     from est.cache import writer
-    from est.extract import pipeline
+    from est.extract.workers import pipeline
     from recaching_samples import ArrayPlan, again, load_weights
     writer.COMMIT_BYTES, pipeline.PROGRESS_SECONDS = 1, 0.0
     source, out, *names = sys.argv[1:]

@@ -103,11 +103,8 @@ class Trainer:
         assert not {"train", "val", "test", "control", "part", "fold", "seed", "oracle"} & set(self.questions), (
             "names of the loop"
         )
-        self.columns = [
-            *self.terms,
-            "right",
-            *(f"{name}_right" for name in self.questions),
-        ]  # what a step leaves behind
+        # what a step leaves behind
+        self.columns = [*self.terms, "right", *(f"{name}_right" for name in self.questions)]
         self.tally = torch.zeros(self.num_steps, len(self.columns), dtype=torch.float64, device=self.device)
 
     def run_epoch(self, epoch: int, *, first_step: int = 0, stop: Stop, watch: Watch, until: float = math.inf) -> int:

@@ -13,7 +13,7 @@ from est.cache import CacheWriter, Recipes, open_cache
 from est.cache.trained import TrainedOn
 from est.errors import EstError, RecipeMismatch, UsageError
 from est.train import Change, ProtocolConfig, evaluate, fit
-from est.train.config.config import DataConfig
+from est.train.config.config import DataConfig, TrainConfig
 from est.train.data.clipset import ClipSet
 from est.train.data.feature_arrays import Arrays, array_of_fold, arrays_of, views_of
 from est.train.results.run import FOLDS, read_json
@@ -174,7 +174,7 @@ def test_views_are_drawn_for_each_clip_and_epoch(tmp_path):
     cache = open_cache(viewed_cache(tmp_path / "views.zarr"))
     assert views_of(cache, "gap") == ("gap_view1", "gap_view2")
     assert views_of(cache, "gap_view1") == ()
-    reads = arrays_of(cache, DataConfig(views=True), "any")
+    reads = arrays_of(cache, TrainConfig(data=DataConfig(views=True)), "any")
     assert reads == Arrays(plain="gap", others=("gap_view1", "gap_view2"))
     clips = ClipSet.from_cache(cache, range(CLIPS), others=reads.others, no_face="keep")
     planner = make_trainer(clips, views=True, batch=CLIPS).planner
