@@ -1,4 +1,4 @@
-"""What a set of weights has learnt from: which labelled clips, so that nobody tests on clips that the features have seen.
+"""What a set of weights has learnt from: which labelled clips, so that tests on clips that the features have seen are refused.
 
 The recipe of a feature names such a record by its fingerprint, and the record goes with the rows into every copy. Clips are known by their
 ids, and by the content of their sources where another cache calls them otherwise.

@@ -28,7 +28,10 @@ NATIVE: dict[Precision, dict[str, tuple[str, ...]]] = {
     "bf16": {"x86": ("amx_bf16", "avx512_bf16", "avx_ne_convert"), "arm": ("bf16",)},
     "fp16": {"x86": ("amx_fp16", "avx512_fp16", "avx_ne_convert"), "arm": ("asimdhp",)},
 }
-HIDDEN = {"avx_ne_convert", "amx_fp16"}  # flags that Linux does not list: without torch's own list nobody knows
+HIDDEN = {
+    "avx_ne_convert",
+    "amx_fp16",
+}  # not in the list of Linux: where torch has no list of its own, they are unknown
 # What `auto` goes by. A Xeon with both convolves 5.6 times as fast as in fp32 (benchmarks/precision.py); other flags are not measured.
 FAST_BF16 = ("amx_bf16", "avx512_bf16")
 X86 = ("x86_64", "AMD64", "i386", "i686")
@@ -106,9 +109,7 @@ def onednn_limit(precision: Precision) -> str | None:
 
 def cpu_flags() -> frozenset[str]:
     """Return the processor's flags, empty where nothing tells."""
-    capabilities = getattr(
-        torch.cpu, "get_capabilities", None
-    )  # not in every torch that is allowed; Linux lists most of them
+    capabilities = getattr(torch.cpu, "get_capabilities", None)  # older releases of torch have no such list
     if capabilities is not None and platform.machine() in X86:
         return frozenset(name for name, there in capabilities().items() if there is True)
     return read_cpu_flags()

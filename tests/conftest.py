@@ -2,13 +2,13 @@
 
 import os
 import shutil
-import signal
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 import pytest
+
+from est.cli import obey_ctrl_c
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))  # importlib mode does not; spawned workers inherit it
 
@@ -16,8 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))  # importlib mode doe
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A job in the background of a shell script starts with SIGINT ignored, and hands that on. Tests send it to processes that they start.
-if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+obey_ctrl_c()
 
 # Temporary files are in memory where it is ample: they are many and short-lived, which makes file systems on disk search for inodes.
 MEMORY, AMPLE_BYTES = Path("/dev/shm"), 4e9

@@ -1,4 +1,4 @@
-"""Lists that are nobody's in particular: `<folder> <number of frames> <label>` a line, or `<path> <label>`, named as INPUTs.
+"""Lists that belong to no published data set: `<folder> <number of frames> <label>` a line, or `<path> <label>`, named as INPUTs.
 
 Half and fold are told by the lists' names (set_1_train.txt, fold2/val.csv). Paths of another machine are cut from the left until they lie
 below the root. Numbers become names by --label-names, and only where it is plain whether they count from 0 or from 1.

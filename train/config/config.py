@@ -1,7 +1,7 @@
 """What the user decides about a training run. The defaults are the paper's recipe; a preset is a named set of differences from it.
 
-Sections stand beside their owners: `model` in models/config.py, `sampling` in sampling.py, `protocol` in protocols.py. Those of the loop
-and of the data are here.
+The sections of the loop and of the data are here; `sampling`, `protocol` and `finetune` have modules of their own beside this one, and
+`model` is the settings of the model that is chosen (train/models).
 """
 
 from __future__ import annotations

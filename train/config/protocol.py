@@ -82,7 +82,7 @@ FOLDS = 5
 class ProtocolConfig:
     """How clips are divided. `auto` takes the cache's folds, else its splits, else deals folds by subject."""
 
-    kind: str = "auto"  # of presets.GENERAL, or a data set of presets.PROTOCOLS
+    kind: str = "auto"  # of GENERAL, or a data set of PROTOCOLS
     folds: int | None = None  # of kfold: 5 when left out; a data set's protocol knows its own
     by: By = "subject"  # what is never divided when folds or halves are made here
     test_share: float = 0.2  # of holdout

@@ -2,7 +2,7 @@
 
 A cache that carries folds or splits is taken at its word. Otherwise folds are dealt here, by subject unless the user says by clip; the same
 clips and seed give the same folds, whatever the order of clips or labels. Independence is what the annotations show, never what is hoped.
-A data set's name is a protocol too: one of these, and what is published beside it (`presets`).
+A data set's name is a protocol too: one of these, and what is published beside it (published.py).
 """
 
 from __future__ import annotations

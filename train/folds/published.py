@@ -1,7 +1,7 @@
 """Protocols by the name of a data set: how published work divides its clips, and what a cache has that is not as published.
 
 A preset divides as `folds`, `split` or `kfold` does. It changes no score; it says where classes, folds or denominators differ, because
-a number with another denominator is another number. What is published is written down once, with the data sets (extract/datasets). A
+a number with another denominator is another number. What is published is written down once, with the data sets (inputs/published). A
 data set that comes without folds has a usual number of them, which is a convention; who is in which fold is published nowhere, so they
 are dealt here.
 """

@@ -1,6 +1,6 @@
-"""What a model makes of clips: probabilities of the classes in the test view, and whether it knows the order of their snippets.
+"""What a model predicts of clips: probabilities of the classes in the test view, and answers to its further questions.
 
-The test view is one per clip, in natural order. `shuffled` shows the snippets in the model's orders instead, in turns; `blacked` replaces
+The test view is one per clip, in natural order. `shuffled` shows clips as the model shuffles them; `blacked` replaces
 unified frames by what the backbone makes of a black crop, the paper's Table 9.
 """
 

@@ -1,8 +1,8 @@
 """Training on cached features: epochs and steps of one model.
 
-What a step looks at are cached features, or frames that a backbone makes features of while it learns with EST. A batch is learnt from in
-parts, shared between the processes of a `World` and taken one after the other; losses are divided by the totals of the whole batch, and
-gradients added.
+What a step looks at are cached features, or frames that a backbone makes features of while it learns with the model. A batch is learnt
+from in parts, shared between the processes of a `World` and taken one after the other; losses are divided by the totals of the whole
+batch, and gradients added.
 
 Everything random follows from (seed, epoch, step) alone, never from what ran before: a run that goes on after a kill takes the same
 steps as one that was never stopped. An epoch is planned at once (epoch.py); a step is then one gather and the model.
