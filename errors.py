@@ -1,4 +1,4 @@
-"""The errors that are a user's business; everything else is a bug and keeps its traceback.
+"""The errors that are a user's business, and the checks of settings that raise them; everything else is a bug and keeps its traceback.
 
 An error says what was expected and what was found (`message`), and the command or change that mends it (`remedy`). The cause is
 Python's own: `raise CacheError(...) from error`. The exit status belongs to the class.
@@ -6,7 +6,11 @@ Python's own: `raise CacheError(...) from error`. The exit status belongs to the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 STATUS_FAILED = 1
 STATUS_USAGE = 2
@@ -61,3 +65,65 @@ def some(names: Iterable[object], number: int = 3, *, joint: str = ", ") -> str:
     beside = len(shown) - number
     before = " " if joint == ", " else joint
     return joint.join(shown[:number]) + (f"{before}and {beside} more" if beside > 0 else "")
+
+
+KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def expect_values(config: Any, prefix: str, **ranges: tuple[float, float]) -> None:
+    """Refuse what a field's type does not have (2.5 epochs, a word that is no choice), and numbers outside of a range (low, high).
+
+    `prefix` is what comes before a field's name: "loop." in a configuration, "--" on the command line.
+    """
+    for name, hint in get_type_hints(type(config)).items():
+        found, default = getattr(config, name), getattr(type(config), name, None)
+        if get_origin(hint) is Literal:
+            expect_choice(_key(prefix, name), found, get_args(hint), default=default)
+            continue
+        kind, *others = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        optional = found is None and type(None) in others
+        if kind in KINDS and not optional and not _is_of(kind, found):
+            key = _key(prefix, name)
+            raise UsageError(f"{key} is {KINDS[kind]}, found {found!r}.", remedy=_setting(key, default))
+        if name in ranges and not optional:
+            expect_range(_key(prefix, name), found, *ranges[name], default=default)
+
+
+def expect_choice(name: str, found: object, choices: Sequence[str], *, default: str | None = None) -> None:
+    """Refuse a word that is none of the choices."""
+    if found in choices:
+        return
+    near = difflib.get_close_matches(str(found).lower(), choices, n=1, cutoff=0.5)
+    *others, last = choices
+    raise UsageError(
+        f"{name} is {', '.join(others)} or {last}, found {found!r}.",
+        remedy=_setting(name, near[0] if near else default or choices[0]),
+    )
+
+
+def expect_range(name: str, found: float, low: float, high: float = math.inf, *, default: float | None = None) -> None:
+    """Refuse a number outside of a range."""
+    if low <= found <= high and math.isfinite(found):
+        return
+    allowed = f"is at least {low:g}" if high == math.inf else f"goes from {low:g} to {high:g}"
+    raise UsageError(f"{name} {allowed}, found {found:g}.", remedy=_setting(name, low if default is None else default))
+
+
+def _is_of(kind: type, found: object) -> bool:
+    """Say whether a value is of a kind; true and false are numbers to Python alone."""
+    if isinstance(found, bool):
+        return kind is bool
+    return isinstance(found, int | float if kind is float else kind)
+
+
+def _key(prefix: str, name: str) -> str:
+    """Write a field as the user does."""
+    return prefix + (name.replace("_", "-") if prefix == "--" else name)
+
+
+def _setting(key: str, value: object) -> str | None:
+    """Write a setting as the user does; none where there is no value to suggest."""
+    if value is None:
+        return None
+    shown = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value
+    return f"{key} {shown}" if key.startswith("--") else f"--set {key}={shown}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..crops.crop import BOX_MARGIN
-from ..errors import UsageError
+from ..errors import UsageError, expect_values
 from .faces.track import TrackConfig
 
 SIZES = range(32, 1025)
@@ -46,21 +46,19 @@ class ExtractConfig:
     strict: bool = False
 
     def __post_init__(self) -> None:
-        _expect_choice("--face", self.face, ("main", "largest", "all"))
-        _expect_choice("--align", self.align, ("box", "5point"))
-        _expect_choice("--dtype", self.dtype, ("float16", "float32"))
-        _expect_choice("--incomplete", self.incomplete, ("keep", "fail"))
-        _expect_choice("--no-face", self.no_face, ("keep", "skip", "fail"))
-        _expect_range("--size", self.size, SIZES[0], SIZES[-1])
-        _expect_range("--detect-size", self.detect_size, 0, 8192)
-        _expect_range("--detect-every", self.detect_every, 1, 100)
-        _expect_range("--score-threshold", self.score_threshold, 0.0, 1.0)
-        _expect_range("--margin", self.crop_margin, 0.0, 2.0)
-        _expect_range("--smooth", self.smooth, 0.0, 30.0)
-        _expect_range("--crop-quality", self.crop_quality, 1, 100)
-        _expect_range("--timeout", self.timeout, 1.0, 86400.0)
-        if self.workers is not None:
-            _expect_range("--workers", self.workers, 1, 1024)
+        expect_values(
+            self,
+            "--",
+            size=(SIZES[0], SIZES[-1]),
+            detect_size=(0, 8192),
+            detect_every=(1, 100),
+            score_threshold=(0, 1),
+            margin=(0, 2),
+            smooth=(0, 30),
+            crop_quality=(1, 100),
+            timeout=(1, 86400),
+            workers=(1, 1024),
+        )
         if not self.features or len(set(self.features)) != len(self.features):
             raise UsageError(
                 f"--features names each feature once, found {','.join(self.features)!r}.",
@@ -95,15 +93,3 @@ class ExtractConfig:
     def crop_format(self) -> str:
         """Return how crops are encoded before the backbone sees them, as the recipe says it."""
         return f"jpeg {self.crop_quality}" if self.crops else ""
-
-
-def _expect_choice(option: str, found: str, choices: tuple[str, ...]) -> None:
-    if found not in choices:
-        raise UsageError(
-            f"{option} is {', '.join(choices[:-1])} or {choices[-1]}, found {found!r}.", remedy=f"{option} {choices[0]}"
-        )
-
-
-def _expect_range(option: str, found: float, low: float, high: float) -> None:
-    if not low <= found <= high:
-        raise UsageError(f"{option} goes from {low:g} to {high:g}, found {found:g}.")

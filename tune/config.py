@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ..encoders.precision import DTYPES
-from ..errors import UsageError
-from ..train.config.expect import expect_choice, expect_kinds, expect_range
+from ..errors import UsageError, expect_choice, expect_values
 
 Apex = Literal["auto", "uniform", "middle", "late", "end"]
 ELSEWHERE = (
@@ -53,31 +52,27 @@ class TuneConfig:
     allow_leak: bool = False  # of the validation and test clips into the start
 
     def __post_init__(self) -> None:
-        expect_kinds("tune", self)
-        expect_choice("tune.batch_norm", self.batch_norm, ("train", "frozen"))
-        expect_choice("tune.apex", self.apex, ("auto", "uniform", "middle", "late", "end"))
-        expect_choice("tune.select", self.select, ("val", "last"))
-        expect_choice("tune.by", self.by, ("subject", "clip"))
+        expect_values(
+            self,
+            "tune.",
+            epochs=(1, 100_000),
+            batch=(2, 1_000_000),
+            rate=(0, 1000),
+            warmup=(0, 1),
+            weight_decay=(0, 100),
+            label_smoothing=(0, 0.9),
+            frames_per_clip=(1, 1_000_000),
+            shift=(0, 0.5),
+            zoom=(0, 0.5),
+            brightness=(0, 0.9),
+            occlusion=(0, 0.9),
+            val_share=(0.01, 0.9),
+            size=(16, 2048),
+            threads=(0, 4096),
+            workers=(0, 1024),
+            seed=(0, 2**63),
+        )
         expect_choice("tune.precision", self.precision, ("auto", *DTYPES))
-        for name, low, high in (
-            ("epochs", 1, 100_000),
-            ("batch", 2, 1_000_000),
-            ("rate", 0.0, 1000.0),
-            ("warmup", 0.0, 1.0),
-            ("weight_decay", 0.0, 100.0),
-            ("label_smoothing", 0.0, 0.9),
-            ("frames_per_clip", 1, 1_000_000),
-            ("shift", 0.0, 0.5),
-            ("zoom", 0.0, 0.5),
-            ("brightness", 0.0, 0.9),
-            ("occlusion", 0.0, 0.9),
-            ("val_share", 0.01, 0.9),
-            ("size", 16, 2048),
-            ("threads", 0, 4096),
-            ("workers", 0, 1024),
-            ("seed", 0, 2**63),
-        ):
-            expect_range(f"tune.{name}", getattr(self, name), low, high)
         if not 0 < self.learning_rate < float("inf"):
             raise UsageError(
                 f"tune.learning_rate is above 0, found {self.learning_rate:g}.",

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ...errors import UsageError
+from ...errors import UsageError, expect_range, expect_values
 from ..models.contract import ModelConfig
 from ..models.registry import DEFAULT, config_class
-from .expect import expect_choice, expect_kinds, expect_range
 from .finetune import FinetuneConfig
 from .protocol import ProtocolConfig
 from .sampling import SamplingConfig
@@ -69,19 +68,19 @@ class LoopConfig:
     threads: int = 0  # of the CPU; 0 takes torch's own number, which the run then records
 
     def __post_init__(self) -> None:
-        expect_kinds("loop", self)
-        expect_range("loop.epochs", self.epochs, 1, 100_000)
-        expect_range("loop.warmup", self.warmup, 0, 100_000)
-        expect_range("loop.batch", self.batch, 1, 65_536)
-        expect_range("loop.learning_rate", self.learning_rate, 0.0, 10.0)
-        expect_range("loop.weight_decay", self.weight_decay, 0.0, 10.0)
-        expect_range("loop.clip_norm", self.clip_norm, 0.0, 1e9)
-        expect_range("loop.average", self.average, 0.0, 0.99999)
-        expect_range("loop.accumulate", self.accumulate, 1, 65_536)
-        expect_range("loop.threads", self.threads, 0, 4096)
-        expect_choice("loop.optimizer", self.optimizer, ("adam", "adamw"))
-        expect_choice("loop.schedule", self.schedule, ("cosine", "constant"))
-        expect_choice("loop.precision", self.precision, ("auto", "fp32", "bf16", "fp16"))
+        expect_values(
+            self,
+            "loop.",
+            epochs=(1, 100_000),
+            warmup=(0, 100_000),
+            batch=(1, 65_536),
+            learning_rate=(0, 10),
+            weight_decay=(0, 10),
+            clip_norm=(0, 1e9),
+            average=(0, 0.99999),
+            accumulate=(1, 65_536),
+            threads=(0, 4096),
+        )
         if self.graph and self.precision == "fp16":
             raise UsageError(
                 "loop.graph replays the same step, and with fp16 the scale of the loss changes.",
@@ -115,11 +114,7 @@ class DataConfig:
     mixup: float = 0.0  # parameter of the Beta distribution; 0 is off
 
     def __post_init__(self) -> None:
-        expect_kinds("data", self)
-        expect_choice("data.residency", self.residency, ("auto", "device", "pinned", "stream"))
-        expect_range("data.label_smoothing", self.label_smoothing, 0.0, 0.9)
-        expect_range("data.noise", self.noise, 0.0, 10.0)
-        expect_range("data.mixup", self.mixup, 0.0, 10.0)
+        expect_values(self, "data.", label_smoothing=(0, 0.9), noise=(0, 10), mixup=(0, 10))
         if self.balanced and self.class_weights:
             raise UsageError(
                 "Balanced sampling and class weights both correct for rare classes; together they correct twice.",
@@ -146,10 +141,8 @@ class TrainConfig:
     allow_leak: bool = False  # score clips that the features have learnt from, and say so in every table
 
     def __post_init__(self) -> None:
-        expect_kinds("", self)
+        expect_values(self, "", eval_every=(0, 100_000))
         object.__setattr__(self, "seeds", tuple(self.seeds))
-        expect_choice("select", self.select, ("last", "val"))
-        expect_range("eval_every", self.eval_every, 0, 100_000)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise UsageError(f"seeds names each seed once, found {list(self.seeds)}.", remedy="--seeds 1,2,3")
         for seed in self.seeds:

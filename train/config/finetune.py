@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
-from ...errors import UsageError
-from .expect import expect_choice, expect_kinds, expect_range
+from ...errors import UsageError, expect_values
 
 if TYPE_CHECKING:
     from .config import DataConfig, LoopConfig
@@ -38,16 +37,16 @@ class FinetuneConfig:
     workers: int = 0  # threads that decode; 0: the cores
 
     def __post_init__(self) -> None:
-        expect_kinds("finetune", self)
-        expect_choice("finetune.learns", self.learns, ("none", "layer4", "all"))
-        expect_choice("finetune.source", self.source, ("auto", "crops", "videos", "maps"))
-        expect_choice("finetune.batch_norm", self.batch_norm, ("train", "frozen"))
-        expect_range("finetune.rate", self.rate, 0.0, 1000.0)
-        expect_range("finetune.head_first", self.head_first, 0, 100_000)
-        expect_range("finetune.shift", self.shift, 0.0, 0.5)
-        expect_range("finetune.zoom", self.zoom, 0.0, 0.5)
-        expect_range("finetune.brightness", self.brightness, 0.0, 0.9)
-        expect_range("finetune.workers", self.workers, 0, 1024)
+        expect_values(
+            self,
+            "finetune.",
+            rate=(0, 1000),
+            head_first=(0, 100_000),
+            shift=(0, 0.5),
+            zoom=(0, 0.5),
+            brightness=(0, 0.9),
+            workers=(0, 1024),
+        )
         if self.source == "maps" and self.learns == "all":
             raise UsageError(
                 "Maps are what layer3 made of the pixels: a backbone that learns as a whole needs the pixels.",

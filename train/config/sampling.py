@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
-from ...errors import UsageError
+from ...errors import UsageError, expect_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +21,7 @@ class SamplingConfig:
     no_face: Literal["nearest", "keep"] = "nearest"  # frames without a face: the nearest with one, or zeros
 
     def __post_init__(self) -> None:
-        for name, choices in {"unify": ("resample", "clip", "native"), "no_face": ("nearest", "keep")}.items():
-            if getattr(self, name) not in choices:
-                raise UsageError(
-                    f"sampling.{name} is {' or '.join(choices)}, found {getattr(self, name)!r}.",
-                    remedy=f"--set sampling.{name}={choices[0]}",
-                )
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if item.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-                raise UsageError(f"sampling.{item.name} is a number of frames, found {value!r}.")
+        expect_values(self, "sampling.", unified=(1, 100_000))
         if not 1 <= self.window <= self.unified:
             raise UsageError(
                 f"A window has 1 to {self.unified} frames (sampling.unified), found sampling.window = {self.window}.",

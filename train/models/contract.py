@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, ClassVar
 
 CLASSES = "expression"  # the loss of the classes, which every model has; history and curves know it by this name
+MANY = (1, inf)  # ranges of settings: a number of something,
+SHARE = (0, 0.999)  # and a share that leaves something
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -224,7 +224,7 @@ def test_the_middle_of_the_papers_view():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"unify": "interpolate"}, "sampling.unify is resample or clip or native, found 'interpolate'"),
+        ({"unify": "interpolate"}, "sampling.unify is resample, clip or native, found 'interpolate'"),
         ({"no_face": "drop"}, "sampling.no_face is nearest or keep, found 'drop'"),
         ({"window": 106}, r"A window has 1 to 105 frames .* found sampling.window = 106"),
         ({"window": 0}, "A window has 1 to 105 frames"),
@@ -232,9 +232,9 @@ def test_the_middle_of_the_papers_view():
         ({"start_range": 32}, "starts at one of the first 1 to 31 of 105, found sampling.start_range = 32"),
         ({"start_range": 0}, "starts at one of the first 1 to 31"),
         ({"test_start": 31}, "sampling.test_start goes from 0 to 30"),
-        ({"unified": -1}, "sampling.unified is a number of frames, found -1"),
-        ({"window": 70.0}, r"sampling.window is a number of frames, found 70\.0"),
-        ({"start_range": True}, "sampling.start_range is a number of frames, found True"),
+        ({"unified": -1}, "sampling.unified goes from 1 to 100000, found -1"),
+        ({"window": 70.0}, r"sampling.window is a whole number, found 70\.0"),
+        ({"start_range": True}, "sampling.start_range is a whole number, found True"),
     ],
 )
 def test_configurations_that_make_no_sense(fields, message):

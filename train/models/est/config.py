@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeGuard, get_args
+from typing import Any, ClassVar, Literal
 
-from ....errors import UsageError
-from ..contract import ModelConfig, Snippets, flag
+from ....errors import UsageError, expect_values
+from ..contract import MANY, SHARE, ModelConfig, Snippets, flag
 
 Position = Literal["slot", "snippet"]
 Aggregation = Literal["hierarchical", "mean", "self-attention", "se"]
@@ -50,26 +50,13 @@ class Config(ModelConfig):
     include_natural: bool = False  # the natural order is one of those in training
 
     def __post_init__(self) -> None:
-        for name in ("snippets", "frames", "layers", "heads", "ffn", "dim", "orders"):
-            _expect_count(name, getattr(self, name))
-        for name in ("dropout", "head_dropout"):
-            _expect_share(name, getattr(self, name))
-        for name in ("ssop", "detach_snippets", "include_natural"):
-            _expect_switch(name, getattr(self, name))
-        _expect_choice("position", self.position, get_args(Position))
-        _expect_choice("aggregation", self.aggregation, get_args(Aggregation))
-        _expect_choice("order_input", self.order_input, get_args(OrderInput))
+        counts = dict.fromkeys(("snippets", "frames", "layers", "heads", "ffn", "dim", "orders"), MANY)
+        expect_values(self, "model.", **counts, dropout=SHARE, head_dropout=SHARE, order_weight=(0, math.inf))
         if self.dim % self.heads:
             near = max(number for number in range(1, self.heads) if self.dim % number == 0)
             raise UsageError(
                 f"model.dim is a multiple of model.heads, found {self.dim} and {self.heads}.",
                 remedy=f"--set model.heads={near}",
-            )
-        weight = self.order_weight
-        if weight is not None and not (_is_number(weight) and math.isfinite(weight) and weight >= 0):
-            raise UsageError(
-                f"model.order_weight is a number from 0, or left out for 1/snippets; found {weight!r}.",
-                remedy=f"--set model.order_weight={1 / self.snippets:.4g}",
             )
 
     @property
@@ -99,37 +86,5 @@ class Config(ModelConfig):
     @property
     def weight_of_order(self) -> float:
         """Return λ of Eq. 7."""
-        return 1 / self.snippets if self.order_weight is None else self.order_weight
-
-
-def _is_number(found: object) -> TypeGuard[float]:
-    return isinstance(found, (int, float)) and not isinstance(found, bool)
-
-
-def _expect_count(name: str, found: object) -> None:
-    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-        default = getattr(Config, name)
-        raise UsageError(
-            f"model.{name} is a whole number from 1, found {found!r}.", remedy=f"--set model.{name}={default}"
-        )
-
-
-def _expect_share(name: str, found: object) -> None:
-    if not (_is_number(found) and 0 <= found < 1):
-        default = getattr(Config, name)
-        raise UsageError(
-            f"model.{name} is a share from 0 to below 1, found {found!r}.", remedy=f"--set model.{name}={default}"
-        )
-
-
-def _expect_switch(name: str, found: object) -> None:
-    if not isinstance(found, bool):
-        raise UsageError(f"model.{name} is true or false, found {found!r}.", remedy=f"--set model.{name}=true")
-
-
-def _expect_choice(name: str, found: object, choices: tuple[str, ...]) -> None:
-    if found not in choices:
-        raise UsageError(
-            f"model.{name} is {', '.join(choices[:-1])} or {choices[-1]}, found {found!r}.",
-            remedy=f"--set model.{name}={choices[0]}",
-        )
+        weight = self.order_weight
+        return 1 / self.snippets if weight is None else weight

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ....errors import UsageError
-from ..contract import ModelConfig, Snippets, flag
+from ....errors import expect_values
+from ..contract import MANY, SHARE, ModelConfig, Snippets, flag
 
 Pooling = Literal["mean", "max", "last"]
 
@@ -28,19 +28,7 @@ class Config(ModelConfig):
     dropout: float = 0.3  # between layers, and before the classes
 
     def __post_init__(self) -> None:
-        for name in ("frames", "layers", "hidden"):
-            found = getattr(self, name)
-            if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-                raise UsageError(
-                    f"model.{name} is a whole number from 1, found {found!r}.",
-                    remedy=f"--set model.{name}={getattr(type(self), name)}",
-                )
-        if not isinstance(self.bidirectional, bool):
-            raise UsageError(f"model.bidirectional is true or false, found {self.bidirectional!r}.")
-        if self.pooling not in ("mean", "max", "last"):
-            raise UsageError(f"model.pooling is mean, max or last, found {self.pooling!r}.", remedy="--pooling mean")
-        if not isinstance(self.dropout, int | float) or isinstance(self.dropout, bool) or not 0 <= self.dropout < 1:
-            raise UsageError(f"model.dropout is a share from 0 to below 1, found {self.dropout!r}.")
+        expect_values(self, "model.", frames=MANY, layers=MANY, hidden=MANY, dropout=SHARE)
 
     @property
     def shown(self) -> Snippets:
