@@ -34,7 +34,7 @@ from est.encoders.device import parse_device
 from est.encoders.precision import Precision, resolve_precision, why_emulated
 from est.train import LoopConfig, TrainConfig, build_model
 from est.train.data.clipset import ClipSet
-from est.train.data.sampling import Sampler
+from est.train.data.snippets import SnippetSampler
 from est.train.loop.trainer import Trainer
 from est.train.loop.watch import Watch
 
@@ -78,7 +78,7 @@ class Step:
     def learn(self, features: torch.Tensor) -> None:
         """Take it on other features."""
         with torch.autocast(features.device.type, torch.bfloat16, enabled=self.autocast):
-            output = self.model(features, self.model.orders[self.picks])
+            output = self.model({"features": features, "order": self.picks})
         loss = F.cross_entropy(output.expression.float(), self.target)
         loss = loss + self.config.model.weight_of_order * F.cross_entropy(output.order.float(), self.picks)
         self.optimizer.zero_grad(set_to_none=True)
@@ -185,7 +185,7 @@ class ClipFiles(Dataset):
     def __init__(self, folder: Path, lengths: np.ndarray) -> None:
         self.folder, self.lengths = folder, lengths
         config = TrainConfig()
-        self.sampler = Sampler(config.sampling, config.model.snippets, config.model.frames)
+        self.sampler = SnippetSampler(config.sampling, config.model.snippets, config.model.frames)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -245,11 +245,11 @@ def measure_inference(device: torch.device) -> None:
 
     def head() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            model(features)
+            model({"features": features})
 
     def whole() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            model(backbone(images).view(4, 7, 5, WIDTH))
+            model({"features": backbone(images).view(4, 7, 5, WIDTH)})
 
     for call in (head, whole):
         call()

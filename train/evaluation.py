@@ -23,7 +23,8 @@ from ..errors import EstError, UsageError, some
 from .data.clipset import ClipSet, warn_of_rates
 from .data.data import Loaded, locate_rows
 from .data.feature_arrays import black_row
-from .data.sampling import Sampler, sampler_of
+from .data.sampler import Sampler
+from .data.sampling import sampler_of
 from .evaluation_leaks import leaks_elsewhere, own_leaks, warn_of_learnt
 from .folds.annotations import Annotations
 from .folds.labels import Aligned, align_truth, match_labels
@@ -229,7 +230,7 @@ def _view(run: Run, sampler: Sampler, change: Change) -> View:
             remedy="leave --shuffle-test out",
         )
     if change.start is not None:
-        sampler.config.expect_start("--start", change.start)
+        sampler.expect_start("--start", change.start)
     if change.zero is not None and run.config.model.reads:
         raise UsageError(
             f"{run.path} reads maps, and what a map of a black picture is no cache knows.",
@@ -322,13 +323,14 @@ def _load(
     which, place = locate_rows(table, rows)
     if not len(which):
         raise EstError(f"None of the {len(rows)} clips of {cache.path} that are to be scored has frames.")
-    no_face = run.config.sampling.no_face
+    no_face, told = run.config.sampling.no_face, run.config.model.told
     if feature is not None:
         maps = bool(run.config.model.reads)
-        clips = ClipSet.from_cache(cache, which, feature=feature, device=device, no_face=no_face, maps=maps)
+        clips = ClipSet.from_cache(cache, which, feature=feature, device=device, no_face=no_face, maps=maps, told=told)
     else:
         source = source_of(run, cache)
-        clips = ClipSet.for_tuning(cache, which, source, device, no_face=no_face, workers=run.config.finetune.workers)
+        workers = run.config.finetune.workers
+        clips = ClipSet.for_tuning(cache, which, source, device, no_face=no_face, workers=workers, told=told)
     return _Target(
         side=cache.recipes.frames.size,
         feature=feature,

@@ -27,7 +27,8 @@ from .data.clipset import warn_of_rates
 from .data.data import Data, Seeing, Shelf
 from .data.feature_arrays import Arrays, arrays_of, views_of
 from .data.pixels import choose_source
-from .data.sampling import Sampler, describe_distinct, sampler_of
+from .data.sampler import Sampler
+from .data.sampling import sampler_of
 from .folds.annotations import Annotations
 from .folds.leaks import Leak, describe_leaks, expect_none, find_in_features
 from .folds.protocols import Plan, plan_folds
@@ -260,6 +261,11 @@ def _expect_same_start(run: Run, cache: Cache, source: Seeing | None, start: Sta
 
 def _expect_shares(config: TrainConfig, world: World) -> None:
     """Refuse a batch that cannot be divided between the processes."""
+    if config.model.undivided and world.size > 1:
+        raise UsageError(
+            f"The losses of {config.model.name} compare the clips of a batch, which cannot be divided between processes.",
+            remedy="one process alone",
+        )
     if config.loop.graph and world.size > 1:
         raise UsageError(
             "loop.graph records the step of one process, not sums over several.", remedy="--set loop.graph=false"
@@ -278,7 +284,7 @@ def _say(watch: Watch, config: TrainConfig, data: Data, plan: Plan, sampler: Sam
     watch.say(heading(config))
     watch.say(data.clips.residency)
     watch.say(where)
-    line, warning = describe_distinct(sampler, data.clips.count)
+    line, warning = sampler.describe(data.clips.count.cpu())
     watch.say(line)
     if warning:
         watch.warn(warning)

@@ -267,9 +267,9 @@ def test_no_orders_to_shuffle_by(cache, tmp_path):
 def test_black_frames_are_the_black_crop(single, monkeypatch):
     forward, seen = EST.forward, []
 
-    def spy(model, features, order=None):
-        seen.append(features.numpy())
-        return forward(model, features, order)
+    def spy(model, batch):
+        seen.append(batch["features"].numpy())
+        return forward(model, batch)
 
     monkeypatch.setattr(EST, "forward", spy)
 

@@ -162,6 +162,11 @@ class TrainConfig:
                 remedy="leave --feature out",
             )
         batch, parts = self.loop.batch, self.loop.accumulate
+        if self.model.undivided and parts > 1:
+            raise UsageError(
+                f"The losses of {self.model.name} compare the clips of a batch, and loop.accumulate divides it in {parts} parts.",
+                remedy="--set loop.accumulate=1, and a smaller --batch where memory is short",
+            )
         self.model.expect_together(batch // parts, batch=batch, parts=parts)
 
     @property

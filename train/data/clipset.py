@@ -51,6 +51,7 @@ class ClipSet:
     _first: Tensor = field(repr=False)  # (N,) each clip's first row
     _face: Tensor = field(repr=False)  # (T,) which rows show a face
     _nearest: Tensor | None = field(repr=False)  # (T,) the row that stands for each; none where each stands for itself
+    _time: Tensor | None = field(repr=False)  # (T,) seconds since the clip's first frame, where models are told them
 
     @classmethod
     def from_cache(
@@ -64,10 +65,11 @@ class ClipSet:
         residency: Residency = "auto",
         no_face: Literal["nearest", "keep"] = "nearest",
         maps: bool = False,
+        told: Sequence[str] = (),
     ) -> Self:
         """Take clips by their places in the cache's table, and bring their features to where they are read from.
 
-        `others` are arrays that show the same clips otherwise, mirrored or as views.
+        `others` are arrays that show the same clips otherwise, mirrored or as views; `told` is what models are told besides features.
         """
         device = torch.device(device)
         places = _checked_places(cache, which)
@@ -82,7 +84,9 @@ class ClipSet:
         else:
             rows, line = place_rows(source, device, residency)
         width = source.shape[0]  # of maps the channels
-        return cls._of(places, source, rows, line, device, width=width, arrays=1 + len(others), no_face=no_face)
+        return cls._of(
+            places, source, rows, line, device, width=width, arrays=1 + len(others), no_face=no_face, told=told
+        )
 
     @classmethod
     def for_tuning(
@@ -96,6 +100,7 @@ class ClipSet:
         residency: Residency = "auto",
         no_face: Literal["nearest", "keep"] = "nearest",
         workers: int = 0,
+        told: Sequence[str] = (),
     ) -> Self:
         """Take clips by their places in the cache's table, for a backbone that learns: `take` gives the `Frames` that it sees.
 
@@ -125,7 +130,15 @@ class ClipSet:
             clips = ClipRows(cache=cache, start=start, count=count)
             rows = PixelRows(clips, source, device, workers=workers)
         return cls._of(
-            places, clips, rows, rows.line, device, width=Backbone.width, arrays=1 + mirrored, no_face=no_face
+            places,
+            clips,
+            rows,
+            rows.line,
+            device,
+            width=Backbone.width,
+            arrays=1 + mirrored,
+            no_face=no_face,
+            told=told,
         )
 
     @classmethod
@@ -140,6 +153,7 @@ class ClipSet:
         width: int,
         arrays: int,
         no_face: Literal["nearest", "keep"],
+        told: Sequence[str],
     ) -> Self:
         """Put a set together."""
         cache = source.cache
@@ -169,6 +183,7 @@ class ClipSet:
             _first=torch.from_numpy(first).to(home),
             _face=torch.from_numpy(face).to(home),
             _nearest=None if nearest is None else nearest.to(home),
+            _time=torch.from_numpy(_seconds(source)).to(home) if "time" in told else None,
             arrays=arrays,
         )
 
@@ -180,14 +195,34 @@ class ClipSet:
 
         `array` says by which of the set's arrays each clip is shown; 0, or none, is the plain one.
         """
-        home = self._first.device
-        rows = self._first[clips.to(home)][..., None, None] + positions.to(home)
+        rows = self._row(clips, positions)
         if self._nearest is not None:
             rows = self._nearest.index_select(0, rows.reshape(-1)).view(rows.shape)
         if array is not None:
             assert self.arrays > 1, "a set with the plain array alone"
-            rows = rows + len(self._face) * array.to(home)[..., None, None]
+            rows = rows + len(self._face) * array.to(rows.device)[..., None, None]
         return rows
+
+    def told(self, names: Iterable[str], clips: Tensor, positions: Tensor) -> dict[str, Tensor]:
+        """Return what models are told of frames besides features: mask, time (contract.py).  # (…), (…, n, J) → name → (…, n, J)"""
+        device = clips.device
+        row = self._row(clips, positions)
+        found: dict[str, Tensor] = {}
+        for name in names:
+            if name == "mask":
+                there = positions < self.count.to(device)[clips][..., None, None]
+                found[name] = there & self._face[row].to(device)
+            else:
+                assert name == "time"
+                assert self._time is not None, "the set was made without times"
+                found[name] = self._time[row].to(device)
+        return found
+
+    def _row(self, clips: Tensor, positions: Tensor) -> Tensor:
+        """Turn positions in clips into rows; the last frame stands where a clip has no more.  # (…), (…, n, J) → (…, n, J)"""
+        home = self._first.device
+        clips, count = clips.to(home), self.count.to(home)
+        return self._first[clips][..., None, None] + positions.to(home).minimum(count[clips][..., None, None] - 1)
 
     def take(self, index: Tensor, look: Tensor | None = None) -> Tensor | Frames:
         """Return the features of rows, float32 on the device, maps as maps; of a set for tuning the frames, each clip's as `look` says.
@@ -244,6 +279,12 @@ def nearest_faces(face: np.ndarray, first: np.ndarray, count: np.ndarray) -> np.
     no_after = after >= np.repeat((first + count).astype(kind), count)
     nearest = np.where(no_before | (~no_after & (after - row < row - before)), after, before)
     return np.where(no_before & no_after, row, nearest)
+
+
+def _seconds(source: ClipRows) -> np.ndarray:
+    """Return when each frame is shown, in seconds since the first of its clip.  # → (T,)"""
+    time = source.cache.load_column("time")[_ranges(source.start, source.count)]
+    return (time - np.repeat(time[source.first], source.count)).astype(np.float32)
 
 
 def warn_of_rates(train: np.ndarray, test: np.ndarray) -> str | None:

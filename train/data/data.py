@@ -84,6 +84,7 @@ class Data(Loaded):
                 maps=bool(config.model.reads),
                 residency=config.data.residency,
                 no_face=config.sampling.no_face,
+                told=config.model.told,
             )
         else:
             feature = config.feature if config.feature in cache.features else ""  # pictures need none
@@ -96,6 +97,7 @@ class Data(Loaded):
                 residency=config.data.residency,
                 no_face=config.sampling.no_face,
                 workers=config.finetune.workers,
+                told=config.model.told,
             )
         return cls(
             table=table,

@@ -26,7 +26,7 @@ class EpochPlan:
 
     target: Tensor  # (S, B) classes
     index: Tensor  # (S, B, n, J) rows of the frames, as the model has arranged them
-    extras: dict[str, Tensor]  # (S, B, …) what the model draws besides, by name
+    extras: dict[str, Tensor]  # (S, B, …) what the model draws besides and is told of frames, by name
     mix: Tensor | None  # (S,) share of a clip's own features when pairs are mixed
     look: Tensor | None  # (S, B, 4) how each clip's pictures are moved, scaled and lit
     seeds: list[int]  # (S,) of dropout and noise
@@ -71,6 +71,7 @@ class Planner:
         positions = self.sampler.train(self.count[clips], generator)
         extras = self.model.draw_extras(total, generator, device)
         positions = self.model.arrange(positions, extras)
+        extras = {**extras, **self.clips.told(config.model.told, clips, positions)}
         array = None
         if config.data.mirrored or config.data.views:
             array = torch.randint(self.clips.arrays, (total,), generator=generator, device=device)

@@ -1,151 +1,85 @@
-"""Snippet sampling: which frames of a clip a snippet shows, as positions in the clip, for a whole batch at once.
+"""From what a model wants to be shown to the sampler that chooses the frames: snippets, frames evenly over the clip, or all of them.
 
-A clip's native frames become 105 unified ones, a window of 75 of them is chosen, n snippets of 15 stand in the window, and J frames of
-each are looked at. All of that is arithmetic on `counts`, on the device where they lie: nothing is read back, there is no loop over clips.
-
-How 105 are made is not specified by the paper ("interpolation and clipping"). The three ways offered here are assumptions:
-
-- `resample` (default): nearest index. Unified frame u is native frame floor((u + 1/2) · count / 105).
-- `clip`: of more than 105 frames 105 consecutive ones, anywhere in the clip in training and its middle in the test; else as `resample`.
-- `native`: no unified clip. The window is 75 consecutive native frames, or all of a shorter clip, resampled to 75 in the same way. A
-  start K of the 105 − 75 spare frames is the same share of the clip's own spare frames: floor(K · (count − 75) / 30).
-
-The paper gives the training view. Its test view is unknown; the default here is start 15 and every third frame, in natural order.
-
-Legend: B clips, n snippets, J frames a snippet, w frames that a snippet spans.
+Legend: B clips, n parts of a clip, J frames of each, V views of the test.
 """
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from ...errors import UsageError
 from ..config.sampling import SamplingConfig
-from ..models.contract import Snippets
+from ..models.contract import AllFrames, Evenly, Shown, Snippets
+from .sampler import Sampler
+from .snippets import SnippetSampler
 
-ENOUGH_DISTINCT = 0.8  # of its frames: with fewer, much of a snippet is the same picture again
-MANY = 2**31 - 1  # a draw from so many, modulo a clip's spare frames, is as good as uniform
 
-
-def sampler_of(config: SamplingConfig, shown: Snippets) -> Sampler:
+def sampler_of(config: SamplingConfig, shown: Shown) -> Sampler:
     """Return the sampler of what a model is shown."""
-    return Sampler(config, shown.count, shown.frames)
+    match shown:
+        case Snippets():
+            return SnippetSampler(config, shown.count, shown.frames)
+        case Evenly():
+            return EvenSampler(shown)
+        case AllFrames():
+            return AllSampler(shown)
 
 
-class Sampler:
-    """The views of a clip, for n snippets of J frames."""
+class EvenSampler(Sampler):
+    """J frames in a row from each of n equal parts of the clip: from anywhere in the part, in the test from V fixed places."""
 
-    def __init__(self, config: SamplingConfig, snippets: int, frames: int) -> None:
-        if snippets < 1 or frames < 1:
-            raise UsageError(f"A view has at least one snippet of one frame, found {snippets} of {frames}.")
-        if frames > config.window:
-            raise UsageError(
-                f"A snippet has {frames} frames, and the window it lies in {config.window} (sampling.window).",
-                remedy=f"at most {config.window} frames per snippet, or a longer sampling.window",
-            )
-        self.config, self.snippets, self.frames = config, snippets, frames
-        self.span = max(config.snippet_window, frames)  # w
-        room = config.window - self.span
-        # Python's round, to even: the starts of snippets in the window
-        self.starts = [round(i * room / (snippets - 1)) for i in range(snippets)] if snippets > 1 else [room // 2]
-        self.test_offsets = [k * self.span // frames for k in range(frames)]
-        self._placed: dict[torch.device, tuple[Tensor, Tensor]] = {}
+    def __init__(self, shown: Evenly) -> None:
+        self.snippets, self.frames, self.views = shown.parts, shown.frames, shown.views
 
     def train(self, counts: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw a view of each clip: a start, and per snippet one of its sets of J frames.  # (B,) ≥ 1 → (B, n, J)
+        """Draw where in its part each row of frames begins."""
+        place = torch.rand(len(counts), self.snippets, generator=generator, device=counts.device, dtype=torch.float64)
+        return self._rows(counts, place)
 
-        All draws are uniform, and as many for one clip as for another.
-        """
-        device, batch = counts.device, len(counts)
-        start = torch.randint(self.config.start_range, (batch,), generator=generator, device=device)
-        keys = torch.rand(batch, self.snippets, self.span, generator=generator, device=device)
-        offsets = keys.topk(self.frames, dim=2).indices.sort(dim=2).values  # (B, n, J)
-        cut = None
-        if self.config.unify == "clip":
-            spare = (counts - self.config.unified).clamp(min=0) + 1
-            cut = torch.randint(MANY, (batch,), generator=generator, device=device) % spare
-        return self._native(counts, start, self._snippets(device)[0] + offsets, cut)
+    def test(self, counts: Tensor, *, view: int = 0, start: int | None = None) -> Tensor:
+        """Begin at the middle of one of V equal pieces of each part."""
+        place = torch.full((), (view + 0.5) / self.views, device=counts.device, dtype=torch.float64)
+        return self._rows(counts, place.expand(len(counts), self.snippets))
 
-    def test(self, counts: Tensor, *, start: int | None = None) -> Tensor:
-        """Return the one view that is scored: J frames of each snippet at equal distances, floor(k · w / J).  # (B,) → (B, n, J)"""
-        cut = (counts - self.config.unified).clamp(min=0) // 2 if self.config.unify == "clip" else None
-        within = self._snippets(counts.device)[1].expand(len(counts), -1, -1)
-        return self._native(counts, torch.full_like(counts, self._start(start)), within, cut)
+    def describe(self, counts: Tensor) -> tuple[str, str | None]:
+        """Say how many there are, and of how many clips some are shown more than once."""
+        total = self.snippets * self.frames
+        line = f"source frames: {total} of each clip, from {self.snippets} equal parts of it"
+        short = int((counts < total).sum())
+        if 2 * short <= len(counts):
+            return line, None
+        return line, f"{short} of {len(counts)} clips have fewer than {total} frames, and show some of them twice."
 
-    def distinct(self, counts: Tensor) -> Tensor:
-        """Return how many different frames a snippet of the test view has, the median over a clip's snippets.  # (B,) → (B,)"""
-        shown = self.test(counts)
-        distinct = (shown.diff(dim=2) > 0).sum(dim=2) + 1  # (B, n)
-        ordered = distinct.sort(dim=1).values
-        return (ordered[:, (self.snippets - 1) // 2] + ordered[:, self.snippets // 2]) / 2
-
-    def slots(self, first: int, stop: int, *, start: int | None = None) -> Tensor:
-        """Say which slots of the test view show one of the unified frames first … stop − 1.  # → (n, J)"""
-        if not 0 <= first < stop <= self.config.unified:
-            raise UsageError(
-                f"A range of unified frames is A:B with 0 ≤ A < B ≤ {self.config.unified}, found {first}:{stop}."
-            )
-        shown = self._start(start) + self._snippets(torch.device("cpu"))[1]
-        return (first <= shown) & (shown < stop)
-
-    def middle(self, *, start: int | None = None) -> tuple[int, int]:
-        """Return the range of unified frames that only the span of the middle snippet covers: 50:55 for 7 × 5 in the test view."""
-        middle = self.snippets // 2
-        begin = self.starts[middle] if middle == 0 else max(self.starts[middle], self.starts[middle - 1] + self.span)
-        end = self.starts[middle] + self.span
-        if middle + 1 < self.snippets:
-            end = min(end, self.starts[middle + 1])
-        if begin >= end:
-            raise UsageError(
-                f"With {self.snippets} snippets of {self.span} frames in {self.config.window}, no frame belongs to the middle one alone.",
-                remedy="name the frames, as --zero-middle 50:55",
-            )
-        return self._start(start) + begin, self._start(start) + end
-
-    def _start(self, start: int | None) -> int:
-        if start is None:
-            return self.config.test_start
-        self.config.expect_start("A start", start)
-        return start
-
-    def _snippets(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return the snippets' starts (n, 1), and the frames of the test view (n, J), both counted in the window."""
-        if device not in self._placed:
-            starts = torch.tensor(self.starts, device=device)[:, None]
-            self._placed[device] = starts, starts + torch.tensor(self.test_offsets, device=device)
-        return self._placed[device]
-
-    def _native(self, counts: Tensor, start: Tensor, within: Tensor, cut: Tensor | None) -> Tensor:
-        """Turn places in the window into positions in the clip.  # (B,), (B,), (B, n, J), (B,) → (B, n, J)"""
-        config = self.config
-        counts, start = counts[:, None, None], start[:, None, None]
-        if config.unify == "native":
-            length = counts.clamp(max=config.window)
-            first = start * (counts - length) // max(1, config.spare)
-            return first + _nearest(within, length, config.window)
-        resampled = _nearest(start + within, counts, config.unified)
-        if cut is None:
-            return resampled
-        return torch.where(counts > config.unified, cut[:, None, None] + start + within, resampled)
+    def _rows(self, counts: Tensor, place: Tensor) -> Tensor:
+        """Return J frames in a row of each part, from a place in it on.  # (B,), (B, n) in [0, 1) → (B, n, J)"""
+        part = torch.arange(self.snippets, device=counts.device)
+        room = (counts - self.frames + 1).clamp(min=1)[:, None]  # where a row can begin
+        begin = ((part + place) * room / self.snippets).floor().long()
+        shown = begin[:, :, None] + torch.arange(self.frames, device=counts.device)
+        return shown.minimum(counts[:, None, None] - 1)
 
 
-def _nearest(place: Tensor, count: Tensor, slots: int) -> Tensor:
-    """Return the frame, of `count`, that lies under the middle of one of `slots` equal parts of the clip."""
-    return (2 * place + 1) * count // (2 * slots)
+class AllSampler(Sampler):
+    """All frames of a clip, one after the other; of one that is too long as many as fit, at equal distances."""
 
+    snippets = 1
 
-def describe_distinct(sampler: Sampler, counts: Tensor) -> tuple[str, str | None]:
-    """Say how many different source frames a snippet shows, and warn when they are few."""
-    counts = counts.cpu()
-    median = float(sampler.distinct(counts).quantile(0.5))
-    line = f"source frames: a snippet of {sampler.frames} shows {median:g} different ones (median over clips)"
-    if median >= math.ceil(ENOUGH_DISTINCT * sampler.frames):
-        return line, None
-    length = float(counts.double().quantile(0.5))
-    return line, (
-        f"Snippets of {sampler.frames} frames show only {median:g} different ones (median over clips): with {length:g} frames "
-        f"in the median the clips are short, and frames are repeated to make {sampler.config.unified} of them."
-    )
+    def __init__(self, shown: AllFrames) -> None:
+        self.frames = shown.most
+
+    def train(self, counts: Tensor, generator: torch.Generator) -> Tensor:
+        """Show what the test shows: nothing is drawn."""
+        return self.test(counts)
+
+    def test(self, counts: Tensor, *, view: int = 0, start: int | None = None) -> Tensor:
+        """Return positions in their order; those from the clip's count on are left over."""
+        place = torch.arange(self.frames, device=counts.device)
+        count = counts[:, None]
+        thinned = (2 * place + 1) * count // (2 * self.frames)
+        return torch.where(count > self.frames, thinned, place)[:, None, :]
+
+    def describe(self, counts: Tensor) -> tuple[str, str | None]:
+        """Say how many clips are shown in part."""
+        longer = int((counts > self.frames).sum())
+        line = f"source frames: all of a clip, up to {self.frames}"
+        return line, f"{longer} of {len(counts)} clips are longer, and thinned." if longer else None

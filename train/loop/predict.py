@@ -7,7 +7,7 @@ unified frames by what the backbone makes of a black crop, the paper's Table 9.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,8 +17,7 @@ from ...encoders.precision import Precision
 from ...errors import EstError
 from ..data.clipset import ClipSet
 from ..data.data import Loaded
-from ..data.sampling import Sampler
-from ..models.frames import Frames
+from ..data.sampler import Sampler
 from ..models.model import Extras, Model
 from ..models.tuned import Tuned
 from .autocast import casting
@@ -31,6 +30,7 @@ BATCH, TUNED_BATCH = 64, 8  # clips: pictures are larger than features
 class View:
     """How clips are looked at."""
 
+    number: int = 0  # of the sampler's test views
     start: int | None = None  # of the window among the unified frames; None is the configuration's
     shuffled: bool = False
     blacked: tuple[int, int] | None = None  # unified frames from … up to, but not including
@@ -47,13 +47,17 @@ def predict_rows(
     view: View | None = None,
     world: World = ALONE,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Predict rows of annotations: probabilities (N, C), NaN where nothing shows a face, and what `predict` says of further questions."""
+    """Predict rows of annotations: probabilities (N, C), NaN where nothing shows a face, and what `predict` says of further questions.
+
+    Probabilities are the mean over the sampler's test views; further questions are asked of the first.
+    """
     seen = loaded.visible(rows)
+    which, view = loaded.place[rows[seen]], view or View()
+    views = [replace(view, number=number) for number in range(sampler.views)]
+    found = [predict(model, loaded.clips, which, sampler, precision=precision, view=one, world=world) for one in views]
     probabilities = np.full((len(rows), int(model.num_classes)), np.nan, np.float32)
-    probabilities[seen], hits = predict(
-        model, loaded.clips, loaded.place[rows[seen]], sampler, precision=precision, view=view, world=world
-    )
-    return probabilities, hits
+    probabilities[seen] = np.mean([shares for shares, _ in found], axis=0)
+    return probabilities, found[0][1]
 
 
 def likeliest(probabilities: np.ndarray) -> np.ndarray:
@@ -98,10 +102,10 @@ def predict(
     told = {name: np.zeros(0, bool) for name in head.choices}
     for batch in batches:
         with casting(model.device, precision):
-            features = features_of(model, clips, batch.index)
+            features = model.features(clips.take(batch.index))
             if batch.substitute is not None and view.black is not None:
                 features = torch.where(batch.substitute[..., None], view.black.to(features), features)
-            output = head.answer(features, batch.extras)
+            output = head({"features": features, **batch.extras})
         found = np.concatenate([found, output.expression.float().softmax(1).cpu().numpy()])
         for name, hits in head.hits(output, batch.extras).items():
             told[name] = np.concatenate([told[name], hits.cpu().numpy()])
@@ -115,16 +119,6 @@ def predict(
     return found, {name: hits for name, hits in told.items() if view.shuffled and len(hits)}
 
 
-def features_of(model: Model, clips: ClipSet, index: Tensor, look: Tensor | None = None) -> Tensor:
-    """Return the features of frames: the cache's, or what the model's own backbone makes of them.  # (B, n, J) → (B, n, J, D)"""
-    seen = clips.take(index, look)
-    if isinstance(model, Tuned):
-        assert isinstance(seen, Frames), "a backbone that learns looks at frames"
-        return model.features(seen)
-    assert isinstance(seen, Tensor)
-    return seen
-
-
 @torch.no_grad()
 def statistics_of(model: Model, clips: ClipSet, which: Tensor, precision: Precision = "fp32") -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of the features of some clips, as the model has them now.  # → (D,), (D,)"""
@@ -132,7 +126,7 @@ def statistics_of(model: Model, clips: ClipSet, which: Tensor, precision: Precis
 
     def features(rows: Tensor) -> Tensor:
         with casting(model.device, precision):
-            return features_of(model, clips, rows)
+            return model.features(clips.take(rows))
 
     return clips.statistics(which, features)
 
@@ -147,7 +141,7 @@ def _batches(
     for begin in range(0, len(numbers), size):
         number = torch.from_numpy(numbers[begin : begin + size]).to(device)
         chosen = torch.from_numpy(np.asarray(which, np.int64)[numbers[begin : begin + size]]).to(device)
-        positions = sampler.test(clips.count.to(device)[chosen], start=view.start)
+        positions = sampler.test(clips.count.to(device)[chosen], view=view.number, start=view.start)
         substitute: Tensor | None = None
         extras: Extras = {}
         if view.blacked is not None:
@@ -156,4 +150,5 @@ def _batches(
             extras = head.shuffled_extras(number)
             positions = head.arrange(positions, extras)
             substitute = None if substitute is None else head.arrange(substitute, extras)
+        extras = {**extras, **clips.told(head.config.told, chosen, positions)}
         yield _Batch(index=clips.index(chosen, positions), substitute=substitute, extras=extras)

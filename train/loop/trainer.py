@@ -36,7 +36,6 @@ from .autocast import casting
 from .average import Average
 from .checkpoint import Checkpoint, learning_state, restore_learning
 from .graph import GraphedStep
-from .predict import features_of
 from .watch import Watch
 from .world import ALONE, World
 
@@ -170,7 +169,7 @@ class Trainer:
     def _features(self, index: Tensor, look: Tensor | None, share: Tensor | None) -> Tensor:
         """Return the features of a part, noisy and mixed where that is wanted.  # (B, n, J) → (B, n, J, D)"""
         with casting(self.device, self.precision):
-            features = features_of(self.model, self.clips, index, look)
+            features = self.model.features(self.clips.take(index, look))
         if self.deviation is not None:
             features = features + self.config.data.noise * self.deviation * torch.randn_like(features)
         if share is not None:
@@ -182,7 +181,7 @@ class Trainer:
     ) -> Tensor:
         """Add a part's gradients; return its share of what the step leaves behind."""
         with casting(self.device, self.precision):
-            output = self.head.answer(features, extras)
+            output = self.head({"features": features, **extras})
         losses = self._losses(output, target, extras)
         if share is not None:
             rolled = {name: values.roll(1, 0) for name, values in extras.items()}

@@ -18,10 +18,33 @@ SHARE = (0, 0.999)  # and a share that leaves something
 
 @dataclass(frozen=True, kw_only=True)
 class Snippets:
-    """Which frames of a clip a model is shown: so many snippets, each of so many frames."""
+    """Snippets of a window of the unified clip, as the section [sampling] cuts them: so many, each of so many frames."""
 
     count: int
     frames: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evenly:
+    """Frames from equal parts of the whole clip: of each part so many in a row, anywhere in training and at fixed places in the test."""
+
+    parts: int
+    frames: int = 1
+    views: int = 1  # of the test, whose probabilities are averaged
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllFrames:
+    """Every frame of a clip; of a longer one so many, evenly. The mask (`told`) says which places a shorter clip leaves over."""
+
+    most: int
+
+
+Shown = Snippets | Evenly | AllFrames
+TOLD = (
+    "mask",
+    "time",
+)  # of each frame: whether it is one of the clip's and shows a face; seconds since the clip's first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +57,19 @@ class ModelConfig:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # what a preset of `est train` sets in this section
 
     @property
-    def shown(self) -> Snippets:
+    def shown(self) -> Shown:
         """Return which frames of a clip the model is shown."""
         raise NotImplementedError
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Return what the model's batches hold of each frame besides its features, of `TOLD`."""
+        return ()
+
+    @property
+    def undivided(self) -> bool:
+        """Say whether its losses compare the clips of a batch, which then cannot be learnt from in parts."""
+        return False
 
     @property
     def reads(self) -> str:

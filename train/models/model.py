@@ -1,8 +1,8 @@
 """What every model offers to training, evaluation and prediction: a classifier of clips from frame features.
 
-The loop draws which frames of a clip are shown; a model may draw more (EST: an order of the snippets) and arrange the frames by it. It
-answers with logits of the classes, names its losses, and may answer further questions, whose right answers are counted. Everything follows
-from parameters, buffers, inputs and the random stream.
+The loop draws which frames of a clip are shown; a model may draw more (EST: an order of the snippets) and arrange the frames by it. A batch
+of named tensors goes in; logits of the classes come out. The model names its losses, and may answer further questions, whose right answers
+are counted. Everything follows from parameters, buffers, the batch and the random stream.
 
 Legend: B clips, C classes, D feature width; what stands between depends on the frames that a model is shown (EST: n snippets × J frames).
 """
@@ -20,6 +20,9 @@ from .contract import CLASSES
 from .scaling import Scaling
 
 Extras = Mapping[str, Tensor]  # what a model draws besides frames, for each clip  # (B, …)
+Batch = Mapping[
+    str, Tensor
+]  # features (B, …, D), of maps (B, …, D, h, w); what the model is told of frames (B, …); its extras
 
 
 class Answer(Protocol):
@@ -71,21 +74,28 @@ class Model(nn.Module):
         """Bring what is shown of each clip into the order that the extras say.  # (B, …, J)"""
         return shown
 
-    def answer(self, features: Tensor, extras: Extras) -> Answer:
-        """Look at clips.  # (B, …, D), of maps (B, …, D, h, w)"""
+    def features(self, frames: Any) -> Tensor:
+        """Return the features of what a clip set gives of frames: cached features themselves."""
+        return frames
+
+    def forward(self, batch: Batch) -> Answer:
+        """Classify clips."""
         raise NotImplementedError
 
     def losses(
-        self, output: Any, target: Tensor, extras: Extras, *, weight: Tensor | None, smoothing: float
+        self, output: Any, target: Tensor, batch: Batch, *, weight: Tensor | None, smoothing: float
     ) -> dict[str, Tensor]:
-        """Return each loss, summed over clips, in float32. That of the classes is weighted by `weight` (C,)."""
+        """Return each loss, summed over clips, in float32; targets are classes (B,) or shares of them (B, C).
+
+        That of the classes is weighted by `weight` (C,). No loss reads `features`: mixed clips have two targets and one output.
+        """
         return {CLASSES: class_loss(output, target, weight=weight, smoothing=smoothing)}
 
-    def hits(self, output: Any, extras: Extras) -> dict[str, Tensor]:
+    def hits(self, output: Any, batch: Batch) -> dict[str, Tensor]:
         """Say for each further question which clips it was answered rightly for.  # name → (B,) bool"""
         return {}
 
 
 def class_loss(output: Answer, target: Tensor, *, weight: Tensor | None, smoothing: float) -> Tensor:
-    """Return the cross-entropy of the classes, summed over clips, in float32.  # (B,) → ()"""
+    """Return the cross-entropy of the classes, summed over clips, in float32.  # (B,) or (B, C) → ()"""
     return F.cross_entropy(output.expression.float(), target, weight=weight, label_smoothing=smoothing, reduction="sum")

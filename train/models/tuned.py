@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +23,7 @@ from ...encoders.backbone import Backbone, norms_of
 from ...encoders.resnet import Block
 from ...encoders.taps import STAGES
 from .frames import Frames
-from .model import Model
+from .model import Answer, Batch, Model
 from .scaling import Scaling
 
 CHUNK = 64  # frames that are looked at together where no gradient is wanted
@@ -98,9 +98,10 @@ class Tuned(Model):
         """Return the parameters that learn, of backbone and head; while the head learns alone, the backbone's get no gradient."""
         return [weight for weight in self.backbone.parameters() if weight.requires_grad], list(self.est.parameters())
 
-    def forward(self, frames: Frames, *arguments: Any, **details: Any) -> Any:
-        """Return what the model of features says; it takes the other arguments.  # U frames at (B, n, J) places"""
-        return self.est(self.features(frames), *arguments, **details)
+    def forward(self, batch: Batch) -> Answer:
+        """Classify clips: of the batch `rows` and `place` are the frames (frames.py), and the rest is the model's of features."""
+        others = {name: tensor for name, tensor in batch.items() if name not in ("rows", "place")}
+        return self.est({**others, "features": self.features(Frames(rows=batch["rows"], place=batch["place"]))})
 
     def features(self, frames: Frames) -> Tensor:
         """Return what the backbone makes of each place's frame, in float32.  # → (B, n, J, 512)"""

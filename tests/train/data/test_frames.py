@@ -16,7 +16,7 @@ from est.train.config.sampling import SamplingConfig
 from est.train.data.clipset import ClipSet
 from est.train.data.pixels import choose_source
 from est.train.data.rows import RowSource, SparseRows, load_table
-from est.train.data.sampling import Sampler
+from est.train.data.snippets import SnippetSampler
 from est.train.models.frames import Frames
 
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ def views(clips, seed=0, batch=6):
     """Return the rows of a batch of training views, every second one mirrored.  # (B, 3, 4)"""
     generator = torch.Generator().manual_seed(seed)
     places = torch.randint(len(clips), (batch,), generator=generator)
-    positions = Sampler(SamplingConfig(), 3, 4).train(clips.count.cpu()[places], generator)
+    positions = SnippetSampler(SamplingConfig(), 3, 4).train(clips.count.cpu()[places], generator)
     return clips.index(places, positions, array=torch.arange(batch) % 2 == 1)
 
 

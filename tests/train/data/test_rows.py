@@ -19,7 +19,7 @@ from est.train.data import rows
 from est.train.data.clipset import ClipSet, nearest_faces, warn_of_rates
 from est.train.data.feature_arrays import black_row, mirrored_name
 from est.train.data.rows import HostRows, RowSource, StreamRows, first_non_finite, load_table
-from est.train.data.sampling import Sampler
+from est.train.data.snippets import SnippetSampler
 
 KINDS = ("device", "stream")
 CPU = torch.device("cpu")
@@ -87,7 +87,7 @@ def every_view(clips, which, seed=0):
     generator = torch.Generator().manual_seed(seed)
     places = torch.randint(len(which), (3 * len(which),), generator=generator)
     counts = torch.tensor([clips[which[place]].num_frames for place in places.tolist()])
-    return places, Sampler(SamplingConfig(), 3, 4).train(counts, generator)
+    return places, SnippetSampler(SamplingConfig(), 3, 4).train(counts, generator)
 
 
 @pytest.mark.parametrize("kind", KINDS)

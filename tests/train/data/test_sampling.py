@@ -1,274 +1,91 @@
-"""Snippet sampling against a literal reference, its draws against uniform ones, and configurations that make no sense."""
+"""Frames evenly over a clip, and all frames of it: positions against sums in plain Python, draws against their parts."""
 
 from __future__ import annotations
-
-import itertools
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sampling_reference import median_distinct, native_view, snippet_starts, test_window
 
 from est.errors import UsageError
 from est.train.config.sampling import SamplingConfig
-from est.train.data.sampling import Sampler, describe_distinct
+from est.train.data.sampling import sampler_of
+from est.train.data.snippets import SnippetSampler
+from est.train.models.contract import AllFrames, Evenly, Snippets
 
 STABLE = {"derandomize": True, "deadline": None, "max_examples": 60}
-UNIFY = ("resample", "clip", "native")
-SIZES = [(7, 5), (1, 5), (1, 1), (2, 3), (7, 15), (7, 16), (4, 33), (1, 75), (3, 75), (9, 1), (12, 7), (61, 2)]
-
-sizes = st.tuples(st.integers(1, 12), st.integers(1, 75))
+evenly = st.builds(Evenly, parts=st.integers(1, 12), frames=st.integers(1, 20), views=st.integers(1, 4))
 counts_lists = st.lists(st.integers(1, 400), min_size=1, max_size=8)
 
 
-@st.composite
-def configs(draw):
-    """Return any configuration that is allowed."""
-    unified = draw(st.integers(1, 140))
-    window = draw(st.integers(1, unified))
-    return SamplingConfig(
-        unify=draw(st.sampled_from(UNIFY)),
-        unified=unified,
-        window=window,
-        start_range=draw(st.integers(1, unified - window + 1)),
-        test_start=draw(st.integers(0, unified - window)),
-        snippet_window=draw(st.integers(1, window)),
-    )
+def made(shown):
+    return sampler_of(SamplingConfig(), shown)
 
 
-def lengths(number, seed):
-    """Return random lengths of clips."""
-    return torch.randint(1, 401, (number,), generator=torch.Generator().manual_seed(seed))
+def test_what_a_model_wants_to_be_shown_names_the_sampler():
+    found = made(Snippets(count=7, frames=5))
+    assert isinstance(found, SnippetSampler)
+    assert (found.snippets, found.frames, found.views) == (7, 5, 1)
+    assert (made(Evenly(parts=8, frames=2, views=3)).views, made(AllFrames(most=9)).frames) == (3, 9)
 
 
-def draw_views(config, size, counts, seed):
-    return Sampler(config, *size).train(counts, torch.Generator().manual_seed(seed))
-
-
-def drawn_starts(config, num_clips, seed):
-    """Return the starts that a seed draws: a snippet of the whole window, in a clip as long as the unified one, begins there."""
-    return draw_views(config, (1, config.window), torch.full((num_clips,), config.unified), seed)[:, 0, 0]
-
-
-def test_the_papers_numbers():
-    sampler = Sampler(SamplingConfig(), 7, 5)
-    assert sampler.starts == [0, 10, 20, 30, 40, 50, 60]
-    assert sampler.test_offsets == [0, 3, 6, 9, 12]
-    expected = [[15 + 10 * i + k for k in (0, 3, 6, 9, 12)] for i in range(7)]
-    assert sampler.test(torch.tensor([105, 210])).tolist()[0] == expected
-    assert sampler.test(torch.tensor([105, 210]))[1].tolist() == [[2 * u + 1 for u in row] for row in expected]
-
-
-@pytest.mark.parametrize("unify", UNIFY)
-@pytest.mark.parametrize("size", SIZES)
-def test_the_test_view_is_the_references(unify, size):
-    config = SamplingConfig(unify=unify)
-    counts = torch.cat([torch.tensor([1, 2, 74, 75, 76, 104, 105, 106, 400]), lengths(40, seed=sum(size))])
-    window = test_window(config, *size)
-    for start in (None, 0, 7, 30):
-        begin = config.test_start if start is None else start
-        found = Sampler(config, *size).test(counts, start=start)
-        assert found.dtype == torch.long
-        expected = [
-            native_view(config, window, start=begin, count=count, cut=max(0, count - 105) // 2)
-            for count in counts.tolist()
-        ]
-        assert found.tolist() == expected
-
-
-@pytest.mark.parametrize("unify", UNIFY)
-@pytest.mark.parametrize("size", SIZES)
-def test_a_training_view_is_the_references_of_what_was_drawn(unify, size):
-    config = SamplingConfig(unify=unify)
-    counts = lengths(60, seed=sum(size))
-    starts = drawn_starts(config, len(counts), seed=5)
-    shown = draw_views(config, size, torch.full_like(counts, 105), seed=5) - starts[:, None, None]  # in the window
-    found = draw_views(config, size, counts, seed=5)
-    for clip, count in enumerate(counts.tolist()):
-        start = int(starts[clip])
-        cut = int(found[clip, 0, 0] - start - shown[clip, 0, 0]) if unify == "clip" and count > 105 else 0
-        assert 0 <= cut <= max(0, count - 105)
-        assert found[clip].tolist() == native_view(config, shown[clip].tolist(), start=start, count=count, cut=cut)
-
-
-@given(config=configs(), size=sizes, counts=counts_lists, seed=st.integers(0, 2**40))
 @settings(**STABLE)
-def test_any_view_lies_in_its_clip_and_shows_different_unified_frames(config, size, counts, seed):
-    snippets, frames = size[0], min(size[1], config.window)
-    counts = torch.tensor(counts)
-    sampler = Sampler(config, snippets, frames)
-    views = {"train": draw_views(config, (snippets, frames), counts, seed), "test": sampler.test(counts)}
-    for view in views.values():
-        assert view.shape == (len(counts), snippets, frames)
-        assert (view >= 0).all()
-        assert (view < counts[:, None, None]).all()
-        assert (view.diff(dim=2) >= 0).all()
-    unified = torch.full_like(counts, config.unified)
-    starts = drawn_starts(config, len(counts), seed)
-    assert ((starts >= 0) & (starts < config.start_range)).all()
-    begin = starts[:, None, None] + torch.tensor(snippet_starts(config, snippets, frames))[:, None]
-    drawn = draw_views(config, (snippets, frames), unified, seed) - begin
-    assert ((drawn >= 0) & (drawn < max(config.snippet_window, frames))).all()
-    assert (drawn.diff(dim=2) > 0).all()
+@given(evenly, counts_lists)
+def test_the_test_shows_the_same_place_of_every_part(shown, counts):
+    sampler = made(shown)
+    for view in range(shown.views):
+        expected = []
+        for count in counts:
+            room = max(count - shown.frames + 1, 1)
+            begins = [
+                (2 * (part * shown.views + view) + 1) * room / (2 * shown.views * shown.parts)
+                for part in range(shown.parts)
+            ]
+            expected.append([[min(int(begin) + j, count - 1) for j in range(shown.frames)] for begin in begins])
+        found = sampler.test(torch.tensor(counts), view=view)
+        assert (found - torch.tensor(expected)).abs().max() <= 1, "a place between two frames is a matter of rounding"
+        assert (found - torch.tensor(expected)).ne(0).float().mean() < 0.2
 
 
-@given(config=configs(), counts=counts_lists, seed=st.integers(0, 2**40))
 @settings(**STABLE)
-def test_a_seed_decides_a_training_view_and_nothing_the_test_view(config, counts, seed):
-    counts, frames = torch.tensor(counts), min(5, config.window)
-    first = draw_views(config, (7, frames), counts, seed)
-    torch.rand(3)
-    assert torch.equal(first, draw_views(config, (7, frames), counts, seed))
-    sampler = Sampler(config, 7, frames)
-    together = sampler.test(counts)
-    assert torch.equal(together, sampler.test(counts))
-    assert torch.equal(together, torch.cat([sampler.test(count[None]) for count in counts]))
+@given(evenly, counts_lists, st.integers(0, 2**31))
+def test_training_begins_anywhere_in_each_part(shown, counts, seed):
+    found = made(shown).train(torch.tensor(counts), torch.Generator().manual_seed(seed))
+    assert found.shape == (len(counts), shown.parts, shown.frames)
+    for rows, count in zip(found.tolist(), counts, strict=True):
+        room = max(count - shown.frames + 1, 1)
+        for part, row in enumerate(rows):
+            assert part * room // shown.parts <= row[0] <= (part + 1) * room // shown.parts
+            assert row == [min(row[0] + j, count - 1) for j in range(shown.frames)]
 
 
-def test_sampling_leaves_the_global_generator_alone():
-    before = torch.random.get_rng_state()
-    draw_views(SamplingConfig(unify="clip"), (7, 5), torch.tensor([400, 30]), seed=1)
-    assert torch.equal(before, torch.random.get_rng_state())
+def test_every_frame_of_a_part_is_drawn():
+    sampler, generator = made(Evenly(parts=2)), torch.Generator().manual_seed(0)
+    found = torch.cat([sampler.train(torch.tensor([10]), generator) for _ in range(200)])
+    assert set(found[:, 0, 0].tolist()) == set(range(5))
+    assert set(found[:, 1, 0].tolist()) == set(range(5, 10))
 
 
-def test_starts_and_sets_of_frames_are_uniform():
-    config = SamplingConfig(unified=20, window=10, start_range=8, test_start=0, snippet_window=5)
-    clips = 24_000
-    starts = drawn_starts(config, clips, seed=11)
-    view = draw_views(config, (2, 3), torch.full((clips,), 20), seed=11) - starts[:, None, None]
-    assert_uniform([(start,) for start in starts.tolist()], [(start,) for start in range(8)])
-    subsets = list(itertools.combinations(range(5), 3))
-    first, second = [tuple(row) for row in view[:, 0].tolist()], [tuple(row) for row in (view[:, 1] - 5).tolist()]
-    assert_uniform(first, subsets)
-    assert_uniform(second, subsets)
-    assert_uniform(list(zip(first, second, strict=True)), list(itertools.product(subsets, subsets)))
+def test_all_frames_in_their_order_and_longer_clips_thinned():
+    sampler = made(AllFrames(most=4))
+    found = sampler.test(torch.tensor([1, 4, 9]))
+    assert found[:, 0].tolist() == [[0, 1, 2, 3], [0, 1, 2, 3], [1, 3, 5, 7]]
+    assert torch.equal(found, sampler.train(torch.tensor([1, 4, 9]), torch.Generator()))
 
 
-def test_a_cut_is_uniform_and_reaches_both_ends():
-    config = SamplingConfig(unify="clip")
-    counts = torch.full((20_000,), 124)
-    starts = drawn_starts(config, len(counts), seed=3)
-    cuts = draw_views(config, (1, 75), counts, seed=3)[:, 0, 0] - starts
-    assert_uniform([(cut,) for cut in cuts.tolist()], [(cut,) for cut in range(20)])
+def test_they_say_what_is_shown():
+    assert made(Evenly(parts=8, frames=2)).describe(torch.tensor([16, 90]))[1] is None
+    line, warning = made(Evenly(parts=8, frames=2)).describe(torch.tensor([15, 15, 90]))
+    assert line == "source frames: 16 of each clip, from 8 equal parts of it"
+    assert warning == "2 of 3 clips have fewer than 16 frames, and show some of them twice."
+    assert made(AllFrames(most=90)).describe(torch.tensor([15, 90])) == ("source frames: all of a clip, up to 90", None)
+    assert made(AllFrames(most=89)).describe(torch.tensor([15, 90]))[1] == "1 of 2 clips are longer, and thinned."
 
 
-def assert_uniform(found, possible):
-    """Every possible outcome came up, and none beyond five standard deviations of its expected number; nothing else did."""
-    number = dict.fromkeys(possible, 0)
-    for outcome in found:
-        number[outcome] += 1
-    expected = len(found) / len(possible)
-    assert all(abs(count - expected) < 5 * expected**0.5 for count in number.values()), number
-
-
-@given(config=configs(), size=sizes, counts=counts_lists)
-@settings(**STABLE)
-def test_distinct_frames_are_the_references(config, size, counts):
-    snippets, frames = size[0], min(size[1], config.window)
-    window = test_window(config, snippets, frames)
-    expected = [
-        median_distinct(
-            native_view(config, window, start=config.test_start, count=count, cut=max(0, count - config.unified) // 2)
-        )
-        for count in counts
-    ]
-    assert Sampler(config, snippets, frames).distinct(torch.tensor(counts)).tolist() == expected
-
-
-def test_few_distinct_frames_are_warned_about():
-    sampler = Sampler(SamplingConfig(), 7, 5)
-    line, warning = describe_distinct(sampler, torch.tensor([105, 200, 16]))
-    assert line == "source frames: a snippet of 5 shows 5 different ones (median over clips)"
-    assert warning is None
-    line, warning = describe_distinct(sampler, torch.tensor([105, 16, 18]))
-    assert "shows 3 different ones" in line
-    assert "only 3 different ones" in warning
-    assert "with 18 frames in the median" in warning
-    assert describe_distinct(Sampler(SamplingConfig(), 7, 2), torch.tensor([105]))[1] is None  # 2 of 2 are all
-
-
-@given(config=configs(), size=sizes, data=st.data())
-@settings(**STABLE)
-def test_slots_are_those_that_show_the_frames(config, size, data):
-    snippets, frames = size[0], min(size[1], config.window)
-    first = data.draw(st.integers(0, config.unified - 1))
-    stop = data.draw(st.integers(first + 1, config.unified))
-    start = data.draw(st.none() | st.integers(0, config.unified - config.window))
-    begin = config.test_start if start is None else start
-    expected = [[first <= begin + place < stop for place in row] for row in test_window(config, snippets, frames)]
-    assert Sampler(config, snippets, frames).slots(first, stop, start=start).tolist() == expected
-
-
-@pytest.mark.parametrize("size", [size for size in SIZES if size[0] <= 7])
-def test_the_middle_is_what_no_other_snippet_spans(size):
-    config = SamplingConfig()
-    sampler, span = Sampler(config, *size), max(15, size[1])
-    spans = [set(range(15 + begin, 15 + begin + span)) for begin in snippet_starts(config, *size)]
-    middle = size[0] // 2
-    alone = spans[middle].difference(*spans[:middle], *spans[middle + 1 :])
-    if alone:
-        assert set(range(*sampler.middle())) == alone
-    else:
-        with pytest.raises(UsageError, match="no frame belongs to the middle one alone"):
-            sampler.middle()
-
-
-def test_the_middle_of_the_papers_view():
-    sampler = Sampler(SamplingConfig(), 7, 5)
-    assert sampler.middle() == (50, 55)
-    assert sampler.middle(start=0) == (35, 40)
-    assert sampler.slots(50, 55).nonzero().tolist() == [[3, 2], [3, 3]]  # frames 51 and 54
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"unify": "interpolate"}, "sampling.unify is resample, clip or native, found 'interpolate'"),
-        ({"no_face": "drop"}, "sampling.no_face is nearest or keep, found 'drop'"),
-        ({"window": 106}, r"A window has 1 to 105 frames .* found sampling.window = 106"),
-        ({"window": 0}, "A window has 1 to 105 frames"),
-        ({"snippet_window": 76}, "A snippet spans 1 to 75 frames .* found sampling.snippet_window = 76"),
-        ({"start_range": 32}, "starts at one of the first 1 to 31 of 105, found sampling.start_range = 32"),
-        ({"start_range": 0}, "starts at one of the first 1 to 31"),
-        ({"test_start": 31}, "sampling.test_start goes from 0 to 30"),
-        ({"unified": -1}, "sampling.unified goes from 1 to 100000, found -1"),
-        ({"window": 70.0}, r"sampling.window is a whole number, found 70\.0"),
-        ({"start_range": True}, "sampling.start_range is a whole number, found True"),
-    ],
-)
-def test_configurations_that_make_no_sense(fields, message):
-    with pytest.raises(UsageError, match=message):
-        SamplingConfig(**fields)
-
-
-def test_calls_that_make_no_sense():
-    for size in [(0, 5), (7, 0)]:
-        with pytest.raises(UsageError, match="at least one snippet of one frame"):
-            Sampler(SamplingConfig(), *size)
-    with pytest.raises(UsageError, match="A snippet has 76 frames, and the window it lies in 75") as raised:
-        Sampler(SamplingConfig(), 1, 76)
-    assert "at most 75 frames per snippet" in raised.value.remedy
-    sampler = Sampler(SamplingConfig(), 7, 5)
-    for start in (-1, 31):
-        with pytest.raises(UsageError, match=f"A start goes from 0 to 30: .* found {start}"):
-            sampler.test(torch.tensor([105]), start=start)
-    for first, stop in [(50, 50), (-1, 5), (100, 106)]:
-        with pytest.raises(UsageError, match=f"0 ≤ A < B ≤ 105, found {first}:{stop}"):
-            sampler.slots(first, stop)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("unify", UNIFY)
-def test_on_a_gpu_nothing_is_read_back(unify):
-    config = SamplingConfig(unify=unify)
-    sampler, counts = Sampler(config, 7, 5), lengths(50, seed=0)
-    there, generator = counts.cuda(), torch.Generator("cuda").manual_seed(1)
-    sampler.train(there, generator)  # the constants are there now
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        train, test = sampler.train(there, generator), sampler.test(there)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    assert torch.equal(test.cpu(), sampler.test(counts))
-    assert ((train >= 0) & (train < there[:, None, None])).all()
+@pytest.mark.parametrize("shown", [Evenly(parts=2), AllFrames(most=9)])
+def test_there_is_no_window_to_move_or_blacken(shown):
+    sampler = made(shown)
+    for ask in (lambda: sampler.expect_start("--start", 3), sampler.middle, lambda: sampler.slots(3, 5)):
+        with pytest.raises(UsageError, match=r"is for models that are shown a window of a clip") as refused:
+            ask()
+        assert refused.value.remedy.startswith("leave --")

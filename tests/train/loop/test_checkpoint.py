@@ -179,4 +179,4 @@ def test_a_model_is_built_from_its_checkpoint_alone(path):
     assert torch.equal(loaded.orders, model.orders), "the orders are those of the checkpoint, whatever the seed says"
     features = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 7, 5, 16)).astype(np.float32))
     with torch.inference_mode():
-        assert torch.equal(loaded(features).expression, model.eval()(features).expression)
+        assert torch.equal(loaded.classify(features).expression, model.eval().classify(features).expression)

@@ -19,7 +19,6 @@ from est.errors import EstError
 from est.train.loop.sync_batchnorm import AcrossBatchNorm1d, AcrossBatchNorm2d, across
 from est.train.loop.world import ALONE, World
 from est.train.models import EstConfig, Tuned, build_model
-from est.train.models.frames import Frames
 
 SMALL = {
     "dim": 32,
@@ -236,7 +235,7 @@ def learn_orders(world, clips=6):
     generator = torch.Generator().manual_seed(1)
     features = torch.randn(clips, 5, 4, 24, generator=generator)[world.rank :: world.size]
     picks = torch.arange(clips)[world.rank :: world.size] % 6
-    output = model(features, model.orders[picks])
+    output = model({"features": features, "order": picks})
     losses = F.cross_entropy(output.order, picks, reduction="sum") + F.cross_entropy(
         output.expression, picks % 4, reduction="sum"
     )
@@ -270,7 +269,7 @@ def learn_tuned(world, checkpointing, clips=6):
     picks = torch.arange(clips)[world.rank :: world.size] % 6
     for _ in range(2):
         model.zero_grad()
-        output = model(Frames(rows=rows, place=place), model.est.orders[picks])
+        output = model({"rows": rows, "place": place, "order": picks})
         (F.cross_entropy(output.order, picks, reduction="sum") / clips).backward()
     named = {name: weight for name, weight in model.named_parameters() if weight.grad is not None}
     world.add([weight.grad for weight in named.values()])

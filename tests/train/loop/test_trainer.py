@@ -32,7 +32,7 @@ def clips(tmp_path_factory):
 def one_step(trainer, epoch=0, step=0):
     """Take a step; return its plan, what the model was given, and what it said."""
     seen = {}
-    before = trainer.model.register_forward_pre_hook(lambda _, given: seen.update(given=given))
+    before = trainer.model.register_forward_pre_hook(lambda _, given: seen.update(given=given[0]))
     after = trainer.model.register_forward_hook(lambda _, given, output: seen.update(output=output))
     trainer.model.train()
     plan = trainer.planner.draw(epoch)
@@ -81,12 +81,12 @@ def test_snippets_stand_as_the_order_says(clips):
 
 def test_the_model_is_given_the_frames_and_their_order(clips):
     trainer = make_trainer(clips)
-    plan, (features, orders), _ = one_step(trainer, step=1)
-    assert torch.equal(features, clips.take(plan.index[1]))
-    assert torch.equal(orders, trainer.model.orders[plan.extras["order"][1]])
+    plan, given, _ = one_step(trainer, step=1)
+    assert torch.equal(given["features"], clips.take(plan.index[1]))
+    assert torch.equal(given["order"], plan.extras["order"][1])
     without = make_trainer(clips, model=EstConfig(**{**vars(PLAIN), "ssop": False}))
-    plan, (features, orders), output = one_step(without)
-    assert orders is None
+    plan, given, output = one_step(without)
+    assert list(given) == ["features"]
     assert output.order is None
     assert ((plan.index.view(-1, 35) % 105).diff(dim=1) > -15).all(), "without orders snippets stand naturally"
 
@@ -101,7 +101,7 @@ def test_the_plain_loss_and_the_plain_step(clips):
     assert trainer.tally[0, 2] == (output.expression.argmax(1) == plan.target[0]).sum()
     assert trainer.tally[0, 3] == (output.order.argmax(1) == plan.extras["order"][0]).sum()
     model = other.model.train()
-    again = model(*given)
+    again = model(given)
     log = again.expression.log_softmax(1)[range(8), plan.target[0]].mean()
     (-log - again.order.log_softmax(1)[range(8), plan.extras["order"][0]].mean() / 7).backward()
     rate, decay, tiny = trainer.learning_rate(0), 1e-4, 1e-8
@@ -126,11 +126,11 @@ def test_label_smoothing(clips):
 
 def test_mixup(clips):
     trainer = make_trainer(clips, mixup=0.4)
-    plan, (features, _), output = one_step(trainer, step=2)
+    plan, given, output = one_step(trainer, step=2)
     share = float(plan.mix[2])
     assert 0 < share < 1
     rows = clips.take(plan.index[2])
-    torch.testing.assert_close(features, share * rows + (1 - share) * rows.roll(1, 0))
+    torch.testing.assert_close(given["features"], share * rows + (1 - share) * rows.roll(1, 0))
     for column, logits, target in ((0, output.expression, plan.target[2]), (1, output.order, plan.extras["order"][2])):
         expected = share * nll(logits, target).mean() + (1 - share) * nll(logits, target.roll(1)).mean()
         assert trainer.tally[2, column] == pytest.approx(float(expected), abs=1e-6)
@@ -140,15 +140,16 @@ def test_mixup(clips):
 
 def test_noise_is_in_deviations_of_each_feature(clips):
     trainer = make_trainer(clips, noise=0.5, batch=24)
-    plan, (features, _), _ = one_step(trainer)
+    plan, given, _ = one_step(trainer)
+    features = given["features"]
     added = (features - clips.take(plan.index[0])).view(-1, clips.width)
     expected = 0.5 * clips.statistics(trainer.train)[1]
     assert added.std(0) == pytest.approx(expected, rel=0.15)
     assert added.mean(0).abs().max() < 0.15 * expected.max()
     again = make_trainer(clips, noise=0.5, batch=24)
-    assert torch.equal(one_step(again)[1][0], features)
+    assert torch.equal(one_step(again)[1]["features"], features)
     assert not torch.equal(
-        one_step(again, epoch=1)[1][0] - clips.take(again.planner.draw(1).index[0]), added.view_as(features)
+        one_step(again, epoch=1)[1]["features"] - clips.take(again.planner.draw(1).index[0]), added.view_as(features)
     )
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from types import ModuleType
 from typing import ClassVar, NamedTuple
 
 import pytest
-import torch
 from finetune_samples import cache_of, tuning_cache
+from made_model import register
 from torch import Tensor, nn
 from train_samples import Recorder, outcome, tiny_config
 
 from est.cli import main
 from est.errors import UsageError
 from est.train import ProtocolConfig, Run, evaluate, fit
-from est.train.models import registry
 from est.train.models.contract import ModelConfig, Snippets
-from est.train.models.description import Description, Row, num_parameters
 from est.train.models.model import Model
 from est.train.models.scaling import Scaling
 
@@ -49,37 +45,16 @@ class Patches(Model):
         self.seen = []  # shapes
         self.mix, self.classifier = nn.Conv2d(width, 8, 1), nn.Linear(8 * 4, num_classes)
 
-    def answer(self, features, extras):
+    def forward(self, batch):
+        features = batch["features"]
         self.seen.append(tuple(features.shape))
         maps = self.mix(features.flatten(0, 2)).relu().flatten(1)  # keeps where in the picture something is
         return Output(expression=self.classifier(maps).view(*features.shape[:3], -1).float().mean((1, 2)))
 
 
-def build(config, *, width, num_classes, seed):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Patches(config, width=width, num_classes=num_classes)
-
-
-def describe(config, width, num_classes):
-    model = build(config, width=width, num_classes=num_classes, seed=0)
-    return Description(
-        rows=(Row(part="all", parameters=num_parameters(model), macs=0),), backbone=None, frames=config.frames
-    )
-
-
 @pytest.fixture(autouse=True)
 def patches(monkeypatch):
-    """Register the model as if it had a folder."""
-    monkeypatch.setitem(registry.MODELS, "patches", "a test's")
-    for module, names in {
-        "config": {"Config": Config},
-        "model": {"build": build, "facts": lambda *_: {}},
-        "count": {"describe": describe},
-    }.items():
-        made = ModuleType(module)
-        vars(made).update(names)
-        monkeypatch.setitem(sys.modules, f"{registry.__package__}.patches.{module}", made)
+    register(monkeypatch, Patches, Config)
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +69,11 @@ def config(**settings):
 @pytest.mark.parametrize("residency", ["auto", "device", "stream"])
 def test_it_trains_on_maps_wherever_they_are(cache, tmp_path, residency, monkeypatch):
     shapes = []
-    answer = Patches.answer
+    forward = Patches.forward
     monkeypatch.setattr(
         Patches,
-        "answer",
-        lambda self, features, extras: shapes.append(features.shape[1:]) or answer(self, features, extras),
+        "forward",
+        lambda self, batch: shapes.append(batch["features"].shape[1:]) or forward(self, batch),
     )
     found = fit(cache, tmp_path / "run", config(residency=residency, epochs=2), watch=Recorder())
     assert {tuple(shape) for shape in shapes} == {(1, 4, 256, 2, 2)}

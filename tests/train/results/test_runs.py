@@ -23,7 +23,7 @@ from est.cache import open_cache
 from est.errors import EstError, UsageError
 from est.train import EstConfig, ProtocolConfig, evaluate, fit
 from est.train.data.clipset import ClipSet
-from est.train.data.sampling import Sampler
+from est.train.data.snippets import SnippetSampler
 from est.train.loop.checkpoint import load_checkpoint, load_model
 from est.train.loop.fold_training import hint
 from est.train.loop.predict import predict
@@ -155,7 +155,7 @@ def test_a_checkpoint_predicts_what_the_run_predicted(cache, base):
     rows = [row for row in read_csv(run.path / "predictions.csv") if row["prediction"]]
     opened = open_cache(cache)
     clips = ClipSet.from_cache(opened, [opened.clips.index(row["id"]) for row in rows])
-    sampler = Sampler(run.config.sampling, model.config.snippets, model.config.frames)
+    sampler = SnippetSampler(run.config.sampling, model.config.snippets, model.config.frames)
     probabilities, _ = predict(model, clips, np.arange(len(rows)), sampler)
     printed = [[row[f"p_{label}"] for label in run.labels] for row in rows]
     assert [[f"{share:.6g}" for share in line] for line in probabilities.tolist()] == printed

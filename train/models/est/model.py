@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ....errors import UsageError
 from ..contract import CLASSES
-from ..model import Extras, Model
+from ..model import Batch, Extras, Model
 from ..scaling import Scaling
 from .attention import Linear
 from .config import Config
@@ -92,7 +92,11 @@ class EST(Model):
         self.order_head = OrderHead(config) if config.ssop else None
         initialise(self, generator)
 
-    def forward(self, features: Tensor, order: Tensor | None = None, *, details: bool = False) -> Output:
+    def forward(self, batch: Batch) -> Output:
+        """Classify snippets, which stand in the orders of that number where the batch has orders.  # (B, n, J, D), (B,)"""
+        return self.classify(batch["features"], self.orders[batch["order"]] if "order" in batch else None)
+
+    def classify(self, features: Tensor, order: Tensor | None = None, *, details: bool = False) -> Output:
         """Return the logits.  # (B, n, J, D), (B, n) → (B, C), (B, orders)
 
         Snippets stand as the rows of `order` say: order[b, k] is the natural number of the snippet in slot k. Without it they stand
@@ -135,24 +139,20 @@ class EST(Model):
             return shown
         return shown.gather(1, self.orders[extras["order"]][:, :, None].expand_as(shown))
 
-    def answer(self, features: Tensor, extras: Extras) -> Output:
-        """Look at snippets that stand in the orders of the extras.  # (B, n, J, D)"""
-        return self(features, self.orders[extras["order"]] if "order" in extras else None)
-
     def losses(
-        self, output: Output, target: Tensor, extras: Extras, *, weight: Tensor | None, smoothing: float
+        self, output: Output, target: Tensor, batch: Batch, *, weight: Tensor | None, smoothing: float
     ) -> dict[str, Tensor]:
         """Return the sums of both heads' losses."""
-        found = super().losses(output, target, extras, weight=weight, smoothing=smoothing)
+        found = super().losses(output, target, batch, weight=weight, smoothing=smoothing)
         if output.order is None:
             return found
-        return found | {"order": F.cross_entropy(output.order.float(), extras["order"], reduction="sum")}
+        return found | {"order": F.cross_entropy(output.order.float(), batch["order"], reduction="sum")}
 
-    def hits(self, output: Output, extras: Extras) -> dict[str, Tensor]:
+    def hits(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Say which clips' order was named rightly."""
-        if output.order is None or "order" not in extras:
+        if output.order is None or "order" not in batch:
             return {}
-        return {"order": output.order.argmax(1) == extras["order"]}
+        return {"order": output.order.argmax(1) == batch["order"]}
 
     def _expect(self, features: Tensor, order: Tensor | None) -> None:
         shape, n = tuple(features.shape), self.config.snippets

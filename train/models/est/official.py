@@ -45,8 +45,8 @@ class OfficialEST(nn.Module):
         self.backbone, self.head = backbone, head
 
     def forward(self, features: Tensor, order: Tensor | None = None, *, details: bool = False) -> Output:
-        """Return the logits of `EST.forward`.  # (B, n, J, 512), (B, n) → (B, C), (B, orders)"""
-        return self.head(features, order, details=details)
+        """Return the logits of `EST.classify`.  # (B, n, J, 512), (B, n) → (B, C), (B, orders)"""
+        return self.head.classify(features, order, details=details)
 
     def state_dict_official(self, *, module: bool = True) -> dict[str, Tensor]:
         """Return all tensors under the names of the paper's checkpoints."""

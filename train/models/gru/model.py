@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....errors import UsageError
-from ..model import Extras, Model
+from ..model import Batch, Model
 from ..scaling import Scaling
 from .config import Config
 
@@ -79,8 +79,9 @@ class GRU(Model):
             for parameter in self.classifier.parameters():
                 parameter.uniform_(-1 / math.sqrt(both), 1 / math.sqrt(both), generator=generator)
 
-    def forward(self, features: Tensor) -> Output:
-        """Return the logits.  # (B, n, J, D) → (B, C)"""
+    def forward(self, batch: Batch) -> Output:
+        """Classify clips.  # (B, n, J, D) → (B, C)"""
+        features = batch["features"]
         if features.ndim != 4 or features.shape[3] != self.width:
             raise UsageError(
                 f"Features are (clips, snippets, frames, {self.width} channels), found {tuple(features.shape)}."
@@ -93,10 +94,6 @@ class GRU(Model):
             x = torch.cat(states, 2)
         logits = self.classifier(self.dropout(self._pooled(x)))
         return Output(expression=logits.to(torch.promote_types(logits.dtype, torch.float32)))
-
-    def answer(self, features: Tensor, extras: Extras) -> Output:
-        """Look at clips.  # (B, 1, T, D)"""
-        return self(features)
 
     def _pooled(self, x: Tensor) -> Tensor:
         """Make one state of those after each frame; each direction's last one is at its own end.  # (B, T, H) → (B, H)"""

@@ -98,8 +98,8 @@ def test_linear_layers_of_the_heads_against_their_modules():
         nn.ReLU: lambda m, x, y: y.numel(),
     }
     macs = count_macs(config, 512, 7)
-    assert count_modules(model.expression_head, lambda: model(features), rows) == macs["expression head"]
-    assert count_modules(model.order_head, lambda: model(features), rows) == macs["order head"]
+    assert count_modules(model.expression_head, lambda: model.classify(features), rows) == macs["expression head"]
+    assert count_modules(model.order_head, lambda: model.classify(features), rows) == macs["order head"]
 
 
 def test_more_frames_cost_snippets_and_backbone_alone():

@@ -61,7 +61,7 @@ def test_parity_with_the_reference(aggregation, position, order_input, width, he
     with torch.inference_mode():
         for given in (None, order):
             wanted = reference.est(arrays, features.numpy(), given, heads=heads, **changes)
-            for found in (model(features, given), model(features, given, details=True)):
+            for found in (model.classify(features, given), model.classify(features, given, details=True)):
                 assert np.abs(found.expression.numpy() - wanted[0]).max() < TOLERANCE
                 assert np.abs(found.order.numpy() - wanted[1]).max() < TOLERANCE
             assert np.abs(found.attention.numpy() - wanted[2]).max() < TOLERANCE
@@ -76,7 +76,7 @@ def test_parity_where_cosines_are_negative():
     features = reference.contrary_frames(np.random.default_rng(0), 3, 5, 4, 32)
     wanted = reference.est(arrays, features, position="slot")
     with torch.inference_mode():
-        found = model(torch.from_numpy(features), details=True)
+        found = model.classify(torch.from_numpy(features), details=True)
     assert (found.alpha == 1e-8).any()
     assert (found.alpha > 0.1).any()
     assert np.abs(found.alpha.numpy() - wanted[3]).max() < TOLERANCE
@@ -99,7 +99,7 @@ def test_classes_and_the_shuffle():
         features, order = sample(model)
         shuffled = features.gather(1, order[:, :, None, None].expand_as(features))
         with torch.inference_mode():
-            plain, moved = model(features), model(shuffled, order)
+            plain, moved = model.classify(features), model.classify(shuffled, order)
         difference = (plain.expression - moved.expression).abs().max()
         assert difference > 1e-4 if changes else difference < 1e-5, position
         assert (plain.order - moved.order).abs().max() > 1e-3  # the order head sees the slots either way
@@ -109,16 +109,16 @@ def test_frames_of_a_snippet_have_no_order():
     model = small()
     features, _ = sample(model)
     with torch.inference_mode():
-        assert (model(features).expression - model(features.flip(2)).expression).abs().max() < 1e-5
+        assert (model.classify(features).expression - model.classify(features.flip(2)).expression).abs().max() < 1e-5
 
 
 def test_batched_is_single():
     model = small(position="snippet")
     features, order = sample(model, clips=4)
     with torch.inference_mode():
-        together = model(features, order, details=True)
+        together = model.classify(features, order, details=True)
         for b in range(4):
-            alone = model(features[b : b + 1], order[b : b + 1], details=True)
+            alone = model.classify(features[b : b + 1], order[b : b + 1], details=True)
             for whole, one in zip(together, alone, strict=True):
                 assert (whole[b] - one[0]).abs().max() < 1e-5
 
@@ -127,8 +127,8 @@ def test_details_are_weights():
     model = small()
     features, _ = sample(model)
     with torch.inference_mode():
-        found = model(features, details=True)
-        bare = model(features)
+        found = model.classify(features, details=True)
+        bare = model.classify(features)
     assert found.attention.shape == (3, 4, 5)
     assert (found.attention.sum(-1) - 1).abs().max() < 1e-6
     assert found.alpha.shape == (3, 5, 4)
@@ -143,16 +143,16 @@ def test_scaling_comes_first():
     features, _ = sample(model)
     scaled = (features - model.scaling.mean) / model.scaling.std
     with torch.inference_mode():
-        wanted = model(features).expression
+        wanted = model.classify(features).expression
         model.scaling.mean.zero_()
         model.scaling.std.fill_(1)
-        assert (model(scaled).expression - wanted).abs().max() < 1e-6
+        assert (model.classify(scaled).expression - wanted).abs().max() < 1e-6
 
 
 def test_without_order_head():
     model = small(ssop=False)
     features, order = sample(model)
-    assert model(features, order).order is None
+    assert model.classify(features, order).order is None
     assert model.orders.shape == (0, 5)
     assert not any(name.startswith("order_head") for name in model.state_dict())
 
@@ -207,7 +207,7 @@ def test_dropout_of_the_one_weight_takes_whole_heads():
 def test_where_the_order_loss_goes(aggregation, order_input, detach):
     model = small(aggregation=aggregation, order_input=order_input, detach_snippets=detach)
     features, order = sample(model)
-    found = gradients(model, F.cross_entropy(model(features, order).order, torch.tensor([0, 1, 2])))
+    found = gradients(model, F.cross_entropy(model.classify(features, order).order, torch.tensor([0, 1, 2])))
     reached = {name.split(".")[0] for name, value in found.items() if value}
     wanted = {
         ("fused", True): {"snippets", "transformer", "query", "order_head"},
@@ -226,7 +226,7 @@ def test_detaching_changes_only_the_direct_way():
     for detach in (True, False):
         model = small(detach_snippets=detach)
         features, order = sample(model)
-        F.cross_entropy(model(features, order).order, torch.tensor([0, 1, 2])).backward()
+        F.cross_entropy(model.classify(features, order).order, torch.tensor([0, 1, 2])).backward()
         found[detach] = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     name = "transformer.encoder.layers.0.linear1.weight"
     assert torch.equal(found[True][name], found[False][name])
@@ -237,7 +237,7 @@ def test_detaching_changes_only_the_direct_way():
 def test_every_parameter_learns():
     model = small(width=20)
     features, order = sample(model)
-    out = model.train()(features, order)
+    out = model.train().classify(features, order)
     found = gradients(
         model,
         F.cross_entropy(out.expression, torch.tensor([0, 1, 2])) + F.cross_entropy(out.order, torch.tensor([0, 1, 2])),
@@ -255,7 +255,7 @@ def test_snippets_without_a_face_are_finite(aggregation, training):
     features[1, 2] = 0
     features[2, 0, 1:] = features[2, 0, :1]  # and frames that are alike
     features.requires_grad_()
-    out = model(features, order, details=True)
+    out = model.classify(features, order, details=True)
     assert all(part.isfinite().all() for part in out if part is not None)
     loss = out.expression.logsumexp(-1).sum() + out.order.logsumexp(-1).sum()
     loss.backward()
@@ -271,9 +271,9 @@ def test_snippets_without_a_face_are_finite(aggregation, training):
 def test_autocast_is_close_and_answers_in_float32():
     model = small(width=20)
     features, order = sample(model)
-    wanted = model(features, order)
+    wanted = model.classify(features, order)
     with torch.autocast("cpu", torch.bfloat16):
-        found = model(features, order, details=True)
+        found = model.classify(features, order, details=True)
     assert all(part.dtype == torch.float32 for part in found)
     assert (found.expression - wanted.expression).abs().max() < 0.05 * wanted.expression.abs().max() + 0.02
     assert (found.order - wanted.order).abs().max() < 0.05 * wanted.order.abs().max() + 0.02
@@ -285,7 +285,7 @@ def test_autocast_keeps_the_smallest_weight():
     """1e-8 and sums of it survive: Eq. 3 is float32 under autocast, where half precision would divide 0 by 0."""
     model = build_model(EstConfig(**SMALL), width=32, num_classes=3, seed=0).eval()
     with torch.autocast("cpu", torch.float16), torch.inference_mode():
-        found = model(torch.zeros(1, 5, 4, 32), details=True)
+        found = model.classify(torch.zeros(1, 5, 4, 32), details=True)
     assert found.alpha.dtype == torch.float32
     assert (found.alpha > 0).all()
     assert found.expression.isfinite().all()
@@ -294,7 +294,7 @@ def test_autocast_keeps_the_smallest_weight():
 def test_double_precision_stays():
     model = small().double()
     features, _ = sample(model)
-    found = model(features.double(), details=True)
+    found = model.classify(features.double(), details=True)
     assert all(part.dtype == torch.float64 for part in (found.expression, found.order, found.alpha))
 
 
@@ -306,7 +306,7 @@ def test_one_graph_without_breaks():
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     found = compiled(features, order)
     found.expression.sum().backward()
-    assert (found.expression - model(features, order).expression).abs().max() < 1e-5
+    assert (found.expression - model.classify(features, order).expression).abs().max() < 1e-5
     torch._dynamo.reset()
 
 
@@ -320,7 +320,7 @@ def test_a_step_is_a_cuda_graph():
 
     def step():
         with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-            out = model(features, order)
+            out = model.classify(features, order)
         loss = F.cross_entropy(out.expression, labels) + F.cross_entropy(out.order, labels)
         loss.backward()
         return loss
@@ -360,11 +360,11 @@ def test_a_state_dict_carries_orders_and_scaling():
 @pytest.mark.parametrize("shape", [(2, 5, 4, 31), (2, 4, 4, 32), (5, 4, 32)])
 def test_features_of_another_shape(shape):
     with pytest.raises(UsageError, match=r"Features are \(clips, 5 snippets, frames, 32 channels\), found"):
-        small()(torch.zeros(shape))
+        small().classify(torch.zeros(shape))
 
 
 def test_orders_of_another_shape():
     model = small()
     features, order = sample(model)
     with pytest.raises(UsageError, match="An order is"):
-        model(features, order[:1])
+        model.classify(features, order[:1])

@@ -202,7 +202,7 @@ def test_trained_parts_are_written_and_read_back(tmp_path):
     loaded = load_official(tmp_path / "own.pth", orders=head.orders)
     features = torch.randn(2, 3, 5, 512, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        found, wanted = loaded(features), head(features)
+        found, wanted = loaded(features), head.classify(features)
         assert torch.equal(found.expression, wanted.expression)
         assert torch.equal(found.order, wanted.order)
     assert same(loaded.backbone.state_dict(), backbone.state_dict())

@@ -89,7 +89,7 @@ def test_the_whole_is_torchs_with_a_classifier(bidirectional, layers):
     x = torch.randn(4, 1, 9, 5)
     states = theirs(x[:, 0])[1][-config.directions :]  # the last layer's last states
     wanted = model.classifier(torch.cat(list(states), 1))
-    torch.testing.assert_close(model(x).expression, wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(model({"features": x}).expression, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_many_models_can_be_stacked():
@@ -99,17 +99,17 @@ def test_many_models_can_be_stacked():
     x = torch.randn(2, 1, 15, 6)
 
     def answer(own, statistics):
-        return torch.func.functional_call(models[0], (own, statistics), (x,)).expression
+        return torch.func.functional_call(models[0], (own, statistics), ({"features": x},)).expression
 
     found = torch.vmap(answer)(weights, buffers)
     for one, model in zip(found, models, strict=True):
-        torch.testing.assert_close(one, model(x).expression)
+        torch.testing.assert_close(one, model({"features": x}).expression)
 
 
 def test_the_order_of_frames_matters():
     model = build(TINY, width=6, num_classes=3, seed=1).eval()
     x = torch.randn(2, 1, 15, 6)
-    assert not torch.allclose(model(x).expression, model(x.flip(2)).expression)
+    assert not torch.allclose(model({"features": x}).expression, model({"features": x.flip(2)}).expression)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "last"])
@@ -118,9 +118,9 @@ def test_a_seed_is_a_model(pooling):
     one, same, other = (build(config, width=5, num_classes=2, seed=seed) for seed in (1, 1, 2))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
     assert not torch.equal(one.classifier.weight, other.classifier.weight)
-    assert one(torch.randn(2, 1, 4, 5)).expression.shape == (2, 2)
+    assert one({"features": torch.randn(2, 1, 4, 5)}).expression.shape == (2, 2)
     with pytest.raises(UsageError, match="5 channels"):
-        one(torch.randn(2, 1, 4, 6))
+        one({"features": torch.randn(2, 1, 4, 6)})
 
 
 # behind the contract
