@@ -36,25 +36,23 @@ STEPS = {
 ONE = """
 import json, resource, statistics, sys, time
 import torch
-from est.cache import open_cache
-from est.train import Watch
 from est.train.config.configfile import resolve
-from est.train.fitting import prepare
+from est.train.preparation import prepare
 from est.train.loop.trainer import Trainer, reproducible
 from est.train.models import build_model
 from est.train.loop.initial_weights import build
 from est.train.loop.watch import Part
-from est.train.loop.world import ALONE
 from est.encoders.device import parse_device
+from est.encoders.precision import resolve_precision
 path, precision, device, steps, *settings = sys.argv[1:]
 device = parse_device(device)
 config = resolve(settings=[*settings, "protocol.kind=holdout", "control=false", f"loop.precision={precision}"])
-ready = prepare(open_cache(path), config, device, Watch(), ALONE)
+ready = prepare(path, config)
 fold = ready.plan.folds[0]
 est = build_model(config.model, width=ready.data.clips.width, num_classes=len(ready.data.labels), seed=1)
 model = build(ready.start, est, config, Part(name="one", fold=fold.name, seed=1, index=0, total=1)).to(device)
 trainer = Trainer(model, ready.data.clips, train=ready.data.place[ready.data.learnt(fold.train)], target=ready.data.target,
-    config=config, precision=ready.precision, seed=1)
+    config=config, precision=resolve_precision(precision, device)[0], seed=1)
 def synchronise():
     if device.type == "cuda":
         torch.cuda.synchronize(device)

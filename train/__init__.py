@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .fitting import fit
     from .loop.watch import Watch
     from .models import EST, EstConfig, ModelConfig, build_model, describe, load_official, save_official
+    from .preparation import Prepared, prepare
     from .results.results import Results
     from .results.run import Run
 

@@ -23,7 +23,7 @@ from .clipset import ClipSet
 from .control import pooled
 from .feature_arrays import Arrays
 
-Seeing = Literal["crops", "videos", "maps"]  # what a backbone that learns looks at
+FrameSource = Literal["crops", "videos", "maps"]  # what a backbone that learns looks at
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,7 +65,7 @@ class Data(Loaded):
         folds: Iterable[Fold],
         config: TrainConfig,
         device: torch.device,
-        reads: Arrays | Seeing,
+        reads: Arrays | FrameSource,
     ) -> Self:
         """Read what the folds need: arrays of features, or the frames that a backbone learns from."""
         used = np.unique(np.concatenate([rows for fold in folds for rows in (fold.train, fold.val, fold.test)]))
@@ -136,12 +136,12 @@ class Data(Loaded):
             )
 
 
-class Shelf:
+class FoldData:
     """The data of each fold: mostly one for all; where folds read arrays of their own, the one that was asked for last."""
 
-    def __init__(self, reads: Mapping[str, Arrays | Seeing], load: Callable[[Arrays | Seeing], Data]) -> None:
+    def __init__(self, reads: Mapping[str, Arrays | FrameSource], load: Callable[[Arrays | FrameSource], Data]) -> None:
         self.reads, self._load = reads, load
-        self._held: tuple[Arrays | Seeing, Data] | None = None
+        self._held: tuple[Arrays | FrameSource, Data] | None = None
 
     def of(self, fold: str) -> Data:
         """Return what a fold looks at."""

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from ...cache import Cache
 from ...encoders.taps import MAPS
 from ...errors import EstError, RecipeMismatch
-from ..data.data import Seeing
+from ..data.data import FrameSource
 from ..data.pixels import choose_source
 from ..folds.annotations import Annotations
 from ..folds.protocols import Plan
@@ -130,7 +130,7 @@ def recipe_differences(
     return features, _differences(known["frames"], here["frames"])
 
 
-def source_of(run: Run, cache: Cache) -> Seeing:
+def source_of(run: Run, cache: Cache) -> FrameSource:
     """Return what the backbone of a run looks at in a cache: maps if they are those that it would make itself."""
     learns = run.config.finetune.learns
     assert learns != "none"

@@ -1,0 +1,85 @@
+"""What a run says before its first step: which model on which features, where it computes, how clips are divided, who is left out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import some
+from .config.config import TrainConfig
+from .data.clipset import warn_of_rates
+from .data.feature_arrays import Arrays, views_of
+from .data.sampling import sampler_of
+from .folds.leaks import describe_leaks
+from .folds.published import convention, named
+from .loop.watch import Watch
+from .preparation import Prepared
+
+HEADINGS = {
+    "none": "frozen backbone",
+    "layer4": "the last stage of the backbone learns with {title}; the paper's learns as a whole",
+    "all": "the backbone learns with {title}",
+}
+
+
+def heading(config: TrainConfig) -> str:
+    """Return the line above every score of a run."""
+    model, said = config.model, HEADINGS[config.finetune.learns].format(title=config.model.title)
+    if config.finetune.on:
+        return said
+    return f"{said}: {model.frozen_note}" if model.frozen_note else f"{model.title} on a {said}"
+
+
+def announce(ready: Prepared, config: TrainConfig, where: str, watch: Watch) -> None:
+    """Tell the user what there is before time is spent on it; `where` is the line about the machine."""
+    data, plan = ready.data, ready.plan
+    watch.say(heading(config))
+    watch.say(data.clips.residency)
+    watch.say(where)
+    line, warning = sampler_of(config.sampling, config.model.shown).describe(data.clips.count.cpu())
+    watch.say(line)
+    if warning:
+        watch.warn(warning)
+    asked = config.protocol.kind
+    watch.say(f"protocol: {named(asked, plan.kind)}, {len(plan.folds)} folds, independence: {plan.independence}")
+    if known := convention(asked):
+        watch.say(known)
+    for note in plan.notes:
+        watch.warn(note)
+    loop = config.loop
+    if loop.rise < loop.warmup:
+        watch.say(f"warm-up: {loop.rise} of {loop.epochs} epochs, and not {loop.warmup}: no more than half of them")
+    for fold in plan.folds:
+        train, test = (data.clips.fps[data.place[rows][data.place[rows] >= 0]] for rows in (fold.train, fold.test))
+        if warning := warn_of_rates(train, test):
+            watch.warn(warning)
+            break
+    blank = np.unique(np.concatenate([fold.train[~data.visible(fold.train)] for fold in plan.folds]))
+    if len(blank):
+        watch.say(f"{len(blank)} clips to learn from show no face, and are left out: {some(data.table.ids[blank])}")
+    hidden = [str(data.table.ids[row]) for fold in plan.folds for row in fold.test[~data.visible(fold.test)]]
+    if hidden:
+        watch.warn(
+            f"{len(hidden)} clips of the test halves show no face or could not be extracted, and count as wrong: {some(hidden)}"
+        )
+    for line in ready.start.report() if ready.start is not None else ():
+        watch.say(line)
+    for line in describe_leaks(ready.leaks):
+        watch.warn(line)
+    for line in _describe_reads(ready, config):
+        watch.say(line)
+
+
+def _describe_reads(ready: Prepared, config: TrainConfig) -> list[str]:
+    """Say which arrays are read where it is not one of the name that was asked for, and which others there are."""
+    cache = ready.cache
+    found = [which for which in ready.fold_data.reads.values() if isinstance(which, Arrays)]
+    lines = []
+    if plain := list(dict.fromkeys(which.plain for which in found if which.plain != config.feature)):
+        lines.append(f"each fold reads features that were tuned for it: {some(plain)}")
+    views = max((len(views_of(cache, which.plain)) for which in found), default=0)
+    number = f"{views} {'view' if views == 1 else 'views'}"
+    if config.data.views:
+        lines.append(f"clips are shown by {number} too, one look drawn for each clip and epoch")
+    elif views:
+        lines.append(f"{cache.path} has {number}: --views learns from them too")
+    return lines

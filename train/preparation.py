@@ -1,0 +1,168 @@
+"""What a run needs before its first step: the clips divided into halves, the rows loaded, everything that can be refused refused.
+
+Loading takes longer than a small training, so `prepare` stands by itself: `fit` takes what it returns, as often as is wanted, for every
+configuration that reads the same clips in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..cache import Cache, open_cache
+from ..encoders.device import parse_device
+from ..errors import UsageError
+from .config.config import TrainConfig
+from .data.data import Data, FoldData, FrameSource
+from .data.feature_arrays import Arrays, arrays_of
+from .data.pixels import choose_source
+from .data.sampling import sampler_of
+from .folds.annotations import Annotations
+from .folds.leaks import Leak, expect_none, find_in_features
+from .folds.protocols import Plan, plan_folds
+from .folds.published import of_another
+from .loop.initial_weights import Start, find_leaks_of_start, find_start
+from .loop.tensorboard import board_writer
+from .loop.trainer import expect_graph
+from .loop.world import World, own_device
+from .models.registry import model_facts
+
+START = ("learns", "source", "weights", "normalize", "init", "workers")  # of fine-tuning: what it begins with
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A cache, ready to be trained on by every configuration that reads it as `config` does."""
+
+    cache: Cache
+    config: TrainConfig
+    device: torch.device
+    plan: Plan
+    fold_data: FoldData
+    leaks: tuple[Leak, ...]  # that are allowed
+    source: FrameSource | None = None  # what a backbone that learns looks at
+    start: Start | None = None  # where it starts
+
+    @property
+    def data(self) -> Data:
+        """Return the data of the first fold, whose clips and labels are those of all."""
+        return self.fold_data.of(self.plan.folds[0].name)
+
+    def expect_fitting(self, config: TrainConfig) -> None:
+        """Refuse a configuration that reads other rows, or that these clips are too few for."""
+        then, now = _reading(self.config), _reading(config)
+        changed = [
+            f"{name}: {then.get(name)} then, {now.get(name)} now"
+            for name in now | then
+            if then.get(name) != now.get(name)
+        ]
+        if changed:
+            raise UsageError(
+                f"These settings read other rows of {self.cache.path} than were loaded: {'; '.join(changed)}.",
+                remedy="prepare the cache by these settings, or fit(cache, …), which does",
+            )
+        expect_graph(config, self.data.clips, self.device)
+        for fold in self.plan.folds:
+            self.data.expect_enough(fold, config.loop.batch)
+
+
+def expect_trainable(config: TrainConfig, world: World) -> None:
+    """Refuse what no cache could make possible, before one is read."""
+    _expect_shares(config, world)
+    if config.tensorboard:
+        board_writer()
+    sampler_of(config.sampling, config.model.shown)
+    model_facts(config.model, config.seeds)  # refuses what cannot be drawn
+
+
+def prepare(cache: Cache | Path | str, config: TrainConfig | None = None) -> Prepared:
+    """Divide the clips of a cache as a configuration says, and load the rows."""
+    cache = cache if isinstance(cache, Cache) else open_cache(cache)
+    config = config or TrainConfig()
+    device = own_device(parse_device(config.device))
+    table = Annotations.from_cache(cache)
+    plan = _plan(cache, table, config)
+    names = [fold.name for fold in plan.folds]
+    source = start = None
+    if config.finetune.on:
+        source = choose_source(
+            cache,
+            config.finetune.source,
+            config.finetune.learns,
+            mirrored=config.data.mirrored,
+            augments=config.finetune.augments,
+        )
+        start = find_start(cache, config, source, plan)
+        leaks = find_leaks_of_start(start, plan, table)
+        reads: Mapping[str, Arrays | FrameSource] = dict.fromkeys(names, source)
+    else:
+        reads = {name: arrays_of(cache, config, name) for name in names}
+        leaks = find_in_features(cache, {name: found.plain for name, found in reads.items()}, plan, table)
+    expect_none(leaks, allow=config.allow_leak)
+    fold_data = FoldData(reads, lambda which: Data.load(cache, table, plan.folds, config, device, which))
+    ready = Prepared(
+        cache=cache,
+        config=config,
+        device=device,
+        plan=plan,
+        fold_data=fold_data,
+        leaks=leaks,
+        source=source,
+        start=start,
+    )
+    if start is not None:
+        start.expect_labels(ready.data.labels)
+    return ready
+
+
+def _plan(cache: Cache, table: Annotations, config: TrainConfig) -> Plan:
+    """Divide the clips, and note a protocol that belongs to another data set."""
+    plan = plan_folds(table, config.protocol, seed=config.seeds[0], validation=config.select == "val")
+    other = of_another(config.protocol.kind, cache.environment.get("dataset", {}).get("name", ""))
+    return replace(plan, notes=(other, *plan.notes)) if other else plan
+
+
+def _reading(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings that decide what is loaded."""
+    finetune = config.finetune
+    found = {f"protocol.{name}": value for name, value in asdict(config.protocol).items()}
+    found |= {f"data.{name}": getattr(config.data, name) for name in ("residency", "mirrored", "views")}
+    found |= {f"finetune.{name}": getattr(finetune, name) for name in START}
+    if finetune.init:
+        found |= {f"model.{name}": value for name, value in asdict(config.model).items()}
+    return found | {
+        "data.feature": config.feature,
+        "sampling.no_face": config.sampling.no_face,
+        "maps": bool(config.model.reads),
+        "told of frames": config.model.told,
+        "augmented pictures": finetune.augments,
+        "the first seed": config.seeds[0],
+        "a validation part": config.select == "val",
+        "control": config.control,
+        "device": config.device,
+        "allow_leak": config.allow_leak,
+    }
+
+
+def _expect_shares(config: TrainConfig, world: World) -> None:
+    """Refuse a batch that cannot be divided between the processes."""
+    if config.model.undivided and world.size > 1:
+        raise UsageError(
+            f"The losses of {config.model.name} compare the clips of a batch, which cannot be divided between processes.",
+            remedy="one process alone",
+        )
+    if config.loop.graph and world.size > 1:
+        raise UsageError(
+            "loop.graph records the step of one process, not sums over several.", remedy="--set loop.graph=false"
+        )
+    batch, parts = config.loop.batch, world.size * config.loop.accumulate
+    if batch % parts:
+        over = f" in {config.loop.accumulate} parts" if config.loop.accumulate > 1 else ""
+        raise UsageError(
+            f"{world.size} processes cannot share a batch of {batch} clips{over} evenly.",
+            remedy=f"--batch {(batch // parts + 1) * parts}",
+        )
