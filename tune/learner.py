@@ -24,8 +24,8 @@ from ..encoders.weights import Weights, save_weights
 from ..errors import EstError, UsageError
 from ..train.folds.leaks import Leak
 from ..train.loop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from ..train.loop.fold_training import SECONDS_BETWEEN_CHECKPOINTS
-from ..train.loop.trainer import clock, reproducible
+from ..train.loop.epochs import Epochs
+from ..train.loop.trainer import reproducible
 from ..train.loop.watch import Part, Watch
 from ..train.results.run import write
 from .card import build_card, is_card, read_card, to_markdown
@@ -101,15 +101,15 @@ def learn(task: Task, out: Path, watch: Watch, part: Part | None = None) -> Path
     watch.say(f"{task.device}, {precision} ({why}), {threads} threads")
     part = part or Part(name=out.stem, fold="", seed=task.config.seed, index=0, total=1)
     with reproducible(task.device, threads), listening(patient=False) as stop:
-        learner = Learner(task, identity, state, precision=precision, watch=watch, stop=stop, part=part)
-        if not learner.train(found):
+        training = EncoderTraining(task, identity, state, precision=precision, watch=watch, stop=stop, part=part)
+        if not training.train(found):
             watch.say(f"stopped; {AGAIN}")
             raise KeyboardInterrupt
-        learner.write(out)
+        training.write(out)
     return out
 
 
-class Learner:
+class EncoderTraining(Epochs):
     """A task under way."""
 
     def __init__(
@@ -124,18 +124,16 @@ class Learner:
         part: Part,
     ) -> None:
         self.task, self.identity, self.state = task, identity, state
-        self.watch, self.stop, self.part = watch, stop, part
         config = task.config
         model = FrameClassifier(
             deepcopy(task.start.backbone), len(task.samples.labels), batch_norm=config.batch_norm, seed=config.seed
         )
         self.trainer = Trainer(model, task.samples, task.train, config, device=task.device, precision=precision)
-        self.epoch = self.step = 0
+        super().__init__(self.trainer, part, config.epochs, watch=watch, stop=stop)
         self.best: dict[str, Tensor] = {}  # the encoder of the best epoch
         self.scores: dict[str, Any] = {}  # of that epoch
         self.rank: list[float] = []
-        self.seconds = self.taken = 0.0  # of the epoch under way, and of those before
-        self.saved = clock()
+        self.taken = 0.0  # seconds of the epochs before
 
     def train(self, found: Checkpoint | None) -> bool:
         """Learn to the end; return False when somebody stopped it, which saves the state."""
@@ -143,31 +141,10 @@ class Learner:
             self.trainer.settle()
         else:
             self._restore(found)
-        epochs = self.task.config.epochs
-        self.watch.begin(self.part, epochs=epochs, steps=self.trainer.num_steps, first_epoch=self.epoch + 1)
-        while self.epoch < epochs:
-            self._advance()
-            if self.epoch < epochs and (self.stop.wanted or clock() >= self._due):
-                self._save()
-            if self.stop.wanted:
-                break
-        return self.epoch == epochs
+        return self.run_epochs()
 
-    @property
-    def _due(self) -> float:
-        """Return when the next checkpoint is due."""
-        return self.saved + SECONDS_BETWEEN_CHECKPOINTS
-
-    def _advance(self) -> None:
-        """Go to the end of the epoch, or as far as it may go."""
-        start = clock()
-        self.step = self.trainer.run_epoch(
-            self.epoch, first_step=self.step, stop=self.stop, watch=self.watch, until=self._due
-        )
-        self.seconds += clock() - start
-        if self.step < self.trainer.num_steps:
-            return
-        record = self.trainer.record(self.epoch, self.seconds)
+    def end_epoch(self, record: dict[str, Any]) -> None:
+        """Score an epoch, and keep its encoder where it is the best."""
         if len(self.task.val):
             scores = self.trainer.score(self.task.val)
             record |= {"val_right": scores.units.right, "val_clips": scores.units.total, "val_uar": scores.units.uar}
@@ -175,7 +152,6 @@ class Learner:
                 self._keep(scores)
         self.watch.epoch(self.part, record)
         self.taken += self.seconds
-        self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
 
     def _keep(self, scores: FrameScores) -> None:
         """Remember the encoder as the best so far."""
@@ -204,8 +180,8 @@ class Learner:
             selected = {"epoch": self.scores["epoch"]}
             self.watch.end(self.part, {**found, "selected": selected, "seconds": round(self.taken, 3)})
 
-    def _save(self) -> None:
-        self.trainer.expect_sound(self.epoch, self.step)
+    def save(self) -> None:
+        """Write the state."""
         tensors = self.trainer.state() | {f"best/{name}": tensor for name, tensor in self.best.items()}
         meta = {
             "identity": self.identity,
@@ -222,7 +198,6 @@ class Learner:
             save_checkpoint(self.state, tensors, meta)
         except EstError as error:
             raise EstError(error.message, remedy=f"free some space or check the rights; {AGAIN}") from error.__cause__
-        self.saved = clock()
 
     def _restore(self, found: Checkpoint) -> None:
         meta = found.meta

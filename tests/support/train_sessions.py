@@ -24,7 +24,7 @@ from est.cache.disk import PARTIAL, Disk
 from est.errors import EstError
 from est.train import Watch, fit
 from est.train.config.configfile import from_flat, to_flat
-from est.train.loop import checkpoint
+from est.train.loop import checkpoint, epochs
 from est.train.loop import fold_training as part
 
 PATIENCE = 240.0  # seconds that a request may take
@@ -93,7 +93,7 @@ class Ticking(Watch):
 
 def _child(request):
     """Train, or go on; say how many moments that took."""
-    part.SECONDS_BETWEEN_CHECKPOINTS = request["seconds"]
+    epochs.SECONDS_BETWEEN_CHECKPOINTS = request["seconds"]
     os.fsync = lambda descriptor: None  # a killed process loses nothing that it wrote, flushed or not
     torch.set_num_threads(1)
     clock = Clock(request["stop"])
@@ -125,7 +125,7 @@ def _together(rank, tasks):
     torch.set_num_threads(1)
     for task in tasks:
         os.environ["MASTER_PORT"] = str(task["port"])  # who is early must not meet the others where they met before
-        part.SECONDS_BETWEEN_CHECKPOINTS = task["seconds"]
+        epochs.SECONDS_BETWEEN_CHECKPOINTS = task["seconds"]
         watch = Lost(task["lost"]) if rank == 1 and task["lost"] else Watch()
         try:
             results = fit(task["cache"], task["out"], from_flat(task["config"]), watch=watch)

@@ -24,6 +24,7 @@ from est.encoders.weights import load_weights
 from est.errors import UsageError
 from est.train.config.protocol import ProtocolConfig
 from est.train.folds.protocols import plan_folds
+from est.train.loop import epochs
 from est.tune import learner, read_card, tune_cache, tune_clips
 
 
@@ -113,7 +114,7 @@ def test_checkpoints_are_written_now_and_then_and_change_nothing(caches, tmp_pat
     whole = small_tuned(caches, tmp_path / "whole.safetensors", epochs=2)
     saved = []
     save = learner.save_checkpoint
-    monkeypatch.setattr(learner, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(epochs, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     monkeypatch.setattr(learner, "save_checkpoint", lambda path, *rest: (saved.append(path), save(path, *rest)))
     out = small_tuned(caches, tmp_path / "often.safetensors", epochs=2)
     assert saved == [out.with_suffix(".tuning")] * 11  # after each of twelve steps but the last

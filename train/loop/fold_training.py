@@ -31,20 +31,20 @@ from ..models.tuned import Tuned
 from ..results.metrics import score
 from ..results.run import CHECKPOINT, HISTORY, PREDICTIONS, RESULT, Run, append, read_json, write, write_csv, write_json
 from .checkpoint import load_checkpoint, save_checkpoint
+from .epochs import Epochs
 from .initial_weights import Start, build
 from .predict import View, likeliest, predict_rows, statistics_of
 from .sync_batchnorm import across
 from .tensorboard import Board
-from .trainer import Trainer, clock
+from .trainer import Trainer
 from .watch import Part, Record, Watch
 from .world import ALONE, World
 
-SECONDS_BETWEEN_CHECKPOINTS = 60.0
 ENOUGH = 10  # epochs, before which a model need not have learnt anything
 GUESSING = 0.98  # of ln(classes): a loss above it is that of a model that has learnt nothing
 
 
-class Learner:
+class FoldTraining(Epochs):
     """A part while it is trained."""
 
     def __init__(
@@ -61,11 +61,11 @@ class Learner:
         start: Start | None = None,
         world: World = ALONE,
     ) -> None:
-        self.run, self.part, self.fold, self.data, self.watch, self.stop = run, part, fold, data, watch, stop
+        self.run, self.fold, self.data = run, fold, data
         self.test, self.val = data.by_id(fold.test), data.by_id(fold.val)
         self.config = run.config
         self.folder = run.part(part.name)
-        self.precision, self.start, self.world = precision, start, world
+        self.precision, self.start = precision, start
         head = build_model(self.config.model, width=data.clips.width, num_classes=len(data.labels), seed=part.seed)
         self.model: Model = build(start, head, self.config, part).to(device)
         across(self.model, world)
@@ -80,52 +80,29 @@ class Learner:
             seed=part.seed,
             world=world,
         )
-        self.epoch = self.step = 0
+        super().__init__(self.trainer, part, self.config.loop.epochs, watch=watch, stop=stop, world=world)
+        self.board: Board | None = None
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.best_right = 0, -1
-        self.saved = clock()
         self.history: list[dict[str, Any]] = []
-        self.seconds = 0.0  # of the epoch under way, before this process
 
     def train(self) -> bool:
         """Train to the end; return False when somebody stopped it, which saves a checkpoint."""
         self._restore()
-        epochs = self.config.loop.epochs
-        writes = self.config.tensorboard and self.world.first
-        board = Board(self.folder, first_epoch=self.epoch + 1) if writes else None
-        self.watch.begin(self.part, epochs=epochs, steps=self.trainer.num_steps, first_epoch=self.epoch + 1)
+        if self.config.tensorboard and self.world.first:
+            self.board = Board(self.folder, first_epoch=self.epoch + 1)
         try:
-            while self.epoch < epochs:
-                self._advance(board)
-                stopping = self.world.any(self.stop.wanted)
-                if self.epoch < epochs and (stopping or self.world.any(clock() >= self._due)):
-                    self._save()
-                if stopping:
-                    break
+            if not self.run_epochs():
+                return False
         finally:
-            if board is not None:
-                board.close()
-        if self.epoch < epochs:
-            return False
+            if self.board is not None:
+                self.board.close()
         self._save_final()
         return True
 
-    @property
-    def _due(self) -> float:
-        """Return when the next checkpoint is due."""
-        return self.saved + SECONDS_BETWEEN_CHECKPOINTS
-
-    def _advance(self, board: Board | None) -> None:
-        """Go to the end of the epoch, or as far as it may go."""
-        start = clock()
-        self.step = self.trainer.run_epoch(
-            self.epoch, first_step=self.step, stop=self.stop, watch=self.watch, until=self._due
-        )
-        self.seconds += clock() - start
-        if self.step < self.trainer.num_steps:
-            return
-        record = self.trainer.record(self.epoch, self.seconds)
-        last = self.epoch + 1 == self.config.loop.epochs
+    def end_epoch(self, record: dict[str, Any]) -> None:
+        """Score an epoch, keep its model where it is the best, and write its line."""
+        last = self.epoch + 1 == self.num_epochs
         every = self.config.eval_every
         if every and ((self.epoch + 1) % every == 0 or last):
             record |= self._scores("test", self.test)
@@ -139,9 +116,8 @@ class Learner:
         if self.world.first:
             append(self.folder / HISTORY, json.dumps(record, allow_nan=False) + "\n")
         self.watch.epoch(self.part, record)
-        if board is not None:
-            board.add(record)
-        self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
+        if self.board is not None:
+            self.board.add(record)
 
     def _scores(self, half: str, rows: np.ndarray) -> Record:
         found = score(self.data.truth[rows], self._predicted(rows)[0], self.data.labels)
@@ -263,13 +239,12 @@ class Learner:
             card={"run": self.run.path.name, "part": self.part.name, "start": self.start.weights.name},
         )
 
-    def _save(self) -> None:
-        self.trainer.expect_sound(self.epoch, self.step)
+    def save(self) -> None:
+        """Write a checkpoint."""
         if self.world.first:
             tensors = self.trainer.state() | {f"best/{name}": tensor for name, tensor in self.best.items()}
             save_checkpoint(self.folder / CHECKPOINT, tensors, self._meta())
         self.world.wait()
-        self.saved = clock()
 
     def _save_final(self) -> None:
         """Keep what predicts: the optimiser's state is two thirds of a checkpoint and of no more use."""
@@ -306,7 +281,7 @@ class Learner:
             self.best_epoch, self.best_right = meta["best"]["epoch"], meta["best"]["right"]
             self.best = found.group("best")
             self.history = meta["history"]
-            if self.epoch == self.config.loop.epochs:
+            if self.epoch == self.num_epochs:
                 self.model.load_state_dict(found.group("model"))
                 self.trained = True
             else:
@@ -349,12 +324,12 @@ def train_part(
     done = world.tell(read_json(path) if world.first and path.exists() else None)
     if done is not None:
         return done
-    learner = Learner(
+    training = FoldTraining(
         run, part, fold, data, device=device, precision=precision, watch=watch, stop=stop, start=start, world=world
     )
-    if not learner.train():
+    if not training.train():
         return None
-    result = learner.score()
+    result = training.score()
     watch.end(part, result)
     return result
 

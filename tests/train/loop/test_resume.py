@@ -22,7 +22,7 @@ from est.encoders import precision as precisions
 from est.errors import EstError, RecipeMismatch, UsageError
 from est.train import ProtocolConfig, Run, evaluate, fit
 from est.train.config.configfile import to_toml
-from est.train.loop import checkpoint, fold_training
+from est.train.loop import checkpoint, epochs, fold_training
 from est.train.loop.checkpoint import load_checkpoint
 from est.train.results.run import (
     CHECKPOINT,
@@ -369,7 +369,7 @@ def test_a_checkpoint_that_the_system_cuts_off(cache, tmp_path, monkeypatch):
     out = stopped(cache, tmp_path / "run", after=3)
     path = out / "parts" / "split" / CHECKPOINT
     before = path.read_bytes()
-    monkeypatch.setattr(fold_training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(epochs, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
     try:
@@ -383,7 +383,7 @@ def test_a_checkpoint_that_the_system_cuts_off(cache, tmp_path, monkeypatch):
 
 def test_weights_that_run_away_spare_the_earlier_checkpoint(cache, tmp_path, monkeypatch):
     """The rate explodes after the second epoch: the checkpoint of the second stays, and is not written over mid-epoch either."""
-    monkeypatch.setattr(fold_training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(epochs, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     trainer, rate = fold_training.Trainer, fold_training.Trainer.learning_rate
     monkeypatch.setattr(trainer, "learning_rate", lambda self, epoch: 1e30 if epoch == 2 else rate(self, epoch))
     with pytest.raises(EstError, match="epoch 3, step 1") as caught:

@@ -1,0 +1,83 @@
+"""A training under way: epoch after epoch, with a checkpoint whenever one is due or somebody stops it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Protocol
+
+from ...cache.interrupt import Stop
+from .trainer import clock
+from .watch import Part, Watch
+from .world import ALONE, World
+
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+
+
+class Steps(Protocol):
+    """What takes the steps: of features (trainer.py), or of single frames (tune/loop.py)."""
+
+    num_steps: int
+
+    def run_epoch(self, epoch: int, *, first_step: int, stop: Stop, watch: Watch, until: float) -> int:
+        """Take the steps of an epoch from one on; return how many are done."""
+        ...
+
+    def record(self, epoch: int, seconds: float) -> dict[str, Any]:
+        """Sum an epoch up; refuse one that ran away."""
+        ...
+
+    def expect_sound(self, epoch: int, steps: int) -> None:
+        """Refuse to go on from what is no number."""
+        ...
+
+
+class Epochs(ABC):
+    """The epochs of one training; what is saved, and what is done after each, is said by those that inherit it."""
+
+    def __init__(
+        self, trainer: Steps, part: Part, num_epochs: int, *, watch: Watch, stop: Stop, world: World = ALONE
+    ) -> None:
+        self.steps, self.part, self.num_epochs = trainer, part, num_epochs
+        self.watch, self.stop, self.world = watch, stop, world
+        self.epoch = self.step = 0
+        self.seconds = 0.0  # of the epoch under way
+        self.saved = clock()
+
+    @abstractmethod
+    def save(self) -> None:
+        """Write all that going on needs."""
+
+    @abstractmethod
+    def end_epoch(self, record: dict[str, Any]) -> None:
+        """Score an epoch, keep its model where it is the best, tell those who watch."""
+
+    def run_epochs(self) -> bool:
+        """Go to the end; return False when somebody stopped it, which saves a checkpoint."""
+        self.watch.begin(self.part, epochs=self.num_epochs, steps=self.steps.num_steps, first_epoch=self.epoch + 1)
+        while self.epoch < self.num_epochs:
+            self._advance()
+            stopping = self.world.any(self.stop.wanted)
+            if self.epoch < self.num_epochs and (stopping or self.world.any(clock() >= self._due)):
+                self.steps.expect_sound(self.epoch, self.step)
+                self.save()
+                self.saved = clock()
+            if stopping:
+                break
+        return self.epoch == self.num_epochs
+
+    @property
+    def _due(self) -> float:
+        """Return when the next checkpoint is due."""
+        return self.saved + SECONDS_BETWEEN_CHECKPOINTS
+
+    def _advance(self) -> None:
+        """Go to the end of the epoch, or as far as it may go."""
+        start = clock()
+        self.step = self.steps.run_epoch(
+            self.epoch, first_step=self.step, stop=self.stop, watch=self.watch, until=self._due
+        )
+        self.seconds += clock() - start
+        if self.step < self.steps.num_steps:
+            return
+        self.end_epoch(self.steps.record(self.epoch, self.seconds))
+        self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
