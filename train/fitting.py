@@ -208,7 +208,8 @@ def prepare(
         reads = {name: arrays_of(cache, config, name) for name in names}
         leaks = find_in_features(cache, {name: found.plain for name, found in reads.items()}, plan, table)
     expect_none(leaks, allow=config.allow_leak)
-    shelf = Shelf(reads, lambda which: Data.load(cache, table, plan.folds, config, device, which))
+    width = 0 if start is None else start.width
+    shelf = Shelf(reads, lambda which: Data.load(cache, table, plan.folds, config, device, which, width=width))
     data = shelf.of(names[0])
     if start is not None:
         start.expect_labels(data.labels)
