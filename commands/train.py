@@ -34,14 +34,16 @@ Finetune = Annotated[
     str | None,
     typer.Option(
         "--finetune",
-        help="Let the backbone learn too: all of it, from the cache's crops or the sources, or layer4, from cached maps of layer3.",
+        help="Let the backbone learn too: all of it, from the cache's crops or the sources, or layer4, its last stage: "
+        "of a ResNet-18 from cached maps of layer3.",
     ),
 ]
 Start = Annotated[
     str | None,
     typer.Option(
         "--weights",
-        help="Where the backbone starts: imagenet (not for commercial use), synface, random, a file or a run. "
+        help="Where the backbone starts: imagenet (not for commercial use), synface, random, an encoder such as timm:resnet10t, "
+        "a file or a run. "
         "[default: as the cache's features]",
     ),
 ]

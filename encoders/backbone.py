@@ -1,7 +1,7 @@
 """The frame encoder: what every one offers, and the paper's: torchvision's ResNet-18 up to its average pool, with taps at its four stages.
 
 Input is RGB in [0, 1]; the pixel normalisation belongs to the weights and is part of the module, so that nobody can forget it. Layers
-keep torchvision's names, so that its checkpoints load. Other encoders are in `encoders/`.
+keep torchvision's names, so that its checkpoints load. Other encoders are in `kinds/`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from .resnet import make_trunk
-from .taps import STAGES, TAPS
+from .resnet_tail import tail_of
+from .tail import PICTURES, Tail, through_encoder
+from .taps import MAPS, STAGES, TAPS
 
 PYRAMID_SIDE = 4
 
@@ -71,6 +74,7 @@ class FrameEncoder(nn.Module, ABC):
     width: int  # of gap
     side: int | None = None  # of the pictures that its published weights were made for
     tap_names: tuple[str, ...] = ("gap",)
+    maps: str = ""  # the tap that its last stage sees, which a cache can hold; empty: there is none
     normalization: Normalization
 
     @property
@@ -85,6 +89,21 @@ class FrameEncoder(nn.Module, ABC):
     @abstractmethod
     def shape_of(self, tap: str, size: int) -> tuple[int, ...]:
         """Return the shape of one frame's row of a tap, for square crops of some size; refuse both where there is no such thing."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Name the stages in order; none where it is not known which they are."""
+        return ()
+
+    @property
+    def last_stage(self) -> list[nn.Module]:
+        """Return the modules of the last stage and of all that follows it."""
+        return []
+
+    def tail(self, tap: str = PICTURES) -> Tail:
+        """Return the steps from pictures, or from the tap `maps`, to rows of gap."""
+        assert tap == PICTURES, f"{self.name} has no steps from {tap}"
+        return Tail(last=(partial(through_encoder, self),))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return one row of numbers a frame.  # (N, 3, H, W) in [0, 1] → (N, width)"""
@@ -106,6 +125,7 @@ class Backbone(FrameEncoder):
     title = "ResNet-18"
     width = 512
     tap_names = TAPS
+    maps = MAPS
 
     conv1: nn.Conv2d
     bn1: nn.Module
@@ -140,6 +160,20 @@ class Backbone(FrameEncoder):
         """Return the shape of one frame's row of a tap, for square crops of some size."""
         return tap_shape(tap, size)
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Name the stages in order."""
+        return tuple(STAGES)
+
+    @property
+    def last_stage(self) -> list[nn.Module]:
+        """Return layer4."""
+        return [self.layer4]
+
+    def tail(self, tap: str = PICTURES) -> Tail:
+        """Return the steps from pictures, or from maps of layer3, to rows of gap."""
+        return tail_of(self, tap)
+
 
 def tap_shape(name: str, size: int) -> tuple[int, ...]:
     """Return the shape of one frame's row of a tap, for square crops of some size."""
@@ -155,6 +189,7 @@ def tap_shape(name: str, size: int) -> tuple[int, ...]:
     return (STAGES[name], side, side)
 
 
-def norms_of(encoder: nn.Module) -> list[nn.BatchNorm2d]:
-    """Return the batch norms of any encoder."""
-    return [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
+def norms_of(*parts: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
+    """Return the batch norms of any encoder, or of parts of one."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
+    return [module for part in parts for module in part.modules() if isinstance(module, kinds)]

@@ -89,6 +89,13 @@ def load_weights(name: str, *, normalize: str | None = None, models_dir: Path | 
     return _from_file(path, path.name, normalize)
 
 
+def build_encoder(name: str, normalize: str) -> FrameEncoder:
+    """Build an encoder by its own name, for tensors that somebody else brings."""
+    encoder = find_design(name).build()
+    encoder.normalization = Normalization.named(normalize)
+    return encoder
+
+
 def weights_of_recipe(recipe: FeatureRecipe | None, where: Path, *, normalize: str | None = None) -> Weights:
     """Load again what features of the cache at `where` were made with: a cache knows shipped and published weights by name."""
     if recipe is None:

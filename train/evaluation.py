@@ -31,7 +31,7 @@ from .folds.labels import Aligned, align_truth, match_labels
 from .folds.leaks import Leak, expect_none
 from .loop.checkpoint import load_model
 from .loop.predict import View, likeliest, predict_rows
-from .loop.provenance import arrays_for, is_own, source_of
+from .loop.provenance import arrays_for, is_own, source_of, width_of
 from .loop.trainer import reproducible
 from .loop.watch import Watch
 from .models.tuned import Tuned
@@ -330,7 +330,9 @@ def _load(
     else:
         source = source_of(run, cache)
         workers = run.config.finetune.workers
-        clips = ClipSet.for_tuning(cache, which, source, device, no_face=no_face, workers=workers, told=told)
+        clips = ClipSet.for_tuning(
+            cache, which, source, device, width=width_of(run), no_face=no_face, workers=workers, told=told
+        )
     return _Target(
         side=cache.recipes.frames.size,
         feature=feature,
@@ -348,8 +350,10 @@ def _predict(
 ) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, int]]:
     """Return a model's probabilities of rows, NaN where nothing shows a face, and what it answered to further questions."""
     model = load_model(run.part(part) / CHECKPOINT)[0].to(device)
-    if isinstance(model, Tuned) and view.blacked is not None:
-        view = replace(view, black=model.black(target.side))
+    if isinstance(model, Tuned):
+        model.backbone.shape_of("gap", target.side)  # refuses crops of a size that it cannot see
+        if view.blacked is not None:
+            view = replace(view, black=model.black(target.side))
     probabilities, told = predict_rows(model, target, rows, sampler, precision=run.facts["precision"], view=view)
     return probabilities, told, model.on_features.choices
 

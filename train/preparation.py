@@ -103,7 +103,8 @@ def prepare(cache: Cache | Path | str, config: TrainConfig | None = None) -> Pre
         reads = {name: arrays_of(cache, config, name) for name in names}
         leaks = find_in_features(cache, {name: found.plain for name, found in reads.items()}, plan, table)
     expect_none(leaks, allow=config.allow_leak)
-    fold_data = FoldData(reads, lambda which: Data.load(cache, table, plan.folds, config, device, which))
+    width = 0 if start is None else start.width
+    fold_data = FoldData(reads, lambda which: Data.load(cache, table, plan.folds, config, device, which, width=width))
     ready = Prepared(
         cache=cache,
         config=config,

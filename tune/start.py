@@ -1,7 +1,4 @@
-"""Where tuning starts: the weights that are asked for, or those that the features of a cache were made with.
-
-Unlike the fine-tuning of EST any encoder will do: it learns alone here, through all of its layers.
-"""
+"""Where tuning starts: the weights that are asked for, or those that the features of a cache were made with."""
 
 from __future__ import annotations
 

@@ -1,19 +1,20 @@
 """Anybody's network whose classifier is off: one row of numbers a frame, and nothing else is tapped.
 
-What such a network takes and gives is not read from its documentation but tried, with one black picture.
+What such a network takes and gives, and where its stages are, is not read from its documentation but tried, with one picture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import EstError, UsageError
 from ..backbone import FrameEncoder, Normalization
-
-REFUSALS = (RuntimeError, AssertionError, ValueError, IndexError)  # what networks raise for pictures of a wrong size
+from ..tail import PICTURES, Tail, normalized
+from .layout import REFUSALS, Layout, find_layout
 
 
 class Pooled(FrameEncoder):
@@ -33,6 +34,7 @@ class Pooled(FrameEncoder):
             )
         self.width = row.shape[1]
         self._sides = {side}  # that it is known to take
+        self._layouts: list[Layout | None] = []  # the one that is found when it is first asked for
 
     @property
     def trunk(self) -> nn.Module:
@@ -61,6 +63,31 @@ class Pooled(FrameEncoder):
                 ) from error
             self._sides.add(size)
         return (self.width,)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Name the stages in order; none where no layout fits the network."""
+        return tuple(self._layout.stages) if self._layout is not None else ()
+
+    @property
+    def last_stage(self) -> list[nn.Module]:
+        """Return the modules of the last stage and of all that follows it."""
+        return self._layout.last_stage(self.net) if self._layout is not None else []
+
+    def tail(self, tap: str = PICTURES) -> Tail:
+        """Return the steps from pictures to rows of gap: one for each block of the stages, where they are known."""
+        if self._layout is None:
+            return super().tail(tap)
+        assert tap == PICTURES, f"{self.name} has no steps from {tap}"
+        before = (partial(normalized, self), *self._layout.before(self.net))
+        return Tail(before=before, last=tuple(self._layout.last(self.net)))
+
+    @property
+    def _layout(self) -> Layout | None:
+        if not self._layouts:
+            assert self.side is not None
+            self._layouts.append(find_layout(self.net, self.side))
+        return self._layouts[0]
 
     @torch.no_grad()
     def _try(self, size: int) -> Tensor:

@@ -11,7 +11,6 @@ import timm
 import torch
 from encoder_samples import SMALL, pictures, shaken, whole_resnet
 from extract_samples import extract
-from finetune_samples import tuned_run, tuning_cache
 from torchvision import models
 
 from est.cache import open_cache
@@ -201,17 +200,3 @@ def test_licences_are_those_of_the_weights():
     assert "SWAG/blob/main/LICENSE" in find_design("torchvision:vit_h_14").licence
     assert "non-commercial" in find_design("torchvision:resnet50").licence
     assert "surveillance" in find_design("clip:ViT-B-16").licence
-
-
-def test_finetuning_is_for_resnet18_and_says_what_there_is_for_others(tmp_path):
-    name = "timm:test_resnet=random"
-    cache = tuning_cache(tmp_path, weights=name, features=("gap",))
-    with pytest.raises(UsageError, match=r"were made by timm:test_resnet, and --finetune is for ResNet-18") as refused:
-        tuned_run(cache, tmp_path / "run", "all")
-    assert "est tune" in refused.value.remedy
-    assert "est extract --from" in refused.value.remedy
-    with pytest.raises(UsageError, match=r"These are weights of timm:test_resnet, and --finetune is for ResNet-18"):
-        tuned_run(cache, tmp_path / "run", "all", weights=name)
-    assert not (tmp_path / "run").exists()
-    tuned_run(cache, tmp_path / "run", "all", weights="random", epochs=1)
-    assert (tmp_path / "run").exists(), "the crops are as good for a ResNet-18"

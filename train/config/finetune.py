@@ -18,13 +18,11 @@ Source = Literal["auto", "crops", "videos", "maps"]
 class FinetuneConfig:
     """Which part of the backbone learns, from which start, and from what it sees."""
 
-    learns: Learns = "none"  # of the backbone: its last stage, or all
+    learns: Learns = "none"  # of the backbone: its last stage (layer4, whatever the encoder calls it), or all
     source: Source = (
         "auto"  # crops of the cache, videos (decoded again), or maps (layer3, for layer4); auto: what is fastest
     )
-    weights: str = (
-        ""  # of the start: imagenet, synface, random or a file; empty: those that the cache's features were made with
-    )
+    weights: str = ""  # of the start: imagenet, synface, random, an encoder by name, a file or a run; empty: those of the cache's features
     normalize: str = ""  # of pixels, where a file of weights does not say it
     init: str = ""  # a run on the same folds whose models are the start
     rate: float = 1.0  # of the backbone, in learning rates of the head

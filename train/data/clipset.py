@@ -96,6 +96,7 @@ class ClipSet:
         source: Literal["crops", "videos", "maps"],
         device: torch.device | str = "cpu",
         *,
+        width: int = 0,
         mirrored: bool = False,
         residency: Residency = "auto",
         no_face: Literal["nearest", "keep"] = "nearest",
@@ -104,10 +105,10 @@ class ClipSet:
     ) -> Self:
         """Take clips by their places in the cache's table, for a backbone that learns: `take` gives the `Frames` that it sees.
 
-        `workers` are the threads that decode pictures, as many as there are cores when 0.
+        `width` is that of the features that it makes of them; who asks for frames alone needs none. `workers` are the threads that
+        decode pictures, as many as there are cores when 0.
         """
-        # Here, because pixels.py builds on this module; and features need neither.
-        from ...encoders.backbone import Backbone
+        # Here, because pixels.py builds on this module; and features do not need it.
         from .pixels import PixelRows
 
         device = torch.device(device)
@@ -135,7 +136,7 @@ class ClipSet:
             rows,
             rows.line,
             device,
-            width=Backbone.width,
+            width=width,
             arrays=1 + mirrored,
             no_face=no_face,
             told=told,

@@ -66,8 +66,10 @@ class Data(Loaded):
         config: TrainConfig,
         device: torch.device,
         reads: Arrays | FrameSource,
+        *,
+        width: int = 0,
     ) -> Self:
-        """Read what the folds need: arrays of features, or the frames that a backbone learns from."""
+        """Read what the folds need: arrays of features, or the frames that a backbone learns from, which makes features of a width."""
         used = np.unique(np.concatenate([rows for fold in folds for rows in (fold.train, fold.val, fold.test)]))
         names = sorted({table.labels[code] for code in table.label[used].tolist()})
         number = {name: place for place, name in enumerate(names)}
@@ -93,6 +95,7 @@ class Data(Loaded):
                 which,
                 reads,
                 device,
+                width=width,
                 mirrored=config.data.mirrored,
                 residency=config.data.residency,
                 no_face=config.sampling.no_face,

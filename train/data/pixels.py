@@ -25,6 +25,7 @@ from ...cache import Cache
 from ...cache.schema import NO_FACE
 from ...crops.jpeg import decode_crop
 from ...crops.views import View, show
+from ...encoders.backbone import Backbone
 from ...encoders.device import num_cores
 from ...encoders.taps import MAPS
 from ...errors import CacheDamaged, CacheError, EstError, UsageError, some
@@ -288,8 +289,14 @@ def choose_source(
                 "Maps are of crops as they are: they cannot be moved, scaled or lit.",
                 remedy="--set finetune.source=crops; or shift, zoom and brightness of 0",
             )
+        recipes = cache.recipes.features
+        others = {recipe.backbone for recipe in recipes.values()} - {Backbone.name}
+        if not has_maps and others:
+            raise UsageError(
+                f"The features of {cache.path} were made by {', '.join(sorted(others))}, which has no maps.",
+                remedy="--set finetune.source=auto",
+            )
         if not has_maps:
-            recipes = cache.recipes.features
             taps = [name for name, recipe in recipes.items() if not recipe.mirrored]
             flip = " --flip" if mirrored or len(taps) < len(recipes) else ""
             raise UsageError(

@@ -23,7 +23,8 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from ...cache.disk import PARTIAL, Disk
-from ...encoders.backbone import Backbone, Normalization
+from ...encoders.backbone import Backbone, FrameEncoder
+from ...encoders.weights import build_encoder
 from ...errors import EstError
 from ..config.configfile import from_flat
 from ..config.finetune import FinetuneConfig
@@ -104,12 +105,13 @@ def load_model(checkpoint: Path | Checkpoint) -> tuple[Model, Mapping[str, Any]]
     model: Model
     model = build_model(config.model, width=meta["width"], num_classes=len(meta["labels"]), seed=meta["seed"])
     if config.finetune.on:
-        model = behind(Backbone(Normalization.named(meta["normalize"])), model, config.finetune)
+        name = meta.get("encoder", Backbone.name)  # the only one that checkpoints without a name can be of
+        model = behind(build_encoder(name, meta["normalize"]), model, config.finetune)
     model.load_state_dict(found.group("best") or found.group("model"))
     return model.eval(), meta
 
 
-def behind(backbone: Backbone, head: Model, settings: FinetuneConfig) -> Tuned:
+def behind(backbone: FrameEncoder, head: Model, settings: FinetuneConfig) -> Tuned:
     """Put a model behind a backbone that learns as settings say."""
     assert settings.learns != "none"
     return Tuned(

@@ -255,7 +255,7 @@ class FoldTraining(Epochs):
             save_checkpoint(self.folder / CHECKPOINT, tensors, self._meta())
 
     def _meta(self) -> dict[str, Any]:
-        tuned = {"normalize": self.start.weights.backbone.normalization.name} if self.start is not None else {}
+        tuned = self.start.encoder_facts() if self.start is not None else {}
         return {
             "config": to_flat(self.config),
             "labels": list(self.data.labels),

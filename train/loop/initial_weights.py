@@ -13,12 +13,13 @@ import numpy as np
 
 from ...cache import Cache, FeatureRecipe
 from ...cache.trained import TrainedOn
-from ...encoders.backbone import Backbone
+from ...encoders.backbone import FrameEncoder
 from ...encoders.taps import MAPS
 from ...encoders.weights import BACKBONE, Weights, load_weights, weights_of_recipe
 from ...errors import EstError, UsageError
 from ..config.config import TrainConfig
 from ..config.configfile import differences
+from ..config.finetune import FinetuneConfig
 from ..folds.annotations import Annotations
 from ..folds.leaks import Leak, Seen, find_leaks, learnt_from
 from ..folds.protocols import Plan
@@ -49,12 +50,22 @@ class Start:
         """Return what run.json holds."""
         record = self.weights.trained_on
         return {
+            **self.encoder_facts(),
+            "width": self.width,
             "weights": self.weights.name,
             "digest": self.weights.digest,
-            "normalize": self.weights.backbone.normalization.name,
             "trained_on": None if record is None else record.to_json(),
             "init": None if self.init is None else str(self.init.path.absolute()),
         }
+
+    def encoder_facts(self) -> dict[str, str]:
+        """Return what an encoder is built from again, besides its tensors."""
+        return {"encoder": self.weights.backbone.name, "normalize": self.weights.backbone.normalization.name}
+
+    @property
+    def width(self) -> int:
+        """Return the width of the encoder's features."""
+        return self.weights.backbone.width
 
     def expect_labels(self, labels: tuple[str, ...]) -> None:
         """Refuse a run whose models tell other classes apart."""
@@ -101,6 +112,9 @@ def find_start(cache: Cache, config: TrainConfig, source: str, plan: Plan) -> St
         init = Run.open(config.finetune.init)
         _expect_fitting(init, config, plan)
     weights = _weights(cache, config, source, init)
+    _expect_able(weights.backbone, config.finetune)
+    if source != "maps":
+        _expect_size(weights.backbone, cache.recipes.frames.size)
     if init is not None and not init.config.finetune.on:
         _expect_read(init, weights)
     return Start(weights=weights, init=init)
@@ -151,23 +165,35 @@ def _weights(cache: Cache, config: TrainConfig, source: str, init: Run | None) -
     if settings.weights:
         found = load_weights(settings.weights, normalize=normalize)
     else:
-        if made_with is not None and made_with.backbone != Backbone.name:
-            raise _only_resnet(f"The features of {cache.path} were made by {made_with.backbone}")
         found = weights_of_recipe(made_with, cache.path, normalize=normalize)
-    if not isinstance(found.backbone, Backbone):
-        raise _only_resnet(f"These are weights of {found.backbone.name}")
     if source == "maps" or not settings.weights:
         assert made_with is not None
         _expect_same(cache, made_with, found)
     return found
 
 
-def _only_resnet(found: str) -> UsageError:
-    """Say that other encoders learn in another way."""
-    return UsageError(
-        f"{found}, and --finetune is for ResNet-18.",
-        remedy="est tune makes it learn from single frames, then est extract --from caches its features; or --weights imagenet",
-    )
+def _expect_able(encoder: FrameEncoder, settings: FinetuneConfig) -> None:
+    """Refuse what takes stages where an encoder has none."""
+    if encoder.stages:
+        return
+    if settings.learns == "layer4":
+        raise UsageError(
+            f"Which stage of {encoder.title} is the last is not known, so it cannot learn alone.",
+            remedy="--finetune all; or --weights imagenet, a ResNet-18",
+        )
+    if settings.checkpointing:
+        raise UsageError(
+            f"The stages of {encoder.title} are not known, so they cannot be computed twice to save memory.",
+            remedy="--set finetune.checkpointing=false; --set loop.accumulate=2 saves memory too",
+        )
+
+
+def _expect_size(encoder: FrameEncoder, size: int) -> None:
+    """Refuse crops of a size that an encoder does not take."""
+    try:
+        encoder.shape_of("gap", size)
+    except UsageError as error:
+        raise UsageError(error.message, remedy=f"est extract … {error.remedy} --crops into a new cache") from error
 
 
 def _recipe(cache: Cache, config: TrainConfig, source: str) -> FeatureRecipe | None:
@@ -218,8 +244,6 @@ def build(start: Start | None, head: Model, config: TrainConfig, part: Part) -> 
     """Put the model of a part together: a model of features alone, or behind a backbone that learns."""
     if start is None:
         return head
-    backbone = start.weights.backbone
-    assert isinstance(backbone, Backbone)
-    model = behind(deepcopy(backbone), head, config.finetune)
+    model = behind(deepcopy(start.weights.backbone), head, config.finetune)
     start.enter(model, part)
     return model

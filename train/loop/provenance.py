@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...cache import Cache
+from ...encoders.backbone import Backbone
 from ...encoders.taps import MAPS
 from ...errors import EstError, RecipeMismatch
 from ..data.data import FrameSource
@@ -138,6 +139,11 @@ def source_of(run: Run, cache: Cache) -> FrameSource:
     fits = maps is not None and (maps.weights_digest, maps.normalize) == (facts["digest"], facts["normalize"])
     pictures: Literal["crops", "videos"] = "crops" if cache.has_crops else "videos"
     return choose_source(cache, "auto" if fits else pictures, learns)
+
+
+def width_of(run: Run) -> int:
+    """Return the width of the features that the backbone of a run makes; earlier runs, which do not say it, have a ResNet-18."""
+    return run.facts["finetune"].get("width", Backbone.width)
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

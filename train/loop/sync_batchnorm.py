@@ -18,6 +18,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ...errors import UsageError
 from .world import World
 
 
@@ -30,10 +31,22 @@ def across(model: nn.Module, world: World) -> None:
     if world.size == 1:
         return
     for module in model.modules():
-        if isinstance(module, _BatchNorm) and not isinstance(module, _Across):
+        if isinstance(module, _BatchNorm) and not isinstance(module, _Across) and not _stands_still(module):
             module.__class__ = KINDS[type(module)]
         if isinstance(module, _Across):
             module.world = world
+
+
+def _stands_still(norm: _BatchNorm) -> bool:
+    """Say whether a batch norm is of a kind that encoders bring and does not learn; refuse one that does."""
+    if type(norm) in KINDS:
+        return False
+    if any(weight.requires_grad for weight in norm.parameters()):
+        raise UsageError(
+            f"Batch norms of the kind {type(norm).__name__} cannot learn in several processes.",
+            remedy="--set finetune.batch_norm=frozen, or one process",
+        )
+    return True
 
 
 class _Across(_BatchNorm):

@@ -1,17 +1,16 @@
-"""A model of features and the ResNet-18 before it, which learns too: all of it, or its last stage from cached maps of the third.
+"""A model of features and the frame encoder before it, which learns too: all of it, or its last stage, from cached maps where it has them.
 
-A batch norm that stands still is part of the convolution before it, as in extraction: that keeps half as much for the backward pass, and
-is quicker. One that learns sees a batch as the paper's does: every place of every snippet, repeats too. Where batch norms stand still no
-frame depends on another, so each different one is looked at once; without gradients, a few at a time.
+The encoder hands out the steps from pictures or maps to features. A batch norm that learns sees a batch as the paper's does: every place of
+every snippet, repeats too. Where none learns no frame depends on another, so each different one is looked at once; without gradients, a
+few at a time. All else in an encoder stays in evaluation: it drops nothing at random, and the same frame has the same features.
 
-Legend: U different frames, N = U, or B·n·J where batch norms learn; B clips, n snippets, J frames of a snippet, S side, C h w of a map.
+Legend: U different frames, N = U, or B·n·J where batch norms learn; B clips, n snippets, J frames of a snippet, D feature width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 from typing import Literal
 
 import torch
@@ -19,25 +18,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ...encoders.backbone import Backbone, norms_of
-from ...encoders.resnet import Block
-from ...encoders.taps import STAGES
+from ...encoders.backbone import FrameEncoder, norms_of
+from ...encoders.tail import PICTURES, Step, Tail
 from .frames import Frames
 from .model import Answer, Batch, Model
 from .scaling import Scaling
 
 CHUNK = 64  # frames that are looked at together where no gradient is wanted
-LAST = 3  # steps of layer4: two blocks and the pool
-
-Step = Callable[[Tensor], Tensor]
 
 
 class Tuned(Model):
-    """A model of features behind a ResNet-18 that learns with it."""
+    """A model of features behind a frame encoder that learns with it."""
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: FrameEncoder,
         head: Model,
         *,
         learns: Literal["layer4", "all"],
@@ -46,12 +41,14 @@ class Tuned(Model):
     ) -> None:
         super().__init__()
         assert head.width == backbone.width
+        assert learns == "all" or backbone.stages, f"{backbone.name} has no stages"
         self.config, self.width, self.num_classes = head.config, head.width, head.num_classes
         self.backbone, self.est = backbone, head  # "est", whatever it is: so checkpoints have it
         self.learns, self.batch_norm, self.checkpointing = learns, batch_norm, checkpointing
         self._head_only = False
         backbone.requires_grad_(False)
-        self._learning.requires_grad_(True)
+        for part in self._learning:
+            part.requires_grad_(True)
         if batch_norm == "frozen":
             for norm in norms_of(backbone):
                 norm.requires_grad_(False)
@@ -78,20 +75,21 @@ class Tuned(Model):
         self.train(self.training)
 
     @property
-    def _learning(self) -> nn.Module:
-        return self.backbone.layer4 if self.learns == "layer4" else self.backbone
+    def _learning(self) -> list[nn.Module]:
+        return [self.backbone] if self.learns == "all" else self.backbone.last_stage
 
     @property
-    def _follows(self) -> bool:
-        """Say whether batch norms take the statistics of what they see."""
-        return self.training and self.batch_norm == "train" and not self._head_only
+    def _following(self) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
+        """Return the batch norms that take the statistics of what they see."""
+        follow = self.training and self.batch_norm == "train" and not self._head_only
+        return norms_of(*self._learning) if follow else []
 
     def train(self, mode: bool = True) -> Tuned:
         """Enter training or evaluation; what does not learn stays in evaluation."""
         super().train(mode)
         self.backbone.eval()
-        if self._follows:
-            self._learning.train()
+        for norm in self._following:
+            norm.train()
         return self
 
     def groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -104,20 +102,20 @@ class Tuned(Model):
         return self.est({**others, "features": self.features(Frames(rows=batch["rows"], place=batch["place"]))})
 
     def features(self, frames: Frames) -> Tensor:
-        """Return what the backbone makes of each place's frame, in float32.  # → (B, n, J, 512)"""
+        """Return what the backbone makes of each place's frame, in float32.  # → (B, n, J, D)"""
         x, place = frames.rows, frames.place
-        steps = self._steps(pictures=x.dtype == torch.uint8)
-        together = self._together(len(steps))
+        tail, follows = self._tail(pictures=x.dtype == torch.uint8), bool(self._following)
+        steps, together = tail.steps, self._together(tail, follows=follows)
         if together:
             x = look(steps[:together], x)
-        if not self._follows:
+        if not follows:
             # unlike x[place], this adds the gradients of repeats in the same order every time, on a CPU with several threads too
             return F.embedding(place, self._learn(steps[together:], x))
         return self._learn(steps[together:], x[place.flatten()]).view(*place.shape, self.width)
 
     def black(self, size: int) -> Tensor:
-        """Return the features of a black crop, in evaluation.  # (512,)"""
-        rows = torch.zeros(1, size, size, 3, dtype=torch.uint8, device=self.backbone.conv1.weight.device)
+        """Return the features of a black crop, in evaluation.  # (D,)"""
+        rows = torch.zeros(1, size, size, 3, dtype=torch.uint8, device=self.device)
         training = self.training
         self.eval()
         try:
@@ -126,20 +124,18 @@ class Tuned(Model):
         finally:
             self.train(training)
 
-    def _steps(self, *, pictures: bool) -> list[Step]:
-        """Return what happens to pictures, or to maps of layer3, until they are features."""
-        blocks = [partial(through_block, block) for stage in STAGES for block in getattr(self.backbone, stage)]
-        steps: list[Step] = [partial(through_stem, self.backbone), *blocks, pool]
+    def _tail(self, *, pictures: bool) -> Tail:
+        """Return what happens to pictures, or to maps before the last stage, until they are features."""
         if pictures:
-            return steps
+            return self.backbone.tail(PICTURES)
         assert self.learns == "layer4"  # maps are not what a backbone would make of the pixels once it has learnt
-        return [enter, *steps[-LAST:]]
+        return self.backbone.tail(self.backbone.maps)
 
-    def _together(self, count: int) -> int:
+    def _together(self, tail: Tail, *, follows: bool) -> int:
         """Return the first step that sees all frames of a batch: for its gradients, or its statistics."""
-        if self._head_only or not (self._follows or torch.is_grad_enabled()):
-            return count
-        return count - LAST if self.learns == "layer4" else 0
+        if self._head_only or not (follows or torch.is_grad_enabled()):
+            return len(tail.steps)
+        return len(tail.before) if self.learns == "layer4" else 0
 
     def _learn(self, steps: Sequence[Step], x: Tensor) -> Tensor:
         """Take the steps that learn. Checkpointing does all but the last block twice: backward begins there, with all that it keeps."""
@@ -155,43 +151,6 @@ class Tuned(Model):
         return nullcontext(), keeping_statistics(self.backbone)
 
 
-def through_stem(backbone: Backbone, pictures: Tensor) -> Tensor:
-    """Take pictures through all that comes before layer1.  # (N, S, S, 3) uint8 → (N, 64, S/4, S/4), channels last"""
-    images = backbone.normalize(pictures.permute(0, 3, 1, 2).float().div_(255))
-    x = F.relu_(convolve(backbone.conv1, backbone.bn1, images))
-    return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
-
-
-def enter(maps: Tensor) -> Tensor:
-    """Bring maps into the layout of what layer3 gives.  # (N, C, h, w)"""
-    return maps.float().contiguous(memory_format=torch.channels_last)
-
-
-def through_block(block: Block, x: Tensor) -> Tensor:
-    """Take maps through two convolutions, and around them.  # (N, C, h, w)"""
-    around = x if block.downsample is None else convolve(*block.downsample.children(), x)
-    y = F.relu_(convolve(block.conv1, block.bn1, x))
-    return F.relu_(convolve(block.conv2, block.bn2, y).add_(around))
-
-
-def pool(maps: Tensor) -> Tensor:
-    """Average over places, in float32 whatever the precision.  # (N, C, h, w) → (N, C)"""
-    return maps.float().mean((2, 3))
-
-
-def convolve(convolution: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
-    """Convolve and normalise.  # (N, C, h, w)"""
-    if norm.training:
-        return norm(convolution(x))
-    assert isinstance(convolution, nn.Conv2d)
-    assert isinstance(norm, nn.BatchNorm2d)
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    weight, bias = convolution.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
-    return F.conv2d(x, weight, bias, convolution.stride, convolution.padding)
-
-
 def look(steps: Sequence[Step], rows: Tensor) -> Tensor:
     """Take steps without gradients, with a few frames at a time."""
     found = []
@@ -204,7 +163,7 @@ def look(steps: Sequence[Step], rows: Tensor) -> Tensor:
 
 
 @contextmanager
-def keeping_statistics(backbone: Backbone) -> Generator[None]:
+def keeping_statistics(backbone: FrameEncoder) -> Generator[None]:
     """Let batch norms in training follow what they see in copies of their statistics, which are dropped."""
     own = [(norm, dict(norm.named_buffers())) for norm in norms_of(backbone) if norm.training]
     for norm, buffers in own:

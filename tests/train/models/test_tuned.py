@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import resnet18
 
+from est.encoders import resnet_tail
 from est.encoders.backbone import Backbone, Normalization
 from est.encoders.encoder import Encoder
 from est.train.models import EstConfig, Tuned, build_model, tuned
@@ -131,8 +132,8 @@ def test_chunks_change_nothing(monkeypatch, how):
     learns, batch_norm = {"evaluation": ("all", "train"), "head only": ("all", "train")}.get(how, ("layer4", "frozen"))
     model, seen = small(learns, batch_norm).eval(), frames()
     wanted = model.features(seen)
-    sizes, stem = [], tuned.through_stem
-    monkeypatch.setattr(tuned, "through_stem", lambda *args: sizes.append(len(args[1])) or stem(*args))
+    sizes, stem = [], resnet_tail.through_stem
+    monkeypatch.setattr(resnet_tail, "through_stem", lambda *args: sizes.append(len(args[1])) or stem(*args))
     monkeypatch.setattr(tuned, "CHUNK", 4)
     model.train(how != "evaluation")
     model.head_only = how == "head only"
@@ -198,7 +199,7 @@ def test_the_same_maps_make_the_same_model(batch_norm):
     """What stands before layer4 does not change, so steps from its maps and from pictures are the same bits."""
     from_pictures = small("layer4", batch_norm)
     from_maps, seen = deepcopy(from_pictures), frames()
-    rows = tuned.look(from_maps._steps(pictures=True)[: -tuned.LAST], seen.rows).contiguous()
+    rows = tuned.look(from_maps.backbone.tail().before, seen.rows).contiguous()
     assert distance(rows, maps(from_maps, seen.rows)) < TOLERANCE
     wanted = learn(from_pictures, seen)
     found = learn(from_maps, Frames(rows=rows, place=seen.place))
