@@ -22,12 +22,13 @@ from ..encoders.precision import DTYPES, resolve_precision, why_emulated
 from ..encoders.weights import Weights, load_weights
 from ..errors import EstError
 from ..inputs.input import FoundInputs, Input
+from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
 from .config import ExtractConfig
 from .filling import NewArrays, expect_fillings, fill_features
 from .progress import Progress, Report
 from .workers.clipworker import STOPPING
 from .workers.device_worker import FLIP, Lane
-from .workers.pipeline import NO_FACE_STAGE, Pipeline, clips_of
+from .workers.pipeline import Pipeline
 
 SHOWN_TO_ALL = ("imagenet", "synface", "random")  # weights that have seen nobody's clips, as those of KIND:NAME
 
@@ -110,7 +111,7 @@ def extract_videos(
                 filled = fill_features(
                     writer, new, lanes, config, workers=workers, stop=stop, known=known, on_progress=on_progress
                 )
-            pipeline = Pipeline(todo.new, writer, lanes, config, workers, stop)
+            pipeline = ClipPipeline(todo.new, writer, lanes, config, workers, stop)
             pipeline.run(on_progress)
             if stop.wanted:
                 writer.close(folding=False)  # the fold of a large HDF5 cache takes longer than people wait

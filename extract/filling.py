@@ -58,15 +58,14 @@ class FillPipeline(Pipeline):
         workers: int,
         stop: Stop,
     ) -> None:
-        super().__init__(clips, writer, lanes, config, workers, stop)
+        specs = {made_as(each): FeatureSpec(dtype=each.dtype, shape=each.shape) for each in new.recipes.values()}
+        super().__init__(clips, specs, lanes, config, workers, stop)
         self.names = tuple(fillers)
         self.what = f"adding {', '.join(fillers)}"
         self._new = new
+        self._writer = writer
         self._fillers = fillers
         self._made = {name: (recipe.view, made_as(recipe)) for name, recipe in new.recipes.items()}
-        self._specs = {
-            made_as(recipe): FeatureSpec(dtype=recipe.dtype, shape=recipe.shape) for recipe in new.recipes.values()
-        }
         self._of_view: dict[int, tuple[str, ...]] = {}  # what lanes make of its crops
         for view, made in sorted(self._made.values()):
             self._of_view[view] = tuple(dict.fromkeys((*self._of_view.get(view, ()), made)))
@@ -95,6 +94,9 @@ class FillPipeline(Pipeline):
                 filler.add(source.id, ended.rows.of_track(view, state, made), state)
         self.clips += 1
         self.frames += len(state)
+        self._commit_if_due()
+
+    def _commit_if_due(self) -> None:
         self._writer.commit_if_due()
 
 
