@@ -7,7 +7,7 @@ ahead of the oldest unfinished one, so the same inputs give the same bytes whate
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +17,9 @@ import numpy as np
 from ...cache import Failure
 from ...cache.interrupt import Stop
 from ...cache.schema import FeatureSpec
+from ...cache.watch import Progress, Watch
 from ...inputs.input import Input
 from ..config import CLIPS_AHEAD, ExtractConfig
-from ..progress import Progress
 from .batcher import Batcher, Item
 from .cliprows import ClipRows
 from .device_worker import Encoding, Lane
@@ -53,7 +53,7 @@ class InHand:
 class Pipeline:
     """One run over a list of inputs."""
 
-    what = ""  # progress says so, where it is not extraction
+    stage = ""  # progress says so, where it is not the extraction of new videos
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Pipeline:
         self.failures: list[Failure] = []
         self.seconds: dict[str, float] = {"decode": 0.0, "crop": 0.0}  # that the workers' stages were busy
 
-    def run(self, on_progress: Callable[[Progress], None] | None) -> None:
+    def run(self, watch: Watch) -> None:
         """Extract until all inputs are done, or `stop` is set."""
         told = 0.0
         try:
@@ -98,11 +98,10 @@ class Pipeline:
                 self._dispatch(partial=not heard)
                 self._collect()
                 self._write()
-                if on_progress is not None and time.monotonic() - told >= PROGRESS_SECONDS:
+                if time.monotonic() - told >= PROGRESS_SECONDS:
                     told = time.monotonic()
-                    on_progress(self.progress())
-            if on_progress is not None:
-                on_progress(self.progress())
+                    watch.progress(self.progress())
+            watch.progress(self.progress())
         finally:
             self._crew.close()
             self._writing.shutdown(wait=True)
@@ -117,13 +116,15 @@ class Pipeline:
     def progress(self) -> Progress:
         """Say how far this is."""
         return Progress(
+            what="Extracting",
+            unit="videos",
+            stage=self.stage,
             done=self._oldest,
             total=len(self._inputs),
             frames=self.frames,
             failed=len(self.failures),
             seconds=time.monotonic() - self._start,
             waiting={"detect": len(self._looks), "encode": len(self._crops)},
-            what=self.what,
         )
 
     def _busy_lanes_free(self) -> bool:

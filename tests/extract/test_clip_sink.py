@@ -10,7 +10,7 @@ import torch
 from extract_samples import QUICK, extract, face_frames
 from video_samples import make_video
 
-from est.cache import open_cache
+from est.cache import Watch, open_cache
 from est.cache.interrupt import Stop
 from est.cache.schema import FRAME_COLUMNS, FeatureSpec
 from est.encoders.weights import load_weights
@@ -61,7 +61,7 @@ def run(folder, sink):
     lane = Lane(torch.device("cpu"), "fp32", CONFIG, [load_weights("random").backbone])
     with at_work([lane]):
         pipeline = ClipPipeline(find_inputs([folder]).inputs, sink, [lane], CONFIG, 1, Stop())
-        pipeline.run(None)
+        pipeline.run(Watch())
     return pipeline
 
 
