@@ -41,10 +41,13 @@ def watching(screen: Screen) -> Generator[Watch]:
 
 
 class QuietWatch(Watch):
-    """Warnings only."""
+    """Sentences and warnings; of these the screen leaves out the sentences with --quiet."""
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
+
+    def say(self, text: str) -> None:
+        self.screen.note(text)
 
     def warn(self, text: str) -> None:
         self.screen.warn(text)
@@ -61,9 +64,6 @@ class JsonWatch(QuietWatch):
         if (seconds := self.pace.seconds(progress)) is not None:
             state = {"what": progress.what, "done": progress.done, "total": progress.total}
             self.screen.event("progress", {**state, "seconds": seconds, "note": progress.note()})
-
-    def say(self, text: str) -> None:
-        self.screen.note(text)
 
     def begin(self, part: Part, *, epochs: int, steps: int, first_epoch: int) -> None:
         self.screen.event("part", {**vars(part), "epochs": epochs, "steps": steps, "first_epoch": first_epoch})
@@ -88,9 +88,6 @@ class LineWatch(QuietWatch):
     def progress(self, progress: Progress) -> None:
         if (seconds := self.pace.seconds(progress)) is not None:
             self.screen.note(line_of(progress, seconds))
-
-    def say(self, text: str) -> None:
-        self.screen.note(text)
 
     def begin(self, part: Part, *, epochs: int, steps: int, first_epoch: int) -> None:
         self.epochs = epochs
