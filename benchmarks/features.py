@@ -38,7 +38,7 @@ from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
 from est.extract.recaching import recache
 from est.inputs.input import find_inputs
-from est.train import ProtocolConfig, TrainConfig, Watch, fit
+from est.train import ProtocolConfig, TrainConfig, fit
 from est.train.config.configfile import resolve
 from est.train.results.results import Results
 from est.tune import TuneConfig, tune_folds
@@ -103,7 +103,7 @@ class Seed:
         """Tune what is not tuned yet, make the rows, and learn from them."""
         source, out = open_cache(self.cache), self.folder / f"{name}.zarr"
         encoders = self.folder / "encoders"
-        arrays = tune_folds(source, out, self.tune, protocol=HALVES, parts=parts, encoders=encoders, watch=Watch())
+        arrays = tune_folds(source, out, self.tune, protocol=HALVES, parts=parts, encoders=encoders)
         recache(source, out, arrays, ExtractConfig(size=self.arguments.size), views=views)
         looks = ["data.views=true"] if views else []
         return self.train(name, out, "fast", [*self._cached, *looks])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .recipe import FeatureRecipe, FramesRecipe, Recipes
     from .schema import Layout
     from .verify import verify_cache
+    from .watch import Progress, Watch
     from .writer import CacheWriter
 
 __getattr__ = lazy_names(__name__, __file__)

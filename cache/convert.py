@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import CacheDamaged, UsageError
-from .copying import OnClip, Wanted, copied_clips, copied_failures, copied_record, replacing
+from .copying import Wanted, copied_clips, copied_failures, copied_record, replacing
 from .disk import Disk, expect_free_space
 from .reader import Cache
 from .recipe import Recipes
 from .schema import Layout
 from .trained import TrainedOn
 from .verify import verify_cache
+from .watch import Progress, Watch
 from .writer import CacheWriter
 
 
@@ -29,11 +30,11 @@ def convert_cache(
     crops: bool | None = None,
     chunk_mb: float | None = None,
     share: bool = False,
-    on_clip: OnClip | None = None,
+    watch: Watch | None = None,
     disk: Disk | None = None,
 ) -> Path:
     """Write a cache anew and verify it; `share` leaves out crops, landmarks, paths, subjects, and the ids that tell them."""
-    out, disk = Path(out), disk or Disk()
+    out, disk, watch = Path(out), disk or Disk(), watch or Watch()
     cache = Cache.open(source)
     keep_crops = cache.has_crops and not share if crops is None else crops
     if keep_crops and not cache.has_crops:
@@ -68,8 +69,7 @@ def convert_cache(
         with CacheWriter.open(growing, recipes, crops=keep_crops, disk=disk, **settings) as writer:
             for done, clip in enumerate(copied_clips(cache, wanted), start=1):
                 writer.add(clip)
-                if on_clip is not None:
-                    on_clip(done, len(cache))
+                watch.progress(Progress(what="Converting", unit="clips", done=done, total=len(cache)))
             for failure in copied_failures(cache, wanted):
                 writer.fail(failure)
         report = verify_cache(growing)

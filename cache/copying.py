@@ -6,7 +6,7 @@ takes its place when it is whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -24,8 +24,6 @@ from .reader import Cache, ClipFrames
 from .schema import CHECKSUMS, FRAME_COLUMNS
 from .snapshot import Column, is_hdf5, staging_path
 from .trained import TrainedOn, hex_digest
-
-OnClip = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

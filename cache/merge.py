@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import CacheError, RecipeMismatch, UsageError
-from .copying import OnClip, Wanted, copied_clips, copied_failures, replacing
+from .copying import Wanted, copied_clips, copied_failures, replacing
 from .disk import Disk
 from .environment import environment_changes
 from .reader import Cache
 from .recipe import Recipes, expect_same
 from .trained import TrainedOn
+from .watch import Progress, Watch
 from .writer import CacheWriter
 
 Duplicates = Literal["refuse", "first", "last"]
@@ -25,7 +26,7 @@ def merge_caches(
     *,
     duplicates: Duplicates = "refuse",
     allow: Sequence[str] = (),
-    on_clip: OnClip | None = None,
+    watch: Watch | None = None,
     disk: Disk | None = None,
 ) -> list[str]:
     """Join caches of one recipe in the order given; return the differences that were allowed, which the result records."""
@@ -33,7 +34,7 @@ def merge_caches(
         raise UsageError("There is nothing to merge.", remedy="est cache merge A.zarr B.zarr --out ALL.zarr")
     if duplicates not in ("refuse", "first", "last"):
         raise UsageError(f"duplicates is refuse, first or last, found {duplicates!r}.")
-    out, disk = Path(out), disk or Disk()
+    out, disk, watch = Path(out), disk or Disk(), watch or Watch()
     caches = [Cache.open(source) for source in sources]
     first = caches[0]
     allowed: list[str] = []
@@ -69,8 +70,7 @@ def merge_caches(
                     if clip.id not in writer or duplicates == "last":
                         writer.add(clip, replacing=True)
                     done += 1
-                    if on_clip is not None:
-                        on_clip(done, total)
+                    watch.progress(Progress(what="Merging", unit="clips", done=done, total=total))
             for cache in caches:
                 for failure in copied_failures(cache, wanted):
                     if failure.id not in writer:

@@ -6,7 +6,7 @@ Every checksum, offset, chunk and metadata document is looked at, and every dama
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +21,11 @@ from .schema import CHECKSUMS, NO_LABEL, ROW_CHECKSUM, STRING, ArraySpec
 from .segment import THREADS, ZarrSegment, has_chunk
 from .snapshot import Snapshot, is_outdated, open_snapshot
 from .sources import source_problem
+from .watch import Progress, Watch
 from .zarr_format import METADATA, array_document, group_document, num_chunks
 
 BLOCK_BYTES = 16 * 2**20
 ATTEMPTS = 5
-
-OnClip = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +55,21 @@ class Report:
         return sorted({problem.clip for problem in self.problems if problem.clip})
 
 
-def verify_cache(path: Path | str, *, sources: bool = False, on_clip: OnClip | None = None) -> Report:
+def verify_cache(path: Path | str, *, sources: bool = False, watch: Watch | None = None) -> Report:
     """Check the last commit of a cache; with `sources` also that the videos are there and unchanged."""
     for _ in range(ATTEMPTS):
         snapshot = open_snapshot(Path(path))
-        report = _verify(snapshot, sources, on_clip)
+        report = _verify(snapshot, sources, watch or Watch())
         if not report.problems or not is_outdated(snapshot):  # else a writer may have caused them while this looked
             break
     return report
 
 
-def _verify(snapshot: Snapshot, sources: bool, on_clip: OnClip | None) -> Report:
+def _verify(snapshot: Snapshot, sources: bool, watch: Watch) -> Report:
     tables = _Tables(snapshot)
     problems = [*_record_problems(snapshot.manifest), *_metadata_problems(snapshot), *tables.problems]
     sound = [row for row in tables.live if row not in tables.spoilt]
-    problems += _data_problems(snapshot, tables, sound, on_clip or (lambda done, total: None))
+    problems += _data_problems(snapshot, tables, sound, watch)
     problems += _chunk_problems(snapshot, " ".join(problem.what for problem in problems))
     found = [problem for row in sound if sources and (problem := _source_problem(tables, row))]
     num_bytes = sum(
@@ -212,7 +211,7 @@ def _chunk_problems(snapshot: Snapshot, said: str) -> Iterator[Problem]:
                 yield Problem(what=f"{file} is missing, or not as long as it was written")
 
 
-def _data_problems(snapshot: Snapshot, tables: _Tables, rows: list[int], on_clip: OnClip) -> list[Problem]:
+def _data_problems(snapshot: Snapshot, tables: _Tables, rows: list[int], watch: Watch) -> list[Problem]:
     """Compare the checksums of all clips, block by block, on a few threads."""
     blocks = list(_blocks(snapshot, tables, rows))
     problems: list[Problem] = []
@@ -223,7 +222,7 @@ def _data_problems(snapshot: Snapshot, tables: _Tables, rows: list[int], on_clip
         ):
             problems += found
             done += len(block)
-            on_clip(done, len(rows))
+            watch.progress(Progress(what="Verifying", unit="clips", done=done, total=len(rows)))
     return problems
 
 

@@ -27,7 +27,7 @@ from .interrupt import uninterrupted
 from .lock import WriterLock
 from .manifest import Edits, Manifest, expect_environment, expect_settings
 from .recipe import FeatureRecipe, Recipes, expect_recipes
-from .schema import CHECKSUMS, NO_LABEL, Counts, Layout
+from .schema import CHECKSUMS, NO_LABEL, Counts, FeatureSpec, Layout
 from .snapshot import Snapshot, is_hdf5, no_cache, open_snapshot, staging_path
 from .table import Table, plain
 from .trained import TrainedOn, records_for
@@ -136,6 +136,11 @@ class CacheWriter:
 
     def __contains__(self, clip_id: str) -> bool:
         return clip_id in self._row_of
+
+    @property
+    def features(self) -> Mapping[str, FeatureSpec]:
+        """The arrays that each clip is added with."""
+        return self.manifest.schema.features
 
     @property
     def stale_lock(self) -> str | None:

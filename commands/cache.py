@@ -11,6 +11,7 @@ import typer
 from ..errors import STATUS_FAILED, UsageError
 from .options import command
 from .screen import Screen
+from .watching import watching
 
 if TYPE_CHECKING:
     from ..cache.reader import Cache
@@ -94,8 +95,8 @@ def verify(
     """Check every checksum, offset and chunk; name each damaged clip; exit 1 if there is one."""
     from ..cache import verify_cache
 
-    with screen.progress("Verifying", "clips") as update:
-        report = verify_cache(cache, sources=sources, on_clip=update)
+    with watching(screen) as watch:
+        report = verify_cache(cache, sources=sources, watch=watch)
     problems = [*report.problems, *report.sources]
     lines = [f"{problem.clip}: {problem.what}" if problem.clip else problem.what for problem in problems]
     data: dict[str, Any] = {
@@ -148,8 +149,8 @@ def merge(
 
     if duplicates not in ("refuse", "first", "last"):
         raise UsageError(f"--duplicates is refuse, first or last, found {duplicates!r}.")
-    with screen.progress("Merging", "clips") as update:
-        allowed = merge_caches(caches, out, duplicates=duplicates, allow=allow or (), on_clip=update)
+    with watching(screen) as watch:
+        allowed = merge_caches(caches, out, duplicates=duplicates, allow=allow or (), watch=watch)
     for difference in allowed:
         screen.warn(f"Allowed to differ, and recorded in {out}: {difference}")
     merged = open_cache(out)
@@ -186,9 +187,9 @@ def convert(
     if dtype not in (None, "float16", "float32"):
         raise UsageError(f"--dtype is float16 or float32, found {dtype!r}.")
     wanted = features.split(",") if features is not None else None
-    with screen.progress("Converting", "clips") as update:
+    with watching(screen) as watch:
         convert_cache(
-            cache, out, features=wanted, dtype=dtype, crops=crops, chunk_mb=chunk_mb, share=share, on_clip=update
+            cache, out, features=wanted, dtype=dtype, crops=crops, chunk_mb=chunk_mb, share=share, watch=watch
         )
     clips = len(open_cache(out))
     screen.result({"out": str(out), "clips": clips}, f"{clips} clips in {out}, verified")

@@ -11,6 +11,7 @@ import typer
 from ..errors import UsageError
 from .options import Out, Overwrite, Seed, command, group_command
 from .screen import Screen, clock
+from .watching import watching
 
 DEMO_FOLDER = Path("est-demo")
 
@@ -58,7 +59,6 @@ def demo(
 
     from ..demo.pipeline import PAIRS, SPEC, DemoConfig, run_demo
     from ..train.results.summary import headline
-    from .trainview import watching
 
     changes = {"seed": seed, "subjects": subjects, "difficulty": difficulty}
     config = DemoConfig(
@@ -69,9 +69,8 @@ def demo(
         workers=workers,
         settings={} if epochs is None else {"loop.epochs": epochs},
     )
-    report = run_demo(
-        out, config, progress=screen.progress, watching=lambda: watching(screen), say=screen.note, warn=screen.warn
-    )
+    with watching(screen) as watch:
+        report = run_demo(out, config, watch=watch)
     times = ", ".join(f"{name} {clock(seconds)}" for name, seconds in report.seconds.items())
     lines = [
         f"{report.videos} videos of {report.subjects} people, {report.frames} frames",
@@ -113,8 +112,8 @@ def render(
         fps=fps,
         temporal_pairs=temporal_pairs,
     )
-    with screen.progress("Rendering", "videos") as update:
-        clips = render_set(spec, out, overwrite=overwrite, workers=workers, on_clip=update)
+    with watching(screen) as watch:
+        clips = render_set(spec, out, overwrite=overwrite, workers=workers, watch=watch)
     labels = sorted({clip.label for clip in clips})
     frames = sum(clip.num_frames for clip in clips)
     people = len({clip.subject for clip in clips})

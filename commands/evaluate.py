@@ -9,7 +9,7 @@ import typer
 
 from ..errors import UsageError
 from .screen import Screen
-from .trainview import watching
+from .watching import watching
 
 if TYPE_CHECKING:
     from ..train.evaluation import Evaluation

@@ -9,7 +9,7 @@ from ..errors import STATUS_INTERRUPTED, STATUS_PARTIAL
 from .screen import Screen
 
 if TYPE_CHECKING:
-    from ..extract.progress import Report
+    from ..extract.report import Report
 
 
 def show_report(screen: Screen, report: Report, out: Path) -> int:

@@ -12,7 +12,7 @@ from . import tune as options
 from .extractreport import show_report
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
 from .screen import Screen
-from .trainview import watching
+from .watching import watching
 
 if TYPE_CHECKING:
     from ..tune import TuneConfig
@@ -169,18 +169,8 @@ def recache(
             encoders=encoders,
             watch=watch,
         )
-    with screen.progress("Re-caching", "clips") as update:
-        report = make_cache(
-            source,
-            out,
-            arrays,
-            extract,
-            views=views,
-            crops=crops,
-            on_progress=lambda progress: update(progress.done, progress.total, progress.note()),
-            say=screen.note,
-            warn=screen.warn,
-        )
+    with watching(screen) as watch:
+        report = make_cache(source, out, arrays, extract, views=views, crops=crops, watch=watch)
     if wanted is None or report.interrupted:
         return show_report(screen, report, out)
     return train_and_score(screen, out, trained, wanted)

@@ -10,6 +10,7 @@ import typer
 from ..errors import UsageError
 from .extractreport import show_report
 from .screen import Screen
+from .watching import watching
 
 if TYPE_CHECKING:
     from ..cache import Cache
@@ -60,18 +61,8 @@ def recache_clips(
 
     weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
     arrays = [ArrayPlan(name=tap, tap=tap, weights=weights) for tap in config.features]
-    with screen.progress("Re-caching", "clips") as update:
-        report = recache(
-            cache,
-            out,
-            arrays,
-            config,
-            views=views,
-            crops=config.crops,
-            on_progress=lambda progress: update(progress.done, progress.total, progress.note()),
-            say=screen.note,
-            warn=screen.warn,
-        )
+    with watching(screen) as watch:
+        report = recache(cache, out, arrays, config, views=views, crops=config.crops, watch=watch)
     return show_report(screen, report, out)
 
 

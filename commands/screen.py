@@ -1,25 +1,15 @@
-"""What a command says: results on stdout, everything else on stderr; as JSON lines on stdout with `--json`.
-
-On a terminal progress is a live bar; elsewhere it is a plain line every ten seconds, because a bar wrecks a log.
-"""
+"""What a command says: results on stdout, everything else on stderr; as JSON lines on stdout with `--json`."""
 
 from __future__ import annotations
 
 import json as json_module
 import sys
-import time
 import traceback
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import EstError
-
-SECONDS_BETWEEN_LINES = 10.0
-SECONDS_BETWEEN_EVENTS = 1.0
-
-Update = Callable[..., None]  # (done, total, note="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,45 +64,9 @@ class Screen:
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().casefold() in ("y", "yes")
 
-    @contextmanager
-    def progress(self, what: str, unit: str) -> Generator[Update]:
-        """Yield a function of (done, total) and perhaps a note that keeps the user informed."""
-        if self.json:
-            yield self._every(SECONDS_BETWEEN_EVENTS, lambda **state: self.event("progress", {"what": what, **state}))
-        elif self.quiet:
-            yield lambda done, total, note="": None
-        elif sys.stderr.isatty():
-            with _bar(what, unit) as update:
-                yield update
-        else:
-            yield self._every(SECONDS_BETWEEN_LINES, lambda **state: print(_line(what, unit, **state), file=sys.stderr))
-
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
         """Print a JSON line; for --json alone."""
         print(json_module.dumps({"event": kind, **data}, ensure_ascii=False, default=str), flush=True)
-
-    @staticmethod
-    def _every(interval: float, show: Callable[..., None]) -> Update:
-        """Show the first state, the last one, and at most one an interval between them."""
-        start = time.monotonic()
-        shown = -interval
-
-        def update(done: int, total: int, note: str = "") -> None:
-            nonlocal shown
-            elapsed = time.monotonic() - start
-            if done == total or elapsed - shown >= interval:
-                shown = elapsed
-                show(done=done, total=total, seconds=round(elapsed, 1), note=note)
-
-        return update
-
-
-def _line(what: str, unit: str, *, done: int, total: int, seconds: float, note: str) -> str:
-    """Format a plain line of progress."""
-    line = f"{what}: {done}/{total} {unit}, {clock(seconds)}"
-    if 0 < done < total and seconds > 0:
-        line += f", {clock(seconds * (total - done) / done)} left"
-    return f"{line} · {note}" if note else line
 
 
 def clock(seconds: float) -> str:
@@ -122,35 +76,3 @@ def clock(seconds: float) -> str:
     if hours:
         return f"{hours}:{minutes:02}:{rest:02}"
     return f"{minutes}:{rest:02}" if minutes else f"{rest}s"
-
-
-@contextmanager
-def _bar(what: str, unit: str) -> Generator[Update]:
-    """Show a live bar with rate and remaining time on the terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(f"{unit} · {{task.fields[rate]}}"),
-        TimeElapsedColumn(),
-        TextColumn("· left"),
-        TimeRemainingColumn(),
-    ]
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=None, rate="")
-
-        def update(done: int, total: int, note: str = "") -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, rate=note or (f"{speed:.1f}/s" if speed else ""))
-
-        yield update

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from .modelflags import MODEL_LIST, with_model_flags
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
 from .screen import Screen
-from .trainview import watching
+from .watching import watching
 
 CachePath = Annotated[
     Path | None, typer.Option("--cache", "-c", help="The cache to learn from; with --resume the run's own.")

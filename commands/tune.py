@@ -10,7 +10,7 @@ import typer
 from ..errors import UsageError
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, protocol_options
 from .screen import Screen
-from .trainview import watching
+from .watching import watching
 
 OutFile = Annotated[Path, typer.Option("--out", "-o", help="The file of weights to write: .safetensors.")]
 CachePath = Annotated[

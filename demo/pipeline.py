@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +27,6 @@ SETTINGS = {"loop.epochs": 15, "loop.warmup": 2, "protocol.kind": "kfold", "prot
 SETTINGS_OF_PAIRS = {"model.position": "snippet", "loop.epochs": 30}
 VIDEOS, CACHE, RUN = "videos", "cache.zarr", "run"
 POINTS = 5.0  # by which EST should be above the control
-
-Update = Callable[..., None]  # (done, total, note="")
-Progress = Callable[[str, str], AbstractContextManager[Update]]  # (what, unit)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,10 +84,7 @@ def run_demo(
     out: Path,
     config: DemoConfig | None = None,
     *,
-    progress: Progress,
-    watching: Callable[[], AbstractContextManager[Watch]],
-    say: Callable[[str], None] = lambda text: None,
-    warn: Callable[[str], None] = lambda text: None,
+    watch: Watch | None = None,
 ) -> DemoReport:
     """Render a set into `out`, extract it with the shipped weights, train EST on it and score it on people it has never seen."""
     from ..extract.config import ExtractConfig
@@ -108,28 +100,18 @@ def run_demo(
     for name in (CACHE, RUN):
         _remove(out / name)
     clock = _Clock()
-    with progress("Rendering", "videos") as update:
-        clips = render_set(config.spec, out / VIDEOS, overwrite=True, workers=config.workers, on_clip=update)
+    clips = render_set(config.spec, out / VIDEOS, overwrite=True, workers=config.workers, watch=watch)
     clock.lap("render")
     found = find_inputs([out / VIDEOS / MANIFEST])
     extraction = ExtractConfig(weights="synface", size=config.size, device=config.device, workers=config.workers)
-    with progress("Extracting", "videos") as update:
-        report = extract_videos(
-            found,
-            out / CACHE,
-            extraction,
-            on_progress=lambda state: update(state.done, state.total, state.note()),
-            say=say,
-            warn=warn,
-        )
+    report = extract_videos(found, out / CACHE, extraction, watch=watch)
     if report.interrupted:
         raise KeyboardInterrupt
     if report.failures:
         failed = ", ".join(f"{failure.id}: {failure.error}" for failure in report.failures[:3])
         raise EstError(f"{len(report.failures)} rendered videos could not be extracted: {failed}.")
     clock.lap("extract")
-    with watching() as watch:
-        results = fit(out / CACHE, out / RUN, training, watch=watch)
+    results = fit(out / CACHE, out / RUN, training, watch=watch)
     clock.lap("train and score")
     return DemoReport(
         folder=out,

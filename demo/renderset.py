@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -23,6 +23,7 @@ from types import ModuleType
 
 import cv2
 
+from ..cache.watch import Progress, Watch
 from ..errors import EstError, UsageError
 from .clip import render_clip
 from .spec import ClipPlan, RenderSpec, plan_set
@@ -39,14 +40,14 @@ def render_set(
     *,
     overwrite: bool = False,
     workers: int | None = None,
-    on_clip: Callable[[int, int], None] | None = None,
+    watch: Watch | None = None,
 ) -> list[ClipPlan]:
-    """Render a set into a folder, on all cores by default; `on_clip` is told how many clips of how many are done."""
+    """Render a set into a folder, on all cores by default."""
     out = Path(out)
     if workers is not None and workers < 1:
         raise UsageError(f"workers: expected a whole number from 1, found {workers}")
     plans = plan_set(spec)
-    tell = on_clip or (lambda done, total: None)
+    watch = watch or Watch()
     try:
         _prepare_folder(out, plans, overwrite)
         with tempfile.TemporaryDirectory(prefix="est-render-") as links:
@@ -55,9 +56,9 @@ def render_set(
                 if workers == 1:
                     for done, plan in enumerate(plans, start=1):
                         write_clip(plan, out, Path(links))
-                        tell(done, len(plans))
+                        watch.progress(Progress(what="Rendering", unit="videos", done=done, total=len(plans)))
                 else:
-                    _write_clips(plans, out, Path(links), workers, tell)
+                    _write_clips(plans, out, Path(links), workers, watch)
             finally:
                 for plan in plans:
                     _partial(out / plan.path).unlink(missing_ok=True)
@@ -99,7 +100,7 @@ def write_clip(plan: ClipPlan, out: Path, links: Path, stop: Event | None = None
         partial.unlink(missing_ok=True)
 
 
-def _write_clips(plans: list[ClipPlan], out: Path, links: Path, workers: int, tell: Callable[[int, int], None]) -> None:
+def _write_clips(plans: list[ClipPlan], out: Path, links: Path, workers: int, watch: Watch) -> None:
     """Render clips in processes; what they render does not depend on which one does it."""
     context = get_context("spawn")
     stop = context.Event()
@@ -109,7 +110,7 @@ def _write_clips(plans: list[ClipPlan], out: Path, links: Path, workers: int, te
                 futures: list[Future[None]] = [pool.submit(_work, plan, out, links) for plan in plans]
             for done, future in enumerate(as_completed(futures), start=1):
                 future.result()
-                tell(done, len(plans))
+                watch.progress(Progress(what="Rendering", unit="videos", done=done, total=len(plans)))
         except BrokenProcessPool as error:
             message = "a rendering process ended abruptly"
             raise EstError(message, remedy="free some memory, or use fewer workers") from error

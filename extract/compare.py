@@ -7,13 +7,14 @@ as there. So the figures are of the boxes that a cache would hold, interpolated 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from ..cache.watch import Progress, Watch
 from ..encoders.device import parse_device
 from ..encoders.precision import resolve_precision
 from ..errors import EstError, UsageError
@@ -89,10 +90,10 @@ def compare_detectors(
     count: int,
     config: ExtractConfig | None = None,
     *,
-    on_progress: Callable[[int, int], None] | None = None,
+    watch: Watch | None = None,
 ) -> Comparison:
     """Run the settings that are to be had on some of the inputs, evenly chosen."""
-    config = config or ExtractConfig()
+    config, watch = config or ExtractConfig(), watch or Watch()
     if count < 1:
         raise UsageError(f"--compare-detectors takes a number of inputs from 1, found {count}.")
     if config.frames_are_crops:
@@ -115,14 +116,12 @@ def compare_detectors(
     failures: list[tuple[str, str]] = []
     warm: set[Any] = set()
     for number, clip in enumerate(clips):
-        if on_progress is not None:
-            on_progress(number, len(clips))
+        watch.progress(Progress(what="Comparing", unit="videos", done=number, total=len(clips)))
         try:
             _watch_clip(clip, rows, detectors, config, batch, warm)
         except EstError as error:
             failures.append((clip.id, error.message))
-    if on_progress is not None:
-        on_progress(len(clips), len(clips))
+    watch.progress(Progress(what="Comparing", unit="videos", done=len(clips), total=len(clips)))
     if len(failures) == len(clips):
         raise EstError(f"None of the {len(clips)} chosen inputs can be read; the first: {failures[0][1]}")
     return Comparison(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,17 +17,19 @@ from ..cache.clip import Failure, Source
 from ..cache.interrupt import listening
 from ..cache.snapshot import staging_path
 from ..cache.sources import source_of
+from ..cache.watch import Watch
 from ..encoders.device import num_cores, parse_device
 from ..encoders.precision import DTYPES, resolve_precision, why_emulated
 from ..encoders.weights import Weights, load_weights
 from ..errors import EstError
 from ..inputs.input import FoundInputs, Input
+from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
 from .config import ExtractConfig
 from .filling import NewArrays, expect_fillings, fill_features
-from .progress import Progress, Report
+from .report import Report
 from .workers.clipworker import STOPPING
 from .workers.device_worker import FLIP, Lane
-from .workers.pipeline import NO_FACE_STAGE, Pipeline, clips_of
+from .workers.pipeline import Pipeline
 
 SHOWN_TO_ALL = ("imagenet", "synface", "random")  # weights that have seen nobody's clips, as those of KIND:NAME
 
@@ -48,26 +50,24 @@ def extract_videos(
     *,
     labels: Sequence[str] = (),
     retry_failed: bool = False,
-    on_progress: Callable[[Progress], None] | None = None,
-    say: Callable[[str], None] = lambda text: None,
-    warn: Callable[[str], None] = lambda text: None,
+    watch: Watch | None = None,
 ) -> Report:
     """Extract inputs into a cache, or go on with one; inputs that are there and unchanged are skipped.
 
     Features that a cache lacks are first computed for the clips in it, whichever inputs are named.
     """
-    config = config or ExtractConfig()
+    config, watch = config or ExtractConfig(), watch or Watch()
     start = time.monotonic()
     devices = [parse_device(text) for text in config.device.split(",")]
     expect_precision_of(Path(out), devices)
     precision, why = resolve_precision(config.precision, *devices)
     weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
     for line in describe(weights):
-        say(line)
-    say(f"{', '.join(map(str, devices))} in {precision}: {why}")
+        watch.say(line)
+    watch.say(f"{', '.join(map(str, devices))} in {precision}: {why}")
     lanes = [Lane(device, precision, config, [weights.backbone]) for device in devices]
     if lanes[0].detector.licence:
-        say(f"licence of the detector: {lanes[0].detector.licence}")
+        watch.say(f"licence of the detector: {lanes[0].detector.licence}")
     recipes = recipes_of(config, weights, lanes[0], precision)
     environment = current_environment(
         ("torch", "torchvision", "opencv-python", "opencv-python-headless", "onnxruntime"),
@@ -88,7 +88,7 @@ def extract_videos(
         strict=config.strict,
     ) as writer:
         for change in writer.environment_changes:
-            warn(f"the cache was begun in another environment: {change}")
+            watch.warn(f"the cache was begun in another environment: {change}")
         expect_fillings(writer, recipes.features)
         relabelled = relabel(found.problems, writer)
         for problem in found.problems:
@@ -107,11 +107,9 @@ def extract_videos(
                     black={name: row for name, row in black.items() if name in missing},
                     crops=writer.path,
                 )
-                filled = fill_features(
-                    writer, new, lanes, config, workers=workers, stop=stop, known=known, on_progress=on_progress
-                )
-            pipeline = Pipeline(todo.new, writer, lanes, config, workers, stop)
-            pipeline.run(on_progress)
+                filled = fill_features(writer, new, lanes, config, workers=workers, stop=stop, known=known, watch=watch)
+            pipeline = ClipPipeline(todo.new, writer, lanes, config, workers, stop)
+            pipeline.run(watch)
             if stop.wanted:
                 writer.close(folding=False)  # the fold of a large HDF5 cache takes longer than people wait
         running = time.monotonic() - begun

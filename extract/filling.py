@@ -8,7 +8,7 @@ some clips lack is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,11 +18,11 @@ from ..cache import Cache, CacheWriter, FeatureRecipe, open_cache
 from ..cache.filling import FeatureFiller
 from ..cache.interrupt import Stop
 from ..cache.schema import FeatureSpec
+from ..cache.watch import Watch
 from ..crops.views import ViewConfig
 from ..errors import CacheError, RecipeMismatch, some
 from ..inputs.input import Input
 from .config import ExtractConfig
-from .progress import Progress
 from .workers.device_worker import FLIP, Encoding, Lane
 from .workers.messages import Crops, Failed, Recrop, Recropped
 from .workers.pipeline import InHand, Pipeline
@@ -58,15 +58,14 @@ class FillPipeline(Pipeline):
         workers: int,
         stop: Stop,
     ) -> None:
-        super().__init__(clips, writer, lanes, config, workers, stop)
+        specs = {made_as(each): FeatureSpec(dtype=each.dtype, shape=each.shape) for each in new.recipes.values()}
+        super().__init__(clips, specs, lanes, config, workers, stop)
         self.names = tuple(fillers)
-        self.what = f"adding {', '.join(fillers)}"
+        self.stage = f"adding {', '.join(fillers)}"
         self._new = new
+        self._writer = writer
         self._fillers = fillers
         self._made = {name: (recipe.view, made_as(recipe)) for name, recipe in new.recipes.items()}
-        self._specs = {
-            made_as(recipe): FeatureSpec(dtype=recipe.dtype, shape=recipe.shape) for recipe in new.recipes.values()
-        }
         self._of_view: dict[int, tuple[str, ...]] = {}  # what lanes make of its crops
         for view, made in sorted(self._made.values()):
             self._of_view[view] = tuple(dict.fromkeys((*self._of_view.get(view, ()), made)))
@@ -95,6 +94,9 @@ class FillPipeline(Pipeline):
                 filler.add(source.id, ended.rows.of_track(view, state, made), state)
         self.clips += 1
         self.frames += len(state)
+        self._commit_if_due()
+
+    def _commit_if_due(self) -> None:
         self._writer.commit_if_due()
 
 
@@ -127,7 +129,7 @@ def fill_features(
     workers: int,
     stop: Stop,
     known: Mapping[str, Path] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    watch: Watch | None = None,
 ) -> FillPipeline:
     """Fill arrays for all clips of a cache; `known` says where the source of a clip lies now, if elsewhere than on record."""
     names = list(new.recipes)
@@ -137,7 +139,7 @@ def fill_features(
     fillers = {name: writer.fill(name, recipe) for name, recipe in new.recipes.items()}
     writer.manifest = replace(writer.manifest, black={**writer.manifest.black, **new.black})
     pipeline = FillPipeline(clips, new, fillers, writer, lanes, config, workers, stop)
-    pipeline.run(on_progress)
+    pipeline.run(watch or Watch())
     if not pipeline.left:
         writer.commit()  # readers see them from here on
     return pipeline

@@ -7,7 +7,7 @@ are added to any cache: what was killed goes on where its last commit was.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from ..cache import Cache, CacheWriter, FeatureRecipe, Recipes, convert_cache, c
 from ..cache.disk import expect_free_space
 from ..cache.interrupt import Stop, listening
 from ..cache.snapshot import is_hdf5, staging_path
+from ..cache.watch import Progress, Watch
 from ..crops.views import ViewConfig
 from ..encoders.device import parse_device
 from ..encoders.precision import resolve_precision
@@ -35,7 +36,7 @@ from .filling import (
     first_lacking,
     made_as,
 )
-from .progress import Progress, Report
+from .report import Report
 from .workers.clipworker import STOPPING
 from .workers.device_worker import Lane
 
@@ -48,9 +49,6 @@ SAME = (
 )  # of a clip, so that its crops are those that they were
 KEEP_CROPS = "est extract … --crops into a new cache"
 
-OnProgress = Callable[[Progress], None]
-Tell = Callable[[str], None]
-
 
 def recache(
     source: Cache | Path | str,
@@ -61,16 +59,14 @@ def recache(
     views: int = 0,
     view_config: ViewConfig | None = None,
     crops: bool = False,
-    on_progress: OnProgress | None = None,
-    say: Tell = lambda text: None,
-    warn: Tell = lambda text: None,
+    watch: Watch | None = None,
 ) -> Report:
     """Make a cache of the same clips with arrays of other weights, or go on with one.
 
     Of `config` counts how encoders run and what is kept of their rows: flip, dtype, precision, device, workers, timeout and strict. Every
     array comes with `views` of its clips; `crops` copies the crops, too.
     """
-    start = time.monotonic()
+    start, watch = time.monotonic(), watch or Watch()
     cache = source if isinstance(source, Cache) else open_cache(source)
     out, frames = Path(out), cache.recipes.frames
     config = replace(config or ExtractConfig(), size=frames.size, detector="none", align="box", margin=None)
@@ -82,7 +78,7 @@ def recache(
     expect_source(cache, out, arrays, crops=crops)
     passes = passes_of(arrays, frames, config, precision, views=views, look=look)
     recipes = Recipes(frames=frames, features={name: made for each in passes for name, made in each.recipes.items()})
-    begin(cache, out, recipes, crops=crops, on_progress=on_progress)
+    begin(cache, out, recipes, crops=crops, watch=Whole(watch))
     environment = current_environment(
         ("torch", "torchvision", "opencv-python", "opencv-python-headless"), device=[str(d) for d in devices]
     )
@@ -97,16 +93,16 @@ def recache(
         strict=config.strict,
     ) as writer:
         for change in writer.environment_changes:
-            warn(f"the cache was begun in another environment: {change}")
+            watch.warn(f"the cache was begun in another environment: {change}")
         expect_fillings(writer, recipes.features)
         expect_room(writer)
         todo = [part for each in passes if (part := each.lacking(writer.missing_features)) is not None]
         if todo:
-            say(f"{', '.join(map(str, devices))} in {precision}: {why}")
-            say(f"crops {'stored in' if cache.has_crops else 'cut again from the sources of'} {cache.path}")
-        run = Run(cache, writer, todo, config, devices, precision, look, on_progress)
+            watch.say(f"{', '.join(map(str, devices))} in {precision}: {why}")
+            watch.say(f"crops {'stored in' if cache.has_crops else 'cut again from the sources of'} {cache.path}")
+        run = Run(cache, writer, todo, config, devices, precision, look, watch)
         with listening(STOPPING) as stop:
-            run.fill(stop, say)
+            run.fill(stop)
             if stop.wanted:
                 writer.close(folding=False)  # the fold of a large HDF5 cache takes longer than people wait
     return Report(
@@ -142,25 +138,25 @@ class Run:
         devices: Sequence[torch.device],
         precision: str,
         look: ViewConfig,
-        on_progress: OnProgress | None,
+        watch: Watch,
     ) -> None:
         self._cache, self._writer, self._todo = cache, writer, todo
         self._config, self._devices, self._precision = config, devices, precision
-        self._look, self._on_progress = look, on_progress
+        self._look, self._watch = look, watch
         copy = open_cache(writer.path)
         self.total = sum(len(clips_of_cache(copy, first=first_lacking(writer, list(part.recipes)))) for part in todo)
         self.done: list[FillPipeline] = []
         self.lanes: list[Lane] = []
         self.seconds = 0.0
 
-    def fill(self, stop: Stop, say: Tell) -> None:
+    def fill(self, stop: Stop) -> None:
         """Make all arrays, or as many as there is time for."""
-        begun = time.monotonic()
+        begun, whole = time.monotonic(), Whole(self._watch, self.total)
         for part in self._todo:
             if stop.wanted:
                 break
             for line in part.describe():
-                say(line)
+                self._watch.say(line)
             config = replace(self._config, features=part.taps)
             backbones = [weights.backbone for weights in part.plan.encoders]
             lanes = [Lane(device, self._precision, config, backbones) for device in self._devices]
@@ -173,9 +169,10 @@ class Run:
                     config,
                     workers=config.workers or default_workers(self._devices),
                     stop=stop,
-                    on_progress=self._tell if self._on_progress is not None else None,
+                    watch=whole,
                 )
             self.done.append(filled)
+            whole.before += filled.clips
         self.seconds = time.monotonic() - begun
 
     def _new_arrays(self, part: Pass, black: Mapping[str, tuple[float, ...]]) -> NewArrays:
@@ -189,11 +186,26 @@ class Run:
             look=self._look,
         )
 
-    def _tell(self, progress: Progress) -> None:
-        """Tell how far all passes are together."""
-        assert self._on_progress is not None
-        before = sum(filled.clips for filled in self.done)
-        self._on_progress(replace(progress, done=before + progress.done, total=self.total))
+
+class Whole(Watch):
+    """Tells how far a re-caching is: the copy of the clips, then all passes together."""
+
+    def __init__(self, watch: Watch, total: int = 0) -> None:
+        self._watch, self._total = watch, total
+        self.say, self.warn = watch.say, watch.warn
+        self.before = 0  # clips of the passes before
+
+    def progress(self, progress: Progress) -> None:
+        self._watch.progress(
+            replace(
+                progress,
+                what="Re-caching",
+                unit="clips",
+                stage=progress.stage or "copying the clips",
+                done=self.before + progress.done,
+                total=self._total or progress.total,
+            )
+        )
 
 
 def expect_views(views: int, look: ViewConfig) -> None:
@@ -223,17 +235,12 @@ def expect_source(cache: Cache, out: Path, arrays: Sequence[ArrayPlan], *, crops
         plan.expect_apart(cache)
 
 
-def begin(cache: Cache, out: Path, recipes: Recipes, *, crops: bool, on_progress: OnProgress | None) -> None:
+def begin(cache: Cache, out: Path, recipes: Recipes, *, crops: bool, watch: Watch) -> None:
     """Make the copy without features; one that is there must be of the same clips."""
     is_there = out.exists() or (is_hdf5(out) and staging_path(out).exists())
     if not is_there:
         expect_crops(cache, out, list(recipes.features), clips_of_cache(cache))
-
-        def tell(done: int, total: int) -> None:
-            if on_progress is not None:
-                on_progress(Progress(done=done, total=total, frames=0, failed=0, seconds=0.0, what="copying the clips"))
-
-        convert_cache(cache.path, out, features=[], crops=crops, on_clip=tell)
+        convert_cache(cache.path, out, features=[], crops=crops, watch=watch)
         return
     copy = open_cache(out)
     if copy.recipes.frames == recipes.frames:  # others are refused by the field

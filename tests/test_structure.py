@@ -34,8 +34,7 @@ MAY_IMPORT = {
     "extract.video": {"inputs"},
     "extract.faces.detect": {"encoders"},
     "extract.faces": {"cache"},
-    "extract.workers": (FOUNDATIONS | EXTRACT)
-    - {"inputs.published", "encoders.kinds"},  # of extract: config and progress alone
+    "extract.workers": (FOUNDATIONS | EXTRACT) - {"inputs.published", "encoders.kinds"},  # of extract: config alone
     "extract": FOUNDATIONS | EXTRACT,
     "train.config": {"train.models"},  # the sections of models
     "train.models": {"encoders"},
@@ -47,7 +46,7 @@ MAY_IMPORT = {
     "train.loop": {"cache", "encoders", "train.config", "train.data", "train.folds", "train.models", "train.results"},
     "train": {"cache", "encoders"} | TRAIN,
     "tune": {"cache", "encoders", "encoders.kinds", "extract", "inputs.stills"} | TRAIN,
-    "demo": {"extract", "inputs"} | TRAIN,
+    "demo": {"cache", "extract", "inputs"} | TRAIN,
     "commands": {"demo", "tune"} | FOUNDATIONS | EXTRACT | TRAIN,
     "": {"commands"},  # cli.py and __main__.py
 }
@@ -213,7 +212,10 @@ def test_the_renderer_imports_no_other_stage():
     pipeline = {"pipeline.py"}  # the one file of the demo that knows the stages
     for path in modules("demo"):
         if path.name not in pipeline:
-            assert not imported_from_est(path) - FREE - {"demo"}, path.name
+            assert not imported_from_est(path) - FREE - {"demo", "cache"}, path.name
+            assert set(re.findall(r"^from \.\.cache(.*) import", path.read_text(), re.MULTILINE)) <= {".watch"}, (
+                path.name
+            )
 
 
 def test_inside_the_package_imports_are_relative():
@@ -243,11 +245,10 @@ def test_help_imports_nothing_heavy(call):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_workers_take_only_leaves_of_the_stage_above_them():
-    leaves = {"config", "progress"}
+def test_workers_take_only_a_leaf_of_the_stage_above_them():
     for path in modules("extract.workers"):
         found = set(re.findall(r"^from \.\.(\w+) import", path.read_text(encoding="utf-8"), re.MULTILINE))
-        assert found <= leaves | {"faces", "video"}, path.name
+        assert found <= {"config", "faces", "video"}, path.name
 
 
 def test_packages_are_the_folders():

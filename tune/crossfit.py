@@ -10,7 +10,7 @@ What is done stays done: encoders that are there are not tuned again, and the ca
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,8 +24,8 @@ from ..encoders.weights import Weights, load_weights
 from ..errors import EstError, UsageError, some
 from ..extract.arrayplan import ArrayPlan
 from ..extract.config import ExtractConfig
-from ..extract.progress import Progress, Report
 from ..extract.recaching import expect_source, recache
+from ..extract.report import Report
 from ..train.config.protocol import ProtocolConfig
 from ..train.folds.annotations import Annotations
 from ..train.folds.assignment import deal_clips, deal_groups
@@ -62,13 +62,12 @@ def recache_tuned(
     views: int = 0,
     encoders: Path | None = None,
     watch: Watch | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Tune the encoders of a protocol's folds on a cache's clips, and make a cache of the rows that they make.
 
     `encoders` is the folder of their weights, by default beside the cache; with `parts` of 0 all rows of a fold come from its one encoder.
     """
-    extract, watch, out = extract or ExtractConfig(), watch or Watch(), Path(out)
+    extract, out = extract or ExtractConfig(), Path(out)
     arrays = tune_folds(
         cache,
         out,
@@ -80,17 +79,7 @@ def recache_tuned(
         encoders=encoders,
         watch=watch,
     )
-    return recache(
-        cache,
-        out,
-        arrays,
-        extract,
-        views=views,
-        crops=extract.crops,
-        on_progress=on_progress,
-        say=watch.say,
-        warn=watch.warn,
-    )
+    return recache(cache, out, arrays, extract, views=views, crops=extract.crops, watch=watch)
 
 
 def tune_folds(
@@ -103,9 +92,10 @@ def tune_folds(
     taps: Sequence[str] = ("gap",),
     crops: bool = False,
     encoders: Path | None = None,
-    watch: Watch,
+    watch: Watch | None = None,
 ) -> list[ArrayPlan]:
     """Tune the encoders of each fold, and return the arrays that `recache` makes with them, one a fold and tap."""
+    watch = watch or Watch()
     folder = encoders or out.with_name(f"{out.stem}-encoders")
     if not folder.exists():
         resolve_precision(config.precision, parse_device(config.device))  # refused before the first of many encoders

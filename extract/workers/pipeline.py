@@ -1,27 +1,25 @@
-"""Stage one: inputs → clips of a cache. Decode ∥ detect ∥ encode ∥ write, batched across inputs.
+"""Stage one: inputs → rows. Decode ∥ detect ∥ encode ∥ write, batched across inputs; what is written, and where, subclasses say.
 
-Workers decode and crop; lanes detect and encode; one thread writes. Clips are written in the order of the inputs, and at most 64 finish
+Workers decode and crop; lanes detect and encode; one thread writes. Inputs are written in their order, and at most 64 finish
 ahead of the oldest unfinished one, so the same inputs give the same bytes whatever finishes first and however often it is interrupted.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ...cache import CacheWriter, Clip, Failure, Source
+from ...cache import Failure
 from ...cache.interrupt import Stop
 from ...cache.schema import FeatureSpec
-from ...cache.sources import source_of
-from ...errors import CacheError
+from ...cache.watch import Progress, Watch
 from ...inputs.input import Input
 from ..config import CLIPS_AHEAD, ExtractConfig
-from ..progress import Progress
 from .batcher import Batcher, Item
 from .cliprows import ClipRows
 from .device_worker import Encoding, Lane
@@ -30,7 +28,6 @@ from .worker_pool import Crew, Member
 
 LOOK_WAIT, IDLE_WAIT = 0.01, 0.1  # seconds
 PROGRESS_SECONDS = 0.25
-NO_FACE_STAGE = "no face"
 
 
 @dataclass(eq=False)
@@ -56,19 +53,19 @@ class InHand:
 class Pipeline:
     """One run over a list of inputs."""
 
-    what = ""  # progress says so, where it is not extraction
+    stage = ""  # progress says so, where it is not the extraction of new videos
 
     def __init__(
         self,
         inputs: Sequence[Input],
-        writer: CacheWriter,
+        specs: Mapping[str, FeatureSpec],
         lanes: list[Lane],
         config: ExtractConfig,
         workers: int,
         stop: Stop,
     ) -> None:
         self._inputs = inputs
-        self._writer = writer
+        self._specs = specs  # of the arrays that are computed
         self._lanes = lanes
         self._config = config
         self._looks = Batcher(lanes[0].look_batch)
@@ -81,18 +78,15 @@ class Pipeline:
         self._crew = Crew(0 if stop.wanted else min(workers, len(inputs)), config, lanes[0].crop_batch)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="est-writer")
         self._written: list[Future[None]] = []
-        self._specs: Mapping[str, FeatureSpec] = writer.manifest.schema.features  # of the arrays that are computed
         self._start = time.monotonic()
         self._urgent = 0  # requests that a worker does nothing but wait for
         self._stop = stop
         self.clips = 0
         self.frames = 0
-        self.no_face: list[str] = []
-        self.incomplete: list[str] = []
         self.failures: list[Failure] = []
         self.seconds: dict[str, float] = {"decode": 0.0, "crop": 0.0}  # that the workers' stages were busy
 
-    def run(self, on_progress: Callable[[Progress], None] | None) -> None:
+    def run(self, watch: Watch) -> None:
         """Extract until all inputs are done, or `stop` is set."""
         told = 0.0
         try:
@@ -104,11 +98,10 @@ class Pipeline:
                 self._dispatch(partial=not heard)
                 self._collect()
                 self._write()
-                if on_progress is not None and time.monotonic() - told >= PROGRESS_SECONDS:
+                if time.monotonic() - told >= PROGRESS_SECONDS:
                     told = time.monotonic()
-                    on_progress(self.progress())
-            if on_progress is not None:
-                on_progress(self.progress())
+                    watch.progress(self.progress())
+            watch.progress(self.progress())
         finally:
             self._crew.close()
             self._writing.shutdown(wait=True)
@@ -123,13 +116,15 @@ class Pipeline:
     def progress(self) -> Progress:
         """Say how far this is."""
         return Progress(
+            what="Extracting",
+            unit="videos",
+            stage=self.stage,
             done=self._oldest,
             total=len(self._inputs),
             frames=self.frames,
             failed=len(self.failures),
             seconds=time.monotonic() - self._start,
             waiting={"detect": len(self._looks), "encode": len(self._crops)},
-            what=self.what,
         )
 
     def _busy_lanes_free(self) -> bool:
@@ -147,7 +142,7 @@ class Pipeline:
 
     def _work(self, index: int) -> Work | Recrop:
         """Say what a worker is to do."""
-        return Work(index=index, input=self._inputs[index])
+        raise NotImplementedError
 
     def _encoding(self, message: Crops) -> Encoding:
         """Say what a lane is to make of crops."""
@@ -251,91 +246,12 @@ class Pipeline:
         while self._written and self._written[0].done():
             self._written.pop(0).result()
         if not self._written:
-            self._written.append(self._writing.submit(self._writer.commit_if_due))
+            self._written.append(self._writing.submit(self._commit_if_due))
 
     def _write_one(self, source: Input, ended: InHand | Failed) -> None:
-        if isinstance(ended, Failed):
-            self._fail(source, ended.stage, ended.error)
-            return
-        finished = ended.finished
-        assert isinstance(finished, Finished)
-        faces = [track for track in finished.tracks if track.state.any()]
-        if not faces and self._config.no_face != "keep":
-            self._fail(source, NO_FACE_STAGE, "no face was found in any frame", counted=self._config.no_face == "fail")
-            self.no_face.append(source.id)
-            return
-        many = self._config.face == "all" and bool(faces)
-        ids = [f"{source.id}#{number + 1}" if many else source.id for number in range(len(finished.tracks))]
-        try:
-            self._writer.remove([old for old in clips_of(source.id, self._writer) if old not in ids])
-            for number, (clip_id, track) in enumerate(zip(ids, finished.tracks, strict=True)):
-                self._add(source, clip_id, finished, number, ended.rows)
-                if not track.state.any():
-                    self.no_face.append(clip_id)
-            self._writer.forget(source.id)  # recorded before there were several faces to name
-        except CacheError as error:
-            if error.__cause__ is not None:  # the disk, not this clip
-                raise
-            self._fail(source, "write", error.message)
+        """Write what came of an input, on the writing thread."""
+        raise NotImplementedError
 
-    def _add(
-        self,
-        source: Input,
-        clip_id: str,
-        finished: Finished,
-        number: int,
-        rows: ClipRows,
-    ) -> None:
-        track = finished.tracks[number]
-        count = finished.decoded
-        features = {name: rows.of_track(number, track.state, name) for name in self._specs}
-        if finished.missing:
-            self.incomplete.append(clip_id)
-        found = source_of(source.path, digest=False)
-        clip = Clip(
-            id=clip_id,
-            path=str(source.path),
-            label=source.label,
-            subject=source.subject,
-            split=source.split,
-            fold=source.fold,
-            fps=finished.info.fps,
-            size=finished.info.size,
-            rotation=finished.info.rotation,
-            mirrored=finished.info.mirrored,
-            declared=count + finished.missing,
-            first_frame=finished.info.first_frame,
-            source=type(found)(num_bytes=found.num_bytes, mtime_ns=found.mtime_ns, digest=finished.digest),
-            state=track.state,
-            time=finished.time,
-            box=track.box,
-            landmarks=track.landmarks,
-            score=track.score,
-            features=features,
-            crops=track.crops,
-        )
-        self._writer.add(clip, replacing=True)
-        self.clips += 1
-        self.frames += count
-
-    def _fail(self, source: Input, stage: str, error: str, *, counted: bool = True) -> None:
-        try:
-            described = source_of(source.path, digest=False)
-        except OSError:
-            described = Source()
-        failure = Failure(
-            id=source.id, path=str(source.path), stage=stage, error=error, source=described, **source.annotations
-        )
-        self._writer.fail(failure)
-        if counted:
-            self.failures.append(failure)
-
-
-def clips_of(source_id: str, writer: CacheWriter) -> list[str]:
-    """Name the clips that an input gave: itself, or one for each face."""
-    found = [source_id] if source_id in writer else []
-    number = 1
-    while f"{source_id}#{number}" in writer:
-        found.append(f"{source_id}#{number}")
-        number += 1
-    return found
+    def _commit_if_due(self) -> None:
+        """Make what was written durable, if it is time; called often, on the writing thread."""
+        raise NotImplementedError

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from cache_samples import LABELS, clip_contents, contents, expected_clip, leftovers, make_failure, stored_files
+from watch_samples import Counting
 
 from est.cache import CacheWriter, Layout, convert_cache, merge_caches, open_cache, verify_cache
 from est.cache.disk import Disk
@@ -36,15 +37,15 @@ def out(tmp_path, store):
 
 
 def test_merging_joins_in_order(two, out, make_clip):
-    seen = []
-    assert merge_caches(two, out, on_clip=lambda done, total: seen.append((done, total))) == []
+    watch = Counting()
+    assert merge_caches(two, out, watch=watch) == []
     cache = sound(out)
     assert cache.ids == [make_clip(index).id for index in range(9)]
     for index in range(9):
         assert clip_contents(cache, index) == expected_clip(make_clip(index, crops=True))
         assert cache.clips.row(index)["label"] == make_clip(index).label
     assert [failure.id for failure in cache.failures] == [make_failure(31).id, make_failure(30).id]
-    assert seen == [(done, 9) for done in range(1, 10)]
+    assert watch.seen == [(done, 9) for done in range(1, 10)]
     assert "merged" not in cache.environment
     assert all(sound(path) for path in two)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import signal
 import subprocess
@@ -13,9 +12,11 @@ import pytest
 import typer
 
 from est import __version__
+from est.cache import Progress
 from est.cli import app, main
 from est.commands.options import command
 from est.commands.screen import Screen, clock
+from est.commands.watching import watching
 from est.errors import EstError, UsageError
 
 
@@ -140,9 +141,9 @@ def test_output_streams(trial, capsys):
     def speak(screen: Screen) -> int:
         screen.note("by the way")
         screen.warn("careful")
-        with screen.progress("Working", "clips") as update:
+        with watching(screen) as watch:
             for done in range(101):
-                update(done, 100)
+                watch.progress(Progress(what="Working", unit="clips", done=done, total=100))
         screen.result({"answer": 42}, "The answer is 42.")
         return 0
 
@@ -156,20 +157,6 @@ def test_output_streams(trial, capsys):
     assert [event["event"] for event in events] == ["note", "warning", "progress", "progress", "result"]
     assert events[-1] == {"event": "result", "answer": 42}
     assert err == ""
-
-
-def test_a_terminal_gets_a_bar(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm-256color")
-    with Screen().progress("Working", "clips") as update:
-        update(3, 7)
-    assert "3/7" in terminal.getvalue()
-    assert "━" in terminal.getvalue()
 
 
 def testclock():

@@ -1,6 +1,5 @@
 """The demo, from nothing to a summary, on a set as small as can be; and what it says about the control."""
 
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -25,31 +24,33 @@ SMALL = DemoConfig(
 )
 
 
-@contextmanager
-def progress(stages, what, unit):
-    stages.append(what)
-    yield lambda done, total, note="": None
+class Stages(Watch):
+    """Keeps what is done, in its order."""
 
+    def __init__(self):
+        self.seen = {}
 
-@contextmanager
-def nobody():
-    yield Watch()
+    def progress(self, progress):
+        self.seen[progress.what] = progress.done
+
+    def begin(self, part, **facts):
+        self.seen[part.name] = part.total
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    stages = []
+    stages = Stages()
     out = tmp_path_factory.mktemp("demo") / "est-demo"
     for name in ("cache.zarr", "run"):  # what an earlier demo left is replaced
         (out / name).mkdir(parents=True)
         (out / name / "stale.json").write_text("{}")
-    made = run_demo(out, SMALL, progress=lambda what, unit: progress(stages, what, unit), watching=nobody)
-    return out, stages, made
+    made = run_demo(out, SMALL, watch=stages)
+    return out, stages.seen, made
 
 
 def test_it_goes_the_whole_way(report):
     out, stages, made = report
-    assert stages == ["Rendering", "Extracting"]
+    assert list(stages.items()) == [("Rendering", 4), ("Extracting", 4), ("fold1", 2), ("fold2", 2)]
     assert (made.videos, made.subjects) == (4, 2)
     assert made.frames == open_cache(out / "cache.zarr").num_frames
     assert list(made.seconds) == ["render", "extract", "train and score"]

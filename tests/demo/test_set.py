@@ -10,6 +10,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from watch_samples import Counting
 
 from est.demo.renderset import MANIFEST, UNFINISHED, render_set
 from est.demo.spec import RenderSpec, plan_set
@@ -34,9 +35,9 @@ def files(folder):
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
     out = tmp_path_factory.mktemp("set") / "out"
-    told = []
-    plans = render_set(TINY, out, workers=1, on_clip=lambda done, total: told.append((done, total)))
-    return out, plans, told
+    watch = Counting()
+    plans = render_set(TINY, out, workers=1, watch=watch)
+    return out, plans, watch.seen
 
 
 def test_a_set_is_its_clips_and_a_manifest(rendered):
@@ -65,9 +66,9 @@ def test_decoded_frames_resemble_the_rendered_ones(rendered):
 
 def test_workers_do_not_change_the_frames(rendered, tmp_path):
     out, plans, _ = rendered
-    told = []
-    render_set(TINY, tmp_path / "two", workers=2, on_clip=lambda done, total: told.append((done, total)))
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    watch = Counting()
+    render_set(TINY, tmp_path / "two", workers=2, watch=watch)
+    assert watch.seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
     for plan in plans:
         np.testing.assert_array_equal(decoded(out / plan.path), decoded(tmp_path / "two" / plan.path))
     assert (out / MANIFEST).read_bytes() == (tmp_path / "two" / MANIFEST).read_bytes()

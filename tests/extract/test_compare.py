@@ -11,6 +11,7 @@ import pytest
 from detector_samples import not_a_detector, stand_in
 from extract_samples import QUICK, extract, face_frames
 from video_samples import make_video
+from watch_samples import Counting
 
 from est.cache import open_cache
 from est.cli import main
@@ -46,9 +47,9 @@ def packs(tmp_path_factory) -> Path:
 
 def test_figures_are_those_of_the_caches(clips, packs, tmp_path):
     config = replace(QUICK, models_dir=packs)
-    seen = []
-    found = compare_detectors(find_inputs([clips]), 2, config, on_progress=lambda *state: seen.append(state))
-    assert seen == [(0, 2), (1, 2), (2, 2)]
+    watch = Counting()
+    found = compare_detectors(find_inputs([clips]), 2, config, watch=watch)
+    assert watch.seen == [(0, 2), (1, 2), (2, 2)]
     assert found.inputs == ["a", "b"]
     assert [row.setting for row in found.rows] == settings_for(config)
     able = {row.setting: row for row in found.rows if not row.problem}

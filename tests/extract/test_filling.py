@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from extract_samples import assert_same, contents, extract, face_frames, make_pile
 from video_samples import make_video
+from watch_samples import Calling
 
 from est.cache import CacheWriter, convert_cache, open_cache, verify_cache
 from est.cache import writer as writer_module
@@ -58,13 +59,13 @@ def small_commits(monkeypatch):
 
 
 def stop_after(clips: int):
-    """Return what raises once some clips of a filling are written."""
+    """Return a watch that raises once some clips of a filling are written."""
 
-    def on_progress(progress):
-        if progress.what and progress.done >= clips:
+    def progress(state):
+        if state.stage and state.done >= clips:
             raise KeyboardInterrupt
 
-    return on_progress
+    return Calling(progress=progress)
 
 
 def test_filled_from_the_sources_equals_made_at_once(pile, begun, at_once):
@@ -118,7 +119,7 @@ def test_new_clips_come_with_all_features(pile, at_once, tmp_path):
     path = tmp_path / "cache.h5"
     assert extract(pile, path, limit=3).clips == 3
     seen = []
-    report = extract(pile, path, **ALL, on_progress=lambda progress: seen.append(progress.what))
+    report = extract(pile, path, **ALL, watch=Calling(progress=lambda state: seen.append(state.stage)))
     assert (report.clips, report.filled, report.unchanged) == (2, 3, 3)
     assert_same(path, at_once)
     assert seen.index("") > 0  # first the old ones
@@ -134,7 +135,7 @@ def test_new_clips_come_with_all_features(pile, at_once, tmp_path):
 def test_a_stopped_filling_goes_on(pile, begun, at_once, clips, small_commits):
     before = contents(begun)
     with pytest.raises(KeyboardInterrupt):
-        extract(pile, begun, **ALL, workers=1, on_progress=stop_after(clips))
+        extract(pile, begun, **ALL, workers=1, watch=stop_after(clips))
     assert open_cache(begun).features == ["gap"]
     now = contents(begun)
     assert all(np.array_equal(now[name], rows, equal_nan=rows.dtype.kind == "f") for name, rows in before.items())
@@ -147,14 +148,14 @@ def test_a_stopped_filling_goes_on(pile, begun, at_once, clips, small_commits):
 def test_features_begun_at_different_times_are_finished_together(pile, begun, at_once, small_commits):
     some = {"features": ("gap", "layer3"), "flip": False}
     with pytest.raises(KeyboardInterrupt):
-        extract(pile, begun, **some, workers=1, on_progress=stop_after(2))
+        extract(pile, begun, **some, workers=1, watch=stop_after(2))
     assert extract(pile, begun, **ALL).filled == 5
     assert_same(begun, at_once)
 
 
 def test_one_that_is_not_asked_for_any_more_is_not_left_half_way(pile, begun, small_commits):
     with pytest.raises(KeyboardInterrupt):
-        extract(pile, begun, features=("gap", "layer3"), workers=1, on_progress=stop_after(2))
+        extract(pile, begun, features=("gap", "layer3"), workers=1, watch=stop_after(2))
     with pytest.raises(
         RecipeMismatch, match=r"half-way to layer3: [23] of 5 clips have it, and it is not asked for"
     ) as error:
@@ -260,7 +261,7 @@ def test_a_worker_that_dies_costs_the_run_and_not_what_is_there(pile, begun, at_
             os.kill(workers[0].pid, signal.SIGKILL)
 
     with pytest.raises(CacheError, match=r"the decoder crashed \(SIGKILL\)"):
-        extract(pile, begun, **ALL, workers=1, on_progress=kill_once)
+        extract(pile, begun, **ALL, workers=1, watch=Calling(progress=kill_once))
     assert killed
     assert open_cache(begun).features == ["gap"]
     extract(pile, begun, **ALL)

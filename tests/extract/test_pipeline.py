@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from watch_samples import Calling
 
 from est.cache import open_cache, verify_cache
 from est.cache.schema import FRAME_COLUMNS
@@ -319,7 +320,7 @@ def test_a_worker_that_dies_costs_one_input(videos, tmp_path):
                 killed.append(workers[0])
                 os.kill(workers[0].pid, signal.SIGKILL)
 
-    report = extract(videos, path, QUICK, on_progress=kill_once)
+    report = extract(videos, path, QUICK, watch=Calling(progress=kill_once))
     assert killed
     assert report.clips + len(report.failures) == 3
     assert all("crashed (SIGKILL)" in failure.error for failure in report.failures)

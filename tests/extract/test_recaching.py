@@ -15,6 +15,7 @@ import recaching_samples
 import torch
 from extract_samples import assert_same, contents, make_pile
 from recaching_samples import CLIPS, LEARNT, again, extract, rows, weights_of
+from watch_samples import Calling
 
 from est.cache import open_cache, verify_cache
 from est.cache import writer as writer_module
@@ -97,7 +98,7 @@ def test_a_finished_one_is_left_as_it_is(with_crops, tuned, tmp_path):
     for out in (tmp_path / "out.zarr", tmp_path / "out.h5"):
         assert again(with_crops, out, tuned).clips == 5
         commit, said = open_cache(out).commit_id, []
-        report = again(with_crops, out, tuned, say=said.append)
+        report = again(with_crops, out, tuned, watch=Calling(say=said.append))
         assert (report.clips, report.unchanged, report.filling, said) == (0, 5, (), [])
         assert "nothing was left to do for 5 clips" in report.lines()
         assert open_cache(out).commit_id == commit
@@ -161,13 +162,13 @@ def test_views_are_rows_of_crops_that_were_changed(with_crops, without_crops, tu
 
 
 def stop_after(clips: int):
-    """Return what raises once some clips are written."""
+    """Return a watch that raises once some clips are written."""
 
-    def on_progress(progress):
-        if progress.what.startswith("adding") and progress.done >= clips:
+    def progress(state):
+        if state.stage.startswith("adding") and state.done >= clips:
             raise KeyboardInterrupt
 
-    return on_progress
+    return Calling(progress=progress)
 
 
 @pytest.fixture(scope="module")
@@ -190,12 +191,12 @@ def undisturbed(with_crops, two_folds, tmp_path_factory):
 def test_a_stopped_one_goes_on(with_crops, two_folds, undisturbed, tmp_path, clips, suffix, small_commits):
     out = tmp_path / f"out{suffix}"
     with pytest.raises(KeyboardInterrupt):
-        again(with_crops, out, two_folds, views=1, on_progress=stop_after(clips))
+        again(with_crops, out, two_folds, views=1, watch=stop_after(clips))
     assert open_cache(out).features == ([] if clips < 5 else ["gap_fold1", "gap_fold1_view1"])
     with pytest.raises(RecipeMismatch, match=r"half-way|cross_fit"):
         again(with_crops, out, [replace(two_folds[0], parts=(), cross_fit=""), two_folds[1]], views=1)
     told = []
-    report = again(with_crops, out, two_folds, views=1, on_progress=told.append)
+    report = again(with_crops, out, two_folds, views=1, watch=Calling(progress=told.append))
     assert 0 < report.filled <= 10 - clips
     assert told[-1].done == told[-1].total == report.filled
     assert_same(out, undisturbed)
@@ -209,7 +210,7 @@ def test_a_copy_that_was_cut_off_begins_anew(with_crops, tuned, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        again(with_crops, out, tuned, on_progress=stop)
+        again(with_crops, out, tuned, watch=Calling(progress=stop))
     assert not out.exists()
     (tmp_path / ".out.growing.zarr" / "frames").mkdir(parents=True)  # what a killed one leaves
     assert again(with_crops, out, tuned).clips == 5
@@ -222,10 +223,11 @@ if __name__ == "__main__":
     from est.cache import writer
     from est.extract.workers import pipeline
     from recaching_samples import ArrayPlan, again, load_weights
+    from watch_samples import Calling
     writer.COMMIT_BYTES, pipeline.PROGRESS_SECONDS = 1, 0.0
     source, out, *names = sys.argv[1:]
     plans = [ArrayPlan(name=f"gap{n}", weights=load_weights(name)) for n, name in enumerate(names)]
-    again(source, out, plans, views=1, on_progress=lambda p: print(p.what, p.done, flush=True))
+    again(source, out, plans, views=1, watch=Calling(progress=lambda p: print(p.stage, p.done, flush=True)))
 """
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from extract_samples import assert_same, make_pile
 from recaching_samples import LEARNT, again, extract, weights_of
+from watch_samples import Calling
 
 from est.cache import convert_cache, open_cache
 from est.cache.trained import TrainedOn
@@ -119,7 +120,7 @@ def test_parts_that_would_leak_are_refused(with_crops, tuned, others, folder, tm
 
 def test_weights_without_a_record_are_named(with_crops, tuned, others, tmp_path):
     said: list[str] = []
-    again(with_crops, tmp_path / "out.zarr", others[0], say=said.append)
+    again(with_crops, tmp_path / "out.zarr", others[0], watch=Calling(say=said.append))
     assert [line for line in said if "leak guard" in line] == [
         "seed2.safetensors has no record of the clips it was trained on: the leak guard cannot see what it has learnt from"
     ]

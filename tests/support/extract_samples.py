@@ -48,11 +48,11 @@ def make_pile(folder: Path) -> Path:
     return folder / "list.csv"
 
 
-def extract(source, out, config=QUICK, *, limit=None, on_progress=None, **changes):
+def extract(source, out, config=QUICK, *, limit=None, watch=None, **changes):
     """Extract inputs with the quick settings, or with changed ones."""
     sources = [source] if isinstance(source, Path) else source
     config = replace(config, **changes)
-    return extract_videos(find_inputs(sources, limit=limit), out, config, on_progress=on_progress)
+    return extract_videos(find_inputs(sources, limit=limit), out, config, watch=watch)
 
 
 def contents(path: Path) -> dict[str, np.ndarray]:

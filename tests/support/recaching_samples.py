@@ -37,17 +37,14 @@ def weights_of(folder: Path, seed: int, learnt: TrainedOn | None = None) -> Weig
     return load_weights(str(path))
 
 
-def again(
-    source, out, arrays, *, views=0, view_config=None, crops=False, on_progress=None, say=lambda text: None, **more
-):
+def again(source, out, arrays, *, views=0, view_config=None, crops=False, watch=None, **more):
     """Make a cache of another one's crops, quickly."""
     arrays = [ArrayPlan(name="gap", weights=arrays)] if isinstance(arrays, Weights) else arrays
     settings: dict[str, Any] = {
         "views": views,
         "view_config": view_config,
         "crops": crops,
-        "on_progress": on_progress,
-        "say": say,
+        "watch": watch,
     }
     return recache(source, out, arrays, replace(SMALL, **more), **settings)
 

@@ -1,13 +1,12 @@
-"""What a run tells whoever watches it: sentences, the part that begins, progress inside an epoch, a record an epoch.
-
-The methods do nothing here. The command line shows them live; a notebook may override what it likes.
-"""
+"""What a training tells whoever watches it, besides sentences: the part that begins, steps, a record an epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from ...cache import watch
 
 Record = Mapping[str, Any]  # one epoch: epoch, learning_rate, loss, expression_loss, order_loss, train_right, …
 
@@ -23,14 +22,8 @@ class Part:
     total: int
 
 
-class Watch:
-    """Nobody watches."""
-
-    def say(self, text: str) -> None:
-        """Something worth knowing."""
-
-    def warn(self, text: str) -> None:
-        """Something that the user should act on."""
+class Watch(watch.Watch):
+    """Nobody watches a training."""
 
     def begin(self, part: Part, *, epochs: int, steps: int, first_epoch: int) -> None:
         """A part begins, or goes on from an epoch."""

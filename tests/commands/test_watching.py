@@ -1,14 +1,18 @@
-"""How a training is watched: a table on a terminal, plain lines elsewhere, JSON events; and what it says is left."""
+"""How long work is watched: a bar or a table on a terminal, plain lines elsewhere, JSON events; and what it says is left."""
 
 from __future__ import annotations
 
 import io
+import re
+import sys
 
 from rich.console import Console
 from train_samples import read_lines
 
+from est.cache import Progress
 from est.commands.screen import Screen
-from est.commands.trainview import JsonWatch, Left, LineWatch, LiveWatch, watching
+from est.commands.trainview import Left
+from est.commands.watching import JsonWatch, LineWatch, LiveWatch, Pace, watching
 from est.train.loop.watch import Part
 
 
@@ -48,6 +52,23 @@ def test_what_watches_suits_the_screen(monkeypatch):
     with watching(Screen()) as watch:
         kinds["terminal"] = type(watch).__name__
     assert kinds == {"json": "JsonWatch", "quiet": "QuietWatch", "lines": "LineWatch", "terminal": "LiveWatch"}
+
+
+def test_a_terminal_gets_a_bar(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with watching(Screen()) as watch:
+        watch.progress(Progress(what="Working", unit="clips", done=3, total=7, stage="halfway"))
+        watch.progress(Progress(what="Resting", unit="clips", done=1, total=7))
+        watch.begin(PART, epochs=4, steps=2, first_epoch=1)
+    lines = re.sub(r"\x1b\[[0-9;?]*\w", "", terminal.getvalue()).splitlines()
+    assert any(re.search(r"Working .*━.* 3/7 clips · halfway", line) for line in lines)
+    assert any(re.search(r"Resting .*━.* 1/7 clips", line) for line in lines)
 
 
 def test_a_table_has_a_column_for_everything_that_some_epoch_has():
@@ -128,3 +149,22 @@ def test_what_is_left_goes_by_this_process(monkeypatch):
     assert left.steps_done() == 24
     assert left.text() == "1:52", "56 steps of two seconds"
     assert left.elapsed() == 108.0
+
+
+def test_states_come_now_and_then(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("est.commands.watching.time.monotonic", lambda: now[0])
+    pace = Pace(10.0)
+
+    def told(second, what, done):
+        now[0] = second
+        return pace.seconds(Progress(what=what, unit="clips", done=done, total=9))
+
+    assert [told(second, "Copying", done) for done, second in enumerate((2.0, 3.0, 12.0, 13.0))] == [
+        2.0,
+        None,
+        12.0,
+        None,
+    ]
+    assert told(14.0, "Copying", 9) == 14.0, "the last one"
+    assert told(15.0, "Filling", 1) == 1.0, "what follows began then"

@@ -1,39 +1,10 @@
-"""How far an extraction is, and how it ended."""
+"""How an extraction ended."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..cache.clip import Failure
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """A moment of a running extraction."""
-
-    done: int  # inputs, those that were there before not counted
-    total: int
-    frames: int
-    failed: int
-    seconds: float
-    waiting: dict[str, int] = field(default_factory=dict)  # pictures that wait for each stage
-    what: str = ""  # is done, where it is not extraction
-
-    @property
-    def rate(self) -> float:
-        """Frames a second."""
-        return self.frames / self.seconds if self.seconds else 0.0
-
-    def note(self) -> str:
-        """Say it in a few words."""
-        queues = ", ".join(f"{name} {count}" for name, count in self.waiting.items() if count)
-        parts = [
-            *([self.what] if self.what else []),
-            f"{self.rate:.0f} frames/s",
-            *([f"waiting: {queues}"] if queues else []),
-            *([f"{self.failed} failed"] if self.failed else []),
-        ]
-        return " · ".join(parts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,49 @@
+"""What long work tells whoever watches it: sentences, warnings, and how far it is.
+
+The methods do nothing here. The command line shows them live; a notebook may override what it likes. It lies in the lowest package, so
+that every other can tell; a training tells more: `est.train.Watch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """A moment of long work."""
+
+    what: str  # Extracting, Verifying, …
+    unit: str  # of the two numbers that follow: videos or clips
+    done: int
+    total: int
+    stage: str = ""  # of the work, where it has several
+    frames: int = 0
+    failed: int = 0
+    seconds: float = 0.0  # that the frames took
+    waiting: Mapping[str, int] = field(default_factory=dict)  # pictures that wait for each step
+
+    def note(self) -> str:
+        """Say in a few words what is known besides the two numbers."""
+        queues = ", ".join(f"{name} {count}" for name, count in self.waiting.items() if count)
+        parts = [
+            self.stage,
+            f"{self.frames / self.seconds:.0f} frames/s" if self.seconds else "",
+            f"waiting: {queues}" if queues else "",
+            f"{self.failed} failed" if self.failed else "",
+        ]
+        return " · ".join(filter(None, parts))
+
+
+class Watch:
+    """Nobody watches."""
+
+    def say(self, text: str) -> None:
+        """Something worth knowing."""
+
+    def warn(self, text: str) -> None:
+        """Something that the user should act on."""
+
+    def progress(self, progress: Progress) -> None:
+        """Some of the work is done; called often."""

@@ -1,0 +1,239 @@
+"""How long work is watched: a live bar or table on a terminal, plain lines elsewhere, JSON events with --json.
+
+Elsewhere than on a terminal there is a line every ten seconds, because a bar wrecks a log.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..cache.watch import Progress
+from ..train.loop.watch import Part, Record, Watch
+from .screen import Screen, clock
+from .trainview import Left, cells, ending, title
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress as Bar
+
+SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_EVENTS = 1.0
+ROWS = 8  # epochs that the table shows
+
+
+@contextmanager
+def watching(screen: Screen) -> Generator[Watch]:
+    """Yield the watch that suits the screen."""
+    if screen.json:
+        yield JsonWatch(screen)
+    elif screen.quiet:
+        yield QuietWatch(screen)
+    elif sys.stderr.isatty():
+        with LiveWatch(screen) as watch:
+            yield watch
+    else:
+        yield LineWatch(screen)
+
+
+class QuietWatch(Watch):
+    """Sentences and warnings; of these the screen leaves out the sentences with --quiet."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+
+    def say(self, text: str) -> None:
+        self.screen.note(text)
+
+    def warn(self, text: str) -> None:
+        self.screen.warn(text)
+
+
+class JsonWatch(QuietWatch):
+    """An event for everything but steps; at most one a second for progress."""
+
+    def __init__(self, screen: Screen) -> None:
+        super().__init__(screen)
+        self.pace = Pace(SECONDS_BETWEEN_EVENTS)
+
+    def progress(self, progress: Progress) -> None:
+        if (seconds := self.pace.seconds(progress)) is not None:
+            state = {"what": progress.what, "done": progress.done, "total": progress.total}
+            self.screen.event("progress", {**state, "seconds": seconds, "note": progress.note()})
+
+    def begin(self, part: Part, *, epochs: int, steps: int, first_epoch: int) -> None:
+        self.screen.event("part", {**vars(part), "epochs": epochs, "steps": steps, "first_epoch": first_epoch})
+
+    def epoch(self, part: Part, record: Record) -> None:
+        self.screen.event("epoch", {"part": part.name, **record})
+
+    def end(self, part: Part, result: Mapping[str, Any]) -> None:
+        self.screen.event("part_result", result)
+
+
+class LineWatch(QuietWatch):
+    """A line now and then."""
+
+    def __init__(self, screen: Screen) -> None:
+        super().__init__(screen)
+        self.pace = Pace(SECONDS_BETWEEN_LINES)
+        self.epochs = 0
+        self.left = Left()
+        self.shown = -math.inf
+
+    def progress(self, progress: Progress) -> None:
+        if (seconds := self.pace.seconds(progress)) is not None:
+            self.screen.note(line_of(progress, seconds))
+
+    def begin(self, part: Part, *, epochs: int, steps: int, first_epoch: int) -> None:
+        self.epochs = epochs
+        self.left.begin(part, epochs, steps, first_epoch)
+
+    def step(self, epoch: int, step: int) -> None:
+        self.left.step(epoch, step)
+
+    def epoch(self, part: Part, record: Record) -> None:
+        last = record["epoch"] == self.epochs
+        if last or time.monotonic() - self.shown >= SECONDS_BETWEEN_LINES:
+            self.shown = time.monotonic()
+            words = [f"{name} {value}" for name, value in cells(record).items() if value]
+            left = self.left.text()
+            self.screen.note(f"{title(part)}: {', '.join(words)}" + (f", {left} left" if left else ""))
+
+    def end(self, part: Part, result: Mapping[str, Any]) -> None:
+        self.screen.note(f"{title(part)}: {ending(result)}")
+
+
+class LiveWatch(LineWatch):
+    """A bar; or the last epochs of the part under way, and how long everything will take."""
+
+    def __init__(self, screen: Screen) -> None:
+        super().__init__(screen)
+        from rich.console import Console
+        from rich.live import Live
+
+        self.bar: Bar | None = None
+        self.part: Part | None = None
+        self.records: list[Record] = []
+        self.console = Console(stderr=True)
+        self.live = Live(console=self.console, refresh_per_second=8, get_renderable=self.render, transient=True)
+
+    def __enter__(self) -> LiveWatch:
+        self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end_bar()
+        self.live.stop()
+
+    def progress(self, progress: Progress) -> None:
+        self.pace.seconds(progress)
+        if self.bar is None or progress.what != self.bar.tasks[0].description:
+            self.end_bar()
+            self.bar = bar_of(progress, self.console)
+            self.bar.tasks[0].start_time = self.pace.start
+        speed = self.bar.tasks[0].speed
+        rate = progress.note() or (f"{speed:.1f}/s" if speed else "")
+        self.bar.update(self.bar.task_ids[0], completed=progress.done, total=progress.total, rate=rate)
+
+    def end_bar(self) -> None:
+        """Leave the last state of the bar on the terminal, and count the time of what follows anew."""
+        if self.bar is not None:
+            self.console.print(self.bar)
+            self.bar, self.left = None, Left()
+
+    def say(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False)
+
+    def warn(self, text: str) -> None:
+        self.console.print(f"Warning: {text}", style="yellow", highlight=False, markup=False)
+
+    def begin(self, part: Part, *, epochs: int, steps: int, first_epoch: int) -> None:
+        self.end_bar()
+        super().begin(part, epochs=epochs, steps=steps, first_epoch=first_epoch)
+        self.part, self.records = part, []
+
+    def epoch(self, part: Part, record: Record) -> None:
+        self.records = [*self.records, record][-ROWS:]
+
+    def end(self, part: Part, result: Mapping[str, Any]) -> None:
+        self.say(f"{title(part)}: {ending(result)}")
+
+    def render(self) -> RenderableType:
+        """Draw what is known now."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        if self.bar is not None:
+            return self.bar
+        if self.part is None:
+            return Text("")
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        rows = [cells(record) for record in self.records]
+        # not every epoch is scored: the one with most to show names the columns
+        columns = list(max(rows, key=len, default=["epoch"]))
+        for name in columns:
+            table.add_column(name, justify="right", style="bold" if name.startswith("test") else "")
+        for row in rows:
+            table.add_row(*(row.get(name, "") for name in columns))
+        done, total = self.left.steps_done(), self.left.total
+        line = (
+            f"{title(self.part)} · {done}/{total} steps · {clock(self.left.elapsed())} · {self.left.text() or '–'} left"
+        )
+        below = Table.grid(padding=(0, 2, 0, 0))
+        below.add_row(ProgressBar(total=max(total, 1), completed=done, width=40), Text(line, style="dim"))
+        return Group(table, below)
+
+
+class Pace:
+    """Chooses which states are shown: the first of each work, the last one, and at most one an interval between them."""
+
+    def __init__(self, interval: float) -> None:
+        self.interval = interval
+        self.what = ""
+        self.start = self.told = time.monotonic()
+        self.shown = -math.inf
+
+    def seconds(self, progress: Progress) -> float | None:
+        """Return how long the work has taken, or None where its state is not to be shown."""
+        now = time.monotonic()
+        if progress.what != self.what:  # it began where the one before it ended
+            self.what, self.start, self.shown = progress.what, self.told, -math.inf
+        self.told = now
+        if progress.done != progress.total and now - self.shown < self.interval:
+            return None
+        self.shown = now
+        return round(now - self.start, 1)
+
+
+def line_of(progress: Progress, seconds: float) -> str:
+    """Format a plain line of progress."""
+    done, total, note = progress.done, progress.total, progress.note()
+    line = f"{progress.what}: {done}/{total} {progress.unit}, {clock(seconds)}"
+    if 0 < done < total and seconds > 0:
+        line += f", {clock(seconds * (total - done) / done)} left"
+    return f"{line} · {note}" if note else line
+
+
+def bar_of(progress: Progress, console: Console) -> Bar:
+    """Make a bar with rate and remaining time."""
+    from rich import progress as rich
+
+    columns = [
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn(f"{progress.unit} · {{task.fields[rate]}}"),
+        rich.TimeElapsedColumn(),
+        rich.TextColumn("· left"),
+        rich.TimeRemainingColumn(),
+    ]
+    bar = rich.Progress(*columns, console=console)
+    bar.add_task(progress.what, total=None, rate="")
+    return bar

@@ -1,0 +1,130 @@
+"""Videos and frame folders → clips, each with its tracks, crops and features, handed to a sink."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+
+from ..cache import Clip, Failure, Source
+from ..cache.interrupt import Stop
+from ..cache.sources import source_of
+from ..errors import CacheError
+from ..inputs.input import Input
+from .clip_sink import ClipSink
+from .config import ExtractConfig
+from .workers.cliprows import ClipRows
+from .workers.device_worker import Lane
+from .workers.messages import Failed, Finished, Work
+from .workers.pipeline import InHand, Pipeline
+
+NO_FACE_STAGE = "no face"
+
+
+class ClipPipeline(Pipeline):
+    """One run over videos and frame folders, whose clips go to a sink."""
+
+    def __init__(
+        self,
+        inputs: Sequence[Input],
+        sink: ClipSink,
+        lanes: list[Lane],
+        config: ExtractConfig,
+        workers: int,
+        stop: Stop,
+    ) -> None:
+        super().__init__(inputs, sink.features, lanes, config, workers, stop)
+        self._sink = sink
+        self.no_face: list[str] = []
+        self.incomplete: list[str] = []
+
+    def _work(self, index: int) -> Work:
+        return Work(index=index, input=self._inputs[index])
+
+    def _commit_if_due(self) -> None:
+        self._sink.commit_if_due()
+
+    def _write_one(self, source: Input, ended: InHand | Failed) -> None:
+        if isinstance(ended, Failed):
+            self._fail(source, ended.stage, ended.error)
+            return
+        finished = ended.finished
+        assert isinstance(finished, Finished)
+        faces = [track for track in finished.tracks if track.state.any()]
+        if not faces and self._config.no_face != "keep":
+            self._fail(source, NO_FACE_STAGE, "no face was found in any frame", counted=self._config.no_face == "fail")
+            self.no_face.append(source.id)
+            return
+        many = self._config.face == "all" and bool(faces)
+        ids = [f"{source.id}#{number + 1}" if many else source.id for number in range(len(finished.tracks))]
+        try:
+            self._sink.remove([old for old in clips_of(source.id, self._sink) if old not in ids])
+            for number, (clip_id, track) in enumerate(zip(ids, finished.tracks, strict=True)):
+                self._add(source, clip_id, finished, number, ended.rows)
+                if not track.state.any():
+                    self.no_face.append(clip_id)
+            self._sink.forget(source.id)  # recorded before there were several faces to name
+        except CacheError as error:
+            if error.__cause__ is not None:  # the disk, not this clip
+                raise
+            self._fail(source, "write", error.message)
+
+    def _add(
+        self,
+        source: Input,
+        clip_id: str,
+        finished: Finished,
+        number: int,
+        rows: ClipRows,
+    ) -> None:
+        track = finished.tracks[number]
+        count = finished.decoded
+        features = {name: rows.of_track(number, track.state, name) for name in self._specs}
+        if finished.missing:
+            self.incomplete.append(clip_id)
+        found = source_of(source.path, digest=False)
+        clip = Clip(
+            id=clip_id,
+            path=str(source.path),
+            label=source.label,
+            subject=source.subject,
+            split=source.split,
+            fold=source.fold,
+            fps=finished.info.fps,
+            size=finished.info.size,
+            rotation=finished.info.rotation,
+            mirrored=finished.info.mirrored,
+            declared=count + finished.missing,
+            first_frame=finished.info.first_frame,
+            source=type(found)(num_bytes=found.num_bytes, mtime_ns=found.mtime_ns, digest=finished.digest),
+            state=track.state,
+            time=finished.time,
+            box=track.box,
+            landmarks=track.landmarks,
+            score=track.score,
+            features=features,
+            crops=track.crops,
+        )
+        self._sink.add(clip, replacing=True)
+        self.clips += 1
+        self.frames += count
+
+    def _fail(self, source: Input, stage: str, error: str, *, counted: bool = True) -> None:
+        try:
+            described = source_of(source.path, digest=False)
+        except OSError:
+            described = Source()
+        failure = Failure(
+            id=source.id, path=str(source.path), stage=stage, error=error, source=described, **source.annotations
+        )
+        self._sink.fail(failure)
+        if counted:
+            self.failures.append(failure)
+
+
+def clips_of(source_id: str, clips: Container[str]) -> list[str]:
+    """Name the clips that an input gave: itself, or one for each face."""
+    found = [source_id] if source_id in clips else []
+    number = 1
+    while f"{source_id}#{number}" in clips:
+        found.append(f"{source_id}#{number}")
+        number += 1
+    return found
