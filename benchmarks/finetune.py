@@ -61,7 +61,7 @@ def take(count, first=0):
     plan = trainer.planner.draw(0)
     order = [step % trainer.num_steps for step in range(first, first + count)]
     if not bare:
-        trainer.clips.expect((plan.index[step], None if plan.look is None else plan.look[step]) for step in order)
+        trainer.clips.expect((plan.index[step], None if plan.augmentation is None else plan.augmentation[step]) for step in order)
     times = []
     for step in order:
         synchronise()
@@ -77,8 +77,8 @@ with reproducible(device, torch.get_num_threads()):
     whole = take(int(steps))
     waited = trainer.clips.waited - before
     plan = trainer.planner.draw(0)
-    held = trainer.clips.take(plan.index[0], None if plan.look is None else plan.look[0])
-    object.__setattr__(trainer.clips, "take", lambda index, look=None: held)
+    held = trainer.clips.take(plan.index[0], None if plan.augmentation is None else plan.augmentation[0])
+    object.__setattr__(trainer.clips, "take", lambda index, augmentation=None: held)
     bare = True
     alone = take(int(steps))
 peak = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -36,7 +36,7 @@ from est.train import LoopConfig, TrainConfig, build_model
 from est.train.data.clipset import ClipSet
 from est.train.data.snippets import SnippetSampler
 from est.train.loop.trainer import Trainer
-from est.train.loop.watch import Watch
+from est.train.loop.watch import TrainingWatch
 
 WIDTH, CLASSES = 512, 7
 ROUNDS = 15
@@ -167,7 +167,7 @@ def measure_epoch(device: torch.device, folder: Path, clips: int, max_steps: int
         trainer.num_steps = steps
         for round_ in range(5):
             bare_time = seconds(bare, device, steps)
-            watch, stop = Watch(), Stop()
+            watch, stop = TrainingWatch(), Stop()
             epoch = seconds(lambda: trainer.run_epoch(round_, stop=stop, watch=watch), device)  # noqa: B023
             epoch += statistics.median(plan) * (steps / whole - 1) if steps < whole else 0.0
             shares.append(1 - bare_time * steps / epoch)

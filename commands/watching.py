@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..cache.watch import Progress
-from ..train.loop.watch import Part, Record, Watch
+from ..train.loop.watch import Part, Record, TrainingWatch
 from .screen import Screen, clock
 from .trainview import Left, cells, ending, title
 
@@ -27,7 +27,7 @@ ROWS = 8  # epochs that the table shows
 
 
 @contextmanager
-def watching(screen: Screen) -> Generator[Watch]:
+def watching(screen: Screen) -> Generator[TrainingWatch]:
     """Yield the watch that suits the screen."""
     if screen.json:
         yield JsonWatch(screen)
@@ -40,7 +40,7 @@ def watching(screen: Screen) -> Generator[Watch]:
         yield LineWatch(screen)
 
 
-class QuietWatch(Watch):
+class QuietWatch(TrainingWatch):
     """Sentences and warnings; of these the screen leaves out the sentences with --quiet."""
 
     def __init__(self, screen: Screen) -> None:

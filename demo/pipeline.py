@@ -16,7 +16,7 @@ from ..errors import EstError
 from .spec import RenderSpec
 
 if TYPE_CHECKING:
-    from ..train.loop.watch import Watch
+    from ..train.loop.watch import TrainingWatch
     from ..train.results.results import Results
 
 # Small enough that two cores are through in five minutes, and every subject is tested by a model that has never seen them.
@@ -84,7 +84,7 @@ def run_demo(
     out: Path,
     config: DemoConfig | None = None,
     *,
-    watch: Watch | None = None,
+    watch: TrainingWatch | None = None,
 ) -> DemoReport:
     """Render a set into `out`, extract it with the shipped weights, train EST on it and score it on people it has never seen."""
     from ..extract.config import ExtractConfig

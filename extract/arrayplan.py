@@ -113,13 +113,13 @@ def passes_of(
     precision: str,
     *,
     views: int,
-    look: ViewConfig,
+    view_config: ViewConfig,
 ) -> list[Pass]:
     """Write down everything that rows depend on; plans with the very same weights are made in one pass."""
     found: dict[tuple[object, ...], Pass] = {}
     names: set[str] = set()
     for plan in plans:
-        recipes = _recipes(plan, frames, config, precision, views=views, look=look)
+        recipes = _recipes(plan, frames, config, precision, views=views, view_config=view_config)
         if twice := sorted(names & recipes.keys()):
             raise UsageError(f"Two arrays are named {twice[0]!r}.")
         names |= recipes.keys()
@@ -134,13 +134,13 @@ def passes_of(
 
 
 def _recipes(
-    plan: ArrayPlan, frames: FramesRecipe, config: ExtractConfig, precision: str, *, views: int, look: ViewConfig
+    plan: ArrayPlan, frames: FramesRecipe, config: ExtractConfig, precision: str, *, views: int, view_config: ViewConfig
 ) -> dict[str, FeatureRecipe]:
     """Return the recipes of an array, of its mirror image where that is asked for, and of its views."""
     recipe = feature_recipe(frames, plan.weights, plan.tap, config, precision)
     recipe = replace(recipe, fold=plan.fold, cross_fit=plan.cross_fit)
     return {
-        name: replace(recipe, mirrored=mirrored, view=view, look=look.describe() if view else "")
+        name: replace(recipe, mirrored=mirrored, view=view, look=view_config.describe() if view else "")
         for name, (mirrored, view) in array_names(plan.name, flip=config.flip, views=views).items()
     }
 

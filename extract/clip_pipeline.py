@@ -11,10 +11,10 @@ from ..errors import CacheError
 from ..inputs.input import Input
 from .clip_sink import ClipSink
 from .config import ExtractConfig
-from .workers.cliprows import ClipRows
-from .workers.device_worker import Lane
+from .workers.device_worker import DeviceWorker
 from .workers.messages import Failed, Finished, Work
 from .workers.pipeline import InHand, Pipeline
+from .workers.row_buffer import RowBuffer
 
 NO_FACE_STAGE = "no face"
 
@@ -26,12 +26,12 @@ class ClipPipeline(Pipeline):
         self,
         inputs: Sequence[Input],
         sink: ClipSink,
-        lanes: list[Lane],
+        device_workers: list[DeviceWorker],
         config: ExtractConfig,
         workers: int,
         stop: Stop,
     ) -> None:
-        super().__init__(inputs, sink.features, lanes, config, workers, stop)
+        super().__init__(inputs, sink.features, device_workers, config, workers, stop)
         self._sink = sink
         self.no_face: list[str] = []
         self.incomplete: list[str] = []
@@ -73,7 +73,7 @@ class ClipPipeline(Pipeline):
         clip_id: str,
         finished: Finished,
         number: int,
-        rows: ClipRows,
+        rows: RowBuffer,
     ) -> None:
         track = finished.tracks[number]
         count = finished.decoded

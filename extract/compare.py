@@ -24,11 +24,11 @@ from .faces.cuts import CutDetector
 from .faces.detect import build_detector
 from .faces.detect.base import Detections, Detector
 from .faces.detect.pack import present_packs
+from .faces.detection_frames import DetectionFrames
 from .faces.face_linking import iou
-from .faces.looks import Looks
 from .faces.track import TrackConfig, choose, tracks_of
 from .video.source import open_source
-from .workers.device_worker import LOOK_BATCH
+from .workers.device_worker import DETECT_BATCH
 
 SIZES = (640, 480, 320, 240)
 REFERENCE = 640  # pixels, every frame
@@ -110,7 +110,7 @@ def compare_detectors(
     device = parse_device(config.device.split(",")[0])
     precision, _ = resolve_precision(config.precision, device)
     rows = [Row(setting=setting, is_chosen=setting == chosen(config)) for setting in settings_for(config)]
-    batch = LOOK_BATCH[device.type]
+    batch = DETECT_BATCH[device.type]
     detectors = _build(rows, config, str(device), precision, batch)
     clips = evenly(found.inputs, count)
     failures: list[tuple[str, str]] = []
@@ -224,22 +224,22 @@ class Watcher:
         self.seconds = 0.0
         self._detector = detector
         self._warm = warm  # detectors and shapes of pictures that have been run: the first time is slower
-        self._looks = Looks(self, longest=setting.size, every=setting.every, batch=batch)
+        self._to_detect = DetectionFrames(self, longest=setting.size, every=setting.every, batch=batch)
         self._detections: dict[int, Detections] = {}
 
     def see(self, number: int, frame: np.ndarray, *, is_cut: bool) -> None:
         """Take the next frame."""
         with self._clock():
-            self._looks.see(number, frame, is_cut=is_cut)
+            self._to_detect.see(number, frame, is_cut=is_cut)
 
     def boxes(self, num_frames: int, cuts: Sequence[int], following: TrackConfig) -> np.ndarray:
         """Return the chosen face's box in each frame, NaN where there is none.  # (T, 4)"""
         with self._clock():
-            self._looks.end()
+            self._to_detect.end()
         tracks = choose(tracks_of(self._detections, num_frames, cuts, following), following)
         return tracks[0].box if tracks else np.full((num_frames, 4), np.nan, np.float32)
 
-    def look(self, frames: list[int], pictures: list[np.ndarray], scale: tuple[float, float], *, last: bool) -> None:
+    def detect(self, frames: list[int], pictures: list[np.ndarray], scale: tuple[float, float], *, last: bool) -> None:
         """Find the faces in some frames, shrunk."""
         stacked = np.stack(pictures)
         key = (self._detector.name, stacked.shape[1:])

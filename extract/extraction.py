@@ -27,8 +27,8 @@ from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
 from .config import ExtractConfig
 from .filling import NewArrays, expect_fillings, fill_features
 from .report import Report
-from .workers.clipworker import STOPPING
-from .workers.device_worker import FLIP, Lane
+from .workers.clip_worker import STOPPING
+from .workers.device_worker import FLIP, DeviceWorker
 from .workers.pipeline import Pipeline
 
 SHOWN_TO_ALL = ("imagenet", "synface", "random")  # weights that have seen nobody's clips, as those of KIND:NAME
@@ -65,16 +65,16 @@ def extract_videos(
     for line in describe(weights):
         watch.say(line)
     watch.say(f"{', '.join(map(str, devices))} in {precision}: {why}")
-    lanes = [Lane(device, precision, config, [weights.backbone]) for device in devices]
-    if lanes[0].detector.licence:
-        watch.say(f"licence of the detector: {lanes[0].detector.licence}")
-    recipes = recipes_of(config, weights, lanes[0], precision)
+    device_workers = [DeviceWorker(device, precision, config, [weights.backbone]) for device in devices]
+    if device_workers[0].detector.licence:
+        watch.say(f"licence of the detector: {device_workers[0].detector.licence}")
+    recipes = recipes_of(config, weights, device_workers[0], precision)
     environment = current_environment(
         ("torch", "torchvision", "opencv-python", "opencv-python-headless", "onnxruntime"),
         device=[str(d) for d in devices],
         **({"dataset": found.check.record()} if found.check else {}),
     )
-    black = black_rows(lanes[0], config)
+    black = black_rows(device_workers[0], config)
     everything = (*found.inputs, *found.problems)
     order = list(labels) or sorted({source.label for source in everything if source.label is not None})
     with CacheWriter.open(
@@ -99,7 +99,7 @@ def extract_videos(
         workers = config.workers or default_workers(devices)
         known = {clip_id: source.path for source in todo.unchanged for clip_id in clips_of(source.id, writer)}
         begun = time.monotonic()
-        with listening(STOPPING) as stop, at_work(lanes):
+        with listening(STOPPING) as stop, at_work(device_workers):
             filled = None
             if missing := dict(writer.missing_features):
                 new = NewArrays(
@@ -107,8 +107,10 @@ def extract_videos(
                     black={name: row for name, row in black.items() if name in missing},
                     crops=writer.path,
                 )
-                filled = fill_features(writer, new, lanes, config, workers=workers, stop=stop, known=known, watch=watch)
-            pipeline = ClipPipeline(todo.new, writer, lanes, config, workers, stop)
+                filled = fill_features(
+                    writer, new, device_workers, config, workers=workers, stop=stop, known=known, watch=watch
+                )
+            pipeline = ClipPipeline(todo.new, writer, device_workers, config, workers, stop)
             pipeline.run(watch)
             if stop.wanted:
                 writer.close(folding=False)  # the fold of a large HDF5 cache takes longer than people wait
@@ -139,14 +141,14 @@ def extract_videos(
         unfilled=filled.left if filled else 0,
         seconds=time.monotonic() - start,
         running=running,
-        stages=stages_of([pipeline, *([filled] if filled else [])], lanes),
+        stages=stages_of([pipeline, *([filled] if filled else [])], device_workers),
     )
 
 
-def stages_of(pipelines: Sequence[Pipeline], lanes: Sequence[Lane]) -> dict[str, float]:
+def stages_of(pipelines: Sequence[Pipeline], device_workers: Sequence[DeviceWorker]) -> dict[str, float]:
     """Add up the seconds that each stage was busy."""
     busy: Counter[str] = Counter()
-    for part in (*pipelines, *lanes):
+    for part in (*pipelines, *device_workers):
         busy.update(part.seconds)
     return dict(busy)
 
@@ -167,17 +169,17 @@ def expect_precision_of(out: Path, devices: Sequence[torch.device]) -> None:
                 )
 
 
-def recipes_of(config: ExtractConfig, weights: Weights, lane: Lane, precision: str) -> Recipes:
+def recipes_of(config: ExtractConfig, weights: Weights, device_worker: DeviceWorker, precision: str) -> Recipes:
     """Write down everything that a row depends on."""
     is_crop = config.detector == "none"
     frames = FramesRecipe(
         decoder=config.decoder,
-        detector=lane.detector.name,
-        detector_digest=lane.detector.digest,
+        detector=device_worker.detector.name,
+        detector_digest=device_worker.detector.digest,
         detect_size=0 if is_crop else config.detect_size,
         detect_every=1 if is_crop else config.detect_every,
         score_threshold=0.0 if is_crop else config.score_threshold,
-        precision=lane.detector.precision,
+        precision=device_worker.detector.precision,
         face=config.face,
         tracking="" if is_crop else config.tracking.describe(),
         smooth=config.smooth,
@@ -224,9 +226,9 @@ def describe(weights: Weights) -> Iterator[str]:
         )
 
 
-def black_rows(lane: Lane, config: ExtractConfig) -> dict[str, tuple[float, ...]]:
+def black_rows(device_worker: DeviceWorker, config: ExtractConfig) -> dict[str, tuple[float, ...]]:
     """Return what the backbone makes of a black crop, in the type of the cache: what frames that are blacked out later become."""
-    rows = lane.encode(np.zeros((1, config.size, config.size, 3), np.uint8)).result()
+    rows = device_worker.encode(np.zeros((1, config.size, config.size, 3), np.uint8)).result()
     flat = {name: row[0].astype(config.dtype) for name, row in rows.items() if row.ndim == 2}
     return {name: tuple(row.tolist()) for name, row in flat.items()}
 
@@ -272,10 +274,10 @@ def default_workers(devices: Sequence[object]) -> int:
 
 
 @contextmanager
-def at_work(lanes: Sequence[Lane]) -> Generator[None]:
-    """Let lanes end after the batch in hand."""
+def at_work(device_workers: Sequence[DeviceWorker]) -> Generator[None]:
+    """Let device workers end after the batch in hand."""
     try:
         yield
     finally:
-        for lane in lanes:
-            lane.close()
+        for device_worker in device_workers:
+            device_worker.close()

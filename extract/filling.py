@@ -1,9 +1,9 @@
 """New features for clips that are in a cache: another tap, mirrored crops, other weights, views.
 
-It is the pipeline of new clips without the detector: workers bring the crops, lanes encode them, one thread writes, in the order of the
-table. The crops come from this cache, or from the one that it is made of. A feature is seen when every clip has it; until then what is
-committed waits, and the same command goes on there. One clip whose crops cannot be had again stops the filling, because a feature that
-some clips lack is none.
+It is the pipeline of new clips without the detector: clip workers bring the crops, device workers encode them, one thread writes, in the
+order of the table. The crops come from this cache, or from the one that it is made of. A feature is visible when every clip has it; until
+then what is committed waits, and running the same command again resumes. One clip whose crops cannot be made again stops the filling,
+because a feature that some clips lack is none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..crops.views import ViewConfig
 from ..errors import CacheError, RecipeMismatch, some
 from ..inputs.input import Input
 from .config import ExtractConfig
-from .workers.device_worker import FLIP, Encoding, Lane
+from .workers.device_worker import FLIP, DeviceWorker, Encoding
 from .workers.messages import Crops, Failed, Recrop, Recropped
 from .workers.pipeline import InHand, Pipeline
 from .workers.recrop import source_change
@@ -40,8 +40,8 @@ class NewArrays:
     crops: Path  # the cache whose clips are read
     encoder_of: Mapping[str, int] = field(
         default_factory=dict
-    )  # clip → which of the lanes' encoders, where not the first
-    look: ViewConfig = ViewConfig()  # of views
+    )  # clip → which of the device workers' encoders, where not the first
+    view_config: ViewConfig = ViewConfig()  # of views
 
 
 class FillPipeline(Pipeline):
@@ -53,20 +53,20 @@ class FillPipeline(Pipeline):
         new: NewArrays,
         fillers: Mapping[str, FeatureFiller],
         writer: CacheWriter,
-        lanes: list[Lane],
+        device_workers: list[DeviceWorker],
         config: ExtractConfig,
         workers: int,
         stop: Stop,
     ) -> None:
         specs = {made_as(each): FeatureSpec(dtype=each.dtype, shape=each.shape) for each in new.recipes.values()}
-        super().__init__(clips, specs, lanes, config, workers, stop)
+        super().__init__(clips, specs, device_workers, config, workers, stop)
         self.names = tuple(fillers)
         self.stage = f"adding {', '.join(fillers)}"
         self._new = new
         self._writer = writer
         self._fillers = fillers
         self._made = {name: (recipe.view, made_as(recipe)) for name, recipe in new.recipes.items()}
-        self._of_view: dict[int, tuple[str, ...]] = {}  # what lanes make of its crops
+        self._of_view: dict[int, tuple[str, ...]] = {}  # what device workers make of its crops
         for view, made in sorted(self._made.values()):
             self._of_view[view] = tuple(dict.fromkeys((*self._of_view.get(view, ()), made)))
 
@@ -76,7 +76,7 @@ class FillPipeline(Pipeline):
             cache=self._new.crops.absolute(),
             clip=self._inputs[index],
             views=tuple(self._of_view),
-            look=self._new.look,
+            view_config=self._new.view_config,
         )
 
     def _encoding(self, message: Crops) -> Encoding:
@@ -101,7 +101,7 @@ class FillPipeline(Pipeline):
 
 
 def made_as(recipe: FeatureRecipe) -> str:
-    """Return what a lane calls the rows of an array."""
+    """Return what a device worker calls the rows of an array."""
     return recipe.tap + (FLIP if recipe.mirrored else "")
 
 
@@ -123,7 +123,7 @@ def expect_fillings(writer: CacheWriter, wanted: Mapping[str, FeatureRecipe]) ->
 def fill_features(
     writer: CacheWriter,
     new: NewArrays,
-    lanes: list[Lane],
+    device_workers: list[DeviceWorker],
     config: ExtractConfig,
     *,
     workers: int,
@@ -138,7 +138,7 @@ def fill_features(
     expect_crops(open_cache(new.crops), writer.path, names, clips)
     fillers = {name: writer.fill(name, recipe) for name, recipe in new.recipes.items()}
     writer.manifest = replace(writer.manifest, black={**writer.manifest.black, **new.black})
-    pipeline = FillPipeline(clips, new, fillers, writer, lanes, config, workers, stop)
+    pipeline = FillPipeline(clips, new, fillers, writer, device_workers, config, workers, stop)
     pipeline.run(watch or Watch())
     if not pipeline.left:
         writer.commit()  # readers see them from here on

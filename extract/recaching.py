@@ -37,8 +37,8 @@ from .filling import (
     made_as,
 )
 from .report import Report
-from .workers.clipworker import STOPPING
-from .workers.device_worker import Lane
+from .workers.clip_worker import STOPPING
+from .workers.device_worker import DeviceWorker
 
 MAX_VIEWS = 16
 SAME = (
@@ -73,10 +73,10 @@ def recache(
     devices = [parse_device(text) for text in config.device.split(",")]
     expect_precision_of(out, devices)
     precision, why = resolve_precision(config.precision, *devices)
-    look = view_config or ViewConfig()
-    expect_views(views, look)
+    view_config = view_config or ViewConfig()
+    expect_views(views, view_config)
     expect_source(cache, out, arrays, crops=crops)
-    passes = passes_of(arrays, frames, config, precision, views=views, look=look)
+    passes = passes_of(arrays, frames, config, precision, views=views, view_config=view_config)
     recipes = Recipes(frames=frames, features={name: made for each in passes for name, made in each.recipes.items()})
     begin(cache, out, recipes, crops=crops, watch=Whole(watch))
     environment = current_environment(
@@ -100,14 +100,14 @@ def recache(
         if todo:
             watch.say(f"{', '.join(map(str, devices))} in {precision}: {why}")
             watch.say(f"crops {'stored in' if cache.has_crops else 'cut again from the sources of'} {cache.path}")
-        run = Run(cache, writer, todo, config, devices, precision, look, watch)
+        recaching = Recaching(cache, writer, todo, config, devices, precision, view_config, watch)
         with listening(STOPPING) as stop:
-            run.fill(stop)
+            recaching.fill(stop)
             if stop.wanted:
                 writer.close(folding=False)  # the fold of a large HDF5 cache takes longer than people wait
     return Report(
-        clips=max((filled.clips for filled in run.done), default=0),
-        frames=sum(filled.frames for filled in run.done),
+        clips=max((filled.clips for filled in recaching.done), default=0),
+        frames=sum(filled.frames for filled in recaching.done),
         unchanged=0 if todo else len(cache),
         relabelled=[],
         removed=0,
@@ -117,16 +117,16 @@ def recache(
         interrupted=stop.wanted,
         left=0,
         filling=tuple(name for part in todo for name in part.recipes),
-        filled=sum(filled.clips for filled in run.done),
-        unfilled=run.total - sum(filled.clips for filled in run.done),
+        filled=sum(filled.clips for filled in recaching.done),
+        unfilled=recaching.total - sum(filled.clips for filled in recaching.done),
         source=str(cache.path),
         seconds=time.monotonic() - start,
-        running=run.seconds,
-        stages=stages_of(run.done, run.lanes),
+        running=recaching.seconds,
+        stages=stages_of(recaching.done, recaching.device_workers),
     )
 
 
-class Run:
+class Recaching:
     """The passes of one call, one after the other, each with its encoders on the devices."""
 
     def __init__(
@@ -137,16 +137,16 @@ class Run:
         config: ExtractConfig,
         devices: Sequence[torch.device],
         precision: str,
-        look: ViewConfig,
+        view_config: ViewConfig,
         watch: Watch,
     ) -> None:
         self._cache, self._writer, self._todo = cache, writer, todo
         self._config, self._devices, self._precision = config, devices, precision
-        self._look, self._watch = look, watch
+        self._view_config, self._watch = view_config, watch
         copy = open_cache(writer.path)
         self.total = sum(len(clips_of_cache(copy, first=first_lacking(writer, list(part.recipes)))) for part in todo)
         self.done: list[FillPipeline] = []
-        self.lanes: list[Lane] = []
+        self.device_workers: list[DeviceWorker] = []
         self.seconds = 0.0
 
     def fill(self, stop: Stop) -> None:
@@ -159,13 +159,13 @@ class Run:
                 self._watch.say(line)
             config = replace(self._config, features=part.taps)
             backbones = [weights.backbone for weights in part.plan.encoders]
-            lanes = [Lane(device, self._precision, config, backbones) for device in self._devices]
-            self.lanes += lanes
-            with at_work(lanes):
+            device_workers = [DeviceWorker(device, self._precision, config, backbones) for device in self._devices]
+            self.device_workers += device_workers
+            with at_work(device_workers):
                 filled = fill_features(
                     self._writer,
-                    self._new_arrays(part, black_rows(lanes[0], config)),
-                    lanes,
+                    self._new_arrays(part, black_rows(device_workers[0], config)),
+                    device_workers,
                     config,
                     workers=config.workers or default_workers(self._devices),
                     stop=stop,
@@ -176,14 +176,14 @@ class Run:
         self.seconds = time.monotonic() - begun
 
     def _new_arrays(self, part: Pass, black: Mapping[str, tuple[float, ...]]) -> NewArrays:
-        """Say what the rows of a pass are made of; `black` are rows as lanes name them."""
+        """Say what the rows of a pass are made of; `black` are rows as device workers name them."""
         made = {name: made_as(recipe) for name, recipe in part.recipes.items()}
         return NewArrays(
             recipes=part.recipes,
             black={name: black[of_lane] for name, of_lane in made.items() if of_lane in black},
             crops=self._cache.path,
             encoder_of=part.plan.encoder_of,
-            look=self._look,
+            view_config=self._view_config,
         )
 
 
@@ -208,11 +208,11 @@ class Whole(Watch):
         )
 
 
-def expect_views(views: int, look: ViewConfig) -> None:
+def expect_views(views: int, view_config: ViewConfig) -> None:
     """Refuse numbers of views that nobody means, and views that change nothing."""
     if not 0 <= views <= MAX_VIEWS:
         raise UsageError(f"--views goes from 0 to {MAX_VIEWS}, found {views}.", remedy="--views 4")
-    if views and not look.describe():
+    if views and not view_config.describe():
         raise UsageError("Views that change nothing are the clips once more.", remedy="leave out the views")
 
 

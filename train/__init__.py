@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .config.sampling import SamplingConfig
     from .evaluation import Change, Evaluation, evaluate
     from .fitting import fit
-    from .loop.watch import Watch
+    from .loop.watch import TrainingWatch
     from .models import EST, EstConfig, ModelConfig, build_model, describe, load_official, save_official
     from .preparation import Prepared, prepare
     from .results.results import Results

@@ -11,7 +11,7 @@ from .data.feature_arrays import Arrays, views_of
 from .data.sampling import sampler_of
 from .folds.leaks import describe_leaks
 from .folds.published import convention, named
-from .loop.watch import Watch
+from .loop.watch import TrainingWatch
 from .preparation import Prepared
 
 HEADINGS = {
@@ -29,7 +29,7 @@ def heading(config: TrainConfig) -> str:
     return f"{said}: {model.frozen_note}" if model.frozen_note else f"{model.title} on a {said}"
 
 
-def announce(ready: Prepared, config: TrainConfig, where: str, watch: Watch) -> None:
+def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWatch) -> None:
     """Tell the user what there is before time is spent on it; `where` is the line about the machine."""
     data, plan = ready.data, ready.plan
     watch.say(heading(config))

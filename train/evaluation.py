@@ -30,11 +30,11 @@ from .folds.annotations import Annotations
 from .folds.labels import Aligned, align_truth, match_labels
 from .folds.leaks import Leak, expect_none
 from .loop.checkpoint import load_model
-from .loop.predict import View, likeliest, predict_rows
+from .loop.predict import ClipView, likeliest, predict_rows
 from .loop.provenance import arrays_for, is_own, source_of, width_of
 from .loop.trainer import reproducible
-from .loop.watch import Watch
-from .models.tuned import Tuned
+from .loop.watch import TrainingWatch
+from .models.finetuned import FinetunedModel
 from .results.intervals import bootstrap
 from .results.metrics import AnswerScore, Scores, Spread, pool, score, spread
 from .results.results import read_predictions
@@ -133,11 +133,11 @@ def evaluate(
     unknown: Unknown = "exclude",
     device: str = "auto",
     allow_leak: bool = False,
-    watch: Watch | None = None,
+    watch: TrainingWatch | None = None,
 ) -> Evaluation:
     """Score a run's models again; without `cache` on the run's own. Clips that the features have learnt from only with `allow_leak`."""
     run = run if isinstance(run, Run) else Run.open(run)
-    change, watch = change or Change(), watch or Watch()
+    change, watch = change or Change(), watch or TrainingWatch()
     if not run.complete:
         raise EstError(f"{run.path} is not complete.", remedy=f"est train --resume --out {run.path}")
     own = cache is None
@@ -222,7 +222,7 @@ def expect_no_run(folder: Path) -> None:
         raise UsageError(f"{folder} is a run, and has results of its own.", remedy="--out another folder")
 
 
-def _view(run: Run, sampler: Sampler, change: Change) -> View:
+def _view(run: Run, sampler: Sampler, change: Change) -> ClipView:
     """Say how clips are looked at, or why they cannot be."""
     if change.shuffle and not run.config.model.shuffles:
         raise UsageError(
@@ -242,17 +242,17 @@ def _view(run: Run, sampler: Sampler, change: Change) -> View:
             remedy="--zero-middle 50:55",
         )
     if change.zero is None:
-        return View(start=change.start, shuffled=change.shuffle)
+        return ClipView(start=change.start, shuffled=change.shuffle)
     blacked = sampler.middle(start=change.start) if change.zero == "middle" else change.zero
     if not sampler.slots(*blacked, start=change.start).any():
         raise UsageError(
             f"The test view shows none of the frames {blacked[0]}:{blacked[1]}.",
             remedy="--zero-middle auto, or --zero-middle 50:55",
         )
-    return View(start=change.start, shuffled=change.shuffle, blacked=blacked)
+    return ClipView(start=change.start, shuffled=change.shuffle, blacked=blacked)
 
 
-def _blacked(view: View, cache: Cache, feature: str | None) -> View:
+def _blacked(view: ClipView, cache: Cache, feature: str | None) -> ClipView:
     """Say what a black crop is in an array; a backbone of the run's own says it itself."""
     if view.blacked is None or feature is None:
         return view
@@ -346,11 +346,11 @@ def _load(
 
 
 def _predict(
-    run: Run, part: str, target: _Target, rows: np.ndarray, sampler: Sampler, view: View, device: torch.device
+    run: Run, part: str, target: _Target, rows: np.ndarray, sampler: Sampler, view: ClipView, device: torch.device
 ) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, int]]:
     """Return a model's probabilities of rows, NaN where nothing shows a face, and what it answered to further questions."""
     model = load_model(run.part(part) / CHECKPOINT)[0].to(device)
-    if isinstance(model, Tuned):
+    if isinstance(model, FinetunedModel):
         model.backbone.shape_of("gap", target.side)  # refuses crops of a size that it cannot see
         if view.blacked is not None:
             view = replace(view, black=model.black(target.side))

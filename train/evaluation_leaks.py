@@ -10,7 +10,7 @@ from ..cache import Cache
 from ..cache.trained import TrainedOn
 from .folds.annotations import Annotations
 from .folds.leaks import BY_SUBJECT, Half, Leak, Seen, describe_leaks, find_in_halves, leaks_of, seen_by_feature
-from .loop.watch import Watch
+from .loop.watch import TrainingWatch
 from .results.run import Run
 
 
@@ -28,7 +28,7 @@ def own_leaks(
 
 
 def leaks_elsewhere(
-    run: Run, cache: Cache, table: Annotations, rows: np.ndarray, reads: Mapping[str, str], watch: Watch
+    run: Run, cache: Cache, table: Annotations, rows: np.ndarray, reads: Mapping[str, str], watch: TrainingWatch
 ) -> tuple[Leak, ...]:
     """Return which clips of another cache the features have learnt from; warn of people, whose names there may be other people's."""
     arrays = dict.fromkeys(reads.values()) or [None]
@@ -48,7 +48,7 @@ def _seen(run: Run, cache: Cache, feature: str | None) -> list[Seen]:
     return [(TrainedOn.from_json(facts["trained_on"]), f"the weights {facts['weights']}")]
 
 
-def warn_of_learnt(run: Run, table: Annotations, rows: np.ndarray, watch: Watch) -> None:
+def warn_of_learnt(run: Run, table: Annotations, rows: np.ndarray, watch: TrainingWatch) -> None:
     """Say so when clips to be scored are named like clips that the run has learnt from."""
     halves = run.halves().values()
     learnt = {name for half in halves for name in (*half["train"], *half["val"])}

@@ -27,10 +27,10 @@ from .config.configfile import differences
 from .data.data import FrameSource
 from .data.feature_arrays import Arrays
 from .loop.fold_training import train_part
-from .loop.initial_weights import Start
+from .loop.initial_weights import InitialWeights
 from .loop.provenance import describe_cache, describe_halves, expect_same
 from .loop.trainer import reproducible
-from .loop.watch import Part, Watch
+from .loop.watch import Part, TrainingWatch
 from .loop.world import World, joined, own_device
 from .models.registry import model_facts
 from .preparation import Prepared, expect_trainable, prepare
@@ -46,13 +46,13 @@ def fit(
     config: TrainConfig | None = None,
     *,
     resume: bool = False,
-    watch: Watch | None = None,
+    watch: TrainingWatch | None = None,
 ) -> Results:
     """Train what `config` says on a cache, into a new folder; with `resume` go on with a run (the latest unfinished one by default).
 
     A cache that `prepare` has loaded is trained on without loading it again. Ctrl-C saves a checkpoint and raises KeyboardInterrupt.
     """
-    watch = watch or Watch()
+    watch = watch or TrainingWatch()
     out = Path(out) if out is not None else None
     if resume:
         run = Run.open(out or latest_unfinished())
@@ -68,7 +68,9 @@ def fit(
     return _begin(cache, out, config, watch)
 
 
-def _begin(cache: Cache | Path | str | Prepared, out: Path | None, config: TrainConfig, watch: Watch) -> Results:
+def _begin(
+    cache: Cache | Path | str | Prepared, out: Path | None, config: TrainConfig, watch: TrainingWatch
+) -> Results:
     threads = config.loop.threads or torch.get_num_threads()
     device = own_device(parse_device(config.device))
     precision, why = resolve_precision(config.loop.precision, device)
@@ -85,7 +87,7 @@ def _begin(cache: Cache | Path | str | Prepared, out: Path | None, config: Train
         return _train(world.tell(run), ready, precision, watch, world)
 
 
-def _resume(run: Run, cache: Cache | Path | str | Prepared | None, watch: Watch) -> Results:
+def _resume(run: Run, cache: Cache | Path | str | Prepared | None, watch: TrainingWatch) -> Results:
     facts = run.facts
     device = own_device(parse_device(run.config.device))
     precision, why = resolve_precision(facts["precision"], device, remedy=ELSEWHERE)
@@ -114,7 +116,7 @@ def describe_machine(device: torch.device, precision: Precision, why: str, world
     return f"{device}, {precision} ({why}), {torch.get_num_threads()} threads{several}"
 
 
-def _train(run: Run, ready: Prepared, precision: Precision, watch: Watch, world: World) -> Results:
+def _train(run: Run, ready: Prepared, precision: Precision, watch: TrainingWatch, world: World) -> Results:
     """Train and score what is not yet, and collect the results."""
     parts = [Part(**fact, index=i, total=len(run.parts)) for i, fact in enumerate(run.facts["parts"])]
     folds = {fold.name: fold for fold in ready.plan.folds}
@@ -140,7 +142,7 @@ def _train(run: Run, ready: Prepared, precision: Precision, watch: Watch, world:
 
 
 @contextmanager
-def _saying_how_to_go_on(run: Run, watch: Watch) -> Generator[None]:
+def _saying_how_to_go_on(run: Run, watch: TrainingWatch) -> Generator[None]:
     try:
         yield
     except KeyboardInterrupt:
@@ -148,7 +150,7 @@ def _saying_how_to_go_on(run: Run, watch: Watch) -> Generator[None]:
         raise
 
 
-def _expect_same_start(run: Run, cache: Cache, source: FrameSource | None, start: Start) -> None:
+def _expect_same_start(run: Run, cache: Cache, source: FrameSource | None, start: InitialWeights) -> None:
     """Refuse to go on from other weights, or with something else to look at."""
     known = run.facts["finetune"]
     if source != known["source"]:

@@ -25,7 +25,7 @@ from .folds.annotations import Annotations
 from .folds.leaks import Leak, expect_none, find_in_features
 from .folds.protocols import Plan, plan_folds
 from .folds.published import of_another
-from .loop.initial_weights import Start, find_leaks_of_start, find_start
+from .loop.initial_weights import InitialWeights, find_initial_weights, find_leaks_of_initial_weights
 from .loop.tensorboard import board_writer
 from .loop.trainer import expect_graph
 from .loop.world import World, own_device
@@ -45,7 +45,7 @@ class Prepared:
     fold_data: FoldData
     leaks: tuple[Leak, ...]  # that are allowed
     source: FrameSource | None = None  # what a backbone that learns looks at
-    start: Start | None = None  # where it starts
+    start: InitialWeights | None = None  # where it starts
 
     @property
     def data(self) -> Data:
@@ -96,8 +96,8 @@ def prepare(cache: Cache | Path | str, config: TrainConfig | None = None) -> Pre
             mirrored=config.data.mirrored,
             augments=config.finetune.augments,
         )
-        start = find_start(cache, config, source, plan)
-        leaks = find_leaks_of_start(start, plan, table)
+        start = find_initial_weights(cache, config, source, plan)
+        leaks = find_leaks_of_initial_weights(start, plan, table)
         reads: Mapping[str, Arrays | FrameSource] = dict.fromkeys(names, source)
     else:
         reads = {name: arrays_of(cache, config, name) for name in names}

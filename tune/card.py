@@ -15,12 +15,12 @@ from safetensors import SafetensorError, safe_open
 from ..errors import EstError
 
 if TYPE_CHECKING:
-    from .learner import Task
+    from .encoder_training import TuningTask
 
 TITLE = "# Tuned frame encoder: "
 
 
-def build_card(task: Task, identity: dict[str, Any], scores: dict[str, Any], precision: str) -> dict[str, Any]:
+def build_card(task: TuningTask, identity: dict[str, Any], scores: dict[str, Any], precision: str) -> dict[str, Any]:
     """Put the card together; `scores` are those of the epoch that was kept, empty where it is the last; `precision` is the resolved one."""
     samples, start, facts = task.samples, task.start, task.samples.facts
     halves = {}

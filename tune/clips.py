@@ -19,10 +19,10 @@ from ..errors import UsageError, some
 from ..train.data.clipset import ClipSet
 from ..train.data.data import locate_rows
 from ..train.data.pixels import choose_source
-from ..train.data.prefetch import Asked
+from ..train.data.prefetch import BatchRequest
 from ..train.folds.annotations import Annotations
 from ..train.folds.fold import relabel
-from ..train.models.frames import Frames
+from ..train.models.batch_frames import BatchFrames
 from .config import Apex, TuneConfig
 from .samples import Samples
 
@@ -48,12 +48,12 @@ class ClipPictures:
         array = None if mirrored is None else torch.from_numpy(mirrored).long()  # the second shows mirrored crops
         return self._clips.index(self._unit[which], self._position[which][:, None, None], array=array)
 
-    def take(self, index: Tensor, look: Tensor | None = None) -> Frames:
-        found = self._clips.take(index, look)
-        assert isinstance(found, Frames), "a set for tuning gives frames"
+    def take(self, index: Tensor, augmentation: Tensor | None = None) -> BatchFrames:
+        found = self._clips.take(index, augmentation)
+        assert isinstance(found, BatchFrames), "a set for tuning gives frames"
         return found
 
-    def expect(self, batches: Iterable[Asked]) -> None:
+    def expect(self, batches: Iterable[BatchRequest]) -> None:
         self._clips.expect(batches)
 
 

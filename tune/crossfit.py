@@ -31,7 +31,7 @@ from ..train.folds.annotations import Annotations
 from ..train.folds.assignment import deal_clips, deal_groups
 from ..train.folds.fold import Fold, expect_subjects
 from ..train.folds.protocols import Plan, distinct, plan_folds
-from ..train.loop.watch import Part, Watch
+from ..train.loop.watch import Part, TrainingWatch
 from .config import TuneConfig
 from .division import expect_no_leaks, find_start_leaks, with_inner_part
 from .encoder import tune_clips
@@ -61,7 +61,7 @@ def recache_tuned(
     parts: int = PARTS,
     views: int = 0,
     encoders: Path | None = None,
-    watch: Watch | None = None,
+    watch: TrainingWatch | None = None,
 ) -> Report:
     """Tune the encoders of a protocol's folds on a cache's clips, and make a cache of the rows that they make.
 
@@ -92,10 +92,10 @@ def tune_folds(
     taps: Sequence[str] = ("gap",),
     crops: bool = False,
     encoders: Path | None = None,
-    watch: Watch | None = None,
+    watch: TrainingWatch | None = None,
 ) -> list[ArrayPlan]:
     """Tune the encoders of each fold, and return the arrays that `recache` makes with them, one a fold and tap."""
-    watch = watch or Watch()
+    watch = watch or TrainingWatch()
     folder = encoders or out.with_name(f"{out.stem}-encoders")
     if not folder.exists():
         resolve_precision(config.precision, parse_device(config.device))  # refused before the first of many encoders
@@ -165,7 +165,7 @@ def tune_fold(
     folder: Path,
     config: TuneConfig,
     start: Weights,
-    watch: Watch,
+    watch: TrainingWatch,
     *,
     done: int,
     total: int,

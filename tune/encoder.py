@@ -1,6 +1,6 @@
 """From a cache, from some of its clips, or from labelled images → a file of weights that `est extract --weights` takes.
 
-Whatever it learns from is a `Task`, and one loop learns it.
+Whatever it learns from is a `TuningTask`, and one loop learns it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from ..train.config.protocol import ProtocolConfig
 from ..train.folds.annotations import Annotations
 from ..train.folds.fold import Fold
 from ..train.folds.leaks import describe_leaks, learnt_from
-from ..train.loop.watch import Part, Watch
+from ..train.loop.watch import Part, TrainingWatch
 from .clips import clip_samples, expect_labels
 from .config import TuneConfig
 from .division import NOBODY, expect_no_leaks, expect_two_classes, find_start_leaks, fold_of, whole, with_inner_part
-from .learner import Task, expect_place, expect_precision, learn
+from .encoder_training import TuningTask, expect_place, expect_precision, learn
 from .samples import Samples
 from .start import start_of_cache, start_of_images
 from .stills import split_of, still_samples, table_of
@@ -39,11 +39,11 @@ def tune_cache(
     *,
     protocol: ProtocolConfig | None = None,
     split: str | None = None,
-    watch: Watch | None = None,
+    watch: TrainingWatch | None = None,
 ) -> Path:
     """Learn from the training half of a protocol's one fold (`protocol.only` names it), from a split, or from all labelled clips."""
     cache = cache if isinstance(cache, Cache) else open_cache(cache)
-    config, watch = config or TuneConfig(), watch or Watch()
+    config, watch = config or TuneConfig(), watch or TrainingWatch()
     table = Annotations.from_cache(cache)
     if protocol is not None and split is not None:
         raise UsageError("A fold and a split are two ways to say which clips.", remedy="--fold or --split, not both")
@@ -64,7 +64,7 @@ def tune_clips(
     *,
     start: Weights | None = None,
     folds: Sequence[str] = (),
-    watch: Watch | None = None,
+    watch: TrainingWatch | None = None,
     part: Part | None = None,
 ) -> Path:
     """Learn from some rows of `Annotations.from_cache(cache)`; others choose the epoch, without any the last one is kept.
@@ -77,14 +77,14 @@ def tune_clips(
     )
     if len(both := np.intersect1d(fold.train, fold.val)):
         raise UsageError(f"{len(both)} clips are learnt from and chosen by: {some(table.ids[both])}.")
-    return _tune(cache, table, fold, out, config, start=start, folds=folds, watch=watch or Watch(), part=part)
+    return _tune(cache, table, fold, out, config, start=start, folds=folds, watch=watch or TrainingWatch(), part=part)
 
 
 def tune_stills(
-    stills: Stills, out: Path | str, config: TuneConfig | None = None, *, watch: Watch | None = None
+    stills: Stills, out: Path | str, config: TuneConfig | None = None, *, watch: TrainingWatch | None = None
 ) -> Path:
     """Learn from labelled images; their own validation split chooses the epoch, else an inner part of the others."""
-    config, watch, out = config or TuneConfig(), watch or Watch(), Path(out)
+    config, watch, out = config or TuneConfig(), watch or TrainingWatch(), Path(out)
     expect_place(out)
     for line in stills.lines():
         watch.say(line)
@@ -119,7 +119,7 @@ def _tune(
     *,
     start: Weights | None = None,
     folds: Sequence[str] = (),
-    watch: Watch,
+    watch: TrainingWatch,
     part: Part | None = None,
 ) -> Path:
     expect_place(out)
@@ -146,10 +146,10 @@ def _task(
     fold: Fold,
     start: Weights,
     config: TuneConfig,
-    watch: Watch,
+    watch: TrainingWatch,
     *,
     folds: Sequence[str],
-) -> Task:
+) -> TuningTask:
     """Say what is to be learnt; refuse what cannot be, and a start that has seen what it must not."""
     start.backbone.shape_of("gap", samples.side)  # refuses pictures of a size that the encoder cannot see
     leaks = find_start_leaks(start, fold, table)
@@ -169,7 +169,7 @@ def _task(
     }
     chosen = f", {len(val)} choose the epoch" if len(val) else "; the last epoch is kept"
     watch.say(f"{len(train)} {samples.noun} of {len(samples.labels)} classes are learnt from{chosen}")
-    return Task(
+    return TuningTask(
         config=config,
         samples=samples,
         train=train,
@@ -182,7 +182,7 @@ def _task(
     )
 
 
-def _say_start(start: Weights, watch: Watch) -> None:
+def _say_start(start: Weights, watch: TrainingWatch) -> None:
     watch.say(start.report())
     if start.licence:
         watch.say(f"licence of the weights: {start.licence}")

@@ -29,7 +29,7 @@ class Epoch:
 
     frames: np.ndarray  # (S, B)
     index: Tensor  # (S, B, 1, 1) the same for `Pictures.take`
-    look: Tensor | None  # (S, B, 4) how pictures are moved, scaled and lit
+    augmentation: Tensor | None  # (S, B, 4) how pictures are moved, scaled and lit
     holes: Tensor | None  # (S, B, 3) middle (x, y) and side of a square without anything, in sides
     seeds: list[int]  # (S,) of what is random inside an encoder
 
@@ -51,10 +51,12 @@ def draw_epoch(samples: Samples, train: np.ndarray, config: TuneConfig, epoch: i
     units = draw_units(groups, total, rng)
     frames = samples.frames_at(units, spread_shares(units, rng))
     mirrored = rng.random(total) < 0.5 if config.mirrored else None
-    look = holes = None
+    augmentation = holes = None
     if config.augments:
         reach = np.array([config.shift, config.shift, config.zoom, config.brightness])
-        look = torch.from_numpy((2 * rng.random((total, 4)) - 1) * reach + AS_IT_IS).float().view(steps, batch, 4)
+        augmentation = (
+            torch.from_numpy((2 * rng.random((total, 4)) - 1) * reach + AS_IT_IS).float().view(steps, batch, 4)
+        )
     if config.occlusion:
         squares = rng.random((total, 3)) * np.array([1.0, 1.0, config.occlusion])
         squares[rng.random(total) >= HOLES, 2] = 0.0
@@ -62,7 +64,7 @@ def draw_epoch(samples: Samples, train: np.ndarray, config: TuneConfig, epoch: i
     return Epoch(
         frames=frames.reshape(steps, batch),
         index=samples.pictures.index(frames, mirrored).view(steps, batch, 1, 1),
-        look=look,
+        augmentation=augmentation,
         holes=holes,
         seeds=rng.integers(0, 2**62, steps).tolist(),
     )

@@ -21,11 +21,11 @@ from ..cache.interrupt import Stop
 from ..encoders.precision import Precision, why_emulated
 from ..errors import EstError
 from ..train.data.memory import is_shortage
-from ..train.data.prefetch import Asked
+from ..train.data.prefetch import BatchRequest
 from ..train.loop.autocast import casting
 from ..train.loop.checkpoint import Checkpoint, learning_state, restore_learning
 from ..train.loop.trainer import clock, seed_device
-from ..train.loop.watch import Watch
+from ..train.loop.watch import TrainingWatch
 from ..train.results.metrics import Scores, score
 from .config import TuneConfig
 from .epoch_plan import Epoch, draw_epoch, punch, shape_of_epoch
@@ -49,7 +49,7 @@ class FrameScores:
         return self.units.uar, self.frames.uar
 
 
-class Trainer:
+class FrameTrainer:
     """A model, its optimiser, and the samples it learns from."""
 
     def __init__(
@@ -87,12 +87,14 @@ class Trainer:
         self.model.eval()
         self.model.fit_scale(self._over(frames, self.model.features))
 
-    def run_epoch(self, epoch: int, *, first_step: int, stop: Stop, watch: Watch, until: float) -> int:
+    def run_epoch(self, epoch: int, *, first_step: int, stop: Stop, watch: TrainingWatch, until: float) -> int:
         """Take the steps of an epoch from one on; return how many are done: fewer than all when somebody stops it, or from a time on."""
         self.model.train()
         plan = draw_epoch(self.samples, self.train, self.config, epoch)
-        looks = [None if plan.look is None else plan.look[step] for step in range(self.num_steps)]
-        self.samples.pictures.expect(list(zip(plan.index, looks, strict=True))[first_step:])
+        augmentations = [
+            None if plan.augmentation is None else plan.augmentation[step] for step in range(self.num_steps)
+        ]
+        self.samples.pictures.expect(list(zip(plan.index, augmentations, strict=True))[first_step:])
         for step in range(first_step, self.num_steps):
             self._set_rate(epoch * self.num_steps + step)
             seed_device(self.device, plan.seeds[step])
@@ -105,8 +107,8 @@ class Trainer:
     def _step(self, plan: Epoch, step: int) -> None:
         """Learn from one batch."""
         try:
-            look = None if plan.look is None else plan.look[step]
-            pictures = self._take((plan.index[step], look))
+            augmentation = None if plan.augmentation is None else plan.augmentation[step]
+            pictures = self._take((plan.index[step], augmentation))
             if plan.holes is not None:
                 pictures = punch(pictures, plan.holes[step].to(self.device))
             target = self.target[torch.from_numpy(self.samples.unit[plan.frames[step]]).to(self.device)]
@@ -129,7 +131,7 @@ class Trainer:
         right = (logits.argmax(1) == target.argmax(1)).sum()
         self.tally[step] = torch.stack([loss.detach(), right]).double()
 
-    def _take(self, asked: Asked) -> Tensor:
+    def _take(self, asked: BatchRequest) -> Tensor:
         """Return pictures in the order in which they were asked for.  # → (B, S, S, 3)"""
         found = self.samples.pictures.take(*asked)
         return found.rows[found.place.flatten()]
@@ -139,7 +141,7 @@ class Trainer:
         """Return what a function of pictures makes of frames as they are.  # (K,) → (K, …) on the processor"""
         # no batch is smaller than the others: batch norms that take statistics of a single small map refuse
         parts = np.array_split(frames, max(1, len(frames) // self.batch))
-        asked: list[Asked] = [(self.samples.pictures.index(part), None) for part in parts]
+        asked: list[BatchRequest] = [(self.samples.pictures.index(part), None) for part in parts]
         self.samples.pictures.expect(asked)
         with casting(self.device, self.precision):
             return torch.cat([function(self._take(names)).float().cpu() for names in asked])

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from ..train.data.prefetch import Asked
-from ..train.models.frames import Frames
+from ..train.data.prefetch import BatchRequest
+from ..train.models.batch_frames import BatchFrames
 
 
 class Pictures(Protocol):
@@ -34,11 +34,11 @@ class Pictures(Protocol):
         """Name frames, mirrored or not, for `take`.  # (B,), (B,) → (B, 1, 1)"""
         ...
 
-    def take(self, index: Tensor, look: Tensor | None = None) -> Frames:
+    def take(self, index: Tensor, augmentation: Tensor | None = None) -> BatchFrames:
         """Return pictures on the device, each as its look says (train/data/clipset.py).  # (B, 1, 1), (B, 4)"""
         ...
 
-    def expect(self, batches: Iterable[Asked]) -> None:
+    def expect(self, batches: Iterable[BatchRequest]) -> None:
         """Hear what will be taken, in order."""
         ...
 

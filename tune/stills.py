@@ -18,12 +18,12 @@ from torch import Tensor
 from ..encoders.device import num_cores
 from ..errors import UsageError, some
 from ..inputs.stills.stills import Stills
-from ..train.data.pixels import AS_IT_IS, look_at
-from ..train.data.prefetch import DEPTH, Ahead, Asked
+from ..train.data.pixels import AS_IT_IS, augmented
+from ..train.data.prefetch import DEPTH, BatchRequest, Prefetcher
 from ..train.data.rows import room
 from ..train.folds.annotations import Annotations
 from ..train.folds.fold import Fold, splits_of
-from ..train.models.frames import Frames
+from ..train.models.batch_frames import BatchFrames
 from .config import TuneConfig
 from .samples import Samples
 
@@ -35,7 +35,7 @@ class StillPictures:
         workers = workers or num_cores()
         self._stills, self._rows, self._side, self._device = stills, rows, side, device
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="est-stills")
-        self._ahead = Ahead(self._load)
+        self._ahead = Prefetcher(self._load)
         self.line = f"images of {stills.root.name}, decoded by {workers} threads, {DEPTH} batches ahead"
 
     @property
@@ -46,27 +46,31 @@ class StillPictures:
         numbers = frames if mirrored is None else frames + len(self._rows) * mirrored
         return torch.from_numpy(numbers)[:, None, None]
 
-    def take(self, index: Tensor, look: Tensor | None = None) -> Frames:
-        found = self._ahead.take(index, look)
+    def take(self, index: Tensor, augmentation: Tensor | None = None) -> BatchFrames:
+        found = self._ahead.take(index, augmentation)
         rows, place = (tensor.to(self._device, non_blocking=True) for tensor in (found.rows, found.place))
-        return Frames(rows=rows, place=place)
+        return BatchFrames(rows=rows, place=place)
 
-    def expect(self, batches: Iterable[Asked]) -> None:
+    def expect(self, batches: Iterable[BatchRequest]) -> None:
         self._ahead.expect(batches)
 
-    def _load(self, index: Tensor, look: Tensor | None) -> Frames:
+    def _load(self, index: Tensor, augmentation: Tensor | None) -> BatchFrames:
         mirrored, number = np.divmod(index.flatten().numpy(), len(self._rows))
-        looks = np.broadcast_to(AS_IT_IS, (len(number), 4)) if look is None else look.double().numpy()
+        augmentations = (
+            np.broadcast_to(AS_IT_IS, (len(number), 4)) if augmentation is None else augmentation.double().numpy()
+        )
         pictures = room(len(number), self._side, self._side, 3, dtype=torch.uint8, device=self._device)
         out = pictures.numpy()
 
         def fill(at: int) -> None:
             picture = self._stills.picture(int(self._rows[number[at]]), self._side)
-            cv2.cvtColor(look_at(picture, looks[at], mirrored=bool(mirrored[at])), cv2.COLOR_BGR2RGB, dst=out[at])
+            cv2.cvtColor(
+                augmented(picture, augmentations[at], mirrored=bool(mirrored[at])), cv2.COLOR_BGR2RGB, dst=out[at]
+            )
 
         for _ in self._pool.map(fill, range(len(number))):
             pass
-        return Frames(rows=pictures, place=torch.arange(len(number)).view(index.shape))
+        return BatchFrames(rows=pictures, place=torch.arange(len(number)).view(index.shape))
 
 
 def still_samples(stills: Stills, rows: np.ndarray, config: TuneConfig, device: torch.device) -> Samples:

@@ -18,7 +18,7 @@ from ..faces.detect import build_detector
 from ..faces.detect.base import Detector
 
 FLIP = "_flip"  # behind a tap's name: of mirrored crops
-LOOK_BATCH = {"cpu": 8, "cuda": 64, "mps": 32}
+DETECT_BATCH = {"cpu": 8, "cuda": 64, "mps": 32}
 CROP_BATCH = {"cpu": 32, "cuda": 128, "mps": 64}
 
 
@@ -26,11 +26,11 @@ CROP_BATCH = {"cpu": 32, "cuda": 128, "mps": 64}
 class Encoding:
     """What is to be made of a crop; a batch is of crops of one encoding."""
 
-    encoder: int = 0  # which of the lane's
-    names: tuple[str, ...] | None = None  # taps, and taps + FLIP; None: all that the lane knows
+    encoder: int = 0  # which of the device worker's
+    names: tuple[str, ...] | None = None  # taps, and taps + FLIP; None: all that the device worker knows
 
 
-class Lane:
+class DeviceWorker:
     """Detects and encodes on one device."""
 
     def __init__(
@@ -38,14 +38,14 @@ class Lane:
     ) -> None:
         self.device = device
         self.crop_batch = CROP_BATCH[device.type]
-        self.look_batch = LOOK_BATCH[device.type]
+        self.detect_batch = DETECT_BATCH[device.type]
         self.detector: Detector = build_detector(
             config.detector,
             device=str(device),
             precision=precision,
             score_threshold=config.score_threshold,
             models_dir=config.models_dir,
-            batch_size=self.look_batch,
+            batch_size=self.detect_batch,
         )
         settings: dict[str, Any] = {"device": device, "precision": precision, "batch": self.crop_batch}
         self.encoders = [Encoder(backbone, config.features, **settings) for backbone in backbones]
@@ -53,7 +53,7 @@ class Lane:
         self._flip = config.flip
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"est-{device}")
 
-    def look(self, pictures: np.ndarray) -> Future[list[Any]]:
+    def detect(self, pictures: np.ndarray) -> Future[list[Any]]:
         """Find the faces in BGR pictures of one size."""
         return self._thread.submit(self._timed, "detect", self.detector.detect, pictures)
 

@@ -21,14 +21,14 @@ BLOCKS_UNDER_WAY = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
+class SharedPictures:
     """A block of pictures of one size, (count, height, width, 3) uint8."""
 
     block: str
     shape: tuple[int, ...]
 
     @classmethod
-    def share(cls, pictures: np.ndarray) -> Pictures:
+    def share(cls, pictures: np.ndarray) -> SharedPictures:
         """Copy pictures into a block of their own."""
         memory = SharedMemory(create=True, size=max(pictures.nbytes, 1))
         try:
@@ -66,7 +66,7 @@ class Recrop:
     cache: Path
     clip: Input
     views: tuple[int, ...] = (0,)  # 0 is the clip as it is
-    look: ViewConfig = ViewConfig()
+    view_config: ViewConfig = ViewConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +86,13 @@ class Taken:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class DetectRequest:
     """Worker → pipeline: find the faces in these frames, shrunk by `scale` in width and height."""
 
     index: int
     frames: list[int]
     scale: tuple[float, float]
-    pictures: Pictures
+    pictures: SharedPictures
     last: bool = False  # the worker goes on only when it knows
 
 
@@ -103,7 +103,7 @@ class Crops:
     index: int
     track: int
     rows: list[int]
-    pictures: Pictures
+    pictures: SharedPictures
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -150,4 +150,4 @@ class Failed:
 
 
 ToWorker = Work | Recrop | Found | Taken | None  # None: stop
-FromWorker = Look | Crops | Finished | Recropped | Failed
+FromWorker = DetectRequest | Crops | Finished | Recropped | Failed

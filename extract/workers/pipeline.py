@@ -1,6 +1,6 @@
 """Stage one: inputs → rows. Decode ∥ detect ∥ encode ∥ write, batched across inputs; what is written, and where, subclasses say.
 
-Workers decode and crop; lanes detect and encode; one thread writes. Inputs are written in their order, and at most 64 finish
+Clip workers decode and crop; device workers detect and encode; one thread writes. Inputs are written in their order, and at most 64 finish
 ahead of the oldest unfinished one, so the same inputs give the same bytes whatever finishes first and however often it is interrupted.
 """
 
@@ -21,12 +21,24 @@ from ...cache.watch import Progress, Watch
 from ...inputs.input import Input
 from ..config import CLIPS_AHEAD, ExtractConfig
 from .batcher import Batcher, Item
-from .cliprows import ClipRows
-from .device_worker import Encoding, Lane
-from .messages import BLOCKS_UNDER_WAY, Crops, Failed, Finished, Found, FromWorker, Look, Recrop, Recropped, Taken, Work
-from .worker_pool import Crew, Member
+from .device_worker import DeviceWorker, Encoding
+from .messages import (
+    BLOCKS_UNDER_WAY,
+    Crops,
+    DetectRequest,
+    Failed,
+    Finished,
+    Found,
+    FromWorker,
+    Recrop,
+    Recropped,
+    Taken,
+    Work,
+)
+from .row_buffer import RowBuffer
+from .worker_pool import Worker, WorkerPool
 
-LOOK_WAIT, IDLE_WAIT = 0.01, 0.1  # seconds
+DETECT_WAIT, IDLE_WAIT = 0.01, 0.1  # seconds
 PROGRESS_SECONDS = 0.25
 
 
@@ -34,7 +46,7 @@ PROGRESS_SECONDS = 0.25
 class Request:
     """A block that a worker waits to see answered: when all its pictures have their results."""
 
-    member: Member
+    worker: Worker
     index: int
     frames: list[int]
     results: list[Any]
@@ -45,7 +57,7 @@ class Request:
 class InHand:
     """An input on its way: what the worker said, and the rows that came back."""
 
-    rows: ClipRows
+    rows: RowBuffer
     finished: Finished | Recropped | None = None
     missing: int = 0  # crops that have no rows yet
 
@@ -59,23 +71,23 @@ class Pipeline:
         self,
         inputs: Sequence[Input],
         specs: Mapping[str, FeatureSpec],
-        lanes: list[Lane],
+        device_workers: list[DeviceWorker],
         config: ExtractConfig,
         workers: int,
         stop: Stop,
     ) -> None:
         self._inputs = inputs
         self._specs = specs  # of the arrays that are computed
-        self._lanes = lanes
+        self._device_workers = device_workers
         self._config = config
-        self._looks = Batcher(lanes[0].look_batch)
-        self._crops = Batcher(lanes[0].crop_batch)
-        self._running: dict[Future[Any], tuple[Lane, list[Item]]] = {}
+        self._to_detect = Batcher(device_workers[0].detect_batch)
+        self._crops = Batcher(device_workers[0].crop_batch)
+        self._running: dict[Future[Any], tuple[DeviceWorker, list[Item]]] = {}
         self._in_hand: dict[int, InHand] = {}
         self._ended: dict[int, InHand | Failed] = {}  # finished ahead of an older one
         self._next = 0  # to be begun
         self._oldest = 0  # not written yet
-        self._crew = Crew(0 if stop.wanted else min(workers, len(inputs)), config, lanes[0].crop_batch)
+        self._pool = WorkerPool(0 if stop.wanted else min(workers, len(inputs)), config, device_workers[0].crop_batch)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="est-writer")
         self._written: list[Future[None]] = []
         self._start = time.monotonic()
@@ -92,9 +104,11 @@ class Pipeline:
         try:
             while self._oldest < len(self._inputs) and not self._stop.wanted:
                 self._begin()
-                heard = self._crew.listen(0 if self._busy_lanes_free() else LOOK_WAIT if self._running else IDLE_WAIT)
-                for member, message in heard:
-                    self._take(member, message)
+                heard = self._pool.listen(
+                    0 if self._idle_device_has_work() else DETECT_WAIT if self._running else IDLE_WAIT
+                )
+                for worker, message in heard:
+                    self._take(worker, message)
                 self._dispatch(partial=not heard)
                 self._collect()
                 self._write()
@@ -103,7 +117,7 @@ class Pipeline:
                     watch.progress(self.progress())
             watch.progress(self.progress())
         finally:
-            self._crew.close()
+            self._pool.close()
             self._writing.shutdown(wait=True)
         for future in self._written:
             future.result()
@@ -124,20 +138,22 @@ class Pipeline:
             frames=self.frames,
             failed=len(self.failures),
             seconds=time.monotonic() - self._start,
-            waiting={"detect": len(self._looks), "encode": len(self._crops)},
+            waiting={"detect": len(self._to_detect), "encode": len(self._crops)},
         )
 
-    def _busy_lanes_free(self) -> bool:
-        """Say whether there is work that a lane could begin at once."""
-        free = len(self._running) < len(self._lanes)
-        return free and (self._looks.is_ready or self._crops.is_ready or (len(self._crops) > 0 and self._must_flush()))
+    def _idle_device_has_work(self) -> bool:
+        """Say whether there is work that a device worker could begin at once."""
+        free = len(self._running) < len(self._device_workers)
+        return free and (
+            self._to_detect.is_ready or self._crops.is_ready or (len(self._crops) > 0 and self._must_flush())
+        )
 
     def _begin(self) -> None:
         """Give idle workers the next inputs, not too far ahead of the oldest."""
-        for member in self._crew.idle():
+        for worker in self._pool.idle():
             if self._next < min(len(self._inputs), self._oldest + CLIPS_AHEAD):
-                self._in_hand[self._next] = InHand(rows=ClipRows(self._specs))
-                self._crew.give(member, self._work(self._next))
+                self._in_hand[self._next] = InHand(rows=RowBuffer(self._specs))
+                self._pool.give(worker, self._work(self._next))
                 self._next += 1
 
     def _work(self, index: int) -> Work | Recrop:
@@ -145,15 +161,15 @@ class Pipeline:
         raise NotImplementedError
 
     def _encoding(self, message: Crops) -> Encoding:
-        """Say what a lane is to make of crops."""
+        """Say what a device worker is to make of crops."""
         return Encoding()
 
-    def _take(self, member: Member, message: FromWorker) -> None:
+    def _take(self, worker: Worker, message: FromWorker) -> None:
         match message:
-            case Look() | Crops():
-                self._take_pictures(member, message)
+            case DetectRequest() | Crops():
+                self._take_pictures(worker, message)
             case Finished() | Recropped():
-                member.busy = None
+                worker.busy = None
                 clip = self._in_hand[message.index]
                 clip.finished = message
                 for name, seconds in message.seconds.items():
@@ -161,49 +177,57 @@ class Pipeline:
                         self.seconds[name] += seconds
                 self._end_if_whole(message.index)
             case Failed():
-                member.busy = None
+                worker.busy = None
                 self._in_hand.pop(message.index, None)
-                self._looks.drop(message.index)
+                self._to_detect.drop(message.index)
                 self._crops.drop(message.index)
                 self._ended[message.index] = message
 
-    def _take_pictures(self, member: Member, message: Look | Crops) -> None:
+    def _take_pictures(self, worker: Worker, message: DetectRequest | Crops) -> None:
         pictures = message.pictures.take()
-        numbers = message.frames if isinstance(message, Look) else message.rows
-        request = Request(member, message.index, numbers, [None] * len(numbers), len(numbers))
-        member.owed += 1
-        batcher, way = (self._looks, None) if isinstance(message, Look) else (self._crops, self._encoding(message))
-        self._urgent += isinstance(message, Look) and message.last
+        numbers = message.frames if isinstance(message, DetectRequest) else message.rows
+        request = Request(worker, message.index, numbers, [None] * len(numbers), len(numbers))
+        worker.owed += 1
+        batcher, way = (
+            (self._to_detect, None) if isinstance(message, DetectRequest) else (self._crops, self._encoding(message))
+        )
+        self._urgent += isinstance(message, DetectRequest) and message.last
         if isinstance(message, Crops):
             self._in_hand[message.index].missing += len(numbers)
         for place, picture in enumerate(pictures):
             batcher.add(message.index, picture, (message, request, place), way)
 
     def _dispatch(self, *, partial: bool) -> None:
-        """Give free lanes a batch: faces first, because workers wait for them; a partial one only when nothing else is to be had."""
-        free = [lane for lane in self._lanes if all(lane is not busy for busy, _ in self._running.values())]
-        for lane in free:
-            batch, kind = self._looks.take(partial=self._urgent > 0), "look"
+        """Give idle device workers a batch, detection first: clip workers wait for it. Partial ones only when nothing else is there."""
+        free = [
+            device_worker
+            for device_worker in self._device_workers
+            if all(device_worker is not busy for busy, _ in self._running.values())
+        ]
+        for device_worker in free:
+            batch, kind = self._to_detect.take(partial=self._urgent > 0), "detect"
             if not batch:
                 batch, kind = self._crops.take(partial=partial and self._must_flush()), "encode"
             if not batch and partial:
-                batch, kind = self._looks.take(partial=True), "look"
+                batch, kind = self._to_detect.take(partial=True), "detect"
             if not batch:
                 return
             pictures = np.stack([item.picture for item in batch])
-            future: Future[Any] = lane.look(pictures) if kind == "look" else lane.encode(pictures, batch[0].way)
-            self._running[future] = (lane, batch)
+            future: Future[Any] = (
+                device_worker.detect(pictures) if kind == "detect" else device_worker.encode(pictures, batch[0].way)
+            )
+            self._running[future] = (device_worker, batch)
 
     def _must_flush(self) -> bool:
         """Say whether waiting for a full batch of crops would last for ever: no worker can send more until some are encoded."""
-        blocked = all(member.busy is None or member.owed >= BLOCKS_UNDER_WAY for member in self._crew.members)
-        return blocked and not self._running and not len(self._looks)
+        blocked = all(worker.busy is None or worker.owed >= BLOCKS_UNDER_WAY for worker in self._pool.workers)
+        return blocked and not self._running and not len(self._to_detect)
 
     def _collect(self) -> None:
         """Take the results that are there."""
         if not self._running:
             return
-        timeout = 0 if len(self._running) < len(self._lanes) else LOOK_WAIT
+        timeout = 0 if len(self._running) < len(self._device_workers) else DETECT_WAIT
         done, _ = wait(self._running, timeout, FIRST_COMPLETED)
         for future in done:
             _, batch = self._running.pop(future)
@@ -213,7 +237,7 @@ class Pipeline:
 
     def _place(self, item: Item, results: Any, place: int) -> None:
         message, request, position = item.place
-        if isinstance(message, Look):
+        if isinstance(message, DetectRequest):
             request.results[position] = results[place].scaled(1 / message.scale[0], 1 / message.scale[1])
         elif item.clip in self._in_hand:
             clip = self._in_hand[item.clip]
@@ -222,15 +246,15 @@ class Pipeline:
             self._end_if_whole(item.clip)
         request.missing -= 1
         if request.missing == 0:
-            self._urgent -= isinstance(message, Look) and message.last
-            request.member.owed -= 1
-            request.member.heard = time.monotonic()
+            self._urgent -= isinstance(message, DetectRequest) and message.last
+            request.worker.owed -= 1
+            request.worker.heard = time.monotonic()
             answer = (
                 Found(index=request.index, frames=request.frames, detections=request.results)
-                if isinstance(message, Look)
+                if isinstance(message, DetectRequest)
                 else Taken(index=request.index)
             )
-            self._crew.tell(request.member, answer)
+            self._pool.tell(request.worker, answer)
 
     def _end_if_whole(self, index: int) -> None:
         clip = self._in_hand[index]

@@ -47,9 +47,9 @@ class RecropTask(Task):
         clip = stored.clip(self._job.clip.id)
         if (clip.state != NO_FACE).any():
             again = cut_again(stored, clip, self._job.clip.path, timed=self._timed, clock=self._clock)
-            looks = {number: draw_view(self._job.clip.id, number, self._job.look) for number in self._job.views}
+            views = {number: draw_view(self._job.clip.id, number, self._job.view_config) for number in self._job.views}
             for frame, crop in self._read(stored, clip) if stored.cache.has_crops else again:
-                for number, view in looks.items():
+                for number, view in views.items():
                     with self._clock("crop"):
                         seen = show(crop, view)
                     self._add_crop(number, frame, seen)

@@ -16,7 +16,19 @@ from ...inputs.input import Input
 from ..config import ExtractConfig
 from ..video.info import Video
 from ..video.source import open_source
-from .messages import BLOCKS_UNDER_WAY, Crops, Failed, Finished, Found, Look, Pictures, Recrop, Recropped, Taken, Work
+from .messages import (
+    BLOCKS_UNDER_WAY,
+    Crops,
+    DetectRequest,
+    Failed,
+    Finished,
+    Found,
+    Recrop,
+    Recropped,
+    SharedPictures,
+    Taken,
+    Work,
+)
 
 
 class StageError(Exception):
@@ -48,7 +60,7 @@ class Line:
         """Say whether an answer must come before the next block."""
         return self._under_way >= BLOCKS_UNDER_WAY
 
-    def send(self, message: Look | Crops) -> None:
+    def send(self, message: DetectRequest | Crops) -> None:
         """Send a block."""
         self.connection.send(message)
         self._under_way += 1
@@ -116,9 +128,9 @@ class Task:
     def _send_crops(self, track: int) -> None:
         rows, crops = self._waiting.pop(track)
         pictures = np.stack(crops)[..., ::-1]  # OpenCV's BGR → RGB
-        self._send(lambda: Crops(index=self._index, track=track, rows=rows, pictures=Pictures.share(pictures)))
+        self._send(lambda: Crops(index=self._index, track=track, rows=rows, pictures=SharedPictures.share(pictures)))
 
-    def _send(self, make: Callable[[], Look | Crops]) -> None:
+    def _send(self, make: Callable[[], DetectRequest | Crops]) -> None:
         """Make a block and send it, once fewer than the permitted number are under way."""
         while self._line.is_full:
             self._receive()

@@ -12,12 +12,12 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from ..config import ExtractConfig
-from .clipworker import STOPPING, work
+from .clip_worker import STOPPING, work
 from .messages import Failed, FromWorker, Recrop, ToWorker, Work
 
 
 @dataclass(eq=False)
-class Member:
+class Worker:
     """One worker process and the input that it has."""
 
     process: BaseProcess
@@ -27,7 +27,7 @@ class Member:
     heard: float = 0.0
 
 
-class Crew:
+class WorkerPool:
     """A number of worker processes."""
 
     def __init__(self, size: int, config: ExtractConfig, crop_batch: int) -> None:
@@ -36,77 +36,77 @@ class Crew:
         self._context = get_context("spawn")  # torch's threads and the cache's lock do not survive a fork
         with signals_held_back():
             resource_tracker.ensure_running()  # first, because it lets signals in again
-        self.members = [self._start() for _ in range(size)]
+        self.workers = [self._start() for _ in range(size)]
 
-    def idle(self) -> list[Member]:
+    def idle(self) -> list[Worker]:
         """Return the workers without an input."""
-        return [member for member in self.members if member.busy is None]
+        return [worker for worker in self.workers if worker.busy is None]
 
-    def give(self, member: Member, job: Work | Recrop) -> None:
+    def give(self, worker: Worker, job: Work | Recrop) -> None:
         """Hand a clip to a worker."""
-        member.busy, member.heard = job.index, time.monotonic()
-        self.tell(member, job)
+        worker.busy, worker.heard = job.index, time.monotonic()
+        self.tell(worker, job)
 
-    def tell(self, member: Member, message: ToWorker) -> None:
+    def tell(self, worker: Worker, message: ToWorker) -> None:
         """Send a message; a worker that is gone is noticed when it is listened to."""
         with contextlib.suppress(OSError):
-            member.connection.send(message)
+            worker.connection.send(message)
 
-    def listen(self, timeout: float) -> list[tuple[Member, FromWorker]]:
+    def listen(self, timeout: float) -> list[tuple[Worker, FromWorker]]:
         """Return the messages that have come; a worker that died or hangs gives a `Failed`."""
-        by_connection = {member.connection: member for member in self.members}
-        found: list[tuple[Member, FromWorker]] = []
+        by_connection = {worker.connection: worker for worker in self.workers}
+        found: list[tuple[Worker, FromWorker]] = []
         for connection in wait(list(by_connection), timeout):
-            member = by_connection[connection]
+            worker = by_connection[connection]
             try:
-                message: FromWorker = member.connection.recv()
+                message: FromWorker = worker.connection.recv()
             except (EOFError, OSError):
-                found += self._lost(member)
+                found += self._lost(worker)
                 continue
-            member.heard = time.monotonic()
-            found.append((member, message))
-        for member in list(self.members):
-            if member.busy is not None and not member.owed and time.monotonic() - member.heard > self._config.timeout:
-                found += self._hung(member)
+            worker.heard = time.monotonic()
+            found.append((worker, message))
+        for worker in list(self.workers):
+            if worker.busy is not None and not worker.owed and time.monotonic() - worker.heard > self._config.timeout:
+                found += self._hung(worker)
         return found
 
     def close(self) -> None:
         """End all workers at once; what they have in hand is given up."""
-        for member in self.members:
-            member.process.kill()
-        for member in self.members:
-            member.process.join()
-            member.connection.close()
-        self.members = []
+        for worker in self.workers:
+            worker.process.kill()
+        for worker in self.workers:
+            worker.process.join()
+            worker.connection.close()
+        self.workers = []
 
-    def _start(self) -> Member:
+    def _start(self) -> Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(theirs, self._config, self._crop_batch), daemon=True)
         with signals_held_back():
             process.start()
         theirs.close()
-        return Member(process, ours)
+        return Worker(process, ours)
 
-    def _replace(self, member: Member) -> None:
-        member.process.kill()
-        member.process.join()
-        member.connection.close()
-        self.members[self.members.index(member)] = self._start()
+    def _replace(self, worker: Worker) -> None:
+        worker.process.kill()
+        worker.process.join()
+        worker.connection.close()
+        self.workers[self.workers.index(worker)] = self._start()
 
-    def _lost(self, member: Member) -> list[tuple[Member, FromWorker]]:
-        member.process.join()
-        code = member.process.exitcode or 0
-        self._replace(member)
-        if member.busy is None:
+    def _lost(self, worker: Worker) -> list[tuple[Worker, FromWorker]]:
+        worker.process.join()
+        code = worker.process.exitcode or 0
+        self._replace(worker)
+        if worker.busy is None:
             return []
         cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        return [(member, Failed(index=member.busy, stage="decode", error=f"the decoder crashed ({cause})"))]
+        return [(worker, Failed(index=worker.busy, stage="decode", error=f"the decoder crashed ({cause})"))]
 
-    def _hung(self, member: Member) -> list[tuple[Member, FromWorker]]:
-        self._replace(member)
-        assert member.busy is not None
+    def _hung(self, worker: Worker) -> list[tuple[Worker, FromWorker]]:
+        self._replace(worker)
+        assert worker.busy is not None
         error = f"the decoder did not get anywhere in {self._config.timeout:g} s"
-        return [(member, Failed(index=member.busy, stage="decode", error=error))]
+        return [(worker, Failed(index=worker.busy, stage="decode", error=error))]
 
 
 @contextlib.contextmanager

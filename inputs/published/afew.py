@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from ...errors import UsageError
 from .base import KINDS, Dataset, Entry, Finding, Media, Reading, Request, expect_media, known_label
+from .clip_folder import ClipFolder, natural
 from .listed import Listed, moved
-from .shelf import Shelf, natural
 from .textlist import named_labels, read_lines
 from .tree import Tree, folders, names
 
@@ -29,18 +29,18 @@ class Half:
     """What lies on the disk of one half."""
 
     folder: Path
-    videos: Mapping[str, Shelf]  # by label
-    frames: Mapping[str, Shelf]
-    aligned: Shelf | None
+    videos: Mapping[str, ClipFolder]  # by label
+    frames: Mapping[str, ClipFolder]
+    aligned: ClipFolder | None
 
     def forms(self, tree: Tree) -> dict[Media, str]:
         """Say which forms of the clips there are, and where."""
         found: dict[Media, str] = {}
         if self.aligned is not None:
             found["frames"] = tree.show(self.aligned.folder)
-        elif any(len(shelf) for shelf in self.frames.values()):
+        elif any(len(folder) for folder in self.frames.values()):
             found["frames"] = f"{tree.show(self.folder)}/<class>"
-        if any(len(shelf) for shelf in self.videos.values()):
+        if any(len(folder) for folder in self.videos.values()):
             found["videos"] = f"{tree.show(self.folder)}/<class>"
         return found
 
@@ -63,12 +63,12 @@ def read(request: Request) -> Reading:
         listed = _listed(path) if path is not None else _lying(half)
         entries += [_entry(name, half, clip, media, has_list=path is not None) for clip in listed]
         findings += moved(listed, LABELS)
-        shelves = (
+        folders = (
             [*half.videos.values()]
             if media == "videos"
             else [*half.frames.values(), *([half.aligned] if half.aligned else [])]
         )
-        others += [clip for shelf in shelves for clip in shelf.others()]
+        others += [clip for folder in folders for clip in folder.others()]
     val = sum(entry.split == "val" for entry in entries)
     text = f"validation is {val} clips here, and every score counts them all; published ones count 383, 381 or 352"
     findings.append(Finding(kind="denominator", text=text, count=val, is_expected=True))
@@ -92,9 +92,9 @@ def _look(folder: Path) -> Half:
         aligned = inner[0]
     return Half(
         folder=folder,
-        videos={label: Shelf(place, "video") for label, place in classes.items()},
-        frames={label: Shelf(place, "frames") for label, place in classes.items()},
-        aligned=Shelf(aligned, "frames") if aligned is not None else None,
+        videos={label: ClipFolder(place, "video") for label, place in classes.items()},
+        frames={label: ClipFolder(place, "frames") for label, place in classes.items()},
+        aligned=ClipFolder(aligned, "frames") if aligned is not None else None,
     )
 
 
@@ -161,8 +161,8 @@ def _entry(name: str, half: Half, clip: Listed, media: Media, *, has_list: bool)
 def _place(half: Half, folder: str, name: str, media: Media) -> Path:
     """Return where a clip lies or would lie."""
     forms = [half.videos.get(folder)] if media == "videos" else [half.aligned, half.frames.get(folder)]
-    shelves = [shelf for shelf in forms if shelf is not None]
-    found = next((found for shelf in shelves if (found := shelf.find(name))), None)
+    folders = [folder for folder in forms if folder is not None]
+    found = next((found for folder in folders if (found := folder.find(name))), None)
     if found is not None:
         return found
     if media == "videos":

@@ -12,7 +12,7 @@ from ...errors import UsageError
 from ..csvlist import read_text
 from ..folders import key_of
 from .base import Dataset, Entry, Finding, Reading, Request
-from .shelf import Shelf
+from .clip_folder import ClipFolder
 from .tree import Tree, names
 
 LABELS = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
@@ -25,8 +25,10 @@ DEPTH = 2  # subject, sequence
 def read(request: Request) -> Reading:
     """Read the sequences and their emotions."""
     tree = Tree("CK+", request.root)
-    images = Shelf(tree.expect("the sequences", *IMAGES), "frames", depth=DEPTH)
-    emotions = Shelf(tree.expect("the emotions, without which nothing has a label", *EMOTIONS), "frames", depth=DEPTH)
+    images = ClipFolder(tree.expect("the sequences", *IMAGES), "frames", depth=DEPTH)
+    emotions = ClipFolder(
+        tree.expect("the emotions, without which nothing has a label", *EMOTIONS), "frames", depth=DEPTH
+    )
     labels = {key_of(name): label for name in emotions.clips() if (label := _label(emotions.place(name)))}
     clips = {key_of(name): name for name in [*emotions.clips(), *images.clips()]}
     entries = tuple(

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from .base import Dataset, Entry, Finding, Reading, Request
-from .shelf import Shelf, natural
+from .clip_folder import ClipFolder, natural
 from .tree import Tree
 
 EMOTIONS = {"ANG": "angry", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
@@ -23,11 +23,11 @@ def read(request: Request) -> Reading:
     """Read the names of the videos."""
     tree = Tree("CREMA-D", request.root)
     folder = tree.find(*PLACES) or tree.root
-    shelf = Shelf(folder, "video")
+    clips = ClipFolder(folder, "video")
     entries: list[Entry] = []
     strange: list[Path] = []
-    for name in shelf.clips():
-        found, path = NAME.fullmatch(name), shelf.place(name)
+    for name in clips.clips():
+        found, path = NAME.fullmatch(name), clips.place(name)
         if found:
             label = EMOTIONS[found[3].upper()]
             entries.append(Entry(id=name, path=path, kind="video", label=label, subject=found[1]))

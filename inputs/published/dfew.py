@@ -11,9 +11,9 @@ from pathlib import Path
 
 from ...errors import UsageError
 from .base import KINDS, Dataset, Finding, Media, Reading, Request, expect_media
+from .clip_folder import ClipFolder
 from .folds import FoldLists, fold_entries, merge_folds
 from .listed import Listed
-from .shelf import Shelf
 from .textlist import is_number, numbered_labels, read_lines
 from .tree import Tree, names
 
@@ -46,14 +46,14 @@ def read(request: Request) -> Reading:
     if name == "16 frames":
         text = "clip_224x224_16f has 16 frames of each clip; clip_224x224, with all of them, is not there"
         findings.append(Finding(kind="frames kept", text=text))
-    shelf = Shelf(places[name], KINDS[media])
+    folder = ClipFolder(places[name], KINDS[media])
     return Reading(
         layout=f"{name} in {tree.show(places[name])}, lists in {tree.show(lists)}",
         labels=LABELS,
-        entries=fold_entries(clips, shelf, KINDS[media], clip_id),
+        entries=fold_entries(clips, folder, KINDS[media], clip_id),
         are_crops=media == "frames",
         findings=(*said, *findings),
-        others=shelf.others(),
+        others=folder.others(),
         others_are="DFEW has clips without a single label too",
     )
 

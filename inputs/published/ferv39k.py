@@ -6,8 +6,8 @@ All clips are shorter than 48 frames.
 from __future__ import annotations
 
 from .base import KINDS, Dataset, Entry, Finding, Media, Reading, Request, expect_media, known_label
+from .clip_folder import ClipFolder
 from .listed import Listed, moved
-from .shelf import Shelf
 from .textlist import named_labels, read_lines
 from .tree import Tree
 
@@ -39,11 +39,11 @@ def read(request: Request) -> Reading:
     if not there:
         raise tree.lacks("face crops or videos", *(pattern for patterns in PLACES.values() for pattern in patterns))
     media = expect_media("FERV39k", request.media, {form: tree.show(path) for form, path in there.items()})
-    shelf = Shelf(there[media], KINDS[media], depth=DEPTH)
+    folder = ClipFolder(there[media], KINDS[media], depth=DEPTH)
     entries = tuple(
         Entry(
             id=clip.name,
-            path=shelf.place(clip.name),
+            path=folder.place(clip.name),
             kind=KINDS[media],
             where=clip.where,
             label=clip.label,
@@ -57,7 +57,7 @@ def read(request: Request) -> Reading:
         entries=entries,
         are_crops=media == "frames",
         findings=(*findings, *moved([clip for _, clip in listed], LABELS)),
-        others=shelf.others(),
+        others=folder.others(),
     )
 
 

@@ -17,7 +17,7 @@ from ..folders import file_problem
 from ..input import FoundInputs, Input, arrange, failure_at, unicode_text
 from .base import Dataset, Entry, Finding, Media, Reading, Request
 from .check import Check, count_rows, differing
-from .shelf import num_images
+from .clip_folder import num_images
 
 LFS = b"version https://git-lfs"
 LFS_BYTES = 1024  # a pointer is smaller

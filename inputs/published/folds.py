@@ -13,8 +13,8 @@ from typing import Literal
 from ...errors import UsageError, some
 from ..folders import Key
 from .base import Entry, Finding
+from .clip_folder import ClipFolder
 from .listed import Listed, duplicates
-from .shelf import Shelf
 
 REMEDY = "take all fold lists from one release"
 
@@ -28,13 +28,13 @@ class FoldLists:
 
 
 def fold_entries(
-    clips: Sequence[Listed], shelf: Shelf, kind: Literal["frames", "video"], id_of: Callable[[str], str]
+    clips: Sequence[Listed], folder: ClipFolder, kind: Literal["frames", "video"], id_of: Callable[[str], str]
 ) -> tuple[Entry, ...]:
-    """Return what `merge_folds` gave as entries, each at its place on the shelf."""
+    """Return what `merge_folds` gave as entries, each where it lies."""
     return tuple(
         Entry(
             id=id_of(clip.name),
-            path=shelf.place(clip.name),
+            path=folder.place(clip.name),
             kind=kind,
             where=clip.where,
             label=clip.label,

@@ -11,9 +11,9 @@ from pathlib import Path
 from ...errors import UsageError
 from ..folders import key_of
 from .base import KINDS, Dataset, Finding, Media, Reading, Request, expect_media, known_label
+from .clip_folder import ClipFolder
 from .folds import FoldLists, fold_entries, merge_folds
 from .listed import Listed
-from .shelf import Shelf
 from .textlist import named_labels, read_lines
 from .tree import Tree, below
 
@@ -44,14 +44,14 @@ def read(request: Request) -> Reading:
     if not there:
         raise tree.lacks("frames or clips", *(pattern for patterns in PLACES.values() for pattern in patterns))
     media = expect_media("MAFW", request.media, {form: tree.show(path) for form, path in there.items()})
-    shelf = Shelf(there[media], KINDS[media])
+    folder = ClipFolder(there[media], KINDS[media])
     return Reading(
         layout=f"{media} in {tree.show(there[media])}, lists in {tree.show(lists)}",
         labels=LABELS,
-        entries=fold_entries(clips, shelf, KINDS[media], _clip_id),
+        entries=fold_entries(clips, folder, KINDS[media], _clip_id),
         are_crops=media == "frames",
         findings=tuple(findings),
-        others=shelf.others(),
+        others=folder.others(),
         others_are="MAFW has 10,045 clips, some with compound labels only",
     )
 

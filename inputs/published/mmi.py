@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ...errors import UsageError
 from .base import Dataset, Entry, Finding, Reading, Request, known_label
-from .shelf import Shelf
+from .clip_folder import ClipFolder
 from .textlist import is_number, numbers_named
 from .tree import Tree, below, folders
 
@@ -58,7 +58,7 @@ def read(request: Request) -> Reading:
 
 
 def _session(folder: Path) -> Session:
-    videos = tuple(Shelf(folder, "video").clips())
+    videos = tuple(ClipFolder(folder, "video").clips())
     subject = next((found[1].upper() for name in videos if (found := SUBJECT_IN_NAME.match(name))), "")
     told = below(folder, "session.xml")
     if told is None:
@@ -114,7 +114,7 @@ def _labels(sessions: list[Session], names: tuple[str, ...], top: Path) -> tuple
 def _entries(session: Session, label: str | None) -> Iterator[Entry]:
     number = session.folder.name
     for name in session.videos:
-        path = Shelf(session.folder, "video").place(name)
+        path = ClipFolder(session.folder, "video").place(name)
         yield Entry(
             id=f"{number}/{name}",
             path=path,

@@ -7,7 +7,7 @@ import pytest
 from est.cache import open_cache
 from est.demo import RenderSpec
 from est.demo.pipeline import PAIRS, SETTINGS, SPEC, DemoConfig, DemoReport, run_demo
-from est.train import Watch
+from est.train import TrainingWatch
 
 SMALL = DemoConfig(
     spec=RenderSpec(subjects=2, clips_per_subject=2, size=(320, 180), seed=3),
@@ -24,7 +24,7 @@ SMALL = DemoConfig(
 )
 
 
-class Stages(Watch):
+class Stages(TrainingWatch):
     """Keeps what is done, in its order."""
 
     def __init__(self):

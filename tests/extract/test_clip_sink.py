@@ -16,7 +16,7 @@ from est.cache.schema import FRAME_COLUMNS, FeatureSpec
 from est.encoders.weights import load_weights
 from est.extract.clip_pipeline import ClipPipeline
 from est.extract.extraction import at_work
-from est.extract.workers.device_worker import Lane
+from est.extract.workers.device_worker import DeviceWorker
 from est.inputs.input import find_inputs
 
 CONFIG = replace(QUICK, size=32, workers=1, crops=True, flip=True)
@@ -58,9 +58,9 @@ def folder(tmp_path_factory):
 
 def run(folder, sink):
     """Run the pipeline alone."""
-    lane = Lane(torch.device("cpu"), "fp32", CONFIG, [load_weights("random").backbone])
-    with at_work([lane]):
-        pipeline = ClipPipeline(find_inputs([folder]).inputs, sink, [lane], CONFIG, 1, Stop())
+    device_worker = DeviceWorker(torch.device("cpu"), "fp32", CONFIG, [load_weights("random").backbone])
+    with at_work([device_worker]):
+        pipeline = ClipPipeline(find_inputs([folder]).inputs, sink, [device_worker], CONFIG, 1, Stop())
         pipeline.run(Watch())
     return pipeline
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from est.cache.schema import NO_FACE, FeatureSpec
-from est.extract.workers.cliprows import BLOCK_BYTES, ClipRows, rows_of_block
+from est.extract.workers.row_buffer import BLOCK_BYTES, RowBuffer, rows_of_block
 
 SCRIPT = """
 import json, resource, sys
@@ -27,7 +27,7 @@ print(json.dumps([report.frames, resource.getrusage(resource.RUSAGE_SELF).ru_max
 
 def test_rows_come_back_in_the_caches_type_whatever_the_order():
     specs = {"gap": FeatureSpec(dtype="float16", shape=(512,)), "map": FeatureSpec(dtype="float32", shape=(64, 56, 56))}
-    rows = ClipRows(specs)
+    rows = RowBuffer(specs)
     generator = np.random.default_rng(0)
     state = np.array([1, NO_FACE, 2, 1] * 3, np.uint8)
     wanted = {

@@ -13,7 +13,17 @@ import numpy as np
 import torch
 
 from est.cache import CacheWriter, Clip, Failure, FeatureRecipe, FramesRecipe, Recipes
-from est.train import DataConfig, EstConfig, LoopConfig, ProtocolConfig, Run, TrainConfig, Watch, build_model, fit
+from est.train import (
+    DataConfig,
+    EstConfig,
+    LoopConfig,
+    ProtocolConfig,
+    Run,
+    TrainConfig,
+    TrainingWatch,
+    build_model,
+    fit,
+)
 from est.train.loop.checkpoint import load_checkpoint
 from est.train.loop.trainer import Trainer
 from est.train.results.run import CHECKPOINT, PREDICTIONS, RESULT, read_json
@@ -136,7 +146,7 @@ def make_trainer(clips, *, model=PLAIN, seed=1, precision="fp32", train=None, la
     )
 
 
-class Recorder(Watch):
+class Recorder(TrainingWatch):
     """Keeps what is said; interrupts the run as Ctrl-C would after so many steps."""
 
     def __init__(self, interrupt_after=0):

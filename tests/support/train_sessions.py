@@ -22,7 +22,7 @@ from world_processes import free_port
 
 from est.cache.disk import PARTIAL, Disk
 from est.errors import EstError
-from est.train import Watch, fit
+from est.train import TrainingWatch, fit
 from est.train.config.configfile import from_flat, to_flat
 from est.train.loop import checkpoint, epochs
 from est.train.loop import fold_training as part
@@ -75,7 +75,7 @@ class Clock:
         checkpoint.save_file = half_save
 
 
-class Ticking(Watch):
+class Ticking(TrainingWatch):
     """Makes moments of steps and epochs."""
 
     def __init__(self, clock):
@@ -106,7 +106,7 @@ def _child(request):
     os.write(1, f"moments {clock.count}\n".encode())
 
 
-class Lost(Watch):
+class Lost(TrainingWatch):
     """Is gone after some steps."""
 
     def __init__(self, after):
@@ -126,7 +126,7 @@ def _together(rank, tasks):
     for task in tasks:
         os.environ["MASTER_PORT"] = str(task["port"])  # who is early must not meet the others where they met before
         epochs.SECONDS_BETWEEN_CHECKPOINTS = task["seconds"]
-        watch = Lost(task["lost"]) if rank == 1 and task["lost"] else Watch()
+        watch = Lost(task["lost"]) if rank == 1 and task["lost"] else TrainingWatch()
         try:
             results = fit(task["cache"], task["out"], from_flat(task["config"]), watch=watch)
             found = [results.scores.right, results.scores.total, results.run.complete]

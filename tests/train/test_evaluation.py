@@ -13,7 +13,7 @@ from train_samples import LABELS, TINY, WIDTH, Recorder, learning_cache, read_cs
 from est.cache import CacheWriter, open_cache
 from est.errors import EstError, RecipeMismatch, UsageError
 from est.train import EST, Change, EstConfig, ProtocolConfig, Run, evaluate, fit
-from est.train.loop.predict import View, predict
+from est.train.loop.predict import ClipView, predict
 from est.train.results.run import read_json
 
 BLACK = tuple(np.linspace(-3, 3, WIDTH).tolist())
@@ -359,4 +359,4 @@ def test_results_are_written_beside_a_run_and_never_into_it(run, other, tmp_path
 
 def test_view_is_what_predict_takes():
     with pytest.raises(AssertionError):
-        predict(None, None, np.zeros(0), None, view=View(blacked=(1, 2)))
+        predict(None, None, np.zeros(0), None, view=ClipView(blacked=(1, 2)))

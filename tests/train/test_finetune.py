@@ -21,7 +21,7 @@ from est.train import Change, ProtocolConfig, Run, evaluate, fit
 from est.train.config.configfile import resolve
 from est.train.data import memory
 from est.train.loop.checkpoint import load_model
-from est.train.models import Tuned
+from est.train.models import FinetunedModel
 from est.train.results.run import CHECKPOINT, FACTS, HISTORY
 
 STILL = replace(SMALL, dropout=0.0, head_dropout=0.0)
@@ -54,7 +54,7 @@ def losses(run):
 
 def backbone_of(run):
     model, _ = load_model(run.part(run.parts[0]) / CHECKPOINT)
-    assert isinstance(model, Tuned)
+    assert isinstance(model, FinetunedModel)
     return model.backbone.state_dict()
 
 
@@ -350,7 +350,7 @@ def test_too_little_memory_says_what_to_lower(cache, tmp_path, monkeypatch, erro
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(Tuned, "features", fail)
+    monkeypatch.setattr(FinetunedModel, "features", fail)
     with pytest.raises(EstError, match="does not fit into the memory of cpu") as refused:
         tuned_run(cache, tmp_path / "run", "all")
     for way in ("finetune.checkpointing=true", "loop.accumulate=2", "--precision bf16", "--batch"):

@@ -21,8 +21,8 @@ from est.train import Change, Run, evaluate, fit
 from est.train.loop.checkpoint import load_checkpoint, load_model
 from est.train.loop.sync_batchnorm import across
 from est.train.loop.world import World
-from est.train.models import Tuned, build_model
-from est.train.models.frames import Frames
+from est.train.models import FinetunedModel, build_model
+from est.train.models.batch_frames import BatchFrames
 from est.train.results.run import CHECKPOINT, HISTORY
 
 STAGED = "timm:test_resnet"  # four stages, 96 numbers a frame
@@ -71,12 +71,12 @@ def changed(run, name):
 def behind(name, learns, batch_norm, **settings):
     backbone = shaken(load_weights(f"{name}=random").backbone)
     head = build_model(SMALL, width=backbone.width, num_classes=3, seed=0)
-    return Tuned(backbone, head, learns=learns, batch_norm=batch_norm, **settings).train()
+    return FinetunedModel(backbone, head, learns=learns, batch_norm=batch_norm, **settings).train()
 
 
 def frames(side, count=5):
     rows = torch.randint(0, 256, (count, side, side, 3), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
-    return Frames(rows=rows, place=(torch.arange(12) % count).view(2, 3, 2))
+    return BatchFrames(rows=rows, place=(torch.arange(12) % count).view(2, 3, 2))
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -6,7 +6,7 @@ import pytest
 from train_samples import learning_cache, outcome, tiny_config
 
 from est.errors import UsageError
-from est.train import Watch, fit, prepare
+from est.train import TrainingWatch, fit, prepare
 from est.train.data.data import Data
 
 
@@ -20,7 +20,7 @@ def test_trainings_on_prepared_rows_are_those_of_the_cache(cache, tmp_path, monk
     for number, config in enumerate(configs):
         fit(cache, tmp_path / f"alone{number}", config)
     loads, load = [], Data.load
-    monkeypatch.setattr(Data, "load", lambda *args: loads.append(args) or load(*args))
+    monkeypatch.setattr(Data, "load", lambda *args, **rest: loads.append(args) or load(*args, **rest))
     ready = prepare(cache, configs[0])
     for number, config in enumerate(configs):
         fit(ready, tmp_path / f"together{number}", config)
@@ -31,7 +31,7 @@ def test_trainings_on_prepared_rows_are_those_of_the_cache(cache, tmp_path, monk
 
 
 def test_a_run_resumes_on_prepared_rows(cache, tmp_path):
-    class Impatient(Watch):
+    class Impatient(TrainingWatch):
         def epoch(self, part, record):
             raise KeyboardInterrupt
 

@@ -14,7 +14,7 @@ from est.encoders.weights import save_weights
 from est.errors import EstError, UsageError
 from est.train.config.protocol import ProtocolConfig
 from est.tune import TuneConfig, find_stills, read_card, tune_cache, tune_clips, tune_stills
-from est.tune.loop import Trainer
+from est.tune.loop import FrameTrainer
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +137,8 @@ def test_a_step_that_does_not_fit(tmp_path, cache, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(Trainer, "_take", full)
-    monkeypatch.setattr(Trainer, "settle", lambda self: None)
+    monkeypatch.setattr(FrameTrainer, "_take", full)
+    monkeypatch.setattr(FrameTrainer, "settle", lambda self: None)
     remedy = refused(
         lambda: some_rows(cache, tmp_path / "a.safetensors"), "12 frames does not fit", "cpu", kind=EstError
     )
@@ -150,8 +150,8 @@ def test_errors_that_less_memory_would_not_mend_stay(tmp_path, cache, monkeypatc
     def broken(*_):
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(Trainer, "_take", broken)
-    monkeypatch.setattr(Trainer, "settle", lambda self: None)
+    monkeypatch.setattr(FrameTrainer, "_take", broken)
+    monkeypatch.setattr(FrameTrainer, "settle", lambda self: None)
     with pytest.raises(RuntimeError, match="something else"):
         some_rows(cache, tmp_path / "a.safetensors")
 

@@ -24,7 +24,7 @@ class Numbers:
     def index(self, frames, mirrored=None):
         return torch.from_numpy(frames)[:, None, None]
 
-    def take(self, index, look=None):
+    def take(self, index, augmentation=None):
         raise AssertionError
 
     def expect(self, batches):
@@ -128,7 +128,7 @@ def test_augmentation_stays_within_its_bounds_and_can_be_switched_off():
     found = samples([4] * 40, [0, 1] * 20)
     wanted = config(shift=0.1, zoom=0.2, brightness=0.3, occlusion=0.4)
     plan = draw_epoch(found, np.arange(40), wanted, 0)
-    low, high = plan.look.flatten(0, 1).amin(0), plan.look.flatten(0, 1).amax(0)
+    low, high = plan.augmentation.flatten(0, 1).amin(0), plan.augmentation.flatten(0, 1).amax(0)
     assert (low >= torch.tensor([-0.1, -0.1, 0.8, 0.7])).all()
     assert (low[:2] < -0.08).all()
     assert (high <= torch.tensor([0.1, 0.1, 1.2, 1.3])).all()
@@ -136,7 +136,7 @@ def test_augmentation_stays_within_its_bounds_and_can_be_switched_off():
     assert 0.3 < (side == 0).float().mean() < 0.7
     assert 0.3 < side.max() <= 0.4
     plain = draw_epoch(found, np.arange(40), config(shift=0.0, zoom=0.0, brightness=0.0, occlusion=0.0), 0)
-    assert plain.look is None
+    assert plain.augmentation is None
     assert plain.holes is None
 
 

@@ -221,8 +221,8 @@ def test_pictures_are_square_rgb_and_augmented_as_asked(tmp_path):
     listed = write_list(tmp_path / "l.csv", "path,label", ["0.png,a", "1.png,b"])
     pictures = StillPictures(find_stills(listed), np.arange(2), SIDE, torch.device("cpu"), workers=2)
     index = pictures.index(np.array([0, 1, 0]), np.array([False, False, True]))
-    look = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 0.5], [0, 0, 1, 1]], dtype=torch.float32)
-    frames = pictures.take(index, look)
+    augmentation = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 0.5], [0, 0, 1, 1]], dtype=torch.float32)
+    frames = pictures.take(index, augmentation)
     rows = frames.rows[frames.place.flatten()]
     assert rows.shape == (3, SIDE, SIDE, 3)
     assert (rows[0][:, -5:] == 200).all()

@@ -22,7 +22,7 @@ GENERAL = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
+class PublishedProtocol:
     """How the clips of a data set are divided in published work."""
 
     kind: Literal["folds", "split", "kfold"]
@@ -40,30 +40,32 @@ class Preset:
         return f"{self.folds} folds dealt by subject"
 
 
-PROTOCOLS: Mapping[str, Preset] = {
-    "dfew": Preset(
+PROTOCOLS: Mapping[str, PublishedProtocol] = {
+    "dfew": PublishedProtocol(
         kind="folds",
         folds=5,
         note="each clip is tested once. A fold tests 29 clips of Disgust: one of them moves its UAR by 0.49 points.",
     ),
-    "mafw": Preset(kind="folds", folds=5, note="the clips with a single label, each tested once."),
-    "afew": Preset(
+    "mafw": PublishedProtocol(kind="folds", folds=5, note="the clips with a single label, each tested once."),
+    "afew": PublishedProtocol(
         kind="split",
         halves=("train", "val"),
         note="the labels of the test half are not public. The paper's 54.26 % is 191 of 352.",
     ),
-    "ferv39k": Preset(kind="split", halves=("train", "test"), note="31,088 clips are learnt from."),
-    "bu4dfe": Preset(
+    "ferv39k": PublishedProtocol(kind="split", halves=("train", "test"), note="31,088 clips are learnt from."),
+    "bu4dfe": PublishedProtocol(
         kind="kfold", folds=10, note="101 people; the paper calls it BU-3DFE. Who is in which fold is not published."
     ),
-    "mmi": Preset(kind="kfold", folds=10, note="30 people. Who is in which fold is not published."),
-    "ck+": Preset(
+    "mmi": PublishedProtocol(kind="kfold", folds=10, note="30 people. Who is in which fold is not published."),
+    "ck+": PublishedProtocol(
         kind="kfold",
         folds=10,
         note="the sequences with an emotion, contempt among them. 10 folds by subject are usual, not official.",
     ),
-    "crema-d": Preset(kind="kfold", folds=5, note="91 actors. 5 folds by actor are a convention, not official."),
-    "ravdess": Preset(
+    "crema-d": PublishedProtocol(
+        kind="kfold", folds=5, note="91 actors. 5 folds by actor are a convention, not official."
+    ),
+    "ravdess": PublishedProtocol(
         kind="kfold",
         folds=6,
         note="24 actors. 6 folds by actor are a convention, not official; --loso leaves out each in turn. 1,440 clips are "

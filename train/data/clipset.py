@@ -21,10 +21,10 @@ from torch import Tensor
 from ...cache import Cache
 from ...encoders.taps import MAPS
 from ...errors import UsageError, some
-from ..models.frames import Frames
+from ..models.batch_frames import BatchFrames
 from .feature_arrays import expect_here, expect_other, expect_shape, mirrored_name
 from .frames import DenseMaps, MapRows
-from .prefetch import Asked
+from .prefetch import BatchRequest
 from .rows import ClipRows, Residency, Rows, RowSource, place_rows
 
 RATE_RATIO = 1.5  # median frame rates further apart than this are warned about
@@ -103,7 +103,7 @@ class ClipSet:
         workers: int = 0,
         told: Sequence[str] = (),
     ) -> Self:
-        """Take clips by their places in the cache's table, for a backbone that learns: `take` gives the `Frames` that it sees.
+        """Take clips by their places in the cache's table, for a backbone that learns: `take` gives the `BatchFrames` that it sees.
 
         `width` is that of the features that it makes of them; who asks for frames alone needs none. `workers` are the threads that
         decode pictures, as many as there are cores when 0.
@@ -225,16 +225,16 @@ class ClipSet:
         clips, count = clips.to(home), self.count.to(home)
         return self._first[clips][..., None, None] + positions.to(home).minimum(count[clips][..., None, None] - 1)
 
-    def take(self, index: Tensor, look: Tensor | None = None) -> Tensor | Frames:
-        """Return the features of rows, float32 on the device, maps as maps; of a set for tuning the frames, each clip's as `look` says.
+    def take(self, index: Tensor, augmentation: Tensor | None = None) -> Tensor | BatchFrames:
+        """Return the features of rows, float32 on the device, maps as maps; of a set for tuning the augmented frames.
 
-        A look at a clip is how far its pictures move to the right and down, in sides, how they are scaled, and how they are lit:
-        (0, 0, 1, 1) leaves them alone.  # (…,) → (…, D), or (B, n, J), (B, 4) → Frames
+        The augmentation of a clip is how far its pictures move to the right and down, in sides, how they are scaled, and how they are lit:
+        (0, 0, 1, 1) leaves them alone.  # (…,) → (…, D), or (B, n, J), (B, 4) → BatchFrames
         """
-        return self._rows.take(index, look)
+        return self._rows.take(index, augmentation)
 
-    def expect(self, batches: Iterable[Asked]) -> None:
-        """Hear which rows will be taken, in order, and with which looks: what must be loaded is then loaded ahead."""
+    def expect(self, batches: Iterable[BatchRequest]) -> None:
+        """Hear which rows will be taken, in order, and how augmented: what must be loaded is then loaded ahead."""
         self._rows.expect(batches)
 
     @property

@@ -28,7 +28,7 @@ class EpochPlan:
     index: Tensor  # (S, B, n, J) rows of the frames, as the model has arranged them
     extras: dict[str, Tensor]  # (S, B, …) what the model draws besides and is told of frames, by name
     mix: Tensor | None  # (S,) share of a clip's own features when pairs are mixed
-    look: Tensor | None  # (S, B, 4) how each clip's pictures are moved, scaled and lit
+    augmentation: Tensor | None  # (S, B, 4) how each clip's pictures are moved, scaled and lit
     seeds: list[int]  # (S,) of dropout and noise
 
 
@@ -79,21 +79,23 @@ class Planner:
         if config.data.mixup:
             shares = np.random.default_rng(plan_seed).beta(config.data.mixup, config.data.mixup, steps)
             mix = torch.from_numpy(shares.astype(np.float32)).to(device)
-        look = None
+        augmentation = None
         if config.finetune.augments:
-            look = draw_looks(total, config.finetune, generator)
+            augmentation = draw_augmentations(total, config.finetune, generator)
         index = self.clips.index(clips, positions, array=array)
         return EpochPlan(
             target=self.target[clips].view(steps, size),
             index=index.view(steps, size, *index.shape[1:]),
             extras={name: drawn.view(steps, size, *drawn.shape[1:]) for name, drawn in extras.items()},
             mix=mix,
-            look=None if look is None else look.view(steps, size, 4).to(index.device),  # where pictures are made
+            augmentation=None
+            if augmentation is None
+            else augmentation.view(steps, size, 4).to(index.device),  # where pictures are made
             seeds=seeds,
         )
 
 
-def draw_looks(count: int, config: FinetuneConfig, generator: torch.Generator) -> Tensor:
+def draw_augmentations(count: int, config: FinetuneConfig, generator: torch.Generator) -> Tensor:
     """Draw how clips are moved (x, y in sides), scaled and lit.  # → (count, 4)"""
     reach = torch.tensor([config.shift, config.shift, config.zoom, config.brightness], device=generator.device)
     drawn = torch.rand(count, 4, generator=generator, device=generator.device)

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from ..models.frames import Frames
-from .prefetch import DEPTH, Ahead, Asked
+from ..models.batch_frames import BatchFrames
+from .prefetch import DEPTH, BatchRequest, Prefetcher
 from .rows import Residency, Rows, RowSource, place_rows
 
 
@@ -25,7 +25,7 @@ class MapRows(Rows):
         self._rows, self.line = place_rows(source, device, residency)
         self._shape, self._device = source.shape, device
         self.on_device = self._rows.on_device
-        self._ahead = None if self.on_device else Ahead(self._load)
+        self._ahead = None if self.on_device else Prefetcher(self._load)
         if self._ahead is not None:
             self.line += f"; {DEPTH} batches ahead"
 
@@ -33,26 +33,26 @@ class MapRows(Rows):
     def waited(self) -> float:
         return 0.0 if self._ahead is None else self._ahead.waited
 
-    def take(self, index: Tensor, look: Tensor | None = None) -> Frames:
-        return self._load(index, look) if self._ahead is None else self._ahead.take(index, look)
+    def take(self, index: Tensor, augmentation: Tensor | None = None) -> BatchFrames:
+        return self._load(index, augmentation) if self._ahead is None else self._ahead.take(index, augmentation)
 
-    def expect(self, batches: Iterable[Asked]) -> None:
+    def expect(self, batches: Iterable[BatchRequest]) -> None:
         if self._ahead is not None:
             self._ahead.expect(batches)
 
-    def _load(self, index: Tensor, look: Tensor | None) -> Frames:
-        assert look is None, "maps cannot be moved or lit: `choose_source` refuses them"
+    def _load(self, index: Tensor, augmentation: Tensor | None) -> BatchFrames:
+        assert augmentation is None, "maps cannot be moved or lit: `choose_source` refuses them"
         rows, place = torch.unique(index, return_inverse=True)  # in ascending order
         maps = self._rows.take(rows)
-        return Frames(rows=maps.view(-1, *self._shape), place=place.to(self._device))
+        return BatchFrames(rows=maps.view(-1, *self._shape), place=place.to(self._device))
 
 
 class DenseMaps(MapRows):
     """Cached maps for a model that reads them: each place's own.  # (…,) → (…, C, h, w)"""
 
-    def take(self, index: Tensor, look: Tensor | None = None) -> Tensor:  # ty: ignore[incompatible-method-override]
+    def take(self, index: Tensor, augmentation: Tensor | None = None) -> Tensor:  # ty: ignore[incompatible-method-override]
         if self.on_device:
-            assert look is None, "maps cannot be moved or lit"
+            assert augmentation is None, "maps cannot be moved or lit"
             return self._rows.take(index).view(*index.shape, *self._shape)
-        found = super().take(index, look)
+        found = super().take(index, augmentation)
         return found.rows[found.place]

@@ -32,10 +32,10 @@ from ...errors import CacheDamaged, CacheError, EstError, UsageError, some
 from ...extract.workers.recrop import Stored, cut_again, source_change
 from ...extract.workers.task import StageError
 from ..config.finetune import Learns, Source
-from ..models.frames import Frames
+from ..models.batch_frames import BatchFrames
 from .feature_arrays import mirrored_name
 from .memory import free_memory
-from .prefetch import DEPTH, Ahead, Asked
+from .prefetch import DEPTH, BatchRequest, Prefetcher
 from .rows import SHARE, ClipRows, Rows, room
 
 PIECE = 16  # stored crops that a thread decodes at a time
@@ -47,7 +47,7 @@ AS_IT_IS = np.array([0.0, 0.0, 1.0, 1.0])  # a look: moved by x, by y (in sides)
 KEEP_CROPS = "est extract … --crops into a new cache"
 
 
-class Pictures(Protocol):
+class Crops(Protocol):
     """Where pictures come from."""
 
     def jobs(self, rows: np.ndarray) -> list[slice]:
@@ -59,7 +59,7 @@ class Pictures(Protocol):
         ...
 
 
-class StoredPictures:
+class StoredCrops:
     """The JPEG crops of a cache."""
 
     def __init__(self, clips: ClipRows) -> None:
@@ -100,7 +100,7 @@ class StoredPictures:
         )
 
 
-class CutPictures:
+class CutCrops:
     """Crops that are cut from the sources again, along the boxes in the cache; those of the last clips are kept."""
 
     def __init__(self, clips: ClipRows, *, max_bytes: int = KEPT_BYTES) -> None:
@@ -176,10 +176,10 @@ class PixelRows(Rows):
     ) -> None:
         workers = workers or num_cores()
         self._num_rows, self._side = clips.num_rows, clips.cache.recipes.frames.size
-        self._pictures: Pictures = StoredPictures(clips) if source == "crops" else CutPictures(clips)
+        self._pictures: Crops = StoredCrops(clips) if source == "crops" else CutCrops(clips)
         self._device = device
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="est-pixels")
-        self._ahead = Ahead(self._load)
+        self._ahead = Prefetcher(self._load)
         how = f"decoded by {workers} {'thread' if workers == 1 else 'threads'}, {DEPTH} batches ahead"
         self.line = {
             "crops": f"frames: JPEG crops of {clips.cache.path}, {how}",
@@ -190,23 +190,27 @@ class PixelRows(Rows):
     def waited(self) -> float:
         return self._ahead.waited
 
-    def take(self, index: Tensor, look: Tensor | None = None) -> Frames:
-        frames = self._ahead.take(index, look)
+    def take(self, index: Tensor, augmentation: Tensor | None = None) -> BatchFrames:
+        frames = self._ahead.take(index, augmentation)
         rows, place = (tensor.to(self._device, non_blocking=True) for tensor in (frames.rows, frames.place))
-        return Frames(rows=rows, place=place)
+        return BatchFrames(rows=rows, place=place)
 
-    def expect(self, batches: Iterable[Asked]) -> None:
+    def expect(self, batches: Iterable[BatchRequest]) -> None:
         self._ahead.expect(batches)
 
-    def _load(self, index: Tensor, look: Tensor | None) -> Frames:
+    def _load(self, index: Tensor, augmentation: Tensor | None) -> BatchFrames:
         """Load each different picture once: of a row, or of a row in a clip of the batch where each clip has its look."""
         numbers, each = index.cpu().numpy(), 2 * self._num_rows
-        if look is not None:
+        if augmentation is not None:
             numbers = numbers + each * np.arange(len(numbers)).reshape(-1, *[1] * (numbers.ndim - 1))
         keys, place = np.unique(numbers, return_inverse=True)
         clip, row = np.divmod(keys, each)
         mirrored, row = np.divmod(row, self._num_rows)
-        looks = np.broadcast_to(AS_IT_IS, (len(keys), 4)) if look is None else look.cpu().double().numpy()[clip]
+        augmentations = (
+            np.broadcast_to(AS_IT_IS, (len(keys), 4))
+            if augmentation is None
+            else augmentation.cpu().double().numpy()[clip]
+        )
         pictures = room(len(keys), self._side, self._side, 3, dtype=torch.uint8, device=self._device)
         out = pictures.numpy()
         rows, inverse = np.unique(row, return_inverse=True)
@@ -215,17 +219,17 @@ class PixelRows(Rows):
         def fill(job: slice) -> None:
             for places, picture in zip(shown[job], self._pictures.bring(rows[job]), strict=True):
                 for u in places.tolist():
-                    seen = look_at(picture, looks[u], mirrored=bool(mirrored[u]))
+                    seen = augmented(picture, augmentations[u], mirrored=bool(mirrored[u]))
                     cv2.cvtColor(seen, cv2.COLOR_BGR2RGB, dst=out[u])
 
         for _ in self._pool.map(fill, self._pictures.jobs(rows)):
             pass
-        return Frames(rows=pictures, place=torch.from_numpy(place.reshape(index.shape)))
+        return BatchFrames(rows=pictures, place=torch.from_numpy(place.reshape(index.shape)))
 
 
-def look_at(picture: np.ndarray, look: np.ndarray, *, mirrored: bool) -> np.ndarray:
+def augmented(picture: np.ndarray, augmentation: np.ndarray, *, mirrored: bool) -> np.ndarray:
     """Return a picture mirrored, scaled about its middle, moved and lit; its border goes on beyond it.  # (S, S, 3), (4,) → (S, S, 3)"""
-    right, down, zoom, gain = look.tolist()
+    right, down, zoom, gain = augmentation.tolist()
     return show(picture, View(right=right, down=down, zoom=zoom, gain=gain, mirrored=mirrored))
 
 

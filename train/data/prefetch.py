@@ -19,23 +19,23 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from ..models.frames import Frames
+    from ..models.batch_frames import BatchFrames
 
 DEPTH = 3
 
 
-class Ahead:
+class Prefetcher:
     """The batches that come next."""
 
-    def __init__(self, load: Callable[[Tensor, Tensor | None], Frames], *, depth: int = DEPTH) -> None:
+    def __init__(self, load: Callable[[Tensor, Tensor | None], BatchFrames], *, depth: int = DEPTH) -> None:
         self._load, self._depth = load, depth
         self._feeder = ThreadPoolExecutor(1, thread_name_prefix="est-ahead")
         self._alone = Lock()
-        self._coming: Iterator[Asked] = iter(())
-        self._begun: deque[tuple[Asked, Future[Frames]]] = deque()
+        self._coming: Iterator[BatchRequest] = iter(())
+        self._begun: deque[tuple[BatchRequest, Future[BatchFrames]]] = deque()
         self.waited = 0.0  # seconds in `take`
 
-    def expect(self, batches: Iterable[Asked]) -> None:
+    def expect(self, batches: Iterable[BatchRequest]) -> None:
         """Load these from now on, and forget what was expected before."""
         for _, future in self._begun:
             future.cancel()
@@ -43,12 +43,12 @@ class Ahead:
         self._coming = iter(batches)
         self._begin()
 
-    def take(self, index: Tensor, look: Tensor | None) -> Frames:
+    def take(self, index: Tensor, augmentation: Tensor | None) -> BatchFrames:
         """Return a batch: the next one that is expected, or any other."""
         start = time.perf_counter()
         try:
-            if not self._begun or not _are_same(self._begun[0][0], (index, look)):
-                return self._load_alone(index, look)
+            if not self._begun or not _are_same(self._begun[0][0], (index, augmentation)):
+                return self._load_alone(index, augmentation)
             _, future = self._begun.popleft()
             self._begin()
             return future.result()
@@ -59,17 +59,19 @@ class Ahead:
         while len(self._begun) < self._depth and (asked := next(self._coming, None)) is not None:
             self._begun.append((asked, self._feeder.submit(self._load_alone, *asked)))
 
-    def _load_alone(self, index: Tensor, look: Tensor | None) -> Frames:
+    def _load_alone(self, index: Tensor, augmentation: Tensor | None) -> BatchFrames:
         """Load a batch, while nobody else does: each has all threads that decode, and no more memory is needed than for one."""
         with self._alone:
-            return self._load(index, look)
+            return self._load(index, augmentation)
 
 
-def _are_same(one: Asked, other: Asked) -> bool:
-    (index, look), (other_index, other_look) = one, other
+def _are_same(one: BatchRequest, other: BatchRequest) -> bool:
+    (index, augmentation), (other_index, other_augmentation) = one, other
     if not torch.equal(index, other_index):
         return False
-    return look is other_look or (look is not None and other_look is not None and torch.equal(look, other_look))
+    return augmentation is other_augmentation or (
+        augmentation is not None and other_augmentation is not None and torch.equal(augmentation, other_augmentation)
+    )
 
 
-Asked = tuple[Tensor, Tensor | None]  # rows (B, n, J), and how each clip is looked at (B, 4)
+BatchRequest = tuple[Tensor, Tensor | None]  # rows (B, n, J), and how each clip's pictures are augmented (B, 4)

@@ -30,8 +30,8 @@ from ...errors import CacheDamaged, EstError, UsageError
 from .memory import free_memory, show_bytes
 
 if TYPE_CHECKING:
-    from ..models.frames import Frames
-    from .prefetch import Asked
+    from ..models.batch_frames import BatchFrames
+    from .prefetch import BatchRequest
 
 Residency = Literal["auto", "device", "pinned", "stream"]
 RESIDENCIES = ("auto", "device", "pinned", "stream")
@@ -153,11 +153,11 @@ class Rows:
 
     on_device: bool  # indices are best computed there; else on the host
 
-    def take(self, index: Tensor, look: Tensor | None = None) -> Tensor | Frames:
+    def take(self, index: Tensor, augmentation: Tensor | None = None) -> Tensor | BatchFrames:
         """Return rows as float32 on the device, (…,) → (…, D), or frames, each clip's as its `look` says.  # (B, n, J), (B, 4)"""
         raise NotImplementedError
 
-    def expect(self, batches: Iterable[Asked]) -> None:
+    def expect(self, batches: Iterable[BatchRequest]) -> None:
         """Hear what will be taken, in order: a hint, for which features have no use."""
 
     @property
@@ -174,8 +174,8 @@ class DeviceRows(Rows):
     def __init__(self, table: Tensor) -> None:
         self._table = table  # (A · T, D)
 
-    def take(self, index: Tensor, look: Tensor | None = None) -> Tensor:
-        assert look is None, "features are as they are"
+    def take(self, index: Tensor, augmentation: Tensor | None = None) -> Tensor:
+        assert augmentation is None, "features are as they are"
         index = index.to(self._table.device)
         return self._table.index_select(0, index.reshape(-1)).float().view(*index.shape, self._table.shape[1])
 
@@ -188,8 +188,8 @@ class HostRows(Rows):
     def __init__(self, table: Tensor, device: torch.device) -> None:
         self._table, self._device = table, device
 
-    def take(self, index: Tensor, look: Tensor | None = None) -> Tensor:
-        assert look is None, "features are as they are"
+    def take(self, index: Tensor, augmentation: Tensor | None = None) -> Tensor:
+        assert augmentation is None, "features are as they are"
         flat = index.reshape(-1).cpu()
         buffer = room(len(flat), self._table.shape[1], dtype=self._table.dtype, device=self._device)
         torch.index_select(self._table, 0, flat, out=buffer)
@@ -207,8 +207,8 @@ class StreamRows(Rows):
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()  # array · C + clip → its rows, the last used behind
         self._kept_bytes = 0
 
-    def take(self, index: Tensor, look: Tensor | None = None) -> Tensor:
-        assert look is None, "features are as they are"
+    def take(self, index: Tensor, augmentation: Tensor | None = None) -> Tensor:
+        assert augmentation is None, "features are as they are"
         source = self._source
         array, row = np.divmod(index.reshape(-1).cpu().numpy(), source.num_rows)
         clip = np.searchsorted(source.first, row, side="right") - 1
@@ -251,9 +251,9 @@ class SparseRows(Rows):
         self._source, self._device = source, device
         self._pool = ThreadPoolExecutor(STREAM_THREADS, thread_name_prefix="est-rows")
 
-    def take(self, index: Tensor, look: Tensor | None = None) -> Tensor:
+    def take(self, index: Tensor, augmentation: Tensor | None = None) -> Tensor:
         """Return rows that ascend.  # (K,) → (K, D)"""
-        assert look is None, "features are as they are"
+        assert augmentation is None, "features are as they are"
         source, wanted = self._source, index.cpu().numpy()
         assert (np.diff(wanted) > 0).all(), "each row once, in order"
         array, row = np.divmod(wanted, source.num_rows)

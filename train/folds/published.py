@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...inputs.published import Dataset, dataset_named
-from ..config.protocol import GENERAL, PROTOCOLS, Preset
+from ..config.protocol import GENERAL, PROTOCOLS, PublishedProtocol
 from .annotations import Annotations
 from .fold import Fold, splits_of
 from .labels import canonical
@@ -108,7 +108,7 @@ def of_another(asked: str, recorded: str) -> str:
     return f"The protocol is that of {published(asked).title}; the cache was extracted as {published(recorded).title}."
 
 
-def _tested(preset: Preset, data: Dataset) -> dict[str, tuple[int, ...]]:
+def _tested(preset: PublishedProtocol, data: Dataset) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...] | None]
     match preset.kind:
         case "folds":

@@ -28,9 +28,9 @@ from ...encoders.weights import build_encoder
 from ...errors import EstError
 from ..config.configfile import from_flat
 from ..config.finetune import FinetuneConfig
+from ..models.finetuned import FinetunedModel
 from ..models.model import Model
 from ..models.registry import build_model
-from ..models.tuned import Tuned
 
 FORMAT = "est-checkpoint"
 VERSION = 1
@@ -111,10 +111,10 @@ def load_model(checkpoint: Path | Checkpoint) -> tuple[Model, Mapping[str, Any]]
     return model.eval(), meta
 
 
-def behind(backbone: FrameEncoder, head: Model, settings: FinetuneConfig) -> Tuned:
+def behind(backbone: FrameEncoder, head: Model, settings: FinetuneConfig) -> FinetunedModel:
     """Put a model behind a backbone that learns as settings say."""
     assert settings.learns != "none"
-    return Tuned(
+    return FinetunedModel(
         backbone,
         head,
         learns=settings.learns,

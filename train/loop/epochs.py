@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ...cache.interrupt import Stop
 from .trainer import clock
-from .watch import Part, Watch
+from .watch import Part, TrainingWatch
 from .world import ALONE, World
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
@@ -18,7 +18,7 @@ class Steps(Protocol):
 
     num_steps: int
 
-    def run_epoch(self, epoch: int, *, first_step: int, stop: Stop, watch: Watch, until: float) -> int:
+    def run_epoch(self, epoch: int, *, first_step: int, stop: Stop, watch: TrainingWatch, until: float) -> int:
         """Take the steps of an epoch from one on; return how many are done."""
         ...
 
@@ -35,7 +35,7 @@ class Epochs(ABC):
     """The epochs of one training; what is saved, and what is done after each, is said by those that inherit it."""
 
     def __init__(
-        self, trainer: Steps, part: Part, num_epochs: int, *, watch: Watch, stop: Stop, world: World = ALONE
+        self, trainer: Steps, part: Part, num_epochs: int, *, watch: TrainingWatch, stop: Stop, world: World = ALONE
     ) -> None:
         self.steps, self.part, self.num_epochs = trainer, part, num_epochs
         self.watch, self.stop, self.world = watch, stop, world

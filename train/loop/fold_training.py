@@ -25,19 +25,19 @@ from ..data.control import fit_control
 from ..data.data import Data
 from ..folds.leaks import learnt_from
 from ..folds.protocols import Fold
+from ..models.finetuned import FinetunedModel
 from ..models.model import Model
 from ..models.registry import build_model
-from ..models.tuned import Tuned
 from ..results.metrics import score
 from ..results.run import CHECKPOINT, HISTORY, PREDICTIONS, RESULT, Run, append, read_json, write, write_csv, write_json
 from .checkpoint import load_checkpoint, save_checkpoint
 from .epochs import Epochs
-from .initial_weights import Start, build
-from .predict import View, likeliest, predict_rows, statistics_of
+from .initial_weights import InitialWeights, build
+from .predict import ClipView, likeliest, predict_rows, statistics_of
 from .sync_batchnorm import across
 from .tensorboard import Board
 from .trainer import Trainer
-from .watch import Part, Record, Watch
+from .watch import Part, Record, TrainingWatch
 from .world import ALONE, World
 
 ENOUGH = 10  # epochs, before which a model need not have learnt anything
@@ -56,9 +56,9 @@ class FoldTraining(Epochs):
         *,
         device: torch.device,
         precision: Precision,
-        watch: Watch,
+        watch: TrainingWatch,
         stop: Stop,
-        start: Start | None = None,
+        start: InitialWeights | None = None,
         world: World = ALONE,
     ) -> None:
         self.run, self.fold, self.data = run, fold, data
@@ -124,7 +124,7 @@ class FoldTraining(Epochs):
         return {f"{half}_right": found.right, f"{half}_clips": found.total, f"{half}_uar": found.uar}
 
     def _predicted(
-        self, rows: np.ndarray, view: View | None = None
+        self, rows: np.ndarray, view: ClipView | None = None
     ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """Return class (−1 where nothing shows a face), probabilities (NaN there), and which further questions were answered rightly."""
         probabilities, hits = predict_rows(
@@ -141,7 +141,7 @@ class FoldTraining(Epochs):
     def score(self) -> dict[str, Any]:
         """Score the selected model on the test half, write predictions and result, return the result."""
         rows = self.test
-        predicted, probabilities, _ = self._predicted(rows)
+        predicted, probabilities, answered = self._predicted(rows)
         truth = self.data.truth[rows]
         scores = score(truth, predicted, self.data.labels)
         result: dict[str, Any] = {
@@ -157,9 +157,10 @@ class FoldTraining(Epochs):
             "seconds": round(sum(record["seconds"] for record in self.history), 3),
         }
         if self.config.model.shuffles:
-            for question, hits in self._predicted(rows, View(shuffled=True))[2].items():
-                choices = self.model.on_features.choices[question]
-                result[question] = {"right": int(hits.sum()), "total": len(hits), f"{question}s": choices}
+            answered |= self._predicted(rows, ClipView(shuffled=True))[2]
+        for question, hits in answered.items():
+            choices = self.model.on_features.choices[question]
+            result[question] = {"right": int(hits.sum()), "total": len(hits), f"{question}s": choices}
         tested = [record for record in self.history if "test_right" in record]
         if len(tested) > 1:  # the best epoch on the test half: what most published numbers are, and no honest one
             best = max(tested, key=lambda record: record["test_right"])
@@ -224,7 +225,7 @@ class FoldTraining(Epochs):
 
     def _write_backbone(self) -> None:
         """Write the backbone by itself, for `est extract --weights`, with what it has learnt from."""
-        if self.start is None or not isinstance(self.model, Tuned):
+        if self.start is None or not isinstance(self.model, FinetunedModel):
             return
         learnt = np.concatenate([self.fold.train, self.fold.val])
         how = f"est train --finetune {self.config.finetune.learns}"
@@ -314,9 +315,9 @@ def train_part(
     *,
     device: torch.device,
     precision: Precision,
-    watch: Watch,
+    watch: TrainingWatch,
     stop: Stop,
-    start: Start | None = None,
+    start: InitialWeights | None = None,
     world: World = ALONE,
 ) -> dict[str, Any] | None:
     """Train and score a part, or return the result that it has; None when somebody stopped it."""

@@ -23,15 +23,15 @@ from ..config.finetune import FinetuneConfig
 from ..folds.annotations import Annotations
 from ..folds.leaks import Leak, Seen, find_leaks, learnt_from
 from ..folds.protocols import Plan
+from ..models.finetuned import FinetunedModel
 from ..models.model import Model
-from ..models.tuned import Tuned
 from ..results.run import CHECKPOINT, Run
 from .checkpoint import behind, load_model
 from .watch import Part
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Start:
+class InitialWeights:
     """What a backbone begins with."""
 
     weights: Weights
@@ -95,17 +95,17 @@ class Start:
             found.append(learnt_from(table, np.array(rows, np.int64), folds=[fold], how="est train"))
         return found
 
-    def enter(self, model: Tuned, part: Part) -> None:
+    def enter(self, model: FinetunedModel, part: Part) -> None:
         """Bring the models of the run that goes on into the model of a part."""
         if self.init is None:
             return
         found, _ = load_model(self.init.part(part_of(self.init, part.fold, part.seed)) / CHECKPOINT)
-        if isinstance(found, Tuned):
+        if isinstance(found, FinetunedModel):
             model.backbone.load_state_dict(found.backbone.state_dict())
-        model.est.load_state_dict((found.est if isinstance(found, Tuned) else found).state_dict())
+        model.est.load_state_dict((found.est if isinstance(found, FinetunedModel) else found).state_dict())
 
 
-def find_start(cache: Cache, config: TrainConfig, source: str, plan: Plan) -> Start:
+def find_initial_weights(cache: Cache, config: TrainConfig, source: str, plan: Plan) -> InitialWeights:
     """Find out where fine-tuning starts, or say why it cannot start there."""
     init = None
     if config.finetune.init:
@@ -117,10 +117,10 @@ def find_start(cache: Cache, config: TrainConfig, source: str, plan: Plan) -> St
         _expect_size(weights.backbone, cache.recipes.frames.size)
     if init is not None and not init.config.finetune.on:
         _expect_read(init, weights)
-    return Start(weights=weights, init=init)
+    return InitialWeights(weights=weights, init=init)
 
 
-def find_leaks_of_start(start: Start, plan: Plan, table: Annotations) -> tuple[Leak, ...]:
+def find_leaks_of_initial_weights(start: InitialWeights, plan: Plan, table: Annotations) -> tuple[Leak, ...]:
     """Return the leaks into a plan's halves of what the start has learnt from."""
     found = list(find_leaks(start.seen(), plan, table))
     if start.init is None:
@@ -215,7 +215,7 @@ def _of_run(init: Run, config: TrainConfig, maps: FeatureRecipe | None) -> Weigh
             remedy="--set finetune.source=crops",
         )
     found = load_model(init.part(init.parts[0]) / CHECKPOINT)[0]
-    assert isinstance(found, Tuned)
+    assert isinstance(found, FinetunedModel)
     return Weights(backbone=found.backbone, name=f"of {init.path.name}", digest=facts["digest"])
 
 
@@ -240,7 +240,7 @@ def _expect_read(init: Run, weights: Weights) -> None:
         )
 
 
-def build(start: Start | None, head: Model, config: TrainConfig, part: Part) -> Model:
+def build(start: InitialWeights | None, head: Model, config: TrainConfig, part: Part) -> Model:
     """Put the model of a part together: a model of features alone, or behind a backbone that learns."""
     if start is None:
         return head

@@ -18,8 +18,8 @@ from ...errors import EstError
 from ..data.clipset import ClipSet
 from ..data.data import Loaded
 from ..data.sampler import Sampler
+from ..models.finetuned import FinetunedModel
 from ..models.model import Extras, Model
-from ..models.tuned import Tuned
 from .autocast import casting
 from .world import ALONE, World
 
@@ -27,7 +27,7 @@ BATCH, TUNED_BATCH = 64, 8  # clips: pictures are larger than features
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class ClipView:
     """How clips are looked at."""
 
     number: int = 0  # of the sampler's test views
@@ -44,7 +44,7 @@ def predict_rows(
     sampler: Sampler,
     *,
     precision: Precision = "fp32",
-    view: View | None = None,
+    view: ClipView | None = None,
     world: World = ALONE,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Predict rows of annotations: probabilities (N, C), NaN where nothing shows a face, and what `predict` says of further questions.
@@ -52,7 +52,7 @@ def predict_rows(
     Probabilities are the mean over the sampler's test views; further questions are asked of the first.
     """
     seen = loaded.visible(rows)
-    which, view = loaded.place[rows[seen]], view or View()
+    which, view = loaded.place[rows[seen]], view or ClipView()
     views = [replace(view, number=number) for number in range(sampler.views)]
     found = [predict(model, loaded.clips, which, sampler, precision=precision, view=one, world=world) for one in views]
     probabilities = np.full((len(rows), int(model.num_classes)), np.nan, np.float32)
@@ -85,14 +85,14 @@ def predict(
     sampler: Sampler,
     *,
     precision: Precision = "fp32",
-    view: View | None = None,
+    view: ClipView | None = None,
     world: World = ALONE,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return probabilities (N, C), and when clips are shuffled which of them the model answered its further questions rightly for.
+    """Return probabilities (N, C), and which clips the model answered its further questions rightly for, where it answered any.
 
-    The processes of a world predict some of the clips each, and all get what came of all.
+    The processes of a world predict some of the clips each, and all of them get all results.
     """
-    view = view or View()
+    view = view or ClipView()
     assert (view.blacked is None) == (view.black is None)
     model.eval()
     head = model.on_features
@@ -116,7 +116,7 @@ def predict(
             "The model's probabilities are no numbers: its weights or features are too large.",
             remedy="train again with a lower --lr; est cache verify looks at the features",
         )
-    return found, {name: hits for name, hits in told.items() if view.shuffled and len(hits)}
+    return found, {name: hits for name, hits in told.items() if len(hits)}
 
 
 @torch.no_grad()
@@ -132,11 +132,11 @@ def statistics_of(model: Model, clips: ClipSet, which: Tensor, precision: Precis
 
 
 def _batches(
-    model: Model, clips: ClipSet, which: np.ndarray, sampler: Sampler, view: View, world: World
+    model: Model, clips: ClipSet, which: np.ndarray, sampler: Sampler, view: ClipView, world: World
 ) -> Iterator[_Batch]:
     """Say what is to be looked at, in this process's share of the clips."""
     device, head = model.device, model.on_features
-    size = TUNED_BATCH if isinstance(model, Tuned) else BATCH
+    size = TUNED_BATCH if isinstance(model, FinetunedModel) else BATCH
     numbers = np.array_split(np.arange(len(which)), world.size)[world.rank]
     for begin in range(0, len(numbers), size):
         number = torch.from_numpy(numbers[begin : begin + size]).to(device)

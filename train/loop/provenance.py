@@ -20,7 +20,7 @@ from ..data.pixels import choose_source
 from ..folds.annotations import Annotations
 from ..folds.protocols import Plan
 from ..results.run import Run
-from .watch import Watch
+from .watch import TrainingWatch
 
 Halves = dict[str, dict[str, list[str]]]  # fold → train, val, test → ids
 
@@ -84,7 +84,7 @@ def expect_same(run: Run, cache: Cache, table: Annotations, halves: Halves) -> N
         )
 
 
-def arrays_for(run: Run, cache: Cache, watch: Watch) -> dict[str, str]:
+def arrays_for(run: Run, cache: Cache, watch: TrainingWatch) -> dict[str, str]:
     """Return the array of a cache that each part can read, whatever it is called there; empty where parts look at frames.
 
     Features that are made in another way are refused; where only the faces are found or cut in another, it is said.

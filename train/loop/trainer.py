@@ -1,7 +1,7 @@
 """Training on cached features: epochs and steps of one model.
 
 What a step looks at are cached features, or frames that a backbone makes features of while it learns with the model. A batch is learnt
-from in parts, shared between the processes of a `World` and taken one after the other; losses are divided by the totals of the whole
+from in pieces, shared between the processes of a `World` and taken one after the other; losses are divided by the totals of the whole
 batch, and gradients added.
 
 Everything random follows from (seed, epoch, step) alone, never from what ran before: a run that goes on after a kill takes the same
@@ -30,13 +30,13 @@ from ..data.clipset import ClipSet
 from ..data.epoch import EpochPlan, Planner
 from ..data.memory import enough_memory
 from ..models.contract import CLASSES
+from ..models.finetuned import FinetunedModel
 from ..models.model import Answer, Extras, Model
-from ..models.tuned import Tuned
 from .autocast import casting
 from .average import Average
 from .checkpoint import Checkpoint, learning_state, restore_learning
 from .graph import GraphedStep
-from .watch import Watch
+from .watch import TrainingWatch
 from .world import ALONE, World
 
 DIVERGED = 1000.0  # a mean loss above it comes from weights that run away, not from hard clips
@@ -77,9 +77,9 @@ class Trainer:
             capturable=loop.graph,
         )
         self.average = Average(model, loop.average) if loop.average else None
-        # The clips of a part are the same, however many processes share them: batch norms see a part at a time.
-        parts, stride = loop.accumulate, loop.accumulate * world.size
-        self.parts = [slice(part + parts * world.rank, None, stride) for part in range(parts)]
+        # The clips of a piece are the same, however many processes share them: batch norms see a piece at a time.
+        pieces, stride = loop.accumulate, loop.accumulate * world.size
+        self.pieces = [slice(piece + pieces * world.rank, None, stride) for piece in range(pieces)]
         self._learn = GraphedStep(self.learn) if loop.graph else self.learn
         num_classes = int(model.num_classes)
         counts = torch.bincount(target[self.train], minlength=num_classes).double()
@@ -106,10 +106,12 @@ class Trainer:
         self.columns = [*self.terms, "right", *(f"{name}_right" for name in self.questions)]
         self.tally = torch.zeros(self.num_steps, len(self.columns), dtype=torch.float64, device=self.device)
 
-    def run_epoch(self, epoch: int, *, first_step: int = 0, stop: Stop, watch: Watch, until: float = math.inf) -> int:
+    def run_epoch(
+        self, epoch: int, *, first_step: int = 0, stop: Stop, watch: TrainingWatch, until: float = math.inf
+    ) -> int:
         """Take the steps of an epoch from one on; return how many are done: fewer than all when somebody stops it, or from a time on."""
         self.model.train()
-        if isinstance(self.model, Tuned):
+        if isinstance(self.model, FinetunedModel):
             self.model.head_only = epoch < self.config.head_first
         plan = self.planner.draw(epoch)
         for group in self.optimizer.param_groups:
@@ -134,14 +136,14 @@ class Trainer:
     def _looked_at(self, plan: EpochPlan, first_step: int) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Yield what the steps will take, in order, so that it can be loaded ahead."""
         for step in range(first_step, self.num_steps):
-            for part in self.parts:
-                yield plan.index[step][part], None if plan.look is None else plan.look[step][part]
+            for piece in self.pieces:
+                yield plan.index[step][piece], None if plan.augmentation is None else plan.augmentation[step][piece]
 
     def step(self, plan: EpochPlan, step: int, epoch: int = 0) -> None:
         """Learn from one batch."""
         seed_device(self.device, plan.seeds[step] + self.world.rank)
         inputs = [plan.index[step], plan.target[step]]
-        inputs += [drawn[step] for drawn in (*plan.extras.values(), plan.mix, plan.look) if drawn is not None]
+        inputs += [drawn[step] for drawn in (*plan.extras.values(), plan.mix, plan.augmentation) if drawn is not None]
         self._extras = tuple(plan.extras)
         with enough_memory(self.device, self.config):
             self.tally[step] = self._learn(*inputs)
@@ -149,37 +151,37 @@ class Trainer:
             self.average.update(self.model, epoch * self.num_steps + step)
 
     def learn(self, index: Tensor, target: Tensor, *drawn: Tensor) -> Tensor:
-        """Learn from rows (B, n, J) and classes (B,), with the model's extras, a share () and looks (B, 4) where the plan has them.
+        """Learn from rows (B, n, J) and classes (B,), with the model's extras, a share () and augmentations (B, 4) where the plan has them.
 
         Returns what a step leaves behind: `columns`.
         """
         extras = dict(zip(self._extras, drawn, strict=False))
         share = drawn[len(extras)] if self.config.data.mixup else None
-        look = drawn[-1] if self.config.finetune.augments else None
+        augmentation = drawn[-1] if self.config.finetune.augments else None
         weight = len(target) if self.class_weight is None else self.class_weight[target].sum()
         self.optimizer.zero_grad(set_to_none=True)
         left = torch.zeros(len(self.columns), dtype=torch.float64, device=self.device)
-        for part in self.parts:
-            features = self._features(index[part], None if look is None else look[part], share)
-            own = {name: values[part] for name, values in extras.items()}
-            left += self._learn_part(features, target[part], own, share, weight, len(target))
+        for piece in self.pieces:
+            features = self._features(index[piece], None if augmentation is None else augmentation[piece], share)
+            own = {name: values[piece] for name, values in extras.items()}
+            left += self._learn_piece(features, target[piece], own, share, weight, len(target))
         self._update(left)
         return left
 
-    def _features(self, index: Tensor, look: Tensor | None, share: Tensor | None) -> Tensor:
-        """Return the features of a part, noisy and mixed where that is wanted.  # (B, n, J) → (B, n, J, D)"""
+    def _features(self, index: Tensor, augmentation: Tensor | None, share: Tensor | None) -> Tensor:
+        """Return the features of a piece, noisy and mixed where that is wanted.  # (B, n, J) → (B, n, J, D)"""
         with casting(self.device, self.precision):
-            features = self.model.features(self.clips.take(index, look))
+            features = self.model.features(self.clips.take(index, augmentation))
         if self.deviation is not None:
             features = features + self.config.data.noise * self.deviation * torch.randn_like(features)
         if share is not None:
             features = share * features + (1 - share) * features.roll(1, 0)
         return features
 
-    def _learn_part(
+    def _learn_piece(
         self, features: Tensor, target: Tensor, extras: Extras, share: Tensor | None, weight: Tensor | int, count: int
     ) -> Tensor:
-        """Add a part's gradients; return its share of what the step leaves behind."""
+        """Add a piece's gradients; return its share of what the step leaves behind."""
         with casting(self.device, self.precision):
             output = self.head({"features": features, **extras})
         losses = self._losses(output, target, extras)
@@ -309,7 +311,7 @@ def expect_graph(config: TrainConfig, clips: ClipSet, device: torch.device) -> N
 
 def groups_of(model: Model, config: TrainConfig) -> list[dict[str, Any]]:
     """Return what the optimiser moves, with the share of the learning rate that each has."""
-    if not isinstance(model, Tuned):
+    if not isinstance(model, FinetunedModel):
         return [{"params": list(model.parameters()), "share": 1.0}]
     backbone, head = model.groups()
     return [{"params": head, "share": 1.0}, {"params": backbone, "share": config.finetune.rate}]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...cache import watch
+from ...cache.watch import Watch
 
 Record = Mapping[str, Any]  # one epoch: epoch, learning_rate, loss, expression_loss, order_loss, train_right, …
 
@@ -22,7 +22,7 @@ class Part:
     total: int
 
 
-class Watch(watch.Watch):
+class TrainingWatch(Watch):
     """Nobody watches a training."""
 
     def begin(self, part: Part, *, epochs: int, steps: int, first_epoch: int) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .est.model import EST, Output
     from .est.official import OfficialEST, load_official, save_official
     from .est.order import draw_orders
+    from .finetuned import FinetunedModel
     from .registry import MODELS, build_model
-    from .tuned import Tuned
 
 __getattr__ = lazy_names(__name__, __file__)

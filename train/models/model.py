@@ -62,7 +62,7 @@ class Model(nn.Module):
         """Return the further questions that the model answers, and how many answers each has: guessing is right once in so many."""
         return {}
 
-    def draw_extras(self, count: int, generator: torch.Generator, place: torch.device) -> Extras:
+    def draw_extras(self, count: int, generator: torch.Generator, device: torch.device) -> Extras:
         """Draw what training needs besides frames, for so many clips, from the generator of the epoch's plan."""
         return {}
 

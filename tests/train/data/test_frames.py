@@ -17,7 +17,7 @@ from est.train.data.clipset import ClipSet
 from est.train.data.pixels import choose_source
 from est.train.data.rows import RowSource, SparseRows, load_table
 from est.train.data.snippets import SnippetSampler
-from est.train.models.frames import Frames
+from est.train.models.batch_frames import BatchFrames
 
 CPU = torch.device("cpu")
 SHAPE = (3, 2, 2)
@@ -58,7 +58,7 @@ def test_maps_are_the_caches_wherever_they_live(cache_path, residency, dtype):
         positions = torch.tensor([[[0, 2, 2], [len(clip.state) - 1, 1, 0]]])
         for mirrored, feature in ((False, "layer3"), (True, "layer3_flip")):
             frames = clips.take(clips.index(torch.tensor([place]), positions, array=torch.tensor([mirrored])))
-            assert isinstance(frames, Frames)
+            assert isinstance(frames, BatchFrames)
             assert frames.rows.dtype == torch.float32
             assert frames.rows.shape == (4, *SHAPE)  # four different ones of six
             expected = clip.features[feature][positions.numpy()].astype(np.float32)

@@ -21,10 +21,10 @@ from est.extract.workers.device_worker import CROP_BATCH
 from est.train.config.sampling import SamplingConfig
 from est.train.data import pixels
 from est.train.data.clipset import ClipSet
-from est.train.data.pixels import CutPictures, look_at
+from est.train.data.pixels import CutCrops, augmented
 from est.train.data.rows import ClipRows
 from est.train.data.snippets import SnippetSampler
-from est.train.models.frames import Frames
+from est.train.models.batch_frames import BatchFrames
 
 CPU = torch.device("cpu")
 SIDE = QUICK.size
@@ -79,7 +79,7 @@ def looks(batch, seed=0):
 
 def shown(frames):
     """Return the picture or map of every place.  # (B, n, J, …)"""
-    assert isinstance(frames, Frames)
+    assert isinstance(frames, BatchFrames)
     return frames.rows[frames.place]
 
 
@@ -145,7 +145,7 @@ def test_the_same_bytes_whoever_decodes_and_however_far_ahead(name, source, requ
             asked = asked or [(views(clips, seed), looks(6, seed) if seed % 2 else None) for seed in range(5)]
             if ahead:
                 clips.expect(asked)
-            found = [clips.take(index, look) for index, look in asked]
+            found = [clips.take(index, augmentation) for index, augmentation in asked]
             bytes_ = [(frames.rows.numpy().tobytes(), frames.place.numpy().tobytes()) for frames in found]
             expected = expected or bytes_
             assert bytes_ == expected
@@ -204,7 +204,7 @@ def test_a_clip_is_looked_at_in_one_way(kept):
     for clip, (pictures, found) in enumerate(zip(plain, shown(clips.take(index, seen)), strict=True)):
         for before, after in zip(pictures.flatten(0, 1).numpy(), found.flatten(0, 1).numpy(), strict=True):
             # The colours' order does not matter to a look, and a mirrored picture is mirrored already.
-            expected = look_at(before, seen[clip].double().numpy(), mirrored=False)
+            expected = augmented(before, seen[clip].double().numpy(), mirrored=False)
             assert np.abs(after.astype(int) - expected).max() <= (1 if clip % 2 == 0 else 2)
     alone = clips.take(index[2:3], seen[2:3])
     assert torch.equal(shown(alone)[0], shown(clips.take(index, seen))[2])
@@ -289,7 +289,7 @@ def test_crops_of_videos_are_kept_within_bounds(bare, decoded, monkeypatch):
     for max_bytes in (10**9, pixels.KEPT_AT_LEAST * longest, 3 * longest, 0):
         decoded.clear()
         monkeypatch.setattr(pixels, "free_memory", lambda device: 10**12)
-        pictures = CutPictures(clips, max_bytes=max_bytes)
+        pictures = CutCrops(clips, max_bytes=max_bytes)
         for _ in range(2):
             for place in range(len(clips.count)):
                 rows = clips.first[place] + np.arange(0, clips.count[place], 2)
@@ -301,13 +301,13 @@ def test_crops_of_videos_are_kept_within_bounds(bare, decoded, monkeypatch):
         assert decoded["pictures"] == (2 if max_bytes == 0 else 1)
         assert decoded["grey"] == 0  # nothing of it is looked at
     monkeypatch.setattr(pixels, "free_memory", lambda device: 1000)
-    assert CutPictures(clips)._max_bytes == 600
+    assert CutCrops(clips)._max_bytes == 600
 
 
 def test_crops_that_were_used_longest_ago_go_first(bare, decoded, monkeypatch):
     monkeypatch.setattr(pixels, "KEPT_AT_LEAST", 1)
     clips = every_clip(bare)
-    pictures = CutPictures(clips, max_bytes=25 * SIDE * SIDE * 3)  # frames
+    pictures = CutCrops(clips, max_bytes=25 * SIDE * SIDE * 3)  # frames
     count = {"pictures": 9, "turned": 12, "whole#0.41-0.95": 13}
     for name, times in (
         ("pictures", 1),
@@ -354,8 +354,8 @@ def test_on_a_gpu_pictures_are_the_same(kept):
     here, there = tuning_set(kept, "crops"), tuning_set(kept, "crops", device="cuda:0")
     asked = [(views(here, seed), looks(6, seed)) for seed in range(6)]
     there.expect(asked[:5])
-    for index, look in asked:
-        expected, found = here.take(index, look), there.take(index, look)
+    for index, augmentation in asked:
+        expected, found = here.take(index, augmentation), there.take(index, augmentation)
         assert found.rows.device.type == found.place.device.type == "cuda"
         assert torch.equal(found.rows.cpu(), expected.rows)
         assert torch.equal(found.place.cpu(), expected.place)

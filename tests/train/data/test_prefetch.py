@@ -9,8 +9,8 @@ import threading
 import pytest
 import torch
 
-from est.train.data.prefetch import DEPTH, Ahead
-from est.train.models.frames import Frames
+from est.train.data.prefetch import DEPTH, Prefetcher
+from est.train.models.batch_frames import BatchFrames
 
 PATIENCE = 20  # seconds after which a test gives up
 
@@ -25,7 +25,7 @@ class Loader:
         self.news = threading.Condition()
         self.under_way = 0
 
-    def __call__(self, index, look):
+    def __call__(self, index, augmentation):
         with self.news:
             self.under_way += 1
             assert self.under_way == 1, "one at a time"
@@ -34,7 +34,9 @@ class Loader:
             number = int(index)
             if number in self.broken:
                 raise OSError(f"batch {number} cannot be read")
-            return Frames(rows=index.clone(), place=torch.zeros(1) if look is None else look.clone())
+            return BatchFrames(
+                rows=index.clone(), place=torch.zeros(1) if augmentation is None else augmentation.clone()
+            )
         finally:
             with self.news:
                 self.under_way -= 1
@@ -48,18 +50,18 @@ class Loader:
             assert self.news.wait_for(lambda: len(self.loaded) >= count, PATIENCE), self.loaded
 
 
-def batches(*numbers, look=None):
-    return [(torch.tensor([number]), look) for number in numbers]
+def batches(*numbers, augmentation=None):
+    return [(torch.tensor([number]), augmentation) for number in numbers]
 
 
-def take(ahead, number, look=None):
-    return int(ahead.take(torch.tensor([number]), look).rows)
+def take(ahead, number, augmentation=None):
+    return int(ahead.take(torch.tensor([number]), augmentation).rows)
 
 
 def test_what_is_expected_is_loaded_in_order_and_no_further_than_allowed():
     loader = Loader()
     drawn = []
-    ahead = Ahead(loader)
+    ahead = Prefetcher(loader)
     ahead.expect(drawn.append(number) or asked for number, asked in enumerate(batches(*range(10))))
     loader.wait_for(DEPTH)
     assert drawn == loader.loaded == list(range(DEPTH))
@@ -74,7 +76,7 @@ def test_what_is_expected_is_loaded_in_order_and_no_further_than_allowed():
 
 def test_what_is_not_expected_is_loaded_on_the_spot():
     loader = Loader()
-    ahead = Ahead(loader, depth=2)
+    ahead = Prefetcher(loader, depth=2)
     assert take(ahead, 7) == 7  # before anything is expected
     ahead.expect(batches(0, 1, 2, 3))
     loader.wait_for(3)
@@ -99,7 +101,7 @@ def test_the_look_belongs_to_what_is_expected():
         (None, None, True),
     ):
         loader = Loader()
-        ahead = Ahead(loader)
+        ahead = Prefetcher(loader)
         ahead.expect(batches(4, look=expected))
         loader.wait_for(1)
         found = ahead.take(torch.tensor([4]), asked)
@@ -109,7 +111,7 @@ def test_the_look_belongs_to_what_is_expected():
 
 def test_what_goes_wrong_ahead_is_raised_where_it_is_taken():
     loader = Loader(broken=(1,))
-    ahead = Ahead(loader)
+    ahead = Prefetcher(loader)
     ahead.expect(batches(0, 1, 2))
     loader.wait_for(3)
     assert take(ahead, 0) == 0
@@ -123,7 +125,7 @@ def test_what_goes_wrong_ahead_is_raised_where_it_is_taken():
 def test_new_expectations_forget_the_old_ones():
     loader = Loader()
     loader.gate.clear()
-    ahead = Ahead(loader)
+    ahead = Prefetcher(loader)
     ahead.expect(batches(0, 1, 2, 3))
     while loader.under_way == 0:  # the first is being loaded, and no other
         threading.Event().wait(0.001)
@@ -139,7 +141,7 @@ def test_new_expectations_forget_the_old_ones():
 def test_waiting_is_counted():
     loader = Loader()
     loader.gate.clear()
-    ahead = Ahead(loader)
+    ahead = Prefetcher(loader)
     assert ahead.waited == 0.0
 
     def open_later():
@@ -161,13 +163,13 @@ def test_a_process_ends_with_batches_still_to_come():
     script = """
 import itertools, time, torch
 from concurrent.futures import ThreadPoolExecutor
-from est.train.data.prefetch import Ahead
-from est.train.data.frames import Frames
+from est.train.data.prefetch import Prefetcher
+from est.train.data.frames import BatchFrames
 pool = ThreadPoolExecutor(2)
-def load(index, look):
+def load(index, augmentation):
     list(pool.map(time.sleep, [0.01] * 4))
-    return Frames(rows=index, place=index)
-ahead = Ahead(load)
+    return BatchFrames(rows=index, place=index)
+ahead = Prefetcher(load)
 ahead.expect((torch.tensor([number]), None) for number in itertools.count())
 print(int(ahead.take(torch.tensor([0]), None).rows))
 """

@@ -11,7 +11,7 @@ from est.errors import UsageError
 from est.train import EstConfig, LoopConfig, build_model
 from est.train.data.clipset import ClipSet
 from est.train.loop.trainer import Trainer
-from est.train.loop.watch import Watch
+from est.train.loop.watch import TrainingWatch
 
 STILL = EstConfig(dim=16, heads=2, ffn=32, layers=1, dropout=0.0, head_dropout=0.0)
 
@@ -40,6 +40,6 @@ def test_recorded_steps_learn_as_others(tmp_path):
     for graph in (False, True):
         made = trainer(path, "cuda:0", graph=graph)
         for epoch in range(4):
-            made.run_epoch(epoch, stop=Stop(), watch=Watch())
+            made.run_epoch(epoch, stop=Stop(), watch=TrainingWatch())
         tallies.append(made.tally.cpu())
     assert torch.allclose(tallies[0], tallies[1], atol=1e-3), (tallies[0] - tallies[1]).abs().max()

@@ -10,7 +10,7 @@ from train_samples import TINY, learning_cache, make_trainer
 
 from est.cache import open_cache
 from est.cache.interrupt import Stop
-from est.train import EstConfig, Watch
+from est.train import EstConfig, TrainingWatch
 from est.train.data.clipset import ClipSet
 from est.train.loop.checkpoint import Checkpoint
 
@@ -26,7 +26,7 @@ def clips(tmp_path_factory):
 def test_half_precision_resumes_with_its_scale(clips):
     def run(trainer, epochs):
         for epoch in epochs:
-            trainer.run_epoch(epoch, stop=Stop(), watch=Watch())
+            trainer.run_epoch(epoch, stop=Stop(), watch=TrainingWatch())
         return trainer
 
     whole = run(make_trainer(clips, model=TINY, precision="fp16"), range(3))

@@ -18,7 +18,7 @@ from est.encoders.backbone import Backbone
 from est.errors import EstError
 from est.train.loop.sync_batchnorm import AcrossBatchNorm1d, AcrossBatchNorm2d, across
 from est.train.loop.world import ALONE, World
-from est.train.models import EstConfig, Tuned, build_model
+from est.train.models import EstConfig, FinetunedModel, build_model
 
 SMALL = {
     "dim": 32,
@@ -261,7 +261,7 @@ def learn_tuned(world, checkpointing, clips=6):
         torch.manual_seed(0)
         backbone = Backbone()
     est = build_model(EstConfig(**SMALL), width=512, num_classes=4, seed=3)
-    model = Tuned(backbone, est, learns="layer4", batch_norm="train", checkpointing=checkpointing).train()
+    model = FinetunedModel(backbone, est, learns="layer4", batch_norm="train", checkpointing=checkpointing).train()
     across(model, world)
     generator = torch.Generator().manual_seed(1)
     rows = torch.rand(9, 256, 2, 2, generator=generator) * 3

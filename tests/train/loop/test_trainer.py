@@ -13,7 +13,7 @@ from train_samples import PLAIN, TINY, learning_cache, make_trainer
 from est.cache import open_cache
 from est.cache.interrupt import Stop
 from est.errors import EstError
-from est.train import EstConfig, Watch
+from est.train import EstConfig, TrainingWatch
 from est.train.data.clipset import ClipSet
 from est.train.loop.checkpoint import Checkpoint
 from est.train.loop.trainer import class_weight, clock, reproducible
@@ -198,7 +198,7 @@ def test_the_learning_rate_rises_and_falls(clips):
     assert [constant.learning_rate(epoch) for epoch in (0, 10, 159)] == pytest.approx([1e-5, 1e-4, 1e-4])
     assert make_trainer(clips, epochs=1, warmup=10).learning_rate(0) == 3e-3
     trainer = make_trainer(clips, epochs=10, warmup=2, learning_rate=0.01)
-    trainer.run_epoch(5, stop=Stop(), watch=Watch())
+    trainer.run_epoch(5, stop=Stop(), watch=TrainingWatch())
     assert (
         trainer.optimizer.param_groups[0]["lr"] == trainer.learning_rate(5) == trainer.record(5, 1.0)["learning_rate"]
     )
@@ -238,7 +238,7 @@ def test_bf16_runs_and_is_close(clips):
     records = [[], []]
     for found, trainer in zip(records, trainers, strict=True):
         for epoch in range(3):
-            trainer.run_epoch(epoch, stop=Stop(), watch=Watch())
+            trainer.run_epoch(epoch, stop=Stop(), watch=TrainingWatch())
             found.append(trainer.record(epoch, 1.0))
     assert records[0][0]["loss"] == pytest.approx(records[1][0]["loss"], rel=0.02)
     assert records[0][-1]["loss"] == pytest.approx(records[1][-1]["loss"], rel=0.1)
@@ -258,7 +258,7 @@ def test_bf16_runs_and_is_close(clips):
 def test_a_restored_trainer_takes_the_same_steps(clips, settings):
     def run(trainer, epoch, first_step=0, steps=None):
         stop = Stop()
-        watch = Watch()
+        watch = TrainingWatch()
         watch.step = lambda _, step: setattr(stop, "wanted", step == steps)
         return trainer.run_epoch(epoch, first_step=first_step, stop=stop, watch=watch)
 
@@ -283,14 +283,14 @@ def test_an_epoch_is_its_own(clips, monkeypatch):
     """The steps of epoch 3 are those that were drawn for epoch 3."""
     trainer, taken = make_trainer(clips), []
     monkeypatch.setattr(trainer, "step", lambda plan, step, epoch: taken.append(plan.index[step]))
-    trainer.run_epoch(3, stop=Stop(), watch=Watch())
+    trainer.run_epoch(3, stop=Stop(), watch=TrainingWatch())
     assert torch.equal(torch.stack(taken), trainer.planner.draw(3).index)
 
 
 def test_an_epoch_ends_early_when_its_time_is_up(clips):
     trainer = make_trainer(clips)
-    assert trainer.run_epoch(0, stop=Stop(), watch=Watch(), until=clock()) == 1
-    assert trainer.run_epoch(0, first_step=1, stop=Stop(), watch=Watch(), until=clock() + 1e6) == 3
+    assert trainer.run_epoch(0, stop=Stop(), watch=TrainingWatch(), until=clock()) == 1
+    assert trainer.run_epoch(0, first_step=1, stop=Stop(), watch=TrainingWatch(), until=clock() + 1e6) == 3
 
 
 def test_losses_that_are_no_numbers_name_the_step(clips):
@@ -298,7 +298,7 @@ def test_losses_that_are_no_numbers_name_the_step(clips):
 
     def explode():
         for epoch in range(9):
-            trainer.run_epoch(epoch, stop=Stop(), watch=Watch())
+            trainer.run_epoch(epoch, stop=Stop(), watch=TrainingWatch())
             trainer.record(epoch, 1.0)
 
     with pytest.raises(EstError) as caught:
@@ -307,7 +307,7 @@ def test_losses_that_are_no_numbers_name_the_step(clips):
     assert "learning rate" in caught.value.message
     assert "--lr" in caught.value.remedy
     trainer = make_trainer(clips)
-    trainer.run_epoch(0, stop=Stop(), watch=Watch())
+    trainer.run_epoch(0, stop=Stop(), watch=TrainingWatch())
     trainer.tally[1, 1] = math.nan
     with pytest.raises(EstError, match=r"The order loss of epoch 1, step 2 is not a number .*fp32"):
         trainer.record(0, 1.0)
@@ -316,7 +316,7 @@ def test_losses_that_are_no_numbers_name_the_step(clips):
 
 def test_weights_that_run_away_are_noticed_before_the_loss_is_none(clips):
     trainer = make_trainer(clips)
-    trainer.run_epoch(1, stop=Stop(), watch=Watch())
+    trainer.run_epoch(1, stop=Stop(), watch=TrainingWatch())
     for value in (math.nan, math.inf, -2e6):
         with torch.no_grad():
             trainer.model.query[0, 3] = value
@@ -328,7 +328,7 @@ def test_weights_that_run_away_are_noticed_before_the_loss_is_none(clips):
 
 def test_a_loss_that_runs_away_is_divergence(clips):
     trainer = make_trainer(clips)
-    trainer.run_epoch(0, stop=Stop(), watch=Watch())
+    trainer.run_epoch(0, stop=Stop(), watch=TrainingWatch())
     trainer.tally[:, 0] = 1e5
     with pytest.raises(EstError, match="Training diverged: the mean loss of epoch 1 is 1e\\+05"):
         trainer.record(0, 1.0)

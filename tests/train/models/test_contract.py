@@ -39,6 +39,10 @@ class Config(ModelConfig):
     def undivided(self):
         return True
 
+    @property
+    def questions(self):
+        return {"length": "whether the clip leaves places over"}
+
 
 class Output(NamedTuple):
     expression: Tensor
@@ -61,6 +65,13 @@ class Masked(Model):
         found = self.classifier((batch["features"] * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1))
         self.said.append(found.detach())
         return Output(expression=found)
+
+    @property
+    def choices(self):
+        return {"length": 2}
+
+    def hits(self, output, batch):
+        return {"length": ~batch["mask"].flatten(1).all(1)}
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +98,11 @@ def test_all_frames_come_with_their_mask_and_times(cache, tmp_path):
     mask = torch.cat([batch["mask"][:, 0] for batch in Masked.batches])
     assert (~mask[:, -1]).any(), "shorter clips leave places over"
     assert (~mask[:, 5]).any(), "frames without a face are none"
-    assert evaluate(trained.run).scores.right == trained.scores.right
+    again = evaluate(trained.run)
+    assert again.scores.right == trained.scores.right
+    assert [(one.question, one.total, one.choices) for one in again.answers] == [("length", trained.scores.total, 2)]
+    assert 0 < again.answers[0].right <= again.answers[0].total
+    assert "whether the clip leaves places over" in (trained.run.path / "summary.md").read_text(encoding="utf-8")
 
 
 def test_it_resumes_to_the_same_bytes(cache, tmp_path):

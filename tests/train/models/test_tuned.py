@@ -15,8 +15,8 @@ from torchvision.models import resnet18
 from est.encoders import resnet_tail
 from est.encoders.backbone import Backbone, Normalization
 from est.encoders.encoder import Encoder
-from est.train.models import EstConfig, Tuned, build_model, tuned
-from est.train.models.frames import Frames
+from est.train.models import EstConfig, FinetunedModel, build_model, tuned
+from est.train.models.batch_frames import BatchFrames
 
 CPU = torch.device("cpu")
 SMALL = EstConfig(dim=32, ffn=48, layers=1, heads=2, snippets=3, frames=2, orders=5, dropout=0.0, head_dropout=0.0)
@@ -40,7 +40,9 @@ def drawn(seed, normalize):
 
 def small(learns="all", batch_norm="train", *, seed=0, normalize="imagenet", **settings):
     est = build_model(SMALL, width=512, num_classes=3, seed=seed)
-    return Tuned(deepcopy(drawn(seed, normalize)), est, learns=learns, batch_norm=batch_norm, **settings).train()
+    return FinetunedModel(
+        deepcopy(drawn(seed, normalize)), est, learns=learns, batch_norm=batch_norm, **settings
+    ).train()
 
 
 def pictures(count=6, seed=1):
@@ -54,7 +56,7 @@ def frames(rows=None, *, clips=2, seed=2):
     rows = pictures() if rows is None else rows
     shape = (clips, SMALL.snippets, SMALL.frames)
     place = torch.arange(int(np.prod(shape))) % len(rows)
-    return Frames(
+    return BatchFrames(
         rows=rows, place=place[torch.randperm(len(place), generator=torch.Generator().manual_seed(seed))].view(shape)
     )
 
@@ -150,7 +152,7 @@ def test_frozen_norms_do_not_care_who_shares_the_batch(training):
     together = model.features(seen)
     for index in range(2):
         rows = seen.rows[seen.place[index].flatten()]
-        alone = model.features(Frames(rows=rows, place=torch.arange(6).view(1, 3, 2)))
+        alone = model.features(BatchFrames(rows=rows, place=torch.arange(6).view(1, 3, 2)))
         assert distance(alone[0], together[index]) < TOLERANCE
 
 
@@ -182,7 +184,7 @@ def test_maps_of_the_extraction_are_as_good_as_pictures(batch_norm):
     """A weighted sum stands for EST, which is so small here that it takes rounding for more than that."""
     from_pictures = small("layer4", batch_norm)
     from_maps, seen = deepcopy(from_pictures), frames()
-    stored = Frames(rows=maps(from_maps, seen.rows), place=seen.place)
+    stored = BatchFrames(rows=maps(from_maps, seen.rows), place=seen.place)
     weight = torch.randn(2, 3, 2, 512, generator=torch.Generator().manual_seed(0))
     wanted, found = from_pictures.features(seen), from_maps.features(stored)
     assert distance(found, wanted) < TOLERANCE
@@ -202,7 +204,7 @@ def test_the_same_maps_make_the_same_model(batch_norm):
     rows = tuned.look(from_maps.backbone.tail().before, seen.rows).contiguous()
     assert distance(rows, maps(from_maps, seen.rows)) < TOLERANCE
     wanted = learn(from_pictures, seen)
-    found = learn(from_maps, Frames(rows=rows, place=seen.place))
+    found = learn(from_maps, BatchFrames(rows=rows, place=seen.place))
     assert torch.equal(found[0], wanted[0])
     assert found[1].keys() == wanted[1].keys()
     assert all(torch.equal(gradient, wanted[1][name]) for name, gradient in found[1].items())
@@ -219,7 +221,7 @@ def test_maps_are_for_layer4():
 def test_repeats_bring_the_gradients_of_as_many_frames(learns):
     once = small(learns, "frozen")
     each, seen = deepcopy(once), frames(pictures(4))
-    expanded = Frames(rows=seen.rows[seen.place.flatten()], place=torch.arange(12).view(2, 3, 2))
+    expanded = BatchFrames(rows=seen.rows[seen.place.flatten()], place=torch.arange(12).view(2, 3, 2))
     weight = torch.randn(2, 3, 2, 512, generator=torch.Generator().manual_seed(0))
     for model, given in ((once, seen), (each, expanded)):
         (model.features(given) * weight).sum().backward()
@@ -238,7 +240,7 @@ def test_gradients_of_repeats_are_the_same_bits_every_time():
         found = []
         for _ in range(4):
             model.zero_grad()
-            (model.features(Frames(rows=rows, place=place)) * weight).sum().backward()
+            (model.features(BatchFrames(rows=rows, place=place)) * weight).sum().backward()
             found.append(model.backbone.layer4[1].conv2.weight.grad.clone())
     finally:
         torch.set_num_threads(threads)
@@ -347,7 +349,7 @@ def test_a_share_without_clips_has_gradients_of_zero():
     """As every process brings gradients of all that learns."""
     for learns, checkpointing in [("layer4", False), ("all", False), ("all", True)]:
         model = small(learns, "frozen", checkpointing=checkpointing)
-        features = model.features(Frames(rows=pictures(0), place=torch.zeros(0, 3, 2, dtype=torch.long)))
+        features = model.features(BatchFrames(rows=pictures(0), place=torch.zeros(0, 3, 2, dtype=torch.long)))
         assert features.shape == (0, 3, 2, 512)
         features.sum().backward()
         assert all((weight.grad == 0).all() for weight in model.groups()[0])

@@ -123,11 +123,11 @@ class EST(Model):
         """Return how many orders there are."""
         return {"order": len(self.orders)} if self.config.ssop else {}
 
-    def draw_extras(self, count: int, generator: torch.Generator, place: torch.device) -> Extras:
+    def draw_extras(self, count: int, generator: torch.Generator, device: torch.device) -> Extras:
         """Draw in which of the orders each clip's snippets stand."""
         if not self.config.ssop:
             return {}
-        return {"order": torch.randint(len(self.orders), (count,), generator=generator, device=place)}
+        return {"order": torch.randint(len(self.orders), (count,), generator=generator, device=device)}
 
     def shuffled_extras(self, number: Tensor) -> Extras:
         """Take the orders in turns."""

@@ -17,7 +17,7 @@ from est.cache import open_cache
 from est.cache.interrupt import Stop
 from est.cli import main
 from est.errors import UsageError
-from est.train import Change, Run, Watch, evaluate, fit
+from est.train import Change, Run, TrainingWatch, evaluate, fit
 from est.train.config.configfile import resolve, to_toml
 from est.train.data.clipset import ClipSet
 from est.train.loop.checkpoint import load_model
@@ -265,7 +265,7 @@ def test_the_heading_names_it(cache, tmp_path):
 )
 def test_settings_of_the_loop_hold_for_it(cache, settings):
     trainer = make_trainer(ClipSet.from_cache(open_cache(cache), range(24)), model=TINY, **settings)
-    trainer.run_epoch(0, stop=Stop(), watch=Watch())
+    trainer.run_epoch(0, stop=Stop(), watch=TrainingWatch())
     record = trainer.record(0, 1.0)
     assert 0 < record["loss"] < 3
     assert "order_loss" not in record

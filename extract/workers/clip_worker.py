@@ -21,9 +21,9 @@ from ...inputs.input import Input
 from ..config import FORWARD_BYTES, ExtractConfig
 from ..faces.detect.base import Detections
 from ..faces.detect.no_detector import WholeFrame
-from ..faces.looks import Looks
+from ..faces.detection_frames import DetectionFrames
 from ..faces.track import CutDetector, Track, choose, tracks_of, whole_track
-from .messages import Finished, Found, Look, Pictures, Recrop, TrackRows, Work
+from .messages import DetectRequest, Finished, Found, Recrop, SharedPictures, TrackRows, Work
 from .recrop import RecropTask
 from .task import Line, StageError, Task
 
@@ -82,7 +82,7 @@ class ClipTask(Task):
         num_held = 0
         times: list[float] = []
         cutter, whole = CutDetector(), WholeFrame()
-        looks = Looks(self, longest=self._config.detect_size, every=self._config.detect_every)
+        detection_frames = DetectionFrames(self, longest=self._config.detect_size, every=self._config.detect_every)
         for number, (frame, moment) in enumerate(self._timed(frames)):
             times.append(moment)
             num_held += frame.nbytes
@@ -93,9 +93,9 @@ class ClipTask(Task):
             if self._config.frames_are_crops:
                 self._detections[number] = whole.detect(frame[None])[0]
             else:
-                looks.see(number, frame, is_cut=cutter.feed(frame))
-        looks.end()
-        while looks.expected - self._detections.keys():
+                detection_frames.see(number, frame, is_cut=cutter.feed(frame))
+        detection_frames.end()
+        while detection_frames.expected - self._detections.keys():
             self._receive()
         return held, times, list(cutter.cuts)
 
@@ -152,11 +152,13 @@ class ClipTask(Task):
             crops=[b""] * num_frames if self._config.crops else None,
         )
 
-    def look(self, frames: list[int], pictures: list[np.ndarray], scale: tuple[float, float], *, last: bool) -> None:
-        """Ask for the faces in some frames."""
+    def detect(self, frames: list[int], pictures: list[np.ndarray], scale: tuple[float, float], *, last: bool) -> None:
+        """AsksDetector for the faces in some frames."""
         stacked = np.stack(pictures)
         self._send(
-            lambda: Look(index=self._index, frames=frames, scale=scale, pictures=Pictures.share(stacked), last=last)
+            lambda: DetectRequest(
+                index=self._index, frames=frames, scale=scale, pictures=SharedPictures.share(stacked), last=last
+            )
         )
 
     def _know(self, found: Found) -> None:

@@ -26,7 +26,7 @@ def num_images(folder: Path, at_most: int | None = None) -> int:
     return count
 
 
-class Shelf:
+class ClipFolder:
     """Videos, or folders of frames, `depth` levels below a folder."""
 
     def __init__(self, folder: Path, kind: Literal["video", "frames"], *, depth: int = 1) -> None:

@@ -26,11 +26,11 @@ from ..train.folds.leaks import Leak
 from ..train.loop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ..train.loop.epochs import Epochs
 from ..train.loop.trainer import reproducible
-from ..train.loop.watch import Part, Watch
+from ..train.loop.watch import Part, TrainingWatch
 from ..train.results.run import write
 from .card import build_card, is_card, read_card, to_markdown
 from .config import TuneConfig
-from .loop import FrameScores, Trainer
+from .loop import FrameScores, FrameTrainer
 from .model import FrameClassifier
 from .samples import Samples
 
@@ -40,7 +40,7 @@ AGAIN = "the same command goes on"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Task:
+class TuningTask:
     """What is to be learnt, and from what."""
 
     config: TuneConfig
@@ -72,7 +72,7 @@ class Task:
         }
 
 
-def learn(task: Task, out: Path, watch: Watch, part: Part | None = None) -> Path:
+def learn(task: TuningTask, out: Path, watch: TrainingWatch, part: Part | None = None) -> Path:
     """Learn, and write the weights; go on where an earlier call was stopped, and do nothing where they are there."""
     expect_place(out)
     identity = task.identity()
@@ -114,12 +114,12 @@ class EncoderTraining(Epochs):
 
     def __init__(
         self,
-        task: Task,
+        task: TuningTask,
         identity: dict[str, Any],
         state: Path,
         *,
         precision: Precision,
-        watch: Watch,
+        watch: TrainingWatch,
         stop: Stop,
         part: Part,
     ) -> None:
@@ -128,7 +128,7 @@ class EncoderTraining(Epochs):
         model = FrameClassifier(
             deepcopy(task.start.backbone), len(task.samples.labels), batch_norm=config.batch_norm, seed=config.seed
         )
-        self.trainer = Trainer(model, task.samples, task.train, config, device=task.device, precision=precision)
+        self.trainer = FrameTrainer(model, task.samples, task.train, config, device=task.device, precision=precision)
         super().__init__(self.trainer, part, config.epochs, watch=watch, stop=stop)
         self.best: dict[str, Tensor] = {}  # the encoder of the best epoch
         self.scores: dict[str, Any] = {}  # of that epoch
@@ -235,7 +235,7 @@ def expect_precision(out: Path, config: TuneConfig, device: torch.device) -> Non
         resolve_precision(config.precision, device)
 
 
-def warn_of_precision(out: Path, task: Task, watch: Watch) -> None:
+def warn_of_precision(out: Path, task: TuningTask, watch: TrainingWatch) -> None:
     """Say so when weights that are there already were tuned in another precision than `auto` means here."""
     then = read_card(out).get("precision")  # cards of earlier releases do not say
     if task.config.precision == "auto" and then and (now := resolve_precision("auto", task.device)[0]) != then:

@@ -15,7 +15,7 @@ from ...cache.schema import NO_FACE, FeatureSpec
 BLOCK_BYTES = 4 * 2**20
 
 
-class ClipRows:
+class RowBuffer:
     """Rows of each feature by track and frame."""
 
     def __init__(self, specs: Mapping[str, FeatureSpec]) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Frames:
+class BatchFrames:
     """The different frames of a batch, and where each is looked at."""
 
     rows: Tensor  # (U, S, S, 3) uint8 RGB pictures, or (U, C, h, w) float maps; on the device

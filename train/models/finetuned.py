@@ -20,14 +20,14 @@ from torch.utils.checkpoint import checkpoint
 
 from ...encoders.backbone import FrameEncoder, norms_of
 from ...encoders.tail import PICTURES, Step, Tail
-from .frames import Frames
+from .batch_frames import BatchFrames
 from .model import Answer, Batch, Model
 from .scaling import Scaling
 
 CHUNK = 64  # frames that are looked at together where no gradient is wanted
 
 
-class Tuned(Model):
+class FinetunedModel(Model):
     """A model of features behind a frame encoder that learns with it."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Tuned(Model):
         follow = self.training and self.batch_norm == "train" and not self._head_only
         return norms_of(*self._learning) if follow else []
 
-    def train(self, mode: bool = True) -> Tuned:
+    def train(self, mode: bool = True) -> FinetunedModel:
         """Enter training or evaluation; what does not learn stays in evaluation."""
         super().train(mode)
         self.backbone.eval()
@@ -99,9 +99,9 @@ class Tuned(Model):
     def forward(self, batch: Batch) -> Answer:
         """Classify clips: of the batch `rows` and `place` are the frames (frames.py), and the rest is the model's of features."""
         others = {name: tensor for name, tensor in batch.items() if name not in ("rows", "place")}
-        return self.est({**others, "features": self.features(Frames(rows=batch["rows"], place=batch["place"]))})
+        return self.est({**others, "features": self.features(BatchFrames(rows=batch["rows"], place=batch["place"]))})
 
-    def features(self, frames: Frames) -> Tensor:
+    def features(self, frames: BatchFrames) -> Tensor:
         """Return what the backbone makes of each place's frame, in float32.  # → (B, n, J, D)"""
         x, place = frames.rows, frames.place
         tail, follows = self._tail(pictures=x.dtype == torch.uint8), bool(self._following)
@@ -120,7 +120,7 @@ class Tuned(Model):
         self.eval()
         try:
             with torch.no_grad():
-                return self.features(Frames(rows=rows, place=rows.new_zeros(1, 1, 1, dtype=torch.long))).flatten()
+                return self.features(BatchFrames(rows=rows, place=rows.new_zeros(1, 1, 1, dtype=torch.long))).flatten()
         finally:
             self.train(training)
 

@@ -7,21 +7,21 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-LOOK_BATCH = 8
+DETECT_BATCH = 8
 
 
-class Ask(Protocol):
+class AsksDetector(Protocol):
     """Somebody who asks a detector."""
 
-    def look(self, frames: list[int], pictures: list[np.ndarray], scale: tuple[float, float], *, last: bool) -> None:
-        """Ask for the faces in some frames, shrunk by `scale` in width and height."""
+    def detect(self, frames: list[int], pictures: list[np.ndarray], scale: tuple[float, float], *, last: bool) -> None:
+        """AsksDetector for the faces in some frames, shrunk by `scale` in width and height."""
         ...
 
 
-class Looks:
+class DetectionFrames:
     """Collects frames for the detector, shrunk, until a batch is full."""
 
-    def __init__(self, asker: Ask, *, longest: int, every: int, batch: int = LOOK_BATCH) -> None:
+    def __init__(self, asker: AsksDetector, *, longest: int, every: int, batch: int = DETECT_BATCH) -> None:
         self.expected: set[int] = set()
         self._asker = asker
         self._longest, self._every, self._batch = longest, every, batch
@@ -57,7 +57,7 @@ class Looks:
 
     def _send(self, *, last: bool) -> None:
         if self._frames:
-            self._asker.look(self._frames, self._pictures, self._scale, last=last)
+            self._asker.detect(self._frames, self._pictures, self._scale, last=last)
             self._frames, self._pictures = [], []
 
 
