@@ -1,7 +1,7 @@
 """`est <command>`: the command line, put together.
 
-Each command lives in `commands/` and does three things: options → one library call → show the result. No module below imports
-numpy, torch, cv2, zarr, h5py or onnxruntime before its command runs, so that `est --help` answers at once.
+Each command lives in `commands/` and does three things: options → one library call → show the result. It is imported when it is
+called; and none imports numpy, torch, cv2, zarr, h5py or onnxruntime before it runs, so that help answers at once.
 """
 
 from __future__ import annotations
@@ -15,12 +15,28 @@ import typer
 from typer.exceptions import TyperException
 
 from . import __version__
-from .commands import cache, demo, evaluate, extract, recache, train, tune
-from .commands.options import command
+from .commands.lazy import LazyGroup
 from .commands.screen import Screen
 from .errors import STATUS_INTERRUPTED, UsageError
 
+
+class Commands(LazyGroup):
+    """The commands, each a module below `commands/`."""
+
+    texts = {  # noqa: RUF012
+        "extract": "Find the face in every frame of videos and cache its features, once; the same command goes on where it stopped.",
+        "tune": "Let the frame encoder learn on single labelled frames, for est extract --weights; Ctrl-C saves, the same command goes on.",
+        "recache": "Tune encoders on a cache's clips and cache what they see, fold by fold, free of leaks; "
+        "the same command goes on where it stopped.",
+        "train": "Train a model on a cache, every fold and seed, and score it; Ctrl-C saves, --resume goes on.",
+        "evaluate": "Score a run's models again: on their test halves, on another cache, on shuffled or blackened clips.",
+        "cache": "Look at a cache, check it, join, convert, relabel and thin caches.",
+        "demo": "Go the whole way on rendered faces: render, extract, train, score. Or only render them.",
+    }
+
+
 app = typer.Typer(
+    cls=Commands,
     name="est",
     help="Expression Snippet Transformer on cached features: extract once, train in seconds per epoch.",
     epilog="Every command takes --json, --quiet and --debug. Exit status: 0 all good, 1 failed, 2 wrong usage, "
@@ -29,13 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-command(app, "extract")(extract.extract)
-command(app, "tune")(tune.tune)
-command(app, "recache")(recache.recache)
-command(app, "train")(train.train)
-command(app, "evaluate")(evaluate.evaluate)
-app.add_typer(cache.app, name="cache")
-app.add_typer(demo.app, name="demo")
 
 
 def show_version(wanted: bool) -> None:

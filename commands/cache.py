@@ -11,7 +11,6 @@ import typer
 from ..errors import STATUS_FAILED, UsageError
 from .options import command
 from .screen import Screen
-from .watching import watching
 
 if TYPE_CHECKING:
     from ..cache.reader import Cache
@@ -95,7 +94,7 @@ def verify(
     """Check every checksum, offset and chunk; name each damaged clip; exit 1 if there is one."""
     from ..cache import verify_cache
 
-    with watching(screen) as watch:
+    with screen.watching() as watch:
         report = verify_cache(cache, sources=sources, watch=watch)
     problems = [*report.problems, *report.sources]
     lines = [f"{problem.clip}: {problem.what}" if problem.clip else problem.what for problem in problems]
@@ -149,7 +148,7 @@ def merge(
 
     if duplicates not in ("refuse", "first", "last"):
         raise UsageError(f"--duplicates is refuse, first or last, found {duplicates!r}.")
-    with watching(screen) as watch:
+    with screen.watching() as watch:
         allowed = merge_caches(caches, out, duplicates=duplicates, allow=allow or (), watch=watch)
     for difference in allowed:
         screen.warn(f"Allowed to differ, and recorded in {out}: {difference}")
@@ -187,7 +186,7 @@ def convert(
     if dtype not in (None, "float16", "float32"):
         raise UsageError(f"--dtype is float16 or float32, found {dtype!r}.")
     wanted = features.split(",") if features is not None else None
-    with watching(screen) as watch:
+    with screen.watching() as watch:
         convert_cache(
             cache, out, features=wanted, dtype=dtype, crops=crops, chunk_mb=chunk_mb, share=share, watch=watch
         )

@@ -11,7 +11,6 @@ import typer
 from ..errors import UsageError
 from .options import Out, Overwrite, Seed, command, group_command
 from .screen import Screen, clock
-from .watching import watching
 
 DEMO_FOLDER = Path("est-demo")
 
@@ -69,7 +68,7 @@ def demo(
         workers=workers,
         settings={} if epochs is None else {"loop.epochs": epochs},
     )
-    with watching(screen) as watch:
+    with screen.watching() as watch:
         report = run_demo(out, config, watch=watch)
     times = ", ".join(f"{name} {clock(seconds)}" for name, seconds in report.seconds.items())
     lines = [
@@ -112,7 +111,7 @@ def render(
         fps=fps,
         temporal_pairs=temporal_pairs,
     )
-    with watching(screen) as watch:
+    with screen.watching() as watch:
         clips = render_set(spec, out, overwrite=overwrite, workers=workers, watch=watch)
     labels = sorted({clip.label for clip in clips})
     frames = sum(clip.num_frames for clip in clips)

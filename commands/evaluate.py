@@ -9,7 +9,6 @@ import typer
 
 from ..errors import UsageError
 from .screen import Screen
-from .watching import watching
 
 if TYPE_CHECKING:
     from ..train.evaluation import Evaluation
@@ -73,7 +72,7 @@ def evaluate(
     if out is not None:
         expect_no_run(out)
     change = Change(shuffle=shuffle_test, zero=parse_range(zero_middle), start=start)
-    with watching(screen) as watch:
+    with screen.watching() as watch:
         found = score_again(
             run,
             cache,

@@ -16,7 +16,6 @@ from .datasettable import check_text, datasets_data, datasets_text
 from .extractreport import show_report
 from .recaching import From, Views, recache_clips, refuse_views
 from .screen import Screen
-from .watching import watching
 
 if TYPE_CHECKING:
     from ..inputs.input import FoundInputs
@@ -232,7 +231,7 @@ def compare(screen: Screen, found: FoundInputs, count: int, config: Any) -> int:
     from ..extract.compare import compare_detectors
     from .detectortable import comparison_data, comparison_text
 
-    with watching(screen) as watch:
+    with screen.watching() as watch:
         comparison = compare_detectors(found, count, config, watch=watch)
     screen.result(comparison_data(comparison), comparison_text(comparison))
     return STATUS_PARTIAL if comparison.failures else 0
@@ -242,7 +241,7 @@ def run(screen: Screen, found: FoundInputs, out: Path, config: Any, *, retry_fai
     """Extract, and show how it ended."""
     from ..extract.extraction import extract_videos
 
-    with watching(screen) as watch:
+    with screen.watching() as watch:
         report = extract_videos(found, out, config, labels=found.labels, retry_failed=retry_failed, watch=watch)
     return show_report(screen, report, out)
 

@@ -12,7 +12,6 @@ from . import tune as options
 from .extractreport import show_report
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
 from .screen import Screen
-from .watching import watching
 
 if TYPE_CHECKING:
     from ..tune import TuneConfig
@@ -157,7 +156,7 @@ def recache(
         resolve_precision(wanted.loop.precision, parse_device(wanted.device), remedy=remedy)
     source = open_cache(cache)
     parts = PARTS if cross_fit is None else cross_fit
-    with watching(screen) as watch:
+    with screen.watching() as watch:
         arrays = tune_folds(
             source,
             out,
@@ -169,7 +168,7 @@ def recache(
             encoders=encoders,
             watch=watch,
         )
-    with watching(screen) as watch:
+    with screen.watching() as watch:
         report = make_cache(source, out, arrays, extract, views=views, crops=crops, watch=watch)
     if wanted is None or report.interrupted:
         return show_report(screen, report, out)
@@ -196,7 +195,7 @@ def train_and_score(screen: Screen, cache: Path, path: Path, config: Any) -> int
     from .evaluate import lines
 
     begun = (path / FACTS).exists()
-    with watching(screen) as watch:
+    with screen.watching() as watch:
         if begun and Run.open(path).complete:
             watch.say(f"{path} is trained already")
             found = evaluate(path, watch=watch)

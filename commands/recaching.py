@@ -10,7 +10,6 @@ import typer
 from ..errors import UsageError
 from .extractreport import show_report
 from .screen import Screen
-from .watching import watching
 
 if TYPE_CHECKING:
     from ..cache import Cache
@@ -61,7 +60,7 @@ def recache_clips(
 
     weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
     arrays = [ArrayPlan(name=tap, tap=tap, weights=weights) for tap in config.features]
-    with watching(screen) as watch:
+    with screen.watching() as watch:
         report = recache(cache, out, arrays, config, views=views, crops=config.crops, watch=watch)
     return show_report(screen, report, out)
 

@@ -6,10 +6,14 @@ import json as json_module
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import EstError
+
+if TYPE_CHECKING:
+    from ..train.loop.watch import TrainingWatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,12 @@ class Screen:
     json: bool = False
     quiet: bool = False
     debug: bool = False
+
+    def watching(self) -> AbstractContextManager[TrainingWatch]:
+        """Return what watches long work for this screen (watching.py)."""
+        from .watching import watching  # here: `est --help` watches nothing
+
+        return watching(self)
 
     def result(self, data: Mapping[str, Any], text: str) -> None:
         """Show what the command was called for: `data` to machines, `text` to people."""

@@ -12,7 +12,6 @@ from ..errors import UsageError
 from .modelflags import MODEL_LIST, with_model_flags
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
 from .screen import Screen
-from .watching import watching
 
 CachePath = Annotated[
     Path | None, typer.Option("--cache", "-c", help="The cache to learn from; with --resume the run's own.")
@@ -188,7 +187,7 @@ def train(
     from ..train.results.place import is_first
     from ..train.results.summary import headline, part_lines
 
-    with watching(screen) if is_first() else nullcontext() as watch:
+    with screen.watching() if is_first() else nullcontext() as watch:
         results = fit(cache, out, wanted, resume=resume, watch=watch)
     if not is_first():
         return 0  # the first of several processes speaks

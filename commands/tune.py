@@ -10,7 +10,6 @@ import typer
 from ..errors import UsageError
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, protocol_options
 from .screen import Screen
-from .watching import watching
 
 OutFile = Annotated[Path, typer.Option("--out", "-o", help="The file of weights to write: .safetensors.")]
 CachePath = Annotated[
@@ -179,7 +178,7 @@ def tune(
     }
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     config = TuneConfig(**given, allow_leak=allow_leak)
-    with watching(screen) as watch:
+    with screen.watching() as watch:
         if images is not None:
             path = tune_stills(find_stills(images, votes=votes), out, config, watch=watch)
         else:

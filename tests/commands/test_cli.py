@@ -14,6 +14,7 @@ import typer
 from est import __version__
 from est.cache import Progress
 from est.cli import app, main
+from est.commands.lazy import LazyGroup
 from est.commands.options import command
 from est.commands.screen import Screen, clock
 from est.commands.watching import watching
@@ -254,3 +255,23 @@ def test_ctrl_c_interrupts_a_job_that_was_told_to_ignore_it(tmp_path):
             break
     process.communicate(timeout=60)
     assert process.returncode == 130
+
+
+def test_the_table_of_commands_says_what_each_help_says():
+    group = typer.main.get_command(app)
+    assert isinstance(group, LazyGroup)
+    assert list(group.commands) == list(group.texts)
+    for name, made in group.commands.items():
+        assert made.name == name
+        assert " ".join(made.help.split()).startswith(group.texts[name])
+
+
+def test_help_imports_no_command():
+    code = (
+        "import sys\nfrom est.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print(sorted(name for name in sys.modules if name.startswith('est.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = done.stdout.splitlines()[-1]
+    assert "est.cli" in loaded
+    assert not any(f"est.commands.{name}'" in loaded for name in typer.main.get_command(app).texts)

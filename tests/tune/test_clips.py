@@ -25,7 +25,7 @@ from est.errors import UsageError
 from est.train.config.protocol import ProtocolConfig
 from est.train.folds.protocols import plan_folds
 from est.train.loop import epochs
-from est.tune import learner, read_card, tune_cache, tune_clips
+from est.tune import encoder_training, read_card, tune_cache, tune_clips
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +113,11 @@ def test_interrupted_it_goes_on_to_the_bit(caches, tmp_path, precision):
 def test_checkpoints_are_written_now_and_then_and_change_nothing(caches, tmp_path, monkeypatch):
     whole = small_tuned(caches, tmp_path / "whole.safetensors", epochs=2)
     saved = []
-    save = learner.save_checkpoint
+    save = encoder_training.save_checkpoint
     monkeypatch.setattr(epochs, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    monkeypatch.setattr(learner, "save_checkpoint", lambda path, *rest: (saved.append(path), save(path, *rest)))
+    monkeypatch.setattr(
+        encoder_training, "save_checkpoint", lambda path, *rest: (saved.append(path), save(path, *rest))
+    )
     out = small_tuned(caches, tmp_path / "often.safetensors", epochs=2)
     assert saved == [out.with_suffix(".tuning")] * 11  # after each of twelve steps but the last
     assert out.read_bytes() == whole.read_bytes()

@@ -83,7 +83,7 @@ class ModelConfig:
 
     @property
     def questions(self) -> Mapping[str, str]:
-        """Return the further questions that it answers besides the class, by name, in words for a page; of shuffled clips where it shuffles."""
+        """Return the further questions that it answers, by name, in words for a page; of shuffled clips where it shuffles."""
         return {}
 
     def expect_together(self, clips: int, *, batch: int, parts: int) -> None:

@@ -15,7 +15,7 @@ from torchvision.models import resnet18
 from est.encoders import resnet_tail
 from est.encoders.backbone import Backbone, Normalization
 from est.encoders.encoder import Encoder
-from est.train.models import EstConfig, FinetunedModel, build_model, tuned
+from est.train.models import EstConfig, FinetunedModel, build_model, finetuned
 from est.train.models.batch_frames import BatchFrames
 
 CPU = torch.device("cpu")
@@ -40,9 +40,8 @@ def drawn(seed, normalize):
 
 def small(learns="all", batch_norm="train", *, seed=0, normalize="imagenet", **settings):
     est = build_model(SMALL, width=512, num_classes=3, seed=seed)
-    return FinetunedModel(
-        deepcopy(drawn(seed, normalize)), est, learns=learns, batch_norm=batch_norm, **settings
-    ).train()
+    backbone = deepcopy(drawn(seed, normalize))
+    return FinetunedModel(backbone, est, learns=learns, batch_norm=batch_norm, **settings).train()
 
 
 def pictures(count=6, seed=1):
@@ -56,9 +55,8 @@ def frames(rows=None, *, clips=2, seed=2):
     rows = pictures() if rows is None else rows
     shape = (clips, SMALL.snippets, SMALL.frames)
     place = torch.arange(int(np.prod(shape))) % len(rows)
-    return BatchFrames(
-        rows=rows, place=place[torch.randperm(len(place), generator=torch.Generator().manual_seed(seed))].view(shape)
-    )
+    order = torch.randperm(len(place), generator=torch.Generator().manual_seed(seed))
+    return BatchFrames(rows=rows, place=place[order].view(shape))
 
 
 def maps(model, rows):
@@ -136,7 +134,7 @@ def test_chunks_change_nothing(monkeypatch, how):
     wanted = model.features(seen)
     sizes, stem = [], resnet_tail.through_stem
     monkeypatch.setattr(resnet_tail, "through_stem", lambda *args: sizes.append(len(args[1])) or stem(*args))
-    monkeypatch.setattr(tuned, "CHUNK", 4)
+    monkeypatch.setattr(finetuned, "CHUNK", 4)
     model.train(how != "evaluation")
     model.head_only = how == "head only"
     with torch.set_grad_enabled(how != "evaluation"):
@@ -201,7 +199,7 @@ def test_the_same_maps_make_the_same_model(batch_norm):
     """What stands before layer4 does not change, so steps from its maps and from pictures are the same bits."""
     from_pictures = small("layer4", batch_norm)
     from_maps, seen = deepcopy(from_pictures), frames()
-    rows = tuned.look(from_maps.backbone.tail().before, seen.rows).contiguous()
+    rows = finetuned.look(from_maps.backbone.tail().before, seen.rows).contiguous()
     assert distance(rows, maps(from_maps, seen.rows)) < TOLERANCE
     wanted = learn(from_pictures, seen)
     found = learn(from_maps, BatchFrames(rows=rows, place=seen.place))
