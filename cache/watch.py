@@ -1,7 +1,7 @@
 """What long work tells whoever watches it: sentences, warnings, and how far it is.
 
 The methods do nothing here. The command line shows them live; a notebook may override what it likes. It lies in the lowest package, so
-that every other can tell; a training tells more: `est.train.Watch`.
+that every other can tell; a training tells more: `est.train.TrainingWatch`.
 """
 
 from __future__ import annotations
