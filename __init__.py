@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ def lazy_names(package: str, file: str) -> Callable[[str], Any]:
         module, original = homes[name]
         return getattr(import_module(module, package), original)
 
+    sys.modules[package].__dict__["__dir__"] = lambda: get("__all__")
     return get
 
 

@@ -80,6 +80,9 @@ def main(arguments: list[str] | None = None) -> None:
         status = app(arguments, prog_name="est", standalone_mode=False) or 0
     except TyperException as error:  # the line could not be parsed: no command was reached
         context = getattr(error, "ctx", None)
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group alone
+            typer.echo(error.format_message())
+            sys.exit(0)
         remedy = f"{context.command_path} --help" if context else "est --help"
         status = screen.error(UsageError(error.format_message(), remedy=remedy))
     except (KeyboardInterrupt, typer.Abort):

@@ -41,8 +41,8 @@ Start = Annotated[
     str | None,
     typer.Option(
         "--weights",
-        help="Where the backbone starts: imagenet (not for commercial use), synface, random, an encoder such as timm:resnet10t, "
-        "a file or a run. "
+        help="With --finetune: where the backbone starts: imagenet (not for commercial use), synface, random, "
+        "an encoder such as timm:resnet10t, a file or a run. "
         "[default: as the cache's features]",
     ),
 ]
@@ -50,7 +50,8 @@ Normalize = Annotated[
     str | None, typer.Option("--normalize", help="Of pixels, for a file of weights: none, imagenet, or MEAN,STD.")
 ]
 Init = Annotated[
-    str | None, typer.Option("--init", metavar="RUN", help="Go on with the models of a run on the same folds.")
+    str | None,
+    typer.Option("--init", metavar="RUN", help="With --finetune: start from the models of a run on the same folds."),
 ]
 Leak = Annotated[
     bool | None,

@@ -156,7 +156,8 @@ class _Search:
             self._add_list(path)
         elif suffix in IMAGE_SUFFIXES:
             raise UsageError(
-                f"{path} is a picture; a clip is a video or a folder of frames.", remedy=f"est extract {path.parent}"
+                f"{path} is a picture; a clip is a video or a folder of frames.",
+                remedy="the folder that holds the frames of one clip, one folder a clip",
             )
         elif problem := file_problem(path):
             self._fail(path, _id(path, path.parent), problem)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .fitting import fit
     from .loop.watch import TrainingWatch
     from .models import EST, EstConfig, ModelConfig, build_model, describe, load_official, save_official
+    from .models.registry import model_config
     from .preparation import Prepared, prepare
     from .results.results import Results
     from .results.run import Run

@@ -15,7 +15,7 @@ from .loop.watch import TrainingWatch
 from .preparation import Prepared
 
 HEADINGS = {
-    "none": "frozen backbone",
+    "none": "{title} on a frozen backbone",
     "layer4": "the last stage of the backbone learns with {title}; the paper's learns as a whole",
     "all": "the backbone learns with {title}",
 }
@@ -24,9 +24,7 @@ HEADINGS = {
 def heading(config: TrainConfig) -> str:
     """Return the line above every score of a run."""
     model, said = config.model, HEADINGS[config.finetune.learns].format(title=config.model.title)
-    if config.finetune.on:
-        return said
-    return f"{said}: {model.frozen_note}" if model.frozen_note else f"{model.title} on a {said}"
+    return f"{said}: {model.frozen_note}" if model.frozen_note and not config.finetune.on else said
 
 
 def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWatch) -> None:

@@ -31,7 +31,7 @@ from .folds.labels import Aligned, align_truth, match_labels
 from .folds.leaks import Leak, expect_none
 from .loop.checkpoint import load_model
 from .loop.predict import ClipView, likeliest, predict_rows
-from .loop.provenance import arrays_for, is_own, source_of, width_of
+from .loop.provenance import arrays_for, is_own, own_cache, source_of, width_of
 from .loop.trainer import reproducible
 from .loop.watch import TrainingWatch
 from .models.finetuned import FinetunedModel
@@ -138,10 +138,10 @@ def evaluate(
     run = run if isinstance(run, Run) else Run.open(run)
     change, watch = change or Change(), watch or TrainingWatch()
     if not run.complete:
-        raise EstError(f"{run.path} is not complete.", remedy=f"est train --resume --out {run.path}")
+        raise UsageError(f"{run.path} is not complete.", remedy=f"est train --resume --out {run.path}")
     own = cache is None
     if not isinstance(cache, Cache):
-        cache = open_cache(run.facts["cache"]["path"] if cache is None else cache)
+        cache = own_cache(run) if cache is None else open_cache(cache)
     reads = arrays_for(run, cache, watch)
     own = own or is_own(run, cache)
     if own and (split or aliases or unknown != "exclude"):

@@ -28,7 +28,7 @@ from .data.data import FrameSource
 from .data.feature_arrays import Arrays
 from .loop.fold_training import train_part
 from .loop.initial_weights import InitialWeights
-from .loop.provenance import describe_cache, describe_halves, expect_same
+from .loop.provenance import describe_cache, describe_halves, expect_same, own_cache
 from .loop.trainer import reproducible
 from .loop.watch import Part, TrainingWatch
 from .loop.world import World, joined, own_device
@@ -53,6 +53,8 @@ def fit(
     A cache that `prepare` has loaded is trained on without loading it again. Ctrl-C saves a checkpoint and raises KeyboardInterrupt.
     """
     watch = watch or TrainingWatch()
+    if not isinstance(watch, TrainingWatch):
+        raise UsageError(f"A training tells an est.train.TrainingWatch, found {type(watch).__name__}.")
     out = Path(out) if out is not None else None
     if resume:
         run = Run.open(out or latest_unfinished())
@@ -93,7 +95,7 @@ def _resume(run: Run, cache: Cache | Path | str | Prepared | None, watch: Traini
     precision, why = resolve_precision(facts["precision"], device, remedy=ELSEWHERE)
     with reproducible(device, facts["threads"]), joined(device) as world:
         expect_trainable(run.config, world)
-        place = facts["cache"]["path"] if cache is None else cache
+        place = own_cache(run) if cache is None else cache
         ready = place if isinstance(place, Prepared) else prepare(place, run.config)
         ready.expect_fitting(run.config)
         announce(ready, run.config, describe_machine(device, precision, why, world), watch)

@@ -275,3 +275,9 @@ def test_help_imports_no_command():
     loaded = done.stdout.splitlines()[-1]
     assert "est.cli" in loaded
     assert not any(f"est.commands.{name}'" in loaded for name in typer.main.get_command(app).texts)
+
+
+def test_a_group_alone_shows_its_help(capsys):
+    status, out, err = est("cache", capsys=capsys)
+    assert (status, err) == (0, "")
+    assert out.startswith("Usage: est cache")

@@ -239,7 +239,7 @@ def test_train_resume_and_evaluate(est, cache, settings, tmp_path):
     status, out, err = est("train", "--cache", cache, "--config", settings, "--out", tmp_path / "run")
     assert status == 0
     lines = out.splitlines()
-    assert lines[0] == "frozen backbone: not the paper's setting"
+    assert lines[0] == "EST on a frozen backbone: not the paper's setting"
     run = Run.open(tmp_path / "run")
     pooled = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))["pooled"]
     assert f"({pooled['war']['right']}/{pooled['war']['total']})" in lines[1]
@@ -306,7 +306,7 @@ def test_json_is_lines_that_end_in_the_result(est, cache, settings, tmp_path):
 def test_quiet_says_the_result_alone(est, cache, settings, tmp_path):
     status, out, err = est("train", "-c", cache, "--config", settings, "-o", tmp_path / "run", "--epochs", "1", "-q")
     assert (status, err) == (0, "")
-    assert out.startswith("frozen backbone")
+    assert out.startswith("EST on a frozen backbone")
 
 
 def test_evaluate_passes_everything_on(est, run, cache, tmp_path):

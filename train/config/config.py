@@ -142,6 +142,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         expect_values(self, "", eval_every=(0, 100_000))
+        if not isinstance(self.model, ModelConfig):
+            raise UsageError(
+                f"model is the settings of a model, found {self.model!r}.",
+                remedy="est.train.model_config('gru', layers=2)",
+            )
         if isinstance(self.seeds, int):
             raise UsageError(f"seeds is a list of whole numbers, found {self.seeds!r}.", remedy="--seeds 1,2,3")
         object.__setattr__(self, "seeds", tuple(self.seeds))

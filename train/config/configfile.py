@@ -173,7 +173,8 @@ def coerce(key: str, value: Any, kind: Any) -> Any:
         case _ if type(value) is wanted:
             return value
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
-    raise UsageError(f"{key} is {names[wanted]}, found {value!r}.")
+    example = {bool: "true", int: "3", float: "0.5", str: "a-word"}[wanted]
+    raise UsageError(f"{key} is {names[wanted]}, found {value!r}.", remedy=f"--set {key}={example}, for example")
 
 
 def _hints(kind: Any, model: str) -> dict[str, Any]:

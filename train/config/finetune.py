@@ -67,7 +67,7 @@ class FinetuneConfig:
             changed = [item.name for item in fields(self) if getattr(self, item.name) != item.default]
             if changed:
                 raise UsageError(
-                    f"{', '.join(f'finetune.{name}' for name in changed)} say how a backbone learns, and here none does.",
+                    f"finetune.{', finetune.'.join(changed)}: a setting of --finetune, which is not asked for.",
                     remedy="--finetune all or --finetune layer4",
                 )
             return

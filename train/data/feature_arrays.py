@@ -6,6 +6,7 @@ encoder that has learnt from that fold's training half alone: there the feature 
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ...cache import Cache, FeatureRecipe
+from ...encoders.taps import TAPS
 from ...errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,9 +95,11 @@ def black_row(cache: Cache, feature: str) -> Tensor:
 def expect_here(cache: Cache, feature: str) -> None:
     """Refuse a feature that is not here."""
     if feature not in cache.features:
+        near = difflib.get_close_matches(feature, cache.features, n=1)
+        adds = f"est extract … --features {','.join([*cache.features, feature])} adds it"
         raise UsageError(
             f"{cache.path} has the features {', '.join(cache.features) or 'none'}, asked for {feature!r}.",
-            remedy=f"est extract … --features {','.join([*cache.features, feature])} adds it",
+            remedy=adds if feature in TAPS else f"--feature {near[0] if near else 'with one of them'}",
         )
 
 

@@ -38,9 +38,10 @@ class SnippetSampler(Sampler):
         if snippets < 1 or frames < 1:
             raise UsageError(f"A view has at least one snippet of one frame, found {snippets} of {frames}.")
         if frames > config.window:
+            what = "A snippet has" if snippets > 1 else "Clips are shown as"
             raise UsageError(
-                f"A snippet has {frames} frames, and the window it lies in {config.window} (sampling.window).",
-                remedy=f"at most {config.window} frames per snippet, or a longer sampling.window",
+                f"{what} {frames} frames, and the window that they lie in has {config.window} (sampling.window).",
+                remedy=f"--frames {config.window}",
             )
         self.config, self.snippets, self.frames = config, snippets, frames
         self.span = max(config.snippet_window, frames)  # w
@@ -107,7 +108,7 @@ class SnippetSampler(Sampler):
         """Return the range of unified frames that only the span of the middle snippet covers: 50:55 for 7 × 5 in the test view."""
         if self.snippets < MIDDLE:
             raise UsageError(
-                f"Clips are shown as {self.snippets} snippets, of which none is in the middle.",
+                f"Clips are shown as {self.snippets} snippet{'s' * (self.snippets > 1)}, of which none is in the middle.",
                 remedy=f"--zero-middle {self.example(start=start)}",
             )
         middle = self.snippets // 2

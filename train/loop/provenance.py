@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ...cache import Cache
+from ...cache import Cache, open_cache
+from ...cache.snapshot import staging_path
 from ...encoders.backbone import Backbone
 from ...encoders.taps import MAPS
-from ...errors import EstError, RecipeMismatch
+from ...errors import EstError, RecipeMismatch, UsageError
 from ..data.data import FrameSource
 from ..data.pixels import choose_source
 from ..folds.annotations import Annotations
@@ -54,6 +55,16 @@ def digest(table: Annotations) -> str:
         table.ids.tolist(), [names[c] for c in table.label], *(column.tolist() for column in columns), strict=True
     )
     return hashlib.sha256(json.dumps(sorted(rows, key=lambda row: row[0])).encode()).hexdigest()[:32]
+
+
+def own_cache(run: Run) -> Cache:
+    """Open the cache that a run was trained on, where it was then."""
+    path = Path(run.facts["cache"]["path"])
+    if not path.exists() and not staging_path(path).exists():
+        raise UsageError(
+            f"The cache of {run.path} was {path}, and is not there.", remedy="--cache names where it is now"
+        )
+    return open_cache(path)
 
 
 def is_own(run: Run, cache: Cache) -> bool:

@@ -26,12 +26,17 @@ DEFAULT = "est"  # also of runs that were made before runs had a model's name
 def config_class(name: Any) -> type[ModelConfig]:
     """Return the settings of a model."""
     if not isinstance(name, str) or name not in MODELS:
-        near = difflib.get_close_matches(str(name), MODELS, n=1)
+        near = difflib.get_close_matches(str(name).lower(), MODELS, n=1)
         raise UsageError(
             f"There is no model {name!r}; the models are {', '.join(MODELS)}.",
-            remedy=f"--model {near[0] if near else DEFAULT}; a run of another model needs the release that made it",
+            remedy=f"--model {near[0] if near else DEFAULT}",
         )
     return import_module(f".{name}.config", __package__).Config
+
+
+def model_config(name: str, **settings: Any) -> ModelConfig:
+    """Return the settings of a model, those that are named as they are given: `TrainConfig(model=model_config("gru", layers=2))`."""
+    return config_class(name)(**settings)
 
 
 def build_model(config: ModelConfig, *, width: int, num_classes: int, seed: int) -> Model:

@@ -29,7 +29,7 @@ from ...cache.disk import PARTIAL, Disk
 from ...encoders.taps import MAPS
 from ...errors import EstError, UsageError
 from ..config.config import TrainConfig
-from ..config.configfile import from_flat, read_toml, to_toml
+from ..config.configfile import DEFAULT, MODEL, MODELS, from_flat, read_toml, to_toml
 from .place import read_place
 
 FORMAT = "est-run"
@@ -77,7 +77,13 @@ class Run:
                 f"{path} is a run of version {facts.get('version')}, expected {VERSION}.",
                 remedy="use the est that made it, or train anew",
             )
-        return cls(path=path, config=from_flat(read_toml(path / CONFIG)), facts=facts)
+        flat = read_toml(path / CONFIG)
+        if (name := flat.get(MODEL, DEFAULT)) not in MODELS:
+            raise EstError(
+                f"{path} is a run of the model {name!r}, which this release does not have; it has {', '.join(MODELS)}.",
+                remedy="the release of est that made the run",
+            )
+        return cls(path=path, config=from_flat(flat), facts=facts)
 
     @property
     def complete(self) -> bool:
@@ -155,9 +161,9 @@ def expect_free(path: Path) -> None:
     """Refuse a folder that holds something; what a kill left of a run that had not begun is nothing."""
     rest = {CONFIG, FOLDS, *(name + PARTIAL for name in (CONFIG, FOLDS, FACTS))}
     if path.exists() and (not path.is_dir() or {inner.name for inner in path.iterdir()} - rest):
-        raise UsageError(
-            f"{path} is there already.", remedy=f"--out another folder, or --resume --out {path} to go on with it"
-        )
+        unfinished = (path / FACTS).is_file() and not read_json(path / FACTS).get("complete")
+        resume = f", or --resume --out {path} to go on with it" if unfinished else ""
+        raise UsageError(f"{path} is there already.", remedy=f"--out another folder{resume}")
 
 
 def new_path(root: Path = RUNS) -> Path:

@@ -255,7 +255,9 @@ def test_calls_that_make_no_sense():
     for size in [(0, 5), (7, 0)]:
         with pytest.raises(UsageError, match="at least one snippet of one frame"):
             SnippetSampler(SamplingConfig(), *size)
-    with pytest.raises(UsageError, match="A snippet has 76 frames, and the window it lies in 75") as raised:
+    with pytest.raises(
+        UsageError, match="Clips are shown as 76 frames, and the window that they lie in has 75"
+    ) as raised:
         SnippetSampler(SamplingConfig(), 1, 76)
     assert "at most 75 frames per snippet" in raised.value.remedy
     sampler = SnippetSampler(SamplingConfig(), 7, 5)

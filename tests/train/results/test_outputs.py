@@ -23,7 +23,7 @@ ODD = (
     "none | <é> & ✓",
     "喜び'; -- \\",
 )  # commas, quotes, a line break, a pipe, brackets, letters of all sorts
-HEADING = "frozen backbone: not the paper's setting"
+HEADING = "EST on a frozen backbone: not the paper's setting"
 TEXTS = ("config.toml", "run.json", "folds.json", "metrics.json", "predictions.csv", "confusion.csv", "confusion.svg")
 TEXTS += ("history.csv", "summary.md")
 

@@ -263,7 +263,7 @@ def test_it_runs_in_a_thread(cache, base, tmp_path):
         ({}, {"feature": "map"}, "asked for 'map'"),
         ({}, {"feature": "map", "mirrored": True}, "asked for 'map'"),
         ({}, {"model": EstConfig(**{**vars(TINY), "snippets": 3})}, "10 orders of 3 snippets"),
-        ({}, {"model": EstConfig(**{**vars(TINY), "frames": 76})}, "at most 75 frames"),
+        ({}, {"model": EstConfig(**{**vars(TINY), "frames": 76})}, "--frames 75"),
         ({}, {"protocol": ProtocolConfig(only=("fold9",))}, "no fold 'fold9'"),
         ({}, {"graph": True}, "loop.graph records steps on a GPU"),
         ({}, {"device": "cuda:99"}, "cuda:99 was asked for"),

@@ -239,7 +239,7 @@ def test_the_middle_snippet_of_one_is_refused(cache, tmp_path):
     run = fit(cache, tmp_path / "run", tiny_config(model=TINY, epochs=1)).run
     with pytest.raises(UsageError, match="none is in the middle") as refused:
         evaluate(run, change=Change(zero="middle"))
-    assert refused.value.remedy == "--zero-middle 50:55"
+    assert refused.value.remedy == "--zero-middle 52:57"
 
 
 def test_short_clips_are_told(cache, tmp_path):
