@@ -13,6 +13,7 @@ from train_samples import Recorder
 
 from est.cache import convert_cache, merge_caches, open_cache, verify_cache
 from est.cli import main
+from est.errors import EstError, UsageError
 from est.train import Run, evaluate, fit
 from est.train.results.run import HISTORY, read_history
 
@@ -96,3 +97,21 @@ def test_its_settings_are_settings_still(earlier, tmp_path):
         main([*call, "--epochs", "1", "--seeds", "1", "--fold", "fold1", "--out", str(tmp_path / "run"), "--quiet"])
     assert done.value.code == 0
     assert Run.open(tmp_path / "run").config.model == Run.open(earlier / "complete").config.model
+
+
+def test_a_run_whose_cache_has_moved_names_the_option(earlier):
+    for call in (lambda: evaluate(earlier / "complete"), lambda: fit(None, earlier / "unfinished", resume=True)):
+        with pytest.raises(UsageError, match=r"The cache of .* was .*pictures\.zarr, and is not there") as refused:
+            call()
+        assert refused.value.remedy == "--cache names where it is now"
+
+
+def test_a_run_of_a_model_that_is_not_here_says_so(earlier, tmp_path):
+    shutil.copytree(earlier / "complete", tmp_path / "run")
+    config = tmp_path / "run" / "config.toml"
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("[model]", '[model]\nname = "foo"'), encoding="utf-8")
+    with pytest.raises(
+        EstError, match="is a run of the model 'foo', which this release does not have; it has est, gru"
+    ):
+        Run.open(tmp_path / "run")
