@@ -65,6 +65,7 @@ def convert_cache(
             "black": {name: row for name, row in cache.black.items() if name in recipes.features},
             "trained_on": [record for record in records.values() if record is not None],
             "environment": _environment(cache, names=wanted.names),
+            "columns": cache.schema.extra if wanted.names else {},
         }
         with CacheWriter.open(growing, recipes, crops=keep_crops, disk=disk, **settings) as writer:
             for done, clip in enumerate(copied_clips(cache, wanted), start=1):
@@ -82,10 +83,11 @@ def convert_cache(
 
 def _chosen(cache: Cache, features: Sequence[str] | None) -> list[str]:
     """Return the features to copy, or say which are not there."""
-    chosen = cache.features if features is None else list(features)
-    unknown = [name for name in chosen if name not in cache.features]
+    there = [*cache.features, *cache.window_features]
+    chosen = there if features is None else list(features)
+    unknown = [name for name in chosen if name not in there]
     if unknown:
-        raise UsageError(f"{cache.path} has the features {', '.join(cache.features)}; asked for {', '.join(unknown)}.")
+        raise UsageError(f"{cache.path} has the features {', '.join(there)}; asked for {', '.join(unknown)}.")
     return chosen
 
 

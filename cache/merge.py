@@ -13,6 +13,7 @@ from .disk import Disk
 from .environment import environment_changes
 from .reader import Cache
 from .recipe import Recipes, expect_same
+from .schema import ColumnSpec
 from .trained import TrainedOn
 from .watch import Progress, Watch
 from .writer import CacheWriter
@@ -61,6 +62,7 @@ def merge_caches(
             "layout": first.snapshot.manifest.layout,
             "black": first.black,
             "trained_on": records.values(),
+            "columns": _columns(caches),
         }
         with CacheWriter.open(
             growing, recipes, crops=first.has_crops, environment=environment, disk=disk, **settings
@@ -121,6 +123,19 @@ def _expect_settings(first: Cache, other: Cache) -> None:
         raise RecipeMismatch(
             f"{first.path} has the targets {list(first.targets)}, {other.path} has {list(other.targets)}."
         )
+
+
+def _columns(caches: Sequence[Cache]) -> dict[str, ColumnSpec]:
+    """Return the extra columns of all; clips of caches that lack one have nothing there."""
+    found: dict[str, ColumnSpec] = {}
+    for cache in caches:
+        for name, spec in cache.schema.extra.items():
+            if found.setdefault(name, spec) != spec:
+                raise RecipeMismatch(
+                    f"The extra column {name!r} is {spec.dtype} {spec.shape} in {cache.path}, and {found[name].dtype} "
+                    f"{found[name].shape} in another."
+                )
+    return found
 
 
 def _own(cache: Cache) -> dict[str, Any]:

@@ -53,10 +53,10 @@ class Snapshot:
     def column(self, spec: ArraySpec) -> Column:
         """Read a whole column of a table, with the edits that its commit carries."""
         stop = self.manifest.commit.counts.of(spec.axis)
-        values: Column = self.strings(spec, 0, stop) if spec.dtype == STRING else self.rows(spec, 0, stop)
+        values: Any = self.strings(spec, 0, stop) if spec.dtype == STRING else self.rows(spec, 0, stop)
         table, name = spec.name.split("/", 1)
         for row, value in self.manifest.edits.get(table, {}).get(name, {}).items():
-            values[row] = value
+            values[row] = np.nan if value is None else value
         return values
 
     def _ranges(self, spec: ArraySpec, start: int, stop: int) -> list[tuple[Segment, int, int]]:
