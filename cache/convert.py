@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CacheDamaged, UsageError
-from .copying import Wanted, copied_clips, copied_failures, copied_record, replacing
+from .copying import Wanted, copied_clips, copied_failures, copied_record, creating
 from .disk import Disk, expect_free_space
 from .reader import Cache
 from .recipe import Recipes
@@ -56,7 +56,7 @@ def convert_cache(
     records = {name: copied_record(cache, name, wanted) for name in chosen}
     recipes = _recipes(cache, wanted, records)
     layout = cache.snapshot.manifest.layout if chunk_mb is None else _layout(chunk_mb)
-    with replacing(out, disk) as growing:
+    with creating(out, disk) as growing:
         expect_free_space(out.parent, _num_bytes(cache, wanted), f"Converting to {out.name}")
         settings: dict[str, Any] = {
             "labels": cache.labels,

@@ -22,7 +22,7 @@ from .disk import PARTIAL, Disk, writing
 from .lock import WriterLock
 from .reader import Cache, ClipFrames
 from .schema import CHECKSUMS, FRAME_COLUMNS, NEW_COLUMNS, WINDOW_ARRAYS
-from .snapshot import Column, is_hdf5, staging_path
+from .snapshot import Column, is_hdf5, replaced_path, staging_path
 from .trained import TrainedOn, hex_digest
 
 TOLD = tuple(name for name in NEW_COLUMNS if name in Clip.__dataclass_fields__)  # the others are computed from the rows
@@ -79,13 +79,45 @@ def copied_failures(cache: Cache, wanted: Wanted) -> Iterator[Failure]:
 
 
 @contextmanager
-def replacing(out: Path, disk: Disk) -> Generator[Path]:
+def creating(out: Path, disk: Disk) -> Generator[Path]:
     """Yield the name under which a new cache grows; it becomes `out` when the block ends well, and goes when it does not."""
-    is_hdf5(out)  # refuses another suffix
-    if out.exists() or (is_hdf5(out) and staging_path(out).exists()):
+    if (is_hdf5(out) and staging_path(out).exists()) or out.exists():  # another suffix is refused
         raise UsageError(f"{out} exists already.", remedy="choose another name, or remove it first")
     if not out.parent.is_dir():
         raise UsageError(f"The folder {out.parent} does not exist.", remedy=f"mkdir -p '{out.parent}'")
+    with _growing(out, disk) as growing:
+        yield growing
+        disk.rename(growing, out)
+
+
+@contextmanager
+def replacing(path: Path, disk: Disk) -> Generator[Path]:
+    """Yield the name under which another state of a cache grows; it takes the old one's place when the block ends well.
+
+    A directory cannot be replaced at once: for a moment the old one has another name (`replaced_path`).
+    """
+    old = replaced_path(path)
+    with _growing(path, disk) as growing:
+        yield growing
+        if is_hdf5(path):
+            disk.rename(growing, path)
+        else:
+            disk.remove(old)
+            disk.rename(path, old)
+            disk.rename(growing, path)
+            disk.remove(old)
+
+
+def bring_back(path: Path, disk: Disk) -> None:
+    """Give a cache its name back when its replacing was interrupted; when that had come to its end, remove the old state."""
+    old = replaced_path(path)
+    if old.exists():
+        disk.remove(old) if path.exists() else disk.rename(old, path)
+
+
+@contextmanager
+def _growing(out: Path, disk: Disk) -> Generator[Path]:
+    """Yield the name under which a cache grows beside its place, while no other writer is at work."""
     growing = out.with_name(f".{out.stem}.growing{out.suffix}")
     lock = WriterLock(out)
     lock.acquire()
@@ -94,7 +126,6 @@ def replacing(out: Path, disk: Disk) -> Generator[Path]:
             _clear(growing, disk)
             try:
                 yield growing
-                disk.rename(growing, out)
             except BaseException:
                 _clear(growing, disk)
                 raise

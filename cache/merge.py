@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import CacheError, RecipeMismatch, UsageError
-from .copying import Wanted, copied_clips, copied_failures, replacing
+from .copying import Wanted, copied_clips, copied_failures, creating
 from .disk import Disk
 from .environment import environment_changes
 from .reader import Cache
@@ -55,7 +55,7 @@ def merge_caches(
     merged = _merged(caches)
     environment = first.environment | ({"merged": merged} if merged else {})
     total, done = sum(len(cache) for cache in caches), 0
-    with replacing(out, disk) as growing:
+    with creating(out, disk) as growing:
         settings: dict[str, Any] = {
             "labels": list(dict.fromkeys(label for cache in caches for label in cache.labels)),
             "targets": first.targets,

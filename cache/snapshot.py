@@ -100,6 +100,11 @@ def staging_path(path: Path) -> Path:
     return path.with_name(path.name + STAGING)
 
 
+def replaced_path(path: Path) -> Path:
+    """Return the name that a Zarr cache has for a moment while another state takes its place."""
+    return path.with_name(f".{path.stem}.replaced{path.suffix}")
+
+
 def open_snapshot(path: Path) -> Snapshot:
     """Open the last committed state of a cache."""
     if not is_hdf5(path):
@@ -117,6 +122,11 @@ def open_snapshot(path: Path) -> Snapshot:
 
 def no_cache(path: Path) -> UsageError:
     """Say that there is nothing of that name."""
+    if replaced_path(path).exists():
+        return UsageError(
+            f"{path} was being rewritten, and that was interrupted: it is {replaced_path(path).name} now.",
+            remedy=f"the command that did it, again; or mv '{replaced_path(path)}' '{path}'",
+        )
     return UsageError(
         f"{path} does not exist.",
         remedy="est extract … --out makes a cache; est cache ls FOLDER lists those below a folder",
