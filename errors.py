@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import difflib
 import math
+import numbers
+import sys
 from collections.abc import Iterable, Sequence
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 STATUS_FAILED = 1
 STATUS_USAGE = 2
@@ -67,7 +69,11 @@ def some(names: Iterable[object], number: int = 3, *, joint: str = ", ") -> str:
     return joint.join(shown[:number]) + (f"{before}and {beside} more" if beside > 0 else "")
 
 
-KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+COUNTLESS = (
+    2**31 - 1
+)  # an upper end from here on is none that a message should name to somebody who is below the lower one
+NUMBERS = {int: numbers.Integral, float: numbers.Real}  # those of numpy too
 
 
 def expect_values(config: Any, prefix: str, **ranges: tuple[float, float]) -> None:
@@ -77,11 +83,11 @@ def expect_values(config: Any, prefix: str, **ranges: tuple[float, float]) -> No
     """
     for name, hint in get_type_hints(type(config)).items():
         found, default = getattr(config, name), getattr(type(config), name, None)
-        if get_origin(hint) is Literal:
-            expect_choice(_key(prefix, name), found, get_args(hint), default=default)
-            continue
-        kind, *others = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        kind, *others = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         optional = found is None and type(None) in others
+        if get_origin(kind) is Literal and not optional:
+            expect_choice(_key(prefix, name), found, get_args(kind), default=default)
+            continue
         if kind in KINDS and not optional and not _is_of(kind, found):
             key = _key(prefix, name)
             raise UsageError(f"{key} is {KINDS[kind]}, found {found!r}.", remedy=_setting(key, default))
@@ -103,17 +109,20 @@ def expect_choice(name: str, found: object, choices: Sequence[str], *, default: 
 
 def expect_range(name: str, found: float, low: float, high: float = math.inf, *, default: float | None = None) -> None:
     """Refuse a number outside of a range."""
-    if low <= found <= high and math.isfinite(found):
+    if low <= found <= high and found != math.inf:
         return
-    allowed = f"is at least {low:g}" if high == math.inf else f"goes from {low:g} to {high:g}"
-    raise UsageError(f"{name} {allowed}, found {found:g}.", remedy=_setting(name, low if default is None else default))
+    allowed = f"goes from {low:g} to {high:g}"
+    if high >= COUNTLESS:
+        allowed = f"is at most {high:g}" if found > high else f"is at least {low:g}"
+    shown = f"{found:g}" if abs(found) <= sys.float_info.max or not isinstance(found, int) else f"{str(found)[:9]}…"
+    raise UsageError(f"{name} {allowed}, found {shown}.", remedy=_setting(name, low if default is None else default))
 
 
 def _is_of(kind: type, found: object) -> bool:
     """Say whether a value is of a kind; true and false are numbers to Python alone."""
     if isinstance(found, bool):
         return kind is bool
-    return isinstance(found, int | float if kind is float else kind)
+    return isinstance(found, NUMBERS.get(kind, kind))
 
 
 def _key(prefix: str, name: str) -> str:

@@ -3,7 +3,7 @@
     python benchmarks/features.py                           # five seeds on rendered faces; an hour and more on two cores
     python benchmarks/features.py --seeds 1 --subjects 8    # minutes: whether it runs
 
-Rendered people, seven clips each, halves that share nobody (a seed deals its own). The start is `synface` spoilt: layer4 drawn anew,
+Rendered people, seven clips each, halves that share nobody (a seed draws its own). The start is `synface` spoilt: layer4 drawn anew,
 noise in layer2 and layer3, batch norms that know these pictures: features that still tell something, and could tell more. Scores are
 pooled over the seeds. Seconds are those of a seed: tuning, re-caching and training; extraction, which all need once, stands in a line
 of its own. Goals: cached variants close ≥ 60 % of the gap between frozen and end to end in ≤ 10 % of the time; frozen < layer4 < end to
@@ -86,7 +86,7 @@ class Outcome:
 
 
 class Seed:
-    """One deal of the halves, and all ways on it."""
+    """One division into halves, and all ways on it."""
 
     def __init__(self, cache: Path, weights: Path, folder: Path, seed: int, arguments: argparse.Namespace) -> None:
         self.cache, self.weights, self.folder, self.seed, self.arguments = cache, weights, folder, seed, arguments

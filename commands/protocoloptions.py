@@ -23,7 +23,7 @@ Protocol = Annotated[
 ]
 
 
-Folds = Annotated[int | None, typer.Option("--folds", metavar="K", help="K folds dealt by subject.")]
+Folds = Annotated[int | None, typer.Option("--folds", metavar="K", help="K folds by subject.")]
 
 
 Loso = Annotated[bool, typer.Option("--loso", help="Leave one subject out, each in turn.")]

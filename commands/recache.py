@@ -110,13 +110,13 @@ def recache(
     from ..tune.crossfit import PARTS
 
     named = protocol_options(protocol, folds, loso=loso, holdout=holdout)
-    deal: dict[str, Any] = {
+    protocol_settings: dict[str, Any] = {
         "kind": named["protocol.kind"],
         "folds": named["protocol.folds"],
         "by": by,
         "only": tuple(fold) if fold else None,
     }
-    deal = {name: value for name, value in deal.items() if value is not None}
+    protocol_settings = {name: value for name, value in protocol_settings.items() if value is not None}
     chosen = {
         "weights": weights,
         "normalize": normalize,
@@ -148,7 +148,7 @@ def recache(
         workers=workers,
     )
     expect_views(views, ViewConfig())
-    wanted = training(config, deal, preset, settings, views=views, flip=flip) if train else None
+    wanted = training(config, protocol_settings, preset, settings, views=views, flip=flip) if train else None
     trained = run or out.with_name(f"{out.stem}-run")
     if wanted is not None and not trained.exists():
         # refused before encoders are tuned
@@ -161,7 +161,7 @@ def recache(
             source,
             out,
             config,
-            protocol=ProtocolConfig(**deal),
+            protocol=ProtocolConfig(**protocol_settings),
             parts=parts,
             taps=extract.features,
             crops=crops,
@@ -176,12 +176,18 @@ def recache(
 
 
 def training(
-    config: TuneConfig, deal: dict[str, Any], preset: str | None, settings: list[str] | None, *, views: int, flip: bool
+    config: TuneConfig,
+    protocol_settings: dict[str, Any],
+    preset: str | None,
+    settings: list[str] | None,
+    *,
+    views: int,
+    flip: bool,
 ) -> Any:
     """Return how the new cache is learnt from: the same folds, and all looks at its clips."""
     from ..train.config.configfile import resolve
 
-    same = {f"protocol.{name}": value for name, value in deal.items()}
+    same = {f"protocol.{name}": value for name, value in protocol_settings.items()}
     looks = {"data.views": True if views else None, "data.mirrored": True if flip else None}
     ours = {"seeds": (config.seed,), "device": config.device, "loop.threads": config.threads or None}
     return resolve(preset, None, settings or (), {**same, **looks, **ours})

@@ -80,7 +80,7 @@ Select = Annotated[
 ]
 Size = Annotated[int | None, typer.Option("--size", help="Side of images in pixels. [default: 224]")]
 Seed = Annotated[
-    int | None, typer.Option("--seed", help="Of everything random; deals folds as est train does. [default: 3456]")
+    int | None, typer.Option("--seed", help="Of everything random; assigns folds as est train does. [default: 3456]")
 ]
 Precision = Annotated[
     str | None, typer.Option("--precision", help="fp32, bf16, fp16, or auto: bf16 where it is fast. [default: auto]")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-HAIR_STYLES = ("buzz", "short", "side", "swept", "curly", "bob", "long", "bun", "receding", "bald", "beanie")
 BEARDS = ("none", "stubble", "moustache", "goatee", "full")
 GLASSES = ("none", "round", "square", "thin")
 

@@ -146,15 +146,15 @@ def _plan_pairs(spec: RenderSpec, subject: int, split: str, rng: np.random.Gener
 
 
 def _split_subjects(subjects: int, seed: int) -> list[str]:
-    """Deal subjects into train, val and test, about 60, 15 and 25 in a hundred; none is in two."""
+    """Assign subjects to train, val and test, about 60, 15 and 25 in a hundred; none is in two."""
     num_test = max(round(0.25 * subjects), 1) if subjects > 1 else 0
     num_val = max(round(0.15 * subjects), 1) if subjects > 2 else 0
     splits = ["test"] * num_test + ["val"] * num_val + ["train"] * (subjects - num_test - num_val)
     order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2**20,))).permutation(subjects)
-    dealt = [""] * subjects
+    assigned = [""] * subjects
     for subject, split in zip(order, splits, strict=True):
-        dealt[subject] = split
-    return dealt
+        assigned[subject] = split
+    return assigned
 
 
 def _expect_count(name: str, value: int, low: int, high: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -108,6 +109,7 @@ def test_imports_point_down(room):
 
 # Fields that single models have: nothing outside of train/models may look at them. Words that others use too are left out.
 COMMON = {"frames", "layers", "dim", "dropout", "position", "heads", "name", "hidden"}
+ALL_OF_MODELS = {item.name for name in MODELS for item in fields(config_class(name))}
 OF_MODELS = {item.name for name in MODELS for item in fields(config_class(name))} - COMMON | {
     "weight_of_order",
     "order_head",
@@ -126,6 +128,12 @@ def known_of_models(text: str) -> set[str]:
             found |= {alias.name for alias in node.names if faces and alias.name in offered_by_models()}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if folder.search(alias.name)}
+        elif (
+            isinstance(node, ast.Constant) and node.value in OF_MODELS | {"orders"} and not isinstance(node.value, bool)
+        ):
+            found.add(node.value)
+        elif isinstance(node, ast.Attribute) and is_of_a_model(node):
+            found.add(node.attr)
         elif isinstance(node, ast.Attribute) and node.attr in OF_MODELS:
             is_samplers = isinstance(node.value, ast.Name) and node.value.id in (
                 "sampler",
@@ -135,6 +143,17 @@ def known_of_models(text: str) -> set[str]:
     return found
 
 
+def is_of_a_model(node: ast.Attribute) -> bool:
+    """Say whether it is a class of a model, or a field of something's `model`, or of that one's `config`."""
+    if node.attr in offered_by_models() and node.attr[0].isupper():
+        return True
+    owner = node.value
+    if isinstance(owner, ast.Attribute) and owner.attr == "config":
+        owner = owner.value
+    return node.attr in ALL_OF_MODELS and isinstance(owner, ast.Attribute) and owner.attr == "model"
+
+
+@functools.cache
 def offered_by_models() -> set[str]:
     """Return the names that the face of train/models takes from the folders of models."""
     tree = ast.parse((ROOT / "train" / "models" / "__init__.py").read_text(encoding="utf-8"))
@@ -166,6 +185,11 @@ def test_nothing_outside_knows_a_model():
         "x = config.model.snippets",
         "if model.config.ssop: pass",
         "x = config.model.bidirectional",
+        "x = config.model.heads",
+        "x = self.model.config.position",
+        "x = getattr(config.model, 'ssop')",
+        "x = run.facts['orders']",
+        "x = models.EST",
     ],
 )
 def test_planted_knowledge_of_a_model_is_seen(planted):

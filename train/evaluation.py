@@ -41,7 +41,6 @@ from .results.results import read_predictions
 from .results.run import CHECKPOINT, FACTS, Run, write_csv, write_json
 
 Unknown = Literal["exclude", "wrong"]
-MIDDLE = 3  # snippets from which on one is in the middle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,18 +235,13 @@ def _view(run: Run, sampler: Sampler, change: Change) -> ClipView:
             f"{run.path} reads maps, and what a map of a black picture is no cache knows.",
             remedy="leave --zero-middle out",
         )
-    if change.zero == "middle" and sampler.snippets < MIDDLE:
-        raise UsageError(
-            f"{run.path} is shown {sampler.snippets} snippets, of which none is in the middle.",
-            remedy="--zero-middle 50:55",
-        )
     if change.zero is None:
         return ClipView(start=change.start, shuffled=change.shuffle)
     blacked = sampler.middle(start=change.start) if change.zero == "middle" else change.zero
     if not sampler.slots(*blacked, start=change.start).any():
         raise UsageError(
             f"The test view shows none of the frames {blacked[0]}:{blacked[1]}.",
-            remedy="--zero-middle auto, or --zero-middle 50:55",
+            remedy=f"--zero-middle {sampler.example(start=change.start)}",
         )
     return ClipView(start=change.start, shuffled=change.shuffle, blacked=blacked)
 

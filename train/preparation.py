@@ -29,9 +29,18 @@ from .loop.initial_weights import InitialWeights, find_initial_weights, find_lea
 from .loop.tensorboard import board_writer
 from .loop.trainer import expect_graph
 from .loop.world import World, own_device
+from .models.contract import TOLD
 from .models.registry import model_facts
 
-START = ("learns", "source", "weights", "normalize", "init", "workers")  # of fine-tuning: what it begins with
+START = (
+    "learns",
+    "source",
+    "weights",
+    "normalize",
+    "init",
+    "workers",
+    "checkpointing",
+)  # of fine-tuning: what it begins with
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,6 +85,7 @@ def expect_trainable(config: TrainConfig, world: World) -> None:
     if config.tensorboard:
         board_writer()
     sampler_of(config.sampling, config.model.shown)
+    assert set(config.model.told) <= set(TOLD), f"a model is told {TOLD}, found {config.model.told}"
     model_facts(config.model, config.seeds)  # refuses what cannot be drawn
 
 
@@ -134,7 +144,7 @@ def _reading(config: TrainConfig) -> dict[str, Any]:
     found |= {f"data.{name}": getattr(config.data, name) for name in ("residency", "mirrored", "views")}
     found |= {f"finetune.{name}": getattr(finetune, name) for name in START}
     if finetune.init:
-        found |= {f"model.{name}": value for name, value in asdict(config.model).items()}
+        found |= {f"model.{name}": value for name, value in asdict(config.model).items()} | {"seeds": config.seeds}
     return found | {
         "data.feature": config.feature,
         "sampling.no_face": config.sampling.no_face,
@@ -151,6 +161,11 @@ def _reading(config: TrainConfig) -> dict[str, Any]:
 
 def _expect_shares(config: TrainConfig, world: World) -> None:
     """Refuse a batch that cannot be divided between the processes."""
+    if config.data.mixup and config.loop.batch // (world.size * config.loop.accumulate) < 2:
+        raise UsageError(
+            f"data.mixup mixes clips that are learnt from together, and {world.size} processes take one each of {config.loop.batch}.",
+            remedy="a larger --batch, or --set data.mixup=0",
+        )
     if config.model.undivided and world.size > 1:
         raise UsageError(
             f"The losses of {config.model.name} compare the clips of a batch, which cannot be divided between processes.",

@@ -48,7 +48,7 @@ class TuneConfig:
     device: str = "auto"
     threads: int = 0  # of the processor; 0: torch's own number
     workers: int = 0  # threads that decode; 0: the cores
-    seed: int = 3456  # as est train has it: the same folds are dealt
+    seed: int = 3456  # as est train has it: the same folds are assigned
     allow_leak: bool = False  # of the validation and test clips into the start
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """Features tuned for a protocol: each fold has an encoder of its own, and rows of clips that were learnt from come from others still.
 
 The encoder of a fold learns from its training half and makes the rows of all other clips. Its rows of the training half itself would be
-better than any of a clip that it has not seen, and a temporal model that learns from them would trust them too much. So the half is dealt
+better than any of a clip that it has not seen, and a temporal model that learns from them would trust them too much. So the half is divided
 into parts, by subject, and the rows of a part come from an encoder that has learnt from the other parts alone.
 
 What is done stays done: encoders that are there are not tuned again, and the cache goes on where its last commit was.
@@ -28,7 +28,7 @@ from ..extract.recaching import expect_source, recache
 from ..extract.report import Report
 from ..train.config.protocol import ProtocolConfig
 from ..train.folds.annotations import Annotations
-from ..train.folds.assignment import deal_clips, deal_groups
+from ..train.folds.assignment import assign_clips, assign_groups
 from ..train.folds.fold import Fold, expect_subjects
 from ..train.folds.protocols import Plan, distinct, plan_folds
 from ..train.loop.watch import Part, TrainingWatch
@@ -38,7 +38,7 @@ from .encoder import tune_clips
 from .start import start_of_cache
 
 PARTS = 5
-PART = 0x9A27  # of the random numbers that deal a half into parts
+PART = 0x9A27  # of the random numbers that divide a half into parts
 WHOLE = "encoder.safetensors"  # of a fold's training half
 
 
@@ -145,17 +145,17 @@ def plan_fold(table: Annotations, fold: Fold, slug: str, parts: int, config: Tun
     rng = np.random.default_rng([config.seed, PART])
     if config.by == "clip":
         units, found = "clips", len(rows)
-        dealt = deal_clips(classes, parts, rng)
+        assigned = assign_clips(classes, parts, rng)
     else:
         expect_subjects(table, rows, what="Cross-fitting by subject")
         units, found = "subjects", len(np.unique(table.subject[rows]))
-        dealt = deal_groups(table.subject[rows], classes, parts, rng)
+        assigned = assign_groups(table.subject[rows], classes, parts, rng)
     if found < parts:
         raise UsageError(
             f"{fold.name}: {parts} parts need {parts} {units} to learn from, and there are {found}.",
             remedy=f"--cross-fit {found}" if found > 1 else "--cross-fit 0",
         )
-    return FoldEncoders(fold=fold, slug=slug, parts=[np.sort(rows[dealt == number]) for number in range(parts)])
+    return FoldEncoders(fold=fold, slug=slug, parts=[np.sort(rows[assigned == number]) for number in range(parts)])
 
 
 def tune_fold(

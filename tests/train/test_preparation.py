@@ -6,7 +6,7 @@ import pytest
 from train_samples import learning_cache, outcome, tiny_config
 
 from est.errors import UsageError
-from est.train import TrainingWatch, fit, prepare
+from est.train import ProtocolConfig, TrainingWatch, fit, prepare
 from est.train.data.data import Data
 
 
@@ -50,6 +50,8 @@ def test_a_run_resumes_on_prepared_rows(cache, tmp_path):
         ({"select": "val"}, "a validation part: False then, True now"),
         ({"seeds": (9,)}, "the first seed: 3456 then, 9 now"),
         ({"control": False}, "control: True then, False now"),
+        ({"protocol": ProtocolConfig(kind="holdout")}, "protocol.kind: auto then, holdout now"),
+        ({"residency": "stream"}, "data.residency: auto then, stream now"),
     ],
 )
 def test_settings_that_read_other_rows_are_refused(cache, tmp_path, other, what):

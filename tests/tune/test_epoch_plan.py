@@ -75,7 +75,7 @@ def test_an_epoch_follows_from_seed_and_number():
         draw_epoch(found, np.arange(12), config(seed=seed), epoch) for seed, epoch in ((1, 0), (1, 0), (1, 1), (2, 0))
     ]
     assert (plans[0].frames == plans[1].frames).all()
-    assert torch.equal(plans[0].look, plans[1].look)
+    assert torch.equal(plans[0].augmentation, plans[1].augmentation)
     assert torch.equal(plans[0].holes, plans[1].holes)
     assert plans[0].seeds == plans[1].seeds
     for other in plans[2:]:

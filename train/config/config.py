@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ...errors import UsageError, expect_range, expect_values
-from ..models.contract import ModelConfig
+from ...errors import UsageError, expect_values
+from ..models.contract import AllFrames, ModelConfig
 from ..models.registry import DEFAULT, config_class
 from .finetune import FinetuneConfig
 from .protocol import ProtocolConfig
@@ -142,13 +142,16 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         expect_values(self, "", eval_every=(0, 100_000))
+        if isinstance(self.seeds, int):
+            raise UsageError(f"seeds is a list of whole numbers, found {self.seeds!r}.", remedy="--seeds 1,2,3")
         object.__setattr__(self, "seeds", tuple(self.seeds))
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise UsageError(f"seeds names each seed once, found {list(self.seeds)}.", remedy="--seeds 1,2,3")
         for seed in self.seeds:
             if type(seed) is not int:
                 raise UsageError(f"A seed is a whole number, found {seed!r}.", remedy="--seeds 1,2,3")
-            expect_range("a seed", seed, 0, 2**31 - 1)
+            if not 0 <= seed < 2**31:
+                raise UsageError(f"A seed goes from 0 to {2**31 - 1}, found {seed}.", remedy="--seeds 1,2,3")
         self.finetune.expect_possible(self.data, self.loop)
         if self.model.reads and (self.finetune.on or self.data.scaling or self.data.noise):
             raise UsageError(
@@ -162,6 +165,21 @@ class TrainConfig:
                 remedy="leave --feature out",
             )
         batch, parts = self.loop.batch, self.loop.accumulate
+        if self.data.mixup and batch // parts < 2:
+            raise UsageError(
+                f"data.mixup mixes clips that are learnt from together, and loop.accumulate takes {batch} clips one by one.",
+                remedy="a smaller loop.accumulate, or --set data.mixup=0",
+            )
+        if self.data.mixup and self.model.told:
+            raise UsageError(
+                f"data.mixup mixes two clips, and {self.model.name} is told the {' and the '.join(self.model.told)} of one.",
+                remedy="--set data.mixup=0",
+            )
+        if isinstance(self.model.shown, AllFrames) and self.finetune.on and self.finetune.batch_norm == "train":
+            raise UsageError(
+                f"{self.model.name} is shown all frames; what shorter clips leave over would enter the statistics of batch norms.",
+                remedy="--set finetune.batch_norm=frozen",
+            )
         if self.model.undivided and parts > 1:
             raise UsageError(
                 f"The losses of {self.model.name} compare the clips of a batch, and loop.accumulate divides it in {parts} parts.",

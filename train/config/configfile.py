@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
@@ -16,6 +16,7 @@ from ..models.registry import DEFAULT, MODELS, config_class
 from .config import PRESETS, TrainConfig
 
 MODEL = "model.name"
+MOST = sys.float_info.max
 Flat = dict[str, Any]  # "model.layers" → 3; "seeds" → (3456,)
 
 
@@ -165,7 +166,7 @@ def coerce(key: str, value: Any, kind: Any) -> Any:
     wanted = str if options else kind  # a Literal: its owner checks the word
     match wanted:
         case _ if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
-            if math.isfinite(value):
+            if -MOST <= value <= MOST:  # not so of NaN and infinity
                 return float(value)
         case _ if wanted is str and isinstance(value, int) and not isinstance(value, bool):
             return str(value)

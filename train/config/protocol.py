@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from ...errors import UsageError
+from ...errors import UsageError, expect_values
 
 # The protocols that are not a data set's, in the order in which they are listed.
 GENERAL = {
@@ -15,7 +15,7 @@ GENERAL = {
     "official": "the folds or splits that the cache carries; refused where it carries neither",
     "folds": "the cache's folds: each clip is tested in its own, and learnt from in all others",
     "split": "the cache's splits: learnt on train, tested on test, or on val where there is no test",
-    "kfold": "K folds dealt by subject (--folds K; --by clip by clip)",
+    "kfold": "K folds by subject (--folds K; --by clip by clip)",
     "loso": "each subject in turn is left out and tested (--loso)",
     "holdout": "a fifth of the subjects is tested (--holdout)",
 }
@@ -27,7 +27,7 @@ class PublishedProtocol:
 
     kind: Literal["folds", "split", "kfold"]
     note: str  # what to know before a number is compared
-    folds: int = 1  # that are given, or dealt by subject
+    folds: int = 1  # that are given, or made by subject
     halves: tuple[str, ...] = ()  # of a given division: learnt from, and tested
 
     def describe(self) -> str:
@@ -37,7 +37,7 @@ class PublishedProtocol:
                 return f"{self.folds} given folds"
             case "split":
                 return f"learnt on {self.halves[0]}, tested on {self.halves[1]}"
-        return f"{self.folds} folds dealt by subject"
+        return f"{self.folds} folds by subject"
 
 
 PROTOCOLS: Mapping[str, PublishedProtocol] = {
@@ -82,7 +82,7 @@ FOLDS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolConfig:
-    """How clips are divided. `auto` takes the cache's folds, else its splits, else deals folds by subject."""
+    """How clips are divided. `auto` takes the cache's folds, else its splits, else assigns subjects to folds."""
 
     kind: str = "auto"  # of GENERAL, or a data set of PROTOCOLS
     folds: int | None = None  # of kfold: 5 when left out; a data set's protocol knows its own
@@ -92,14 +92,18 @@ class ProtocolConfig:
     val_share: float = 0.15  # of the training half, where an inner validation half is asked for
 
     def __post_init__(self) -> None:
+        expect_values(self, "protocol.")
+        if isinstance(self.only, str):
+            raise UsageError(
+                f"protocol.only is a list of names of folds, found {self.only!r}.", remedy=f"--fold {self.only}"
+            )
         kinds = (*GENERAL, *PROTOCOLS)
-        for name, found, choices in (("kind", self.kind, kinds), ("by", self.by, get_args(By))):
-            if found not in choices:
-                near = difflib.get_close_matches(str(found), choices, n=1)
-                raise UsageError(
-                    f"protocol.{name} is {', '.join(choices[:-1])} or {choices[-1]}, found {found!r}.",
-                    remedy=f"did you mean {near[0]}?" if near else "est train --list-protocols says what they are",
-                )
+        if self.kind not in kinds:
+            near = difflib.get_close_matches(self.kind, kinds, n=1)
+            raise UsageError(
+                f"protocol.kind is {', '.join(kinds[:-1])} or {kinds[-1]}, found {self.kind!r}.",
+                remedy=f"did you mean {near[0]}?" if near else "est train --list-protocols says what they are",
+            )
         if self.folds is not None and self.folds < 2:
             raise UsageError(f"protocol.folds is 2 or more, found {self.folds}.", remedy="--folds 5")
         for name, share in (("test_share", self.test_share), ("val_share", self.val_share)):
@@ -122,6 +126,6 @@ class ProtocolConfig:
 
     @property
     def num_folds(self) -> int:
-        """Return how many folds are dealt."""
+        """Return how many folds are made."""
         preset = PROTOCOLS.get(self.kind)
         return self.folds or (preset.folds if preset is not None else FOLDS)

@@ -71,6 +71,7 @@ class Planner:
         positions = self.sampler.train(self.count[clips], generator)
         extras = self.model.draw_extras(total, generator, device)
         positions = self.model.arrange(positions, extras)
+        assert not {"features", *config.model.told} & extras.keys(), "what a model draws has names of its own"
         extras = {**extras, **self.clips.told(config.model.told, clips, positions)}
         array = None
         if config.data.mirrored or config.data.views:

@@ -47,6 +47,10 @@ class Sampler(ABC):
         """Say which slots of the test view show one of the unified frames first … stop − 1.  # → (n, J)"""
         raise self._no_window("--zero-middle")
 
+    def example(self, *, start: int | None = None) -> str:
+        """Return a range of unified frames of which the test view shows one, as the command line takes it."""
+        raise self._no_window("--zero-middle")
+
     def _no_window(self, name: str) -> UsageError:
         return UsageError(
             f"{name} is for models that are shown a window of a clip; this one is shown frames of all of it.",

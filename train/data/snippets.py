@@ -26,6 +26,7 @@ from ...errors import UsageError
 from ..config.sampling import SamplingConfig
 from .sampler import Sampler
 
+MIDDLE = 3  # snippets from which on one is in the middle
 ENOUGH_DISTINCT = 0.8  # of its frames: with fewer, much of a snippet is the same picture again
 MANY = 2**31 - 1  # a draw from so many, modulo a clip's spare frames, is as good as uniform
 
@@ -104,6 +105,11 @@ class SnippetSampler(Sampler):
 
     def middle(self, *, start: int | None = None) -> tuple[int, int]:
         """Return the range of unified frames that only the span of the middle snippet covers: 50:55 for 7 × 5 in the test view."""
+        if self.snippets < MIDDLE:
+            raise UsageError(
+                f"Clips are shown as {self.snippets} snippets, of which none is in the middle.",
+                remedy=f"--zero-middle {self.example(start=start)}",
+            )
         middle = self.snippets // 2
         begin = self.starts[middle] if middle == 0 else max(self.starts[middle], self.starts[middle - 1] + self.span)
         end = self.starts[middle] + self.span
@@ -115,6 +121,12 @@ class SnippetSampler(Sampler):
                 remedy="name the frames, as --zero-middle 50:55",
             )
         return self._start(start) + begin, self._start(start) + end
+
+    def example(self, *, start: int | None = None) -> str:
+        """Return a range of unified frames of which the test view shows one, as the command line takes it."""
+        shown = self._start(start) + self._snippets(torch.device("cpu"))[1]
+        frame = int(shown[self.snippets // 2, self.frames // 2])
+        return f"{frame}:{min(frame + 5, self.config.unified)}"
 
     def _start(self, start: int | None) -> int:
         if start is None:

@@ -13,7 +13,7 @@ import numpy as np
 DRAWS = 256  # random subsets of groups, of which the most even one is taken
 
 
-def deal_groups(groups: np.ndarray, classes: np.ndarray, num_folds: int, rng: np.random.Generator) -> np.ndarray:
+def assign_groups(groups: np.ndarray, classes: np.ndarray, num_folds: int, rng: np.random.Generator) -> np.ndarray:
     """Return each clip's fold: groups, the largest first, go where their classes are rarest so far."""
     table, member = _count(groups, classes)  # (G, C + 1): clips of each class, and all
     weight = 1 / np.maximum(table.sum(axis=0), 1) ** 2
@@ -28,8 +28,8 @@ def deal_groups(groups: np.ndarray, classes: np.ndarray, num_folds: int, rng: np
     return fold[member]
 
 
-def deal_clips(classes: np.ndarray, num_folds: int, rng: np.random.Generator) -> np.ndarray:
-    """Return each clip's fold: shuffled, sorted by class, then dealt in turn."""
+def assign_clips(classes: np.ndarray, num_folds: int, rng: np.random.Generator) -> np.ndarray:
+    """Return each clip's fold: shuffled, sorted by class, then assigned in turn."""
     fold = np.empty(len(classes), np.int64)
     fold[_shuffled_by_class(classes, rng)] = np.arange(len(classes)) % num_folds
     return fold

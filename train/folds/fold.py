@@ -11,8 +11,6 @@ from ...errors import UsageError, some
 from ...inputs.splits import SPLIT_OF
 from .annotations import Annotations
 
-NAMED = 3  # examples in a message
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fold:

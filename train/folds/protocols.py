@@ -1,6 +1,6 @@
 """Protocols: which clips are learnt from and which are tested, fold by fold, and how independent the two are.
 
-A cache that carries folds or splits is taken at its word. Otherwise folds are dealt here, by subject unless the user says by clip; the same
+A cache that carries folds or splits is taken at its word. Otherwise folds are made here, by subject unless the user says by clip; the same
 clips and seed give the same folds, whatever the order of clips or labels. Independence is what the annotations show, never what is hoped.
 A data set's name is a protocol too: one of these, and what is published beside it (published.py).
 """
@@ -20,7 +20,7 @@ from ...errors import UsageError, some
 from ...inputs.splits import SPLITS
 from ..config.protocol import PROTOCOLS, By, ProtocolConfig
 from .annotations import Annotations
-from .assignment import deal_clips, deal_groups, draw_clips, draw_groups
+from .assignment import assign_clips, assign_groups, draw_clips, draw_groups
 from .fold import (
     Fold,
     expect_halves,
@@ -61,7 +61,7 @@ def plan_folds(table: Annotations, config: ProtocolConfig, *, seed: int, validat
         case "loso":
             folds = _one_subject_out(table, rows)
         case "kfold":
-            folds = _dealt_folds(table, rows, config, seed)
+            folds = _assigned_folds(table, rows, config, seed)
         case _:
             folds = [_held_out(table, rows, config, seed)]
     if config.kind in PROTOCOLS:
@@ -174,19 +174,19 @@ def _one_subject_out(table: Annotations, rows: np.ndarray) -> list[Fold]:
     ]
 
 
-def _dealt_folds(table: Annotations, rows: np.ndarray, config: ProtocolConfig, seed: int) -> list[Fold]:
+def _assigned_folds(table: Annotations, rows: np.ndarray, config: ProtocolConfig, seed: int) -> list[Fold]:
     rng, classes = np.random.default_rng([seed, DEALING]), _ranks(table, rows)
     number = config.num_folds
     if config.by == "clip":
         _expect_enough(len(rows), number, "clips")
-        dealt = deal_clips(classes, number, rng)
+        assigned = assign_clips(classes, number, rng)
     else:
         leave = f"--folds {number} --by clip, whose result is not independent of the person"
         expect_subjects(table, rows, remedy=f"{leave}, or {relabel('subject')}")
         _expect_enough(len(np.unique(table.subject[rows])), number, "subjects")
-        dealt = deal_groups(table.subject[rows], classes, number, rng)
+        assigned = assign_groups(table.subject[rows], classes, number, rng)
     return [
-        Fold(name=f"fold{n + 1}", train=np.sort(rows[dealt != n]), test=np.sort(rows[dealt == n]))
+        Fold(name=f"fold{n + 1}", train=np.sort(rows[assigned != n]), test=np.sort(rows[assigned == n]))
         for n in range(number)
     ]
 

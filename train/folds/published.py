@@ -3,7 +3,7 @@
 A preset divides as `folds`, `split` or `kfold` does. It changes no score; it says where classes, folds or denominators differ, because
 a number with another denominator is another number. What is published is written down once, with the data sets (inputs/published). A
 data set that comes without folds has a usual number of them, which is a convention; who is in which fold is published nowhere, so they
-are dealt here.
+are made here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A running mean of a model's weights, which is steadier than any of them: a model of its own, scored and kept in the learner's place."""
+"""A running mean of a model's weights: a model of its own, which is scored and kept in place of the last weights."""
 
 from __future__ import annotations
 

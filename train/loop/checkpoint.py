@@ -124,7 +124,7 @@ def behind(backbone: FrameEncoder, head: Model, settings: FinetuneConfig) -> Fin
 
 
 def learning_state(optimizer: Optimizer, scaler: GradScaler) -> dict[str, Tensor]:
-    """Return what an optimiser and the scale of its loss are at, by the names that checkpoints have for it."""
+    """Return the state of the optimiser and of the gradient scaler, by the names that checkpoints have for it."""
     tensors = {
         f"optimizer/{index}/{name}": value
         for index, values in optimizer.state_dict()["state"].items()

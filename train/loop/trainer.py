@@ -40,6 +40,8 @@ from .watch import TrainingWatch
 from .world import ALONE, World
 
 DIVERGED = 1000.0  # a mean loss above it comes from weights that run away, not from hard clips
+NAMES = {"train", "val", "test", "control", "part", "fold", "seed", "oracle"}
+NAMES |= {"right", "total", "war", "uar", "selected", "train_clips", "seconds"}
 LARGEST = 1e6  # no weight comes near it while something is learnt
 
 
@@ -77,7 +79,7 @@ class Trainer:
             capturable=loop.graph,
         )
         self.average = Average(model, loop.average) if loop.average else None
-        # The clips of a piece are the same, however many processes share them: batch norms see a piece at a time.
+        # Pieces are the same, however many processes share them: batch norms see a piece at a time. Mixup mixes inside a process's share.
         pieces, stride = loop.accumulate, loop.accumulate * world.size
         self.pieces = [slice(piece + pieces * world.rank, None, stride) for piece in range(pieces)]
         self._learn = GraphedStep(self.learn) if loop.graph else self.learn
@@ -99,9 +101,8 @@ class Trainer:
         self.terms = self.head.terms  # losses by name, and their weights
         self.questions = list(self.head.choices)
         assert next(iter(self.terms)) == CLASSES, f"the first loss is that of the classes, found {list(self.terms)}"
-        assert not {"train", "val", "test", "control", "part", "fold", "seed", "oracle"} & set(self.questions), (
-            "names of the loop"
-        )
+        assert not NAMES & set(self.questions), "names of the loop, or of a result"
+        assert set(self.questions) == set(config.model.questions), "a model and its settings name the same questions"
         # what a step leaves behind
         self.columns = [*self.terms, "right", *(f"{name}_right" for name in self.questions)]
         self.tally = torch.zeros(self.num_steps, len(self.columns), dtype=torch.float64, device=self.device)
@@ -293,10 +294,8 @@ class Trainer:
             self.average.model.load_state_dict(found.group("average"))
         restore_learning(found, self.optimizer, self.scaler)
         tally = found.tensors["tally"]
-        if tally.shape[1] != len(
-            self.columns
-        ):  # before models stated their losses, EST without SSOP had columns of zeros for it
-            tally = tally[:, [0, 2]]
+        if (tally.shape[1], len(self.columns)) == (4, 2):
+            tally = tally[:, [0, 2]]  # before models stated their losses, EST without SSOP had columns of zeros for it
         self.tally.copy_(tally)
 
 

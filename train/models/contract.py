@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf
 from typing import Any, ClassVar
 
+from ...errors import expect_values
+
 CLASSES = "expression"  # the loss of the classes, which every model has; history and curves know it by this name
-MANY = (1, inf)  # ranges of settings: a number of something,
+MANY = (1, 2**31 - 1)  # ranges of settings: a number of something,
 SHARE = (0, 0.999)  # and a share that leaves something
 
 
@@ -32,12 +33,18 @@ class Evenly:
     frames: int = 1
     views: int = 1  # of the test, whose probabilities are averaged
 
+    def __post_init__(self) -> None:
+        expect_values(self, "shown.", parts=MANY, frames=MANY, views=MANY)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AllFrames:
     """Every frame of a clip; of a longer one so many, evenly. The mask (`told`) says which places a shorter clip leaves over."""
 
     most: int
+
+    def __post_init__(self) -> None:
+        expect_values(self, "shown.", most=MANY)
 
 
 Shown = Snippets | Evenly | AllFrames

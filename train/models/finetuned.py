@@ -97,7 +97,7 @@ class FinetunedModel(Model):
         return [weight for weight in self.backbone.parameters() if weight.requires_grad], list(self.est.parameters())
 
     def forward(self, batch: Batch) -> Answer:
-        """Classify clips: of the batch `rows` and `place` are the frames (frames.py), and the rest is the model's of features."""
+        """Classify clips: of the batch `rows` and `place` are the frames (batch_frames.py), and the rest is the model's of features."""
         others = {name: tensor for name, tensor in batch.items() if name not in ("rows", "place")}
         return self.est({**others, "features": self.features(BatchFrames(rows=batch["rows"], place=batch["place"]))})
 

@@ -91,18 +91,18 @@ def test_what_is_not_expected_is_loaded_on_the_spot():
     assert sorted(loader.loaded) == [0, 1, 2, 3, 5, 7, 8, 8, 9]
 
 
-def test_the_look_belongs_to_what_is_expected():
-    looks = [torch.tensor([[0.1, 0.0, 1.0, 1.0]]), torch.tensor([[0.2, 0.0, 1.0, 1.0]])]
+def test_the_augmentation_belongs_to_what_is_expected():
+    augmentations = [torch.tensor([[0.1, 0.0, 1.0, 1.0]]), torch.tensor([[0.2, 0.0, 1.0, 1.0]])]
     for expected, asked, is_expected in (
-        (looks[0], looks[0].clone(), True),
-        (looks[0], looks[1], False),
-        (looks[0], None, False),
-        (None, looks[0], False),
+        (augmentations[0], augmentations[0].clone(), True),
+        (augmentations[0], augmentations[1], False),
+        (augmentations[0], None, False),
+        (None, augmentations[0], False),
         (None, None, True),
     ):
         loader = Loader()
         ahead = Prefetcher(loader)
-        ahead.expect(batches(4, look=expected))
+        ahead.expect(batches(4, augmentation=expected))
         loader.wait_for(1)
         found = ahead.take(torch.tensor([4]), asked)
         assert torch.equal(found.place, torch.zeros(1) if asked is None else asked)

@@ -200,7 +200,16 @@ def test_slots_are_those_that_show_the_frames(config, size, data):
     assert SnippetSampler(config, snippets, frames).slots(first, stop, start=start).tolist() == expected
 
 
-@pytest.mark.parametrize("size", [size for size in SIZES if size[0] <= 7])
+@pytest.mark.parametrize("size", [(1, 5), (2, 3)])
+def test_fewer_than_three_snippets_have_no_middle(size):
+    sampler = SnippetSampler(SamplingConfig(), *size)
+    with pytest.raises(UsageError, match="of which none is in the middle") as refused:
+        sampler.middle()
+    first, stop = map(int, refused.value.remedy.removeprefix("--zero-middle ").split(":"))
+    assert sampler.slots(first, stop).any()
+
+
+@pytest.mark.parametrize("size", [size for size in SIZES if 3 <= size[0] <= 7])
 def test_the_middle_is_what_no_other_snippet_spans(size):
     config = SamplingConfig()
     sampler, span = SnippetSampler(config, *size), max(15, size[1])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from train_samples import Recorder, learning_cache, outcome, tiny_config
 
 from est.errors import UsageError
-from est.train import evaluate, fit
+from est.train import FinetuneConfig, evaluate, fit
 from est.train.evaluation import Change
 from est.train.models.contract import AllFrames, Evenly, ModelConfig
 from est.train.models.model import Model, class_loss
@@ -135,6 +135,26 @@ def test_what_needs_a_window_is_refused(cache, tmp_path):
 def test_losses_over_pairs_refuse_divided_batches(cache, tmp_path):
     with pytest.raises(UsageError, match=r"compare the clips of a batch, and loop\.accumulate divides it in 2 parts"):
         tiny_config(model=Config(), accumulate=2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mixup": 0.4}, "data.mixup mixes two clips, and masked is told the mask and the time of one"),
+        ({"finetune": FinetuneConfig(learns="all")}, "what shorter clips leave over would enter the statistics"),
+    ],
+)
+def test_what_does_not_go_with_all_frames_is_refused(settings, message):
+    with pytest.raises(UsageError, match=message):
+        tiny_config(model=Config(), **settings)
+
+
+@pytest.mark.parametrize(
+    "shown", [lambda: AllFrames(most=0), lambda: Evenly(parts=0), lambda: Evenly(parts=1, views=0)]
+)
+def test_nothing_shown_is_refused(shown):
+    with pytest.raises(UsageError, match=r"shown\.\w+ is at least 1, found 0"):
+        shown()
 
 
 def test_targets_may_be_shares_of_classes():

@@ -1,0 +1,66 @@
+"""Checks of settings: what a field's type allows, whatever form a value of it has, and remedies that are settings themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Optional
+
+import numpy as np
+import pytest
+
+from est.errors import UsageError, expect_values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    count: int = 3
+    share: float = 0.5
+    switch: bool = True
+    name: str = "gap"
+    kind: Literal["mean", "max"] = "mean"
+    limit: int | None = None
+    bound: Optional[float] = None  # noqa: UP045
+    side: Literal["left", "right"] | None = None
+    places: tuple[int, ...] = ()
+
+
+def check(**values):
+    expect_values(Config(**values), "some.", count=(1, 9), share=(0, 1), limit=(0, 5), bound=(0, np.inf))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"count": np.int64(4), "share": np.float32(0.25)},
+        {"share": 1, "limit": 5, "bound": 1e300, "side": "left"},
+        {"places": (1, 2)},
+    ],
+)
+def test_what_a_type_allows_passes(values):
+    check(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message", "remedy"),
+    [
+        ({"count": 2.5}, "some.count is a whole number, found 2.5", "--set some.count=3"),
+        ({"count": True}, "some.count is a whole number, found True", "--set some.count=3"),
+        ({"count": 0}, "some.count goes from 1 to 9, found 0", "--set some.count=3"),
+        ({"count": 10**400}, "some.count goes from 1 to 9, found 100000000…", "--set some.count=3"),
+        ({"share": float("nan")}, "some.share goes from 0 to 1, found nan", "--set some.share=0.5"),
+        ({"share": "half"}, "some.share is a number, found 'half'", "--set some.share=0.5"),
+        ({"switch": 1}, "some.switch is true or false, found 1", "--set some.switch=true"),
+        ({"name": 3}, "some.name is a text, found 3", "--set some.name=gap"),
+        ({"kind": "maxx"}, "some.kind is mean or max, found 'maxx'", "--set some.kind=max"),
+        ({"limit": 2.5}, "some.limit is a whole number, found 2.5", None),
+        ({"limit": 7}, "some.limit goes from 0 to 5, found 7", "--set some.limit=0"),
+        ({"bound": float("inf")}, "some.bound is at least 0, found inf", "--set some.bound=0"),
+        ({"side": "up"}, "some.side is left or right, found 'up'", "--set some.side=left"),
+    ],
+)
+def test_everything_else_is_refused_with_a_setting_that_passes(values, message, remedy):
+    with pytest.raises(UsageError) as refused:
+        check(**values)
+    assert refused.value.message == f"{message}."
+    assert refused.value.remedy == remedy
