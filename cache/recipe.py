@@ -109,7 +109,7 @@ class Recipe:
 class FramesRecipe(Recipe):
     """From a source to aligned face crops."""
 
-    decoder: str  # opencv, pyav, torchcodec; images for frame folders
+    decoder: str  # auto, opencv, pyav: auto is opencv, and pyav for a file that OpenCV cannot decode
     sampling: str = "every frame"
     detector: str  # retinaface, insightface:PACK, none
     detector_digest: str = ""  # of its weights

@@ -60,6 +60,7 @@ def extract_videos(
     start = time.monotonic()
     devices = [parse_device(text) for text in config.device.split(",")]
     expect_precision_of(Path(out), devices)
+    config = as_begun(config, Path(out))
     precision, why = resolve_precision(config.precision, *devices)
     weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
     for line in describe(weights):
@@ -70,7 +71,7 @@ def extract_videos(
         watch.say(f"licence of the detector: {device_workers[0].detector.licence}")
     recipes = recipes_of(config, weights, device_workers[0], precision)
     environment = current_environment(
-        ("torch", "torchvision", "opencv-python", "opencv-python-headless", "onnxruntime"),
+        ("torch", "torchvision", "opencv-python", "opencv-python-headless", "av", "onnxruntime"),
         device=[str(d) for d in devices],
         **({"dataset": found.check.record()} if found.check else {}),
     )
@@ -133,6 +134,8 @@ def extract_videos(
         removed=0,
         no_face=pipeline.no_face,
         incomplete=pipeline.incomplete,
+        decoders=dict(pipeline.decoders),
+        damaged=pipeline.damaged,
         failures=[*found.problems, *old, *pipeline.failures],
         interrupted=stop.wanted,
         left=pipeline.left,
@@ -167,6 +170,13 @@ def expect_precision_of(out: Path, devices: Sequence[torch.device]) -> None:
                     f"{out} was begun in {name}. {reason}",
                     remedy=f"go on on a machine that computes in {name}, or another --out with --precision fp32",
                 )
+
+
+def as_begun(config: ExtractConfig, out: Path) -> ExtractConfig:
+    """Go on with OpenCV in a cache that was begun with it: `auto` gives the same rows wherever OpenCV gives any."""
+    if config.decoder != "auto" or not (out.exists() or staging_path(out).exists()):
+        return config
+    return replace(config, decoder="opencv") if open_cache(out).recipes.frames.decoder == "opencv" else config
 
 
 def recipes_of(config: ExtractConfig, weights: Weights, device_worker: DeviceWorker, precision: str) -> Recipes:

@@ -59,7 +59,7 @@ class ClipTask(Task):
     def _finish(self) -> Finished:
         with self._open(self._input) as video:
             held, times, cuts = self._watch(video.frames())
-            info, missing = video.info, video.missing
+            info, missing, decode_errors = video.info, video.missing, video.decode_errors
         if missing and self._config.incomplete == "fail":
             raise StageError("decode", f"{missing} of {len(times) + missing} frames could not be decoded")
         rows = self._cut(self._tracks(len(times), cuts), held, len(times)) or [self._no_face(len(times))]
@@ -68,6 +68,7 @@ class ClipTask(Task):
             info=info,
             decoded=len(times),
             missing=missing,
+            decode_errors=decode_errors,
             time=np.array(times, np.float64),
             tracks=rows,
             digest=source_of(self._input.path).digest,

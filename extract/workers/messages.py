@@ -125,6 +125,7 @@ class Finished:
     info: VideoInfo
     decoded: int
     missing: int  # frames that the file promised and did not deliver
+    decode_errors: int  # packets that could not be decoded or gave a damaged frame, −1 when unknown
     time: np.ndarray
     tracks: list[TrackRows]
     digest: bytes
