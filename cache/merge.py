@@ -42,7 +42,9 @@ def merge_caches(
     for other in caches[1:]:
         remedy = "extract again with the settings of one of them, or name what may differ: --allow FIELD"
         where = f"{first.path}, beside {other.path},"
-        found = expect_same(first.recipes, other.recipes, where=where, allow=tuple(allow), remedy=remedy)
+        chosen_by_file = "auto" in (first.recipes.frames.decoder, other.recipes.frames.decoder)
+        may_differ = (*allow, "decoder") if chosen_by_file else tuple(allow)
+        found = expect_same(first.recipes, other.recipes, where=where, allow=may_differ, remedy=remedy)
         allowed += [f"{other.path.name}: {first.recipes.describe(other.recipes, [name])}" for name in found]
         _expect_settings(first, other)
     if duplicates == "refuse":
@@ -51,7 +53,7 @@ def merge_caches(
         features={name: recipe.dtype for name, recipe in first.recipes.features.items()}, crops=first.has_crops
     )
     records = _records(caches)
-    recipes = _recipes(first, records)
+    recipes = _recipes(caches, records)
     merged = _merged(caches)
     environment = first.environment | ({"merged": merged} if merged else {})
     total, done = sum(len(cache) for cache in caches), 0
@@ -91,13 +93,17 @@ def _records(caches: Sequence[Cache]) -> dict[str, TrainedOn]:
     return records
 
 
-def _recipes(first: Cache, records: Mapping[str, TrainedOn]) -> Recipes:
-    """Return the recipes of the result: the first one's, naming the records of all."""
+def _recipes(caches: Sequence[Cache], records: Mapping[str, TrainedOn]) -> Recipes:
+    """Return the recipes of the result: the first one's, naming the records of all; each clip knows its decoder where they differ."""
+    first = caches[0]
+    decoders = {cache.recipes.frames.decoder for cache in caches}
+    frames = replace(first.recipes.frames, decoder="auto") if "auto" in decoders else first.recipes.frames
     named = {name: record.fingerprint for name, record in records.items()}
     features = {
-        name: replace(recipe, trained_on=named.get(name, "")) for name, recipe in first.recipes.features.items()
+        name: replace(recipe, parent=frames.fingerprint, trained_on=named.get(name, ""))
+        for name, recipe in first.recipes.features.items()
     }
-    return Recipes(frames=first.recipes.frames, features=features)
+    return Recipes(frames=frames, features=features)
 
 
 def _merged(caches: Sequence[Cache]) -> list[dict[str, str]]:

@@ -116,6 +116,12 @@ class Cache:
         return self._snapshot.manifest.schema
 
     @property
+    def reads_like_opencv(self) -> bool:
+        """Say whether `--decoder opencv` would give the same rows: no clip was read by another decoder."""
+        decoders = self.clips.columns.get("decoder", [self.recipes.frames.decoder])
+        return set(decoders) <= {"opencv", "pictures", ""}
+
+    @property
     def commit_id(self) -> str:
         """Name the state that is shown."""
         return self._snapshot.manifest.commit.id

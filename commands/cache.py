@@ -289,7 +289,10 @@ def relabel(
         typer.Argument(metavar="LIST...", help="Lists as est extract takes them; a column id or path tells the clips."),
     ],
     only: Annotated[
-        str | None, typer.Option("--only", metavar="A,B", help="Only these: label, subject, split, fold.")
+        str | None,
+        typer.Option(
+            "--only", metavar="A,B", help="Only these: label, subject, split, fold, onset, apex, offset, extra:NAME."
+        ),
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="An empty cell clears; else it leaves what is there.")] = False,
     strict: Annotated[
@@ -298,7 +301,7 @@ def relabel(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and stop.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
 ) -> int:
-    """Give clips and failures other labels, subjects, splits or folds; what would change is shown first."""
+    """Give clips other labels, subjects, splits, folds or extra columns; what would change is shown first."""
     from ..inputs.relabelling import plan_relabelling
     from .relabelpage import relabel_page
 

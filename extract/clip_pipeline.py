@@ -11,6 +11,7 @@ from ..cache import Clip, Failure, Source
 from ..cache.interrupt import Stop
 from ..cache.sources import source_of
 from ..errors import CacheError
+from ..inputs.csvlist import MOMENTS
 from ..inputs.input import Input
 from .clip_sink import ClipSink
 from .config import ExtractConfig
@@ -130,6 +131,11 @@ def clip_of(
         score=track.score,
         features=features,
         crops=track.crops,
+        decoder=finished.info.decoder,
+        decode_errors=finished.decode_errors,
+        tracks=finished.num_tracks,
+        extra=source.extra,
+        **{name: getattr(source, name) for name in MOMENTS},
     )
 
 

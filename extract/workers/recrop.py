@@ -117,7 +117,7 @@ def cut_again(
     with open_source(
         path,
         "frames" if path.is_dir() else "video",
-        decoder=recipe.decoder,
+        decoder=row.get("decoder") or recipe.decoder,  # earlier caches do not say which of `auto` it was
         # From the clip's first frame on, whatever segment of the file it is; a file's own start is no segment.
         start=max(0.0, float(clip.time[0])),
         sizes_may_differ=recipe.detector == "none",
