@@ -221,10 +221,8 @@ def drop(
         before = len(writer)
         writer.remove(chosen)
         removed, left = before - len(writer), len(writer)
-    screen.result({"removed": removed, "clips": left}, f"{removed} clips removed, {left} left in {cache}")
-    screen.note(
-        f"Their bytes are in {cache} until est cache convert {cache} NEW; est cache erase takes people out for good."
-    )
+    text = f"{removed} clips removed, {left} left in {cache}; their bytes stay until est cache convert {cache} NEW, or erase"
+    screen.result({"removed": removed, "clips": left}, text)
     return 0
 
 

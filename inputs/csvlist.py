@@ -131,7 +131,7 @@ def _row(values: dict[str, str], extra: dict[str, str], line: int, where: str, k
         fold=_whole(values.get("fold", ""), f"{where}: fold"),
         start=start or None,  # from the very start is no segment
         end=end,
-        **{name: _whole(values.get(name, ""), f"{where}: {name}") for name in MOMENTS},
+        **{name: _frame(values.get(name, ""), f"{where}: {name}") for name in MOMENTS},
         extra=extra,
     )
 
@@ -214,6 +214,16 @@ def _whole(text: str, where: str) -> int:
     if not (-1 <= number < 2**31 and number == math.floor(number)):
         raise UsageError(f"{where}: expected a whole number, found {text!r}.")
     return int(number)
+
+
+def _frame(text: str, where: str) -> int:
+    try:
+        return _whole(text, where)
+    except UsageError as error:
+        raise UsageError(
+            f"{error.message.rstrip('.')}: the frame of the clip, counted from 0.",
+            remedy="another name for a column that holds something else",
+        ) from error
 
 
 def _seconds(text: str, where: str) -> float | None:
