@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .merge import merge_caches
     from .reader import Cache, open_cache
     from .recipe import FeatureRecipe, FramesRecipe, Recipes
+    from .rewriting import erase_clips
     from .schema import Layout
     from .verify import verify_cache
     from .watch import Progress, Watch

@@ -13,9 +13,26 @@ from typing import Any
 import numpy as np
 
 from ..errors import CacheDamaged, CacheError
-from .schema import FRAME_COLUMNS, INTERPOLATED, NO_FACE, NO_FOLD, NO_LABEL, STRING, ArraySpec, FeatureSpec, Schema
+from .quality import box_jitter, coverage
+from .schema import (
+    EXTRA,
+    FRAME_COLUMNS,
+    INTERPOLATED,
+    NEW_COLUMNS,
+    NO_FACE,
+    NO_FOLD,
+    NO_LABEL,
+    STRING,
+    UNKNOWN,
+    WINDOW_ARRAYS,
+    ArraySpec,
+    ColumnSpec,
+    FeatureSpec,
+    Schema,
+)
 
-UPDATED = ("label", "subject", "split", "fold", "path", "target")  # what a rerun with other annotations changes
+# what a rerun with other annotations changes
+UPDATED = ("label", "subject", "split", "fold", "path", "target", "onset", "apex", "offset")
 KINDS = {"f": "fiu", "i": "iub", "u": "iub"}  # of numbers that a column of floats, integers or counts takes
 
 
@@ -26,6 +43,16 @@ class Source:
     num_bytes: int = 0
     mtime_ns: int = 0
     digest: bytes = bytes(16)  # XXH3-128 of the content; zeros when it was not computed
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Windows:
+    """The windows of a clip: which of its frames each covers, and its row of each feature."""
+
+    start: np.ndarray  # (windows,) frames of the clip
+    stop: np.ndarray  # (windows,)
+    rate: np.ndarray  # (windows,) frames a second that were looked at
+    features: Mapping[str, np.ndarray]  # (windows, *shape)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,6 +80,15 @@ class Clip:
     score: np.ndarray
     features: Mapping[str, np.ndarray]
     crops: Sequence[bytes] | None = None  # a JPEG per frame, empty where there is no face
+    decoder: str = ""
+    decode_errors: int = UNKNOWN
+    onset: int = UNKNOWN  # frames of the clip
+    apex: int = UNKNOWN
+    offset: int = UNKNOWN
+    tracks: int = UNKNOWN  # faces in the source
+    identity_changes: int = UNKNOWN
+    extra: Mapping[str, Any] = field(default_factory=dict)  # of the cache's extra columns; others stay empty
+    windows: Windows | None = None  # where the cache has features of windows
 
     @property
     def num_frames(self) -> int:
@@ -102,10 +138,48 @@ def checked_rows(clip: Clip, schema: Schema) -> dict[str, np.ndarray]:
     target_row(clip.target, schema.num_targets, who)
     if clip.declared is not None and clip.declared < 0:
         raise CacheError(f"{who} declares {clip.declared} frames.")
+    if unknown := sorted(clip.extra.keys() - schema.extra.keys()):
+        raise CacheError(
+            f"{who} has the extra columns {', '.join(unknown)}; the cache has {', '.join(schema.extra) or 'none'}.",
+            remedy="declare them when the cache is made: columns=",
+        )
+    expect_text(who, decoder=clip.decoder)
+    return rows | _window_rows(clip, schema, who)
+
+
+def _window_rows(clip: Clip, schema: Schema, who: str) -> dict[str, np.ndarray]:
+    """Return the rows of a clip's windows, or say what is wrong with them."""
+    if (clip.windows is not None) != bool(schema.window_features):
+        have = "with" if clip.windows is not None else "without"
+        raise CacheError(
+            f"{who} comes {have} windows, and the cache has the window features {sorted(schema.window_features)}."
+        )
+    if clip.windows is None:
+        return {}
+    windows = clip.windows
+    found = {
+        "window_start": windows.start,
+        "window_stop": windows.stop,
+        "window_rate": windows.rate,
+        **windows.features,
+    }
+    wanted = {**WINDOW_ARRAYS, **schema.window_features}
+    if found.keys() != wanted.keys():
+        raise CacheError(
+            f"{who} has the window features {sorted(windows.features)}, expected {sorted(schema.window_features)}."
+        )
+    rows = {name: typed_rows(found[name], wanted[name], len(windows.start), f"{who}, {name}") for name in wanted}
+    start, stop = rows["window_start"], rows["window_stop"]
+    if ((start < 0) | (stop <= start) | (stop > clip.num_frames)).any():
+        raise CacheError(
+            f"{who}: a window covers frames of the clip, from the first up to, but not including, the last one."
+        )
+    for name in ("window_rate", *schema.window_features):
+        expect_finite(rows[name], f"{who}, {name}")
     return rows
 
 
-def clip_row(clip: Clip, columns: Mapping[str, ArraySpec], *, start: int) -> dict[str, Any]:
+def clip_row(clip: Clip, columns: Mapping[str, ArraySpec], *, start: int, first_window: int = 0) -> dict[str, Any]:
     """Return a clip's row of the table, its label and its checksums left to the writer."""
     row: dict[str, Any] = {
         "id": clip.id,
@@ -130,6 +204,12 @@ def clip_row(clip: Clip, columns: Mapping[str, ArraySpec], *, start: int) -> dic
     }
     if "target" in columns:
         row["target"] = target_row(clip.target, columns["target"].row_shape[0], f"Clip {clip.id!r}")
+    if "decoder" in columns:
+        row |= {name: getattr(clip, name) for name in NEW_COLUMNS if hasattr(clip, name)}
+        row |= {"coverage": coverage(clip.state), "box_jitter": box_jitter(clip.box, clip.state)}
+    if "windows" in columns:
+        row |= {"first_window": first_window, "windows": 0 if clip.windows is None else len(clip.windows.start)}
+    row |= {name: clip.extra.get(name.removeprefix(EXTRA)) for name in columns if name.startswith(EXTRA)}
     return {name: typed_value(value, columns[name], f"Clip {clip.id!r}, {name}") for name, value in row.items()}
 
 
@@ -171,8 +251,12 @@ def failure_of(row: Mapping[str, Any], labels: Sequence[str], path: Path) -> Fai
 
 def typed_update(who: str, name: str, value: Any, columns: Mapping[str, ArraySpec]) -> Any:
     """Return a new value of a clip or a failure in the type of its column, a label still by its name."""
-    if name not in UPDATED or name not in columns:
-        why = "the cache has no targets for it" if name == "target" else "it belongs to the extraction"
+    if name not in columns or not (name in UPDATED or name.startswith(EXTRA)):
+        why = "it belongs to the extraction"
+        if name == "target" or name.startswith(EXTRA):
+            why = "the cache has no such column"
+        elif name in UPDATED:
+            why = "failures, and caches of format 1, have no such column"
         raise CacheError(f"{who}: its {name} cannot be updated: {why}.")
     if name == "target":
         return target_row(value, columns[name].row_shape[0], who)
@@ -186,7 +270,10 @@ def typed_update(who: str, name: str, value: Any, columns: Mapping[str, ArraySpe
 
 def typed_value(value: Any, spec: ArraySpec, who: str) -> Any:
     """Return one cell of a table in the type of its column, or say that it does not fit."""
+    if spec.name.startswith(f"clips/{EXTRA}") and value is None:
+        return ColumnSpec(dtype=spec.dtype, shape=spec.row_shape).empty  # ty: ignore[invalid-argument-type]
     if spec.dtype == STRING:
+        expect_text(who, value=value)
         return value
     found, dtype = np.asarray(value), np.dtype(spec.dtype)
     if found.shape == spec.row_shape and found.dtype.kind in KINDS[dtype.kind]:

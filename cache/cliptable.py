@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ..errors import UsageError
-from .schema import CHECKSUMS, NO_LABEL
+from .schema import CHECKSUMS, EXTRA, NO_LABEL
 from .snapshot import Column, Snapshot
 
 if TYPE_CHECKING:
@@ -81,7 +81,13 @@ class ClipTable:
         """Return one clip's values, its label by name."""
         place = self.index(which)
         values = {name: _plain(column[place]) for name, column in self.columns.items()}
-        return values | {"label": self.label_names[place]}
+        extra = {name.removeprefix(EXTRA): values.pop(name) for name in list(values) if name.startswith(EXTRA)}
+        return values | {"label": self.label_names[place], **({"extra": extra} if extra else {})}
+
+    @property
+    def extra(self) -> dict[str, Column]:
+        """Return the extra columns by name."""
+        return {name.removeprefix(EXTRA): values for name, values in self.columns.items() if name.startswith(EXTRA)}
 
     def select(self, **conditions: Any) -> np.ndarray:
         """Return the places of the clips that meet all conditions; a condition is a value or several."""
@@ -89,7 +95,7 @@ class ClipTable:
         for name, wanted in conditions.items():
             if wanted is None:
                 continue
-            if name not in self.columns or name in ("size", "source_digest", "target"):
+            if name not in self.columns or np.ndim(self.columns[name]) > 1:
                 raise UsageError(
                     f"Clips are not selected by {name!r}.", remedy="select by label, subject, split or fold"
                 )
@@ -127,10 +133,9 @@ class ClipTable:
                     flat["label"] = self.label_names
                 case "source_digest":
                     flat["source_digest"] = [bytes(digest).hex() for digest in np.asarray(values)]
-                case "target":
-                    flat["target"] = list(np.asarray(values))
                 case _:
-                    flat[name] = values
+                    name = f"extra:{name.removeprefix(EXTRA)}" if name.startswith(EXTRA) else name
+                    flat[name] = list(values) if np.ndim(values) > 1 else values
         return flat
 
 

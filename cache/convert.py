@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CacheDamaged, UsageError
-from .copying import Wanted, copied_clips, copied_failures, copied_record, replacing
+from .copying import Wanted, copied_clips, copied_failures, copied_record, creating
 from .disk import Disk, expect_free_space
 from .reader import Cache
 from .recipe import Recipes
@@ -56,7 +56,7 @@ def convert_cache(
     records = {name: copied_record(cache, name, wanted) for name in chosen}
     recipes = _recipes(cache, wanted, records)
     layout = cache.snapshot.manifest.layout if chunk_mb is None else _layout(chunk_mb)
-    with replacing(out, disk) as growing:
+    with creating(out, disk) as growing:
         expect_free_space(out.parent, _num_bytes(cache, wanted), f"Converting to {out.name}")
         settings: dict[str, Any] = {
             "labels": cache.labels,
@@ -65,6 +65,7 @@ def convert_cache(
             "black": {name: row for name, row in cache.black.items() if name in recipes.features},
             "trained_on": [record for record in records.values() if record is not None],
             "environment": _environment(cache, names=wanted.names),
+            "columns": cache.schema.extra if wanted.names else {},
         }
         with CacheWriter.open(growing, recipes, crops=keep_crops, disk=disk, **settings) as writer:
             for done, clip in enumerate(copied_clips(cache, wanted), start=1):
@@ -82,10 +83,11 @@ def convert_cache(
 
 def _chosen(cache: Cache, features: Sequence[str] | None) -> list[str]:
     """Return the features to copy, or say which are not there."""
-    chosen = cache.features if features is None else list(features)
-    unknown = [name for name in chosen if name not in cache.features]
+    there = [*cache.features, *cache.window_features]
+    chosen = there if features is None else list(features)
+    unknown = [name for name in chosen if name not in there]
     if unknown:
-        raise UsageError(f"{cache.path} has the features {', '.join(cache.features)}; asked for {', '.join(unknown)}.")
+        raise UsageError(f"{cache.path} has the features {', '.join(there)}; asked for {', '.join(unknown)}.")
     return chosen
 
 

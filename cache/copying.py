@@ -17,20 +17,22 @@ import numpy as np
 
 from ..errors import CacheDamaged, UsageError
 from . import checksum
-from .clip import Clip, Failure, Source
+from .clip import Clip, Failure, Source, Windows
 from .disk import PARTIAL, Disk, writing
 from .lock import WriterLock
 from .reader import Cache, ClipFrames
-from .schema import CHECKSUMS, FRAME_COLUMNS
-from .snapshot import Column, is_hdf5, staging_path
+from .schema import CHECKSUMS, FRAME_COLUMNS, NEW_COLUMNS, WINDOW_ARRAYS
+from .snapshot import Column, is_hdf5, replaced_path, staging_path
 from .trained import TrainedOn, hex_digest
+
+TOLD = tuple(name for name in NEW_COLUMNS if name in Clip.__dataclass_fields__)  # the others are computed from the rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """What a copy takes over."""
 
-    features: dict[str, str]  # name → dtype
+    features: dict[str, str]  # name → dtype; of frames and of windows
     crops: bool
     landmarks: bool = True
     names: bool = True  # paths and subjects, and ids that tell them
@@ -40,11 +42,13 @@ def copied_clips(cache: Cache, wanted: Wanted, *, first: int = 0) -> Iterator[Cl
     """Yield the clips of a cache as they are to be added to another; `first` numbers those that lose their names."""
     columns = cache.schema.clip_columns()
     stored = {name: cache.snapshot.column(columns[CHECKSUMS + name]) for name in cache.schema.checked}
-    names = list(wanted.features)
+    names = [name for name in cache.features if name in wanted.features]
+    of_windows = [name for name in cache.window_features if name in wanted.features]
     for frames in cache.iterate(names):
         _expect_sound(cache, frames, stored, names)
         crops = _sound_crops(cache, frames, stored) if wanted.crops else None
-        yield _clip(cache, frames, wanted, crops, number=first + frames.index)
+        windows = _sound_windows(cache, frames, stored, of_windows) if of_windows else None
+        yield _clip(cache, frames, wanted, crops, windows, number=first + frames.index)
 
 
 def copied_record(cache: Cache, feature: str, wanted: Wanted) -> TrainedOn | None:
@@ -75,13 +79,45 @@ def copied_failures(cache: Cache, wanted: Wanted) -> Iterator[Failure]:
 
 
 @contextmanager
-def replacing(out: Path, disk: Disk) -> Generator[Path]:
+def creating(out: Path, disk: Disk) -> Generator[Path]:
     """Yield the name under which a new cache grows; it becomes `out` when the block ends well, and goes when it does not."""
-    is_hdf5(out)  # refuses another suffix
-    if out.exists() or (is_hdf5(out) and staging_path(out).exists()):
+    if (is_hdf5(out) and staging_path(out).exists()) or out.exists():  # another suffix is refused
         raise UsageError(f"{out} exists already.", remedy="choose another name, or remove it first")
     if not out.parent.is_dir():
         raise UsageError(f"The folder {out.parent} does not exist.", remedy=f"mkdir -p '{out.parent}'")
+    with _growing(out, disk) as growing:
+        yield growing
+        disk.rename(growing, out)
+
+
+@contextmanager
+def replacing(path: Path, disk: Disk) -> Generator[Path]:
+    """Yield the name under which another state of a cache grows; it takes the old one's place when the block ends well.
+
+    A directory cannot be replaced at once: for a moment the old one has another name (`replaced_path`).
+    """
+    old = replaced_path(path)
+    with _growing(path, disk) as growing:
+        yield growing
+        if is_hdf5(path):
+            disk.rename(growing, path)
+        else:
+            disk.remove(old)
+            disk.rename(path, old)
+            disk.rename(growing, path)
+            disk.remove(old)
+
+
+def bring_back(path: Path, disk: Disk) -> None:
+    """Give a cache its name back when its replacing was interrupted; when that had come to its end, remove the old state."""
+    old = replaced_path(path)
+    if old.exists():
+        disk.remove(old) if path.exists() else disk.rename(old, path)
+
+
+@contextmanager
+def _growing(out: Path, disk: Disk) -> Generator[Path]:
+    """Yield the name under which a cache grows beside its place, while no other writer is at work."""
     growing = out.with_name(f".{out.stem}.growing{out.suffix}")
     lock = WriterLock(out)
     lock.acquire()
@@ -90,7 +126,6 @@ def replacing(out: Path, disk: Disk) -> Generator[Path]:
             _clear(growing, disk)
             try:
                 yield growing
-                disk.rename(growing, out)
             except BaseException:
                 _clear(growing, disk)
                 raise
@@ -124,6 +159,15 @@ def _sound_crops(cache: Cache, frames: ClipFrames, stored: dict[str, Column]) ->
     return [data[a:b].tobytes() for a, b in pairwise(offsets - offsets[0])]
 
 
+def _sound_windows(cache: Cache, frames: ClipFrames, stored: dict[str, Column], names: list[str]) -> Windows:
+    windows = cache.windows(frames.index, names)
+    found = {**{name: getattr(windows, name.removeprefix("window_")) for name in WINDOW_ARRAYS}, **windows.features}
+    for name, rows in found.items():
+        if checksum.of_rows(rows) != int(np.asarray(stored[name])[int(cache.clips.rows[frames.index])]):
+            raise _damaged(cache, frames, name)
+    return windows
+
+
 def _damaged(cache: Cache, frames: ClipFrames, name: str) -> CacheDamaged:
     return CacheDamaged(
         f"{cache.path}: {name} of clip {frames.id!r} is not what was written.",
@@ -131,7 +175,15 @@ def _damaged(cache: Cache, frames: ClipFrames, name: str) -> CacheDamaged:
     )
 
 
-def _clip(cache: Cache, frames: ClipFrames, wanted: Wanted, crops: list[bytes] | None, *, number: int) -> Clip:
+def _clip(
+    cache: Cache,
+    frames: ClipFrames,
+    wanted: Wanted,
+    crops: list[bytes] | None,
+    windows: Windows | None,
+    *,
+    number: int,
+) -> Clip:
     row = cache.clips.row(frames.index)
     named: dict[str, Any] = (
         {"id": row["id"], "path": row["path"], "subject": row["subject"]} if wanted.names else {"id": shared_id(number)}
@@ -146,8 +198,12 @@ def _clip(cache: Cache, frames: ClipFrames, wanted: Wanted, crops: list[bytes] |
         source=Source(num_bytes=row["source_bytes"], mtime_ns=row["source_mtime_ns"], digest=digest),
         **{name: getattr(frames, name) for name in ("state", "time", "box", "score")},
         landmarks=frames.landmarks if wanted.landmarks else np.full_like(frames.landmarks, np.nan),
-        features={name: _cast(frames.features[name], dtype) for name, dtype in wanted.features.items()},
+        features={name: _cast(rows, wanted.features[name]) for name, rows in frames.features.items()},
         crops=crops,
+        windows=windows
+        and replace(windows, features={n: _cast(rows, wanted.features[n]) for n, rows in windows.features.items()}),
+        **{name: row[name] for name in TOLD if name in row},
+        extra=row.get("extra", {}) if wanted.names else {},
     )
 
 

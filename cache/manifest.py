@@ -18,11 +18,12 @@ from ..errors import CacheDamaged, CacheError, CacheVersionError, RecipeMismatch
 from .checksum import of_text
 from .environment import environment_changes
 from .recipe import FeatureRecipe, Recipes, canonical_json
-from .schema import FORMAT, VERSION, Counts, FeatureSpec, Layout, Schema
+from .schema import FORMAT, VERSION, VERSIONS, ColumnSpec, Counts, FeatureSpec, Layout, Schema
 from .trained import TrainedOn, records_for
 
 Edits = Mapping[str, Mapping[str, Mapping[int, Any]]]  # table → column → row → value
 
+UPGRADE = "est cache convert CACHE NEW upgrades it to format 2"
 REPAIR = "est cache verify names what is damaged; a copy or a new extraction brings it back"
 
 
@@ -78,17 +79,32 @@ class Manifest:
     folded: str = ""  # the commit of the staging that this HDF5 file has taken in
     black: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # flat feature → its row for a black crop
     trained_on: Mapping[str, TrainedOn] = field(default_factory=dict)  # by the fingerprints that recipes name
+    extra: Mapping[str, ColumnSpec] = field(default_factory=dict)  # columns of the clip table by name
+    version: int = VERSION
 
     def __post_init__(self) -> None:
         for kind, names in (("label", self.labels), ("target", self.targets)):
             if len(set(names)) != len(names) or not all(_is_name(name) for name in names):
                 raise UsageError(f"Each {kind} has a name of its own, a Unicode text; found {list(names)!a}.")
+        expect_extra(self.extra)
+        object.__setattr__(self, "extra", dict(sorted(self.extra.items())))  # their order in checksums
+        later = self.extra or any(recipe.is_later for recipe in self.recipes.features.values())
+        if self.version == 1 and later:
+            raise UsageError("A cache of format 1 has no extra columns, windows or modalities.", remedy=UPGRADE)
 
     @property
     def schema(self) -> Schema:
         """Return the arrays that readers see."""
-        features = {name: _row(recipe) for name, recipe in self.recipes.features.items()}
-        return Schema(features=features, crops=self.crops, num_targets=len(self.targets), layout=self.layout)
+        recipes = self.recipes.features.items()
+        return Schema(
+            features={name: _row(recipe) for name, recipe in recipes if not recipe.window},
+            window_features={name: _row(recipe) for name, recipe in recipes if recipe.window},
+            crops=self.crops,
+            num_targets=len(self.targets),
+            layout=self.layout,
+            version=self.version,
+            extra=self.extra,
+        )
 
     @property
     def writing_schema(self) -> Schema:
@@ -108,6 +124,11 @@ class Manifest:
     def with_filling(self, name: str, recipe: FeatureRecipe, records: Mapping[str, TrainedOn]) -> Self:
         """Return it with a feature array that is begun; `records` are those that its recipe may name."""
         Recipes(frames=self.recipes.frames, features={name: recipe})  # refuses another parent and odd names
+        if recipe.window or (self.version == 1 and recipe.is_later):
+            raise UsageError(
+                f"{name!r} cannot be added to clips that are in a cache: it has rows for windows, or the cache has format 1.",
+                remedy="extract into another cache",
+            )
         return replace(
             self,
             filling={**self.filling, name: Filling(recipe=recipe)},
@@ -123,7 +144,7 @@ class Manifest:
         """Return the attributes as they are stored, checksum included."""
         data: dict[str, Any] = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": self.version,
             "recipes": self.recipes.identity(),
             "fingerprints": self.recipes.fingerprints(),
             "labels": list(self.labels),
@@ -131,7 +152,7 @@ class Manifest:
             "crops": self.crops,
             "layout": asdict(self.layout),
             "environment": dict(self.environment),
-            "commit": asdict(self.commit),
+            "commit": _commit_data(self.commit, self.version),
         }
         if self.edits:
             data["edits"] = {
@@ -143,9 +164,13 @@ class Manifest:
                 name: asdict(filling) | {"recipe": filling.recipe.identity()} for name, filling in self.filling.items()
             }
         if self.staging:
-            data["staging"] = asdict(self.staging)
+            data["staging"] = asdict(self.staging) | {"base": _counts_data(self.staging.base, self.version)}
         if self.folded:
             data["folded"] = self.folded
+        if self.extra:
+            data["extra"] = {
+                name: {"dtype": spec.dtype, "shape": list(spec.shape)} for name, spec in self.extra.items()
+            }
         if self.black:
             data["black"] = {name: list(row) for name, row in self.black.items()}
         if self.trained_on:
@@ -193,6 +218,11 @@ class Manifest:
                 folded=data.get("folded", ""),
                 black={name: tuple(row) for name, row in data.get("black", {}).items()},
                 trained_on={n: TrainedOn.from_json(record) for n, record in data.get("trained_on", {}).items()},
+                extra={
+                    name: ColumnSpec(dtype=spec["dtype"], shape=tuple(spec["shape"]))
+                    for name, spec in data.get("extra", {}).items()
+                },
+                version=data["version"],
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise CacheDamaged(f"The attributes of {where} lack or misname something.", remedy=REPAIR) from error
@@ -216,14 +246,22 @@ def expect_version(attributes: Mapping[str, Any], where: str) -> None:
             f"{where} has format version {version}; this est reads up to {VERSION}.",
             remedy=f"install a release of est that reads version {version}: docs/cache-format.md lists them",
         )
-    if version < VERSION:
-        raise CacheVersionError(
-            f"{where} has format version {version}; this est writes {VERSION}.",
-            remedy=f"est cache convert {where} NEW upgrades it",
-        )
+    if version not in VERSIONS:
+        raise CacheVersionError(f"{where} has format version {version}, which never was.", remedy=REPAIR)
 
 
-def expect_settings(manifest: Manifest, targets: Sequence[str], crops: bool, path: Path) -> None:
+def expect_extra(columns: Mapping[str, ColumnSpec]) -> None:
+    """Refuse names that no column can have."""
+    for name in columns:
+        if not name.isidentifier() or not name.isascii():
+            raise UsageError(
+                f"An extra column is named by letters, digits and _, found {name!a}.", remedy="extra:site, extra:age"
+            )
+
+
+def expect_settings(
+    manifest: Manifest, targets: Sequence[str], crops: bool, columns: Mapping[str, ColumnSpec], path: Path
+) -> None:
     """Refuse to go on with a cache that keeps other things."""
     if manifest.crops != crops:
         have, want = ("with", "without") if manifest.crops else ("without", "with")
@@ -235,6 +273,13 @@ def expect_settings(manifest: Manifest, targets: Sequence[str], crops: bool, pat
             f"{path} has the targets {list(manifest.targets)}, asked for {list(targets)}.",
             remedy="use the same, or another --out",
         )
+    for name, spec in columns.items():
+        if manifest.extra.get(name) != spec:
+            there = ", ".join(manifest.extra) or "none"
+            raise RecipeMismatch(
+                f"{path} has the extra columns {there}, asked for {name} ({spec.dtype}).",
+                remedy=f"est cache relabel {path} LIST adds columns to a cache",
+            )
 
 
 def expect_environment(manifest: Manifest, environment: Mapping[str, Any], path: Path, *, strict: bool) -> list[str]:
@@ -263,6 +308,15 @@ def _commit(data: Mapping[str, Any]) -> Commit:
         time=data["time"],
         counts=Counts(**data["counts"]),
     )
+
+
+def _counts_data(counts: Counts, version: int) -> dict[str, int]:
+    """Return counts as they are stored; format 1 has no windows."""
+    return {name: value for name, value in asdict(counts).items() if version > 1 or name != "windows"}
+
+
+def _commit_data(commit: Commit, version: int) -> dict[str, Any]:
+    return asdict(commit) | {"counts": _counts_data(commit.counts, version)}
 
 
 def _staging(data: Mapping[str, Any] | None) -> Staging | None:

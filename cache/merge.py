@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import CacheError, RecipeMismatch, UsageError
-from .copying import Wanted, copied_clips, copied_failures, replacing
+from .copying import Wanted, copied_clips, copied_failures, creating
 from .disk import Disk
 from .environment import environment_changes
 from .reader import Cache
 from .recipe import Recipes, expect_same
+from .schema import ColumnSpec
 from .trained import TrainedOn
 from .watch import Progress, Watch
 from .writer import CacheWriter
@@ -41,7 +42,9 @@ def merge_caches(
     for other in caches[1:]:
         remedy = "extract again with the settings of one of them, or name what may differ: --allow FIELD"
         where = f"{first.path}, beside {other.path},"
-        found = expect_same(first.recipes, other.recipes, where=where, allow=tuple(allow), remedy=remedy)
+        chosen_by_file = "auto" in (first.recipes.frames.decoder, other.recipes.frames.decoder)
+        may_differ = (*allow, "decoder") if chosen_by_file else tuple(allow)
+        found = expect_same(first.recipes, other.recipes, where=where, allow=may_differ, remedy=remedy)
         allowed += [f"{other.path.name}: {first.recipes.describe(other.recipes, [name])}" for name in found]
         _expect_settings(first, other)
     if duplicates == "refuse":
@@ -50,17 +53,18 @@ def merge_caches(
         features={name: recipe.dtype for name, recipe in first.recipes.features.items()}, crops=first.has_crops
     )
     records = _records(caches)
-    recipes = _recipes(first, records)
+    recipes = _recipes(caches, records)
     merged = _merged(caches)
     environment = first.environment | ({"merged": merged} if merged else {})
     total, done = sum(len(cache) for cache in caches), 0
-    with replacing(out, disk) as growing:
+    with creating(out, disk) as growing:
         settings: dict[str, Any] = {
             "labels": list(dict.fromkeys(label for cache in caches for label in cache.labels)),
             "targets": first.targets,
             "layout": first.snapshot.manifest.layout,
             "black": first.black,
             "trained_on": records.values(),
+            "columns": _columns(caches),
         }
         with CacheWriter.open(
             growing, recipes, crops=first.has_crops, environment=environment, disk=disk, **settings
@@ -89,13 +93,17 @@ def _records(caches: Sequence[Cache]) -> dict[str, TrainedOn]:
     return records
 
 
-def _recipes(first: Cache, records: Mapping[str, TrainedOn]) -> Recipes:
-    """Return the recipes of the result: the first one's, naming the records of all."""
+def _recipes(caches: Sequence[Cache], records: Mapping[str, TrainedOn]) -> Recipes:
+    """Return the recipes of the result: the first one's, naming the records of all; each clip knows its decoder where they differ."""
+    first = caches[0]
+    decoders = {cache.recipes.frames.decoder for cache in caches}
+    frames = replace(first.recipes.frames, decoder="auto") if "auto" in decoders else first.recipes.frames
     named = {name: record.fingerprint for name, record in records.items()}
     features = {
-        name: replace(recipe, trained_on=named.get(name, "")) for name, recipe in first.recipes.features.items()
+        name: replace(recipe, parent=frames.fingerprint, trained_on=named.get(name, ""))
+        for name, recipe in first.recipes.features.items()
     }
-    return Recipes(frames=first.recipes.frames, features=features)
+    return Recipes(frames=frames, features=features)
 
 
 def _merged(caches: Sequence[Cache]) -> list[dict[str, str]]:
@@ -121,6 +129,19 @@ def _expect_settings(first: Cache, other: Cache) -> None:
         raise RecipeMismatch(
             f"{first.path} has the targets {list(first.targets)}, {other.path} has {list(other.targets)}."
         )
+
+
+def _columns(caches: Sequence[Cache]) -> dict[str, ColumnSpec]:
+    """Return the extra columns of all; clips of caches that lack one have nothing there."""
+    found: dict[str, ColumnSpec] = {}
+    for cache in caches:
+        for name, spec in cache.schema.extra.items():
+            if found.setdefault(name, spec) != spec:
+                raise RecipeMismatch(
+                    f"The extra column {name!r} is {spec.dtype} {spec.shape} in {cache.path}, and {found[name].dtype} "
+                    f"{found[name].shape} in another."
+                )
+    return found
 
 
 def _own(cache: Cache) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import CacheDamaged, CacheError, UsageError
-from .clip import Failure, failure_of
+from .clip import Failure, Windows, failure_of
 from .cliptable import ClipTable
 from .recipe import Recipes
-from .schema import CHECKSUMS, FRAME_COLUMNS, NO_FACE, Schema
+from .schema import CHECKSUMS, FRAME_COLUMNS, NO_FACE, WINDOW_ARRAYS, Schema
 from .snapshot import Snapshot, is_hdf5, is_outdated, open_snapshot, staging_path
 from .trained import TrainedOn
 
@@ -97,8 +97,13 @@ class Cache:
 
     @property
     def features(self) -> list[str]:
-        """Name the feature arrays."""
-        return list(self.recipes.features)
+        """Name the feature arrays with a row per frame."""
+        return list(self.schema.features)
+
+    @property
+    def window_features(self) -> list[str]:
+        """Name the feature arrays with a row per window."""
+        return list(self.schema.window_features)
 
     @property
     def recipes(self) -> Recipes:
@@ -109,6 +114,12 @@ class Cache:
     def schema(self) -> Schema:
         """Return the arrays."""
         return self._snapshot.manifest.schema
+
+    @property
+    def reads_like_opencv(self) -> bool:
+        """Say whether `--decoder opencv` would give the same rows: no clip was read by another decoder."""
+        decoders = self.clips.columns.get("decoder", [self.recipes.frames.decoder])
+        return set(decoders) <= {"opencv", "pictures", ""}
 
     @property
     def commit_id(self) -> str:
@@ -147,7 +158,8 @@ class Cache:
 
     def trained_on(self, feature: str) -> TrainedOn | None:
         """Return what the weights behind a feature have learnt from; None for labels that they have not seen."""
-        self._feature(feature)
+        if feature not in self.schema.window_features:
+            self._feature(feature)
         manifest, name = self._snapshot.manifest, self.recipes.features[feature].trained_on
         if feature in manifest.lacking_records:
             raise CacheDamaged(
@@ -160,6 +172,20 @@ class Cache:
         """Read a whole feature array; clip i is rows `clips.start[i]` to `clips.start[i] + clips.count[i]`."""
         spec = self._feature(feature)
         return Frames(rows=self._snapshot.rows(spec, 0, self.num_frames), mask=self.load_column("state") != NO_FACE)
+
+    def load_windows(self, feature: str) -> Windows:
+        """Read a whole array of windows; clip i has rows `clips.first_window[i]` on, `clips.windows[i]` of them."""
+        self._expect_windows(feature)
+        return self._windows([feature], 0, self._snapshot.manifest.commit.counts.windows)
+
+    def windows(self, which: str | int, features: Sequence[str] | None = None) -> Windows:
+        """Read the windows of one clip."""
+        names = self.window_features if features is None else list(features)
+        for name in names or [""]:
+            self._expect_windows(name)
+        index = self.clips.index(which)
+        start = int(np.asarray(self.clips.first_window)[index])
+        return self._windows(names, start, start + int(np.asarray(self.clips.windows)[index]))
 
     def load_column(self, name: str) -> np.ndarray:
         """Read box, landmarks, score, time or state of all frames."""
@@ -252,7 +278,24 @@ class Cache:
 
         return zarr.open_group(self.path, mode="r")
 
+    def _windows(self, names: Sequence[str], start: int, stop: int) -> Windows:
+        arrays = self.schema.window_arrays()
+        places = {
+            name.removeprefix("window_"): self._snapshot.rows(arrays[name], start, stop) for name in WINDOW_ARRAYS
+        }
+        return Windows(**places, features={name: self._snapshot.rows(arrays[name], start, stop) for name in names})
+
+    def _expect_windows(self, name: str) -> None:
+        if name not in self.schema.window_features:
+            raise UsageError(
+                f"{self.path} has the features of windows {', '.join(self.window_features) or 'none'}, asked for {name!r}."
+            )
+
     def _feature(self, name: str) -> Any:
+        if name in self.schema.window_features:
+            raise UsageError(
+                f"{name!r} of {self.path} has a row per window, and not per frame.", remedy="cache.load_windows"
+            )
         if name not in self.recipes.features:
             raise UsageError(
                 f"{self.path} has the features {', '.join(self.features) or 'none'}, asked for {name!r}.",

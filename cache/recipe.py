@@ -16,9 +16,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ..errors import CacheDamaged, RecipeMismatch, UsageError
-from .schema import FRAME_COLUMNS
+from .schema import FRAME_COLUMNS, WINDOW_ARRAYS
 
-RESERVED = (*FRAME_COLUMNS, "crops", "row")  # names of other arrays, or of their checksums
+RESERVED = (
+    *FRAME_COLUMNS,
+    *WINDOW_ARRAYS,
+    "crops",
+    "row",
+    "start",
+    "stop",
+    "rate",
+)  # names of other arrays, or of their checksums
 
 
 def _float(value: Any) -> float:
@@ -101,7 +109,7 @@ class Recipe:
 class FramesRecipe(Recipe):
     """From a source to aligned face crops."""
 
-    decoder: str  # opencv, pyav, torchcodec; images for frame folders
+    decoder: str  # auto, opencv, pyav: auto is opencv, and pyav for a file that OpenCV cannot decode
     sampling: str = "every frame"
     detector: str  # retinaface, insightface:PACK, none
     detector_digest: str = ""  # of its weights
@@ -129,7 +137,7 @@ class FramesRecipe(Recipe):
 class FeatureRecipe(Recipe):
     """From a face crop to one row of a feature array."""
 
-    LATER = ("fold", "cross_fit", "view", "look")
+    LATER = ("fold", "cross_fit", "view", "look", "window", "modality")
 
     parent: str  # fingerprint of the frames recipe
     backbone: str  # resnet18
@@ -148,6 +156,13 @@ class FeatureRecipe(Recipe):
     )
     view: int = 0  # from 1 on: of crops that were changed, all of a clip alike
     look: str = ""  # how they were changed
+    window: str = ""  # which frames a row is of, as "16 frames, step 8"; empty: each row is of one frame
+    modality: str = ""  # what the backbone saw, as "flow"; empty: the crops themselves
+
+    @property
+    def is_later(self) -> bool:
+        """Say whether format 1 has no place for it."""
+        return bool(self.window or self.modality)
 
     def __post_init__(self) -> None:
         super().__post_init__()

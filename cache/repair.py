@@ -17,7 +17,7 @@ from .appender import metadata_file
 from .creation import committed_rows
 from .disk import Data, Disk, writing
 from .lock import WriterLock
-from .schema import NO_LABEL, ROW_CHECKSUM, STRING, ArraySpec
+from .schema import NO_LABEL, ROW_CHECKSUM, STRING, ArraySpec, Counts
 from .segment import ZarrSegment, has_chunk
 from .snapshot import Snapshot, open_snapshot
 from .table import Table
@@ -50,7 +50,7 @@ def repair_cache(path: Path | str, *, disk: Disk | None = None) -> Report:
     report = verify_cache(path)  # damaged chunks of strings are empty strings now, and their rows are named
     with CacheWriter.open(path, disk=disk) as writer:
         for row in sorted({problem.row for problem in report.problems if problem.row is not None}):
-            _drop(writer.clips, row, writer.manifest.commit.counts.frames)
+            _drop(writer.clips, row, writer.manifest.commit.counts)
         for row in range(writer.failures.length):
             _mend_failure(writer.failures, row, len(writer.manifest.labels))
     mended = [replace(problem, clip="", row=None) for problem in found.problems if problem not in report.problems]
@@ -100,19 +100,27 @@ def _readable_chunks(segment: ZarrSegment, spec: ArraySpec, rows: int) -> Iterat
             yield file, encode_rows(spec, np.zeros((0, *spec.row_shape), spec.dtype))
 
 
-def _drop(clips: Table, row: int, num_frames: int) -> None:
+def _drop(clips: Table, row: int, counts: Counts) -> None:
     """Remove a clip whose row may itself be damaged: then its place is between its neighbours."""
     if _is_sound(clips, row):
         clips.change(row, {"live": 0})
         return
-    start = int(clips.value("start", row - 1) + clips.value("count", row - 1)) if row else 0
+    values = {"live": 0, "label": NO_LABEL, **_between(clips, row, "start", "count", counts.frames)}
+    if "windows" in clips.specs:
+        values |= _between(clips, row, "first_window", "windows", counts.windows)
+    clips.change(row, values)
+
+
+def _between(clips: Table, row: int, first: str, count: str, total: int) -> dict[str, int]:
+    """Return the place between a row's neighbours, along one axis."""
+    start = int(clips.value(first, row - 1) + clips.value(count, row - 1)) if row else 0
     if row + 1 == clips.length:
-        end = num_frames
+        end = total
     elif _is_sound(clips, row + 1):
-        end = int(clips.value("start", row + 1))
+        end = int(clips.value(first, row + 1))
     else:
         end = start  # the next damaged one takes what lies between the sound ones
-    clips.change(row, {"live": 0, "start": start, "count": max(end - start, 0), "label": NO_LABEL})
+    return {first: start, count: max(end - start, 0)}
 
 
 def _is_sound(table: Table, row: int) -> bool:

@@ -53,10 +53,10 @@ class Snapshot:
     def column(self, spec: ArraySpec) -> Column:
         """Read a whole column of a table, with the edits that its commit carries."""
         stop = self.manifest.commit.counts.of(spec.axis)
-        values: Column = self.strings(spec, 0, stop) if spec.dtype == STRING else self.rows(spec, 0, stop)
+        values: Any = self.strings(spec, 0, stop) if spec.dtype == STRING else self.rows(spec, 0, stop)
         table, name = spec.name.split("/", 1)
         for row, value in self.manifest.edits.get(table, {}).get(name, {}).items():
-            values[row] = value
+            values[row] = np.nan if value is None else value
         return values
 
     def _ranges(self, spec: ArraySpec, start: int, stop: int) -> list[tuple[Segment, int, int]]:
@@ -100,6 +100,11 @@ def staging_path(path: Path) -> Path:
     return path.with_name(path.name + STAGING)
 
 
+def replaced_path(path: Path) -> Path:
+    """Return the name that a Zarr cache has for a moment while another state takes its place."""
+    return path.with_name(f".{path.stem}.replaced{path.suffix}")
+
+
 def open_snapshot(path: Path) -> Snapshot:
     """Open the last committed state of a cache."""
     if not is_hdf5(path):
@@ -117,6 +122,11 @@ def open_snapshot(path: Path) -> Snapshot:
 
 def no_cache(path: Path) -> UsageError:
     """Say that there is nothing of that name."""
+    if replaced_path(path).exists():
+        return UsageError(
+            f"{path} was being rewritten, and that was interrupted: it is {replaced_path(path).name} now.",
+            remedy=f"the command that did it, again; or mv '{replaced_path(path)}' '{path}'",
+        )
     return UsageError(
         f"{path} does not exist.",
         remedy="est extract … --out makes a cache; est cache ls FOLDER lists those below a folder",

@@ -134,6 +134,15 @@ class Table:
 
 def plain(value: Any) -> Any:
     """Return a cell as JSON holds it: NaN is null."""
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and np.isnan(value).any():
-        return [None if np.isnan(number) else number for number in value.tolist()]
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    if isinstance(value, np.ndarray) and value.ndim:
+        return [plain(number) for number in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return None if value.dtype.kind == "f" and np.isnan(value) else value.item()
+    return value
+
+
+def same_cell(one: Any, other: Any) -> bool:
+    """Say whether two cells hold the same; NaN is NaN."""
+    if isinstance(one, str) or isinstance(other, str):
+        return one == other
+    return np.array_equal(one, other, equal_nan=np.asarray(one).dtype.kind == "f")

@@ -122,22 +122,31 @@ class _Tables:
 
     def _check_order(self, manifest: Manifest) -> None:
         """Rows of clips follow each other without a gap, live ids are unique, labels are known."""
-        end = 0
+        counts = manifest.commit.counts
+        self._check_places("start", "count", "frames", counts.frames)
+        if "windows" in self.clips:
+            self._check_places("first_window", "windows", "windows", counts.windows)
         seen: dict[str, int] = {}
-        for row in range(manifest.commit.counts.clips):
-            start, count = int(self.clips["start"][row]), int(self.clips["count"][row])
-            if (start != end or count < 0) and row not in self.spoilt:
-                self._spoil(row, f"its rows begin at {start}, and those before it end at {end}")
-            end = start + count if row not in self.spoilt else self._next_start(row, end)
+        for row in range(counts.clips):
             if self.clips["live"][row] and row not in self.spoilt:
                 if seen.setdefault(self.name(row), row) != row:
                     self._spoil(row, "another clip has its id")
                 if not NO_LABEL <= self.clips["label"][row] < len(manifest.labels):
                     self._spoil(row, f"its label is number {self.clips['label'][row]} of {len(manifest.labels)}")
-        if end != manifest.commit.counts.frames:
-            self.problems.append(
-                Problem(what=f"the clips have {end} frames, and the commit counts {manifest.commit.counts.frames}")
-            )
+
+    def _check_places(self, first: str, count: str, what: str, total: int) -> None:
+        """Rows of clips follow each other along an axis."""
+        end = 0
+        for row in range(len(self.clips[first])):
+            start, length = int(self.clips[first][row]), int(self.clips[count][row])
+            if (start != end or length < 0) and row not in self.spoilt:
+                self._spoil(
+                    row,
+                    f"its {'rows' if what == 'frames' else what} begin at {start}, and those before it end at {end}",
+                )
+            end = start + length if row not in self.spoilt else self._next_start(first, row, total)
+        if end != total:
+            self.problems.append(Problem(what=f"the clips have {end} {what}, and the commit counts {total}"))
 
     def _check_failures(self, manifest: Manifest) -> None:
         """Rows of failures are what was written, labels are known."""
@@ -149,10 +158,10 @@ class _Tables:
                 what = f"row {row} of the failures: its label is number {label} of {len(manifest.labels)}"
                 self.problems.append(Problem(what=what))
 
-    def _next_start(self, row: int, end: int) -> int:
+    def _next_start(self, first: str, row: int, total: int) -> int:
         """Behind a spoilt row, take the next one's word for where it begins."""
-        starts = self.clips["start"]
-        return int(starts[row + 1]) if row + 1 < len(starts) else self._snapshot.manifest.commit.counts.frames
+        starts = self.clips[first]
+        return int(starts[row + 1]) if row + 1 < len(starts) else total
 
     def _spoil(self, row: int, what: str) -> None:
         self.spoilt.add(row)
@@ -244,7 +253,7 @@ def _blocks(snapshot: Snapshot, tables: _Tables, rows: list[int]) -> Iterator[li
 def _block_problems(snapshot: Snapshot, tables: _Tables, block: list[int]) -> list[Problem]:
     problems = []
     schema = snapshot.manifest.schema
-    for name, spec in schema.frame_arrays().items():
+    for name, spec in (*schema.frame_arrays().items(), *schema.window_arrays().items()):
         problems += _array_problems(snapshot, tables, block, name, spec)
     if schema.crops:
         problems += [problem for row in block if (problem := _crop_problem(snapshot, tables, row))]
@@ -252,7 +261,8 @@ def _block_problems(snapshot: Snapshot, tables: _Tables, block: list[int]) -> li
 
 
 def _array_problems(snapshot: Snapshot, tables: _Tables, block: list[int], name: str, spec: ArraySpec) -> list[Problem]:
-    starts, counts = tables.clips["start"], tables.clips["count"]
+    places = ("first_window", "windows") if spec.axis == "window" else ("start", "count")
+    starts, counts = (tables.clips[name] for name in places)
     first, last = int(starts[block[0]]), int(starts[block[-1]] + counts[block[-1]])
     try:
         data = snapshot.rows(spec, first, last)

@@ -27,9 +27,9 @@ from .interrupt import uninterrupted
 from .lock import WriterLock
 from .manifest import Edits, Manifest, expect_environment, expect_settings
 from .recipe import FeatureRecipe, Recipes, expect_recipes
-from .schema import CHECKSUMS, NO_LABEL, Counts, FeatureSpec, Layout
+from .schema import CHECKSUMS, NO_LABEL, ColumnSpec, Counts, FeatureSpec, Layout
 from .snapshot import Snapshot, is_hdf5, no_cache, open_snapshot, staging_path
-from .table import Table, plain
+from .table import Table, plain, same_cell
 from .trained import TrainedOn, records_for
 
 COMMIT_SECONDS = 20.0
@@ -54,7 +54,7 @@ class CacheWriter:
         self._labels_grew = False
         self._last_commit = time.monotonic()
         schema, counts = self.manifest.schema, self.manifest.commit.counts
-        arrays = {**schema.frame_arrays(), **schema.crop_arrays()}
+        arrays = {**schema.frame_arrays(), **schema.window_arrays(), **schema.crop_arrays()}
         self._arrays = {name: Appender.open(snapshot, spec, counts.of(spec.axis)) for name, spec in arrays.items()}
         self.clips = Table.open(snapshot, schema.clip_columns())
         self.failures = Table.open(snapshot, schema.failure_columns())
@@ -78,14 +78,14 @@ class CacheWriter:
         environment: Mapping[str, Any] | None = None,
         black: Mapping[str, tuple[float, ...]] | None = None,
         trained_on: Iterable[TrainedOn] = (),
+        columns: Mapping[str, ColumnSpec] | None = None,
         strict: bool = False,
         disk: Disk | None = None,
     ) -> Self:
         """Open a cache to write, or make it; without `recipes` only an existing one is opened. `trained_on`: the records that they name."""
         path, disk = Path(path), disk or Disk()
         records = {record.fingerprint: record for record in trained_on}
-        is_hdf5(path)  # refuses another suffix
-        exists = path.exists() or (is_hdf5(path) and staging_path(path).exists())
+        exists = (is_hdf5(path) and staging_path(path).exists()) or path.exists()  # another suffix is refused
         if recipes is None and not exists:
             raise no_cache(path)
         if not path.parent.is_dir():
@@ -97,7 +97,7 @@ class CacheWriter:
                 if exists:
                     snapshot = clean_up(open_snapshot(path), disk)
                     if recipes is not None:
-                        expect_settings(snapshot.manifest, targets, crops, path)
+                        expect_settings(snapshot.manifest, targets, crops, columns or {}, path)
                 else:
                     assert recipes is not None
                     manifest = Manifest(
@@ -109,6 +109,7 @@ class CacheWriter:
                         environment=environment or {},
                         black=black or {},
                         trained_on=records_for(recipes.features.values(), records),
+                        extra=columns or {},
                     )
                     snapshot = create(path, manifest, disk)
                 missing = expect_recipes(snapshot.manifest.recipes, recipes, path) if recipes is not None else {}
@@ -178,15 +179,15 @@ class CacheWriter:
                 f"A clip {clip.id!r} is in {self.path} already.", remedy="give the inputs ids of their own"
             )
         rows = checked_rows(clip, self.manifest.schema)
-        values = clip_row(clip, self.clips.specs, start=self._arrays["state"].rows)
+        first_window = self._arrays["window_start"].rows if clip.windows is not None else 0
+        values = clip_row(clip, self.clips.specs, start=self._arrays["state"].rows, first_window=first_window)
         values |= {CHECKSUMS + name: checksum.of_rows(array) for name, array in rows.items()}
         if clip.crops is not None:
             rows["crops/data"] = np.frombuffer(b"".join(clip.crops), np.uint8)
             first = self._arrays["crops/data"].rows
             rows["crops/offset"] = first + np.cumsum([len(crop) for crop in clip.crops], dtype=np.int64)
-            values[CHECKSUMS + "crops"] = checksum.of_crops(
-                rows["crops/data"], np.concatenate([[first], rows["crops/offset"]])
-            )
+            offsets = np.concatenate([[first], rows["crops/offset"]])
+            values[CHECKSUMS + "crops"] = checksum.of_crops(rows["crops/data"], offsets)
         with self._whole():
             values["label"] = self._label_code(clip.label)
             for name, array in rows.items():
@@ -241,7 +242,7 @@ class CacheWriter:
                 filler.skip_removed()
 
     def update(self, clip_id: str, **values: Any) -> list[str]:
-        """Set a clip's, or else a failure's, label, subject, split, fold, path or target; return changes as `label: sad → fear`."""
+        """Set a clip's, or else a failure's, columns of `UPDATED`, or extra ones; return changes as `label: sad → fear`."""
         failed = clip_id in self._failure_of and clip_id not in self
         if not failed:
             self._expect_clips([clip_id])
@@ -252,7 +253,7 @@ class CacheWriter:
             if "label" in new:
                 new["label"] = self._label_code(new["label"])
             old = {name: table.value(name, row) for name in new}
-            changed = {n: v for n, v in new.items() if not np.array_equal(old[n], v, equal_nan=n == "target")}
+            changed = {n: v for n, v in new.items() if not same_cell(old[n], v)}
             if changed:
                 table.change(row, changed)
         if "label" in changed:
@@ -353,6 +354,7 @@ class CacheWriter:
             frames=self._arrays["state"].rows,
             crop_bytes=self._arrays["crops/data"].rows if self.manifest.crops else 0,
             failures=self.failures.length,
+            windows=self._arrays["window_start"].rows if self.manifest.schema.window_features else 0,
         )
         edits = self._next_edits()
         done = {name: filler.recipe for name, filler in self._fillers.items() if filler.is_done}

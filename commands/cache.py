@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..cache.reader import Cache
 
 app = typer.Typer(
-    help="Look at a cache, check it, join, convert, relabel and thin caches.",
+    help="Look at a cache, check it, join, convert, relabel and thin caches; erase people.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -206,7 +206,7 @@ def drop(
     split: Split = None,
     fold: Fold = None,
 ) -> int:
-    """Remove clips, by id or by what they have in common; est cache convert gives their room back."""
+    """Remove clips, by id or by what they have in common; their bytes stay until est cache convert or erase."""
     from ..cache import CacheWriter, open_cache
 
     if not ids and not any((label, subject, split, fold)):
@@ -221,7 +221,59 @@ def drop(
         before = len(writer)
         writer.remove(chosen)
         removed, left = before - len(writer), len(writer)
-    screen.result({"removed": removed, "clips": left}, f"{removed} clips removed, {left} left in {cache}")
+    text = f"{removed} clips removed, {left} left in {cache}; their bytes stay until est cache convert {cache} NEW, or erase"
+    screen.result({"removed": removed, "clips": left}, text)
+    return 0
+
+
+@command(app, "erase")
+def erase(
+    screen: Screen,
+    *,
+    cache: CachePath,
+    subject: Annotated[
+        list[str] | None, typer.Option("--subject", help="A person, with all clips; may be repeated.")
+    ] = None,
+    clip: Annotated[list[str] | None, typer.Option("--clip", help="A clip, by id; may be repeated.")] = None,
+    runs: Annotated[Path, typer.Option("--runs", help="Where runs that have learnt from them are looked for.")] = Path(
+        "runs"
+    ),
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Erase without asking.")] = False,
+) -> int:
+    """Erase people or clips for good: rows, crops and names; list the runs that have learnt from them."""
+    from ..cache import erase_clips, open_cache
+    from ..train.results.run import runs_that_know
+
+    if not subject and not clip:
+        raise UsageError("Whom? Nothing is named to be erased.", remedy="--subject S, or --clip ID")
+    opened = open_cache(cache)
+    agreed = yes or screen.confirm(
+        f"Erase {', '.join([*(subject or []), *(clip or [])])} from {cache}? This cannot be undone."
+    )
+    if agreed is None:
+        raise UsageError("Nothing is erased: there is nobody to ask.", remedy="--yes erases without asking")
+    if not agreed:
+        screen.note("Nothing is erased.")
+        return 0
+    with screen.watching() as watch:
+        erased = erase_clips(cache, clip or (), subjects=subject or (), watch=watch)
+    known = runs_that_know(runs, {*erased.clips, *erased.failures}, opened.recipes.frames.fingerprint)
+    lines = [
+        f"{len(erased.clips)} clips and {len(erased.failures)} failures erased, {erased.left} clips left in {cache}, verified"
+    ]
+    if erased.records:
+        lines.append(
+            f"features {erased.records} of which come from weights that have learnt from them: extract again with others"
+        )
+    lines += [
+        f"{run} has learnt from {learnt} and tested {tested} of them: its models and tables keep that"
+        for run, (learnt, tested) in known.items()
+    ]
+    if not known:
+        lines.append(f"no run below {runs} knows them")
+    counts = {str(run): {"learnt": learnt, "tested": tested} for run, (learnt, tested) in known.items()}
+    data = {"clips": erased.clips, "failures": erased.failures, "left": erased.left, "runs": counts}
+    screen.result(data, "\n".join(lines))
     return 0
 
 
@@ -235,7 +287,10 @@ def relabel(
         typer.Argument(metavar="LIST...", help="Lists as est extract takes them; a column id or path tells the clips."),
     ],
     only: Annotated[
-        str | None, typer.Option("--only", metavar="A,B", help="Only these: label, subject, split, fold.")
+        str | None,
+        typer.Option(
+            "--only", metavar="A,B", help="Only these: label, subject, split, fold, onset, apex, offset, extra:NAME."
+        ),
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="An empty cell clears; else it leaves what is there.")] = False,
     strict: Annotated[
@@ -244,7 +299,7 @@ def relabel(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and stop.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
 ) -> int:
-    """Give clips and failures other labels, subjects, splits or folds; what would change is shown first."""
+    """Give clips other labels, subjects, splits, folds or extra columns; what would change is shown first."""
     from ..inputs.relabelling import plan_relabelling
     from .relabelpage import relabel_page
 

@@ -100,7 +100,9 @@ Precision = Annotated[
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or several: cuda:0,cuda:1.")]
 ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Where downloaded weights lie.")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Decoding processes; one a core when left out.")]
-Decoder = Annotated[str, typer.Option("--decoder", help="opencv or pyav.")]
+Decoder = Annotated[
+    str, typer.Option("--decoder", help="auto: opencv, and pyav for a file that OpenCV cannot decode; opencv; pyav.")
+]
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds in which a decoder must get somewhere.")]
 Incomplete = Annotated[str, typer.Option("--incomplete", help="Fewer frames than the file declares: keep or fail.")]
 NoFace = Annotated[str, typer.Option("--no-face", help="A clip without any face: keep, skip or fail.")]
@@ -148,7 +150,7 @@ def extract(
     device: Device = "auto",
     models_dir: ModelsDir = None,
     workers: Workers = None,
-    decoder: Decoder = "opencv",
+    decoder: Decoder = "auto",
     timeout: Timeout = 120.0,
     incomplete: Incomplete = "keep",
     no_face: NoFace = "keep",
@@ -186,7 +188,7 @@ def extract(
         device=device,
         models_dir=models_dir,
         workers=workers,
-        decoder=decoder,
+        decoder=decoder,  # ty: ignore[invalid-argument-type]
         timeout=timeout,
         incomplete=incomplete,  # ty: ignore[invalid-argument-type]
         no_face=no_face,  # ty: ignore[invalid-argument-type]

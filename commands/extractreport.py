@@ -25,6 +25,8 @@ def show_report(screen: Screen, report: Report, out: Path) -> int:
         "relabelled": report.relabelled,
         "no_face": report.no_face,
         "incomplete": report.incomplete,
+        "decoders": dict(report.decoders),
+        "damaged": list(report.damaged),
         "failures": [{"id": f.id, "path": f.path, "stage": f.stage, "error": f.error} for f in report.failures],
         "interrupted": report.interrupted,
         "left": report.left,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+
+import numpy as np
 
 from ..cache import Clip, Failure, Source
 from ..cache.interrupt import Stop
 from ..cache.sources import source_of
 from ..errors import CacheError
+from ..inputs.csvlist import MOMENTS
 from ..inputs.input import Input
 from .clip_sink import ClipSink
 from .config import ExtractConfig
 from .workers.device_worker import DeviceWorker
-from .workers.messages import Failed, Finished, Work
+from .workers.messages import Failed, Finished, TrackRows, Work
 from .workers.pipeline import InHand, Pipeline
 from .workers.row_buffer import RowBuffer
 
@@ -35,6 +39,8 @@ class ClipPipeline(Pipeline):
         self._sink = sink
         self.no_face: list[str] = []
         self.incomplete: list[str] = []
+        self.decoders: Counter[str] = Counter()  # clips that each has read
+        self.damaged: list[str] = []  # clips of which the decoder reported errors
 
     def _work(self, index: int) -> Work:
         return Work(index=index, input=self._inputs[index])
@@ -76,36 +82,15 @@ class ClipPipeline(Pipeline):
         rows: RowBuffer,
     ) -> None:
         track = finished.tracks[number]
-        count = finished.decoded
         features = {name: rows.of_track(number, track.state, name) for name in self._specs}
         if finished.missing:
             self.incomplete.append(clip_id)
-        found = source_of(source.path, digest=False)
-        clip = Clip(
-            id=clip_id,
-            path=str(source.path),
-            label=source.label,
-            subject=source.subject,
-            split=source.split,
-            fold=source.fold,
-            fps=finished.info.fps,
-            size=finished.info.size,
-            rotation=finished.info.rotation,
-            mirrored=finished.info.mirrored,
-            declared=count + finished.missing,
-            first_frame=finished.info.first_frame,
-            source=type(found)(num_bytes=found.num_bytes, mtime_ns=found.mtime_ns, digest=finished.digest),
-            state=track.state,
-            time=finished.time,
-            box=track.box,
-            landmarks=track.landmarks,
-            score=track.score,
-            features=features,
-            crops=track.crops,
-        )
-        self._sink.add(clip, replacing=True)
+        if finished.decode_errors > 0:
+            self.damaged.append(clip_id)
+        self._sink.add(clip_of(source, clip_id, finished, track, features), replacing=True)
+        self.decoders[finished.info.decoder] += 1
         self.clips += 1
-        self.frames += count
+        self.frames += finished.decoded
 
     def _fail(self, source: Input, stage: str, error: str, *, counted: bool = True) -> None:
         try:
@@ -118,6 +103,40 @@ class ClipPipeline(Pipeline):
         self._sink.fail(failure)
         if counted:
             self.failures.append(failure)
+
+
+def clip_of(
+    source: Input, clip_id: str, finished: Finished, track: TrackRows, features: Mapping[str, np.ndarray]
+) -> Clip:
+    """Build the clip of one track."""
+    found = source_of(source.path, digest=False)
+    return Clip(
+        id=clip_id,
+        path=str(source.path),
+        label=source.label,
+        subject=source.subject,
+        split=source.split,
+        fold=source.fold,
+        fps=finished.info.fps,
+        size=finished.info.size,
+        rotation=finished.info.rotation,
+        mirrored=finished.info.mirrored,
+        declared=finished.decoded + finished.missing,
+        first_frame=finished.info.first_frame,
+        source=type(found)(num_bytes=found.num_bytes, mtime_ns=found.mtime_ns, digest=finished.digest),
+        state=track.state,
+        time=finished.time,
+        box=track.box,
+        landmarks=track.landmarks,
+        score=track.score,
+        features=features,
+        crops=track.crops,
+        decoder=finished.info.decoder,
+        decode_errors=finished.decode_errors,
+        tracks=finished.num_tracks,
+        extra=source.extra,
+        **{name: getattr(source, name) for name in MOMENTS},
+    )
 
 
 def clips_of(source_id: str, clips: Container[str]) -> list[str]:

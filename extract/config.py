@@ -19,7 +19,7 @@ CLIPS_AHEAD = 64  # that may finish before the oldest unfinished one
 class ExtractConfig:
     """Options of `est extract`."""
 
-    decoder: str = "opencv"
+    decoder: Literal["auto", "opencv", "pyav"] = "auto"
     detector: str = "retinaface"
     detect_size: int = 640  # longer side of the picture that the detector sees; 0 full size
     detect_every: int = 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from ..cache import CacheWriter, FeatureRecipe, FramesRecipe, Recipes, current_environment, open_cache
 from ..cache.clip import Failure, Source
 from ..cache.interrupt import listening
+from ..cache.schema import ColumnSpec
 from ..cache.snapshot import staging_path
 from ..cache.sources import source_of
 from ..cache.watch import Watch
@@ -22,7 +23,7 @@ from ..encoders.device import num_cores, parse_device
 from ..encoders.precision import DTYPES, resolve_precision, why_emulated
 from ..encoders.weights import Weights, load_weights
 from ..errors import EstError
-from ..inputs.input import FoundInputs, Input
+from ..inputs.input import ANNOTATIONS, FoundInputs, Input
 from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
 from .config import ExtractConfig
 from .filling import NewArrays, expect_fillings, fill_features
@@ -60,6 +61,7 @@ def extract_videos(
     start = time.monotonic()
     devices = [parse_device(text) for text in config.device.split(",")]
     expect_precision_of(Path(out), devices)
+    config = as_begun(config, Path(out))
     precision, why = resolve_precision(config.precision, *devices)
     weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
     for line in describe(weights):
@@ -70,7 +72,7 @@ def extract_videos(
         watch.say(f"licence of the detector: {device_workers[0].detector.licence}")
     recipes = recipes_of(config, weights, device_workers[0], precision)
     environment = current_environment(
-        ("torch", "torchvision", "opencv-python", "opencv-python-headless", "onnxruntime"),
+        ("torch", "torchvision", "opencv-python", "opencv-python-headless", "av", "onnxruntime"),
         device=[str(d) for d in devices],
         **({"dataset": found.check.record()} if found.check else {}),
     )
@@ -82,6 +84,7 @@ def extract_videos(
         recipes,
         labels=order,
         crops=config.crops,
+        columns=columns_for(found.columns, Path(out)),
         environment=environment,
         black=black,
         trained_on=[] if weights.trained_on is None else [weights.trained_on],
@@ -90,6 +93,10 @@ def extract_videos(
         for change in writer.environment_changes:
             watch.warn(f"the cache was begun in another environment: {change}")
         expect_fillings(writer, recipes.features)
+        if writer.manifest.version == 1 and any(source.told for source in found.inputs):
+            watch.warn(
+                f"{out} has format 1, which has no place for onset, apex and offset: est cache convert {out} NEW upgrades it"
+            )
         relabelled = relabel(found.problems, writer)
         for problem in found.problems:
             if writer.failure(problem.id) != problem:  # else it is on record
@@ -133,6 +140,8 @@ def extract_videos(
         removed=0,
         no_face=pipeline.no_face,
         incomplete=pipeline.incomplete,
+        decoders=dict(pipeline.decoders),
+        damaged=pipeline.damaged,
         failures=[*found.problems, *old, *pipeline.failures],
         interrupted=stop.wanted,
         left=pipeline.left,
@@ -167,6 +176,22 @@ def expect_precision_of(out: Path, devices: Sequence[torch.device]) -> None:
                     f"{out} was begun in {name}. {reason}",
                     remedy=f"go on on a machine that computes in {name}, or another --out with --precision fp32",
                 )
+
+
+def as_begun(config: ExtractConfig, out: Path) -> ExtractConfig:
+    """Go on with OpenCV in a cache that was begun with it: `auto` gives the same rows wherever OpenCV gives any."""
+    if config.decoder != "auto" or not (out.exists() or staging_path(out).exists()):
+        return config
+    return replace(config, decoder="opencv") if open_cache(out).recipes.frames.decoder == "opencv" else config
+
+
+def columns_for(columns: Mapping[str, ColumnSpec], out: Path) -> dict[str, ColumnSpec]:
+    """Return the extra columns of lists as a cache that is there has them: whole numbers are numbers, too."""
+    if not columns or not (out.exists() or staging_path(out).exists()):
+        return dict(columns)
+    here = open_cache(out).schema.extra
+    number, whole = ColumnSpec(dtype="float64"), ColumnSpec(dtype="int64")
+    return {n: number if spec == whole and here.get(n) == number else spec for n, spec in columns.items()}
 
 
 def recipes_of(config: ExtractConfig, weights: Weights, device_worker: DeviceWorker, precision: str) -> Recipes:
@@ -256,13 +281,15 @@ def sort_inputs(inputs: Sequence[Input], writer: CacheWriter, retry_failed: bool
 
 
 def relabel(inputs: Sequence[Input | Failure], writer: CacheWriter) -> list[str]:
-    """Bring labels, subjects, splits and folds of clips and failures that are there up to date; return what changed."""
+    """Bring what is told of clips and failures that are there up to date; return what changed."""
     said = []
     for source in inputs:
-        for clip_id in clips_of(source.id, writer) or ([source.id] if writer.failure(source.id) else []):
-            changes = writer.update(
-                clip_id, label=source.label, subject=source.subject, split=source.split, fold=source.fold
-            )
+        annotations = {name: getattr(source, name) for name in ANNOTATIONS}
+        clips = clips_of(source.id, writer)
+        if clips and isinstance(source, Input) and writer.manifest.version > 1:
+            annotations |= source.told
+        for clip_id in clips or ([source.id] if writer.failure(source.id) else []):
+            changes = writer.update(clip_id, **annotations)
             said += [f"{clip_id}: {change}" for change in changes]
     return said
 

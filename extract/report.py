@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ..cache.clip import Failure
 
@@ -24,6 +25,8 @@ class Report:
     seconds: float  # of the whole call
     running: float  # of the pipeline alone, without loading weights
     stages: dict[str, float]  # busy seconds of each
+    decoders: Mapping[str, int] = field(default_factory=dict)  # opencv, pyav, pictures → the clips that it has read
+    damaged: Sequence[str] = ()  # clips of which the decoder reported errors
     filling: tuple[str, ...] = ()  # features that were added to clips that were there
     filled: int = 0  # such clips that have them now
     unfilled: int = 0  # such clips that were not reached
@@ -42,13 +45,16 @@ class Report:
         elif self.unchanged:
             lines.append(f"{self.unchanged} inputs were there already")
         lines += [f"relabelled {change}" for change in self.relabelled[:20]]
-        if self.no_face:
-            lines.append(
-                f"{len(self.no_face)} clips show no face: {', '.join(self.no_face[:5])}{' …' if len(self.no_face) > 5 else ''}"
-            )
-        if self.incomplete:
-            shown = ", ".join(self.incomplete[:5]) + (" …" if len(self.incomplete) > 5 else "")
-            lines.append(f"{len(self.incomplete)} clips have fewer frames than their files declare: {shown}")
+        if self.decoders:
+            counts = ", ".join(f"{name} {count}" for name, count in sorted(self.decoders.items()))
+            lines.append(f"clips by decoder: {counts}")
+        for found, what in (
+            (self.no_face, "show no face"),
+            (self.incomplete, "have fewer frames than their files declare"),
+            (self.damaged, "have damaged places that could not be decoded"),
+        ):
+            if found:
+                lines.append(f"{len(found)} clips {what}: {', '.join(found[:5])}{' …' if len(found) > 5 else ''}")
         busy = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.stages.items() if seconds >= 0.05)
         if busy:
             lines.append(f"time went to: {busy}")

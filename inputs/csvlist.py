@@ -13,16 +13,17 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UsageError
+from .extracolumns import PREFIX, expect_names
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")
 MANIFEST = "manifest.csv"
 DELIMITERS = ",;\t|"
-# What people call the columns, the first that a list has wins. Columns in frames (onset, apex, start_frame …) are none of these.
+# What people call the columns, the first that a list has wins. Segments in frames (start_frame …) are none of these.
 ALIASES = {
     "path": "path file filename filepath video videopath videofile videoname clip clippath clipname frames folder",
     "label": "label class classname emotion expression category labelname",
@@ -32,8 +33,12 @@ ALIASES = {
     "start": "start starttime startsec startseconds begin begintime",
     "end": "end endtime endsec endseconds stop stoptime",
     "id": "id clipid uid",
+    "onset": "onset onsetframe",  # frames of the clip, counted from 0
+    "apex": "apex apexframe",
+    "offset": "offset offsetframe",
 }
-OF_THE_DEMO = frozenset(("apex", "seed"))  # columns of a rendered set's manifest that say nothing about extraction
+MOMENTS = ("onset", "apex", "offset")
+OF_THE_DEMO = frozenset(("seed",))  # columns of a rendered set's manifest that say nothing about extraction
 EMPTY_NUMBERS = frozenset(("", "nan", "none", "null", "na", "n/a"))
 
 
@@ -50,6 +55,10 @@ class Row:
     fold: int = -1
     start: float | None = None
     end: float | None = None
+    onset: int = -1
+    apex: int = -1
+    offset: int = -1
+    extra: Mapping[str, str] = field(default_factory=dict)  # cells of the columns extra:NAME
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +67,7 @@ class ClipList:
 
     rows: tuple[Row, ...]
     columns: tuple[str, ...] = ("path",)  # those of `ALIASES` that it has
+    extra: tuple[str, ...] = ()  # names of its columns extra:NAME
     unused: tuple[str, ...] = ()  # columns that mean nothing here
 
 
@@ -75,7 +85,9 @@ def read_list(path: Path, *, keys: tuple[str, ...] = ("path",)) -> ClipList:
             f"{path}: a list has a column {wanted}, found {', '.join(map(repr, header)) or 'an empty file'}.",
             remedy=f"name the columns in the first line; for the path any of {', '.join(ALIASES['path'].split())} will do",
         )
-    used = set(columns.values())
+    extra = {i: name.strip()[len(PREFIX) :] for i, name in enumerate(header) if name.casefold().startswith(PREFIX)}
+    expect_names(extra.values(), str(path))
+    used = {*columns.values(), *extra}
     unused = tuple(name for i, name in enumerate(header) if i not in used and name and _plain(name) not in OF_THE_DEMO)
     rows = []
     for line, cells in _records(text, delimiter, path):
@@ -85,8 +97,9 @@ def read_list(path: Path, *, keys: tuple[str, ...] = ("path",)) -> ClipList:
                 remedy='a cell that holds the delimiter is written in quotes: "a, b.mp4"',
             )
         values = {name: cells[i].strip() if i < len(cells) else "" for name, i in columns.items()}
-        rows.append(_row(values, line, f"{path}, line {line}", keys))
-    return ClipList(rows=tuple(rows), columns=tuple(columns), unused=unused)
+        more = {name: cells[i].strip() if i < len(cells) else "" for i, name in extra.items()}
+        rows.append(_row(values, more, line, f"{path}, line {line}", keys))
+    return ClipList(rows=tuple(rows), columns=tuple(columns), extra=tuple(extra.values()), unused=unused)
 
 
 def has_path_column(path: Path) -> bool:
@@ -101,7 +114,7 @@ def locate(folder: Path, written: str) -> Path:
     return next((folder / form for form in forms if (folder / form).exists()), folder / written)
 
 
-def _row(values: dict[str, str], line: int, where: str, keys: tuple[str, ...]) -> Row:
+def _row(values: dict[str, str], extra: dict[str, str], line: int, where: str, keys: tuple[str, ...]) -> Row:
     if not any(values.get(key) for key in keys):
         raise UsageError(f"{where}: the {' and the '.join(key for key in keys if key in values)} is empty.")
     start = _seconds(values.get("start", ""), f"{where}: start")
@@ -115,9 +128,11 @@ def _row(values: dict[str, str], line: int, where: str, keys: tuple[str, ...]) -
         label=values.get("label") or None,
         subject=values.get("subject", ""),
         split=values.get("split", ""),
-        fold=_fold(values.get("fold", ""), f"{where}: fold"),
+        fold=_whole(values.get("fold", ""), f"{where}: fold"),
         start=start or None,  # from the very start is no segment
         end=end,
+        **{name: _frame(values.get(name, ""), f"{where}: {name}") for name in MOMENTS},
+        extra=extra,
     )
 
 
@@ -189,7 +204,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_.-]+", "", name).casefold()
 
 
-def _fold(text: str, where: str) -> int:
+def _whole(text: str, where: str) -> int:
     if text.casefold() in EMPTY_NUMBERS:
         return -1
     try:
@@ -199,6 +214,16 @@ def _fold(text: str, where: str) -> int:
     if not (-1 <= number < 2**31 and number == math.floor(number)):
         raise UsageError(f"{where}: expected a whole number, found {text!r}.")
     return int(number)
+
+
+def _frame(text: str, where: str) -> int:
+    try:
+        return _whole(text, where)
+    except UsageError as error:
+        raise UsageError(
+            f"{error.message.rstrip('.')}: the frame of the clip, counted from 0.",
+            remedy="another name for a column that holds something else",
+        ) from error
 
 
 def _seconds(text: str, where: str) -> float | None:

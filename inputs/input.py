@@ -13,14 +13,16 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..cache.clip import Failure, Source
+from ..cache.schema import EXTRA, ColumnSpec
 from ..errors import UsageError
-from .csvlist import LIST_SUFFIXES, MANIFEST, Row, has_path_column, locate, read_list
+from .csvlist import LIST_SUFFIXES, MANIFEST, MOMENTS, Row, has_path_column, locate, read_list
+from .extracolumns import column_specs, typed_cells
 from .folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Found, file_problem, list_images, natural_key, search
 
 if TYPE_CHECKING:
@@ -44,11 +46,21 @@ class Input:
     fold: int = -1
     start: float | None = None  # seconds
     end: float | None = None
+    onset: int = -1  # frames of the clip
+    apex: int = -1
+    offset: int = -1
+    extra: Mapping[str, Any] = field(default_factory=dict)  # of the columns extra:NAME of lists
 
     @property
     def annotations(self) -> dict[str, Any]:
         """Return what is known of it but for its place, as a clip and a failure have it."""
         return {name: getattr(self, name) for name in ANNOTATIONS}
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Return what else a list tells of it, by the names of the cache's columns; what it does not tell is left out."""
+        moments = {name: getattr(self, name) for name in MOMENTS if getattr(self, name) >= 0}
+        return moments | {EXTRA + name: value for name, value in self.extra.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +72,7 @@ class FoundInputs:
     ignored: dict[str, int] = field(default_factory=dict)  # files that are no clips, by suffix, most frequent first
     unused_columns: dict[str, tuple[str, ...]] = field(default_factory=dict)  # list → columns that mean nothing here
     total: int = 0  # clips before `shard` and `limit`
+    columns: Mapping[str, ColumnSpec] = field(default_factory=dict)  # extra ones of lists, for the cache
     labels: tuple[str, ...] = ()  # in a data set's own order; sorted names where there is none
     are_crops: bool = False  # a data set's frames, each a face crop by itself
     check: Check | None = None  # of a data set
@@ -86,8 +99,11 @@ def find_inputs(
         problems = [replace(problem, label=problem.label or _folder_label(problem, known)) for problem in problems]
     if not inputs and not problems:
         raise _nothing_found(paths, search_all.ignored)
+    columns = column_specs(clip.extra for clip in inputs)
+    inputs = [replace(clip, extra=typed_cells(clip.extra, columns, clip.id)) if clip.extra else clip for clip in inputs]
     return replace(
         arrange(inputs, problems, limit=limit, shard=shard),
+        columns=columns,
         ignored=dict(search_all.ignored.most_common()),
         unused_columns=search_all.unused_columns,
     )
@@ -204,7 +220,7 @@ class _Search:
         return listed
 
     def _add_row(self, row: Row, path: Path, clip_id: str) -> None:
-        annotations = {name: getattr(row, name) for name in (*ANNOTATIONS, "start", "end")}
+        annotations = {name: getattr(row, name) for name in (*ANNOTATIONS, *MOMENTS, "start", "end", "extra")}
         if not os.path.lexists(path):
             self._fail(path, clip_id, f"line {row.line} of the list names a file that does not exist", **annotations)
         elif not path.is_dir():

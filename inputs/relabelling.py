@@ -1,4 +1,4 @@
-"""Other labels, subjects, splits or folds for the clips of a cache, from lists: nothing is extracted.
+"""Other labels, subjects, splits, folds, moments or extra columns for the clips of a cache, from lists: nothing is extracted.
 
 `plan_relabelling` says what would change, `Relabelling.write` changes it, in one commit. What could not be extracted is changed with the
 clips: scores count it under its label, in its fold. A cell with nothing in it leaves what is there, unless `clear` is asked for.
@@ -9,18 +9,24 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..cache import Cache, CacheWriter, open_cache
 from ..cache.interrupt import uninterrupted
+from ..cache.rewriting import add_columns
+from ..cache.schema import EXTRA, NO_NUMBER, ColumnSpec
 from ..errors import CacheError, UsageError, some
-from .csvlist import ClipList, read_list
+from .csvlist import MOMENTS, ClipList, read_list
+from .extracolumns import PREFIX, column_specs, typed_cells
 from .input import ANNOTATIONS
 from .listmatch import HOW, Line, Match, Unmatched, match_lines
 
-EMPTY: Mapping[str, Any] = {"label": None, "subject": "", "split": "", "fold": -1}
+EMPTY: Mapping[str, Any] = {"label": None, "subject": "", "split": "", "fold": -1, **dict.fromkeys(MOMENTS, -1)}
+COLUMNS = (*ANNOTATIONS, *MOMENTS)
 KEYS = ("id", "path")
 ALIKE = 0.75  # of difflib: a letter more or less, but not sad and calm
 Values = dict[str, Any]
@@ -38,9 +44,9 @@ class Change:
     @property
     def kind(self) -> str:
         """Say whether something is set where nothing was, changed, or cleared."""
-        if self.before == EMPTY[self.column]:
+        if _is_empty(self.column, self.before):
             return "set"
-        return "cleared" if self.after == EMPTY[self.column] else "changed"
+        return "cleared" if _is_empty(self.column, self.after) else "changed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +62,7 @@ class Relabelling:
     unnamed: tuple[str, ...]  # clips and failures that no line names: they stay as they are
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
+    new_columns: Mapping[str, ColumnSpec] = field(default_factory=dict)  # that the cache does not have yet
 
     def matched(self) -> dict[str, int]:
         """Count the clips by how they were told."""
@@ -69,13 +76,15 @@ class Relabelling:
 
     def counts(self, column: str) -> dict[Any, tuple[int, int]]:
         """Count clips and failures by their value in a column, before and after."""
-        before = Counter(values[column] for values in self.known.values())
+        before = Counter(values[column] for values in self.known.values() if column in values)
         after = before.copy()
         for change in self.changes:
             if change.column == column:
                 after[change.before] -= 1
                 after[change.after] += 1
-        return {value: (before[value], after[value]) for value in sorted(after, key=lambda v: (v == EMPTY[column], v))}
+        return {
+            value: (before[value], after[value]) for value in sorted(after, key=lambda v: (_is_empty(column, v), v))
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it for machines."""
@@ -105,13 +114,15 @@ class Relabelling:
         wanted: dict[str, Values] = {}
         for change in self.changes:
             wanted.setdefault(change.id, {})[change.column] = change.after
+        if self.new_columns:
+            add_columns(self.cache, self.new_columns)
         with CacheWriter.open(self.cache) as writer:
-            is_same = annotations(open_cache(self.cache)) == self.known
+            is_same = annotations(open_cache(self.cache), self.new_columns) == self.known
             # new labels come in the order of their names
             order = sorted(wanted, key=lambda clip_id: wanted[clip_id].get("label") or "")
             with uninterrupted():  # a Ctrl-C would commit a part of it
                 for clip_id in order if is_same else ():
-                    writer.update(clip_id, **wanted[clip_id])
+                    writer.update(clip_id, **{_stored(name): value for name, value in wanted[clip_id].items()})
         if not is_same:
             raise CacheError(
                 f"{self.cache} has changed since it was compared with the lists; nothing was written.",
@@ -129,9 +140,12 @@ def plan_relabelling(
 ) -> Relabelling:
     """Compare lists with what a cache says of its clips; `only` takes some of the columns, `strict` refuses what does not match."""
     opened = open_cache(cache)
-    known = annotations(opened)
     read = {Path(path): read_list(Path(path), keys=KEYS) for path in dict.fromkeys(map(str, lists))}
     columns = _columns(read, only)
+    specs = column_specs((row.extra for found in read.values() for row in found.rows), opened.schema.extra)
+    new = {name: spec for name, spec in specs.items() if name not in opened.schema.extra and PREFIX + name in columns}
+    _expect_format(opened, columns)
+    known = annotations(opened, new)
     lines = [Line(list=path, row=row) for path, found in read.items() for row in found.rows]
     matches, unmatched = match_lines(lines, _paths(opened).items())
     named = {clip_id for match in matches for clip_id in match.ids}
@@ -144,12 +158,14 @@ def plan_relabelling(
             f"{len(unnamed)} clips are on no line{_in_brackets(unnamed)}.",
             remedy="complete the lists, or leave out --strict",
         )
-    wanted = _wanted(matches, read, columns, clear=clear)
+    wanted = _wanted(matches, read, columns, specs, clear=clear)
     changes = tuple(
         Change(id=clip_id, column=column, before=known[clip_id][column], after=wanted[clip_id][column])
         for clip_id in known
         for column in columns
-        if column in wanted.get(clip_id, ()) and wanted[clip_id][column] != known[clip_id][column]
+        if column in wanted.get(clip_id, ())
+        and column in known[clip_id]
+        and wanted[clip_id][column] != known[clip_id][column]
     )
     found = Relabelling(
         cache=opened.path,
@@ -161,12 +177,16 @@ def plan_relabelling(
         unnamed=unnamed,
         changes=changes,
         warnings=_unused(read),
+        new_columns=new,
     )
     return replace(found, warnings=(*found.warnings, *_odd_labels(found)))
 
 
-def annotations(cache: Cache) -> dict[str, Values]:
-    """Return what a cache says of its clips and of its failures; one whose id is that of a clip is an earlier attempt."""
+def annotations(cache: Cache, new: Mapping[str, ColumnSpec] | None = None) -> dict[str, Values]:
+    """Return what a cache says of its clips and of its failures; one whose id is that of a clip is an earlier attempt.
+
+    Columns that are `new` say nothing yet. Failures have no moments and no extra columns.
+    """
     columns = cache.clips.columns
     known = {
         clip_id: {"label": label, "subject": subject, "split": split, "fold": int(fold)}
@@ -174,6 +194,11 @@ def annotations(cache: Cache) -> dict[str, Values]:
             cache.ids, cache.clips.label_names, columns["subject"], columns["split"], columns["fold"], strict=True
         )
     }
+    more = {name: columns[name] for name in MOMENTS if name in columns}
+    more |= {PREFIX + name: values for name, values in cache.clips.extra.items()}
+    for place, clip_id in enumerate(cache.ids):
+        known[clip_id] |= {name: _value(values[place]) for name, values in more.items()}
+        known[clip_id] |= {PREFIX + name: None for name in new or () if PREFIX + name not in more}
     for failure in cache.failures:
         known.setdefault(failure.id, {column: getattr(failure, column) for column in ANNOTATIONS})
     return known
@@ -190,38 +215,83 @@ def _columns(read: Mapping[Path, ClipList], only: Sequence[str]) -> tuple[str, .
     if not read:
         raise UsageError("Which list?", remedy="est cache relabel CACHE LIST")
     for name in only:
-        if name not in ANNOTATIONS:
-            near = difflib.get_close_matches(name, ANNOTATIONS, n=1)
+        if name not in COLUMNS and not name.startswith(PREFIX):
+            near = difflib.get_close_matches(name, COLUMNS, n=1)
             raise UsageError(
-                f"--only takes {', '.join(ANNOTATIONS)}; found {name!r}.",
+                f"--only takes {', '.join(COLUMNS)} and {PREFIX}NAME; found {name!r}.",
                 remedy=f"did you mean {near[0]}?" if near else "--only fold",
             )
-    wanted = tuple(name for name in ANNOTATIONS if name in (only or ANNOTATIONS))
+    all_columns = (*COLUMNS, *dict.fromkeys(PREFIX + name for found in read.values() for name in found.extra))
+    wanted = tuple(name for name in all_columns if name in (only or all_columns))
     for path, found in read.items():
-        if not set(wanted) & set(found.columns):
+        if not set(wanted) & _names(found):
             near = [(name, word) for name in found.unused for word in difflib.get_close_matches(name, wanted, n=1)]
             has = ", ".join(map(repr, (*found.columns, *found.unused)))
             raise UsageError(
                 f"{path} has no column {' or '.join(wanted)}; its columns: {has}.",
                 remedy=f"is {near[0][0]!r} the {near[0][1]}?" if near else "name the columns in the first line",
             )
-    there = {name for found in read.values() for name in found.columns}
+    there = {name for found in read.values() for name in _names(found)}
     for name in only:
         if name not in there:
             raise UsageError(f"No list has a column {name!r}.", remedy=f"leave {name} out of --only")
     return tuple(name for name in wanted if name in there)
 
 
+def _names(found: ClipList) -> set[str]:
+    return {*found.columns, *(PREFIX + name for name in found.extra)}
+
+
+def _expect_format(cache: Cache, columns: Sequence[str]) -> None:
+    """Refuse columns that a cache of format 1 has no place for."""
+    later = [name for name in columns if name in MOMENTS or name.startswith(PREFIX)]
+    if later and cache.snapshot.manifest.version == 1:
+        raise UsageError(
+            f"{cache.path} has format 1, which has no place for {', '.join(later)}.",
+            remedy=f"est cache convert {cache.path} NEW upgrades it; or --only {','.join(ANNOTATIONS)}",
+        )
+
+
+def _stored(column: str) -> str:
+    """Return a column's name in the cache."""
+    return EXTRA + column.removeprefix(PREFIX) if column.startswith(PREFIX) else column
+
+
+def _value(cell: Any) -> Any:
+    """Return a cell as lists say it: numbers of Python, rows as tuples, None for an extra one in which nothing is told."""
+    value = cell.tolist() if isinstance(cell, np.ndarray | np.generic) else cell
+    if isinstance(value, list):
+        return None if any(number != number for number in value) else tuple(value)
+    return None if value in ("", NO_NUMBER) or value != value else value
+
+
+def _is_empty(column: str, value: Any) -> bool:
+    return value is None if column.startswith(PREFIX) else value == EMPTY[column]
+
+
+def _said(line: Line, column: str, specs: Mapping[str, ColumnSpec]) -> Any:
+    """Return what a line says in a column."""
+    if not column.startswith(PREFIX):
+        return getattr(line.row, column)
+    name = column.removeprefix(PREFIX)
+    return typed_cells({name: line.row.extra.get(name, "")}, specs, line.where).get(name)
+
+
 def _wanted(
-    matches: Iterable[Match], read: Mapping[Path, ClipList], columns: Sequence[str], *, clear: bool
+    matches: Iterable[Match],
+    read: Mapping[Path, ClipList],
+    columns: Sequence[str],
+    specs: Mapping[str, ColumnSpec],
+    *,
+    clear: bool,
 ) -> dict[str, Values]:
     """Return what the lists say of each clip; two lines that contradict each other are refused."""
     said: dict[tuple[str, str], tuple[Any, Line]] = {}
     for match in matches:
         line = match.line
         for column in columns:
-            value = getattr(line.row, column)
-            if column not in read[line.list].columns or (value == EMPTY[column] and not clear):
+            value = _said(line, column, specs)
+            if column not in _names(read[line.list]) or (_is_empty(column, value) and not clear):
                 continue
             for clip_id in match.ids:
                 other, first = said.setdefault((clip_id, column), (value, line))

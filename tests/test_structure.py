@@ -17,7 +17,7 @@ from est.train.models.registry import MODELS, config_class
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("cache", "commands", "crops", "demo", "encoders", "extract", "inputs", "train", "tune")
-HEAVY = ("numpy", "torch", "torchvision", "cv2", "zarr", "h5py", "onnxruntime")
+HEAVY = ("numpy", "torch", "torchvision", "cv2", "av", "zarr", "h5py", "onnxruntime")
 
 # room → the rooms that its modules may import from. A room is a folder without its subfolders; `errors` and the version are everybody's.
 FOUNDATIONS = {"cache", "inputs", "inputs.published", "crops", "encoders", "encoders.kinds"}

@@ -24,6 +24,8 @@ FPS = 25.0
 class FrameFolder:
     """The pictures that lie directly in a folder."""
 
+    decoder, codec = "pictures", ""
+    decode_errors = 0  # a picture that cannot be read fails the clip
     orientation = Orientation()  # each picture is already upright
 
     def __init__(self, path: Path, *, sizes_may_differ: bool = False) -> None:

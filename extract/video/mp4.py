@@ -32,6 +32,7 @@ class VideoTrack:
 
     orientation: Orientation
     times: np.ndarray | None  # seconds of each frame that is shown, in order, from the first; None when unknown
+    codec: str = ""  # four letters, as avc1; empty when unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ class Movie:
 
     has_index: bool
     handlers: tuple[str, ...] = ()  # one a track: vide, soun, …
+    is_fragmented: bool = False  # it counts its frames in each fragment
     video: VideoTrack | None = None
 
 
@@ -63,7 +65,7 @@ def read_movie(path: Path) -> Movie | None:
             handlers.append(handler.decode("latin-1"))
             if handler == b"vide" and video is None:
                 video = _video_track(body, scale, whole_movie, fragmented)
-    return Movie(has_index=True, handlers=tuple(handlers), video=video)
+    return Movie(has_index=True, handlers=tuple(handlers), is_fragmented=fragmented, video=video)
 
 
 def _find_index(file: BinaryIO) -> memoryview | None:
@@ -116,7 +118,8 @@ def _video_track(track: memoryview, movie_scale: int, whole_movie: tuple[float, 
     e, f, g, h = whole_movie
     orientation = Orientation.from_matrix(a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h)
     times = None if fragmented else _times(track, movie_scale)  # a fragmented file counts in each fragment
-    return VideoTrack(orientation=orientation, times=times)
+    described = _find(track, b"mdia", b"minf", b"stbl", b"stsd")
+    return VideoTrack(orientation=orientation, times=times, codec=_bytes(described, 12, 4).decode("latin-1"))
 
 
 def _times(track: memoryview, movie_scale: int) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Video files through OpenCV's FFmpeg, the decoder that is always there.
+"""Video files through OpenCV's FFmpeg, the decoder that is tried first: it has most codecs, not AV1.
 
 What OpenCV does by itself and is not wanted is switched off: turning frames by an angle (mirrors are lost; the file itself is asked), and
 handing a file to another backend. Where it only says that a file cannot be opened, the reason is looked for in the file. One thing it does
@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import EstError, SourceError
 from . import matroska, mp4
 from .orientation import Orientation, nearest_quarter
-from .signature import expect_video_file, why_unreadable
+from .signature import codec_name, expect_video_file, unreadable
 from .stream import as_bgr
 
 MAX_FRAMES = 1 << 31  # beyond it a count is a decoder's "unknown"
@@ -26,6 +26,9 @@ PATIENCE = 64  # grabs that may fail in a row where the file promises no more fr
 class OpenCVStream:
     """A video file, decoded in order."""
 
+    decoder = "opencv"
+    decode_errors = -1  # OpenCV passes over what it cannot decode and does not say so
+
     def __init__(self, path: Path, threads: int) -> None:
         expect_video_file(path)
         self._path = path
@@ -33,14 +36,15 @@ class OpenCVStream:
             # An absolute path, because FFmpeg takes a relative "a:b.mp4" for a protocol named a.
             self._capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads])
         except cv2.error as error:
-            raise SourceError(f"{path}: {why_unreadable(path)}") from error
+            raise unreadable(path, self.decoder) from error
         if not self._capture.isOpened():
-            raise SourceError(f"{path}: {why_unreadable(path)}", remedy="play it in a player: is it damaged?")
+            raise unreadable(path, self.decoder)
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         if self._capture.get(cv2.CAP_PROP_ORIENTATION_AUTO):
             raise EstError("OpenCV does not let its automatic orientation be switched off.", remedy="--decoder pyav")
         movie = mp4.read_movie(path)
         self._shown = movie.video.times if movie and movie.video else None
+        self.codec = codec_name(int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True))
         self.fps = self._number(cv2.CAP_PROP_FPS)
         count = self._number(cv2.CAP_PROP_FRAME_COUNT)
         count = int(count) if 0 < count < MAX_FRAMES else 0

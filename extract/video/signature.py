@@ -1,9 +1,14 @@
-"""Why a file is no video: what it is instead, by its first bytes, its index and its tracks."""
+"""Why a file gives no frame: it is no video, by its first bytes, its index and its tracks; or its codec is beyond a decoder.
+
+What no decoder reads is a `SourceError`; what another decoder may read is `Undecodable`.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import SourceError
@@ -22,6 +27,31 @@ SIGNATURES = {
     b"fLaC": "FLAC sound",
     b"version https://git-lfs": "a Git LFS pointer: the video was not downloaded",
 }
+CODECS = {  # four letters of a container → the codec's name
+    "AV01": "AV1",
+    "AVC1": "H264",
+    "AVC3": "H264",
+    "HEV1": "HEVC",
+    "HVC1": "HEVC",
+    "VP08": "VP8",
+    "VP09": "VP9",
+    "VP80": "VP8",
+    "VP90": "VP9",
+}
+WHO = {  # decoder → who it is, with the verbs of a message
+    "opencv": ("OpenCV cannot decode its video", "OpenCV finds no video that it can decode"),
+    "pyav": ("PyAV cannot decode its video", "PyAV finds no video that it can decode"),
+    "auto": ("neither OpenCV nor PyAV can decode its video", "OpenCV and PyAV find no video that they can decode"),
+}
+PLAY = "play it in a player: is it damaged?"
+
+
+class Undecodable(SourceError):
+    """A video of which a decoder gives no frame; another decoder may."""
+
+    def __init__(self, message: str, *, codec: str, remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+        self.codec = codec  # empty when unknown
 
 
 def expect_video_file(path: Path) -> None:
@@ -37,10 +67,42 @@ def expect_video_file(path: Path) -> None:
         raise SourceError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
-def why_unreadable(path: Path) -> str:
-    """Say what a file is that no decoder opens."""
-    with open(path, "rb") as file:
-        head = file.read(512)
+def unreadable(path: Path, decoder: str, *, tracks: Sequence[str] = ()) -> SourceError:
+    """Return what to raise for a file that a decoder does not open, or in which it finds no video beside other tracks."""
+    if reason := _why_no_video(path):
+        return SourceError(f"{path}: {reason}", remedy=PLAY)
+    if tracks:
+        return SourceError(f"{path}: the file has no video (tracks: {', '.join(tracks)}).")
+    return undecodable(path, decoder)
+
+
+def undecodable(path: Path, decoder: str, codec: str = "") -> Undecodable:
+    """Return what to raise for a file of which a decoder gives no frame: the codec, and the command that mends it."""
+    movie = mp4.read_movie(path)
+    codec = codec or (codec_name(movie.video.codec.encode("latin-1")) if movie and movie.video else "")
+    cannot, finds_none = WHO[decoder]
+    if codec or movie:
+        message = f"{path}: {cannot} (codec {codec or 'unknown'})."
+    else:
+        message = f"{path}: {finds_none}; the file starts with the bytes {_head(path)[:12].hex(' ')}."
+    remedy = PLAY
+    if decoder == "opencv":
+        remedy = "--decoder auto with another --out: PyAV may decode it"
+    elif codec:
+        again = ["ffmpeg", "-i", str(path), "-c:v", "libx264", "-crf", "12", str(path.with_suffix(".h264.mp4"))]
+        remedy = f"{shlex.join(again)}, if a player plays it; else it is damaged"
+    return Undecodable(message, codec=codec, remedy=remedy)
+
+
+def codec_name(letters: bytes) -> str:
+    """Return the name of a codec by the four letters of a container; empty where they are none."""
+    text = letters.decode("latin-1").strip("\0 ").upper()
+    return CODECS.get(text, text) if text.isascii() and text.isprintable() else ""
+
+
+def _why_no_video(path: Path) -> str | None:
+    """Say what a file is that holds no video; None when it may hold one."""
+    head = _head(path)
     for start, name in SIGNATURES.items():
         if head.startswith(start):
             return f"not a video but {name}."
@@ -51,12 +113,17 @@ def why_unreadable(path: Path) -> str:
         tracks = ", ".join({"vide": "video", "soun": "sound"}.get(name, name) for name in movie.handlers) or "none"
         if movie.video is None:
             return f"the file has no video (tracks: {tracks})."
-        if movie.video.times is None:
+        if movie.video.times is None and not movie.is_fragmented:
             return "the file has a video track without frames."
-        return f"FFmpeg cannot decode its video (tracks: {tracks})."
+        return None
     if is_text(head):
         return f"not a video but text: {' '.join(head.decode('utf-8', 'replace').split())[:60]!a}."
-    return f"FFmpeg finds no video that it can decode; the file starts with the bytes {head[:12].hex(' ')}."
+    return None
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(512)
 
 
 def _kind(mode: int) -> str:

@@ -11,20 +11,24 @@ A segment holds the frames with start ≤ time < end, to the microsecond.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from ...errors import UsageError
+from ...errors import SourceError, UsageError
 from .info import Video
 
-DECODERS = ("opencv", "pyav")
+if TYPE_CHECKING:
+    from .stream import Stream
+
+DECODERS = ("auto", "opencv", "pyav")  # auto: OpenCV, or PyAV for a file of which OpenCV decodes no frame
 
 
 def open_source(
     path: Path,
     kind: Literal["video", "frames"],
     *,
-    decoder: str = "opencv",
+    decoder: str = "auto",
     start: float | None = None,
     end: float | None = None,
     threads: int = 1,
@@ -38,19 +42,44 @@ def open_source(
     from .stream import StreamVideo, prepare_opencv  # here, so that the names above cost no import of a decoder
 
     if decoder not in DECODERS:
-        raise UsageError(f"A decoder is one of {', '.join(DECODERS)}; found {decoder!r}.", remedy="--decoder opencv")
+        raise UsageError(f"A decoder is one of {', '.join(DECODERS)}; found {decoder!r}.", remedy="--decoder auto")
     prepare_opencv()
     path = Path(path)
     if kind == "frames":
         from .frame_folder import FrameFolder
 
         stream = FrameFolder(path, sizes_may_differ=sizes_may_differ)
-    elif decoder == "pyav":
+        return StreamVideo(path, stream, start=start, end=end, sizes_may_differ=sizes_may_differ)
+
+    def open_by(name: str) -> Video:
+        opened = _stream_of(name)(path, threads)
+        return StreamVideo(path, opened, start=start, end=end, sizes_may_differ=sizes_may_differ)
+
+    return open_by(decoder) if decoder != "auto" else _open_by_either(path, open_by)
+
+
+def _stream_of(decoder: str) -> Callable[[Path, int], Stream]:
+    """Import a decoder when it is needed."""
+    if decoder == "pyav":
         from .pyav_video import PyAVStream
 
-        stream = PyAVStream(path, threads)
-    else:
-        from .opencv_video import OpenCVStream
+        return PyAVStream
+    from .opencv_video import OpenCVStream
 
-        stream = OpenCVStream(path, threads)
-    return StreamVideo(path, stream, start=start, end=end, sizes_may_differ=sizes_may_differ)
+    return OpenCVStream
+
+
+def _open_by_either(path: Path, open_by: Callable[[str], Video]) -> Video:
+    """Open by OpenCV, or by PyAV where OpenCV decodes no frame: a matter of the file alone."""
+    from .signature import Undecodable, undecodable
+
+    try:
+        return open_by("opencv")
+    except Undecodable as error:
+        refused = error
+    try:
+        return open_by("pyav")
+    except UsageError as error:
+        raise SourceError(f"{refused.message} {error.message}", remedy=error.remedy) from error
+    except Undecodable as error:
+        raise undecodable(path, "auto", refused.codec or error.codec) from error

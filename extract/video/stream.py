@@ -16,6 +16,7 @@ import numpy as np
 from ...errors import SourceError, UsageError
 from .info import VideoInfo
 from .orientation import Orientation
+from .signature import undecodable
 
 DEFAULT_FPS = 25.0  # where the file says none
 MAX_FPS = 1000.0  # containers that count in ticks claim thousands; no camera of faces does
@@ -45,10 +46,17 @@ def prepare_opencv() -> None:
 class Stream(Protocol):
     """What a decoder provides: pictures as they are stored, one after the other."""
 
+    decoder: str
+    codec: str  # of the file, empty when unknown
     fps: float  # 0.0 when unknown
     declared: int  # 0 when unknown
     duration: float  # seconds by the file's own account, 0.0 when unknown
     orientation: Orientation
+
+    @property
+    def decode_errors(self) -> int:
+        """Return how many packets could not be decoded, or gave a damaged frame, so far; −1 when unknown."""
+        ...
 
     def advance(self) -> float | None:
         """Go to the next frame; return its time in seconds (NaN where it has none), None after the last."""
@@ -95,6 +103,11 @@ class StreamVideo:
         except BaseException:
             stream.close()
             raise
+
+    @property
+    def decode_errors(self) -> int:
+        """Return how many packets could not be decoded, or gave a damaged frame, so far; −1 when unknown."""
+        return self._stream.decode_errors
 
     def frames(self) -> Iterator[tuple[np.ndarray, float]]:
         """Yield upright BGR frames with their times."""
@@ -144,7 +157,7 @@ class StreamVideo:
             if time >= self._start:
                 return self._stream.orientation.upright(self._stream.picture()), time
         if self._index < 0:
-            raise SourceError(f"{self._path}: no frame can be decoded.", remedy="play it in a player: is it damaged?")
+            raise undecodable(self._path, self._stream.decoder, self._stream.codec)
         raise SourceError(
             f"{self._path}: no frame lies in the segment from {self._start + MICROSECOND:g} to "
             f"{self._end + MICROSECOND:g} s; the last one read is at {self._time:g} s.",
@@ -162,6 +175,7 @@ class StreamVideo:
             declared=declared,
             rotation=stream.orientation.rotation,
             mirrored=stream.orientation.mirrored,
+            decoder=stream.decoder,
             first_frame=self._index,
         )
 

@@ -59,17 +59,20 @@ class ClipTask(Task):
     def _finish(self) -> Finished:
         with self._open(self._input) as video:
             held, times, cuts = self._watch(video.frames())
-            info, missing = video.info, video.missing
+            info, missing, decode_errors = video.info, video.missing, video.decode_errors
         if missing and self._config.incomplete == "fail":
             raise StageError("decode", f"{missing} of {len(times) + missing} frames could not be decoded")
-        rows = self._cut(self._tracks(len(times), cuts), held, len(times)) or [self._no_face(len(times))]
+        found, chosen = self._tracks(len(times), cuts)
+        rows = self._cut(chosen, held, len(times)) or [self._no_face(len(times))]
         return Finished(
             index=self._index,
             info=info,
             decoded=len(times),
             missing=missing,
+            decode_errors=decode_errors,
             time=np.array(times, np.float64),
             tracks=rows,
+            num_tracks=found,
             digest=source_of(self._input.path).digest,
             seconds=self._seconds,
         )
@@ -99,11 +102,13 @@ class ClipTask(Task):
             self._receive()
         return held, times, list(cutter.cuts)
 
-    def _tracks(self, num_frames: int, cuts: list[int]) -> list[Track]:
+    def _tracks(self, num_frames: int, cuts: list[int]) -> tuple[int, list[Track]]:
+        """Return how many faces were followed, and those that are wanted."""
         if self._config.frames_are_crops:
-            return [whole_track([self._detections[number] for number in range(num_frames)])]
+            return -1, [whole_track([self._detections[number] for number in range(num_frames)])]
         following = self._config.tracking
-        return choose(tracks_of(self._detections, num_frames, cuts, following), following)
+        found = tracks_of(self._detections, num_frames, cuts, following)
+        return len(found), choose(found, following)
 
     def _again(self, num_frames: int) -> Iterator[np.ndarray]:
         """Decode a second time; another number of frames is a failure."""

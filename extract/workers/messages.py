@@ -125,8 +125,10 @@ class Finished:
     info: VideoInfo
     decoded: int
     missing: int  # frames that the file promised and did not deliver
+    decode_errors: int  # packets that could not be decoded or gave a damaged frame, −1 when unknown
     time: np.ndarray
     tracks: list[TrackRows]
+    num_tracks: int = -1  # faces that were followed in the source, those of other people too; −1: not searched
     digest: bytes
     seconds: dict[str, float] = field(default_factory=dict)  # where the worker's time went
 

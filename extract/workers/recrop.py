@@ -112,12 +112,15 @@ def cut_again(
     `path` is where the source lies now; `timed` and `clock` measure decoding and cutting.
     """
     row, recipe = stored.cache.clips.row(clip.index), stored.cache.recipes.frames
+    decoder = row.get("decoder")
     cropping: dict[str, Any] = {"align": recipe.align, "margin": recipe.margin, "size": recipe.size}
     seen = 0
     with open_source(
         path,
         "frames" if path.is_dir() else "video",
-        decoder=recipe.decoder,
+        decoder=decoder
+        if decoder in ("opencv", "pyav")
+        else recipe.decoder,  # earlier caches do not say which of `auto` it was
         # From the clip's first frame on, whatever segment of the file it is; a file's own start is no segment.
         start=max(0.0, float(clip.time[0])),
         sizes_may_differ=recipe.detector == "none",

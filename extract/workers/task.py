@@ -84,7 +84,7 @@ class Task:
         except StageError as error:
             return self._fail(error.stage, str(error))
         except EstError as error:
-            return self._fail("decode", error.message)
+            return self._fail("decode", f"{error.message} Try: {error.remedy}" if error.remedy else error.message)
         except (OSError, MemoryError, cv2.error) as error:
             return self._fail("decode", f"{type(error).__name__}: {error}")
 

@@ -2,187 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import struct
 from dataclasses import fields, replace
-from itertools import pairwise
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-import xxhash
-import zarr
 from cache_samples import LABELS, SMALL, make_failure
+from format_page import FRAMES, PAGE, RECORD, TABLES, compare
 
 from est.cache import CacheWriter, FeatureRecipe, FramesRecipe, open_cache
 from est.cache.manifest import Filling, Manifest, Staging
-from est.cache.schema import FeatureSpec, Schema
+from est.cache.schema import WINDOW_ARRAYS, ColumnSpec, FeatureSpec, Schema
 from est.cache.trained import TrainedOn
-
-PAGE = (Path(__file__).parents[2] / "docs" / "cache-format.md").read_text(encoding="utf-8")
-RECORD = re.search(r"A record has the members (.*?\.)\s", PAGE, re.DOTALL)[1]
-FRAMES = ("box", "landmarks", "score", "time", "state")
-
-
-def canonical(value):
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-class Page:
-    """A reader that knows the page and nothing of the package."""
-
-    def __init__(self, path):
-        self.file = self.staging = None
-        directory = path.with_name(path.name + ".staging") if path.suffix != ".zarr" else path
-        if path.suffix != ".zarr" and path.exists():
-            self.file = h5py.File(path, "r")
-            self.attributes = {name: json.loads(text) for name, text in self.file.attrs.items()}
-        if directory.exists():
-            staging = zarr.open_group(directory, mode="r")
-            if self.file is None or self.attributes.get("folded") != staging.attrs["commit"]["id"]:
-                if self.file is not None:
-                    assert staging.attrs["staging"]["commit"] == self.attributes["commit"]["id"]
-                self.staging, self.attributes = staging, dict(staging.attrs)
-        attributes = dict(self.attributes)
-        checksum = attributes.pop("checksum")
-        assert attributes["format"] == "est-cache"
-        assert attributes["version"] == 1
-        assert checksum == f"{xxhash.xxh3_64_intdigest(canonical(attributes).encode()):016x}"
-        self.counts = attributes["commit"]["counts"]
-        self.crops = attributes["crops"]
-        self.features = attributes["recipes"]["features"]
-
-    def array(self, name, rows, base):
-        """Return the committed rows of an array, from the file and from the staging."""
-        continued = self.attributes.get("staging", {"commit": ""})
-        if self.staging is None or (continued["commit"] and name not in continued["whole"]):
-            first = self.file[name][:]
-            if self.staging is None:
-                assert len(first) == rows
-                return texts(first)
-            assert len(first) == base(continued["base"])
-            return np.concatenate([texts(first), texts(self.staging[name][: rows - len(first)])])
-        return texts(self.staging[name][:rows])
-
-    def frames(self, name):
-        return self.array(f"frames/{name}", self.counts["frames"], lambda counts: counts["frames"])
-
-    def crop_arrays(self):
-        data = self.array("crops/data", self.counts["crop_bytes"], lambda counts: counts["crop_bytes"])
-        offset = self.array("crops/offset", self.counts["frames"] + 1, lambda counts: counts["frames"] + 1)
-        return data, offset
-
-    def table(self, table, names):
-        columns = {n: self.array(f"{table}/{n}", self.counts[table], lambda counts: counts[table]) for n in names}
-        for name, rows in self.attributes.get("edits", {}).get(table, {}).items():
-            for row, value in rows.items():
-                columns[name][int(row)] = value
-        return columns
-
-
-def texts(values):
-    """Return strings as an array of Python's own, numbers as they are."""
-    values = np.asarray(values)
-    if values.dtype.kind not in "OTSU":
-        return values
-    return np.array([v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()], dtype=object)
-
-
-def tables_of_the_page():
-    """Return the rows of every table of the page, by the section that it is in."""
-    sections = re.split(r"^##+ (.*)$", PAGE, flags=re.MULTILINE)[1:]
-    return {
-        title: [
-            [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-            for line in re.findall(r"^\| *`.*$", text, re.MULTILINE)
-        ]
-        for title, text in zip(sections[::2], sections[1::2], strict=True)
-    }
-
-
-TABLES = tables_of_the_page()
-
-
-def columns_of_the_page(section, *, targets, checked):
-    """Return the columns of a table in the page's order, with their types."""
-    found = {}
-    for name, dtype, *_ in TABLES[section]:
-        name = name.strip("`").removeprefix(section + "/")
-        if name == "xxh3/ARRAY":
-            found |= {f"xxh3/{array}": dtype for array in checked}
-        elif name != "target" or targets:
-            found[name] = dtype
-    return found
-
-
-def checksum_of_row(columns, types, row):
-    digest = xxhash.xxh3_64(seed=0)
-    for name, dtype in types.items():
-        if name.startswith("xxh3/"):
-            continue
-        if dtype == "string":
-            encoded = columns[name][row].encode()
-            digest.update(struct.pack("<I", len(encoded)) + encoded)
-        else:
-            digest.update(np.asarray(columns[name][row]).astype(np.dtype(dtype).newbyteorder("<")).tobytes())
-    return digest.intdigest()
-
-
-def compare(path):
-    """Read a cache by the page, check every checksum of it, and compare it with the package's reader."""
-    page, cache = Page(path), open_cache(path)
-    checked = [*FRAMES, *page.features, *(["crops"] if page.crops else [])]
-    arrays = {name: page.frames(name) for name in [*FRAMES, *page.features]}
-    for name, rows in arrays.items():
-        known = cache.load(name).rows if name in page.features else cache.load_column(name)
-        np.testing.assert_array_equal(rows, known)
-        assert rows.dtype == known.dtype
-    types = columns_of_the_page("clips", targets=page.attributes["targets"], checked=checked)
-    clips = page.table("clips", types)
-    for name, dtype in types.items():
-        assert dtype == "string" or clips[name].dtype == np.dtype(dtype), name
-    ends = np.cumsum(clips["count"])
-    np.testing.assert_array_equal(clips["start"], ends - clips["count"])
-    assert page.counts["frames"] == (ends[-1] if len(ends) else 0)
-    live = np.flatnonzero(clips["live"])
-    for name in types:
-        if not name.startswith("xxh3/") and name != "live":
-            np.testing.assert_array_equal(clips[name][live], texts(cache.clips.columns[name]), name)
-    data, offset = page.crop_arrays() if page.crops else (None, None)
-    for place, row in enumerate(live):
-        start, stop = clips["start"][row], clips["start"][row] + clips["count"][row]
-        for name, rows in arrays.items():
-            assert clips[f"xxh3/{name}"][row] == xxhash.xxh3_64_intdigest(rows[start:stop].tobytes()), name
-        if page.crops:
-            cuts = offset[start : stop + 1]
-            crops = [data[a:b].tobytes() for a, b in pairwise(cuts)]
-            assert crops == cache.crops(place)
-            assert [not crop for crop in crops] == [state == 0 for state in arrays["state"][start:stop]]
-            lengths = np.array([len(crop) for crop in crops], "<i8").tobytes()
-            assert clips["xxh3/crops"][row] == xxhash.xxh3_64_intdigest(lengths + b"".join(crops))
-    for row in range(page.counts["clips"]):
-        assert clips["xxh3/row"][row] == checksum_of_row(clips, types, row)
-    names = page.attributes["labels"]
-    assert [names[code] if code >= 0 else None for code in clips["label"][live]] == cache.clips.label_names
-    kinds = columns_of_the_page("failures", targets=False, checked=())
-    failures = page.table("failures", kinds)
-    for row in range(page.counts["failures"]):
-        assert failures["xxh3/row"][row] == checksum_of_row(failures, kinds, row)
-    columns = ("id", "path", "stage", "error", "subject", "split", "fold")
-    shown = [
-        [*(failures[name][row] for name in columns), (*names, None)[failures["label"][row]]]
-        for row in np.flatnonzero(failures["live"])
-    ]
-    assert shown == [[getattr(failure, name) for name in (*columns, "label")] for failure in cache.failures]
-    fingerprints = {"frames": page.attributes["recipes"]["frames"], **page.features}
-    for name, recipe in fingerprints.items():
-        assert page.attributes["fingerprints"][name] == hashlib.sha256(canonical(recipe).encode()).hexdigest()[:32]
-    if page.file is not None:
-        page.file.close()
-    return page
 
 
 def test_the_page_reads_a_cache_in_every_state(cache_path, store, make_clip, sample_recipes):
@@ -247,7 +81,8 @@ def test_zarr_documents_and_chunks_are_those_of_the_page(tmp_path, make_cache):
     example = json.loads(re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)[1])
     schema = open_cache(path).schema
     groups = {str(file.parent.relative_to(path)) for file in path.rglob("zarr.json")} - set(schema.arrays()) - {"."}
-    assert groups == set(re.findall(r"`([a-z0-9/]+)`", re.search(r"each group \((.*?)\)", PAGE)[1]))
+    named = set(re.findall(r"`([a-z0-9/]+)`", re.search(r"each group \((.*?)\)", PAGE)[1]))
+    assert groups == named - {"windows", "clips/extra"}
     for name, spec in schema.arrays().items():
         document = json.loads((path / name / "zarr.json").read_text(encoding="utf-8"))
         assert document.keys() == example.keys()
@@ -287,7 +122,7 @@ def test_hdf5_arrays_are_those_of_the_page(tmp_path, make_cache):
                 assert encoding == "utf-8"
                 assert length == max([1, *(len(text) for text in dataset[:])])
         assert all(isinstance(value, bytes) for value in file.attrs.values())
-        assert (file.attrs["format"], file.attrs["version"]) == (b'"est-cache"', b"1")
+        assert (file.attrs["format"], file.attrs["version"]) == (b'"est-cache"', b"2")
     assert path.read_bytes()[:9] == b"\x89HDF\r\n\x1a\n\x03"  # the superblock of HDF5 1.10
 
 
@@ -311,6 +146,7 @@ def test_the_page_names_every_attribute():
         folded="x",
         black={"gap": (0.5,)},
         trained_on={"x": TrainedOn(clips=("clip 1",), how="est train --finetune all")},
+        extra={"age": ColumnSpec(dtype="int64")},
     ).attributes()
     assert {row[0].strip("`") for row in TABLES["Attributes"]} == set(full)
     assert {row[0].strip("`") for row in TABLES["HDF5"]} == set(full["staging"])
@@ -325,23 +161,27 @@ def test_the_page_names_every_field_of_a_recipe(recipe, place):
 
 
 def test_the_page_names_every_array_with_its_type_and_shape():
-    schema = Schema(features={"NAME": FeatureSpec(dtype="float16", shape=(512,))}, crops=True, num_targets=3)
-    named = {row[0].strip("`"): row for section in ("frames", "crops", "clips", "failures") for row in TABLES[section]}
-    letters = {"frame": "N", "offset": "N + 1", "byte": "B", "clip": "K", "failure": "F"}
+    feature = {"NAME": FeatureSpec(dtype="float16", shape=(512,))}
+    extra = {"NAME": ColumnSpec(dtype="float64", shape=(2,))}
+    schema = Schema(features=feature, window_features=feature, extra=extra, crops=True, num_targets=3)
+    sections = ("frames", "windows", "crops", "clips", "failures")
+    named = {row[0].strip("`"): row for section in sections for row in TABLES[section]}
+    letters = {"frame": "N", "offset": "N + 1", "byte": "B", "clip": "K", "failure": "F", "window": "W"}
     for name, spec in schema.arrays().items():
         known = re.sub(r"^clips/xxh3/(?!row).*", "clips/xxh3/ARRAY", name)
         assert known in named, name
         _, dtype, shape, meaning = named[known]
         assert meaning
-        if name == "frames/NAME":
-            assert (dtype, shape) == ("`dtype` of its recipe", r"(N, \*`shape`)")
+        if name in ("frames/NAME", "windows/NAME", "clips/extra/NAME"):
+            owner = "the column" if spec.axis == "clip" else "its recipe"
+            assert (dtype, shape) == (f"`dtype` of {owner}", rf"({letters[spec.axis]}, \*`shape`)")
             continue
         sides = ["M" if name == "clips/target" else str(side) for side in spec.row_shape]
         assert dtype == spec.dtype, name
         assert shape == f"({', '.join([letters[spec.axis], *sides])}{'' if sides else ','})", name
     expected = {re.sub(r"^clips/xxh3/(?!row).*", "clips/xxh3/ARRAY", name) for name in schema.arrays()}
     assert set(named) == expected
-    assert set(re.findall(r"`(\w+)`", named["clips/xxh3/ARRAY"][3])) == {*FRAMES, "crops"}
+    assert set(re.findall(r"`(\w+)`", named["clips/xxh3/ARRAY"][3])) == {*FRAMES, "crops", *WINDOW_ARRAYS}
 
 
 def test_the_versions_of_the_page_end_with_the_one_that_is_written():

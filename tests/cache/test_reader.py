@@ -68,11 +68,11 @@ def test_the_store_opens_with_its_own_library(written, store):
     ids = group["clips/id"][:]
     assert [text.decode() if isinstance(text, bytes) else text for text in ids] == cache.ids
     if store == ".zarr":
-        assert group.attrs["version"] == 1
+        assert group.attrs["version"] == 2
         with pytest.raises(ValueError, match="read"):
             group["frames/gap"][0] = 1
     else:
-        assert group.attrs["version"] == b"1"
+        assert group.attrs["version"] == b"2"
         group.close()
 
 

@@ -73,7 +73,7 @@ def test_every_field_of_a_feature_counts(item):
 
 
 def test_fields_that_came_later_are_written_only_where_they_say_something():
-    assert FeatureRecipe.LATER == ("fold", "cross_fit", "view", "look")
+    assert FeatureRecipe.LATER == ("fold", "cross_fit", "view", "look", "window", "modality")
     assert not set(GAP.identity()) & set(FeatureRecipe.LATER)
     assert FeatureRecipe.from_identity(GAP.identity()) == GAP
     view = replace(GAP, fold="fold 1", view=2, look="flip")
@@ -146,7 +146,7 @@ def test_feature_recipes_that_make_no_sense(values, message):
 )
 def test_names_that_collide_or_are_no_names(name):
     with pytest.raises(
-        UsageError, match="letters, digits and _, and not box, landmarks, score, time, state, crops, row"
+        UsageError, match="letters, digits and _, and not box, landmarks, score, time, state, window_start"
     ):
         recipes(**{name: GAP})
 

@@ -157,7 +157,7 @@ def test_updates_that_make_no_sense_change_nothing(cache_path, make_cache, make_
     wrong = [
         ({"fps": 30.0}, "its fps cannot be updated: it belongs to the extraction"),
         ({"label": "joy", "state": 1}, "its state cannot be updated"),
-        ({"target": [1.0]}, "its target cannot be updated: the cache has no targets"),
+        ({"target": [1.0]}, "its target cannot be updated: the cache has no such column"),
         ({"label": "joy", "fold": "second"}, "fold: expected int32, found 'second'"),
         ({"fold": 1.5}, "fold: expected int32, found 1.5"),
         ({"label": ""}, "its label is empty"),

@@ -57,19 +57,21 @@ def test_quotes_hold_delimiters_newlines_and_quotes(listed):
 )
 def test_aliases(tmp_path, column, alias):
     header = alias.upper().replace("ID", "_ID")
-    cells = {"fold": "3", "start": "1", "end": "9"}
+    cells = {"fold": "3", "start": "1", "end": "9", "onset": "2", "apex": "4", "offset": "6"}
     text = f"{header}\nv.mp4\n" if column == "path" else f"path,{header}\nv.mp4,{cells.get(column, 'word')}\n"
     (tmp_path / "list.csv").write_text(text)
     (row,) = read_list(tmp_path / "list.csv").rows
-    expected = {"path": "v.mp4", "fold": 3, "start": 1.0, "end": 9.0}.get(column, "word")
+    expected = {"path": "v.mp4", "fold": 3, "start": 1.0, "end": 9.0, "onset": 2, "apex": 4, "offset": 6}.get(
+        column, "word"
+    )
     assert getattr(row, column) == expected
 
 
 def test_the_plainest_name_wins_and_the_rest_is_listed(listed, tmp_path):
     found = listed("video,path,emotion,label,onset_frame,apex,seed\nno.mp4,a.mp4,1,happy,17,3,4\n")
     (clip,) = found.inputs
-    assert (clip.id, clip.label) == ("a", "happy")
-    assert found.unused_columns == {str(tmp_path / "list.csv"): ("video", "emotion", "onset_frame")}
+    assert (clip.id, clip.label, clip.onset, clip.apex) == ("a", "happy", 17, 3)
+    assert found.unused_columns == {str(tmp_path / "list.csv"): ("video", "emotion")}
 
 
 def test_segments_of_one_file(listed):
@@ -165,3 +167,12 @@ def test_a_list_that_makes_no_sense_is_refused_with_its_line(listed, text, messa
 def test_numbers_as_tables_of_floats_write_them(listed):
     found = listed("path,fold,start\na.mp4,2.0,nan\nsub/b.mp4,NaN,\n")
     assert [(clip.fold, clip.start) for clip in found.inputs] == [(2, None), (-1, None)]
+
+
+def test_a_moment_is_a_frame(tmp_path):
+    (tmp_path / "list.csv").write_text("path,apex\nv.mp4,1.5\n")
+    with pytest.raises(
+        UsageError, match=r"line 2: apex: expected a whole number, found '1.5': the frame of the clip"
+    ) as refused:
+        read_list(tmp_path / "list.csv")
+    assert "another name" in refused.value.remedy

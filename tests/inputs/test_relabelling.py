@@ -39,7 +39,8 @@ def written(folder, *rows, name="list.csv"):
 
 
 def said(cache):
-    return annotations(open_cache(cache))
+    found = annotations(open_cache(cache))
+    return {clip_id: {name: values[name] for name in COLUMNS} for clip_id, values in found.items()}
 
 
 def ids(numbers):

@@ -5,11 +5,14 @@ A picture has a colour in each corner (as seen upright: red, green, blue, white)
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+
+os.environ.setdefault("SVT_LOG", "1")  # errors only, from the encoder of AV1
 
 SIZE = (96, 64)
 CORNERS = np.array(
@@ -18,6 +21,20 @@ CORNERS = np.array(
 LEVELS = 12
 TICKS = Fraction(1, 1000)
 ALL_ORIENTATIONS = [(rotation, mirrored) for mirrored in (False, True) for rotation in (0, 90, 180, 270)]
+QUIET_X265 = {"x265-params": "log-level=none:lossless=1:bframes=3"}
+CODECS = {  # name → how it is made: what people have
+    "b-frames.mp4": {"options": {"bf": "3"}, "pixels": "yuv420p"},
+    "with-sound.mp4": {"audio": True, "pixels": "yuv420p"},
+    "ten-bits.mp4": {"pixels": "yuv420p10le"},
+    "hevc.mp4": {"codec": "libx265", "pixels": "yuv420p", "options": QUIET_X265},
+    "hevc-ten-bits.mp4": {"codec": "libx265", "pixels": "yuv420p10le", "options": QUIET_X265},
+    "vp9.webm": {"codec": "libvpx-vp9", "pixels": "yuv420p", "options": {"crf": "8"}},
+    "mjpeg.avi": {"codec": "mjpeg", "pixels": "yuvj420p"},
+}
+AV1 = {  # what OpenCV has no codec for
+    "av1.mp4": {"codec": "libsvtav1", "pixels": "yuv420p", "options": {"crf": "8", "preset": "12"}},
+    "av1-ten-bits.mkv": {"codec": "libsvtav1", "pixels": "yuv420p10le", "options": {"crf": "8", "preset": "12"}},
+}
 UNEVEN = [0, 40, 33, 80, 20, 40, 100, 40, 40, 33, 33, 33]  # milliseconds between frames
 
 

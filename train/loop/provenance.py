@@ -130,6 +130,8 @@ def recipe_differences(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what differs between an array of the run and one here, and in the recipes of the frames: field → (in the run, here)."""
     known, here = run.facts["cache"]["recipes"], json.loads(json.dumps(cache.recipes.identity()))  # tuples as lists
+    if {known["frames"]["decoder"], here["frames"]["decoder"]} == {"auto", "opencv"} and cache.reads_like_opencv:
+        here["frames"]["decoder"] = known["frames"]["decoder"]
     if array is None or name is None:
         return {}, _differences(known["frames"], here["frames"])
     if name not in here["features"]:

@@ -18,7 +18,7 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -205,6 +205,25 @@ def latest_unfinished(root: Path = RUNS) -> Path:
             f"There is no unfinished run in {root}{beside}.", remedy="--resume --out RUN names one elsewhere"
         )
     return max(free, key=lambda path: (path / CONFIG).stat().st_mtime_ns)
+
+
+def runs_that_know(root: Path, ids: Collection[str], frames: str) -> dict[Path, tuple[int, int]]:
+    """Return the runs below a folder that were trained on clips of some ids: how many they learnt from, and how many they tested.
+
+    `frames` is the fingerprint of the cache's frames: clips of other caches may have the same ids.
+    """
+    found: dict[Path, tuple[int, int]] = {}
+    for path in sorted({*root.glob(FACTS), *root.rglob(f"*/{FACTS}")}):
+        with suppress(EstError):
+            run = Run.open(path.parent)
+            if run.facts["cache"]["fingerprints"]["frames"] != frames:
+                continue
+            halves = run.halves().values()
+            learnt = {one for half in halves for name in ("train", "val") for one in half[name]} & set(ids)
+            tested = {one for half in halves for one in half["test"]} & set(ids)
+            if learnt or tested:
+                found[run.path] = (len(learnt), len(tested))
+    return found
 
 
 def write(path: Path, text: str) -> None:

@@ -1,0 +1,166 @@
+"""Writing a cache anew in its place: without some of its clips, or with more columns. The bytes of what is left out are gone afterwards.
+
+The copy is verified before it takes the old one's place; until then the old one is untouched. It has the newest format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import CacheDamaged, UsageError, some
+from .copying import Wanted, bring_back, copied_clips, copied_failures, replacing
+from .disk import Disk, expect_free_space
+from .fold import SLACK_BYTES, num_bytes
+from .reader import Cache
+from .recipe import Recipes
+from .schema import ColumnSpec
+from .trained import TrainedOn, hex_digest
+from .verify import verify_cache
+from .watch import Progress, Watch
+from .writer import CacheWriter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erased:
+    """What an erasure took out of a cache."""
+
+    clips: tuple[str, ...]
+    failures: tuple[str, ...]
+    left: int  # clips
+    records: int  # of what weights have learnt from that named some of them
+
+
+def erase_clips(
+    path: Path | str,
+    ids: Collection[str] = (),
+    *,
+    subjects: Collection[str] = (),
+    watch: Watch | None = None,
+    disk: Disk | None = None,
+) -> Erased:
+    """Take clips and people out of a cache, rows, crops and names, and out of its records of what weights have learnt from."""
+    path = Path(path)
+    fold_staging(path, disk)
+    cache = Cache.open(path)
+    clips, failures = _named(cache, ids, subjects)
+    gone, digests = _traces(cache, {*clips, *failures}, ids, subjects)
+    people = set(subjects)
+    records = {
+        name: replace(
+            record,
+            clips=tuple(one for one in record.clips if one not in gone),
+            digests=tuple(one for one in record.digests if one not in digests),
+            subjects=tuple(one for one in record.subjects if one not in people),
+        )
+        for name in (*cache.features, *cache.window_features)
+        if (record := cache.trained_on(name)) is not None
+    }
+    changed = sum(record != cache.trained_on(name) for name, record in records.items())
+    rewrite(cache, without=gone, records=records, watch=watch, disk=disk)
+    return Erased(clips=tuple(clips), failures=tuple(failures), left=len(cache) - len(clips), records=changed)
+
+
+def add_columns(
+    path: Path | str, columns: Mapping[str, ColumnSpec], *, watch: Watch | None = None, disk: Disk | None = None
+) -> None:
+    """Give a cache extra columns, in which nothing is told yet."""
+    path = Path(path)
+    fold_staging(path, disk)
+    cache = Cache.open(path)
+    rewrite(cache, columns=columns, watch=watch, disk=disk)
+
+
+def fold_staging(path: Path, disk: Disk | None) -> None:
+    """Bring a cache into one piece, as the end of every session of a writer does."""
+    bring_back(path, disk or Disk())
+    with CacheWriter.open(path, disk=disk) as writer:
+        if writer.manifest.filling:
+            names = ", ".join(writer.manifest.filling)
+            raise UsageError(f"{path} is half-way to the features {names}.", remedy="finish that extraction first")
+
+
+def rewrite(
+    cache: Cache,
+    *,
+    without: Collection[str] = (),
+    columns: Mapping[str, ColumnSpec] | None = None,
+    records: Mapping[str, TrainedOn] | None = None,
+    watch: Watch | None = None,
+    disk: Disk | None = None,
+) -> None:
+    """Write a cache anew in its place; `records` replace those of its features."""
+    disk, watch = disk or Disk(), watch or Watch()
+    if records is None:
+        names = (*cache.features, *cache.window_features)
+        records = {name: record for name in names if (record := cache.trained_on(name)) is not None}
+    recipes = {
+        name: replace(recipe, trained_on=records[name].fingerprint if name in records else "")
+        for name, recipe in cache.recipes.features.items()
+    }
+    manifest = cache.snapshot.manifest
+    wanted = Wanted(features={name: recipe.dtype for name, recipe in recipes.items()}, crops=cache.has_crops)
+    with replacing(cache.path, disk) as growing:
+        expect_free_space(cache.path.parent, num_bytes(manifest) + SLACK_BYTES, f"Rewriting {cache.path.name}")
+        with CacheWriter.open(
+            growing,
+            Recipes(frames=cache.recipes.frames, features=recipes),
+            labels=cache.labels,
+            targets=cache.targets,
+            crops=cache.has_crops,
+            layout=manifest.layout,
+            environment=cache.environment,
+            black=cache.black,
+            trained_on=records.values(),
+            columns={**cache.schema.extra, **(columns or {})},
+            disk=disk,
+        ) as writer:
+            for done, clip in enumerate(copied_clips(cache, wanted), start=1):
+                if clip.id not in without:
+                    writer.add(clip)
+                watch.progress(Progress(what="Rewriting", unit="clips", done=done, total=len(cache)))
+            for failure in copied_failures(cache, wanted):
+                if failure.id not in without:
+                    writer.fail(failure)
+            left = len(writer)
+        report = verify_cache(growing)
+        if report.problems or report.clips != left:
+            raise CacheDamaged(
+                f"The copy of {cache.path} is not sound: {report.problems[0].what if report.problems else 'clips are missing'}."
+            )
+
+
+def _traces(
+    cache: Cache, gone: Collection[str], ids: Collection[str], subjects: Collection[str]
+) -> tuple[set[str], set[str]]:
+    """Return ids, and digests of sources, by which records know what goes; clips that were removed earlier are in the table still."""
+    columns = cache.schema.clip_columns()
+    names, people, digests = (cache.snapshot.column(columns[name]) for name in ("id", "subject", "source_digest"))
+    stay = set(cache.ids) - set(gone)
+    lost, sources, kept = set(gone), set(), set()
+    for name, person, digest in zip(names, people, map(hex_digest, digests), strict=True):
+        if name not in stay and (name in gone or name in ids or person in subjects):
+            lost.add(name)
+            sources.add(digest)
+        else:
+            kept.add(digest)
+    return lost, sources - kept
+
+
+def _named(cache: Cache, ids: Collection[str], subjects: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return the clips and failures of some ids and subjects, or say which are not there."""
+    failures = {failure.id: failure.subject for failure in cache.failures}
+    people = np.asarray(cache.clips.subject, object)
+    clips = [one for one, subject in zip(cache.ids, people, strict=True) if one in ids or subject in subjects]
+    failed = [one for one, subject in failures.items() if one in ids or subject in subjects]
+    unknown = [one for one in ids if one not in cache.ids and one not in failures]
+    strangers = [one for one in subjects if one not in people and one not in failures.values()]
+    if unknown or strangers:
+        what = f"clip {some(map(repr, unknown))}" if unknown else f"subject {some(map(repr, strangers))}"
+        raise UsageError(f"{cache.path} has no {what}; nothing is erased.", remedy=f"est cache ls {cache.path}")
+    if not clips and not failed:
+        raise UsageError("Whom? Nothing is named to be erased.", remedy="--subject S, or --clip ID")
+    return clips, failed
