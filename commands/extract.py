@@ -32,8 +32,7 @@ Labels = Annotated[
     str,
     typer.Option(
         "--labels",
-        metavar="none|folders|PATTERN",
-        help="folders: a clip's label is the name of its folder; or a regular expression, whose first group is the label. "
+        help="none; folders: a clip's label is the name of its folder; or a regular expression, whose first group is the label. "
         "Lists bring their own.",
     ),
 ]
@@ -41,8 +40,7 @@ Subjects = Annotated[
     str,
     typer.Option(
         "--subjects",
-        metavar="none|folders|PATTERN",
-        help="Who is shown. folders: SUBJECT/LABEL/clip.mp4 with --labels folders, else SUBJECT/clip.mp4; or a regular expression "
+        help="Who is shown: none; folders: SUBJECT/LABEL/clip.mp4 with --labels folders, else SUBJECT/clip.mp4; or a regular expression "
         r"searched in a clip's path, whose first group is the subject: '(s\d+)_'.",
     ),
 ]
