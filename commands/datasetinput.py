@@ -40,16 +40,18 @@ def find_named(
     frames: bool | None,
     label_names: str | None,
     labels: str,
+    subjects: str,
     part: dict[str, Any],
 ) -> FoundInputs:
     """Find a data set by its name."""
     from ..inputs.published import dataset_named, find_dataset
 
     dataset = dataset_named(name)
-    if labels != "none":
-        raise UsageError(
-            f"{dataset.title} brings its own labels, found --labels {labels}.", remedy="leave out --labels"
-        )
+    for what, given in (("labels", labels), ("subjects", subjects)):
+        if given != "none":
+            raise UsageError(
+                f"{dataset.title} brings its own {what}, found --{what} {given}.", remedy=f"leave out --{what}"
+            )
     if root is None and dataset.is_generic and lists:
         root = lists[0].parent
     if root is None:

@@ -27,16 +27,30 @@ Fps = Annotated[int, typer.Option("--fps", help="Frames per second.")]
 Pairs = Annotated[
     bool, typer.Option("--temporal-pairs", help="Classes that differ only in the order of the same frames.")
 ]
+Dynamics = Annotated[
+    bool,
+    typer.Option("--dynamics", help="Classes that differ only in the course of their clips; lengths of their own."),
+]
 Workers = Annotated[int | None, typer.Option("--workers", help="Processes that render; one a core when left out.")]
 
 
-DemoSubjects = Annotated[int | None, typer.Option("--subjects", help="How many people. [default: 12]")]
+DemoSubjects = Annotated[
+    int | None, typer.Option("--subjects", help="How many people. [default: 8 posed, 12 dynamics]")
+]
 DemoDifficulty = Annotated[
     float | None,
-    typer.Option("--difficulty", help="From 0, posed and clean, to 1, subtle and disturbed. [default: 0.4]"),
+    typer.Option(
+        "--difficulty", help="From 0, posed and clean, to 1, subtle and disturbed. [default: 0.4 posed, 0.3 dynamics]"
+    ),
 ]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="Of the training. [default: 15]")]
+DemoPairs = Annotated[
+    bool,
+    typer.Option("--temporal-pairs", help="Only classes that differ in nothing but the order of the same frames."),
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Of each training. [default: 15 posed, 60 dynamics]")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+
+NEXT = "est extract VIDEOS --labels folders --subjects folders --out cache.zarr && est train --cache cache.zarr"
 
 
 @group_command(app)
@@ -46,39 +60,34 @@ def demo(
     seed: Seed = 0,
     subjects: DemoSubjects = None,
     difficulty: DemoDifficulty = None,
-    temporal_pairs: Pairs = False,
+    temporal_pairs: DemoPairs = False,
     epochs: Epochs = None,
     device: Device = "auto",
     workers: Workers = None,
 ) -> int:
-    """Render a set into est-demo/, extract it, train EST and the control on it, test on unseen people; minutes on two cores."""
+    """Render posed expressions and dynamics into est-demo/, extract them, train EST and the control, test on unseen people."""
     # Decoders and torch share the cores: threads that spin while they wait would take them from each other. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from dataclasses import replace
+    from ..demo.demoset import DYNAMICS, PAIRS, POSED
+    from ..demo.pipeline import DemoConfig, run_demo
 
-    from ..demo.pipeline import PAIRS, SPEC, DemoConfig, run_demo
-    from ..train.results.summary import headline
-
-    changes = {"seed": seed, "subjects": subjects, "difficulty": difficulty}
+    settings = {} if epochs is None else {"loop.epochs": epochs}
+    sets = (PAIRS,) if temporal_pairs else (POSED, DYNAMICS)
     config = DemoConfig(
-        spec=replace(
-            PAIRS if temporal_pairs else SPEC, **{name: value for name, value in changes.items() if value is not None}
-        ),
+        sets=tuple(one.changed(settings=settings, seed=seed, subjects=subjects, difficulty=difficulty) for one in sets),
         device=device,
         workers=workers,
-        settings={} if epochs is None else {"loop.epochs": epochs},
     )
     with screen.watching() as watch:
         report = run_demo(out, config, watch=watch)
     times = ", ".join(f"{name} {clock(seconds)}" for name, seconds in report.seconds.items())
     lines = [
-        f"{report.videos} videos of {report.subjects} people, {report.frames} frames",
+        *report.table(),
+        *(one.verdict() for one in report.sets),
         f"{times}; {clock(sum(report.seconds.values()))} in all",
-        report.results.run.facts["heading"],
-        *headline(report.results),
-        report.verdict(),
-        f"summary: {out / 'run' / 'summary.md'}, confusion matrix: {out / 'run' / 'confusion.svg'}",
-        "Your own videos: est extract VIDEOS --labels folders --out cache.zarr, then est train --cache cache.zarr",
+        f"Summaries and confusion matrices: {', '.join(str(one.results.run.path) for one in report.sets)}",
+        "Your own videos, as VIDEOS/SUBJECT/LABEL/clip.mp4:",
+        NEXT,
     ]
     screen.result(report.to_json(), "\n".join(lines))
     return 0
@@ -96,6 +105,7 @@ def render(
     size: Size = "640x360",
     fps: Fps = 25,
     temporal_pairs: Pairs = False,
+    dynamics: Dynamics = False,
     overwrite: Overwrite = False,
     workers: Workers = None,
 ) -> int:
@@ -110,6 +120,7 @@ def render(
         size=parse_size(size),
         fps=fps,
         temporal_pairs=temporal_pairs,
+        dynamics=dynamics,
     )
     with screen.watching() as watch:
         clips = render_set(spec, out, overwrite=overwrite, workers=workers, watch=watch)

@@ -30,7 +30,19 @@ OutCache = Annotated[
 ]
 Labels = Annotated[
     str,
-    typer.Option("--labels", help="none, or folders: a clip's label is the name of its folder. Lists bring their own."),
+    typer.Option(
+        "--labels",
+        help="none; folders: a clip's label is the name of its folder; or a regular expression, whose first group is the label. "
+        "Lists bring their own.",
+    ),
+]
+Subjects = Annotated[
+    str,
+    typer.Option(
+        "--subjects",
+        help="Who is shown: none; folders: SUBJECT/LABEL/clip.mp4 with --labels folders, else SUBJECT/clip.mp4; or a regular expression "
+        r"searched in a clip's path, whose first group is the subject: '(s\d+)_'.",
+    ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", help="Only the first N inputs.")]
 Shard = Annotated[
@@ -125,6 +137,7 @@ def extract(
     label_names: LabelNames = None,
     list_datasets: ListDatasets = False,
     labels: Labels = "none",
+    subjects: Subjects = "none",
     limit: Limit = None,
     shard: Shard = None,
     dry_run: DryRun = False,
@@ -200,14 +213,21 @@ def extract(
     part = {"limit": limit, "shard": parse_shard(shard) if shard else None}
     if dataset is not None:
         found = find_named(
-            dataset, root, inputs or [], frames=frames, label_names=label_names, labels=labels, part=part
+            dataset,
+            root,
+            inputs or [],
+            frames=frames,
+            label_names=label_names,
+            labels=labels,
+            subjects=subjects,
+            part=part,
         )
         if found.are_crops and detector is None:
             screen.note(f"{dataset}: the frames are face crops, and so --detector none, unless another is given")
             config = replace(config, detector="none")
     else:
         of_datasets = {"--root": root, "--frames/--videos": frames, "--label-names": label_names}
-        found = find_inputs(expect_inputs(inputs, of_datasets), labels=labels, **part)
+        found = find_inputs(expect_inputs(inputs, of_datasets), labels=labels, subjects=subjects, **part)
     if compare_detectors is not None:
         if dry_run:
             raise UsageError(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .action import ACTION_FIELDS, SIGNED_FIELDS, draw_expression
+from .dynamics import draw_envelopes
 from .occluder import OCCLUDERS, Occluder
 from .pose import Pose
 from .spec import ClipPlan
@@ -47,7 +48,7 @@ def plan_course(plan: ClipPlan) -> Course:
     asymmetry = float(habit.uniform(-1, 1) * scaled(0.06, 0.30, difficulty))
     leanings = habit.integers(0, 2**16, 7)
 
-    envelopes = _envelopes(plan, bouts)
+    envelopes = list(_dynamics(plan)) if plan.dynamics else _envelopes(plan, bouts)
     actions = np.zeros((num_frames, len(ACTION_FIELDS)))
     for expression, envelope in zip(plan.expressions, envelopes, strict=True):
         leaning = int(leanings[sum(map(ord, expression)) % 7])
@@ -68,9 +69,7 @@ def plan_course(plan: ClipPlan) -> Course:
     _add_blinks(actions, plan, blinks, difficulty)
     actions[:, _INDEX["asymmetry"]] = asymmetry
     poses, resting = _poses(time, motion, difficulty)
-    # In a temporal pair the second expression takes over where it first outweighs the first.
-    change = int(np.argmax(envelopes[-1] > envelopes[0])) or num_frames
-    expressions = [plan.expressions[0 if t < change else -1] for t in range(num_frames)]
+    expressions = _expressions(plan, envelopes)
     intensity = np.where([expression == "neutral" for expression in expressions], 0.0, shown)
     low = np.array([-1.0 if name in SIGNED_FIELDS else 0.0 for name in ACTION_FIELDS])
     return Course(
@@ -82,6 +81,19 @@ def plan_course(plan: ClipPlan) -> Course:
         expressions=expressions,
         resting_pose=resting,
     )
+
+
+def _dynamics(plan: ClipPlan) -> np.ndarray:
+    return draw_envelopes(plan.label, plan.num_frames, plan.fps, plan.seed)
+
+
+def _expressions(plan: ClipPlan, envelopes: list[np.ndarray]) -> list[str]:
+    """Name the expression that each frame's intensity is of."""
+    if plan.dynamics:
+        return [plan.expressions[strongest] for strongest in np.argmax(envelopes, axis=0).tolist()]
+    # In a temporal pair the second expression takes over where it first outweighs the first.
+    change = int(np.argmax(envelopes[-1] > envelopes[0])) or plan.num_frames
+    return [plan.expressions[0 if t < change else -1] for t in range(plan.num_frames)]
 
 
 def _envelopes(plan: ClipPlan, rng: np.random.Generator) -> list[np.ndarray]:

@@ -10,10 +10,13 @@ import numpy as np
 
 from ..errors import UsageError
 from .action import EXPRESSIONS
+from .dynamics import DYNAMICS, SECONDS, draw_envelopes
 
 # The shipped weights are trained on renders of these seeds. Were they allowed in a demo set, its test subjects could be
 # people that the backbone has seen.
 RESERVED_SEEDS = range(900_000, 1_000_000)
+# benchmarks/demo.py measures on these, which nobody has looked at while renderer and recipe were chosen.
+BENCHMARK_SEEDS = range(800_000, 800_010)
 
 TEMPORAL_PAIRS = (("anger", "happiness"), ("sadness", "surprise"), ("fear", "disgust"))
 
@@ -26,7 +29,7 @@ MIN_PAIR_FRAMES = 60
 
 @dataclass(frozen=True, kw_only=True)
 class RenderSpec:
-    """A set of clips; with `temporal_pairs`, clips per subject are rounded up to whole pairs."""
+    """A set of clips; with `temporal_pairs` or `dynamics`, clips per subject are rounded up to whole pairs."""
 
     subjects: int = 24
     clips_per_subject: int = 7
@@ -34,8 +37,10 @@ class RenderSpec:
     difficulty: float = 0.4  # 0 posed … 1 subtle, with every nuisance
     size: tuple[int, int] = (640, 360)  # width, height
     fps: int = 25
+    frames: tuple[int, int] = (MIN_FRAMES, MAX_FRAMES)  # shortest and longest clip; dynamics have lengths of their own
     temporal_pairs: bool = False
-    reserved: bool = False  # allow the seeds that the shipped weights are trained on
+    dynamics: bool = False
+    reserved: bool = False  # allow seeds that are kept for the shipped weights and the benchmark
 
     def __post_init__(self) -> None:
         _expect_count("subjects", self.subjects, 1, MAX_SUBJECTS)
@@ -45,6 +50,15 @@ class RenderSpec:
         if not 0.0 <= self.difficulty <= 1.0:  # also refuses NaN
             raise UsageError(f"difficulty: expected a number from 0 (posed) to 1 (subtle), found {self.difficulty}")
         _expect_size(self.size)
+        _expect_frames(self.frames)
+        if self.temporal_pairs and self.dynamics:
+            raise UsageError("A set has temporal pairs or dynamics, not both.", remedy="leave one of them out")
+        if self.seed in BENCHMARK_SEEDS and not self.reserved:
+            raise UsageError(
+                f"seed: {self.seed} is reserved; benchmarks/demo.py measures on seeds {BENCHMARK_SEEDS[0]} to "
+                f"{BENCHMARK_SEEDS[-1]}, which nothing is chosen by",
+                remedy="choose a seed outside that range",
+            )
         if self.seed in RESERVED_SEEDS and not self.reserved:
             raise UsageError(
                 f"seed: {self.seed} is reserved; the shipped weights are trained on seeds {RESERVED_SEEDS[0]} to "
@@ -70,6 +84,7 @@ class ClipPlan:
     identity_seed: tuple[int, int]  # seed of the set, number of the subject
     expressions: tuple[str, ...]  # in the order of the unreversed course
     reverse: bool = False  # frames are delivered last to first
+    dynamics: bool = False  # the label is one of `DYNAMICS`
 
     @property
     def id(self) -> str:
@@ -85,6 +100,9 @@ def plan_set(spec: RenderSpec) -> list[ClipPlan]:
         rng = np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(subject, 1)))
         if spec.temporal_pairs:
             plans += _plan_pairs(spec, subject, splits[subject], rng)
+            continue
+        if spec.dynamics:
+            plans += _plan_dynamics(spec, subject, splits[subject])
             continue
         # A fresh shuffle for each round of seven keeps the labels balanced within every subject.
         labels = [label for _ in range(-(-spec.clips_per_subject // 7)) for label in rng.permutation(EXPRESSIONS)]
@@ -102,7 +120,7 @@ def _plan_clip(
     expressions: tuple[str, ...],
     rng: np.random.Generator,
 ) -> ClipPlan:
-    num_frames = int(rng.integers(MIN_FRAMES, MAX_FRAMES + 1))
+    num_frames = int(rng.integers(spec.frames[0], spec.frames[1] + 1))
     return ClipPlan(
         path=f"{label}/s{subject:03d}_{number:02d}.mp4",
         label=label,
@@ -145,6 +163,20 @@ def _plan_pairs(spec: RenderSpec, subject: int, split: str, rng: np.random.Gener
     return plans
 
 
+def _plan_dynamics(spec: RenderSpec, subject: int, split: str) -> list[ClipPlan]:
+    """Plan clips of dynamics; labels take turns, and what is drawn for one does not depend on it."""
+    rng = np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(subject, 3)))
+    labels = list(DYNAMICS)
+    plans: list[ClipPlan] = []
+    for number in range(2 * -(-spec.clips_per_subject // 2)):
+        label = labels[(number + 2 * subject) % len(labels)]
+        plan = _plan_clip(spec, subject, split, number, label, DYNAMICS[label], rng)
+        num_frames = max(round(rng.uniform(*SECONDS) * spec.fps), MIN_FRAMES)
+        course = draw_envelopes(label, num_frames, spec.fps, plan.seed).max(axis=0)
+        plans.append(replace(plan, num_frames=num_frames, apex=int(course.argmax()), dynamics=True))
+    return plans
+
+
 def _split_subjects(subjects: int, seed: int) -> list[str]:
     """Assign subjects to train, val and test, about 60, 15 and 25 in a hundred; none is in two."""
     num_test = max(round(0.25 * subjects), 1) if subjects > 1 else 0
@@ -160,6 +192,13 @@ def _split_subjects(subjects: int, seed: int) -> list[str]:
 def _expect_count(name: str, value: int, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
         raise UsageError(f"{name}: expected a whole number from {low} to {high}, found {value!r}")
+
+
+def _expect_frames(frames: tuple[int, int]) -> None:
+    if not (len(frames) == 2 and MIN_FRAMES <= frames[0] <= frames[1] <= MAX_FRAMES):
+        raise UsageError(
+            f"frames: expected the shortest and the longest clip, from {MIN_FRAMES} to {MAX_FRAMES}, found {frames!r}"
+        )
 
 
 def _expect_size(size: tuple[int, int]) -> None:

@@ -2,7 +2,7 @@
 
 An INPUT is a video file, a folder (searched for videos and for folders of frames), or a list (`csvlist`). A folder that directly holds a
 `manifest.csv` with a column `path`, as `est demo render` writes it, is taken by that list, and clips that are not on it are counted as
-ignored. A list's own labels go before those of `--labels folders`.
+ignored. A list's own labels and subjects go before those of `--labels` and `--subjects`, which are read from paths (`pathrule`).
 
 Clips are in the natural order of their ids, whatever order a file system or a command line gave, so that every machine that is told i/n
 takes its own share. Adapters of published data sets (`datasets`) are another source of `Input`s beside this one.
@@ -24,12 +24,12 @@ from ..errors import UsageError
 from .csvlist import LIST_SUFFIXES, MANIFEST, MOMENTS, Row, has_path_column, locate, read_list
 from .extracolumns import column_specs, typed_cells
 from .folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Found, file_problem, list_images, natural_key, search
+from .pathrule import NONE, PathRule, annotate, parse_rules
 
 if TYPE_CHECKING:
     from .published.check import Check
 
 STAGE = "input"
-LABELS = ("none", "folders")
 ANNOTATIONS = ("label", "subject", "split", "fold")
 
 
@@ -81,22 +81,20 @@ class FoundInputs:
 def find_inputs(
     paths: Sequence[Path],
     *,
-    labels: str = "none",
+    labels: str = NONE,
+    subjects: str = NONE,
     limit: int | None = None,
     shard: tuple[int, int] | None = None,
 ) -> FoundInputs:
     """Find the clips in files, folders and lists; `shard=(i, n)` takes every n-th from i = 0, `limit` the first of those."""
-    if labels not in LABELS:
-        raise UsageError(f"Labels come from {' or '.join(LABELS)}; found {labels!r}.", remedy="--labels folders")
+    label, subject = parse_rules(labels, subjects)
     _expect_part(limit, shard)
     search_all = _Search()
     for path in dict.fromkeys(Path(os.path.abspath(path)) for path in paths):
         search_all.add(path)
-    inputs, problems = search_all.inputs, search_all.problems
-    if labels == "folders":
-        inputs = [replace(clip, label=clip.label or clip.path.parent.name or None) for clip in inputs]
-        known = {clip.label for clip in inputs}
-        problems = [replace(problem, label=problem.label or _folder_label(problem, known)) for problem in problems]
+    inputs = annotate(search_all.inputs, label, subject)
+    known = {clip.label for clip in inputs}
+    problems = [_annotated(problem, label, subject, known) for problem in search_all.problems]
     if not inputs and not problems:
         raise _nothing_found(paths, search_all.ignored)
     columns = column_specs(clip.extra for clip in inputs)
@@ -283,10 +281,17 @@ def _is_unicode(text: str) -> bool:
     return unicode_text(text) == text
 
 
-def _folder_label(problem: Failure, known: set[str | None]) -> str | None:
-    """Return the name of the folder that a problem lies in; of a folder only where clips have that label: it may be a whole class."""
-    label = Path(problem.path).parent.name or None
-    return label if label in known or not os.path.isdir(problem.path) else None
+def _annotated(problem: Failure, label: PathRule, subject: PathRule, known: set[str | None]) -> Failure:
+    """Add what its path says to a problem; a folder that cannot be read has a label only where clips have it: it may be a whole class."""
+    path = Path(problem.path)
+    read = label.read(problem.id, path)
+    if read not in known and os.path.isdir(path):
+        read = None
+    return replace(
+        problem,
+        label=problem.label or read,
+        subject=problem.subject or subject.read(problem.id, path) or "",
+    )
 
 
 def _expect_part(limit: int | None, shard: tuple[int, int] | None) -> None:

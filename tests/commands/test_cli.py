@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -204,7 +205,7 @@ def test_defaults_on_the_line_are_those_of_the_library():
     shown = {parameter.name: parameter.default for parameter in render.params}
     spec = RenderSpec()
     assert shown.pop("size") == f"{spec.size[0]}x{spec.size[1]}"
-    for name in ("subjects", "clips_per_subject", "seed", "difficulty", "fps", "temporal_pairs"):
+    for name in ("subjects", "clips_per_subject", "seed", "difficulty", "fps", "temporal_pairs", "dynamics"):
         assert shown[name] == getattr(spec, name), name
 
 
@@ -242,6 +243,24 @@ def test_demo_render_and_sheet(tmp_path, capsys):
     assert cv2.imread(str(tmp_path / "faces.jpg")).shape[1] > 1000
     assert est("demo", "sheet", "--out", str(tmp_path / "faces.bmp"), capsys=capsys)[0] == 2
     assert est("demo", "sheet", "--out", str(tmp_path / "no" / "faces.jpg"), capsys=capsys)[0] == 2
+
+
+def test_the_command_that_the_demo_ends_with_works_as_printed(tmp_path, monkeypatch, capsys):
+    from est.commands.demo import NEXT
+
+    for name in ("ann/happy/1.mp4", "bob/sad/2.mp4"):
+        (tmp_path / "VIDEOS" / name).parent.mkdir(parents=True)
+        (tmp_path / "VIDEOS" / name).write_bytes(b"\x47 some bytes")
+    monkeypatch.chdir(tmp_path)
+    extract, train = (shlex.split(line)[1:] for line in NEXT.split(" && "))
+    status, text, _ = est(*extract, "--dry-run", "--json", capsys=capsys)
+    found = json.loads(text.splitlines()[-1])["inputs"]
+    assert status == 0
+    assert [(clip["subject"], clip["label"]) for clip in found] == [("ann", "happy"), ("bob", "sad")]
+    assert extract[extract.index("--out") + 1] == train[train.index("--cache") + 1]
+    status, _, err = est(*train, capsys=capsys)  # all is understood, but that nothing has been extracted
+    assert status != 0
+    assert "cache.zarr" in err
 
 
 def test_ctrl_c_interrupts_a_job_that_was_told_to_ignore_it(tmp_path):

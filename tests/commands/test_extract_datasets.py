@@ -172,6 +172,7 @@ def test_generic_lists_are_inputs(est, tmp_path):
         ("extract --dataset dfew", "Where is DFEW? --root names its folder"),
         ("extract --dataset dfwe --root .", "No data set 'dfwe'"),
         ("extract --dataset dfew --root . --labels folders", "DFEW brings its own labels"),
+        ("extract --dataset dfew --root . --subjects folders", "DFEW brings its own subjects"),
         ("extract list.txt --dataset dfew --root .", "finds its own lists"),
         ("extract --dataset ravdess --root . --frames", "there are no frames of it"),
         ("extract --dataset path-label --root .", "takes the lists as INPUT"),

@@ -1,26 +1,35 @@
-"""The demo, from nothing to a summary, on a set as small as can be; and what it says about the control."""
+"""The demo, from nothing to a table, on sets as small as can be; and what it says about the control."""
 
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from est.cache import open_cache
 from est.demo import RenderSpec
-from est.demo.pipeline import PAIRS, SETTINGS, SPEC, DemoConfig, DemoReport, run_demo
+from est.demo.demoset import DYNAMICS, PAIRS, POSED, DemoSet
+from est.demo.pipeline import DemoConfig, run_demo
+from est.demo.report import SetReport
 from est.train import TrainingWatch
 
+SETTINGS = {
+    "protocol.folds": 2,
+    "loop.epochs": 1,
+    "loop.warmup": 0,
+    "loop.batch": 2,
+    "model.layers": 1,
+    "model.ffn": 64,
+}
+TINY = RenderSpec(subjects=2, clips_per_subject=2, size=(192, 192), fps=12, frames=(30, 31), seed=3)
 SMALL = DemoConfig(
-    spec=RenderSpec(subjects=2, clips_per_subject=2, size=(320, 180), seed=3),
+    sets=(
+        DemoSet(name="posed", spec=TINY, settings={**POSED.settings, **SETTINGS}),
+        DemoSet(name="dynamics", spec=replace(TINY, dynamics=True), settings={**DYNAMICS.settings, **SETTINGS}),
+    ),
     size=112,
     device="cpu",
-    settings={
-        "protocol.folds": 2,
-        "loop.epochs": 1,
-        "loop.warmup": 0,
-        "loop.batch": 2,
-        "model.layers": 1,
-        "model.ffn": 64,
-    },
+    workers=1,
 )
 
 
@@ -42,8 +51,8 @@ def report(tmp_path_factory):
     stages = Stages()
     out = tmp_path_factory.mktemp("demo") / "est-demo"
     for name in ("cache.zarr", "run"):  # what an earlier demo left is replaced
-        (out / name).mkdir(parents=True)
-        (out / name / "stale.json").write_text("{}")
+        (out / "posed" / name).mkdir(parents=True)
+        (out / "posed" / name / "stale.json").write_text("{}")
     made = run_demo(out, SMALL, watch=stages)
     return out, stages.seen, made
 
@@ -51,30 +60,56 @@ def report(tmp_path_factory):
 def test_it_goes_the_whole_way(report):
     out, stages, made = report
     assert list(stages.items()) == [("Rendering", 4), ("Extracting", 4), ("fold1", 2), ("fold2", 2)]
-    assert (made.videos, made.subjects) == (4, 2)
-    assert made.frames == open_cache(out / "cache.zarr").num_frames
+    assert [one.of.name for one in made.sets] == ["posed", "dynamics"]
     assert list(made.seconds) == ["render", "extract", "train and score"]
     assert all(seconds > 0 for seconds in made.seconds.values())
-    assert made.results.scores.total == 4
-    assert made.results.run.facts["protocol"]["independence"] == "by subject"
-    for name in ("summary.md", "confusion.svg", "metrics.json", "predictions.csv"):
-        assert (out / "run" / name).is_file(), name
+    for one in made.sets:
+        folder = out / one.of.name
+        assert (one.videos, one.subjects) == (4, 2)
+        assert one.frames == open_cache(folder / "cache.zarr").num_frames
+        assert one.results.scores.total == 4
+        assert one.results.run.facts["protocol"]["independence"] == "by subject"
+        for name in ("summary.md", "confusion.svg", "metrics.json", "predictions.csv"):
+            assert (folder / "run" / name).is_file(), name
     assert not list(out.rglob("stale.json"))
-    assert made.to_json()["points_above_control"] == pytest.approx(made.points)
+
+
+def test_the_table_holds_what_the_runs_came_to(report):
+    _, _, made = report
+    lines = made.table()
+    assert lines[0].split()[:3] == ["set", "people", "videos"]
+    for line, one in zip(lines[1:], made.sets, strict=True):
+        low, high = one.interval
+        assert low <= one.points <= high
+        assert line.split()[0] == one.of.name
+        assert f"{one.points:+.1f}" in line
+        assert f"({one.results.control.right}/4)" in line
+        assert made.to_json()["sets"][one.of.name]["points_above_control"] == one.points
 
 
 def test_every_person_is_tested_by_a_model_that_has_not_seen_them():
-    for spec in (SPEC, PAIRS):
-        assert spec.subjects % SETTINGS["protocol.folds"] == 0
-        assert not spec.reserved
-    assert SETTINGS["protocol.kind"] == "kfold"  # which goes by subject
+    for one in (POSED, DYNAMICS, PAIRS):
+        assert one.spec.subjects % one.settings["protocol.folds"] == 0
+        assert one.settings["protocol.kind"] == "kfold"  # which goes by subject
+        assert not one.spec.reserved
+
+
+def test_only_what_is_given_is_changed():
+    settings = {"loop.epochs": 3}
+    changed = DYNAMICS.changed(settings=settings, seed=4, subjects=None)
+    assert changed.spec == replace(DYNAMICS.spec, seed=4)
+    assert changed.settings == {**DYNAMICS.settings, **settings}
 
 
 @pytest.mark.parametrize(
-    ("war", "said"),
-    [(0.8, "EST is 20.0 points above"), (0.98, "not 5 points above the control (+2.0)"), (1.0, "(+0.0)")],
+    ("of", "war", "said"),
+    [
+        (DYNAMICS, 0.8, "dynamics: EST is 20.0 points above the control, which ignores the order of frames"),
+        (POSED, 0.98, r"posed: EST is not 5 points above the control \(\+2.0\): nothing for time to win"),
+        (DYNAMICS, 1.0, r"\(\+0.0\): it has learnt little of what only the course of these clips tells"),
+    ],
 )
-def test_the_verdict_says_when_the_control_is_as_good(tmp_path, war, said):
+def test_the_verdict_says_when_the_control_is_as_good(of, war, said):
     results = SimpleNamespace(scores=SimpleNamespace(war=1.0), control=SimpleNamespace(war=war))
-    made = DemoReport(folder=tmp_path, videos=1, frames=1, subjects=1, seconds={}, results=results)
-    assert said in made.verdict()
+    made = SetReport(of=of, videos=1, frames=1, subjects=1, seconds={}, results=results)
+    assert re.search(said, made.verdict())

@@ -126,6 +126,50 @@ def test_labels_by_folder(tree):
         find_inputs([root], labels="guess")
 
 
+def test_subjects_by_folder(tree):
+    root = tree("ann/happy/1.mp4", "bob/sad/clip/1.jpg", "bob/happy/2.mp4")
+    found = find_inputs([root], labels="folders", subjects="folders").inputs
+    assert [(clip.subject, clip.label) for clip in found] == [("ann", "happy"), ("bob", "happy"), ("bob", "sad")]
+    with pytest.raises(
+        UsageError, match="expects clips at SUBJECT/LABEL/clip below the INPUT; 1 of 1 are not: happy/1"
+    ):
+        find_inputs([root / "ann"], labels="folders", subjects="folders")
+
+
+def test_subjects_by_their_own_folder_where_labels_come_from_elsewhere(tree):
+    root = tree("happy/ann/1.mp4", "sad/ann/2.mp4", "sad/bob/3.mp4")
+    found = find_inputs([root], labels="^([^/]+)/", subjects="folders").inputs
+    assert [(clip.subject, clip.label) for clip in found] == [("ann", "happy"), ("ann", "sad"), ("bob", "sad")]
+    assert [clip.subject for clip in find_inputs([root / "sad"], subjects="folders").inputs] == ["ann", "bob"]
+    with pytest.raises(UsageError, match="SUBJECT/clip below the INPUT; 1 of 1"):
+        find_inputs([root / "sad" / "bob"], subjects="folders")
+
+
+def test_subjects_by_a_pattern(tree):
+    root = tree("happy/s01_a.mp4", "sad/s02_b.mp4")
+    found = find_inputs([root], labels="folders", subjects=r"(s\d+)_").inputs
+    assert [(clip.subject, clip.label) for clip in found] == [("s01", "happy"), ("s02", "sad")]
+    (root / "sad" / "extra.mp4").write_bytes(b"\x47")
+    with pytest.raises(UsageError, match="finds no subject in 1 of 3 clips: sad/extra"):
+        find_inputs([root], subjects=r"(s\d+)_")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sentence"), [("(s", "is no regular expression"), (r"s\d+", "a group in parentheses; found")]
+)
+def test_a_pattern_that_reads_nothing_is_refused(tree, pattern, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        find_inputs([tree("a.mp4")], subjects=pattern)
+
+
+def test_a_list_goes_before_the_pattern(tree):
+    root = tree("s1_a.mp4", "s2_b.mp4")
+    (root / "list.csv").write_text("path,subject\ns1_a.mp4,ann\ns2_b.mp4,\ns3_gone.mp4,\n")
+    found = find_inputs([root / "list.csv"], subjects=r"(s\d)_")
+    assert [clip.subject for clip in found.inputs] == ["ann", "s2"]
+    assert [problem.subject for problem in found.problems] == ["s3"]
+
+
 def test_files_named_one_by_one(tree, monkeypatch):
     root = tree("a.mp4", "b.odd", "c.jpg")
     found = find_inputs([root / "b.odd", root / "a.mp4", root / "a.mp4"])

@@ -15,7 +15,7 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from est.train.results.intervals import bootstrap
+from est.train.results.intervals import bootstrap, paired_difference
 from est.train.results.metrics import AnswerScore, by_bins, pool, score, spread
 
 
@@ -183,3 +183,28 @@ def test_one_unit_gives_no_interval():
     assert bootstrap(truth, truth, ["anna"] * 3, "ab", seed=0) == {}
     assert bootstrap(truth[:0], truth[:0], None, "ab", seed=0) == {}
     assert bootstrap(truth, truth, None, "ab", seed=0)["war"] == (1.0, 1.0)
+
+
+def test_a_paired_difference_is_that_of_a_literal_bootstrap():
+    rng = np.random.default_rng(3)
+    groups = np.repeat([f"p{number}" for number in range(12)], rng.integers(2, 9, 12))
+    first, second = rng.random(len(groups)) < 0.8, rng.random(len(groups)) < 0.6
+    gain, (low, high) = paired_difference(first, second, groups, seed=1)
+    assert gain == pytest.approx(first.mean() - second.mean())
+    members = [np.flatnonzero(groups == name) for name in np.unique(groups)]
+    literal = []
+    for _ in range(4000):
+        drawn = np.concatenate([members[at] for at in rng.integers(0, 12, 12)])
+        literal.append(first[drawn].mean() - second[drawn].mean())
+    assert np.abs(np.percentile(literal, (2.5, 97.5)) - (low, high)).max() < 0.015
+    assert paired_difference(first, first, groups, seed=1) == (0.0, (0.0, 0.0))
+
+
+def test_a_paired_interval_is_narrower_than_those_of_the_scores():
+    groups = np.array([f"p{number // 4}" for number in range(80)])
+    second = np.arange(80) % 8 < 4  # half of the people, wholly
+    first = second | (np.arange(80) % 8 == 4)  # and a clip of each of the others
+    _, (low, high) = paired_difference(first, second, groups, seed=1)
+    war = bootstrap(np.zeros(80, int), np.where(second, 0, 1), groups, ["a", "b"], seed=1)["war"]
+    assert low > 0
+    assert high - low < 0.5 * (war[1] - war[0])

@@ -1,0 +1,112 @@
+"""What a demo came to: a row for each set, EST beside the control, and a sentence on what that says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .demoset import POINTS, DemoSet
+
+if TYPE_CHECKING:
+    from ..train.results.results import Results
+
+COLUMNS = ("set", "people", "videos", "frames", "EST", "control", "EST − control, points", "95 % over people")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SetReport:
+    """What one set came to."""
+
+    of: DemoSet
+    videos: int
+    frames: int
+    subjects: int
+    seconds: dict[str, float]  # of each stage
+    results: Results
+
+    @property
+    def points(self) -> float:
+        """Return by how many points of WAR EST is above the control."""
+        control = self.results.control
+        assert control is not None
+        return 100 * (self.results.scores.war - control.war)
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """Return the 95 % interval of these points over people."""
+        from ..train.results.intervals import paired_difference
+        from ..train.results.results import read_predictions
+
+        run = self.results.run
+        rows = [row for part in run.parts for row in read_predictions(run, part)]
+        right, control = (np.array([row[name] == row["truth"] for row in rows]) for name in ("prediction", "control"))
+        _, (low, high) = paired_difference(right, control, [row["subject"] for row in rows], seed=run.config.seeds[0])
+        return 100 * low, 100 * high
+
+    def verdict(self) -> str:
+        """Say whether time was worth modelling here."""
+        if self.points >= POINTS:
+            told = f"EST is {self.points:.1f} points above the control, which ignores the order of frames"
+            return f"{self.of.name}: {told}: it reads the course of the clips."
+        told = f"EST is not {POINTS:g} points above the control ({self.points:+.1f})"
+        why = (
+            "it has learnt little of what only the course of these clips tells; more people or epochs may help"
+            if self.of.told_by_time
+            else "nothing for time to win, single frames tell these classes apart"
+        )
+        return f"{self.of.name}: {told}: {why}."
+
+    def cells(self) -> tuple[str, ...]:
+        """Return this set's row of the table."""
+        scores, control = self.results.scores, self.results.control
+        assert control is not None
+        shares = [f"{100 * one.war:.1f} % ({one.right}/{one.total})" for one in (scores, control)]
+        low, high = self.interval
+        numbers = (str(self.subjects), str(self.videos), str(self.frames))
+        return (self.of.name, *numbers, *shares, f"{self.points:+.1f}", f"{low:+.1f} to {high:+.1f}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what machines read."""
+        return {
+            "videos": self.videos,
+            "frames": self.frames,
+            "subjects": self.subjects,
+            "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
+            "points_above_control": self.points,
+            "points_interval": list(self.interval),
+            "verdict": self.verdict(),
+            **self.results.to_json(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DemoReport:
+    """What a demo came to."""
+
+    folder: Path
+    sets: tuple[SetReport, ...]
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Return the time of each stage, over all sets."""
+        stages = {name for one in self.sets for name in one.seconds}
+        in_order = [name for name in self.sets[0].seconds if name in stages]
+        return {name: sum(one.seconds[name] for one in self.sets) for name in in_order}
+
+    def table(self) -> list[str]:
+        """Return the lines of the table."""
+        rows = [COLUMNS, *(one.cells() for one in self.sets)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+        return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what machines read."""
+        return {
+            "folder": str(self.folder),
+            "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
+            "sets": {one.of.name: one.to_json() for one in self.sets},
+        }
