@@ -16,7 +16,7 @@ POINTS = 5.0  # by which EST should be above the control where time tells someth
 SETTINGS = {"loop.epochs": 15, "loop.warmup": 2, "protocol.kind": "kfold", "protocol.folds": 4, "eval_every": 0}
 # Shuffled snippets that get the code of their new place hide from the model what tells such classes apart: docs/log.md.
 OF_TIME = {"model.position": "snippet", "loop.epochs": 30}
-# Three layers leave the training clips unlearnt after so few steps; one learns them, at half the time a step: docs/log.md.
+# After so few steps three layers have not learnt even the training clips; one has: docs/log.md.
 ONE_LAYER = {"model.layers": 1, "data.scaling": True}
 OF_DYNAMICS = {**ONE_LAYER, "model.position": "snippet", "loop.epochs": 60, "loop.warmup": 3}
 SIZE = (360, 360)
