@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import UsageError
 from .options import Out, Overwrite, Seed, command, group_command
 from .screen import Screen, clock
+
+if TYPE_CHECKING:
+    from ..demo.report import DemoReport
 
 DEMO_FOLDER = Path("est-demo")
 
@@ -80,6 +83,12 @@ def demo(
     )
     with screen.watching() as watch:
         report = run_demo(out, config, watch=watch)
+    screen.result(report.to_json(), demo_text(report))
+    return 0
+
+
+def demo_text(report: DemoReport) -> str:
+    """Lay out what a demo came to, and what to do next."""
     times = ", ".join(f"{name} {clock(seconds)}" for name, seconds in report.seconds.items())
     lines = [
         *report.table(),
@@ -89,8 +98,7 @@ def demo(
         "Your own videos, as VIDEOS/SUBJECT/LABEL/clip.mp4:",
         NEXT,
     ]
-    screen.result(report.to_json(), "\n".join(lines))
-    return 0
+    return "\n".join(lines)
 
 
 @command(app, "render")

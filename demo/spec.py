@@ -24,6 +24,7 @@ MIN_SIDE, MAX_SIDE = 128, 4096
 MAX_SUBJECTS = 10_000
 MAX_CLIPS_PER_SUBJECT = 1_000
 MIN_FRAMES, MAX_FRAMES = 30, 150
+LEAST_FRAMES = 15  # that a set may ask for
 MIN_PAIR_FRAMES = 60
 
 
@@ -195,9 +196,9 @@ def _expect_count(name: str, value: int, low: int, high: int) -> None:
 
 
 def _expect_frames(frames: tuple[int, int]) -> None:
-    if not (len(frames) == 2 and MIN_FRAMES <= frames[0] <= frames[1] <= MAX_FRAMES):
+    if not (len(frames) == 2 and LEAST_FRAMES <= frames[0] <= frames[1] <= MAX_FRAMES):
         raise UsageError(
-            f"frames: expected the shortest and the longest clip, from {MIN_FRAMES} to {MAX_FRAMES}, found {frames!r}"
+            f"frames: expected the shortest and the longest clip, from {LEAST_FRAMES} to {MAX_FRAMES}, found {frames!r}"
         )
 
 

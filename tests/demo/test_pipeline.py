@@ -1,5 +1,6 @@
 """The demo, from nothing to a table, on sets as small as can be; and what it says about the control."""
 
+import json
 import re
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from est.cache import open_cache
+from est.commands.demo import NEXT, demo_text
 from est.demo import RenderSpec
 from est.demo.demoset import DYNAMICS, PAIRS, POSED, DemoSet
 from est.demo.pipeline import DemoConfig, run_demo
@@ -85,6 +87,17 @@ def test_the_table_holds_what_the_runs_came_to(report):
         assert f"{one.points:+.1f}" in line
         assert f"({one.results.control.right}/4)" in line
         assert made.to_json()["sets"][one.of.name]["points_above_control"] == one.points
+
+
+def test_the_command_shows_table_verdicts_times_and_what_is_next(report):
+    out, _, made = report
+    shown = demo_text(made).splitlines()
+    assert shown[:3] == made.table()
+    assert [line.split(":")[0] for line in shown[3:5]] == ["posed", "dynamics"]
+    assert shown[5].endswith("in all")
+    assert str(out / "dynamics" / "run") in shown[6]
+    assert shown[-1] == NEXT
+    json.dumps(made.to_json())
 
 
 def test_every_person_is_tested_by_a_model_that_has_not_seen_them():
