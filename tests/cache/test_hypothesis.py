@@ -21,7 +21,10 @@ from hypothesis.stateful import (
 )
 
 from est.cache import CacheWriter, Clip, Failure, Source, convert_cache, open_cache, verify_cache
+from est.cache.copying import TOLD
 from est.cache.disk import Disk
+from est.cache.quality import box_jitter, coverage
+from est.cache.schema import NO_NUMBER, ColumnSpec
 
 STABLE = {"derandomize": True, "deadline": None, "suppress_health_check": list(HealthCheck)}
 
@@ -75,6 +78,9 @@ def clips(draw, clip_id=names, frames=counts):
         time=np.cumsum(rng.random(count)),
         features={"gap": rows.pop("gap")},
         crops=[b"" if none else rng.bytes(int(rng.integers(1, 30))) for none in gone],
+        decoder=draw(texts),
+        **{name: draw(integers) for name in TOLD if name != "decoder"},
+        extra=draw(st.just({}) | st.fixed_dictionaries({"site": texts, "age": st.integers(-(2**63), 2**63 - 1)})),
         **rows,
     )
 
@@ -84,7 +90,7 @@ def expected_row(clip):
     target = [np.nan] * 2 if clip.target is None else np.asarray(clip.target, np.float32).tolist()
     shown = {
         name: getattr(clip, name)
-        for name in ("id", "path", "label", "subject", "split", "fold", "fps", "rotation", "first_frame")
+        for name in ("id", "path", "label", "subject", "split", "fold", "fps", "rotation", "first_frame", *TOLD)
     }
     declared = clip.num_frames if clip.declared is None else clip.declared
     return shown | {
@@ -97,6 +103,9 @@ def expected_row(clip):
         "source_bytes": clip.source.num_bytes,
         "source_mtime_ns": clip.source.mtime_ns,
         "source_digest": list(clip.source.digest),
+        "coverage": coverage(clip.state),
+        "box_jitter": box_jitter(clip.box, clip.state),
+        "extra": {"age": NO_NUMBER, "site": "", **clip.extra},
     }
 
 
@@ -127,7 +136,9 @@ class Hasty(Disk):
 
 
 def create(path):
-    return CacheWriter.open(path, sample_recipes(), crops=True, targets=("x", "y"), layout=SMALL, disk=Hasty())
+    columns = {"site": ColumnSpec(dtype="string"), "age": ColumnSpec(dtype="int64")}
+    settings = {"crops": True, "targets": ("x", "y"), "layout": SMALL, "columns": columns}
+    return CacheWriter.open(path, sample_recipes(), **settings, disk=Hasty())
 
 
 @given(made=st.lists(clips(), max_size=5, unique_by=lambda clip: clip.id), data=st.data())

@@ -178,8 +178,8 @@ def set_version(path, version):
 @pytest.mark.parametrize(
     ("version", "message", "remedy"),
     [
-        (2, "has format version 2; this est reads up to 1", "install a release of est that reads version 2"),
-        (0, "has format version 0; this est writes 1", "est cache convert"),
+        (3, "has format version 3; this est reads up to 2", "install a release of est that reads version 3"),
+        (0, "has format version 0, which never was", "est cache verify"),
     ],
 )
 def test_another_version_names_what_reads_it(cache_path, make_cache, sample_recipes, version, message, remedy):

@@ -334,9 +334,9 @@ def test_scaling_is_that_of_the_features_at_the_start(cache, tmp_path):
 
 
 def test_settings_of_a_backbone_that_does_not_learn_are_refused():
-    with pytest.raises(UsageError, match=r"finetune\.rate, finetune\.head_first say how a backbone learns"):
+    with pytest.raises(UsageError, match=r"finetune\.rate, finetune\.head_first: a setting of --finetune"):
         resolve(options={"finetune.rate": 0.1, "finetune.head_first": 1})
-    with pytest.raises(UsageError, match="here none does"):
+    with pytest.raises(UsageError, match="which is not asked for"):
         resolve("modern")
     assert resolve("modern", options={"finetune.learns": "all"}).finetune.batch_norm == "frozen"
 
