@@ -115,3 +115,9 @@ def test_a_run_of_a_model_that_is_not_here_says_so(earlier, tmp_path):
         EstError, match="is a run of the model 'foo', which this release does not have; it has est, gru"
     ):
         Run.open(tmp_path / "run")
+
+
+def test_an_unfinished_run_is_not_begun_again(earlier):
+    with pytest.raises(UsageError, match="is there already") as refused:
+        fit(earlier / "pictures.zarr", earlier / "unfinished")
+    assert refused.value.remedy.endswith(f"or --resume --out {earlier / 'unfinished'} to go on with it")

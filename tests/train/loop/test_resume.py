@@ -317,10 +317,6 @@ def test_a_folder_that_holds_something_is_left_alone(cache, tmp_path):
         with pytest.raises(UsageError, match="is there already") as caught:
             fit("no such cache", tmp_path / name, tiny_config())
         assert caught.value.remedy == "--out another folder"
-    begun = stopped(cache, tmp_path / "begun")
-    with pytest.raises(UsageError, match="is there already") as caught:
-        fit(cache, begun, tiny_config())
-    assert caught.value.remedy.endswith(f"or --resume --out {begun} to go on with it")
     (tmp_path / "empty").mkdir()
     assert fit(cache, tmp_path / "empty", tiny_config(epochs=1)).run.complete
     with pytest.raises(UsageError, match="is no run"):
