@@ -28,6 +28,7 @@ from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
 from .config import ExtractConfig
 from .filling import NewArrays, expect_fillings, fill_features
 from .report import Report
+from .video.source import expect_decoder
 from .workers.clip_worker import STOPPING
 from .workers.device_worker import FLIP, DeviceWorker
 from .workers.pipeline import Pipeline
@@ -62,6 +63,7 @@ def extract_videos(
     devices = [parse_device(text) for text in config.device.split(",")]
     expect_precision_of(Path(out), devices)
     config = as_begun(config, Path(out))
+    expect_decoder(config.decoder)
     precision, why = resolve_precision(config.precision, *devices)
     weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
     for line in describe(weights):

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 DECODERS = ("auto", "opencv", "pyav")  # auto: OpenCV, or PyAV for a file of which OpenCV decodes no frame
 
 
+def expect_decoder(name: str) -> None:
+    """Refuse a decoder that there is not, and PyAV where it is asked for by name and cannot be imported."""
+    if name not in DECODERS:
+        raise UsageError(f"A decoder is one of {', '.join(DECODERS)}; found {name!r}.", remedy="--decoder auto")
+    if name == "pyav":
+        _stream_of(name)
+
+
 def open_source(
     path: Path,
     kind: Literal["video", "frames"],
@@ -41,8 +49,7 @@ def open_source(
     """
     from .stream import StreamVideo, prepare_opencv  # here, so that the names above cost no import of a decoder
 
-    if decoder not in DECODERS:
-        raise UsageError(f"A decoder is one of {', '.join(DECODERS)}; found {decoder!r}.", remedy="--decoder auto")
+    expect_decoder(decoder)
     prepare_opencv()
     path = Path(path)
     if kind == "frames":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import cv2
@@ -9,7 +10,7 @@ import pytest
 from video_samples import AV1, CODECS, make_video, picture
 
 from est.cache import open_cache
-from est.errors import RecipeMismatch
+from est.errors import RecipeMismatch, UsageError
 from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
 from est.inputs.input import find_inputs
@@ -63,3 +64,14 @@ def test_a_cache_that_was_begun_with_opencv_goes_on_with_it(tmp_path):
     )
     with pytest.raises(RecipeMismatch, match="decoder: opencv here, pyav there"):
         extract(folder, out, replace(CROPS, decoder="pyav"))
+
+
+def test_pyav_that_is_asked_for_and_not_there_is_refused_at_the_start(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in" / "a.mp4", 2)
+    monkeypatch.setitem(sys.modules, "av", None)
+    monkeypatch.delitem(sys.modules, "est.extract.video.pyav_video", raising=False)
+    with pytest.raises(UsageError, match="needs the package av") as refused:
+        extract(tmp_path / "in", tmp_path / "c.zarr", replace(CROPS, decoder="pyav"))
+    assert refused.value.remedy == "pip install av"
+    assert not (tmp_path / "c.zarr").exists()
