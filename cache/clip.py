@@ -263,7 +263,7 @@ def typed_update(who: str, name: str, value: Any, columns: Mapping[str, ArraySpe
     if name == "label":
         expect_label(who, value)
         return value
-    if columns[name].dtype == STRING:
+    if columns[name].dtype == STRING and not (value is None and name.startswith(EXTRA)):
         expect_text(who, **{name: value})
     return typed_value(value, columns[name], f"{who}, {name}")
 
@@ -278,6 +278,8 @@ def typed_value(value: Any, spec: ArraySpec, who: str) -> Any:
     found, dtype = np.asarray(value), np.dtype(spec.dtype)
     if found.shape == spec.row_shape and found.dtype.kind in KINDS[dtype.kind]:
         typed = found.astype(dtype)
+        if spec.name.startswith(f"clips/{EXTRA}") and dtype.kind == "f" and np.isinf(typed).any():
+            raise CacheError(f"{who}: expected finite numbers, found {value!r}.")
         if dtype.kind == "f" or np.array_equal(typed, found):
             return typed
     shape = f" of shape {spec.row_shape}" if spec.row_shape else ""

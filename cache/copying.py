@@ -6,6 +6,7 @@ takes its place when it is whole.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -99,6 +100,7 @@ def replacing(path: Path, disk: Disk) -> Generator[Path]:
     old = replaced_path(path)
     with _growing(path, disk) as growing:
         yield growing
+        shutil.copymode(path, growing)
         if is_hdf5(path):
             disk.rename(growing, path)
         else:
@@ -111,8 +113,17 @@ def replacing(path: Path, disk: Disk) -> Generator[Path]:
 def bring_back(path: Path, disk: Disk) -> None:
     """Give a cache its name back when its replacing was interrupted; when that had come to its end, remove the old state."""
     old = replaced_path(path)
-    if old.exists():
-        disk.remove(old) if path.exists() else disk.rename(old, path)
+    disk.remove(old.with_name(old.name + PARTIAL))
+    if not old.exists():
+        return
+    if not path.exists():
+        disk.rename(old, path)
+    elif set(Cache.open(path).ids) <= set(Cache.open(old).ids):
+        disk.remove(old)
+    else:
+        raise UsageError(
+            f"{old} is what {path} was before, and has other clips.", remedy="keep the right one, and remove the other"
+        )
 
 
 @contextmanager

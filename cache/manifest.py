@@ -278,7 +278,7 @@ def expect_settings(
             there = ", ".join(manifest.extra) or "none"
             raise RecipeMismatch(
                 f"{path} has the extra columns {there}, asked for {name} ({spec.dtype}).",
-                remedy=f"est cache relabel {path} LIST adds columns to a cache",
+                remedy=f"est cache {'relabel' if manifest.version > 1 else 'convert'} {path} …",
             )
 
 

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import CacheDamaged, UsageError, some
+from ..errors import CacheDamaged, CacheError, UsageError, some
 from .copying import Wanted, bring_back, copied_clips, copied_failures, replacing
-from .disk import Disk, expect_free_space
+from .disk import PARTIAL, Disk, expect_free_space, writing
 from .fold import SLACK_BYTES, num_bytes
+from .lock import WriterLock
 from .reader import Cache
 from .recipe import Recipes
 from .schema import ColumnSpec
+from .snapshot import open_snapshot, replaced_path
 from .trained import TrainedOn, hex_digest
 from .verify import verify_cache
 from .watch import Progress, Watch
@@ -43,7 +45,11 @@ def erase_clips(
     disk: Disk | None = None,
 ) -> Erased:
     """Take clips and people out of a cache, rows, crops and names, and out of its records of what weights have learnt from."""
-    path = Path(path)
+    if not all((*ids, *subjects)):
+        raise UsageError(
+            "A clip and a person have a name; found an empty one. Nothing is erased.", remedy="est cache ls shows them"
+        )
+    path = Path(path).resolve()
     fold_staging(path, disk)
     cache = Cache.open(path)
     clips, failures = _named(cache, ids, subjects)
@@ -68,15 +74,30 @@ def add_columns(
     path: Path | str, columns: Mapping[str, ColumnSpec], *, watch: Watch | None = None, disk: Disk | None = None
 ) -> None:
     """Give a cache extra columns, in which nothing is told yet."""
-    path = Path(path)
+    path = Path(path).resolve()
     fold_staging(path, disk)
     cache = Cache.open(path)
     rewrite(cache, columns=columns, watch=watch, disk=disk)
 
 
+def finish_rewriting(path: Path | str, disk: Disk | None = None) -> None:
+    """Bring a cache back whose rewriting was interrupted, and remove what that left."""
+    path = Path(path).resolve()
+    old = replaced_path(path)
+    if not old.exists() and not old.with_name(old.name + PARTIAL).exists():
+        return
+    lock = WriterLock(path)
+    lock.acquire()
+    try:
+        with writing(path):
+            bring_back(path, disk or Disk())
+    finally:
+        lock.release()
+
+
 def fold_staging(path: Path, disk: Disk | None) -> None:
     """Bring a cache into one piece, as the end of every session of a writer does."""
-    bring_back(path, disk or Disk())
+    finish_rewriting(path, disk)
     with CacheWriter.open(path, disk=disk) as writer:
         if writer.manifest.filling:
             names = ", ".join(writer.manifest.filling)
@@ -104,6 +125,10 @@ def rewrite(
     manifest = cache.snapshot.manifest
     wanted = Wanted(features={name: recipe.dtype for name, recipe in recipes.items()}, crops=cache.has_crops)
     with replacing(cache.path, disk) as growing:
+        if open_snapshot(cache.path).manifest.commit.id != cache.commit_id:
+            raise CacheError(
+                f"{cache.path} has changed meanwhile; nothing was rewritten.", remedy="the same command again"
+            )
         expect_free_space(cache.path.parent, num_bytes(manifest) + SLACK_BYTES, f"Rewriting {cache.path.name}")
         with CacheWriter.open(
             growing,
@@ -156,11 +181,16 @@ def _named(cache: Cache, ids: Collection[str], subjects: Collection[str]) -> tup
     people = np.asarray(cache.clips.subject, object)
     clips = [one for one, subject in zip(cache.ids, people, strict=True) if one in ids or subject in subjects]
     failed = [one for one, subject in failures.items() if one in ids or subject in subjects]
-    unknown = [one for one in ids if one not in cache.ids and one not in failures]
-    strangers = [one for one in subjects if one not in people and one not in failures.values()]
+    columns = cache.schema.clip_columns()
+    past, past_people = (set(cache.snapshot.column(columns[name])) for name in ("id", "subject"))  # removed ones too
+    for name in (*cache.features, *cache.window_features):
+        if (record := cache.trained_on(name)) is not None:
+            past, past_people = past | set(record.clips), past_people | set(record.subjects)
+    unknown = [one for one in ids if one not in past and one not in failures]
+    strangers = [one for one in subjects if one not in past_people and one not in failures.values()]
     if unknown or strangers:
         what = f"clip {some(map(repr, unknown))}" if unknown else f"subject {some(map(repr, strangers))}"
         raise UsageError(f"{cache.path} has no {what}; nothing is erased.", remedy=f"est cache ls {cache.path}")
-    if not clips and not failed:
+    if not ids and not subjects:
         raise UsageError("Whom? Nothing is named to be erased.", remedy="--subject S, or --clip ID")
     return clips, failed

@@ -58,6 +58,7 @@ class ZarrSegment:
     def __init__(self, root: Path, first_rows: dict[str, int] | None = None) -> None:
         self.root = root
         self.first_rows = first_rows or {}
+        self._place = _place(root)
 
     def first_row(self, spec: ArraySpec) -> int:
         return self.first_rows.get(spec.name, 0)
@@ -67,6 +68,7 @@ class ZarrSegment:
         return self.root / spec.name / chunk_key(spec, index)
 
     def pieces(self, spec: ArraySpec, start: int, stop: int) -> Iterator[Piece]:
+        self._expect_itself()
         base = self.first_row(spec)
         folder = str(self.root / spec.name)
         row = start
@@ -79,6 +81,7 @@ class ZarrSegment:
 
     def strings(self, spec: ArraySpec, start: int, stop: int) -> list[str]:
         assert spec.dtype == STRING
+        self._expect_itself()
         base = self.first_row(spec)
         found: list[str] = []
         row = start
@@ -93,6 +96,21 @@ class ZarrSegment:
             found += decode_strings(spec, data, str(path))[within : within + end - row]
             row = end
         return found
+
+    def _expect_itself(self) -> None:
+        """Refuse to read from another directory that has taken this one's name: its rows are others."""
+        now = _place(self.root)
+        if self.root.suffix == ".zarr" and None not in (now, self._place) and now != self._place:
+            raise CacheDamaged(f"{self.root} was written anew since it was opened.", remedy="open it again")
+
+
+def _place(root: Path) -> tuple[int, int] | None:
+    """Tell a directory from others, whatever its name; None where it is not there."""
+    try:
+        found = os.stat(root)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class Hdf5Segment:

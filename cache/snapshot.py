@@ -172,7 +172,8 @@ def is_outdated(snapshot: Snapshot) -> bool:
     """Say whether rows that a snapshot counts on were edited or folded since: what was read meanwhile may be of two states."""
     then, now = snapshot.manifest, open_snapshot(snapshot.path).manifest
     places = [(manifest.folded, manifest.staging and manifest.staging.commit) for manifest in (then, now)]
-    return places[0] != places[1] or now.commit.edited > then.commit.sequence
+    anew = now.commit.id != then.commit.id and now.commit.sequence <= then.commit.sequence  # written anew in its place
+    return anew or places[0] != places[1] or now.commit.edited > then.commit.sequence
 
 
 def first_rows(manifest: Manifest) -> dict[str, int]:

@@ -28,7 +28,7 @@ from .lock import WriterLock
 from .manifest import Edits, Manifest, expect_environment, expect_settings
 from .recipe import FeatureRecipe, Recipes, expect_recipes
 from .schema import CHECKSUMS, NO_LABEL, ColumnSpec, Counts, FeatureSpec, Layout
-from .snapshot import Snapshot, is_hdf5, no_cache, open_snapshot, staging_path
+from .snapshot import Snapshot, is_hdf5, no_cache, open_snapshot, replaced_path, staging_path
 from .table import Table, plain, same_cell
 from .trained import TrainedOn, records_for
 
@@ -86,7 +86,7 @@ class CacheWriter:
         path, disk = Path(path), disk or Disk()
         records = {record.fingerprint: record for record in trained_on}
         exists = (is_hdf5(path) and staging_path(path).exists()) or path.exists()  # another suffix is refused
-        if recipes is None and not exists:
+        if not exists and (recipes is None or replaced_path(path).exists()):
             raise no_cache(path)
         if not path.parent.is_dir():
             raise UsageError(f"The folder {path.parent} does not exist.", remedy=f"mkdir -p '{path.parent}'")

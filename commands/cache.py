@@ -242,10 +242,12 @@ def erase(
 ) -> int:
     """Erase people or clips for good: rows, crops and names; list the runs that have learnt from them."""
     from ..cache import erase_clips, open_cache
+    from ..cache.rewriting import finish_rewriting
     from ..train.results.run import runs_that_know
 
     if not subject and not clip:
         raise UsageError("Whom? Nothing is named to be erased.", remedy="--subject S, or --clip ID")
+    finish_rewriting(cache)
     opened = open_cache(cache)
     agreed = yes or screen.confirm(
         f"Erase {', '.join([*(subject or []), *(clip or [])])} from {cache}? This cannot be undone."
@@ -257,7 +259,7 @@ def erase(
         return 0
     with screen.watching() as watch:
         erased = erase_clips(cache, clip or (), subjects=subject or (), watch=watch)
-    known = runs_that_know(runs, {*erased.clips, *erased.failures}, opened.recipes.frames.fingerprint)
+    known, unreadable = runs_that_know(runs, {*erased.clips, *erased.failures}, opened.recipes.frames.fingerprint)
     lines = [
         f"{len(erased.clips)} clips and {len(erased.failures)} failures erased, {erased.left} clips left in {cache}, verified"
     ]
@@ -269,10 +271,17 @@ def erase(
         f"{run} has learnt from {learnt} and tested {tested} of them: its models and tables keep that"
         for run, (learnt, tested) in known.items()
     ]
-    if not known:
+    lines += [f"{run} cannot be read: look whether it knows them" for run in unreadable]
+    if not known and not unreadable:
         lines.append(f"no run below {runs} knows them")
     counts = {str(run): {"learnt": learnt, "tested": tested} for run, (learnt, tested) in known.items()}
-    data = {"clips": erased.clips, "failures": erased.failures, "left": erased.left, "runs": counts}
+    data = {
+        "clips": erased.clips,
+        "failures": erased.failures,
+        "left": erased.left,
+        "runs": counts,
+        "unreadable": unreadable,
+    }
     screen.result(data, "\n".join(lines))
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from ..encoders.device import num_cores, parse_device
 from ..encoders.precision import DTYPES, resolve_precision, why_emulated
 from ..encoders.weights import Weights, load_weights
 from ..errors import EstError
+from ..inputs.extracolumns import column_specs, typed_cells
 from ..inputs.input import ANNOTATIONS, FoundInputs, Input
 from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
 from .config import ExtractConfig
@@ -64,6 +65,7 @@ def extract_videos(
     expect_precision_of(Path(out), devices)
     config = as_begun(config, Path(out))
     expect_decoder(config.decoder)
+    inputs, columns = with_columns(found.inputs, Path(out))
     precision, why = resolve_precision(config.precision, *devices)
     weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
     for line in describe(weights):
@@ -86,7 +88,7 @@ def extract_videos(
         recipes,
         labels=order,
         crops=config.crops,
-        columns=columns_for(found.columns, Path(out)),
+        columns=columns,
         environment=environment,
         black=black,
         trained_on=[] if weights.trained_on is None else [weights.trained_on],
@@ -103,7 +105,7 @@ def extract_videos(
         for problem in found.problems:
             if writer.failure(problem.id) != problem:  # else it is on record
                 writer.fail(problem)
-        todo = sort_inputs(found.inputs, writer, retry_failed)
+        todo = sort_inputs(inputs, writer, retry_failed)
         relabelled += relabel([*todo.unchanged, *todo.failed], writer)
         workers = config.workers or default_workers(devices)
         known = {clip_id: source.path for source in todo.unchanged for clip_id in clips_of(source.id, writer)}
@@ -187,13 +189,11 @@ def as_begun(config: ExtractConfig, out: Path) -> ExtractConfig:
     return replace(config, decoder="opencv") if open_cache(out).recipes.frames.decoder == "opencv" else config
 
 
-def columns_for(columns: Mapping[str, ColumnSpec], out: Path) -> dict[str, ColumnSpec]:
-    """Return the extra columns of lists as a cache that is there has them: whole numbers are numbers, too."""
-    if not columns or not (out.exists() or staging_path(out).exists()):
-        return dict(columns)
-    here = open_cache(out).schema.extra
-    number, whole = ColumnSpec(dtype="float64"), ColumnSpec(dtype="int64")
-    return {n: number if spec == whole and here.get(n) == number else spec for n, spec in columns.items()}
+def with_columns(inputs: Sequence[Input], out: Path) -> tuple[list[Input], dict[str, ColumnSpec]]:
+    """Return inputs whose extra cells have types, and the columns: of the type that the cache has them in, else by what all cells hold."""
+    known = open_cache(out).schema.extra if out.exists() or staging_path(out).exists() else {}
+    columns = column_specs((source.extra for source in inputs), known)
+    return [replace(source, extra=typed_cells(source.extra, columns, source.id)) for source in inputs], columns
 
 
 def recipes_of(config: ExtractConfig, weights: Weights, device_worker: DeviceWorker, precision: str) -> Recipes:

@@ -12,6 +12,8 @@ from ..errors import UsageError, some
 
 PREFIX = "extra:"
 BETWEEN = re.compile(r"[\s;]+")  # numbers of a row
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+CODE = re.compile(r"[+-]?(0\d+|\d{19,})", re.ASCII)  # 007, and numbers too long to be kept as such: text
 EMPTY = frozenset(("", "nan", "none", "null", "na", "n/a"))
 
 
@@ -23,7 +25,9 @@ def column_specs(
     for line in cells:
         for name, text in line.items():
             texts.setdefault(name, []).append(text)
-    return {name: (known or {}).get(name) or _spec(found) for name, found in texts.items()}
+    known = known or {}
+    told = {name: found for name, found in texts.items() if name in known or not all(map(_is_empty, found))}
+    return {name: known.get(name) or _spec(found) for name, found in told.items()}
 
 
 def typed_cells(line: Mapping[str, str], specs: Mapping[str, ColumnSpec], where: str) -> dict[str, Any]:
@@ -64,10 +68,10 @@ def _typed(text: str, spec: ColumnSpec, where: str) -> Any:
 
 def _numbers(text: str) -> list[float] | None:
     """Read numbers with spaces or semicolons between them; none where something else stands there."""
-    try:
-        found = [float(part) for part in BETWEEN.split(text.strip())]
-    except ValueError:
+    parts = BETWEEN.split(text.strip())
+    if not all(NUMBER.fullmatch(part) and not CODE.fullmatch(part) for part in parts):
         return None
+    found = [float(part) for part in parts]
     return found if all(map(math.isfinite, found)) else None
 
 

@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..cache.clip import Failure, Source
-from ..cache.schema import EXTRA, ColumnSpec
+from ..cache.schema import EXTRA
 from ..errors import UsageError
 from .csvlist import LIST_SUFFIXES, MANIFEST, MOMENTS, Row, has_path_column, locate, read_list
-from .extracolumns import column_specs, typed_cells
 from .folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Found, file_problem, list_images, natural_key, search
 from .pathrule import NONE, PathRule, annotate, parse_rules
 
@@ -49,7 +48,9 @@ class Input:
     onset: int = -1  # frames of the clip
     apex: int = -1
     offset: int = -1
-    extra: Mapping[str, Any] = field(default_factory=dict)  # of the columns extra:NAME of lists
+    extra: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # cells of the columns extra:NAME of lists; typed when a cache is known
 
     @property
     def annotations(self) -> dict[str, Any]:
@@ -72,7 +73,6 @@ class FoundInputs:
     ignored: dict[str, int] = field(default_factory=dict)  # files that are no clips, by suffix, most frequent first
     unused_columns: dict[str, tuple[str, ...]] = field(default_factory=dict)  # list → columns that mean nothing here
     total: int = 0  # clips before `shard` and `limit`
-    columns: Mapping[str, ColumnSpec] = field(default_factory=dict)  # extra ones of lists, for the cache
     labels: tuple[str, ...] = ()  # in a data set's own order; sorted names where there is none
     are_crops: bool = False  # a data set's frames, each a face crop by itself
     check: Check | None = None  # of a data set
@@ -97,11 +97,8 @@ def find_inputs(
     problems = [_annotated(problem, label, subject, known) for problem in search_all.problems]
     if not inputs and not problems:
         raise _nothing_found(paths, search_all.ignored)
-    columns = column_specs(clip.extra for clip in inputs)
-    inputs = [replace(clip, extra=typed_cells(clip.extra, columns, clip.id)) if clip.extra else clip for clip in inputs]
     return replace(
         arrange(inputs, problems, limit=limit, shard=shard),
-        columns=columns,
         ignored=dict(search_all.ignored.most_common()),
         unused_columns=search_all.unused_columns,
     )

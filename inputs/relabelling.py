@@ -17,7 +17,7 @@ import numpy as np
 
 from ..cache import Cache, CacheWriter, open_cache
 from ..cache.interrupt import uninterrupted
-from ..cache.rewriting import add_columns
+from ..cache.rewriting import add_columns, finish_rewriting
 from ..cache.schema import EXTRA, NO_NUMBER, ColumnSpec
 from ..errors import CacheError, UsageError, some
 from .csvlist import MOMENTS, ClipList, read_list
@@ -114,7 +114,7 @@ class Relabelling:
         wanted: dict[str, Values] = {}
         for change in self.changes:
             wanted.setdefault(change.id, {})[change.column] = change.after
-        if self.new_columns:
+        if self.new_columns and annotations(open_cache(self.cache), self.new_columns) == self.known:
             add_columns(self.cache, self.new_columns)
         with CacheWriter.open(self.cache) as writer:
             is_same = annotations(open_cache(self.cache), self.new_columns) == self.known
@@ -139,6 +139,7 @@ def plan_relabelling(
     strict: bool = False,
 ) -> Relabelling:
     """Compare lists with what a cache says of its clips; `only` takes some of the columns, `strict` refuses what does not match."""
+    finish_rewriting(cache)
     opened = open_cache(cache)
     read = {Path(path): read_list(Path(path), keys=KEYS) for path in dict.fromkeys(map(str, lists))}
     columns = _columns(read, only)

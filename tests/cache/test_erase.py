@@ -11,14 +11,15 @@ from cache_samples import contents, make_clip, make_failure, put_copy, sample_re
 from cache_sessions import FaultyDisk
 from format_page import compare
 
-from est.cache import CacheWriter, erase_clips, open_cache, verify_cache
+from est.cache import CacheWriter, erase_clips, open_cache, rewriting, verify_cache
 from est.cache.recipe import Recipes
 from est.cache.rewriting import add_columns
 from est.cache.schema import ColumnSpec
 from est.cache.snapshot import is_hdf5
 from est.cache.trained import TrainedOn
 from est.cli import main
-from est.errors import CacheError, CacheLocked, UsageError
+from est.errors import CacheDamaged, CacheError, CacheLocked, UsageError
+from est.train.results.run import runs_that_know
 
 CLIPS = range(2, 10)
 
@@ -185,3 +186,85 @@ def test_the_command_erases_and_names_the_runs(tmp_path, capsys):
     assert told["runs"] == {str(tmp_path / "runs" / "mine"): {"learnt": 1, "tested": 0}}
     assert (told["clips"], told["left"]) == ([make_clip(5).id], 6)
     assert np.asarray(open_cache(path).clips.subject).tolist().count("S1") == 0
+
+
+def test_a_writer_makes_no_new_cache_where_one_was_being_rewritten(tmp_path):
+    path = people(tmp_path / "c.zarr")
+    path.rename(tmp_path / ".c.replaced.zarr")
+    with pytest.raises(UsageError, match="was being rewritten, and that was interrupted"):
+        CacheWriter.open(path, sample_recipes())
+    assert erase_clips(path, subjects=["S1"]).left == 6
+    assert [file.name for file in tmp_path.iterdir()] == ["c.zarr"]
+
+
+def test_other_clips_are_never_removed_as_leftovers(tmp_path):
+    path = people(tmp_path / "c.zarr")
+    put_copy(tmp_path / ".c.replaced.zarr", path)
+    with CacheWriter.open(path) as writer:
+        writer.add(make_clip(12, crops=True))
+    with pytest.raises(UsageError, match="has other clips"):
+        erase_clips(path, subjects=["S1"])
+    assert len(open_cache(path)) == 8
+
+
+def test_a_change_meanwhile_is_not_overwritten(cache_path, monkeypatch):
+    people(cache_path)
+    named = rewriting._named
+
+    def slow(cache, *rest):
+        with CacheWriter.open(cache_path) as writer:
+            writer.add(make_clip(12, crops=True))
+        return named(cache, *rest)
+
+    monkeypatch.setattr(rewriting, "_named", slow)
+    with pytest.raises(CacheError, match="has changed meanwhile; nothing was rewritten"):
+        erase_clips(cache_path, subjects=["S1"])
+    assert make_clip(12).id in open_cache(cache_path).ids
+
+
+def test_an_open_reader_is_told(tmp_path):
+    path = people(tmp_path / "c.zarr")
+    cache = open_cache(path)
+    erase_clips(path, subjects=["S1"])
+    with pytest.raises(CacheDamaged, match="was written anew since it was opened") as refused:
+        cache.clip(0)
+    assert refused.value.remedy == "open it again"
+    assert len(open_cache(path)) == 6
+
+
+def test_through_a_link_the_cache_itself_is_erased(cache_path, tmp_path):
+    people(cache_path)
+    link = tmp_path / f"link{cache_path.suffix}"
+    link.symlink_to(cache_path)
+    erase_clips(link, subjects=["S1"])
+    assert link.is_symlink()
+    assert marks(5)[0] not in everything(cache_path)
+
+
+def test_people_who_were_dropped_before_can_be_erased(cache_path):
+    people(cache_path)
+    with CacheWriter.open(cache_path) as writer:
+        writer.remove([make_clip(5).id])
+        writer.forget(make_failure(21).id)
+    found = erase_clips(cache_path, subjects=["S1"])
+    assert (found.clips, found.left) == ((), 6)
+    after = everything(cache_path)
+    assert not any(mark in after for mark in (*marks(5), b"S1"))
+
+
+def test_rights_stay_and_nobody_without_a_name_is_erased(tmp_path):
+    path = people(tmp_path / "c.zarr")
+    path.chmod(0o700)
+    with pytest.raises(UsageError, match="found an empty one"):
+        erase_clips(path, subjects=[""])
+    erase_clips(path, subjects=["S1"])
+    assert path.stat().st_mode & 0o777 == 0o700
+
+
+def test_runs_that_cannot_be_read_are_named(tmp_path):
+    for name, facts in (("a", {}), ("b", {"cache": None}), ("c", {"version": 99})):
+        run = tmp_path / name
+        run.mkdir()
+        (run / "run.json").write_text(json.dumps({"format": "est-run", "version": 1, "complete": True, **facts}))
+        (run / "config.toml").write_text("")
+    assert runs_that_know(tmp_path, {"x"}, "f") == ({}, [tmp_path / "a", tmp_path / "b", tmp_path / "c"])

@@ -207,14 +207,15 @@ def latest_unfinished(root: Path = RUNS) -> Path:
     return max(free, key=lambda path: (path / CONFIG).stat().st_mtime_ns)
 
 
-def runs_that_know(root: Path, ids: Collection[str], frames: str) -> dict[Path, tuple[int, int]]:
+def runs_that_know(root: Path, ids: Collection[str], frames: str) -> tuple[dict[Path, tuple[int, int]], list[Path]]:
     """Return the runs below a folder that were trained on clips of some ids: how many they learnt from, and how many they tested.
 
-    `frames` is the fingerprint of the cache's frames: clips of other caches may have the same ids.
+    `frames` is the fingerprint of the cache's frames: clips of other caches may have the same ids. The second are runs that cannot be read.
     """
     found: dict[Path, tuple[int, int]] = {}
+    unreadable: list[Path] = []
     for path in sorted({*root.glob(FACTS), *root.rglob(f"*/{FACTS}")}):
-        with suppress(EstError):
+        try:
             run = Run.open(path.parent)
             if run.facts["cache"]["fingerprints"]["frames"] != frames:
                 continue
@@ -223,7 +224,9 @@ def runs_that_know(root: Path, ids: Collection[str], frames: str) -> dict[Path, 
             tested = {one for half in halves for one in half["test"]} & set(ids)
             if learnt or tested:
                 found[run.path] = (len(learnt), len(tested))
-    return found
+        except (EstError, KeyError, TypeError, AttributeError):  # of another release, or damaged
+            unreadable.append(path.parent)
+    return found, unreadable
 
 
 def write(path: Path, text: str) -> None:
