@@ -3,8 +3,8 @@
     python benchmarks/features.py                           # five seeds on rendered faces; an hour and more on two cores
     python benchmarks/features.py --seeds 1 --subjects 8    # minutes: whether it runs
 
-Rendered people, seven clips each, halves that share nobody (a seed draws its own). The start is `synface` spoilt: layer4 drawn anew,
-noise in layer2 and layer3, batch norms that know these pictures: features that still tell something, and could tell more. Scores are
+Rendered people, seven clips each; training and test share no subject, and each seed divides them anew. The encoder starts as a weakened
+`synface`: layer4 drawn anew, noise in layer2 and layer3, batch norms fitted to these pictures. Scores are
 pooled over the seeds. Seconds are those of a seed: tuning, re-caching and training; extraction, which all need once, stands in a line
 of its own. Goals: cached variants close ≥ 60 % of the gap between frozen and end to end in ≤ 10 % of the time; frozen < layer4 < end to
 end.

@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CacheDamaged, UsageError
-from .copying import Wanted, copied_clips, copied_failures, copied_record, creating
+from ..errors import UsageError
+from .copying import Wanted, copied_record, creating, write_copy
 from .disk import Disk, expect_free_space
 from .reader import Cache
 from .recipe import Recipes
 from .schema import Layout
 from .trained import TrainedOn
-from .verify import verify_cache
-from .watch import Progress, Watch
-from .writer import CacheWriter
+from .watch import Watch
 
 
 def convert_cache(
@@ -67,17 +65,7 @@ def convert_cache(
             "environment": _environment(cache, names=wanted.names),
             "columns": cache.schema.extra if wanted.names else {},
         }
-        with CacheWriter.open(growing, recipes, crops=keep_crops, disk=disk, **settings) as writer:
-            for done, clip in enumerate(copied_clips(cache, wanted), start=1):
-                writer.add(clip)
-                watch.progress(Progress(what="Converting", unit="clips", done=done, total=len(cache)))
-            for failure in copied_failures(cache, wanted):
-                writer.fail(failure)
-        report = verify_cache(growing)
-        if report.problems or report.clips != len(cache):
-            raise CacheDamaged(
-                f"The copy is not sound: {report.problems[0].what if report.problems else 'clips are missing'}."
-            )
+        write_copy(cache, growing, recipes, wanted, what="Converting", watch=watch, disk=disk, **settings)
     return out
 
 

@@ -7,7 +7,7 @@ takes its place when it is whole.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -22,9 +22,13 @@ from .clip import Clip, Failure, Source, Windows
 from .disk import PARTIAL, Disk, writing
 from .lock import WriterLock
 from .reader import Cache, ClipFrames
+from .recipe import Recipes
 from .schema import CHECKSUMS, FRAME_COLUMNS, NEW_COLUMNS, WINDOW_ARRAYS
 from .snapshot import Column, is_hdf5, replaced_path, staging_path
 from .trained import TrainedOn, hex_digest
+from .verify import verify_cache
+from .watch import Progress, Watch
+from .writer import CacheWriter
 
 TOLD = tuple(name for name in NEW_COLUMNS if name in Clip.__dataclass_fields__)  # the others are computed from the rows
 
@@ -50,6 +54,33 @@ def copied_clips(cache: Cache, wanted: Wanted, *, first: int = 0) -> Iterator[Cl
         crops = _sound_crops(cache, frames, stored) if wanted.crops else None
         windows = _sound_windows(cache, frames, stored, of_windows) if of_windows else None
         yield _clip(cache, frames, wanted, crops, windows, number=first + frames.index)
+
+
+def write_copy(
+    cache: Cache,
+    out: Path,
+    recipes: Recipes,
+    wanted: Wanted,
+    *,
+    what: str,
+    without: Collection[str] = (),
+    watch: Watch,
+    disk: Disk,
+    **settings: Any,
+) -> None:
+    """Write the clips and failures of a cache, but those of some ids, into a new one, and verify it; `settings` are those of the writer."""
+    with CacheWriter.open(out, recipes, crops=wanted.crops, disk=disk, **settings) as writer:
+        for done, clip in enumerate(copied_clips(cache, wanted), start=1):
+            if clip.id not in without:
+                writer.add(clip)
+            watch.progress(Progress(what=what, unit="clips", done=done, total=len(cache)))
+        for failure in copied_failures(cache, wanted):
+            if failure.id not in without:
+                writer.fail(failure)
+    report = verify_cache(out)
+    if report.problems or report.clips != sum(one not in without for one in cache.ids):
+        what = report.problems[0].what if report.problems else "clips are missing"
+        raise CacheDamaged(f"The copy is not sound: {what}.")
 
 
 def copied_record(cache: Cache, feature: str, wanted: Wanted) -> TrainedOn | None:

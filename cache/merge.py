@@ -86,7 +86,7 @@ def _records(caches: Sequence[Cache]) -> dict[str, TrainedOn]:
     """Return what the weights behind each feature have learnt from, in any of the caches."""
     records: dict[str, TrainedOn] = {}
     for cache in caches:
-        for name in (*cache.features, *cache.window_features):
+        for name in cache.recipes.features:
             record = cache.trained_on(name)
             if record is not None:
                 records[name] = records[name].merged(record) if name in records else record

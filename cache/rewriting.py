@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import CacheDamaged, CacheError, UsageError, some
-from .copying import Wanted, bring_back, copied_clips, copied_failures, replacing
+from ..errors import CacheError, UsageError, some
+from .copying import Wanted, bring_back, replacing, write_copy
 from .disk import PARTIAL, Disk, expect_free_space, writing
 from .fold import SLACK_BYTES, num_bytes
 from .lock import WriterLock
@@ -21,8 +21,7 @@ from .recipe import Recipes
 from .schema import ColumnSpec
 from .snapshot import open_snapshot, replaced_path
 from .trained import TrainedOn, hex_digest
-from .verify import verify_cache
-from .watch import Progress, Watch
+from .watch import Watch
 from .writer import CacheWriter
 
 
@@ -62,7 +61,7 @@ def erase_clips(
             digests=tuple(one for one in record.digests if one not in digests),
             subjects=tuple(one for one in record.subjects if one not in people),
         )
-        for name in (*cache.features, *cache.window_features)
+        for name in cache.recipes.features
         if (record := cache.trained_on(name)) is not None
     }
     changed = sum(record != cache.trained_on(name) for name, record in records.items())
@@ -116,7 +115,7 @@ def rewrite(
     """Write a cache anew in its place; `records` replace those of its features."""
     disk, watch = disk or Disk(), watch or Watch()
     if records is None:
-        names = (*cache.features, *cache.window_features)
+        names = cache.recipes.features
         records = {name: record for name in names if (record := cache.trained_on(name)) is not None}
     recipes = {
         name: replace(recipe, trained_on=records[name].fingerprint if name in records else "")
@@ -130,32 +129,23 @@ def rewrite(
                 f"{cache.path} has changed meanwhile; nothing was rewritten.", remedy="the same command again"
             )
         expect_free_space(cache.path.parent, num_bytes(manifest) + SLACK_BYTES, f"Rewriting {cache.path.name}")
-        with CacheWriter.open(
+        write_copy(
+            cache,
             growing,
             Recipes(frames=cache.recipes.frames, features=recipes),
+            wanted,
+            what="Rewriting",
+            without=without,
+            watch=watch,
+            disk=disk,
             labels=cache.labels,
             targets=cache.targets,
-            crops=cache.has_crops,
             layout=manifest.layout,
             environment=cache.environment,
             black=cache.black,
             trained_on=records.values(),
             columns={**cache.schema.extra, **(columns or {})},
-            disk=disk,
-        ) as writer:
-            for done, clip in enumerate(copied_clips(cache, wanted), start=1):
-                if clip.id not in without:
-                    writer.add(clip)
-                watch.progress(Progress(what="Rewriting", unit="clips", done=done, total=len(cache)))
-            for failure in copied_failures(cache, wanted):
-                if failure.id not in without:
-                    writer.fail(failure)
-            left = len(writer)
-        report = verify_cache(growing)
-        if report.problems or report.clips != left:
-            raise CacheDamaged(
-                f"The copy of {cache.path} is not sound: {report.problems[0].what if report.problems else 'clips are missing'}."
-            )
+        )
 
 
 def _traces(
@@ -183,7 +173,7 @@ def _named(cache: Cache, ids: Collection[str], subjects: Collection[str]) -> tup
     failed = [one for one, subject in failures.items() if one in ids or subject in subjects]
     columns = cache.schema.clip_columns()
     past, past_people = (set(cache.snapshot.column(columns[name])) for name in ("id", "subject"))  # removed ones too
-    for name in (*cache.features, *cache.window_features):
+    for name in cache.recipes.features:
         if (record := cache.trained_on(name)) is not None:
             past, past_people = past | set(record.clips), past_people | set(record.subjects)
     unknown = [one for one in ids if one not in past and one not in failures]

@@ -28,7 +28,7 @@ STRINGS_A_CHUNK = 1024
 NO_FACE, DETECTED, INTERPOLATED = 0, 1, 2  # frames/state
 NO_LABEL, NO_FOLD = -1, -1
 NO_NUMBER = -(2**63)  # of an extra column of whole numbers: nothing was told
-UNKNOWN = -1  # a frame, or a number of something, that nobody has told
+UNKNOWN = -1  # a frame index or a count that is not known
 
 
 @dataclass(frozen=True, kw_only=True)

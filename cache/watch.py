@@ -37,7 +37,7 @@ class Progress:
 
 
 class Watch:
-    """Nobody watches."""
+    """Receives what long work reports; its methods do nothing until they are overridden."""
 
     def say(self, text: str) -> None:
         """Something worth knowing."""

@@ -125,6 +125,19 @@ def make_video(
     return Path(path)
 
 
+def cut_by_edit_list(whole, path, seconds):
+    """Cut the beginning off a video without encoding: its frames stay in the file, and are not shown."""
+    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.pts -= round(seconds / packet.time_base)
+                packet.dts -= round(seconds / packet.time_base)
+                packet.stream = stream
+                target.mux(packet)
+    return path
+
+
 def make_audio(path):
     """Write a file with sound only."""
     with av.open(str(path), "w") as file:

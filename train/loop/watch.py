@@ -23,7 +23,7 @@ class Part:
 
 
 class TrainingWatch(Watch):
-    """Nobody watches a training."""
+    """Receives what a training reports, besides what every long work does."""
 
     def begin(self, part: Part, *, epochs: int, steps: int, first_epoch: int) -> None:
         """A part begins, or goes on from an epoch."""

@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 from itertools import pairwise
 
-import av
 import numpy as np
 import pytest
 from video_samples import (
@@ -17,6 +16,7 @@ from video_samples import (
     LEVELS,
     UNEVEN,
     corner_names,
+    cut_by_edit_list,
     display_matrix,
     make_video,
     number_of,
@@ -86,14 +86,7 @@ def test_both_read_a_turned_and_mirrored_file_of_uneven_rate_alike(tmp_path, nam
 
 def test_both_leave_out_what_an_edit_list_cuts_off(tmp_path):
     whole, path = make_video(tmp_path / "whole.mp4", options={"g": "30", "bf": "2"}), tmp_path / "cut.mp4"
-    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.pts -= round(0.16 / packet.time_base)
-                packet.dts -= round(0.16 / packet.time_base)
-                packet.stream = stream
-                target.mux(packet)
+    cut_by_edit_list(whole, path, 0.16)
     info, frames, *_ = expect_agreement(path)
     assert [number_of(frame) for frame in frames] == list(range(4, LEVELS))
     assert info.declared == LEVELS - 4
