@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import CacheDamaged, CacheError
+from . import checksum
 from .quality import box_jitter, coverage
 from .schema import (
     EXTRA,
     FRAME_COLUMNS,
     INTERPOLATED,
+    MOMENTS,
     NEW_COLUMNS,
     NO_FACE,
     NO_FOLD,
@@ -32,7 +34,7 @@ from .schema import (
 )
 
 # what a rerun with other annotations changes
-UPDATED = ("label", "subject", "split", "fold", "path", "target", "onset", "apex", "offset")
+UPDATED = ("label", "subject", "split", "fold", "path", "target", *MOMENTS)
 KINDS = {"f": "fiu", "i": "iub", "u": "iub"}  # of numbers that a column of floats, integers or counts takes
 
 
@@ -144,6 +146,8 @@ def checked_rows(clip: Clip, schema: Schema) -> dict[str, np.ndarray]:
             remedy="declare them when the cache is made: columns=",
         )
     expect_text(who, decoder=clip.decoder)
+    for name in MOMENTS:
+        expect_moment(getattr(clip, name), clip.num_frames, f"{who}, {name}")
     return rows | _window_rows(clip, schema, who)
 
 
@@ -213,6 +217,13 @@ def clip_row(clip: Clip, columns: Mapping[str, ArraySpec], *, start: int, first_
     return {name: typed_value(value, columns[name], f"Clip {clip.id!r}, {name}") for name, value in row.items()}
 
 
+def crop_rows(crops: Sequence[bytes], first: int) -> tuple[dict[str, np.ndarray], int]:
+    """Return a clip's rows of the arrays of crops, of which `first` is the next free byte, and their checksum."""
+    data = np.frombuffer(b"".join(crops), np.uint8)
+    offsets = first + np.cumsum([0, *map(len, crops)], dtype=np.int64)
+    return {"crops/data": data, "crops/offset": offsets[1:]}, checksum.of_crops(data, offsets)
+
+
 def failure_row(failure: Failure, schema: Schema) -> dict[str, Any]:
     """Return a failure's row of the table, its label and its checksum left to the writer."""
     who = f"Failure {failure.id!r}"
@@ -249,7 +260,7 @@ def failure_of(row: Mapping[str, Any], labels: Sequence[str], path: Path) -> Fai
     )
 
 
-def typed_update(who: str, name: str, value: Any, columns: Mapping[str, ArraySpec]) -> Any:
+def typed_update(who: str, name: str, value: Any, columns: Mapping[str, ArraySpec], num_frames: int) -> Any:
     """Return a new value of a clip or a failure in the type of its column, a label still by its name."""
     if name not in columns or not (name in UPDATED or name.startswith(EXTRA)):
         why = "it belongs to the extraction"
@@ -263,6 +274,8 @@ def typed_update(who: str, name: str, value: Any, columns: Mapping[str, ArraySpe
     if name == "label":
         expect_label(who, value)
         return value
+    if name in MOMENTS:
+        expect_moment(value, num_frames, f"{who}, {name}")
     if columns[name].dtype == STRING and not (value is None and name.startswith(EXTRA)):
         expect_text(who, **{name: value})
     return typed_value(value, columns[name], f"{who}, {name}")
@@ -340,6 +353,14 @@ def expect_text(who: str, **texts: str) -> None:
             raise CacheError(f"{who}: its {name} {text!a} is not Unicode text.", remedy="rename the file") from error
         if "\0" in text:
             raise CacheError(f"{who}: its {name} {text!a} holds a NUL.")
+
+
+def expect_moment(value: Any, num_frames: int, who: str) -> None:
+    """Refuse a moment that is none of the clip's frames; −1 stands for unknown."""
+    if isinstance(value, int | np.integer) and not UNKNOWN <= value < num_frames:
+        raise CacheError(
+            f"{who}: expected one of {num_frames} frames, counted from 0, or −1 for unknown; found {value}."
+        )
 
 
 def expect_label(who: str, label: str | None) -> None:

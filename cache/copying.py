@@ -64,18 +64,19 @@ def write_copy(
     *,
     what: str,
     without: Collection[str] = (),
+    without_failures: Collection[str] = (),
     watch: Watch,
     disk: Disk,
     **settings: Any,
 ) -> None:
-    """Write the clips and failures of a cache, but those of some ids, into a new one, and verify it; `settings` are those of the writer."""
+    """Write a cache into a new one, but clips and failures of some ids, and verify it; `settings` are those of the writer."""
     with CacheWriter.open(out, recipes, crops=wanted.crops, disk=disk, **settings) as writer:
         for done, clip in enumerate(copied_clips(cache, wanted), start=1):
             if clip.id not in without:
                 writer.add(clip)
             watch.progress(Progress(what=what, unit="clips", done=done, total=len(cache)))
         for failure in copied_failures(cache, wanted):
-            if failure.id not in without:
+            if failure.id not in without_failures:
                 writer.fail(failure)
     report = verify_cache(out)
     if report.problems or report.clips != sum(one not in without for one in cache.ids):

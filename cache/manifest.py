@@ -236,7 +236,7 @@ class Manifest:
 def expect_version(attributes: Mapping[str, Any], where: str) -> None:
     """Refuse what is not a cache, or one of another version."""
     version = attributes.get("version")
-    if attributes.get("format") != FORMAT or not isinstance(version, int):
+    if attributes.get("format") != FORMAT or type(version) is not int:  # true would be 1
         raise UsageError(
             f"{where} is not a cache of est: it has no attribute format = {FORMAT!r}.",
             remedy="est extract … --out makes one",

@@ -39,10 +39,12 @@ def merge_caches(
     caches = [Cache.open(source) for source in sources]
     first = caches[0]
     allowed: list[str] = []
+    chosen_by_file = any(
+        cache.recipes.frames.decoder == "auto" for cache in caches
+    )  # so clips say which decoder read them
     for other in caches[1:]:
         remedy = "extract again with the settings of one of them, or name what may differ: --allow FIELD"
         where = f"{first.path}, beside {other.path},"
-        chosen_by_file = "auto" in (first.recipes.frames.decoder, other.recipes.frames.decoder)
         may_differ = (*allow, "decoder") if chosen_by_file else tuple(allow)
         found = expect_same(first.recipes, other.recipes, where=where, allow=may_differ, remedy=remedy)
         allowed += [f"{other.path.name}: {first.recipes.describe(other.recipes, [name])}" for name in found]
@@ -97,7 +99,7 @@ def _recipes(caches: Sequence[Cache], records: Mapping[str, TrainedOn]) -> Recip
     """Return the recipes of the result: the first one's, naming the records of all; each clip knows its decoder where they differ."""
     first = caches[0]
     decoders = {cache.recipes.frames.decoder for cache in caches}
-    frames = replace(first.recipes.frames, decoder="auto") if "auto" in decoders else first.recipes.frames
+    frames = replace(first.recipes.frames, decoder="auto") if len(decoders) > 1 else first.recipes.frames
     named = {name: record.fingerprint for name, record in records.items()}
     features = {
         name: replace(recipe, parent=frames.fingerprint, trained_on=named.get(name, ""))

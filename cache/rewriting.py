@@ -5,9 +5,11 @@ The copy is verified before it takes the old one's place; until then the old one
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +34,8 @@ class Erased:
     clips: tuple[str, ...]
     failures: tuple[str, ...]
     left: int  # clips
-    records: int  # of what weights have learnt from that named some of them
+    features: tuple[str, ...]  # whose weights have learnt from some of them, and whose records no longer say so
+    traces: tuple[str, ...]  # what still has the name of one of them: a label, a feature, a cache that was merged
 
 
 def erase_clips(
@@ -52,7 +55,9 @@ def erase_clips(
     fold_staging(path, disk)
     cache = Cache.open(path)
     clips, failures = _named(cache, ids, subjects)
-    gone, digests = _traces(cache, {*clips, *failures}, ids, subjects)
+    gone, digests = _known_as(cache, clips, ids, subjects)
+    failures += [one.id for one in cache.failures if one.id in gone and one.id not in failures]  # of the same input
+    gone |= set(failures) - (set(cache.ids) - set(clips))
     people = set(subjects)
     records = {
         name: replace(
@@ -64,9 +69,15 @@ def erase_clips(
         for name in cache.recipes.features
         if (record := cache.trained_on(name)) is not None
     }
-    changed = sum(record != cache.trained_on(name) for name, record in records.items())
-    rewrite(cache, without=gone, records=records, watch=watch, disk=disk)
-    return Erased(clips=tuple(clips), failures=tuple(failures), left=len(cache) - len(clips), records=changed)
+    changed = tuple(name for name, record in records.items() if record != cache.trained_on(name))
+    rewrite(cache, without=clips, without_failures=failures, records=records, watch=watch, disk=disk)
+    return Erased(
+        clips=tuple(clips),
+        failures=tuple(failures),
+        left=len(cache) - len(clips),
+        features=changed,
+        traces=tuple(_traces(path, {*clips, *failures, *ids, *subjects})),
+    )
 
 
 def add_columns(
@@ -107,6 +118,7 @@ def rewrite(
     cache: Cache,
     *,
     without: Collection[str] = (),
+    without_failures: Collection[str] = (),
     columns: Mapping[str, ColumnSpec] | None = None,
     records: Mapping[str, TrainedOn] | None = None,
     watch: Watch | None = None,
@@ -136,6 +148,7 @@ def rewrite(
             wanted,
             what="Rewriting",
             without=without,
+            without_failures=without_failures,
             watch=watch,
             disk=disk,
             labels=cache.labels,
@@ -148,13 +161,38 @@ def rewrite(
         )
 
 
-def _traces(
-    cache: Cache, gone: Collection[str], ids: Collection[str], subjects: Collection[str]
+def _traces(path: Path, names: Collection[str]) -> Iterator[str]:
+    """Say what in the attributes of a cache has one of some names: nothing there is changed for a name alone."""
+    cache = Cache.open(path)
+    words = {name: re.compile(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", re.IGNORECASE) for name in sorted(names)}
+    places = [("the label", label) for label in cache.labels]
+    places += [("the feature", f"{name} {recipe.fold}") for name, recipe in cache.recipes.features.items()]
+    places += [("the weights", recipe.weights) for recipe in cache.recipes.features.values()]
+    for record in cache.snapshot.manifest.trained_on.values():
+        places += [("a fold that weights have learnt from", fold) for fold in record.folds] + [("a record", record.how)]
+    found = [(what, text) for what, text in places if any(word.search(text) for word in words.values())]
+    telling = [word for name, word in words.items() if not name.isdigit()]  # a number stands in many a version
+    found += [("the environment", text) for text in texts(cache.environment) if any(w.search(text) for w in telling)]
+    yield from dict.fromkeys(f"{what} {text.strip()!r}" for what, text in found)
+
+
+def texts(data: Any) -> Iterator[str]:
+    """Yield every text in nested lists and mappings, keys left out."""
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, Mapping | list | tuple):
+        for part in data.values() if isinstance(data, Mapping) else data:
+            yield from texts(part)
+
+
+def _known_as(
+    cache: Cache, clips: Collection[str], ids: Collection[str], subjects: Collection[str]
 ) -> tuple[set[str], set[str]]:
     """Return ids, and digests of sources, by which records know what goes; clips that were removed earlier are in the table still."""
     columns = cache.schema.clip_columns()
     names, people, digests = (cache.snapshot.column(columns[name]) for name in ("id", "subject", "source_digest"))
-    stay = set(cache.ids) - set(gone)
+    gone = set(clips)
+    stay = set(cache.ids) - gone
     lost, sources, kept = set(gone), set(), set()
     for name, person, digest in zip(names, people, map(hex_digest, digests), strict=True):
         if name not in stay and (name in gone or name in ids or person in subjects):

@@ -28,6 +28,7 @@ STRINGS_A_CHUNK = 1024
 NO_FACE, DETECTED, INTERPOLATED = 0, 1, 2  # frames/state
 NO_LABEL, NO_FOLD = -1, -1
 NO_NUMBER = -(2**63)  # of an extra column of whole numbers: nothing was told
+MOMENTS = ("onset", "apex", "offset")  # columns of frames of the clip
 UNKNOWN = -1  # a frame index or a count that is not known
 
 

@@ -13,12 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import numpy as np
-
 from ..errors import CacheError, RecipeMismatch, UsageError
 from . import checksum
 from .appender import Appender, table_files
-from .clip import Clip, Failure, Source, checked_rows, clip_row, failure_of, failure_row, typed_update
+from .clip import Clip, Failure, Source, checked_rows, clip_row, crop_rows, failure_of, failure_row, typed_update
 from .creation import clean_up, continue_hdf5, create, root_file
 from .disk import Data, Disk, writing
 from .filling import FeatureFiller
@@ -153,11 +151,8 @@ class CacheWriter:
         for name, rows, table in (("unchanged", self._row_of, self.clips), ("failed", self._failure_of, self.failures)):
             row = rows.get(clip_id)
             if row is not None:
-                same = (table.value("source_bytes", row), table.value("source_mtime_ns", row)) == (
-                    source.num_bytes,
-                    source.mtime_ns,
-                )
-                return name if same else "changed"
+                stored = (table.value("source_bytes", row), table.value("source_mtime_ns", row))
+                return name if stored == (source.num_bytes, source.mtime_ns) else "changed"
         return "new"
 
     def failure(self, clip_id: str) -> Failure | None:
@@ -183,11 +178,8 @@ class CacheWriter:
         values = clip_row(clip, self.clips.specs, start=self._arrays["state"].rows, first_window=first_window)
         values |= {CHECKSUMS + name: checksum.of_rows(array) for name, array in rows.items()}
         if clip.crops is not None:
-            rows["crops/data"] = np.frombuffer(b"".join(clip.crops), np.uint8)
-            first = self._arrays["crops/data"].rows
-            rows["crops/offset"] = first + np.cumsum([len(crop) for crop in clip.crops], dtype=np.int64)
-            offsets = np.concatenate([[first], rows["crops/offset"]])
-            values[CHECKSUMS + "crops"] = checksum.of_crops(rows["crops/data"], offsets)
+            pictures, values[CHECKSUMS + "crops"] = crop_rows(clip.crops, self._arrays["crops/data"].rows)
+            rows |= pictures
         with self._whole():
             values["label"] = self._label_code(clip.label)
             for name, array in rows.items():
@@ -241,6 +233,10 @@ class CacheWriter:
             for filler in self._fillers.values():
                 filler.skip_removed()
 
+    def num_frames(self, clip_id: str) -> int:
+        """Count the frames of a clip."""
+        return int(self.clips.value("count", self._row_of[clip_id]))
+
     def update(self, clip_id: str, **values: Any) -> list[str]:
         """Set a clip's, or else a failure's, columns of `UPDATED`, or extra ones; return changes as `label: sad → fear`."""
         failed = clip_id in self._failure_of and clip_id not in self
@@ -248,7 +244,8 @@ class CacheWriter:
             self._expect_clips([clip_id])
         table, row = (self.failures, self._failure_of[clip_id]) if failed else (self.clips, self._row_of[clip_id])
         who = f"{'Failure' if failed else 'Clip'} {clip_id!r}"
-        new = {name: typed_update(who, name, value, table.specs) for name, value in values.items()}
+        num_frames = 0 if failed else self.num_frames(clip_id)
+        new = {name: typed_update(who, name, value, table.specs, num_frames) for name, value in values.items()}
         with self._whole():
             if "label" in new:
                 new["label"] = self._label_code(new["label"])

@@ -263,23 +263,29 @@ def erase(
     lines = [
         f"{len(erased.clips)} clips and {len(erased.failures)} failures erased, {erased.left} clips left in {cache}, verified"
     ]
-    if erased.records:
+    if erased.features:
         lines.append(
-            f"features {erased.records} of which come from weights that have learnt from them: extract again with others"
+            f"the weights of {', '.join(erased.features)} have learnt from them, which their record no longer says: clips are "
+            "added to this cache with other weights only"
         )
-    lines += [
-        f"{run} has learnt from {learnt} and tested {tested} of them: its models and tables keep that"
-        for run, (learnt, tested) in known.items()
-    ]
+    lines += [f"still named: {trace}" for trace in erased.traces]
+    for run, known_of in known.items():
+        lines.append(f"{run} has learnt from {known_of.learnt} and tested {known_of.tested} of them: ")
+        lines[-1] += (
+            "its models and tables keep that"
+            if known_of.same_frames
+            else "its cache was made in another way, look whether these are the same clips"
+        )
     lines += [f"{run} cannot be read: look whether it knows them" for run in unreadable]
     if not known and not unreadable:
         lines.append(f"no run below {runs} knows them")
-    counts = {str(run): {"learnt": learnt, "tested": tested} for run, (learnt, tested) in known.items()}
     data = {
         "clips": erased.clips,
         "failures": erased.failures,
         "left": erased.left,
-        "runs": counts,
+        "features": erased.features,
+        "traces": erased.traces,
+        "runs": {str(run): vars(known_of) for run, known_of in known.items()},
         "unreadable": unreadable,
     }
     screen.result(data, "\n".join(lines))

@@ -11,7 +11,6 @@ from ..cache import Clip, Failure, Source
 from ..cache.interrupt import Stop
 from ..cache.sources import source_of
 from ..errors import CacheError
-from ..inputs.csvlist import MOMENTS
 from ..inputs.input import Input
 from .clip_sink import ClipSink
 from .config import ExtractConfig
@@ -41,6 +40,7 @@ class ClipPipeline(Pipeline):
         self.incomplete: list[str] = []
         self.decoders: Counter[str] = Counter()  # clips that each has read
         self.damaged: list[str] = []  # clips of which the decoder reported errors
+        self.misplaced: list[str] = []  # clips that end before a moment that a list tells of them
 
     def _work(self, index: int) -> Work:
         return Work(index=index, input=self._inputs[index])
@@ -87,6 +87,8 @@ class ClipPipeline(Pipeline):
             self.incomplete.append(clip_id)
         if finished.decode_errors > 0:
             self.damaged.append(clip_id)
+        if source.moments(finished.decoded) != source.moments():
+            self.misplaced.append(clip_id)
         self._sink.add(clip_of(source, clip_id, finished, track, features), replacing=True)
         self.decoders[finished.info.decoder] += 1
         self.clips += 1
@@ -135,7 +137,7 @@ def clip_of(
         decode_errors=finished.decode_errors,
         tracks=finished.num_tracks,
         extra=source.extra,
-        **{name: getattr(source, name) for name in MOMENTS},
+        **source.moments(finished.decoded),
     )
 
 

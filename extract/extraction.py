@@ -15,7 +15,7 @@ import torch
 from ..cache import CacheWriter, FeatureRecipe, FramesRecipe, Recipes, current_environment, open_cache
 from ..cache.clip import Failure, Source
 from ..cache.interrupt import listening
-from ..cache.schema import ColumnSpec
+from ..cache.schema import MOMENTS, ColumnSpec
 from ..cache.snapshot import staging_path
 from ..cache.sources import source_of
 from ..cache.watch import Watch
@@ -101,12 +101,13 @@ def extract_videos(
             watch.warn(
                 f"{out} has format 1, which has no place for onset, apex and offset: est cache convert {out} NEW upgrades it"
             )
-        relabelled = relabel(found.problems, writer)
+        relabelled, _ = relabel(found.problems, writer)
         for problem in found.problems:
             if writer.failure(problem.id) != problem:  # else it is on record
                 writer.fail(problem)
         todo = sort_inputs(inputs, writer, retry_failed)
-        relabelled += relabel([*todo.unchanged, *todo.failed], writer)
+        changes, misplaced = relabel([*todo.unchanged, *todo.failed], writer)
+        relabelled += changes
         workers = config.workers or default_workers(devices)
         known = {clip_id: source.path for source in todo.unchanged for clip_id in clips_of(source.id, writer)}
         begun = time.monotonic()
@@ -146,6 +147,7 @@ def extract_videos(
         incomplete=pipeline.incomplete,
         decoders=dict(pipeline.decoders),
         damaged=pipeline.damaged,
+        misplaced=[*misplaced, *pipeline.misplaced],
         failures=[*found.problems, *old, *pipeline.failures],
         interrupted=stop.wanted,
         left=pipeline.left,
@@ -282,18 +284,19 @@ def sort_inputs(inputs: Sequence[Input], writer: CacheWriter, retry_failed: bool
     return todo
 
 
-def relabel(inputs: Sequence[Input | Failure], writer: CacheWriter) -> list[str]:
-    """Bring what is told of clips and failures that are there up to date; return what changed."""
-    said = []
+def relabel(inputs: Sequence[Input | Failure], writer: CacheWriter) -> tuple[list[str], list[str]]:
+    """Bring what is told of clips and failures that are there up to date; return what changed, and clips that end before a moment."""
+    said, misplaced = [], []
     for source in inputs:
         annotations = {name: getattr(source, name) for name in ANNOTATIONS}
         clips = clips_of(source.id, writer)
-        if clips and isinstance(source, Input) and writer.manifest.version > 1:
-            annotations |= source.told
+        told = source.told if isinstance(source, Input) and writer.manifest.version > 1 else {}
         for clip_id in clips or ([source.id] if writer.failure(source.id) else []):
-            changes = writer.update(clip_id, **annotations)
-            said += [f"{clip_id}: {change}" for change in changes]
-    return said
+            late = [n for n in MOMENTS if clips and told.get(n, -1) >= writer.num_frames(clip_id)]
+            known = {name: value for name, value in told.items() if clips and name not in late}
+            misplaced += [clip_id] if late else []
+            said += [f"{clip_id}: {change}" for change in writer.update(clip_id, **annotations, **known)]
+    return said, misplaced
 
 
 def default_workers(devices: Sequence[object]) -> int:

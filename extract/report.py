@@ -27,6 +27,7 @@ class Report:
     stages: dict[str, float]  # busy seconds of each
     decoders: Mapping[str, int] = field(default_factory=dict)  # opencv, pyav, pictures → the clips that it has read
     damaged: Sequence[str] = ()  # clips of which the decoder reported errors
+    misplaced: Sequence[str] = ()  # clips that end before a moment that a list tells of them
     filling: tuple[str, ...] = ()  # features that were added to clips that were there
     filled: int = 0  # such clips that have them now
     unfilled: int = 0  # such clips that were not reached
@@ -52,6 +53,7 @@ class Report:
             (self.no_face, "show no face"),
             (self.incomplete, "have fewer frames than their files declare"),
             (self.damaged, "have damaged places that could not be decoded"),
+            (self.misplaced, "end before the onset, apex or offset that a list tells of them, which stays unknown"),
         ):
             if found:
                 lines.append(f"{len(found)} clips {what}: {', '.join(found[:5])}{' …' if len(found) > 5 else ''}")

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..cache.schema import MOMENTS
 from ..errors import UsageError
 from .extracolumns import PREFIX, expect_names
 
@@ -37,7 +38,6 @@ ALIASES = {
     "apex": "apex apexframe",
     "offset": "offset offsetframe",
 }
-MOMENTS = ("onset", "apex", "offset")
 OF_THE_DEMO = frozenset(("seed",))  # columns of a rendered set's manifest that say nothing about extraction
 EMPTY_NUMBERS = frozenset(("", "nan", "none", "null", "na", "n/a"))
 

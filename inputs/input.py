@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..cache.clip import Failure, Source
-from ..cache.schema import EXTRA
+from ..cache.schema import EXTRA, MOMENTS
 from ..errors import UsageError
-from .csvlist import LIST_SUFFIXES, MANIFEST, MOMENTS, Row, has_path_column, locate, read_list
+from .csvlist import LIST_SUFFIXES, MANIFEST, Row, has_path_column, locate, read_list
 from .folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Found, file_problem, list_images, natural_key, search
 from .pathrule import NONE, PathRule, annotate, parse_rules
 
@@ -60,8 +60,12 @@ class Input:
     @property
     def told(self) -> dict[str, Any]:
         """Return what else a list tells of it, by the names of the cache's columns; what it does not tell is left out."""
-        moments = {name: getattr(self, name) for name in MOMENTS if getattr(self, name) >= 0}
-        return moments | {EXTRA + name: value for name, value in self.extra.items()}
+        return self.moments() | {EXTRA + name: value for name, value in self.extra.items()}
+
+    def moments(self, num_frames: int | None = None) -> dict[str, int]:
+        """Return the moments that are told; of `num_frames` frames, those that are among them."""
+        found = {name: getattr(self, name) for name in MOMENTS if getattr(self, name) >= 0}
+        return {name: frame for name, frame in found.items() if num_frames is None or frame < num_frames}
 
 
 @dataclass(frozen=True, kw_only=True)

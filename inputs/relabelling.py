@@ -18,9 +18,9 @@ import numpy as np
 from ..cache import Cache, CacheWriter, open_cache
 from ..cache.interrupt import uninterrupted
 from ..cache.rewriting import add_columns, finish_rewriting
-from ..cache.schema import EXTRA, NO_NUMBER, ColumnSpec
+from ..cache.schema import EXTRA, MOMENTS, NO_NUMBER, ColumnSpec
 from ..errors import CacheError, UsageError, some
-from .csvlist import MOMENTS, ClipList, read_list
+from .csvlist import ClipList, read_list
 from .extracolumns import PREFIX, column_specs, typed_cells
 from .input import ANNOTATIONS
 from .listmatch import HOW, Line, Match, Unmatched, match_lines
@@ -160,6 +160,7 @@ def plan_relabelling(
             remedy="complete the lists, or leave out --strict",
         )
     wanted = _wanted(matches, read, columns, specs, clear=clear)
+    _expect_moments(opened, wanted)
     changes = tuple(
         Change(id=clip_id, column=column, before=known[clip_id][column], after=wanted[clip_id][column])
         for clip_id in known
@@ -251,6 +252,19 @@ def _expect_format(cache: Cache, columns: Sequence[str]) -> None:
             f"{cache.path} has format 1, which has no place for {', '.join(later)}.",
             remedy=f"est cache convert {cache.path} NEW upgrades it; or --only {','.join(ANNOTATIONS)}",
         )
+
+
+def _expect_moments(cache: Cache, wanted: Mapping[str, Values]) -> None:
+    """Refuse an onset, apex or offset behind a clip's last frame."""
+    lengths = dict(zip(cache.ids, np.asarray(cache.clips.count).tolist(), strict=True))
+    for clip_id, values in wanted.items():
+        for name in MOMENTS:
+            frame = values.get(name)
+            if frame is not None and frame >= lengths.get(clip_id, frame + 1):
+                raise UsageError(
+                    f"{name} of {clip_id!r}: expected one of its {lengths[clip_id]} frames, counted from 0; found {frame}.",
+                    remedy="correct the list: frames are those of the clip, not of the video that it was cut from",
+                )
 
 
 def _stored(column: str) -> str:

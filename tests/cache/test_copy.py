@@ -122,16 +122,18 @@ def test_other_recipes_are_refused_or_recorded(tmp_path, out, make_clip, sample_
     differences = ["decoder: opencv here, pyav there", "size: 224 here, 112 there"]
     assert allowed == [f"b.zarr: {difference}" for difference in differences]
     cache = sound(out)
-    assert cache.recipes == open_cache(first).recipes
+    assert cache.recipes.frames == replace(open_cache(first).recipes.frames, decoder="auto"), "as each clip says"
     assert cache.environment == {
         "device": "cpu",
         "merged": [{"cache": "b.zarr", "difference": difference} for difference in differences],
     }
     third = made_otherwise(tmp_path / "c.zarr", make_clip, sample_recipes, [3], {"device": "cuda"})
     again = tmp_path / "again.h5"
-    assert merge_caches([third, out], again) == []
+    decoder = "decoder: opencv here, auto there"
+    assert merge_caches([third, out], again) == [f"{out.name}: {decoder}"]
     assert sound(again).environment["merged"] == [
         *({"cache": "b.zarr", "difference": difference} for difference in differences),
+        {"cache": out.name, "difference": decoder},
         {"cache": out.name, "difference": "device: cuda here, cpu there"},
     ]
 

@@ -71,7 +71,7 @@ def test_no_byte_of_a_person_is_left(cache_path):
     found = erase_clips(cache_path, subjects=["S1"])
     assert found.clips == (make_clip(5).id,)
     assert found.failures == (make_failure(21).id,)
-    assert (found.left, found.records) == (6, 1)
+    assert (found.left, found.features) == (6, ("gap",))
     after = everything(cache_path)
     for mark in (*marks(5), *marks(9), b"S1", make_failure(21).path.encode()):
         assert mark not in after
@@ -183,7 +183,12 @@ def test_the_command_erases_and_names_the_runs(tmp_path, capsys):
         main(["cache", "erase", str(path), "--subject", "S1", "--yes", "--json", "--runs", str(tmp_path / "runs")])
     assert done.value.code == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()][-1]
-    assert told["runs"] == {str(tmp_path / "runs" / "mine"): {"learnt": 1, "tested": 0}}
+    counts = {"learnt": 1, "tested": 0}
+    assert told["runs"] == {
+        str(tmp_path / "runs" / "mine"): {**counts, "same_frames": True},
+        str(tmp_path / "runs" / "others"): {**counts, "same_frames": False},  # of what this one was merged from, say
+    }
+    assert told["features"] == ["gap"]
     assert (told["clips"], told["left"]) == ([make_clip(5).id], 6)
     assert np.asarray(open_cache(path).clips.subject).tolist().count("S1") == 0
 
@@ -250,6 +255,36 @@ def test_people_who_were_dropped_before_can_be_erased(cache_path):
     assert (found.clips, found.left) == ((), 6)
     after = everything(cache_path)
     assert not any(mark in after for mark in (*marks(5), b"S1"))
+
+
+def test_what_still_has_a_name_is_said(tmp_path):
+    path = tmp_path / "c.zarr"
+    environment = {"merged": [{"cache": "anna_1.zarr", "difference": "device: cpu here, cuda there"}], "torch": "2.7"}
+    with CacheWriter.open(path, sample_recipes(), labels=("Anna", "annabel"), environment=environment) as writer:
+        writer.add(replace(make_clip(2), subject="anna"))
+        writer.add(replace(make_clip(3), subject="7"))
+    assert erase_clips(path, subjects=["anna"]).traces == ("the label 'Anna'", "the environment 'anna_1.zarr'")
+    assert erase_clips(path, subjects=["7"]).traces == ()
+
+
+def test_failures_that_go_are_those_of_the_erased_and_all_are_named(cache_path):
+    """A failure under the id of a clip that goes is of the same input; one under the id of a clip that stays is its own."""
+    record = TrainedOn(clips=(make_clip(4).id,), how="est tune")
+    recipes = sample_recipes()
+    gap = replace(recipes.features["gap"], trained_on=record.fingerprint)
+    recipes = Recipes(frames=recipes.frames, features={"gap": gap})
+    with CacheWriter.open(cache_path, recipes, trained_on=[record]) as writer:
+        for index in (2, 4, 5):
+            writer.add(make_clip(index))
+        writer.remove([make_clip(5).id])
+        writer.fail(replace(make_failure(5), subject="somebody"))
+        writer.fail(replace(make_failure(4), subject="S1"))  # the clip is of S0
+    found = erase_clips(cache_path, subjects=["S1"])
+    assert set(found.failures) == {make_failure(4).id, make_failure(5).id}
+    cache = open_cache(cache_path)
+    assert cache.ids == [make_clip(2).id, make_clip(4).id]
+    assert list(cache.failures) == []
+    assert cache.trained_on("gap") == record, "a clip that stays is still known as learnt from"
 
 
 def test_rights_stay_and_nobody_without_a_name_is_erased(tmp_path):

@@ -24,7 +24,7 @@ from est.cache import CacheWriter, Clip, Failure, Source, convert_cache, open_ca
 from est.cache.copying import TOLD
 from est.cache.disk import Disk
 from est.cache.quality import box_jitter, coverage
-from est.cache.schema import NO_NUMBER, ColumnSpec
+from est.cache.schema import MOMENTS, NO_NUMBER, ColumnSpec
 
 STABLE = {"derandomize": True, "deadline": None, "suppress_health_check": list(HealthCheck)}
 
@@ -79,7 +79,8 @@ def clips(draw, clip_id=names, frames=counts):
         features={"gap": rows.pop("gap")},
         crops=[b"" if none else rng.bytes(int(rng.integers(1, 30))) for none in gone],
         decoder=draw(texts),
-        **{name: draw(integers) for name in TOLD if name != "decoder"},
+        **{name: draw(integers) for name in TOLD if name not in ("decoder", *MOMENTS)},
+        **{name: draw(st.integers(-1, count - 1)) for name in MOMENTS},
         extra=draw(st.just({}) | st.fixed_dictionaries({"site": texts, "age": st.integers(-(2**63), 2**63 - 1)})),
         **rows,
     )

@@ -15,7 +15,7 @@ from est.cache import CacheWriter, open_cache
 from est.cache.manifest import Manifest
 from est.cache.schema import ColumnSpec
 from est.cli import main
-from est.errors import RecipeMismatch, UsageError
+from est.errors import CacheError, RecipeMismatch, UsageError
 from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
 from est.inputs.csvlist import read_list
@@ -145,6 +145,37 @@ def test_the_command_shows_and_writes_them(tmp_path, make_cache, capsys):
     assert open_cache(cache).clips.row(0)["extra"] == {"site": "Oulu"}
 
 
+def test_moments_are_frames_of_the_clip(tmp_path, make_cache):
+    cache = make_cache(tmp_path / "c.zarr", [2])
+    last = open_cache(cache).clips.row(0)["count"] - 1
+    late = listed(tmp_path / "l.csv", ("id", "apex"), (make_clip(2).id, last + 1))
+    with pytest.raises(UsageError, match=rf"apex of .*: expected one of its {last + 1} frames, counted from 0"):
+        plan_relabelling(cache, [late])
+    plan_relabelling(cache, [listed(tmp_path / "l.csv", ("id", "apex"), (make_clip(2).id, last))]).write()
+    with CacheWriter.open(cache, sample_recipes()) as writer:
+        for wrong in (last + 1, -2):
+            with pytest.raises(CacheError, match=f"apex: expected one of {last + 1} frames"):
+                writer.update(make_clip(2).id, apex=wrong)
+            with pytest.raises(CacheError, match="onset: expected one of"):
+                writer.add(replace(make_clip(3, frames=4), onset=wrong if wrong < 0 else 4))
+    assert open_cache(cache).clips.apex.tolist() == [last]
+    with pytest.raises(UsageError, match="apex"):
+        read_list(listed(tmp_path / "l.csv", ("path", "apex"), ("a.mp4", -2)))
+
+
+def test_a_moment_past_the_end_costs_no_clip(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "c.zarr"
+    folder.mkdir()
+    make_video(folder / "a.mp4", 4)
+    for _ in range(2):  # extracted, and there already
+        inputs = find_inputs([listed(folder / "l.csv", ("path", "label", "onset", "apex"), ("a.mp4", "sad", 1, 4))])
+        report = extract_videos(inputs, out, CROPS)
+        assert (report.failures, report.misplaced) == ([], ["a"])
+        assert any("end before the onset, apex or offset" in line for line in report.lines())
+        row = open_cache(out).clips.row(0)
+        assert (row["onset"], row["apex"]) == (1, -1)
+
+
 def test_format_1_names_the_command_that_upgrades(tmp_path, make_cache, monkeypatch):
     made = Manifest.__init__
     monkeypatch.setattr(
@@ -173,6 +204,12 @@ def test_decoders_of_merged_caches(tmp_path):
     merged = open_cache(tmp_path / "ab.zarr")
     assert merged.recipes.frames.decoder == "auto"
     assert list(merged.clips.decoder) == ["opencv", "opencv"]
+    merge_caches([paths[1], paths[2], paths[0]], tmp_path / "bca.zarr")  # in any order
+    assert open_cache(tmp_path / "bca.zarr").recipes.frames.decoder == "auto"
+    with pytest.raises(RecipeMismatch, match="decoder: opencv here, pyav there"):
+        merge_caches(paths[1:], tmp_path / "bc.zarr")
+    merge_caches(paths[1:], tmp_path / "bc.zarr", allow=["decoder"])
+    assert open_cache(tmp_path / "bc.zarr").recipes.frames.decoder == "auto", "no clip is said to be read by another"
     assert merged.reads_like_opencv
     assert not open_cache(paths[2]).reads_like_opencv
     merge_caches([paths[2], paths[0]], tmp_path / "ca.zarr")

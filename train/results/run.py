@@ -207,23 +207,31 @@ def latest_unfinished(root: Path = RUNS) -> Path:
     return max(free, key=lambda path: (path / CONFIG).stat().st_mtime_ns)
 
 
-def runs_that_know(root: Path, ids: Collection[str], frames: str) -> tuple[dict[Path, tuple[int, int]], list[Path]]:
-    """Return the runs below a folder that were trained on clips of some ids: how many they learnt from, and how many they tested.
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a run knows of some clips."""
 
-    `frames` is the fingerprint of the cache's frames: clips of other caches may have the same ids. The second are runs that cannot be read.
+    learnt: int
+    tested: int
+    same_frames: bool  # its cache was made as this one; else it is another, whose clips may have the same ids
+
+
+def runs_that_know(root: Path, ids: Collection[str], frames: str) -> tuple[dict[Path, Known], list[Path]]:
+    """Return the runs below a folder that were trained on clips of some ids, and those that cannot be read.
+
+    `frames` is the fingerprint of the cache's frames.
     """
-    found: dict[Path, tuple[int, int]] = {}
+    found: dict[Path, Known] = {}
     unreadable: list[Path] = []
     for path in sorted({*root.glob(FACTS), *root.rglob(f"*/{FACTS}")}):
         try:
             run = Run.open(path.parent)
-            if run.facts["cache"]["fingerprints"]["frames"] != frames:
-                continue
+            same = run.facts["cache"]["fingerprints"]["frames"] == frames
             halves = run.halves().values()
             learnt = {one for half in halves for name in ("train", "val") for one in half[name]} & set(ids)
             tested = {one for half in halves for one in half["test"]} & set(ids)
             if learnt or tested:
-                found[run.path] = (len(learnt), len(tested))
+                found[run.path] = Known(learnt=len(learnt), tested=len(tested), same_frames=same)
         except (EstError, KeyError, TypeError, AttributeError):  # of another release, or damaged
             unreadable.append(path.parent)
     return found, unreadable
