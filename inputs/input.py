@@ -62,7 +62,7 @@ class Input:
         """Return what else a list tells of it, by the names of the cache's columns; what it does not tell is left out."""
         return self.moments() | {EXTRA + name: value for name, value in self.extra.items()}
 
-    def moments(self, num_frames: int | None = None) -> dict[str, int]:
+    def moments(self, num_frames: int | None = None) -> dict[str, Any]:
         """Return the moments that are told; of `num_frames` frames, those that are among them."""
         found = {name: getattr(self, name) for name in MOMENTS if getattr(self, name) >= 0}
         return {name: frame for name, frame in found.items() if num_frames is None or frame < num_frames}
