@@ -25,7 +25,7 @@ ZeroMiddle = Annotated[
     typer.Option(
         "--zero-middle",
         metavar="A:B",
-        help="Blacken these frames of the 105; `auto`: those that only the middle snippet sees (Table 9).",
+        help="Blacken these frames of the 105; `auto`: those that the middle snippet spans (Table 9).",
     ),
 ]
 Start = Annotated[int | None, typer.Option("--start", help="First of the 75 frames, 0 to 30 (Fig. 6). [default: 15]")]
@@ -96,7 +96,7 @@ def parse_range(text: str | None) -> tuple[int, int] | Literal["middle"] | None:
         return None if text is None else "middle"
     first, colon, stop = text.partition(":")
     if not (colon and first.isdecimal() and stop.isdecimal()):
-        raise UsageError(f"--zero-middle is A:B or auto, found {text!r}.", remedy="--zero-middle 50:55")
+        raise UsageError(f"--zero-middle is A:B or auto, found {text!r}.", remedy="--zero-middle 45:60")
     return int(first), int(stop)
 
 

@@ -55,7 +55,7 @@ class Change:
         """Say it in a few words."""
         words = ["snippets shuffled"] if self.shuffle else []
         if self.zero == "middle":
-            words.append("the middle snippet's own frames black")
+            words.append("the middle snippet's span black")
         elif self.zero is not None:
             words.append(f"frames {self.zero[0]} to {self.zero[1] - 1} black")
         if self.start is not None:
@@ -70,6 +70,7 @@ class Evaluation:
     run: Run
     cache: Path
     what: str
+    black: tuple[int, int] | None  # of the frames that a clip shows, how many are black
     own: bool  # the run's own test halves
     models: dict[str, Scores]  # of each part
     scores: Scores  # pooled over the parts' own halves; elsewhere of the models' mean probabilities
@@ -88,6 +89,7 @@ class Evaluation:
             "run": str(self.run.path),
             "cache": str(self.cache),
             "what": self.what,
+            **({"black_frames": self.black[0], "shown_frames": self.black[1]} if self.black else {}),
             "heading": self.run.facts["heading"],
             "scores": self.scores.to_json(),
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
@@ -151,6 +153,7 @@ def evaluate(
         )
     sampler = sampler_of(run.config.sampling, run.config.model.shown)
     view = _view(run, sampler, change)
+    black = _count_black(sampler, view)
     table = Annotations.from_cache(cache)
     where = parse_device(device)
     aligned = None if own else _aligned(run, table, split, aliases, unknown)
@@ -190,7 +193,8 @@ def evaluate(
     return Evaluation(
         run=run,
         cache=cache.path,
-        what=change.describe(),
+        what=change.describe() + (f" ({black[0]} of the {black[1]} frames shown)" if black else ""),
+        black=black,
         own=own,
         models=models,
         scores=scores,
@@ -244,6 +248,14 @@ def _view(run: Run, sampler: Sampler, change: Change) -> ClipView:
             remedy=f"--zero-middle {sampler.example(start=change.start)}",
         )
     return ClipView(start=change.start, shuffled=change.shuffle, blacked=blacked)
+
+
+def _count_black(sampler: Sampler, view: ClipView) -> tuple[int, int] | None:
+    """Count the frames of the test view that are blackened, and all."""
+    if view.blacked is None:
+        return None
+    slots = sampler.slots(*view.blacked, start=view.start)
+    return int(slots.sum()), slots.numel()
 
 
 def _blacked(view: ClipView, cache: Cache, feature: str | None) -> ClipView:

@@ -285,10 +285,11 @@ def test_black_frames_are_the_black_crop(single, monkeypatch):
 
     found, black = blackened(Change(zero="middle"))
     expected = np.zeros((7, 5), bool)
-    expected[3, 2] = True  # frames 50 to 54: the fourth snippet shows 45, 48, 51, 54, 57 → 51 and 54
-    expected[3, 3] = True
+    expected[3] = True  # frames 45 to 59: the fourth snippet whole, 47 of the third, 55 and 58 of the fifth
+    expected[2, 4] = expected[4, :2] = True
     assert (black == expected).all()
-    assert found.what == "the middle snippet's own frames black"
+    assert found.what == "the middle snippet's span black (8 of the 35 frames shown)"
+    assert (found.to_json()["black_frames"], found.to_json()["shown_frames"]) == (8, 35)
     _, black = blackened(Change(zero=(15, 30)))
     assert black[0].all()
     assert black[1].tolist() == [True, True, False, False, False]
