@@ -113,7 +113,7 @@ class FoldTraining(Epochs):
             record |= self._scores("test", self.test)[0]
         if self.config.select == "val":
             scores, loss = self._scores("val", self.val)
-            record |= scores | {"val_loss": loss}
+            record |= {**scores, "val_loss": loss}
             if self._is_best(record["val_right"], loss):
                 self.best_right, self.best_epoch = record["val_right"], self.epoch + 1
                 self.best_loss = None if self.best_loss is None else loss
