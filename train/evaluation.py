@@ -35,7 +35,7 @@ from .loop.provenance import arrays_for, is_own, own_cache, source_of, width_of
 from .loop.trainer import reproducible
 from .loop.watch import TrainingWatch
 from .models.finetuned import FinetunedModel
-from .results.intervals import bootstrap
+from .results.intervals import score_intervals
 from .results.metrics import AnswerScore, Scores, Spread, pool, score, spread
 from .results.results import read_predictions
 from .results.run import CHECKPOINT, FACTS, Run, write_csv, write_json
@@ -195,7 +195,7 @@ def evaluate(
         models=models,
         scores=scores,
         spread={key: spread([getattr(one, key) for one in models.values()]) for key in ("war", "uar")},
-        intervals=_intervals(run, target, found),
+        intervals=_intervals(target, found),
         answers=tuple(
             AnswerScore(
                 question=question,
@@ -357,13 +357,13 @@ def _truth(target: _Target, rows: np.ndarray) -> np.ndarray:
 
 
 def _intervals(
-    run: Run, target: _Target, found: Sequence[tuple[str, np.ndarray, np.ndarray]]
+    target: _Target, found: Sequence[tuple[str, np.ndarray, np.ndarray]]
 ) -> dict[str, tuple[float, float]]:
     rows = np.concatenate([chosen for _, chosen, _ in found])
     predicted = np.concatenate([likeliest(probabilities) for _, _, probabilities in found])
     subject = target.table.subject[rows]
     groups = subject if (subject != "").all() else target.table.ids[rows]
-    return bootstrap(_truth(target, rows), predicted, groups, target.labels, seed=run.config.seeds[0])
+    return score_intervals(_truth(target, rows), predicted, groups, target.labels)
 
 
 def _lines(run: Run, target: _Target, part: str, rows: np.ndarray, probabilities: np.ndarray) -> list[list[Any]]:

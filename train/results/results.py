@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import EstError
 from ..folds.leaks import Leak, leaks_of
-from .intervals import bootstrap
+from .intervals import score_intervals
 from .metrics import COVERAGE_EDGES, LENGTH_EDGES, AnswerScore, Bin, Scores, Spread, by_bins, score, spread
 from .run import HISTORY, PREDICTIONS, RESULT, Run, read_history, read_json, write, write_csv, write_json
 from .summary import NO_PREDICTION, confusion_picture, summary
@@ -30,8 +30,8 @@ class Results:
     parts: list[dict[str, Any]]  # result.json of each
     scores: Scores  # pooled over folds and seeds
     intervals: dict[str, tuple[float, float]]  # 95 %, of war, uar and uf1
-    part_intervals: dict[str, dict[str, tuple[float, float]]]  # the same of each part, empty where it has but one unit
-    units: str  # what the intervals were drawn over: subjects or clips
+    part_intervals: dict[str, dict[str, tuple[float, float]]]  # the same of each part, empty below 5 units
+    units: str  # what the intervals are over: subjects or clips
     over_parts: dict[str, Spread]  # of war and uar
     over_seeds: dict[str, Spread]  # each seed pooled over its folds; empty with one seed
     answers: tuple[AnswerScore, ...]  # to further questions of the models
@@ -112,7 +112,7 @@ def pool_parts(run: Run, parts: list[dict[str, Any]], rows: list[dict[str, str]]
     part = np.array([row["part"] for row in rows])
 
     def intervals(chosen: np.ndarray) -> dict[str, tuple[float, float]]:
-        return bootstrap(truth[chosen], predicted[chosen], groups[chosen], labels, seed=run.config.seeds[0])
+        return score_intervals(truth[chosen], predicted[chosen], groups[chosen], labels)
 
     pooled = score(truth, predicted, labels)
     by_seed = [score(truth[seed == one], predicted[seed == one], labels) for one in run.config.seeds]
