@@ -102,18 +102,16 @@ def parse_range(text: str | None) -> tuple[int, int] | Literal["middle"] | None:
 
 def lines(found: Evaluation) -> list[str]:
     """Lay an evaluation out for people."""
-    from ..train.results.summary import interval, leak_lines, percent, plus_minus
+    from ..train.results.metrics import number
+    from ..train.results.summary import leak_lines, percent, plus_minus, score_lines
 
     scores = found.scores
     shown = [
         found.run.facts["heading"],
         *leak_lines(found.leaks),
         f"{found.run.path} on {found.cache}: {found.what}",
-        f"WAR {percent(scores.war)} ({scores.right}/{scores.total}), UAR {percent(scores.uar)} over "
-        f"{int(scores.present.sum())} of {len(scores.labels)} classes, UF1 {percent(scores.uf1)}",
+        *score_lines(found.predictions),
     ]
-    if found.intervals:
-        shown.append(f"95 %: WAR {interval(found.intervals['war'])}, UAR {interval(found.intervals['uar'])}")
     if len(found.models) > 1:
         how = "pooled over the models' own test halves" if found.own else "mean probabilities of all models"
         shown.append(
@@ -133,7 +131,7 @@ def lines(found: Evaluation) -> list[str]:
         shown.append(f"left out, no label: {found.unlabelled}")
     width = max(map(len, scores.labels))
     shown += [
-        f"  {label:<{width}}  {percent(recall):>9}  {hits}/{truth}"
+        f"  {label:<{width}}  {percent(recall):>9}  {number(hits)}/{truth}"
         for label, recall, hits, truth in zip(scores.labels, scores.recall, scores.hits, scores.truth, strict=True)
     ]
     return shown
