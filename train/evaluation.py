@@ -52,13 +52,14 @@ class Change:
     zero: tuple[int, int] | Literal["middle"] | None = None  # unified frames that show a black crop
     start: int | None = None  # of the window
 
-    def describe(self) -> str:
-        """Say it in a few words."""
+    def describe(self, black: tuple[int, int] | None = None) -> str:
+        """Say it in a few words, and of how many frames shown how many are black."""
         words = ["snippets shuffled"] if self.shuffle else []
+        share = f" ({black[0]} of the {black[1]} frames shown)" if black else ""
         if self.zero == "middle":
-            words.append("the middle snippet's span black")
+            words.append(f"the middle snippet's span black{share}")
         elif self.zero is not None:
-            words.append(f"frames {self.zero[0]} to {self.zero[1] - 1} black")
+            words.append(f"frames {self.zero[0]} to {self.zero[1] - 1} black{share}")
         if self.start is not None:
             words.append(f"from frame {self.start}")
         return ", ".join(words) or "the test view"
@@ -105,7 +106,7 @@ class Evaluation:
             "heading": self.run.facts["heading"],
             "clips": len(self.predictions),
             "seeds": list(self.predictions.seeds) if self.own else [],
-            "scores": self.scores.to_json(),
+            "scores": self.predictions.to_json(),
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             "intervals_over": self.predictions.units,
             "over_seeds": {name: vars(value) for name, value in self.predictions.over_seeds.items()},
@@ -206,7 +207,7 @@ def evaluate(
     return Evaluation(
         run=run,
         cache=cache.path,
-        what=change.describe() + (f" ({black[0]} of the {black[1]} frames shown)" if black else ""),
+        what=change.describe(black),
         black=black,
         own=own,
         models=models,

@@ -83,10 +83,11 @@ def test_its_own_cache_gives_its_own_numbers(run, cache, tmp_path, where):
         learning_cache(target, **SETTINGS)
     found = evaluate(run, target)
     assert found.own
-    assert found.scores.to_json() == pooled(run)
+    assert found.predictions.to_json() == pooled(run)
     metrics = read_json(run.path / "metrics.json")
     assert {name: list(ends) for name, ends in found.intervals.items()} == metrics["intervals"]
-    assert {name: vars(value) for name, value in found.spread.items()} == metrics["over_parts"]
+    assert found.to_json()["over_seeds"] == metrics["over_seeds"]
+    assert found.spread["war"].mean == pytest.approx(np.mean([part["war"] for part in metrics["parts"]]))
     for row in read_csv(run.path / "predictions.csv"):
         mine = lines(found)[row["part"], row["id"]]
         assert mine == {name: row[name] for name in found.header}
@@ -105,7 +106,7 @@ def test_its_own_cache_may_have_grown(run, cache, tmp_path):
     facts = read_json(copy / "run.json")
     facts["cache"]["path"] = str(grown)
     (copy / "run.json").write_text(json.dumps(facts), encoding="utf-8")
-    assert evaluate(copy).scores.to_json() == pooled(run), "new clips are nobody's test clips"
+    assert evaluate(copy).predictions.to_json() == pooled(run), "new clips are nobody's test clips"
     with CacheWriter.open(grown, open_cache(grown).recipes) as writer:
         writer.update("clip000", label="surprise")
     with pytest.raises(EstError, match=r"1 clips that .* have other labels now: clip000"):

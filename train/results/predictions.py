@@ -12,7 +12,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -101,6 +101,13 @@ class Predictions:
     def scores(self) -> Scores:
         """Return the mean over seeds."""
         return mean_scores(self.by_seed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as metrics.json holds them; UF1 too is the mean over seeds, not that of the mean counts."""
+        found = self.scores.to_json()
+        mean = self.over_seeds["uf1"].mean
+        found["uf1"]["value"] = None if np.isnan(mean) else mean
+        return found
 
     @property
     def over_seeds(self) -> dict[str, Spread]:

@@ -91,8 +91,6 @@ class Results:
     def to_json(self) -> dict[str, Any]:
         """Return what metrics.json holds."""
         seeds = self.predictions.seeds
-        pooled = self.scores.to_json()
-        pooled["uf1"]["value"] = plain(self.over_seeds["uf1"].mean)  # that of the mean counts is another number
         found: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,
@@ -100,7 +98,7 @@ class Results:
             "protocol": self.run.facts["protocol"],
             "clips": len(self.predictions),
             "seeds": list(seeds),
-            "pooled": pooled,
+            "pooled": self.predictions.to_json(),
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             "intervals_over": self.units,
             "over_seeds": {name: vars(value) for name, value in self.over_seeds.items()},

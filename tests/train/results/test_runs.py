@@ -209,10 +209,18 @@ def test_several_folds_and_seeds_are_parts_of_one_run(cache, tmp_path):
     assert results.run.parts == [name for name, _ in watch.parts] == names
     assert results.run.complete
     rows = read_csv(tmp_path / "run" / "predictions.csv")
-    assert len(rows) == results.scores.total == 2 * 55, "each clip is tested once with each seed, the failed one too"
+    assert len(rows) == 2 * 55, "each clip is tested once with each seed, the failed one too"
+    assert results.scores.total == 55, "and is still one clip"
+    assert results.scores.truth.sum() == sum(row.total for row in results.by_length) == 55
     assert results.answers[0].total == 2 * 51, "those that show a face"
     assert results.over_seeds["war"].number == 2
-    assert results.over_parts["war"].number == 6
+    assert results.over_folds["war"].number == 3
+    reached = [
+        np.mean([row["truth"] == row["prediction"] for row in rows if row["part"].endswith(f"seed{seed}")])
+        for seed in (5, 6)
+    ]
+    assert results.over_seeds["war"].mean == pytest.approx(np.mean(reached)) == pytest.approx(results.scores.war)
+    assert results.over_seeds["war"].sd == pytest.approx(np.std(reached, ddof=1))
     assert results.control.total == 55, "the control has no seed"
     one = fit(cache, tmp_path / "one", tiny_config(epochs=2, seeds=(6,), protocol=config.protocol))
     ours, theirs = outcome(results.run.path), outcome(one.run.path)
