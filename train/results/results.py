@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..folds.leaks import Leak, leaks_of
+from .compare import UNITS
 from .intervals import score_intervals
 from .metrics import COVERAGE_EDGES, LENGTH_EDGES, AnswerScore, Bin, Scores, Spread, by_bins, score
 from .paired import Difference, compare_paired
@@ -127,9 +128,6 @@ class Results:
             found["control"] = self.control.to_json()
             found["above_control"] = self.gain.to_json()
         return found
-
-
-UNITS = {"subjects": "people", "clips": "clips"}  # in sentences
 
 
 def plain(value: float) -> float | None:
