@@ -356,9 +356,7 @@ def _truth(target: _Target, rows: np.ndarray) -> np.ndarray:
     return target.truth[np.searchsorted(target.rows, rows)]
 
 
-def _intervals(
-    target: _Target, found: Sequence[tuple[str, np.ndarray, np.ndarray]]
-) -> dict[str, tuple[float, float]]:
+def _intervals(target: _Target, found: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> dict[str, tuple[float, float]]:
     rows = np.concatenate([chosen for _, chosen, _ in found])
     predicted = np.concatenate([likeliest(probabilities) for _, _, probabilities in found])
     subject = target.table.subject[rows]
