@@ -10,7 +10,7 @@ estimated from survey data"), as recalled. The variance v of a score p is estima
 n = p (1 − p) / v independent clips would have the same variance. Since v is known from few units only, n is multiplied by the square of
 t(clips − 1) / t(units − 1), the 97.5 % quantiles of Student's t; it is at most the number of clips, and goes into the exact interval of
 Clopper and Pearson. Where everything is right, everything wrong, or no unit differs from another, v says nothing and n is the number of
-units: of 6 people with all clips right the lower end is 0.025^(1/6), 54 %, whatever the number of clips.
+units, or of clips if those are fewer: of 6 people with all clips right the lower end is 0.025^(1/6), 54 %, whatever the number of clips.
 
 Two things are added. Near the border few people have errors, v is then often too small, and the interval misses the true score; so v
 and p are computed as if a right and a wrong unit, each of weight `PSEUDO`, had been seen as well. And UAR and UF1 are no proportions:
@@ -95,7 +95,7 @@ def limits(
     size = np.minimum(share * (1 - share) / spread, clips)
     few = t_quantile(1 - TAIL, np.array([units - 1.0]))
     size = np.minimum(size * (t_quantile(1 - TAIL, np.maximum(clips - 1, 1)) / few) ** 2, clips)
-    size = np.where(variance < 1e-15, units, size)
+    size = np.where(variance < 1e-15, np.minimum(units, clips), size)
     right, wrong = size * value, size * (1 - value)
     low = np.where(right < 1e-12, 0.0, beta_quantile(TAIL, np.maximum(right, 1e-12), wrong + 1))
     high = np.where(wrong < 1e-12, 1.0, beta_quantile(1 - TAIL, right + 1, np.maximum(wrong, 1e-12)))

@@ -40,6 +40,13 @@ def test_the_border_is_exact_on_people():
     assert score_intervals(truth, seeds, groups, "ab") == score_intervals(truth, truth, groups, "ab")
 
 
+def test_a_class_of_one_clip_leaves_little_known_of_uar():
+    truth = np.array([1] + [0] * 41)
+    found = score_intervals(truth, truth, np.arange(42) // 7, "ab")
+    assert found["war"] == (pytest.approx(0.025 ** (1 / 6)), 1)
+    assert found["uar"] == (pytest.approx(0.025 ** ((1 + 1 / 41) / 4)), 1)
+
+
 def test_people_who_are_all_alike_are_as_many_units_as_people():
     truth = np.zeros(48, int)
     half = np.tile([0, 0, 0, 0, 1, 1, 1, 1], 6)
