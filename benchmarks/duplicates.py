@@ -1,4 +1,4 @@
-"""What `est cache duplicates --near` finds: rendered clips that were encoded again in five ways, against different clips, by its own measure.
+"""What `est cache duplicates --near` finds: rendered clips encoded again in five ways, and different clips, by its measure.
 
 Different clips of one person have different expressions here (one of each class a person); "other, same class" are of other people.
 """

@@ -1,8 +1,8 @@
 """Clips that are there twice: the same frames of the same video, under other ids, in one cache or in several.
 
-Two clips are the same if the digests of their sources are known and equal, they share frames of it, and their face boxes agree there: clips
-of several faces of one video (`--face all`), and neighbouring parts of one, are different clips. A digest is of a file's bytes: a video that
-was encoded again has another one (near_duplicates.py).
+Two clips are the same if the digests of their sources are known and equal, they share frames of it, and their face boxes agree there.
+Clips of several faces of one video (`--face all`), and neighbouring parts of one, are different clips. A digest is of a file's bytes: a
+video that was encoded again has another one (near_duplicates.py).
 """
 
 from __future__ import annotations

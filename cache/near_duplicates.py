@@ -1,9 +1,9 @@
 """Clips that look like copies of each other: a video that was encoded again has other bytes, and nearly the same features.
 
 The measure, from -1 to 1: features of frames with a face are whitened over all clips that are compared, so that what tells classes or
-people apart counts no more than what tells two takes of one scene apart. Pairs whose clip means have a cosine of at least the threshold are
-then compared frame by frame: both at the lower of their frame rates, at the offset that suits them best and overlaps by 75 % of the shorter,
-the cosine of the two courses, all frames as one long vector. benchmarks/duplicates.py measures what it finds, and what not.
+people apart counts no more than what tells two takes of one scene apart. Pairs whose clip means have a cosine of at least the threshold
+are then compared frame by frame: both at the lower of their frame rates, at the offset that suits them best and overlaps by 75 % of the
+shorter; the cosine of the two courses, all frames as one long vector. benchmarks/duplicates.py measures what it finds, and what not.
 """
 
 from __future__ import annotations
