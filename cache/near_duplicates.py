@@ -134,7 +134,9 @@ def _at_rate(rows: np.ndarray, time: np.ndarray, step: float) -> np.ndarray:
 def whiten(clips: ClipList, feature: str, watch: Watch | None = None) -> Whitened:
     """Look at all clips once, in bounded memory."""
     watch = watch or Watch()
-    rows, means, sampled = [], [], []
+    width = clips.caches[0].schema.features[feature].shape[0]
+    rows, means, frames = [], [], 0
+    total, products = np.zeros(width), np.zeros((width, width))
     first = np.searchsorted(clips.cache, np.arange(len(clips.caches)))
     for number, cache in enumerate(clips.caches):
         for clip in cache.iterate([feature]):
@@ -143,14 +145,14 @@ def whiten(clips: ClipList, feature: str, watch: Watch | None = None) -> Whitene
             if len(seen):
                 rows.append(row)
                 means.append(seen.mean(axis=0))
-                sampled.append(seen[np.unique(np.linspace(0, len(seen) - 1, SAMPLED).astype(int))])
+                some = seen[np.unique(np.linspace(0, len(seen) - 1, SAMPLED).astype(int))].astype(np.float64)
+                frames += len(some)
+                total += some.sum(axis=0)
+                products += some.T @ some
             watch.progress(Progress(what="Reading", unit="clips", done=row + 1, total=len(clips)))
-    width = clips.caches[0].schema.features[feature].shape[0]
-    frames = np.concatenate([np.zeros((0, width)), *sampled])
-    centre = frames.sum(axis=0) / max(len(frames), 1)
-    frames -= centre
-    variance, directions = np.linalg.eigh(frames.T @ frames / max(len(frames), 1))
-    ridge = max((RIDGE + width / max(len(frames), 1)) * float(variance.mean()), TINY)
+    centre = total / max(frames, 1)
+    variance, directions = np.linalg.eigh(products / max(frames, 1) - np.outer(centre, centre))
+    ridge = max((RIDGE + width / max(frames, 1)) * float(variance.mean()), TINY)
     whitening = (directions / np.sqrt(np.maximum(variance, 0) + ridge)).astype(np.float32)
     middle = (np.reshape(means, (-1, width)) - centre).astype(np.float32) @ whitening
     return Whitened(

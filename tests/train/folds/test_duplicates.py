@@ -226,8 +226,8 @@ def test_another_cache_is_compared_with_what_the_run_has_learnt_from(tmp_path):
     assert any("12 of 12 clips have no digest" in text for text in watch.said)
 
 
-def test_a_thousand_folds_are_quick_to_look_through():
-    """Leave-one-subject-out of many people: what is compared are pairs, not clips."""
+def test_a_video_of_two_names_is_said_once_for_many_folds():
+    """Clips whose paths are not known either."""
     from est.train.folds.duplicates import notes_on_content
 
     table = Annotations.from_columns(
