@@ -34,6 +34,7 @@ ALLOW = "--allow-leak scores them nevertheless, and every table says so"
 ALONE = "--fold NAME runs a fold alone whose clips were not learnt from"
 LAST = "--select last chooses by no clips"
 RENAME = "est cache relabel, where they are other people of the same name"
+SPLIT = "--split NAME scores a split alone whose clips were not learnt from"
 LOOK = "est cache duplicates {cache} shows them all; est cache drop {cache} ID takes one of each pair out"
 MEND = "est cache relabel {cache} LIST, where a subject, split or fold is wrong"
 
@@ -125,10 +126,13 @@ def expect_none(leaks: Sequence[Leak], *, allow: bool, remedy: str = ALONE, cach
     """Refuse leaks, unless they are allowed; `remedy` is what else can be done about a test half that was learnt from before."""
     if not leaks or allow:
         return
-    before = any(leak.half != "val" and leak.by != "duplicate" for leak in leaks)
-    ways = [remedy] if before else [LAST] if all(leak.half == "val" for leak in leaks) else []
+    own = [leak for leak in leaks if leak.half != "scored"]
+    copies = any(leak.by == "duplicate" for leak in own)
+    before = any(leak.half != "val" and leak.by != "duplicate" for leak in own)
+    ways = [remedy] if before or len(own) < len(leaks) else [LAST] if all(leak.half == "val" for leak in leaks) else []
+    ways += [SPLIT] if any(leak.by == "duplicate" and leak.half == "scored" for leak in leaks) else []
     ways += [RENAME] if any(leak.by == "subject" for leak in leaks) else []
-    ways += [way.format(cache=cache) for way in (LOOK, MEND)] if any(leak.by == "duplicate" for leak in leaks) else []
+    ways += [way.format(cache=cache) for way in (LOOK, MEND)] if copies else []
     raise EstError("; ".join(describe_leaks(leaks)) + ".", remedy="; ".join([*ways, ALLOW]))
 
 

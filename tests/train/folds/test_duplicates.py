@@ -214,6 +214,8 @@ def test_another_cache_is_compared_with_what_the_run_has_learnt_from(tmp_path):
     assert caught.value.message == (
         "1 of 12 clips to be scored show the same frames of the same video as clips that the run has learnt from: new0 = clip000."
     )
+    assert "--split" in caught.value.remedy
+    assert "est cache drop" not in caught.value.remedy
     (leak,) = evaluate(run, other, allow_leak=True).leaks
     assert (leak.half, leak.clips, leak.same_as) == ("scored", ("new0",), ("clip000",))
     shutil.rmtree(tmp_path / "own.zarr")
