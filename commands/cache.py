@@ -1,4 +1,4 @@
-"""`est cache`: look at a cache, check it, join, convert, relabel and thin caches."""
+"""`est cache`: look at a cache, check it, find duplicates, join, convert, relabel and thin caches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import STATUS_FAILED, UsageError
+from ..errors import STATUS_FAILED, STATUS_PARTIAL, UsageError
 from .options import command
 from .screen import Screen
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..cache.reader import Cache
 
 app = typer.Typer(
-    help="Look at a cache, check it, join, convert, relabel and thin caches; erase people.",
+    help="Look at a cache, check it, find duplicates, join, convert, relabel and thin caches; erase people.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -128,6 +128,47 @@ def verify(
         summary += f"\nest cache verify {cache} --repair drops what is damaged, so that est extract makes it again."
     screen.result(data, "\n".join([*lines, *learnt, summary]))
     return STATUS_FAILED
+
+
+@command(app, "duplicates")
+def duplicates(
+    screen: Screen,
+    *,
+    caches: Annotated[list[Path], typer.Argument(metavar="CACHE...", help="Caches to look through together.")],
+    near: Annotated[
+        bool, typer.Option("--near", help="Also find copies that were encoded again, by their features; slower.")
+    ] = False,
+    similarity: Annotated[
+        float | None,
+        typer.Option(
+            "--similarity",
+            help="With --near: the least cosine of clips that look alike, of their whitened features: of their means, "
+            "then frame by frame at the best offset. 0.1 to 1; 0.5 when left out.",
+        ),
+    ] = None,
+    feature: Annotated[
+        str | None, typer.Option("--feature", help="With --near: the array that is compared; gap when left out.")
+    ] = None,
+) -> int:
+    """List clips that are there twice, and where their subjects, labels, splits or folds contradict each other; exit 3 if there are any."""
+    from ..cache import open_cache
+    from ..cache.duplicates import ClipList, find_duplicates
+    from ..cache.near_duplicates import SIMILARITY, find_near_duplicates
+    from .duplicatespage import duplicate_groups, duplicates_page
+
+    if not near and (similarity is not None or feature is not None):
+        raise UsageError("--similarity and --feature are settings of --near.", remedy="--near with them")
+    paths = list({path.resolve(): path for path in caches}.values())  # the same cache twice is no duplicate
+    clips = ClipList.of([open_cache(path) for path in paths])
+    found = find_duplicates(clips)
+    if near:
+        share = SIMILARITY if similarity is None else similarity
+        with screen.watching() as watch:
+            found += find_near_duplicates(clips, feature, similarity=share, known=found, watch=watch)
+    groups = duplicate_groups(clips, found)
+    counts = {"num_clips": len(clips), "num_caches": len(paths), "unknown": int((clips.digest == "").sum())}
+    screen.result({"groups": groups, **counts}, duplicates_page(groups, **counts))
+    return STATUS_PARTIAL if groups else 0
 
 
 @command(app, "merge")
