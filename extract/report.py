@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from ..cache.clip import Failure
 
 
+SHOWN = 20  # relabelled values that are named
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """What an extraction did, or a filling of new arrays from the crops of another cache."""
@@ -45,7 +48,11 @@ class Report:
             lines.append(f"nothing was left to do for {self.unchanged} clips")
         elif self.unchanged:
             lines.append(f"{self.unchanged} inputs were there already")
-        lines += [f"relabelled {change}" for change in self.relabelled[:20]]
+        if self.relabelled:
+            lines.append(f"{len(self.relabelled)} values changed, of clips and failures that were there")
+            lines += [f"relabelled {change}" for change in self.relabelled[:SHOWN]]
+        if (beside := len(self.relabelled) - SHOWN) > 0:
+            lines.append(f"and {beside} more (est cache ls shows the labels, subjects, splits and folds)")
         if self.decoders:
             counts = ", ".join(f"{name} {count}" for name, count in sorted(self.decoders.items()))
             lines.append(f"clips by decoder: {counts}")

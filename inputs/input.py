@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 STAGE = "input"
 ANNOTATIONS = ("label", "subject", "split", "fold")
+UNTOLD: Mapping[str, Any] = {"label": None, "subject": "", "split": "", "fold": -1}  # what stands where none is told
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,10 +22,10 @@ from ..cache.schema import EXTRA, MOMENTS, NO_NUMBER, ColumnSpec
 from ..errors import CacheError, UsageError, some
 from .csvlist import ClipList, read_list
 from .extracolumns import PREFIX, column_specs, typed_cells
-from .input import ANNOTATIONS
+from .input import ANNOTATIONS, UNTOLD
 from .listmatch import HOW, Line, Match, Unmatched, match_lines
 
-EMPTY: Mapping[str, Any] = {"label": None, "subject": "", "split": "", "fold": -1, **dict.fromkeys(MOMENTS, -1)}
+EMPTY: Mapping[str, Any] = {**UNTOLD, **dict.fromkeys(MOMENTS, -1)}
 COLUMNS = (*ANNOTATIONS, *MOMENTS)
 KEYS = ("id", "path")
 ALIKE = 0.75  # of difflib: a letter more or less, but not sad and calm
@@ -218,7 +218,7 @@ def _columns(read: Mapping[Path, ClipList], only: Sequence[str]) -> tuple[str, .
         raise UsageError("Which list?", remedy="est cache relabel CACHE LIST")
     for name in only:
         if name not in COLUMNS and not name.startswith(PREFIX):
-            near = difflib.get_close_matches(name, COLUMNS, n=1)
+            near = difflib.get_close_matches(name, COLUMNS, n=1, cutoff=ALIKE)
             raise UsageError(
                 f"--only takes {', '.join(COLUMNS)} and {PREFIX}NAME; found {name!r}.",
                 remedy=f"did you mean {near[0]}?" if near else "--only fold",
