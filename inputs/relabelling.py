@@ -17,7 +17,7 @@ import numpy as np
 
 from ..cache import Cache, CacheWriter, open_cache
 from ..cache.interrupt import uninterrupted
-from ..cache.rewriting import add_columns, finish_rewriting
+from ..cache.rewriting import add_columns, finish_rewriting, naming_repair
 from ..cache.schema import EXTRA, MOMENTS, NO_NUMBER, ColumnSpec
 from ..errors import CacheError, UsageError, some
 from .csvlist import ClipList, read_list
@@ -109,8 +109,11 @@ class Relabelling:
 
     def write(self) -> None:
         """Change the cache, in one commit; refused when somebody has changed it meanwhile."""
-        if not self.changes:
-            return
+        if self.changes:
+            with naming_repair(self.cache):
+                self._write()
+
+    def _write(self) -> None:
         wanted: dict[str, Values] = {}
         for change in self.changes:
             wanted.setdefault(change.id, {})[change.column] = change.after
@@ -140,7 +143,8 @@ def plan_relabelling(
 ) -> Relabelling:
     """Compare lists with what a cache says of its clips; `only` takes some of the columns, `strict` refuses what does not match."""
     finish_rewriting(cache)
-    opened = open_cache(cache)
+    with naming_repair(Path(cache)):
+        opened = open_cache(cache)
     read = {Path(path): read_list(Path(path), keys=KEYS) for path in dict.fromkeys(map(str, lists))}
     columns = _columns(read, only)
     specs = column_specs((row.extra for found in read.values() for row in found.rows), opened.schema.extra)
