@@ -55,7 +55,7 @@ def convert_cache(
         crops=keep_crops,
         landmarks=not share,
         names=not share,
-        seed=secrets.randbits(128) if seed is None else seed,
+        seed=secrets.randbits(128) if share and seed is None else seed or 0,
     )
     records = {name: copied_record(cache, name, wanted) for name in chosen}
     recipes = _recipes(cache, wanted, records)

@@ -151,6 +151,7 @@ def extract_videos(
         incomplete=pipeline.incomplete,
         decoders=dict(pipeline.decoders),
         damaged=pipeline.damaged,
+        disordered=[source.id for source in inputs if source.is_disordered],
         misplaced=[*misplaced, *pipeline.misplaced],
         failures=[*problems, *old, *pipeline.failures],
         interrupted=stop.wanted,

@@ -31,6 +31,7 @@ class Report:
     decoders: Mapping[str, int] = field(default_factory=dict)  # opencv, pyav, pictures → the clips that it has read
     damaged: Sequence[str] = ()  # clips of which the decoder reported errors
     misplaced: Sequence[str] = ()  # clips that end before a moment that a list tells of them
+    disordered: Sequence[str] = ()  # inputs whose onset, apex and offset do not follow each other
     filling: tuple[str, ...] = ()  # features that were added to clips that were there
     filled: int = 0  # such clips that have them now
     unfilled: int = 0  # such clips that were not reached
@@ -60,6 +61,7 @@ class Report:
             (self.no_face, "show no face"),
             (self.incomplete, "have fewer frames than their files declare"),
             (self.damaged, "have damaged places that could not be decoded"),
+            (self.disordered, "have an onset, apex and offset in a list that do not follow each other"),
             (self.misplaced, "end before the onset, apex or offset that a list tells of them, which stays unknown"),
         ):
             if found:

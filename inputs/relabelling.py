@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from ..cache.rewriting import add_columns, finish_rewriting, naming_repair
 from ..cache.schema import EXTRA, MOMENTS, NO_NUMBER, ColumnSpec
 from ..errors import CacheError, UsageError, some
 from .csvlist import ClipList, read_list
-from .extracolumns import PREFIX, column_specs, typed_cells
-from .input import ANNOTATIONS, UNTOLD
+from .extracolumns import PREFIX, column_specs, text_columns, typed_cells
+from .input import ANNOTATIONS, UNTOLD, is_disordered
 from .listmatch import HOW, Line, Match, Unmatched, match_lines
 
 EMPTY: Mapping[str, Any] = {**UNTOLD, **dict.fromkeys(MOMENTS, -1)}
@@ -182,7 +182,7 @@ def plan_relabelling(
         unmatched=tuple(unmatched),
         unnamed=unnamed,
         changes=changes,
-        warnings=_unused(read),
+        warnings=(*_unused(read), *_text_columns(read, opened.schema.extra, columns), *_disordered(known, wanted)),
         new_columns=new,
     )
     return replace(found, warnings=(*found.warnings, *_odd_labels(found)))
@@ -227,25 +227,35 @@ def _columns(read: Mapping[Path, ClipList], only: Sequence[str]) -> tuple[str, .
                 f"--only takes {', '.join(COLUMNS)} and {PREFIX}NAME; found {name!r}.",
                 remedy=f"did you mean {near[0]}?" if near else "--only fold",
             )
-    all_columns = (*COLUMNS, *dict.fromkeys(PREFIX + name for found in read.values() for name in found.extra))
+    extra = [PREFIX + name for found in read.values() for name in found.extra]
+    all_columns = (*COLUMNS, *dict.fromkeys([*extra, *(name for name in only if name.startswith(PREFIX))]))
     wanted = tuple(name for name in all_columns if name in (only or all_columns))
     for path, found in read.items():
         if not set(wanted) & _names(found):
             near = [(name, word) for name in found.unused for word in difflib.get_close_matches(name, wanted, n=1)]
-            has = ", ".join(map(repr, (*found.columns, *found.unused)))
             raise UsageError(
-                f"{path} has no column {' or '.join(wanted)}; its columns: {has}.",
+                f"{path} has no column {' or '.join(wanted)}; its columns: {_listed([found])}.",
                 remedy=f"is {near[0][0]!r} the {near[0][1]}?" if near else "name the columns in the first line",
             )
     there = {name for found in read.values() for name in _names(found)}
     for name in only:
         if name not in there:
-            raise UsageError(f"No list has a column {name!r}.", remedy=f"leave {name} out of --only")
+            raise UsageError(
+                f"No list has a column {name!r}; their columns: {_listed(read.values())}.",
+                remedy=f"leave {name} out of --only",
+            )
     return tuple(name for name in wanted if name in there)
 
 
 def _names(found: ClipList) -> set[str]:
     return {*found.columns, *(PREFIX + name for name in found.extra)}
+
+
+def _listed(lists: Iterable[ClipList]) -> str:
+    """Name the columns of lists, those without a meaning too."""
+    extra = PREFIX + "{}"
+    names = [(*found.columns, *map(extra.format, found.extra), *found.unused) for found in lists]
+    return ", ".join(dict.fromkeys(repr(name) for found in names for name in found))
 
 
 def _expect_format(cache: Cache, columns: Sequence[str]) -> None:
@@ -339,6 +349,25 @@ def _unused(read: Mapping[Path, ClipList]) -> tuple[str, ...]:
         for path, found in read.items()
         if found.unused
     )
+
+
+def _text_columns(read: Mapping[Path, ClipList], there: Collection[str], columns: Sequence[str]) -> Iterator[str]:
+    """Warn of new columns that a few cells make text."""
+    passed = {*there, *(name for found in read.values() for name in found.extra if PREFIX + name not in columns)}
+    for path, found in read.items():
+        yield from text_columns(path, found, passed)
+
+
+def _disordered(known: Mapping[str, Values], wanted: Mapping[str, Values]) -> Iterator[str]:
+    """Warn of clips whose onset, apex and offset would not follow each other."""
+    found = [
+        clip_id
+        for clip_id, values in wanted.items()
+        if values.keys() & set(MOMENTS)
+        and is_disordered([values.get(name, known[clip_id].get(name, -1)) for name in MOMENTS])
+    ]
+    if found:
+        yield f"{len(found)} clips have an onset, apex and offset that do not follow each other: {some(map(repr, found))}"
 
 
 def _odd_labels(found: Relabelling) -> list[str]:
