@@ -27,7 +27,7 @@ from .manifest import Edits, Manifest, expect_environment, expect_settings
 from .recipe import FeatureRecipe, Recipes, expect_recipes
 from .schema import CHECKSUMS, NO_LABEL, ColumnSpec, Counts, FeatureSpec, Layout
 from .snapshot import Snapshot, is_hdf5, no_cache, open_snapshot, replaced_path, staging_path
-from .table import Table, plain, same_cell
+from .table import Table, same_cell, shown
 from .trained import TrainedOn, records_for
 
 COMMIT_SECONDS = 20.0
@@ -259,7 +259,7 @@ class CacheWriter:
                 table.change(row, changed)
         if "label" in changed:
             old["label"] = self.manifest.labels[old["label"]] if old["label"] != NO_LABEL else None
-        return [f"{name}: {plain(old[name])} → {plain(values[name])}" for name in changed]
+        return [f"{name}: {shown(old[name])} → {shown(values[name])}" for name in changed]
 
     def commit_if_due(self) -> None:
         """Commit when 20 s or 128 MB have passed."""

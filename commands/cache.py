@@ -214,6 +214,7 @@ def drop(
             "Which clips? Give ids, or --label, --subject, --split or --fold.", remedy=f"est cache ls {cache}"
         )
     opened = open_cache(cache)
+    expect_there(opened, label=label, subject=subject, split=split, fold=fold)
     chosen = list(ids or [])
     if any((label, subject, split, fold)):
         chosen += [opened.ids[index] for index in opened.select(label=label, subject=subject, split=split, fold=fold)]
@@ -314,6 +315,17 @@ def relabel(
     if agreed is None:
         raise UsageError("Nothing is written: there is nobody to ask.", remedy="--yes writes, --dry-run only shows")
     return 0
+
+
+def expect_there(cache: Cache, **conditions: list[Any] | None) -> None:
+    """Refuse a label, subject, split or fold that no clip has: it is misspelt."""
+    for name, values in conditions.items():
+        for value in values or ():
+            if not len(cache.select(**{name: [value]})):
+                raise UsageError(
+                    f"{cache.path} has no clip of {name} {value!r}; nothing is removed.",
+                    remedy=f"est cache ls {cache.path}",
+                )
 
 
 def clip_row(cache: Cache, index: int) -> dict[str, Any]:
