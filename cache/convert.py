@@ -33,9 +33,9 @@ def convert_cache(
     watch: Watch | None = None,
     disk: Disk | None = None,
 ) -> Path:
-    """Write a cache anew and verify it; `share` leaves out crops, landmarks, paths, subjects, sources, and the ids and order that tell them.
+    """Write a cache anew and verify it; `share` leaves out crops, landmarks, paths, subjects, sources, and ids that tell them.
 
-    The order of what is shared is random, and nobody can undo it unless a `seed` is given.
+    What is shared is in random order, which nobody can undo unless a `seed` is given.
     """
     out, disk, watch = Path(out), disk or Disk(), watch or Watch()
     cache = Cache.open(source)

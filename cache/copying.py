@@ -237,9 +237,7 @@ def _clip(
     named: dict[str, Any] = (
         {"id": row["id"], "path": row["path"], "subject": row["subject"]} if wanted.names else {"id": shared_id(number)}
     )
-    source = Source(
-        num_bytes=row["source_bytes"], mtime_ns=row["source_mtime_ns"], digest=bytes(row["source_digest"])
-    )
+    source = Source(num_bytes=row["source_bytes"], mtime_ns=row["source_mtime_ns"], digest=bytes(row["source_digest"]))
     return Clip(
         **named,
         **{name: row[name] for name in ("label", "split", "fold", "fps", "rotation", "declared", "first_frame")},

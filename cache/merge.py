@@ -89,7 +89,9 @@ def merge_caches(
     if left_out := total - len(labels):
         others = sum(len(found) > 1 for found in labels.values())
         say = watch.warn if others else watch.say
-        say(f"{left_out} clips that are in several caches were left out; of {others} clips the caches have different labels")
+        say(
+            f"{left_out} clips that are in several caches were left out; of {others} clips the caches have different labels"
+        )
     return allowed
 
 

@@ -87,9 +87,7 @@ def _erase(
     idle = _idle_labels(cache, {*clips, *failures}, names)
     labels = [label for label in cache.labels if label not in idle]
     removed = cache.snapshot.manifest.commit.counts.clips - len(cache)
-    rewrite(
-        cache, without=clips, without_failures=failures, records=records, labels=labels, watch=watch, disk=disk
-    )
+    rewrite(cache, without=clips, without_failures=failures, records=records, labels=labels, watch=watch, disk=disk)
     return Erased(
         clips=tuple(clips),
         failures=tuple(failures),

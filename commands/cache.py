@@ -239,7 +239,8 @@ def erase(
     runs: Annotated[
         Path | None,
         typer.Option(
-            "--runs", help="Where runs that have learnt from them are looked for. [default: runs, and the cache's folder]"
+            "--runs",
+            help="Where runs that have learnt from them are looked for. [default: runs, and the cache's folder]",
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Erase without asking.")] = False,
@@ -256,7 +257,9 @@ def erase(
     with naming_repair(cache):
         opened = open_cache(cache)
     clips = clips_named(opened, clip or ())
-    agreed = yes or screen.confirm(f"Erase {', '.join([*(subject or []), *clips])} from {cache}? This cannot be undone.")
+    agreed = yes or screen.confirm(
+        f"Erase {', '.join([*(subject or []), *clips])} from {cache}? This cannot be undone."
+    )
     if agreed is None:
         raise UsageError("Nothing is erased: there is nobody to ask.", remedy="--yes erases without asking")
     if not agreed:

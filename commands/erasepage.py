@@ -86,11 +86,15 @@ def erased_text(cache: Path, erased: Erased, runs: Runs) -> str:
         )
     lines += [f"still named: {trace}" for trace in erased.traces]
     if any(trace.startswith("the label ") for trace in erased.traces):
-        lines.append("  est cache relabel gives the clips of a label another one; erasing the same person again then removes its name")
+        lines.append(
+            "  est cache relabel gives the clips of a label another one; erasing the same person again then removes its name"
+        )
     if any(not trace.startswith("the label ") for trace in erased.traces):
         lines.append("  names of features, weights, folds and environments stay; only a new extraction is without them")
     lines += _of_runs(runs)
-    lines.append("lists and folders that still have them bring them back with the next est extract: take them out there")
+    lines.append(
+        "lists and folders that still have them bring them back with the next est extract: take them out there"
+    )
     return "\n".join(lines)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from ..cache.clip import Failure
 
-
 SHOWN = 20  # relabelled values that are named
 
 

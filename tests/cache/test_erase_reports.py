@@ -58,7 +58,9 @@ def test_runs_are_looked_for_beside_the_cache_too(cache, tmp_path, capsys):
 def test_the_folders_that_were_looked_at_are_named(cache, tmp_path, capsys):
     make_run(tmp_path / "runs" / "r", cache, 5)
     make_run(tmp_path / "beside", cache, 5)
-    data = json.loads(est(capsys, "cache", "erase", cache, "--clip", make_clip(4).id, "--yes", "--json")[1].splitlines()[-1])
+    data = json.loads(
+        est(capsys, "cache", "erase", cache, "--clip", make_clip(4).id, "--yes", "--json")[1].splitlines()[-1]
+    )
     assert (data["runs"], data["looked"]) == ({}, ["runs", str(tmp_path)])
     out = est(capsys, "cache", "erase", cache, "--clip", make_clip(3).id, "--yes")[1]
     assert f"no run below runs or beside the cache (in {tmp_path}) knows them" in out

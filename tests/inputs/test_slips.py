@@ -34,7 +34,9 @@ def tree(root, *names):
 
 def test_clips_at_different_depths_are_refused_by_name(tmp_path):
     root = tree(tmp_path / "in", "s1/happy/a.mp4", "s1/sad/b.mp4", "s1/happy/deep/x.mp4")
-    with pytest.raises(UsageError, match="SUBJECT/LABEL/clip, two folders below .* 1 of 3 lie deeper: s1/happy/deep/x"):
+    with pytest.raises(
+        UsageError, match=r"SUBJECT/LABEL/clip, two folders below .* 1 of 3 lie deeper: s1/happy/deep/x"
+    ):
         find_inputs([root], labels="folders", subjects="folders")
     with pytest.raises(UsageError) as refused:
         find_inputs([root], labels="folders", subjects="folders")
@@ -97,7 +99,9 @@ def test_moments_out_of_order_are_named(tmp_path, make_cache):
     assert any("1 clips have an onset, apex and offset in a list that do not" in line for line in report.lines())
     found = plan_relabelling(tmp_path / "c.zarr", [listed(tmp_path / "l.csv", ("id", "offset"), ("b", 0))])
     assert found.warnings == ("1 clips have an onset, apex and offset that do not follow each other: 'b'",)
-    assert plan_relabelling(tmp_path / "c.zarr", [listed(tmp_path / "l.csv", ("id", "offset"), ("b", 2))]).warnings == ()
+    assert (
+        plan_relabelling(tmp_path / "c.zarr", [listed(tmp_path / "l.csv", ("id", "offset"), ("b", 2))]).warnings == ()
+    )
 
 
 def test_one_cell_that_makes_a_column_text_is_named(tmp_path, make_cache):
@@ -118,7 +122,9 @@ def test_one_cell_that_makes_a_column_text_is_named(tmp_path, make_cache):
 def test_only_says_what_the_lists_have(tmp_path, make_cache):
     cache = make_cache(tmp_path / "c.zarr", range(2, 4))
     path = listed(tmp_path / "l.csv", ("id", "fold", "extra:age", "note"), (make_clip(2).id, 1, 33, "x"))
-    with pytest.raises(UsageError, match=r"l.csv has no column extra:zzz; its columns: 'fold', 'id', 'extra:age', 'note'"):
+    with pytest.raises(
+        UsageError, match=r"l.csv has no column extra:zzz; its columns: 'fold', 'id', 'extra:age', 'note'"
+    ):
         plan_relabelling(cache, [path], only=["extra:zzz"])
     with pytest.raises(UsageError, match="No list has a column 'extra:zzz'; their columns: 'fold', 'id', 'extra:age'"):
         plan_relabelling(cache, [path], only=["fold", "extra:zzz"])
