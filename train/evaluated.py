@@ -88,7 +88,8 @@ class Evaluation:
         on = "on the run's own test halves" if self.own else f"of the models' mean probabilities on {self.cache.name}"
         leaks = " LEAK: the features have learnt from clips that are scored." if self.leaks else ""
         caption = f"{facts['heading']}. Scores {on}, {self.what}; {how}.{leaks}"
-        return latex_table(self.predictions, caption=caption, command=self.command)
+        averaged = 0 if self.own else len(self.models)
+        return latex_table(self.predictions, caption=caption, command=self.command, averaged=averaged)
 
     def to_json(self) -> dict[str, Any]:
         """Return what metrics.json holds."""

@@ -20,7 +20,10 @@ ESCAPES = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",
+    "[": "{[}",  # behind \\ a bracket or a star would be an option of it
+    "]": "{]}",
+    "*": "{*}",
     "±": r"\(\pm\)",
     "−": r"\(-\)",
     "×": r"\(\times\)",
@@ -31,8 +34,11 @@ TITLES = {"war": "WAR", "uar": "UAR", "uf1": "UF1"}
 NONE = "--"
 
 
-def latex_table(found: Predictions, *, caption: str, command: str) -> str:
-    """Return a table of class recall, WAR, UAR and UF1 with their intervals, and of how many seeds, clips and people."""
+def latex_table(found: Predictions, *, caption: str, command: str, averaged: int = 0) -> str:
+    """Return a table of class recall, WAR, UAR and UF1 with their intervals, and of how many seeds, clips and people.
+
+    With `averaged` the predictions are those of so many models together, and seeds have no scores of their own.
+    """
     scores, over, ends = found.scores, found.over_seeds, found.intervals
     several = len(found.seeds) > 1
     rows = [r"class & recall & right / clips \\", r"\midrule"]
@@ -49,7 +55,7 @@ def latex_table(found: Predictions, *, caption: str, command: str) -> str:
     num_units = str(len(set(found.groups.tolist()))) if found.by_subject else NONE
     rows += [
         r"\midrule",
-        rf"seeds & {len(found.seeds)} & \\",
+        rf"models, averaged & {averaged} & \\" if averaged else rf"seeds & {len(found.seeds)} & \\",
         rf"clips & {scores.total} & \\",
         rf"{units} & {num_units} & \\",
     ]
@@ -89,4 +95,4 @@ def _interval(ends: tuple[float, float] | None) -> str:
 
 
 def _is_latin(text: str) -> bool:
-    return all(ord(letter) < 0x180 or letter in ESCAPES for letter in text)
+    return all(ord(letter) < 0x80 or (letter.isalpha() and ord(letter) < 0x180) or letter in ESCAPES for letter in text)
