@@ -170,17 +170,13 @@ def group_lines(found: Grouping) -> list[str]:
     from ..train.results.summary import interval, percent
 
     unit = {"subjects": "people"}.get(found.unit, found.unit)
-    rows = [["group", "WAR", "right / clips", "95 %", "UAR", "classes", unit]]
+    rows = [("group", "WAR", "right / clips", "95 %", "UAR", "classes", unit)]
     for one in found.groups[:SHOWN_GROUPS]:
         scores = one.scores
         counts = f"{number(scores.right)}/{scores.total}"
         classes = f"{sum(one.classes)} of {len(one.classes)}"
-        rows.append(
-            [
-                *(one.name, percent(scores.war), counts, interval(one.interval)),
-                *(percent(scores.uar), classes, str(one.units)),
-            ]
-        )
+        shown = (one.name, percent(scores.war), counts, interval(one.interval), percent(scores.uar), classes)
+        rows.append((*shown, str(one.units)))
     lines = [f"by {found.column}" + (f": {found.note}" if found.note else ""), *table(rows)]
     if (left := len(found.groups) - SHOWN_GROUPS) > 0:
         lines.append(f"  … and {left} more in groups.csv of --out")

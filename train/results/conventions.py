@@ -71,7 +71,7 @@ def _best_epoch(
 ) -> tuple[float, float] | None:
     """Return WAR and UAR of the epoch of a part that is best on its test half."""
     oracle = part.get("oracle")
-    record = next(
-        (one for one in histories.get(part["part"], ()) if oracle is not None and one["epoch"] == oracle["epoch"]), None
-    )
+    if oracle is None:
+        return None
+    record = next((one for one in histories.get(part["part"], ()) if one["epoch"] == oracle["epoch"]), None)
     return None if record is None else (oracle["right"] / oracle["total"], record["test_uar"])
