@@ -170,7 +170,7 @@ def group_lines(found: Grouping) -> list[str]:
     from ..train.results.summary import interval, percent
 
     unit = {"subjects": "people"}.get(found.unit, found.unit)
-    rows = [("group", "WAR", "right / clips", "95 %", "UAR", "classes", unit)]
+    rows: list[tuple[str, ...]] = [("group", "WAR", "right / clips", "95 %", "UAR", "classes", unit)]
     for one in found.groups[:SHOWN_GROUPS]:
         scores = one.scores
         counts = f"{number(scores.right)}/{scores.total}"

@@ -13,6 +13,7 @@ from .metrics import number
 if TYPE_CHECKING:
     from .predictions import Predictions
 
+PLUS_MINUS = r"\ensuremath{\pm}"
 ESCAPES = {
     "\\": r"\textbackslash{}",
     "^": r"\textasciicircum{}",
@@ -24,9 +25,9 @@ ESCAPES = {
     "[": "{[}",  # behind \\ a bracket or a star would be an option of it
     "]": "{]}",
     "*": "{*}",
-    "±": r"\(\pm\)",
-    "−": r"\(-\)",
-    "×": r"\(\times\)",
+    "±": PLUS_MINUS,
+    "−": r"\ensuremath{-}",
+    "×": r"\ensuremath{\times}",
     "–": "--",
     "…": r"\dots{}",
 } | {letter: f"\\{letter}" for letter in "_%&#${}"}
@@ -49,7 +50,7 @@ def latex_table(found: Predictions, *, caption: str, command: str, averaged: int
     rows += [r"\midrule", r"score & \% & 95\,\% interval \\", r"\midrule"]
     for name, title in TITLES.items():
         sd = over[name].sd
-        spread = rf" \(\pm\) {100 * sd:.2f}" if sd is not None else ""
+        spread = f" {PLUS_MINUS} {100 * sd:.2f}" if sd is not None else ""
         rows.append(rf"{title} & {percent(over[name].mean)}{spread} & {_interval(ends.get(name))} \\")
     units = "people" if found.by_subject else "people (not known: intervals over clips)"
     num_units = str(len(set(found.groups.tolist()))) if found.by_subject else NONE
@@ -59,7 +60,7 @@ def latex_table(found: Predictions, *, caption: str, command: str, averaged: int
         rf"clips & {scores.total} & \\",
         rf"{units} & {num_units} & \\",
     ]
-    said = "Mean \\(\\pm\\) standard deviation over seeds. " if several else ""
+    said = f"Mean {PLUS_MINUS} standard deviation over seeds. " if several else ""
     letters = "".join(scores.labels) + caption
     return "\n".join(
         [

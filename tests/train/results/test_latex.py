@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from est.train.results.latex import escape, latex_table
+from est.train.results.latex import PLUS_MINUS, escape, latex_table
 from est.train.results.predictions import Predictions
 
 ODD = ("a_b & 100 % #1", r"{x}\y^z~", '<é> "[*|', "$5 ± 1")
@@ -82,11 +82,14 @@ def test_numbers_are_those_of_the_scores():
     found, text = table(("anger", "joy"))
     over, ends = found.over_seeds, found.intervals
     low, high = (f"{100 * end:.1f}" for end in ends["uar"])
-    assert rf"UAR & {100 * over['uar'].mean:.2f} \(\pm\) {100 * over['uar'].sd:.2f} & {low}--{high} \\" in text
+    assert rf"UAR & {100 * over['uar'].mean:.2f} {PLUS_MINUS} {100 * over['uar'].sd:.2f} & {low}--{high} \\" in text
     assert rf"anger & {100 * found.scores.recall[0]:.2f} &" in text
     for line in (r"seeds & 2 & \\", r"clips & 48 & \\", r"people & 6 & \\"):
         assert line in text
-    assert r"\caption{EST\_1 on 50 \% \& more; protocol kfold. Mean \(\pm\) standard deviation over seeds." in text
+    assert (
+        r"\caption{EST\_1 on 50 \% \& more; protocol kfold. Mean \ensuremath{\pm} standard deviation over seeds."
+        in text
+    )
     assert text.splitlines()[0] == "% est evaluate 'a b' --latex"
 
 
