@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..errors import UsageError
+from .detectortable import table
 from .screen import Screen
 
 if TYPE_CHECKING:
-    from ..train.evaluation import Evaluation
+    from ..train.evaluated import Evaluation
+    from ..train.results.groups import Grouping
+
+SHOWN_GROUPS = 20  # on a terminal
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that est train made.")]
 CachePath = Annotated[
@@ -43,7 +47,18 @@ AllowLeak = Annotated[
     bool,
     typer.Option("--allow-leak", help="Score clips that the features have learnt from nevertheless, and say so."),
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="A folder for metrics.json and predictions.csv.")]
+Group = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group",
+        metavar="COLUMN",
+        help="Scores by group of a column of the cache, and the largest gap: extra:NAME, subject, split, …; may be repeated.",
+    ),
+]
+Latex = Annotated[bool, typer.Option("--latex", help="Print a table for a paper, in LaTeX, and nothing else.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="A folder for metrics.json, predictions.csv, table.tex and tables.")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
 
@@ -59,13 +74,15 @@ def evaluate(
     alias: Alias = None,
     unknown: Unknown = "exclude",
     allow_leak: AllowLeak = False,
+    group: Group = None,
+    latex: Latex = False,
     out: Out = None,
     device: Device = "auto",
 ) -> int:
     """Score a run's models again: on their test halves, on another cache, on shuffled or blackened clips."""
     if unknown not in ("exclude", "wrong"):
         raise UsageError(f"--unknown is exclude or wrong, found {unknown!r}.", remedy="--unknown exclude")
-    from ..train.evaluation import Change, expect_no_run
+    from ..train.evaluated import Change, expect_no_run
     from ..train.evaluation import evaluate as score_again
     from ..train.folds.labels import parse_aliases
 
@@ -80,13 +97,20 @@ def evaluate(
             split=split,
             aliases=parse_aliases(alias or ()),
             unknown=unknown,
+            groups=group or (),
             device=device,
             allow_leak=allow_leak,
             watch=watch,
         )
     if out is not None:
         found.save(out)
-    screen.result(found.to_json(), "\n".join([*lines(found), *([f"written to {out}"] if out is not None else [])]))
+    written = [f"written to {out}"] if out is not None else []
+    if latex:
+        screen.result({**found.to_json(), "latex": found.latex()}, found.latex().rstrip("\n"))
+        for line in written:
+            screen.note(line)
+    else:
+        screen.result(found.to_json(), "\n".join([*lines(found), *written]))
     return 0
 
 
@@ -102,6 +126,7 @@ def parse_range(text: str | None) -> tuple[int, int] | Literal["middle"] | None:
 
 def lines(found: Evaluation) -> list[str]:
     """Lay an evaluation out for people."""
+    from ..train.folds.published import result_lines
     from ..train.results.metrics import number
     from ..train.results.summary import leak_lines, percent, plus_minus, score_lines
 
@@ -129,9 +154,38 @@ def lines(found: Evaluation) -> list[str]:
         )
     if found.unlabelled:
         shown.append(f"left out, no label: {found.unlabelled}")
+    if found.published:
+        shown += result_lines(found.run.config.protocol.kind)
     width = max(map(len, scores.labels))
     shown += [
         f"  {label:<{width}}  {percent(recall):>9}  {number(hits)}/{truth}"
         for label, recall, hits, truth in zip(scores.labels, scores.recall, scores.hits, scores.truth, strict=True)
     ]
-    return shown
+    return [*shown, *(line for one in found.groups for line in group_lines(one))]
+
+
+def group_lines(found: Grouping) -> list[str]:
+    """Lay the groups of a column out for people, and say how far the largest gap can be believed."""
+    from ..train.results.metrics import number
+    from ..train.results.summary import interval, percent
+
+    unit = {"subjects": "people"}.get(found.unit, found.unit)
+    rows: list[tuple[str, ...]] = [("group", "WAR", "right / clips", "95 %", "UAR", "classes", unit)]
+    for one in found.groups[:SHOWN_GROUPS]:
+        scores = one.scores
+        counts = f"{number(scores.right)}/{scores.total}"
+        classes = f"{sum(one.classes)} of {len(one.classes)}"
+        shown = (one.name, percent(scores.war), counts, interval(one.interval), percent(scores.uar), classes)
+        rows.append((*shown, str(one.units)))
+    lines = [f"by {found.column}" + (f": {found.note}" if found.note else ""), *table(rows)]
+    if (left := len(found.groups) - SHOWN_GROUPS) > 0:
+        lines.append(f"  … and {left} more in groups.csv of --out")
+    for name, gap in found.gaps.items():
+        ends = "–" if gap.interval is None else f"{100 * gap.interval[0]:.1f} to {100 * gap.interval[1]:.1f}"
+        which = f"{gap.best!r} against {gap.worst!r}"
+        lines.append(
+            f"  largest gap in {name.upper()}: {100 * gap.value:.1f} points, {which} (95 % over {unit}: {ends})"
+        )
+    if found.warning:
+        lines.append(f"  {found.warning}")
+    return lines

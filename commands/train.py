@@ -226,11 +226,14 @@ def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
 
 def show_protocols(screen: Screen) -> int:
     """Show what --protocol takes: the general protocols, then those of data sets with what is published of each."""
-    from ..train.folds.published import convention, list_protocols
+    from ..train.folds.published import convention, list_protocols, result_lines
 
     rows = list_protocols()
     width = max(len(row["name"]) for row in rows)
-    lines = [f"{row['name']:<{width}}  {convention(row['name']) or row['what']}" for row in rows]
+    lines = []
+    for row in rows:
+        lines.append(f"{row['name']:<{width}}  {convention(row['name']) or row['what']}")
+        lines += [f"{'':<{width}}  {line}" for line in result_lines(row["name"])]
     screen.result({"protocols": rows}, "\n".join(lines))
     return 0
 

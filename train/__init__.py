@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from .config.finetune import FinetuneConfig
     from .config.protocol import ProtocolConfig
     from .config.sampling import SamplingConfig
-    from .evaluation import Change, Evaluation, evaluate
+    from .evaluated import Change, Evaluation
+    from .evaluation import evaluate
     from .fitting import fit
     from .loop.watch import TrainingWatch
     from .models import EST, EstConfig, ModelConfig, build_model, describe, load_official, save_official

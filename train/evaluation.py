@@ -25,109 +25,24 @@ from .data.data import Loaded, locate_rows
 from .data.feature_arrays import black_row
 from .data.sampler import Sampler
 from .data.sampling import sampler_of
+from .evaluated import MEAN, Change, Evaluation, as_command
 from .evaluation_leaks import leaks_elsewhere, own_leaks, warn_of_learnt
 from .folds.annotations import Annotations
 from .folds.labels import Aligned, align_truth, match_labels
-from .folds.leaks import Leak, expect_none
+from .folds.leaks import expect_none
 from .loop.checkpoint import load_model
 from .loop.predict import ClipView, likeliest, predict_rows
 from .loop.provenance import arrays_for, is_own, own_cache, source_of, width_of
 from .loop.trainer import reproducible
 from .loop.watch import TrainingWatch
 from .models.finetuned import FinetunedModel
-from .results.metrics import AnswerScore, Scores, Spread, score, spread
+from .results.groups import group_scores, read_column
+from .results.intervals import score_intervals
+from .results.metrics import AnswerScore, Scores, score, spread
 from .results.predictions import Predictions, read_predictions
-from .results.results import FORMAT, VERSION
-from .results.run import CHECKPOINT, FACTS, Run, write_csv, write_json
+from .results.run import CHECKPOINT, Run
 
-MEAN = "mean"  # of all models, in the place of a part
 Unknown = Literal["exclude", "wrong"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """How the clips differ from what they are."""
-
-    shuffle: bool = False  # snippets in the model's orders
-    zero: tuple[int, int] | Literal["middle"] | None = None  # unified frames that show a black crop
-    start: int | None = None  # of the window
-
-    def describe(self, black: tuple[int, int] | None = None) -> str:
-        """Say it in a few words, and of how many frames shown how many are black."""
-        words = ["snippets shuffled"] if self.shuffle else []
-        share = f" ({black[0]} of the {black[1]} frames shown)" if black else ""
-        if self.zero == "middle":
-            words.append(f"the middle snippet's span black{share}")
-        elif self.zero is not None:
-            words.append(f"frames {self.zero[0]} to {self.zero[1] - 1} black{share}")
-        if self.start is not None:
-            words.append(f"from frame {self.start}")
-        return ", ".join(words) or "the test view"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation:
-    """What came of it."""
-
-    run: Run
-    cache: Path
-    what: str
-    black: tuple[int, int] | None  # of the frames that a clip shows, how many are black
-    own: bool  # the run's own test halves
-    models: dict[str, Scores]  # of each part
-    predictions: Predictions  # on the parts' own halves; elsewhere by the models' mean probabilities
-    spread: dict[str, Spread]  # of war and uar, over the models
-    answers: tuple[AnswerScore, ...]  # to further questions of the model, on shuffled clips
-    leaks: tuple[Leak, ...]  # of what is scored, and allowed
-    excluded: dict[str, int]  # clips left out, by a class that the run lacks
-    unlabelled: int
-    header: list[str]  # of predictions.csv
-    rows: list[list[Any]]
-
-    @property
-    def scores(self) -> Scores:
-        """Return the scores, on the run's own halves the mean over its seeds."""
-        return self.predictions.scores
-
-    @property
-    def intervals(self) -> dict[str, tuple[float, float]]:
-        """Return the 95 % interval of each score over people or clips."""
-        return self.predictions.intervals
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what metrics.json holds."""
-        found: dict[str, Any] = {
-            "format": FORMAT,
-            "version": VERSION,
-            "run": str(self.run.path),
-            "cache": str(self.cache),
-            "what": self.what,
-            **({"black_frames": self.black[0], "shown_frames": self.black[1]} if self.black else {}),
-            "heading": self.run.facts["heading"],
-            "clips": len(self.predictions),
-            "seeds": list(self.predictions.seeds) if self.own else [],
-            "scores": self.predictions.to_json(),
-            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
-            "intervals_over": self.predictions.units,
-            "over_seeds": {name: vars(value) for name, value in self.predictions.over_seeds.items()},
-            "models": {
-                name: {"war": one.war, "uar": one.uar, "right": one.right, "total": one.total}
-                for name, one in self.models.items()
-            },
-            "over_models": {name: vars(value) for name, value in self.spread.items()},
-            "excluded": self.excluded,
-            "unlabelled": self.unlabelled,
-        }
-        if self.leaks:
-            found["leaks"] = [leak.to_json() for leak in self.leaks]
-        return found | {one.question: one.to_json() for one in self.answers}
-
-    def save(self, folder: Path | str) -> None:
-        """Write metrics.json and predictions.csv into a folder that is no run's: a run has its own of these names."""
-        folder = Path(folder)
-        expect_no_run(folder)
-        write_json(folder / "metrics.json", self.to_json())
-        write_csv(folder / "predictions.csv", self.header, self.rows)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -149,11 +64,15 @@ def evaluate(
     split: Sequence[str] | None = None,
     aliases: Mapping[str, str] | None = None,
     unknown: Unknown = "exclude",
+    groups: Sequence[str] = (),
     device: str = "auto",
     allow_leak: bool = False,
     watch: TrainingWatch | None = None,
 ) -> Evaluation:
-    """Score a run's models again; without `cache` on the run's own. Clips that the features have learnt from only with `allow_leak`."""
+    """Score a run's models again; without `cache` on the run's own, and by group of each column of `groups`.
+
+    Clips that the features have learnt from only with `allow_leak`.
+    """
     run = run if isinstance(run, Run) else Run.open(run)
     change, watch = change or Change(), watch or TrainingWatch()
     if not run.complete:
@@ -176,6 +95,7 @@ def evaluate(
     aligned = None if own else _aligned(run, table, split, aliases, unknown)
     tested = {name: _tested(run, name, table) for name in run.parts} if own else {}
     rows = np.unique(np.concatenate(list(tested.values()))) if aligned is None else aligned.rows
+    columns = [read_column(cache, name, table.ids[rows].tolist()) for name in dict.fromkeys(groups)]
     leaks = (
         own_leaks(run, cache, table, tested, reads) if own else leaks_elsewhere(run, cache, table, rows, reads, watch)
     )
@@ -189,6 +109,7 @@ def evaluate(
         if warning := warn_of_rates(np.array([run.facts["frame_rate"]]), target.clips.fps):
             watch.warn(warning)
     models: dict[str, Scores] = {}
+    intervals: dict[str, dict[str, tuple[float, float]]] = {}
     found: list[tuple[str, np.ndarray, np.ndarray]] = []
     answers: dict[str, list[np.ndarray]] = {}
     with reproducible(where, run.facts["threads"]):
@@ -198,20 +119,28 @@ def evaluate(
                 target = _load(run, cache, table, rows, aligned, where, reads.get(name))
             seen = _blacked(view, cache, reads.get(name))
             probabilities, told, choices = _predict(run, name, target, chosen, sampler, seen, where)
-            models[name] = score(_truth(target, chosen), likeliest(probabilities), target.labels)
+            truth, guess = _truth(target, chosen), likeliest(probabilities)
+            models[name] = score(truth, guess, target.labels)
+            people = table.subject[chosen]
+            intervals[name] = score_intervals(truth, guess, people if (people != "").all() else None, target.labels)
             found.append((name, chosen, probabilities))
             for question, hits in told.items():
                 answers.setdefault(question, []).append(hits)
     if not own:
         found = [(MEAN, rows, np.mean([probabilities for _, _, probabilities in found], axis=0))]
+    predictions = _predictions(run, target, found, own=own)
+    command = as_command(run, None if own else cache, change, split, aliases, unknown, groups, allow_leak=allow_leak)
     return Evaluation(
         run=run,
+        command=command,
         cache=cache.path,
         what=change.describe(black),
         black=black,
         own=own,
         models=models,
-        predictions=_predictions(run, target, found, own=own),
+        model_intervals=intervals,
+        predictions=predictions,
+        groups=tuple(group_scores(predictions, column) for column in columns),
         spread={key: spread([getattr(one, key) for one in models.values()]) for key in ("war", "uar")},
         answers=tuple(
             AnswerScore(
@@ -230,12 +159,6 @@ def evaluate(
             line for name, chosen, probabilities in found for line in _lines(run, target, name, chosen, probabilities)
         ],
     )
-
-
-def expect_no_run(folder: Path) -> None:
-    """Refuse to write over the results of a run."""
-    if (folder / FACTS).exists():
-        raise UsageError(f"{folder} is a run, and has results of its own.", remedy="--out another folder")
 
 
 def _view(run: Run, sampler: Sampler, change: Change) -> ClipView:

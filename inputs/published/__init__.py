@@ -7,7 +7,7 @@ import re
 
 from ...errors import UsageError
 from .afew import AFEW
-from .base import Dataset, Entry, Finding, Media, Reading, Request
+from .base import Dataset, Entry, Finding, Media, PublishedResult, Reading, Request
 from .bu4dfe import BU4DFE
 from .check import Check, CountRow
 from .ckplus import CK_PLUS
@@ -31,6 +31,7 @@ __all__ = [
     "Entry",
     "Finding",
     "Media",
+    "PublishedResult",
     "Reading",
     "Request",
     "dataset_named",

@@ -11,7 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ...errors import UsageError
-from .base import KINDS, Dataset, Entry, Finding, Media, Reading, Request, expect_media, known_label
+from .base import (
+    KINDS,
+    ON_TEST,
+    OWN_BACKBONE,
+    PRETRAINED,
+    REPRODUCED,
+    Dataset,
+    Entry,
+    Finding,
+    Media,
+    PublishedResult,
+    Reading,
+    Request,
+    expect_media,
+    known_label,
+)
 from .clip_folder import ClipFolder, natural
 from .listed import Listed, moved
 from .textlist import named_labels, read_lines
@@ -187,4 +202,36 @@ AFEW = Dataset(
         "split train": (773, 771, 738),
         "split val": (383, 381, 352),
     },
+    results=(
+        PublishedResult(
+            system="EST",
+            war=54.26,
+            uar=49.57,
+            source="Table 4 of the EST paper",
+            remarks=("191 of 352 clips", OWN_BACKBONE, ON_TEST),
+        ),
+        PublishedResult(
+            system="Transformer baseline",
+            war=49.72,
+            uar=43.95,
+            source="Table 4 of the EST paper",
+            remarks=("175 of 352 clips", REPRODUCED, PRETRAINED),
+        ),
+        PublishedResult(
+            system="ResNet18+GRU", war=49.34, uar=45.12, source="Table 4 of the EST paper", remarks=("other backbone",)
+        ),
+        PublishedResult(
+            system="Former-DFER",
+            war=50.92,
+            uar=47.42,
+            source="Table 4 of the EST paper",
+            remarks=("194 of 381 clips", "other backbone: starts from its DFEW model", ON_TEST),
+        ),
+        PublishedResult(
+            system="Former-DFER, last epoch",
+            war=48.29,
+            source="the logs in its authors' repository",
+            remarks=("other backbone: starts from its DFEW model",),
+        ),
+    ),
 )

@@ -88,6 +88,28 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PublishedResult:
+    """What a paper prints as a system's score on the data set, in percent; only what was read in the source that is named."""
+
+    system: str
+    war: float
+    source: str  # table and paper
+    uar: float | None = None
+    remarks: tuple[str, ...] = ()  # what to know before it is compared with a run
+
+    def line(self) -> str:
+        """Say it in a line."""
+        uar = f" / {self.uar:.2f} UAR" if self.uar is not None else ""
+        return f"{self.system} {self.war:.2f} WAR{uar} ({'; '.join((self.source, *self.remarks))})"
+
+
+OWN_BACKBONE = "its ResNet-18 trains with it: other backbone than cached features"
+ON_TEST = "epoch chosen on the test fold"
+REPRODUCED = "reproduced by EST's authors"
+PRETRAINED = "pre-trained ResNet-18: other backbone"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     """A data set that is known by name."""
 
@@ -101,6 +123,7 @@ class Dataset:
     aliases: tuple[str, ...] = ()
     media: tuple[Media, ...] = ("frames", "videos")
     published: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # row of the check → counts in use
+    results: tuple[PublishedResult, ...] = ()
     is_generic: bool = False  # made of lists that the user names
     takes_label_names: bool = False
 

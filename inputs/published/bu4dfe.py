@@ -8,7 +8,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .base import Dataset, Entry, Finding, Reading, Request, known_label
+from .base import (
+    ON_TEST,
+    OWN_BACKBONE,
+    PRETRAINED,
+    REPRODUCED,
+    Dataset,
+    Entry,
+    Finding,
+    PublishedResult,
+    Reading,
+    Request,
+    known_label,
+)
 from .tree import Tree, folders, listing
 
 LABELS = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise")
@@ -76,4 +88,18 @@ BU4DFE = Dataset(
         **{f"class {name}": (SUBJECTS,) for name in LABELS},
         "subjects": (SUBJECTS,),
     },
+    results=(
+        PublishedResult(
+            system="EST",
+            war=88.17,
+            source="Table 2 of the EST paper",
+            remarks=(OWN_BACKBONE, ON_TEST, "its parameters were chosen on these folds"),
+        ),
+        PublishedResult(
+            system="Transformer baseline", war=85.6, source="Table 2 of the EST paper", remarks=(REPRODUCED, PRETRAINED)
+        ),
+        PublishedResult(
+            system="FAN", war=84.17, source="Table 2 of the EST paper", remarks=(REPRODUCED, "other backbone")
+        ),
+    ),
 )

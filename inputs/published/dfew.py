@@ -10,7 +10,20 @@ import re
 from pathlib import Path
 
 from ...errors import UsageError
-from .base import KINDS, Dataset, Finding, Media, Reading, Request, expect_media
+from .base import (
+    KINDS,
+    ON_TEST,
+    OWN_BACKBONE,
+    PRETRAINED,
+    REPRODUCED,
+    Dataset,
+    Finding,
+    Media,
+    PublishedResult,
+    Reading,
+    Request,
+    expect_media,
+)
 from .clip_folder import ClipFolder
 from .folds import FoldLists, fold_entries, merge_folds
 from .listed import Listed
@@ -139,4 +152,47 @@ DFEW = Dataset(
         **{f"class {name}": (count,) for name, count in zip(LABELS, CLASSES, strict=True)},
         **{f"fold {number}, tested": (count,) for number, count in enumerate(TESTED, start=1)},
     },
+    results=(
+        PublishedResult(
+            system="EST",
+            war=65.85,
+            uar=53.94,
+            source="Table 5 of the EST paper",
+            remarks=(OWN_BACKBONE, ON_TEST, "the recalls that it prints average 53.43"),
+        ),
+        PublishedResult(
+            system="Transformer baseline",
+            war=63.85,
+            uar=50.39,
+            source="Table 5 of the EST paper",
+            remarks=(REPRODUCED, PRETRAINED),
+        ),
+        PublishedResult(
+            system="Former-DFER",
+            war=65.7,
+            uar=53.69,
+            source="Table 5 of the EST paper",
+            remarks=("other backbone: trained from scratch", ON_TEST),
+        ),
+        PublishedResult(
+            system="Former-DFER, last epoch",
+            war=65.16,
+            source="the logs in its authors' repository",
+            remarks=("other backbone: trained from scratch",),
+        ),
+        PublishedResult(
+            system="STT",
+            war=66.65,
+            uar=54.58,
+            source="arXiv 2205.04749, as a ranking page quotes it",
+            remarks=("other backbone",),
+        ),
+        PublishedResult(
+            system="DK-CLIP",
+            war=75.41,
+            uar=64.95,
+            source="README of its authors (ACM MM 2024)",
+            remarks=("other backbone: X-CLIP",),
+        ),
+    ),
 )

@@ -5,7 +5,7 @@ All clips are shorter than 48 frames.
 
 from __future__ import annotations
 
-from .base import KINDS, Dataset, Entry, Finding, Media, Reading, Request, expect_media, known_label
+from .base import KINDS, Dataset, Entry, Finding, Media, PublishedResult, Reading, Request, expect_media, known_label
 from .clip_folder import ClipFolder
 from .listed import Listed, moved
 from .textlist import named_labels, read_lines
@@ -78,4 +78,20 @@ FERV39K = Dataset(
         **{f"class {name}": (count,) for name, count in zip(LABELS, CLASSES, strict=True)},
         **{f"split {half}": (count,) for half, count in HALVES.items()},
     },
+    results=(
+        PublishedResult(
+            system="STT",
+            war=48.11,
+            uar=37.76,
+            source="arXiv 2205.04749, as paperswithcode lists it",
+            remarks=("other backbone",),
+        ),
+        PublishedResult(
+            system="Former-DFER",
+            war=45.72,
+            uar=36.88,
+            source="README of its authors",
+            remarks=("other backbone: trained from scratch", "others quote 46.85 WAR / 37.20 UAR"),
+        ),
+    ),
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...errors import UsageError
 from ..folders import key_of
-from .base import KINDS, Dataset, Finding, Media, Reading, Request, expect_media, known_label
+from .base import KINDS, Dataset, Finding, Media, PublishedResult, Reading, Request, expect_media, known_label
 from .clip_folder import ClipFolder
 from .folds import FoldLists, fold_entries, merge_folds
 from .listed import Listed
@@ -102,4 +102,5 @@ MAFW = Dataset(
         "clips": (sum(TESTED),),
         **{f"fold {number}, tested": (count,) for number, count in enumerate(TESTED, start=1)},
     },
+    results=(PublishedResult(system="S4D", war=58.44, source="its abstract", remarks=("other backbone",)),),
 )

@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import UsageError
-from .base import Dataset, Entry, Finding, Reading, Request, known_label
+from .base import (
+    ON_TEST,
+    OWN_BACKBONE,
+    PRETRAINED,
+    REPRODUCED,
+    Dataset,
+    Entry,
+    Finding,
+    PublishedResult,
+    Reading,
+    Request,
+    known_label,
+)
 from .clip_folder import ClipFolder
 from .textlist import is_number, numbers_named
 from .tree import Tree, below, folders
@@ -156,4 +168,23 @@ MMI = Dataset(
     media=("videos",),
     takes_label_names=True,
     published={"labelled clips": (205,), "subjects": (30,)},
+    results=(
+        PublishedResult(
+            system="EST", war=92.5, uar=90.31, source="Table 3 of the EST paper", remarks=(OWN_BACKBONE, ON_TEST)
+        ),
+        PublishedResult(
+            system="Transformer baseline",
+            war=90.5,
+            uar=90.03,
+            source="Table 3 of the EST paper",
+            remarks=(REPRODUCED, PRETRAINED),
+        ),
+        PublishedResult(
+            system="FAN",
+            war=86.49,
+            uar=85.56,
+            source="Table 3 of the EST paper",
+            remarks=(REPRODUCED, "other backbone"),
+        ),
+    ),
 )

@@ -97,16 +97,17 @@ def learning_cache(
     black=None,
     weights=None,
     fields=None,
+    columns=None,
     **common,
 ):
     """Write a cache of so many clips, or of these numbers; return its path.
 
     `listed` is the order in which the cache names its labels, `order` that of its clips; failures are (id, label, subject, split);
-    `fields` is what is different about one clip, by number; all else goes to every clip.
+    `fields` is what is different about one clip, by number; `columns` are extra ones; all else goes to every clip.
     """
     settings = {"black": {"gap": black}} if black is not None else {}
     recipes = learning_recipes(flip=flip, **(weights or {}))
-    with CacheWriter.open(path, recipes, labels=listed or labels, **settings) as writer:
+    with CacheWriter.open(path, recipes, labels=listed or labels, columns=columns, **settings) as writer:
         numbers = range(clips) if isinstance(clips, int) else clips
         for index in order if order is not None else numbers:
             special = (fields or {}).get(index, {})

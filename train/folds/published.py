@@ -9,12 +9,12 @@ are made here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from ...inputs.published import Dataset, dataset_named
+from ...inputs.published import Dataset, PublishedResult, dataset_named
 from ..config.protocol import GENERAL, PROTOCOLS, PublishedProtocol
 from .annotations import Annotations
 from .fold import Fold, splits_of
@@ -54,6 +54,16 @@ def convention(asked: str) -> str:
     )
 
 
+def results_of(asked: str) -> tuple[PublishedResult, ...]:
+    """Return the scores that are published of the data set that a protocol is named after; none of a general one."""
+    return dataset_named(asked).results if asked in PROTOCOLS else ()
+
+
+def result_lines(asked: str) -> list[str]:
+    """Write them, a line for each."""
+    return [f"published: {one.line()}" for one in results_of(asked)]
+
+
 def named(asked: str, kind: str) -> str:
     """Name a protocol: as it was asked for, and what that came to."""
     return kind if asked in (kind, "auto") else f"{asked} ({kind})"
@@ -72,6 +82,7 @@ def list_protocols() -> list[dict[str, Any]]:
                 "classes": list(known.labels),
                 "tested": {half: list(counts) for half, counts in known.tested.items()},
                 "note": preset.note,
+                "results": [asdict(one) for one in results_of(name)],
             }
         )
     return rows

@@ -8,21 +8,24 @@ control (pooled statistics and a linear classifier).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..folds.leaks import Leak, leaks_of
+from ..folds.published import results_of
 from .compare import UNITS
+from .conventions import Convention, conventions
 from .intervals import score_intervals
 from .metrics import COVERAGE_EDGES, LENGTH_EDGES, AnswerScore, Bin, Scores, Spread, by_bins, score
 from .paired import Difference, compare_paired
+from .pictures import NO_PREDICTION, confusion_picture, curves_picture
 from .predictions import Predictions, read_predictions
 from .run import HISTORY, RESULT, Run, read_history, read_json, write, write_csv, write_json
-from .summary import NO_PREDICTION, confusion_picture, summary
+from .summary import summary
 
 FORMAT, VERSION = "est-metrics", 1  # of metrics.json, as docs/results.md says it
 ORACLE = "the best epoch chosen on the test half: no result, but what most published numbers are"
@@ -41,6 +44,7 @@ class Results:
     control_predicted: np.ndarray | None  # (N,) places in the labels
     by_length: list[Bin]
     by_coverage: list[Bin]
+    histories: dict[str, list[dict[str, Any]]]  # the epochs of each part
     unseen: list[str]  # clips that show no face or have no frames: wrong in every number
     seconds: float
 
@@ -84,6 +88,11 @@ class Results:
         control = (self.control_predicted == found.truth)[None]
         return compare_paired(found.right, control, found.groups, unit=UNITS[found.units])
 
+    @cached_property
+    def conventions(self) -> tuple[Convention, ...]:
+        """Return the same run's scores by the conventions of the field, ours first."""
+        return conventions(self.predictions, self.parts, self.histories)
+
     @property
     def leaks(self) -> tuple[Leak, ...]:
         """Return what was learnt from before it was tested on; empty unless the run was allowed to."""
@@ -112,12 +121,15 @@ class Results:
                 part: {name: list(ends) for name, ends in found.items()} for part, found in self.part_intervals.items()
             },
             "parts": self.parts,
+            "conventions": [one.to_json() for one in self.conventions],
             "by_length": [vars(row) for row in self.by_length],
             "by_coverage": [vars(row) for row in self.by_coverage],
             "unseen": self.unseen,
             "selected_by": self.run.config.select,
             "seconds": self.seconds,
         }
+        if published := results_of(self.run.config.protocol.kind):
+            found["published"] = [asdict(one) for one in published]
         if self.leaks:
             found["leaks"] = [leak.to_json() for leak in self.leaks]
         found |= {one.question: one.to_json() for one in self.answers}
@@ -144,8 +156,11 @@ def collect(run: Run) -> Results:
     write_csv(run.path / "predictions.csv", header, ([row[name] for name in header] for row in rows))
     write_json(run.path / "metrics.json", results.to_json())
     write_csv(run.path / "confusion.csv", *confusion_table(results.scores))
-    _write_history(run)
+    write_csv(run.path / "classes.csv", *class_table(results.scores))
+    write_csv(run.path / "scores.csv", *score_table(parts, results.part_intervals))
+    _write_history(run, results.histories)
     write(run.path / "confusion.svg", confusion_picture(results.scores, leaking=bool(results.leaks)))
+    write(run.path / "curves.svg", curves_picture(list(results.histories.values())))
     write(run.path / "summary.md", summary(results))
     return results
 
@@ -173,6 +188,7 @@ def pool_parts(run: Run, parts: list[dict[str, Any]], rows: list[dict[str, str]]
         else None,
         by_length=by_bins(frames, share, LENGTH_EDGES, unit=" frames"),
         by_coverage=by_bins(coverage, share, COVERAGE_EDGES, unit=" % of frames"),
+        histories={name: read_history(run.part(name) / HISTORY) for name in run.parts},
         unseen=sorted({row["id"] for row in rows if not row["prediction"]}),
         seconds=round(sum(part["seconds"] for part in parts), 2),
     )
@@ -203,10 +219,37 @@ def confusion_table(scores: Scores) -> tuple[list[str], list[list[Any]]]:
     return header, [[label, *line] for label, line in zip(scores.labels, rows, strict=True)]
 
 
-def _write_history(run: Run) -> None:
+def class_table(scores: Scores) -> tuple[list[str], list[list[Any]]]:
+    """Return header and rows of classes.csv; a cell is empty where there is nothing to divide by."""
+    header = ["class", "right", "total", "predicted", "recall", "precision", "f1"]
+    rows = [list(one.values()) for one in scores.to_json()["per_class"]]
+    return header, [["" if cell is None else cell for cell in row] for row in rows]
+
+
+SCORE_HEADER = ["part", "fold", "seed", "right", "total", "war", "war_low", "war_high", "uar", "uar_low", "uar_high"]
+SCORE_HEADER += ["epoch", "oracle", "control"]  # of scores.csv
+
+
+def score_table(
+    parts: Sequence[Mapping[str, Any]], intervals: Mapping[str, Mapping[str, tuple[float, float]]]
+) -> tuple[list[str], list[list[Any]]]:
+    """Return header and rows of scores.csv from what a run's parts, or evaluated models, came to; what is not known is empty."""
+    rows = []
+    for part in parts:
+        ends = intervals[part["part"]]
+        oracle, control = part.get("oracle"), part.get("control")
+        values = {name: part.get(name, "") for name in SCORE_HEADER}
+        for name in ("war", "uar"):
+            values |= dict(zip((f"{name}_low", f"{name}_high"), ends.get(name, ("", "")), strict=True))
+        values["epoch"] = part["selected"]["epoch"] if "selected" in part else ""
+        values["oracle"] = oracle["right"] / oracle["total"] if oracle else ""
+        values["control"] = control["war"] if control else ""
+        rows.append([values[name] for name in SCORE_HEADER])
+    return SCORE_HEADER, rows
+
+
+def _write_history(run: Run, histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Put the epochs of all parts into one table."""
-    records: list[Mapping[str, Any]] = [
-        {"part": name, **record} for name in run.parts for record in read_history(run.part(name) / HISTORY)
-    ]
+    records = [{"part": name, **record} for name, epochs in histories.items() for record in epochs]
     header = list(dict.fromkeys(key for record in records for key in record))
     write_csv(run.path / "history.csv", header, ([record.get(name, "") for name in header] for record in records))

@@ -4,7 +4,7 @@
     run.json             cache, recipe, labels, protocol, environment; `complete` once every part is scored
     folds.json           the ids of each fold's halves
     parts/<part>/        checkpoint.safetensors, history.jsonl, result.json, predictions.csv
-    history.csv  predictions.csv  metrics.json  confusion.csv  confusion.svg  summary.md
+    history.csv  predictions.csv  metrics.json  classes.csv  scores.csv  confusion.csv  confusion.svg  curves.svg  summary.md
 
 Files are replaced whole, so that a kill leaves each as it was or as it should be. One process trains a run at a time: it holds a lock on
 config.toml, which is written once, and the kernel frees the lock when the process ends, however it ends.

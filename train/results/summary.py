@@ -1,25 +1,21 @@
-"""One page about a run, for people: what was measured, how, and what stands beside it. And the confusion matrix as a picture."""
+"""One page about a run, for people: what was measured, how, and what stands beside it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 from ..folds.leaks import describe_leaks, leaks_of_fold
-from ..folds.published import convention, named
-from .metrics import Bin, Scores, Spread, number
+from ..folds.published import convention, named, result_lines
+from .metrics import Bin, Spread, number
 
 if TYPE_CHECKING:
     from ..folds.leaks import Leak
     from .predictions import Predictions
     from .results import Results
 
-NO_PREDICTION = "no prediction"  # the last column of a confusion matrix, where it has one
 SHOWN_PARTS = 20  # on a terminal
-CELL, LETTER = 56, 8  # pixels of the picture: a cell, and about the width of a letter
-INK = (31, 84, 140)  # of a full cell
 
 
 def percent(value: float | None) -> str:
@@ -116,6 +112,7 @@ def summary(results: Results) -> str:
         f"# {run.path.name}",
         f"**{run.facts['heading']}.** Trained on `{cache['path']}`, features `{run.config.feature}`.",
         "\n".join(f"- {line}" for line in headline(results)),
+        *_published(run.config.protocol.kind),
         "![Confusion matrix](confusion.svg)",
         "## Classes",
         _table(
@@ -157,12 +154,27 @@ def summary(results: Results) -> str:
             f"Oracle: {percent(right / total)} ({right}/{total}). It picks each part's best epoch on the test half itself. It is no "
             "result of the model, but it is what most published numbers are; compare like with like."
         )
+    blocks += [
+        "## The same run by other conventions",
+        _table(
+            ["convention", "WAR", "UAR", "what it is"],
+            [[one.title, percent(one.war), percent(one.uar), one.what] for one in results.conventions],
+        ),
+        "## Training",
+        "![Loss and WAR by epoch](curves.svg)",
+    ]
     blocks += ["## WAR by length and by face coverage", _bins(results.by_length), _bins(results.by_coverage)]
     if results.unseen:
         shown = ", ".join(f"`{name}`" for name in results.unseen[:20]) + (" …" if len(results.unseen) > 20 else "")
         blocks.append(f"No face, or no frames, and therefore wrong in every number above: {shown}")
     blocks += ["## How", "\n".join(f"- {line}" for line in _how(results, protocol))]
     return "\n\n".join(blocks) + "\n"
+
+
+def _published(protocol: str) -> list[str]:
+    """Return what is published of the protocol's data set, as a block."""
+    lines = result_lines(protocol)
+    return ["\n".join(f"- {line}" for line in lines)] if lines else []
 
 
 def _how(results: Results, protocol: dict) -> list[str]:
@@ -194,37 +206,3 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     marked = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in (header, *rows)]
     lines = ["| " + " | ".join(row) + " |" for row in marked]
     return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
-
-
-def confusion_picture(scores: Scores, *, leaking: bool = False) -> str:
-    """Draw the confusion matrix as SVG: a row per class of the truth, shaded by its share, counts in the cells."""
-    columns = [*scores.labels, NO_PREDICTION] if scores.unpredicted else list(scores.labels)
-    longest = LETTER * max(map(len, columns))
-    left, top = max(60, longest + 16), 40 + round(0.75 * longest)  # names stand across on top
-    width = left + CELL * len(columns) + round(0.75 * longest)
-    height = top + CELL * len(scores.labels) + 10
-    found = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'font-family="sans-serif" font-size="13">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{left + CELL * len(columns) / 2}" y="16" text-anchor="middle" fill="#555">predicted '
-        f"(WAR {percent(scores.war)}{', LEAK' if leaking else ''})</text>",
-    ]
-    for place, label in enumerate(columns):
-        x = left + CELL * (place + 0.5)
-        found.append(f'<text x="{x}" y="{top - 8}" transform="rotate(-45 {x} {top - 8})">{escape(label)}</text>')
-    for row, label in enumerate(scores.labels):
-        y = top + CELL * row
-        found.append(f'<text x="{left - 8}" y="{y + CELL / 2 + 5}" text-anchor="end">{escape(label)}</text>')
-        total = int(scores.truth[row])
-        for column in range(len(columns)):
-            count = number(scores.confusion[row, column])
-            share = count / total if total else 0.0
-            shade = ",".join(str(round(255 - share * (255 - ink))) for ink in INK)
-            x = left + CELL * column
-            found.append(
-                f'<rect x="{x}" y="{y}" width="{CELL}" height="{CELL}" fill="rgb({shade})" stroke="#ddd"/>'
-                f'<text x="{x + CELL / 2}" y="{y + CELL / 2 + 5}" text-anchor="middle" '
-                f'fill="{"white" if share > 0.5 else "#222"}">{count}</text>'
-            )
-    return "\n".join([*found, "</svg>"]) + "\n"

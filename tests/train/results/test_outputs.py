@@ -25,7 +25,7 @@ ODD = (
 )  # commas, quotes, a line break, a pipe, brackets, letters of all sorts
 HEADING = "EST on a frozen backbone: not the paper's setting"
 TEXTS = ("config.toml", "run.json", "folds.json", "metrics.json", "predictions.csv", "confusion.csv", "confusion.svg")
-TEXTS += ("history.csv", "summary.md")
+TEXTS += ("history.csv", "summary.md", "classes.csv", "scores.csv", "curves.svg")
 
 
 @pytest.fixture(scope="module")
