@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from .predictions import Predictions
     from .results import Results
 
+WORDS = (
+    "*WAR is the share of clips that are recognised, UAR the mean over classes of the share of each, UF1 the mean of their F1. 95 %: where these "
+    "scores lie with other people like these. The control knows mean, deviation, minimum and maximum of a clip's features, and no order of frames.*"
+)
 SHOWN_PARTS = 20  # on a terminal
 
 
@@ -65,14 +69,14 @@ def score_lines(found: Predictions) -> list[str]:
         line = f"WAR {war}, UAR {uar} {classes}, UF1 {uf1}: mean ± sd of {seeds} seeds on {scores.total} clips"
     lines = [line]
     units = len(set(found.groups.tolist()))
-    what = f"{units} {found.units}"
+    what = f"{units} {found.units if units > 1 else found.units[:-1]}"
     if ends := found.intervals:
         lines.append(f"95 % over {what}: WAR {interval(ends['war'])}, UAR {interval(ends['uar'])}")
     else:
-        lines.append(f"no interval: {what} are too few to say how far other ones would move the score")
+        lines.append(f"no interval: {what}: too few to say how far others would move the score")
     folds = found.over_folds
-    if (number := folds["war"].number) > 1:
-        lines.append(f"single folds ({number}): WAR {plus_minus(folds['war'])}, UAR {plus_minus(folds['uar'])}")
+    if (count := folds["war"].number) > 1:
+        lines.append(f"its {count} folds by themselves: WAR {plus_minus(folds['war'])}, UAR {plus_minus(folds['uar'])}")
     return lines
 
 
@@ -112,6 +116,7 @@ def summary(results: Results) -> str:
         f"# {run.path.name}",
         f"**{run.facts['heading']}.** Trained on `{cache['path']}`, features `{run.config.feature}`.",
         "\n".join(f"- {line}" for line in headline(results)),
+        WORDS,
         *_published(run.config.protocol.kind),
         "![Confusion matrix](confusion.svg)",
         "## Classes",
@@ -151,7 +156,7 @@ def summary(results: Results) -> str:
     if results.oracle is not None:
         right, total = results.oracle
         blocks.append(
-            f"Oracle: {percent(right / total)} ({right}/{total}). It picks each part's best epoch on the test half itself. It is no "
+            f"Oracle: {percent(right / total)}{f' ({right}/{total})' if len(run.config.seeds) == 1 else ', the mean over seeds'}. It picks each part's best epoch on the test half itself. It is no "
             "result of the model, but it is what most published numbers are; compare like with like."
         )
     blocks += [
