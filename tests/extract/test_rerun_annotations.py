@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -31,21 +32,29 @@ def said(path):
     return found | {one.id: (one.label, one.subject, one.split, one.fold) for one in cache.failures}
 
 
-@pytest.fixture
-def annotated(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """A cache of two clips and two failures, made from folders SUBJECT/LABEL/clip, with splits and folds that it was relabelled with."""
+    folder = tmp_path_factory.mktemp("made")
     for name in ("s1/happy/a", "s2/sad/b"):
-        draw(tmp_path / "in" / name)
-    (tmp_path / "in" / "s1" / "sad").mkdir()
-    (tmp_path / "in" / "s1" / "sad" / "broken.mp4").write_bytes(b"no video at all")
-    (tmp_path / "in" / "s1" / "sad" / "gone.mp4").symlink_to("nowhere")
-    out = tmp_path / "c.zarr"
-    found = find_inputs([tmp_path / "in"], labels="folders", subjects="folders")
+        draw(folder / "in" / name)
+    (folder / "in" / "s1" / "sad").mkdir()
+    (folder / "in" / "s1" / "sad" / "broken.mp4").write_bytes(b"no video at all")
+    (folder / "in" / "s1" / "sad" / "gone.mp4").symlink_to("nowhere")
+    out = folder / "c.zarr"
+    found = find_inputs([folder / "in"], labels="folders", subjects="folders")
     assert len(extract_videos(found, out, CROPS).failures) == 2
     with CacheWriter.open(out) as writer:
         for clip_id in said(out):
             writer.update(clip_id, split="test", fold=3)
-    return out
+    return folder
+
+
+@pytest.fixture
+def annotated(made, tmp_path):
+    """Return a copy of the cache, beside one of its inputs."""
+    shutil.copytree(made, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return tmp_path / "c.zarr"
 
 
 def test_what_is_not_told_stays(annotated, tmp_path):
@@ -89,10 +98,10 @@ def test_what_is_told_and_differs_is_updated(annotated, tmp_path):
 
 def test_a_list_without_a_column_leaves_it(tmp_path):
     draw(tmp_path / "a")
-    listed, out = tmp_path / "l.csv", tmp_path / "c.h5"
+    listed, out = tmp_path / "l.csv", tmp_path / "c.zarr"
     listed.write_text(HEADER + "a,happy,s1,test,2,33\n")
     extract_videos(find_inputs([listed]), out, CROPS)
-    for text in ("path\na\n", HEADER + "a,,,,,\n", "path,fold\na,-1\n"):
+    for text in ("path\na\n", HEADER + "a,,,,-1,\n"):
         listed.write_text(text)
         assert extract_videos(find_inputs([listed]), out, CROPS).relabelled == []
     draw(tmp_path / "a", grey=9)
@@ -103,7 +112,8 @@ def test_a_list_without_a_column_leaves_it(tmp_path):
 
 
 def test_a_long_list_of_changes_is_cut_and_says_so(annotated, tmp_path):
-    report = extract_videos(find_inputs([tmp_path / "in"]), annotated, CROPS)
+    found = find_inputs([tmp_path / "in"])
+    report = extract_videos(replace(found, inputs=found.inputs[:1], problems=()), annotated, CROPS)
     few = replace(report, relabelled=[f"c{number}: fold: 0 → 1" for number in range(20)]).lines()
     many = replace(report, relabelled=[f"c{number}: fold: 0 → 1" for number in range(27)]).lines()
     assert sum(line.startswith("relabelled ") for line in few) == 20
