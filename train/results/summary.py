@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from .results import Results
 
 WORDS = (
-    "*WAR is the share of clips that are recognised, UAR the mean over classes of the share of each, UF1 the mean of their F1. 95 %: where these "
-    "scores lie with other people like these. The control knows mean, deviation, minimum and maximum of a clip's features, and no order of frames.*"
+    "*WAR is the share of clips that are recognised, UAR the mean over classes of the share of each, UF1 the mean of their F1. 95 %: "
+    "where these scores lie with other people like these. The control knows mean, deviation, minimum and maximum of a clip's features, "
+    "and no order of frames.*"
 )
 SHOWN_PARTS = 20  # on a terminal
 
@@ -155,8 +156,9 @@ def summary(results: Results) -> str:
     ]
     if results.oracle is not None:
         right, total = results.oracle
+        counts = f" ({right}/{total})" if len(run.config.seeds) == 1 else ", the mean over seeds"
         blocks.append(
-            f"Oracle: {percent(right / total)}{f' ({right}/{total})' if len(run.config.seeds) == 1 else ', the mean over seeds'}. It picks each part's best epoch on the test half itself. It is no "
+            f"Oracle: {percent(right / total)}{counts}. It picks each part's best epoch on the test half itself. It is no "
             "result of the model, but it is what most published numbers are; compare like with like."
         )
     blocks += [
