@@ -29,7 +29,20 @@ from ..models.finetuned import FinetunedModel
 from ..models.model import Model
 from ..models.registry import build_model
 from ..results.metrics import score
-from ..results.run import CHECKPOINT, HISTORY, PREDICTIONS, RESULT, Run, append, read_json, write, write_csv, write_json
+from ..results.run import (
+    CHECKPOINT,
+    EPOCHS,
+    HISTORY,
+    PREDICTIONS,
+    RESULT,
+    Run,
+    append,
+    read_json,
+    write,
+    write_arrays,
+    write_csv,
+    write_json,
+)
 from .checkpoint import load_checkpoint, save_checkpoint
 from .epochs import Epochs
 from .initial_weights import InitialWeights, build
@@ -85,6 +98,7 @@ class FoldTraining(Epochs):
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.best_right = 0, -1
         self.history: list[dict[str, Any]] = []
+        self.tested: list[Tensor] = []  # (N,) each, what tested epochs predicted, where that is kept
 
     def train(self) -> bool:
         """Train to the end; return False when somebody stopped it, which saves a checkpoint."""
@@ -120,7 +134,10 @@ class FoldTraining(Epochs):
             self.board.add(record)
 
     def _scores(self, half: str, rows: np.ndarray) -> Record:
-        found = score(self.data.truth[rows], self._predicted(rows)[0], self.data.labels)
+        predicted = self._predicted(rows)[0]
+        if half == "test" and self.config.keep_epochs:
+            self.tested.append(torch.from_numpy(predicted.astype(np.int16)))
+        found = score(self.data.truth[rows], predicted, self.data.labels)
         return {f"{half}_right": found.right, f"{half}_clips": found.total, f"{half}_uar": found.uar}
 
     def _predicted(
@@ -172,6 +189,9 @@ class FoldTraining(Epochs):
         self._warn_of_guessing()
         if self.world.first:
             self._write_predictions(rows, predicted, probabilities, control)
+            if self.tested:
+                epoch = np.array([record["epoch"] for record in tested], np.int32)
+                write_arrays(self.folder / EPOCHS, epoch=epoch, predicted=torch.stack(self.tested).numpy())
             self._write_backbone()
             write_json(self.folder / RESULT, result)
         self.world.wait()
@@ -244,7 +264,7 @@ class FoldTraining(Epochs):
         """Write a checkpoint."""
         if self.world.first:
             tensors = self.trainer.state() | {f"best/{name}": tensor for name, tensor in self.best.items()}
-            save_checkpoint(self.folder / CHECKPOINT, tensors, self._meta())
+            save_checkpoint(self.folder / CHECKPOINT, tensors | self._kept(), self._meta())
         self.world.wait()
 
     def _save_final(self) -> None:
@@ -253,7 +273,10 @@ class FoldTraining(Epochs):
         self.trained = True
         if self.world.first:
             tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
-            save_checkpoint(self.folder / CHECKPOINT, tensors, self._meta())
+            save_checkpoint(self.folder / CHECKPOINT, tensors | self._kept(), self._meta())
+
+    def _kept(self) -> dict[str, Tensor]:
+        return {"tested/predicted": torch.stack(self.tested)} if self.tested else {}
 
     def _meta(self) -> dict[str, Any]:
         tuned = self.start.encoder_facts() if self.start is not None else {}
@@ -282,6 +305,7 @@ class FoldTraining(Epochs):
             self.best_epoch, self.best_right = meta["best"]["epoch"], meta["best"]["right"]
             self.best = found.group("best")
             self.history = meta["history"]
+            self.tested = [one for rows in found.group("tested").values() for one in rows]
             if self.epoch == self.num_epochs:
                 self.model.load_state_dict(found.group("model"))
                 self.trained = True
