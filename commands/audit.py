@@ -80,7 +80,7 @@ def audit(
     allow_leak: Leak = None,
     **of_model: Any,
 ) -> int:
-    """Train a cache's folds with several seeds and on permuted labels: how far may a score be trusted? The same command goes on where it stopped."""
+    """Train all folds with several seeds and on permuted labels: how far may a score be trusted? The same command goes on."""
     from ..train.config.configfile import resolve
 
     options: dict[str, Any] = {
