@@ -21,11 +21,16 @@ class Difference:
     value: float
     low: float | None
     high: float | None
-    p: float | None
+    p: float
     units: int
+    unit: str
     detectable: float | None  # the smallest true difference that 80 % of such comparisons would find
     seeds: tuple[int, int]
-    seeds_counted: bool
+
+    @property
+    def seeds_counted(self) -> bool:
+        """Say whether both models have several seeds."""
+        return min(self.seeds) > 1
 
     def sentence(self, a: str, b: str) -> str:
         """Say it in words."""
@@ -38,7 +43,13 @@ class Difference:
 
 
 def compare_paired(
-    right_a: np.ndarray, right_b: np.ndarray, groups: np.ndarray, *, weights: np.ndarray | None = None, seed: int = 0
+    right_a: np.ndarray,
+    right_b: np.ndarray,
+    groups: np.ndarray,
+    *,
+    weights: np.ndarray | None = None,
+    unit: str = "people",
+    seed: int = 0,
 ) -> Difference:
     """Compare where two models are right on the same clips, (S_a, N) and (S_b, N), over groups (N,); seeds are averaged."""
     member = _members(np.asarray(groups, str))
@@ -47,7 +58,8 @@ def compare_paired(
     size = np.bincount(member, weights=weight)
     units = len(size)
     value = float(gain.sum() / size.sum())
-    low = high = p = detectable = None
+    low = high = detectable = None
+    p = 1.0
     if units >= FEWEST:
         drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=SAMPLES)
         found = (drawn @ gain) / (drawn @ size)
@@ -61,9 +73,9 @@ def compare_paired(
         high=high,
         p=p,
         units=units,
+        unit=unit,
         detectable=detectable,
         seeds=(len(right_a), len(right_b)),
-        seeds_counted=False,
     )
 
 

@@ -26,6 +26,7 @@ LAST, INNER, ORACLE, CONTROL = "last", "inner_validation", "oracle", "control"
 METRICS = ("war", "uar", "uf1")
 CHOSEN = {"last": LAST, "val": INNER}  # which estimate counts as the score, by `select`
 POWER, LEVEL = 0.8, 0.05  # of what can be detected; two-sided
+DETECTED = 1.959964 + 0.841621  # standard errors that are detected so, by the normal distribution
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -190,12 +191,15 @@ def find(
     tested = Tested.of(run)
     estimates = {name: _estimate(tested, name) for name in tested.predicted}
     chosen = CHOSEN[select]
-    wanted = [(ORACLE, LAST), (ORACLE, INNER), (LAST, INNER)]
-    wanted += [(chosen, CONTROL)] if CONTROL in estimates else []
+    unit = "people" if tested.by_subject else "clips"
     differences = {
-        f"{one} - {other}": compare_paired(tested.right(one), tested.right(other), tested.groups)
-        for one, other in wanted
+        f"{one} - {other}": _of_same_trainings(tested, one, other, unit)
+        for one, other in ((ORACLE, LAST), (ORACLE, INNER), (LAST, INNER))
     }
+    if CONTROL in estimates:
+        differences[f"{chosen} - {CONTROL}"] = compare_paired(
+            tested.right(chosen), tested.right(CONTROL), tested.groups, unit=unit
+        )
     facts = {
         "heading": run.facts["heading"],
         "cache": run.facts["cache"]["path"],
@@ -207,7 +211,7 @@ def find(
         "epochs": run.config.loop.epochs,
         "clips": len(tested.truth),
         "people": len(np.unique(tested.subject)) if tested.by_subject else None,
-        "intervals_over": "people" if tested.by_subject else "clips",
+        "intervals_over": unit,
     }
     read = [Tested.of(one) for one in permuted_runs]
     return Audit(
@@ -228,11 +232,18 @@ def _estimate(tested: Tested, name: str) -> Estimate:
     )
 
 
+def _of_same_trainings(tested: Tested, one: str, other: str, unit: str) -> Difference:
+    """Compare two epochs of the same trainings: what a seed does to both is no difference, so each seed's gain is what varies."""
+    gain = tested.right(one).astype(float) - tested.right(other)  # (S, N)
+    return compare_paired(gain, np.zeros((1, gain.shape[1])), tested.groups, unit=unit)
+
+
 def _detectable(tested: Tested, chosen: str, differences: Mapping[str, Difference]) -> dict[str, float]:
     """Return the smallest differences that would mostly be detected, between models alike and unlike.
 
-    Alike: two models that differ no more than two seeds of this one, each trained with as many seeds. Every pair of seeds is such a
-    comparison with one seed each, and the variance of the mean over S seeds is 1 / S of it. Unlike: this model and the control.
+    Alike: two models of which each differs from the other no more than two seeds of this one do, each trained with as many seeds. Every
+    pair of seeds is such a comparison with one seed each, and the variance over S seeds is 1 / S of it. That variance is at least twice
+    that of the score over seeds, the part of it that all people share. Unlike: this model and the control.
     """
     right = tested.right(chosen)
     pairs = [
@@ -240,7 +251,11 @@ def _detectable(tested: Tested, chosen: str, differences: Mapping[str, Differenc
         for one, other in itertools.combinations(range(len(right)), 2)
     ]
     known = [one for one in pairs if one is not None]
-    found = {"like_two_seeds": math.sqrt(sum(one**2 for one in known) / len(known) / len(right))} if known else {}
+    found = {}
+    if known:
+        over_people = sum(one**2 for one in known) / len(known)
+        over_seeds = 2 * DETECTED**2 * float(np.var(right.mean(axis=1), ddof=1))
+        found["like_two_seeds"] = math.sqrt(max(over_people, over_seeds) / len(right))
     control = differences.get(f"{chosen} - {CONTROL}")
     if control is not None and control.detectable is not None:
         found["like_the_control"] = control.detectable

@@ -12,8 +12,8 @@ from .findings import CHOSEN, CONTROL, INNER, LAST, ORACLE, Audit, Permuted
 NAMES = {
     LAST: "last epoch",
     INNER: "inner validation",
-    ORACLE: "best epoch on the test half (oracle)",
-    CONTROL: "control (pooled statistics, linear)",
+    ORACLE: "oracle (best epoch on the test half)",
+    CONTROL: "control (pooled statistics)",
 }
 FEW = 0.3  # of the labels changed, below which the permutations are a poor reference
 COLUMNS = ("estimate", "WAR over seeds", "95 %", "UAR over seeds", "95 %", "WAR, permuted labels")
@@ -82,7 +82,14 @@ def table(audit: Audit) -> list[list[str]]:
 def sentences(audit: Audit) -> list[str]:
     """Return the findings in words."""
     facts, score = audit.facts, audit.score
-    found = [one.sentence(*(NAMES[name] for name in pair.split(" - "))) for pair, one in audit.differences.items()]
+    found = []
+    for pair, one in audit.differences.items():
+        first, second = pair.split(" - ")
+        if second == CONTROL:
+            found.append(one.sentence(NAMES[first], NAMES[second]))
+            continue
+        ends = "" if one.low is None or one.high is None else f" (95 %: {signed(one.low)} to {signed(one.high)})"
+        found.append(f"{NAMES[first]} − {NAMES[second]}: {signed(one.value)} points{ends}")
     seeds = score.by_seed["war"]
     found.append(
         f"seeds: WAR from {percent(min(seeds))} to {percent(max(seeds))}, standard deviation "
@@ -143,6 +150,11 @@ def how(audit: Audit) -> list[str]:
 def points(value: float) -> str:
     """Write a difference of shares in points."""
     return f"{100 * value:.1f}"
+
+
+def signed(value: float) -> str:
+    """Write a difference of shares in points, with its sign."""
+    return f"{100 * value + 0.0:+.1f}".replace("-", "−")
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

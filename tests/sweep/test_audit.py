@@ -9,7 +9,7 @@ import pytest
 from train_samples import LABELS, Recorder, fit_interrupted, learning_cache, read_lines, tiny_config
 
 from est.cli import main
-from est.errors import EstError, UsageError
+from est.errors import EstError
 from est.sweep import audit_cache
 from est.sweep.audit.page import lines
 from est.train import ProtocolConfig, Run, fit
