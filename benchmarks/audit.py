@@ -4,14 +4,14 @@
     python benchmarks/audit.py --quick    # 200
 
 A simulated run has folds; each fold has a model with a learning curve that rises, levels off and moves from epoch to epoch, people of its
-inner validation part and of its test half, and clips of each. Whether a clip is right at an epoch is the sign of a sum: the model's ability,
-what is easy about the person and about the clip, and how the model of this epoch suits both, which is correlated from epoch to epoch.
-So the true score of every epoch's model, on people that nobody has seen, is known in closed form. Each run chooses the epoch of each fold in
-three ways and has one interval for each, over the people tested. An honest interval covers the true score of the models chosen in 95 of 100
-runs. Shares stand beside their 95 % binomial bands.
+inner validation part and of its test half, and clips of each. Whether a clip is right at an epoch is the sign of a sum: the ability of the
+model, what is easy about the person and about the clip, and how the model of this epoch suits both, which is correlated from epoch to
+epoch. So the true score of the model of every epoch, on people that nobody has seen, is known in closed form. Each run chooses the epoch of
+each fold in three ways and has one interval for each, over the people tested. An honest interval covers the true score of the models chosen
+in 95 of 100 runs. Shares stand beside their 95 % binomial bands.
 
 The second table is of permutation tests where features tell nothing: five folds over people, the nearest class mean, permutations within
-people. p is at most 0.05 in one of 20 runs where it is right. It is counted with the tested clips' own permuted labels, as the audit
+people. p is at most 0.05 in one of 20 runs where it is right. It is counted with the permuted labels of the tested clips, as the audit
 does, and with their true labels, which hides that the scores of folds vary together.
 """
 

@@ -68,7 +68,7 @@ def audit_cache(
     if not (out / SETTINGS).exists():
         write_json(out / SETTINGS, settings)
     try:
-        found = _train_all(ready, out, select, permutations, watch)
+        found = _train_all(ready, table, out, select, permutations, watch)
     except KeyboardInterrupt:
         watch.say(f"stopped; the same command with --out {out} goes on")
         raise
@@ -87,9 +87,11 @@ def own_config(config: TrainConfig) -> TrainConfig:
     return replace(config, select="val", eval_every=1, keep_epochs=True, tensorboard=False)
 
 
-def _train_all(ready: Prepared, out: Path, select: str, permutations: int, watch: TrainingWatch) -> Audit:
+def _train_all(
+    ready: Prepared, table: Annotations, out: Path, select: str, permutations: int, watch: TrainingWatch
+) -> Audit:
     """Train what is not yet, and compute what it shows."""
-    plan, seeds, table = ready.plan, ready.config.seeds, ready.data.table
+    plan, seeds = ready.plan, ready.config.seeds
     folds = len(plan.folds)
     total = folds * (len(seeds) + permutations)
     shown = AuditWatch(watch, total, _count_done(out, permutations))

@@ -205,7 +205,7 @@ def find(
         "cache": run.facts["cache"]["path"],
         "model": run.facts["model"],
         "feature": run.config.feature,
-        "protocol": run.facts["protocol"],
+        "protocol": {"asked": run.config.protocol.kind, **run.facts["protocol"]},
         "select": select,
         "seeds": list(run.config.seeds),
         "epochs": run.config.loop.epochs,

@@ -133,7 +133,7 @@ def how(audit: Audit) -> list[str]:
     facts, protocol = audit.facts, audit.facts["protocol"]
     held = sum(fold["val"] for fold in protocol["folds"].values()) / len(protocol["folds"])
     return [
-        f"protocol: {named(protocol['kind'], protocol['kind'])}; independence of training and test: {protocol['independence']}",
+        f"protocol: {named(protocol['asked'], protocol['kind'])}; independence of training and test: {protocol['independence']}",
         *protocol["notes"],
         f"The three estimates are three epochs of the same trainings. An inner validation part, {held:.0f} clips of a fold on average, was "
         "not learnt from, whichever epoch is taken: est train --select last learns from these clips too, and may reach more.",

@@ -6,8 +6,19 @@ import json
 
 import numpy as np
 import pytest
-from train_samples import LABELS, Recorder, fit_interrupted, learning_cache, read_lines, tiny_config
+from train_samples import (
+    LABELS,
+    Recorder,
+    fit_interrupted,
+    learning_cache,
+    learning_clip,
+    learning_recipes,
+    read_lines,
+    tiny_config,
+)
 
+from est.cache import CacheWriter
+from est.cache.trained import TrainedOn
 from est.cli import main
 from est.errors import EstError
 from est.sweep import audit_cache
@@ -209,6 +220,18 @@ def test_bad_input(cache, tmp_path, audited):
     assert "holds no audit" in refused(cache, tmp_path / "full").message
     other = learning_cache(tmp_path / "other.zarr", 107, subjects=12)
     assert "clips or labels differ" in refused(other, out).message
+
+
+def test_features_that_leak(tmp_path):
+    record = TrainedOn(clips=("clip000", "clip001"), folds=("fold1",), how="est train --finetune layer4")
+    recipes = learning_recipes(trained_on=record.fingerprint)
+    with CacheWriter.open(tmp_path / "tuned.zarr", recipes, labels=LABELS, trained_on=[record]) as writer:
+        for index in range(108):
+            writer.add(learning_clip(index, subjects=12))
+    error = refused(tmp_path / "tuned.zarr", tmp_path / "out")
+    assert "clip000" in error.message
+    assert "--allow-leak" in error.remedy
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command(cache, tmp_path, capsys):
