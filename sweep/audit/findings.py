@@ -11,11 +11,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
+from ...errors import EstError
 from ...train.folds.leaks import Leak, leaks_of
 from ...train.results.metrics import Scores, Spread, score, spread
 from ...train.results.results import read_predictions
@@ -50,9 +52,8 @@ class Tested:
             rows = read_predictions(run, part["name"])
             result = read_json(run.part(part["name"]) / RESULT)
             seconds += result["seconds"]
-            with np.load(run.part(part["name"]) / EPOCHS) as kept:
-                place = {epoch: number for number, epoch in enumerate(kept["epoch"].tolist())}
-                predicted = kept["predicted"]
+            epochs, predicted = read_epochs(run, part["name"])
+            place = {epoch: number for number, epoch in enumerate(epochs)}
             found = {
                 LAST: predicted[-1],
                 INNER: predicted[place[result["selected"]["epoch"]]],
@@ -97,6 +98,18 @@ class Tested:
     def right(self, name: str) -> np.ndarray:
         """Say where an estimate is right.  # (S, N)"""
         return self.predicted[name] == self.truth
+
+
+def read_epochs(run: Run, part: str) -> tuple[list[int], np.ndarray]:
+    """Return the tested epochs of a part (E,), and what each predicted for the clips of the test half (E, N)."""
+    path = run.part(part) / EPOCHS
+    try:
+        with np.load(path) as kept:
+            return kept["epoch"].tolist(), kept["predicted"]
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise EstError(
+            f"{path} cannot be read.", remedy=f"remove {run.part(part)}, then the same command trains that part again"
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,9 +246,15 @@ def _estimate(tested: Tested, name: str) -> Estimate:
 
 
 def _of_same_trainings(tested: Tested, one: str, other: str, unit: str) -> Difference:
-    """Compare two epochs of the same trainings: what a seed does to both is no difference, so each seed's gain is what varies."""
+    """Compare two epochs of the same trainings: what a seed does to both is no difference, so each seed's gain is what varies.
+
+    Where every prediction is the same, the epochs are mostly the same, and there is nothing to have an interval.
+    """
     gain = tested.right(one).astype(float) - tested.right(other)  # (S, N)
-    return compare_paired(gain, np.zeros((1, gain.shape[1])), tested.groups, unit=unit)
+    found = compare_paired(gain, np.zeros((1, gain.shape[1])), tested.groups, unit=unit)
+    if (tested.predicted[one] == tested.predicted[other]).all():
+        return replace(found, low=None, high=None, detectable=None)
+    return found
 
 
 def _detectable(tested: Tested, chosen: str, differences: Mapping[str, Difference]) -> dict[str, float]:

@@ -88,8 +88,11 @@ def sentences(audit: Audit) -> list[str]:
         if second == CONTROL:
             found.append(one.sentence(NAMES[first], NAMES[second]))
             continue
-        ends = "" if one.low is None or one.high is None else f" (95 %: {signed(one.low)} to {signed(one.high)})"
-        found.append(f"{NAMES[first]} − {NAMES[second]}: {signed(one.value)} points{ends}")
+        ends = (
+            f" (95 % {signed(one.low)} to {signed(one.high)})" if one.low is not None and one.high is not None else ""
+        )
+        same = "" if ends else ": the same predictions"
+        found.append(f"{NAMES[first]} − {NAMES[second]} = {signed(one.value)} points{ends}{same}")
     seeds = score.by_seed["war"]
     found.append(
         f"seeds: WAR from {percent(min(seeds))} to {percent(max(seeds))}, standard deviation "

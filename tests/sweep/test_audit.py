@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -20,11 +21,14 @@ from train_samples import (
 from est.cache import CacheWriter
 from est.cache.trained import TrainedOn
 from est.cli import main
-from est.errors import EstError
+from est.errors import EstError, UsageError
 from est.sweep import audit_cache
 from est.sweep.audit.page import lines
-from est.train import ProtocolConfig, Run, fit
+from est.sweep.audit.size import expect_people, expect_validation
+from est.train import FinetuneConfig, ProtocolConfig, Run, fit
 from est.train.config.configfile import to_toml
+from est.train.folds.annotations import Annotations
+from est.train.folds.protocols import plan_folds
 from est.train.models.gru.config import Config
 from est.train.results.results import read_predictions
 from est.train.results.run import CHECKPOINT, EPOCHS, HISTORY, RESULT, read_history, read_json
@@ -215,11 +219,44 @@ def test_bad_input(cache, tmp_path, audited):
     assert "two or more, found [1]" in refused(cache, tmp_path / "a", audit_config(seeds=(1,))).message
     assert "found 1" in refused(cache, tmp_path / "a", audit_config(epochs=1)).message
     assert "--permutations" in refused(cache, tmp_path / "a", permutations=-1).message
+    warm = audit_config(finetune=FinetuneConfig(learns="all", init="runs/a"))
+    assert "true labels" in refused(cache, tmp_path / "a", warm).message
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("x")
     assert "holds no audit" in refused(cache, tmp_path / "full").message
     other = learning_cache(tmp_path / "other.zarr", 107, subjects=12)
     assert "clips or labels differ" in refused(other, out).message
+
+
+def test_a_lost_file_is_named_and_made_again(audited, cache, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(audited[1], out)
+    part = out / "trained" / "parts" / "fold1-seed2"
+    (part / EPOCHS).write_bytes(b"PK")
+    assert "epochs.npz cannot be read" in refused(cache, out, permutations=2).message
+    shutil.rmtree(part)
+    watch = Recorder()
+    again = audit_cache(cache, out, audit_config(), permutations=2, watch=watch)
+    assert [name for name, _ in watch.parts] == ["fold1-seed2"]
+    assert again.score.by_seed == audited[0].score.by_seed
+
+
+def test_sizes_where_people_are_unknown():
+    number = 60
+    table = Annotations.from_columns(
+        ids=[f"clip{place:03d}" for place in range(number)], label=[("a", "b")[place % 2] for place in range(number)]
+    )
+    config = audit_config(protocol=ProtocolConfig(kind="kfold", folds=3, by="clip"))
+    plan = plan_folds(table, config.protocol, seed=1, validation=True)
+    expect_people(table)
+    with pytest.raises(UsageError) as found:
+        expect_validation(table, plan, config)
+    assert (
+        "has 6 clips; an audit needs at least 20 clips there. This cache has 60 clips; about 200" in found.value.message
+    )
+    assert "val_share=0.5" in found.value.remedy
+    wide = audit_config(protocol=ProtocolConfig(kind="kfold", folds=3, by="clip", val_share=0.5))
+    expect_validation(table, plan_folds(table, wide.protocol, seed=1, validation=True), wide)
 
 
 def test_features_that_leak(tmp_path):
