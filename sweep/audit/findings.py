@@ -262,7 +262,8 @@ def _detectable(tested: Tested, chosen: str, differences: Mapping[str, Differenc
 
     Alike: two models of which each differs from the other no more than two seeds of this one do, each trained with as many seeds. Every
     pair of seeds is such a comparison with one seed each, and the variance over S seeds is 1 / S of it. That variance is at least twice
-    that of the score over seeds, the part of it that all people share. Unlike: this model and the control.
+    that of the score over seeds, the part of it that all people share. Unlike: this model and the control; two models that are trained
+    are no easier to tell apart for being unlike, so it is never less.
     """
     right = tested.right(chosen)
     pairs = [
@@ -277,7 +278,7 @@ def _detectable(tested: Tested, chosen: str, differences: Mapping[str, Differenc
         found["like_two_seeds"] = math.sqrt(max(over_people, over_seeds) / len(right))
     control = differences.get(f"{chosen} - {CONTROL}")
     if control is not None and control.detectable is not None:
-        found["like_the_control"] = control.detectable
+        found["like_the_control"] = max(control.detectable, found.get("like_two_seeds", 0.0))
     return found
 
 
