@@ -31,6 +31,8 @@ class Commands(LazyGroup):
         "train": "Train a model on a cache, every fold and seed, and score it; Ctrl-C saves, --resume goes on.",
         "evaluate": "Score a run's models again: on their test halves, on another cache, on shuffled or blackened clips.",
         "audit": "Train all folds with several seeds and on permuted labels: how far may a score be trusted? The same command goes on.",
+        "runs": "List runs: data, model, protocol, scores over seeds, status and age.",
+        "compare": "Compare runs with the first: paired differences over people, per class, and the settings that differ.",
         "cache": "Look at a cache, check it, join, convert, relabel and thin caches; erase people.",
         "demo": "Go the whole way on rendered faces: render, extract, train, score. Or only render them.",
     }

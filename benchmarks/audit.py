@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from _machine import machine
 
-from est.sweep._stand_in import score_intervals
+from est.train.results.intervals import score_intervals
 
 RUNS, QUICK = 2000, 200
 CHOICES = ("last", "inner validation", "oracle")

@@ -13,7 +13,7 @@ GRU               every frame of the view, in order
 pooled            the control of every run: mean, deviation, minimum and maximum over frames, logistic regression
 
 Single frames and pooled statistics can tell which pair a clip belongs to, and guess between its two classes: 50 %. Intervals are
-95 %, drawn over people. Goal: EST at least 10 points above pooled, and the lower end of that interval above 0.
+95 %, over people. Goal: EST at least 10 points above pooled, and the lower end of that interval above 0.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ from est.train.data.sampling import sampler_of
 from est.train.loop.checkpoint import load_model
 from est.train.loop.predict import likeliest, predict_rows
 from est.train.preparation import Prepared
-from est.train.results.intervals import bootstrap, paired_difference
+from est.train.results.intervals import score_intervals
+from est.train.results.paired import compare_paired
 from est.train.results.results import read_predictions
 from est.train.results.run import CHECKPOINT, Run
 
@@ -161,14 +162,17 @@ def table(rows: list[dict[str, str]]) -> str:
     ]
     for name in ROWS:
         right = guesses[name] == truth
-        low, high = bootstrap(truth, guesses[name], groups, labels, samples=10_000, seed=1)["war"]
+        low, high = score_intervals(truth, guesses[name], groups, labels)["war"]
         line = (
             f"| {name} | {100 * right.mean():.1f} % ({right.sum()}/{len(rows)}) | {100 * low:.1f} to {100 * high:.1f} |"
         )
         if name == "EST":
             lines.append(f"{line} | |")
             continue
-        gain, (least, most) = paired_difference(guesses["EST"] == truth, right, groups, seed=1)
+        found = compare_paired(guesses["EST"] == truth, right, groups, seed=1)
+        assert found.low is not None
+        assert found.high is not None
+        gain, least, most = found.value, found.low, found.high
         lines.append(f"{line} {100 * gain:+.1f} | {100 * least:+.1f} to {100 * most:+.1f} |")
         if name == POOLED:
             reached = "reached" if 100 * gain >= GOAL and least > 0 else "missed"

@@ -25,7 +25,7 @@ ZeroMiddle = Annotated[
     typer.Option(
         "--zero-middle",
         metavar="A:B",
-        help="Blacken these frames of the 105; `auto`: those that only the middle snippet sees (Table 9).",
+        help="Blacken these frames of the 105; `auto`: those that the middle snippet spans (Table 9).",
     ),
 ]
 Start = Annotated[int | None, typer.Option("--start", help="First of the 75 frames, 0 to 30 (Fig. 6). [default: 15]")]
@@ -96,24 +96,22 @@ def parse_range(text: str | None) -> tuple[int, int] | Literal["middle"] | None:
         return None if text is None else "middle"
     first, colon, stop = text.partition(":")
     if not (colon and first.isdecimal() and stop.isdecimal()):
-        raise UsageError(f"--zero-middle is A:B or auto, found {text!r}.", remedy="--zero-middle 50:55")
+        raise UsageError(f"--zero-middle is A:B or auto, found {text!r}.", remedy="--zero-middle 45:60")
     return int(first), int(stop)
 
 
 def lines(found: Evaluation) -> list[str]:
     """Lay an evaluation out for people."""
-    from ..train.results.summary import interval, leak_lines, percent, plus_minus
+    from ..train.results.metrics import number
+    from ..train.results.summary import leak_lines, percent, plus_minus, score_lines
 
     scores = found.scores
     shown = [
         found.run.facts["heading"],
         *leak_lines(found.leaks),
         f"{found.run.path} on {found.cache}: {found.what}",
-        f"WAR {percent(scores.war)} ({scores.right}/{scores.total}), UAR {percent(scores.uar)} over "
-        f"{int(scores.present.sum())} of {len(scores.labels)} classes, UF1 {percent(scores.uf1)}",
+        *score_lines(found.predictions),
     ]
-    if found.intervals:
-        shown.append(f"95 %: WAR {interval(found.intervals['war'])}, UAR {interval(found.intervals['uar'])}")
     if len(found.models) > 1:
         how = "pooled over the models' own test halves" if found.own else "mean probabilities of all models"
         shown.append(
@@ -133,7 +131,7 @@ def lines(found: Evaluation) -> list[str]:
         shown.append(f"left out, no label: {found.unlabelled}")
     width = max(map(len, scores.labels))
     shown += [
-        f"  {label:<{width}}  {percent(recall):>9}  {hits}/{truth}"
+        f"  {label:<{width}}  {percent(recall):>9}  {number(hits)}/{truth}"
         for label, recall, hits, truth in zip(scores.labels, scores.recall, scores.hits, scores.truth, strict=True)
     ]
     return shown

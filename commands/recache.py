@@ -46,7 +46,9 @@ Train = Annotated[bool, typer.Option("--train", help="Then train on it, and eval
 RunPath = Annotated[
     Path | None, typer.Option("--run", help="With --train: the folder of the run. [default: beside --out]")
 ]
-Preset = Annotated[str | None, typer.Option("--preset", help="With --train: paper (the default), official or fast.")]
+Preset = Annotated[
+    str | None, typer.Option("--preset", help="With --train: official (the default), paper-text or fast.")
+]
 
 
 def recache(

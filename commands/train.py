@@ -26,7 +26,7 @@ Preset = Annotated[
     str | None,
     typer.Option(
         "--preset",
-        help="paper (the default), official (the authors' code where it differs), fast, or modern (for --finetune).",
+        help="official (the default: the authors' code), paper-text (their text where it differs), fast, or modern (for --finetune).",
     ),
 ]
 Finetune = Annotated[

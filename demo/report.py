@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .demoset import POINTS, DemoSet
 
 if TYPE_CHECKING:
@@ -36,16 +34,10 @@ class SetReport:
         return 100 * (self.results.scores.war - control.war)
 
     @cached_property
-    def interval(self) -> tuple[float, float]:
-        """Return the 95 % interval of these points over people."""
-        from ..train.results.intervals import paired_difference
-        from ..train.results.results import read_predictions
-
-        run = self.results.run
-        rows = [row for part in run.parts for row in read_predictions(run, part)]
-        right, control = (np.array([row[name] == row["truth"] for row in rows]) for name in ("prediction", "control"))
-        _, (low, high) = paired_difference(right, control, [row["subject"] for row in rows], seed=run.config.seeds[0])
-        return 100 * low, 100 * high
+    def interval(self) -> tuple[float, float] | None:
+        """Return the 95 % interval of these points over people; None below five of them."""
+        found = self.results.gain
+        return None if found is None or found.low is None or found.high is None else (100 * found.low, 100 * found.high)
 
     def verdict(self) -> str:
         """Say whether time was worth modelling here."""
@@ -65,9 +57,9 @@ class SetReport:
         scores, control = self.results.scores, self.results.control
         assert control is not None
         shares = [f"{100 * one.war:.1f} % ({one.right}/{one.total})" for one in (scores, control)]
-        low, high = self.interval
+        ends = "–" if self.interval is None else f"{self.interval[0]:+.1f} to {self.interval[1]:+.1f}"
         numbers = (str(self.subjects), str(self.videos), str(self.frames))
-        return (self.of.name, *numbers, *shares, f"{self.points:+.1f}", f"{low:+.1f} to {high:+.1f}")
+        return (self.of.name, *numbers, *shares, f"{self.points:+.1f}", ends)
 
     def to_json(self) -> dict[str, Any]:
         """Return what machines read."""
@@ -77,7 +69,7 @@ class SetReport:
             "subjects": self.subjects,
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
             "points_above_control": self.points,
-            "points_interval": list(self.interval),
+            "points_interval": self.interval and list(self.interval),
             "verdict": self.verdict(),
             **self.results.to_json(),
         }

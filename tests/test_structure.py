@@ -47,8 +47,8 @@ MAY_IMPORT = {
     "train.loop": {"cache", "encoders", "train.config", "train.data", "train.folds", "train.models", "train.results"},
     "train": {"cache", "encoders"} | TRAIN,
     "tune": {"cache", "encoders", "encoders.kinds", "extract", "inputs.stills"} | TRAIN,
-    "sweep": {"sweep.audit"} | TRAIN,
-    "sweep.audit": {"cache", "sweep"} | TRAIN,
+    "sweep": {"sweep.audit"},
+    "sweep.audit": {"cache"} | TRAIN,
     "demo": {"cache", "extract", "inputs"} | TRAIN,
     "commands": {"demo", "sweep.audit", "tune"} | FOUNDATIONS | EXTRACT | TRAIN,
     "": {"commands"},  # cli.py and __main__.py

@@ -14,6 +14,7 @@ from .folds.published import convention, named
 from .loop.watch import TrainingWatch
 from .preparation import Prepared
 
+FEW_CLIPS, FEW_PEOPLE = 20, 3  # to choose an epoch by
 HEADINGS = {
     "none": "{title} on a frozen backbone",
     "layer4": "the last stage of the backbone learns with {title}; the paper's learns as a whole",
@@ -46,6 +47,8 @@ def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWa
     loop = config.loop
     if loop.rise < loop.warmup:
         watch.say(f"warm-up: {loop.rise} of {loop.epochs} epochs, and not {loop.warmup}: no more than half of them")
+    if warning := warn_of_few(ready):
+        watch.warn(warning)
     for fold in plan.folds:
         train, test = (data.clips.fps[data.place[rows][data.place[rows] >= 0]] for rows in (fold.train, fold.test))
         if warning := warn_of_rates(train, test):
@@ -65,6 +68,21 @@ def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWa
         watch.warn(line)
     for line in _describe_reads(ready, config):
         watch.say(line)
+
+
+def warn_of_few(ready: Prepared) -> str | None:
+    """Say so where an epoch is chosen by clips of which chance decides."""
+    table, found = ready.data.table, []
+    for fold in ready.plan.folds:
+        clips, people = len(fold.val), len(set(table.subject[fold.val].tolist()) - {""})
+        if clips and (clips < FEW_CLIPS or 0 < people < FEW_PEOPLE):
+            found.append(f"{fold.name} by {clips} clips" + (f" of {people} people" if people else ""))
+    if not found:
+        return None
+    return (
+        f"The epoch is chosen by few clips ({some(found)}): with fewer than {FEW_CLIPS}, or {FEW_PEOPLE} people, chance decides. "
+        "--select last chooses by none; --set protocol.val_share=0.3 takes more."
+    )
 
 
 def _describe_reads(ready: Prepared, config: TrainConfig) -> list[str]:

@@ -35,11 +35,12 @@ from .loop.provenance import arrays_for, is_own, own_cache, source_of, width_of
 from .loop.trainer import reproducible
 from .loop.watch import TrainingWatch
 from .models.finetuned import FinetunedModel
-from .results.intervals import bootstrap
-from .results.metrics import AnswerScore, Scores, Spread, pool, score, spread
-from .results.results import read_predictions
+from .results.metrics import AnswerScore, Scores, Spread, score, spread
+from .results.predictions import Predictions, read_predictions
+from .results.results import FORMAT, VERSION
 from .results.run import CHECKPOINT, FACTS, Run, write_csv, write_json
 
+MEAN = "mean"  # of all models, in the place of a part
 Unknown = Literal["exclude", "wrong"]
 
 
@@ -51,13 +52,14 @@ class Change:
     zero: tuple[int, int] | Literal["middle"] | None = None  # unified frames that show a black crop
     start: int | None = None  # of the window
 
-    def describe(self) -> str:
-        """Say it in a few words."""
+    def describe(self, black: tuple[int, int] | None = None) -> str:
+        """Say it in a few words, and of how many frames shown how many are black."""
         words = ["snippets shuffled"] if self.shuffle else []
+        share = f" ({black[0]} of the {black[1]} frames shown)" if black else ""
         if self.zero == "middle":
-            words.append("the middle snippet's own frames black")
+            words.append(f"the middle snippet's span black{share}")
         elif self.zero is not None:
-            words.append(f"frames {self.zero[0]} to {self.zero[1] - 1} black")
+            words.append(f"frames {self.zero[0]} to {self.zero[1] - 1} black{share}")
         if self.start is not None:
             words.append(f"from frame {self.start}")
         return ", ".join(words) or "the test view"
@@ -70,11 +72,11 @@ class Evaluation:
     run: Run
     cache: Path
     what: str
+    black: tuple[int, int] | None  # of the frames that a clip shows, how many are black
     own: bool  # the run's own test halves
     models: dict[str, Scores]  # of each part
-    scores: Scores  # pooled over the parts' own halves; elsewhere of the models' mean probabilities
+    predictions: Predictions  # on the parts' own halves; elsewhere by the models' mean probabilities
     spread: dict[str, Spread]  # of war and uar, over the models
-    intervals: dict[str, tuple[float, float]]
     answers: tuple[AnswerScore, ...]  # to further questions of the model, on shuffled clips
     leaks: tuple[Leak, ...]  # of what is scored, and allowed
     excluded: dict[str, int]  # clips left out, by a class that the run lacks
@@ -82,15 +84,32 @@ class Evaluation:
     header: list[str]  # of predictions.csv
     rows: list[list[Any]]
 
+    @property
+    def scores(self) -> Scores:
+        """Return the scores, on the run's own halves the mean over its seeds."""
+        return self.predictions.scores
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Return the 95 % interval of each score over people or clips."""
+        return self.predictions.intervals
+
     def to_json(self) -> dict[str, Any]:
         """Return what metrics.json holds."""
         found: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
             "run": str(self.run.path),
             "cache": str(self.cache),
             "what": self.what,
+            **({"black_frames": self.black[0], "shown_frames": self.black[1]} if self.black else {}),
             "heading": self.run.facts["heading"],
-            "scores": self.scores.to_json(),
+            "clips": len(self.predictions),
+            "seeds": list(self.predictions.seeds) if self.own else [],
+            "scores": self.predictions.to_json(),
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
+            "intervals_over": self.predictions.units,
+            "over_seeds": {name: vars(value) for name, value in self.predictions.over_seeds.items()},
             "models": {
                 name: {"war": one.war, "uar": one.uar, "right": one.right, "total": one.total}
                 for name, one in self.models.items()
@@ -151,6 +170,7 @@ def evaluate(
         )
     sampler = sampler_of(run.config.sampling, run.config.model.shown)
     view = _view(run, sampler, change)
+    black = _count_black(sampler, view)
     table = Annotations.from_cache(cache)
     where = parse_device(device)
     aligned = None if own else _aligned(run, table, split, aliases, unknown)
@@ -182,20 +202,17 @@ def evaluate(
             found.append((name, chosen, probabilities))
             for question, hits in told.items():
                 answers.setdefault(question, []).append(hits)
-    if own:
-        scores = pool(list(models.values()))
-    else:
-        found = [("mean", rows, np.mean([probabilities for _, _, probabilities in found], axis=0))]
-        scores = score(target.truth, likeliest(found[0][2]), target.labels)
+    if not own:
+        found = [(MEAN, rows, np.mean([probabilities for _, _, probabilities in found], axis=0))]
     return Evaluation(
         run=run,
         cache=cache.path,
-        what=change.describe(),
+        what=change.describe(black),
+        black=black,
         own=own,
         models=models,
-        scores=scores,
+        predictions=_predictions(run, target, found, own=own),
         spread={key: spread([getattr(one, key) for one in models.values()]) for key in ("war", "uar")},
-        intervals=_intervals(run, target, found),
         answers=tuple(
             AnswerScore(
                 question=question,
@@ -244,6 +261,14 @@ def _view(run: Run, sampler: Sampler, change: Change) -> ClipView:
             remedy=f"--zero-middle {sampler.example(start=change.start)}",
         )
     return ClipView(start=change.start, shuffled=change.shuffle, blacked=blacked)
+
+
+def _count_black(sampler: Sampler, view: ClipView) -> tuple[int, int] | None:
+    """Count the frames of the test view that are blackened, and all."""
+    if view.blacked is None:
+        return None
+    slots = sampler.slots(*view.blacked, start=view.start)
+    return int(slots.sum()), slots.numel()
 
 
 def _blacked(view: ClipView, cache: Cache, feature: str | None) -> ClipView:
@@ -356,14 +381,30 @@ def _truth(target: _Target, rows: np.ndarray) -> np.ndarray:
     return target.truth[np.searchsorted(target.rows, rows)]
 
 
-def _intervals(
-    run: Run, target: _Target, found: Sequence[tuple[str, np.ndarray, np.ndarray]]
-) -> dict[str, tuple[float, float]]:
-    rows = np.concatenate([chosen for _, chosen, _ in found])
-    predicted = np.concatenate([likeliest(probabilities) for _, _, probabilities in found])
-    subject = target.table.subject[rows]
-    groups = subject if (subject != "").all() else target.table.ids[rows]
-    return bootstrap(_truth(target, rows), predicted, groups, target.labels, seed=run.config.seeds[0])
+def _predictions(
+    run: Run, target: _Target, found: Sequence[tuple[str, np.ndarray, np.ndarray]], *, own: bool
+) -> Predictions:
+    """Put the models' predictions together: each clip once, under each seed; elsewhere the models are one."""
+    fold = {part["name"]: part["fold"] for part in run.facts["parts"]} | {MEAN: ""}
+    seeds = run.config.seeds if own else run.config.seeds[:1]
+    by_seed = []
+    for seed in seeds:
+        mine = [one for one in found if not own or one[0] in run.parts_of(seed)]
+        rows = np.concatenate([chosen for _, chosen, _ in mine])
+        guesses = np.concatenate([likeliest(probabilities) for _, _, probabilities in mine])
+        folds = np.concatenate([np.full(len(chosen), fold[name]) for name, chosen, _ in mine])
+        by_seed.append((rows, folds, guesses))
+    rows, folds, _ = by_seed[0]
+    assert all((other == rows).all() for other, _, _ in by_seed), "every seed tests the same clips in the same order"
+    return Predictions(
+        labels=target.labels,
+        seeds=seeds,
+        ids=target.table.ids[rows],
+        subjects=target.table.subject[rows],
+        folds=folds,
+        truth=_truth(target, rows),
+        predicted=np.stack([guesses for _, _, guesses in by_seed]),
+    )
 
 
 def _lines(run: Run, target: _Target, part: str, rows: np.ndarray, probabilities: np.ndarray) -> list[list[Any]]:

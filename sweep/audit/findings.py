@@ -19,10 +19,11 @@ import numpy as np
 
 from ...errors import EstError
 from ...train.folds.leaks import Leak, leaks_of
+from ...train.results.intervals import score_intervals
 from ...train.results.metrics import Scores, Spread, score, spread
-from ...train.results.results import read_predictions
+from ...train.results.paired import Difference, compare_paired
+from ...train.results.predictions import read_predictions
 from ...train.results.run import EPOCHS, RESULT, Run, read_json
-from .._stand_in import Difference, compare_paired, score_intervals
 
 LAST, INNER, ORACLE, CONTROL = "last", "inner_validation", "oracle", "control"
 METRICS = ("war", "uar", "uf1")

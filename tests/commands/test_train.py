@@ -28,7 +28,7 @@ FLAGS = {
     "--layers 2": {"model.layers": 2},
     "--heads 2": {"model.heads": 2},
     "--orders 4": {"model.orders": 4},
-    "--position snippet": {"model.position": "snippet"},
+    "--position slot": {"model.position": "slot"},
     "--aggregation se": {"model.aggregation": "se"},
     "--no-ssop": {"model.ssop": False},
     "--feature map": {"data.feature": "map"},
@@ -319,7 +319,7 @@ def test_evaluate_passes_everything_on(est, run, cache, tmp_path):
     status, out, _ = est(*line, "--unknown", "wrong", "--out", tmp_path / "out")
     result = read_lines(out)[-1]
     assert status == 0
-    assert result["what"] == "snippets shuffled, frames 50 to 54 black, from frame 15"
+    assert result["what"] == "snippets shuffled, frames 50 to 54 black (2 of the 35 frames shown), from frame 15"
     assert result["scores"]["labels"] == [*run.labels, "odd"]
     totals = {one["label"]: one["total"] for one in result["scores"]["per_class"]}
     assert totals == {"anger": 4, "happiness": 4, "surprise": 0, "odd": 4}

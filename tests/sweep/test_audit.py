@@ -30,7 +30,7 @@ from est.train.config.configfile import to_toml
 from est.train.folds.annotations import Annotations
 from est.train.folds.protocols import plan_folds
 from est.train.models.gru.config import Config
-from est.train.results.results import read_predictions
+from est.train.results.predictions import read_predictions
 from est.train.results.run import CHECKPOINT, EPOCHS, HISTORY, RESULT, read_history, read_json
 
 PROTOCOL = ProtocolConfig(kind="kfold", folds=2, val_share=0.5)

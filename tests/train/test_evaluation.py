@@ -83,10 +83,11 @@ def test_its_own_cache_gives_its_own_numbers(run, cache, tmp_path, where):
         learning_cache(target, **SETTINGS)
     found = evaluate(run, target)
     assert found.own
-    assert found.scores.to_json() == pooled(run)
+    assert found.predictions.to_json() == pooled(run)
     metrics = read_json(run.path / "metrics.json")
     assert {name: list(ends) for name, ends in found.intervals.items()} == metrics["intervals"]
-    assert {name: vars(value) for name, value in found.spread.items()} == metrics["over_parts"]
+    assert found.to_json()["over_seeds"] == metrics["over_seeds"]
+    assert found.spread["war"].mean == pytest.approx(np.mean([part["war"] for part in metrics["parts"]]))
     for row in read_csv(run.path / "predictions.csv"):
         mine = lines(found)[row["part"], row["id"]]
         assert mine == {name: row[name] for name in found.header}
@@ -105,7 +106,7 @@ def test_its_own_cache_may_have_grown(run, cache, tmp_path):
     facts = read_json(copy / "run.json")
     facts["cache"]["path"] = str(grown)
     (copy / "run.json").write_text(json.dumps(facts), encoding="utf-8")
-    assert evaluate(copy).scores.to_json() == pooled(run), "new clips are nobody's test clips"
+    assert evaluate(copy).predictions.to_json() == pooled(run), "new clips are nobody's test clips"
     with CacheWriter.open(grown, open_cache(grown).recipes) as writer:
         writer.update("clip000", label="surprise")
     with pytest.raises(EstError, match=r"1 clips that .* have other labels now: clip000"):
@@ -285,10 +286,11 @@ def test_black_frames_are_the_black_crop(single, monkeypatch):
 
     found, black = blackened(Change(zero="middle"))
     expected = np.zeros((7, 5), bool)
-    expected[3, 2] = True  # frames 50 to 54: the fourth snippet shows 45, 48, 51, 54, 57 → 51 and 54
-    expected[3, 3] = True
+    expected[3] = True  # frames 45 to 59: the fourth snippet whole, 47 of the third, 55 and 58 of the fifth
+    expected[2, 4] = expected[4, :2] = True
     assert (black == expected).all()
-    assert found.what == "the middle snippet's own frames black"
+    assert found.what == "the middle snippet's span black (8 of the 35 frames shown)"
+    assert (found.to_json()["black_frames"], found.to_json()["shown_frames"]) == (8, 35)
     _, black = blackened(Change(zero=(15, 30)))
     assert black[0].all()
     assert black[1].tolist() == [True, True, False, False, False]

@@ -72,7 +72,7 @@ def test_a_backbone_that_stands_still_gives_the_losses_of_cached_training(cache,
     model = replace(TINY, dropout=0.0, head_dropout=0.0, ssop=learns == "all")
     cached = tuned_run(cache, tmp_path / "cached", "none", model=model)
     still = tuned_run(cache, tmp_path / "still", learns, model=model, rate=0.0, batch_norm="frozen")
-    np.testing.assert_allclose(losses(still.run), losses(cached.run), rtol=2e-3)
+    np.testing.assert_allclose(losses(still.run), losses(cached.run), rtol=1e-2)
     assert untouched(backbone_of(still.run))
     ours, theirs = outcome(cached.run.path), outcome(still.run.path)
     assert [line.split(",")[:4] for line in ours["predictions.csv"].splitlines()] == [
@@ -94,7 +94,7 @@ def test_layer4_learns_the_same_from_maps_and_from_pictures(cache, tmp_path):
             )
             for source in ("maps", "crops")
         ]
-        np.testing.assert_allclose(losses(found[0].run), losses(found[1].run), rtol=3e-3)
+        np.testing.assert_allclose(losses(found[0].run), losses(found[1].run), rtol=1e-2)
         for one in found:
             state = backbone_of(one.run)
             assert untouched(state, ("conv1", "bn1", "layer1", "layer2", "layer3"))

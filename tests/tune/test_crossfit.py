@@ -104,13 +104,23 @@ def test_training_reads_each_folds_own_and_the_guard_knows(tuned, tmp_path):
     assert evaluate(found.run, watch=Recorder()).scores.right == found.scores.right
     for other in (
         replace(TRAIN, seeds=(1,)),
-        replace(TRAIN, select="val"),
         replace(TRAIN, protocol=replace(PROTOCOL, by="clip")),
         replace(TRAIN, data=replace(TRAIN.data, feature="gap_fold1")),
         replace(TRAIN, data=replace(TRAIN.data, feature="gap_fold2_view1")),
     ):
         with pytest.raises(EstError, match="were learnt from before, by"):
             fit(tuned, tmp_path / "other", other, watch=Recorder())
+
+
+def test_an_epoch_may_be_chosen_by_clips_whose_rows_come_from_encoders_that_have_not_seen_them(tuned, source, tmp_path):
+    chosen = replace(TRAIN, select="val")
+    run = fit(tuned, tmp_path / "run", chosen, watch=Recorder()).run
+    halves = run.halves()["fold1"]
+    assert halves["val"]
+    assert set(halves["val"]) <= set(open_cache(tuned).trained_on("gap_fold1").clips)
+    recache_tuned(open_cache(source), tmp_path / "one.zarr", TUNE, ROWS, protocol=PROTOCOL, parts=0)
+    with pytest.raises(EstError, match=r"val clips.* were learnt from before"):
+        fit(tmp_path / "one.zarr", tmp_path / "other", chosen, watch=Recorder())
 
 
 def test_what_is_there_is_not_done_again(source, tuned):

@@ -17,11 +17,11 @@ from .finetune import FinetuneConfig
 from .protocol import ProtocolConfig
 from .sampling import SamplingConfig
 
-# A preset names what it changes, here and in the settings of a model (its `presets`). `paper` is the text; `official` is the authors' code
-# where the two differ; `fast` is for iterating; `modern` is for fine-tuning: what makes a pre-trained backbone learn from few clips.
+# A preset names what it changes, here and in the settings of a model (its `presets`). `official` is the authors' code, `paper-text` their
+# text where the two differ; `fast` is for iterating; `modern` is for fine-tuning: what makes a pre-trained backbone learn from few clips.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "paper": {},
     "official": {},
+    "paper-text": {},
     "fast": {
         "loop.epochs": 30,
         "loop.warmup": 3,
@@ -45,6 +45,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "finetune.brightness": 0.2,
     },
 }
+ALIASES = {"paper": "official"}  # what presets were called before
 
 
 @dataclass(frozen=True, kw_only=True)

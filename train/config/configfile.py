@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from ...errors import UsageError
 from ..models.registry import DEFAULT, MODELS, config_class
-from .config import PRESETS, TrainConfig
+from .config import ALIASES, PRESETS, TrainConfig
 
 MODEL = "model.name"
 MOST = sys.float_info.max
@@ -57,8 +57,9 @@ def resolve(
 
 def preset_settings(name: Any, model: str = DEFAULT) -> Flat:
     """Return what a preset sets: every setting that presets differ in, as it has it."""
-    if not isinstance(name, str) or name not in PRESETS:
-        raise UsageError(f"A preset is {', '.join(PRESETS)}; found {name!r}.", remedy="--preset paper")
+    name = ALIASES.get(name, name) if isinstance(name, str) else name
+    if name not in list(PRESETS):
+        raise UsageError(f"A preset is {', '.join(PRESETS)}; found {name!r}.", remedy="--preset official")
     kind = config_class(model)
     defaults = to_flat(TrainConfig(model=kind()))
     presets = {

@@ -40,7 +40,7 @@ class Sampler(ABC):
         raise self._no_window(name)
 
     def middle(self, *, start: int | None = None) -> tuple[int, int]:
-        """Return the range of unified frames that only the middle snippet spans."""
+        """Return the range of unified frames that the middle snippet spans."""
         raise self._no_window("--zero-middle")
 
     def slots(self, first: int, stop: int, *, start: int | None = None) -> Tensor:

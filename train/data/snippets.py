@@ -105,23 +105,15 @@ class SnippetSampler(Sampler):
         return (first <= shown) & (shown < stop)
 
     def middle(self, *, start: int | None = None) -> tuple[int, int]:
-        """Return the range of unified frames that only the span of the middle snippet covers: 50:55 for 7 × 5 in the test view."""
+        """Return the range of unified frames that the middle snippet spans, of an even number the middle two: 45:60 for 7 × 5."""
         if self.snippets < MIDDLE:
             raise UsageError(
                 f"Clips are shown as {self.snippets} snippet{'s' * (self.snippets > 1)}, of which none is in the middle.",
                 remedy=f"--zero-middle {self.example(start=start)}",
             )
-        middle = self.snippets // 2
-        begin = self.starts[middle] if middle == 0 else max(self.starts[middle], self.starts[middle - 1] + self.span)
-        end = self.starts[middle] + self.span
-        if middle + 1 < self.snippets:
-            end = min(end, self.starts[middle + 1])
-        if begin >= end:
-            raise UsageError(
-                f"With {self.snippets} snippets of {self.span} frames in {self.config.window}, no frame belongs to the middle one alone.",
-                remedy="name the frames, as --zero-middle 50:55",
-            )
-        return self._start(start) + begin, self._start(start) + end
+        first, last = (self.snippets - 1) // 2, self.snippets // 2
+        begin = self._start(start)
+        return begin + self.starts[first], begin + self.starts[last] + self.span
 
     def example(self, *, start: int | None = None) -> str:
         """Return a range of unified frames of which the test view shows one, as the command line takes it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ from .watch import Part, Record, TrainingWatch
 from .world import ALONE, World
 
 ENOUGH = 10  # epochs, before which a model need not have learnt anything
+FAINTEST = 1e-7  # a probability whose logarithm counts
 GUESSING = 0.98  # of ln(classes): a loss above it is that of a model that has learnt nothing
 
 
@@ -97,6 +99,9 @@ class FoldTraining(Epochs):
         self.board: Board | None = None
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.best_right = 0, -1
+        self.best_loss: float | None = (
+            sys.float_info.max
+        )  # None: begun by earlier code, where of equals the first was chosen
         self.history: list[dict[str, Any]] = []
         self.tested: list[Tensor] = []  # (N,) each, what tested epochs predicted, where that is kept
 
@@ -119,11 +124,13 @@ class FoldTraining(Epochs):
         last = self.epoch + 1 == self.num_epochs
         every = self.config.eval_every
         if every and ((self.epoch + 1) % every == 0 or last):
-            record |= self._scores("test", self.test)
+            record |= self._scores("test", self.test)[0]
         if self.config.select == "val":
-            record |= self._scores("val", self.val)
-            if record["val_right"] > self.best_right:
+            scores, loss = self._scores("val", self.val)
+            record |= {**scores, "val_loss": loss}
+            if self._is_best(record["val_right"], loss):
                 self.best_right, self.best_epoch = record["val_right"], self.epoch + 1
+                self.best_loss = None if self.best_loss is None else loss
                 selected = self.trainer.scored.state_dict()
                 self.best = {name: tensor.detach().cpu().clone() for name, tensor in selected.items()}
         self.history.append(record)
@@ -133,12 +140,22 @@ class FoldTraining(Epochs):
         if self.board is not None:
             self.board.add(record)
 
-    def _scores(self, half: str, rows: np.ndarray) -> Record:
-        predicted = self._predicted(rows)[0]
+    def _is_best(self, right: int, loss: float) -> bool:
+        """Say whether an epoch is to be chosen: more right, or as many at a lower loss; of equals the later one."""
+        if self.best_loss is None:
+            return right > self.best_right
+        return (right, -loss) >= (self.best_right, -self.best_loss)
+
+    def _scores(self, half: str, rows: np.ndarray) -> tuple[Record, float]:
+        """Return how many rows the model is right on, and its loss on those that show a face."""
+        predicted, probabilities, _ = self._predicted(rows)
         if half == "test" and self.config.keep_epochs:
             self.tested.append(torch.from_numpy(predicted.astype(np.int16)))
-        found = score(self.data.truth[rows], predicted, self.data.labels)
-        return {f"{half}_right": found.right, f"{half}_clips": found.total, f"{half}_uar": found.uar}
+        truth = self.data.truth[rows]
+        found = score(truth, predicted, self.data.labels)
+        shares = probabilities[np.arange(len(rows)), truth][predicted >= 0]
+        loss = float(-np.log(np.maximum(shares, FAINTEST)).mean()) if len(shares) else 0.0
+        return {f"{half}_right": found.right, f"{half}_clips": found.total, f"{half}_uar": found.uar}, loss
 
     def _predicted(
         self, rows: np.ndarray, view: ClipView | None = None
@@ -198,10 +215,10 @@ class FoldTraining(Epochs):
         return result
 
     def _control(self, rows: np.ndarray) -> np.ndarray | None:
-        """Fit the control on the training half; return what it predicts."""
+        """Fit the control on the very clips that the model has learnt from; return what it predicts."""
         if self.data.control is None:
             return None
-        learnt = self.data.learnt(np.concatenate([self.fold.train, self.fold.val]))
+        learnt = self.data.learnt(self.fold.train)
         fitted = fit_control(
             self.data.control[self.data.place[learnt]], self.data.truth[learnt], num_classes=len(self.data.labels)
         )
@@ -289,7 +306,7 @@ class FoldTraining(Epochs):
             "epoch": self.epoch,
             "step": self.step,
             "seconds": self.seconds,
-            "best": {"epoch": self.best_epoch, "right": self.best_right},
+            "best": {"epoch": self.best_epoch, "right": self.best_right, "loss": self.best_loss},
             "history": self.history,
             **tuned,
         }
@@ -303,6 +320,7 @@ class FoldTraining(Epochs):
             self._expect_mine(meta, path)
             self.epoch, self.step, self.seconds = meta["epoch"], meta["step"], meta["seconds"]
             self.best_epoch, self.best_right = meta["best"]["epoch"], meta["best"]["right"]
+            self.best_loss = meta["best"].get("loss")
             self.best = found.group("best")
             self.history = meta["history"]
             self.tested = [one for rows in found.group("tested").values() for one in rows]

@@ -1,11 +1,24 @@
-"""Bootstrap intervals of WAR, UAR and UF1: how far a score would move with other people, or other clips.
+"""Intervals of WAR, UAR and UF1: where a score would lie with other people, or other clips.
 
-The clips of a person stand or fall together, so whole subjects are drawn where they are known. A draw is a number of times that each unit
-is taken, and all metrics are linear in the counts of units up to their last division: units alike are drawn together, as one binomial
-instead of many, which is the same distribution and takes milliseconds for ten thousand clips. A class that a draw misses is absent from its
-averages, as it would be from the truth.
+What is assumed: the subjects are a random sample of the people that the score is to speak for, and independent of one another. The clips of
+a person are alike to an unknown degree, so a subject is one unit however many clips there are. A clip without a subject is a unit by
+itself. The models are those that were trained: with several seeds the score is the mean over seeds, a person's clips under all seeds are one
+unit, and the luck of training is not part of the interval (`paired` counts it).
 
-Legend: N clips, U kinds of units, S samples, C classes.
+The method is that of Korn and Graubard (1998, Confidence intervals for proportions with small expected number of positive counts estimated
+from survey data), as recalled. The variance v of a score p is estimated by leaving out one unit at a time (the jackknife). So many
+independent clips, n = p (1 − p) / v, would have the same variance; n is reduced by (t of n − 1 degrees of freedom / t of units − 1)², because v
+is known from few units, is at most the number of clips, and goes into the exact interval of Clopper and Pearson. Where everything is
+right, everything wrong, or no unit differs from another, v says nothing and n is the number of units: of 6 people with all clips right the
+lower end is 0.025^(1/6), 54 %, whatever the number of clips.
+
+Two things differ from the paper. Near the border few people have any error, v is too small as often as not, and the interval misses the
+truth above it; so v and p are taken as if a right and a wrong unit of weight `PSEUDO` had been seen, too. And UAR and UF1 are no proportions: they
+are given the size C² / Σ 1/n of C classes of n clips, whose mean recall varies as that of so many clips.
+
+benchmarks/coverage.py measures how often intervals hold the truth. Below `MIN_UNITS` units there is no interval.
+
+Legend: N clips, U units, S seeds, C classes.
 """
 
 from __future__ import annotations
@@ -14,83 +27,100 @@ from collections.abc import Sequence
 
 import numpy as np
 
-LOW, HIGH = 2.5, 97.5  # percentiles
+from .distributions import beta_quantile, t_quantile
+
 METRICS = ("war", "uar", "uf1")
+LEVEL = 0.95
+TAIL = (1 - LEVEL) / 2
+MIN_UNITS = 5
+PSEUDO = 0.15  # the smallest weight, in steps of 0.05, with 93 % coverage at every point of the benchmark
 
 
-def bootstrap(
+def score_intervals(
     truth: np.ndarray,
     predicted: np.ndarray,
     groups: np.ndarray | Sequence[str] | None,
     labels: Sequence[str],
-    *,
-    samples: int = 1000,
-    seed: int,
 ) -> dict[str, tuple[float, float]]:
-    """Return the 95 % interval of each metric; none at all when there are not two units to draw from.
+    """Return the 95 % interval of each metric; none at all below `MIN_UNITS` units.
 
-    `truth` and `predicted` (N,) are those of `score`. `groups` (N,) names each clip's subject, an empty name a clip on its own; None draws
-    clips. Neither the order of clips nor that of labels changes the result.
+    `truth` (N,) and `predicted` (N,) or (S, N), a row for each seed, hold what `score` takes. `groups` (N,) names each clip's subject, an
+    empty name a clip on its own; with None every clip is. Neither the order of clips nor that of labels changes the result.
     """
-    units = _units(truth, predicted, groups, labels)
-    if len(units) < 2:
+    tally = tallies(truth, predicted, groups, labels)
+    if tally.shape[0] < MIN_UNITS:
         return {}
-    kinds, times = np.unique(units, axis=0, return_counts=True)  # (U, 3 C)
-    drawn = np.random.default_rng(seed).multinomial(len(units), times / len(units), size=samples)  # (S, U)
-    hits, actual, guessed = np.split(drawn @ kinds, 3, axis=1)  # (S, C) each
-    present = actual > 0
-    recall = hits / np.maximum(actual, 1)
-    f1 = 2 * hits / np.maximum(actual + guessed, 1)  # 0 where a class is absent, as its recall
-    found = (
-        hits.sum(axis=1) / actual.sum(axis=1),
-        recall.sum(axis=1) / present.sum(axis=1),
-        f1.sum(axis=1) / present.sum(axis=1),
-    )
-    intervals = {}
-    for name, values in zip(METRICS, found, strict=True):
-        low, high = np.percentile(values, (LOW, HIGH))
-        intervals[name] = (float(low), float(high))
-    return intervals
+    low, high = tally_limits(tally)
+    return {name: (float(low[at]), float(high[at])) for at, name in enumerate(METRICS)}
 
 
-def paired_difference(
-    first: np.ndarray, second: np.ndarray, groups: np.ndarray | Sequence[str], *, samples: int = 10_000, seed: int
-) -> tuple[float, tuple[float, float]]:
-    """Return by how much more of the clips the first is right than the second, with its 95 % interval over groups.
-
-    `first` and `second` (N,) say where two models are right on the same clips, `groups` (N,) names each clip's subject, as for `bootstrap`.
-    """
-    member = _members(np.asarray(groups, str))
-    clips = np.bincount(member)
-    gain = np.bincount(member, weights=np.asarray(first, float) - np.asarray(second, float))
-    drawn = np.random.default_rng(seed).multinomial(len(clips), np.full(len(clips), 1 / len(clips)), size=samples)
-    low, high = np.percentile((drawn @ gain) / (drawn @ clips), (LOW, HIGH))
-    return float(gain.sum() / clips.sum()), (float(low), float(high))
-
-
-def _units(
+def tallies(
     truth: np.ndarray, predicted: np.ndarray, groups: np.ndarray | Sequence[str] | None, labels: Sequence[str]
 ) -> np.ndarray:
-    """Return what each unit adds to the hits, the truth and the predictions of each class (units, 3 C)."""
-    num_classes, num_clips = len(labels), len(truth)
+    """Count each unit's hits, clips and predictions of each class, in each seed.  # (U, S, 3, C)"""
     rank = np.argsort(np.argsort(np.array(list(labels), str)))  # classes in the order of their names
-    actual, guess = rank[np.asarray(truth, np.int64)], np.asarray(predicted, np.int64)
-    made = guess >= 0
-    right = made & (guess == truth)
-    member = np.arange(num_clips) if groups is None else _members(np.asarray(groups, str))
-    num_units = int(member.max(initial=-1)) + 1
+    truth, predicted = np.asarray(truth, np.int64), np.atleast_2d(np.asarray(predicted, np.int64))
+    assert predicted.shape[1:] == truth.shape
+    unit = number_units(groups, len(truth))
+    num_units, num_seeds = int(unit.max(initial=-1)) + 1, len(predicted)
+    found = np.zeros((num_units, num_seeds, 3, len(labels)), np.int64)
+    for seed, guess in enumerate(predicted):
+        made, right = guess >= 0, guess == truth
+        np.add.at(found, (unit[right], seed, 0, rank[truth[right]]), 1)
+        np.add.at(found, (unit, seed, 1, rank[truth]), 1)
+        np.add.at(found, (unit[made], seed, 2, rank[guess[made]]), 1)
+    return found
 
-    def tally(clips: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        cells = np.bincount(member[clips] * num_classes + classes, minlength=num_units * num_classes)
-        return cells.reshape(num_units, num_classes)
 
-    guessed = tally(made, rank[guess[made]])
-    return np.concatenate([tally(right, actual[right]), tally(np.ones(num_clips, bool), actual), guessed], axis=1)
+def tally_limits(tally: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the intervals of WAR, UAR and UF1 (..., 3) from the tallies of at least two units (..., U, S, 3, C)."""
+    whole = tally.sum(axis=-4)
+    units = tally.shape[-4]
+    values = _scores(whole)
+    without = np.sort(_scores(whole[..., None, :, :, :] - tally), axis=-2)  # sorted: the order of units changes no bit
+    variance = (units - 1) / units * ((without - without.mean(axis=-2, keepdims=True)) ** 2).sum(axis=-2)
+    per_class = whole[..., 0, 1, :]
+    present = per_class > 0
+    balanced = present.sum(axis=-1) ** 2 / np.where(present, 1 / np.maximum(per_class, 1), 0).sum(axis=-1)
+    return limits(values, variance, np.stack([per_class.sum(axis=-1), balanced, balanced], axis=-1), units)
 
 
-def _members(groups: np.ndarray) -> np.ndarray:
-    """Number the groups, each clip without one by itself."""
-    names, member = np.unique(groups, return_inverse=True)
+def limits(
+    value: np.ndarray, variance: np.ndarray, clips: np.ndarray | float, units: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the interval of a share whose variance was estimated from so many units."""
+    value, variance, clips = np.broadcast_arrays(value, variance, np.asarray(clips, float))
+    share = (value * units + PSEUDO) / (units + 2 * PSEUDO)
+    spread = variance + PSEUDO * (value**2 + (1 - value) ** 2) / units**2
+    size = np.minimum(share * (1 - share) / spread, clips)
+    few = t_quantile(1 - TAIL, np.array([units - 1.0]))
+    size = np.minimum(size * (t_quantile(1 - TAIL, np.maximum(clips - 1, 1)) / few) ** 2, clips)
+    size = np.where(variance < 1e-15, units, size)
+    right, wrong = size * value, size * (1 - value)
+    low = np.where(right < 1e-12, 0.0, beta_quantile(TAIL, np.maximum(right, 1e-12), wrong + 1))
+    high = np.where(wrong < 1e-12, 1.0, beta_quantile(1 - TAIL, right + 1, np.maximum(wrong, 1e-12)))
+    return np.minimum(low, value), np.maximum(high, value)
+
+
+def number_units(groups: np.ndarray | Sequence[str] | None, num_clips: int) -> np.ndarray:
+    """Number the subjects of clips (N,) from 0 on, each clip without one by itself."""
+    if groups is None:
+        return np.arange(num_clips)
+    groups = np.asarray(groups, str)
+    assert groups.shape == (num_clips,)
+    names, unit = np.unique(groups, return_inverse=True)
     alone = groups == ""
-    member[alone] = len(names) + np.arange(alone.sum())
-    return np.unique(member, return_inverse=True)[1]
+    unit[alone] = len(names) + np.arange(alone.sum())
+    return np.unique(unit, return_inverse=True)[1]
+
+
+def _scores(tally: np.ndarray) -> np.ndarray:
+    """Return WAR, UAR and UF1 (..., 3), means over seeds, of tallies (..., S, 3, C)."""
+    hits, actual, guessed = (tally[..., at, :] for at in range(3))
+    present = np.maximum(
+        (actual > 0).sum(axis=-1), 1
+    )  # a class that is absent has neither recall nor F1: both are 0 below
+    war = hits.sum(axis=-1) / np.maximum(actual.sum(axis=-1), 1)
+    uar = (hits / np.maximum(actual, 1)).sum(axis=-1) / present
+    uf1 = (2 * hits / np.maximum(actual + guessed, 1)).sum(axis=-1) / present
+    return np.stack([war, uar, uf1], axis=-1).mean(axis=-2)

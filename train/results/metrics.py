@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+TINY = 1e-6  # what is left of a whole number in a mean
 LENGTH_EDGES = (16, 24, 48, 77, 105)  # frames; where EST's snippets begin to hold 2.5, 3.2, 4.2 and 4.6 different ones
 COVERAGE_EDGES = (25, 50, 75, 90, 100)  # percent of a clip's frames that show a face
 
@@ -27,22 +28,22 @@ class Scores:
     """What follows from a confusion matrix. Per class NaN stands where there is nothing to divide by."""
 
     labels: tuple[str, ...]
-    confusion: np.ndarray  # (C, C + 1) truth × prediction, the last column no prediction
+    confusion: np.ndarray  # (C, C + 1) truth × prediction, the last column no prediction; of several seeds their mean
 
     @property
     def total(self) -> int:
         """Count the clips."""
-        return int(self.confusion.sum())
+        return round(float(self.confusion.sum()))
 
     @property
-    def right(self) -> int:
-        """Count the clips that were recognised."""
-        return int(self.hits.sum())
+    def right(self) -> int | float:
+        """Count the clips that were recognised; in the mean over several seeds this is no whole number."""
+        return number(self.hits.sum())
 
     @property
-    def unpredicted(self) -> int:
+    def unpredicted(self) -> int | float:
         """Count the clips without a prediction."""
-        return int(self.confusion[:, -1].sum())
+        return number(self.confusion[:, -1].sum())
 
     @cached_property
     def hits(self) -> np.ndarray:
@@ -52,7 +53,7 @@ class Scores:
     @cached_property
     def truth(self) -> np.ndarray:
         """Count the clips of each class (C,)."""
-        return self.confusion.sum(axis=1)
+        return self.confusion.sum(axis=1).round().astype(int)
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -109,9 +110,9 @@ class Scores:
             "per_class": [
                 {
                     "label": label,
-                    "right": int(hits),
+                    "right": number(hits),
                     "total": int(truth),
-                    "predicted": int(predicted),
+                    "predicted": number(predicted),
                     "recall": _plain(recall),
                     "precision": _plain(precision),
                     "f1": _plain(f1),
@@ -119,7 +120,7 @@ class Scores:
                 for label, hits, truth, predicted, recall, precision, f1 in columns
             ],
             "labels": list(self.labels),
-            "confusion": self.confusion.tolist(),
+            "confusion": [[number(cell) for cell in row] for row in self.confusion],
         }
 
 
@@ -137,7 +138,7 @@ class Bin:
     """One row of a table of WAR over something."""
 
     text: str
-    right: int
+    right: int | float  # in the mean over seeds
     total: int
 
 
@@ -178,6 +179,19 @@ def score(truth: np.ndarray, predicted: np.ndarray, labels: Sequence[str]) -> Sc
     return Scores(labels=tuple(labels), confusion=cells.reshape(num_classes, num_classes + 1))
 
 
+def mean_scores(seeds: Sequence[Scores]) -> Scores:
+    """Return the mean over seeds that were tested on the same clips."""
+    if len(seeds) == 1:
+        return seeds[0]
+    return Scores(labels=seeds[0].labels, confusion=np.mean([one.confusion for one in seeds], axis=0))
+
+
+def number(count: float) -> int | float:
+    """Return a count as an integer where it is one; a mean of counts, rounded."""
+    whole = round(float(count))
+    return whole if abs(count - whole) < TINY else round(float(count), 4)
+
+
 def pool(parts: Sequence[Scores]) -> Scores:
     """Add the confusion matrices of folds."""
     assert len({part.labels for part in parts}) == 1
@@ -191,17 +205,20 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def by_bins(values: np.ndarray, hits: np.ndarray, edges: Sequence[float], *, unit: str = "") -> list[Bin]:
-    """Count right and all clips (N,) by a value of theirs, in bins that begin at the edges; NaN is a bin of its own."""
-    values, hits = np.asarray(values, float), np.asarray(hits, bool)
+    """Count right and all clips (N,) by a value of theirs, in bins that begin at the edges; NaN is a bin of its own.
+
+    `hits` says which are right, or under how many of the seeds, as a share.
+    """
+    values, hits = np.asarray(values, float), np.asarray(hits, float)
     assert values.shape == hits.shape
     assert list(edges) == sorted(set(edges))
     bounds = [-math.inf, *edges, math.inf]
     rows = []
     for low, high in pairwise(bounds):
         inside = (values >= low) & (values < high)
-        rows.append(Bin(text=_range(low, high) + unit, right=int(hits[inside].sum()), total=int(inside.sum())))
+        rows.append(Bin(text=_range(low, high) + unit, right=number(hits[inside].sum()), total=int(inside.sum())))
     if (unknown := np.isnan(values)).any():
-        rows.append(Bin(text="unknown", right=int(hits[unknown].sum()), total=int(unknown.sum())))
+        rows.append(Bin(text="unknown", right=number(hits[unknown].sum()), total=int(unknown.sum())))
     return rows
 
 

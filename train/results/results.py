@@ -1,25 +1,31 @@
 """The results of a run: its parts' predictions pooled and scored, and written where people and programs look for them.
 
-Pooled means that confusion matrices are added over folds (and seeds) before anything is divided. Each part's own scores, with intervals,
-and their mean ± sd stand beside it, and so do three numbers that are no result of the model: the oracle (the best epoch on the test half,
-which most published numbers are), chance of further questions, and the control (pooled statistics and a linear classifier).
+Pooled means that confusion matrices are added over folds before anything is divided; over seeds a mean is taken, because a clip that was
+predicted several times is still one clip. Each part's own scores, with intervals, stand beside it, and so do three numbers that are no
+result of the model: the oracle (the best epoch on the test half, which most published numbers are), chance of further questions, and the
+control (pooled statistics and a linear classifier).
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ...errors import EstError
 from ..folds.leaks import Leak, leaks_of
-from .intervals import bootstrap
-from .metrics import COVERAGE_EDGES, LENGTH_EDGES, AnswerScore, Bin, Scores, Spread, by_bins, score, spread
-from .run import HISTORY, PREDICTIONS, RESULT, Run, read_history, read_json, write, write_csv, write_json
+from .compare import UNITS
+from .intervals import score_intervals
+from .metrics import COVERAGE_EDGES, LENGTH_EDGES, AnswerScore, Bin, Scores, Spread, by_bins, score
+from .paired import Difference, compare_paired
+from .predictions import Predictions, read_predictions
+from .run import HISTORY, RESULT, Run, read_history, read_json, write, write_csv, write_json
 from .summary import NO_PREDICTION, confusion_picture, summary
+
+FORMAT, VERSION = "est-metrics", 1  # of metrics.json, as docs/results.md says it
+ORACLE = "the best epoch chosen on the test half: no result, but what most published numbers are"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,19 +34,55 @@ class Results:
 
     run: Run
     parts: list[dict[str, Any]]  # result.json of each
-    scores: Scores  # pooled over folds and seeds
-    intervals: dict[str, tuple[float, float]]  # 95 %, of war, uar and uf1
-    part_intervals: dict[str, dict[str, tuple[float, float]]]  # the same of each part, empty where it has but one unit
-    units: str  # what the intervals were drawn over: subjects or clips
-    over_parts: dict[str, Spread]  # of war and uar
-    over_seeds: dict[str, Spread]  # each seed pooled over its folds; empty with one seed
+    predictions: Predictions
+    part_intervals: dict[str, dict[str, tuple[float, float]]]  # of each part, empty where it has few units
     answers: tuple[AnswerScore, ...]  # to further questions of the models
-    oracle: tuple[int, int] | None  # right, total
-    control: Scores | None
+    oracle: tuple[int, int] | None  # right, total; over all parts
+    control_predicted: np.ndarray | None  # (N,) places in the labels
     by_length: list[Bin]
     by_coverage: list[Bin]
     unseen: list[str]  # clips that show no face or have no frames: wrong in every number
     seconds: float
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Return what the models came to: pooled over folds, the mean over seeds."""
+        return self.predictions.scores
+
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Return the 95 % interval of war, uar and uf1."""
+        return self.predictions.intervals
+
+    @property
+    def units(self) -> str:
+        """Name what the intervals are over: subjects or clips."""
+        return self.predictions.units
+
+    @cached_property
+    def over_seeds(self) -> dict[str, Spread]:
+        """Return the spread of each score over seeds."""
+        return self.predictions.over_seeds
+
+    @cached_property
+    def over_folds(self) -> dict[str, Spread]:
+        """Return the spread of each score over folds."""
+        return self.predictions.over_folds
+
+    @cached_property
+    def control(self) -> Scores | None:
+        """Return what the control came to on the same clips; it has no seed."""
+        found = self.predictions
+        return None if self.control_predicted is None else score(found.truth, self.control_predicted, found.labels)
+
+    @cached_property
+    def gain(self) -> Difference | None:
+        """Return how far the model is above the control, in WAR."""
+        if self.control_predicted is None:
+            return None
+        found = self.predictions
+        control = (self.control_predicted == found.truth)[None]
+        return compare_paired(found.right, control, found.groups, unit=UNITS[found.units])
 
     @property
     def leaks(self) -> tuple[Leak, ...]:
@@ -49,16 +91,26 @@ class Results:
 
     def to_json(self) -> dict[str, Any]:
         """Return what metrics.json holds."""
+        seeds = self.predictions.seeds
         found: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
             "heading": self.run.facts["heading"],
             "protocol": self.run.facts["protocol"],
-            "pooled": self.scores.to_json(),
+            "clips": len(self.predictions),
+            "seeds": list(seeds),
+            "pooled": self.predictions.to_json(),
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             "intervals_over": self.units,
+            "over_seeds": {name: vars(value) for name, value in self.over_seeds.items()},
+            "over_folds": {name: vars(value) for name, value in self.over_folds.items()},
+            "by_seed": {
+                str(seed): {name: plain(getattr(one, name)) for name in ("war", "uar", "uf1")}
+                for seed, one in zip(seeds, self.predictions.by_seed, strict=True)
+            },
             "part_intervals": {
                 part: {name: list(ends) for name, ends in found.items()} for part, found in self.part_intervals.items()
             },
-            "over_parts": {name: vars(value) for name, value in self.over_parts.items()},
             "parts": self.parts,
             "by_length": [vars(row) for row in self.by_length],
             "by_coverage": [vars(row) for row in self.by_coverage],
@@ -68,18 +120,19 @@ class Results:
         }
         if self.leaks:
             found["leaks"] = [leak.to_json() for leak in self.leaks]
-        if self.over_seeds:
-            found["over_seeds"] = {name: vars(value) for name, value in self.over_seeds.items()}
         found |= {one.question: one.to_json() for one in self.answers}
         if self.oracle is not None:
             right, total = self.oracle
             found["oracle"] = {"right": right, "total": total, "war": right / total, "what": ORACLE}
-        if self.control is not None:
+        if self.control is not None and self.gain is not None:
             found["control"] = self.control.to_json()
+            found["above_control"] = self.gain.to_json()
         return found
 
 
-ORACLE = "the best epoch chosen on the test half: no result, but what most published numbers are"
+def plain(value: float) -> float | None:
+    """Return a number as JSON takes it."""
+    return None if np.isnan(value) else float(value)
 
 
 def collect(run: Run) -> Results:
@@ -90,9 +143,7 @@ def collect(run: Run) -> Results:
     header = list(rows[0])
     write_csv(run.path / "predictions.csv", header, ([row[name] for name in header] for row in rows))
     write_json(run.path / "metrics.json", results.to_json())
-    labels = results.scores.labels
-    confusion = [[label, *line] for label, line in zip(labels, results.scores.confusion.tolist(), strict=True)]
-    write_csv(run.path / "confusion.csv", ["truth \\ prediction", *labels, NO_PREDICTION], confusion)
+    write_csv(run.path / "confusion.csv", *confusion_table(results.scores))
     _write_history(run)
     write(run.path / "confusion.svg", confusion_picture(results.scores, leaking=bool(results.leaks)))
     write(run.path / "summary.md", summary(results))
@@ -101,48 +152,37 @@ def collect(run: Run) -> Results:
 
 def pool_parts(run: Run, parts: list[dict[str, Any]], rows: list[dict[str, str]]) -> Results:
     """Score the predictions of all parts together."""
-    labels = run.labels
-    code = {label: number for number, label in enumerate(labels)} | {"": -1}
-    truth = np.array([code[row["truth"]] for row in rows])
-    predicted = np.array([code[row["prediction"]] for row in rows])
-    seeds = {part["part"]: part["seed"] for part in parts}
-    seed = np.array([seeds[row["part"]] for row in rows])
-    by_subject = all(row["subject"] for row in rows)
-    groups = np.array([row["subject"] if by_subject else row["id"] for row in rows])
-    part = np.array([row["part"] for row in rows])
-
-    def intervals(chosen: np.ndarray) -> dict[str, tuple[float, float]]:
-        return bootstrap(truth[chosen], predicted[chosen], groups[chosen], labels, seed=run.config.seeds[0])
-
-    pooled = score(truth, predicted, labels)
-    by_seed = [score(truth[seed == one], predicted[seed == one], labels) for one in run.config.seeds]
+    found = Predictions.of_rows(run, rows)
+    first = [row for row in rows if row["part"] in set(run.parts_of(found.seeds[0]))]
+    code = {label: number for number, label in enumerate(run.labels)} | {"": -1}
+    share = found.right.mean(axis=0)
+    frames = np.array([float(row["frames"]) for row in first])
+    coverage = np.array([100 * float(row["coverage"]) for row in first])
     oracles = [part["oracle"] for part in parts if "oracle" in part]
-    frames = np.array([float(row["frames"]) for row in rows])
-    coverage = np.array([100 * float(row["coverage"]) for row in rows])
-    first = seed == run.config.seeds[0]
     return Results(
         run=run,
         parts=parts,
-        scores=pooled,
-        intervals=intervals(np.ones(len(rows), bool)),
-        part_intervals={name: intervals(part == name) for name in run.parts},
-        units="subjects" if by_subject else "clips",
-        over_parts={name: spread([part[name] for part in parts]) for name in ("war", "uar")},
-        over_seeds={name: spread([getattr(one, name) for one in by_seed]) for name in ("war", "uar")}
-        if len(by_seed) > 1
-        else {},
+        predictions=found,
+        part_intervals={part["part"]: _part_intervals(found, part) for part in parts},
         answers=tuple(
             pool_answers(parts, name) for name in run.config.model.questions if any(name in part for part in parts)
         ),
         oracle=(sum(one["right"] for one in oracles), sum(one["total"] for one in oracles)) if oracles else None,
-        control=score(truth[first], np.array([code[row["control"]] for row in rows])[first], labels)
+        control_predicted=np.array([code[row["control"]] for row in first])
         if all("control" in part for part in parts)
         else None,
-        by_length=by_bins(frames, truth == predicted, LENGTH_EDGES, unit=" frames"),
-        by_coverage=by_bins(coverage, truth == predicted, COVERAGE_EDGES, unit=" % of frames"),
+        by_length=by_bins(frames, share, LENGTH_EDGES, unit=" frames"),
+        by_coverage=by_bins(coverage, share, COVERAGE_EDGES, unit=" % of frames"),
         unseen=sorted({row["id"] for row in rows if not row["prediction"]}),
         seconds=round(sum(part["seconds"] for part in parts), 2),
     )
+
+
+def _part_intervals(found: Predictions, part: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Return the intervals of one fold under one seed."""
+    here = found.where(found.folds == part["fold"])
+    predicted = here.predicted[found.seeds.index(part["seed"])]
+    return score_intervals(here.truth, predicted, here.groups, here.labels)
 
 
 def pool_answers(parts: list[dict[str, Any]], question: str) -> AnswerScore:
@@ -156,16 +196,11 @@ def pool_answers(parts: list[dict[str, Any]], question: str) -> AnswerScore:
     )
 
 
-def read_predictions(run: Run, part: str) -> list[dict[str, str]]:
-    """Read what a part predicted."""
-    path = run.part(part) / PREDICTIONS
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise EstError(
-            f"{path} cannot be read.", remedy=f"remove {run.part(part)}, then est train --resume --out {run.path}"
-        ) from error
+def confusion_table(scores: Scores) -> tuple[list[str], list[list[Any]]]:
+    """Return header and rows of confusion.csv."""
+    rows = scores.to_json()["confusion"]
+    header = ["truth \\ prediction", *scores.labels, NO_PREDICTION]
+    return header, [[label, *line] for label, line in zip(scores.labels, rows, strict=True)]
 
 
 def _write_history(run: Run) -> None:

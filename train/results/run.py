@@ -103,6 +103,10 @@ class Run:
         """Name the parts, in order."""
         return [part["name"] for part in self.facts["parts"]]
 
+    def parts_of(self, seed: int) -> list[str]:
+        """Name the parts of one seed, a part for each fold."""
+        return [part["name"] for part in self.facts["parts"] if part["seed"] == seed]
+
     @property
     def reads(self) -> dict[str, str]:
         """Name the array of the run's cache that each part reads; empty where pictures are looked at."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from ..folds.leaks import describe_leaks, leaks_of_fold
 from ..folds.published import convention, named
-from .metrics import Bin, Scores, Spread
+from .metrics import Bin, Scores, Spread, number
 
 if TYPE_CHECKING:
     from ..folds.leaks import Leak
+    from .predictions import Predictions
     from .results import Results
 
 NO_PREDICTION = "no prediction"  # the last column of a confusion matrix, where it has one
@@ -38,37 +39,44 @@ def plus_minus(value: Spread) -> str:
 
 def headline(results: Results) -> list[str]:
     """Return the lines that a terminal shows at the end of a run."""
-    scores, run = results.scores, results.run
-    present = int(scores.present.sum())
-    seeds = run.config.seeds
-    times = f" ({len(seeds)} seeds)" if len(seeds) > 1 else ""
-    lines = [
-        *leak_lines(results.leaks),
-        f"WAR {percent(scores.war)} ({scores.right}/{scores.total}{times}), UAR {percent(scores.uar)} over {present} of "
-        f"{len(scores.labels)} classes, UF1 {percent(scores.uf1)}",
-    ]
-    if results.intervals:
-        lines.append(
-            f"95 % over {results.units}: WAR {interval(results.intervals['war'])}, UAR {interval(results.intervals['uar'])}"
-        )
-    if len(results.parts) > 1:
-        over = results.over_parts
-        lines.append(f"over {len(results.parts)} parts: WAR {plus_minus(over['war'])}, UAR {plus_minus(over['uar'])}")
+    run = results.run
+    lines = [*leak_lines(results.leaks), *score_lines(results.predictions)]
     for one in results.answers:
         what = run.config.model.questions[one.question]
         lines.append(f"{what}: {percent(one.accuracy)} ({one.right}/{one.total}), chance {percent(one.chance)}")
-    if results.control is not None:
+    if results.control is not None and results.gain is not None:
         control = results.control
-        points = 100 * (scores.war - control.war)
         lines.append(
-            f"control (pooled statistics, linear): WAR {percent(control.war)} ({control.right}/{control.total}), "
-            f"UAR {percent(control.uar)}: {run.config.model.title} is {abs(points):.1f} points {'above' if points >= 0 else 'below'}"
+            f"control (pooled statistics, linear): WAR {percent(control.war)} ({control.right}/{control.total}), UAR {percent(control.uar)}"
         )
+        lines.append(results.gain.sentence(run.config.model.title, "control"))
     if results.unseen:
         lines.append(f"{len(results.unseen)} clips without a face or without frames count as wrong")
     protocol = run.facts["protocol"]
     shown = named(run.config.protocol.kind, protocol["kind"])
     lines.append(f"protocol {shown}, independence {protocol['independence']}")
+    return lines
+
+
+def score_lines(found: Predictions) -> list[str]:
+    """Return the scores, their intervals and their spread over folds: of several seeds means, which make no clip two."""
+    scores, seeds, over = found.scores, len(found.seeds), found.over_seeds
+    classes = f"over {int(scores.present.sum())} of {len(scores.labels)} classes"
+    if seeds == 1:
+        line = f"WAR {percent(scores.war)} ({scores.right}/{scores.total}), UAR {percent(scores.uar)} {classes}, UF1 {percent(scores.uf1)}"
+    else:
+        war, uar, uf1 = (plus_minus(over[name]) for name in ("war", "uar", "uf1"))
+        line = f"WAR {war}, UAR {uar} {classes}, UF1 {uf1}: mean ± sd of {seeds} seeds on {scores.total} clips"
+    lines = [line]
+    units = len(set(found.groups.tolist()))
+    what = f"{units} {found.units}"
+    if ends := found.intervals:
+        lines.append(f"95 % over {what}: WAR {interval(ends['war'])}, UAR {interval(ends['uar'])}")
+    else:
+        lines.append(f"no interval: {what} are too few to say how far other ones would move the score")
+    folds = found.over_folds
+    if (number := folds["war"].number) > 1:
+        lines.append(f"single folds ({number}): WAR {plus_minus(folds['war'])}, UAR {plus_minus(folds['uar'])}")
     return lines
 
 
@@ -113,7 +121,7 @@ def summary(results: Results) -> str:
         _table(
             ["class", "recall", "right / clips", "precision", "F1"],
             [
-                [label, percent(recall), f"{hits} / {truth}", percent(precision), percent(f1)]
+                [label, percent(recall), f"{number(hits)} / {truth}", percent(precision), percent(f1)]
                 for label, recall, hits, truth, precision, f1 in zip(
                     scores.labels, scores.recall, scores.hits, scores.truth, scores.precision, scores.f1, strict=True
                 )
@@ -210,7 +218,7 @@ def confusion_picture(scores: Scores, *, leaking: bool = False) -> str:
         found.append(f'<text x="{left - 8}" y="{y + CELL / 2 + 5}" text-anchor="end">{escape(label)}</text>')
         total = int(scores.truth[row])
         for column in range(len(columns)):
-            count = int(scores.confusion[row, column])
+            count = number(scores.confusion[row, column])
             share = count / total if total else 0.0
             shade = ",".join(str(round(255 - share * (255 - ink))) for ink in INK)
             x = left + CELL * column

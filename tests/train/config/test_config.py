@@ -36,7 +36,7 @@ OTHERS = {
     "model.dropout": 0.25,
     "model.head_dropout": 0.0,
     "model.orders": 4,
-    "model.position": "snippet",
+    "model.position": "slot",
     "model.aggregation": "mean",
     "model.ssop": False,
     "model.order_weight": 1e-5,
@@ -204,19 +204,17 @@ def test_set_takes_toml_and_plain_words():
 
 
 def test_a_preset_is_what_it_says():
-    assert resolve("paper") == TrainConfig() == resolve()
-    assert resolve("official").model.position == "snippet"
-    assert [line.split(":")[0] for line in differences(resolve("official"), TrainConfig())] == ["model.position"]
+    assert resolve("official") == TrainConfig() == resolve() == resolve("paper")
+    assert resolve().model.position == "snippet"
+    assert differences(resolve("paper-text"), TrainConfig()) == ["model.position: slot then, snippet now"]
     assert set(PRESETS["fast"]) == {line.split(":")[0] for line in differences(resolve("fast"), TrainConfig())}
-    with pytest.raises(UsageError, match="paper, official, fast, modern; found 'quick'"):
+    with pytest.raises(UsageError, match="official, paper-text, fast, modern; found 'quick'"):
         resolve("quick")
 
 
 def test_later_ones_win(tmp_path):
     file = tmp_path / "mine.toml"
-    file.write_text(
-        'preset = "fast"\n[loop]\nbatch = 32\nwarmup = 7\n[model]\nposition = "snippet"\n', encoding="utf-8"
-    )
+    file.write_text('preset = "fast"\n[loop]\nbatch = 32\nwarmup = 7\n[model]\nposition = "slot"\n', encoding="utf-8")
     fast = resolve("fast").loop
     config = resolve(file=file)
     assert (config.loop.batch, config.loop.warmup, config.loop.epochs) == (32, 7, fast.epochs)
@@ -225,7 +223,7 @@ def test_later_ones_win(tmp_path):
     assert resolve(file=file, options={"loop.batch": None}).loop.batch == 32
     # a preset on the command line is asked for: it wins over a file, and sets what it leaves at the default too
     assert resolve("paper", file).loop == TrainConfig().loop
-    assert resolve("paper", file).model.position == "slot"
+    assert resolve("paper", file).model.position == "snippet"
     assert resolve("fast", file).loop == fast
     base = resolve(settings=["model.layers=2", "loop.batch=64"])
     assert resolve(base=base) == base

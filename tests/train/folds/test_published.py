@@ -234,8 +234,8 @@ def test_a_preset_runs_and_neither_order_of_labels_nor_of_clips_matters(tmp_path
     by_size = {part: len(who) for part, who in people.items()}
     for part in metrics["parts"]:
         ends = metrics["part_intervals"][part["part"]]
-        if by_size[part["part"]] == 1:
-            assert ends == {}, "of one person nothing can be drawn"
+        if by_size[part["part"]] < 5:
+            assert ends == {}, "few people say nothing of others"
         else:
             assert ends["war"][0] <= part["war"] <= ends["war"][1]
     text = (tmp_path / "a" / "summary.md").read_text(encoding="utf-8")

@@ -75,40 +75,47 @@ def test_every_json_is_strict_and_plain(results):
 def test_numbers_agree_with_scikit_learn(results, rows):
     found = read_json(results.run.path / "metrics.json")
     labels = list(results.run.labels)
-    truth = [row["truth"] for row in rows]
-    predicted = [row["prediction"] or "no prediction" for row in rows]
     pooled = found["pooled"]
-    assert pooled["war"]["value"] == pytest.approx(sklearn.accuracy_score(truth, predicted))
-    assert pooled["war"]["total"] == len(rows) == 2 * 55
-    recall = sklearn.recall_score(truth, predicted, labels=labels, average=None, zero_division=0)
-    f1 = sklearn.f1_score(truth, predicted, labels=labels, average=None, zero_division=0)
-    assert [one["recall"] for one in pooled["per_class"]] == pytest.approx(recall)
-    assert [one["f1"] for one in pooled["per_class"]] == pytest.approx(f1)
-    assert pooled["uar"]["value"] == pytest.approx(recall.mean())
-    assert pooled["uf1"]["value"] == pytest.approx(f1.mean())
-    matrix = sklearn.confusion_matrix(truth, predicted, labels=[*labels, "no prediction"])[:-1]
-    assert pooled["confusion"] == matrix.tolist()
+    assert pooled["war"]["total"] == found["clips"] == len(rows) / 2 == 55
+    accuracy, recalls, f1, matrix = [], [], [], []
+    for seed in found["seeds"]:
+        mine = [row for row in rows if row["part"].endswith(f"seed{seed}")]
+        truth, predicted = [row["truth"] for row in mine], [row["prediction"] or "no prediction" for row in mine]
+        accuracy.append(sklearn.accuracy_score(truth, predicted))
+        recalls.append(sklearn.recall_score(truth, predicted, labels=labels, average=None, zero_division=0))
+        f1.append(sklearn.f1_score(truth, predicted, labels=labels, average=None, zero_division=0).mean())
+        matrix.append(sklearn.confusion_matrix(truth, predicted, labels=[*labels, "no prediction"])[:-1])
+        own = found["by_seed"][str(seed)]
+        assert (own["war"], own["uar"], own["uf1"]) == pytest.approx((accuracy[-1], recalls[-1].mean(), f1[-1]))
+    assert pooled["war"]["value"] == pytest.approx(np.mean(accuracy))
+    assert [one["recall"] for one in pooled["per_class"]] == pytest.approx(np.mean(recalls, axis=0))
+    assert pooled["uar"]["value"] == pytest.approx(np.mean(recalls))
+    assert pooled["uf1"]["value"] == pytest.approx(np.mean(f1))
+    assert found["over_seeds"]["uf1"]["sd"] == pytest.approx(np.std(f1, ddof=1))
+    assert np.array(pooled["confusion"]) == pytest.approx(np.mean(matrix, axis=0))
+    assert accuracy[0] != accuracy[1]
     assert 0.2 < pooled["war"]["value"] < 0.98, "numbers that could be wrong"
 
 
 def test_numbers_agree_with_each_other(results, rows):
     run, found = results.run, read_json(results.run.path / "metrics.json")
     assert found["heading"] == HEADING
-    assert found["pooled"]["war"]["right"] == sum(part["right"] for part in found["parts"])
-    assert found["pooled"]["war"]["total"] == sum(part["total"] for part in found["parts"])
-    assert found["over_parts"]["war"]["mean"] == pytest.approx(np.mean([part["war"] for part in found["parts"]]))
-    assert found["over_parts"]["uar"]["sd"] == pytest.approx(np.std([part["uar"] for part in found["parts"]], ddof=1))
-    assert found["over_seeds"]["war"]["number"] == 2
+    assert found["pooled"]["war"]["right"] == sum(part["right"] for part in found["parts"]) / 2
+    assert found["pooled"]["war"]["total"] == sum(part["total"] for part in found["parts"]) / 2
+    folds = [np.mean([part["war"] for part in found["parts"] if part["fold"] == f"fold{n}"]) for n in (1, 2, 3)]
+    assert found["over_folds"]["war"]["mean"] == pytest.approx(np.mean(folds))
+    assert found["over_folds"]["war"]["sd"] == pytest.approx(np.std(folds, ddof=1))
+    assert (found["over_seeds"]["war"]["number"], found["over_folds"]["war"]["number"]) == (2, 3)
     assert found["order"]["total"] == sum(part["order"]["total"] for part in found["parts"]) == 2 * 52
     assert found["order"]["chance"] == 0.1
     assert found["oracle"]["right"] == sum(part["oracle"]["right"] for part in found["parts"])
-    assert found["oracle"]["right"] >= found["pooled"]["war"]["right"]
+    assert found["oracle"]["right"] >= 2 * found["pooled"]["war"]["right"]
     assert found["control"]["war"]["total"] == 55
     control = sum(row["control"] == row["truth"] for row in rows if row["part"].endswith("seed1"))
     assert found["control"]["war"]["right"] == control
     for table in ("by_length", "by_coverage"):
-        assert sum(row["total"] for row in found[table]) == len(rows)
-        assert sum(row["right"] for row in found[table]) == found["pooled"]["war"]["right"]
+        assert sum(row["total"] for row in found[table]) == len(rows) / 2
+        assert sum(row["right"] for row in found[table]) == pytest.approx(found["pooled"]["war"]["right"])
     assert found["unseen"] == ["clip006", "clip007", "gone, too"]
     assert found["seconds"] == pytest.approx(sum(part["seconds"] for part in found["parts"]), abs=0.01)
     for name in run.parts:
@@ -130,7 +137,7 @@ def test_tables_hold_every_name_as_it_is(results, rows):
         table = list(csv.reader(file))
     assert table[0] == ["truth \\ prediction", *labels, "no prediction"]
     assert [line[0] for line in table[1:]] == list(labels)
-    assert [[int(cell) for cell in line[1:]] for line in table[1:]] == results.scores.confusion.tolist()
+    assert [[float(cell) for cell in line[1:]] for line in table[1:]] == results.scores.confusion.tolist()
     again = evaluate(results.run)
     assert again.scores.to_json() == results.scores.to_json()
 
@@ -159,7 +166,7 @@ def test_the_picture_is_xml_and_says_everything(results):
     for label in ODD:
         assert texts.count(label) == 2, "a row and a column"
     assert "no prediction" in texts
-    cells = [int(text) for text in texts if text.isdigit()]
+    cells = [float(text) for text in texts if text.replace(".", "").isdigit()]
     assert cells == results.scores.confusion.reshape(-1).tolist()
     width = float(root.get("width"))
     for element in root.iter("{http://www.w3.org/2000/svg}text"):
@@ -173,7 +180,8 @@ def test_the_summary_says_what_was_measured_and_what_stands_beside(results):
     scores, oracle, control = results.scores, results.oracle, results.control
     assert text.index(HEADING) < 200
     for part in (
-        f"({scores.right}/{scores.total} (2 seeds))",
+        f"mean ± sd of 2 seeds on {scores.total} clips",
+        "EST − control = ",
         f"({results.answers[0].right}/{results.answers[0].total}), chance 10.00 %",
         f"Oracle: {100 * oracle[0] / oracle[1]:.2f} % ({oracle[0]}/{oracle[1]})",
         f"WAR {100 * control.war:.2f} % ({control.right}/{control.total})",
@@ -182,7 +190,7 @@ def test_the_summary_says_what_was_measured_and_what_stands_beside(results):
         "`gone, too`",
         "4 epochs, batch 8",
         "an assumption",
-        "95 % over subjects",
+        "95 % over 6 subjects",
         "over 3 of 3 classes",
     ):
         assert part in text, part
@@ -222,8 +230,9 @@ def test_one_part_and_nothing_beside_it(tmp_path):
         tiny_config(epochs=2, model=model, control=False, eval_every=0),
     )
     found = read_json(tmp_path / "run" / "metrics.json")
-    assert not {"order", "oracle", "control", "over_seeds"} & set(found)
-    assert found["over_parts"]["war"]["sd"] is None
+    assert not {"order", "oracle", "control", "above_control"} & set(found)
+    assert found["over_seeds"]["war"]["sd"] is None
+    assert found["over_folds"]["war"]["sd"] is None
     text = (tmp_path / "run" / "summary.md").read_text(encoding="utf-8")
     assert "Oracle" not in text
     assert "control (pooled" not in text

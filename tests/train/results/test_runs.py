@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,9 +24,10 @@ from est.cache import open_cache
 from est.errors import EstError, UsageError
 from est.train import EstConfig, ProtocolConfig, evaluate, fit
 from est.train.data.clipset import ClipSet
+from est.train.data.control import fit_control, pooled
 from est.train.data.snippets import SnippetSampler
 from est.train.loop.checkpoint import load_checkpoint, load_model
-from est.train.loop.fold_training import hint
+from est.train.loop.fold_training import FoldTraining, hint
 from est.train.loop.predict import predict
 from est.train.results.run import CHECKPOINT
 
@@ -128,7 +130,7 @@ def test_each_option_changes_what_is_learnt(tmp_path):
             {"optimizer": "adamw"},
             {"schedule": "constant"},
             {"weight_decay": 0.01},
-            {"model": EstConfig(**{**vars(TINY), "position": "snippet"})},
+            {"model": EstConfig(**{**vars(TINY), "position": "slot"})},
         ]
     ):
         fit(cache, tmp_path / str(number), tiny_config(epochs=3, control=False, eval_every=0, **setting))
@@ -173,9 +175,11 @@ def test_selection_by_val_is_by_subject_and_keeps_the_best_epoch(cache, tmp_path
     assert all(people)
     assert not people[0] & people[1]
     assert not (people[0] | people[1]) & people[2]
-    right = [record["val_right"] for record in watch.records]
-    best = right.index(max(right))
+    reached = [(record["val_right"], -record["val_loss"]) for record in watch.records]
+    best = reached.index(max(reached))
     assert best + 1 < 8, "the last epoch would be no test"
+    assert len({right for right, _ in reached}) < 8, "epochs alike are there to choose among"
+    assert any("chance decides" in text for text in watch.warned)
     (result,) = watch.results
     assert result["selected"] == {"by": "val", "epoch": best + 1}
     assert result["right"] == watch.records[best]["test_right"], "what is scored is that epoch's model"
@@ -205,10 +209,18 @@ def test_several_folds_and_seeds_are_parts_of_one_run(cache, tmp_path):
     assert results.run.parts == [name for name, _ in watch.parts] == names
     assert results.run.complete
     rows = read_csv(tmp_path / "run" / "predictions.csv")
-    assert len(rows) == results.scores.total == 2 * 55, "each clip is tested once with each seed, the failed one too"
+    assert len(rows) == 2 * 55, "each clip is tested once with each seed, the failed one too"
+    assert results.scores.total == 55, "and is still one clip"
+    assert results.scores.truth.sum() == sum(row.total for row in results.by_length) == 55
     assert results.answers[0].total == 2 * 51, "those that show a face"
     assert results.over_seeds["war"].number == 2
-    assert results.over_parts["war"].number == 6
+    assert results.over_folds["war"].number == 3
+    reached = [
+        np.mean([row["truth"] == row["prediction"] for row in rows if row["part"].endswith(f"seed{seed}")])
+        for seed in (5, 6)
+    ]
+    assert results.over_seeds["war"].mean == pytest.approx(np.mean(reached)) == pytest.approx(results.scores.war)
+    assert results.over_seeds["war"].sd == pytest.approx(np.std(reached, ddof=1))
     assert results.control.total == 55, "the control has no seed"
     one = fit(cache, tmp_path / "one", tiny_config(epochs=2, seeds=(6,), protocol=config.protocol))
     ours, theirs = outcome(results.run.path), outcome(one.run.path)
@@ -360,3 +372,32 @@ def test_a_short_run_says_that_its_warm_up_is_shorter(cache, tmp_path):
 def test_no_cache_is_a_users_error():
     with pytest.raises(UsageError, match="Which cache"):
         fit()
+
+
+def test_the_control_learns_from_the_very_clips_that_the_model_learns_from(cache, tmp_path):
+    run = fit(cache, tmp_path / "run", tiny_config(select="val", epochs=1)).run
+    halves, opened = run.halves()["split"], open_cache(cache)
+    loaded = opened.load("gap")
+    statistics = pooled(loaded.rows, opened.clips.start, opened.clips.count, loaded.mask)
+
+    def said(learnt):
+        rows = [opened.clips.index(name) for name in learnt if name in opened.ids]
+        truth = np.array([run.labels.index(opened.clips.label_names[row]) for row in rows])
+        fitted = fit_control(statistics[rows], truth, num_classes=len(run.labels))
+        tested = [row for row in read_csv(run.path / "predictions.csv") if row["control"]]
+        found = fitted.predict_proba(statistics[[opened.clips.index(row["id"]) for row in tested]])
+        return [run.labels[place] for place in found.argmax(1)], [row["control"] for row in tested]
+
+    ours, theirs = said(halves["train"])
+    assert ours == theirs
+    assert halves["val"]
+
+
+@pytest.mark.parametrize(
+    ("reached", "loss", "chosen"), [(5, 0.9, True), (3, 0.1, False), (4, 0.4, True), (4, 0.5, True), (4, 0.6, False)]
+)
+def test_of_epochs_alike_the_lower_loss_is_chosen_then_the_later_one(reached, loss, chosen):
+    before = SimpleNamespace(best_right=4, best_loss=0.5)
+    assert FoldTraining._is_best(before, reached, loss) is chosen
+    begun_earlier = SimpleNamespace(best_right=4, best_loss=None)
+    assert FoldTraining._is_best(begun_earlier, reached, loss) is (reached > 4)

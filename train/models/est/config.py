@@ -1,4 +1,4 @@
-"""The sizes and switches of the model. The defaults are the paper's; where its text and its code differ, the text's."""
+"""The sizes and switches of the model. The defaults are the paper's; where its text and its code differ, the code's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Config(ModelConfig):
     name: ClassVar[str] = "est"
     title: ClassVar[str] = "EST"
     frozen_note: ClassVar[str] = "not the paper's setting"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"official": {"position": "snippet"}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper-text": {"position": "slot"}}
 
     snippets: int = flag(7, "--snippets", "Snippets of a clip, n. [default: 7]")
     frames: int = flag(5, "--frames", "Frames of a snippet, J. [default: 5]")
@@ -34,9 +34,9 @@ class Config(ModelConfig):
     head_dropout: float = 0.4  # before the last layer of the expression head
     orders: int = flag(10, "--orders", "Shuffled orders that SSOP tells apart. [default: 10]")
     position: Position = flag(
-        "slot",
+        "snippet",
         "--position",
-        "slot: a shuffled snippet gets the code of its new place (paper); snippet: its own (code).",
+        "snippet: a shuffled snippet keeps the code of its own place (code); slot: of its new one (paper).",
     )
     aggregation: Aggregation = flag(
         "hierarchical",

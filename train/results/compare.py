@@ -1,0 +1,287 @@
+"""Comparing runs: on the same clips, clip by clip, and what differs in how they were made. Nothing of torch is imported.
+
+Every run is compared with the first. A run alone is compared with its control.
+
+Legend: N clips, S seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import EstError, UsageError, some
+from ..config.configfile import MODEL, to_flat
+from ..folds.leaks import describe_leaks, leaks_of
+from .intervals import number_units
+from .metrics import Spread
+from .paired import Difference, compare_paired, mcnemar, uar_weights
+from .predictions import Predictions, read_predictions
+from .run import Run
+
+CONTROL = "control"
+UNITS = {"subjects": "people", "clips": "clips"}  # in sentences
+IGNORED = ("device", "tensorboard", "eval_every", "seeds")  # decide nothing, or stand in the table
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contestant:
+    """A run, or a control, with what it predicted of the clips that are compared."""
+
+    name: str
+    path: Path
+    predictions: Predictions
+
+    @property
+    def over_seeds(self) -> dict[str, Spread]:
+        """Return mean and deviation of its scores over seeds."""
+        return self.predictions.over_seeds
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Duel:
+    """The first run against another one."""
+
+    first: Contestant
+    other: Contestant
+
+    @cached_property
+    def war(self) -> Difference:
+        """Return the difference in WAR."""
+        return self._compare(np.ones(len(self.first.predictions), bool))
+
+    @cached_property
+    def uar(self) -> Difference:
+        """Return the difference in UAR."""
+        return self._compare(
+            np.ones(len(self.first.predictions), bool), weights=uar_weights(self.first.predictions.truth)
+        )
+
+    @cached_property
+    def classes(self) -> dict[str, Difference]:
+        """Return the difference in the recall of each class that has clips."""
+        truth, labels = self.first.predictions.truth, self.first.predictions.labels
+        return {label: self._compare(truth == code) for code, label in enumerate(labels) if (truth == code).any()}
+
+    @cached_property
+    def mcnemar(self) -> float | None:
+        """Return McNemar's p, where nothing better is at hand: one seed each, and people unknown."""
+        one, other = self.first.predictions, self.other.predictions
+        if one.by_subject or len(one.right) > 1 or len(other.right) > 1:
+            return None
+        return mcnemar(one.right[0], other.right[0])
+
+    def _compare(self, chosen: np.ndarray, *, weights: np.ndarray | None = None) -> Difference:
+        one, other = self.first.predictions, self.other.predictions
+        return compare_paired(
+            one.right[:, chosen],
+            other.right[:, chosen],
+            one.groups[chosen],
+            weights=weights,
+            unit=UNITS[one.units],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what machines read."""
+        return {
+            "first": self.first.name,
+            "other": self.other.name,
+            "war": self.war.to_json(),
+            "uar": self.uar.to_json(),
+            "classes": {label: found.to_json() for label, found in self.classes.items()},
+            "mcnemar": self.mcnemar,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """Runs beside one another."""
+
+    contestants: tuple[Contestant, ...]
+    duels: tuple[Duel, ...]
+    settings: dict[str, tuple[Any, ...]]  # that differ: by key, of each run
+    notes: tuple[str, ...]  # what a reader must know before the numbers
+
+    @property
+    def clips(self) -> int:
+        """Count the clips that are compared."""
+        return len(self.contestants[0].predictions)
+
+    @property
+    def units(self) -> int:
+        """Count the people, or the clips where people are unknown."""
+        found = self.contestants[0].predictions
+        return int(number_units(found.groups, len(found)).max()) + 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what machines read."""
+        return {
+            "clips": self.clips,
+            "units": self.units,
+            "units_are": UNITS[self.contestants[0].predictions.units],
+            "runs": [
+                {
+                    "name": one.name,
+                    "path": str(one.path),
+                    "seeds": list(one.predictions.seeds) if one.name != CONTROL else [],
+                    "scores": one.predictions.to_json(),
+                    "over_seeds": {name: vars(value) for name, value in one.over_seeds.items()},
+                }
+                for one in self.contestants
+            ],
+            "differences": [duel.to_json() for duel in self.duels],
+            "settings": {key: list(values) for key, values in self.settings.items()},
+            "notes": list(self.notes),
+        }
+
+
+def compare_runs(paths: Sequence[Path | str], *, common: bool = False) -> Comparison:
+    """Compare complete runs on the clips that all of them tested; with `common` also where some tested others besides."""
+    if not paths:
+        raise UsageError("Which runs?", remedy="est compare RUN RUN; est runs lists them")
+    runs = [_open(path) for path in paths]
+    if len({run.path.resolve() for run in runs}) < len(runs):
+        raise UsageError(
+            "A run is compared with another one, found the same twice.",
+            remedy="est compare RUN alone: with its control",
+        )
+    if len(runs) == 1:
+        contestants, notes = _with_control(runs[0]), _notes(runs)
+    else:
+        names = _names(runs)
+        contestants = [
+            Contestant(name=name, path=run.path, predictions=Predictions.of_run(run))
+            for name, run in zip(names, runs, strict=True)
+        ]
+        contestants, flagged = _aligned(contestants, common=common)
+        notes = [*flagged, *_notes(runs)]
+    first, *others = contestants
+    duels = tuple(Duel(first=first, other=other) for other in others)
+    if len(duels) > 1:
+        notes.append(f"{len(duels)} comparisons: of twenty between equals, one looks like a difference")
+    return Comparison(contestants=tuple(contestants), duels=duels, settings=_settings(runs), notes=tuple(notes))
+
+
+def _open(path: Path | str) -> Run:
+    run = Run.open(path)
+    if not run.complete:
+        raise UsageError(f"{run.path} is not complete.", remedy=f"est train --resume --out {run.path}")
+    return run
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """Name runs by their models where these differ, else by their folders."""
+    titles = [run.config.model.title for run in runs]
+    if len(set(titles)) == len(runs):
+        return titles
+    for depth in range(1, 5):
+        names = ["/".join(run.path.resolve().parts[-depth:]) for run in runs]
+        if len(set(names)) == len(runs):
+            return names
+    return [str(run.path) for run in runs]
+
+
+def _with_control(run: Run) -> list[Contestant]:
+    """Return a run and its control on the same clips."""
+    found = Predictions.of_run(run)
+    code = {label: number for number, label in enumerate(run.labels)} | {"": -1}
+    rows = [row for part in run.parts_of(found.seeds[0]) for row in read_predictions(run, part)]
+    if not rows or not any(row["control"] for row in rows):
+        raise UsageError(
+            f"{run.path} has no control to be compared with.", remedy="name a second run, or train without --no-control"
+        )
+    said = np.array([[code[row["control"]] for row in rows]])
+    control = replace(found, seeds=found.seeds[:1], predicted=said)
+    return [
+        Contestant(name=run.config.model.title, path=run.path, predictions=found),
+        Contestant(name=CONTROL, path=run.path, predictions=control),
+    ]
+
+
+def _aligned(contestants: Sequence[Contestant], *, common: bool) -> tuple[list[Contestant], list[str]]:
+    """Bring the clips of all into one order, or say why they cannot be compared."""
+    first = contestants[0]
+    labels = first.predictions.labels
+    shared = set(first.predictions.ids.tolist())
+    for other in contestants[1:]:
+        if set(other.predictions.labels) != set(labels):
+            raise UsageError(
+                f"{first.name} tells {_quoted(labels)} apart, {other.name} {_quoted(other.predictions.labels)}: scores over other classes "
+                "are other numbers.",
+                remedy="compare runs on the same classes",
+            )
+        shared &= set(other.predictions.ids.tolist())
+    flagged = []
+    for other in contestants:
+        ids = set(other.predictions.ids.tolist())
+        if alone := sorted(ids - shared):
+            flagged.append(f"{other.name} tested {len(alone)} clips that others have not: {some(alone)}")
+    if not shared:
+        raise UsageError("These runs have tested no clip in common.", remedy="compare runs on the same data")
+    if flagged and not common:
+        raise UsageError(
+            f"These runs have not tested the same clips: {'; '.join(flagged)}.",
+            remedy=f"--common compares them on the {len(shared)} clips that all tested",
+        )
+    if flagged:
+        flagged.append(f"compared on the {len(shared)} clips that all tested")
+    order = np.array(sorted(shared), str)
+    found = [replace(one, predictions=_ordered(one.predictions, order, labels)) for one in contestants]
+    truth = found[0].predictions.truth
+    for other in found[1:]:
+        if (changed := truth != other.predictions.truth).any():
+            raise EstError(
+                f"{first.name} and {other.name} were scored by other labels of {int(changed.sum())} clips: {some(order[changed])}.",
+                remedy="est evaluate cannot mend that: train both on the cache as it is now",
+            )
+    people = [one.predictions.subjects for one in found]
+    if any((people[0] != other).any() for other in people[1:]):
+        flagged.append(f"people are named otherwise in some runs: those of {found[0].name} are used")
+    if any((found[0].predictions.folds != one.predictions.folds).any() for one in found[1:]):
+        flagged.append("the clips are divided into other folds")
+    return found, flagged
+
+
+def _ordered(found: Predictions, ids: np.ndarray, labels: Sequence[str]) -> Predictions:
+    """Return the predictions of some clips in their order, by the places of other labels."""
+    place = {name: row for row, name in enumerate(found.ids.tolist())}
+    chosen = found.where(np.array([place[name] for name in ids.tolist()]))
+    code = np.array([*(list(labels).index(label) for label in found.labels), -1])  # the last is no prediction
+    return replace(chosen, labels=tuple(labels), truth=code[chosen.truth], predicted=code[chosen.predicted])
+
+
+def _notes(runs: Sequence[Run]) -> list[str]:
+    """Say what a reader must know: leaks, other data, and that one seed says nothing of the luck of training."""
+    notes = [f"{run.path}: LEAK: {line}" for run in runs for line in describe_leaks(leaks_of(run.facts))]
+    caches = [run.facts["cache"] for run in runs]
+    if len({Path(cache["path"]).resolve() for cache in caches}) > 1:
+        notes.append("trained on different caches: " + ", ".join(str(cache["path"]) for cache in caches))
+    elif len({str(sorted(cache["fingerprints"].items())) for cache in caches}) > 1:
+        notes.append(f"{caches[0]['path']} was made in another way, or had other features, when each run was begun")
+    single = [str(run.path) for run in runs if len(run.config.seeds) == 1]
+    if single:
+        notes.append(
+            f"one seed: {', '.join(single)}. How far another seed would move the score is not in the intervals; --seeds 1,2,3 would tell"
+        )
+    return notes
+
+
+def _settings(runs: Sequence[Run]) -> dict[str, tuple[Any, ...]]:
+    """Return the settings in which runs differ; of different models those of the models are left out."""
+    flats = [to_flat(run.config) for run in runs]
+    models = {flat[MODEL] for flat in flats}
+    keys = [key for key in flats[0] if key == MODEL or len(models) == 1 or not key.startswith("model.")]
+    return {
+        key: tuple(flat[key] for flat in flats)
+        for key in keys
+        if key not in IGNORED and any(flat[key] != flats[0][key] for flat in flats)
+    }
+
+
+def _quoted(labels: Sequence[str]) -> str:
+    return ", ".join(map(repr, labels))

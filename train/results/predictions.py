@@ -1,0 +1,145 @@
+"""What a run's models predicted of the clips that it tested: each clip once, under each seed.
+
+A clip is tested in one fold. Several seeds predict it several times, which makes it no more than one clip: scores are means over seeds,
+and their spread over seeds says how far the luck of training moves them.
+
+Legend: N clips, S seeds, C classes.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+
+from ...errors import EstError
+from .intervals import score_intervals
+from .metrics import Scores, Spread, mean_scores, score, spread
+from .run import PREDICTIONS, Run
+
+SCORES = ("war", "uar", "uf1")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """The clips that were tested, and what was predicted of them; −1 is no prediction."""
+
+    labels: tuple[str, ...]
+    seeds: tuple[int, ...]
+    ids: np.ndarray  # (N,)
+    subjects: np.ndarray  # (N,) empty where unknown
+    folds: np.ndarray  # (N,) names
+    truth: np.ndarray  # (N,) places in `labels`
+    predicted: np.ndarray  # (S, N) the same
+
+    @classmethod
+    def of_run(cls, run: Run) -> Self:
+        """Read those of a complete run."""
+        return cls.of_rows(run, [{"part": name, **row} for name in run.parts for row in read_predictions(run, name)])
+
+    @classmethod
+    def of_rows(cls, run: Run, rows: Sequence[Mapping[str, str]]) -> Self:
+        """Put the rows of all parts together, as predictions.csv of a run has them."""
+        part = {one["name"]: one for one in run.facts["parts"]}
+        seeds = run.config.seeds
+        by_seed = {seed: [row for row in rows if part[row["part"]]["seed"] == seed] for seed in seeds}
+        first = by_seed[seeds[0]]
+        place = {(part[row["part"]]["fold"], row["id"]): number for number, row in enumerate(first)}
+        code = {label: number for number, label in enumerate(run.labels)} | {"": -1}
+        predicted = np.full((len(seeds), len(first)), -1)
+        for number, seed in enumerate(seeds):
+            if {(part[row["part"]]["fold"], row["id"]) for row in by_seed[seed]} != place.keys():
+                raise EstError(
+                    f"The seeds {seeds[0]} and {seed} of {run.path} have not tested the same clips.",
+                    remedy="restore its predictions.csv, or train anew",
+                )
+            for row in by_seed[seed]:
+                predicted[number, place[part[row["part"]]["fold"], row["id"]]] = code[row["prediction"]]
+        return cls(
+            labels=run.labels,
+            seeds=seeds,
+            ids=np.array([row["id"] for row in first], str),
+            subjects=np.array([row["subject"] for row in first], str),
+            folds=np.array([part[row["part"]]["fold"] for row in first], str),
+            truth=np.array([code[row["truth"]] for row in first], int),
+            predicted=predicted,
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def right(self) -> np.ndarray:
+        """Say which clips were recognised under which seed (S, N)."""
+        return self.predicted == self.truth
+
+    @property
+    def by_subject(self) -> bool:
+        """Say whether every clip's person is known."""
+        return bool((self.subjects != "").all())
+
+    @property
+    def units(self) -> str:
+        """Name what intervals are over: subjects, or clips where they are not known."""
+        return "subjects" if self.by_subject else "clips"
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Return the unit that each clip belongs to (N,)."""
+        return self.subjects if self.by_subject else self.ids
+
+    @cached_property
+    def by_seed(self) -> tuple[Scores, ...]:
+        """Score each seed, pooled over its folds."""
+        return tuple(score(self.truth, one, self.labels) for one in self.predicted)
+
+    @property
+    def scores(self) -> Scores:
+        """Return the mean over seeds."""
+        return mean_scores(self.by_seed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as metrics.json holds them; UF1 too is the mean over seeds, not that of the mean counts."""
+        found = self.scores.to_json()
+        mean = self.over_seeds["uf1"].mean
+        found["uf1"]["value"] = None if np.isnan(mean) else mean
+        return found
+
+    @property
+    def over_seeds(self) -> dict[str, Spread]:
+        """Return mean and deviation over seeds."""
+        return {name: spread([getattr(one, name) for one in self.by_seed]) for name in SCORES}
+
+    @property
+    def over_folds(self) -> dict[str, Spread]:
+        """Return mean and deviation over folds, each the mean of its seeds: folds differ in their clips and people."""
+        means = [self.where(self.folds == fold).over_seeds for fold in dict.fromkeys(self.folds.tolist())]
+        return {name: spread([one[name].mean for one in means]) for name in SCORES}
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Return the 95 % interval of each score over units; none with fewer than five."""
+        return score_intervals(self.truth, self.predicted, self.groups, self.labels)
+
+    def where(self, chosen: np.ndarray) -> Self:
+        """Return some of the clips."""
+        names = ("ids", "subjects", "folds", "truth")
+        return replace(
+            self, predicted=self.predicted[:, chosen], **{name: getattr(self, name)[chosen] for name in names}
+        )
+
+
+def read_predictions(run: Run, part: str) -> list[dict[str, str]]:
+    """Read what a part predicted."""
+    path = run.part(part) / PREDICTIONS
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise EstError(
+            f"{path} cannot be read.", remedy=f"remove {run.part(part)}, then est train --resume --out {run.path}"
+        ) from error
