@@ -33,7 +33,7 @@ class Commands(LazyGroup):
         "audit": "Train all folds with several seeds and on permuted labels: how far may a score be trusted? The same command goes on.",
         "runs": "List runs: data, model, protocol, scores over seeds, status and age.",
         "compare": "Compare runs with the first: paired differences over people, per class, and the settings that differ.",
-        "cache": "Look at a cache, check it, join, convert, relabel and thin caches; erase people.",
+        "cache": "Look at a cache, check it, find duplicates, join, convert, relabel and thin caches; erase people.",
         "demo": "Go the whole way on rendered faces: render, extract, train, score. Or only render them.",
     }
 
@@ -43,7 +43,7 @@ app = typer.Typer(
     name="est",
     help="Expression Snippet Transformer on cached features: extract once, train in seconds per epoch.",
     epilog="Every command takes --json, --quiet and --debug. Exit status: 0 all good, 1 failed, 2 wrong usage, "
-    "3 finished but some inputs failed, 130 interrupted.",
+    "3 finished but some inputs failed or duplicates were found, 130 interrupted.",
     rich_markup_mode=None,  # rich's help pages alone cost more time than everything else here
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -16,7 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 STATUS_FAILED = 1
 STATUS_USAGE = 2
-STATUS_PARTIAL = 3  # finished, but some inputs failed: returned by a command, never raised
+STATUS_PARTIAL = 3  # finished, but some inputs failed, or duplicates were found: returned by a command, never raised
 STATUS_INTERRUPTED = 130
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ..errors import UsageError
-from .schema import CHECKSUMS, EXTRA, NO_LABEL
+from .schema import CHECKSUMS, EXTRA, NO_LABEL, NO_NUMBER
 from .snapshot import Column, Snapshot
 
 if TYPE_CHECKING:
@@ -78,15 +78,15 @@ class ClipTable:
         return int(which) % len(self)
 
     def row(self, which: str | int) -> dict[str, Any]:
-        """Return one clip's values, its label by name."""
+        """Return one clip's values, its label by name; an extra number that nobody told is None."""
         place = self.index(which)
         values = {name: _plain(column[place]) for name, column in self.columns.items()}
-        extra = {name.removeprefix(EXTRA): values.pop(name) for name in list(values) if name.startswith(EXTRA)}
+        extra = {name.removeprefix(EXTRA): _told(values.pop(name)) for name in list(values) if name.startswith(EXTRA)}
         return values | {"label": self.label_names[place], **({"extra": extra} if extra else {})}
 
     @property
     def extra(self) -> dict[str, Column]:
-        """Return the extra columns by name."""
+        """Return the extra columns by name, as they are stored: where nothing was told, −2⁶³, NaN or an empty text."""
         return {name.removeprefix(EXTRA): values for name, values in self.columns.items() if name.startswith(EXTRA)}
 
     def select(self, **conditions: Any) -> np.ndarray:
@@ -111,16 +111,27 @@ class ClipTable:
         return np.flatnonzero(chosen)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return the table as a data frame, labels by name; needs pandas."""
+        """Return the table as a data frame, labels by name; needs pandas. Whole numbers that nobody told are missing (Int64)."""
         import pandas
 
-        return pandas.DataFrame(self._flat())
+        flat = self._flat()
+        for name, untold in self._untold().items():
+            flat[name] = pandas.arrays.IntegerArray(np.asarray(flat[name]), untold)
+        return pandas.DataFrame(flat)
 
     def to_arrow(self) -> pyarrow.Table:
         """Return the table as an Arrow table, labels by name; needs pyarrow."""
         import pyarrow
 
-        return pyarrow.table({name: pyarrow.array(values) for name, values in self._flat().items()})
+        untold = self._untold()
+        return pyarrow.table(
+            {name: pyarrow.array(values, mask=untold.get(name)) for name, values in self._flat().items()}
+        )
+
+    def _untold(self) -> dict[str, np.ndarray]:
+        """Say of the extra columns of whole numbers, by their names in a data frame, where nothing was told."""
+        columns = {name: np.asarray(values) for name, values in self.extra.items() if not isinstance(values, list)}
+        return {f"extra:{name}": values == NO_NUMBER for name, values in columns.items() if values.dtype.kind == "i"}
 
     def _flat(self) -> dict[str, Any]:
         """Return columns of scalars: sizes as width and height, digests as text, targets as lists."""
@@ -141,3 +152,8 @@ class ClipTable:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _told(value: Any) -> Any:
+    """Return a cell of an extra column, None for a number that nobody told."""
+    return None if value == NO_NUMBER or value != value else value

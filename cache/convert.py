@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,10 +29,14 @@ def convert_cache(
     crops: bool | None = None,
     chunk_mb: float | None = None,
     share: bool = False,
+    seed: int | None = None,
     watch: Watch | None = None,
     disk: Disk | None = None,
 ) -> Path:
-    """Write a cache anew and verify it; `share` leaves out crops, landmarks, paths, subjects, and the ids that tell them."""
+    """Write a cache anew and verify it; `share` leaves out crops, landmarks, paths, subjects, sources, and ids that tell them.
+
+    What is shared is in random order, which nobody can undo unless a `seed` is given.
+    """
     out, disk, watch = Path(out), disk or Disk(), watch or Watch()
     cache = Cache.open(source)
     keep_crops = cache.has_crops and not share if crops is None else crops
@@ -50,6 +55,7 @@ def convert_cache(
         crops=keep_crops,
         landmarks=not share,
         names=not share,
+        seed=secrets.randbits(128) if share and seed is None else seed or 0,
     )
     records = {name: copied_record(cache, name, wanted) for name in chosen}
     recipes = _recipes(cache, wanted, records)

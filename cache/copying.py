@@ -40,20 +40,25 @@ class Wanted:
     features: dict[str, str]  # name → dtype; of frames and of windows
     crops: bool
     landmarks: bool = True
-    names: bool = True  # paths and subjects, and ids that tell them
+    names: bool = True  # paths, subjects and sources, and ids that tell them
+    seed: int = 0  # of the order of clips and failures, where they lose their names: that of ids tells names, too
+
+    def order(self, total: int) -> list[int]:
+        """Return which clip, or failure, comes at each place of the copy."""
+        return list(range(total)) if self.names else np.random.default_rng(self.seed).permutation(total).tolist()
 
 
-def copied_clips(cache: Cache, wanted: Wanted, *, first: int = 0) -> Iterator[Clip]:
-    """Yield the clips of a cache as they are to be added to another; `first` numbers those that lose their names."""
+def copied_clips(cache: Cache, wanted: Wanted) -> Iterator[Clip]:
+    """Yield the clips of a cache as they are to be added to another; those that lose their names are numbered."""
     columns = cache.schema.clip_columns()
     stored = {name: cache.snapshot.column(columns[CHECKSUMS + name]) for name in cache.schema.checked}
     names = [name for name in cache.features if name in wanted.features]
     of_windows = [name for name in cache.window_features if name in wanted.features]
-    for frames in cache.iterate(names):
+    for place, frames in enumerate(cache.iterate(names, which=wanted.order(len(cache)))):
         _expect_sound(cache, frames, stored, names)
         crops = _sound_crops(cache, frames, stored) if wanted.crops else None
         windows = _sound_windows(cache, frames, stored, of_windows) if of_windows else None
-        yield _clip(cache, frames, wanted, crops, windows, number=first + frames.index)
+        yield _clip(cache, frames, wanted, crops, windows, number=place)
 
 
 def write_copy(
@@ -93,7 +98,8 @@ def copied_record(cache: Cache, feature: str, wanted: Wanted) -> TrainedOn | Non
     first = np.asarray(clips.first_frame)
     spans = np.stack([first, first + np.asarray(clips.count)], axis=1)
     by_id, by_content = record.seen(cache.ids, [hex_digest(digest) for digest in clips.source_digest], spans)
-    return TrainedOn(clips=tuple(map(shared_id, np.flatnonzero(by_id | by_content).tolist())), how=record.how)
+    seen = (by_id | by_content)[wanted.order(len(cache))]
+    return TrainedOn(clips=tuple(map(shared_id, np.flatnonzero(seen).tolist())), how=record.how)
 
 
 def shared_id(number: int) -> str:
@@ -104,11 +110,11 @@ def shared_id(number: int) -> str:
 def copied_failures(cache: Cache, wanted: Wanted) -> Iterator[Failure]:
     """Yield the failures of a cache as they are to be recorded in another; without names, what scores need of them."""
     extracted = set(cache.ids)
-    for number, failure in enumerate(cache.failures):
-        if wanted.names:
-            yield failure
-        elif failure.id not in extracted:  # else an earlier extraction of it gave a clip, and stands for it
-            yield replace(failure, id=f"failure{number:06d}", path="", error="", subject="")
+    # without names: where an earlier extraction gave a clip, that stands for the failure
+    failures = [failure for failure in cache.failures if wanted.names or failure.id not in extracted]
+    for number, place in enumerate(wanted.order(len(failures))):
+        unnamed = {"id": f"failure{number:06d}", "path": "", "error": "", "subject": "", "source": Source()}
+        yield failures[place] if wanted.names else replace(failures[place], **unnamed)
 
 
 @contextmanager
@@ -231,14 +237,14 @@ def _clip(
     named: dict[str, Any] = (
         {"id": row["id"], "path": row["path"], "subject": row["subject"]} if wanted.names else {"id": shared_id(number)}
     )
-    digest = bytes(row["source_digest"]) if wanted.names else bytes(16)
+    source = Source(num_bytes=row["source_bytes"], mtime_ns=row["source_mtime_ns"], digest=bytes(row["source_digest"]))
     return Clip(
         **named,
         **{name: row[name] for name in ("label", "split", "fold", "fps", "rotation", "declared", "first_frame")},
         target=None if not cache.targets or np.isnan(row["target"]).all() else row["target"],
         size=(row["size"][0], row["size"][1]),
         mirrored=bool(row["mirrored"]),
-        source=Source(num_bytes=row["source_bytes"], mtime_ns=row["source_mtime_ns"], digest=digest),
+        source=source if wanted.names else Source(),
         **{name: getattr(frames, name) for name in ("state", "time", "box", "score")},
         landmarks=frames.landmarks if wanted.landmarks else np.full_like(frames.landmarks, np.nan),
         features={name: _cast(rows, wanted.features[name]) for name, rows in frames.features.items()},

@@ -47,6 +47,9 @@ def merge_caches(
         where = f"{first.path}, beside {other.path},"
         may_differ = (*allow, "decoder") if chosen_by_file else tuple(allow)
         found = expect_same(first.recipes, other.recipes, where=where, allow=may_differ, remedy=remedy)
+        if chosen_by_file and "decoder" in found:
+            found = [name for name in found if name != "decoder"]
+            watch.say(f"decoders differ in {other.path.name}: each clip says which read it")
         allowed += [f"{other.path.name}: {first.recipes.describe(other.recipes, [name])}" for name in found]
         _expect_settings(first, other)
     if duplicates == "refuse":
@@ -59,6 +62,7 @@ def merge_caches(
     merged = _merged(caches)
     environment = first.environment | ({"merged": merged} if merged else {})
     total, done = sum(len(cache) for cache in caches), 0
+    labels: dict[str, set[str | None]] = {}  # of each id, in all caches
     with creating(out, disk) as growing:
         settings: dict[str, Any] = {
             "labels": list(dict.fromkeys(label for cache in caches for label in cache.labels)),
@@ -73,6 +77,7 @@ def merge_caches(
         ) as writer:
             for cache in caches:
                 for clip in copied_clips(cache, wanted):
+                    labels.setdefault(clip.id, set()).add(clip.label)
                     if clip.id not in writer or duplicates == "last":
                         writer.add(clip, replacing=True)
                     done += 1
@@ -81,6 +86,12 @@ def merge_caches(
                 for failure in copied_failures(cache, wanted):
                     if failure.id not in writer:
                         writer.fail(failure)
+    if left_out := total - len(labels):
+        others = sum(len(found) > 1 for found in labels.values())
+        say = watch.warn if others else watch.say
+        say(
+            f"{left_out} clips that are in several caches were left out; of {others} clips the caches have different labels"
+        )
     return allowed
 
 

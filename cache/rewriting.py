@@ -6,18 +6,20 @@ The copy is verified before it takes the old one's place; until then the old one
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import CacheError, UsageError, some
+from ..errors import CacheDamaged, CacheError, UsageError, some
 from .copying import Wanted, bring_back, replacing, write_copy
 from .disk import PARTIAL, Disk, expect_free_space, writing
 from .fold import SLACK_BYTES, num_bytes
 from .lock import WriterLock
+from .manifest import REPAIR
 from .reader import Cache
 from .recipe import Recipes
 from .schema import ColumnSpec
@@ -25,6 +27,8 @@ from .snapshot import open_snapshot, replaced_path
 from .trained import TrainedOn, hex_digest
 from .watch import Watch
 from .writer import CacheWriter
+
+FACE = re.compile(r"(.+)#[1-9]\d*")  # one of several clips of an input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,8 @@ class Erased:
     failures: tuple[str, ...]
     left: int  # clips
     features: tuple[str, ...]  # whose weights have learnt from some of them, and whose records no longer say so
+    removed: int  # clips that were removed or replaced earlier, whose bytes were there still
+    labels: tuple[str, ...]  # names of the erased that were labels and that no clip has: they are gone, too
     traces: tuple[str, ...]  # what still has the name of one of them: a label, a feature, a cache that was merged
 
 
@@ -52,8 +58,15 @@ def erase_clips(
             "A clip and a person have a name; found an empty one. Nothing is erased.", remedy="est cache ls shows them"
         )
     path = Path(path).resolve()
-    fold_staging(path, disk)
-    cache = Cache.open(path)
+    with naming_repair(path):
+        fold_staging(path, disk)
+        cache = Cache.open(path)
+        return _erase(cache, clips_named(cache, ids), subjects, watch, disk)
+
+
+def _erase(
+    cache: Cache, ids: Collection[str], subjects: Collection[str], watch: Watch | None, disk: Disk | None
+) -> Erased:
     clips, failures = _named(cache, ids, subjects)
     gone, digests = _known_as(cache, clips, ids, subjects)
     failures += [one.id for one in cache.failures if one.id in gone and one.id not in failures]  # of the same input
@@ -70,13 +83,19 @@ def erase_clips(
         if (record := cache.trained_on(name)) is not None
     }
     changed = tuple(name for name, record in records.items() if record != cache.trained_on(name))
-    rewrite(cache, without=clips, without_failures=failures, records=records, watch=watch, disk=disk)
+    names = {*clips, *failures, *ids, *subjects}
+    idle = _idle_labels(cache, {*clips, *failures}, names)
+    labels = [label for label in cache.labels if label not in idle]
+    removed = cache.snapshot.manifest.commit.counts.clips - len(cache)
+    rewrite(cache, without=clips, without_failures=failures, records=records, labels=labels, watch=watch, disk=disk)
     return Erased(
         clips=tuple(clips),
         failures=tuple(failures),
         left=len(cache) - len(clips),
         features=changed,
-        traces=tuple(_traces(path, {*clips, *failures, *ids, *subjects})),
+        removed=removed,
+        labels=idle,
+        traces=tuple(_traces(cache.path, names)),
     )
 
 
@@ -85,9 +104,39 @@ def add_columns(
 ) -> None:
     """Give a cache extra columns, in which nothing is told yet."""
     path = Path(path).resolve()
-    fold_staging(path, disk)
-    cache = Cache.open(path)
-    rewrite(cache, columns=columns, watch=watch, disk=disk)
+    with naming_repair(path):
+        fold_staging(path, disk)
+        rewrite(Cache.open(path), columns=columns, watch=watch, disk=disk)
+
+
+def clips_named(cache: Cache, ids: Collection[str]) -> list[str]:
+    """Return the ids that are meant: where `--face all` made several clips of an input, its id means all of them."""
+    with naming_repair(cache.path):
+        past, _ = _past(cache)
+        known = dict.fromkeys([*cache.ids, *(failure.id for failure in cache.failures), *past])
+    faces: dict[str, list[str]] = {}
+    for name in known:
+        if face := FACE.fullmatch(name):
+            faces.setdefault(face[1], []).append(name)
+    live = set(cache.ids)
+    found = []
+    for one in ids:
+        several = [] if one in live else faces.get(one, [])
+        found += [one] if one in known or not several else []
+        found += several
+    return list(dict.fromkeys(found))
+
+
+@contextmanager
+def naming_repair(path: Path) -> Generator[None]:
+    """Let errors about damaged rows name the command that repairs the cache."""
+    try:
+        yield
+    except CacheDamaged as error:
+        if error.remedy == REPAIR or (error.remedy is not None and "verify" not in error.remedy):
+            raise
+        remedy = f"est cache verify {path} --repair drops what is damaged; then the same command again"
+        raise CacheDamaged(error.message, remedy=remedy) from error.__cause__
 
 
 def finish_rewriting(path: Path | str, disk: Disk | None = None) -> None:
@@ -121,10 +170,11 @@ def rewrite(
     without_failures: Collection[str] = (),
     columns: Mapping[str, ColumnSpec] | None = None,
     records: Mapping[str, TrainedOn] | None = None,
+    labels: Sequence[str] | None = None,
     watch: Watch | None = None,
     disk: Disk | None = None,
 ) -> None:
-    """Write a cache anew in its place; `records` replace those of its features."""
+    """Write a cache anew in its place; `records` replace those of its features, `labels` its own."""
     disk, watch = disk or Disk(), watch or Watch()
     if records is None:
         names = cache.recipes.features
@@ -151,7 +201,7 @@ def rewrite(
             without_failures=without_failures,
             watch=watch,
             disk=disk,
-            labels=cache.labels,
+            labels=cache.labels if labels is None else labels,
             targets=cache.targets,
             layout=manifest.layout,
             environment=cache.environment,
@@ -159,6 +209,14 @@ def rewrite(
             trained_on=records.values(),
             columns={**cache.schema.extra, **(columns or {})},
         )
+
+
+def _idle_labels(cache: Cache, gone: Collection[str], names: Collection[str]) -> tuple[str, ...]:
+    """Return the labels that are a name of the erased, and that neither a clip nor a failure that stays has."""
+    used = {label for clip_id, label in zip(cache.ids, cache.clips.label_names, strict=True) if clip_id not in gone}
+    used |= {failure.label for failure in cache.failures if failure.id not in gone}
+    folded = {name.casefold() for name in names}
+    return tuple(label for label in cache.labels if label not in used and label.casefold() in folded)
 
 
 def _traces(path: Path, names: Collection[str]) -> Iterator[str]:
@@ -209,16 +267,27 @@ def _named(cache: Cache, ids: Collection[str], subjects: Collection[str]) -> tup
     people = np.asarray(cache.clips.subject, object)
     clips = [one for one, subject in zip(cache.ids, people, strict=True) if one in ids or subject in subjects]
     failed = [one for one, subject in failures.items() if one in ids or subject in subjects]
-    columns = cache.schema.clip_columns()
-    past, past_people = (set(cache.snapshot.column(columns[name])) for name in ("id", "subject"))  # removed ones too
-    for name in cache.recipes.features:
-        if (record := cache.trained_on(name)) is not None:
-            past, past_people = past | set(record.clips), past_people | set(record.subjects)
+    past, past_people = _past(cache)
     unknown = [one for one in ids if one not in past and one not in failures]
-    strangers = [one for one in subjects if one not in past_people and one not in failures.values()]
+    idle = {label.casefold() for label in _idle_labels(cache, (), subjects)}  # may go, though nobody has it any more
+    strangers = [
+        one
+        for one in subjects
+        if one not in past_people and one not in failures.values() and one.casefold() not in idle
+    ]
     if unknown or strangers:
         what = f"clip {some(map(repr, unknown))}" if unknown else f"subject {some(map(repr, strangers))}"
         raise UsageError(f"{cache.path} has no {what}; nothing is erased.", remedy=f"est cache ls {cache.path}")
     if not ids and not subjects:
         raise UsageError("Whom? Nothing is named to be erased.", remedy="--subject S, or --clip ID")
     return clips, failed
+
+
+def _past(cache: Cache) -> tuple[set[str], set[str]]:
+    """Return ids and subjects that a cache knows of, removed ones too."""
+    columns = cache.schema.clip_columns()
+    ids, people = (set(cache.snapshot.column(columns[name])) for name in ("id", "subject"))
+    for name in cache.recipes.features:
+        if (record := cache.trained_on(name)) is not None:
+            ids, people = ids | set(record.clips), people | set(record.subjects)
+    return ids, people

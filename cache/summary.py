@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .reader import Cache
-from .schema import DETECTED, INTERPOLATED
+from .schema import DETECTED, INTERPOLATED, STRING, ColumnSpec
 from .snapshot import is_hdf5, staging_path
 
 
@@ -20,6 +20,7 @@ class Summary:
 
     path: Path
     store: str
+    format: int  # version
     clips: int
     frames: int
     hours: float
@@ -33,6 +34,9 @@ class Summary:
     interpolated: float
     without_face: int  # clips without any
     incomplete: int  # clips with fewer frames than their files declare
+    decoders: dict[str, int]  # clips by what read them, those of which it is not known left out
+    decode_errors: int  # clips of which the decoder reported errors
+    extra: dict[str, str]  # extra columns → their types
     failures: dict[str, int]  # by stage
     failed_labels: dict[str, int]  # failures by label, those without one left out
     removed: int  # clips whose room convert gives back
@@ -48,6 +52,14 @@ class Summary:
     def num_bytes(self) -> int:
         """Add up the arrays."""
         return sum(self.array_bytes.values())
+
+
+KINDS = {STRING: "text", "int64": "whole numbers", "float64": "numbers"}
+
+
+def describe_column(spec: ColumnSpec) -> str:
+    """Say what stands in an extra column."""
+    return f"rows of {spec.shape[0]} numbers" if spec.shape else KINDS[spec.dtype]
 
 
 def summarise(cache: Cache) -> Summary:
@@ -70,6 +82,7 @@ def summarise(cache: Cache) -> Summary:
     return Summary(
         path=cache.path,
         store="HDF5" if is_hdf5(cache.path) else "Zarr",
+        format=manifest.version,
         clips=len(cache),
         frames=frames,
         hours=seconds / 3600,
@@ -83,6 +96,9 @@ def summarise(cache: Cache) -> Summary:
         interpolated=float((state[live] == INTERPOLATED).mean()) if frames else 0.0,
         without_face=without,
         incomplete=int((clips["decoded"] < clips["declared"]).sum()),
+        decoders=dict(sorted(Counter(name for name in cache.clips.columns.get("decoder", ()) if name).items())),
+        decode_errors=int((clips["decode_errors"] > 0).sum()) if "decode_errors" in clips else 0,
+        extra={name: describe_column(spec) for name, spec in cache.schema.extra.items()},
         failures=dict(Counter(failure.stage for failure in cache.failures)),
         failed_labels={label: failed[label] for label in cache.labels if failed[label]},
         removed=counts.clips - len(cache),

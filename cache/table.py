@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .checksum import of_table_row
-from .schema import CHECKSUMS, ROW_CHECKSUM, ArraySpec
+from .schema import CHECKSUMS, NO_NUMBER, ROW_CHECKSUM, ArraySpec
 from .snapshot import Column, Snapshot
 
 FIRST_CAPACITY = 1024
@@ -139,6 +139,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return None if value.dtype.kind == "f" and np.isnan(value) else value.item()
     return value
+
+
+def shown(value: Any) -> Any:
+    """Return a cell as a message shows it: an extra number that nobody told is None."""
+    found = plain(value)
+    return None if found == NO_NUMBER else found
 
 
 def same_cell(one: Any, other: Any) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from ..errors import CacheError, RecipeMismatch, UsageError
+from ..errors import CacheError, RecipeMismatch, UsageError, some
 from . import checksum
 from .appender import Appender, table_files
 from .clip import Clip, Failure, Source, checked_rows, clip_row, crop_rows, failure_of, failure_row, typed_update
@@ -27,7 +27,7 @@ from .manifest import Edits, Manifest, expect_environment, expect_settings
 from .recipe import FeatureRecipe, Recipes, expect_recipes
 from .schema import CHECKSUMS, NO_LABEL, ColumnSpec, Counts, FeatureSpec, Layout
 from .snapshot import Snapshot, is_hdf5, no_cache, open_snapshot, replaced_path, staging_path
-from .table import Table, plain, same_cell
+from .table import Table, same_cell, shown
 from .trained import TrainedOn, records_for
 
 COMMIT_SECONDS = 20.0
@@ -235,7 +235,11 @@ class CacheWriter:
 
     def num_frames(self, clip_id: str) -> int:
         """Count the frames of a clip."""
-        return int(self.clips.value("count", self._row_of[clip_id]))
+        return int(self.cell(clip_id, "count"))
+
+    def cell(self, clip_id: str, column: str) -> Any:
+        """Return what a clip's row says, a label by its number."""
+        return self.clips.value(column, self._row_of[clip_id])
 
     def update(self, clip_id: str, **values: Any) -> list[str]:
         """Set a clip's, or else a failure's, columns of `UPDATED`, or extra ones; return changes as `label: sad → fear`."""
@@ -255,7 +259,7 @@ class CacheWriter:
                 table.change(row, changed)
         if "label" in changed:
             old["label"] = self.manifest.labels[old["label"]] if old["label"] != NO_LABEL else None
-        return [f"{name}: {plain(old[name])} → {plain(values[name])}" for name in changed]
+        return [f"{name}: {shown(old[name])} → {shown(values[name])}" for name in changed]
 
     def commit_if_due(self) -> None:
         """Commit when 20 s or 128 MB have passed."""
@@ -376,9 +380,7 @@ class CacheWriter:
     def _expect_clips(self, clip_ids: Sequence[str]) -> None:
         unknown = [clip_id for clip_id in clip_ids if clip_id not in self._row_of]
         if unknown:
-            raise UsageError(
-                f"{self.path} has no clip {', '.join(map(repr, unknown[:5]))}.", remedy=f"est cache ls {self.path}"
-            )
+            raise UsageError(f"{self.path} has no clip {some(map(repr, unknown))}.", remedy=f"est cache ls {self.path}")
 
     def _drop(self, clip_id: str) -> None:
         self.clips.change(self._row_of.pop(clip_id), {"live": 0})

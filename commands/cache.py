@@ -1,4 +1,4 @@
-"""`est cache`: look at a cache, check it, join, convert, relabel and thin caches."""
+"""`est cache`: look at a cache, check it, find duplicates, join, convert, relabel and thin caches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import STATUS_FAILED, UsageError
+from ..errors import STATUS_FAILED, STATUS_PARTIAL, UsageError
 from .options import command
 from .screen import Screen
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..cache.reader import Cache
 
 app = typer.Typer(
-    help="Look at a cache, check it, join, convert, relabel and thin caches; erase people.",
+    help="Look at a cache, check it, find duplicates, join, convert, relabel and thin caches; erase people.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -130,6 +130,47 @@ def verify(
     return STATUS_FAILED
 
 
+@command(app, "duplicates")
+def duplicates(
+    screen: Screen,
+    *,
+    caches: Annotated[list[Path], typer.Argument(metavar="CACHE...", help="Caches to look through together.")],
+    near: Annotated[
+        bool, typer.Option("--near", help="Also find copies that were encoded again, by their features; slower.")
+    ] = False,
+    similarity: Annotated[
+        float | None,
+        typer.Option(
+            "--similarity",
+            help="With --near: the least cosine of clips that look alike, of their whitened features: of their means, "
+            "then frame by frame at the best offset. 0.1 to 1; 0.5 when left out.",
+        ),
+    ] = None,
+    feature: Annotated[
+        str | None, typer.Option("--feature", help="With --near: the array that is compared; gap when left out.")
+    ] = None,
+) -> int:
+    """List clips that are there twice, and where their subjects, labels, splits or folds contradict each other; exit 3 if there are any."""
+    from ..cache import open_cache
+    from ..cache.duplicates import ClipList, find_duplicates
+    from ..cache.near_duplicates import SIMILARITY, find_near_duplicates
+    from .duplicatespage import duplicate_groups, duplicates_page
+
+    if not near and (similarity is not None or feature is not None):
+        raise UsageError("--similarity and --feature are settings of --near.", remedy="--near with them")
+    paths = list({path.resolve(): path for path in caches}.values())  # the same cache twice is no duplicate
+    clips = ClipList.of([open_cache(path) for path in paths])
+    found = find_duplicates(clips)
+    if near:
+        share = SIMILARITY if similarity is None else similarity
+        with screen.watching() as watch:
+            found += find_near_duplicates(clips, feature, similarity=share, known=found, watch=watch)
+    groups = duplicate_groups(clips, found)
+    counts = {"num_clips": len(clips), "num_caches": len(paths), "unknown": int((clips.digest == "").sum())}
+    screen.result({"groups": groups, **counts}, duplicates_page(groups, **counts))
+    return STATUS_PARTIAL if groups else 0
+
+
 @command(app, "merge")
 def merge(
     screen: Screen,
@@ -214,6 +255,7 @@ def drop(
             "Which clips? Give ids, or --label, --subject, --split or --fold.", remedy=f"est cache ls {cache}"
         )
     opened = open_cache(cache)
+    expect_there(opened, label=label, subject=subject, split=split, fold=fold)
     chosen = list(ids or [])
     if any((label, subject, split, fold)):
         chosen += [opened.ids[index] for index in opened.select(label=label, subject=subject, split=split, fold=fold)]
@@ -235,22 +277,29 @@ def erase(
         list[str] | None, typer.Option("--subject", help="A person, with all clips; may be repeated.")
     ] = None,
     clip: Annotated[list[str] | None, typer.Option("--clip", help="A clip, by id; may be repeated.")] = None,
-    runs: Annotated[Path, typer.Option("--runs", help="Where runs that have learnt from them are looked for.")] = Path(
-        "runs"
-    ),
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            "--runs",
+            help="Where runs that have learnt from them are looked for. [default: runs, and the cache's folder]",
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Erase without asking.")] = False,
 ) -> int:
     """Erase people or clips for good: rows, crops and names; list the runs that have learnt from them."""
     from ..cache import erase_clips, open_cache
-    from ..cache.rewriting import finish_rewriting
-    from ..train.results.run import runs_that_know
+    from ..cache.rewriting import clips_named, finish_rewriting, naming_repair
+    from .erasepage import erased_data, erased_text, look_for_runs, where_to_look
 
     if not subject and not clip:
         raise UsageError("Whom? Nothing is named to be erased.", remedy="--subject S, or --clip ID")
+    places = where_to_look(runs, cache)
     finish_rewriting(cache)
-    opened = open_cache(cache)
+    with naming_repair(cache):
+        opened = open_cache(cache)
+    clips = clips_named(opened, clip or ())
     agreed = yes or screen.confirm(
-        f"Erase {', '.join([*(subject or []), *(clip or [])])} from {cache}? This cannot be undone."
+        f"Erase {', '.join([*(subject or []), *clips])} from {cache}? This cannot be undone."
     )
     if agreed is None:
         raise UsageError("Nothing is erased: there is nobody to ask.", remedy="--yes erases without asking")
@@ -258,37 +307,9 @@ def erase(
         screen.note("Nothing is erased.")
         return 0
     with screen.watching() as watch:
-        erased = erase_clips(cache, clip or (), subjects=subject or (), watch=watch)
-    known, unreadable = runs_that_know(runs, {*erased.clips, *erased.failures}, opened.recipes.frames.fingerprint)
-    lines = [
-        f"{len(erased.clips)} clips and {len(erased.failures)} failures erased, {erased.left} clips left in {cache}, verified"
-    ]
-    if erased.features:
-        lines.append(
-            f"the weights of {', '.join(erased.features)} have learnt from them, which their record no longer says: clips are "
-            "added to this cache with other weights only"
-        )
-    lines += [f"still named: {trace}" for trace in erased.traces]
-    for run, known_of in known.items():
-        lines.append(f"{run} has learnt from {known_of.learnt} and tested {known_of.tested} of them: ")
-        lines[-1] += (
-            "its models and tables keep that"
-            if known_of.same_frames
-            else "its cache was made in another way, look whether these are the same clips"
-        )
-    lines += [f"{run} cannot be read: look whether it knows them" for run in unreadable]
-    if not known and not unreadable:
-        lines.append(f"no run below {runs} knows them")
-    data = {
-        "clips": erased.clips,
-        "failures": erased.failures,
-        "left": erased.left,
-        "features": erased.features,
-        "traces": erased.traces,
-        "runs": {str(run): vars(known_of) for run, known_of in known.items()},
-        "unreadable": unreadable,
-    }
-    screen.result(data, "\n".join(lines))
+        erased = erase_clips(cache, clips, subjects=subject or (), watch=watch)
+    found = look_for_runs(places, erased, opened.recipes.frames.fingerprint)
+    screen.result(erased_data(erased, found), erased_text(cache, erased, found))
     return 0
 
 
@@ -338,6 +359,17 @@ def relabel(
     if agreed is None:
         raise UsageError("Nothing is written: there is nobody to ask.", remedy="--yes writes, --dry-run only shows")
     return 0
+
+
+def expect_there(cache: Cache, **conditions: list[Any] | None) -> None:
+    """Refuse a label, subject, split or fold that no clip has: it is misspelt."""
+    for name, values in conditions.items():
+        for value in values or ():
+            if not len(cache.select(**{name: [value]})):
+                raise UsageError(
+                    f"{cache.path} has no clip of {name} {value!r}; nothing is removed.",
+                    remedy=f"est cache ls {cache.path}",
+                )
 
 
 def clip_row(cache: Cache, index: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..cache.schema import VERSION
 from ..cache.summary import Summary
 
 BAR = 30  # characters of the longest bar
@@ -13,7 +14,7 @@ WIDE = 24  # characters of a name
 
 def page(summary: Summary) -> str:
     """Lay out a cache's figures."""
-    lines = [f"{summary.path}  ({summary.store}, {size(summary.num_bytes)})", ""]
+    lines = [f"{summary.path}  ({summary.store}, format {summary.format}, {size(summary.num_bytes)})", ""]
     lines += [
         f"  clips       {summary.clips:,}",
         f"  frames      {summary.frames:,}  ({summary.median_frames:.0f} a clip, {duration(summary.hours)})",
@@ -27,6 +28,13 @@ def page(summary: Summary) -> str:
         "removed": summary.removed,
     }
     lines += [f"  {name:<11} {count:,}" for name, count in notes.items() if count]
+    if summary.decoders:
+        lines.append("  decoders    " + ", ".join(f"{name} {count:,}" for name, count in summary.decoders.items()))
+        lines[-1] += f"; {summary.decode_errors:,} clips with decode errors" if summary.decode_errors else ""
+    if summary.extra:
+        lines.append("  extra       " + ", ".join(f"{name} ({what})" for name, what in summary.extra.items()))
+    if summary.format < VERSION:
+        lines.append(f"  est cache convert {summary.path} NEW upgrades it to format {VERSION}")
     if not summary.folded:
         lines += ["  not folded: part of it lies in the staging beside it; the next est extract folds it in"]
     lines += bars("labels", {**summary.labels, **({"(none)": summary.unlabelled} if summary.unlabelled else {})})

@@ -228,6 +228,10 @@ def extract(
     else:
         of_datasets = {"--root": root, "--frames/--videos": frames, "--label-names": label_names}
         found = find_inputs(expect_inputs(inputs, of_datasets), labels=labels, subjects=subjects, **part)
+    for path, unused in found.unused_columns.items():
+        screen.note(f"{path}: columns that are not used: {', '.join(unused)}")
+    for warning in found.warnings:
+        screen.warn(warning)
     if compare_detectors is not None:
         if dry_run:
             raise UsageError(

@@ -27,6 +27,8 @@ def show_report(screen: Screen, report: Report, out: Path) -> int:
         "incomplete": report.incomplete,
         "decoders": dict(report.decoders),
         "damaged": list(report.damaged),
+        "misplaced": list(report.misplaced),
+        "disordered": list(report.disordered),
         "failures": [{"id": f.id, "path": f.path, "stage": f.stage, "error": f.error} for f in report.failures],
         "interrupted": report.interrupted,
         "left": report.left,

@@ -38,10 +38,12 @@ class Screen:
             print(text, flush=True)
 
     def note(self, text: str) -> None:
-        """Say something by the way."""
+        """Say something by the way; nothing with --quiet."""
+        if self.quiet:
+            return
         if self.json:
             self.event("note", {"message": text})
-        elif not self.quiet:
+        else:
             print(text, file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:

@@ -29,10 +29,10 @@ ROWS = 8  # epochs that the table shows
 @contextmanager
 def watching(screen: Screen) -> Generator[TrainingWatch]:
     """Yield the watch that suits the screen."""
-    if screen.json:
-        yield JsonWatch(screen)
-    elif screen.quiet:
+    if screen.quiet:
         yield QuietWatch(screen)
+    elif screen.json:
+        yield JsonWatch(screen)
     elif sys.stderr.isatty():
         with LiveWatch(screen) as watch:
             yield watch

@@ -26,7 +26,7 @@ Results go to stdout, progress and messages to stderr. With `--json` stdout carr
 | 0 | all good |
 | 1 | failed |
 | 2 | wrong usage |
-| 3 | finished, but some inputs failed; they are listed |
+| 3 | finished, but some inputs failed, or duplicates were found; they are listed |
 | 130 | interrupted by Ctrl-C |
 """
 

@@ -15,7 +15,7 @@ import torch
 from ..cache import CacheWriter, FeatureRecipe, FramesRecipe, Recipes, current_environment, open_cache
 from ..cache.clip import Failure, Source
 from ..cache.interrupt import listening
-from ..cache.schema import MOMENTS, ColumnSpec
+from ..cache.schema import ColumnSpec
 from ..cache.snapshot import staging_path
 from ..cache.sources import source_of
 from ..cache.watch import Watch
@@ -24,7 +24,8 @@ from ..encoders.precision import DTYPES, resolve_precision, why_emulated
 from ..encoders.weights import Weights, load_weights
 from ..errors import EstError
 from ..inputs.extracolumns import column_specs, typed_cells
-from ..inputs.input import ANNOTATIONS, FoundInputs, Input
+from ..inputs.input import FoundInputs, Input
+from .annotations import completed, relabel
 from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
 from .config import ExtractConfig
 from .filling import NewArrays, expect_fillings, fill_features
@@ -102,7 +103,8 @@ def extract_videos(
                 f"{out} has format 1, which has no place for onset, apex and offset: est cache convert {out} NEW upgrades it"
             )
         relabelled, _ = relabel(found.problems, writer)
-        for problem in found.problems:
+        problems = [completed(problem, writer) for problem in found.problems]
+        for problem in problems:
             if writer.failure(problem.id) != problem:  # else it is on record
                 writer.fail(problem)
         todo = sort_inputs(inputs, writer, retry_failed)
@@ -114,19 +116,21 @@ def extract_videos(
         with listening(STOPPING) as stop, at_work(device_workers):
             filled = None
             if missing := dict(writer.missing_features):
-                new = NewArrays(
+                arrays = NewArrays(
                     recipes=missing,
                     black={name: row for name, row in black.items() if name in missing},
                     crops=writer.path,
                 )
                 filled = fill_features(
-                    writer, new, device_workers, config, workers=workers, stop=stop, known=known, watch=watch
+                    writer, arrays, device_workers, config, workers=workers, stop=stop, known=known, watch=watch
                 )
-            pipeline = ClipPipeline(todo.new, writer, device_workers, config, workers, stop)
+            new = [completed(source, writer) for source in todo.new]
+            pipeline = ClipPipeline(new, writer, device_workers, config, workers, stop)
             pipeline.run(watch)
             if stop.wanted:
                 writer.close(folding=False)  # the fold of a large HDF5 cache takes longer than people wait
         running = time.monotonic() - begun
+        earlier = [completed(source, writer) for source in todo.failed]
     old = [
         Failure(
             id=i.id,
@@ -135,7 +139,7 @@ def extract_videos(
             error="failed before; --retry-failed tries again",
             **i.annotations,
         )
-        for i in todo.failed
+        for i in earlier
     ]
     return Report(
         clips=pipeline.clips,
@@ -147,8 +151,9 @@ def extract_videos(
         incomplete=pipeline.incomplete,
         decoders=dict(pipeline.decoders),
         damaged=pipeline.damaged,
+        disordered=[source.id for source in inputs if source.is_disordered],
         misplaced=[*misplaced, *pipeline.misplaced],
-        failures=[*found.problems, *old, *pipeline.failures],
+        failures=[*problems, *old, *pipeline.failures],
         interrupted=stop.wanted,
         left=pipeline.left,
         filling=filled.names if filled else (),
@@ -282,21 +287,6 @@ def sort_inputs(inputs: Sequence[Input], writer: CacheWriter, retry_failed: bool
         else:
             todo.new.append(source)
     return todo
-
-
-def relabel(inputs: Sequence[Input | Failure], writer: CacheWriter) -> tuple[list[str], list[str]]:
-    """Bring what is told of clips and failures that are there up to date; return what changed, and clips that end before a moment."""
-    said, misplaced = [], []
-    for source in inputs:
-        annotations = {name: getattr(source, name) for name in ANNOTATIONS}
-        clips = clips_of(source.id, writer)
-        told = source.told if isinstance(source, Input) and writer.manifest.version > 1 else {}
-        for clip_id in clips or ([source.id] if writer.failure(source.id) else []):
-            late = [n for n in MOMENTS if clips and told.get(n, -1) >= writer.num_frames(clip_id)]
-            known = {name: value for name, value in told.items() if clips and name not in late}
-            misplaced += [clip_id] if late else []
-            said += [f"{clip_id}: {change}" for change in writer.update(clip_id, **annotations, **known)]
-    return said, misplaced
 
 
 def default_workers(devices: Sequence[object]) -> int:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from ..cache.clip import Failure
 
+SHOWN = 20  # relabelled values that are named
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
@@ -28,6 +30,7 @@ class Report:
     decoders: Mapping[str, int] = field(default_factory=dict)  # opencv, pyav, pictures → the clips that it has read
     damaged: Sequence[str] = ()  # clips of which the decoder reported errors
     misplaced: Sequence[str] = ()  # clips that end before a moment that a list tells of them
+    disordered: Sequence[str] = ()  # inputs whose onset, apex and offset do not follow each other
     filling: tuple[str, ...] = ()  # features that were added to clips that were there
     filled: int = 0  # such clips that have them now
     unfilled: int = 0  # such clips that were not reached
@@ -45,7 +48,11 @@ class Report:
             lines.append(f"nothing was left to do for {self.unchanged} clips")
         elif self.unchanged:
             lines.append(f"{self.unchanged} inputs were there already")
-        lines += [f"relabelled {change}" for change in self.relabelled[:20]]
+        if self.relabelled:
+            lines.append(f"{len(self.relabelled)} values changed, of clips and failures that were there")
+            lines += [f"relabelled {change}" for change in self.relabelled[:SHOWN]]
+        if (beside := len(self.relabelled) - SHOWN) > 0:
+            lines.append(f"and {beside} more (est cache ls shows the labels, subjects, splits and folds)")
         if self.decoders:
             counts = ", ".join(f"{name} {count}" for name, count in sorted(self.decoders.items()))
             lines.append(f"clips by decoder: {counts}")
@@ -53,6 +60,7 @@ class Report:
             (self.no_face, "show no face"),
             (self.incomplete, "have fewer frames than their files declare"),
             (self.damaged, "have damaged places that could not be decoded"),
+            (self.disordered, "have an onset, apex and offset in a list that do not follow each other"),
             (self.misplaced, "end before the onset, apex or offset that a list tells of them, which stays unknown"),
         ):
             if found:

@@ -13,12 +13,13 @@ import io
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..cache.schema import MOMENTS
-from ..errors import UsageError
+from ..errors import UsageError, some
 from .extracolumns import PREFIX, expect_names
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")
@@ -85,6 +86,7 @@ def read_list(path: Path, *, keys: tuple[str, ...] = ("path",)) -> ClipList:
             f"{path}: a list has a column {wanted}, found {', '.join(map(repr, header)) or 'an empty file'}.",
             remedy=f"name the columns in the first line; for the path any of {', '.join(ALIASES['path'].split())} will do",
         )
+    _expect_once(header, path)
     extra = {i: name.strip()[len(PREFIX) :] for i, name in enumerate(header) if name.casefold().startswith(PREFIX)}
     expect_names(extra.values(), str(path))
     used = {*columns.values(), *extra}
@@ -198,6 +200,17 @@ def _columns(header: list[str]) -> dict[str, int]:
                 found[column] = plain.index(name)
                 break
     return found
+
+
+def _expect_once(header: list[str], path: Path) -> None:
+    """Refuse a column that is named twice: which of the two is meant?"""
+    named = Counter(_plain(name) for name in header)
+    known = {name for names in ALIASES.values() for name in names.split()}
+    if twice := [name for name, count in named.items() if count > 1 and name in known]:
+        raise UsageError(
+            f"{path}: {some(f'{named[name]} columns are named {name!r}' for name in twice)}.",
+            remedy="remove or rename all but one",
+        )
 
 
 def _plain(name: str) -> str:

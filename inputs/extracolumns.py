@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..cache.schema import ColumnSpec
 from ..errors import UsageError, some
+
+if TYPE_CHECKING:
+    from .csvlist import ClipList
 
 PREFIX = "extra:"
 BETWEEN = re.compile(r"[\s;]+")  # numbers of a row
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 CODE = re.compile(r"[+-]?(0\d+|\d{19,})", re.ASCII)  # 007, and numbers too long to be kept as such: text
+MOST = 0.8  # of the cells: then the others look like slips
 EMPTY = frozenset(("", "nan", "none", "null", "na", "n/a"))
 
 
@@ -77,6 +82,22 @@ def _numbers(text: str) -> list[float] | None:
 
 def _is_empty(text: str) -> bool:
     return text.casefold() in EMPTY
+
+
+def text_columns(path: Path, read: ClipList, known: Collection[str] = ()) -> list[str]:
+    """Warn of columns, those that a cache knows left out, that are text because of a few cells among numbers."""
+    warnings = []
+    for name in read.extra:
+        cells = [(row.line, row.extra[name]) for row in read.rows if not _is_empty(row.extra[name])]
+        odd = [(line, text) for line, text in cells if _numbers(text) is None]
+        numbers = len(cells) - len(odd)
+        if name not in known and odd and numbers >= 2 and numbers >= MOST * len(cells):
+            (line, text), beside = odd[0], len(odd) - 1
+            more = f" and {beside} more" if beside else ""
+            warnings.append(
+                f"{path}: {PREFIX}{name} holds text in line {line} ({text!r}){more}: the column is text, and no numbers"
+            )
+    return warnings
 
 
 def expect_names(names: Iterable[str], where: str) -> None:

@@ -22,14 +22,16 @@ from ..cache.clip import Failure, Source
 from ..cache.schema import EXTRA, MOMENTS
 from ..errors import UsageError
 from .csvlist import LIST_SUFFIXES, MANIFEST, Row, has_path_column, locate, read_list
+from .extracolumns import text_columns
 from .folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Found, file_problem, list_images, natural_key, search
-from .pathrule import NONE, PathRule, annotate, parse_rules
+from .pathrule import NONE, PathRule, alike_labels, annotate, parse_rules
 
 if TYPE_CHECKING:
     from .published.check import Check
 
 STAGE = "input"
 ANNOTATIONS = ("label", "subject", "split", "fold")
+UNTOLD: Mapping[str, Any] = {"label": None, "subject": "", "split": "", "fold": -1}  # what stands where none is told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,11 @@ class Input:
         return {name: getattr(self, name) for name in ANNOTATIONS}
 
     @property
+    def is_disordered(self) -> bool:
+        """Say whether its onset, apex and offset, as far as they are told, do not follow each other."""
+        return is_disordered([getattr(self, name) for name in MOMENTS])
+
+    @property
     def told(self) -> dict[str, Any]:
         """Return what else a list tells of it, by the names of the cache's columns; what it does not tell is left out."""
         return self.moments() | {EXTRA + name: value for name, value in self.extra.items()}
@@ -76,6 +83,7 @@ class FoundInputs:
     problems: tuple[Failure, ...] = ()
     ignored: dict[str, int] = field(default_factory=dict)  # files that are no clips, by suffix, most frequent first
     unused_columns: dict[str, tuple[str, ...]] = field(default_factory=dict)  # list → columns that mean nothing here
+    warnings: tuple[str, ...] = ()  # what looks like a slip
     total: int = 0  # clips before `shard` and `limit`
     labels: tuple[str, ...] = ()  # in a data set's own order; sorted names where there is none
     are_crops: bool = False  # a data set's frames, each a face crop by itself
@@ -105,6 +113,7 @@ def find_inputs(
         arrange(inputs, problems, limit=limit, shard=shard),
         ignored=dict(search_all.ignored.most_common()),
         unused_columns=search_all.unused_columns,
+        warnings=(*search_all.warnings, *alike_labels([one.label for one in (*inputs, *problems)])),
     )
 
 
@@ -124,6 +133,12 @@ def arrange(
     if shard is not None:
         inputs, problems = inputs[shard[0] :: shard[1]], problems[shard[0] :: shard[1]]
     return FoundInputs(inputs=tuple(inputs[:limit]), problems=tuple(problems), total=total)
+
+
+def is_disordered(moments: Sequence[int]) -> bool:
+    """Say whether an onset, an apex and an offset do not follow each other; −1 is unknown."""
+    known = [frame for frame in moments if frame >= 0]
+    return known != sorted(known)
 
 
 def failure_at(path: Path, clip_id: str, error: str, **annotations: Any) -> Failure:
@@ -158,6 +173,7 @@ class _Search:
         self.problems: list[Failure] = []
         self.ignored: Counter[str] = Counter()
         self.unused_columns: dict[str, tuple[str, ...]] = {}
+        self.warnings: list[str] = []
 
     def add(self, path: Path) -> None:
         """Take one INPUT."""
@@ -204,6 +220,7 @@ class _Search:
         read = read_list(path)
         if read.unused:
             self.unused_columns[unicode_text(str(path))] = read.unused
+        self.warnings += text_columns(path, read)
         listed, lines = set(), {}
         for row in read.rows:
             clip_path = Path(os.path.normpath(locate(path.parent, row.path)))

@@ -8,6 +8,7 @@ the name: `(s\\d+)_` finds s012 in happy/s012_03.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 NONE, FOLDERS = "none", "folders"
 PATTERN_HINT = r"'(s\d+)_'"
+DEEPER_HINT = "--subjects '^([^/]+)/' --labels '^[^/]+/([^/]+)/' takes the first two folders"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,8 @@ def parse_rules(labels: str, subjects: str) -> tuple[PathRule, PathRule]:
 
 def annotate(inputs: list[Input], label: PathRule, subject: PathRule) -> list[Input]:
     """Add what the paths say to the clips; what a list says goes before it."""
+    if label.folder and subject.folder:
+        _expect_one_depth(inputs)
     annotated = [
         replace(
             clip,
@@ -84,6 +88,30 @@ def _parse(what: str, text: str, folder: int) -> PathRule:
             remedy=f"--{what}s folders, or --{what}s {PATTERN_HINT}",
         )
     return PathRule(what=what, text=text, pattern=pattern)
+
+
+def _expect_one_depth(inputs: list[Input]) -> None:
+    """Refuse clips at different depths: the folders next to a clip would be subjects here and labels there."""
+    depths = {clip.id: clip.id.count("/") for clip in inputs if clip.label is None or not clip.subject}
+    deeper = [clip_id for clip_id, depth in depths.items() if depth > max(2, min(depths.values()))]
+    if deeper:
+        raise UsageError(
+            f"--labels folders --subjects folders expects each clip at SUBJECT/LABEL/clip, two folders below the INPUT; "
+            f"{len(deeper)} of {len(inputs)} lie deeper: {some(deeper)}.",
+            remedy=DEEPER_HINT,
+        )
+
+
+def alike_labels(labels: Iterable[str | None]) -> list[str]:
+    """Warn of labels that differ in case alone."""
+    folded: dict[str, list[str]] = {}
+    for label in sorted({label for label in labels if label is not None}):
+        folded.setdefault(label.casefold(), []).append(label)
+    return [
+        f"The labels {' and '.join(map(repr, names))} differ in case alone, and are different classes: are they only spelt so?"
+        for names in folded.values()
+        if len(names) > 1
+    ]
 
 
 def _expect_all(rule: PathRule, missing: list[str], total: int) -> None:

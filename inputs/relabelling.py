@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,15 @@ import numpy as np
 
 from ..cache import Cache, CacheWriter, open_cache
 from ..cache.interrupt import uninterrupted
-from ..cache.rewriting import add_columns, finish_rewriting
+from ..cache.rewriting import add_columns, finish_rewriting, naming_repair
 from ..cache.schema import EXTRA, MOMENTS, NO_NUMBER, ColumnSpec
 from ..errors import CacheError, UsageError, some
 from .csvlist import ClipList, read_list
-from .extracolumns import PREFIX, column_specs, typed_cells
-from .input import ANNOTATIONS
+from .extracolumns import PREFIX, column_specs, text_columns, typed_cells
+from .input import ANNOTATIONS, UNTOLD, is_disordered
 from .listmatch import HOW, Line, Match, Unmatched, match_lines
 
-EMPTY: Mapping[str, Any] = {"label": None, "subject": "", "split": "", "fold": -1, **dict.fromkeys(MOMENTS, -1)}
+EMPTY: Mapping[str, Any] = {**UNTOLD, **dict.fromkeys(MOMENTS, -1)}
 COLUMNS = (*ANNOTATIONS, *MOMENTS)
 KEYS = ("id", "path")
 ALIKE = 0.75  # of difflib: a letter more or less, but not sad and calm
@@ -109,8 +109,11 @@ class Relabelling:
 
     def write(self) -> None:
         """Change the cache, in one commit; refused when somebody has changed it meanwhile."""
-        if not self.changes:
-            return
+        if self.changes:
+            with naming_repair(self.cache):
+                self._write()
+
+    def _write(self) -> None:
         wanted: dict[str, Values] = {}
         for change in self.changes:
             wanted.setdefault(change.id, {})[change.column] = change.after
@@ -140,7 +143,8 @@ def plan_relabelling(
 ) -> Relabelling:
     """Compare lists with what a cache says of its clips; `only` takes some of the columns, `strict` refuses what does not match."""
     finish_rewriting(cache)
-    opened = open_cache(cache)
+    with naming_repair(Path(cache)):
+        opened = open_cache(cache)
     read = {Path(path): read_list(Path(path), keys=KEYS) for path in dict.fromkeys(map(str, lists))}
     columns = _columns(read, only)
     specs = column_specs((row.extra for found in read.values() for row in found.rows), opened.schema.extra)
@@ -178,7 +182,7 @@ def plan_relabelling(
         unmatched=tuple(unmatched),
         unnamed=unnamed,
         changes=changes,
-        warnings=_unused(read),
+        warnings=(*_unused(read), *_text_columns(read, opened.schema.extra, columns), *_disordered(known, wanted)),
         new_columns=new,
     )
     return replace(found, warnings=(*found.warnings, *_odd_labels(found)))
@@ -218,30 +222,40 @@ def _columns(read: Mapping[Path, ClipList], only: Sequence[str]) -> tuple[str, .
         raise UsageError("Which list?", remedy="est cache relabel CACHE LIST")
     for name in only:
         if name not in COLUMNS and not name.startswith(PREFIX):
-            near = difflib.get_close_matches(name, COLUMNS, n=1)
+            near = difflib.get_close_matches(name, COLUMNS, n=1, cutoff=ALIKE)
             raise UsageError(
                 f"--only takes {', '.join(COLUMNS)} and {PREFIX}NAME; found {name!r}.",
                 remedy=f"did you mean {near[0]}?" if near else "--only fold",
             )
-    all_columns = (*COLUMNS, *dict.fromkeys(PREFIX + name for found in read.values() for name in found.extra))
+    extra = [PREFIX + name for found in read.values() for name in found.extra]
+    all_columns = (*COLUMNS, *dict.fromkeys([*extra, *(name for name in only if name.startswith(PREFIX))]))
     wanted = tuple(name for name in all_columns if name in (only or all_columns))
     for path, found in read.items():
         if not set(wanted) & _names(found):
             near = [(name, word) for name in found.unused for word in difflib.get_close_matches(name, wanted, n=1)]
-            has = ", ".join(map(repr, (*found.columns, *found.unused)))
             raise UsageError(
-                f"{path} has no column {' or '.join(wanted)}; its columns: {has}.",
+                f"{path} has no column {' or '.join(wanted)}; its columns: {_listed([found])}.",
                 remedy=f"is {near[0][0]!r} the {near[0][1]}?" if near else "name the columns in the first line",
             )
     there = {name for found in read.values() for name in _names(found)}
     for name in only:
         if name not in there:
-            raise UsageError(f"No list has a column {name!r}.", remedy=f"leave {name} out of --only")
+            raise UsageError(
+                f"No list has a column {name!r}; their columns: {_listed(read.values())}.",
+                remedy=f"leave {name} out of --only",
+            )
     return tuple(name for name in wanted if name in there)
 
 
 def _names(found: ClipList) -> set[str]:
     return {*found.columns, *(PREFIX + name for name in found.extra)}
+
+
+def _listed(lists: Iterable[ClipList]) -> str:
+    """Name the columns of lists, those without a meaning too."""
+    extra = PREFIX + "{}"
+    names = [(*found.columns, *map(extra.format, found.extra), *found.unused) for found in lists]
+    return ", ".join(dict.fromkeys(repr(name) for found in names for name in found))
 
 
 def _expect_format(cache: Cache, columns: Sequence[str]) -> None:
@@ -335,6 +349,25 @@ def _unused(read: Mapping[Path, ClipList]) -> tuple[str, ...]:
         for path, found in read.items()
         if found.unused
     )
+
+
+def _text_columns(read: Mapping[Path, ClipList], there: Collection[str], columns: Sequence[str]) -> Iterator[str]:
+    """Warn of new columns that a few cells make text."""
+    passed = {*there, *(name for found in read.values() for name in found.extra if PREFIX + name not in columns)}
+    for path, found in read.items():
+        yield from text_columns(path, found, passed)
+
+
+def _disordered(known: Mapping[str, Values], wanted: Mapping[str, Values]) -> Iterator[str]:
+    """Warn of clips whose onset, apex and offset would not follow each other."""
+    found = [
+        clip_id
+        for clip_id, values in wanted.items()
+        if values.keys() & set(MOMENTS)
+        and is_disordered([values.get(name, known[clip_id].get(name, -1)) for name in MOMENTS])
+    ]
+    if found:
+        yield f"{len(found)} clips have an onset, apex and offset that do not follow each other: {some(map(repr, found))}"
 
 
 def _odd_labels(found: Relabelling) -> list[str]:

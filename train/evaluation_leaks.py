@@ -1,4 +1,4 @@
-"""What has seen the clips that a run is scored on again: the features there, or the weights that its backbone began with."""
+"""What has seen the clips that a run is scored on again: the features, the weights that its backbone began with, or the run itself."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ import numpy as np
 
 from ..cache import Cache
 from ..cache.trained import TrainedOn
+from ..errors import EstError
 from .folds.annotations import Annotations
+from .folds.duplicates import find_duplicates, find_duplicates_elsewhere
+from .folds.fold import Fold
 from .folds.leaks import BY_SUBJECT, Half, Leak, Seen, describe_leaks, find_in_halves, leaks_of, seen_by_feature
+from .loop.provenance import own_cache
 from .loop.watch import TrainingWatch
 from .results.run import Run
 
@@ -24,19 +28,46 @@ def own_leaks(
     for name, rows in tested.items():
         halves: dict[tuple[str, Half], np.ndarray] = {(fold[name], "test"): rows}
         found += find_in_halves(_seen(run, cache, reads.get(name)), halves, table, by_subject=by_subject)
+    rows_of = {name: row for row, name in enumerate(table.ids.tolist())}
+    folds, halves_of = {}, run.halves()
+    for name, rows in tested.items():
+        ids = halves_of[fold[name]]
+        train, val = (np.array([rows_of[one] for one in ids[half] if one in rows_of], int) for half in ("train", "val"))
+        folds[fold[name]] = Fold(name=fold[name], train=train, val=val, test=rows)
+    found += [leak for leak in find_duplicates(cache, folds.values(), table) if leak.half == "test"]
     return tuple(dict.fromkeys(found))
 
 
 def leaks_elsewhere(
     run: Run, cache: Cache, table: Annotations, rows: np.ndarray, reads: Mapping[str, str], watch: TrainingWatch
 ) -> tuple[Leak, ...]:
-    """Return which clips of another cache the features have learnt from; warn of people, whose names there may be other people's."""
+    """Return which clips of another cache features or run have learnt from; warn of people: the names may be other people's."""
     arrays = dict.fromkeys(reads.values()) or [None]
     seen = [one for array in arrays for one in _seen(run, cache, array)]
     found = find_in_halves(seen, {("", "scored"): rows}, table, by_subject=True)
     for line in describe_leaks(leak for leak in found if leak.by == "subject"):
         watch.warn(f"If subjects of one name are the same people, scores are not independent of the person: {line}")
-    return tuple(leak for leak in found if leak.by != "subject")
+    return (*(leak for leak in found if leak.by != "subject"), *_learnt_elsewhere(run, cache, table, rows, watch))
+
+
+def _learnt_elsewhere(
+    run: Run, cache: Cache, table: Annotations, rows: np.ndarray, watch: TrainingWatch
+) -> tuple[Leak, ...]:
+    """Return which clips are the same as clips that the run has learnt from, by the content of both caches, as far as it is known."""
+    unknown = int((table.digest[rows[~table.missing[rows]]] == "").sum())
+    if unknown:
+        watch.say(
+            f"{unknown} of {len(rows)} clips have no digest of their source: whether the run has learnt from them is not known"
+        )
+    if unknown == len(rows):
+        return ()
+    try:
+        own = own_cache(run)
+    except EstError as error:
+        watch.say(f"whether the run has learnt from these clips under other ids is not known: {error.message}")
+        return ()
+    learnt = {name for half in run.halves().values() for name in (*half["train"], *half["val"])}
+    return find_duplicates_elsewhere(cache, rows, own, learnt)
 
 
 def _seen(run: Run, cache: Cache, feature: str | None) -> list[Seen]:

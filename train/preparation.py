@@ -22,6 +22,7 @@ from .data.feature_arrays import Arrays, arrays_of
 from .data.pixels import choose_source
 from .data.sampling import sampler_of
 from .folds.annotations import Annotations
+from .folds.duplicates import find_duplicates, notes_on_content
 from .folds.leaks import Leak, expect_none, find_in_features
 from .folds.protocols import Plan, plan_folds
 from .folds.published import of_another
@@ -112,7 +113,9 @@ def prepare(cache: Cache | Path | str, config: TrainConfig | None = None) -> Pre
     else:
         reads = {name: arrays_of(cache, config, name) for name in names}
         leaks = find_in_features(cache, {name: found.plain for name, found in reads.items()}, plan, table)
-    expect_none(leaks, allow=config.allow_leak)
+    leaks = (*leaks, *find_duplicates(cache, plan.folds, table))
+    expect_none(leaks, allow=config.allow_leak, cache=cache.path)
+    plan = replace(plan, notes=(*plan.notes, *notes_on_content(table, plan.folds, leaks)))
     width = 0 if start is None else start.width
     fold_data = FoldData(reads, lambda which: Data.load(cache, table, plan.folds, config, device, which, width=width))
     ready = Prepared(

@@ -44,6 +44,9 @@ WHO = {  # decoder → who it is, with the verbs of a message
     "auto": ("neither OpenCV nor PyAV can decode its video", "OpenCV and PyAV find no video that they can decode"),
 }
 PLAY = "play it in a player: is it damaged?"
+NO_VIDEO = "take it out of the folder or the list, or bring the video that should be there"
+NONE_SHOWN = "bring the file with the picture, or take this one out of the folder or the list"
+PULL = "git lfs pull"
 
 
 class Undecodable(SourceError):
@@ -69,10 +72,11 @@ def expect_video_file(path: Path) -> None:
 
 def unreadable(path: Path, decoder: str, *, tracks: Sequence[str] = ()) -> SourceError:
     """Return what to raise for a file that a decoder does not open, or in which it finds no video beside other tracks."""
-    if reason := _why_no_video(path):
-        return SourceError(f"{path}: {reason}", remedy=PLAY)
+    if found := _why_no_video(path):
+        reason, remedy = found
+        return SourceError(f"{path}: {reason}", remedy=remedy)
     if tracks:
-        return SourceError(f"{path}: the file has no video (tracks: {', '.join(tracks)}).")
+        return SourceError(f"{path}: the file has no video (tracks: {', '.join(tracks)}).", remedy=NONE_SHOWN)
     return undecodable(path, decoder)
 
 
@@ -100,24 +104,24 @@ def codec_name(letters: bytes) -> str:
     return CODECS.get(text, text) if text.isascii() and text.isprintable() else ""
 
 
-def _why_no_video(path: Path) -> str | None:
-    """Say what a file is that holds no video; None when it may hold one."""
+def _why_no_video(path: Path) -> tuple[str, str] | None:
+    """Say what a file is that holds no video, and the remedy; None when it may hold one."""
     head = _head(path)
     for start, name in SIGNATURES.items():
         if head.startswith(start):
-            return f"not a video but {name}."
+            return f"not a video but {name}.", PULL if "LFS" in name else NO_VIDEO
     movie = mp4.read_movie(path)
     if movie is not None:
         if not movie.has_index:
-            return "an MP4 or MOV file without its index (moov), as a broken download or recording leaves it."
+            return "an MP4 or MOV file without its index (moov), as a broken download or recording leaves it.", PLAY
         tracks = ", ".join({"vide": "video", "soun": "sound"}.get(name, name) for name in movie.handlers) or "none"
         if movie.video is None:
-            return f"the file has no video (tracks: {tracks})."
+            return f"the file has no video (tracks: {tracks}).", NONE_SHOWN
         if movie.video.times is None and not movie.is_fragmented:
-            return "the file has a video track without frames."
+            return "the file has a video track without frames.", PLAY
         return None
     if is_text(head):
-        return f"not a video but text: {' '.join(head.decode('utf-8', 'replace').split())[:60]!a}."
+        return f"not a video but text: {' '.join(head.decode('utf-8', 'replace').split())[:60]!a}.", NO_VIDEO
     return None
 
 

@@ -24,7 +24,7 @@ from est.cache import CacheWriter, Clip, Failure, Source, convert_cache, open_ca
 from est.cache.copying import TOLD
 from est.cache.disk import Disk
 from est.cache.quality import box_jitter, coverage
-from est.cache.schema import MOMENTS, NO_NUMBER, ColumnSpec
+from est.cache.schema import MOMENTS, ColumnSpec
 
 STABLE = {"derandomize": True, "deadline": None, "suppress_health_check": list(HealthCheck)}
 
@@ -106,7 +106,7 @@ def expected_row(clip):
         "source_digest": list(clip.source.digest),
         "coverage": coverage(clip.state),
         "box_jitter": box_jitter(clip.box, clip.state),
-        "extra": {"age": NO_NUMBER, "site": "", **clip.extra},
+        "extra": {"age": None, "site": "", **clip.extra},
     }
 
 

@@ -264,7 +264,9 @@ def test_evaluation_sees_with_the_backbone_of_the_run(cache, tuned, folder, tmp_
 def test_another_cache_without_crops_is_seen_through_its_sources(tuned, folder, tmp_path):
     bare = cache_of(folder / "drawn" / "list.csv", tmp_path / "bare.zarr", crops=False, features=("gap",))
     watch = Recorder()
-    found = evaluate(tuned.run.path, bare, watch=watch)
+    with pytest.raises(EstError, match="12 of 16 clips to be scored show the same frames"):
+        evaluate(tuned.run.path, bare)
+    found = evaluate(tuned.run.path, bare, allow_leak=True, watch=watch)
     assert not found.own
     assert any("est extract … --crops" in text for text in watch.said)
     assert found.scores.total == 16

@@ -1,1 +1,1 @@
-"""Who is trained on and who is tested: annotations, protocols, folds, leaks."""
+"""Who is trained on and who is tested: annotations, protocols, folds, leaks, duplicates."""

@@ -91,12 +91,13 @@ def notes_on_classes(table: Annotations, folds: Sequence[Fold]) -> list[str]:
 
 def independence(table: Annotations, folds: Sequence[Fold]) -> tuple[str, list[str]]:
     """Name what training and test halves do not share, as far as the annotations show it, and say what they share."""
-    people, sources, inner = set[str](), set[str](), set[str]()
+    people, sources, contents, inner = set[str](), set[str](), set[str](), set[str]()
     known, traced = True, True
     for fold in folds:
         learnt = np.concatenate([fold.train, fold.val])
         people |= _shared(table.subject, learnt, fold.test)
         sources |= _shared(table.path, learnt, fold.test)
+        contents |= _shared(table.digest, learnt, fold.test)
         inner |= _shared(table.subject, fold.train, fold.val)
         seen = np.concatenate([learnt, fold.test])
         known &= bool((table.subject[seen] != "").all())
@@ -112,7 +113,7 @@ def independence(table: Annotations, folds: Sequence[Fold]) -> tuple[str, list[s
         return f"subjects shared ({len(people)})", notes
     if known:
         return "by subject", notes
-    return "by source" if traced and not sources else "unknown", notes
+    return "by source" if traced and not sources and not contents else "unknown", notes
 
 
 def relabel(column: str) -> str:

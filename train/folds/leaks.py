@@ -1,14 +1,15 @@
 """Leaks: clips of a test or validation half that the features, or the weights at the start, have learnt from before.
 
 Such clips are known by their ids, and under other ids by the content of their sources. Where a plan's halves share no subject, another
-clip of a subject that was learnt from is a leak too. A leak is refused; allowed, it goes into run.json, and every table says so.
+clip of a subject that was learnt from is a leak too; and so is a clip that shows what another clip of the training half shows
+(duplicates.py). A leak is refused; allowed, it goes into run.json, and every table says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -20,18 +21,22 @@ from .protocols import Plan
 
 Seen = tuple[TrainedOn, str]  # a record, and whose it is: "the features 'gap'"
 Half = Literal["test", "val", "scored"]
-By = Literal["id", "content", "subject"]
+By = Literal["id", "content", "subject", "duplicate"]
 
 BY_SUBJECT = "by subject"  # the independence of a plan
 SAYS = {
     "id": "were learnt from before, by",
     "content": "were learnt from before under other ids, by",
     "subject": "show people who were learnt from before, by",
+    "duplicate": "show the same frames of the same video as",
 }
 ALLOW = "--allow-leak scores them nevertheless, and every table says so"
 ALONE = "--fold NAME runs a fold alone whose clips were not learnt from"
 LAST = "--select last chooses by no clips"
 RENAME = "est cache relabel, where they are other people of the same name"
+SPLIT = "--split NAME scores a split alone whose clips were not learnt from"
+LOOK = "est cache duplicates {cache} shows them all; est cache drop {cache} ID takes one of each pair out"
+MEND = "est cache relabel {cache} LIST, where a subject, split or fold is wrong"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +49,21 @@ class Leak:
     by: By
     clips: tuple[str, ...]  # ids, in the order of the table
     total: int  # clips of the half
+    same_as: tuple[str, ...] = ()  # of duplicates: the id of one that is learnt from, for each of the clips
 
     def to_json(self) -> dict[str, Any]:
         """Return what run.json and metrics.json hold."""
-        return {**asdict(self), "clips": list(self.clips), "words": describe_leaks([self])[0]}
+        found = {**asdict(self), "clips": list(self.clips), "same_as": list(self.same_as)}
+        if not self.same_as:
+            del found["same_as"]
+        return {**found, "words": describe_leaks([self])[0]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
         names = ("what", "fold", "half", "by", "total")
-        return cls(**{name: data[name] for name in names}, clips=tuple(data["clips"]))
+        lists = {name: tuple(data.get(name, ())) for name in ("clips", "same_as")}
+        return cls(**{name: data[name] for name in names}, **lists)
 
 
 def seen_by_feature(cache: Cache, feature: str) -> list[Seen]:
@@ -101,22 +111,31 @@ def find_in_halves(
     for record, what in seen:
         by_id, by_content = record.seen(table.ids.tolist(), table.digest.tolist(), table.span)
         people = by_subject & np.isin(table.subject, np.array(record.subjects, str)) & (table.subject != "")
-        masks = {"id": by_id, "content": by_content, "subject": people & ~by_id & ~by_content}
+        masks: dict[By, np.ndarray] = {
+            "id": by_id,
+            "content": by_content,
+            "subject": people & ~by_id & ~by_content,
+        }
         for (fold, half), rows in halves.items():
-            for by in get_args(By):
-                leaking = rows[(masks[by] & ~table.missing)[rows]]
+            for by, mask in masks.items():
+                leaking = rows[(mask & ~table.missing)[rows]]
                 if len(leaking):
                     clips = tuple(table.ids[leaking].tolist())
                     found.append(Leak(what=what, fold=fold, half=half, by=by, clips=clips, total=len(rows)))
     return tuple(found)
 
 
-def expect_none(leaks: Sequence[Leak], *, allow: bool, remedy: str = ALONE) -> None:
-    """Refuse leaks, unless they are allowed; `remedy` is what else can be done about a test half."""
+def expect_none(leaks: Sequence[Leak], *, allow: bool, remedy: str = ALONE, cache: object = "CACHE") -> None:
+    """Refuse leaks, unless they are allowed; `remedy` is what else can be done about a test half that was learnt from before."""
     if not leaks or allow:
         return
-    ways = [remedy] if any(leak.half != "val" for leak in leaks) else [LAST]
+    own = [leak for leak in leaks if leak.half != "scored"]
+    copies = any(leak.by == "duplicate" for leak in own)
+    before = any(leak.half != "val" and leak.by != "duplicate" for leak in own)
+    ways = [remedy] if before or len(own) < len(leaks) else [LAST] if all(leak.half == "val" for leak in leaks) else []
+    ways += [SPLIT] if any(leak.by == "duplicate" and leak.half == "scored" for leak in leaks) else []
     ways += [RENAME] if any(leak.by == "subject" for leak in leaks) else []
+    ways += [way.format(cache=cache) for way in (LOOK, MEND)] if copies else []
     raise EstError("; ".join(describe_leaks(leaks)) + ".", remedy="; ".join([*ways, ALLOW]))
 
 
@@ -128,11 +147,16 @@ def describe_leaks(leaks: Iterable[Leak]) -> list[str]:
     lines = []
     for (what, half, by), group in groups.items():
         clips = [clip for leak in group for clip in leak.clips]
+        pairs = [tuple(pair) for leak in group for pair in zip(leak.clips, leak.same_as, strict=False)]
+        named: dict[frozenset[str], str] = {}  # once where both are tested in their turn
+        for pair in pairs:
+            named.setdefault(frozenset(pair), " = ".join(pair))
         folds = [leak.fold for leak in group if leak.fold]
         where = f" of {some(folds)}" if folds else ""
         kind = "clips to be scored" if half == "scored" else f"{half} clips"
         lines.append(
-            f"{len(clips)} of {sum(leak.total for leak in group)} {kind}{where} {SAYS[by]} {what}: {some(clips)}"
+            f"{len(clips)} of {sum(leak.total for leak in group)} {kind}{where} {SAYS[by]} {what}: "
+            f"{some(named.values() if by == 'duplicate' else clips)}"
         )
     return lines
 

@@ -238,10 +238,13 @@ def _ranks(table: Annotations, rows: np.ndarray) -> np.ndarray:
 
 
 def _expect_enough(found: int, folds: int, what: str) -> None:
-    if found < folds:
-        raise UsageError(
-            f"{folds} folds need {folds} {what}, and there are {found}.", remedy=f"--folds {max(found, 2)}"
-        )
+    if found >= folds:
+        return
+    remedy = f"--folds {found}"
+    if found < 2:
+        by_clip = f"--by clip, whose result is not independent of the person, or {relabel('subject')}"
+        remedy = by_clip if what == "subjects" else "extract more clips"
+    raise UsageError(f"{folds} folds need {folds} {what}, and there are {found}.", remedy=remedy)
 
 
 def _folder_names(names: list[str]) -> list[str]:

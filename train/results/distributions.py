@@ -30,6 +30,7 @@ def beta_cdf(x: np.ndarray | float, a: np.ndarray | float, b: np.ndarray | float
 def beta_quantile(p: np.ndarray | float, a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray:
     """Return the x below which a Beta(a, b) variable falls with probability p."""
     p, a, b = (np.array(value, float) for value in np.broadcast_arrays(p, a, b))
+    ends, p = p, np.where((p > 0) & (p < 1), p, 0.5)
     low, high = np.zeros_like(p), np.ones_like(p)
     x, log_beta = a / (a + b), _log_beta(a, b)
     for _ in range(_STEPS):
@@ -45,7 +46,7 @@ def beta_quantile(p: np.ndarray | float, a: np.ndarray | float, b: np.ndarray | 
         x = np.where(inside, step, (low + high) / 2)
         if close.all():
             break
-    return x
+    return np.where((ends > 0) & (ends < 1), x, ends)
 
 
 def t_cdf(t: np.ndarray | float, df: np.ndarray | float) -> np.ndarray:

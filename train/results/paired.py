@@ -165,9 +165,7 @@ def estimate(a: np.ndarray, b: np.ndarray, shares: np.ndarray, *, clip: float) -
         if num_seeds == 1:
             continue
         over_seeds = model.sum(axis=-1).var(axis=-1, ddof=1) / num_seeds
-        own = _jackknife(model - model.mean(axis=-2, keepdims=True), shares).sum(axis=-1) / (
-            num_seeds * (num_seeds - 1)
-        )
+        own = _jackknife(model - model.mean(axis=-2, keepdims=True), shares).mean(axis=-1) / (num_seeds - 1)
         part = np.maximum(over_seeds - own, 0)
         training = training + part
         training_squared = training_squared + part**2 / (num_seeds - 1)

@@ -223,14 +223,18 @@ class Known:
     same_frames: bool  # its cache was made as this one; else it is another, whose clips may have the same ids
 
 
-def runs_that_know(root: Path, ids: Collection[str], frames: str) -> tuple[dict[Path, Known], list[Path]]:
-    """Return the runs below a folder that were trained on clips of some ids, and those that cannot be read.
+def runs_that_know(
+    roots: Iterable[Path], ids: Collection[str], frames: str, *, beside: Path | None = None
+) -> tuple[dict[Path, Known], list[Path]]:
+    """Return the runs that know clips of some ids, and those that cannot be read: below folders, and right in `beside`.
 
     `frames` is the fingerprint of the cache's frames.
     """
     found: dict[Path, Known] = {}
     unreadable: list[Path] = []
-    for path in sorted({*root.glob(FACTS), *root.rglob(f"*/{FACTS}")}):
+    there = {path for root in roots for path in (*root.glob(FACTS), *root.rglob(f"*/{FACTS}"))}
+    there |= set(beside.glob(f"*/{FACTS}") if beside else ())
+    for path in sorted({path.resolve(): path for path in sorted(there, reverse=True)}.values()):
         try:
             run = Run.open(path.parent)
             same = run.facts["cache"]["fingerprints"]["frames"] == frames

@@ -20,6 +20,7 @@ def test_the_beta_distribution_is_that_of_scipy():
 def test_the_ends_of_the_beta_distribution():
     np.testing.assert_array_equal(beta_cdf(np.array([-1, 0, 1, 2]), 2.0, 3.0), [0, 0, 1, 1])
     assert beta_cdf(0.3, 1.0, 1.0) == pytest.approx(0.3)
+    np.testing.assert_array_equal(beta_quantile(np.array([0, 1]), 2.0, 3.0), [0, 1])
 
 
 def test_students_t_is_that_of_scipy():

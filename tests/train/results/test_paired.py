@@ -97,10 +97,9 @@ def test_clips_as_units_give_mcnemars_p():
     exact = stats.binomtest(int((first & ~second).sum()), int(differ)).pvalue
     assert mcnemar(first[0], second[0]) == pytest.approx(exact)
     assert compare_paired(first, second, None, unit="clips").p == pytest.approx(exact, abs=0.015)
-    few = np.arange(40) < 30
-    exact = mcnemar(first[0, few], second[0, few])
-    assert sign_flip((first[0, few] * 1.0 - second[0, few])[:14], seed=0) == pytest.approx(
-        mcnemar(first[0, :14], second[0, :14])
+    few = slice(14)  # these are enumerated
+    assert sign_flip(first[0, few] * 1.0 - second[0, few], seed=0) == pytest.approx(
+        mcnemar(first[0, few], second[0, few])
     )
 
 
@@ -144,16 +143,8 @@ def test_two_runs_of_one_model_are_seldom_called_different(seeds, common):
 
 
 def made(**changed):
-    known = {
-        "value": 0.012,
-        "low": -0.028,
-        "high": 0.051,
-        "p": 0.5,
-        "units": 12,
-        "unit": "people",
-        "detectable": 0.0531,
-    }
-    return Difference(**{**known, "seeds": (1, 1), **changed})
+    known = {"value": 0.012, "low": -0.028, "high": 0.051, "detectable": 0.0531, "units": 12, "unit": "people"}
+    return Difference(**{**known, "p": 0.5, "seeds": (1, 1), **changed})
 
 
 def test_the_sentence():
