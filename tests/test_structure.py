@@ -16,7 +16,7 @@ import pytest
 from est.train.models.registry import MODELS, config_class
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("cache", "commands", "crops", "demo", "encoders", "extract", "inputs", "train", "tune")
+PACKAGES = ("cache", "commands", "crops", "demo", "encoders", "extract", "inputs", "sweep", "train", "tune")
 HEAVY = ("numpy", "torch", "torchvision", "cv2", "av", "zarr", "h5py", "onnxruntime")
 
 # room → the rooms that its modules may import from. A room is a folder without its subfolders; `errors` and the version are everybody's.
@@ -47,8 +47,10 @@ MAY_IMPORT = {
     "train.loop": {"cache", "encoders", "train.config", "train.data", "train.folds", "train.models", "train.results"},
     "train": {"cache", "encoders"} | TRAIN,
     "tune": {"cache", "encoders", "encoders.kinds", "extract", "inputs.stills"} | TRAIN,
+    "sweep": {"sweep.audit"},
+    "sweep.audit": {"cache"} | TRAIN,
     "demo": {"cache", "extract", "inputs"} | TRAIN,
-    "commands": {"demo", "tune"} | FOUNDATIONS | EXTRACT | TRAIN,
+    "commands": {"demo", "sweep.audit", "tune"} | FOUNDATIONS | EXTRACT | TRAIN,
     "": {"commands"},  # cli.py and __main__.py
 }
 FREE = {"errors", "__version__", "lazy_names", "cli"}

@@ -136,6 +136,7 @@ class TrainConfig:
     seeds: tuple[int, ...] = (3456,)
     select: Literal["last", "val"] = "last"
     eval_every: int = 1  # epochs between scores on the test half, for the curves; 0 scores at the end alone
+    keep_epochs: bool = False  # write epochs.npz: what each tested epoch predicted for every clip of the test half
     control: bool = True  # pooled statistics and a linear classifier on the same halves
     tensorboard: bool = False
     device: str = "auto"

@@ -30,7 +30,20 @@ from ..models.finetuned import FinetunedModel
 from ..models.model import Model
 from ..models.registry import build_model
 from ..results.metrics import score
-from ..results.run import CHECKPOINT, HISTORY, PREDICTIONS, RESULT, Run, append, read_json, write, write_csv, write_json
+from ..results.run import (
+    CHECKPOINT,
+    EPOCHS,
+    HISTORY,
+    PREDICTIONS,
+    RESULT,
+    Run,
+    append,
+    read_json,
+    write,
+    write_arrays,
+    write_csv,
+    write_json,
+)
 from .checkpoint import load_checkpoint, save_checkpoint
 from .epochs import Epochs
 from .initial_weights import InitialWeights, build
@@ -90,6 +103,7 @@ class FoldTraining(Epochs):
             sys.float_info.max
         )  # None: begun by earlier code, where of equals the first was chosen
         self.history: list[dict[str, Any]] = []
+        self.tested: list[Tensor] = []  # (N,) each, what tested epochs predicted, where that is kept
 
     def train(self) -> bool:
         """Train to the end; return False when somebody stopped it, which saves a checkpoint."""
@@ -135,6 +149,8 @@ class FoldTraining(Epochs):
     def _scores(self, half: str, rows: np.ndarray) -> tuple[Record, float]:
         """Return how many rows the model is right on, and its loss on those that show a face."""
         predicted, probabilities, _ = self._predicted(rows)
+        if half == "test" and self.config.keep_epochs:
+            self.tested.append(torch.from_numpy(predicted.astype(np.int16)))
         truth = self.data.truth[rows]
         found = score(truth, predicted, self.data.labels)
         shares = probabilities[np.arange(len(rows)), truth][predicted >= 0]
@@ -190,6 +206,9 @@ class FoldTraining(Epochs):
         self._warn_of_guessing()
         if self.world.first:
             self._write_predictions(rows, predicted, probabilities, control)
+            if self.tested:
+                epoch = np.array([record["epoch"] for record in tested], np.int32)
+                write_arrays(self.folder / EPOCHS, epoch=epoch, predicted=torch.stack(self.tested).numpy())
             self._write_backbone()
             write_json(self.folder / RESULT, result)
         self.world.wait()
@@ -262,7 +281,7 @@ class FoldTraining(Epochs):
         """Write a checkpoint."""
         if self.world.first:
             tensors = self.trainer.state() | {f"best/{name}": tensor for name, tensor in self.best.items()}
-            save_checkpoint(self.folder / CHECKPOINT, tensors, self._meta())
+            save_checkpoint(self.folder / CHECKPOINT, tensors | self._kept(), self._meta())
         self.world.wait()
 
     def _save_final(self) -> None:
@@ -271,7 +290,10 @@ class FoldTraining(Epochs):
         self.trained = True
         if self.world.first:
             tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
-            save_checkpoint(self.folder / CHECKPOINT, tensors, self._meta())
+            save_checkpoint(self.folder / CHECKPOINT, tensors | self._kept(), self._meta())
+
+    def _kept(self) -> dict[str, Tensor]:
+        return {"tested/predicted": torch.stack(self.tested)} if self.tested else {}
 
     def _meta(self) -> dict[str, Any]:
         tuned = self.start.encoder_facts() if self.start is not None else {}
@@ -301,6 +323,7 @@ class FoldTraining(Epochs):
             self.best_loss = meta["best"].get("loss")
             self.best = found.group("best")
             self.history = meta["history"]
+            self.tested = [one for rows in found.group("tested").values() for one in rows]
             if self.epoch == self.num_epochs:
                 self.model.load_state_dict(found.group("model"))
                 self.trained = True

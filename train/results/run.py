@@ -3,7 +3,7 @@
     config.toml          every setting, resolved
     run.json             cache, recipe, labels, protocol, environment; `complete` once every part is scored
     folds.json           the ids of each fold's halves
-    parts/<part>/        checkpoint.safetensors, history.jsonl, result.json, predictions.csv
+    parts/<part>/        checkpoint.safetensors, history.jsonl, result.json, predictions.csv; epochs.npz with keep_epochs
     history.csv  predictions.csv  metrics.json  classes.csv  scores.csv  confusion.csv  confusion.svg  curves.svg  summary.md
 
 Files are replaced whole, so that a kill leaves each as it was or as it should be. One process trains a run at a time: it holds a lock on
@@ -25,6 +25,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from ...cache.disk import PARTIAL, Disk
 from ...encoders.taps import MAPS
 from ...errors import EstError, UsageError
@@ -37,6 +39,7 @@ VERSION = 1
 RUNS = Path("runs")
 CONFIG, FACTS, FOLDS, PARTS = "config.toml", "run.json", "folds.json", "parts"
 CHECKPOINT, HISTORY, RESULT, PREDICTIONS = "checkpoint.safetensors", "history.jsonl", "result.json", "predictions.csv"
+EPOCHS = "epochs.npz"  # with keep_epochs: `epoch` (E,), and `predicted` (E, N), places in the labels, in the order of predictions.csv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,6 +295,16 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     writer.writerow(header)
     writer.writerows(rows)
     write(path, text.getvalue())
+
+
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Replace a file of arrays."""
+    held = io.BytesIO()
+    np.savez_compressed(held, **arrays)  # ty: ignore[invalid-argument-type]
+    disk = Disk()
+    with _writing(path):
+        disk.write(path, held.getvalue())
+        disk.flush_folder(path.parent)
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

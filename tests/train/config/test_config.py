@@ -80,6 +80,7 @@ OTHERS = {
     "seeds": (1, 2, 3),
     "select": "val",
     "eval_every": 0,
+    "keep_epochs": True,
     "control": False,
     "tensorboard": True,
     "device": "cuda:1",

@@ -1,0 +1,14 @@
+"""Many trainings on one cache: the audit, which says how far a score may be trusted.
+
+Importing this package costs nothing: names are resolved on first use.
+"""
+
+from typing import TYPE_CHECKING
+
+from .. import lazy_names
+
+if TYPE_CHECKING:
+    from .audit.auditing import audit_cache
+    from .audit.findings import Audit
+
+__getattr__ = lazy_names(__name__, __file__)
