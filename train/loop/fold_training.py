@@ -99,15 +99,15 @@ class FoldTraining(Epochs):
         self.board: Board | None = None
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.best_right = 0, -1
-        self.best_loss: float | None = (
-            sys.float_info.max
-        )  # None: begun by earlier code, where of equals the first was chosen
+        self.best_loss: float | None = sys.float_info.max  # None: begun by earlier code, which took the first of equals
         self.history: list[dict[str, Any]] = []
         self.tested: list[Tensor] = []  # (N,) each, what tested epochs predicted, where that is kept
 
     def train(self) -> bool:
         """Train to the end; return False when somebody stopped it, which saves a checkpoint."""
         self._restore()
+        if self.trained:  # the checkpoint is the final one
+            return True
         if self.config.tensorboard and self.world.first:
             self.board = Board(self.folder, first_epoch=self.epoch + 1)
         try:

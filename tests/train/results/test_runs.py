@@ -27,7 +27,7 @@ from est.train.data.snippets import SnippetSampler
 from est.train.loop.checkpoint import load_checkpoint, load_model
 from est.train.loop.fold_training import hint
 from est.train.loop.predict import predict
-from est.train.results.run import CHECKPOINT
+from est.train.results.run import CHECKPOINT, FACTS, RESULT, write_json
 
 HARD = {"strength": 0.25, "failures": [("gone", "anger", "P2", "test")], "faceless": (6, 7, 8)}
 EVERYTHING = {
@@ -171,6 +171,18 @@ def test_the_oracle_is_a_number_beside_the_result(cache, base, tmp_path):
     assert base.oracle == (max(int(row["test_right"]) for row in history), base.scores.total)
     assert int(history[-1]["test_right"]) == base.scores.right
     assert outcome(tmp_path / "run")["split tensors"] == outcome(base.run.path)["split tensors"]
+
+
+def test_a_part_that_is_trained_and_not_scored_keeps_its_model(cache, tmp_path):
+    """As a kill between the last checkpoint and the result leaves it; the mean of weights is what is scored."""
+    config = tiny_config(epochs=2, average=0.9)
+    run = fit(cache, tmp_path / "run", config).run
+    before = outcome(run.path)
+    (run.part("split") / RESULT).unlink()
+    write_json(run.path / FACTS, {**run.facts, "complete": False})
+    again = fit(None, run.path, resume=True).run
+    assert outcome(again.path)["split tensors"] == before["split tensors"]
+    assert outcome(again.path)["predictions.csv"] == before["predictions.csv"]
 
 
 def test_several_folds_and_seeds_are_parts_of_one_run(cache, tmp_path):

@@ -135,7 +135,7 @@ def test_it_learns_and_is_scored_again(cache, tmp_path):
     assert run.config.model == TINY
     again = evaluate(run, watch=Recorder())
     assert (again.scores.right, again.scores.total) == (found.scores.right, found.scores.total)
-    assert "GRU is" in (run.path / "summary.md").read_text(encoding="utf-8")
+    assert "GRU − control = " in (run.path / "summary.md").read_text(encoding="utf-8")
 
 
 def test_interrupted_it_resumes_to_the_bit(cache, tmp_path):
