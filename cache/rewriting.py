@@ -37,6 +37,7 @@ class Erased:
 
     clips: tuple[str, ...]
     failures: tuple[str, ...]
+    known_as: tuple[str, ...]  # ids of all that went, those that were removed earlier too
     left: int  # clips
     features: tuple[str, ...]  # whose weights have learnt from some of them, and whose records no longer say so
     removed: int  # clips that were removed or replaced earlier, whose bytes were there still
@@ -91,6 +92,7 @@ def _erase(
     return Erased(
         clips=tuple(clips),
         failures=tuple(failures),
+        known_as=tuple(sorted({*gone, *clips, *failures, *ids})),
         left=len(cache) - len(clips),
         features=changed,
         removed=removed,

@@ -33,7 +33,7 @@ def compare(screen: Screen, *, runs: Runs, common: Common = False) -> int:
 
 def page(found: Comparison) -> list[str]:
     """Lay a comparison out for people."""
-    from ..train.results.summary import percent, plus_minus
+    from ..train.results.pages.summary import percent, plus_minus
 
     rows = [("", "WAR", "UAR", "UF1", "seeds")]
     for one in found.contestants:

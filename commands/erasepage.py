@@ -11,7 +11,7 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..cache.rewriting import Erased
-    from ..train.results.run import Known
+    from ..train.results.search import Known
 
 RUNS = Path("runs")
 
@@ -53,17 +53,17 @@ def where_to_look(runs: Path | None, cache: Path) -> Places:
 
 def look_for_runs(places: Places, erased: Erased, frames: str) -> Runs:
     """Find the runs that know what was erased; `frames` is the fingerprint of the cache's frames."""
-    from ..train.results.run import runs_that_know
+    from ..train.results.search import runs_that_know
 
     below = [places.below] if places.below else []
-    known, unreadable = runs_that_know(below, {*erased.clips, *erased.failures}, frames, beside=places.beside)
+    known, unreadable = runs_that_know(below, erased.known_as, frames, beside=places.beside)
     return Runs(places=places, known=known, unreadable=unreadable)
 
 
 def erased_data(erased: Erased, runs: Runs) -> dict[str, Any]:
     """Return all of it for machines."""
     return {
-        **vars(erased),
+        **{name: value for name, value in vars(erased).items() if name != "known_as"},
         "runs": {str(run): vars(known) for run, known in runs.known.items()},
         "unreadable": runs.unreadable,
         "looked": [str(path) for path in (runs.places.below, runs.places.beside) if path],

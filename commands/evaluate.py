@@ -128,7 +128,7 @@ def lines(found: Evaluation) -> list[str]:
     """Lay an evaluation out for people."""
     from ..train.folds.published import result_lines
     from ..train.results.metrics import number
-    from ..train.results.summary import leak_lines, percent, plus_minus, score_lines
+    from ..train.results.pages.summary import leak_lines, percent, plus_minus, score_lines
 
     scores = found.scores
     shown = [
@@ -167,7 +167,7 @@ def lines(found: Evaluation) -> list[str]:
 def group_lines(found: Grouping) -> list[str]:
     """Lay the groups of a column out for people, and say how far the largest gap can be believed."""
     from ..train.results.metrics import number
-    from ..train.results.summary import interval, percent
+    from ..train.results.pages.summary import interval, percent
 
     unit = {"subjects": "people"}.get(found.unit, found.unit)
     rows: list[tuple[str, ...]] = [("group", "WAR", "right / clips", "95 %", "UAR", "classes", unit)]

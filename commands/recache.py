@@ -198,8 +198,8 @@ def training(
 def train_and_score(screen: Screen, cache: Path, path: Path, config: Any) -> int:
     """Train, or go on with the run, and evaluate it."""
     from ..train import evaluate, fit
+    from ..train.results.pages.summary import headline, part_lines
     from ..train.results.run import FACTS, Run
-    from ..train.results.summary import headline, part_lines
     from .evaluate import lines
 
     begun = (path / FACTS).exists()

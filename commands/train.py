@@ -185,8 +185,8 @@ def train(
     if cache is None and not resume:
         raise UsageError("Which cache? --cache names it.", remedy="est train --cache cache.zarr")
     from ..train.fitting import fit
+    from ..train.results.pages.summary import headline, part_lines
     from ..train.results.place import is_first
-    from ..train.results.summary import headline, part_lines
 
     with screen.watching() if is_first() else nullcontext() as watch:
         results = fit(cache, out, wanted, resume=resume, watch=watch)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from ..cache import CacheWriter
 from ..cache.clip import Failure
 from ..cache.schema import EXTRA, MOMENTS, NO_LABEL
+from ..cache.table import same_cell
 from ..inputs.input import ANNOTATIONS, UNTOLD, Input
 from .clip_pipeline import clips_of
 
@@ -38,19 +39,31 @@ def told(source: Input | Failure) -> dict[str, Any]:
 def completed(source: Found, writer: CacheWriter) -> Found:
     """Return what is to be extracted again, or has failed, with what the cache says of it where the source tells nothing.
 
-    Moments are not taken over: they are frames of the file as it was.
+    Of an input that gave several faces that is what is said of all of them: which face is whose may change with the file. Moments are not
+    taken over: they are frames of the file as it was.
     """
     clips, failure = clips_of(source.id, writer), writer.failure(source.id)
     if clips:
-        known = {name: writer.cell(clips[0], name) for name in ANNOTATIONS}
-        code = int(known["label"])
-        known |= {"label": None if code == NO_LABEL else writer.manifest.labels[code], "fold": int(known["fold"])}
+        known = _of_all(clips, ANNOTATIONS, writer)
+        if (code := int(known.get("label", NO_LABEL))) == NO_LABEL:
+            known.pop("label", None)
+        else:
+            known["label"] = writer.manifest.labels[code]
+        if "fold" in known:
+            known["fold"] = int(known["fold"])
     elif failure is not None:
         known = {name: getattr(failure, name) for name in ANNOTATIONS}
     else:
         return source
     changes = known | told(source)
     if clips and isinstance(source, Input):
-        extra = {name: writer.cell(clips[0], EXTRA + name) for name in writer.manifest.schema.extra}
+        columns = {EXTRA + name: name for name in writer.manifest.schema.extra}
+        extra = {columns[name]: value for name, value in _of_all(clips, columns, writer).items()}
         changes["extra"] = extra | dict(source.extra)
     return replace(source, **changes)
+
+
+def _of_all(clips: Sequence[str], names: Iterable[str], writer: CacheWriter) -> dict[str, Any]:
+    """Return the cells that all clips have alike."""
+    cells = {name: [writer.cell(clip, name) for clip in clips] for name in names}
+    return {name: found[0] for name, found in cells.items() if all(same_cell(found[0], other) for other in found[1:])}

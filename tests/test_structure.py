@@ -22,7 +22,7 @@ HEAVY = ("numpy", "torch", "torchvision", "cv2", "av", "zarr", "h5py", "onnxrunt
 # room → the rooms that its modules may import from. A room is a folder without its subfolders; `errors` and the version are everybody's.
 FOUNDATIONS = {"cache", "inputs", "inputs.published", "crops", "encoders", "encoders.kinds"}
 EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", "extract.workers"}
-ROOMS_OF_TRAIN = ("config", "models", "models.est", "models.gru", "folds", "data", "results", "loop")
+ROOMS_OF_TRAIN = ("config", "models", "models.est", "models.gru", "folds", "data", "results", "results.pages", "loop")
 TRAIN = {"train", *(f"train.{name}" for name in ROOMS_OF_TRAIN)}
 MAY_IMPORT = {
     "cache": set(),
@@ -43,7 +43,8 @@ MAY_IMPORT = {
     "train.models.gru": {"train.models"},
     "train.folds": {"cache", "inputs", "inputs.published", "train.config"},
     "train.data": {"cache", "crops", "encoders", "extract.workers", "train.config", "train.folds", "train.models"},
-    "train.results": {"cache", "encoders", "train.config", "train.folds"},
+    "train.results": {"cache", "encoders", "train.config", "train.folds", "train.results.pages"},
+    "train.results.pages": {"train.folds", "train.results"},
     "train.loop": {"cache", "encoders", "train.config", "train.data", "train.folds", "train.models", "train.results"},
     "train": {"cache", "encoders"} | TRAIN,
     "tune": {"cache", "encoders", "encoders.kinds", "extract", "inputs.stills"} | TRAIN,

@@ -13,8 +13,8 @@ from ..errors import UsageError
 from .folds.leaks import Leak
 from .folds.published import named, results_of
 from .results.groups import HEADER, Grouping
-from .results.latex import latex_table
 from .results.metrics import AnswerScore, Scores, Spread
+from .results.pages.latex import latex_table
 from .results.predictions import Predictions
 from .results.results import FORMAT, VERSION, class_table, confusion_table, score_table
 from .results.run import FACTS, Run, write, write_csv, write_json

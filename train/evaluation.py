@@ -32,7 +32,7 @@ from .folds.labels import Aligned, align_truth, match_labels
 from .folds.leaks import expect_none
 from .loop.checkpoint import load_model
 from .loop.predict import ClipView, likeliest, predict_rows
-from .loop.provenance import arrays_for, is_own, own_cache, source_of, width_of
+from .loop.provenance import arrays_for, describe_clips, is_own, own_cache, source_of, width_of
 from .loop.trainer import reproducible
 from .loop.watch import TrainingWatch
 from .models.finetuned import FinetunedModel
@@ -40,7 +40,7 @@ from .results.groups import group_scores, read_column
 from .results.intervals import score_intervals
 from .results.metrics import AnswerScore, Scores, score, spread
 from .results.predictions import Predictions, read_predictions
-from .results.run import CHECKPOINT, Run
+from .results.run import CHECKPOINT, Run, other_clips
 
 Unknown = Literal["exclude", "wrong"]
 
@@ -239,6 +239,7 @@ def _tested(run: Run, part: str, table: Annotations) -> np.ndarray:
     names = (*table.labels, "")  # −1 is no label
     for what, changed in (
         ("are no longer in its cache", [name for name in truth if name not in where]),
+        ("are other videos now", sorted({*other_clips(run.clips(), describe_clips(table))} & truth.keys())),
         ("have other labels now", [name for name in truth if names[table.label[where.get(name, 0)]] != truth[name]]),
     ):
         if changed:

@@ -28,7 +28,7 @@ from .data.data import FrameSource
 from .data.feature_arrays import Arrays
 from .loop.fold_training import train_part
 from .loop.initial_weights import InitialWeights
-from .loop.provenance import describe_cache, describe_halves, expect_same, own_cache
+from .loop.provenance import describe_cache, describe_clips, describe_halves, expect_same, own_cache
 from .loop.trainer import reproducible
 from .loop.watch import Part, TrainingWatch
 from .loop.world import World, joined, own_device
@@ -84,7 +84,10 @@ def _begin(
         run = None
         if world.first:
             facts = _facts(ready, config, precision=precision, threads=threads, processes=world.size)
-            run = Run.create(out or new_path(), config, facts, describe_halves(ready.plan, ready.data.table))
+            table = ready.data.table
+            run = Run.create(
+                out or new_path(), config, facts, describe_halves(ready.plan, table), describe_clips(table)
+            )
             watch.say(f"run: {run.path}")
         return _train(world.tell(run), ready, precision, watch, world)
 

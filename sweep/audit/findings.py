@@ -22,7 +22,7 @@ from ...train.folds.leaks import Leak, leaks_of
 from ...train.results.intervals import score_intervals
 from ...train.results.metrics import Scores, Spread, score, spread
 from ...train.results.paired import Difference, compare_paired
-from ...train.results.predictions import read_predictions
+from ...train.results.predictions import read_predictions, unit_names
 from ...train.results.run import EPOCHS, RESULT, Run, read_json
 
 LAST, INNER, ORACLE, CONTROL = "last", "inner_validation", "oracle", "control"
@@ -83,13 +83,13 @@ class Tested:
 
     @property
     def by_subject(self) -> bool:
-        """Say whether every tested clip's person is known."""
-        return bool((self.subject != "").all())
+        """Say whether people are known; a clip of which they are not is a unit by itself."""
+        return bool((self.subject != "").any())
 
     @property
     def groups(self) -> np.ndarray:
-        """Name what intervals are drawn over (N,): people, or clips where one is unknown."""
-        return self.subject if self.by_subject else self.ids
+        """Name what intervals are over (N,): people, or clips of which they are unknown."""
+        return unit_names(self.subject, self.ids)
 
     def scores(self, name: str, truth: np.ndarray | None = None) -> list[Scores]:
         """Score an estimate, each seed pooled over its folds; against other labels (N,) where they are given."""
@@ -212,7 +212,7 @@ def find(
     }
     if CONTROL in estimates:
         differences[f"{chosen} - {CONTROL}"] = compare_paired(
-            tested.right(chosen), tested.right(CONTROL), tested.groups, unit=unit
+            tested.right(chosen), tested.right(CONTROL), tested.groups, unit=unit, fixed=True
         )
     facts = {
         "heading": run.facts["heading"],
@@ -224,7 +224,7 @@ def find(
         "seeds": list(run.config.seeds),
         "epochs": run.config.loop.epochs,
         "clips": len(tested.truth),
-        "people": len(np.unique(tested.subject)) if tested.by_subject else None,
+        "people": len(set(tested.subject.tolist()) - {""}) if tested.by_subject else None,
         "intervals_over": unit,
     }
     read = [Tested.of(one) for one in permuted_runs]
@@ -252,7 +252,7 @@ def _of_same_trainings(tested: Tested, one: str, other: str, unit: str) -> Diffe
     Where every prediction is the same, the epochs are mostly the same, and there is nothing to have an interval.
     """
     gain = tested.right(one).astype(float) - tested.right(other)  # (S, N)
-    found = compare_paired(gain, np.zeros((1, gain.shape[1])), tested.groups, unit=unit)
+    found = compare_paired(gain, np.zeros((1, gain.shape[1])), tested.groups, unit=unit, fixed=True)
     if (tested.predicted[one] == tested.predicted[other]).all():
         return replace(found, low=None, high=None, detectable=None)
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ...train.folds.published import named
 from ...train.results.metrics import spread
-from ...train.results.summary import interval, leak_lines, percent, plus_minus
+from ...train.results.pages.summary import interval, leak_lines, percent, plus_minus
 from .findings import CHOSEN, CONTROL, INNER, LAST, ORACLE, Audit, Permuted
 
 NAMES = {

@@ -19,7 +19,7 @@ from est.cache.snapshot import is_hdf5
 from est.cache.trained import TrainedOn
 from est.cli import main
 from est.errors import CacheDamaged, CacheError, CacheLocked, UsageError
-from est.train.results.run import runs_that_know
+from est.train.results.search import runs_that_know
 
 CLIPS = range(2, 10)
 

@@ -45,7 +45,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "finetune.brightness": 0.2,
     },
 }
-ALIASES = {"paper": "official"}  # what presets were called before
+ALIASES = {"paper": "official"}  # as the default was called before it was the code's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +144,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         expect_values(self, "", eval_every=(0, 100_000))
+        if self.keep_epochs and not self.eval_every:
+            raise UsageError(
+                "keep_epochs keeps what is scored, and eval_every = 0 scores no epoch.", remedy="--set eval_every=1"
+            )
         if not isinstance(self.model, ModelConfig):
             raise UsageError(
                 f"model is the settings of a model, found {self.model!r}.",

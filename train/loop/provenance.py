@@ -15,12 +15,12 @@ from ...cache import Cache, open_cache
 from ...cache.snapshot import staging_path
 from ...encoders.backbone import Backbone
 from ...encoders.taps import MAPS
-from ...errors import EstError, RecipeMismatch, UsageError
+from ...errors import EstError, RecipeMismatch, UsageError, some
 from ..data.data import FrameSource
 from ..data.pixels import choose_source
 from ..folds.annotations import Annotations
 from ..folds.protocols import Plan
-from ..results.run import Run
+from ..results.run import Clips, Run, other_clips
 from .watch import TrainingWatch
 
 Halves = dict[str, dict[str, list[str]]]  # fold → train, val, test → ids
@@ -45,6 +45,13 @@ def describe_halves(plan: Plan, table: Annotations) -> Halves:
         fold.name: {half: sorted(table.ids[getattr(fold, half)].tolist()) for half in ("train", "val", "test")}
         for fold in plan.folds
     }
+
+
+def describe_clips(table: Annotations) -> Clips:
+    """Return what stands behind each id."""
+    frames = (table.span[:, 1] - table.span[:, 0]).tolist()
+    rows = zip(table.ids.tolist(), table.digest.tolist(), frames, strict=True)
+    return {name: [content, count] for name, content, count in rows}
 
 
 def digest(table: Annotations) -> str:
@@ -72,8 +79,9 @@ def is_own(run: Run, cache: Cache) -> bool:
     known, here = run.facts["cache"], cache.recipes.fingerprints()
     if cache.path.resolve() == Path(known["path"]).resolve():
         return True
+    table = Annotations.from_cache(cache)
     same = all(here.get(name) == known["fingerprints"][name] for name in {"frames", *run.reads.values()})
-    return same and digest(Annotations.from_cache(cache)) == known["annotations"]
+    return same and digest(table) == known["annotations"] and not other_clips(run.clips(), describe_clips(table))
 
 
 def expect_same(run: Run, cache: Cache, table: Annotations, halves: Halves) -> None:
@@ -91,6 +99,11 @@ def expect_same(run: Run, cache: Cache, table: Annotations, halves: Halves) -> N
     if known["annotations"] != digest(table) or run.halves() != halves:
         raise EstError(
             f"The clips, labels, subjects or folds of {cache.path} have changed since {run.path} was begun.",
+            remedy=remedy,
+        )
+    if changed := other_clips(run.clips(), describe_clips(table)):
+        raise EstError(
+            f"{len(changed)} clips of {cache.path} are other videos than when {run.path} was begun: {some(sorted(changed))}.",
             remedy=remedy,
         )
 

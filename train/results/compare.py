@@ -18,11 +18,10 @@ import numpy as np
 from ...errors import EstError, UsageError, some
 from ..config.configfile import MODEL, to_flat
 from ..folds.leaks import describe_leaks, leaks_of
-from .intervals import number_units
 from .metrics import Spread
 from .paired import Difference, compare_paired, mcnemar, uar_weights
 from .predictions import Predictions, read_predictions
-from .run import Run
+from .run import Run, other_clips
 
 CONTROL = "control"
 UNITS = {"subjects": "people", "clips": "clips"}  # in sentences
@@ -84,6 +83,7 @@ class Duel:
             one.groups[chosen],
             weights=weights,
             unit=UNITS[one.units],
+            fixed=self.other.name == CONTROL,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -115,8 +115,7 @@ class Comparison:
     @property
     def units(self) -> int:
         """Count the people, or the clips where people are unknown."""
-        found = self.contestants[0].predictions
-        return int(number_units(found.groups, len(found)).max()) + 1
+        return self.contestants[0].predictions.num_units
 
     def to_json(self) -> dict[str, Any]:
         """Return what machines read."""
@@ -158,6 +157,7 @@ def compare_runs(paths: Sequence[Path | str], *, common: bool = False) -> Compar
             Contestant(name=name, path=run.path, predictions=Predictions.of_run(run))
             for name, run in zip(names, runs, strict=True)
         ]
+        _expect_same_videos(runs, names)
         contestants, flagged = _aligned(contestants, common=common)
         notes = [*flagged, *_notes(runs)]
     first, *others = contestants
@@ -239,12 +239,30 @@ def _aligned(contestants: Sequence[Contestant], *, common: bool) -> tuple[list[C
                 f"{first.name} and {other.name} were scored by other labels of {int(changed.sum())} clips: {some(order[changed])}.",
                 remedy="est evaluate cannot mend that: train both on the cache as it is now",
             )
-    people = [one.predictions.subjects for one in found]
-    if any((people[0] != other).any() for other in people[1:]):
-        flagged.append(f"people are named otherwise in some runs: those of {found[0].name} are used")
+    people = found[0].predictions.subjects
+    for other in found[1:]:
+        theirs = other.predictions.subjects
+        if contrary := int(((people != theirs) & (people != "") & (theirs != "")).sum()):
+            raise EstError(
+                f"{first.name} and {other.name} name other people for {contrary} clips.",
+                remedy="est cache relabel corrects a cache; then train both on it",
+            )
+        people = np.where(people == "", theirs, people)  # whoever knows
+    found = [replace(one, predictions=replace(one.predictions, subjects=people)) for one in found]
     if any((found[0].predictions.folds != one.predictions.folds).any() for one in found[1:]):
         flagged.append("the clips are divided into other folds")
     return found, flagged
+
+
+def _expect_same_videos(runs: Sequence[Run], names: Sequence[str]) -> None:
+    """Refuse runs in which one id stands for other videos."""
+    first = runs[0].clips()
+    for run, name in zip(runs[1:], names[1:], strict=True):
+        if changed := other_clips(first, run.clips()):
+            raise UsageError(
+                f"{len(changed)} clips of {names[0]} and {name} have the same ids and are other videos: {some(sorted(changed))}.",
+                remedy="compare runs on the same data",
+            )
 
 
 def _ordered(found: Predictions, ids: np.ndarray, labels: Sequence[str]) -> Predictions:

@@ -48,11 +48,12 @@ class Difference:
     unit: str  # people or clips
     detectable: float | None  # the smallest true difference that would have shown with 80 % power
     seeds: tuple[int, int]
+    fixed: bool = False  # training B is no matter of luck, as of the control
 
     @property
     def seeds_counted(self) -> bool:
-        """Say whether the interval holds the luck of training: both models have several seeds."""
-        return min(self.seeds) > 1
+        """Say whether the interval holds the luck of training: every model that has some has several seeds."""
+        return self.seeds[0] > 1 and (self.fixed or self.seeds[1] > 1)
 
     @property
     def better(self) -> int:
@@ -110,12 +111,13 @@ def compare_paired(
     *,
     weights: np.ndarray | None = None,
     unit: str = "people",
+    fixed: bool = False,
     seed: int = 0,
 ) -> Difference:
     """Compare two models where they are right on the same clips: (S_a, N) and (S_b, N), or (N,) for a single seed.
 
     `groups` (N,) names each clip's subject, as for `score_intervals`. `weights` (N,) say what each clip counts: all the same for WAR, which
-    is the default, `uar_weights` for UAR. `seed` is that of random flips.
+    is the default, `uar_weights` for UAR. `fixed` says that training B is no matter of luck; `seed` is that of random flips.
     """
     a, b = np.atleast_2d(np.asarray(right_a, float)), np.atleast_2d(np.asarray(right_b, float))
     num_clips = a.shape[1]
@@ -136,7 +138,9 @@ def compare_paired(
         low, high = one.ends
         found = {"low": float(low), "high": float(high), "detectable": float(one.detectable)}
         p = sign_flip(gains, seed=seed, error=float(one.training), df=float(one.training_df))
-    return Difference(value=float(gains.sum()), p=p, units=len(gains), unit=unit, seeds=(len(a), len(b)), **found)
+    return Difference(
+        value=float(gains.sum()), p=p, units=len(gains), unit=unit, seeds=(len(a), len(b)), fixed=fixed, **found
+    )
 
 
 def uar_weights(truth: np.ndarray) -> np.ndarray:

@@ -44,6 +44,16 @@ class Predictions:
     @classmethod
     def of_rows(cls, run: Run, rows: Sequence[Mapping[str, str]]) -> Self:
         """Put the rows of all parts together, as predictions.csv of a run has them."""
+        try:
+            return cls._of_rows(run, rows)
+        except (KeyError, ValueError, IndexError) as error:
+            raise EstError(
+                f"The predictions of {run.path} are damaged: {error} is none of its parts, columns or classes.",
+                remedy="restore them, or train anew",
+            ) from error
+
+    @classmethod
+    def _of_rows(cls, run: Run, rows: Sequence[Mapping[str, str]]) -> Self:
         part = {one["name"]: one for one in run.facts["parts"]}
         seeds = run.config.seeds
         by_seed = {seed: [row for row in rows if part[row["part"]]["seed"] == seed] for seed in seeds}
@@ -65,7 +75,7 @@ class Predictions:
             ids=np.array([row["id"] for row in first], str),
             subjects=np.array([row["subject"] for row in first], str),
             folds=np.array([part[row["part"]]["fold"] for row in first], str),
-            truth=np.array([code[row["truth"]] for row in first], int),
+            truth=np.array([run.labels.index(row["truth"]) for row in first], int),
             predicted=predicted,
         )
 
@@ -79,18 +89,30 @@ class Predictions:
 
     @property
     def by_subject(self) -> bool:
-        """Say whether every clip's person is known."""
-        return bool((self.subjects != "").all())
+        """Say whether people are known; a clip of which they are not is a unit by itself."""
+        return bool((self.subjects != "").any())
 
     @property
     def units(self) -> str:
-        """Name what intervals are over: subjects, or clips where they are not known."""
+        """Name what intervals are over: subjects, or clips where none is known."""
         return "subjects" if self.by_subject else "clips"
 
     @property
     def groups(self) -> np.ndarray:
-        """Return the unit that each clip belongs to (N,)."""
-        return self.subjects if self.by_subject else self.ids
+        """Name the unit that each clip belongs to (N,)."""
+        return unit_names(self.subjects, self.ids)
+
+    @property
+    def num_units(self) -> int:
+        """Count the units."""
+        return len(np.unique(self.groups))
+
+    def describe_units(self) -> str:
+        """Count them in words."""
+        unknown = int((self.subjects == "").sum())
+        if self.by_subject and unknown:
+            return f"{counted(self.num_units - unknown, 'subject')} and {counted(unknown, 'clip')} of unknown people"
+        return counted(self.num_units, self.units[:-1])
 
     @cached_property
     def by_seed(self) -> tuple[Scores, ...]:
@@ -133,13 +155,31 @@ class Predictions:
         )
 
 
+def unit_names(subjects: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Name the unit of each clip (N,): its person, or itself where the person is unknown."""
+    alone = np.array([f"clip {name}\n" for name in ids.tolist()], str)  # no person has a name with a line break
+    return np.where(subjects != "", subjects, alone)
+
+
+def counted(number: int, noun: str) -> str:
+    """Count something in words."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def read_predictions(run: Run, part: str) -> list[dict[str, str]]:
-    """Read what a part predicted."""
+    """Read what a part predicted; refuse a file that does not hold each clip of its test half once."""
     path = run.part(part) / PREDICTIONS
+    remedy = f"remove {run.part(part)}, then est train --resume --out {run.path}"
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
+            rows = list(csv.DictReader(file))
+        names = sorted(row["id"] for row in rows)
+        tested = sorted(run.halves()[run.fold_of(part)]["test"])
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise EstError(f"{path} cannot be read.", remedy=remedy) from error
+    if names != tested:
         raise EstError(
-            f"{path} cannot be read.", remedy=f"remove {run.part(part)}, then est train --resume --out {run.path}"
-        ) from error
+            f"{path} is damaged: it has {len(names)} rows, and {counted(len(tested), 'clip')} were tested, each once.",
+            remedy=remedy,
+        )
+    return rows

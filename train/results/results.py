@@ -21,11 +21,11 @@ from .compare import UNITS
 from .conventions import Convention, conventions
 from .intervals import score_intervals
 from .metrics import COVERAGE_EDGES, LENGTH_EDGES, AnswerScore, Bin, Scores, Spread, by_bins, score
+from .pages.pictures import NO_PREDICTION, confusion_picture, curves_picture
+from .pages.summary import summary
 from .paired import Difference, compare_paired
-from .pictures import NO_PREDICTION, confusion_picture, curves_picture
 from .predictions import Predictions, read_predictions
 from .run import HISTORY, RESULT, Run, read_history, read_json, write, write_csv, write_json
-from .summary import summary
 
 FORMAT, VERSION = "est-metrics", 1  # of metrics.json, as docs/results.md says it
 ORACLE = "the best epoch chosen on the test half: no result, but what most published numbers are"
@@ -86,7 +86,7 @@ class Results:
             return None
         found = self.predictions
         control = (self.control_predicted == found.truth)[None]
-        return compare_paired(found.right, control, found.groups, unit=UNITS[found.units])
+        return compare_paired(found.right, control, found.groups, unit=UNITS[found.units], fixed=True)
 
     @cached_property
     def conventions(self) -> tuple[Convention, ...]:

@@ -3,6 +3,7 @@
     config.toml          every setting, resolved
     run.json             cache, recipe, labels, protocol, environment; `complete` once every part is scored
     folds.json           the ids of each fold's halves
+    clips.json           what stood behind each id: the digest of its source, empty where unknown, and the number of frames
     parts/<part>/        checkpoint.safetensors, history.jsonl, result.json, predictions.csv; epochs.npz with keep_epochs
     history.csv  predictions.csv  metrics.json  classes.csv  scores.csv  confusion.csv  confusion.svg  curves.svg  summary.md
 
@@ -18,7 +19,7 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,9 +38,11 @@ from .place import read_place
 FORMAT = "est-run"
 VERSION = 1
 RUNS = Path("runs")
-CONFIG, FACTS, FOLDS, PARTS = "config.toml", "run.json", "folds.json", "parts"
+CONFIG, FACTS, FOLDS, CLIPS, PARTS = "config.toml", "run.json", "folds.json", "clips.json", "parts"
 CHECKPOINT, HISTORY, RESULT, PREDICTIONS = "checkpoint.safetensors", "history.jsonl", "result.json", "predictions.csv"
 EPOCHS = "epochs.npz"  # with keep_epochs: `epoch` (E,), and `predicted` (E, N), places in the labels, in the order of predictions.csv
+
+Clips = Mapping[str, Sequence[Any]]  # id → the digest of its source, empty where unknown; frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +60,14 @@ class Run:
         config: TrainConfig,
         facts: Mapping[str, Any],
         folds: Mapping[str, Mapping[str, Sequence[str]]],
+        clips: Clips,
     ) -> Self:
         """Make a run's folder, `run.json` last: without it there is no run. One that holds something else is left alone."""
         expect_free(path)
         facts = {"format": FORMAT, "version": VERSION, "complete": False, **facts}
         write(path / CONFIG, to_toml(config))
         write_json(path / FOLDS, folds)
+        write_json(path / CLIPS, clips)
         write_json(path / FACTS, facts)
         return cls.open(path)
 
@@ -103,6 +108,10 @@ class Run:
         """Name the parts, in order."""
         return [part["name"] for part in self.facts["parts"]]
 
+    def fold_of(self, part: str) -> str:
+        """Return the fold that a part was trained on."""
+        return next(one["fold"] for one in self.facts["parts"] if one["name"] == part)
+
     def parts_of(self, seed: int) -> list[str]:
         """Name the parts of one seed, a part for each fold."""
         return [part["name"] for part in self.facts["parts"] if part["seed"] == seed]
@@ -122,6 +131,10 @@ class Run:
         """Return the ids that each fold learns from, chooses by and tests."""
         return read_json(self.path / FOLDS)
 
+    def clips(self) -> Clips:
+        """Return what stood behind each clip's id; nothing for a run of before 2026-11-29."""
+        return read_json(self.path / CLIPS) if (self.path / CLIPS).exists() else {}
+
     @contextmanager
     def alone(self) -> Generator[None]:
         """Keep other processes from training this run meanwhile."""
@@ -138,12 +151,15 @@ class Run:
 
     @property
     def busy(self) -> bool:
-        """Say whether a process trains this run right now."""
+        """Say whether a process trains this run right now; asking keeps nobody out."""
         try:
-            with self.alone():
-                return False
-        except EstError:
-            return True
+            descriptor = os.open(self.path / CONFIG, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            return not _lock(descriptor, fcntl.LOCK_SH)
+        finally:
+            os.close(descriptor)
 
     def finish(self) -> Self:
         """Mark the run as complete."""
@@ -152,10 +168,10 @@ class Run:
         return type(self)(path=self.path, config=self.config, facts=facts)
 
 
-def _lock(descriptor: int) -> bool:
+def _lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     """Take the lock, or say that somebody has it. Where the file system knows no locks nobody is kept out."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
@@ -166,7 +182,7 @@ def _lock(descriptor: int) -> bool:
 
 def expect_free(path: Path) -> None:
     """Refuse a folder that holds something; what a kill left of a run that had not begun is nothing."""
-    rest = {CONFIG, FOLDS, *(name + PARTIAL for name in (CONFIG, FOLDS, FACTS))}
+    rest = {CONFIG, FOLDS, CLIPS, *(name + PARTIAL for name in (CONFIG, FOLDS, CLIPS, FACTS))}
     if path.exists() and (not path.is_dir() or {inner.name for inner in path.iterdir()} - rest):
         unfinished = (path / FACTS).is_file() and not read_json(path / FACTS).get("complete")
         resume = f", or --resume --out {path} to go on with it" if unfinished else ""
@@ -212,40 +228,6 @@ def latest_unfinished(root: Path = RUNS) -> Path:
             f"There is no unfinished run in {root}{beside}.", remedy="--resume --out RUN names one elsewhere"
         )
     return max(free, key=lambda path: (path / CONFIG).stat().st_mtime_ns)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """What a run knows of some clips."""
-
-    learnt: int
-    tested: int
-    same_frames: bool  # its cache was made as this one; else it is another, whose clips may have the same ids
-
-
-def runs_that_know(
-    roots: Iterable[Path], ids: Collection[str], frames: str, *, beside: Path | None = None
-) -> tuple[dict[Path, Known], list[Path]]:
-    """Return the runs that know clips of some ids, and those that cannot be read: below folders, and right in `beside`.
-
-    `frames` is the fingerprint of the cache's frames.
-    """
-    found: dict[Path, Known] = {}
-    unreadable: list[Path] = []
-    there = {path for root in roots for path in (*root.glob(FACTS), *root.rglob(f"*/{FACTS}"))}
-    there |= set(beside.glob(f"*/{FACTS}") if beside else ())
-    for path in sorted({path.resolve(): path for path in sorted(there, reverse=True)}.values()):
-        try:
-            run = Run.open(path.parent)
-            same = run.facts["cache"]["fingerprints"]["frames"] == frames
-            halves = run.halves().values()
-            learnt = {one for half in halves for name in ("train", "val") for one in half[name]} & set(ids)
-            tested = {one for half in halves for one in half["test"]} & set(ids)
-            if learnt or tested:
-                found[run.path] = Known(learnt=len(learnt), tested=len(tested), same_frames=same)
-        except (EstError, KeyError, TypeError, AttributeError):  # of another release, or damaged
-            unreadable.append(path.parent)
-    return found, unreadable
 
 
 def write(path: Path, text: str) -> None:
@@ -313,3 +295,12 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def other_clips(one: Clips, other: Clips) -> list[str]:
+    """Return the ids behind which other sources stand, or other numbers of frames, as far as both know."""
+    return [
+        name
+        for name in one.keys() & other.keys()
+        if one[name][1] != other[name][1] or (one[name][0] and other[name][0] and one[name][0] != other[name][0])
+    ]

@@ -12,6 +12,7 @@ from ...errors import EstError, UsageError
 from ..config.configfile import parse_value, to_flat
 from ..folds.published import named
 from .run import CONFIG, FACTS, RESULT, Run, read_json
+from .search import find_runs
 
 Status = Literal["complete", "training", "unfinished", "damaged"]
 COLUMNS = ("name", "data", "model", "protocol", "war", "uar", "status", "age")
@@ -54,7 +55,7 @@ def list_runs(root: Path | str = "runs") -> list[Row]:
         raise UsageError(
             f"There is no folder {root}.", remedy="est train --cache CACHE makes runs/; est runs DIR names another"
         )
-    found = [_row(root, path.parent) for path in {*root.glob(FACTS), *root.rglob(f"*/{FACTS}")}]
+    found = [_row(root, path) for path in find_runs(root)]
     if not found:
         raise UsageError(
             f"There is no run in {root} or below it.", remedy=f"est train --cache CACHE --out {root / 'first'}"
@@ -98,18 +99,32 @@ def filter_runs(rows: Sequence[Row], conditions: Iterable[str]) -> list[Row]:
 def _same(found: Any, wanted: Any) -> bool:
     """Compare a setting with a value from a command line."""
     if isinstance(found, tuple):
-        return list(found) == (wanted if isinstance(wanted, list) else [wanted])
+        text = ",".join(map(str, found))
+        return list(found) == (wanted if isinstance(wanted, list) else [wanted]) or text == str(wanted).replace(" ", "")
     return found == wanted or str(found) == str(wanted)
 
 
 def _row(root: Path, path: Path) -> Row:
     name = str(path.relative_to(root)) if path != root else path.resolve().name
-    begun = _begun(path)
+    begun = datetime.fromtimestamp(0, UTC)
     try:
+        begun = _begun(path)
         run = Run.open(path)
         return _opened(run, name, begun)
-    except (EstError, KeyError, TypeError, AttributeError, ValueError) as error:  # of another release, or damaged
-        problem = error.message if isinstance(error, EstError) else f"{FACTS} lacks or misnames something"
+    except (
+        EstError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        RecursionError,
+        OSError,
+    ) as error:  # damaged, or gone
+        problem = (
+            error.message
+            if isinstance(error, EstError)
+            else f"one of its JSON files is damaged ({type(error).__name__})"
+        )
         return Row(path=path, name=name, status="damaged", begun=begun, problem=problem)
 
 
@@ -121,8 +136,8 @@ def _opened(run: Run, name: str, begun: datetime) -> Row:
         metrics = read_json(run.path / "metrics.json")
         over = metrics.get("over_seeds", {})
         for score in ("war", "uar"):
-            scores[score] = metrics["pooled"][score]["value"]
-            scores[f"{score}_sd"] = over.get(score, {}).get("sd")
+            scores[score] = _share(metrics["pooled"][score]["value"])
+            scores[f"{score}_sd"] = _share(over.get(score, {}).get("sd"))
         seeds = len(run.config.seeds)
         # runs of before 2026-11-29 counted a clip once for each seed
         scores["clips"] = metrics.get("clips", metrics["pooled"]["war"]["total"] // seeds)
@@ -141,6 +156,15 @@ def _opened(run: Run, name: str, begun: datetime) -> Row:
         settings=to_flat(run.config),
         **scores,
     )
+
+
+def _share(value: Any) -> float | None:
+    """Return a score, or refuse what is none."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{value!r} is no score")
+    return float(value)
 
 
 def _begun(path: Path) -> datetime:

@@ -16,8 +16,8 @@ from est.train.folds.annotations import Annotations
 from est.train.folds.fold import Fold
 from est.train.folds.leaks import Leak, describe_leaks, leaks_of
 from est.train.folds.protocols import plan_folds
+from est.train.results.pages.summary import headline
 from est.train.results.run import read_json
-from est.train.results.summary import headline
 
 LOSO = ProtocolConfig(kind="loso")
 HOLDOUT = ProtocolConfig(kind="holdout")

@@ -235,7 +235,7 @@ def leaky(folder):
 
 
 def test_allowed_leaks_are_in_every_table(leaky):
-    from est.train.results.summary import headline, part_lines
+    from est.train.results.pages.summary import headline, part_lines
 
     results, watch, record = leaky
     run = results.run

@@ -17,7 +17,7 @@ from est.errors import EstError, UsageError
 from est.train import ProtocolConfig, fit, model_config
 from est.train.results.compare import compare_runs
 from est.train.results.paired import compare_paired
-from est.train.results.run import read_json, write_json
+from est.train.results.run import read_json, write_csv, write_json
 from est.train.results.table import filter_runs, list_runs, sort_runs
 
 FOLDS = ProtocolConfig(kind="kfold", folds=3)
@@ -137,6 +137,57 @@ def test_other_clips_are_refused_or_left_out_and_named(runs, tmp_path):
         compare_runs([runs / "gru", tmp_path / "relabelled"], common=True)
 
 
+def test_other_videos_behind_the_same_ids_are_refused(runs, tmp_path):
+    copy = tmp_path / "gru"
+    shutil.copytree(runs / "gru", copy)
+    known = read_json(copy / "clips.json")
+    write_json(copy / "clips.json", known | {"clip003": ["00ff", known["clip003"][1] + 1]})
+    with pytest.raises(UsageError, match="1 clips of EST and GRU have the same ids and are other videos: clip003"):
+        compare_runs([runs / "est", copy])
+    (copy / "clips.json").unlink()  # as runs of before have none
+    assert compare_runs([runs / "est", copy]).clips == 54
+
+
+def test_whoever_knows_people_tells_them(runs, tmp_path):
+    copy = tmp_path / "gru"
+    shutil.copytree(runs / "gru", copy)
+    for part in sorted((copy / "parts").iterdir()):
+        rows = read_rows(part / "predictions.csv")
+        write_csv(part / "predictions.csv", list(rows[0]), [[*({**row, "subject": ""}).values()] for row in rows])
+    one, other = compare_runs([runs / "est", copy]), compare_runs([copy, runs / "est"])
+    assert one.units == other.units == 6
+    assert one.duels[0].war.low == -other.duels[0].war.high
+    rows = read_rows(copy / "parts" / "fold1" / "predictions.csv")
+    write_csv(
+        copy / "parts" / "fold1" / "predictions.csv",
+        list(rows[0]),
+        [[*({**row, "subject": "X"}).values()] for row in rows],
+    )
+    with pytest.raises(EstError, match="name other people for 18 clips"):
+        compare_runs([runs / "est", copy])
+
+
+@pytest.mark.parametrize("damage", ["shorter", "twice", "class", "letters"])
+def test_damaged_predictions_are_named(runs, tmp_path, damage):
+    copy = tmp_path / "gru"
+    shutil.copytree(runs / "gru", copy)
+    path = copy / "parts" / "fold2" / "predictions.csv"
+    lines = path.read_bytes().splitlines(keepends=True)
+    changed = {
+        "shorter": lines[:-2],
+        "twice": [*lines, lines[-1]],
+        "class": [
+            *lines[:-1],
+            lines[-1].replace(b"happiness", b"joy").replace(b"anger", b"joy").replace(b"surprise", b"joy"),
+        ],
+        "letters": [*lines[:-1], b"\xff" + lines[-1]],
+    }
+    path.write_bytes(b"".join(changed[damage]))
+    with pytest.raises(EstError, match=r"damaged|cannot be read") as refused:
+        compare_runs([runs / "est", copy])
+    assert refused.value.remedy
+
+
 def test_people_who_are_not_known(runs, tmp_path):
     nobody = learning_cache(tmp_path / "c.zarr", subjects=1, fields={n: {"subject": ""} for n in range(54)}, **HARD)
     by_clip = ProtocolConfig(kind="kfold", folds=3, by="clip")
@@ -157,6 +208,12 @@ def test_runs_are_listed(runs, tmp_path, capsys):
     (folder / "broken" / "run.json").write_text("{", encoding="utf-8")
     shutil.copytree(runs / "gru", folder / "newer")
     write_json(folder / "newer" / "run.json", {"format": "est-run", "version": 99})
+    shutil.copytree(runs / "gru", tmp_path / "elsewhere" / "deep" / "linked")
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "circle").symlink_to(folder)
+    metrics = read_json(runs / "gru" / "metrics.json")
+    shutil.copytree(runs / "gru", folder / "words")
+    write_json(folder / "words" / "metrics.json", metrics | {"pooled": {"war": {"value": "high"}}})
     rows = {row.name: row for row in list_runs(folder)}
     assert {name: row.status for name, row in rows.items()} == {
         "nested/est": "complete",
@@ -164,6 +221,8 @@ def test_runs_are_listed(runs, tmp_path, capsys):
         "half": "unfinished",
         "broken": "damaged",
         "newer": "damaged",
+        "words": "damaged",
+        "link/deep/linked": "complete",
     }
     metrics = read_json(runs / "est" / "metrics.json")
     mine = rows["nested/est"]
@@ -173,13 +232,15 @@ def test_runs_are_listed(runs, tmp_path, capsys):
     assert "version 99" in rows["newer"].problem
     best = sort_runs(rows.values(), "war")
     assert [row.war for row in best[:2]] == sorted((rows["gru"].war, mine.war), reverse=True)
-    assert [row.name for row in filter_runs(list(rows.values()), ["model=gru", "status=complete"])] == ["gru"]
+    done = filter_runs(list(rows.values()), ["model=gru", "status=complete"])
+    assert {row.name for row in done} == {"gru", "link/deep/linked"}
     assert [row.name for row in filter_runs(list(rows.values()), ["seeds=[1,2]"])] == ["nested/est"]
-    assert len(filter_runs(list(rows.values()), ["loop.epochs=3"])) == 3
+    assert [row.name for row in filter_runs(list(rows.values()), ["seeds=1,2"])] == ["nested/est"]
+    assert len(filter_runs(list(rows.values()), ["loop.epochs=3"])) == 4
     status, said = est("runs", folder, "--sort", "war", "--where", "model=gru", capsys=capsys)
     assert status == 0
     assert "unfinished 2 of 3" in said.out
-    assert "2 of 5 runs" in said.out
+    assert "3 of 7 runs" in said.out
     status, said = est("runs", folder, "--json", capsys=capsys)
     assert {row["name"] for row in json.loads(said.out)["runs"]} == set(rows)
 

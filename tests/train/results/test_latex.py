@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from est.train.results.latex import PLUS_MINUS, escape, latex_table
+from est.train.results.pages.latex import PLUS_MINUS, escape, latex_table
 from est.train.results.predictions import Predictions
 
 ODD = ("a_b & 100 % #1", r"{x}\y^z~", '<é> "[*|', "$5 ± 1")

@@ -24,7 +24,16 @@ ODD = (
     "喜び'; -- \\",
 )  # commas, quotes, a line break, a pipe, brackets, letters of all sorts
 HEADING = "EST on a frozen backbone: not the paper's setting"
-TEXTS = ("config.toml", "run.json", "folds.json", "metrics.json", "predictions.csv", "confusion.csv", "confusion.svg")
+TEXTS = (
+    "config.toml",
+    "run.json",
+    "folds.json",
+    "clips.json",
+    "metrics.json",
+    "predictions.csv",
+    "confusion.csv",
+    "confusion.svg",
+)
 TEXTS += ("history.csv", "summary.md", "classes.csv", "scores.csv", "curves.svg")
 
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from est.train.results.pictures import SHOWN_PARTS, TESTED, curves_picture
+from est.train.results.pages.pictures import SHOWN_PARTS, TESTED, curves_picture
 
 SVG = "{http://www.w3.org/2000/svg}"
 TEST_COLOUR = "#c0392b"

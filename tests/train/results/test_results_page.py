@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
     afew = learning_cache(folder / "afew.zarr", fields=halves, **settings)
     plain = tiny_config(epochs=1, select="val", control=False, eval_every=0, protocol=ProtocolConfig(kind="afew"))
     evaluate(fit(afew, folder / "afew", plain).run).save(folder / "afew-own")
-    leak = Leak(what="features", fold="fold1", half="test", by="id", clips=("a",), total=3)
+    leak = Leak(what="features", fold="fold1", half="test", by="duplicate", clips=("a",), total=3, same_as=("b",))
     write_json(folder / "leak.json", {"leaks": [leak.to_json()]})
     return folder
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .metrics import number
+from ..metrics import number
 
 if TYPE_CHECKING:
-    from .predictions import Predictions
+    from ..predictions import Predictions
 
 PLUS_MINUS = r"\ensuremath{\pm}"
 ESCAPES = {
@@ -53,7 +53,7 @@ def latex_table(found: Predictions, *, caption: str, command: str, averaged: int
         spread = f" {PLUS_MINUS} {100 * sd:.2f}" if sd is not None else ""
         rows.append(rf"{title} & {percent(over[name].mean)}{spread} & {_interval(ends.get(name))} \\")
     units = "people" if found.by_subject else "people (not known: intervals over clips)"
-    num_units = str(len(set(found.groups.tolist()))) if found.by_subject else NONE
+    num_units = str(len(set(found.subjects.tolist()) - {""})) if found.by_subject else NONE
     rows += [
         r"\midrule",
         rf"models, averaged & {averaged} & \\" if averaged else rf"seeds & {len(found.seeds)} & \\",

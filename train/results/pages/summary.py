@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..folds.leaks import describe_leaks, leaks_of_fold
-from ..folds.published import convention, named, result_lines
-from .metrics import Bin, Spread, number
+from ...folds.leaks import describe_leaks, leaks_of_fold
+from ...folds.published import convention, named, result_lines
+from ..metrics import Bin, Spread, number
 
 if TYPE_CHECKING:
-    from ..folds.leaks import Leak
-    from .predictions import Predictions
-    from .results import Results
+    from ...folds.leaks import Leak
+    from ..predictions import Predictions
+    from ..results import Results
 
 WORDS = (
     "*WAR is the share of clips that are recognised, UAR the mean over classes of the share of each, UF1 the mean of their F1. 95 %: "
@@ -69,8 +69,7 @@ def score_lines(found: Predictions) -> list[str]:
         war, uar, uf1 = (plus_minus(over[name]) for name in ("war", "uar", "uf1"))
         line = f"WAR {war}, UAR {uar} {classes}, UF1 {uf1}: mean ± sd of {seeds} seeds on {scores.total} clips"
     lines = [line]
-    units = len(set(found.groups.tolist()))
-    what = f"{units} {found.units if units > 1 else found.units[:-1]}"
+    what = found.describe_units()
     if ends := found.intervals:
         lines.append(f"95 % over {what}: WAR {interval(ends['war'])}, UAR {interval(ends['uar'])}")
     else:

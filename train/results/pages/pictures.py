@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .metrics import Scores, number
+from ..metrics import Scores, number
 from .summary import percent
 
 NO_PREDICTION = "no prediction"  # the last column of a confusion matrix, where it has one
