@@ -37,7 +37,7 @@ FALSE_ALARMS = 0.05
 PEOPLE = (5, 6, 8, 12, 24)
 ACCURACY = (0.5, 0.7, 0.85, 0.95)
 CORRELATION = (0.0, 0.1, 0.3)
-DESIGNS = ("6–10 clips", "2–24 clips")
+DESIGNS = ("6–10 clips", "2–24 clips", "two of 100, others 3")
 TAILED = np.array([0.35, 0.25, 0.15, 0.12, 0.08, 0.05])  # shares of six classes
 SPREAD = {"people": 0.6, "clips": 0.7, "noise": 0.7}  # sd of a clip's latent score; it is recognised above 0
 MOST_GAIN = 4.0  # of the latent score: nearly everything is recognised then
@@ -45,6 +45,8 @@ MOST_GAIN = 4.0  # of the latent score: nearly everything is recognised then
 
 def clips_of(people: int, design: str) -> np.ndarray:
     """Return how many clips each person has."""
+    if design == DESIGNS[2]:
+        return np.array([100, 100, *[3] * (people - 2)])
     counts = (6, 9, 7, 10, 8) if design == DESIGNS[0] else (2, 4, 6, 10, 24)
     return np.resize(counts, people)
 
