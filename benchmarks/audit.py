@@ -11,8 +11,9 @@ each fold in three ways and has one interval for each, over the people tested. A
 in 95 of 100 runs. Shares stand beside their 95 % binomial bands.
 
 The second table is of permutation tests where features tell nothing: five folds over people, the nearest class mean, permutations within
-people. p is at most 0.05 in one of 20 runs where it is right. It is counted with the permuted labels of the tested clips, as the audit
-does, and with their true labels, which hides that the scores of folds vary together.
+people. p is at most 0.05 in one of 20 runs where it is right. Labels are permuted and p is counted by the audit's own functions, with the
+permuted labels of the tested clips; beside it stands p with their true labels, which hides that the scores of folds vary together. A
+permutation that reaches the score exactly counts, so p errs towards being too large.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from dataclasses import dataclass
 import numpy as np
 from _machine import machine
 
+from est.sweep.audit.findings import LAST, Tested, _permuted
+from est.sweep.audit.permutation import permute_rows
+from est.train.folds.annotations import Annotations
 from est.train.results.intervals import tallies, tally_limits
 
 RUNS, QUICK = 2000, 200
@@ -143,36 +147,42 @@ def coverage(runs: int) -> None:
 
 
 def permutation_tests(runs: int) -> None:
-    """Print how often p is at most 0.05 where features tell nothing of the labels."""
+    """Print how often p is at most 0.05 where features tell nothing of the labels; permutations and p are the audit's own."""
     rng = np.random.default_rng(30)
-    people, clips, classes, width, folds = 20, 6, 3, 10, 5
-    fold = np.repeat(np.arange(people) % folds, clips)
+    people, clips, classes, width, folds = 20, 6, "abc", 10, 5
+    number = people * clips
+    ids = np.array([f"c{place:03d}" for place in range(number)])
+    subject = np.array([f"P{place // clips:02d}" for place in range(number)])
+    fold = np.arange(number) // clips % folds
 
-    def permute(labels: np.ndarray) -> np.ndarray:
-        return rng.permuted(labels.reshape(people, clips), axis=1).ravel()
-
-    def right_counts(features: np.ndarray, taught: np.ndarray, labels: list[np.ndarray]) -> np.ndarray:
-        counts = np.zeros(len(labels))
-        for number in range(folds):
-            learnt, test = fold != number, fold == number
-            means = np.stack([features[learnt & (taught == code)].mean(axis=0) for code in range(classes)])
-            guess = ((features[test][:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
-            counts += [(guess == one[test]).sum() for one in labels]
-        return counts + 1e-6 * rng.random(len(labels))  # ties are broken by chance
+    def trained(features: np.ndarray, taught: np.ndarray, truth: np.ndarray) -> Tested:
+        """Learn from labels, and return what is predicted of the clips of each fold, which have their true ones."""
+        predicted = np.empty(number, int)
+        for part in range(folds):
+            learnt, test = fold != part, fold == part
+            means = np.stack([features[learnt & (taught == code)].mean(axis=0) for code in range(len(classes))])
+            predicted[test] = ((features[test][:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
+        last = {LAST: predicted[None]}
+        return Tested(labels=tuple(classes), ids=ids, subject=subject, truth=truth, predicted=last, seconds=0.0)
 
     small = np.zeros(2)
     scores: list[list[float]] = [[], [], []]
-    for _ in range(runs):
-        labels = permute(np.tile(np.arange(classes), people * clips // classes))
-        features = rng.standard_normal((people * clips, width))
-        observed = right_counts(features, labels, [labels])[0]
-        permutations = [permute(labels) for _ in range(PERMUTATIONS)]
-        reached = np.array([right_counts(features, one, [one, labels]) for one in permutations])  # own, true
-        small += (1 + (reached >= observed).sum(axis=0)) / (1 + PERMUTATIONS) <= 0.05
-        scores[0].append(observed)
-        scores[1] += reached[:, 0].tolist()
-        scores[2] += reached[:, 1].tolist()
-    sd = [100 * float(np.std(one)) / (people * clips) for one in scores]
+    rows = np.arange(number)
+    for run in range(runs):
+        drawn = rng.permuted(np.tile(list(classes), (people, clips // len(classes))), axis=1).ravel().tolist()
+        table = Annotations.from_columns(ids=ids.tolist(), label=drawn, subject=subject.tolist())
+        features = rng.standard_normal((number, width))
+        tested = trained(features, table.label, table.label)
+        taught = [table.label[permute_rows(table, rows, seed=run, number=one + 1)] for one in range(PERMUTATIONS)]
+        permuted = [trained(features, labels, table.label) for labels in taught]
+        names = [{name: classes[code] for name, code in zip(tested.ids.tolist(), one, strict=True)} for one in taught]
+        found = _permuted(tested, LAST, permuted, names, [1.0] * PERMUTATIONS)
+        score = tested.scores(LAST)[0].war
+        reached = found.reached[LAST]["war"]
+        small += found.p["war"] <= 0.05, (1 + sum(one >= score for one in reached)) / (1 + PERMUTATIONS) <= 0.05
+        for kept, more in zip(scores, ([score], found.own["war"], reached), strict=True):
+            kept += more
+    sd = [100 * float(np.std(one)) for one in scores]
     print(
         "\n| tested clips have | p ≤ 0.05 | sd of the permuted WAR, points (of the score itself: " + f"{sd[0]:.1f}) |"
     )

@@ -99,16 +99,18 @@ def test_what_is_told_and_differs_is_updated(annotated, tmp_path):
 def test_a_list_without_a_column_leaves_it(tmp_path):
     draw(tmp_path / "a")
     listed, out = tmp_path / "l.csv", tmp_path / "c.zarr"
-    listed.write_text(HEADER + "a,happy,s1,test,2,33\n")
+    header = HEADER.replace("\n", ",extra:light\n")
+    listed.write_text(header + "a,happy,s1,test,2,33,bright\n")
     extract_videos(find_inputs([listed]), out, CROPS)
-    for text in ("path\na\n", HEADER + "a,,,,-1,\n"):
+    for text in ("path\na\n", header + "a,,,,-1,,\n"):
         listed.write_text(text)
         assert extract_videos(find_inputs([listed]), out, CROPS).relabelled == []
+    listed.write_text(header + "a,,,,-1,,dim\n")  # told of a clip that is extracted again
     draw(tmp_path / "a", grey=9)
     (tmp_path / "a" / "2.png").write_bytes((tmp_path / "a" / "0.png").read_bytes())
     assert extract_videos(find_inputs([listed]), out, CROPS).clips == 1
     assert said(out) == {"a": ("happy", "s1", "test", 2)}
-    assert open_cache(out).clips.row("a")["extra"] == {"age": 33}
+    assert open_cache(out).clips.row("a")["extra"] == {"age": 33, "light": "dim"}
 
 
 def test_a_long_list_of_changes_is_cut_and_says_so(annotated, tmp_path):

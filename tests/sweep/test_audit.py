@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import stats
 from train_samples import (
     LABELS,
     Recorder,
@@ -23,6 +25,8 @@ from est.cache.trained import TrainedOn
 from est.cli import main
 from est.errors import EstError, UsageError
 from est.sweep import audit_cache
+from est.sweep.audit import findings
+from est.sweep.audit.findings import CONTROL, INNER, LAST, ORACLE, find
 from est.sweep.audit.page import lines
 from est.sweep.audit.size import expect_people, expect_validation
 from est.train import FinetuneConfig, ProtocolConfig, Run, fit
@@ -30,6 +34,7 @@ from est.train.config.configfile import to_toml
 from est.train.folds.annotations import Annotations
 from est.train.folds.protocols import plan_folds
 from est.train.models.gru.config import Config
+from est.train.results.paired import compare_paired
 from est.train.results.predictions import read_predictions
 from est.train.results.run import CHECKPOINT, EPOCHS, HISTORY, RESULT, read_history, read_json
 
@@ -118,6 +123,66 @@ def test_differences_and_what_could_be_detected(audited):
     assert found.differences["oracle - inner_validation"].value >= 0
     assert set(found.detectable) == {"like_two_seeds", "like_the_control"}
     assert all(0 < one < 0.5 for one in found.detectable.values())
+
+
+@pytest.fixture
+def predicted(monkeypatch):
+    """Return what makes a run of predictions alone (S, N), of people with so many clips each."""
+    monkeypatch.setattr(findings.Tested, "of", classmethod(lambda cls, run: run.tested))
+
+    def run_of(truth, last, clips, control=None):
+        names = {LAST: last, INNER: last, ORACLE: last} | ({} if control is None else {CONTROL: control[None]})
+        number = len(truth)
+        tested = findings.Tested(
+            labels=("a", "b"),
+            ids=np.array([f"c{place}" for place in range(number)]),
+            subject=np.array([f"p{place // clips}" for place in range(number)]),
+            truth=truth,
+            predicted=names,
+            seconds=1.0,
+        )
+        facts = {"heading": "", "cache": {"path": "c.zarr"}, "model": "est", "protocol": {}}
+        return SimpleNamespace(tested=tested, facts=facts, config=audit_config())
+
+    return run_of
+
+
+def test_p_counts_permuted_labels_of_the_tested_clips(predicted):
+    """Scores on permuted labels are 6, 1 and 2 of 8, on true ones 2, 7 and 6; the first seed has 6, the second 8."""
+    truth = np.array([0, 1] * 4)
+    other = 1 - truth  # each person's two clips exchange their labels
+    wrong = [np.arange(8) < 2, np.arange(8) > 0, np.arange(8) > 1]
+    runs = [predicted(truth, np.where(one, truth, other)[None], 2) for one in wrong]
+    taught = [{f"c{place}": "ab"[label] for place, label in enumerate(other)}] * 3
+    seeds = np.stack([np.where(np.arange(8) < 2, other, truth), truth])
+    found = find(predicted(truth, seeds, 2), "last", runs, taught, [1.0, 1.0, 1.0]).permuted
+    assert found.own["war"] == (0.75, 0.125, 0.25)
+    assert found.reached[LAST]["war"] == (0.25, 0.875, 0.75)
+    assert found.share["war"] == pytest.approx((0.25 + 0.875 + 0.75) / 3 / 0.875)
+    assert dict(found.p) == {"war": 2 / 4, "uar": 2 / 4, "uf1": 2 / 4}, (
+        "one of three reaches the score of the first seed"
+    )
+
+
+def test_what_could_be_detected_with_as_many_seeds(predicted):
+    """People's answers vary between seeds, then the score of all of them; a control like the model, then one unlike it."""
+    rng = np.random.default_rng(0)
+    truth, people = np.zeros(240, int), np.repeat(np.arange(12), 20)
+    by_clip = (rng.random((3, 240)) < 0.3).astype(int)
+    by_seed = (np.arange(240) % 20 < np.array([[10], [6], [2]])).astype(int)
+    whole_people = (people % 2).astype(int)
+    deviations = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+    for last, control in ((by_clip, truth), (by_clip, whole_people), (by_seed, whole_people)):
+        found = find(predicted(truth, last, 20, control), "last", [], [], [])
+        right = last == truth
+        pairs = [compare_paired(right[one], right[other], people).detectable for one, other in ((0, 1), (0, 2), (1, 2))]
+        over_seeds = np.sqrt(2) * deviations * right.mean(axis=1).std(ddof=1)
+        expected = max(np.sqrt(np.mean(np.square(pairs))), over_seeds) / np.sqrt(3)
+        unlike = found.differences["last - control"].detectable
+        assert found.detectable["like_two_seeds"] == pytest.approx(expected, rel=1e-5)
+        assert found.detectable["like_the_control"] == max(unlike, found.detectable["like_two_seeds"])
+        assert (over_seeds > max(pairs)) == (last is by_seed)
+        assert (unlike < expected) == (control is truth), "both cases of the maximum"
 
 
 def test_what_is_written_and_said(audited, cache):

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from finetune_samples import SIDE, tuning_cache
-from train_samples import TINY, Recorder
+from train_samples import LABELS, TINY, Recorder, learning_cache, learning_clip, learning_recipes
 
-from est.cache import open_cache, verify_cache
+from est.cache import CacheWriter, open_cache, verify_cache
 from est.cli import main
 from est.encoders.weights import load_weights
 from est.errors import EstError, UsageError
@@ -17,6 +17,9 @@ from est.extract.arrayplan import ArrayPlan
 from est.extract.config import ExtractConfig
 from est.extract.recaching import recache
 from est.train import LoopConfig, ProtocolConfig, TrainConfig, evaluate, fit
+from est.train.folds.annotations import Annotations
+from est.train.folds.leaks import find_in_features, learnt_from
+from est.train.folds.protocols import plan_folds
 from est.train.results.run import FOLDS, read_json
 from est.tune import TuneConfig, recache_tuned, tune_folds
 
@@ -121,6 +124,25 @@ def test_an_epoch_may_be_chosen_by_clips_whose_rows_come_from_encoders_that_have
     recache_tuned(open_cache(source), tmp_path / "one.zarr", TUNE, ROWS, protocol=PROTOCOL, parts=0)
     with pytest.raises(EstError, match=r"val clips.* were learnt from before"):
         fit(tmp_path / "one.zarr", tmp_path / "other", chosen, watch=Recorder())
+
+
+def test_only_its_own_fold_may_choose_by_cross_fit_rows(tmp_path):
+    """Of three folds: clips that fold2 chooses by are in the training half of fold1, and its encoders have learnt from them."""
+    table = Annotations.from_cache(open_cache(learning_cache(tmp_path / "plain.zarr")))
+    plan = plan_folds(table, ProtocolConfig(kind="kfold", folds=3), seed=1, validation=True)
+    first, second, _ = plan.folds
+    record = learnt_from(table, np.concatenate([first.train, first.val]), folds=["fold1"], how="est tune")
+    recipes = learning_recipes(trained_on=record.fingerprint, fold="fold1", cross_fit="00")
+    with CacheWriter.open(tmp_path / "tuned.zarr", recipes, labels=LABELS, trained_on=[record]) as writer:
+        for index in range(54):
+            writer.add(learning_clip(index))
+    leaks = find_in_features(
+        open_cache(tmp_path / "tuned.zarr"), {fold.name: "gap" for fold in plan.folds}, plan, table
+    )
+    assert not [leak for leak in leaks if leak.fold == "fold1"]
+    halves = {(leak.fold, leak.half): set(leak.clips) for leak in leaks if leak.by == "id"}
+    assert halves["fold2", "val"] == set(table.ids[second.val]) & set(record.clips) != set()
+    assert halves["fold2", "test"] == set(table.ids[second.test])
 
 
 def test_what_is_there_is_not_done_again(source, tuned):

@@ -91,6 +91,36 @@ def test_a_run_alone_is_compared_with_its_control(runs):
     assert found.contestants[1].predictions.scores.war == metrics["control"]["war"]["value"]
 
 
+def changed_copy(run, path, **changed):
+    """Copy a run, with changes to its run.json."""
+    shutil.copytree(run, path)
+    write_json(path / "run.json", {**read_json(path / "run.json"), **changed})
+    return path
+
+
+def test_the_order_of_labels_does_not_matter(runs, tmp_path):
+    first, second, *others = read_json(runs / "gru" / "run.json")["labels"]
+    moved = changed_copy(runs / "gru", tmp_path / "gru", labels=[second, *others, first])
+    expected = compare_runs([runs / "est", runs / "gru"])
+    found = compare_runs([runs / "est", moved])
+    assert found.duels[0].to_json() == expected.duels[0].to_json()
+    for one, other in zip(found.contestants, expected.contestants, strict=True):
+        assert one.predictions.to_json() == other.predictions.to_json()
+    back = compare_runs([moved, runs / "est"]).duels[0]
+    assert back.war.value == pytest.approx(-expected.duels[0].war.value)
+    for label, difference in expected.duels[0].classes.items():
+        assert back.classes[label].value == pytest.approx(-difference.value), label
+
+
+def test_a_cache_that_was_made_again_is_named(runs, tmp_path):
+    cache = read_json(runs / "gru" / "run.json")["cache"]
+    then = {**cache, "fingerprints": {**cache["fingerprints"], "gap": "of another recipe"}}
+    made_again = changed_copy(runs / "gru", tmp_path / "gru", cache=then)
+    note = f"{runs / 'c.zarr'} was made in another way, or had other features, when each run was begun"
+    assert note in compare_runs([runs / "est", made_again]).notes
+    assert note not in compare_runs([runs / "est", runs / "gru"]).notes
+
+
 def test_runs_of_one_model_go_by_their_folders(runs, tmp_path):
     fit(runs / "c.zarr", tmp_path / "other", tiny_config(epochs=2, seeds=(1,), protocol=FOLDS))
     found = compare_runs([runs / "est", tmp_path / "other"])
@@ -229,6 +259,9 @@ def test_runs_are_listed(runs, tmp_path, capsys):
     assert (mine.war, mine.war_sd) == (metrics["over_seeds"]["war"]["mean"], metrics["over_seeds"]["war"]["sd"])
     assert (mine.clips, mine.seeds, mine.folds, mine.model, mine.data) == (54, 2, 3, "est", "c.zarr")
     assert rows["half"].parts == 2
+    metrics["pooled"]["war"] |= {"right": 2 * metrics["pooled"]["war"]["right"], "total": 2 * metrics.pop("clips")}
+    write_json(folder / "nested" / "est" / "metrics.json", metrics)  # as of before 2026-11-29: each clip once a seed
+    assert {row.name: row.clips for row in list_runs(folder)}["nested/est"] == 54
     assert "version 99" in rows["newer"].problem
     best = sort_runs(rows.values(), "war")
     assert [row.war for row in best[:2]] == sorted((rows["gru"].war, mine.war), reverse=True)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from est.train.results.intervals import METRICS, limits, number_units, score_intervals, tallies, tally_limits
+from est.train.results.intervals import METRICS, PSEUDO, limits, number_units, score_intervals, tallies, tally_limits
 from est.train.results.metrics import score
 
 
@@ -53,6 +54,21 @@ def test_people_who_are_all_alike_are_as_many_units_as_people():
     half = np.tile([0, 0, 0, 0, 1, 1, 1, 1], 6)
     low, high = score_intervals(truth, half, np.arange(48) // 8, "ab")["war"]
     assert (low, high) == pytest.approx((0.1181, 0.8819), abs=1e-4)  # of Clopper and Pearson, 3 of 6
+
+
+def test_few_people_widen_the_interval_by_students_t():
+    """The method of the module's docstring, written out for equal people."""
+    clips, right = 12, np.array([10, 6, 8, 12, 5, 9, 11])
+    truth = np.zeros(7 * clips, int)
+    predicted = (np.arange(clips) >= right[:, None]).astype(int).ravel()
+    found = score_intervals(truth, predicted, np.arange(7 * clips) // clips, "ab")["war"]
+    share = right.sum() / (7 * clips)
+    near = (7 * share + PSEUDO) / (7 + 2 * PSEUDO)
+    variance = (right / clips).var(ddof=1) / 7 + PSEUDO * (share**2 + (1 - share) ** 2) / 7**2
+    size = near * (1 - near) / variance * (stats.t.ppf(0.975, 7 * clips - 1) / stats.t.ppf(0.975, 6)) ** 2
+    hits, misses = size * share, size * (1 - share)
+    exact = stats.beta.ppf(0.025, hits, misses + 1), stats.beta.ppf(0.975, hits + 1, misses)
+    assert found == pytest.approx(exact, abs=1e-6)
 
 
 def test_independent_clips_have_nearly_the_exact_interval():

@@ -53,6 +53,18 @@ def test_with_equal_people_the_interval_is_nearly_that_of_students_t():
     assert found.high - found.low > high - low, "one more clip each way is counted"
 
 
+def test_people_of_unequal_weight_are_fewer():
+    """Degrees of freedom are 1 / Σ w² − 1: the ratio of two quantiles of t tells how many were taken."""
+    clips = np.array([40, *[4] * 11])
+    first, second = models(2, groups=np.arange(84))
+    found = compare_paired(first, second, np.repeat(np.arange(12), clips))
+    df = 1 / ((clips / 84) ** 2).sum() - 1
+    assert df < 3
+    assert found.high < 1
+    ratio = 1 + stats.t.ppf(0.8, df) / stats.t.ppf(0.975, df)
+    assert found.detectable / (found.high - found.value) == pytest.approx(ratio)
+
+
 def test_below_five_units_there_is_no_interval():
     first, second = models(3, groups=np.arange(24))
     found = compare_paired(first, second, np.arange(24) % 4)
@@ -128,6 +140,29 @@ def test_seeds_that_differ_widen_the_interval_and_raise_p():
     assert wild.detectable > 2 * calm.detectable
     assert calm.better == 1
     assert wild.better == 0
+
+
+def test_the_luck_of_training_is_what_people_share():
+    """Seeds move the score of all people by 0.1, and that of each person by 0.17 besides: only the former is the luck of training."""
+    rng = np.random.default_rng(8)
+    a = (
+        rng.normal(0.6, 0.2, (4000, 1, 12)) + rng.normal(0, 0.1, (4000, 6, 1)) + rng.normal(0, 0.17, (4000, 6, 12))
+    ) / 12
+    found = estimate(a, np.zeros((4000, 1, 12)), np.full(12, 1 / 12), clip=0.0)
+    assert (found.training**2).mean() == pytest.approx(0.1**2 / 6, rel=0.06)
+
+
+def test_the_luck_of_training_is_known_from_so_many_seeds():
+    rng = np.random.default_rng(9)
+    luck = rng.normal(0, 0.1, (4, 1))
+    a, shares = (rng.normal(0.6, 1e-4, 12) + luck + rng.normal(0, 1e-4, (4, 12))) / 12, np.full(12, 1 / 12)
+    one = estimate(a, np.zeros((1, 12)), shares, clip=0.0)
+    assert one.training == pytest.approx(luck.std(ddof=1) / 2, rel=1e-3)
+    assert (one.training_df, one.df) == (pytest.approx(3), pytest.approx(3, rel=1e-3))
+    assert one.detectable == pytest.approx((stats.t.ppf(0.975, 3) + stats.t.ppf(0.8, 3)) * one.error, rel=1e-3)
+    both = estimate(a, a + rng.normal(0, 1e-4, 12) / 12, shares, clip=0.0)
+    assert both.training == pytest.approx(one.training * np.sqrt(2))
+    assert (both.training_df, both.df) == (pytest.approx(6), pytest.approx(6, rel=1e-3))
 
 
 @pytest.mark.parametrize(("seeds", "common"), [(1, 0.0), (3, 0.0), (3, 0.6)])
