@@ -308,7 +308,7 @@ def erase(
         return 0
     with screen.watching() as watch:
         erased = erase_clips(cache, clips, subjects=subject or (), watch=watch)
-    found = look_for_runs(places, erased, opened.recipes.frames.fingerprint)
+    found = look_for_runs(places, erased, cache)
     screen.result(erased_data(erased, found), erased_text(cache, erased, found))
     return 0
 

@@ -21,7 +21,7 @@ class Places:
     """The folders in which runs are looked for."""
 
     below: Path | None  # to the bottom
-    beside: Path | None  # one level deep
+    beside: Path | None  # a few levels deep
 
     @property
     def text(self) -> str:
@@ -51,12 +51,12 @@ def where_to_look(runs: Path | None, cache: Path) -> Places:
     return Places(below=runs, beside=None)
 
 
-def look_for_runs(places: Places, erased: Erased, frames: str) -> Runs:
-    """Find the runs that know what was erased; `frames` is the fingerprint of the cache's frames."""
+def look_for_runs(places: Places, erased: Erased, cache: Path) -> Runs:
+    """Find the runs that know what was erased from a cache."""
     from ..train.results.search import runs_that_know
 
     below = [places.below] if places.below else []
-    known, unreadable = runs_that_know(below, erased.known_as, frames, beside=places.beside)
+    known, unreadable = runs_that_know(below, erased.known_as, cache, beside=places.beside)
     return Runs(places=places, known=known, unreadable=unreadable)
 
 
@@ -104,8 +104,8 @@ def _of_runs(runs: Runs) -> list[str]:
         lines.append(f"{run} has learnt from {known.learnt} and tested {known.tested} of them: ")
         lines[-1] += (
             "its models and tables keep that"
-            if known.same_frames
-            else "its cache was made in another way, look whether these are the same clips"
+            if known.same_cache
+            else "its cache is another one: look whether these are the same clips"
         )
     lines += [f"{run} cannot be read: look whether it knows them" for run in runs.unreadable]
     if not runs.known and not runs.unreadable:

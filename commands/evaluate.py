@@ -82,12 +82,13 @@ def evaluate(
     """Score a run's models again: on their test halves, on another cache, on shuffled or blackened clips."""
     if unknown not in ("exclude", "wrong"):
         raise UsageError(f"--unknown is exclude or wrong, found {unknown!r}.", remedy="--unknown exclude")
-    from ..train.evaluated import Change, expect_no_run
+    from ..train.evaluated import Change, expect_free_for
     from ..train.evaluation import evaluate as score_again
     from ..train.folds.labels import parse_aliases
+    from ..train.results.run import Run
 
     if out is not None:
-        expect_no_run(out)
+        expect_free_for(out, Run.open(run))
     change = Change(shuffle=shuffle_test, zero=parse_range(zero_middle), start=start)
     with screen.watching() as watch:
         found = score_again(

@@ -54,7 +54,7 @@ def _cells(row: Row, now: datetime) -> tuple[str, ...]:
     seeds = f" × {row.seeds} seeds" if row.seeds > 1 else ""
     clips = "–" if row.clips is None else f"{row.clips}{seeds}"
     scores = (_score(row.war, row.war_sd), _score(row.uar, row.uar_sd))
-    leak = ", LEAK" if row.leaks else ""
+    leak = ", LEAK" * row.leaks + ", permuted labels" * row.permuted
     return (
         *(row.name, row.data, row.model, row.protocol, *scores, clips),
         f"{row.status}{done}{leak}",

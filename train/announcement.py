@@ -81,7 +81,7 @@ def warn_of_few(ready: Prepared) -> str | None:
         return None
     return (
         f"The epoch is chosen by few clips ({some(found)}): with fewer than {FEW_CLIPS}, or {FEW_PEOPLE} people, chance decides. "
-        "--select last chooses by none; --set protocol.val_share=0.3 takes more."
+        "--select last chooses by none; a larger protocol.val_share (--set) takes more."
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..cache import Cache
-from ..errors import UsageError
+from ..errors import UsageError, some
 from .folds.leaks import Leak
 from .folds.published import named, results_of
 from .results.groups import HEADER, Grouping
@@ -17,7 +17,7 @@ from .results.metrics import AnswerScore, Scores, Spread
 from .results.pages.latex import latex_table
 from .results.predictions import Predictions
 from .results.results import FORMAT, VERSION, class_table, confusion_table, score_table
-from .results.run import FACTS, Run, write, write_csv, write_json
+from .results.run import FACTS, Run, read_json, write, write_csv, write_json
 
 MEAN = "mean"  # of all models, in the place of a part
 
@@ -126,7 +126,9 @@ class Evaluation:
     def save(self, folder: Path | str) -> None:
         """Write metrics.json, table.tex and tables into a folder that is no run's: a run has its own of these names."""
         folder = Path(folder)
-        expect_no_run(folder)
+        expect_free_for(folder, self.run)
+        for name in FILES:  # what an earlier evaluation had and this one has not
+            (folder / name).unlink(missing_ok=True)
         write_json(folder / "metrics.json", self.to_json())
         write_csv(folder / "predictions.csv", self.header, self.rows)
         write_csv(folder / "confusion.csv", *confusion_table(self.scores))
@@ -147,10 +149,20 @@ class Evaluation:
         return found
 
 
-def expect_no_run(folder: Path) -> None:
-    """Refuse to write over the results of a run."""
+FILES = ("metrics.json", "predictions.csv", "confusion.csv", "classes.csv", "scores.csv", "groups.csv", "table.tex")
+
+
+def expect_free_for(folder: Path, run: Run) -> None:
+    """Refuse to write over the results of a run, and over an evaluation of another one."""
     if (folder / FACTS).exists():
         raise UsageError(f"{folder} is a run, and has results of its own.", remedy="--out another folder")
+    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if not there:
+        return
+    known = read_json(folder / FILES[0]) if FILES[0] in there else {}
+    if known.get("run") is None or Path(known["run"]).resolve() != run.path.resolve():
+        whose = f"an evaluation of {known['run']}" if known.get("run") else some(there)
+        raise UsageError(f"{folder} holds {whose}.", remedy="--out another folder")
 
 
 def as_command(

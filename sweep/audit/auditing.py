@@ -11,6 +11,8 @@ runs are removed when they are scored.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ...cache import Cache, open_cache
+from ...cache.schema import CHECKSUMS
 from ...errors import EstError, UsageError
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import differences, from_flat, to_flat
@@ -64,6 +67,7 @@ def audit_cache(
     _expect_same(out, settings)
     expect_people(table)
     ready = prepare(cache, config)
+    ready.expect_fitting(config)
     expect_validation(table, ready.plan, config)
     if not (out / SETTINGS).exists():
         write_json(out / SETTINGS, settings)
@@ -156,8 +160,21 @@ def _settings(cache: Cache, table: Annotations, config: TrainConfig) -> dict[str
         "path": str(cache.path.absolute()),
         "fingerprints": cache.recipes.fingerprints(),
         "annotations": digest(table),
+        "rows": rows_digest(cache, config),
     }
     return {"format": FORMAT, "version": VERSION, "cache": known, "config": to_flat(config)}
+
+
+def rows_digest(cache: Cache, config: TrainConfig) -> str:
+    """Name the rows that are learnt from, by the checksums that the cache keeps of each clip's."""
+    read = [name for name, recipe in cache.recipes.features.items() if config.feature in (name, recipe.tap)]
+    columns = cache.schema.clip_columns()
+    found = {
+        name: np.asarray(cache.snapshot.column(columns[CHECKSUMS + name]))[cache.clips.rows].tolist() for name in read
+    }
+    return hashlib.sha256(
+        json.dumps([sorted(zip(cache.ids, sums, strict=True)) for sums in found.values()]).encode()
+    ).hexdigest()[:32]
 
 
 def _expect_same(out: Path, settings: dict[str, Any]) -> None:
@@ -172,9 +189,13 @@ def _expect_same(out: Path, settings: dict[str, Any]) -> None:
     if then.get("format") != FORMAT or then.get("version") != VERSION:
         raise EstError(f"{out / SETTINGS} is not of this release.", remedy="--out another folder")
     changed = differences(from_flat(then["config"]), from_flat(settings["config"]))
-    for what in ("fingerprints", "annotations"):
-        if then["cache"][what] != settings["cache"][what]:
-            named = {"fingerprints": "the features were made in another way", "annotations": "clips or labels differ"}
+    named = {
+        "fingerprints": "the features were made in another way",
+        "annotations": "clips or labels differ",
+        "rows": "the features of some clips differ",
+    }
+    for what in named:
+        if then["cache"].get(what) != settings["cache"][what]:
             changed.append(f"the cache: {named[what]} ({then['cache']['path']} then, {settings['cache']['path']} now)")
     if changed:
         raise UsageError(

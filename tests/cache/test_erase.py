@@ -161,15 +161,14 @@ def test_columns_are_added_to_a_cache(cache_path):
 
 def test_the_command_erases_and_names_the_runs(tmp_path, capsys):
     path = people(tmp_path / "c.zarr")
-    frames = open_cache(path).recipes.frames.fingerprint
-    for name, known, fingerprint in (("mine", 5, frames), ("others", 5, "00"), ("without", 6, frames)):
+    for name, known, cache in (("mine", 5, path), ("others", 5, tmp_path / "other.zarr"), ("without", 6, path)):
         run = tmp_path / "runs" / name
         run.mkdir(parents=True)
         facts = {
             "format": "est-run",
             "version": 1,
             "complete": True,
-            "cache": {"fingerprints": {"frames": fingerprint}},
+            "cache": {"path": str(cache)},
         }
         (run / "run.json").write_text(json.dumps(facts))
         (run / "config.toml").write_text("")
@@ -185,8 +184,8 @@ def test_the_command_erases_and_names_the_runs(tmp_path, capsys):
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()][-1]
     counts = {"learnt": 1, "tested": 0}
     assert told["runs"] == {
-        str(tmp_path / "runs" / "mine"): {**counts, "same_frames": True},
-        str(tmp_path / "runs" / "others"): {**counts, "same_frames": False},  # of what this one was merged from, say
+        str(tmp_path / "runs" / "mine"): {**counts, "same_cache": True},
+        str(tmp_path / "runs" / "others"): {**counts, "same_cache": False},  # of what this one was merged from, say
     }
     assert told["features"] == ["gap"]
     assert (told["clips"], told["left"]) == ([make_clip(5).id], 6)
@@ -303,4 +302,7 @@ def test_runs_that_cannot_be_read_are_named(tmp_path):
         run.mkdir()
         (run / "run.json").write_text(json.dumps({"format": "est-run", "version": 1, "complete": True, **facts}))
         (run / "config.toml").write_text("")
-    assert runs_that_know([tmp_path], {"x"}, "f") == ({}, [tmp_path / "a", tmp_path / "b", tmp_path / "c"])
+    assert runs_that_know([tmp_path], {"x"}, tmp_path / "c.zarr") == (
+        {},
+        [tmp_path / "a", tmp_path / "b", tmp_path / "c"],
+    )

@@ -35,8 +35,7 @@ def est(capsys, *arguments):
 
 def make_run(folder, cache, trained):
     folder.mkdir(parents=True)
-    frames = open_cache(cache).recipes.frames.fingerprint
-    facts = {"format": "est-run", "version": 1, "complete": True, "cache": {"fingerprints": {"frames": frames}}}
+    facts = {"format": "est-run", "version": 1, "complete": True, "cache": {"path": str(cache)}}
     (folder / "run.json").write_text(json.dumps(facts))
     (folder / "config.toml").write_text("")
     halves = {"fold1": {"train": [make_clip(trained).id], "val": [], "test": [make_clip(2).id]}}
@@ -45,10 +44,12 @@ def make_run(folder, cache, trained):
 
 def test_runs_are_looked_for_beside_the_cache_too(cache, tmp_path, capsys):
     make_run(tmp_path / "mine", cache, 5)
-    make_run(tmp_path / "a" / "deep", cache, 5)
+    make_run(tmp_path / "audit" / "permuted" / "01", cache, 5)
+    make_run(tmp_path / "a" / "b" / "c" / "deep", cache, 5)
     status, out, _ = est(capsys, "cache", "erase", cache, "--subject", "S1", "--yes")
     assert status == 0
     assert f"{tmp_path / 'mine'} has learnt from 1 and tested 0 of them" in out
+    assert f"{tmp_path / 'audit' / 'permuted' / '01'} has learnt from 1" in out
     assert "deep" not in out
     assert "there is no folder runs; looked beside the cache alone" in out
     assert "knows them" not in out

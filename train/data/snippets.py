@@ -82,12 +82,14 @@ class SnippetSampler(Sampler):
     def describe(self, counts: Tensor) -> tuple[str, str | None]:
         """Say how many different source frames a snippet shows, and warn when they are few."""
         median = float(self.distinct(counts).quantile(0.5))
-        line = f"source frames: a snippet of {self.frames} shows {median:g} different ones (median over clips)"
+        what = f"a snippet of {self.frames}" if self.snippets > 1 else f"a view of {self.frames}"
+        line = f"source frames: {what} shows {median:g} different ones (median over clips)"
         if median >= math.ceil(ENOUGH_DISTINCT * self.frames):
             return line, None
         length = float(counts.double().quantile(0.5))
+        shown = "Snippets" if self.snippets > 1 else "Views"
         return line, (
-            f"Snippets of {self.frames} frames show only {median:g} different ones (median over clips): with {length:g} frames "
+            f"{shown} of {self.frames} frames show only {median:g} different ones (median over clips): with {length:g} frames "
             f"in the median the clips are short, and frames are repeated to make {self.config.unified} of them."
         )
 

@@ -24,6 +24,7 @@ from .predictions import Predictions, read_predictions
 from .run import Run, other_clips
 
 CONTROL = "control"
+PERMUTED_LABELS = "learnt permuted labels, a reference of est audit and no result"
 UNITS = {"subjects": "people", "clips": "clips"}  # in sentences
 IGNORED = ("device", "tensorboard", "eval_every", "seeds")  # decide nothing, or stand in the table
 
@@ -250,7 +251,7 @@ def _aligned(contestants: Sequence[Contestant], *, common: bool) -> tuple[list[C
         people = np.where(people == "", theirs, people)  # whoever knows
     found = [replace(one, predictions=replace(one.predictions, subjects=people)) for one in found]
     if any((found[0].predictions.folds != one.predictions.folds).any() for one in found[1:]):
-        flagged.append("the clips are divided into other folds")
+        flagged.append("the clips are divided into other folds, which are dealt by the first seed: --seeds")
     return found, flagged
 
 
@@ -276,6 +277,7 @@ def _ordered(found: Predictions, ids: np.ndarray, labels: Sequence[str]) -> Pred
 def _notes(runs: Sequence[Run]) -> list[str]:
     """Say what a reader must know: leaks, other data, and that one seed says nothing of the luck of training."""
     notes = [f"{run.path}: LEAK: {line}" for run in runs for line in describe_leaks(leaks_of(run.facts))]
+    notes += [f"{run.path}: {PERMUTED_LABELS}" for run in runs if run.permuted]
     caches = [run.facts["cache"] for run in runs]
     if len({Path(cache["path"]).resolve() for cache in caches}) > 1:
         notes.append("trained on different caches: " + ", ".join(str(cache["path"]) for cache in caches))

@@ -9,9 +9,10 @@ The method is that of Korn and Graubard (1998, "Confidence intervals for proport
 estimated from survey data"), as recalled. The variance v of a score p is estimated by leaving out one unit at a time (the jackknife).
 n = p (1 − p) / v independent clips would have the same variance. Since v is known from few units only, n is multiplied by the square of
 t(clips − 1) / t(units − 1), the 97.5 % quantiles of Student's t; it is at most the number of clips, and goes into the exact interval of
-Clopper and Pearson. Units of very different weight tell less than as many equal ones: they count as 1 / Σ w² (Kish), w their shares of
-what is averaged. Where everything is right, everything wrong, or no unit differs from another, v says nothing and n is the number of
-units, or of clips if those are fewer: of 6 people with all clips right the lower end is 0.025^(1/6), 54 %, whatever the number of clips.
+Clopper and Pearson. Units of very different weight tell less of v than as many equal ones: for t they count as 1 / Σ w² (Kish), w their
+shares of what is averaged, and elsewhere as the geometric mean of that and their number. Where everything is right, everything wrong, or
+no unit differs from another, v says nothing and n is the number of units, or of clips if those are fewer: of 6 people with all clips
+right the lower end is 0.025^(1/6), 54 %, whatever the number of clips.
 
 Two things are added. Near the border few people have errors, v is then often too small, and the interval misses the true score; so v
 and p are computed as if a right and a wrong unit, each of weight `PSEUDO`, had been seen as well. And UAR and UF1 are no proportions:
@@ -90,20 +91,23 @@ def tally_limits(tally: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ]
     squares = (np.sort(shares**2, axis=-1).sum(axis=-1) for shares in (alike, by_class, by_class))
     effective = np.stack([1 / one for one in squares], axis=-1)
-    return limits(values, variance, np.stack([per_class.sum(axis=-1), balanced, balanced], axis=-1), effective)
+    return limits(values, variance, np.stack([per_class.sum(axis=-1), balanced, balanced], axis=-1), units, effective)
 
 
 def limits(
-    value: np.ndarray, variance: np.ndarray, clips: np.ndarray | float, units: np.ndarray | float
+    value: np.ndarray,
+    variance: np.ndarray,
+    clips: np.ndarray | float,
+    units: np.ndarray | float,
+    effective: np.ndarray | float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of the interval of a share whose variance was estimated from so many equal units."""
-    value, variance, clips, units = np.broadcast_arrays(
-        value, variance, np.asarray(clips, float), np.asarray(units, float)
-    )
+    """Return the ends of the interval of a share whose variance was estimated from so many units, `effective` by their weights."""
+    few = t_quantile(1 - TAIL, np.maximum(np.asarray(effective, float) - 1, 1))
+    units = np.sqrt(np.asarray(units, float) * effective)
+    value, variance, clips, units = np.broadcast_arrays(value, variance, np.asarray(clips, float), units)
     share = (value * units + PSEUDO) / (units + 2 * PSEUDO)
     spread = variance + PSEUDO * (value**2 + (1 - value) ** 2) / units**2
     size = np.minimum(share * (1 - share) / spread, clips)
-    few = t_quantile(1 - TAIL, np.maximum(units - 1, 1))
     size = np.minimum(size * (t_quantile(1 - TAIL, np.maximum(clips - 1, 1)) / few) ** 2, clips)
     size = np.where(variance < 1e-15, np.minimum(units, clips), size)
     right, wrong = size * value, size * (1 - value)

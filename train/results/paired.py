@@ -49,6 +49,7 @@ class Difference:
     detectable: float | None  # the smallest true difference that would have shown with 80 % power
     seeds: tuple[int, int]
     fixed: bool = False  # training B is no matter of luck, as of the control
+    alike: bool = False  # both are right on the very same clips, under every seed
 
     @property
     def seeds_counted(self) -> bool:
@@ -72,11 +73,16 @@ class Difference:
         count = f"{self.units} {ONE.get(self.unit, self.unit) if self.units == 1 else self.unit}"
         if self.low is None or self.high is None or self.detectable is None:
             return f"{head} ({count}: too few for an interval): cannot tell"
+        if self.alike:
+            return f"{head}: right on the very same clips ({count})"
         head = f"{head} (95 % {_points(self.low)} to {_points(self.high)}; {count})"
         if self.better:
             return f"{head}: {a if self.better > 0 else b} is better"
         would = math.ceil(round(100 * self.detectable, 6))
-        return f"{head}: cannot tell them apart; a difference of {would} or more would have shown"
+        shown = (
+            f"a difference of {would} or more would have shown" if would <= 100 else "no difference would have shown"
+        )
+        return f"{head}: cannot tell them apart; {shown}"
 
 
 ONE = {"people": "person", "clips": "clip"}
@@ -120,6 +126,7 @@ def compare_paired(
     is the default, `uar_weights` for UAR. `fixed` says that training B is no matter of luck; `seed` is that of random flips.
     """
     a, b = np.atleast_2d(np.asarray(right_a, float)), np.atleast_2d(np.asarray(right_b, float))
+    alike = bool((a == a[:1]).all() and (b == a[:1]).all())
     num_clips = a.shape[1]
     assert b.shape[1] == num_clips > 0
     weight = np.ones(num_clips) if weights is None else np.asarray(weights, float)
@@ -139,7 +146,14 @@ def compare_paired(
         found = {"low": float(low), "high": float(high), "detectable": float(one.detectable)}
         p = sign_flip(gains, seed=seed, error=float(one.training), df=float(one.training_df))
     return Difference(
-        value=float(gains.sum()), p=p, units=len(gains), unit=unit, seeds=(len(a), len(b)), fixed=fixed, **found
+        value=float(gains.sum()),
+        p=p,
+        units=len(gains),
+        unit=unit,
+        seeds=(len(a), len(b)),
+        fixed=fixed,
+        alike=alike,
+        **found,
     )
 
 

@@ -91,7 +91,14 @@ class Run:
                 f"{path} is a run of the model {name!r}, which this release does not have; it has {', '.join(MODELS)}.",
                 remedy="the release of est that made the run",
             )
-        return cls(path=path, config=from_flat(flat), facts=facts)
+        config = from_flat(flat)
+        seeds = {part["seed"] for part in facts.get("parts", ())}
+        if config.model.name != facts.get("model", config.model.name) or seeds - set(config.seeds):
+            raise EstError(
+                f"{path / CONFIG} is not the one that {path / FACTS} was written with.",
+                remedy="restore it, or train anew",
+            )
+        return cls(path=path, config=config, facts=facts)
 
     @property
     def complete(self) -> bool:
@@ -107,6 +114,11 @@ class Run:
     def parts(self) -> list[str]:
         """Name the parts, in order."""
         return [part["name"] for part in self.facts["parts"]]
+
+    @property
+    def permuted(self) -> bool:
+        """Say whether its labels were permuted, as est audit does for a reference."""
+        return any(note.startswith("Labels were permuted") for note in self.facts["protocol"].get("notes", ()))
 
     def fold_of(self, part: str) -> str:
         """Return the fold that a part was trained on."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ...errors import EstError, UsageError
 from ..config.configfile import parse_value, to_flat
@@ -39,6 +39,7 @@ class Row:
     folds: int = 0
     parts: int = 0  # that are scored, of seeds × folds
     leaks: bool = False
+    permuted: bool = False  # its labels were, for est audit
     problem: str = ""  # what is damaged
     settings: dict[str, Any] | None = None
 
@@ -79,6 +80,7 @@ def sort_runs(rows: Iterable[Row], by: str) -> list[Row]:
 def filter_runs(rows: Sequence[Row], conditions: Iterable[str]) -> list[Row]:
     """Keep the runs that meet all conditions: KEY=VALUE, a key a column or a setting such as loop.epochs."""
     chosen = list(rows)
+    statuses = get_args(Status)
     for text in conditions:
         key, equals, value = text.partition("=")
         columns = ("name", "data", "model", "protocol", "status")
@@ -88,6 +90,8 @@ def filter_runs(rows: Sequence[Row], conditions: Iterable[str]) -> list[Row]:
                 f"--where takes KEY=VALUE, a key one of {', '.join(columns)} or a setting; found {text!r}.",
                 remedy="--where model=gru --where loop.epochs=30",
             )
+        if key == "status" and value not in statuses:
+            raise UsageError(f"A status is {', '.join(statuses)}; found {value!r}.", remedy="--where status=complete")
         if key in columns:
             chosen = [row for row in chosen if value in (getattr(row, key), row.path.name)]
         else:
@@ -153,6 +157,7 @@ def _opened(run: Run, name: str, begun: datetime) -> Row:
         folds=len(facts["protocol"]["folds"]),
         parts=sum((run.part(part) / RESULT).is_file() for part in run.parts),
         leaks=bool(facts.get("leaks")),
+        permuted=run.permuted,
         settings=to_flat(run.config),
         **scores,
     )

@@ -46,7 +46,8 @@ def test_a_class_of_one_clip_leaves_little_known_of_uar():
     found = score_intervals(truth, truth, np.arange(42) // 7, "ab")
     assert found["war"] == (pytest.approx(0.025 ** (1 / 6)), 1)
     weights = np.array([(6 / 41 + 1) / 2, *[7 / 41 / 2] * 5])  # of people in UAR: one has the only clip of its class
-    assert found["uar"] == (pytest.approx(0.025 ** (weights**2).sum()), 1)
+    units = np.sqrt(6 / (weights**2).sum())  # between six people and as many as their weights are worth
+    assert found["uar"] == (pytest.approx(0.025 ** (1 / min(units, 4 / (1 + 1 / 41)))), 1)
 
 
 def test_people_who_are_all_alike_are_as_many_units_as_people():
@@ -113,7 +114,7 @@ def test_the_variance_is_that_of_leaving_people_out():
     )
     war, uar = np.array([(groups == one).mean() for one in people]), shares.mean(axis=1)
     units = 1 / np.array([(war**2).sum(), (uar**2).sum(), (uar**2).sum()])
-    expected = limits(values[0], variance, np.array([len(truth), balanced, balanced]), units)
+    expected = limits(values[0], variance, np.array([len(truth), balanced, balanced]), len(people), units)
     np.testing.assert_allclose((low, high), expected, atol=1e-9)
 
 

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from ..results import Results
 
 WORDS = (
-    "*WAR is the share of clips that are recognised, UAR the mean over classes of the share of each, UF1 the mean of their F1. 95 %: "
-    "where these scores lie with other people like these. The control knows mean, deviation, minimum and maximum of a clip's features, "
-    "and no order of frames.*"
+    "*WAR is the share of clips that are recognised, UAR the mean over classes of the share of each, UF1 the mean of their F1. "
+    "{range}The control knows mean, deviation, minimum and maximum of a clip's features, and no order of frames.*"
 )
+RANGES = {
+    "subjects": "95 %: where these scores lie with other people like these. ",
+    "clips": "95 %: where these scores lie with other clips like these; too narrow where clips come in groups, of people or films. ",
+}
 SHOWN_PARTS = 20  # on a terminal
 
 
@@ -42,6 +45,10 @@ def headline(results: Results) -> list[str]:
     """Return the lines that a terminal shows at the end of a run."""
     run = results.run
     lines = [*leak_lines(results.leaks), *score_lines(results.predictions)]
+    most = results.scores.truth.max() / results.scores.total
+    lines.append(
+        f"always the most frequent class: WAR {percent(most)}, UAR {percent(1 / results.scores.present.sum())}"
+    )
     for one in results.answers:
         what = run.config.model.questions[one.question]
         lines.append(f"{what}: {percent(one.accuracy)} ({one.right}/{one.total}), chance {percent(one.chance)}")
@@ -111,17 +118,18 @@ def part_lines(results: Results) -> list[str]:
 def summary(results: Results) -> str:
     """Return the page as Markdown."""
     run, scores = results.run, results.scores
+    mean = f" (mean of {len(run.config.seeds)} seeds)" if len(run.config.seeds) > 1 else ""
     cache, protocol = run.facts["cache"], run.facts["protocol"]
     blocks = [
         f"# {run.path.name}",
         f"**{run.facts['heading']}.** Trained on `{cache['path']}`, features `{run.config.feature}`.",
         "\n".join(f"- {line}" for line in headline(results)),
-        WORDS,
+        WORDS.format(range=RANGES[results.units] if results.intervals else ""),
         *_published(run.config.protocol.kind),
         "![Confusion matrix](confusion.svg)",
         "## Classes",
         _table(
-            ["class", "recall", "right / clips", "precision", "F1"],
+            ["class", "recall", f"right{mean} / clips", "precision", "F1"],
             [
                 [label, percent(recall), f"{number(hits)} / {truth}", percent(precision), percent(f1)]
                 for label, recall, hits, truth, precision, f1 in zip(
