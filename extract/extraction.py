@@ -15,7 +15,7 @@ import torch
 from ..cache import CacheWriter, FeatureRecipe, FramesRecipe, Recipes, current_environment, open_cache
 from ..cache.clip import Failure, Source
 from ..cache.interrupt import listening
-from ..cache.schema import ColumnSpec
+from ..cache.schema import NO_LABEL, ColumnSpec
 from ..cache.snapshot import staging_path
 from ..cache.sources import source_of
 from ..cache.watch import Watch
@@ -125,6 +125,12 @@ def extract_videos(
                     writer, arrays, device_workers, config, workers=workers, stop=stop, known=known, watch=watch
                 )
             new = [completed(source, writer) for source in todo.new]
+            there = [clip for source in todo.unchanged for clip in clips_of(source.id, writer)]
+            bare = sum(source.label is None for source in new)
+            if bare and any(writer.cell(clip, "label") != NO_LABEL for clip in there):
+                watch.warn(
+                    f"{bare} new clips have no label, and others of {out} have one: --labels, or a list, tells it"
+                )
             pipeline = ClipPipeline(new, writer, device_workers, config, workers, stop)
             pipeline.run(watch)
             if stop.wanted:

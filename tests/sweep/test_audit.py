@@ -293,6 +293,16 @@ def test_bad_input(cache, tmp_path, audited):
     assert "clips or labels differ" in refused(other, out).message
 
 
+def test_other_features_of_the_same_clips_are_another_audit(audited, tmp_path):
+    out, config = audited[1], audit_config()
+    noise = learning_cache(tmp_path / "noise.zarr", 108, subjects=12, strength=0.0)
+    with pytest.raises(UsageError, match="the features of some clips differ"):
+        audit_cache(noise, out, config, permutations=2)
+    with pytest.raises(UsageError, match="too few for a batch of 500"):
+        audit_cache(noise, tmp_path / "new", audit_config(batch=500), permutations=1)
+    assert not (tmp_path / "new").exists(), "what was refused leaves nothing to go on with"
+
+
 def test_a_lost_file_is_named_and_made_again(audited, cache, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(audited[1], out)

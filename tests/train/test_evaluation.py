@@ -345,7 +345,19 @@ def test_a_run_that_is_not_complete(single, tmp_path):
 
 def test_results_are_written_beside_a_run_and_never_into_it(run, other, tmp_path):
     found = evaluate(run, other, unknown="wrong")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "metrics.json").write_text(json.dumps({"run": str(run.path)}))
+    (tmp_path / "out" / "groups.csv").write_text("of an earlier evaluation of this run\n")
     found.save(tmp_path / "out")
+    assert not (tmp_path / "out" / "groups.csv").exists()
+    (tmp_path / "thesis").mkdir()
+    for name, text, words in (
+        ("a.txt", "", "holds a.txt"),
+        ("metrics.json", '{"run": "other"}', "an evaluation of other"),
+    ):
+        (tmp_path / "thesis" / name).write_text(text)
+        with pytest.raises(UsageError, match=words):
+            found.save(tmp_path / "thesis")
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["scores"] == found.scores.to_json()
     assert metrics["heading"] == "EST on a frozen backbone: not the paper's setting"

@@ -278,6 +278,35 @@ def test_runs_are_listed(runs, tmp_path, capsys):
     assert {row["name"] for row in json.loads(said.out)["runs"]} == set(rows)
 
 
+def test_models_that_are_right_on_the_same_clips(runs, tmp_path):
+    shutil.copytree(runs / "gru", tmp_path / "again")
+    found = compare_runs([runs / "gru", tmp_path / "again"]).duels[0].war
+    assert found.sentence("a", "b") == "a − b = +0.0 points: right on the very same clips (6 people)"
+    assert not compare_runs([runs / "est", runs / "gru"]).duels[0].war.alike
+
+
+def test_a_configuration_of_another_run_is_damage(runs, tmp_path):
+    shutil.copytree(runs / "est", tmp_path / "run")
+    (tmp_path / "run" / "config.toml").write_text("", encoding="utf-8")
+    with pytest.raises(EstError, match="is not the one that"):
+        compare_runs([tmp_path / "run"])
+
+
+def test_permuted_labels_are_marked(runs, tmp_path, capsys):
+    shutil.copytree(runs / "gru", tmp_path / "permuted")
+    facts = read_json(runs / "gru" / "run.json")
+    facts["protocol"]["notes"] = [
+        "Labels were permuted within people (permutation 1 of est audit): a reference, no result."
+    ]
+    write_json(tmp_path / "permuted" / "run.json", facts)
+    assert any("permuted labels" in note for note in compare_runs([runs / "est", tmp_path / "permuted"]).notes)
+    status, said = est("runs", tmp_path, capsys=capsys)
+    assert status == 0
+    assert "complete, permuted labels" in said.out
+    with pytest.raises(UsageError, match="A status is complete, training"):
+        filter_runs(list_runs(tmp_path), ["status=running"])
+
+
 def test_folders_without_runs_and_wishes_that_mean_nothing(runs, tmp_path):
     with pytest.raises(UsageError, match="There is no folder"):
         list_runs(tmp_path / "none")
