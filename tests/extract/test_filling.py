@@ -81,7 +81,7 @@ def test_filled_from_the_sources_equals_made_at_once(pile, begun, at_once):
     assert np.abs(shown.features["layer3"]).max() > 0
 
 
-@pytest.mark.parametrize("suffix", [".zarr", ".h5"])
+@pytest.mark.parametrize("suffix", [".h5", pytest.param(".zarr", marks=pytest.mark.slow)])
 def test_filled_from_the_stored_crops_equals_made_at_once(pile, tmp_path, suffix):
     folder = Path(shutil.copytree(pile.parent, tmp_path / "pile"))
     once, parts = tmp_path / f"once{suffix}", tmp_path / f"parts{suffix}"
@@ -95,7 +95,7 @@ def test_filled_from_the_stored_crops_equals_made_at_once(pile, tmp_path, suffix
     assert verify_cache(parts).problems == []
 
 
-@pytest.mark.parametrize("decoder", ["opencv", "pyav"])
+@pytest.mark.parametrize("decoder", ["opencv", pytest.param("pyav", marks=pytest.mark.slow)])
 def test_every_kind_of_file_gives_its_crops_again(tmp_path, decoder):
     folder = tmp_path / "odd"
     folder.mkdir()
@@ -115,6 +115,7 @@ def test_every_kind_of_file_gives_its_crops_again(tmp_path, decoder):
     assert_same(tmp_path / "parts.zarr", tmp_path / "once.zarr")
 
 
+@pytest.mark.slow
 def test_new_clips_come_with_all_features(pile, at_once, tmp_path):
     path = tmp_path / "cache.h5"
     assert extract(pile, path, limit=3).clips == 3

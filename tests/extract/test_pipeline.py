@@ -149,7 +149,7 @@ def test_crops_are_cut_from_their_frames(videos, cache_path):
         assert inside.max() < 65
 
 
-@pytest.mark.parametrize("change", [{"workers": 1}, {"workers": 3}])
+@pytest.mark.parametrize("change", [{"workers": 3}, pytest.param({"workers": 1}, marks=pytest.mark.slow)])
 def test_bytes_do_not_depend_on_the_number_of_workers(change, videos, cache_path, tmp_path):
     extract(videos, tmp_path / "other.h5", full(QUICK, **change))
     assert_same(cache_path, tmp_path / "other.h5")
@@ -267,7 +267,7 @@ OPTIONS = ["--weights", "random", "--size", "64", "--precision", "fp32", "--json
 
 
 SIGNALS = [
-    pytest.param(signal.SIGTERM, id="SIGTERM"),
+    pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow),
     pytest.param(signal.SIGKILL, id="SIGKILL"),
     pytest.param(signal.SIGINT, id="SIGINT", marks=pytest.mark.slow),
     pytest.param(signal.SIGUSR1, id="SIGUSR1", marks=pytest.mark.slow),

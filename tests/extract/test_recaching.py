@@ -71,7 +71,10 @@ def small_commits(monkeypatch):
     monkeypatch.setattr(pipeline_module, "PROGRESS_SECONDS", 0.0)
 
 
-@pytest.mark.parametrize(("stored", "suffix"), [(True, ".zarr"), (False, ".h5")], ids=["crops", "sources"])
+@pytest.mark.parametrize(
+    ("stored", "suffix"),
+    [pytest.param(True, ".zarr", id="crops"), pytest.param(False, ".h5", id="sources", marks=pytest.mark.slow)],
+)
 def test_rows_are_those_of_an_extraction_with_these_weights(pile, tuned, folder, tmp_path, request, stored, suffix):
     source = request.getfixturevalue("with_crops" if stored else "without_crops")
     once, out = tmp_path / "once.zarr", tmp_path / f"out{suffix}"

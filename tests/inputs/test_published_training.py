@@ -31,6 +31,7 @@ FOLDS = {  # that the command names; the others have theirs from the lists
     "bu4dfe": ("--folds", 4), "mmi": ("--folds", 4), "ck+": ("--folds", 2), "ravdess": ("--folds", 6), "crema-d": ("--folds", 5),
 }  # fmt: skip
 HALVES = ("afew", "ferv39k")
+QUICK = ("dfew", "afew", "mmi")  # one of each kind: given folds, given halves, folds that are dealt
 
 
 def est(*arguments):
@@ -39,7 +40,9 @@ def est(*arguments):
     assert stop.value.code == 0
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MAKERS]
+)
 def test_from_a_tree_to_scores(name, tmp_path):
     cache, run = tmp_path / "cache.zarr", tmp_path / "run"
     est("extract", "--dataset", name, "--root", MAKERS[name](tmp_path / "data"), "--out", cache, *EXTRACT)

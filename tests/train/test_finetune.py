@@ -134,7 +134,8 @@ def test_a_run_is_the_same_again(cache, tuned, folder):
 # --- going on ---
 
 
-@pytest.mark.parametrize("early", [(), pytest.param((8,), marks=pytest.mark.slow)], ids=["late", "late and early"])
+@pytest.mark.slow
+@pytest.mark.parametrize("early", [(), (8,)], ids=["late", "late and early"])
 def test_it_goes_on_after_kills(trainings, cache, tmp_path, early):
     config = tuning_config("all", average=0.9, head_first=1, shift=0.1, batch=6, accumulate=2)
     status, moments = trainings.run(tmp_path / "whole" / "run", cache=cache, config=config, seconds=60.0)

@@ -160,6 +160,7 @@ def test_a_backbone_learns_with_it(tmp_path):
     assert evaluate(found.run.path, watch=Recorder()).scores.total == found.scores.total
 
 
+@pytest.mark.slow
 def test_it_needs_nothing_of_est(cache, tmp_path):
     """With EST's folder unimportable it trains, resumes and evaluates."""
     (tmp_path / "c.toml").write_text(to_toml(tiny_config(model=TINY, epochs=1)), encoding="utf-8")
