@@ -57,7 +57,15 @@ class SetReport:
         scores, control = self.results.scores, self.results.control
         assert control is not None
         shares = [f"{100 * one.war:.1f} % ({one.right}/{one.total})" for one in (scores, control)]
-        ends = "–" if self.interval is None else f"{self.interval[0]:+.1f} to {self.interval[1]:+.1f}"
+        gain = self.results.gain
+        alike = gain is not None and gain.alike
+        ends = (
+            "right on the very same clips"
+            if alike
+            else "–"
+            if self.interval is None
+            else f"{self.interval[0]:+.1f} to {self.interval[1]:+.1f}"
+        )
         numbers = (str(self.subjects), str(self.videos), str(self.frames))
         return (self.of.name, *numbers, *shares, f"{self.points:+.1f}", ends)
 
