@@ -192,12 +192,6 @@ def number(count: float) -> int | float:
     return whole if abs(count - whole) < TINY else round(float(count), 4)
 
 
-def pool(parts: Sequence[Scores]) -> Scores:
-    """Add the confusion matrices of folds."""
-    assert len({part.labels for part in parts}) == 1
-    return Scores(labels=parts[0].labels, confusion=sum((part.confusion for part in parts[1:]), parts[0].confusion))
-
-
 def spread(values: Sequence[float]) -> Spread:
     """Return mean and standard deviation over folds or seeds: not the pooled score."""
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
