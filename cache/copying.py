@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CacheDamaged, UsageError
+from ..errors import CacheDamaged, UsageError, some
 from . import checksum
 from .clip import Clip, Failure, Source, Windows
 from .disk import PARTIAL, Disk, writing
@@ -26,7 +26,7 @@ from .recipe import Recipes
 from .schema import CHECKSUMS, FRAME_COLUMNS, NEW_COLUMNS, WINDOW_ARRAYS
 from .snapshot import Column, is_hdf5, replaced_path, staging_path
 from .trained import TrainedOn, hex_digest
-from .verify import verify_cache
+from .verify import spoilt_rows, verify_cache
 from .watch import Progress, Watch
 from .writer import CacheWriter
 
@@ -52,6 +52,13 @@ def copied_clips(cache: Cache, wanted: Wanted) -> Iterator[Clip]:
     """Yield the clips of a cache as they are to be added to another; those that lose their names are numbered."""
     columns = cache.schema.clip_columns()
     stored = {name: cache.snapshot.column(columns[CHECKSUMS + name]) for name in cache.schema.checked}
+    table = {name: cache.snapshot.column(spec) for name, spec in columns.items()}
+    if spoilt := set(spoilt_rows(table, columns)) & set(cache.clips.rows.tolist()):
+        names = some(repr(table["id"][row]) for row in sorted(spoilt))
+        raise CacheDamaged(
+            f"{cache.path}: the row of the clip table of {names} is not what was written.",
+            remedy=f"est cache verify {cache.path} --repair",
+        )
     names = [name for name in cache.features if name in wanted.features]
     of_windows = [name for name in cache.window_features if name in wanted.features]
     for place, frames in enumerate(cache.iterate(names, which=wanted.order(len(cache)))):

@@ -98,7 +98,7 @@ class _Tables:
         manifest = snapshot.manifest
         self.clips = self._read(manifest.schema.clip_columns())
         self.failures = self._read(manifest.schema.failure_columns())
-        for row in _spoilt_rows(self.clips, manifest.schema.clip_columns()):
+        for row in spoilt_rows(self.clips, manifest.schema.clip_columns()):
             self._spoil(row, "its row of the clip table is not what was written")
         self.live = np.flatnonzero(self.clips["live"]).tolist()
         self._check_order(manifest)
@@ -150,7 +150,7 @@ class _Tables:
 
     def _check_failures(self, manifest: Manifest) -> None:
         """Rows of failures are what was written, labels are known."""
-        spoilt = _spoilt_rows(self.failures, manifest.schema.failure_columns())
+        spoilt = spoilt_rows(self.failures, manifest.schema.failure_columns())
         self.problems += [Problem(what=f"row {row} of the failures is not what was written") for row in spoilt]
         for row in np.flatnonzero(self.failures["live"]).tolist():
             label = int(self.failures["label"][row])
@@ -168,7 +168,7 @@ class _Tables:
         self.problems.append(Problem(what=what, clip=self.name(row), row=row))
 
 
-def _spoilt_rows(columns: dict[str, Any], specs: dict[str, ArraySpec]) -> list[int]:
+def spoilt_rows(columns: dict[str, Any], specs: dict[str, ArraySpec]) -> list[int]:
     """Return the rows of a table whose checksum differs."""
     stored = columns[ROW_CHECKSUM]
     rows = ({name: column[row] for name, column in columns.items()} for row in range(len(stored)))

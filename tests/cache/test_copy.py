@@ -323,3 +323,15 @@ def test_damaged_data_is_not_copied(two, tmp_path, copy):
         assert error.value.remedy.endswith("--repair")
         assert not (tmp_path / "out.zarr").exists()
         assert leftovers(tmp_path / "out.zarr") == []
+
+
+@pytest.mark.parametrize("copy", [lambda source, out: merge_caches([source], out), convert_cache])
+def test_a_damaged_row_of_the_table_gets_no_new_checksum(two, tmp_path, copy):
+    with h5py.File(two[1], "a") as file:
+        file["clips/fold"][0] ^= 1
+    with pytest.raises(
+        CacheDamaged, match=r"the row of the clip table of 'set/clip 00.' is not what was written"
+    ) as error:
+        copy(two[1], tmp_path / "out.zarr")
+    assert error.value.remedy.endswith("--repair")
+    assert not (tmp_path / "out.zarr").exists()
