@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .screen import Screen
+from .screen import Screen, columns
 
 if TYPE_CHECKING:
     from ..train.results.compare import Comparison, Duel
@@ -44,14 +43,12 @@ def page(found: Comparison) -> list[str]:
         ]
         rows.append((one.name, *shown, "–" if one.name == "control" else str(seeds)))
     units = "people" if found.contestants[0].predictions.by_subject else "clips, people unknown"
-    lines = [*_columns(rows), f"{found.clips} clips, {found.units} {units}"]
+    lines = [*columns(rows), f"{found.clips} clips, {found.units} {units}"]
     for duel in found.duels:
         lines += ["", *_duel(duel)]
     if found.settings:
         lines += ["", "settings that differ:"]
-        lines += _columns(
-            [(f"  {key}", *(_shown(value) for value in values)) for key, values in found.settings.items()]
-        )
+        lines += columns([(f"  {key}", *(_shown(value) for value in values)) for key, values in found.settings.items()])
     elif len(found.contestants) > 1 and found.contestants[-1].name != "control":
         lines += ["", "no setting differs"]
     if found.notes:
@@ -74,12 +71,7 @@ def _duel(duel: Duel) -> list[str]:
         recalls = [f"{100 * score.recall[place[label]]:.1f}" for score in scores]
         ends = "–" if found.low is None or found.high is None else f"{_points(found.low)} to {_points(found.high)}"
         rows.append((f"  {label}", *recalls, _points(found.value), ends, str(scores[0].truth[place[label]])))
-    return [*lines, *_columns(rows)]
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> Iterable[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*lines, *columns(rows)]
 
 
 def _points(share: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .screen import Screen
+from .screen import Screen, columns
 
 if TYPE_CHECKING:
     from ..train.results.table import Row
@@ -41,8 +41,7 @@ def page(rows: Sequence[Row], total: int) -> str:
     """Lay runs out as a table, and below it what is damaged."""
     now = datetime.now(UTC)
     cells = [HEADER, *(_cells(row, now) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADER))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    lines = columns(cells)
     lines += [f"{row.name}: {row.problem}" for row in rows if row.problem]
     if len(rows) < total:
         lines.append(f"{len(rows)} of {total} runs")

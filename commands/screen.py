@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_module
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -79,6 +79,12 @@ class Screen:
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
         """Print a JSON line; for --json alone."""
         print(json_module.dumps({"event": kind, **data}, ensure_ascii=False, default=str), flush=True)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lay cells out in columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def clock(seconds: float) -> str:

@@ -20,7 +20,7 @@ from ..config.configfile import MODEL, to_flat
 from ..folds.leaks import describe_leaks, leaks_of
 from .metrics import Spread
 from .paired import Difference, compare_paired, mcnemar, uar_weights
-from .predictions import Predictions, read_predictions
+from .predictions import Predictions
 from .run import Run, other_clips
 
 CONTROL = "control"
@@ -190,14 +190,11 @@ def _names(runs: Sequence[Run]) -> list[str]:
 def _with_control(run: Run) -> list[Contestant]:
     """Return a run and its control on the same clips."""
     found = Predictions.of_run(run)
-    code = {label: number for number, label in enumerate(run.labels)} | {"": -1}
-    rows = [row for part in run.parts_of(found.seeds[0]) for row in read_predictions(run, part)]
-    if not rows or not any(row["control"] for row in rows):
+    if found.control is None:
         raise UsageError(
             f"{run.path} has no control to be compared with.", remedy="name a second run, or train without --no-control"
         )
-    said = np.array([[code[row["control"]] for row in rows]])
-    control = replace(found, seeds=found.seeds[:1], predicted=said)
+    control = replace(found, seeds=found.seeds[:1], predicted=found.control[None])
     return [
         Contestant(name=run.config.model.title, path=run.path, predictions=found),
         Contestant(name=CONTROL, path=run.path, predictions=control),
@@ -271,7 +268,9 @@ def _ordered(found: Predictions, ids: np.ndarray, labels: Sequence[str]) -> Pred
     place = {name: row for row, name in enumerate(found.ids.tolist())}
     chosen = found.where(np.array([place[name] for name in ids.tolist()]))
     code = np.array([*(list(labels).index(label) for label in found.labels), -1])  # the last is no prediction
-    return replace(chosen, labels=tuple(labels), truth=code[chosen.truth], predicted=code[chosen.predicted])
+    return replace(
+        chosen, labels=tuple(labels), truth=code[chosen.truth], predicted=code[chosen.predicted], control=None
+    )
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:

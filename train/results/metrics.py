@@ -103,9 +103,9 @@ class Scores:
             self.labels, self.hits, self.truth, self.predicted, self.recall, self.precision, self.f1, strict=True
         )
         return {
-            "war": {"value": _plain(self.war), "right": self.right, "total": self.total},
-            "uar": {"value": _plain(self.uar), **averaged},
-            "uf1": {"value": _plain(self.uf1), **averaged},
+            "war": {"value": plain(self.war), "right": self.right, "total": self.total},
+            "uar": {"value": plain(self.uar), **averaged},
+            "uf1": {"value": plain(self.uf1), **averaged},
             "unpredicted": self.unpredicted,
             "per_class": [
                 {
@@ -113,9 +113,9 @@ class Scores:
                     "right": number(hits),
                     "total": int(truth),
                     "predicted": number(predicted),
-                    "recall": _plain(recall),
-                    "precision": _plain(precision),
-                    "f1": _plain(f1),
+                    "recall": plain(recall),
+                    "precision": plain(precision),
+                    "f1": plain(f1),
                 }
                 for label, hits, truth, predicted, recall, precision, f1 in columns
             ],
@@ -230,5 +230,6 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else math.nan
 
 
-def _plain(value: float) -> float | None:
+def plain(value: float) -> float | None:
+    """Return a number as JSON takes it; null where there is nothing to divide by."""
     return None if math.isnan(value) else float(value)

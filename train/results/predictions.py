@@ -18,7 +18,7 @@ import numpy as np
 
 from ...errors import EstError
 from .intervals import score_intervals
-from .metrics import Scores, Spread, mean_scores, score, spread
+from .metrics import Scores, Spread, mean_scores, plain, score, spread
 from .run import PREDICTIONS, Run
 
 SCORES = ("war", "uar", "uf1")
@@ -35,6 +35,7 @@ class Predictions:
     folds: np.ndarray  # (N,) names
     truth: np.ndarray  # (N,) places in `labels`
     predicted: np.ndarray  # (S, N) the same
+    control: np.ndarray | None = None  # (N,) what the control said, which has no seed; of a run that has one
 
     @classmethod
     def of_run(cls, run: Run) -> Self:
@@ -77,6 +78,7 @@ class Predictions:
             folds=np.array([part[row["part"]]["fold"] for row in first], str),
             truth=np.array([run.labels.index(row["truth"]) for row in first], int),
             predicted=predicted,
+            control=np.array([code[row["control"]] for row in first]) if any(row["control"] for row in first) else None,
         )
 
     def __len__(self) -> int:
@@ -128,7 +130,7 @@ class Predictions:
         """Return the scores as metrics.json holds them; UF1 too is the mean over seeds, not that of the mean counts."""
         found = self.scores.to_json()
         mean = self.over_seeds["uf1"].mean
-        found["uf1"]["value"] = None if np.isnan(mean) else mean
+        found["uf1"]["value"] = plain(mean)
         return found
 
     @property
@@ -151,7 +153,10 @@ class Predictions:
         """Return some of the clips."""
         names = ("ids", "subjects", "folds", "truth")
         return replace(
-            self, predicted=self.predicted[:, chosen], **{name: getattr(self, name)[chosen] for name in names}
+            self,
+            predicted=self.predicted[:, chosen],
+            control=None if self.control is None else self.control[chosen],
+            **{name: getattr(self, name)[chosen] for name in names},
         )
 
 

@@ -20,7 +20,7 @@ from ..folds.published import results_of
 from .compare import UNITS
 from .conventions import Convention, conventions
 from .intervals import score_intervals
-from .metrics import COVERAGE_EDGES, LENGTH_EDGES, AnswerScore, Bin, Scores, Spread, by_bins, score
+from .metrics import COVERAGE_EDGES, LENGTH_EDGES, AnswerScore, Bin, Scores, Spread, by_bins, plain, score
 from .pages.pictures import NO_PREDICTION, confusion_picture, curves_picture
 from .pages.summary import summary
 from .paired import Difference, compare_paired
@@ -41,7 +41,6 @@ class Results:
     part_intervals: dict[str, dict[str, tuple[float, float]]]  # of each part, empty where it has few units
     answers: tuple[AnswerScore, ...]  # to further questions of the models
     oracle: tuple[int, int] | None  # right, total; over all parts
-    control_predicted: np.ndarray | None  # (N,) places in the labels
     by_length: list[Bin]
     by_coverage: list[Bin]
     histories: dict[str, list[dict[str, Any]]]  # the epochs of each part
@@ -77,15 +76,15 @@ class Results:
     def control(self) -> Scores | None:
         """Return what the control came to on the same clips; it has no seed."""
         found = self.predictions
-        return None if self.control_predicted is None else score(found.truth, self.control_predicted, found.labels)
+        return None if found.control is None else score(found.truth, found.control, found.labels)
 
     @cached_property
     def gain(self) -> Difference | None:
         """Return how far the model is above the control, in WAR."""
-        if self.control_predicted is None:
-            return None
         found = self.predictions
-        control = (self.control_predicted == found.truth)[None]
+        if found.control is None:
+            return None
+        control = (found.control == found.truth)[None]
         return compare_paired(found.right, control, found.groups, unit=UNITS[found.units], fixed=True)
 
     @cached_property
@@ -142,11 +141,6 @@ class Results:
         return found
 
 
-def plain(value: float) -> float | None:
-    """Return a number as JSON takes it."""
-    return None if np.isnan(value) else float(value)
-
-
 def collect(run: Run) -> Results:
     """Pool the parts of a complete run, write its files, return what it came to."""
     parts = [read_json(run.part(name) / RESULT) for name in run.parts]
@@ -169,7 +163,6 @@ def pool_parts(run: Run, parts: list[dict[str, Any]], rows: list[dict[str, str]]
     """Score the predictions of all parts together."""
     found = Predictions.of_rows(run, rows)
     first = [row for row in rows if row["part"] in set(run.parts_of(found.seeds[0]))]
-    code = {label: number for number, label in enumerate(run.labels)} | {"": -1}
     share = found.right.mean(axis=0)
     frames = np.array([float(row["frames"]) for row in first])
     coverage = np.array([100 * float(row["coverage"]) for row in first])
@@ -183,9 +176,6 @@ def pool_parts(run: Run, parts: list[dict[str, Any]], rows: list[dict[str, str]]
             pool_answers(parts, name) for name in run.config.model.questions if any(name in part for part in parts)
         ),
         oracle=(sum(one["right"] for one in oracles), sum(one["total"] for one in oracles)) if oracles else None,
-        control_predicted=np.array([code[row["control"]] for row in first])
-        if all("control" in part for part in parts)
-        else None,
         by_length=by_bins(frames, share, LENGTH_EDGES, unit=" frames"),
         by_coverage=by_bins(coverage, share, COVERAGE_EDGES, unit=" % of frames"),
         histories={name: read_history(run.part(name) / HISTORY) for name in run.parts},

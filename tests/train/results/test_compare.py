@@ -216,6 +216,10 @@ def test_damaged_predictions_are_named(runs, tmp_path, damage):
     with pytest.raises(EstError, match=r"damaged|cannot be read") as refused:
         compare_runs([runs / "est", copy])
     assert refused.value.remedy
+    text = path.read_text(encoding="latin-1")
+    path.write_text(text.replace(",control,", ",kontrol,"), encoding="latin-1")
+    with pytest.raises(EstError, match=r"damaged|cannot be read"):
+        compare_runs([copy])
 
 
 def test_people_who_are_not_known(runs, tmp_path):
