@@ -1,0 +1,181 @@
+"""What a sweep found: its studies and their trials, as data that JSON can hold.
+
+Nothing here knows Optuna: a page can be written again from sweep.json on a machine that has no optimiser.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+from ...errors import EstError
+
+FORMAT, VERSION = "est-sweep", 1
+State = Literal["complete", "pruned", "failed", "running"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One trial: the settings that were tried, and the value that they reached."""
+
+    number: int
+    state: State
+    value: float | None = None  # the objective, 0 to 1, higher is better; of a pruned trial its last one
+    loss: float | None = None  # on the inner validation part; decides between equal values
+    values: Mapping[str, Any] = field(default_factory=dict)  # settings by key: "loop.learning_rate"
+    curve: tuple[tuple[int, float], ...] = ()  # (epoch, value)
+    epochs: int = 0
+    seconds: float = 0.0  # from its start to its end, shared with the trainings that were stacked with it
+    together: int = 1  # trainings in its stack, itself included
+    error: str = ""
+
+    def __post_init__(self) -> None:
+        """Bring lists to tuples, so that a record read from JSON equals the one that was written."""
+        assert self.together >= 1, self.together
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in self.values.items()}
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "curve", tuple((int(epoch), float(value)) for epoch, value in self.curve))
+
+    @property
+    def scored(self) -> bool:
+        """Say whether it is complete and has a number as its value."""
+        return self.state == "complete" and self.value is not None and math.isfinite(self.value)
+
+    @property
+    def epoch(self) -> int:
+        """Return the first epoch that has the trial's value; the last epoch where the curve does not tell."""
+        same = (epoch for epoch, value in self.curve if self.value is not None and abs(value - self.value) < 1e-9)
+        return next(same, self.epochs)
+
+    @property
+    def share_of_seconds(self) -> float:
+        """Return the trial's share of the time of its stack."""
+        return self.seconds / self.together
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord:
+    """The trials of one study: one outer fold, with the model or with the control."""
+
+    name: str  # "fold1", or "fold1/control"
+    fold: str
+    control: bool
+    learnt: int  # clips that its models learn from
+    chosen_by: int  # clips of the inner validation part, which the objective is of
+    tested: int  # clips of the test half, which no trial reads
+    records: tuple[Record, ...]
+
+    @property
+    def scored(self) -> tuple[Record, ...]:
+        """Return the complete trials, which alone can be chosen."""
+        return tuple(record for record in self.records if record.scored)
+
+    @property
+    def best(self) -> Record | None:
+        """Return the trial with the highest value; of equal ones that of the lowest loss, then the earliest."""
+        return min(self.scored, key=_rank, default=None)
+
+    @property
+    def complete(self) -> int:
+        """Count the complete trials."""
+        return self._count("complete")
+
+    @property
+    def pruned(self) -> int:
+        """Count the trials that were stopped early."""
+        return self._count("pruned")
+
+    @property
+    def failed(self) -> int:
+        """Count the trials that ended with an error."""
+        return self._count("failed")
+
+    @property
+    def running(self) -> int:
+        """Count the trials without an end: an interrupted sweep has some."""
+        return self._count("running")
+
+    @property
+    def seconds(self) -> float:
+        """Return the time that its trials took, without that of trainings stacked with them."""
+        return sum(record.share_of_seconds for record in self.records)
+
+    @property
+    def per_minute(self) -> float | None:
+        """Return how many trials ended per minute of its own time."""
+        ended = len(self.records) - self.running
+        return 60 * ended / self.seconds if self.seconds > 0 else None
+
+    def _count(self, state: State) -> int:
+        return sum(record.state == state for record in self.records)
+
+
+def _rank(record: Record) -> tuple[float, float, int]:
+    assert record.value is not None
+    known = record.loss is not None and math.isfinite(record.loss)
+    return (-record.value, record.loss if known and record.loss is not None else math.inf, record.number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A sweep: how it searched, its studies, and what the chosen settings scored where they were trained again."""
+
+    heading: str
+    cache: str
+    models: tuple[str, ...]  # titles
+    objective: str
+    sampler: str
+    pruner: str
+    trials: int  # asked for, per study
+    space: tuple[str, ...]  # in words, a line per setting
+    notes: tuple[str, ...] = ()
+    studies: tuple[StudyRecord, ...]
+    retrained: Mapping[str, Any] | None = None  # after --retrain-best: folds, score, control, difference, seeds
+    seconds: float
+
+    @property
+    def folds(self) -> tuple[str, ...]:
+        """Name the outer folds, in order."""
+        return tuple(dict.fromkeys(study.fold for study in self.studies))
+
+    def study(self, fold: str, *, control: bool = False) -> StudyRecord | None:
+        """Return the study of a fold, of the model or of the control."""
+        return next((one for one in self.studies if one.fold == fold and one.control == control), None)
+
+    def studies_of(self, *, control: bool) -> tuple[StudyRecord, ...]:
+        """Return the studies of the model, or those of the control."""
+        return tuple(one for one in self.studies if one.control == control)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what sweep.json holds: numbers that are none are null, which JSON can write."""
+        return {"format": FORMAT, "version": VERSION, **_writable(asdict(self))}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` returned."""
+        if data.get("format") != FORMAT:
+            raise EstError(f'This is no sweep: its format is {data.get("format")!r}, expected "{FORMAT}".')
+        if data.get("version") != VERSION:
+            raise EstError(
+                f"The sweep has version {data.get('version')}; this est reads version {VERSION}.",
+                remedy="pip install --upgrade est-fer",
+            )
+        facts = {key: value for key, value in data.items() if key not in ("format", "version", "studies")}
+        studies = tuple(
+            StudyRecord(**{**study, "records": tuple(Record(**record) for record in study["records"])})
+            for study in data["studies"]
+        )
+        return cls(
+            **{**facts, **{name: tuple(facts[name]) for name in ("models", "space", "notes")}}, studies=studies
+        )
+
+
+def _writable(value: Any) -> Any:
+    """Return what JSON can write: lists, and null for NaN and infinities."""
+    if isinstance(value, Mapping):
+        return {str(key): _writable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_writable(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
