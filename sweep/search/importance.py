@@ -8,6 +8,7 @@ the setting which switches them on.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from .record import StudyRecord
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 LEAST = 10  # complete trials
-BEST, BEST_SHARE = 5, 0.1  # what a setting is important for: being one of the best five, or of the best tenth where that is more
+BEST, BEST_SHARE = (
+    5,
+    0.1,
+)  # what a setting is important for: being one of the best five, or of the best tenth where that is more
 
 
 def importances(study: StudyRecord) -> dict[str, float] | None:
@@ -72,6 +76,8 @@ def why_none(study: StudyRecord) -> str:
         return "all complete trials have the same value, so no setting can be said to matter"
     if not compared(study):
         return "no setting that all complete trials have differs between them"
+    if find_spec("optuna") is None:
+        return "importances are computed by Optuna, which is not installed here"
     return ""
 
 

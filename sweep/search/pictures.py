@@ -7,15 +7,14 @@ is drawn of any study: of one without a complete trial it says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from ...train.results.pages.summary import percent
 from .record import Record, StudyRecord, Sweep
 from .scales import Scale, keys_of, linear_ticks, varied
-from .svg import DARK, GREY, SIZE, fitted, line, path, picture, text, text_width
+from .svg import DARK, fitted, line, path, picture, text, text_width
 
-MODEL, CONTROL, CHOSEN, FAILED, PALE = "#1f548c", "#b8641b", "#c0392b", "#c0392b", "#999"
+MODEL, CONTROL, CHOSEN, FAILED = "#1f548c", "#b8641b", "#c0392b", "#c0392b"
 LOWEST, HIGHEST = (205, 218, 230), (18, 60, 110)  # of the lines' colours, by value
 
 SHOWN_FOLDS, COLUMNS = 10, 3  # panels drawn, and how many beside each other
@@ -38,8 +37,8 @@ def history_picture(sweep: Sweep) -> str:
     studies = [study for study in sweep.studies if study.fold in folds]
     head, top = _legend(studies, whole)
     if len(sweep.folds) > len(folds):
-        head.append(text(12, top + 6, f"{len(folds)} of {len(sweep.folds)} folds are drawn; trials.csv has all."))
-        top += 20
+        head.append(text(12, top + 12, f"{len(folds)} of {len(sweep.folds)} folds are drawn; trials.csv has all."))
+        top += 24
     low, high = _span([record.value for study in studies for record in study.records if _drawn(record)])
     last = max((record.number for study in studies for record in study.records), default=0)
     found = list(head)
@@ -56,7 +55,7 @@ def parallel_picture(study: StudyRecord) -> str:
     """Draw an axis per setting that differs and a line per complete trial, which is the darker the better."""
     records = sorted(study.scored, key=lambda record: record.value or 0.0)  # the best ones on top
     if not records:
-        return nothing(f"{study.name}: no trial is complete.")
+        return nothing(f"{fitted(study.name, NAME)}: no trial is complete.")
     settings = [record.values for record in records]
     keys = varied(settings) or keys_of(settings)
     drawn = keys[:SHOWN_SETTINGS]
@@ -65,7 +64,7 @@ def parallel_picture(study: StudyRecord) -> str:
     last = Scale(kind="linear", low=min(values), high=max(values))
     names = [*drawn, "objective"]
     words = [
-        f"{study.name}: {len(records)} complete {'trial' if len(records) == 1 else 'trials'}. "
+        f"{fitted(study.name, NAME)}: {len(records)} complete {'trial' if len(records) == 1 else 'trials'}. "
         "Darker is better; red is the chosen one. Dashes pass a setting that the trial does not have."
     ]
     if len(keys) > len(drawn):
@@ -114,9 +113,7 @@ def importance_picture(importances: Mapping[str, float] | None) -> str:
         y = 10 + ROW * row
         long = BAR * share / largest if largest > 0 else 0.0
         found.append(text(left - 8, y + 15, name, anchor="end", colour=DARK, full=key))
-        found.append(
-            f'<rect class="bar" x="{left:.1f}" y="{y}" width="{long:.1f}" height="{ROW - 8}" fill="{MODEL}"/>'
-        )
+        found.append(f'<rect class="bar" x="{left:.1f}" y="{y}" width="{long:.1f}" height="{ROW - 8}" fill="{MODEL}"/>')
         found.append(text(left + long + 6, y + 15, f"{100 * share:.0f} %"))
     return picture(left + BAR + 60, 16 + ROW * len(known), "Importance of settings", found)
 
@@ -151,7 +148,7 @@ def _percents(scale: Scale) -> list[tuple[float, str]]:
     ticks = linear_ticks(100 * scale.low, 100 * scale.high)
     if len(ticks) < 2:
         ticks = list(dict.fromkeys((100 * scale.low, 100 * scale.high)))
-    return [(scale.place(tick / 100), f"{tick:.6g} %") for tick in ticks]
+    return [(scale.place(tick / 100), f"{tick:.5g} %") for tick in ticks]
 
 
 def _legend(studies: Sequence[StudyRecord], room: float) -> tuple[list[str], float]:
@@ -164,7 +161,7 @@ def _legend(studies: Sequence[StudyRecord], room: float) -> tuple[list[str], flo
             entries.append((_steps([(-9, 0), (9, 0)], control=control, legend=True), f"best so far of the {name}"))
     records = [record for study in studies for record in study.records]
     if any(record.state == "pruned" and _drawn(record) for record in records):
-        entries.append((_ring(0, 0, PALE, legend=True), "pruned: its last value"))
+        entries.append((_ring(0, 0, DARK, legend=True), "ring: pruned, at its last value"))
     if any(record.state == "failed" for record in records):
         entries.append((_cross(0, 0, legend=True), "failed"))
     found, x, y = [], 12.0, 20.0
@@ -211,7 +208,7 @@ def _panel(
             if record.scored and record.value is not None:
                 found.append(_sign(x, y_of(record.value), control=study.control))
             elif record.value is not None and _drawn(record):
-                found.append(_ring(x, y_of(record.value), CONTROL if study.control else PALE))
+                found.append(_ring(x, y_of(record.value), CONTROL if study.control else MODEL))
             elif record.state == "failed":
                 found.append(_cross(x, bottom - 6))
         if study.scored:
@@ -222,7 +219,9 @@ def _panel(
     return found
 
 
-def _running_best(study: StudyRecord, x_of, y_of, end: int) -> Iterator[tuple[float, float]]:
+def _running_best(
+    study: StudyRecord, x_of: Callable[[float], float], y_of: Callable[[float], float], end: int
+) -> Iterator[tuple[float, float]]:
     """Return the corners of the steps: the best value so far, from the first complete trial to the last trial."""
     best: float | None = None
     for record in sorted(study.scored, key=lambda one: one.number):
@@ -262,9 +261,7 @@ def _trial_line(
             pieces[-1].append((end[0], end[1]))
         else:
             pieces.append([(end[0], end[1])])
-            found.append(
-                line(*start, *end, colour=colour, name="gap", more=f' stroke-dasharray="3 4"{more}')
-            )
+            found.append(line(*start, *end, colour=colour, name="gap", more=f' stroke-dasharray="3 4"{more}'))
     found += [path(piece, colour=colour, name=name, more=more) for piece in pieces if len(piece) > 1]
     if len(points) == 1:
         _, x, y = points[0]

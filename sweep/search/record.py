@@ -36,7 +36,8 @@ class Record:
         assert self.together >= 1, self.together
         values = {key: tuple(value) if isinstance(value, list) else value for key, value in self.values.items()}
         object.__setattr__(self, "values", values)
-        object.__setattr__(self, "curve", tuple((int(epoch), float(value)) for epoch, value in self.curve))
+        known = ((epoch, math.nan if value is None else value) for epoch, value in self.curve)  # JSON has null for NaN
+        object.__setattr__(self, "curve", tuple((int(epoch), float(value)) for epoch, value in known))
 
     @property
     def scored(self) -> bool:
@@ -108,6 +109,12 @@ class StudyRecord:
         ended = len(self.records) - self.running
         return 60 * ended / self.seconds if self.seconds > 0 else None
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what sweep.json holds of a study."""
+        facts: dict[str, Any] = {**data, "records": tuple(Record(**record) for record in data["records"])}
+        return cls(**facts)
+
     def _count(self, state: State) -> int:
         return sum(record.state == state for record in self.records)
 
@@ -162,14 +169,10 @@ class Sweep:
                 f"The sweep has version {data.get('version')}; this est reads version {VERSION}.",
                 remedy="pip install --upgrade est-fer",
             )
-        facts = {key: value for key, value in data.items() if key not in ("format", "version", "studies")}
-        studies = tuple(
-            StudyRecord(**{**study, "records": tuple(Record(**record) for record in study["records"])})
-            for study in data["studies"]
-        )
-        return cls(
-            **{**facts, **{name: tuple(facts[name]) for name in ("models", "space", "notes")}}, studies=studies
-        )
+        facts: dict[str, Any] = {key: value for key, value in data.items() if key not in ("format", "version")}
+        facts |= {name: tuple(facts[name]) for name in ("models", "space", "notes")}
+        facts["studies"] = tuple(StudyRecord.from_json(study) for study in data["studies"])
+        return cls(**facts)
 
 
 def _writable(value: Any) -> Any:

@@ -10,6 +10,8 @@ from typing import Any, Literal, Self
 
 LOG_FROM = 20.0  # positive numbers that span a larger factor were drawn on a log scale, as far as values can tell
 TICKS = 5  # at most about so many numbers on an axis
+FEW = 6  # different numbers, each of which stands on the axis
+NEAREST = 0.06  # of an axis, between two texts
 
 
 def shown(value: Any) -> str:
@@ -43,9 +45,7 @@ def keys_of(settings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def varied(settings: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Name the settings that have two values or more among the trials that have them."""
-    return tuple(
-        key for key in keys_of(settings) if len({exact(one[key]) for one in settings if key in one}) > 1
-    )
+    return tuple(key for key in keys_of(settings) if len({exact(one[key]) for one in settings if key in one}) > 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,7 @@ class Scale:
     high: float = 1.0
     whole: bool = False  # integers only
     choices: tuple[str, ...] = ()
+    few: tuple[float, ...] = ()  # the numbers, where they are few
 
     @classmethod
     def of(cls, values: Sequence[Any]) -> Self:
@@ -67,7 +68,8 @@ class Scale:
         low, high = min(numbers), max(numbers)
         log = low > 0 and high / low > LOG_FROM
         whole = all(isinstance(value, int) for value in values)
-        return cls(kind="log" if log else "linear", low=low, high=high, whole=whole)
+        few = tuple(sorted(set(numbers)))
+        return cls(kind="log" if log else "linear", low=low, high=high, whole=whole, few=few if len(few) <= FEW else ())
 
     def place(self, value: Any) -> float:
         """Return where a value lies, 0 to 1; in the middle where all are equal."""
@@ -90,8 +92,13 @@ class Scale:
         if self.whole:
             numbers = [number for number in numbers if number == round(number)]
         if len(numbers) < 2:  # none that is round lies between: the ends
-            numbers = list(dict.fromkeys((self.low, self.high)))
-        return [(self.place(number), shown(int(number) if self.whole else number)) for number in numbers]
+            numbers = sorted({self.low, self.high})
+        found: list[tuple[float, str]] = []
+        for number in self.few or numbers:
+            place = self.place(number)
+            if not found or place - found[-1][0] >= NEAREST:
+                found.append((place, shown(int(number) if self.whole else number)))
+        return found
 
 
 def linear_ticks(low: float, high: float, most: int = TICKS) -> list[float]:

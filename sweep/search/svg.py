@@ -34,7 +34,7 @@ def text(x: float, y: float, words: str, *, anchor: str = "start", colour: str =
     tip = f"<title>{escape(clean(full))}</title>" if full and full != words else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" paint-order="stroke" stroke="white" '
-        f'stroke-width="3">{escape(clean(words))}{tip}</text>'
+        f'stroke-width="4">{escape(clean(words))}{tip}</text>'
     )
 
 
