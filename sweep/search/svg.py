@@ -8,7 +8,7 @@ from html import escape
 
 SIZE = 12  # pixels of the letters
 GREY, DARK = "#555", "#222"
-NARROW, WIDE = set("iljtfrI.,:;|!'()[] "), set("mwMW@%—…")
+NARROW, WIDE = set("iljtfrI.,:;|!'()[] "), set("mwMW@%—…#&+<=>~^")
 CELLS = {"F": 1.0, "W": 1.0}  # of full-width letters, in ems
 
 
@@ -77,4 +77,4 @@ def _em(letter: str) -> float:
         return 0.42
     if letter in WIDE:
         return 1.0
-    return CELLS.get(unicodedata.east_asian_width(letter), 0.72 if letter.isupper() else 0.64)
+    return CELLS.get(unicodedata.east_asian_width(letter), 0.78 if letter.isupper() else 0.64)
