@@ -55,9 +55,9 @@ def blocks(sweep: Sweep) -> list[Block]:
         Block(kind="heading", words="Trials"),
         Block(kind="picture", draw=lambda: history_picture(sweep)),
         Block(kind="table", header=TRIALS, rows=[trials_row(study) for study in sweep.studies]),
+        *parallel_blocks(sweep),
         Block(kind="heading", words="Importance of settings"),
         *importance_blocks(sweep.studies_of(control=False)),
-        *parallel_blocks(sweep),
         Block(kind="heading", words="How"),
         Block(kind="list", items=how(sweep)),
     ]

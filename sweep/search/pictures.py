@@ -19,7 +19,7 @@ LOWEST, HIGHEST = (205, 218, 230), (18, 60, 110)  # of the lines' colours, by va
 
 SHOWN_FOLDS, COLUMNS = 10, 3  # panels drawn, and how many beside each other
 PANEL = {1: (640, 260), 2: (400, 200)}  # pixels by number of panels; of three and more:
-SMALL, LEFT, ABOVE, BELOW = (290, 160), 70, 34, 40
+SMALL, LEFT, ABOVE, BELOW = (290, 160), 76, 34, 40
 
 SHOWN_SETTINGS, STEP, AXIS = 12, 128, 260  # axes beside the objective, pixels between axes, and of an axis
 CHOICES = 16  # at most so many texts on an axis
@@ -148,7 +148,7 @@ def _percents(scale: Scale) -> list[tuple[float, str]]:
     ticks = linear_ticks(100 * scale.low, 100 * scale.high)
     if len(ticks) < 2:
         ticks = list(dict.fromkeys((100 * scale.low, 100 * scale.high)))
-    return [(scale.place(tick / 100), f"{tick:.5g} %") for tick in ticks]
+    return [(scale.place(tick / 100), f"{tick:.6g} %") for tick in ticks]
 
 
 def _legend(studies: Sequence[StudyRecord], room: float) -> tuple[list[str], float]:

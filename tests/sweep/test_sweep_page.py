@@ -209,7 +209,9 @@ DEGENERATE = {
     ),
     "twelve": study_of(
         *(
-            trial(n, n / 31, values={f"section.a_long_name_of_{k:02d}": 10.0 ** ((n * (k + 1)) % 7) for k in range(12)})
+            trial(
+                n, n / 31, values={f"section.a_long_name_of_{k:02d}": 10.0 ** ((n * (k + 1)) % 13) for k in range(12)}
+            )
             for n in range(31)
         )
     ),
@@ -459,6 +461,9 @@ def test_parallel_draws_twelve_settings_and_says_the_rest():
     assert any("12 of 16 settings" in words for words, *_ in boxes(root))  # the one that never varies is no axis
     tips = [node.findtext(f"{SVG}title") for node in root.iter(f"{SVG}text")]
     assert "a.rather.long.section.and.a.long.name.01" in tips
+    all_drawn = parsed(parallel_picture(DEGENERATE["twelve"]))
+    assert len(of_class(all_drawn, "axis")) == 13
+    assert not any("settings are drawn" in words for words, *_ in boxes(all_drawn))
 
 
 def test_importance_bars_have_the_lengths_of_their_shares():
