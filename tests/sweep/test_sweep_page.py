@@ -1,258 +1,25 @@
-"""The page of a sweep: choices by rule, tables that can be read back, pictures of any study, pages that need nothing else."""
+"""The page of a sweep: choices by rule, tables that can be read back, importances, pages that need nothing else."""
 
 from __future__ import annotations
 
 import csv
 import io
-import itertools
 import json
 import math
-import random
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
-from xml.etree import ElementTree
 
 import pytest
+from sweep_samples import DEGENERATE, HOSTILE, check_layout, parsed, searched, study_of, sweep_of, trial
 
 from est.errors import EstError
 from est.sweep.search.importance import compared, importances, left_out, mean_importances, why_none
 from est.sweep.search.page import page_html, page_markdown
-from est.sweep.search.pictures import colour_of, history_picture, importance_picture, parallel_picture
-from est.sweep.search.record import Record, StudyRecord, Sweep
-from est.sweep.search.scales import Scale, shown, varied
-from est.sweep.search.svg import fitted
+from est.sweep.search.pictures import history_picture
+from est.sweep.search.record import Sweep
 from est.sweep.search.table import lines, trials_csv
-
-HOSTILE = '<b>&"|`*]]>\x00'
-# Widths of the letters from space to ~ in DejaVu Sans, one of the widest of its kind, in hundredths of the size.
-LETTERS = [
-    *(
-        32,
-        40,
-        46,
-        84,
-        64,
-        95,
-        78,
-        27,
-        39,
-        39,
-        50,
-        84,
-        32,
-        36,
-        32,
-        34,
-        64,
-        64,
-        64,
-        64,
-        64,
-        64,
-        64,
-        64,
-        64,
-        64,
-        34,
-        34,
-        84,
-        84,
-        84,
-        53,
-    ),
-    *(
-        100,
-        68,
-        69,
-        70,
-        77,
-        63,
-        58,
-        77,
-        75,
-        29,
-        29,
-        66,
-        56,
-        86,
-        75,
-        79,
-        60,
-        79,
-        69,
-        63,
-        61,
-        73,
-        68,
-        99,
-        69,
-        61,
-        69,
-        39,
-        34,
-        39,
-        84,
-        50,
-    ),
-    *(
-        50,
-        61,
-        63,
-        55,
-        63,
-        62,
-        35,
-        63,
-        63,
-        28,
-        28,
-        58,
-        28,
-        97,
-        63,
-        61,
-        63,
-        63,
-        41,
-        52,
-        39,
-        63,
-        59,
-        82,
-        59,
-        59,
-        52,
-        64,
-        34,
-        64,
-        84,
-    ),
-]
-SVG = "{http://www.w3.org/2000/svg}"
-
-
-def trial(number: int, value: float | None = 0.5, state: str = "complete", **more) -> Record:
-    """Return a trial; its settings are `values`."""
-    return Record(number=number, state=state, value=value, epochs=20, seconds=10.0, **more)
-
-
-def study_of(*records: Record, name: str = "fold1", control: bool = False) -> StudyRecord:
-    """Return a study of a fold."""
-    return StudyRecord(
-        name=f"{name}/control" if control else name,
-        fold=name,
-        control=control,
-        learnt=400,
-        chosen_by=90,
-        tested=49,
-        records=records,
-    )
-
-
-def sweep_of(*studies: StudyRecord, **more) -> Sweep:
-    """Return a sweep of these studies."""
-    facts = {
-        "heading": "Nested search",
-        "cache": "/data/cache",
-        "models": ("EST",),
-        "objective": "UAR",
-        "sampler": "TPE",
-        "pruner": "none",
-        "trials": 20,
-        "space": ("loop.learning_rate: 3e-5 to 0.01",),
-        "seconds": 120.0,
-    }
-    return Sweep(**facts | {"studies": studies} | more)
-
-
-def searched(name: str = "fold1", number: int = 24, seed: int = 0, control: bool = False) -> StudyRecord:
-    """Return a study in which the learning rate alone decides; a third of its trials have a setting of their own."""
-    drawn = random.Random(seed)
-    records = []
-    for place in range(number):
-        rate = 10 ** drawn.uniform(-5, -1)
-        values = {"loop.learning_rate": rate, "loop.batch": drawn.choice([8, 16, 32]), "model.name": "est"}
-        if place % 3 == 0:
-            values |= {"model.name": "gru", "model.size": drawn.choice([64, 128])}
-        records.append(trial(place, 0.7 - 0.1 * abs(math.log10(rate) + 3), loss=1.0, values=values))
-    return study_of(*records, name=name, control=control)
-
-
-DEGENERATE = {
-    "empty": study_of(),
-    "one trial": study_of(trial(0, 0.5, values={"a": 1})),
-    "one trial without a setting": study_of(trial(0, 0.5)),
-    "all equal": study_of(*(trial(n, 0.5, values={"a": 1, "b": HOSTILE}) for n in range(12))),
-    "all failed": study_of(*(trial(n, None, "failed", values={"a": n}, error=HOSTILE) for n in range(5))),
-    "all pruned": study_of(*(trial(n, 0.1 * n, "pruned", values={"a": n}) for n in range(5))),
-    "NaN": study_of(trial(0, math.nan, values={"a": 1}), trial(1, None, values={"a": 2}), trial(2, None, "running")),
-    "zero and one": study_of(trial(0, 0.0, values={"a": -1.5}), trial(1, 1.0, values={"a": 0})),
-    "nearly equal": study_of(*(trial(n, 0.62 + 1e-6 * n, values={"a": 10**9 + n}) for n in range(9))),
-    "mixed": study_of(
-        *(trial(n, 0.1 * n, values={"a": value}) for n, value in enumerate((1, 2.5, None, "x", True, [1, 2], math.inf)))
-    ),
-    "wide": study_of(
-        *(
-            trial(
-                n,
-                0.4 + 0.001 * n,
-                values={
-                    f"a.rather.long.section.and.a.long.name.{k:02d}": f"choice-{HOSTILE}-number-{n * k % 40}"
-                    for k in range(17)
-                },
-            )
-            for n in range(40)
-        )
-    ),
-    "twelve": study_of(
-        *(
-            trial(
-                n, n / 31, values={f"section.a_long_name_of_{k:02d}": 10.0 ** ((n * (k + 1)) % 13) for k in range(12)}
-            )
-            for n in range(31)
-        )
-    ),
-}
-
-
-def parsed(svg: str) -> ElementTree.Element:
-    """Parse a picture, which must be XML."""
-    return ElementTree.fromstring(svg)
-
-
-def of_class(root: ElementTree.Element, name: str) -> list[ElementTree.Element]:
-    """Return the elements of a class."""
-    return [node for node in root.iter() if name in node.get("class", "").split()]
-
-
-def boxes(root: ElementTree.Element) -> Iterator[tuple[str, float, float, float, float]]:
-    """Return where each text stands: text, left, top, right, bottom."""
-    size = float(root.get("font-size"))
-    for node in root.iter(f"{SVG}text"):
-        words, x, y = node.text or "", float(node.get("x")), float(node.get("y"))
-        wide = size * sum(LETTERS[ord(letter) - 32] if " " <= letter <= "~" else 100 for letter in words) / 100
-        left = x - {"start": 0.0, "middle": wide / 2, "end": wide}[node.get("text-anchor")]
-        yield words, left, y - 9, left + wide, y + 3
-
-
-def check_layout(svg: str) -> ElementTree.Element:
-    """Check that numbers are numbers, that no text leaves the picture, and that no two overlap; return the picture."""
-    assert not re.search(r"\b(nan|inf)\b", re.sub(r">[^<]*<", "><", svg))
-    root = parsed(svg)
-    _, _, width, height = map(float, root.get("viewBox").split())
-    placed = list(boxes(root))
-    for words, left, top, right, bottom in placed:
-        assert left >= 0 and top >= 0 and right <= width and bottom <= height, words  # noqa: PT018
-    for one, other in itertools.combinations(placed, 2):
-        apart = one[3] <= other[1] or other[3] <= one[1] or one[4] <= other[2] or other[4] <= one[2]
-        assert apart, (one, other)
-    return root
-
-
-# The choice
 
 
 def test_the_best_has_the_highest_value_then_the_lowest_loss_then_the_lowest_number():
@@ -287,9 +54,6 @@ def test_counts_and_pace():
 def test_the_epoch_is_the_first_that_has_the_value():
     assert trial(0, 0.6, curve=((1, 0.2), (5, 0.6), (9, 0.6), (20, 0.4))).epoch == 5
     assert trial(0, 0.6, curve=((1, 0.2),)).epoch == 20
-
-
-# What is written
 
 
 def test_json_round_trip():
@@ -355,164 +119,6 @@ def test_the_terminal_shows_what_differs():
     assert "no complete trial" in lines(sweep_of(DEGENERATE["all failed"]))[2]
 
 
-# Scales
-
-
-def test_settings_that_differ():
-    settings = [{"a": 1, "b": 1, "c": 5}, {"a": 1, "b": 2}, {"a": 1, "b": 2, "d": [1]}]
-    assert varied(settings) == ("b",)
-    assert varied([*settings, {"d": [2]}]) == ("b", "d")
-
-
-def test_scales():
-    assert Scale.of([1e-4, 1e-2]).kind == "log"
-    assert Scale.of([1e-4, 1e-2]).place(1e-3) == pytest.approx(0.5)
-    assert Scale.of([1, 20]).kind == "linear"
-    assert Scale.of([0, 1000]).kind == "linear"  # no logarithm of nothing
-    assert Scale.of([1, 21]).kind == "log"
-    assert Scale.of([True, False]).choices == ("false", "true")
-    assert Scale.of([2, None, 10, 1]).choices == ("1", "2", "10", "none")
-    assert Scale.of([5, 5]).place(5) == 0.5
-    assert [text for _, text in Scale.of([8, 16, 32, 64]).ticks()] == ["8", "16", "32", "64"]
-    assert [text for _, text in Scale.of([0, 1, 2, 100]).ticks()] == ["0", "100"]  # 1 and 2 would lie on 0
-    assert [text for _, text in Scale.of([n * 1e-5 for n in range(1, 1001)]).ticks()] == [
-        "1e-5",
-        "0.0001",
-        "0.001",
-        "0.01",
-    ]
-
-
-def test_numbers_in_words():
-    assert [shown(value) for value in (3e-5, 0.0003, 1.0, 12345678.0, 7, True, None, (1, 2.5), "x")] == [
-        *("3e-5", "0.0003", "1", "1.235e7", "7", "true", "none", "1, 2.5", "x")
-    ]
-
-
-def test_a_shortened_name_keeps_its_end():
-    assert fitted("loop.learning_rate", 500) == "loop.learning_rate"
-    assert re.fullmatch(r"…\w+_rate", fitted("loop.learning_rate", 80))
-    assert fitted("x" * 50, 1) == "…"
-
-
-# Pictures
-
-
-def test_history_draws_each_trial_and_the_best_so_far():
-    values = [0.5, 0.4, 0.7, 0.6, 0.7]
-    model = study_of(
-        *(trial(n, value) for n, value in enumerate(values)), trial(5, 0.3, "pruned"), trial(6, None, "failed")
-    )
-    control = study_of(*(trial(n, 0.45) for n in range(3)), control=True)
-    root = check_layout(history_picture(sweep_of(model, control)))
-    dots = of_class(root, "model")
-    assert len(dots) == 5
-    assert (len(of_class(root, "control")), len(of_class(root, "pruned")), len(of_class(root, "failed"))) == (3, 1, 1)
-    heights = [float(dot.get("cy")) for dot in dots]
-    assert heights[2] == heights[4] == min(heights)  # higher values stand higher
-    assert (heights[0] - heights[2]) / (heights[1] - heights[0]) == pytest.approx(2, rel=0.02)
-    across = [float(dot.get("cx")) for dot in dots]
-    assert across[4] - across[3] == pytest.approx(across[1] - across[0], abs=0.2)
-    (steps,) = of_class(root, "best-model")
-    corners = [tuple(map(float, point.split(","))) for point in steps.get("points").split()]
-    assert corners[:3] == [(across[0], heights[0]), (across[2], heights[0]), (across[2], heights[2])]
-    assert corners[3][1] == heights[2]
-    assert corners[3][0] == pytest.approx(float(of_class(root, "failed")[0].get("d")[1:].split(",")[0]) + 3)
-    (flat,) = of_class(root, "best-control")
-    assert len({point.split(",")[1] for point in flat.get("points").split()}) == 1
-
-
-def test_history_draws_ten_folds_and_says_the_rest():
-    folds = [searched(f"fold{place}-{'x' * 60}", number=5) for place in range(24)]
-    root = check_layout(history_picture(sweep_of(*folds)))
-    assert len(of_class(root, "model")) == 10 * 5
-    assert any("10 of 24 folds" in words for words, *_ in boxes(root))
-    assert not any(
-        "of" in words and "folds" in words for words, *_ in boxes(parsed(history_picture(sweep_of(*folds[:10]))))
-    )
-
-
-def test_parallel_lines_go_through_the_values():
-    study = study_of(
-        trial(0, 0.4, values={"rate": 1e-4, "kind": "a"}),
-        trial(1, 0.6, values={"rate": 1e-2, "kind": "b", "size": 5}),
-        trial(2, 0.5, values={"rate": 1e-3, "kind": "b", "size": 9}),
-        trial(3, 0.9, "pruned", values={"rate": 1e-3, "kind": "b"}),
-    )
-    root = check_layout(parallel_picture(study))
-    axes = [float(line.get("x1")) for line in of_class(root, "axis")]
-    top, bottom = (float(of_class(root, "axis")[0].get(end)) for end in ("y1", "y2"))
-    assert len(axes) == 4
-    (chosen,) = of_class(root, "chosen")
-    points = [tuple(map(float, point.split(","))) for point in chosen.get("points").split()]
-    assert [x for x, _ in points] == axes
-    assert [y for _, y in points] == [top, top, bottom, top]
-    gaps = of_class(root, "gap")  # the first trial has no size
-    assert [(float(gap.get("x1")), float(gap.get("x2"))) for gap in gaps] == [(axes[1], axes[3])]
-    others = [node for node in of_class(root, "trial") if node is not chosen]
-    assert len(others) == 2
-    assert [node.get("stroke") for node in others] == [colour_of(0.0), colour_of(0.5)]
-    assert others[1].get("points").split()[0] == f"{axes[0]},{(top + bottom) / 2}"  # a logarithm's middle
-
-
-def test_parallel_draws_twelve_settings_and_says_the_rest():
-    root = check_layout(parallel_picture(DEGENERATE["wide"]))
-    assert len(of_class(root, "axis")) == 13
-    assert any("12 of 16 settings" in words for words, *_ in boxes(root))  # the one that never varies is no axis
-    tips = [node.findtext(f"{SVG}title") for node in root.iter(f"{SVG}text")]
-    assert "a.rather.long.section.and.a.long.name.01" in tips
-    all_drawn = parsed(parallel_picture(DEGENERATE["twelve"]))
-    assert len(of_class(all_drawn, "axis")) == 13
-    assert not any("settings are drawn" in words for words, *_ in boxes(all_drawn))
-
-
-def test_importance_bars_have_the_lengths_of_their_shares():
-    root = check_layout(importance_picture({HOSTILE * 9: 0.2, "loop.learning_rate": 0.6, "c": 0.0}))
-    bars = [float(bar.get("width")) for bar in of_class(root, "bar")]
-    assert bars[0] > 0
-    assert bars == pytest.approx([bars[0], bars[0] / 3, 0.0], abs=0.1)
-    assert [words for words, *_ in boxes(root)][:2] == ["loop.learning_rate", "60 %"]
-    for empty in ({}, None):
-        assert "no importances" in importance_picture(empty)
-    check_layout(importance_picture({"a": 0.0, "b": 0.0}))
-
-
-@pytest.mark.parametrize("name", DEGENERATE)
-def test_any_study_has_pictures_and_pages(name):
-    study = DEGENERATE[name]
-    history = check_layout(history_picture(sweep_of(study)))
-    assert len(of_class(history, "model")) == len(study.scored)
-    assert len(of_class(history, "failed")) == study.failed
-    parallel = check_layout(parallel_picture(study))
-    assert len(of_class(parallel, "chosen")) >= (1 if study.scored else 0)
-    if not study.scored:
-        assert "no complete trial" in "".join(history.itertext())
-        assert "no trial is complete" in "".join(parallel.itertext())
-    if name != "wide" and name != "twelve":
-        assert importances(study) is None
-        sweep = sweep_of(study)
-        assert "importances" in page_markdown(sweep)
-        check_html(page_html(sweep))
-        assert Sweep.from_json(json.loads(json.dumps(sweep.to_json(), allow_nan=False))).folds == ("fold1",)
-
-
-def test_a_sweep_without_studies_has_a_page():
-    check_layout(history_picture(sweep_of()))
-    assert "no study" in page_html(sweep_of())
-    assert "# Sweep of EST on /data/cache" in page_markdown(sweep_of())
-
-
-def test_hostile_names_are_text_in_pictures():
-    study = study_of(*(trial(n, 0.1 * n, values={HOSTILE: f"{HOSTILE}{n}", "b": n}) for n in range(3)), name=HOSTILE)
-    for svg in (parallel_picture(study), history_picture(sweep_of(study)), importance_picture({HOSTILE: 1.0})):
-        root = check_layout(svg)
-        assert not list(root.iter(f"{SVG}b"))
-        assert any('<b>&"|`*]]>' in words for words, *_ in boxes(root))
-
-
-# Importance
-
-
 @pytest.fixture
 def without_sklearn(monkeypatch):
     """Import Optuna as if scikit-learn were not installed: it is not needed, and takes seconds to import."""
@@ -549,9 +155,6 @@ def test_why_there_are_no_importances():
     assert "differs" in why_none(study_of(*(trial(n, 0.1 * n, values={"a": 1}) for n in range(10))))
     assert mean_importances([searched(number=9), study_of()]) is None
     assert why_none(searched(number=10)) == ""
-
-
-# Pages
 
 
 class Reader(HTMLParser):
@@ -663,3 +266,19 @@ def test_hostile_names_are_text_in_pages():
     assert "<b>" not in markdown
     rows = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows[:3]}) == 1  # no cell of theirs is two
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_any_study_has_pages(name, without_sklearn):
+    study = DEGENERATE[name]
+    assert (importances(study) is None) == (name not in ("wide", "twelve"))
+    sweep = sweep_of(study)
+    assert ("No study has importances" in page_markdown(sweep)) == (importances(study) is None)
+    check_html(page_html(sweep))
+    assert Sweep.from_json(json.loads(json.dumps(sweep.to_json(), allow_nan=False))).folds == ("fold1",)
+
+
+def test_a_sweep_without_studies_has_a_page():
+    check_layout(history_picture(sweep_of()))
+    assert "no study" in page_html(sweep_of())
+    assert "# Sweep of EST on /data/cache" in page_markdown(sweep_of())
