@@ -29,13 +29,13 @@ from ..config.config import TrainConfig
 from ..data.clipset import ClipSet
 from ..data.epoch import EpochPlan, Planner
 from ..data.memory import enough_memory
-from ..models.contract import CLASSES
 from ..models.finetuned import FinetunedModel
-from ..models.model import Answer, Extras, Model
+from ..models.model import Extras, Model
 from .autocast import casting
 from .average import Average
 from .checkpoint import Checkpoint, learning_state, restore_learning
 from .graph import GraphedStep
+from .objective import Objective, Weighting
 from .watch import TrainingWatch
 from .world import ALONE, World
 
@@ -98,19 +98,29 @@ class Trainer:
         self.num_steps = self.planner.num_steps
         self.deviation = clips.statistics(self.train)[1].to(self.device) if data.noise else None
         self._waited = clips.waited
+        self.objective = Objective(self.head, precision)
         self.terms = self.head.terms  # losses by name, and their weights
-        self.questions = list(self.head.choices)
-        assert next(iter(self.terms)) == CLASSES, f"the first loss is that of the classes, found {list(self.terms)}"
+        self.weighting = Weighting(self.terms, data.label_smoothing, self.class_weight)
+        self.questions = list(self.objective.questions)
         assert not NAMES & set(self.questions), "names of the loop, or of a result"
         assert set(self.questions) == set(config.model.questions), "a model and its settings name the same questions"
-        # what a step leaves behind
-        self.columns = [*self.terms, "right", *(f"{name}_right" for name in self.questions)]
+        self.columns = list(self.objective.columns)  # what a step leaves behind
         self.tally = torch.zeros(self.num_steps, len(self.columns), dtype=torch.float64, device=self.device)
 
     def run_epoch(
         self, epoch: int, *, first_step: int = 0, stop: Stop, watch: TrainingWatch, until: float = math.inf
     ) -> int:
         """Take the steps of an epoch from one on; return how many are done: fewer than all when somebody stops it, or from a time on."""
+        plan = self.begin_epoch(epoch, first_step=first_step)
+        for step in range(first_step, self.num_steps):
+            self.step(plan, step, epoch)
+            watch.step(epoch, step + 1)
+            if self.world.any(stop.wanted or clock() >= until):
+                return step + 1
+        return self.num_steps
+
+    def begin_epoch(self, epoch: int, *, first_step: int = 0) -> EpochPlan:
+        """Set the model and the optimiser up for an epoch, and return what its steps look at."""
         self.model.train()
         if isinstance(self.model, FinetunedModel):
             self.model.head_only = epoch < self.config.head_first
@@ -122,12 +132,7 @@ class Trainer:
             else:
                 group["lr"] = rate
         self.clips.expect(self._looked_at(plan, first_step))
-        for step in range(first_step, self.num_steps):
-            self.step(plan, step, epoch)
-            watch.step(epoch, step + 1)
-            if self.world.any(stop.wanted or clock() >= until):
-                return step + 1
-        return self.num_steps
+        return plan
 
     @property
     def scored(self) -> Model:
@@ -147,7 +152,12 @@ class Trainer:
         inputs += [drawn[step] for drawn in (*plan.extras.values(), plan.mix, plan.augmentation) if drawn is not None]
         self._extras = tuple(plan.extras)
         with enough_memory(self.device, self.config):
-            self.tally[step] = self._learn(*inputs)
+            left = self._learn(*inputs)
+        self.end_step(left, step, epoch)
+
+    def end_step(self, left: Tensor, step: int, epoch: int) -> None:
+        """Note what a step leaves behind, and take its weights into their running mean."""
+        self.tally[step] = left
         if self.average is not None:
             self.average.update(self.model, epoch * self.num_steps + step)
 
@@ -159,20 +169,28 @@ class Trainer:
         extras = dict(zip(self._extras, drawn, strict=False))
         share = drawn[len(extras)] if self.config.data.mixup else None
         augmentation = drawn[-1] if self.config.finetune.augments else None
-        weight = len(target) if self.class_weight is None else self.class_weight[target].sum()
+        weight = self.summed_weight(target)
         self.optimizer.zero_grad(set_to_none=True)
         left = torch.zeros(len(self.columns), dtype=torch.float64, device=self.device)
         for piece in self.pieces:
             features = self._features(index[piece], None if augmentation is None else augmentation[piece], share)
             own = {name: values[piece] for name, values in extras.items()}
             left += self._learn_piece(features, target[piece], own, share, weight, len(target))
-        self._update(left)
+        self.update(left)
         return left
+
+    def summed_weight(self, target: Tensor) -> Tensor | int:
+        """Return by what the loss of the classes is divided: the clips, or the sum of their class weights.  # (B,)"""
+        return len(target) if self.class_weight is None else self.class_weight[target].sum()
 
     def _features(self, index: Tensor, augmentation: Tensor | None, share: Tensor | None) -> Tensor:
         """Return the features of a piece, noisy and mixed where that is wanted.  # (B, n, J) → (B, n, J, D)"""
         with casting(self.device, self.precision):
             features = self.model.features(self.clips.take(index, augmentation))
+        return self.disturb(features, share)
+
+    def disturb(self, features: Tensor, share: Tensor | None) -> Tensor:
+        """Add noise to features and mix neighbouring clips, where that is wanted.  # (B, n, J, D)"""
         if self.deviation is not None:
             features = features + self.config.data.noise * self.deviation * torch.randn_like(features)
         if share is not None:
@@ -183,25 +201,13 @@ class Trainer:
         self, features: Tensor, target: Tensor, extras: Extras, share: Tensor | None, weight: Tensor | int, count: int
     ) -> Tensor:
         """Add a piece's gradients; return its share of what the step leaves behind."""
-        with casting(self.device, self.precision):
-            output = self.head({"features": features, **extras})
-        losses = self._losses(output, target, extras)
-        if share is not None:
-            rolled = {name: values.roll(1, 0) for name, values in extras.items()}
-            others = self._losses(output, target.roll(1), rolled)
-            losses = {name: share * loss + (1 - share) * others[name] for name, loss in losses.items()}
-        first, *further = self.terms  # that of the classes is divided by their weights
-        losses = {name: losses[name] / (weight if name == first else count) for name in self.terms}
-        total = self.terms[first] * losses[first]
-        for name in further:
-            total = total + self.terms[name] * losses[name]
+        total, left = self.objective(
+            features, target, extras, share=share, weight=weight, count=count, weighting=self.weighting
+        )
         self.scaler.scale(total).backward()
-        right = (output.expression.argmax(1) == target).sum()
-        hits = self.head.hits(output, extras)
-        counts = [right, *(hits[name].sum() for name in self.questions)]
-        return torch.stack([*(loss.detach() for loss in losses.values()), *counts]).double()
+        return left
 
-    def _update(self, left: Tensor) -> None:
+    def update(self, left: Tensor) -> None:
         """Add what all processes found, and take the step."""
         if self.world.size > 1:
             found = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
@@ -211,11 +217,6 @@ class Trainer:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.loop.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-
-    def _losses(self, output: Answer, target: Tensor, extras: Extras) -> dict[str, Tensor]:
-        """Return the model's losses, summed over clips."""
-        smoothing = self.config.data.label_smoothing
-        return self.head.losses(output, target, extras, weight=self.class_weight, smoothing=smoothing)
 
     def learning_rate(self, epoch: int) -> float:
         """Return the rate of an epoch: a linear rise over the warm-up, then half a cosine over the rest."""

@@ -83,7 +83,7 @@ class Model(nn.Module):
         raise NotImplementedError
 
     def losses(
-        self, output: Any, target: Tensor, batch: Batch, *, weight: Tensor | None, smoothing: float
+        self, output: Any, target: Tensor, batch: Batch, *, weight: Tensor | None, smoothing: float | Tensor
     ) -> dict[str, Tensor]:
         """Return each loss, summed over clips, in float32; targets are classes (B,) or shares of them (B, C).
 
@@ -96,6 +96,20 @@ class Model(nn.Module):
         return {}
 
 
-def class_loss(output: Answer, target: Tensor, *, weight: Tensor | None, smoothing: float) -> Tensor:
-    """Return the cross-entropy of the classes, summed over clips, in float32.  # (B,) or (B, C) → ()"""
-    return F.cross_entropy(output.expression.float(), target, weight=weight, label_smoothing=smoothing, reduction="sum")
+def class_loss(output: Answer, target: Tensor, *, weight: Tensor | None, smoothing: float | Tensor) -> Tensor:
+    """Return the cross-entropy of the classes, summed over clips, in float32.  # (B,) or (B, C) → ()
+
+    Models in a stack (loop/stack.py) have a smoothing each, a tensor, which torch's own function does not take.
+    """
+    logits = wide(output.expression)
+    if not isinstance(smoothing, Tensor):
+        return F.cross_entropy(logits, target, weight=weight, label_smoothing=smoothing, reduction="sum")
+    certain = F.cross_entropy(logits, target, weight=weight, reduction="sum")
+    shares = logits.log_softmax(1)
+    even = -(shares if weight is None else shares * weight).sum()  # the loss of a target that is all classes alike
+    return (1 - smoothing) * certain + smoothing / logits.shape[1] * even
+
+
+def wide(logits: Tensor) -> Tensor:
+    """Return numbers in float32, or as they are where they are wider."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -23,6 +23,7 @@ class Config(ModelConfig):
     title: ClassVar[str] = "EST"
     frozen_note: ClassVar[str] = "not the paper's setting"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper-text": {"position": "slot"}}
+    own_in_stack: ClassVar[tuple[str, ...] | None] = ("dropout", "head_dropout", "order_weight")
 
     snippets: int = flag(7, "--snippets", "Snippets of a clip, n. [default: 7]")
     frames: int = flag(5, "--frames", "Frames of a snippet, J. [default: 5]")

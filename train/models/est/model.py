@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ....errors import UsageError
 from ..contract import CLASSES
-from ..model import Batch, Extras, Model
+from ..model import Batch, Extras, Model, wide
 from ..scaling import Scaling
 from .attention import Linear
 from .config import Config
@@ -107,8 +107,8 @@ class EST(Model):
         R, alpha = self.snippets(frames)
         T, attention = self.transformer(self.position(R, order), self.query, details=details)
         return Output(
-            expression=_wide(self.expression_head(T)),
-            order=_wide(self.order_head(R, T)) if self.order_head is not None else None,
+            expression=wide(self.expression_head(T)),
+            order=wide(self.order_head(R, T)) if self.order_head is not None else None,
             attention=attention,
             alpha=alpha if details else None,
         )
@@ -140,13 +140,13 @@ class EST(Model):
         return shown.gather(1, self.orders[extras["order"]][:, :, None].expand_as(shown))
 
     def losses(
-        self, output: Output, target: Tensor, batch: Batch, *, weight: Tensor | None, smoothing: float
+        self, output: Output, target: Tensor, batch: Batch, *, weight: Tensor | None, smoothing: float | Tensor
     ) -> dict[str, Tensor]:
         """Return the sums of both heads' losses."""
         found = super().losses(output, target, batch, weight=weight, smoothing=smoothing)
         if output.order is None:
             return found
-        return found | {"order": F.cross_entropy(output.order.float(), batch["order"], reduction="sum")}
+        return found | {"order": F.cross_entropy(wide(output.order), batch["order"], reduction="sum")}
 
     def hits(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Say which clips' order was named rightly."""
@@ -179,7 +179,3 @@ def build(config: Config, *, width: int, num_classes: int, seed: int) -> EST:
         orders = torch.empty(0, config.snippets, dtype=torch.long)
     generator = torch.Generator().manual_seed(seed)
     return EST(config, width=width, num_classes=num_classes, orders=orders, generator=generator)
-
-
-def _wide(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -17,6 +17,7 @@ class Config(ModelConfig):
 
     name: ClassVar[str] = "gru"
     title: ClassVar[str] = "GRU"
+    own_in_stack: ClassVar[tuple[str, ...] | None] = ("dropout",)
 
     frames: int = flag(
         75, "--frames", "Unified frames in a row, around the middle; 75 are all that a view has. [default: 75]"

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....errors import UsageError
-from ..model import Batch, Model
+from ..model import Batch, Model, wide
 from ..scaling import Scaling
 from .config import Config
 
@@ -93,7 +93,7 @@ class GRU(Model):
             states = [one(x, backwards=turned) for turned, one in zip((False, True), directions, strict=False)]
             x = torch.cat(states, 2)
         logits = self.classifier(self.dropout(self._pooled(x)))
-        return Output(expression=logits.to(torch.promote_types(logits.dtype, torch.float32)))
+        return Output(expression=wide(logits))
 
     def _pooled(self, x: Tensor) -> Tensor:
         """Make one state of those after each frame; each direction's last one is at its own end.  # (B, T, H) → (B, H)"""

@@ -1,0 +1,191 @@
+"""Stacked training: each training has the weights that it would have alone, whatever stands beside it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from train_samples import TINY, learning_cache, make_trainer
+
+from est.cache import open_cache
+from est.train import EstConfig, model_config
+from est.train.data.clipset import ClipSet
+from est.train.loop.stack import Stack
+
+CLIPS = 30
+WITHOUT_SSOP = EstConfig(dim=16, heads=2, ffn=32, layers=2, dropout=0.1, ssop=False)
+TOLERANCE = 2e-3  # of weights after 20 steps in float32: Adam divides by what may be nearly nothing
+GRU = model_config("gru", frames=9, hidden=8, layers=2, dropout=0.3)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    cache = open_cache(learning_cache(tmp_path_factory.mktemp("stack") / "c.zarr", CLIPS, frames=24, flip=True))
+    return ClipSet.from_cache(cache, range(CLIPS), others=["gap_mirrored"])
+
+
+def trainings(clips, model=TINY, *, double=False, **common):
+    """Return four trainings that differ in everything in which those of a stack may."""
+    own = [
+        {"seed": 1, "learning_rate": 3e-3, "train": np.arange(24)},
+        {"seed": 2, "learning_rate": 1e-3, "weight_decay": 0.1, "train": np.arange(3, 30), "optimizer": "adamw"},
+        {"seed": 3, "learning_rate": 1e-2, "epochs": 9, "clip_norm": 0.5, "label_smoothing": 0.2, "noise": 0.1},
+        {"seed": 4, "learning_rate": 5e-4, "warmup": 0, "average": 0.9, "balanced": True},
+    ]
+    made = []
+    for number, settings in enumerate(own):
+        dropout = {name: 0.1 + 0.1 * number for name in ("dropout", "head_dropout") if hasattr(model, name)}
+        weight = {"order_weight": 0.1 + number} if hasattr(model, "order_weight") else {}
+        settings = {"mirrored": True, "weight_decay": 0.0, **settings, **common}
+        trainer = make_trainer(clips, model=replace(model, **dropout, **weight), **settings)
+        if double:
+            trainer.model.double()
+            if trainer.class_weight is not None:
+                trainer.weighting = trainer.weighting._replace(class_weight=trainer.class_weight.double())
+            if trainer.average is not None:
+                trainer.average.model.double()
+        made.append(trainer)
+    return made
+
+
+class Course:
+    """Where a training is, step by step."""
+
+    def __init__(self, trainer):
+        self.trainer, self.epoch, self.step = trainer, 0, 0
+        self.plan = trainer.begin_epoch(0)
+
+    def at(self):
+        return self.plan, self.step, self.epoch
+
+    def advance(self):
+        self.step += 1
+        if self.step == self.trainer.num_steps:
+            self.epoch, self.step = self.epoch + 1, 0
+            self.plan = self.trainer.begin_epoch(self.epoch)
+
+
+def train_alone(trainers, steps):
+    for trainer in trainers:
+        course = Course(trainer)
+        for _ in range(steps):
+            trainer.step(*course.at())
+            course.advance()
+
+
+def train_stacked(trainers, steps):
+    stack = Stack(trainers)
+    courses = [Course(trainer) for trainer in trainers]
+    for _ in range(steps):
+        stack.step([course.at() for course in courses])
+        for course in courses:
+            course.advance()
+    stack.release()
+
+
+def distances(some, others):
+    """Return the largest difference of each tensor that trainings would save."""
+    found = {}
+    for one, other in zip(some, others, strict=True):
+        a, b = one.state(), other.state()
+        assert a.keys() == b.keys()
+        for name, tensor in a.items():
+            if tensor.numel():
+                far = float((tensor.double() - b[name].double()).abs().max())
+                found[name] = max(far, found.get(name, 0.0))
+    return found
+
+
+def furthest_but_keys(some, others):
+    """Return the largest difference of any weight but the biases of keys."""
+    far = 0.0
+    for one, other in zip(some, others, strict=True):
+        for (name, a), (_, b) in zip(one.model.named_parameters(), other.model.named_parameters(), strict=True):
+            apart = (a - b).detach().abs()
+            if name.endswith("in_proj_bias"):
+                apart.view(3, -1)[1] = 0
+            far = max(far, float(apart.max()))
+    return far
+
+
+@pytest.mark.parametrize("model", [TINY, WITHOUT_SSOP, GRU], ids=["EST", "without SSOP", "GRU"])
+def test_fifty_steps_in_a_stack_are_fifty_steps_alone(clips, model):
+    alone, stacked = (trainings(clips, model, double=True) for _ in range(2))
+    before = {name: tensor.clone() for name, tensor in alone[0].state().items()}
+    train_alone(alone, 50)
+    train_stacked(stacked, 50)
+    assert max(distances(alone, stacked).values()) < 1e-9
+    moved = [float((alone[0].state()[name] - before[name]).abs().max()) for name in before if name.startswith("model/")]
+    assert max(moved) > 5e-3, "the trainings moved"
+
+
+def test_with_l2_all_but_the_biases_of_keys_agree(clips):
+    # A softmax does not depend on them: their gradient is 0 and a rounding error, which Adam divides by nearly 0. With L2 in the gradient
+    # it grows from step to step, alone too, and says nothing about the model.
+    alone, stacked = (trainings(clips, double=True, weight_decay=1e-3) for _ in range(2))
+    train_alone(alone, 50)
+    train_stacked(stacked, 50)
+    assert furthest_but_keys(alone, stacked) < 1e-9
+
+
+def test_in_float32_a_stack_stays_close(clips, model):
+    alone, stacked = (trainings(clips, model, optimizer="adamw") for _ in range(2))
+    train_alone(alone, 20)
+    train_stacked(stacked, 20)
+    assert 0 < furthest_but_keys(alone, stacked) < TOLERANCE
+
+
+def test_who_stands_beside_a_training_changes_nothing(clips):
+    alone, stacked = (trainings(clips, double=True) for _ in range(2))
+    train_alone(alone, 12)
+    first = Stack(stacked)
+    courses = {id(trainer): Course(trainer) for trainer in stacked}
+
+    def steps(stack, number):
+        for _ in range(number):
+            stack.step([courses[id(trainer)].at() for trainer in stack.trainers])
+            for trainer in stack.trainers:
+                courses[id(trainer)].advance()
+
+    steps(first, 5)
+    kept = first.without([stacked[1]])
+    steps(kept, 7)
+    kept.release()
+    assert max(distances([alone[0], *alone[2:]], [stacked[0], *stacked[2:]]).values()) < 1e-9
+    left = stacked[1].model.state_dict()
+    train_stacked([stacked[1]], 0)
+    assert all(torch.equal(left[name], tensor) for name, tensor in stacked[1].model.state_dict().items())
+
+
+def test_a_model_that_leaves_owns_its_weights(clips):
+    gone, *stay = trainings(clips)
+    stack = Stack([gone, *stay])
+    courses = [Course(trainer) for trainer in (gone, *stay)]
+    stack.step([course.at() for course in courses])
+    rest = stack.without([gone])
+    before = {name: tensor.clone() for name, tensor in gone.model.state_dict().items()}
+    rest.step([course.at() for course in courses[1:]])
+    assert all(torch.equal(before[name], tensor) for name, tensor in gone.model.state_dict().items())
+    storages = {tensor.untyped_storage().data_ptr() for tensor in stay[0].model.parameters()}
+    assert not storages & {tensor.untyped_storage().data_ptr() for tensor in gone.model.parameters()}
+
+
+def test_mixed_clips_and_class_weights(clips):
+    alone, stacked = (
+        trainings(clips, double=True, mixup=0.4, class_weights=True, balanced=False, label_smoothing=0.1)
+        for _ in range(2)
+    )
+    train_alone(alone, 20)
+    train_stacked(stacked, 20)
+    assert max(distances(alone, stacked).values()) < 1e-9
+
+
+def test_every_model_draws_its_own_dropout(clips):
+    # three times the same training: equal streams give equal weights, another seed gives others
+    twins = [make_trainer(clips, model=TINY, seed=seed) for seed in (5, 5, 6)]
+    train_stacked(twins, 4)
+    first, same, other = (one.model.expression_head.layers[0].weight for one in twins)
+    assert torch.equal(first, same)
+    assert not torch.allclose(first, other)

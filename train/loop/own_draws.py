@@ -1,0 +1,143 @@
+"""Dropout in a stack of models: each model draws from its own random stream what it would draw alone.
+
+Inside `torch.vmap` a single call of `F.dropout` stands for that of all models. `OwnDraws` answers it, and the dropout of attention
+weights, with masks that were drawn before: for each model from a seed of its own, site after site, with the calls that torch makes.
+On a CPU the masks are the same bits as those of a model alone. On a GPU those of `F.dropout` are; fused attention draws inside its
+kernel, where nothing can follow it.
+
+Legend: K models of the stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A call of dropout: what it is given, and how much it drops."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    rate: float
+
+    @property
+    def contiguous(self) -> bool:
+        """Say whether numbers lie in the order of their places."""
+        return torch.empty(self.shape, device="meta").stride() == self.stride
+
+
+class OwnDraws(TorchFunctionMode):
+    """Answers calls of dropout while it is entered: by nothing while sites are recorded, else by the masks that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sites: list[Site] = []
+        self._masks: Sequence[Tensor] | None = None
+        self._next = 0
+
+    @contextmanager
+    def recording(self) -> Generator[list[Site]]:
+        """Note the sites that are passed; nothing is drawn or dropped."""
+        self._sites, self._masks = [], None
+        with self:
+            yield self._sites
+
+    @contextmanager
+    def using(self, masks: Sequence[Tensor]) -> Generator[None]:
+        """Multiply by the masks, one a site."""
+        self._masks, self._next = masks, 0
+        with self:
+            yield
+        assert self._next == len(masks), f"{len(masks)} sites of dropout were recorded, and {self._next} passed"
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Answer a call of torch."""
+        kwargs = kwargs or {}
+        if func is F.dropout:
+            return self._dropout(*args, **kwargs)
+        if func is F.scaled_dot_product_attention and (len(args) > 4 or kwargs.get("dropout_p", 0.0) > 0):
+            return self._attention(*args, **kwargs)
+        return func(*args, **kwargs)
+
+    def _dropout(self, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        return self._site(x, p) if training and p > 0 else x
+
+    def _attention(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+    ) -> Tensor:
+        """Compute attention step by step, as torch does on a CPU where there is dropout."""
+        assert not is_causal, "a causal mask is passed as attn_mask"
+        factor = (query.shape[-1] ** -0.5 if scale is None else scale) ** 0.5
+        with torch.autocast(query.device.type, enabled=False):
+            scores = (query * factor) @ (key * factor).transpose(-2, -1)
+            if attn_mask is not None and attn_mask.dtype == torch.bool:
+                scores = scores.masked_fill(~attn_mask, float("-inf"))
+            elif attn_mask is not None:
+                scores = scores + attn_mask
+            weights = scores.softmax(-1)
+            return (self._site(weights, dropout_p) if dropout_p > 0 else weights) @ value
+
+    def _site(self, x: Tensor, rate: float) -> Tensor:
+        if self._masks is None:
+            like = torch.empty_like(x)
+            self._sites.append(Site(shape=tuple(like.shape), stride=like.stride(), dtype=like.dtype, rate=float(rate)))
+            return x
+        mask = self._masks[self._next]
+        self._next += 1
+        return x * mask
+
+
+class Masks:
+    """What a stack drops in a step: a tensor a site, filled anew by each model from its own stream."""
+
+    def __init__(self, sites: Sequence[Sequence[Site]], device: torch.device) -> None:
+        first = sites[0]
+        for other in sites:
+            same = [(a.shape, a.dtype) for a in other] == [(a.shape, a.dtype) for a in first]
+            assert same, "models of a stack drop at the same places"
+        self.device, self.sites = device, sites
+        self.values = [torch.empty(len(sites), *site.shape, dtype=site.dtype, device=device) for site in first]
+        self._slices = [mask.unbind(0) for mask in self.values]
+        kept = [
+            torch.tensor([1 - own[place].rate for own in sites], dtype=torch.float64, device=device).to(site.dtype)
+            for place, site in enumerate(first)
+        ]
+        self._kept = [share.view(-1, *[1] * len(site.shape)) for share, site in zip(kept, first, strict=True)]
+
+    def draw(self, number: int) -> None:
+        """Draw those of a model from the stream as it stands, as its own calls of dropout would."""
+        for slices, site in zip(self._slices, self.sites[number], strict=True):
+            own = slices[number]
+            if self.device.type != "cpu":
+                ones = torch.ones(site.shape, dtype=site.dtype, device=self.device)
+                own.copy_(F.dropout(ones, site.rate, training=True))
+            elif site.contiguous:
+                own.bernoulli_(1 - site.rate)
+            else:
+                own.copy_(torch.empty_strided(site.shape, site.stride, dtype=site.dtype).bernoulli_(1 - site.rate))
+
+    def finish(self) -> list[Tensor]:
+        """Return the masks of all models, what is kept turned up by what is dropped.  # (K, …) a site"""
+        if self.device.type == "cpu":
+            for mask, share in zip(self.values, self._kept, strict=True):
+                mask.div_(share)
+        return self.values
