@@ -117,8 +117,8 @@ def test_fifty_steps_in_a_stack_are_fifty_steps_alone(clips, model):
     train_alone(alone, 50)
     train_stacked(stacked, 50)
     assert max(distances(alone, stacked).values()) < 1e-9
-    moved = [float((alone[0].state()[name] - before[name]).abs().max()) for name in before if name.startswith("model/")]
-    assert max(moved) > 5e-3, "the trainings moved"
+    after = alone[0].state()
+    assert max(float((after[name] - before[name]).abs().max()) for name in before if before[name].numel()) > 5e-3
 
 
 def test_with_l2_all_but_the_biases_of_keys_agree(clips):
@@ -130,6 +130,7 @@ def test_with_l2_all_but_the_biases_of_keys_agree(clips):
     assert furthest_but_keys(alone, stacked) < 1e-9
 
 
+@pytest.mark.parametrize("model", [TINY, GRU], ids=["EST", "GRU"])
 def test_in_float32_a_stack_stays_close(clips, model):
     alone, stacked = (trainings(clips, model, optimizer="adamw") for _ in range(2))
     train_alone(alone, 20)
