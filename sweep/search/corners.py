@@ -87,16 +87,36 @@ def _refusal(space: Space, base: TrainConfig, values: Mapping[str, Any]) -> Usag
 
 
 def _refuse(space: Space, base: TrainConfig, values: Values) -> None:
-    """Say which values it takes for the configuration to be refused: no more than those."""
-    for key in [*values]:
-        fewer = {other: value for other, value in values.items() if other != key or key == MODEL}
-        if _refusal(space, base, fewer) is not None:
-            values = fewer
+    """Say which values a configuration is refused for."""
     error = _refusal(space, base, values)
     assert error is not None
-    keys = [key for key in values if key != MODEL] or [MODEL]
+    keys = _curable(space, base, values)
+    if not keys:
+        values = _fewest(space, base, values)
+        keys = [key for key in values if key != MODEL] or [MODEL]
+        error = _refusal(space, base, values)
+        assert error is not None
     names = " and ".join(f"{key} = {word(values[key])}" for key in keys)
     remedy = f"change {keys[0]} in the search space"
     if len(keys) > 1:
         remedy = f"change {' or '.join(keys)} in the search space, or give one a condition on the other: when = …"
     raise UsageError(f"{names} cannot be trained: {error.message}", remedy=remedy) from error
+
+
+def _curable(space: Space, base: TrainConfig, values: Values) -> list[str]:
+    """Return the settings of which another value would make the configuration possible."""
+    return [
+        setting.key
+        for setting in space.settings_of(values[MODEL])
+        if setting.key != MODEL and setting.key in values
+        if any(_refusal(space, base, {**values, setting.key: end}) is None for end in setting.ends())
+    ]
+
+
+def _fewest(space: Space, base: TrainConfig, values: Values) -> Values:
+    """Return no more values over the base than it takes to be refused."""
+    for key in [*values]:
+        fewer = {other: value for other, value in values.items() if other != key or key == MODEL}
+        if _refusal(space, base, fewer) is not None:
+            values = fewer
+    return values

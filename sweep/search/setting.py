@@ -58,6 +58,13 @@ class Setting:
         return name_of(self.key, self.model)
 
     @property
+    def bounds(self) -> tuple[Number, Number]:
+        """Return the ends of its range."""
+        assert self.low is not None, self.name
+        assert self.high is not None, self.name
+        return self.low, self.high
+
+    @property
     def is_finite(self) -> bool:
         """Say whether its values can be counted."""
         return bool(self.choices) or isinstance(self.low, int) or self.step is not None
@@ -80,12 +87,12 @@ class Setting:
         assert self.is_finite, self.name
         if self.choices:
             return self.choices
-        low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step or 1))
-        return tuple(type(self.low)(low + step * place) for place in range(int((high - low) / step) + 1))
+        low, high, step = (Decimal(str(number)) for number in (*self.bounds, self.step or 1))
+        return tuple(type(self.bounds[0])(low + step * place) for place in range(int((high - low) / step) + 1))
 
     def ends(self) -> tuple[Any, ...]:
         """Return the values to check it at: every choice, or both bounds."""
-        return self.choices or (self.low, self.high)
+        return self.choices or self.bounds
 
     def contains(self, value: Any) -> bool:
         """Say whether it can have a value."""
@@ -93,16 +100,17 @@ class Setting:
             return any(
                 value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in self.choices
             )
-        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+        low, high = self.bounds
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             return False
-        if isinstance(self.low, int) and value != int(value):
+        if isinstance(low, int) and value != int(value):
             return False
-        steps = 0.0 if self.step is None else (value - self.low) / self.step
+        steps = 0.0 if self.step is None else (value - low) / self.step
         return abs(steps - round(steps)) < NEAR
 
     def settled(self, value: Any) -> Any:
         """Return a value that was drawn without the rounding error of its steps: 0.3 for 0.30000000000000004."""
-        if self.step is None or isinstance(self.low, int):
+        if self.step is None or not isinstance(self.low, float) or not isinstance(value, int | float):
             return value
         return float(Decimal(str(self.low)) + Decimal(str(self.step)) * round((value - self.low) / self.step))
 
@@ -118,10 +126,8 @@ class Setting:
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Setting:
         """Read what `to_json` returned."""
-        lists = {
-            "choices": tuple(found.get("choices", ())),
-            "when": {k: tuple(v) for k, v in found.get("when", {}).items()},
-        }
+        lists: dict[str, Any] = {"choices": tuple(found.get("choices", ()))}
+        lists["when"] = {key: tuple(values) for key, values in found.get("when", {}).items()}
         return cls(**{**found, **lists})
 
     def __str__(self) -> str:
@@ -129,7 +135,8 @@ class Setting:
         if self.choices:
             text = either(self.choices)
         else:
-            text = f"{word(self.low)} to {word(self.high)}" + (" (log)" if self.log else "")
+            low, high = self.bounds
+            text = f"{word(low)} to {word(high)}" + (" (log)" if self.log else "")
             text += f" in steps of {word(self.step)}" if self.step is not None else ""
         conditions = [f"{key} is {either(values)}" for key, values in self.when.items()]
         return text + (f" when {' and '.join(conditions)}" if conditions else "")
@@ -168,7 +175,8 @@ class Setting:
         if any(isinstance(number, float) for number in numbers):  # one kind of number
             for name in ("low", "high", "step"):
                 object.__setattr__(self, name, None if getattr(self, name) is None else float(getattr(self, name)))
-        low, high, step = self.low, self.high, self.step
+        low, high = self.bounds
+        step = self.step
         if low >= high:
             remedy = f"low = {high:g}, high = {low:g}" if low > high else f"{_last(self.key)} = {in_toml(low)} fixes it"
             raise UsageError(f"The range of {self.name} has low below high, found {low:g} to {high:g}.", remedy=remedy)

@@ -16,6 +16,7 @@ from typing import Any
 from ...errors import UsageError, some
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import MODEL, from_flat, known_keys, to_flat
+from ...train.models.contract import ModelConfig
 from ...train.models.registry import DEFAULT, config_class
 from .setting import Setting, either, key_of, name_of, word
 
@@ -127,7 +128,7 @@ class Space:
             value = _value(config, flat, setting)
             kind = float if isinstance(setting.low, float) else int if isinstance(setting.low, int) else None
             same = [choice for choice in setting.choices if choice == value]
-            point[setting.name] = kind(value) if kind else same[0]
+            point[setting.name] = setting.settled(kind(value)) if kind else same[0]
             return value
 
         self.walk(pick)
@@ -183,7 +184,7 @@ class Space:
             return name == name_of(key, model)
         own = name_of(key, model)
         replaced = own in self.fixed or any(setting.name == own for setting in self.settings)
-        return not replaced and (not key.startswith(SECTION) or key in _keys(model))
+        return not replaced and (not key.startswith(SECTION) or key in _keys(config_class(model)))
 
     def _count(self, settings: tuple[Setting, ...], values: Values) -> int:
         """Count the points of settings under values before them: only those are enumerated that conditions refer to."""
@@ -256,5 +257,5 @@ def _value(config: TrainConfig, flat: Values, setting: Setting) -> Any:
 
 
 @functools.cache
-def _keys(model: str) -> frozenset[str]:
-    return frozenset(known_keys(model))
+def _keys(kind: type[ModelConfig]) -> frozenset[str]:
+    return frozenset(known_keys(kind.name))

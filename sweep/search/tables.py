@@ -61,6 +61,9 @@ def read_space(path: Path, *, model: str = DEFAULT, base: TrainConfig | None = N
 def space_of(tables: Mapping[str, Any], *, model: str, base: TrainConfig) -> Space:
     """Build a space from tables as a file has them."""
     entries = list(_entries(tables))
+    for place, entry in enumerate(entries):
+        if any((entry.key, entry.model) == (other.key, other.model) for other in entries[:place]):
+            raise UsageError(f"{name_of(entry.key, entry.model)} is in the search space twice.", remedy="leave one out")
     models = _models(entries, model)
     settings: list[Setting] = []
     fixed: dict[str, Any] = {}
@@ -69,14 +72,19 @@ def space_of(tables: Mapping[str, Any], *, model: str, base: TrainConfig) -> Spa
     else:
         fixed[MODEL] = models[0]
     for entry in entries:
+        _expect_known(entry, models)
         if entry.key == MODEL:
             continue
-        _expect_known(entry, models)
         if len(models) == 1:
             if not entry.model and any(other.key == entry.key and other.model for other in entries):
                 continue  # the model's own section says otherwise
             entry = entry._replace(model="")
         kind = known_keys(entry.model or next(m for m in models if entry.key in known_keys(m)))[entry.key]
+        if get_origin(kind) is tuple:
+            raise UsageError(
+                f"{entry.key} takes a list, and a sweep varies single values.",
+                remedy=f"leave it out; --set {entry.key}=… of est train sets it",
+            )
         if isinstance(entry.value, dict | list):
             settings.append(_setting(entry, kind, models))
         else:
@@ -119,8 +127,7 @@ def _sections() -> set[str]:
 
 def _models(entries: list[Entry], default: str) -> tuple[str, ...]:
     """Return the models of the space."""
-    values = [entry.value for entry in entries if entry.key == MODEL]
-    value = values[-1] if values else default
+    value = next((entry.value for entry in entries if entry.key == MODEL and not entry.model), default)
     if isinstance(value, dict):
         if set(value) != {"choices"}:
             raise UsageError(
@@ -129,7 +136,12 @@ def _models(entries: list[Entry], default: str) -> tuple[str, ...]:
         value = value["choices"]
     names = value if isinstance(value, list) else [value]
     for name in names:
-        config_class(name)
+        if not isinstance(name, str) or name not in MODELS:
+            near = difflib.get_close_matches(str(name), MODELS, n=1)
+            raise UsageError(
+                f"There is no model {name!r}; the models are {', '.join(MODELS)}.",
+                remedy=f"{MODEL} = {in_toml(near[0] if near else list(MODELS))}",
+            )
     return Setting(key=MODEL, choices=tuple(names)).choices
 
 
@@ -142,6 +154,11 @@ def _expect_known(entry: Entry, models: tuple[str, ...]) -> None:
             f"[model.{entry.model}] is of a model that is not searched; the space has {', '.join(models)}.",
             remedy=f"{MODEL} = {names}, or leave the section out",
         )
+    if entry.model and entry.key == MODEL:
+        raise UsageError(
+            f"[model.{entry.model}] is of the model that it names; name stands in [model].",
+            remedy="leave name out of it",
+        )
     first, *rest = entry.key.split(".")
     if first == "model" and len(rest) > 1:
         near = difflib.get_close_matches(rest[0], MODELS, n=1)
@@ -151,17 +168,12 @@ def _expect_known(entry: Entry, models: tuple[str, ...]) -> None:
         )
     own = (entry.model,) if entry.model else models
     if not any(entry.key in known_keys(model) for model in own):
-        from_flat({MODEL: own[0], entry.key: None})  # which names the nearest, or the model that has it
+        from_flat({MODEL: own[0], entry.key: entry.value})  # which names the nearest, or the model that has it
 
 
 def _setting(entry: Entry, kind: Any, models: tuple[str, ...]) -> Setting:
     """Build a setting from a list or a table."""
     key, model, value = entry
-    if get_origin(kind) is tuple:
-        raise UsageError(
-            f"{key} takes a list, and a sweep varies single values.",
-            remedy=f"leave {key} out, and set it for the sweep",
-        )
     if isinstance(value, list):
         value = {"choices": value}
     for word in value:
@@ -226,8 +238,6 @@ def _number(key: str, kind: Any) -> Any:
 
 def _typed(key: str, value: Any, kind: Any, part: str = "a value") -> Any:
     """Bring a value of the file into the type of its key."""
-    if get_origin(kind) is tuple:
-        return coerce(key, value, kind)
     try:
         return coerce(key, value, kind)
     except UsageError as error:
