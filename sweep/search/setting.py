@@ -97,9 +97,7 @@ class Setting:
     def contains(self, value: Any) -> bool:
         """Say whether it can have a value."""
         if self.choices:
-            return any(
-                value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in self.choices
-            )
+            return value in self.choices
         low, high = self.bounds
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             return False
