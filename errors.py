@@ -7,6 +7,7 @@ Python's own: `raise CacheError(...) from error`. The exit status belongs to the
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import numbers
 import sys
@@ -81,7 +82,7 @@ def expect_values(config: Any, prefix: str, **ranges: tuple[float, float]) -> No
 
     `prefix` is what comes before a field's name: "loop." in a configuration, "--" on the command line.
     """
-    for name, hint in get_type_hints(type(config)).items():
+    for name, hint in hints_of(type(config)).items():
         found, default = getattr(config, name), getattr(type(config), name, None)
         kind, *others = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         optional = found is None and type(None) in others
@@ -116,6 +117,12 @@ def expect_range(name: str, found: float, low: float, high: float = math.inf, *,
         allowed = f"is at most {high:g}" if found > high else f"is at least {low:g}"
     shown = f"{found:g}" if abs(found) <= sys.float_info.max or not isinstance(found, int) else f"{str(found)[:9]}…"
     raise UsageError(f"{name} {allowed}, found {shown}.", remedy=_setting(name, low if default is None else default))
+
+
+@functools.cache
+def hints_of(kind: type) -> dict[str, Any]:
+    """Return the types of a class's fields, evaluated once: a sweep makes thousands of configurations."""
+    return get_type_hints(kind)
 
 
 def _is_of(kind: type, found: object) -> bool:

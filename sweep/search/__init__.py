@@ -1,1 +1,1 @@
-"""The search for settings: a study per outer fold and one for its control, the table of their trials, their pictures, and the page."""
+"""A sweep: settings that are searched for each outer fold inside its training half, and the pages that show what was found."""

@@ -9,9 +9,9 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
-from ...errors import UsageError
+from ...errors import UsageError, hints_of
 from ..models.registry import DEFAULT, MODELS, config_class
 from .config import ALIASES, PRESETS, TrainConfig
 
@@ -180,7 +180,7 @@ def coerce(key: str, value: Any, kind: Any) -> Any:
 
 def _hints(kind: Any, model: str) -> dict[str, Any]:
     """Return the types of a section's fields; the section [model] is of the model's own type."""
-    hints = get_type_hints(kind)
+    hints = hints_of(kind)
     return hints | {"model": config_class(model)} if kind is TrainConfig else hints
 
 

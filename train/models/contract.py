@@ -15,6 +15,7 @@ from ...errors import expect_values
 CLASSES = "expression"  # the loss of the classes, which every model has; history and curves know it by this name
 MANY = (1, 2**31 - 1)  # ranges of settings: a number of something,
 SHARE = (0, 0.999)  # and a share that leaves something
+CLIPS_FOR_SIZES = 1000  # clips of a training half from which on a sweep varies the size of a model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,20 @@ class ModelConfig:
     @property
     def questions(self) -> Mapping[str, str]:
         """Return the further questions that it answers, by name, in words for a page; of shuffled clips where it shuffles."""
+        return {}
+
+    @property
+    def implied(self) -> Mapping[str, Any]:
+        """Return the values that settings without one (None) stand for, by name."""
+        return {}
+
+    def search_space(self, clips: int) -> Mapping[str, Any]:
+        """Return what `est sweep` varies where no file says it and the smallest training half has so many clips.
+
+        It is as in the section [model.NAME] of a space file: by name a list of choices, a range, or a value that is fixed; settings of
+        other sections by their key, `loop.learning_rate`, in place of the range that all models share. Every other size is another
+        shape, and models of one shape are trained together: few sizes are quick.
+        """
         return {}
 
     def expect_together(self, clips: int, *, batch: int, parts: int) -> None:

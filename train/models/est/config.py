@@ -8,11 +8,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from ....errors import UsageError, expect_values
-from ..contract import MANY, SHARE, ModelConfig, Snippets, flag
+from ..contract import CLIPS_FOR_SIZES, MANY, SHARE, ModelConfig, Snippets, flag
 
 Position = Literal["slot", "snippet"]
 Aggregation = Literal["hierarchical", "mean", "self-attention", "se"]
 OrderInput = Literal["fused", "query", "snippets"]
+
+# What a sweep varies by default. Dropout of exactly 0 is another shape.
+SEARCH_LAYERS = (1, 2)
+SEARCH_DIMS = (128, 256, 512)  # with CLIPS_FOR_SIZES
+SEARCH = {"dropout": {"low": 0.05, "high": 0.5}, "head_dropout": {"low": 0.1, "high": 0.6}}
+SEARCH_ORDER = {"order_weight": {"low": 0.01, "high": 1.0, "log": True}}  # where there is SSOP
+LARGE = 512  # from this dim on, with
+LARGE_RATE = {"loop.learning_rate": {"low": 3e-5, "high": 1e-3, "log": True}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +82,20 @@ class Config(ModelConfig):
     def questions(self) -> Mapping[str, str]:
         """Return what SSOP asks."""
         return {"order": "order of shuffled snippets"} if self.ssop else {}
+
+    @property
+    def implied(self) -> Mapping[str, Any]:
+        """Return λ where it is left to n."""
+        return {"order_weight": self.weight_of_order}
+
+    def search_space(self, clips: int) -> Mapping[str, Any]:
+        """Return regularisation and layers, and dim from many clips on; the sizes that are set are among the choices."""
+        found: dict[str, Any] = {"layers": sorted({*SEARCH_LAYERS, self.layers})}
+        dims = [self.dim]
+        if clips >= CLIPS_FOR_SIZES:
+            dims = sorted({*(dim for dim in SEARCH_DIMS if dim % self.heads == 0), self.dim})
+            found["dim"] = dims
+        return found | SEARCH | (SEARCH_ORDER if self.ssop else {}) | (LARGE_RATE if max(dims) >= LARGE else {})
 
     def expect_together(self, clips: int, *, batch: int, parts: int) -> None:
         """Refuse a single clip: the order head has a batch norm."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from ....errors import expect_values
-from ..contract import MANY, SHARE, ModelConfig, Snippets, flag
+from ..contract import CLIPS_FOR_SIZES, MANY, SHARE, ModelConfig, Snippets, flag
 
 Pooling = Literal["mean", "max", "last"]
+
+# What a sweep varies by default. Dropout of exactly 0 is another shape.
+SEARCH_HIDDEN = (64, 128)
+SEARCH_MORE_HIDDEN = (128, 256)  # with CLIPS_FOR_SIZES
+SEARCH = {"dropout": {"low": 0.05, "high": 0.6}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +41,11 @@ class Config(ModelConfig):
     def shown(self) -> Snippets:
         """Return a single snippet: frames in a row."""
         return Snippets(count=1, frames=self.frames)
+
+    def search_space(self, clips: int) -> Mapping[str, Any]:
+        """Return regularisation and states, those that are set among the choices."""
+        sizes = SEARCH_MORE_HIDDEN if clips >= CLIPS_FOR_SIZES else SEARCH_HIDDEN
+        return {"hidden": sorted({*sizes, self.hidden})} | SEARCH
 
     @property
     def directions(self) -> int:

@@ -1,0 +1,119 @@
+"""The built-in search spaces: every point can be trained, few clips have few shapes, and the base is one of the points."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import optuna
+import pytest
+from made_model import register
+from space_samples import drawn
+
+from est.errors import UsageError
+from est.sweep.search.built_in import CHOICES, FIXED, built_in
+from est.train.config.config import DataConfig, LoopConfig, TrainConfig
+from est.train.config.configfile import known_keys
+from est.train.models.contract import CLIPS_FOR_SIZES, Evenly, ModelConfig
+from est.train.models.registry import MODELS, config_class, model_config
+
+BASE = TrainConfig()
+BUILT_IN = [(name,) for name in MODELS] + [tuple(MODELS)]
+
+
+@pytest.mark.parametrize("clips", [60, CLIPS_FOR_SIZES])
+@pytest.mark.parametrize("models", BUILT_IN, ids="+".join)
+def test_built_in_spaces_can_be_trained(models, clips):
+    space = built_in(models, BASE, clips)
+    assert space.models == models
+    found = drawn(space, 50, optuna.samplers.RandomSampler(seed=1))
+    assert {values["model.name"] for _, values in found} == set(models)
+    for params, values in found:
+        config = space.configure(BASE, values)
+        assert space.point_of(config) == params
+        assert values.items() >= FIXED.items()
+        dropouts = [value for key, value in values.items() if "dropout" in key]
+        assert dropouts
+        assert min(dropouts) >= 0.05  # exactly 0 is another shape
+        assert config.model.name != "est" or 3e-5 <= config.loop.learning_rate <= 1e-3
+        assert config.model.name != "gru" or 1e-4 <= config.loop.learning_rate <= 3e-3
+
+
+def sizes(name, clips, **settings):
+    """Return the choices of whole numbers of a model's built-in space: its shapes."""
+    space = built_in((name,), TrainConfig(model=model_config(name, **settings)), clips)
+    return {s.key: s.choices for s in space.settings if s.key.startswith("model.") and known_keys(name)[s.key] is int}
+
+
+def test_few_clips_have_few_shapes():
+    assert sizes("est", 999, layers=1) == {"model.layers": (1, 2)}
+    assert sizes("est", 999) == {"model.layers": (1, 2, 3)}
+    assert sizes("est", 1000, layers=2, dim=128) == {"model.layers": (1, 2), "model.dim": (128, 256, 512)}
+    assert sizes("est", 1000, heads=3, dim=96) == {"model.layers": (1, 2, 3), "model.dim": (96,)}
+    assert sizes("gru", 999, hidden=64) == {"model.hidden": (64, 128)}
+    assert sizes("gru", 1000) == {"model.hidden": (128, 256)}
+
+
+def test_a_small_model_learns_faster_by_default():
+    def rate(clips, **settings):
+        space = built_in(("est",), TrainConfig(model=model_config("est", **settings)), clips)
+        return next((s.low, s.high) for s in space.settings if s.key == "loop.learning_rate")
+
+    assert rate(60) == rate(2000, dim=128) == (3e-5, 1e-3)
+    assert rate(60, dim=128) == (1e-4, 3e-3)
+
+
+def test_built_in_spaces_hold_the_base():
+    base = TrainConfig(
+        loop=LoopConfig(optimizer="adamw", epochs=45),
+        data=DataConfig(scaling=True, noise=0.05, mixup=1.0, label_smoothing=0.2),
+    )
+    for name in MODELS:
+        own = replace(base, model=config_class(name)())
+        for clips in (60, 2000):
+            point = built_in((name,), own, clips).point_of(own)
+            assert point["loop.epochs"] == 45
+            assert point["data.mixup"] == 1.0
+    without = TrainConfig(model=model_config("est", ssop=False))
+    assert "model.order_weight" not in [s.key for s in built_in(("est",), without, 60).settings]
+
+
+def test_a_model_is_spared_what_it_refuses(monkeypatch):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(ModelConfig):
+        name: ClassVar[str] = "made"
+        layers: int = 1
+        reads: ClassVar[str] = "layer3"  # maps: no scaling, no noise
+        told: ClassVar[tuple[str, ...]] = ("mask",)  # no mixup
+        shown: ClassVar[Evenly] = Evenly(parts=2)
+
+    register(monkeypatch, None, Config)
+    alone = built_in(("made",), BASE, 60)
+    assert {s.key for s in alone.settings} == {
+        "loop.learning_rate",
+        "loop.weight_decay",
+        "loop.epochs",
+        "data.label_smoothing",
+    }
+    assert dict(alone.fixed) == {"model.name": "made", "loop.optimizer": "adamw"}
+    both = built_in(("gru", "made"), BASE, 60)
+    assert {s.key for s in both.settings_of("gru")} >= set(CHOICES)
+    assert [s.name for s in both.settings if s.key == "data.noise"] == ["gru:data.noise"]
+    assert both.fixed["gru:data.scaling"] is True
+    assert "data.scaling" not in both.fixed_of("made")
+    for _, values in drawn(both, 20, optuna.samplers.RandomSampler(seed=0)):
+        both.configure(BASE, values)
+
+
+def test_no_model_no_space():
+    with pytest.raises(UsageError, match="at least one model") as refused:
+        built_in((), BASE, 60)
+    assert refused.value.remedy == "--model est"
+
+
+def test_a_space_is_read_without_torch_and_optuna():
+    script = "import sys, est.sweep.search.built_in; print(sorted({'torch', 'optuna', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
