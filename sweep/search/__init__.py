@@ -1,1 +1,1 @@
-"""A sweep: settings that are searched for each outer fold inside its training half, and the pages that show what was found."""
+"""The search: studies of trials in the training half of each outer fold, and what is trained with the choice."""

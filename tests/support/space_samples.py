@@ -6,7 +6,7 @@ from typing import Any
 
 import optuna
 
-from est.sweep.search.space import Space
+from est.sweep.space.space import Space
 
 
 def drawn(space: Space, trials: int | None, sampler: Any) -> list[tuple[dict[str, Any], dict[str, Any]]]:

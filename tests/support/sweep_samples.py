@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from est.sweep.search.record import Record, StudyRecord, Sweep
+from est.sweep.found.record import Record, StudyRecord, Sweep
 
 HOSTILE = '<b>&"|`*]]>\x00'
 # fmt: off

@@ -11,9 +11,9 @@ import pytest
 from space_samples import drawn
 
 from est.errors import UsageError
-from est.sweep.search.corners import corners, expect_possible
-from est.sweep.search.setting import Setting, key_of, name_of
-from est.sweep.search.space import Space
+from est.sweep.space.corners import corners, expect_possible
+from est.sweep.space.setting import Setting, key_of, name_of
+from est.sweep.space.space import Space
 from est.train.config.config import LoopConfig, TrainConfig
 from est.train.config.configfile import from_flat, known_keys, to_flat
 from est.train.models.registry import model_config

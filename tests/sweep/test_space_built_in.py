@@ -13,7 +13,7 @@ from made_model import register
 from space_samples import drawn
 
 from est.errors import UsageError
-from est.sweep.search.built_in import CHOICES, FIXED, built_in
+from est.sweep.space.built_in import CHOICES, FIXED, built_in
 from est.train.config.config import DataConfig, LoopConfig, TrainConfig
 from est.train.config.configfile import known_keys
 from est.train.models.contract import CLIPS_FOR_SIZES, Evenly, ModelConfig
@@ -114,6 +114,6 @@ def test_no_model_no_space():
 
 
 def test_a_space_is_read_without_torch_and_optuna():
-    script = "import sys, est.sweep.search.built_in; print(sorted({'torch', 'optuna', 'numpy'} & set(sys.modules)))"
+    script = "import sys, est.sweep.space.built_in; print(sorted({'torch', 'optuna', 'numpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -10,10 +10,10 @@ import pytest
 from made_model import register
 
 from est.errors import UsageError
-from est.sweep.search.setting import Setting
-from est.sweep.search.space import Space
-from est.sweep.search.tables import read_space
-from est.sweep.search.unvaried import UNVARIED
+from est.sweep.space.setting import Setting
+from est.sweep.space.space import Space
+from est.sweep.space.tables import read_space
+from est.sweep.space.unvaried import UNVARIED
 from est.train.config.config import TrainConfig
 from est.train.config.configfile import from_flat, known_keys, read_toml, to_toml
 from est.train.models.contract import ModelConfig

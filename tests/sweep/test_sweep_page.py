@@ -15,11 +15,11 @@ import pytest
 from sweep_samples import DEGENERATE, HOSTILE, check_layout, parsed, searched, study_of, sweep_of, trial
 
 from est.errors import EstError
-from est.sweep.search.importance import compared, importances, left_out, mean_importances, why_none
-from est.sweep.search.page import page_html, page_markdown
-from est.sweep.search.pictures import history_picture
-from est.sweep.search.record import Sweep
-from est.sweep.search.table import lines, trials_csv
+from est.sweep.found.importance import compared, importances, left_out, mean_importances, why_none
+from est.sweep.found.page import page_html, page_markdown
+from est.sweep.found.pictures import history_picture
+from est.sweep.found.record import Sweep
+from est.sweep.found.table import lines, trials_csv
 
 
 def test_the_best_has_the_highest_value_then_the_lowest_loss_then_the_lowest_number():
