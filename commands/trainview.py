@@ -6,7 +6,8 @@ A test score that is shown while a model trains is for curves alone: the result 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..train.loop.watch import Part, Record, questions_of
@@ -50,6 +51,13 @@ class Left:
 def title(part: Part) -> str:
     """Name a part, and its place among all."""
     return part.name if part.total == 1 else f"{part.name} ({part.index + 1} of {part.total})"
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """Return parts that are trained as one stack as one, the first of which stands for its figures."""
+    first, size = parts[0], len(parts)
+    name = f"{first.name} and {size - 1} beside it"
+    return replace(first, name=name, index=first.index // size, total=-(-first.total // size))
 
 
 def cells(record: Record) -> dict[str, str]:

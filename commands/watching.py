@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..cache.watch import Progress
 from ..train.loop.watch import Part, Record, TrainingWatch
 from .screen import Screen, clock
-from .trainview import Left, cells, ending, title
+from .trainview import Left, cells, ending, joined, title
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -84,19 +84,26 @@ class LineWatch(QuietWatch):
         self.epochs = 0
         self.left = Left()
         self.shown = -math.inf
+        self.beside: set[str] = set()  # parts of a stack that are not shown
 
     def progress(self, progress: Progress) -> None:
         if (seconds := self.pace.seconds(progress)) is not None:
             self.screen.note(line_of(progress, seconds))
 
     def begin(self, part: Part, *, epochs: int, steps: int, first_epoch: int) -> None:
-        self.epochs = epochs
+        self.epochs, self.beside = epochs, set()
         self.left.begin(part, epochs, steps, first_epoch)
+
+    def begin_together(self, parts: Sequence[Part], *, epochs: int, steps: int, first_epoch: int) -> None:
+        self.begin(joined(parts), epochs=epochs, steps=steps, first_epoch=first_epoch)
+        self.beside = {part.name for part in parts[1:]}
 
     def step(self, epoch: int, step: int) -> None:
         self.left.step(epoch, step)
 
     def epoch(self, part: Part, record: Record) -> None:
+        if part.name in self.beside:  # of a stack one is shown
+            return
         last = record["epoch"] == self.epochs
         if last or time.monotonic() - self.shown >= SECONDS_BETWEEN_LINES:
             self.shown = time.monotonic()
@@ -158,7 +165,8 @@ class LiveWatch(LineWatch):
         self.part, self.records = part, []
 
     def epoch(self, part: Part, record: Record) -> None:
-        self.records = [*self.records, record][-ROWS:]
+        if part.name not in self.beside:
+            self.records = [*self.records, record][-ROWS:]
 
     def end(self, part: Part, result: Mapping[str, Any]) -> None:
         self.say(f"{title(part)}: {ending(result)}")

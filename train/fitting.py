@@ -7,7 +7,7 @@ under way continues from its checkpoint, bit for bit on a CPU with the same numb
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +26,10 @@ from .config.config import TrainConfig
 from .config.configfile import differences
 from .data.data import FrameSource
 from .data.feature_arrays import Arrays
-from .loop.fold_training import train_part
+from .loop.fold_training import train_parts
 from .loop.initial_weights import InitialWeights
 from .loop.provenance import describe_cache, describe_clips, describe_halves, expect_same, own_cache
+from .loop.stacking import num_together
 from .loop.trainer import reproducible
 from .loop.watch import Part, TrainingWatch
 from .loop.world import World, joined, own_device
@@ -83,7 +84,11 @@ def _begin(
         announce(ready, config, describe_machine(device, precision, why, world), watch)
         run = None
         if world.first:
+            together, why = _together(ready, config, precision, world)
+            if len(config.seeds) * len(ready.plan.folds) > 1:
+                watch.say(why)
             facts = _facts(ready, config, precision=precision, threads=threads, processes=world.size)
+            facts["together"] = together  # trainings at once, by which sums may differ in their last bits
             table = ready.data.table
             run = Run.create(
                 out or new_path(), config, facts, describe_halves(ready.plan, table), describe_clips(table)
@@ -115,6 +120,19 @@ def _resume(run: Run, cache: Cache | Path | str | Prepared | None, watch: Traini
         return _train(run, ready, precision, watch, world)
 
 
+def _together(ready: Prepared, config: TrainConfig, precision: Precision, world: World) -> tuple[int, str]:
+    """Return how many parts are trained at once, and why so many."""
+    data = ready.data
+    return num_together(
+        config,
+        width=data.clips.width,
+        num_classes=len(data.labels),
+        device=ready.device,
+        precision=precision,
+        processes=world.size,
+    )
+
+
 def describe_machine(device: torch.device, precision: Precision, why: str, world: World) -> str:
     """Say where and how a run computes."""
     several = f", {world.size} processes" if world.size > 1 else ""
@@ -127,12 +145,12 @@ def _train(run: Run, ready: Prepared, precision: Precision, watch: TrainingWatch
     folds = {fold.name: fold for fold in ready.plan.folds}
     with run.alone() if world.first else nullcontext(), _saying_how_to_go_on(run, watch):
         with listening(patient=False) as stop:
-            for part in parts:
-                result = train_part(
+            for group in _groups(parts, ready, run.facts.get("together", 1)):
+                trained = train_parts(
                     run,
-                    part,
-                    folds[part.fold],
-                    ready.fold_data.of(part.fold),
+                    group,
+                    folds,
+                    ready.fold_data.of(group[0].fold),
                     device=ready.device,
                     precision=precision,
                     watch=watch,
@@ -140,10 +158,22 @@ def _train(run: Run, ready: Prepared, precision: Precision, watch: TrainingWatch
                     start=ready.start,
                     world=world,
                 )
-                if world.any(result is None or (stop.wanted and part is not parts[-1])):
+                if world.any(not trained or (stop.wanted and group[-1] is not parts[-1])):
                     raise KeyboardInterrupt
         results = collect(run) if world.first else None
         return world.tell(replace(results, run=run.finish()) if results is not None else None)
+
+
+def _groups(parts: Sequence[Part], ready: Prepared, together: int) -> Iterator[list[Part]]:
+    """Yield the parts that are trained together: neighbours that read the same arrays, so many at most."""
+    reads = ready.fold_data.reads
+    for _, same in itertools.groupby(parts, key=lambda part: reads[part.fold]):
+        yield from map(list, _batched(list(same), together))
+
+
+def _batched(parts: Sequence[Part], size: int) -> Iterator[Sequence[Part]]:
+    for first in range(0, len(parts), size):
+        yield parts[first : first + size]
 
 
 @contextmanager

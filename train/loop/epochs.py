@@ -51,33 +51,44 @@ class Epochs(ABC):
     def end_epoch(self, record: dict[str, Any]) -> None:
         """Score an epoch, keep its model where it is the best, tell those who watch."""
 
+    @property
+    def ended(self) -> bool:
+        """Say whether no step is left to take."""
+        return self.epoch == self.num_epochs
+
     def run_epochs(self) -> bool:
         """Go to the end; return False when somebody stopped it, which saves a checkpoint."""
         self.watch.begin(self.part, epochs=self.num_epochs, steps=self.steps.num_steps, first_epoch=self.epoch + 1)
-        while self.epoch < self.num_epochs:
+        while not self.ended:
             self._advance()
             stopping = self.world.any(self.stop.wanted)
-            if self.epoch < self.num_epochs and (stopping or self.world.any(clock() >= self._due)):
-                self.steps.expect_sound(self.epoch, self.step)
-                self.save()
-                self.saved = clock()
+            if not self.ended and (stopping or self.world.any(clock() >= self.due)):
+                self.keep()
             if stopping:
                 break
-        return self.epoch == self.num_epochs
+        return self.ended
+
+    def keep(self) -> None:
+        """Save a training that is sound."""
+        self.steps.expect_sound(self.epoch, self.step)
+        self.save()
+        self.saved = clock()
 
     @property
-    def _due(self) -> float:
+    def due(self) -> float:
         """Return when the next checkpoint is due."""
         return self.saved + SECONDS_BETWEEN_CHECKPOINTS
+
+    def count_steps(self, step: int, seconds: float) -> None:
+        """Note that the steps before one are taken, in so much time; after the last one the epoch ends."""
+        self.step = step
+        self.seconds += seconds
+        if step == self.steps.num_steps:
+            self.end_epoch(self.steps.record(self.epoch, self.seconds))
+            self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
 
     def _advance(self) -> None:
         """Go to the end of the epoch, or as far as it may go."""
         start = clock()
-        self.step = self.steps.run_epoch(
-            self.epoch, first_step=self.step, stop=self.stop, watch=self.watch, until=self._due
-        )
-        self.seconds += clock() - start
-        if self.step < self.steps.num_steps:
-            return
-        self.end_epoch(self.steps.record(self.epoch, self.seconds))
-        self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
+        step = self.steps.run_epoch(self.epoch, first_step=self.step, stop=self.stop, watch=self.watch, until=self.due)
+        self.count_steps(step, clock() - start)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,6 @@ from ..data.data import Data
 from ..folds.leaks import learnt_from
 from ..folds.protocols import Fold
 from ..models.finetuned import FinetunedModel
-from ..models.model import Model
-from ..models.registry import build_model
 from ..results.metrics import score
 from ..results.run import (
     CHECKPOINT,
@@ -38,29 +35,26 @@ from ..results.run import (
     RESULT,
     Run,
     append,
-    read_json,
     write,
     write_arrays,
     write_csv,
     write_json,
 )
 from .checkpoint import load_checkpoint, save_checkpoint
-from .epochs import Epochs
-from .initial_weights import InitialWeights, build
-from .predict import ClipView, likeliest, predict_rows, statistics_of
-from .sync_batchnorm import across
+from .initial_weights import InitialWeights
+from .predict import ClipView
 from .tensorboard import Board
-from .trainer import Trainer
-from .watch import Part, Record, TrainingWatch
+from .together import run_together
+from .training import Training
+from .watch import Part, TrainingWatch
 from .world import ALONE, World
 
 ENOUGH = 10  # epochs, before which a model need not have learnt anything
-FAINTEST = 1e-7  # a probability whose logarithm counts
 GUESSING = 0.98  # of ln(classes): a loss above it is that of a model that has learnt nothing
 
 
-class FoldTraining(Epochs):
-    """A part while it is trained."""
+class FoldTraining(Training):
+    """A part of a run while it is trained: with its folder, from which it goes on."""
 
     def __init__(
         self,
@@ -76,106 +70,52 @@ class FoldTraining(Epochs):
         start: InitialWeights | None = None,
         world: World = ALONE,
     ) -> None:
-        self.run, self.fold, self.data = run, fold, data
-        self.test, self.val = data.by_id(fold.test), data.by_id(fold.val)
-        self.config = run.config
+        settings = {"device": device, "precision": precision, "watch": watch, "stop": stop}
+        super().__init__(run.config, part, fold, data, **settings, start=start, world=world)
+        self.run = run
         self.folder = run.part(part.name)
-        self.precision, self.start = precision, start
-        head = build_model(self.config.model, width=data.clips.width, num_classes=len(data.labels), seed=part.seed)
-        self.model: Model = build(start, head, self.config, part).to(device)
-        across(self.model, world)
-        self.trained = False  # from then on the model has the weights that were selected
-        self.trainer = Trainer(
-            self.model,
-            data.clips,
-            train=data.place[data.learnt(fold.train)],
-            target=data.target,
-            config=self.config,
-            precision=precision,
-            seed=part.seed,
-            world=world,
-        )
-        super().__init__(self.trainer, part, self.config.loop.epochs, watch=watch, stop=stop, world=world)
         self.board: Board | None = None
-        self.best: dict[str, Tensor] = {}
-        self.best_epoch, self.best_right = 0, -1
-        self.best_loss: float | None = sys.float_info.max  # None: begun by earlier code, which took the first of equals
-        self.history: list[dict[str, Any]] = []
-        self.tested: list[Tensor] = []  # (N,) each, what tested epochs predicted, where that is kept
 
     def train(self) -> bool:
         """Train to the end; return False when somebody stopped it, which saves a checkpoint."""
-        self._restore()
-        if self.trained:  # the checkpoint is the final one
-            return True
-        if self.config.tensorboard and self.world.first:
-            self.board = Board(self.folder, first_epoch=self.epoch + 1)
+        self.open()
         try:
-            if not self.run_epochs():
+            if not self.trained and not self.run_epochs():
                 return False
         finally:
-            if self.board is not None:
-                self.board.close()
-        self._save_final()
+            self.close()
+        self.finish()
         return True
+
+    def open(self) -> None:
+        """Go on from the checkpoint, where there is one: of a training that is done it is the final one."""
+        self._restore()
+        if not self.trained and self.config.tensorboard and self.world.first:
+            self.board = Board(self.folder, first_epoch=self.epoch + 1)
+
+    def close(self) -> None:
+        """Close what was opened for the time of the training."""
+        if self.board is not None:
+            self.board.close()
+
+    def finish(self) -> None:
+        """Select the weights, and keep what predicts."""
+        if not self.trained:
+            self._save_final()
 
     def end_epoch(self, record: dict[str, Any]) -> None:
         """Score an epoch, keep its model where it is the best, and write its line."""
-        last = self.epoch + 1 == self.num_epochs
-        every = self.config.eval_every
-        if every and ((self.epoch + 1) % every == 0 or last):
-            record |= self._scores("test", self.test)[0]
-        if self.config.select == "val":
-            scores, loss = self._scores("val", self.val)
-            record |= {**scores, "val_loss": loss}
-            if self._is_best(record["val_right"], loss):
-                self.best_right, self.best_epoch = record["val_right"], self.epoch + 1
-                self.best_loss = None if self.best_loss is None else loss
-                selected = self.trainer.scored.state_dict()
-                self.best = {name: tensor.detach().cpu().clone() for name, tensor in selected.items()}
-        self.history.append(record)
+        super().end_epoch(record)
         if self.world.first:
             append(self.folder / HISTORY, json.dumps(record, allow_nan=False) + "\n")
         self.watch.epoch(self.part, record)
         if self.board is not None:
             self.board.add(record)
 
-    def _is_best(self, right: int, loss: float) -> bool:
-        """Say whether an epoch is to be chosen: more right, or as many at a lower loss; of equals the later one."""
-        if self.best_loss is None:
-            return right > self.best_right
-        return (right, -loss) >= (self.best_right, -self.best_loss)
-
-    def _scores(self, half: str, rows: np.ndarray) -> tuple[Record, float]:
-        """Return how many rows the model is right on, and its loss on those that show a face."""
-        predicted, probabilities, _ = self._predicted(rows)
-        if half == "test" and self.config.keep_epochs:
-            self.tested.append(torch.from_numpy(predicted.astype(np.int16)))
-        truth = self.data.truth[rows]
-        found = score(truth, predicted, self.data.labels)
-        shares = probabilities[np.arange(len(rows)), truth][predicted >= 0]
-        loss = float(-np.log(np.maximum(shares, FAINTEST)).mean()) if len(shares) else 0.0
-        return {f"{half}_right": found.right, f"{half}_clips": found.total, f"{half}_uar": found.uar}, loss
-
-    def _predicted(
-        self, rows: np.ndarray, view: ClipView | None = None
-    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-        """Return class (−1 where nothing shows a face), probabilities (NaN there), and which further questions were answered rightly."""
-        probabilities, hits = predict_rows(
-            self.model if self.trained else self.trainer.scored,
-            self.data,
-            rows,
-            self.trainer.planner.sampler,
-            precision=self.precision,
-            view=view,
-            world=self.world,
-        )
-        return likeliest(probabilities), probabilities, hits
-
     def score(self) -> dict[str, Any]:
         """Score the selected model on the test half, write predictions and result, return the result."""
         rows = self.test
-        predicted, probabilities, answered = self._predicted(rows)
+        predicted, probabilities, answered = self.predicted(rows)
         truth = self.data.truth[rows]
         scores = score(truth, predicted, self.data.labels)
         result: dict[str, Any] = {
@@ -191,7 +131,7 @@ class FoldTraining(Epochs):
             "seconds": round(sum(record["seconds"] for record in self.history), 3),
         }
         if self.config.model.shuffles:
-            answered |= self._predicted(rows, ClipView(shuffled=True))[2]
+            answered |= self.predicted(rows, ClipView(shuffled=True))[2]
         for question, hits in answered.items():
             choices = self.model.on_features.choices[question]
             result[question] = {"right": int(hits.sum()), "total": len(hits), f"{question}s": choices}
@@ -329,10 +269,8 @@ class FoldTraining(Epochs):
                 self.trained = True
             else:
                 self.trainer.restore(found)
-        elif self.config.data.scaling and (self.start is None or self.start.init is None):  # `--init` brings its own
-            found = statistics_of(self.model, self.data.clips, self.trainer.train, self.precision)
-            for model in (self.model, self.trainer.scored):  # the same, unless a running mean is scored
-                model.scaling.fit(*found)
+        else:
+            self.fit_scaling()
         if self.world.first:
             write(self.folder / HISTORY, "".join(json.dumps(record) + "\n" for record in self.history))
 
@@ -349,32 +287,52 @@ class FoldTraining(Epochs):
             )
 
 
-def train_part(
+def train_parts(
     run: Run,
-    part: Part,
-    fold: Fold,
+    parts: Sequence[Part],
+    folds: Mapping[str, Fold],
     data: Data,
     *,
-    device: torch.device,
-    precision: Precision,
-    watch: TrainingWatch,
     stop: Stop,
-    start: InitialWeights | None = None,
-    world: World = ALONE,
-) -> dict[str, Any] | None:
-    """Train and score a part, or return the result that it has; None when somebody stopped it."""
-    path = run.part(part.name) / RESULT
-    done = world.tell(read_json(path) if world.first and path.exists() else None)
-    if done is not None:
-        return done
-    training = FoldTraining(
-        run, part, fold, data, device=device, precision=precision, watch=watch, stop=stop, start=start, world=world
+    watch: TrainingWatch,
+    **how: Any,
+) -> bool:
+    """Train and score parts that are not yet, one alone or several as one stack; False when somebody stopped it."""
+    world: World = how["world"]
+    done = [world.tell((run.part(part.name) / RESULT).exists() if world.first else None) for part in parts]
+    left = [part for part, is_done in zip(parts, done, strict=True) if not is_done]
+    trainings = [FoldTraining(run, part, folds[part.fold], data, stop=stop, watch=watch, **how) for part in left]
+    if len(trainings) > 1:
+        return _train_together(trainings, stop=stop, watch=watch)
+    for training in trainings:
+        if not training.train():
+            return False
+        watch.end(training.part, training.score())
+    return True
+
+
+def _train_together(trainings: Sequence[FoldTraining], *, stop: Stop, watch: TrainingWatch) -> bool:
+    """Train several parts as one stack, and score each when it ends."""
+
+    def end(training: Training) -> None:
+        assert isinstance(training, FoldTraining)
+        training.finish()
+        watch.end(training.part, training.score())
+
+    for training in trainings:
+        training.open()
+    first = max(trainings, key=lambda one: one.num_epochs - one.epoch)
+    watch.begin_together(
+        [training.part for training in trainings],
+        epochs=first.num_epochs,
+        steps=first.trainer.num_steps,
+        first_epoch=first.epoch + 1,
     )
-    if not training.train():
-        return None
-    result = training.score()
-    watch.end(part, result)
-    return result
+    try:
+        return run_together(trainings, stop=stop, on_end=end)
+    finally:
+        for training in trainings:
+            training.close()
 
 
 def hint(config: TrainConfig) -> str:

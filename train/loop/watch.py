@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,11 @@ class TrainingWatch(Watch):
 
     def begin(self, part: Part, *, epochs: int, steps: int, first_epoch: int) -> None:
         """A part begins, or goes on from an epoch."""
+
+    def begin_together(self, parts: Sequence[Part], *, epochs: int, steps: int, first_epoch: int) -> None:
+        """Several parts begin as one stack, whose steps are told once; epochs and steps are those of the longest."""
+        for part in parts:
+            self.begin(part, epochs=epochs, steps=steps, first_epoch=first_epoch)
 
     def step(self, epoch: int, step: int) -> None:
         """A step is done; called often."""

@@ -1,0 +1,70 @@
+"""Which trainings can be one stack, and where that is faster than one after another.
+
+The rule is measured (benchmarks/many.py): on a CPU a stack wins where a step is so small that calling its operations takes longer than
+computing them. `--stack off` always trains alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any
+
+import torch
+
+from ...encoders.precision import Precision
+from ..config.config import TrainConfig
+from ..models.registry import describe_model
+
+TOGETHER = 16  # trainings of a stack
+# On a CPU: parameters of a model up to which stacks win, with one thread and with several.
+SMALL_ON_CPU = 300_000
+SMALL_ON_GPU = 5_000_000  # not yet measured
+
+
+def why_alone(config: TrainConfig, *, precision: Precision, processes: int = 1) -> str:
+    """Say why trainings of a configuration cannot be stacked; empty when they can."""
+    loop = config.loop
+    reasons = {
+        f"the model {config.model.name} cannot be": config.model.own_in_stack is None,
+        "the backbone learns": config.finetune.on,
+        "several processes share each batch": processes > 1,
+        "loop.accumulate takes batches in parts": loop.accumulate > 1,
+        "loop.graph replays the step of one model": loop.graph,
+        "fp16 has a scale of the loss for each model": precision == "fp16",
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def shape_of(config: TrainConfig) -> tuple[Any, ...]:
+    """Return what trainings of a stack have in common besides clips and classes."""
+    model, own = config.model, config.model.own_in_stack or ()
+    common = {item.name: getattr(model, item.name) for item in fields(model) if item.name not in own}
+    # a share of 0 drops nothing: there, a model makes fewer calls
+    shares = {name: bool(getattr(model, name)) for name in own}
+    data = config.data
+    return (
+        model.name,
+        tuple(sorted((name, str(value)) for name, value in (common | shares).items())),
+        config.loop.batch,
+        tuple(sorted((name, str(value)) for name, value in asdict(config.sampling).items())),
+        (bool(data.mixup), data.class_weights),
+    )
+
+
+def num_together(
+    config: TrainConfig, *, width: int, num_classes: int, device: torch.device, precision: Precision, processes: int = 1
+) -> tuple[int, str]:
+    """Return how many trainings are stacked at most, 1 where one after another is faster, and why in words."""
+    if config.loop.stack == "off":
+        return 1, "one training after another (--stack off)"
+    if why := why_alone(config, precision=precision, processes=processes):
+        return 1, f"one training after another: {why}"
+    parameters = describe_model(config.model, width, num_classes).parameters
+    most = SMALL_ON_CPU if device.type == "cpu" else SMALL_ON_GPU
+    size = f"{parameters / 1e6:.2g} M parameters"
+    if parameters > most:
+        return 1, f"one training after another: stacking models of {size} gains nothing on {device.type}"
+    return (
+        TOGETHER,
+        f"up to {TOGETHER} trainings at once as one stacked model of {size} each (--stack off trains alone)",
+    )
