@@ -90,6 +90,13 @@ Select = Annotated[
 Precision = Annotated[str | None, typer.Option("--precision", help="fp32, bf16, fp16, or auto: bf16 where it is fast.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads; the same number gives the same bits.")]
+Stack = Annotated[
+    str | None,
+    typer.Option(
+        "--stack",
+        help="auto: train folds and seeds of a small model as one stacked model, where that is faster; off: one by one.",
+    ),
+]
 Control = Annotated[
     bool | None, typer.Option("--control/--no-control", help="Fit pooled statistics and a linear classifier beside it.")
 ]
@@ -135,6 +142,7 @@ def train(
     precision: Precision = None,
     device: Device = None,
     threads: Threads = None,
+    stack: Stack = None,
     control: Control = None,
     allow_leak: Leak = None,
     tensorboard: Board = None,
@@ -151,6 +159,7 @@ def train(
         "loop.learning_rate": lr,
         "loop.precision": precision,
         "loop.threads": threads,
+        "loop.stack": stack,
         "seeds": parse_seeds(seeds),
         "model.name": model,
         **of_model,

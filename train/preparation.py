@@ -64,7 +64,7 @@ class Prepared:
 
     def expect_fitting(self, config: TrainConfig) -> None:
         """Refuse a configuration that reads other rows, or that these clips are too few for."""
-        then, now = _reading(self.config), _reading(config)
+        then, now = reading_of(self.config), reading_of(config)
         changed = [
             f"{name}: {then.get(name)} then, {now.get(name)} now"
             for name in now | then
@@ -96,7 +96,7 @@ def prepare(cache: Cache | Path | str, config: TrainConfig | None = None) -> Pre
     config = config or TrainConfig()
     device = own_device(parse_device(config.device))
     table = Annotations.from_cache(cache)
-    plan = _plan(cache, table, config)
+    plan = plan_of(cache, table, config)
     names = [fold.name for fold in plan.folds]
     source = start = None
     if config.finetune.on:
@@ -133,14 +133,14 @@ def prepare(cache: Cache | Path | str, config: TrainConfig | None = None) -> Pre
     return ready
 
 
-def _plan(cache: Cache, table: Annotations, config: TrainConfig) -> Plan:
+def plan_of(cache: Cache, table: Annotations, config: TrainConfig) -> Plan:
     """Divide the clips, and note a protocol that belongs to another data set."""
     plan = plan_folds(table, config.protocol, seed=config.seeds[0], validation=config.select == "val")
     other = of_another(config.protocol.kind, cache.environment.get("dataset", {}).get("name", ""))
     return replace(plan, notes=(other, *plan.notes)) if other else plan
 
 
-def _reading(config: TrainConfig) -> dict[str, Any]:
+def reading_of(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that decide what is loaded."""
     finetune = config.finetune
     found = {f"protocol.{name}": value for name, value in asdict(config.protocol).items()}

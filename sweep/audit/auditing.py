@@ -11,8 +11,6 @@ runs are removed when they are scored.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +18,12 @@ from typing import Any
 import numpy as np
 
 from ...cache import Cache, open_cache
-from ...cache.schema import CHECKSUMS
 from ...errors import EstError, UsageError
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import differences, from_flat, to_flat
 from ...train.fitting import fit
 from ...train.folds.annotations import Annotations
-from ...train.loop.provenance import digest
+from ...train.loop.provenance import digest, rows_digest
 from ...train.loop.watch import TrainingWatch
 from ...train.preparation import Prepared, prepare
 from ...train.results.place import read_place
@@ -163,18 +160,6 @@ def _settings(cache: Cache, table: Annotations, config: TrainConfig) -> dict[str
         "rows": rows_digest(cache, config),
     }
     return {"format": FORMAT, "version": VERSION, "cache": known, "config": to_flat(config)}
-
-
-def rows_digest(cache: Cache, config: TrainConfig) -> str:
-    """Name the rows that are learnt from, by the checksums that the cache keeps of each clip's."""
-    read = [name for name, recipe in cache.recipes.features.items() if config.feature in (name, recipe.tap)]
-    columns = cache.schema.clip_columns()
-    found = {
-        name: np.asarray(cache.snapshot.column(columns[CHECKSUMS + name]))[cache.clips.rows].tolist() for name in read
-    }
-    return hashlib.sha256(
-        json.dumps([sorted(zip(cache.ids, sums, strict=True)) for sums in found.values()]).encode()
-    ).hexdigest()[:32]
 
 
 def _expect_same(out: Path, settings: dict[str, Any]) -> None:

@@ -75,7 +75,7 @@ class Space:
         name = model or (pick(first[0]) if first else self.models[0])
         values = {MODEL: name, **self.fixed_of(name)}
         for setting in self.settings_of(name):
-            if setting.key != MODEL and _holds(setting, values):
+            if setting.key != MODEL and holds(setting, values):
                 values[setting.key] = setting.settled(pick(setting))
         return values
 
@@ -192,7 +192,7 @@ class Space:
             return 1
         first, *rest = settings
         rest = tuple(rest)
-        if first.key == MODEL or not _holds(first, values):
+        if first.key == MODEL or not holds(first, values):
             return self._count(rest, values)
         if not any(first.key in setting.when for setting in rest):
             return len(first.grid()) * self._count(rest, values)
@@ -238,7 +238,7 @@ class Space:
         raise UsageError(f"{setting.name} has a condition on {key}, which {why}.", remedy=remedy)
 
 
-def _holds(setting: Setting, values: Mapping[str, Any]) -> bool:
+def holds(setting: Setting, values: Mapping[str, Any]) -> bool:
     """Say whether the condition of a setting holds; not where it refers to a setting that was not drawn."""
     return all(key in values and values[key] in allowed for key, allowed in setting.when.items())
 

@@ -198,10 +198,28 @@ def _held_out(table: Annotations, rows: np.ndarray, config: ProtocolConfig, seed
 
 def _with_validation(table: Annotations, fold: Fold, config: ProtocolConfig, rng: np.random.Generator) -> Fold:
     rows = fold.train[np.argsort(table.ids[fold.train], kind="stable")]
-    drawn = _draw(table, rows, config.val_share, config.by, rng, f"{fold.name}: an inner validation half")
+    what = f"{fold.name}: an inner validation half"
+    if config.val_folds:
+        drawn = _inner_folds(table, rows, config, rng, what) == config.val_fold - 1
+    else:
+        drawn = _draw(table, rows, config.val_share, config.by, rng, what)
     inner = replace(fold, train=np.sort(rows[~drawn]), val=np.sort(rows[drawn]))
     expect_halves(table, inner)
     return inner
+
+
+def _inner_folds(
+    table: Annotations, rows: np.ndarray, config: ProtocolConfig, rng: np.random.Generator, what: str
+) -> np.ndarray:
+    """Return the inner fold of each row: by subject, or by clip; the same for whichever of them is asked for."""
+    classes, number = _ranks(table, rows), config.val_folds
+    if config.by == "clip":
+        _expect_enough(len(rows), number, "clips", f"--set protocol.val_folds={len(rows)}")
+        return assign_clips(classes, number, rng)
+    expect_subjects(table, rows, what=what)
+    people = len(np.unique(table.subject[rows]))
+    _expect_enough(people, number, "subjects", f"--set protocol.val_folds={people}")
+    return assign_groups(table.subject[rows], classes, number, rng)
 
 
 def _draw(
@@ -237,10 +255,10 @@ def _ranks(table: Annotations, rows: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(np.array(table.labels, str)))[table.label[rows]]
 
 
-def _expect_enough(found: int, folds: int, what: str) -> None:
+def _expect_enough(found: int, folds: int, what: str, remedy: str = "") -> None:
     if found >= folds:
         return
-    remedy = f"--folds {found}"
+    remedy = remedy or f"--folds {found}"
     if found < 2:
         by_clip = f"--by clip, whose result is not independent of the person, or {relabel('subject')}"
         remedy = by_clip if what == "subjects" else "extract more clips"

@@ -60,7 +60,7 @@ class Epochs(ABC):
         """Go to the end; return False when somebody stopped it, which saves a checkpoint."""
         self.watch.begin(self.part, epochs=self.num_epochs, steps=self.steps.num_steps, first_epoch=self.epoch + 1)
         while not self.ended:
-            self._advance()
+            self.advance()
             stopping = self.world.any(self.stop.wanted)
             if not self.ended and (stopping or self.world.any(clock() >= self.due)):
                 self.keep()
@@ -87,7 +87,7 @@ class Epochs(ABC):
             self.end_epoch(self.steps.record(self.epoch, self.seconds))
             self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
         """Go to the end of the epoch, or as far as it may go."""
         start = clock()
         step = self.steps.run_epoch(self.epoch, first_step=self.step, stop=self.stop, watch=self.watch, until=self.due)

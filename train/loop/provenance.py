@@ -11,11 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from ...cache import Cache, open_cache
+from ...cache.schema import CHECKSUMS
 from ...cache.snapshot import staging_path
 from ...encoders.backbone import Backbone
 from ...encoders.taps import MAPS
 from ...errors import EstError, RecipeMismatch, UsageError, some
+from ..config.config import TrainConfig
 from ..data.data import FrameSource
 from ..data.pixels import choose_source
 from ..folds.annotations import Annotations
@@ -178,3 +182,15 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, A
 
 def _listed(found: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}: {then} in the run, {now} here" for name, (then, now) in found.items())
+
+
+def rows_digest(cache: Cache, config: TrainConfig) -> str:
+    """Name the rows that are learnt from, by the checksums that the cache keeps of each clip's."""
+    read = [name for name, recipe in cache.recipes.features.items() if config.feature in (name, recipe.tap)]
+    columns = cache.schema.clip_columns()
+    found = {
+        name: np.asarray(cache.snapshot.column(columns[CHECKSUMS + name]))[cache.clips.rows].tolist() for name in read
+    }
+    return hashlib.sha256(
+        json.dumps([sorted(zip(cache.ids, sums, strict=True)) for sums in found.values()]).encode()
+    ).hexdigest()[:32]

@@ -71,6 +71,9 @@ class Training(Epochs):
         self.best_epoch, self.best_right = 0, -1
         self.best_loss: float | None = sys.float_info.max  # None: begun by earlier code, which took the first of equals
         self.history: list[dict[str, Any]] = []
+        self.latest: dict[
+            str, tuple[np.ndarray, np.ndarray]
+        ] = {}  # by half: classes and probabilities of its last scores
         self.tested: list[Tensor] = []  # (N,) each, what tested epochs predicted, where that is kept
 
     def fit_scaling(self) -> None:
@@ -111,6 +114,7 @@ class Training(Epochs):
         predicted, probabilities, _ = self.predicted(rows)
         if half == "test" and self.config.keep_epochs:
             self.tested.append(torch.from_numpy(predicted.astype(np.int16)))
+        self.latest[half] = predicted, probabilities
         truth = self.data.truth[rows]
         found = score(truth, predicted, self.data.labels)
         loss = loss_of(probabilities, truth)

@@ -1,0 +1,76 @@
+"""What makes two calls one sweep: the same cache, settings and space. `settings.json` holds it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ...cache import Cache
+from ...errors import EstError, UsageError, some
+from ...train.config.config import TrainConfig
+from ...train.config.configfile import differences, from_flat, to_flat
+from ...train.folds.annotations import Annotations
+from ...train.loop.provenance import digest, rows_digest
+from ...train.results.run import read_json
+from ..space.space import Space
+from .settings import SweepConfig
+
+FORMAT, VERSION = "est-sweep-settings", 1
+SETTINGS = "settings.json"
+HOW = {
+    "fingerprints": "the features were made in another way",
+    "annotations": "clips or labels differ",
+    "rows": "the features of some clips differ",
+}
+
+
+def identity(
+    cache: Cache, table: Annotations, base: TrainConfig, space: Space, config: SweepConfig, storage: str
+) -> dict[str, Any]:
+    """Return what settings.json holds; `study` names the studies in a storage that holds others, too."""
+    known: dict[str, Any] = {
+        "cache": {
+            "fingerprints": cache.recipes.fingerprints(),
+            "annotations": digest(table),
+            "rows": rows_digest(cache, base),
+        },
+        "config": json.loads(json.dumps(to_flat(base))),
+        "space": space.to_json(),
+        "how": config.same_study(),
+    }
+    name = hashlib.sha256(json.dumps([known, space.digest()], sort_keys=True).encode()).hexdigest()[:16]
+    place = {"path": str(cache.path.absolute()), "storage": storage}
+    return {"format": FORMAT, "version": VERSION, "study": name, **known, **place}
+
+
+def expect_same(out: Path, settings: dict[str, Any]) -> None:
+    """Refuse a folder that holds something else than the same sweep."""
+    if not out.exists():
+        return
+    path = out / SETTINGS
+    if not out.is_dir() or (any(out.iterdir()) and not path.is_file()):
+        raise UsageError(f"{out} is there already, and holds no sweep.", remedy="--out another folder")
+    if not path.is_file():
+        return
+    then = read_json(path)
+    if then.get("format") != FORMAT or then.get("version") != VERSION:
+        raise EstError(f"{path} is not of this release.", remedy="--out another folder")
+    changed = [f"the cache: {what}" for name, what in HOW.items() if then["cache"][name] != settings["cache"][name]]
+    changed += differences(_config(then), _config(settings))
+    changed += Space.from_json(then["space"]).differences(Space.from_json(settings["space"]))
+    changed += [
+        f"--{name}: {then['how'].get(name)} then, {value} now"
+        for name, value in settings["how"].items()
+        if then["how"].get(name) != value
+    ]
+    if changed:
+        raise UsageError(
+            f"{out} holds a sweep of other settings: {some(changed, 5, joint='; ')}.",
+            remedy="--out another folder, or the settings of then",
+        )
+
+
+def _config(settings: dict[str, Any]) -> TrainConfig:
+    return from_flat(settings["config"])

@@ -1,0 +1,127 @@
+"""Where studies are kept: a journal in the sweep's folder, or a database that several machines share.
+
+The journal is a file of lines, appended under a lock that the kernel frees when a process ends, however it ends; a last line that a kill
+cut short is removed when the journal is opened.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import EstError, UsageError
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+JOURNAL, LOCK = "studies.journal", "studies.lock"
+
+
+def optuna() -> Any:
+    """Return the package Optuna, quiet; or say how to get it."""
+    try:
+        import optuna as found
+    except ImportError as error:
+        raise EstError(
+            "est sweep needs Optuna, which is not installed.", remedy="pip install 'est-fer[sweep]'"
+        ) from error
+    found.logging.set_verbosity(found.logging.ERROR)
+    return found
+
+
+class KernelLock:
+    """A lock on a file between processes, and the threads of one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._held: list[int] = []
+
+    def acquire(self) -> bool:
+        """Wait for the lock."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        self._held.append(descriptor)
+        return True
+
+    def release(self) -> None:
+        """Let others have it."""
+        os.close(self._held.pop())
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Hold the lock for a block."""
+        self.acquire()
+        try:
+            yield
+        finally:
+            self.release()
+
+
+def open_storage(folder: Path, url: str = "") -> BaseStorage:
+    """Open the journal of a folder, or the database of a URL."""
+    found = optuna()
+    if url:
+        return _database(found, url)
+    from optuna.storages.journal import JournalFileBackend
+
+    path = folder / JOURNAL
+    lock = KernelLock(path.with_suffix(".journal.lock"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock.held():
+            _cut_torn_line(path)
+        backend = JournalFileBackend(str(path), lock_obj=lock)  # ty: ignore[invalid-argument-type]
+        return found.storages.JournalStorage(backend)
+    except (OSError, ValueError, KeyError) as error:
+        raise EstError(
+            f"The studies in {path} cannot be read.", remedy="restore the file, or --out another folder"
+        ) from error
+
+
+def _database(found: Any, url: str) -> BaseStorage:
+    """Open a database."""
+    if "://" not in url:
+        raise UsageError(
+            f"--storage is the URL of a database, found {url!r}.", remedy="--storage sqlite:///studies.db, for example"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", found.exceptions.ExperimentalWarning)
+            return found.storages.get_storage(url)
+    # drivers raise errors of kinds of their own, and all of them mean that it cannot be reached
+    except Exception as error:
+        raise EstError(
+            f"The storage {_without_password(url)} cannot be opened.",
+            remedy="check that the database runs and its driver is installed; without --storage the studies are kept in --out",
+        ) from error
+
+
+def _without_password(url: str) -> str:
+    """Hide the password of a URL."""
+    head, at, tail = url.rpartition("@")
+    scheme, colon, user = head.partition("://")
+    return f"{scheme}{colon}{user.partition(':')[0]}:…@{tail}" if at else url
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Remove what stands behind the last whole line."""
+    if not path.exists():
+        return
+    with open(path, "r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        step, end = 65536, size
+        while end > 0:
+            begin = max(0, end - step)
+            file.seek(begin)
+            place = file.read(end - begin).rfind(b"\n")
+            if place >= 0:
+                end = begin + place + 1
+                break
+            end = begin
+        if end < size:
+            file.truncate(end)

@@ -1,0 +1,341 @@
+"""`sweep_cache`: settings searched for each outer fold inside its training half, and what they reach.
+
+    OUT/settings.json      what is searched: the cache, the base configuration, the space, how
+    OUT/studies.journal    every trial, as Optuna keeps it (not with --storage)
+    OUT/best/<fold>.toml   the configuration that a fold's study chose
+    OUT/kept/<fold>/       checkpoints of the best trials
+    OUT/trials.csv  sweep.json  sweep.md  sweep.html  pictures
+    OUT/retrained/<fold>/  with retraining: a run each, with the chosen configuration
+
+With k outer folds every clip is an inner validation clip of some fold, so that one configuration for all of them would be chosen on test
+clips. There is a study for each fold, hence k configurations; the control is searched in the same way, with as many trials.
+
+A sweep that was stopped, however, goes on with the same call.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ...cache import Cache, open_cache
+from ...cache.interrupt import listening
+from ...encoders.device import parse_device
+from ...encoders.precision import Precision, resolve_precision
+from ...errors import EstError, UsageError, some
+from ...train.config.config import TrainConfig
+from ...train.config.configfile import to_toml
+from ...train.loop.trainer import reproducible
+from ...train.loop.world import own_device
+from ...train.models.registry import config_class
+from ...train.results.place import read_place
+from ...train.results.run import write, write_json
+from ..found.page import page_html, page_markdown
+from ..found.record import StudyRecord, Sweep
+from ..found.table import trials_csv
+from ..space.built_in import built_in
+from ..space.corners import corners
+from ..space.space import Space
+from .control import DEFAULT, control_space
+from .ground import Ground
+from .identity import SETTINGS, expect_same, identity
+from .keeping import bytes_needed, expect_room
+from .retraining import retrain
+from .searching import Search
+from .settings import SweepConfig
+from .storage import open_storage
+from .study import Study
+from .watching import SweepWatch
+from .workers import Workers
+
+BEST = "best"
+CSV, JSON, PAGE, HTML = "trials.csv", "sweep.json", "sweep.md", "sweep.html"
+SECONDS_BETWEEN_WRITES = 5.0
+
+
+def sweep_cache(
+    cache: Cache | Path | str,
+    out: Path | str,
+    base: TrainConfig | None = None,
+    space: Space | None = None,
+    config: SweepConfig | None = None,
+    *,
+    models: Sequence[str] = (),
+    storage: str = "",
+    workers: int = 0,
+    retrain_seeds: Sequence[int] = (),
+    watch: SweepWatch | None = None,
+) -> Sweep:
+    """Search settings on a cache, into a folder; with `retrain_seeds` train each fold's choice on its whole training half and score it.
+
+    `models` are those of the built-in space, where `space` is None. `workers` processes search at once: 0 takes one a core on a CPU.
+    Ctrl-C raises KeyboardInterrupt; trials under way are then tried again.
+    """
+    watch = watch or SweepWatch()
+    out, config = Path(out), config or SweepConfig()
+    base = own_base(base or TrainConfig())
+    _expect_possible(base)
+    cache = cache if isinstance(cache, Cache) else open_cache(cache)
+    device = own_device(parse_device(base.device))
+    workers = workers or (torch.get_num_threads() if device.type == "cpu" else 1)
+    threads = base.loop.threads or (1 if device.type == "cpu" else torch.get_num_threads())
+    precision, why = resolve_precision(base.loop.precision, device)
+    base = replace(base, device=str(device), loop=replace(base.loop, threads=threads, precision=precision))
+    with reproducible(device, threads):
+        begun = begin(cache, out, base, space, config, models=models, storage=storage)
+        begun.announce(watch, f"{device}, {precision} ({why}), {workers} × {threads} threads")
+        with begun.working(workers) as crew:
+            begun.search(watch, crew)
+        found = begun.write(watch)
+        if retrain_seeds:
+            found = replace(found, retrained=retrain(begun.ground, out, found, retrain_seeds, watch))
+            begun.write_pages(found)
+    return found
+
+
+def own_base(base: TrainConfig) -> TrainConfig:
+    """Return the configuration over which a space is laid: chosen by inner validation, with one seed, scored on no test half."""
+    return replace(base, select="val", eval_every=0, keep_epochs=False, tensorboard=False, seeds=base.seeds[:1])
+
+
+@dataclass(kw_only=True, eq=False)
+class Begun:
+    """A sweep whose cache is loaded and whose studies are open."""
+
+    ground: Ground
+    out: Path
+    space: Space
+    config: SweepConfig
+    studies: list[Study]
+    device: torch.device
+    precision: Precision
+    storage: str
+    recovered: int = 0
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._start, self._written = time.monotonic(), -math.inf
+
+    def announce(self, watch: SweepWatch, where: str) -> None:
+        """Say what will be searched before time is spent on it."""
+        ground, config = self.ground, self.config
+        clips = [len(ground.outer(fold).train) for fold in ground.folds]
+        inner = f"{ground.inner} inner folds" if ground.inner > 1 else "one inner validation part"
+        limits = [f"{config.trials} trials"] if config.trials else []
+        limits += [f"no new ones after {config.minutes:g} min"] if config.minutes else []
+        watch.say(f"sweep: {len(ground.folds)} outer folds, each with a study of its own: {', '.join(limits)} in each")
+        watch.say(
+            f"each study reads {min(clips)} to {max(clips)} clips of a training half, in {inner}; no test half is read"
+        )
+        watch.say(where)
+        watch.say(ground.ready.data.clips.residency)
+        for note in (*ground.ready.plan.notes, *self.notes):
+            watch.warn(note)
+        for line in self.space_lines():
+            watch.say(f"  {line}")
+        needed = bytes_needed(
+            [found for model in self.space.models for found in _corner_configs(self.space, ground.base, model)],
+            studies=len(ground.folds),
+            inner=ground.inner,
+            keep=config.keep,
+            width=ground.ready.data.clips.width,
+            classes=len(ground.ready.data.labels),
+        )
+        expect_room(self.out, needed)
+        if needed:
+            watch.say(f"checkpoints of the best {config.keep} of each study are kept: {needed / 1e6:.0f} MB at most")
+        if self.recovered:
+            watch.say(f"{self.recovered} trials were interrupted, and are tried again")
+
+    def space_lines(self) -> list[str]:
+        """Return the space in words."""
+        lines = [f"{setting.name}: {setting}" for setting in self.space.settings]
+        return lines + [f"{name}: fixed at {value}" for name, value in self.space.fixed.items()]
+
+    def working(self, workers: int) -> Workers:
+        """Return the other processes that search."""
+        return Workers(self, workers - 1)
+
+    def search(self, watch: SweepWatch, crew: Workers) -> None:
+        """Search in this process, and wait for the others."""
+        deadline = time.monotonic() + 60 * self.config.minutes if self.config.minutes else math.inf
+
+        def told() -> None:
+            for line in crew.expect_alive():
+                watch.warn(line)
+            now = time.monotonic()
+            if now - self._written >= SECONDS_BETWEEN_WRITES:
+                found = self.found()
+                write(self.out / CSV, trials_csv(found))
+                watch.trials(found)
+                self._written = time.monotonic()
+
+        with listening(patient=False) as stop:
+            search = Search(
+                ground=self.ground,
+                studies=self.studies,
+                space=self.space,
+                config=self.config,
+                out=self.out,
+                device=self.device,
+                precision=self.precision,
+                stop=stop,
+                deadline=deadline,
+                told=told,
+            )
+            search.run()
+            crew.wait(stop, told)
+            if stop.wanted:
+                watch.say(f"stopped; the same command with --out {self.out} goes on")
+                raise KeyboardInterrupt
+
+    def found(self) -> Sweep:
+        """Return what the studies hold now."""
+        ground = self.ground
+        studies = []
+        for study in self.studies:
+            parts = ground.parts(study.fold)
+            studies.append(
+                StudyRecord(
+                    name=study.name,
+                    fold=study.fold,
+                    control=study.control,
+                    learnt=round(sum(len(part.train) for part in parts) / len(parts)),
+                    chosen_by=sum(len(part.val) for part in parts),
+                    tested=len(ground.outer(study.fold).test),
+                    records=study.records(),
+                )
+            )
+        titles = [config_class(model).title for model in self.space.models]
+        measure = {"uar": "unweighted", "war": "weighted"}[self.config.objective]
+        return Sweep(
+            heading=f"Sweep of {' and '.join(titles)} on {ground.cache.path.name}",
+            cache=str(ground.cache.path),
+            models=tuple(titles),
+            objective=f"{measure} average recall of the inner validation clips after the last epoch",
+            sampler=self.config.sampler,
+            pruner=self.config.pruner,
+            trials=self.config.trials,
+            space=tuple(self.space_lines()),
+            notes=(*ground.ready.plan.notes, *self.notes),
+            studies=tuple(studies),
+            seconds=round(time.monotonic() - self._start, 1),
+        )
+
+    def write(self, watch: SweepWatch) -> Sweep:
+        """Write what was found, and each fold's choice."""
+        found = self.found()
+        watch.trials(found)
+        for study in found.studies_of(control=False):
+            if study.best is None:
+                errors = list(dict.fromkeys(record.error for record in study.records if record.error))
+                raise EstError(
+                    f"No trial of {study.name} is complete; {study.failed} failed, {study.pruned} were pruned: {some(errors, 1)}",
+                    remedy="more --trials, --pruner none, or another --space",
+                )
+            for place in range(self.ground.inner):
+                name = study.fold if self.ground.inner == 1 else f"{study.fold}-inner{place + 1}"
+                best = self.chosen(study)
+                write(self.out / BEST / f"{name}.toml", to_toml(self.ground.inner_config(best, study.fold, place)))
+        self.write_pages(found)
+        return found
+
+    def chosen(self, study: StudyRecord) -> TrainConfig:
+        """Return the configuration that a study chose."""
+        assert study.best is not None
+        base = self.ground.base
+        config = self.space.configure(base, study.best.values)
+        return replace(config, seeds=base.seeds, loop=replace(config.loop, stack="off"))
+
+    def write_pages(self, found: Sweep) -> None:
+        """Write tables and pages."""
+        write(self.out / CSV, trials_csv(found))
+        write_json(self.out / JSON, found.to_json())
+        write(self.out / PAGE, page_markdown(found))
+        write(self.out / HTML, page_html(found))
+
+
+def begin(
+    cache: Cache,
+    out: Path,
+    base: TrainConfig,
+    space: Space | None,
+    config: SweepConfig,
+    *,
+    models: Sequence[str] = (),
+    storage: str = "",
+) -> Begun:
+    """Load the cache, and open the studies of a sweep, or those that are there."""
+    table_of = Ground.prepare(cache, base, 1)
+    clips = min(len(table_of.outer(fold).train) for fold in table_of.folds)
+    inner = config.num_inner(clips)
+    ground = Ground.prepare(cache, base, inner) if inner > 1 else table_of
+    space = space or built_in(tuple(models) or (base.model.name,), base, clips)
+    if config.sampler == "grid":
+        space.expect_finite()
+    known = identity(cache, ground.table, ground.base, space, replace(config, inner=inner), storage)
+    expect_same(out, known)
+    opened = open_storage(out, storage)
+    facts = {"space": space.to_json(), "never read": {f: len(ground.outer(f).test) for f in ground.folds}}
+    studies, recovered = [], 0
+    notes = []
+    outside = space.outside(ground.base)
+    for fold in ground.folds:
+        for control in (True, False) if config.control else (False,):
+            study = Study.open(
+                opened,
+                known["study"],
+                f"{fold}/control" if control else fold,
+                config=config,
+                facts=facts,
+                fold=fold,
+                control=control,
+                space=control_space() if control else space,
+                signs=bool(storage),
+            )
+            recovered += study.recover()
+            if control:
+                study.enqueue(DEFAULT)
+            elif not outside:
+                study.enqueue(space.point_of(ground.base))
+            studies.append(study)
+    if outside:
+        notes.append(
+            f"The settings given are not a point of the space, and so not the first trial: {some(outside, joint='; ')}."
+        )
+    write_json(out / SETTINGS, known)
+    return Begun(
+        ground=ground,
+        out=out,
+        space=space,
+        config=replace(config, inner=inner),
+        studies=studies,
+        device=ground.ready.device,
+        precision=base.loop.precision,  # ty: ignore[invalid-argument-type]
+        storage=storage,
+        recovered=recovered,
+        notes=tuple(notes),
+    )
+
+
+def _expect_possible(base: TrainConfig) -> None:
+    """Refuse settings that cannot be searched."""
+    if read_place() is not None:
+        raise UsageError(
+            "A sweep starts its own processes, and torchrun has started several.", remedy="est sweep without torchrun"
+        )
+    if base.finetune.on:
+        raise UsageError(
+            "A sweep trains on cached features, and --finetune lets the backbone learn.",
+            remedy="est sweep without --finetune; est train --finetune with the settings that it finds",
+        )
+
+
+def _corner_configs(space: Space, base: TrainConfig, model: str) -> list[TrainConfig]:
+    """Return configurations at the ends of the space."""
+    return [space.configure(base, values) for values in corners(space, model)]

@@ -1,0 +1,153 @@
+"""The other processes of a sweep on this machine: each loads the cache and searches the same studies, one thread each on a CPU.
+
+They end when the process that started them ends, however it ends. One that is lost is told of, and its trials are tried again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ...cache import open_cache
+from ...cache.interrupt import Stop, listening
+from ...errors import EstError
+from ...train.config.configfile import from_flat, to_flat
+from ...train.loop.trainer import reproducible
+from ..space.space import Space
+from .searching import Search
+from .settings import SweepConfig
+
+if TYPE_CHECKING:
+    from .sweeping import Begun
+
+LOGS = "workers"
+SECONDS_BETWEEN_LOOKS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What another process is told."""
+
+    cache: Path
+    out: Path
+    base: dict[str, Any]
+    space: dict[str, Any]
+    config: SweepConfig
+    storage: str
+    log: Path
+    parent: int
+
+
+@dataclass(eq=False)
+class Workers:
+    """Processes that search beside this one."""
+
+    begun: Begun
+    number: int
+    processes: list[BaseProcess] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)  # what to say of those that ended with an error
+
+    def __enter__(self) -> Self:
+        """Start them."""
+        begun = self.begun
+        context = multiprocessing.get_context("spawn")
+        folder = begun.out / LOGS
+        if self.number:
+            folder.mkdir(parents=True, exist_ok=True)
+        for number in range(self.number):
+            job = Job(
+                cache=begun.ground.cache.path,
+                out=begun.out,
+                base=to_flat(begun.ground.base),
+                space=begun.space.to_json(),
+                config=begun.config,
+                storage=begun.storage,
+                log=folder / f"{number + 1}.log",
+                parent=os.getpid(),
+            )
+            process = context.Process(target=work, args=(job,), daemon=True, name=f"est-sweep-{number + 1}")
+            process.start()
+            self.processes.append(process)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End those that are left."""
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.join()
+
+    def expect_alive(self) -> list[str]:
+        """Look after the processes; return what to say of those that have been lost since the last look."""
+        said = []
+        for process in list(self.processes):
+            if process.exitcode is None:
+                continue
+            self.processes.remove(process)
+            if process.exitcode:
+                log = self.begun.out / LOGS / f"{process.name.rpartition('-')[2]}.log"
+                for study in self.begun.studies:
+                    study.recover()
+                said.append(
+                    f"A process of the sweep ended with status {process.exitcode}; the others go on. Its messages: {log}"
+                )
+        return said
+
+    def wait(self, stop: Stop, told: Callable[[], None]) -> None:
+        """Wait until all have ended, or somebody stops the sweep."""
+        while self.processes and not stop.wanted:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            told()
+
+
+def work(job: Job) -> None:
+    """Search in a process of its own."""
+    from .sweeping import begin
+
+    with open(job.log, "a", encoding="utf-8", buffering=1) as log, contextlib.redirect_stderr(log):
+        try:
+            base = from_flat(job.base)
+            begun = None
+            with listening(patient=True) as stop:
+                _watch_parent(job.parent, stop)
+                begun = begin(
+                    open_cache(job.cache), job.out, base, Space.from_json(job.space), job.config, storage=job.storage
+                )
+                with reproducible(begun.device, base.loop.threads):
+                    Search(
+                        ground=begun.ground,
+                        studies=begun.studies,
+                        space=begun.space,
+                        config=replace(begun.config),
+                        out=job.out,
+                        device=begun.device,
+                        precision=begun.precision,
+                        stop=stop,
+                        deadline=time.monotonic() + 60 * job.config.minutes if job.config.minutes else math.inf,
+                    ).run()
+        except EstError as error:
+            print(f"Error: {error.message}", file=log)
+            if error.remedy:
+                print(f"  try: {error.remedy}", file=log)
+            sys.exit(error.status)
+
+
+def _watch_parent(parent: int, stop: Stop) -> None:
+    """Stop when the process is gone that started this one."""
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        stop.wanted = True
+
+    threading.Thread(target=look, daemon=True).start()
