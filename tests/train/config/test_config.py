@@ -35,6 +35,7 @@ OTHERS = {
     "model.dim": 256,
     "model.dropout": 0.25,
     "model.head_dropout": 0.0,
+    "model.order_hidden": 64,
     "model.orders": 4,
     "model.position": "slot",
     "model.aggregation": "mean",

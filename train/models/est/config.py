@@ -32,6 +32,7 @@ class Config(ModelConfig):
     dim: int = 512  # d
     dropout: float = 0.1
     head_dropout: float = 0.4  # before the last layer of the expression head
+    order_hidden: int = 2048  # width of the order head's first layer; the second has a quarter of it
     orders: int = flag(10, "--orders", "Shuffled orders that SSOP tells apart. [default: 10]")
     position: Position = flag(
         "snippet",
@@ -51,6 +52,7 @@ class Config(ModelConfig):
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("snippets", "frames", "layers", "heads", "ffn", "dim", "orders"), MANY)
+        counts["order_hidden"] = (4, MANY[1])  # a quarter of it is at least one
         expect_values(self, "model.", **counts, dropout=SHARE, head_dropout=SHARE, order_weight=(0, math.inf))
         if self.dim % self.heads:
             near = max(number for number in range(1, self.heads) if self.dim % number == 0)
@@ -63,6 +65,11 @@ class Config(ModelConfig):
     def shown(self) -> Snippets:
         """Return n × J."""
         return Snippets(count=self.snippets, frames=self.frames)
+
+    @property
+    def order_widths(self) -> tuple[int, int]:
+        """Return the widths of the order head's hidden layers."""
+        return self.order_hidden, self.order_hidden // 4
 
     @property
     def shuffles(self) -> bool:
