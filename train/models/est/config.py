@@ -22,7 +22,10 @@ class Config(ModelConfig):
     name: ClassVar[str] = "est"
     title: ClassVar[str] = "EST"
     frozen_note: ClassVar[str] = "not the paper's setting"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper-text": {"position": "slot"}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper-text": {"position": "slot"},
+        "small": {"dim": 128, "ffn": 256, "layers": 1, "order_hidden": 256, "dropout": 0.0, "head_dropout": 0.0},
+    }
 
     snippets: int = flag(7, "--snippets", "Snippets of a clip, n. [default: 7]")
     frames: int = flag(5, "--frames", "Frames of a snippet, J. [default: 5]")

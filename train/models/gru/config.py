@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from ....errors import expect_values
 from ..contract import MANY, SHARE, ModelConfig, Snippets, flag
@@ -17,6 +18,7 @@ class Config(ModelConfig):
 
     name: ClassVar[str] = "gru"
     title: ClassVar[str] = "GRU"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"small": {"hidden": 64}}
 
     frames: int = flag(
         75, "--frames", "Unified frames in a row, around the middle; 75 are all that a view has. [default: 75]"
