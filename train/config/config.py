@@ -37,7 +37,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "loop.warmup": 3,
         "loop.batch": 8,
         "loop.learning_rate": 5e-4,
-        "loop.precision": "auto",
         "data.scaling": True,
     },
     "modern": {

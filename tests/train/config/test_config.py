@@ -217,7 +217,7 @@ def test_small_is_what_the_documentation_says():
     found = resolve("small")
     assert found.model == EstConfig(dim=128, ffn=256, layers=1, order_hidden=256, dropout=0.0, head_dropout=0.0)
     assert found.loop == LoopConfig(
-        epochs=60, warmup=3, batch=8, learning_rate=5e-4, optimizer="adamw", weight_decay=0.01, precision="auto"
+        epochs=60, warmup=3, batch=8, learning_rate=5e-4, optimizer="adamw", weight_decay=0.01
     )
     assert found.data == DataConfig(scaling=True)
     assert resolve("small", settings=["model.layers=2"], options={"loop.epochs": 5}).model.layers == 2
