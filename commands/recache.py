@@ -47,7 +47,7 @@ RunPath = Annotated[
     Path | None, typer.Option("--run", help="With --train: the folder of the run. [default: beside --out]")
 ]
 Preset = Annotated[
-    str | None, typer.Option("--preset", help="With --train: official (the default), paper-text or fast.")
+    str | None, typer.Option("--preset", help="With --train: official (the default), paper-text, fast or small.")
 ]
 
 

@@ -26,7 +26,8 @@ Preset = Annotated[
     str | None,
     typer.Option(
         "--preset",
-        help="official (the default: the authors' code), paper-text (their text where it differs), fast, or modern (for --finetune).",
+        help="official (the default: the authors' code), paper-text (their text where it differs), fast, "
+        "small (a small model for tens to hundreds of clips), or modern (for --finetune).",
     ),
 ]
 Finetune = Annotated[

@@ -15,6 +15,7 @@ from .loop.watch import TrainingWatch
 from .preparation import Prepared
 
 FEW_CLIPS, FEW_PEOPLE = 20, 3  # to choose an epoch by
+MANY_CLIPS = 1000  # to learn from: below, a model of the paper's size depends on its recipe
 HEADINGS = {
     "none": "{title} on a frozen backbone",
     "layer4": "the last stage of the backbone learns with {title}; the paper's learns as a whole",
@@ -47,6 +48,8 @@ def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWa
     loop = config.loop
     if loop.rise < loop.warmup:
         watch.say(f"warm-up: {loop.rise} of {loop.epochs} epochs, and not {loop.warmup}: no more than half of them")
+    if hint := suggest_sweep(ready, config):
+        watch.say(hint)
     if warning := warn_of_few(ready):
         watch.warn(warning)
     for fold in plan.folds:
@@ -82,6 +85,19 @@ def warn_of_few(ready: Prepared) -> str | None:
     return (
         f"The epoch is chosen by few clips ({some(found)}): with fewer than {FEW_CLIPS}, or {FEW_PEOPLE} people, chance decides. "
         "--select last chooses by none; a larger protocol.val_share (--set) takes more."
+    )
+
+
+def suggest_sweep(ready: Prepared, config: TrainConfig) -> str | None:
+    """Suggest `est sweep` where a model of its default sizes learns from few clips."""
+    if config.finetune.on or config.model != type(config.model)():
+        return None
+    fold = min(ready.plan.folds, key=lambda fold: len(fold.train))
+    if len(fold.train) >= MANY_CLIPS:
+        return None
+    return (
+        f"{fold.name} learns from {len(fold.train)} clips; with fewer than about {MANY_CLIPS:,}, smaller models and other recipes often "
+        f"score higher: est sweep --cache {ready.cache.path} compares them"
     )
 
 

@@ -14,6 +14,7 @@ import torch
 from ...cache import Cache
 from ...errors import UsageError
 from ...train.config.config import TrainConfig
+from ...train.config.protocol import ProtocolConfig
 from ...train.data.data import Data
 from ...train.folds.annotations import Annotations
 from ...train.folds.fold import Fold
@@ -41,12 +42,11 @@ class Ground:
     @classmethod
     def prepare(cls, cache: Cache, base: TrainConfig, inner: int) -> Ground:
         """Divide the clips and load what the base configuration reads."""
-        base = replace(base, protocol=replace(base.protocol, val_folds=inner if inner > 1 else 0, val_fold=1))
+        base = replace(base, protocol=with_part(base.protocol, 0, inner))
         table = Annotations.from_cache(cache)
         plans = []
         for number in range(inner):
-            own = replace(base, protocol=replace(base.protocol, val_fold=number + 1)) if inner > 1 else base
-            plans.append(plan_of(cache, table, own))
+            plans.append(plan_of(cache, table, replace(base, protocol=with_part(base.protocol, number, inner))))
         found = cls(cache=cache, base=base, inner=inner, table=table, plans=tuple(plans), ready=prepare(cache, base))
         for fold in found.folds:
             data = found.data(base, fold)
@@ -72,7 +72,7 @@ class Ground:
 
     def inner_config(self, config: TrainConfig, fold: str, number: int) -> TrainConfig:
         """Return the configuration with which `est train` does what a trial does on an inner fold."""
-        protocol = replace(self.base.protocol, only=(fold,), val_fold=number + 1 if self.inner > 1 else 1)
+        protocol = replace(with_part(self.base.protocol, number, self.inner), only=(fold,))
         return replace(config, protocol=protocol)
 
     def data(self, config: TrainConfig, fold: str) -> Data:
@@ -83,6 +83,11 @@ class Ground:
         if (key, fold) not in self._hidden:
             self._hidden[key, fold] = without_labels(self._ready[key].fold_data.of(fold), self.outer(fold).test)
         return self._hidden[key, fold]
+
+
+def with_part(protocol: ProtocolConfig, number: int, inner: int) -> ProtocolConfig:
+    """Return a protocol whose inner validation part is one of so many folds; of one it is a share, as it was."""
+    return replace(protocol, val_part=f"{number + 1}/{inner}" if inner > 1 else "")
 
 
 def without_labels(data: Data, rows: np.ndarray) -> Data:

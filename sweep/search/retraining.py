@@ -70,7 +70,7 @@ def retrained_config(ground: Ground, out: Path, fold: str, seeds: Sequence[int])
 
     name = fold if ground.inner == 1 else f"{fold}-inner1"
     chosen = resolve(None, out / BEST / f"{name}.toml")
-    protocol: ProtocolConfig = replace(chosen.protocol, val_folds=0, val_fold=1, only=(fold,))
+    protocol: ProtocolConfig = replace(chosen.protocol, val_part="", only=(fold,))
     return replace(chosen, protocol=protocol, select="last", seeds=tuple(seeds), control=True)
 
 

@@ -29,7 +29,7 @@ from ...encoders.device import parse_device
 from ...encoders.precision import Precision, resolve_precision
 from ...errors import EstError, UsageError, some
 from ...train.config.config import TrainConfig
-from ...train.config.configfile import to_toml
+from ...train.config.configfile import preset_settings, to_toml
 from ...train.loop.trainer import reproducible
 from ...train.loop.world import own_device
 from ...train.models.registry import config_class
@@ -284,7 +284,7 @@ def begin(
     facts = {"space": space.to_json(), "never read": {f: len(ground.outer(f).test) for f in ground.folds}}
     studies, recovered = [], 0
     notes = []
-    outside = space.outside(ground.base)
+    first = first_point(space, ground.base)
     for fold in ground.folds:
         for control in (True, False) if config.control else (False,):
             study = Study.open(
@@ -321,6 +321,13 @@ def begin(
         recovered=recovered,
         notes=tuple(notes),
     )
+
+
+def first_point(space: Space, base: TrainConfig) -> TrainConfig | None:
+    """Return what is tried first: the base, or else the preset small over it; None where neither is in the space."""
+    small = space.configure(base, preset_settings("small", base.model.name))
+    small = replace(small, protocol=base.protocol, seeds=base.seeds, select=base.select, eval_every=base.eval_every)
+    return next((config for config in (base, small) if not space.outside(config)), None)
 
 
 def _expect_possible(base: TrainConfig) -> None:

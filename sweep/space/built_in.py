@@ -20,10 +20,10 @@ from .tables import space_of
 FIXED: Mapping[str, Any] = {"loop.optimizer": "adamw", "data.scaling": True}
 RANGES: Mapping[str, Mapping[str, Any]] = {
     "loop.learning_rate": {"low": 1e-4, "high": 3e-3, "log": True},
-    "loop.weight_decay": {"low": 1e-5, "high": 0.1, "log": True},
+    "loop.weight_decay": {"low": 1e-4, "high": 0.3, "log": True},
 }
 CHOICES: Mapping[str, tuple[Any, ...]] = {
-    "loop.epochs": (30, 60, 120),
+    "loop.epochs": (30, 60, 100),
     "data.label_smoothing": (0.0, 0.1),
     "data.noise": (0.0, 0.1, 0.3),  # in standard deviations of a feature
     "data.mixup": (0.0, 0.2),

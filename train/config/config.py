@@ -18,7 +18,8 @@ from .protocol import ProtocolConfig
 from .sampling import SamplingConfig
 
 # A preset names what it changes, here and in the settings of a model (its `presets`). `official` is the authors' code, `paper-text` their
-# text where the two differ; `fast` is for iterating; `modern` is for fine-tuning: what makes a pre-trained backbone learn from few clips.
+# text where the two differ; `fast` is for iterating; `small` is a small model for tens to hundreds of clips, chosen on rendered faces
+# (docs/log.md); `modern` is for fine-tuning: what makes a pre-trained backbone learn from few clips.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "official": {},
     "paper-text": {},
@@ -28,6 +29,15 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "loop.batch": 16,
         "loop.learning_rate": 3e-4,
         "loop.precision": "auto",
+    },
+    "small": {
+        "loop.optimizer": "adamw",
+        "loop.weight_decay": 0.01,
+        "loop.epochs": 60,
+        "loop.warmup": 3,
+        "loop.batch": 8,
+        "loop.learning_rate": 5e-4,
+        "data.scaling": True,
     },
     "modern": {
         "loop.optimizer": "adamw",
@@ -45,6 +55,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "finetune.brightness": 0.2,
     },
 }
+SIZES = "small"  # the preset that sets sizes of a model, which other presets leave as they find them
 ALIASES = {"paper": "official"}  # as the default was called before it was the code's
 
 

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin
 
 from ...errors import UsageError, hints_of
 from ..models.registry import DEFAULT, MODELS, config_class
-from .config import ALIASES, PRESETS, TrainConfig
+from .config import ALIASES, PRESETS, SIZES, TrainConfig
 
 MODEL = "model.name"
 MOST = sys.float_info.max
@@ -30,8 +30,8 @@ def resolve(
 ) -> TrainConfig:
     """Put a configuration together: `base`, then file, preset, `--set` and options; later ones win.
 
-    A file may begin with a preset of its own, `preset = "fast"`, below what else it says. Where options name
-    another model than a file is for, the file's section [model] does not count.
+    A file may begin with a preset of its own, `preset = "fast"`, below what else it says; `preset` takes its place.
+    Where options name another model than a file is for, the file's section [model] does not count.
     """
     from_base: Flat = to_flat(base) if base is not None else {}
     from_file = read_toml(file) if file is not None else {}
@@ -49,14 +49,18 @@ def resolve(
             for key in [key for key in layer if key.startswith("model.")]:
                 del layer[key]
     flat = from_base
-    for name, below in ((own_preset, from_file), (preset, typed)):
-        flat |= preset_settings(name, model) if name is not None else {}
-        flat |= below
+    for name, above in ((own_preset if preset is None else None, from_file), (preset, typed)):
+        flat |= preset_settings(name, model, below=flat) if name is not None else {}
+        flat |= above
     return from_flat({**flat, MODEL: model})
 
 
-def preset_settings(name: Any, model: str = DEFAULT) -> Flat:
-    """Return what a preset sets: every setting that presets differ in, as it has it."""
+def preset_settings(name: Any, model: str = DEFAULT, *, below: Mapping[str, Any] | None = None) -> Flat:
+    """Return what a preset sets: every setting that presets differ in, as it has it.
+
+    Sizes of the model are left alone, so that `--preset fast` keeps the layers of a file. Only where the configuration `below` has all
+    the sizes of `small`, as the file of such a run has, are they put back to their defaults.
+    """
     name = ALIASES.get(name, name) if isinstance(name, str) else name
     if name not in list(PRESETS):
         raise UsageError(f"A preset is {', '.join(PRESETS)}; found {name!r}.", remedy="--preset official")
@@ -66,7 +70,11 @@ def preset_settings(name: Any, model: str = DEFAULT) -> Flat:
         one: dict(settings) | {f"model.{key}": value for key, value in kind.presets.get(one, {}).items()}
         for one, settings in PRESETS.items()
     }
-    return {key: defaults[key] for settings in presets.values() for key in settings} | presets[name]
+    sizes = {key: value for key, value in presets[SIZES].items() if not key.startswith("loop.")}
+    put_back = [key for one, settings in presets.items() if one != SIZES for key in settings]
+    if sizes.items() <= (below or {}).items():
+        put_back += sizes
+    return {key: defaults[key] for key in put_back} | presets[name]
 
 
 def known_keys(model: str = DEFAULT) -> dict[str, Any]:

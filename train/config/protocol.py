@@ -90,8 +90,7 @@ class ProtocolConfig:
     test_share: float = 0.2  # of holdout
     only: tuple[str, ...] = ()  # the folds to run; all when empty
     val_share: float = 0.15  # of the training half, where an inner validation half is asked for
-    val_folds: int = 0  # or: the training half in so many folds, one of which it is; 0 goes by val_share
-    val_fold: int = 1  # which of them
+    val_part: str = ""  # or "K/N": it is fold K of N of the training half
 
     def __post_init__(self) -> None:
         expect_values(self, "protocol.")
@@ -111,16 +110,8 @@ class ProtocolConfig:
         for name, share in (("test_share", self.test_share), ("val_share", self.val_share)):
             if not 0 < share < 1:
                 raise UsageError(f"protocol.{name} lies between 0 and 1, found {share:g}.")
-        if self.val_folds == 1 or self.val_folds < 0:
-            raise UsageError(
-                f"protocol.val_folds is 2 or more, or 0 for protocol.val_share, found {self.val_folds}.",
-                remedy="--set protocol.val_folds=3",
-            )
-        if not 1 <= self.val_fold <= max(self.val_folds, 1):
-            raise UsageError(
-                f"protocol.val_fold is one of {max(self.val_folds, 1)} (protocol.val_folds), found {self.val_fold}.",
-                remedy="--set protocol.val_fold=1",
-            )
+        if self.val_part:
+            self._expect_part()
         if self.kind == "loso" and self.by == "clip":
             raise UsageError("Leave-one-subject-out goes by subject, found --by clip.", remedy="--folds 5 --by clip")
         preset = PROTOCOLS.get(self.kind)
@@ -141,3 +132,17 @@ class ProtocolConfig:
         """Return how many folds are made."""
         preset = PROTOCOLS.get(self.kind)
         return self.folds or (preset.folds if preset is not None else FOLDS)
+
+    @property
+    def inner_fold(self) -> tuple[int, int]:
+        """Return which fold of how many the validation part is; (0, 0) where it is a share."""
+        number, _, of = self.val_part.partition("/")
+        return (int(number), int(of)) if self.val_part else (0, 0)
+
+    def _expect_part(self) -> None:
+        number, _, of = self.val_part.partition("/")
+        if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of) and int(of) >= 2):
+            raise UsageError(
+                f"protocol.val_part is a fold of the training half, K/N with N of 2 or more, found {self.val_part!r}.",
+                remedy="--set protocol.val_part=1/3, or protocol.val_share for a share",
+            )

@@ -199,8 +199,9 @@ def _held_out(table: Annotations, rows: np.ndarray, config: ProtocolConfig, seed
 def _with_validation(table: Annotations, fold: Fold, config: ProtocolConfig, rng: np.random.Generator) -> Fold:
     rows = fold.train[np.argsort(table.ids[fold.train], kind="stable")]
     what = f"{fold.name}: an inner validation half"
-    if config.val_folds:
-        drawn = _inner_folds(table, rows, config, rng, what) == config.val_fold - 1
+    number, of = config.inner_fold
+    if of:
+        drawn = _inner_folds(table, rows, config.by, of, rng, what) == number - 1
     else:
         drawn = _draw(table, rows, config.val_share, config.by, rng, what)
     inner = replace(fold, train=np.sort(rows[~drawn]), val=np.sort(rows[drawn]))
@@ -209,16 +210,18 @@ def _with_validation(table: Annotations, fold: Fold, config: ProtocolConfig, rng
 
 
 def _inner_folds(
-    table: Annotations, rows: np.ndarray, config: ProtocolConfig, rng: np.random.Generator, what: str
+    table: Annotations, rows: np.ndarray, by: By, number: int, rng: np.random.Generator, what: str
 ) -> np.ndarray:
     """Return the inner fold of each row: by subject, or by clip; the same for whichever of them is asked for."""
-    classes, number = _ranks(table, rows), config.val_folds
-    if config.by == "clip":
-        _expect_enough(len(rows), number, "clips", f"--set protocol.val_folds={len(rows)}")
+    classes = _ranks(table, rows)
+    if by == "clip":
+        _expect_enough(len(rows), number, "clips", f"{len(rows)} inner folds at most")
         return assign_clips(classes, number, rng)
     expect_subjects(table, rows, what=what)
     people = len(np.unique(table.subject[rows]))
-    _expect_enough(people, number, "subjects", f"--set protocol.val_folds={people}")
+    _expect_enough(
+        people, number, "subjects", f"{people} inner folds at most (--inner of est sweep, protocol.val_part)"
+    )
     return assign_groups(table.subject[rows], classes, number, rng)
 
 

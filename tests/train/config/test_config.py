@@ -35,6 +35,7 @@ OTHERS = {
     "model.dim": 256,
     "model.dropout": 0.25,
     "model.head_dropout": 0.0,
+    "model.order_hidden": 64,
     "model.orders": 4,
     "model.position": "slot",
     "model.aggregation": "mean",
@@ -56,6 +57,7 @@ OTHERS = {
     "protocol.test_share": 0.5,
     "protocol.only": ("fold1", 'a "quoted", odd\\ né\x7f\n'),
     "protocol.val_share": 0.3,
+    "protocol.val_part": "2/3",
     "loop.epochs": 3,
     "loop.warmup": 0,
     "loop.batch": 2,
@@ -67,6 +69,7 @@ OTHERS = {
     "loop.precision": "bf16",
     "loop.graph": True,
     "loop.threads": 2,
+    "loop.stack": "off",
     "data.feature": "layer3",
     "data.residency": "stream",
     "data.scaling": True,
@@ -208,8 +211,41 @@ def test_a_preset_is_what_it_says():
     assert resolve().model.position == "snippet"
     assert differences(resolve("paper-text"), TrainConfig()) == ["model.position: slot then, snippet now"]
     assert set(PRESETS["fast"]) == {line.split(":")[0] for line in differences(resolve("fast"), TrainConfig())}
-    with pytest.raises(UsageError, match="official, paper-text, fast, modern; found 'quick'"):
+    with pytest.raises(UsageError, match="official, paper-text, fast, small, modern; found 'quick'"):
         resolve("quick")
+
+
+def test_small_is_what_the_documentation_says():
+    found = resolve("small")
+    assert found.model == EstConfig(dim=128, ffn=256, layers=1, order_hidden=256, dropout=0.0, head_dropout=0.0)
+    assert found.loop == LoopConfig(
+        epochs=60, warmup=3, batch=8, learning_rate=5e-4, optimizer="adamw", weight_decay=0.01
+    )
+    assert found.data == DataConfig(scaling=True)
+    assert resolve("small", settings=["model.layers=2"], options={"loop.epochs": 5}).model.layers == 2
+    gru = resolve("small", options={"model.name": "gru"})
+    assert (gru.model.hidden, gru.loop, gru.data) == (64, found.loop, found.data)
+
+
+def test_small_in_a_file_is_replaced_by_a_preset_on_the_command_line(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('preset = "small"\n[loop]\nepochs = 7\n[model]\nffn = 64\n', encoding="utf-8")
+    found = resolve(file=file)
+    assert (found.model.dim, found.model.ffn, found.loop.epochs, found.loop.batch) == (128, 64, 7, 8)
+    fast = resolve("fast", file)
+    assert fast.loop == resolve("fast").loop
+    assert (fast.model, fast.data.scaling) == (EstConfig(ffn=64), False)  # what the file itself says stays
+
+
+@pytest.mark.parametrize("preset", ["official", "paper-text", "fast"])
+def test_another_preset_leaves_the_sizes_of_a_file_unless_they_are_those_of_small(preset, tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("[model]\nlayers = 1\ndim = 64\n[data]\nscaling = true\n", encoding="utf-8")
+    found = resolve(preset, file)
+    assert (found.model.layers, found.model.dim, found.data.scaling) == (1, 64, True)
+    small_run = resolve("small", options={"loop.epochs": 9})
+    file.write_text(to_toml(small_run), encoding="utf-8")
+    assert resolve(preset, file) == resolve(preset) == resolve(preset, base=small_run)
 
 
 def test_later_ones_win(tmp_path):

@@ -16,8 +16,9 @@ OrderInput = Literal["fused", "query", "snippets"]
 
 # What a sweep varies by default. Dropout of exactly 0 is another shape.
 SEARCH_LAYERS = (1, 2)
+SIZES = ("dim", "ffn", "order_hidden")
 SEARCH_DIMS = (128, 256, 512)  # with CLIPS_FOR_SIZES
-SEARCH = {"dropout": {"low": 0.05, "high": 0.5}, "head_dropout": {"low": 0.1, "high": 0.6}}
+SEARCH = {"dropout": [0.0, 0.1, 0.3], "head_dropout": [0.0, 0.2, 0.4]}
 SEARCH_ORDER = {"order_weight": {"low": 0.01, "high": 1.0, "log": True}}  # where there is SSOP
 LARGE = 512  # from this dim on, with
 LARGE_RATE = {"loop.learning_rate": {"low": 3e-5, "high": 1e-3, "log": True}}
@@ -30,7 +31,10 @@ class Config(ModelConfig):
     name: ClassVar[str] = "est"
     title: ClassVar[str] = "EST"
     frozen_note: ClassVar[str] = "not the paper's setting"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper-text": {"position": "slot"}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper-text": {"position": "slot"},
+        "small": {"dim": 128, "ffn": 256, "layers": 1, "order_hidden": 256, "dropout": 0.0, "head_dropout": 0.0},
+    }
     own_in_stack: ClassVar[tuple[str, ...] | None] = ("dropout", "head_dropout", "order_weight")
 
     snippets: int = flag(7, "--snippets", "Snippets of a clip, n. [default: 7]")
@@ -41,6 +45,7 @@ class Config(ModelConfig):
     dim: int = 512  # d
     dropout: float = 0.1
     head_dropout: float = 0.4  # before the last layer of the expression head
+    order_hidden: int = 2048  # width of the order head's first layer; the second has a quarter of it
     orders: int = flag(10, "--orders", "Shuffled orders that SSOP tells apart. [default: 10]")
     position: Position = flag(
         "snippet",
@@ -60,6 +65,7 @@ class Config(ModelConfig):
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("snippets", "frames", "layers", "heads", "ffn", "dim", "orders"), MANY)
+        counts["order_hidden"] = (4, MANY[1])  # a quarter of it is at least one
         expect_values(self, "model.", **counts, dropout=SHARE, head_dropout=SHARE, order_weight=(0, math.inf))
         if self.dim % self.heads:
             near = max(number for number in range(1, self.heads) if self.dim % number == 0)
@@ -72,6 +78,11 @@ class Config(ModelConfig):
     def shown(self) -> Snippets:
         """Return n × J."""
         return Snippets(count=self.snippets, frames=self.frames)
+
+    @property
+    def order_widths(self) -> tuple[int, int]:
+        """Return the widths of the order head's hidden layers."""
+        return self.order_hidden, self.order_hidden // 4
 
     @property
     def shuffles(self) -> bool:
@@ -89,13 +100,23 @@ class Config(ModelConfig):
         return {"order_weight": self.weight_of_order}
 
     def search_space(self, clips: int) -> Mapping[str, Any]:
-        """Return regularisation and layers, and dim from many clips on; the sizes that are set are among the choices."""
+        """Return regularisation and layers, with few clips at the sizes of the preset small, with many clips several widths."""
         found: dict[str, Any] = {"layers": sorted({*SEARCH_LAYERS, self.layers})}
         dims = [self.dim]
         if clips >= CLIPS_FOR_SIZES:
             dims = sorted({*(dim for dim in SEARCH_DIMS if dim % self.heads == 0), self.dim})
             found["dim"] = dims
-        return found | SEARCH | (SEARCH_ORDER if self.ssop else {}) | (LARGE_RATE if max(dims) >= LARGE else {})
+        elif self.has_default_sizes:
+            small = self.presets["small"]
+            found = {name: small[name] for name in SIZES} | {"layers": list(SEARCH_LAYERS)}
+            dims = [small["dim"]]
+        regular = {name: sorted({*choices, getattr(self, name)}) for name, choices in SEARCH.items()}
+        return found | regular | (SEARCH_ORDER if self.ssop else {}) | (LARGE_RATE if max(dims) >= LARGE else {})
+
+    @property
+    def has_default_sizes(self) -> bool:
+        """Say whether widths and layers are the paper's."""
+        return all(getattr(self, name) == getattr(type(self), name) for name in (*SIZES, "layers"))
 
     def expect_together(self, clips: int, *, batch: int, parts: int) -> None:
         """Refuse a single clip: the order head has a batch norm."""

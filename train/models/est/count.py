@@ -19,7 +19,6 @@ from ..description import Description, Row, backbone_row, linear, num_parameters
 from .config import Config
 from .model import EST
 from .model import HIDDEN as EXPRESSION_HIDDEN
-from .order import HIDDEN as ORDER_HIDDEN
 
 
 def describe(config: Config, width: int, num_classes: int) -> Description:
@@ -67,7 +66,7 @@ def count_macs(config: Config, width: int, num_classes: int) -> dict[str, int]:
     wide, narrow = EXPRESSION_HIDDEN
     found["expression head"] = linear(d, wide) + wide + linear(wide, narrow) + narrow + linear(narrow, num_classes)
     if config.ssop:
-        wide, narrow = ORDER_HIDDEN
+        wide, narrow = config.order_widths
         found["order head"] = linear(n * d, wide) + linear(wide, narrow) + 3 * (wide + narrow)  # a norm and a ReLU
         found["order head"] += linear(narrow, config.orders)
     return found

@@ -34,7 +34,14 @@ NAMES = {  # ours → the file's; the backbone's are the same
     "expression_head.layers.2.": "classifier.2.",
     "expression_head.layers.5.": "classifier.5.0.",
 }
-WRITABLE = {"heads": 4, "dim": WIDTH, "aggregation": "hierarchical", "ssop": True, "order_input": "fused"}
+WRITABLE = {
+    "heads": 4,
+    "dim": WIDTH,
+    "aggregation": "hierarchical",
+    "ssop": True,
+    "order_hidden": 2048,
+    "order_input": "fused",
+}
 
 
 class OfficialEST(nn.Module):

@@ -11,8 +11,6 @@ from ....errors import UsageError
 from .attention import Linear
 from .config import Config
 
-HIDDEN = (2048, 512)
-
 
 class OrderHead(nn.Module):
     """p(S | O_1 … O_n) of Eq. 4: three linear layers on the concatenated O_i.
@@ -25,7 +23,7 @@ class OrderHead(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.input, self.detach = config.order_input, config.detach_snippets
-        wide, narrow = HIDDEN
+        wide, narrow = config.order_widths
         self.layers = nn.Sequential(
             Linear(config.snippets * config.dim, wide),
             nn.BatchNorm1d(wide),

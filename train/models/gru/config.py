@@ -14,7 +14,7 @@ Pooling = Literal["mean", "max", "last"]
 # What a sweep varies by default. Dropout of exactly 0 is another shape.
 SEARCH_HIDDEN = (64, 128)
 SEARCH_MORE_HIDDEN = (128, 256)  # with CLIPS_FOR_SIZES
-SEARCH = {"dropout": {"low": 0.05, "high": 0.6}}
+SEARCH_DROPOUT = (0.0, 0.1, 0.3, 0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class Config(ModelConfig):
     name: ClassVar[str] = "gru"
     title: ClassVar[str] = "GRU"
     own_in_stack: ClassVar[tuple[str, ...] | None] = ("dropout",)
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"small": {"hidden": 64}}
 
     frames: int = flag(
         75, "--frames", "Unified frames in a row, around the middle; 75 are all that a view has. [default: 75]"
@@ -45,7 +46,9 @@ class Config(ModelConfig):
     def search_space(self, clips: int) -> Mapping[str, Any]:
         """Return regularisation and states, those that are set among the choices."""
         sizes = SEARCH_MORE_HIDDEN if clips >= CLIPS_FOR_SIZES else SEARCH_HIDDEN
-        return {"hidden": sorted({*sizes, self.hidden})} | SEARCH
+        few = clips < CLIPS_FOR_SIZES and self.hidden == type(self).hidden
+        hidden = sizes if few else sorted({*sizes, self.hidden})
+        return {"hidden": list(hidden), "dropout": sorted({*SEARCH_DROPOUT, self.dropout})}
 
     @property
     def directions(self) -> int:

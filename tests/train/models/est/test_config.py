@@ -51,6 +51,26 @@ def test_starting_values():
     assert (model.scaling.std == 1).all()
 
 
+def test_the_default_order_head_is_the_papers():
+    """Shapes and starting values as they were when 2048 and 512 were constants of the code."""
+    config = EstConfig(dim=32, ffn=48, layers=1, snippets=3, orders=5)
+    model = build_model(config, width=20, num_classes=3, seed=3)
+    linear = {name: tuple(p.shape) for name, p in model.order_head.named_parameters() if p.dim() == 2}
+    assert linear == {"layers.0.weight": (2048, 96), "layers.3.weight": (512, 2048), "layers.6.weight": (5, 512)}
+    assert len(model.state_dict()) == 69
+    drawn = model.order_head.layers[3].weight.double()
+    assert drawn.sum().item() == pytest.approx(11.021006281735083, rel=1e-9)
+    assert drawn.abs().sum().item() == pytest.approx(11576.082405565692, rel=1e-9)
+    assert sum(p.double().abs().sum().item() for p in model.parameters()) == pytest.approx(29750.04718, rel=1e-9)
+
+
+@pytest.mark.parametrize(("hidden", "widths"), [(256, (256, 64)), (4, (4, 1)), (30, (30, 7))])
+def test_the_order_head_has_the_width_that_is_asked_for(hidden, widths):
+    model = build_model(EstConfig(**SMALL, order_hidden=hidden), width=20, num_classes=3, seed=3)
+    found = [p.shape[0] for p in model.order_head.parameters() if p.dim() == 2]
+    assert found == [*widths, SMALL["orders"]]
+
+
 @pytest.mark.parametrize("natural", [True, False])
 @pytest.mark.parametrize(("num", "n"), [(10, 7), (5, 3), (1, 2), (100, 12), (700, 6)])
 def test_orders_are_distinct_permutations(num, n, natural):
@@ -86,6 +106,8 @@ def test_more_orders_than_there_are(num, n, natural, there):
         ({"layers": 0}, "model.layers is at least 1, found 0"),
         ({"snippets": 7.0}, "model.snippets is a whole number"),
         ({"frames": True}, "model.frames is a whole number"),
+        ({"order_hidden": 3}, "model.order_hidden is at least 4, found 3"),
+        ({"order_hidden": 64.0}, "model.order_hidden is a whole number"),
         ({"dropout": 1.0}, "model.dropout goes from 0 to 0.999, found 1"),
         ({"head_dropout": float("nan")}, "model.head_dropout goes from 0 to 0.999, found nan"),
         ({"order_weight": -0.1}, "model.order_weight is at least 0, found -0.1"),

@@ -46,7 +46,8 @@ def test_parts_are_those_of_the_table():
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"ssop": False}, {"aggregation": "se", "layers": 1}, {"snippets": 4, "orders": 3}]
+    "changes",
+    [{}, {"ssop": False}, {"aggregation": "se", "layers": 1}, {"snippets": 4, "orders": 3}, {"order_hidden": 30}],
 )
 @pytest.mark.parametrize("width", [64, 80])
 def test_counts_are_those_of_a_built_model(changes, width):
@@ -87,8 +88,9 @@ def test_backbone_against_torchvisions_modules():
     assert backbone_macs(224) == count_modules(model, lambda: model(image), factors)
 
 
-def test_linear_layers_of_the_heads_against_their_modules():
-    config = EstConfig()
+@pytest.mark.parametrize("order_hidden", [2048, 30])
+def test_linear_layers_of_the_heads_against_their_modules(order_hidden):
+    config = EstConfig(order_hidden=order_hidden)
     with torch.device("meta"):
         model = EST(config, width=512, num_classes=7, orders=torch.empty(10, 7, dtype=torch.long)).eval()
         features = torch.empty(1, 7, 5, 512)

@@ -260,6 +260,7 @@ def test_files_that_are_something_else(tmp_path, light):
         ({"ssop": False}, 512, "ssop is False, expected True"),
         ({"heads": 8}, 512, "heads is 8, expected 4"),
         ({"aggregation": "mean"}, 512, "aggregation is 'mean', expected 'hierarchical'"),
+        ({"order_hidden": 256}, 512, "order_hidden is 256, expected 2048"),
         ({"order_input": "query"}, 512, "order_input is 'query', expected 'fused'"),
         ({"dim": 256}, 256, "dim is 256, expected 512, features are 256 wide"),
         ({}, 960, "features are 960 wide, expected 512"),
