@@ -44,9 +44,10 @@ class Ground:
         """Divide the clips and load what the base configuration reads."""
         base = replace(base, protocol=with_part(base.protocol, 0, inner))
         table = Annotations.from_cache(cache)
-        plans = []
-        for number in range(inner):
-            plans.append(plan_of(cache, table, replace(base, protocol=with_part(base.protocol, number, inner))))
+        plans = [
+            plan_of(cache, table, replace(base, protocol=with_part(base.protocol, number, inner)))
+            for number in range(inner)
+        ]
         found = cls(cache=cache, base=base, inner=inner, table=table, plans=tuple(plans), ready=prepare(cache, base))
         for fold in found.folds:
             data = found.data(base, fold)

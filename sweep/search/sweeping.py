@@ -301,12 +301,13 @@ def begin(
             recovered += study.recover()
             if control:
                 study.enqueue(DEFAULT)
-            elif not outside:
-                study.enqueue(space.point_of(ground.base))
+            elif first is not None:
+                study.enqueue(space.point_of(first))
             studies.append(study)
-    if outside:
+    if first is not ground.base:
         notes.append(
-            f"The settings given are not a point of the space, and so not the first trial: {some(outside, joint='; ')}."
+            f"The settings given are not a point of the space ({some(space.outside(ground.base), joint='; ')}); "
+            f"the first trial is {'the preset small' if first is not None else 'drawn'}."
         )
     write_json(out / SETTINGS, known)
     return Begun(

@@ -23,7 +23,7 @@ RANGES: Mapping[str, Mapping[str, Any]] = {
     "loop.weight_decay": {"low": 1e-4, "high": 0.3, "log": True},
 }
 CHOICES: Mapping[str, tuple[Any, ...]] = {
-    "loop.epochs": (30, 60, 100),
+    "loop.epochs": (30, 60),
     "data.label_smoothing": (0.0, 0.1),
     "data.noise": (0.0, 0.1, 0.3),  # in standard deviations of a feature
     "data.mixup": (0.0, 0.2),
@@ -62,8 +62,9 @@ def _possible_of(model: ModelConfig, base: TrainConfig) -> dict[str, Any]:
 
     found: dict[str, Any] = {key: value for key, value in FIXED.items() if possible(key, [value])}
     found |= {key: dict(table) for key, table in RANGES.items()}
+    inside = all(flat[key] == value for key, value in FIXED.items())  # else the base is no point of the space anyway
     for key, choices in CHOICES.items():
-        left = possible(key, sorted({*choices, flat[key]}))
+        left = possible(key, sorted({*choices, *([flat[key]] if inside else [])}))
         found |= {key: left} if len(left) > 1 else {}
     return found
 

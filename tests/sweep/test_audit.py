@@ -220,7 +220,7 @@ def test_the_same_command_shows_a_finished_audit_and_adds_permutations(audited, 
 def test_a_stopped_audit_goes_on(cache, tmp_path):
     """Stopped in the run on the labels, then in the one on permuted ones: the result is that of an audit without a stop."""
     one_fold = ProtocolConfig(kind="kfold", folds=2, val_share=0.5, only=("fold1",))
-    config = audit_config(control=False, epochs=2, protocol=one_fold)
+    config = audit_config(control=False, epochs=2, protocol=one_fold, stack="off")
     whole = audit_cache(cache, tmp_path / "whole", config, permutations=1)
     out = tmp_path / "stopped"
     for steps in (2, 12):  # 6 a training

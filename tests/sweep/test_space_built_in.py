@@ -61,8 +61,8 @@ def test_a_small_model_learns_faster_by_default():
         space = built_in(("est",), TrainConfig(model=model_config("est", **settings)), clips)
         return next((s.low, s.high) for s in space.settings if s.key == "loop.learning_rate")
 
-    assert rate(60) == rate(2000, dim=128) == (3e-5, 1e-3)
-    assert rate(60, dim=128) == (1e-4, 3e-3)
+    assert rate(2000) == rate(2000, dim=128) == rate(60, layers=2) == (3e-5, 1e-3)
+    assert rate(60) == rate(60, dim=128) == (1e-4, 3e-3)  # with few clips the sizes are those of the preset small
 
 
 def test_built_in_spaces_hold_the_base():

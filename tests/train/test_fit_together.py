@@ -16,7 +16,9 @@ GRU = model_config("gru", frames=9, hidden=8, dropout=0.2)
 
 
 def config(**settings):
-    return tiny_config(model=GRU, epochs=4, protocol=ProtocolConfig(kind="kfold", folds=3), seeds=(1, 2), select="val", **settings)
+    return tiny_config(
+        model=GRU, epochs=4, protocol=ProtocolConfig(kind="kfold", folds=3), seeds=(1, 2), select="val", **settings
+    )
 
 
 @pytest.fixture(scope="module")
