@@ -23,7 +23,7 @@ from ...train.results.intervals import score_intervals
 from ...train.results.metrics import score
 from ...train.results.paired import Difference, compare_paired
 from ...train.results.predictions import Predictions
-from ...train.results.run import FACTS, Run
+from ...train.results.run import FACTS, PREDICTIONS, Run, write_csv
 from ..found.record import Sweep
 from .control import control_probabilities
 from .ground import Ground
@@ -50,6 +50,7 @@ def retrain(ground: Ground, out: Path, found: Sweep, seeds: Sequence[int], watch
         "clips": len(model),
     }
     controls = {"control": swept, "default control": model.control}
+    _write_predictions(out / RETRAINED / PREDICTIONS, model, controls)
     for name, said in controls.items():
         if said is None:
             continue
@@ -131,6 +132,20 @@ def _swept_control(ground: Ground, found: Sweep, model: Predictions) -> np.ndarr
     return np.array(
         [code[said[fold, name]] for fold, name in zip(model.folds.tolist(), model.ids.tolist(), strict=True)]
     )
+
+
+def _write_predictions(path: Path, model: Predictions, controls: Mapping[str, np.ndarray | None]) -> None:
+    """Write what each seed and both controls said of each clip that was tested."""
+    names = (*model.labels, "")
+    columns = {f"seed {seed}": said for seed, said in zip(model.seeds, model.predicted, strict=True)}
+    columns |= {name: said for name, said in controls.items() if said is not None}
+    rows = [
+        [name, subject, fold, names[truth], *(names[said[place]] for said in columns.values())]
+        for place, (name, subject, fold, truth) in enumerate(
+            zip(model.ids.tolist(), model.subjects.tolist(), model.folds.tolist(), model.truth.tolist(), strict=True)
+        )
+    ]
+    write_csv(path, ["id", "subject", "fold", "truth", *columns], rows)
 
 
 def _scores(found: Predictions) -> dict[str, Any]:
