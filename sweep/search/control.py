@@ -6,7 +6,7 @@ What can be chosen of pooled statistics and a linear classifier is how far weigh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from ..space.setting import Setting
 from ..space.space import Space
 from .settings import Objective
 from .study import Study
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial as Asked
 
 WEIGHT, READS = "control.l2", "control.statistics"
 CHOICES = {
@@ -52,9 +55,10 @@ def control_space() -> ControlSpace:
     )
 
 
-def try_control(study: Study, inner: Sequence[Fold], data: Data, objective: Objective) -> None:
-    """Try the control once."""
-    asked, values = study.ask()
+def try_control(
+    study: Study, asked: Asked, values: Mapping[str, Any], inner: Sequence[Fold], data: Data, objective: Objective
+) -> None:
+    """Try the control with the settings that were asked for."""
     found = [control_probabilities(values, fold.train, fold.val, data) for fold in inner]
     probabilities = np.concatenate(found)
     truth = np.concatenate([data.truth[fold.val] for fold in inner])
