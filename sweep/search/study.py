@@ -75,13 +75,12 @@ class Study:
         """Open a study of a sweep, or make it; `facts` are written once."""
         found = optuna()
         with _reaching():
-            study = found.create_study(
-                study_name=f"{sweep}/{name}",
-                storage=storage,
-                direction="maximize",
-                load_if_exists=True,
-                pruner=_pruner(found, config.pruner),
-            )
+            named: dict[str, Any] = {"study_name": f"{sweep}/{name}", "storage": storage}
+            named["pruner"] = _pruner(found, config.pruner)
+            try:
+                study = found.load_study(**named)
+            except KeyError:
+                study = found.create_study(**named, direction="maximize", load_if_exists=True)
             for key, value in facts.items():
                 if key not in study.user_attrs:
                     study.set_user_attr(key, value)

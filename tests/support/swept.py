@@ -12,6 +12,7 @@ import time
 from train_samples import Recorder, learning_cache, tiny_config
 
 from est.sweep.search.settings import SweepConfig
+from est.sweep.search.storage import JOURNAL, open_storage
 from est.sweep.search.sweeping import sweep_cache
 from est.sweep.space.tables import space_of
 from est.train.models.gru.config import Config
@@ -41,15 +42,15 @@ def rates_space(base=None, **tables):
 
 
 class Watch(Recorder):
-    """Keeps what a sweep says, and interrupts it as Ctrl-C would after so many reports."""
+    """Keeps what a sweep says, and sends Ctrl-C after so many reports; SECONDS_BETWEEN_WRITES says how far apart they are."""
 
     def __init__(self, interrupt_after=0):
         super().__init__()
-        self.reports, self.interrupt_trials = 0, interrupt_after
+        self.reports, self.after = [], interrupt_after
 
     def trials(self, found):
-        self.reports += 1
-        if self.reports == self.interrupt_trials:
+        self.reports.append(found)
+        if len(self.reports) == self.after:
             signal.raise_signal(signal.SIGINT)
 
 
@@ -73,6 +74,13 @@ def swept(cache, out, *, base=None, space=None, watch=None, workers=1, retrain_s
 def essence(study):
     """Return what a study found, but for times."""
     return [(r.number, r.state, r.value, r.loss, dict(r.values), r.curve, r.error) for r in study.records]
+
+
+def trials_of(out):
+    """Return the trials of each study of a journal as Optuna has them, the interrupted ones too."""
+    storage = open_storage(out)
+    studies = {study.study_name.partition("/")[2]: study._study_id for study in storage.get_all_studies()}
+    return {name: storage.get_all_trials(number) for name, number in studies.items()}
 
 
 def number_of(study, state="complete"):
@@ -130,7 +138,7 @@ def wait_for(condition, seconds=90.0):
 
 def journal_lines(out):
     """Return the lines of a journal."""
-    path = out / "studies.journal"
+    path = out / JOURNAL
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
