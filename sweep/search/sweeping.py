@@ -42,7 +42,7 @@ from ..space.built_in import built_in
 from ..space.corners import corners
 from ..space.space import Space
 from .control import DEFAULT, control_space
-from .ground import Ground
+from .ground import Ground, smallest_half
 from .identity import SETTINGS, expect_same, identity
 from .keeping import bytes_needed, expect_room
 from .retraining import retrain
@@ -271,10 +271,9 @@ def begin(
     storage: str = "",
 ) -> Begun:
     """Load the cache, and open the studies of a sweep, or those that are there."""
-    table_of = Ground.prepare(cache, base, 1)
-    clips = min(len(table_of.outer(fold).train) for fold in table_of.folds)
+    clips = smallest_half(cache, base)
     inner = config.num_inner(clips)
-    ground = Ground.prepare(cache, base, inner) if inner > 1 else table_of
+    ground = Ground.prepare(cache, base, inner)
     space = space or built_in(tuple(models) or (base.model.name,), base, clips)
     if config.sampler == "grid":
         space.expect_finite()
