@@ -68,10 +68,10 @@ def sweep_cache(
     models: Sequence[str] = (),
     storage: str = "",
     workers: int = 0,
-    retrain_seeds: Sequence[int] = (),
+    retrain_seeds: int = 0,
     watch: SweepWatch | None = None,
 ) -> Sweep:
-    """Search settings on a cache, into a folder; with `retrain_seeds` train each fold's choice on its whole training half and score it.
+    """Search settings on a cache, into a folder; with so many `retrain_seeds` train each fold's choice on its whole training half and score it.
 
     `models` are those of the built-in space, where `space` is None. `workers` processes search at once: 0 takes one a core on a CPU.
     Ctrl-C raises KeyboardInterrupt; trials under way are then tried again.
@@ -93,7 +93,9 @@ def sweep_cache(
             begun.search(watch, crew)
         found = begun.write(watch)
         if retrain_seeds:
-            found = replace(found, retrained=retrain(begun.ground, out, found, retrain_seeds, watch))
+            first = base.seeds[0]  # by which folds are made where the cache has none: the same as in the studies
+            seeds = tuple(range(first, first + retrain_seeds))
+            found = replace(found, retrained=retrain(begun.ground, out, found, seeds, watch))
             begun.write_pages(found)
     return found
 
