@@ -71,10 +71,11 @@ def sweep_cache(
     retrain_seeds: int = 0,
     watch: SweepWatch | None = None,
 ) -> Sweep:
-    """Search settings on a cache, into a folder; with so many `retrain_seeds` train each fold's choice on its whole training half and score it.
+    """Search settings on a cache, into a folder.
 
-    `models` are those of the built-in space, where `space` is None. `workers` processes search at once: 0 takes one a core on a CPU.
-    Ctrl-C raises KeyboardInterrupt; trials under way are then tried again.
+    With so many `retrain_seeds` each fold's choice is trained on its whole training half and scored once. `models` are those of the
+    built-in space, where `space` is None. `workers` processes search at once: 0 takes one a core on a CPU. Ctrl-C raises
+    KeyboardInterrupt; trials under way are then tried again.
     """
     watch = watch or SweepWatch()
     out, config = Path(out), config or SweepConfig()
