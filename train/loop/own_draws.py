@@ -39,8 +39,9 @@ class Site:
 class OwnDraws(TorchFunctionMode):
     """Answers calls of dropout while it is entered: by nothing while sites are recorded, else by the masks that it is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, linear: Callable[..., Tensor] = F.linear) -> None:
         super().__init__()
+        self._linear = linear
         self._sites: list[Site] = []
         self._masks: Sequence[Tensor] | None = None
         self._next = 0
@@ -65,6 +66,8 @@ class OwnDraws(TorchFunctionMode):
     ) -> Any:
         """Answer a call of torch."""
         kwargs = kwargs or {}
+        if func is F.linear:
+            return self._linear(*args, **kwargs)
         if func is F.dropout:
             return self._dropout(*args, **kwargs)
         if func is F.scaled_dot_product_attention and (len(args) > 4 or kwargs.get("dropout_p", 0.0) > 0):
@@ -86,9 +89,9 @@ class OwnDraws(TorchFunctionMode):
     ) -> Tensor:
         """Compute attention step by step, as torch does on a CPU where there is dropout."""
         assert not is_causal, "a causal mask is passed as attn_mask"
-        factor = (query.shape[-1] ** -0.5 if scale is None else scale) ** 0.5
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
         with torch.autocast(query.device.type, enabled=False):
-            scores = (query * factor) @ (key * factor).transpose(-2, -1)
+            scores = (query * scale) @ key.transpose(-2, -1)
             if attn_mask is not None and attn_mask.dtype == torch.bool:
                 scores = scores.masked_fill(~attn_mask, float("-inf"))
             elif attn_mask is not None:

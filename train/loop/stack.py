@@ -22,8 +22,10 @@ from torch.func import functional_call
 from ..data.epoch import EpochPlan
 from ..data.memory import enough_memory
 from ..models.model import Model
+from .linear import Linears
 from .objective import Weighting
 from .own_draws import Masks, OwnDraws, Site
+from .quick_steps import QuickSteps
 from .trainer import Trainer, seed_device
 
 At = tuple[EpochPlan, int, int]  # the plan of an epoch, the step in it, the epoch
@@ -47,7 +49,16 @@ class Stack:
         self.weightings = _stacked_weighting([trainer.weighting for trainer in trainers], self.device)
         smoothing = {trainer.weighting.smoothing for trainer in trainers}
         self.smoothing = smoothing.pop() if len(smoothing) == 1 else None  # a number where it is that of all
-        self.draws = OwnDraws()
+        self.grads = {name: torch.zeros_like(self.weights[name]) for name in self.learnt}
+        self.linears = Linears(self.weights, self.grads)
+        self.draws = OwnDraws(self.linears)
+        self.steps = [
+            QuickSteps(trainer.optimizer)
+            if QuickSteps.possible(trainer.optimizer) and not trainer.scaler.is_enabled()
+            else None
+            for trainer in trainers
+        ]
+        self.moved: set[str] = set()  # names of weights that have gradients
         self.sites = dict(sites or {})  # by the identity of a trainer: those that stay need not be asked again
         self.masks: Masks | None = None
 
@@ -70,16 +81,32 @@ class Stack:
             if self.masks is None:
                 self._record_sites(batch)
             batch["masks"] = self._draw(at, batch["features"])
-            total, left = torch.vmap(self._assess)(self.weights_and_buffers, batch)
-            wanted = [self.weights[name] for name in self.learnt]
-            grads = torch.autograd.grad(total.sum(), wanted, allow_unused=True)
-        # the fused optimisers read gradients as they lie in memory
-        own = [None if grad is None else grad.contiguous().unbind(0) for grad in grads]
+            left = self._learn(batch)
         for number, (trainer, (_, step, epoch)) in enumerate(zip(self.trainers, at, strict=True)):
-            for parameter, grad in zip(self.parameters[number], own, strict=True):
-                parameter.grad = None if grad is None else grad[number]
-            trainer.update(left[number])
+            trainer.update(left[number], self.steps[number])
             trainer.end_step(left[number], step, epoch)
+
+    def _learn(self, batch: dict[str, Any]) -> Tensor:
+        """Fill the gradients of all models; return what their steps leave behind.  # (K, columns)"""
+        self.linears.clear()
+        total, left = torch.vmap(self._assess)(self.weights_and_buffers, batch)
+        wanted = [*self.linears.outputs, *(self.weights[name] for name in self.learnt)]
+        grads = torch.autograd.grad(total.sum(), wanted, allow_unused=True)
+        at_outputs, others = grads[: len(self.linears.outputs)], grads[len(self.linears.outputs) :]
+        moved = self.linears.fill(at_outputs, dict(zip(self.learnt, others, strict=True)))
+        self.linears.clear()
+        if moved != self.moved:
+            self._show(moved)
+        return left
+
+    def _show(self, moved: set[str]) -> None:
+        """Let the optimisers see the gradients of these weights."""
+        self.moved = moved
+        for number, (own, quick) in enumerate(zip(self.parameters, self.steps, strict=True)):
+            for name, parameter in zip(self.learnt, own, strict=True):
+                parameter.grad = self.grads[name][number] if name in moved else None
+            if quick is not None:
+                quick.forget()
 
     @property
     def weights_and_buffers(self) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -207,14 +207,17 @@ class Trainer:
         self.scaler.scale(total).backward()
         return left
 
-    def update(self, left: Tensor) -> None:
-        """Add what all processes found, and take the step."""
+    def update(self, left: Tensor, take_step: Callable[[], None] | None = None) -> None:
+        """Add what all processes found, and take the step: the optimiser's own, or the one given for it."""
         if self.world.size > 1:
             found = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
             self.world.add([*found, left])
         if self.config.loop.clip_norm:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.loop.clip_norm)
+        if take_step is not None:
+            take_step()
+            return
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
