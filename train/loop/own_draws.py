@@ -126,17 +126,18 @@ class Masks:
         ]
         self._kept = [share.view(-1, *[1] * len(site.shape)) for share, site in zip(kept, first, strict=True)]
 
-    def draw(self, number: int) -> None:
-        """Draw those of a model from the stream as it stands, as its own calls of dropout would."""
+    def draw(self, number: int, stream: torch.Generator | None) -> None:
+        """Draw those of a model from a stream as it stands, or that of the device, as its own calls of dropout would."""
         for slices, site in zip(self._slices, self.sites[number], strict=True):
             own = slices[number]
             if self.device.type != "cpu":
                 ones = torch.ones(site.shape, dtype=site.dtype, device=self.device)
                 own.copy_(F.dropout(ones, site.rate, training=True))
             elif site.contiguous:
-                own.bernoulli_(1 - site.rate)
+                own.bernoulli_(1 - site.rate, generator=stream)
             else:
-                own.copy_(torch.empty_strided(site.shape, site.stride, dtype=site.dtype).bernoulli_(1 - site.rate))
+                there = torch.empty_strided(site.shape, site.stride, dtype=site.dtype)
+                own.copy_(there.bernoulli_(1 - site.rate, generator=stream))
 
     def finish(self) -> list[Tensor]:
         """Return the masks of all models, what is kept turned up by what is dropped.  # (K, …) a site"""

@@ -189,10 +189,11 @@ class Trainer:
             features = self.model.features(self.clips.take(index, augmentation))
         return self.disturb(features, share)
 
-    def disturb(self, features: Tensor, share: Tensor | None) -> Tensor:
-        """Add noise to features and mix neighbouring clips, where that is wanted.  # (B, n, J, D)"""
+    def disturb(self, features: Tensor, share: Tensor | None, stream: torch.Generator | None = None) -> Tensor:
+        """Add noise from a stream to features and mix neighbouring clips, where that is wanted.  # (B, n, J, D)"""
         if self.deviation is not None:
-            features = features + self.config.data.noise * self.deviation * torch.randn_like(features)
+            noise = torch.empty_like(features).normal_(generator=stream)
+            features = features + self.config.data.noise * self.deviation * noise
         if share is not None:
             features = share * features + (1 - share) * features.roll(1, 0)
         return features
