@@ -100,7 +100,7 @@ class Linears:
         name = self._names.get(part.untyped_storage().data_ptr())
         if name is None or not part[0].is_contiguous():
             return None
-        first = part.storage_offset()
+        first = int(part.storage_offset())
         place = Place(name, first, first + part[0].numel())
         if place in uses:
             return place

@@ -68,6 +68,9 @@ class OwnDraws(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.linear:
             return self._linear(*args, **kwargs)
+        if func is F.batch_norm and args[0].dtype != torch.float32 and torch.is_autocast_enabled(args[0].device.type):
+            # torch.vmap has no batch norm of bf16 values with fp32 statistics
+            return func(args[0].float(), *args[1:], **kwargs).to(args[0].dtype)
         if func is F.dropout:
             return self._dropout(*args, **kwargs)
         if func is F.scaled_dot_product_attention and (len(args) > 4 or kwargs.get("dropout_p", 0.0) > 0):

@@ -156,7 +156,7 @@ class StackPart:
             if id(trainer) in self.sites:
                 continue
             model = {name: tensor[number].clone() for name, tensor in self.weights_and_buffers.items()}
-            own = {
+            own: dict[str, Any] = {
                 name: {key: value[number] for key, value in values.items()}
                 if isinstance(values, dict)
                 else values[number]

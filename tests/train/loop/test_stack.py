@@ -156,6 +156,15 @@ def test_in_float32_a_stack_stays_close(clips, model):
     assert share_apart(before, ends[0]) > 0.5
 
 
+@pytest.mark.parametrize("model", [TINY, GRU], ids=["EST", "GRU"])
+def test_bf16_in_a_stack(clips, model):
+    alone, stacked = (trainings(clips, model, precision="bf16") for _ in range(2))
+    train_alone(alone, 3)
+    train_stacked(stacked, 3)
+    for one, other in zip(alone, stacked, strict=True):
+        torch.testing.assert_close(one.tally[:, 0], other.tally[:, 0], rtol=0.02, atol=0.02)
+
+
 def test_who_stands_beside_a_training_changes_nothing(clips):
     alone, stacked = (trainings(clips, double=True) for _ in range(2))
     train_alone(alone, 12)
