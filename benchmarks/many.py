@@ -7,8 +7,8 @@
 Times are wall time of a step of one training: that of all, over their number. Each way takes a step first that is not counted. Ways are
 interleaved; a ratio is the median over repetitions, with the smallest and the largest in parentheses, of how many times faster a
 way is than one after another, where that is on one thread or on all of them, whichever is faster.
-On a machine that others use as well, one after another on all threads has been 3 to 40 times as slow as on one: each small operation waits for
-a thread that is not running. Then leave that column out of the comparison.
+On a machine that others use as well, one after another on all threads has been 3 to 40 times as slow as on one: each small operation
+waits for a thread that is not running. Then leave that column out of the comparison.
 Goals: stacked ≥ 2 × for 16 trainings of GRU and of EST of width 128 on a CPU, ≥ 8 × on a GPU. What no way can beat is the time to move the
 bytes of the optimiser: 28 for each parameter and step (Adam reads weight, gradient and two means, and writes all but the gradient).
 """
