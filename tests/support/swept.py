@@ -33,7 +33,7 @@ def folded_cache(path, **changed):
 
 def base_config(**changed):
     """Return a configuration that trains in a moment."""
-    return tiny_config(**{"model": GRU, "epochs": 3, **changed})
+    return tiny_config(**{"model": GRU, "epochs": 3, "seeds": (1,), **changed})
 
 
 def rates_space(base=None, **tables):
@@ -54,7 +54,7 @@ class Watch(Recorder):
             signal.raise_signal(signal.SIGINT)
 
 
-def swept(cache, out, *, base=None, space=None, watch=None, workers=1, retrain_seeds=(), storage="", **how):
+def swept(cache, out, *, base=None, space=None, watch=None, workers=1, retrain_seeds=0, storage="", **how):
     """Sweep: two trials in two inner folds, and a control, unless something else is said."""
     base = base or base_config()
     how = SweepConfig(**{"trials": 2, "inner": 2, **how})

@@ -48,7 +48,7 @@ def alone(cache, folder):
     """The same, one training after another, with the choices trained again."""
     base = base_config(scaling=True, stack="off")
     out = folder / "alone"
-    return swept(cache, out, base=base, trials=3, retrain_seeds=(1, 2)), out
+    return swept(cache, out, base=base, trials=3, retrain_seeds=2), out
 
 
 GRID = {
@@ -121,7 +121,7 @@ def test_a_bad_setting_is_pruned(cache, tmp_path):
         assert "pruned" in [record.state for record in slow]
         for record in study.records:
             if record.state == "pruned":
-                assert 5 <= len(record.curve) < 7
+                assert 2 <= len(record.curve) < 7
                 assert record.value == record.curve[-1][1]
         assert study.best.values["loop.learning_rate"] > 1e-2
 
@@ -142,7 +142,7 @@ def test_hyperband_stops_early(cache, tmp_path, stack):
     for study in found.studies:
         assert number_of(study, "complete") >= 1
         assert number_of(study, "complete") + number_of(study, "pruned") == 8
-        assert all(3 <= len(record.curve) < 9 for record in study.records if record.state == "pruned")
+        assert all(1 <= len(record.curve) < 9 for record in study.records if record.state == "pruned")
     if stack == "off":
         assert any(number_of(study, "pruned") for study in found.studies)
 
@@ -330,16 +330,16 @@ def test_retraining_resumes(cache, alone, tmp_path):
     base = base_config(scaling=True, stack="off")
     out = tmp_path / "sweep"
     with pytest.raises(KeyboardInterrupt):
-        swept(cache, out, base=base, trials=3, retrain_seeds=(1, 2), watch=Stopped(at=20))
+        swept(cache, out, base=base, trials=3, retrain_seeds=2, watch=Stopped(at=20))
     begun = [path.name for path in (out / "retrained").iterdir()]
     assert begun
-    found = swept(cache, out, base=base, trials=3, retrain_seeds=(1, 2))
+    found = swept(cache, out, base=base, trials=3, retrain_seeds=2)
     assert found.retrained == alone[0].retrained
     name = "retrained/predictions.csv"
     assert (out / name).read_bytes() == (alone[1] / name).read_bytes()
     times = {path: path.stat().st_mtime_ns for path in out.glob("retrained/*/parts/*/checkpoint.safetensors")}
     assert len(times) == 4
-    again = swept(cache, out, base=base, trials=3, retrain_seeds=(1, 2))
+    again = swept(cache, out, base=base, trials=3, retrain_seeds=2)
     assert again.retrained == found.retrained
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
