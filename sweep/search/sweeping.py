@@ -329,7 +329,7 @@ def begin(
     if first is not ground.base:
         notes.append(
             f"The settings given are not a point of the space ({some(space.outside(ground.base), joint='; ')}); "
-            f"the first trial is {'the preset small' if first is not None else 'drawn'}."
+            f"the first trial {'has the values of the preset small' if first is not None else 'is drawn'}."
         )
     return Begun(
         ground=ground,

@@ -254,7 +254,7 @@ def test_ctrl_c_ends_the_workers_too(cache, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "status", "expected"),
-    [({"space": {}}, 1, "KeyError: 'settings'"), ({"cache": Path("gone.zarr")}, 1, "Error: ")],
+    [({"space": {}}, 1, "KeyError: 'settings'"), ({"cache": Path("gone.zarr")}, 2, "Error: ")],
 )
 def test_what_ends_a_worker_is_in_its_log(cache, tmp_path, changed, status, expected):
     job = {
