@@ -203,7 +203,7 @@ def test_a_sweep_has_an_end():
 
 def test_minutes_alone_search_the_model_too(cache, tmp_path):
     start = time.monotonic()
-    found = swept(cache, tmp_path / "sweep", trials=0, minutes=0.04, base=base_config(stack="off", epochs=1))
+    found = swept(cache, tmp_path / "sweep", trials=0, minutes=0.02, base=base_config(stack="off", epochs=1))
     assert time.monotonic() - start < 30
     assert found.trials == 0
     counts = [len(study.records) for study in found.studies]
