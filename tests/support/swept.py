@@ -19,7 +19,7 @@ from est.train.models.gru.config import Config
 
 CLIPS = 54
 SUBJECTS = 9
-GRU = Config(hidden=8)
+GRU = Config(hidden=8, frames=8)
 RATES = {"low": 1e-3, "high": 3e-2, "log": True}
 FOLDED = {index: {"fold": index // 3 % SUBJECTS % 2} for index in range(CLIPS)}  # by subject
 
@@ -92,6 +92,7 @@ SPACE = """
 [model]
 name = "gru"
 hidden = 8
+frames = 8
 [loop]
 learning_rate = {low = 1e-3, high = 3e-2, log = true}
 batch = 8
