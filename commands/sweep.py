@@ -12,7 +12,7 @@ from ..errors import UsageError
 from .modelflags import MODEL_LIST, with_model_flags
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
 from .screen import Screen
-from .train import Balanced, Config, Device, Feature, Leak, Only, Precision, Preset, Threads, parse_seeds
+from .train import Balanced, Config, Device, Feature, Leak, Only, Precision, Preset, Threads
 
 
 class Sampler(StrEnum):
@@ -111,7 +111,7 @@ Retrain = Annotated[
         help="Train each fold's choice on its whole training half with several seeds, and score it once.",
     ),
 ]
-Seeds = Annotated[str, typer.Option("--seeds", metavar="N,N…", help="Of --retrain-best.")]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, max=1000, help="How many seeds --retrain-best trains with.")]
 
 
 @with_model_flags
@@ -134,7 +134,7 @@ def sweep(
     workers: WorkersNumber = 0,
     stack: StackName = None,
     retrain_best: Retrain = False,
-    seeds: Seeds = "1,2,3",
+    seeds: Seeds = 3,
     preset: Preset = None,
     config: Config = None,
     settings: Settings = None,
@@ -195,7 +195,6 @@ def sweep(
     )
     out = out or default_folder(cache)
     searched = read_space(space, model=base.model.name, base=own_base(base)) if space is not None else None
-    retrain_seeds = parse_seeds(seeds) if retrain_best else None
     with watching_sweep(screen) as watch:
         found = sweep_cache(
             cache,
@@ -206,7 +205,7 @@ def sweep(
             models=names,
             storage=storage,
             workers=workers,
-            retrain_seeds=retrain_seeds or (),
+            retrain_seeds=seeds if retrain_best else 0,
             watch=watch,
         )
     lines = [*closing(found, cache, out), f"page: {out / HTML}"]

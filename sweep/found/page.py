@@ -17,7 +17,7 @@ from .pictures import SHOWN_FOLDS, history_picture, importance_picture, parallel
 from .record import StudyRecord, Sweep
 from .table import counts, settings_text
 
-CHOICES = ("fold", "validation", "epoch", "settings")
+CHOICES = ("fold", "validation", "settings")
 TRIALS = ("study", "learnt from", "chosen by", "tested (never read)", "trials", "seconds", "per minute")
 
 
@@ -37,7 +37,7 @@ def blocks(sweep: Sweep) -> list[Block]:
     """Return what both pages say."""
     controls = sweep.studies_of(control=True)
     unequal = uneven(sweep)
-    header = [*CHOICES, *(("control: validation", "control: epoch", "control: settings") if controls else ())]
+    header = [*CHOICES, *(("control: validation", "control: settings") if controls else ())]
     found = [
         Block(kind="title", words=f"Sweep of {' and '.join(sweep.models) or 'no model'} on {sweep.cache}"),
         Block(kind="text", words=sweep.heading),
@@ -124,9 +124,9 @@ def choice_row(sweep: Sweep, fold: str) -> list[str]:
         study = sweep.study(fold, control=control)
         best = study.best if study is not None else None
         if study is None or best is None:
-            row += ["–", "–", "no complete trial" if study is not None else "no study"]
+            row += ["–", "no complete trial" if study is not None else "no study"]
         else:
-            row += [percent(best.value), str(best.epoch), settings_text(best, study)]
+            row += [percent(best.value), settings_text(best, study)]
     return row
 
 

@@ -45,12 +45,6 @@ class Record:
         return self.state == "complete" and self.value is not None and math.isfinite(self.value)
 
     @property
-    def epoch(self) -> int:
-        """Return the first epoch that has the trial's value; the last epoch where the curve does not tell."""
-        same = (epoch for epoch, value in self.curve if self.value is not None and abs(value - self.value) < 1e-9)
-        return next(same, self.epochs)
-
-    @property
     def share_of_seconds(self) -> float:
         """Return the trial's share of the time of its stack."""
         return self.seconds / self.together

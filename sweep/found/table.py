@@ -34,14 +34,13 @@ def trials_csv(sweep: Sweep) -> str:
 
 def lines(sweep: Sweep) -> list[str]:
     """Return the lines that a terminal shows: a row per study, and the pace of the whole sweep."""
-    rows = [["study", "best value", "epoch", "trials", "per minute", "settings"]]
+    rows = [["study", "best value", "trials", "per minute", "settings"]]
     for study in sweep.studies:
         best, pace = study.best, study.per_minute
         rows.append(
             [
                 study.name,
                 percent(best.value if best else None),
-                str(best.epoch) if best else "–",
                 counts(study),
                 f"{pace:.1f}" if pace is not None else "–",
                 settings_text(best, study) if best else "no complete trial",

@@ -5,6 +5,7 @@ What can be chosen of pooled statistics and a linear classifier is how far weigh
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,12 +56,13 @@ def control_space() -> ControlSpace:
 def try_control(study: Study, inner: Sequence[Fold], data: Data, objective: Objective) -> None:
     """Try the control once."""
     asked, values = study.ask()
+    began = time.monotonic()
     found = [control_probabilities(values, fold.train, fold.val, data) for fold in inner]
     probabilities = np.concatenate(found)
     truth = np.concatenate([data.truth[fold.val] for fold in inner])
     scores = score(truth, likeliest(probabilities), data.labels)
     value = scores.uar if objective == "uar" else scores.war
-    study.tell(asked, "complete", value, loss=loss_of(probabilities, truth))
+    study.tell(asked, "complete", value, loss=loss_of(probabilities, truth), seconds=round(time.monotonic() - began, 3))
 
 
 def control_probabilities(values: Mapping[str, Any], train: np.ndarray, rows: np.ndarray, data: Data) -> np.ndarray:

@@ -86,6 +86,12 @@ class Ground:
         return self._hidden[key, fold]
 
 
+def smallest_half(cache: Cache, base: TrainConfig) -> int:
+    """Return the clips of the smallest training half."""
+    plan = plan_of(cache, Annotations.from_cache(cache), replace(base, select="last"))
+    return min(len(fold.train) for fold in plan.folds)
+
+
 def with_part(protocol: ProtocolConfig, number: int, inner: int) -> ProtocolConfig:
     """Return a protocol whose inner validation part is one of so many folds; of one it is a share, as it was."""
     return replace(protocol, val_part=f"{number + 1}/{inner}" if inner > 1 else "")

@@ -40,6 +40,10 @@ def retrain(ground: Ground, out: Path, found: Sweep, seeds: Sequence[int], watch
         watch.say(f"retraining the choice of {fold} ({number + 1} of {len(ground.folds)}) with {len(seeds)} seeds")
         config = retrained_config(ground, out, fold, seeds)
         runs[fold] = _run(out / RETRAINED / fold, ground, config, watch)
+        tested = set(ground.table.ids[ground.outer(fold).test].tolist())
+        assert set(runs[fold].halves()[fold]["test"]) == tested, (
+            "a choice is tested on the clips that its study has not read"
+        )
     predictions = [Predictions.of_run(run) for run in runs.values()]
     model = joined(predictions)
     swept = _swept_control(ground, found, model)

@@ -7,6 +7,7 @@ before it is counted.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from optuna.study import Study as Optimised
     from optuna.trial import FrozenTrial, Trial
 
+TENTHS = 10  # of a training, after which its value is told: trainings of different length can be compared
 STARTUP = 5  # trials before the others are compared with them
 SILENT = 600.0  # seconds without a sign of life, after which a process on another machine counts as gone
 BETWEEN_SIGNS = 60.0
@@ -132,11 +134,11 @@ class Study:
             trial.set_user_attr("worker", self.worker)
             return trial, self.space.suggest(trial)
 
-    def report(self, trial: Trial, epoch: int, value: float) -> bool:
-        """Tell the value of an epoch; say whether the trial is to be pruned."""
+    def report(self, trial: Trial, tenth: int, value: float) -> bool:
+        """Tell the value after so many tenths of a training; say whether the trial is to be pruned."""
         with _reaching():
             self._give_sign()
-            trial.report(value, epoch)
+            trial.report(value, tenth)
             return trial.should_prune()
 
     def tell(self, trial: Trial, state: State, value: float | None = None, **facts: Any) -> None:
@@ -176,8 +178,11 @@ class Study:
         states = optuna().trial.TrialState
         names: dict[Any, State] = {states.COMPLETE: "complete", states.PRUNED: "pruned", states.FAIL: "failed"}
         facts = trial.user_attrs
-        curve = tuple(sorted(trial.intermediate_values.items()))
         values = {} if not trial.params else self.space.values_of(trial.params)
+        epochs = int(facts.get("epochs", 0))
+        curve = tuple(
+            (math.ceil(tenth * epochs / TENTHS), value) for tenth, value in sorted(trial.intermediate_values.items())
+        )
         return Record(
             number=trial.number,
             state=names.get(trial.state, "running"),
@@ -185,7 +190,7 @@ class Study:
             loss=facts.get("loss"),
             values=values,
             curve=curve,
-            epochs=int(facts.get("epochs", values.get("loop.epochs", 0))),
+            epochs=epochs,
             seconds=float(facts.get("seconds", 0.0)),
             together=int(facts.get("together", 1)),
             error=str(facts.get("error", "")),
@@ -246,9 +251,9 @@ def _started(pid: int) -> str:
 def _pruner(found: Any, kind: Pruner) -> Any:
     match kind:
         case "median":
-            return found.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=5)
+            return found.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=2)
         case "hyperband":
-            return found.pruners.HyperbandPruner(min_resource=3, max_resource="auto")
+            return found.pruners.HyperbandPruner(min_resource=1, max_resource=TENTHS)
     return found.pruners.NopPruner()
 
 

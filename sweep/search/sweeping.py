@@ -42,7 +42,7 @@ from ..space.built_in import built_in
 from ..space.corners import corners
 from ..space.space import Space
 from .control import DEFAULT, control_space
-from .ground import Ground
+from .ground import Ground, smallest_half
 from .identity import SETTINGS, expect_same, identity
 from .keeping import bytes_needed, expect_room
 from .retraining import retrain
@@ -68,13 +68,14 @@ def sweep_cache(
     models: Sequence[str] = (),
     storage: str = "",
     workers: int = 0,
-    retrain_seeds: Sequence[int] = (),
+    retrain_seeds: int = 0,
     watch: SweepWatch | None = None,
 ) -> Sweep:
-    """Search settings on a cache, into a folder; with `retrain_seeds` train each fold's choice on its whole training half and score it.
+    """Search settings on a cache, into a folder.
 
-    `models` are those of the built-in space, where `space` is None. `workers` processes search at once: 0 takes one a core on a CPU.
-    Ctrl-C raises KeyboardInterrupt; trials under way are then tried again.
+    With so many `retrain_seeds` each fold's choice is trained on its whole training half and scored once. `models` are those of the
+    built-in space, where `space` is None. `workers` processes search at once: 0 takes one a core on a CPU. Ctrl-C raises
+    KeyboardInterrupt; trials under way are then tried again.
     """
     watch = watch or SweepWatch()
     out, config = Path(out), config or SweepConfig()
@@ -93,7 +94,9 @@ def sweep_cache(
             begun.search(watch, crew)
         found = begun.write(watch)
         if retrain_seeds:
-            found = replace(found, retrained=retrain(begun.ground, out, found, retrain_seeds, watch))
+            first = base.seeds[0]  # by which folds are made where the cache has none: the same as in the studies
+            seeds = tuple(range(first, first + retrain_seeds))
+            found = replace(found, retrained=retrain(begun.ground, out, found, seeds, watch))
             begun.write_pages(found)
     return found
 
@@ -271,10 +274,9 @@ def begin(
     storage: str = "",
 ) -> Begun:
     """Load the cache, and open the studies of a sweep, or those that are there."""
-    table_of = Ground.prepare(cache, base, 1)
-    clips = min(len(table_of.outer(fold).train) for fold in table_of.folds)
+    clips = smallest_half(cache, base)
     inner = config.num_inner(clips)
-    ground = Ground.prepare(cache, base, inner) if inner > 1 else table_of
+    ground = Ground.prepare(cache, base, inner)
     space = space or built_in(tuple(models) or (base.model.name,), base, clips)
     if config.sampler == "grid":
         space.expect_finite()

@@ -26,7 +26,7 @@ from ...train.loop.watch import Part, TrainingWatch
 from ...train.results.metrics import score
 from ..found.record import State
 from .settings import Objective
-from .study import Study
+from .study import TENTHS, Study
 
 if TYPE_CHECKING:
     from optuna.trial import Trial as Asked
@@ -87,6 +87,7 @@ class Trial:
         default_factory=dict
     )  # epoch → inner fold → predicted
     _began: float = field(default_factory=time.monotonic)
+    _tenth: int = 0  # of the training, whose value the study knows
     _value: float | None = None
     _loss: float | None = None
 
@@ -103,8 +104,11 @@ class Trial:
         scores = score(truth, np.concatenate([said[place][0] for place in order]), data.labels)
         self._value = scores.uar if self.objective == "uar" else scores.war
         self._loss = loss_of(np.concatenate([said[place][1] for place in order]), truth)
-        if self.study.report(self.asked, epoch, self._value) and epoch < self.config.loop.epochs:
-            self.end("pruned")
+        tenth = TENTHS * epoch // self.config.loop.epochs
+        if tenth > self._tenth:
+            self._tenth = tenth
+            if self.study.report(self.asked, tenth, self._value) and tenth < TENTHS:
+                self.end("pruned")
 
     @property
     def done(self) -> bool:
@@ -125,7 +129,6 @@ class Trial:
             state,
             self._value if state == "complete" else None,
             loss=self._loss,
-            epochs=self.config.loop.epochs,
             seconds=round(time.monotonic() - self._began, 3),
             together=self.together,
             **facts,
@@ -165,4 +168,5 @@ def begin_trial(
         training.trial = trial
         training.begin()
         trial.trainings.append(training)
+    asked.set_user_attr("epochs", config.loop.epochs)
     return trial

@@ -51,11 +51,6 @@ def test_counts_and_pace():
     assert study_of().per_minute is None
 
 
-def test_the_epoch_is_the_first_that_has_the_value():
-    assert trial(0, 0.6, curve=((1, 0.2), (5, 0.6), (9, 0.6), (20, 0.4))).epoch == 5
-    assert trial(0, 0.6, curve=((1, 0.2),)).epoch == 20
-
-
 def test_json_round_trip():
     found = sweep_of(
         searched(),
@@ -113,7 +108,7 @@ def test_the_terminal_shows_what_differs():
     )
     heading, header, row, last = lines(sweep_of(study, seconds=60.0))
     assert heading == "Nested search"
-    assert re.sub(r" +", " ", row) == " fold1 65.43 % 4 2 complete, 1 pruned 6.0 rate 0.002"
+    assert re.sub(r" +", " ", row) == " fold1 65.43 % 2 complete, 1 pruned 6.0 rate 0.002"
     assert header.index("settings") == row.index("rate")
     assert last == "  3 trials in 60 s, 3.0 per minute"
     assert "no complete trial" in lines(sweep_of(DEGENERATE["all failed"]))[2]
@@ -261,7 +256,7 @@ def test_hostile_names_are_text_in_pages():
     sweep = sweep_of(study, cache=HOSTILE, heading=HOSTILE, models=(HOSTILE,), notes=(HOSTILE,), objective=HOSTILE)
     reader = check_html(page_html(sweep))
     seen = HOSTILE.replace("\x00", "")
-    assert reader.cells[:4] == [seen, "20.00 %", "20", f"{seen} {seen} 2"]
+    assert reader.cells[:3] == [seen, "20.00 %", f"{seen} {seen} 2"]
     markdown = page_markdown(sweep)
     assert "<b>" not in markdown
     rows = [line for line in markdown.splitlines() if line.startswith("|")]
