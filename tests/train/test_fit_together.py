@@ -85,7 +85,6 @@ def test_shapes_tell_what_can_be_stacked():
     same = replace(base, model=replace(GRU, dropout=0.5), seeds=(9,), loop=replace(base.loop, learning_rate=1.0))
     assert shape_of(base) == shape_of(same)
     for other in (
-        replace(base, model=replace(GRU, dropout=0.0)),
         replace(base, model=replace(GRU, hidden=9)),
         replace(base, loop=replace(base.loop, batch=4)),
         replace(base, data=replace(base.data, mixup=0.3)),

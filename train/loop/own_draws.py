@@ -39,10 +39,11 @@ class Site:
 class OwnDraws(TorchFunctionMode):
     """Answers calls of dropout while it is entered: by nothing while sites are recorded, else by the masks that it is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, linear: Callable[..., Tensor] = F.linear) -> None:
         super().__init__()
+        self._linear = linear
         self._sites: list[Site] = []
-        self._masks: Sequence[Tensor] | None = None
+        self._masks: Sequence[Tensor | None] | None = None
         self._next = 0
 
     @contextmanager
@@ -53,8 +54,8 @@ class OwnDraws(TorchFunctionMode):
             yield self._sites
 
     @contextmanager
-    def using(self, masks: Sequence[Tensor]) -> Generator[None]:
-        """Multiply by the masks, one a site."""
+    def using(self, masks: Sequence[Tensor | None]) -> Generator[None]:
+        """Multiply by the masks, one a site; where there is none, no model drops anything."""
         self._masks, self._next = masks, 0
         with self:
             yield
@@ -65,14 +66,19 @@ class OwnDraws(TorchFunctionMode):
     ) -> Any:
         """Answer a call of torch."""
         kwargs = kwargs or {}
+        if func is F.linear:
+            return self._linear(*args, **kwargs)
+        if func is F.batch_norm and args[0].dtype != torch.float32 and torch.is_autocast_enabled(args[0].device.type):
+            # torch.vmap has no batch norm of bf16 values with fp32 statistics
+            return func(args[0].float(), *args[1:], **kwargs).to(args[0].dtype)
         if func is F.dropout:
             return self._dropout(*args, **kwargs)
-        if func is F.scaled_dot_product_attention and (len(args) > 4 or kwargs.get("dropout_p", 0.0) > 0):
+        if func is F.scaled_dot_product_attention:
             return self._attention(*args, **kwargs)
         return func(*args, **kwargs)
 
     def _dropout(self, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-        return self._site(x, p) if training and p > 0 else x
+        return self._site(x, p) if training else x  # where this model drops nothing, another may
 
     def _attention(
         self,
@@ -86,15 +92,15 @@ class OwnDraws(TorchFunctionMode):
     ) -> Tensor:
         """Compute attention step by step, as torch does on a CPU where there is dropout."""
         assert not is_causal, "a causal mask is passed as attn_mask"
-        factor = (query.shape[-1] ** -0.5 if scale is None else scale) ** 0.5
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
         with torch.autocast(query.device.type, enabled=False):
-            scores = (query * factor) @ (key * factor).transpose(-2, -1)
+            scores = (query * scale) @ key.transpose(-2, -1)
             if attn_mask is not None and attn_mask.dtype == torch.bool:
                 scores = scores.masked_fill(~attn_mask, float("-inf"))
             elif attn_mask is not None:
                 scores = scores + attn_mask
             weights = scores.softmax(-1)
-            return (self._site(weights, dropout_p) if dropout_p > 0 else weights) @ value
+            return self._site(weights, dropout_p) @ value
 
     def _site(self, x: Tensor, rate: float) -> Tensor:
         if self._masks is None:
@@ -103,11 +109,11 @@ class OwnDraws(TorchFunctionMode):
             return x
         mask = self._masks[self._next]
         self._next += 1
-        return x * mask
+        return x if mask is None else x * mask
 
 
 class Masks:
-    """What a stack drops in a step: a tensor a site, filled anew by each model from its own stream."""
+    """What a stack drops in a step: a tensor a site, filled anew by each model from its own stream; nothing where no model drops."""
 
     def __init__(self, sites: Sequence[Sequence[Site]], device: torch.device) -> None:
         first = sites[0]
@@ -115,29 +121,37 @@ class Masks:
             same = [(a.shape, a.dtype) for a in other] == [(a.shape, a.dtype) for a in first]
             assert same, "models of a stack drop at the same places"
         self.device, self.sites = device, sites
-        self.values = [torch.empty(len(sites), *site.shape, dtype=site.dtype, device=device) for site in first]
-        self._slices = [mask.unbind(0) for mask in self.values]
-        kept = [
-            torch.tensor([1 - own[place].rate for own in sites], dtype=torch.float64, device=device).to(site.dtype)
-            for place, site in enumerate(first)
-        ]
-        self._kept = [share.view(-1, *[1] * len(site.shape)) for share, site in zip(kept, first, strict=True)]
+        self.values: list[Tensor | None] = []
+        self._slices: list[Sequence[Tensor]] = []
+        self._kept: list[Tensor] = []  # (K, 1, …) how much each model keeps
+        for place, site in enumerate(first):
+            rates = [own[place].rate for own in sites]
+            drops = any(rates)
+            mask = torch.ones(len(sites), *site.shape, dtype=site.dtype, device=device) if drops else None
+            kept = torch.tensor([1 - rate for rate in rates], dtype=torch.float64).to(device, site.dtype)
+            self.values.append(mask)
+            self._slices.append(mask.unbind(0) if mask is not None else ())
+            self._kept.append(kept.view(-1, *[1] * len(site.shape)))
 
-    def draw(self, number: int) -> None:
-        """Draw those of a model from the stream as it stands, as its own calls of dropout would."""
+    def draw(self, number: int, stream: torch.Generator | None) -> None:
+        """Draw those of a model from a stream as it stands, or that of the device, as its own calls of dropout would."""
         for slices, site in zip(self._slices, self.sites[number], strict=True):
+            if not site.rate:  # alone nothing would be drawn
+                continue
             own = slices[number]
             if self.device.type != "cpu":
                 ones = torch.ones(site.shape, dtype=site.dtype, device=self.device)
                 own.copy_(F.dropout(ones, site.rate, training=True))
             elif site.contiguous:
-                own.bernoulli_(1 - site.rate)
+                own.bernoulli_(1 - site.rate, generator=stream)
             else:
-                own.copy_(torch.empty_strided(site.shape, site.stride, dtype=site.dtype).bernoulli_(1 - site.rate))
+                there = torch.empty_strided(site.shape, site.stride, dtype=site.dtype)
+                own.copy_(there.bernoulli_(1 - site.rate, generator=stream))
 
-    def finish(self) -> list[Tensor]:
+    def finish(self) -> list[Tensor | None]:
         """Return the masks of all models, what is kept turned up by what is dropped.  # (K, …) a site"""
         if self.device.type == "cpu":
-            for mask, share in zip(self.values, self._kept, strict=True):
-                mask.div_(share)
+            for mask, kept in zip(self.values, self._kept, strict=True):
+                if mask is not None:
+                    mask.div_(kept)  # ones, where a model drops nothing, stay ones
         return self.values

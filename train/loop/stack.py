@@ -1,9 +1,9 @@
-"""A stack: trainings of models of one shape that take their steps together, as one model with an axis more.
+"""A stack: trainings of models of one shape that take their steps together.
 
-The weights of all models lie one after the other in tensors of which each model's parameters are views. A step gathers the batches of all,
-runs the objective over the axis of models by `torch.vmap`, and hands each training its gradients; its own optimiser, schedule, running
-mean, counts and checkpoints are those of a training alone. Each training has its own random streams: the same clips, frames and dropout
-as alone. What differs is the order in which sums are computed: after 50 steps in float64 weights agree to 1e-9.
+Its models are computed as one with an axis more (stack_part.py); on a CPU as one for each thread, because small operations do not
+profit from a second thread each. Every training keeps its own optimiser, schedule, running mean, counts and checkpoints, and its own
+random streams: the same clips, frames and dropout as alone. What differs is the order in which sums are computed: after 50
+steps in float64 weights agree to 1e-9.
 
 Trainings may stand at different epochs, end at different times and have epochs of different length.
 
@@ -12,49 +12,42 @@ Legend: K trainings, B clips of a batch, n snippets, J frames of a snippet, D fe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from ..data.epoch import EpochPlan
 from ..data.memory import enough_memory
 from ..models.model import Model
-from .objective import Weighting
-from .own_draws import Masks, OwnDraws, Site
-from .trainer import Trainer, seed_device
-
-At = tuple[EpochPlan, int, int]  # the plan of an epoch, the step in it, the epoch
+from .own_draws import Site
+from .stack_part import At, StackPart
+from .trainer import Trainer
 
 
 class Stack:
-    """Trainers of one shape (stacking.py says which are), whose parameters are views of common tensors while they are in it."""
+    """Trainers of one shape (stacking.py says which are), computed in parts, one for each of torch's threads."""
 
     def __init__(self, trainers: Sequence[Trainer], sites: Mapping[int, Sequence[Site]] | None = None) -> None:
         first = trainers[0]
         assert all(trainer.clips is first.clips for trainer in trainers), "trainings of a stack read the same clips"
         self.trainers = list(trainers)
-        self.device, self.clips, self.objective = first.device, first.clips, first.objective
-        heads = [trainer.objective.head for trainer in trainers]
-        self.weights = _stacked([dict(head.named_parameters()) for head in heads])
-        self.learnt = [name for name, parameter in heads[0].named_parameters() if parameter.requires_grad]
-        for name in self.learnt:
-            self.weights[name].requires_grad_()
-        self.buffers = _stacked([dict(head.named_buffers()) for head in heads])
-        self.parameters = [[head.get_parameter(name) for name in self.learnt] for head in heads]
-        self.weightings = _stacked_weighting([trainer.weighting for trainer in trainers], self.device)
-        smoothing = {trainer.weighting.smoothing for trainer in trainers}
-        self.smoothing = smoothing.pop() if len(smoothing) == 1 else None  # a number where it is that of all
-        self.draws = OwnDraws()
+        self.device, self.clips = first.device, first.clips
         self.sites = dict(sites or {})  # by the identity of a trainer: those that stay need not be asked again
-        self.masks: Masks | None = None
+        number = min(torch.get_num_threads(), len(trainers)) if self.device.type == "cpu" else 1
+        bounds = [len(trainers) * part // number for part in range(number + 1)]
+        self.slices = [slice(first, end) for first, end in pairwise(bounds)]
+        self.parts = [StackPart(self.trainers[own], self.sites) for own in self.slices]
+        self.pool = ThreadPoolExecutor(number, thread_name_prefix="est-stack") if number > 1 else None
 
     def without(self, gone: Sequence[Trainer]) -> Stack | None:
         """Return the stack of those that stay; the models of the others get tensors of their own. None where nobody stays."""
         for trainer in gone:
             _release(trainer.objective.head)
+        if self.pool is not None:
+            self.pool.shutdown()
         stay = [trainer for trainer in self.trainers if trainer not in gone]
         return Stack(stay, self.sites) if stay else None
 
@@ -64,137 +57,42 @@ class Stack:
 
     def step(self, at: Sequence[At]) -> None:
         """Let each training take the step at which it is."""
-        first = self.trainers[0]
-        with enough_memory(self.device, first.config):
-            batch = self._gather(at)
-            if self.masks is None:
-                self._record_sites(batch)
-            batch["masks"] = self._draw(at, batch["features"])
-            total, left = torch.vmap(self._assess)(self.weights_and_buffers, batch)
-            wanted = [self.weights[name] for name in self.learnt]
-            grads = torch.autograd.grad(total.sum(), wanted, allow_unused=True)
-        # the fused optimisers read gradients as they lie in memory
-        own = [None if grad is None else grad.contiguous().unbind(0) for grad in grads]
-        for number, (trainer, (_, step, epoch)) in enumerate(zip(self.trainers, at, strict=True)):
-            for parameter, grad in zip(self.parameters[number], own, strict=True):
-                parameter.grad = None if grad is None else grad[number]
-            trainer.update(left[number])
-            trainer.end_step(left[number], step, epoch)
+        with enough_memory(self.device, self.trainers[0].config):
+            features = self._gather(at)
+            if self.pool is None:
+                self.parts[0].step(at, features)
+                return
+            with _one_thread_each():
+                steps = [
+                    self.pool.submit(part.step, at[own], features[own])
+                    for part, own in zip(self.parts, self.slices, strict=True)
+                ]
+                failures = [step.exception() for step in steps]  # waits for all
+            for failure in failures:
+                if failure is not None:
+                    raise failure
 
-    @property
-    def weights_and_buffers(self) -> dict[str, Tensor]:
-        """Return everything that the models are made of, by name.  # (K, …)"""
-        return {**self.weights, **self.buffers}
-
-    def _gather(self, at: Sequence[At]) -> dict[str, Any]:
-        """Return the batches of all trainings: what `_assess` is given of each.  # (K, …)"""
-        index = torch.cat([plan.index[step] for plan, step, _ in at])
-        taken = self.clips.take(index)
+    def _gather(self, at: Sequence[At]) -> Tensor:
+        """Return the features of all trainings' batches.  # (K, B, n, J, D)"""
+        taken = self.clips.take(torch.cat([plan.index[step] for plan, step, _ in at]))
         assert isinstance(taken, Tensor)
-        batch: dict[str, Any] = {
-            "features": taken.view(len(at), -1, *taken.shape[1:]),
-            "target": torch.stack([plan.target[step] for plan, step, _ in at]),
-            "extras": {
-                name: torch.stack([plan.extras[name][step] for plan, step, _ in at]) for name in at[0][0].extras
-            },
-            **self.weightings,
-        }
-        mixes = [plan.mix[step] for plan, step, _ in at if plan.mix is not None]
-        if mixes:
-            assert len(mixes) == len(at), "trainings of a stack mix clips all or none"
-            batch["share"] = torch.stack(mixes)
-        return batch
-
-    def _draw(self, at: Sequence[At], features: Tensor) -> list[Tensor]:
-        """Seed each training's stream, and draw from it what it would draw alone: noise, which changes its features, then dropout."""
-        assert self.masks is not None
-        for number, (trainer, (plan, step, _)) in enumerate(zip(self.trainers, at, strict=True)):
-            seed_device(self.device, plan.seeds[step])
-            share = None if plan.mix is None else plan.mix[step]
-            if share is not None or trainer.deviation is not None:
-                features[number] = trainer.disturb(features[number], share)
-            self.masks.draw(number)
-        return self.masks.finish()
-
-    def _assess(self, model: Mapping[str, Tensor], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Return the loss of one training's batch, and what its step leaves behind."""
-        weighting = self._weighting(batch)
-        target = batch["target"]
-        weight = len(target) if weighting.class_weight is None else weighting.class_weight[target].sum()
-        with self.draws.using(batch["masks"]):
-            return self._call(model, batch, weight, weighting)
-
-    def _call(
-        self, model: Mapping[str, Tensor], batch: Mapping[str, Any], weight: Tensor | int, weighting: Weighting
-    ) -> Any:
-        return functional_call(
-            self.objective,
-            {f"head.{name}": tensor for name, tensor in model.items()},
-            (batch["features"], batch["target"], batch["extras"]),
-            {"share": batch.get("share"), "weight": weight, "count": len(batch["target"]), "weighting": weighting},
-        )
-
-    def _weighting(self, batch: Mapping[str, Any]) -> Weighting:
-        smoothing = batch["smoothing"] if self.smoothing is None else self.smoothing
-        return Weighting(batch["terms"], smoothing, batch.get("class_weight"))
-
-    @torch.no_grad()
-    def _record_sites(self, batch: Mapping[str, Any]) -> None:
-        """Ask each model that is new where it drops how much: it looks at its batch once, with copies of its buffers."""
-        for number, trainer in enumerate(self.trainers):
-            if id(trainer) in self.sites:
-                continue
-            model = {name: tensor[number].clone() for name, tensor in self.weights_and_buffers.items()}
-            own: dict[str, Any] = {
-                name: {key: value[number] for key, value in values.items()}
-                if isinstance(values, dict)
-                else values[number]
-                for name, values in batch.items()
-            }
-            with self.draws.recording() as sites:
-                functional_call(
-                    trainer.objective,
-                    {f"head.{name}": tensor for name, tensor in model.items()},
-                    (own["features"], own["target"], own["extras"]),
-                    {
-                        "share": own.get("share"),
-                        "weight": trainer.summed_weight(own["target"]),
-                        "count": len(own["target"]),
-                        "weighting": trainer.weighting,
-                    },
-                )
-            self.sites[id(trainer)] = tuple(sites)
-        self.masks = Masks([self.sites[id(trainer)] for trainer in self.trainers], self.device)
+        return taken.view(len(at), -1, *taken.shape[1:])
 
 
-def _stacked(models: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return tensors with an axis of models, and let each model's own become views of them."""
-    found = {}
-    for name in models[0]:
-        own = [model[name] for model in models]
-        found[name] = torch.stack([tensor.detach() for tensor in own])
-        for number, tensor in enumerate(own):
-            tensor.data = found[name][number]
-    return found
+@contextmanager
+def _one_thread_each() -> Generator[None]:
+    """Let operations of torch use no threads of their own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _release(head: Model | nn.Module) -> None:
     """Give a model tensors of its own."""
+    for parameter in head.parameters():
+        parameter.grad = None
     for tensor in (*head.parameters(), *head.buffers()):
         tensor.data = tensor.data.clone()
-
-
-def _stacked_weighting(weightings: Sequence[Weighting], device: torch.device) -> dict[str, Any]:
-    """Return how the losses of each training are put together, as tensors.  # (K,) or (K, C)"""
-    wide = torch.float32 if device.type == "mps" else torch.float64  # as a number of Python is
-
-    def tensor(values: list[Any]) -> Tensor:
-        return torch.tensor(values, dtype=wide, device=device)
-
-    found: dict[str, Any] = {
-        "terms": {name: tensor([one.terms[name] for one in weightings]) for name in weightings[0].terms},
-        "smoothing": tensor([one.smoothing for one in weightings]),
-    }
-    weights = [one.class_weight for one in weightings if one.class_weight is not None]
-    assert len(weights) in (0, len(weightings)), "trainings of a stack weigh classes all or none"
-    return found | ({"class_weight": torch.stack(weights)} if weights else {})

@@ -16,8 +16,7 @@ from ..config.config import TrainConfig
 from ..models.registry import describe_model
 
 TOGETHER = 16  # trainings of a stack
-# On a CPU: parameters of a model up to which stacks win, with one thread and with several.
-SMALL_ON_CPU = 300_000
+SMALL_ON_CPU = 1_000_000  # parameters of a model up to which stacks win on a CPU
 SMALL_ON_GPU = 5_000_000  # not yet measured
 
 
@@ -39,12 +38,10 @@ def shape_of(config: TrainConfig) -> tuple[Any, ...]:
     """Return what trainings of a stack have in common besides clips and classes."""
     model, own = config.model, config.model.own_in_stack or ()
     common = {item.name: getattr(model, item.name) for item in fields(model) if item.name not in own}
-    # a share of 0 drops nothing: there, a model makes fewer calls
-    shares = {name: bool(getattr(model, name)) for name in own}
     data = config.data
     return (
         model.name,
-        tuple(sorted((name, str(value)) for name, value in (common | shares).items())),
+        tuple(sorted((name, str(value)) for name, value in common.items())),
         config.loop.batch,
         tuple(sorted((name, str(value)) for name, value in asdict(config.sampling).items())),
         (bool(data.mixup), data.class_weights),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -189,10 +189,11 @@ class Trainer:
             features = self.model.features(self.clips.take(index, augmentation))
         return self.disturb(features, share)
 
-    def disturb(self, features: Tensor, share: Tensor | None) -> Tensor:
-        """Add noise to features and mix neighbouring clips, where that is wanted.  # (B, n, J, D)"""
+    def disturb(self, features: Tensor, share: Tensor | None, stream: torch.Generator | None = None) -> Tensor:
+        """Add noise from a stream to features and mix neighbouring clips, where that is wanted.  # (B, n, J, D)"""
         if self.deviation is not None:
-            features = features + self.config.data.noise * self.deviation * torch.randn_like(features)
+            noise = torch.empty_like(features).normal_(generator=stream)
+            features = features + self.config.data.noise * self.deviation * noise
         if share is not None:
             features = share * features + (1 - share) * features.roll(1, 0)
         return features
@@ -207,14 +208,17 @@ class Trainer:
         self.scaler.scale(total).backward()
         return left
 
-    def update(self, left: Tensor) -> None:
-        """Add what all processes found, and take the step."""
+    def update(self, left: Tensor, take_step: Callable[[], None] | None = None) -> None:
+        """Add what all processes found, and take the step: the optimiser's own, or the one given for it."""
         if self.world.size > 1:
             found = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
             self.world.add([*found, left])
         if self.config.loop.clip_norm:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.loop.clip_norm)
+        if take_step is not None:
+            take_step()
+            return
         self.scaler.step(self.optimizer)
         self.scaler.update()
 

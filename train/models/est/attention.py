@@ -59,8 +59,8 @@ class Attention(nn.Module):
         """
         (_, w), (_, b) = self._pieces(2 * self.dim)
         value = F.linear(x, w, b)
-        if self._p > 0:
-            kept = F.dropout(value.new_ones(len(x), self.heads, 1), self._p)
+        if self.training:
+            kept = F.dropout(value.new_ones(len(x), self.heads, 1), self.dropout)
             value = (value.unflatten(-1, (self.heads, -1)) * kept).flatten(1)
         return self.out_proj(value)
 
