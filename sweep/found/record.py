@@ -70,7 +70,7 @@ class StudyRecord:
     @property
     def best(self) -> Record | None:
         """Return the trial with the highest value; of equal ones that of the lowest loss, then the earliest."""
-        return min(self.scored, key=_rank, default=None)
+        return min(self.scored, key=rank, default=None)
 
     @property
     def complete(self) -> int:
@@ -113,7 +113,8 @@ class StudyRecord:
         return sum(record.state == state for record in self.records)
 
 
-def _rank(record: Record) -> tuple[float, float, int]:
+def rank(record: Record) -> tuple[float, float, int]:
+    """Return what complete trials are sorted by, the best first."""
     assert record.value is not None
     known = record.loss is not None and math.isfinite(record.loss)
     return (-record.value, record.loss if known and record.loss is not None else math.inf, record.number)

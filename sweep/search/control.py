@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from ..space.setting import Setting
 from ..space.space import Space
 from .settings import Objective
 from .study import Study
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial as Asked
 
 WEIGHT, READS = "control.l2", "control.statistics"
 CHOICES = {
@@ -53,9 +56,10 @@ def control_space() -> ControlSpace:
     )
 
 
-def try_control(study: Study, inner: Sequence[Fold], data: Data, objective: Objective) -> None:
-    """Try the control once."""
-    asked, values = study.ask()
+def try_control(
+    study: Study, asked: Asked, values: Mapping[str, Any], inner: Sequence[Fold], data: Data, objective: Objective
+) -> None:
+    """Try the control with the settings that were asked for."""
     began = time.monotonic()
     found = [control_probabilities(values, fold.train, fold.val, data) for fold in inner]
     probabilities = np.concatenate(found)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache import Cache
+from ...cache.disk import PARTIAL
 from ...errors import EstError, UsageError, some
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import differences, from_flat, to_flat
@@ -16,9 +17,16 @@ from ...train.loop.provenance import digest, rows_digest
 from ...train.results.run import read_json
 from ..space.space import Space
 from .settings import SweepConfig
+from .storage import JOURNAL, JOURNAL_LOCK, LOCK, without_password
 
 FORMAT, VERSION = "est-sweep-settings", 1
 SETTINGS = "settings.json"
+UNBEGUN = {
+    LOCK,
+    JOURNAL,
+    JOURNAL_LOCK,
+    SETTINGS + PARTIAL,
+}  # what lies in a folder whose sweep was killed before it began
 HOW = {
     "fingerprints": "the features were made in another way",
     "annotations": "clips or labels differ",
@@ -41,7 +49,7 @@ def identity(
         "how": config.same_study(),
     }
     name = hashlib.sha256(json.dumps([known, space.digest()], sort_keys=True).encode()).hexdigest()[:16]
-    place = {"path": str(cache.path.absolute()), "storage": storage}
+    place = {"path": str(cache.path.absolute()), "storage": without_password(storage)}
     return {"format": FORMAT, "version": VERSION, "study": name, **known, **place}
 
 
@@ -50,7 +58,7 @@ def expect_same(out: Path, settings: dict[str, Any]) -> None:
     if not out.exists():
         return
     path = out / SETTINGS
-    if not out.is_dir() or (any(out.iterdir()) and not path.is_file()):
+    if not out.is_dir() or (not path.is_file() and {inner.name for inner in out.iterdir()} - UNBEGUN):
         raise UsageError(f"{out} is there already, and holds no sweep.", remedy="--out another folder")
     if not path.is_file():
         return
@@ -65,6 +73,8 @@ def expect_same(out: Path, settings: dict[str, Any]) -> None:
         for name, value in settings["how"].items()
         if then["how"].get(name) != value
     ]
+    if then["storage"] != settings["storage"]:
+        changed.append(f"--storage: {then['storage'] or 'none'} then, {settings['storage'] or 'none'} now")
     if changed:
         raise UsageError(
             f"{out} holds a sweep of other settings: {some(changed, 5, joint='; ')}.",

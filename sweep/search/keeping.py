@@ -11,7 +11,7 @@ from ...train.config.config import TrainConfig
 from ...train.config.configfile import to_flat
 from ...train.loop.checkpoint import save_checkpoint
 from ...train.models.registry import describe_model
-from ..found.record import Record
+from ..found.record import Record, rank
 from .trial import Trial
 
 KEPT = "kept"
@@ -19,9 +19,12 @@ BYTES = 4  # a number
 
 
 def keep_best(out: Path, trial: Trial, number: int) -> None:
-    """Keep a trial's models when it is among the best so many of its study, and remove those that no longer are."""
+    """Keep the models of a trial that is at its end when it is among the best so many of its study, and remove those that no longer are.
+
+    The study is told after it, so that no complete trial lacks a checkpoint.
+    """
     folder = out / KEPT / trial.study.fold
-    best = {record.number for record in best_of(trial.study.records(), number)}
+    best = {record.number for record in best_of([*trial.study.records(), trial.record], number)}
     if trial.asked.number in best:
         for place, training in enumerate(trial.trainings):
             tensors = {f"model/{name}": tensor for name, tensor in training.scored_tensors().items()}
@@ -41,10 +44,7 @@ def keep_best(out: Path, trial: Trial, number: int) -> None:
 
 def best_of(records: Iterable[Record], number: int) -> list[Record]:
     """Return the best so many of the complete trials, the best first."""
-    scored = [record for record in records if record.scored]
-    return sorted(
-        scored, key=lambda one: (-(one.value or 0.0), one.loss if one.loss is not None else float("inf"), one.number)
-    )[:number]
+    return sorted((record for record in records if record.scored), key=rank)[:number]
 
 
 def bytes_needed(

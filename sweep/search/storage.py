@@ -1,7 +1,7 @@
 """Where studies are kept: a journal in the sweep's folder, or a database that several machines share.
 
-The journal is a file of lines, appended under a lock that the kernel frees when a process ends, however it ends; a last line that a kill
-cut short is removed when the journal is opened.
+The journal is a file of lines, appended under a lock that the kernel frees when a process ends, however it ends. A last line that was cut
+short, by a full disk or a loss of power, is removed before the next one is written: behind it, nobody could read the journal any more.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 JOURNAL, LOCK = "studies.journal", "studies.lock"
+JOURNAL_LOCK = f"{JOURNAL}.lock"
 
 
 def optuna() -> Any:
@@ -62,6 +63,24 @@ class KernelLock:
             self.release()
 
 
+class JournalLock(KernelLock):
+    """The lock under which a journal is appended to, which then ends with a whole line."""
+
+    def __init__(self, journal: Path) -> None:
+        super().__init__(journal.with_name(JOURNAL_LOCK))
+        self.journal = journal
+
+    def acquire(self) -> bool:
+        """Wait for the lock, and remove what is left of a line."""
+        super().acquire()
+        try:
+            _cut_torn_line(self.journal)
+        except OSError:
+            self.release()
+            raise
+        return True
+
+
 def open_storage(folder: Path, url: str = "") -> BaseStorage:
     """Open the journal of a folder, or the database of a URL."""
     found = optuna()
@@ -70,11 +89,11 @@ def open_storage(folder: Path, url: str = "") -> BaseStorage:
     from optuna.storages.journal import JournalFileBackend
 
     path = folder / JOURNAL
-    lock = KernelLock(path.with_suffix(".journal.lock"))
+    lock = JournalLock(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with lock.held():
-            _cut_torn_line(path)
+            pass
         backend = JournalFileBackend(str(path), lock_obj=lock)  # ty: ignore[invalid-argument-type]
         return found.storages.JournalStorage(backend)
     except (OSError, ValueError, KeyError) as error:
@@ -96,12 +115,12 @@ def _database(found: Any, url: str) -> BaseStorage:
     # drivers raise errors of kinds of their own, and all of them mean that it cannot be reached
     except Exception as error:
         raise EstError(
-            f"The storage {_without_password(url)} cannot be opened.",
+            f"The storage {without_password(url)} cannot be opened.",
             remedy="check that the database runs and its driver is installed; without --storage the studies are kept in --out",
         ) from error
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
     """Hide the password of a URL."""
     head, at, tail = url.rpartition("@")
     scheme, colon, user = head.partition("://")

@@ -1,12 +1,13 @@
 """One study: the trials of a model, or of the control, inside the training half of one outer fold.
 
-Trials are asked for one by one, so that several processes can work on a study. Each trial names the process that works on it; when that
-process is gone, the trial is failed as interrupted and tried again with the same settings. A finished trial is never lost: it is written
-before it is counted.
+Trials are asked for one by one, so that several processes can work on a study: `ask`, `recover` and `enqueue` are called under the lock of
+the sweep. Each trial names the process that works on it; when that process is gone, the trial is failed as interrupted and tried again
+with the same settings. A finished trial is never lost: it is written before it is counted.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import socket
@@ -14,7 +15,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,13 @@ STARTUP = 5  # trials before the others are compared with them
 SILENT = 600.0  # seconds without a sign of life, after which a process on another machine counts as gone
 BETWEEN_SIGNS = 60.0
 
+_numbers = itertools.count()
+_searching: set[str] = set()  # the names under which this process works on trials
+
+
+class StudiesUnreachable(EstError):
+    """Studies that cannot be read or written: no trial has failed, and the sweep ends."""
+
 
 @dataclass(kw_only=True, eq=False)
 class Study:
@@ -50,10 +58,10 @@ class Study:
     config: SweepConfig
     study: Optimised
     worker: str
-    signs: bool  # whether to give signs of life: where processes of other machines may look
+    shared: bool  # whether processes that do not share the sweep's lock may ask for trials
 
     def __post_init__(self) -> None:
-        self._last_sign = 0.0
+        self._last_sign = -BETWEEN_SIGNS
 
     @classmethod
     def open(
@@ -69,33 +77,33 @@ class Study:
         """Open a study of a sweep, or make it; `facts` are written once."""
         found = optuna()
         with _reaching():
-            study = found.create_study(
-                study_name=f"{sweep}/{name}",
-                storage=storage,
-                direction="maximize",
-                load_if_exists=True,
-                pruner=_pruner(found, config.pruner),
-            )
+            named: dict[str, Any] = {"study_name": f"{sweep}/{name}", "storage": storage}
+            named["pruner"] = _pruner(found, config.pruner)
+            try:
+                study = found.load_study(**named)
+            except KeyError:
+                study = found.create_study(**named, direction="maximize", load_if_exists=True)
             for key, value in facts.items():
                 if key not in study.user_attrs:
                     study.set_user_attr(key, value)
-        return cls(name=name, config=config, study=study, worker=worker_name(), **fields)
+        return cls(name=name, config=config, study=study, **fields)
 
     def recover(self) -> int:
         """Fail the trials whose process is gone, and have them tried again; return how many there were."""
-        found, count = optuna(), 0
         with _reaching():
-            for trial in self._trials():
-                if trial.state != found.trial.TrialState.RUNNING or self._lives(trial.user_attrs.get("worker", "")):
-                    continue
-                self.study._storage.set_trial_user_attr(trial._trial_id, "interrupted", True)
-                try:
-                    self.study.tell(trial.number, state=found.trial.TrialState.FAIL)
-                except ValueError:
-                    continue  # another process was faster
-                self.study.enqueue_trial(trial.params)
-                count += 1
-        return count
+            gone = [trial for trial in self._running() if not self._lives(trial)]
+            return sum(self._try_again(trial._trial_id, trial.number, trial.params) for trial in gone)
+
+    def give_up(self, trial: Trial) -> None:
+        """Leave a trial that this process works on, to be tried again."""
+        with _reaching():
+            self._try_again(trial._trial_id, trial.number, trial.params)
+
+    @property
+    def running(self) -> int:
+        """Count the trials under way."""
+        with _reaching():
+            return len(self._running())
 
     def enqueue(self, point: Mapping[str, Any]) -> None:
         """Have a point tried first, where nothing has been tried."""
@@ -108,26 +116,27 @@ class Study:
         """Return how many trials may still begin."""
         if self.exhausted:
             return 0
-        return max(0, (self.config.trials or 10**9) - len(self._counted()))
+        return max(0, (self.config.trials or 10**9) - self.begun)
 
     @property
     def begun(self) -> int:
         """Count the trials that have begun."""
-        return len(self._counted())
+        with _reaching():
+            return len(self._counted())
 
     @property
     def exhausted(self) -> bool:
-        """Say whether every point of a grid has been tried."""
-        if self.config.sampler != "grid":
-            return False
-        return next(self._untried(), None) is None
+        """Say whether every point of a grid has been tried, and none waits."""
+        with _reaching():
+            return self._by_grid and not self._waiting() and next(self._untried(), None) is None
 
     def ask(self) -> tuple[Trial, dict[str, Any]]:
         """Begin a trial; return it with its settings."""
         with _reaching(), warnings.catch_warnings():
             found = optuna()
             warnings.simplefilter("ignore", found.exceptions.ExperimentalWarning)
-            if self.config.sampler == "grid" and (point := next(self._untried(), None)) is not None:
+            self._give_sign()
+            if self._by_grid and not self._waiting() and (point := next(self._untried(), None)) is not None:
                 self.study.enqueue_trial(point)
             self.study.sampler = self._sampler(found)
             trial = self.study.ask()
@@ -135,16 +144,20 @@ class Study:
             return trial, self.space.suggest(trial)
 
     def report(self, trial: Trial, tenth: int, value: float) -> bool:
-        """Tell the value after so many tenths of a training; say whether the trial is to be pruned."""
+        """Tell the value after so many tenths of a training; say whether the trial is to end: pruned, or taken over by another process."""
         with _reaching():
             self._give_sign()
-            trial.report(value, tenth)
+            try:
+                trial.report(value, tenth)
+            except optuna().exceptions.UpdateFinishedTrialError:
+                return True
             return trial.should_prune()
 
     def tell(self, trial: Trial, state: State, value: float | None = None, **facts: Any) -> None:
-        """End a trial."""
-        states = optuna().trial.TrialState
-        with _reaching():
+        """End a trial; one that another process has taken over is that process's to end."""
+        found = optuna()
+        states = found.trial.TrialState
+        with _reaching(), suppress(found.exceptions.UpdateFinishedTrialError):
             for name, fact in facts.items():
                 trial.set_user_attr(name, fact)
             if state == "complete":
@@ -161,13 +174,32 @@ class Study:
 
     def _untried(self) -> Iterator[dict[str, Any]]:
         """Yield the points of a grid that no trial has had, and none is to have."""
-        waiting = optuna().trial.TrialState.WAITING
-        tried = [t.params for t in self._counted()]
-        tried += [t.system_attrs.get("fixed_params", {}) for t in self._trials() if t.state == waiting]
+        tried = [trial.params for trial in self._counted()]
         return (point for point in points(self.space) if point not in tried)
+
+    def _try_again(self, identity: int, number: int, params: Mapping[str, Any]) -> bool:
+        """Fail a trial as interrupted, and put its settings before the others; False where another process has ended it."""
+        found = optuna()
+        try:
+            self.study._storage.set_trial_user_attr(identity, "interrupted", True)
+            self.study.tell(number, state=found.trial.TrialState.FAIL)
+        except (ValueError, found.exceptions.UpdateFinishedTrialError):
+            return False
+        self.study.enqueue_trial(dict(params))
+        return True
+
+    @property
+    def _by_grid(self) -> bool:
+        return self.config.sampler == "grid" and not self.control
 
     def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
+
+    def _waiting(self) -> list[FrozenTrial]:
+        return [trial for trial in self._trials() if trial.state == optuna().trial.TrialState.WAITING]
+
+    def _running(self) -> list[FrozenTrial]:
+        return [trial for trial in self._trials() if trial.state == optuna().trial.TrialState.RUNNING]
 
     def _counted(self) -> list[FrozenTrial]:
         """Return the trials that count: not those that were interrupted, nor those that wait to be asked for."""
@@ -178,7 +210,10 @@ class Study:
         states = optuna().trial.TrialState
         names: dict[Any, State] = {states.COMPLETE: "complete", states.PRUNED: "pruned", states.FAIL: "failed"}
         facts = trial.user_attrs
-        values = {} if not trial.params else self.space.values_of(trial.params)
+        try:
+            values = self.space.values_of(trial.params)
+        except KeyError:  # its process has not drawn all of them yet
+            values = {}
         epochs = int(facts.get("epochs", 0))
         curve = tuple(
             (math.ceil(tenth * epochs / TENTHS), value) for tenth, value in sorted(trial.intermediate_values.items())
@@ -205,29 +240,38 @@ class Study:
                 return found.samplers.RandomSampler(seed=seed)
         return found.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
 
-    def _lives(self, worker: str) -> bool:
-        """Say whether the process of a trial is still there."""
+    def _lives(self, trial: FrozenTrial) -> bool:
+        """Say whether the process of a trial is still there. One without a name was killed before it gave it, under the lock."""
+        worker = trial.user_attrs.get("worker", "")
         host, _, rest = worker.partition("|")
         if host == socket.gethostname():
-            return worker == self.worker or _is_running(rest)
-        last = self.study.user_attrs.get(f"alive {worker}")
-        return last is None or time.time() - float(last) < SILENT
+            return worker in _searching or _is_running(rest)
+        if not worker and not self.shared:
+            return False
+        begun = trial.datetime_start.timestamp() if trial.datetime_start is not None else 0.0
+        return time.time() - float(self.study.user_attrs.get(f"alive {worker}", begun)) < SILENT
 
     def _give_sign(self) -> None:
-        if self.signs and time.monotonic() - self._last_sign > BETWEEN_SIGNS:
+        if time.monotonic() - self._last_sign >= BETWEEN_SIGNS:
             self._last_sign = time.monotonic()
             self.study.set_user_attr(f"alive {self.worker}", time.time())
 
 
-def worker_name() -> str:
-    """Return the name of this process, by which others see whether it is still there."""
-    return f"{socket.gethostname()}|{os.getpid()}|{_started(os.getpid())}"
+@contextmanager
+def searching() -> Generator[str]:
+    """Yield a name under which this process works on trials, by which others see whether it still does."""
+    name = f"{socket.gethostname()}|{os.getpid()}|{_started(os.getpid())}|{next(_numbers)}"
+    _searching.add(name)
+    try:
+        yield name
+    finally:
+        _searching.discard(name)
 
 
 def _is_running(rest: str) -> bool:
-    pid, _, started = rest.partition("|")
-    if not pid.isdigit():
-        return False
+    pid, started, _ = rest.split("|")
+    if int(pid) == os.getpid():
+        return False  # an earlier search of this process
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
@@ -264,12 +308,12 @@ def _reaching() -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise EstError(
+        raise StudiesUnreachable(
             f"The studies cannot be written: {error.strerror or error}.",
             remedy="free some space or check the rights, then run the same command again: finished trials are kept",
         ) from error
     except found.exceptions.StorageInternalError as error:
-        raise EstError(
+        raise StudiesUnreachable(
             "The storage of the studies does not answer.",
             remedy="check the database, then run the same command again: finished trials are kept",
         ) from error

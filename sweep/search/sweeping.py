@@ -48,13 +48,14 @@ from .keeping import bytes_needed, expect_room
 from .retraining import retrain
 from .searching import Search
 from .settings import SweepConfig
-from .storage import open_storage
-from .study import Study
+from .storage import LOCK, KernelLock, open_storage, optuna
+from .study import Study, searching
 from .watching import SweepWatch
 from .workers import Workers
 
 BEST = "best"
 CSV, JSON, PAGE, HTML = "trials.csv", "sweep.json", "sweep.md", "sweep.html"
+RETRAIN_LOCK = "retrained.lock"
 SECONDS_BETWEEN_WRITES = 5.0
 
 
@@ -78,6 +79,7 @@ def sweep_cache(
     KeyboardInterrupt; trials under way are then tried again.
     """
     watch = watch or SweepWatch()
+    optuna()  # without it nothing needs to be loaded
     out, config = Path(out), config or SweepConfig()
     base = own_base(base or TrainConfig())
     _expect_possible(base)
@@ -87,8 +89,8 @@ def sweep_cache(
     threads = base.loop.threads or (1 if device.type == "cpu" else torch.get_num_threads())
     precision, why = resolve_precision(base.loop.precision, device)
     base = replace(base, device=str(device), loop=replace(base.loop, threads=threads, precision=precision))
-    with reproducible(device, threads):
-        begun = begin(cache, out, base, space, config, models=models, storage=storage)
+    with reproducible(device, threads), searching() as worker:
+        begun = begin(cache, out, base, space, config, worker, models=models, storage=storage)
         begun.announce(watch, f"{device}, {precision} ({why}), {workers} × {threads} threads")
         with begun.working(workers) as crew:
             begun.search(watch, crew)
@@ -96,7 +98,8 @@ def sweep_cache(
         if retrain_seeds:
             first = base.seeds[0]  # by which folds are made where the cache has none: the same as in the studies
             seeds = tuple(range(first, first + retrain_seeds))
-            found = replace(found, retrained=retrain(begun.ground, out, found, seeds, watch))
+            with KernelLock(out / RETRAIN_LOCK).held():  # of several processes that are called alike, one trains
+                found = replace(found, retrained=retrain(begun.ground, out, found, seeds, watch))
             begun.write_pages(found)
     return found
 
@@ -123,6 +126,7 @@ class Begun:
 
     def __post_init__(self) -> None:
         self._start, self._written = time.monotonic(), -math.inf
+        self.lock = KernelLock(self.out / LOCK)
 
     def announce(self, watch: SweepWatch, where: str) -> None:
         """Say what will be searched before time is spent on it."""
@@ -174,7 +178,8 @@ class Begun:
             now = time.monotonic()
             if now - self._written >= SECONDS_BETWEEN_WRITES:
                 found = self.found()
-                write(self.out / CSV, trials_csv(found))
+                with self.lock.held():
+                    write(self.out / CSV, trials_csv(found))
                 watch.trials(found)
                 self._written = time.monotonic()
 
@@ -188,11 +193,11 @@ class Begun:
                 device=self.device,
                 precision=self.precision,
                 stop=stop,
+                lock=self.lock,
                 deadline=deadline,
                 told=told,
             )
             search.run()
-            crew.wait(stop, told)
             if stop.wanted:
                 watch.say(f"stopped; the same command with --out {self.out} goes on")
                 raise KeyboardInterrupt
@@ -234,6 +239,7 @@ class Begun:
         """Write what was found, and each fold's choice."""
         found = self.found()
         watch.trials(found)
+        self.write_pages(found)
         for study in found.studies_of(control=False):
             if study.best is None:
                 errors = list(dict.fromkeys(record.error for record in study.records if record.error))
@@ -244,8 +250,8 @@ class Begun:
             for place in range(self.ground.inner):
                 name = study.fold if self.ground.inner == 1 else f"{study.fold}-inner{place + 1}"
                 best = self.chosen(study)
-                write(self.out / BEST / f"{name}.toml", to_toml(self.ground.inner_config(best, study.fold, place)))
-        self.write_pages(found)
+                with self.lock.held():
+                    write(self.out / BEST / f"{name}.toml", to_toml(self.ground.inner_config(best, study.fold, place)))
         return found
 
     def chosen(self, study: StudyRecord) -> TrainConfig:
@@ -257,6 +263,10 @@ class Begun:
 
     def write_pages(self, found: Sweep) -> None:
         """Write tables and pages."""
+        with self.lock.held():
+            self._write_pages(found)
+
+    def _write_pages(self, found: Sweep) -> None:
         write(self.out / CSV, trials_csv(found))
         write_json(self.out / JSON, found.to_json())
         write(self.out / PAGE, page_markdown(found))
@@ -269,6 +279,7 @@ def begin(
     base: TrainConfig,
     space: Space | None,
     config: SweepConfig,
+    worker: str,
     *,
     models: Sequence[str] = (),
     storage: str = "",
@@ -278,45 +289,53 @@ def begin(
     inner = config.num_inner(clips)
     ground = Ground.prepare(cache, base, inner)
     space = space or built_in(tuple(models) or (base.model.name,), base, clips)
+    config = replace(config, inner=inner)
     if config.sampler == "grid":
-        space.expect_finite()
-    known = identity(cache, ground.table, ground.base, space, replace(config, inner=inner), storage)
+        config = replace(config, trials=min(space.size(), config.trials or space.size()))
+    known = identity(cache, ground.table, ground.base, space, config, storage)
     expect_same(out, known)
-    opened = open_storage(out, storage)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EstError(f"{out} cannot be made: {error.strerror}.", remedy="--out another folder") from error
+    first = first_point(space, ground.base)
     facts = {"space": space.to_json(), "never read": {f: len(ground.outer(f).test) for f in ground.folds}}
     studies, recovered = [], 0
     notes = []
-    first = first_point(space, ground.base)
-    for fold in ground.folds:
-        for control in (True, False) if config.control else (False,):
-            study = Study.open(
-                opened,
-                known["study"],
-                f"{fold}/control" if control else fold,
-                config=config,
-                facts=facts,
-                fold=fold,
-                control=control,
-                space=control_space() if control else space,
-                signs=bool(storage),
-            )
-            recovered += study.recover()
-            if control:
-                study.enqueue(DEFAULT)
-            elif first is not None:
-                study.enqueue(space.point_of(first))
-            studies.append(study)
+    with KernelLock(out / LOCK).held():  # of two that begin at once, one finds what the other has made
+        expect_same(out, known)
+        opened = open_storage(out, storage)
+        write_json(out / SETTINGS, known)
+        for fold in ground.folds:
+            for control in (True, False) if config.control else (False,):
+                study = Study.open(
+                    opened,
+                    known["study"],
+                    f"{fold}/control" if control else fold,
+                    config=config,
+                    facts=facts,
+                    fold=fold,
+                    control=control,
+                    space=control_space() if control else space,
+                    worker=worker,
+                    shared=bool(storage),
+                )
+                recovered += study.recover()
+                if control:
+                    study.enqueue(DEFAULT)
+                elif first is not None:
+                    study.enqueue(space.point_of(first))
+                studies.append(study)
     if first is not ground.base:
         notes.append(
             f"The settings given are not a point of the space ({some(space.outside(ground.base), joint='; ')}); "
-            f"the first trial is {'the preset small' if first is not None else 'drawn'}."
+            f"the first trial {'has the values of the preset small' if first is not None else 'is drawn'}."
         )
-    write_json(out / SETTINGS, known)
     return Begun(
         ground=ground,
         out=out,
         space=space,
-        config=replace(config, inner=inner),
+        config=config,
         studies=studies,
         device=ground.ready.device,
         precision=base.loop.precision,  # ty: ignore[invalid-argument-type]

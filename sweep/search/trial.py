@@ -6,6 +6,7 @@ of the trial is the value of its last epoch: no epoch is chosen, so that a train
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,14 +25,15 @@ from ...train.folds.fold import Fold
 from ...train.loop.training import Training, loss_of
 from ...train.loop.watch import Part, TrainingWatch
 from ...train.results.metrics import score
-from ..found.record import State
+from ..found.record import Record, State
 from .settings import Objective
 from .study import TENTHS, Study
 
 if TYPE_CHECKING:
     from optuna.trial import Trial as Asked
 
-Statistics = dict[str, tuple[Tensor, Tensor]]  # by part: what features are scaled by, which is the same for every trial
+# By the identity of data and by part: what features are scaled by, which is the same for every trial that reads them.
+Statistics = dict[tuple[int, str], tuple[Tensor, Tensor]]
 
 
 class TrialTraining(Training):
@@ -45,13 +47,15 @@ class TrialTraining(Training):
 
     def begin(self) -> None:
         """Set the model up."""
-        if self.config.data.scaling and self.part.name in self._statistics:
-            self.model.scaling.fit(*self._statistics[self.part.name])
-            self.trainer.scored.scaling.fit(*self._statistics[self.part.name])
-        elif self.config.data.scaling:
-            self.fit_scaling()
-            scaling = self.model.scaling
-            self._statistics[self.part.name] = scaling.mean.clone(), scaling.std.clone()
+        if not self.config.data.scaling:
+            return
+        key = id(self.data), self.part.name
+        if key in self._statistics:
+            for model in (self.model, self.trainer.scored):
+                model.scaling.fit(*self._statistics[key])
+            return
+        self.fit_scaling()
+        self._statistics[key] = self.model.scaling.mean.clone(), self.model.scaling.std.clone()
 
     @property
     def ended(self) -> bool:
@@ -68,8 +72,16 @@ class TrialTraining(Training):
         """Choose no epoch."""
         return False
 
-    def save(self) -> None:
+    @property
+    def due(self) -> float:
+        """Return when the next checkpoint is due: never."""
+        return math.inf
+
+    def keep(self) -> None:
         """Keep nothing: a trial that is interrupted is tried again."""
+
+    def save(self) -> None:
+        """Keep nothing."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -114,6 +126,11 @@ class Trial:
     def done(self) -> bool:
         """Say whether all its trainings are at their ends."""
         return all(training.ended for training in self.trainings)
+
+    @property
+    def record(self) -> Record:
+        """Return it as it will be when it is complete."""
+        return Record(number=self.asked.number, state="complete", value=self._value, loss=self._loss)
 
     def fail(self, error: EstError) -> None:
         """End it with what went wrong."""

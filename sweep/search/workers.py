@@ -5,15 +5,16 @@ They end when the process that started them ends, however it ends. One that is l
 
 from __future__ import annotations
 
-import contextlib
 import math
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -24,14 +25,15 @@ from ...errors import EstError
 from ...train.config.configfile import from_flat, to_flat
 from ...train.loop.trainer import reproducible
 from ..space.space import Space
-from .searching import Search
+from .searching import SECONDS_BETWEEN_LOOKS, Search
 from .settings import SweepConfig
+from .storage import LOCK, KernelLock
+from .study import searching
 
 if TYPE_CHECKING:
     from .sweeping import Begun
 
 LOGS = "workers"
-SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,6 @@ class Workers:
     begun: Begun
     number: int
     processes: list[BaseProcess] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)  # what to say of those that ended with an error
 
     def __enter__(self) -> Self:
         """Start them."""
@@ -76,7 +77,8 @@ class Workers:
                 parent=os.getpid(),
             )
             process = context.Process(target=work, args=(job,), daemon=True, name=f"est-sweep-{number + 1}")
-            process.start()
+            with _deaf_to_ctrl_c():
+                process.start()
             self.processes.append(process)
         return self
 
@@ -96,43 +98,42 @@ class Workers:
             self.processes.remove(process)
             if process.exitcode:
                 log = self.begun.out / LOGS / f"{process.name.rpartition('-')[2]}.log"
-                for study in self.begun.studies:
-                    study.recover()
                 said.append(
                     f"A process of the sweep ended with status {process.exitcode}; the others go on. Its messages: {log}"
                 )
         return said
-
-    def wait(self, stop: Stop, told: Callable[[], None]) -> None:
-        """Wait until all have ended, or somebody stops the sweep."""
-        while self.processes and not stop.wanted:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-            told()
 
 
 def work(job: Job) -> None:
     """Search in a process of its own."""
     from .sweeping import begin
 
-    with open(job.log, "a", encoding="utf-8", buffering=1) as log, contextlib.redirect_stderr(log):
+    with open(job.log, "a", encoding="utf-8", buffering=1) as log:
+        os.dup2(log.fileno(), 2)  # the traceback of a bug, too
         try:
             base = from_flat(job.base)
-            begun = None
-            with listening(patient=True) as stop:
+            with listening(patient=True) as stop, searching() as worker:
                 _watch_parent(job.parent, stop)
                 begun = begin(
-                    open_cache(job.cache), job.out, base, Space.from_json(job.space), job.config, storage=job.storage
+                    open_cache(job.cache),
+                    job.out,
+                    base,
+                    Space.from_json(job.space),
+                    job.config,
+                    worker,
+                    storage=job.storage,
                 )
                 with reproducible(begun.device, base.loop.threads):
                     Search(
                         ground=begun.ground,
                         studies=begun.studies,
                         space=begun.space,
-                        config=replace(begun.config),
+                        config=begun.config,
                         out=job.out,
                         device=begun.device,
                         precision=begun.precision,
                         stop=stop,
+                        lock=KernelLock(job.out / LOCK),
                         deadline=time.monotonic() + 60 * job.config.minutes if job.config.minutes else math.inf,
                     ).run()
         except EstError as error:
@@ -140,6 +141,19 @@ def work(job: Job) -> None:
             if error.remedy:
                 print(f"  try: {error.remedy}", file=log)
             sys.exit(error.status)
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Generator[None]:
+    """Have processes that are started here ignore Ctrl-C, which the terminal sends to all of them, until they listen."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _watch_parent(parent: int, stop: Stop) -> None:

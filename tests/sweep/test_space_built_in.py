@@ -13,13 +13,15 @@ from made_model import register
 from space_samples import drawn
 
 from est.errors import UsageError
+from est.sweep.search.sweeping import first_point
 from est.sweep.space.built_in import CHOICES, FIXED, built_in
 from est.train.config.config import DataConfig, LoopConfig, TrainConfig
-from est.train.config.configfile import known_keys
+from est.train.config.configfile import known_keys, resolve, to_flat
 from est.train.models.contract import CLIPS_FOR_SIZES, Evenly, ModelConfig
 from est.train.models.registry import MODELS, config_class, model_config
 
 BASE = TrainConfig()
+IMPLIED = {"est": {"model.order_weight": 1 / 7}, "gru": {}}  # what None stands for
 BUILT_IN = [(name,) for name in MODELS] + [tuple(MODELS)]
 
 
@@ -36,9 +38,9 @@ def test_built_in_spaces_can_be_trained(models, clips):
         assert values.items() >= FIXED.items()
         dropouts = [value for key, value in values.items() if "dropout" in key]
         assert dropouts
-        assert min(dropouts) >= 0.05  # exactly 0 is another shape
-        assert config.model.name != "est" or 3e-5 <= config.loop.learning_rate <= 1e-3
-        assert config.model.name != "gru" or 1e-4 <= config.loop.learning_rate <= 3e-3
+        assert set(dropouts) <= {0.0, 0.1, 0.2, 0.3, 0.4, 0.5}
+        rates = (3e-5, 1e-3) if config.model.name == "est" and clips >= CLIPS_FOR_SIZES else (1e-4, 3e-3)
+        assert rates[0] <= config.loop.learning_rate <= rates[1]
 
 
 def sizes(name, clips, **settings):
@@ -49,11 +51,47 @@ def sizes(name, clips, **settings):
 
 def test_few_clips_have_few_shapes():
     assert sizes("est", 999, layers=1) == {"model.layers": (1, 2)}
-    assert sizes("est", 999) == {"model.layers": (1, 2, 3)}
+    assert sizes("est", 999) == {"model.layers": (1, 2)}
     assert sizes("est", 1000, layers=2, dim=128) == {"model.layers": (1, 2), "model.dim": (128, 256, 512)}
     assert sizes("est", 1000, heads=3, dim=96) == {"model.layers": (1, 2, 3), "model.dim": (96,)}
     assert sizes("gru", 999, hidden=64) == {"model.hidden": (64, 128)}
     assert sizes("gru", 1000) == {"model.hidden": (128, 256)}
+
+
+def test_few_clips_have_the_sizes_of_the_preset_small():
+    small = config_class("est").presets["small"]
+    widths = {f"model.{name}": small[name] for name in ("dim", "ffn", "order_hidden")}
+    assert widths["model.dim"] == 128
+    assert built_in(("est",), BASE, CLIPS_FOR_SIZES - 1).fixed.items() >= widths.items()
+    for own in ({"dim": 64}, {"layers": 1}, {"order_hidden": 32}):  # sizes that somebody has set stay
+        base = TrainConfig(model=model_config("est", **own))
+        space = built_in(("est",), base, 60)
+        assert not space.fixed.keys() & widths.keys()
+        assert space.configure(base, {}).model == base.model
+    many = built_in(("est",), BASE, CLIPS_FOR_SIZES)
+    assert "model.dim" in [setting.key for setting in many.settings]
+
+
+def test_dropouts_are_choices_of_which_one_is_none():
+    for name in MODELS:
+        for clips in (60, CLIPS_FOR_SIZES):
+            space = built_in((name,), BASE, clips)
+            found = {s.key: s.choices for s in space.settings if "dropout" in s.key}
+            assert found
+            assert all(0.0 in choices and len(choices) > 1 for choices in found.values())
+    own = TrainConfig(model=model_config("gru", dropout=0.17))
+    assert 0.17 in next(s.choices for s in built_in(("gru",), own, 60).settings if s.key == "model.dropout")
+
+
+def test_values_of_the_base_are_choices_only_where_it_can_be_a_point():
+    def epochs(**sections):
+        base = TrainConfig(loop=LoopConfig(epochs=45, **sections.pop("loop", {})), **sections)
+        return next(s.choices for s in built_in(("gru",), base, 60).settings if s.key == "loop.epochs")
+
+    scaled = DataConfig(scaling=True)
+    assert epochs(loop={"optimizer": "adamw"}, data=scaled) == (30, 45, 60)
+    assert epochs(loop={"optimizer": "adam"}, data=scaled) == (30, 60)
+    assert epochs(loop={"optimizer": "adamw"}, data=DataConfig(scaling=False)) == (30, 60)
 
 
 def test_a_small_model_learns_faster_by_default():
@@ -72,12 +110,27 @@ def test_built_in_spaces_hold_the_base():
     )
     for name in MODELS:
         own = replace(base, model=config_class(name)())
-        for clips in (60, 2000):
-            point = built_in((name,), own, clips).point_of(own)
-            assert point["loop.epochs"] == 45
-            assert point["data.mixup"] == 1.0
+        point = built_in((name,), own, CLIPS_FOR_SIZES).point_of(own)
+        assert point["loop.epochs"] == 45
+        assert point["data.mixup"] == 1.0
     without = TrainConfig(model=model_config("est", ssop=False))
     assert "model.order_weight" not in [s.key for s in built_in(("est",), without, 60).settings]
+
+
+@pytest.mark.parametrize(
+    ("name", "outside"), [("est", "model.dim = 512, not 128"), ("gru", "model.hidden = 256, not 64 or 128")]
+)
+def test_few_clips_begin_with_the_preset_small(name, outside):
+    base = TrainConfig(model=config_class(name)())
+    space = built_in((name,), base, 60)
+    assert outside in space.outside(base)
+    first = first_point(space, base)
+    small = resolve("small", None, (), {"model.name": name})
+    assert (first.model, first.loop, first.data) == (small.model, small.loop, small.data)
+    tried = space.values_of(space.point_of(first))
+    then, now = to_flat(small), to_flat(space.configure(base, tried))
+    assert {key: now[key] for key in tried} == {**{key: then[key] for key in tried}, **IMPLIED[name]}
+    assert [key for key in then if then[key] != now[key]] == [*IMPLIED[name], "loop.warmup"]  # which no space has
 
 
 def test_a_model_is_spared_what_it_refuses(monkeypatch):
