@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -121,10 +122,12 @@ def _database(found: Any, url: str) -> BaseStorage:
 
 
 def without_password(url: str) -> str:
-    """Hide the password of a URL."""
+    """Hide the password of a URL: behind the user's name, or among the options."""
+    url = re.sub(r"(?i)([?&](?:password|passwd|pwd)=)[^&]*", r"\1…", url)
     head, at, tail = url.rpartition("@")
-    scheme, colon, user = head.partition("://")
-    return f"{scheme}{colon}{user.partition(':')[0]}:…@{tail}" if at else url
+    scheme, between, user = head.partition("://")
+    name, colon, _ = user.partition(":")
+    return f"{scheme}{between}{name}:…@{tail}" if at and colon else url
 
 
 def _cut_torn_line(path: Path) -> None:

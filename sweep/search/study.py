@@ -172,6 +172,16 @@ class Study:
         waiting = optuna().trial.TrialState.WAITING
         return tuple(self._record(trial) for trial in counted if trial.state != waiting)
 
+    def spans(self) -> list[tuple[float, float]]:
+        """Return when each trial that has ended began and ended, in seconds."""
+        with _reaching():
+            counted = self._counted()
+        return [
+            (trial.datetime_start.timestamp(), trial.datetime_complete.timestamp())
+            for trial in counted
+            if trial.datetime_start is not None and trial.datetime_complete is not None
+        ]
+
     def _untried(self) -> Iterator[dict[str, Any]]:
         """Yield the points of a grid that no trial has had, and none is to have."""
         tried = [trial.params for trial in self._counted()]
@@ -218,10 +228,11 @@ class Study:
         curve = tuple(
             (math.ceil(tenth * epochs / TENTHS), value) for tenth, value in sorted(trial.intermediate_values.items())
         )
+        last = curve[-1][1] if curve and trial.state != states.FAIL else None
         return Record(
             number=trial.number,
             state=names.get(trial.state, "running"),
-            value=trial.value if trial.state == states.COMPLETE else (curve[-1][1] if curve else None),
+            value=trial.value if trial.state == states.COMPLETE else last,
             loss=facts.get("loss"),
             values=values,
             curve=curve,

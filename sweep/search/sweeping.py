@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -131,7 +131,7 @@ class Begun:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self._start, self._written = time.monotonic(), -math.inf
+        self._written = -math.inf
         self.lock = KernelLock(self.out / LOCK)
 
     def announce(self, watch: SweepWatch, where: str) -> None:
@@ -238,7 +238,7 @@ class Begun:
             space=tuple(self.space_lines()),
             notes=(*ground.ready.plan.notes, *self.notes),
             studies=tuple(studies),
-            seconds=round(time.monotonic() - self._start, 1),
+            seconds=round(covered(span for study in self.studies for span in study.spans()), 1),
         )
 
     def write(self, watch: SweepWatch) -> Sweep:
@@ -349,6 +349,15 @@ def begin(
         recovered=recovered,
         notes=tuple(notes),
     )
+
+
+def covered(spans: Iterable[tuple[float, float]]) -> float:
+    """Return the time in which something was under way: that of trials beside each other once, and no pause between calls."""
+    total, end = 0.0, -math.inf
+    for first, last in sorted(spans):
+        total += max(0.0, last - max(first, end))
+        end = max(end, last)
+    return total
 
 
 def first_point(space: Space, base: TrainConfig) -> TrainConfig | None:

@@ -30,6 +30,7 @@ from train_samples import LABELS
 from est.errors import EstError, UsageError
 from est.sweep.found.record import Sweep
 from est.sweep.search.storage import JOURNAL, open_storage
+from est.sweep.search.sweeping import covered
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +176,14 @@ def test_more_trials_add_the_difference(cache, whole, copied):
         assert essence(study)[:2] == essence(then)
     fewer = swept(cache, copied, trials=1)
     assert list(map(essence, fewer.studies)) == list(map(essence, found.studies))
+
+
+def test_the_time_of_a_sweep_is_that_of_its_trials(cache, whole, copied):
+    spans = [(10.0, 14.0), (0.0, 5.0), (4.0, 8.0), (11.0, 12.0)]
+    assert covered(spans) == 8 + 4
+    assert covered([]) == 0
+    again = swept(cache, copied)
+    assert again.seconds == whole[0].seconds > 0
 
 
 def relabelled(folder):
