@@ -65,7 +65,8 @@ Model = Annotated[
     ),
 ]
 Trials = Annotated[
-    int | None, typer.Option("--trials", help="Trials of each outer fold. [default: 20, or no limit with --minutes]")
+    int | None,
+    typer.Option("--trials", help="Trials of each outer fold. [default: 20; with --minutes no limit; of a grid all]"),
 ]
 Minutes = Annotated[float, typer.Option("--minutes", help="Begin no trial after so many minutes; 0: no limit.")]
 SamplerName = Annotated[
@@ -182,8 +183,13 @@ def sweep(
             "--space says which models are searched, and several --model do, too.",
             remedy=f"model.name = {list(names)} in {space}, and one --model or none".replace("'", '"'),
         )
+    searched = read_space(space, model=base.model.name, base=own_base(base)) if space is not None else None
+    num_trials = trials
+    if num_trials is None:
+        whole_grid = sampler is Sampler.grid and searched is not None and searched.finite
+        num_trials = 0 if minutes else searched.size() if whole_grid and searched is not None else TRIALS
     how = SweepConfig(
-        trials=trials if trials is not None else 0 if minutes else TRIALS,
+        trials=num_trials,
         minutes=minutes,
         sampler=sampler.value,
         pruner=pruner.value,
@@ -194,7 +200,6 @@ def sweep(
         seed=seed,
     )
     out = out or default_folder(cache)
-    searched = read_space(space, model=base.model.name, base=own_base(base)) if space is not None else None
     with watching_sweep(screen) as watch:
         found = sweep_cache(
             cache,

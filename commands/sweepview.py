@@ -141,7 +141,9 @@ def closing(found: Sweep, cache: Path, out: Path) -> list[str]:
     said = list(lines(found))
     paths = sorted((out / BEST).glob("*.toml"))
     if paths:
-        said.append("the same trainings alone, which repeat bit for bit:")
+        said.append(
+            "the chosen trainings alone, which repeat bit for bit from call to call (they are scored on their test halves, too):"
+        )
         said += [f"  {repeat_command(cache, path)}" for path in paths[:3]]
         if len(paths) > 3:
             said.append(f"  and {len(paths) - 3} more in {out / BEST}")

@@ -1,4 +1,4 @@
-"""Many trainings on one cache: the audit, which says how far a score may be trusted.
+"""Many trainings on one cache: sweeps, which search settings, and the audit, which says how far a score may be trusted.
 
 Importing this package costs nothing: names are resolved on first use.
 """
@@ -10,5 +10,10 @@ from .. import lazy_names
 if TYPE_CHECKING:
     from .audit.auditing import audit_cache
     from .audit.findings import Audit
+    from .found.record import Sweep
+    from .search.settings import SweepConfig
+    from .search.sweeping import sweep_cache
+    from .space.space import Space
+    from .space.tables import read_space
 
 __getattr__ = lazy_names(__name__, __file__)

@@ -27,7 +27,7 @@ class Record:
     values: Mapping[str, Any] = field(default_factory=dict)  # settings by key: "loop.learning_rate"
     curve: tuple[tuple[int, float], ...] = ()  # (epoch, value)
     epochs: int = 0
-    seconds: float = 0.0  # from its start to its end, shared with the trainings that were stacked with it
+    seconds: float = 0.0  # of its steps; where trainings were stacked, its share of theirs
     together: int = 1  # trainings in its stack, itself included
     error: str = ""
 
@@ -43,11 +43,6 @@ class Record:
     def scored(self) -> bool:
         """Say whether it is complete and has a number as its value."""
         return self.state == "complete" and self.value is not None and math.isfinite(self.value)
-
-    @property
-    def share_of_seconds(self) -> float:
-        """Return the trial's share of the time of its stack."""
-        return self.seconds / self.together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +89,8 @@ class StudyRecord:
 
     @property
     def seconds(self) -> float:
-        """Return the time that its trials took, without that of trainings stacked with them."""
-        return sum(record.share_of_seconds for record in self.records)
+        """Return the time that its trials took."""
+        return sum(record.seconds for record in self.records)
 
     @property
     def per_minute(self) -> float | None:

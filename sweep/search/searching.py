@@ -92,12 +92,13 @@ class Search:
         run_together(
             self._take(shape, size),
             stop=self.stop,
-            refill=lambda places: self._take(shape, places),
+            places=size,
+            refill=lambda places: self._take(shape, places, beside=size - places),
             on_end=self._ended,
             on_error=self._failed,
         )
 
-    def _take(self, shape: object, places: int) -> list[TrialTraining]:
+    def _take(self, shape: object, places: int, *, beside: int = 0) -> list[TrialTraining]:
         """Take trainings of a shape from the queue, asking for more trials while there are too few."""
         while not self.stop.wanted:
             self.queue = [training for training in self.queue if not training.ended]
@@ -107,7 +108,7 @@ class Search:
         taken = fitting[:places] if not self.stop.wanted else []
         self.queue = [training for training in self.queue if training not in taken]
         for training in taken:
-            training.trial.together = max(training.trial.together, len(taken))
+            training.trial.together = max(training.trial.together, beside + len(taken))
         return taken
 
     def _in_turns(self, trainings: Sequence[TrialTraining]) -> None:

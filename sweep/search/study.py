@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 TENTHS = 10  # of a training, after which its value is told: trainings of different length can be compared
 STARTUP = 5  # trials before the others are compared with them
-SILENT = 600.0  # seconds without a sign of life, after which a process on another machine counts as gone
+SILENT = 1800.0  # seconds without a sign of life, after which a process on another machine counts as gone
 BETWEEN_SIGNS = 60.0
 
 _numbers = itertools.count()
@@ -135,7 +135,7 @@ class Study:
         with _reaching(), warnings.catch_warnings():
             found = optuna()
             warnings.simplefilter("ignore", found.exceptions.ExperimentalWarning)
-            self._give_sign()
+            self.give_sign()
             if self._by_grid and not self._waiting() and (point := next(self._untried(), None)) is not None:
                 self.study.enqueue_trial(point)
             self.study.sampler = self._sampler(found)
@@ -146,7 +146,7 @@ class Study:
     def report(self, trial: Trial, tenth: int, value: float) -> bool:
         """Tell the value after so many tenths of a training; say whether the trial is to end: pruned, or taken over by another process."""
         with _reaching():
-            self._give_sign()
+            self.give_sign()
             try:
                 trial.report(value, tenth)
             except optuna().exceptions.UpdateFinishedTrialError:
@@ -262,10 +262,12 @@ class Study:
         begun = trial.datetime_start.timestamp() if trial.datetime_start is not None else 0.0
         return time.time() - float(self.study.user_attrs.get(f"alive {worker}", begun)) < SILENT
 
-    def _give_sign(self) -> None:
+    def give_sign(self) -> None:
+        """Let processes of other machines see that this one lives."""
         if time.monotonic() - self._last_sign >= BETWEEN_SIGNS:
             self._last_sign = time.monotonic()
-            self.study.set_user_attr(f"alive {self.worker}", time.time())
+            with _reaching():
+                self.study.set_user_attr(f"alive {self.worker}", time.time())
 
 
 @contextmanager

@@ -16,6 +16,7 @@ A sweep that was stopped, however, goes on with the same call.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -85,7 +86,7 @@ def sweep_cache(
     _expect_possible(base)
     cache = cache if isinstance(cache, Cache) else open_cache(cache)
     device = own_device(parse_device(base.device))
-    workers = workers or (torch.get_num_threads() if device.type == "cpu" else 1)
+    workers = workers or (num_cores() if device.type == "cpu" else 1)
     threads = base.loop.threads or (1 if device.type == "cpu" else torch.get_num_threads())
     precision, why = resolve_precision(base.loop.precision, device)
     base = replace(base, device=str(device), loop=replace(base.loop, threads=threads, precision=precision))
@@ -102,6 +103,11 @@ def sweep_cache(
                 found = replace(found, retrained=retrain(begun.ground, out, found, seeds, watch))
             begun.write_pages(found)
     return found
+
+
+def num_cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def own_base(base: TrainConfig) -> TrainConfig:

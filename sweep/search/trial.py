@@ -7,7 +7,6 @@ of the trial is the value of its last epoch: no epoch is chosen, so that a train
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -62,6 +61,11 @@ class TrialTraining(Training):
         """Say whether no step is left to take."""
         return super().ended or self.trial.over
 
+    @property
+    def spent(self) -> float:
+        """Return the seconds of its steps, of a stack its share."""
+        return self.seconds + sum(record["seconds"] for record in self.history)
+
     def end_epoch(self, record: dict[str, Any]) -> None:
         """Score the epoch on the inner validation clips, and tell the trial."""
         super().end_epoch(record)
@@ -98,13 +102,13 @@ class Trial:
     _said: dict[int, dict[int, tuple[np.ndarray, np.ndarray]]] = field(
         default_factory=dict
     )  # epoch → inner fold → predicted
-    _began: float = field(default_factory=time.monotonic)
     _tenth: int = 0  # of the training, whose value the study knows
     _value: float | None = None
     _loss: float | None = None
 
     def note(self, training: TrialTraining, epoch: int, predicted: np.ndarray, probabilities: np.ndarray) -> None:
         """Take what an inner fold says after an epoch; with that of the last one, tell the study."""
+        self.study.give_sign()
         said = self._said.setdefault(epoch, {})
         said[self.trainings.index(training)] = predicted, probabilities
         if len(said) < len(self.trainings):
@@ -146,7 +150,7 @@ class Trial:
             state,
             self._value if state == "complete" else None,
             loss=self._loss,
-            seconds=round(time.monotonic() - self._began, 3),
+            seconds=round(sum(training.spent for training in self.trainings), 3),
             together=self.together,
             **facts,
         )

@@ -17,7 +17,7 @@ from ...train.models.registry import MODELS, config_class
 from .space import Space
 from .tables import space_of
 
-FIXED: Mapping[str, Any] = {"loop.optimizer": "adamw", "data.scaling": True}
+FIXED: Mapping[str, Any] = {"loop.optimizer": "adamw", "loop.warmup": 3, "data.scaling": True}
 RANGES: Mapping[str, Mapping[str, Any]] = {
     "loop.learning_rate": {"low": 1e-4, "high": 3e-3, "log": True},
     "loop.weight_decay": {"low": 1e-4, "high": 0.3, "log": True},

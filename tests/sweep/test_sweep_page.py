@@ -46,8 +46,8 @@ def test_counts_and_pace():
         trial(6, None, "running"),
     )
     assert (study.complete, study.pruned, study.failed, study.running) == (4, 1, 1, 1)
-    assert study.seconds == pytest.approx(4 * 10 / 4 + 30)  # stacked trainings share their time
-    assert study.per_minute == pytest.approx(6 * 60 / 40)
+    assert study.seconds == pytest.approx(7 * 10)
+    assert study.per_minute == pytest.approx(6 * 60 / 70)
     assert study_of().per_minute is None
 
 

@@ -22,15 +22,17 @@ def run_together(
     trainings: Sequence[Training],
     *,
     stop: Stop,
+    places: int = 0,
     refill: Refill | None = None,
     on_end: Callable[[Training], None] | None = None,
     on_error: Callable[[Training, EstError], None] | None = None,
 ) -> bool:
     """Train to the end; False when somebody stopped it, which saves a checkpoint of each.
 
-    A training that fails raises, after the others are saved; with `on_error` it leaves, and the others go on.
+    `refill` is asked for trainings whenever some of so many places are free. A training that fails raises, after the others are saved;
+    with `on_error` it leaves, and the others go on.
     """
-    return _Together(stop, refill, on_end, on_error).run(trainings)
+    return _Together(stop, places, refill, on_end, on_error).run(trainings)
 
 
 class _Together:
@@ -39,17 +41,18 @@ class _Together:
     def __init__(
         self,
         stop: Stop,
+        places: int,
         refill: Refill | None,
         on_end: Callable[[Training], None] | None,
         on_error: Callable[[Training, EstError], None] | None,
     ) -> None:
-        self.stop, self.refill, self.on_end, self.on_error = stop, refill, on_end, on_error
+        self.stop, self.places = stop, places
+        self.refill, self.on_end, self.on_error = refill, on_end, on_error
         self.running: list[Training] = []
         self.plans: dict[int, EpochPlan] = {}  # by the identity of a training: of its epoch
         self.stack: Stack | None = None
 
     def run(self, trainings: Sequence[Training]) -> bool:
-        places = len(trainings)
         self._enter(trainings)
         saved = clock()
         while self.running and not self.stop.wanted:
@@ -58,7 +61,7 @@ class _Together:
             if gone:
                 self._leave(gone)
                 if self.refill is not None:
-                    self._enter(self.refill(places - len(self.running)))
+                    self._enter(self.refill(self.places - len(self.running)))
             if clock() >= saved + SECONDS_BETWEEN_CHECKPOINTS:
                 self._keep()
                 saved = clock()

@@ -22,7 +22,7 @@ from est.encoders import precision as precisions
 from est.errors import EstError, RecipeMismatch, UsageError
 from est.train import ProtocolConfig, Run, evaluate, fit
 from est.train.config.configfile import to_toml
-from est.train.loop import checkpoint, epochs, fold_training
+from est.train.loop import checkpoint, epochs, training
 from est.train.loop.checkpoint import load_checkpoint
 from est.train.results.run import (
     CHECKPOINT,
@@ -384,7 +384,7 @@ def test_a_checkpoint_that_the_system_cuts_off(cache, tmp_path, monkeypatch):
 def test_weights_that_run_away_spare_the_earlier_checkpoint(cache, tmp_path, monkeypatch):
     """The rate explodes after the second epoch: the checkpoint of the second stays, and is not written over mid-epoch either."""
     monkeypatch.setattr(epochs, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    trainer, rate = fold_training.Trainer, fold_training.Trainer.learning_rate
+    trainer, rate = training.Trainer, training.Trainer.learning_rate
     monkeypatch.setattr(trainer, "learning_rate", lambda self, epoch: 1e30 if epoch == 2 else rate(self, epoch))
     with pytest.raises(EstError, match="epoch 3, step 1") as caught:
         fit(cache, tmp_path / "run", tiny_config())

@@ -14,7 +14,7 @@ Position = Literal["slot", "snippet"]
 Aggregation = Literal["hierarchical", "mean", "self-attention", "se"]
 OrderInput = Literal["fused", "query", "snippets"]
 
-# What a sweep varies by default. Dropout of exactly 0 is another shape.
+# What a sweep varies by default.
 SEARCH_LAYERS = (1, 2)
 SIZES = ("dim", "ffn", "order_hidden")
 SEARCH_DIMS = (128, 256, 512)  # with CLIPS_FOR_SIZES

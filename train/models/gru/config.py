@@ -11,7 +11,7 @@ from ..contract import CLIPS_FOR_SIZES, MANY, SHARE, ModelConfig, Snippets, flag
 
 Pooling = Literal["mean", "max", "last"]
 
-# What a sweep varies by default. Dropout of exactly 0 is another shape.
+# What a sweep varies by default.
 SEARCH_HIDDEN = (64, 128)
 SEARCH_MORE_HIDDEN = (128, 256)  # with CLIPS_FOR_SIZES
 SEARCH_DROPOUT = (0.0, 0.1, 0.3, 0.5)
