@@ -204,6 +204,7 @@ class Begun:
                 told=told,
             )
             search.run()
+            told()
             if stop.wanted:
                 watch.say(f"stopped; the same command with --out {self.out} goes on")
                 raise KeyboardInterrupt
