@@ -69,7 +69,7 @@ def expect_whole(then, out, found, trials):
 
 @pytest.mark.slow
 def test_a_killed_sweep_loses_nothing(cache, tmp_path):
-    out, space = tmp_path / "sweep", space_file(tmp_path / "space.toml", epochs=15)
+    out, space = tmp_path / "sweep", space_file(tmp_path / "space.toml", epochs=100)
     words = arguments(cache, out, space, trials=4, stack="off")
     process = start(*words)
     wait_for(lambda: num_complete(out) >= 6 or process.poll() is not None)

@@ -360,24 +360,17 @@ class Stopped(Watch):
 def test_features_of_two_kinds_are_scaled_each_by_its_own(tmp_path):
     """Statistics are computed once for trials that read the same rows, and only for those."""
     cache = folded_cache(tmp_path / "cache.zarr", flip=True)
-    base = base_config(scaling=True, stack="off")
-    space = rates_space(base, data={"mirrored": [False, True]})
-    found = swept(cache, tmp_path / "sweep", base=base, space=space, sampler="grid", trials=2, control=False)
-    for study in found.studies:
-        assert {record.values["data.mirrored"] for record in study.records} == {False, True}
-        for record in study.records:
-            mirrored = record.values["data.mirrored"]
-            own = replace(base.data, mirrored=mirrored)
-            only = swept(
-                cache,
-                tmp_path / f"{study.fold}-{mirrored}",
-                base=replace(base, protocol=ProtocolConfig(only=(study.fold,)), data=own),
-                space=rates_space(base, loop={"learning_rate": [3e-3, 1e-3]}),
-                sampler="grid",
-                trials=1,
-                control=False,
-            )
-            assert only.study(study.fold).records[0].loss == record.loss
+    base = base_config(scaling=True, stack="off", protocol=ONE)
+    how = {"sampler": "grid", "control": False}
+    names = ["gap", "gap_mirrored"]  # whose means are opposite
+    both = swept(cache, tmp_path / "both", base=base, space=rates_space(base, data={"feature": names}), **how)
+    losses = {record.values["data.feature"]: record.loss for record in both.study("fold0").records}
+    for name in names:
+        own = replace(base, data=replace(base.data, feature=name))
+        space = rates_space(own, loop={"learning_rate": [3e-3, 1e-3]})
+        only = swept(cache, tmp_path / name, base=own, space=space, trials=1, **how)
+        assert only.study("fold0").records[0].loss == losses[name]
+    assert len(set(losses.values())) == 2
 
 
 def test_a_model_of_several_is_chosen(cache, tmp_path):
