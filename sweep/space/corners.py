@@ -41,7 +41,9 @@ def corners(space: Space, model: str) -> Iterable[Values]:
     missing |= dict.fromkeys(frozenset({(one.key, a)}) for one in settings for a in one.ends())
     while missing:
         wanted = next(iter(missing))
-        in_order = dict(sorted(wanted, key=lambda end: end[0]))  # a set has an order that differs from process to process
+        in_order = dict(
+            sorted(wanted, key=lambda end: end[0])
+        )  # a set has an order that differs from process to process
         point = space.walk(_Picker(_with_conditions(in_order, by_key), missing), model)
         ends = [(key, point[key]) for key in by_key if key in point]
         for met in [wanted, *map(frozenset, combinations(ends, 2)), *(frozenset({end}) for end in ends)]:
