@@ -16,6 +16,7 @@ from swept import (
     base_config,
     essence,
     folded_cache,
+    journal_lines,
     num_complete,
     number_of,
     rates_space,
@@ -67,12 +68,18 @@ def expect_whole(then, out, found, trials):
                 assert [other.state.name for other in again].count("COMPLETE") == 1
 
 
+def in_a_trial(out):
+    """Say whether the last that a journal tells is one of the first values of a training."""
+    codes = [line["op_code"] for line in journal_lines(out)]
+    return 7 in codes[-3:] and 7 not in codes[-6:-4]
+
+
 @pytest.mark.slow
 def test_a_killed_sweep_loses_nothing(cache, tmp_path):
     out, space = tmp_path / "sweep", space_file(tmp_path / "space.toml", epochs=100)
     words = arguments(cache, out, space, trials=4, stack="off")
     process = start(*words)
-    wait_for(lambda: num_complete(out) >= 6 or process.poll() is not None)
+    wait_for(lambda: (num_complete(out) >= 6 and in_a_trial(out)) or process.poll() is not None)
     process.kill()
     process.communicate()
     then = trials_of(out)
