@@ -31,7 +31,7 @@ class Commands(LazyGroup):
         "train": "Train a model on a cache, every fold and seed, and score it; Ctrl-C saves, --resume goes on.",
         "evaluate": "Score a run's models again: on their test halves, on another cache, on shuffled or blackened clips.",
         "audit": "Train all folds with several seeds and on permuted labels: how far may a score be trusted? The same command goes on.",
-        "sweep": "Search settings for each outer fold inside its training half; the same command goes on, or joins in.",
+        "sweep": "Search settings for each outer fold inside its training half; the same command resumes, or joins in.",
         "runs": "List runs: data, model, protocol, scores over seeds, status and age.",
         "compare": "Compare runs with the first: paired differences over people, per class, and the settings that differ.",
         "cache": "Look at a cache, check it, find duplicates, join, convert, relabel and thin caches; erase people.",

@@ -84,11 +84,10 @@ class Trainings:
                 Trainer(model, clips, train=train, target=target, config=config, precision="fp32", seed=seed)
             )
         self.plans = [trainer.begin_epoch(0) for trainer in self.trainers]
-        self.sites: dict = {}
 
     def seconds(self, steps: int, *, stacked: bool, started: Callable[[], None] = lambda: None) -> float:
         """Time steps of all trainings, after one that is not counted; `started` is called in between."""
-        stack = Stack(self.trainers, self.sites) if stacked else None
+        stack = Stack(self.trainers) if stacked else None
         for step in range(steps + 1):
             if step == 1:
                 self._wait()
@@ -102,7 +101,6 @@ class Trainings:
         self._wait()
         found = time.perf_counter() - start
         if stack is not None:
-            self.sites = stack.sites
             stack.release()
         return found
 

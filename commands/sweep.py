@@ -42,6 +42,7 @@ class Stack(StrEnum):
     """Whether trainings of one shape are trained as one stacked model."""
 
     auto = "auto"
+    on = "on"
     off = "off"
 
 
@@ -51,7 +52,7 @@ OutFolder = Annotated[
     typer.Option(
         "--out",
         "-o",
-        help="The folder of the sweep; one of the same settings is gone on with, or joined. [default: sweeps/<cache>]",
+        help="The folder of the sweep; an unfinished one of the same settings is resumed, or joined. [default: sweeps/<cache>]",
     ),
 ]
 SpaceFile = Annotated[
@@ -103,7 +104,11 @@ WorkersNumber = Annotated[
 ]
 StackName = Annotated[
     Stack | None,
-    typer.Option("--stack", help="auto: train small models of one shape as one stacked model, where that is faster."),
+    typer.Option(
+        "--stack",
+        help="Train models of one shape as one stacked model: auto, where that is faster; on, wherever possible; off. "
+        "[default: auto]",
+    ),
 ]
 Retrain = Annotated[
     bool,
@@ -154,7 +159,7 @@ def sweep(
     allow_leak: Leak = None,
     **of_model: Any,
 ) -> int:
-    """Search settings for each outer fold inside its training half; the same command goes on, or joins in."""
+    """Search settings for each outer fold inside its training half; the same command resumes, or joins in."""
     from ..train.config.configfile import resolve
 
     names = tuple(model or ())

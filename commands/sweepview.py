@@ -84,7 +84,9 @@ class LineSweep(LineWatch, SweepWatch):
             study.best.value for study in found.studies_of(control=False) if study.best is not None and study.best.value
         ]
         mean = f"; best so far {sum(best) / len(best):.1%} (mean of {len(best)} folds)" if best else ""
-        return f"trials: {done}{f'/{total}' if total else ''}{pace}{left}{mean}"
+        under_way = sum(study.running for study in found.studies)
+        running = f" and {under_way} under way" if under_way else ""
+        return f"trials: {done}{f'/{total}' if total else ''}{running}{pace}{left}{mean}"
 
 
 class LiveSweep(LiveWatch, LineSweep):
@@ -112,10 +114,14 @@ class LiveSweep(LiveWatch, LineSweep):
         from rich.text import Text
 
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for name in ("study", "trials", "best", "settings of the best"):
-            table.add_column(name, overflow="ellipsis", no_wrap=True)
-        for study in self.found.studies:
-            table.add_row(*row(study, self.found.trials))
+        rows = [("study", "trials", "best", "settings of the best")]
+        rows += [row(study, self.found.trials) for study in self.found.studies]
+        wide = sum(max(len(cells[column]) for cells in rows) + 2 for column in range(3))
+        left = max(self.console.width - wide, 10)  # only settings are cut
+        for name in rows[0]:
+            table.add_column(name, no_wrap=True)
+        for *cells, settings in rows[1:]:
+            table.add_row(*cells, settings if len(settings) <= left else f"{settings[: left - 1]}…")
         return Group(table, Text(self.state(self.found), style="dim"))
 
 
@@ -124,6 +130,7 @@ def row(study: StudyRecord, trials: int) -> tuple[str, str, str, str]:
     done = len(study.records) - study.running
     best = study.best
     count = f"{done}/{trials}" if trials else str(done)
+    count += f" + {study.running}" if study.running else ""
     if best is None or best.value is None:
         return study.name, count, "", ""
     return study.name, count, f"{best.value:.1%}", settings_text(best, study)

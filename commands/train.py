@@ -95,7 +95,7 @@ Stack = Annotated[
     str | None,
     typer.Option(
         "--stack",
-        help="auto: train folds and seeds of a small model as one stacked model, where that is faster; off: one by one.",
+        help="Train folds and seeds as one stacked model: auto, where that is faster; on, wherever possible; off. [default: auto]",
     ),
 ]
 Control = Annotated[

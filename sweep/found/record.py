@@ -129,6 +129,7 @@ class Sweep:
     space: tuple[str, ...]  # in words, a line per setting
     notes: tuple[str, ...] = ()
     studies: tuple[StudyRecord, ...]
+    ended: str = ""  # why it ended before every study had its trials
     retrained: Mapping[str, Any] | None = None  # after --retrain-best: folds, score, control, difference, seeds
     seconds: float
 

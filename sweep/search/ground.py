@@ -1,6 +1,7 @@
 """What the studies of a sweep look at: the clips of each outer fold's training half, divided into inner folds, loaded once.
 
-The labels of a fold's test half are taken away before its study sees them: no trial could read them.
+The labels of a fold's test half are taken away before its study sees them. Which classes there are is known beforehand: they are those of
+the whole cache, as for every training.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ...train.config.protocol import ProtocolConfig
 from ...train.data.data import Data
 from ...train.folds.annotations import Annotations
 from ...train.folds.fold import Fold
-from ...train.folds.protocols import Plan
+from ...train.folds.protocols import Plan, given_validation
 from ...train.preparation import Prepared, plan_of, prepare, reading_of
 
 NOTHING = np.empty(0, np.int64)
@@ -86,10 +87,12 @@ class Ground:
         return self._hidden[key, fold]
 
 
-def smallest_half(cache: Cache, base: TrainConfig) -> int:
-    """Return the clips of the smallest training half."""
-    plan = plan_of(cache, Annotations.from_cache(cache), replace(base, select="last"))
-    return min(len(fold.train) for fold in plan.folds)
+def smallest_half(cache: Cache, base: TrainConfig) -> tuple[int, bool]:
+    """Return the clips of the smallest training half, and whether the cache itself says which clips choose: a validation split."""
+    table = Annotations.from_cache(cache)
+    plan = plan_of(cache, table, replace(base, select="last"))
+    given = plan.kind == "split" and bool(len(given_validation(table)))
+    return min(len(fold.train) for fold in plan.folds), given
 
 
 def with_part(protocol: ProtocolConfig, number: int, inner: int) -> ProtocolConfig:

@@ -53,15 +53,15 @@ def identity(
     return {"format": FORMAT, "version": VERSION, "study": name, **known, **place}
 
 
-def expect_same(out: Path, settings: dict[str, Any]) -> None:
-    """Refuse a folder that holds something else than the same sweep."""
+def expect_same(out: Path, settings: dict[str, Any]) -> str:
+    """Refuse a folder that holds something else than the same sweep; return the name of its studies, which a new release keeps."""
     if not out.exists():
-        return
+        return settings["study"]
     path = out / SETTINGS
     if not out.is_dir() or (not path.is_file() and {inner.name for inner in out.iterdir()} - UNBEGUN):
         raise UsageError(f"{out} is there already, and holds no sweep.", remedy="--out another folder")
     if not path.is_file():
-        return
+        return settings["study"]
     then = read_json(path)
     if then.get("format") != FORMAT or then.get("version") != VERSION:
         raise EstError(f"{path} is not of this release.", remedy="--out another folder")
@@ -80,6 +80,7 @@ def expect_same(out: Path, settings: dict[str, Any]) -> None:
             f"{out} holds a sweep of other settings: {some(changed, 5, joint='; ')}.",
             remedy="--out another folder, or the settings of then",
         )
+    return then["study"]
 
 
 def _config(settings: dict[str, Any]) -> TrainConfig:

@@ -6,6 +6,7 @@ same clips.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,41 +14,49 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import EstError
+from ...errors import EstError, UsageError, some
 from ...train.config.config import TrainConfig
-from ...train.config.configfile import to_toml
-from ...train.config.protocol import ProtocolConfig
+from ...train.config.configfile import resolve, to_toml
 from ...train.fitting import fit
 from ...train.loop.predict import likeliest
+from ...train.loop.watch import TrainingWatch
 from ...train.results.intervals import score_intervals
 from ...train.results.metrics import score
 from ...train.results.paired import Difference, compare_paired
 from ...train.results.predictions import Predictions
-from ...train.results.run import FACTS, PREDICTIONS, Run, write_csv
+from ...train.results.run import FACTS, PREDICTIONS, Run, read_json, write_csv, write_json
 from ..found.record import Sweep
 from .control import control_probabilities
 from .ground import Ground
+from .quiet import TrainingAlone
 from .watching import SweepWatch
 
-RETRAINED = "retrained"
+RETRAINED, SCORES, BEST = "retrained", "scores.json", "best"
 UNITS = {"subjects": "people", "clips": "clips"}
 
 
 def retrain(ground: Ground, out: Path, found: Sweep, seeds: Sequence[int], watch: SweepWatch) -> Mapping[str, Any]:
-    """Train what each fold's study chose, where that is not done yet; return the scores of all folds."""
-    runs = {}
+    """Train what each fold's study chose, where that is not done yet; return the scores of all folds.
+
+    The test halves are read once: where they have been, other choices or seeds are refused.
+    """
+    choices = choices_of(found)
+    _expect_unread(out, choices, seeds)
+    runs, within = {}, TrainingAlone(watch)
     for number, fold in enumerate(ground.folds):
         watch.say(f"retraining the choice of {fold} ({number + 1} of {len(ground.folds)}) with {len(seeds)} seeds")
         config = retrained_config(ground, out, fold, seeds)
-        runs[fold] = _run(out / RETRAINED / fold, ground, config, watch)
+        runs[fold] = _run(out / RETRAINED / fold, ground, config, within)
         tested = set(ground.table.ids[ground.outer(fold).test].tolist())
         assert set(runs[fold].halves()[fold]["test"]) == tested, (
             "a choice is tested on the clips that its study has not read"
         )
     predictions = [Predictions.of_run(run) for run in runs.values()]
     model = joined(predictions)
-    swept = _swept_control(ground, found, model)
+    learnt = {fold: run.halves()[fold]["train"] for fold, run in runs.items()}
+    swept = _swept_control(ground, found, model, learnt)
     retrained: dict[str, Any] = {
+        "choices": choices,
         "seeds": list(seeds),
         "folds": {fold: _scores(one) for fold, one in zip(runs, predictions, strict=True)},
         "score": _scores(model) | {"interval": _intervals(model)},
@@ -65,18 +74,63 @@ def retrain(ground: Ground, out: Path, found: Sweep, seeds: Sequence[int], watch
         sentence = difference.sentence(" and ".join(found.models), title)
         retrained["difference" if name == "control" else "difference to the default control"] = sentence
         retrained[f"paired {name}"] = difference.to_json()
+    write_json(out / RETRAINED / SCORES, retrained)
     return retrained
+
+
+def read_retrained(out: Path, found: Sweep) -> dict[str, Any] | None:
+    """Return the scores of the choices where they have been trained, with a note where trials have changed the choices since."""
+    path = out / RETRAINED / SCORES
+    if not path.is_file():
+        return None
+    retrained = read_json(path)
+    changed = _changed(retrained["choices"], choices_of(found))
+    if changed:
+        retrained["note"] = (
+            f"These are the scores of earlier choices: trials that were added after the test halves had been read changed {some(changed)}. "
+            "A score of the new choices would be chosen with knowledge of the test halves."
+        )
+    return retrained
+
+
+def choices_of(found: Sweep) -> dict[str, Any]:
+    """Return the settings that each study has chosen, as JSON has them."""
+    chosen = {study.name: dict(study.best.values) for study in found.studies if study.best is not None}
+    return json.loads(json.dumps(chosen))
+
+
+def _changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Name the studies whose choice is another one."""
+    return [name for name in {**then, **now} if then.get(name) != now.get(name)]
+
+
+def _expect_unread(out: Path, choices: Mapping[str, Any], seeds: Sequence[int]) -> None:
+    """Refuse to read the test halves again with other choices or seeds."""
+    path = out / RETRAINED / SCORES
+    if not path.is_file():
+        return
+    then = read_json(path)
+    if changed := _changed(then["choices"], choices):
+        raise UsageError(
+            f"The test halves have been read for earlier choices; trials that were added since changed {some(changed)}.",
+            remedy="leave out --retrain-best, which shows the scores of then; or --out another folder and --seed another number",
+        )
+    if list(seeds) != then["seeds"]:
+        raise UsageError(
+            f"The choices were trained with {len(then['seeds'])} seeds ({some(then['seeds'])}), and {len(seeds)} are asked for now.",
+            remedy=f"--seeds {len(then['seeds'])}, or leave out --retrain-best, which shows the scores",
+        )
 
 
 def retrained_config(ground: Ground, out: Path, fold: str, seeds: Sequence[int]) -> TrainConfig:
     """Return the configuration of a fold's last training: that of its choice, on the whole training half."""
-    from ...train.config.configfile import resolve
-    from .sweeping import BEST
+    return replace(resolve(None, out / BEST / f"{fold}.toml"), seeds=tuple(seeds))
 
-    name = fold if ground.inner == 1 else f"{fold}-inner1"
-    chosen = resolve(None, out / BEST / f"{name}.toml")
-    protocol: ProtocolConfig = replace(chosen.protocol, val_part="", only=(fold,))
-    return replace(chosen, protocol=protocol, select="last", seeds=tuple(seeds), control=True)
+
+def whole_half(chosen: TrainConfig, fold: str) -> TrainConfig:
+    """Return a choice for a training on the whole training half of a fold: no part is set aside, no epoch chosen."""
+    protocol = replace(chosen.protocol, val_part="", only=(fold,))
+    return replace(chosen, protocol=protocol, select="last", control=True)
 
 
 def joined(predictions: Sequence[Predictions]) -> Predictions:
@@ -106,7 +160,7 @@ def joined(predictions: Sequence[Predictions]) -> Predictions:
     )
 
 
-def _run(path: Path, ground: Ground, config: TrainConfig, watch: SweepWatch) -> Run:
+def _run(path: Path, ground: Ground, config: TrainConfig, watch: TrainingWatch) -> Run:
     """Return a complete run: the one that is there, gone on with where it is not complete, or a new one."""
     if not (path / FACTS).is_file():
         return fit(ground.cache, path, config, watch=watch).run
@@ -119,15 +173,18 @@ def _run(path: Path, ground: Ground, config: TrainConfig, watch: SweepWatch) -> 
     return run if run.complete else fit(ground.cache, path, resume=True, watch=watch).run
 
 
-def _swept_control(ground: Ground, found: Sweep, model: Predictions) -> np.ndarray | None:
-    """Return what the control that each fold's study chose says of the clips that were tested."""
+def _swept_control(
+    ground: Ground, found: Sweep, model: Predictions, learnt: Mapping[str, Sequence[str]]
+) -> np.ndarray | None:
+    """Return what the control that each fold's study chose says of the clips that were tested, having learnt from the model's clips."""
     said: dict[tuple[str, str], str] = {}
     for fold in ground.folds:
         study = found.study(fold, control=True)
         if study is None or study.best is None:
             return None
         data, outer = ground.data(ground.base, fold), ground.outer(fold)
-        classes = likeliest(control_probabilities(study.best.values, outer.train, outer.test, data))
+        rows = np.flatnonzero(np.isin(data.table.ids, list(learnt[fold])))
+        classes = likeliest(control_probabilities(study.best.values, rows, outer.test, data))
         names = (*data.labels, "")
         said |= {
             (fold, name): names[code] for name, code in zip(data.table.ids[outer.test].tolist(), classes, strict=True)

@@ -182,6 +182,7 @@ class Search:
             precision=self.precision,
             stop=self.stop,
             statistics=self.statistics,
+            told=self.told,
         )
         self.trials = [one for one in self.trials if not one.over] + [trial]
         self.queue += trial.trainings

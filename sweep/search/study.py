@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 TENTHS = 10  # of a training, after which its value is told: trainings of different length can be compared
+ATTEMPTS = 3  # at a trial whose process is lost
 STARTUP = 5  # trials before the others are compared with them
 SILENT = 1800.0  # seconds without a sign of life, after which a process on another machine counts as gone
 BETWEEN_SIGNS = 60.0
@@ -92,7 +93,7 @@ class Study:
         """Fail the trials whose process is gone, and have them tried again; return how many there were."""
         with _reaching():
             gone = [trial for trial in self._running() if not self._lives(trial)]
-            return sum(self._try_again(trial._trial_id, trial.number, trial.params) for trial in gone)
+            return sum(self._lost(trial) for trial in gone)
 
     def give_up(self, trial: Trial) -> None:
         """Leave a trial that this process works on, to be tried again."""
@@ -187,6 +188,25 @@ class Study:
         tried = [trial.params for trial in self._counted()]
         return (point for point in points(self.space) if point not in tried)
 
+    def _lost(self, trial: FrozenTrial) -> bool:
+        """Try a trial again whose process is gone; one that has lost its process several times is failed for good."""
+        same = [one for one in self._trials() if one.params == trial.params and one.user_attrs.get("interrupted")]
+        lost = [one for one in same if one.user_attrs.get("lost")]
+        if len(lost) + 1 >= ATTEMPTS:
+            states = optuna().trial.TrialState
+            try:
+                error = f"its process ended without a word {ATTEMPTS} times: killed, perhaps for want of memory"
+                self.study._storage.set_trial_user_attr(trial._trial_id, "error", error)
+                self.study.tell(trial.number, state=states.FAIL)
+            except (ValueError, optuna().exceptions.UpdateFinishedTrialError):
+                return False
+            return True
+        try:
+            self.study._storage.set_trial_user_attr(trial._trial_id, "lost", True)
+        except optuna().exceptions.UpdateFinishedTrialError:
+            return False
+        return self._try_again(trial._trial_id, trial.number, trial.params)
+
     def _try_again(self, identity: int, number: int, params: Mapping[str, Any]) -> bool:
         """Fail a trial as interrupted, and put its settings before the others; False where another process has ended it."""
         found = optuna()
@@ -213,8 +233,13 @@ class Study:
 
     def _counted(self) -> list[FrozenTrial]:
         """Return the trials that count: not those that were interrupted, nor those that wait to be asked for."""
-        waiting = optuna().trial.TrialState.WAITING
-        return [t for t in self._trials() if not t.user_attrs.get("interrupted") and t.state != waiting]
+        states = optuna().trial.TrialState
+
+        def counts(trial: FrozenTrial) -> bool:
+            # what was completed after it had been taken for lost is complete
+            return trial.state == states.COMPLETE or not trial.user_attrs.get("interrupted")
+
+        return [trial for trial in self._trials() if trial.state != states.WAITING and counts(trial)]
 
     def _record(self, trial: FrozenTrial) -> Record:
         states = optuna().trial.TrialState

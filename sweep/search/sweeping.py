@@ -28,13 +28,14 @@ from ...cache import Cache, open_cache
 from ...cache.interrupt import listening
 from ...encoders.device import parse_device
 from ...encoders.precision import Precision, resolve_precision
-from ...errors import EstError, UsageError, some
+from ...errors import EstError, UsageError, expect_range, some
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import preset_settings, to_toml
 from ...train.loop.trainer import reproducible
 from ...train.loop.world import own_device
 from ...train.models.registry import config_class
 from ...train.results.place import read_place
+from ...train.results.predictions import counted
 from ...train.results.run import write, write_json
 from ..found.page import page_html, page_markdown
 from ..found.record import StudyRecord, Sweep
@@ -46,7 +47,7 @@ from .control import DEFAULT, control_space
 from .ground import Ground, smallest_half
 from .identity import SETTINGS, expect_same, identity
 from .keeping import bytes_needed, expect_room
-from .retraining import retrain
+from .retraining import BEST, read_retrained, retrain, whole_half
 from .searching import Search
 from .settings import SweepConfig
 from .storage import LOCK, KernelLock, open_storage, optuna
@@ -54,7 +55,6 @@ from .study import Study, searching
 from .watching import SweepWatch
 from .workers import Workers
 
-BEST = "best"
 CSV, JSON, PAGE, HTML = "trials.csv", "sweep.json", "sweep.md", "sweep.html"
 RETRAIN_LOCK = "retrained.lock"
 SECONDS_BETWEEN_WRITES = 5.0
@@ -86,7 +86,7 @@ def sweep_cache(
     _expect_possible(base)
     cache = cache if isinstance(cache, Cache) else open_cache(cache)
     device = own_device(parse_device(base.device))
-    workers = workers or (num_cores() if device.type == "cpu" else 1)
+    workers = _workers(workers, device)
     threads = base.loop.threads or (1 if device.type == "cpu" else torch.get_num_threads())
     precision, why = resolve_precision(base.loop.precision, device)
     base = replace(base, device=str(device), loop=replace(base.loop, threads=threads, precision=precision))
@@ -96,12 +96,13 @@ def sweep_cache(
         with begun.working(workers) as crew:
             begun.search(watch, crew)
         found = begun.write(watch)
+        found = replace(found, retrained=read_retrained(out, found))
         if retrain_seeds:
             first = base.seeds[0]  # by which folds are made where the cache has none: the same as in the studies
             seeds = tuple(range(first, first + retrain_seeds))
             with KernelLock(out / RETRAIN_LOCK).held():  # of several processes that are called alike, one trains
                 found = replace(found, retrained=retrain(begun.ground, out, found, seeds, watch))
-            begun.write_pages(found)
+        begun.write_pages(found)
     return found
 
 
@@ -110,9 +111,22 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _workers(asked: int, device: torch.device) -> int:
+    """Return how many processes search."""
+    cores = num_cores()
+    expect_range("--workers", asked, 0, 1_000_000, default=cores)
+    if device.type == "cpu" and asked > cores:
+        raise UsageError(
+            f"{asked} processes would wait for each other: this process may use {cores} of the processor's cores.",
+            remedy=f"--workers {cores}",
+        )
+    return asked or (cores if device.type == "cpu" else 1)
+
+
 def own_base(base: TrainConfig) -> TrainConfig:
     """Return the configuration over which a space is laid: chosen by inner validation, with one seed, scored on no test half."""
-    return replace(base, select="val", eval_every=0, keep_epochs=False, tensorboard=False, seeds=base.seeds[:1])
+    own = {"select": "val", "eval_every": 0, "keep_epochs": False, "tensorboard": False, "control": True}
+    return replace(base, **own, seeds=base.seeds[:1])
 
 
 @dataclass(kw_only=True, eq=False)
@@ -129,6 +143,7 @@ class Begun:
     storage: str
     recovered: int = 0
     notes: tuple[str, ...] = ()
+    ended: bool = False  # by time, before every study had its trials
 
     def __post_init__(self) -> None:
         self._written = -math.inf
@@ -139,16 +154,19 @@ class Begun:
         ground, config = self.ground, self.config
         clips = [len(ground.outer(fold).train) for fold in ground.folds]
         inner = f"{ground.inner} inner folds" if ground.inner > 1 else "one inner validation part"
-        limits = [f"{config.trials} trials"] if config.trials else []
-        limits += [f"no new ones after {config.minutes:g} min"] if config.minutes else []
-        watch.say(f"sweep: {len(ground.folds)} outer folds, each with a study of its own: {', '.join(limits)} in each")
-        watch.say(
-            f"each study reads {min(clips)} to {max(clips)} clips of a training half, in {inner}; no test half is read"
-        )
+        folds = counted(len(ground.folds), "outer fold")
+        each = f", {counted(config.trials, 'trial')} in each" if config.trials else ""
+        watch.say(f"sweep: {folds}, each with a study of its own{each}")
+        if config.minutes:
+            watch.say(f"no trial begins after {config.minutes:g} min in all; those under way are finished")
+        many = f"{min(clips)} to {max(clips)}" if min(clips) < max(clips) else str(clips[0])
+        watch.say(f"each study reads {many} clips of a training half, in {inner}; no test half is read")
         watch.say(where)
         watch.say(ground.ready.data.clips.residency)
-        for note in (*ground.ready.plan.notes, *self.notes):
+        for note in ground.ready.plan.notes:
             watch.warn(note)
+        for note in self.notes:
+            watch.say(note)
         for line in self.space_lines():
             watch.say(f"  {line}")
         needed = bytes_needed(
@@ -204,9 +222,10 @@ class Begun:
                 told=told,
             )
             search.run()
+            self.ended = time.monotonic() >= deadline and any(study.left for study in self.studies)
             told()
             if stop.wanted:
-                watch.say(f"stopped; the same command with --out {self.out} goes on")
+                watch.say(f"stopped; the same command with --out {self.out} resumes")
                 raise KeyboardInterrupt
 
     def found(self) -> Sweep:
@@ -226,6 +245,9 @@ class Begun:
                     records=study.records(),
                 )
             )
+        ended = sum(len(study.records) - study.running for study in studies)
+        wanted = self.config.trials * len(studies)
+        of = f" of {wanted}" if wanted else ""
         titles = [config_class(model).title for model in self.space.models]
         measure = {"uar": "unweighted", "war": "weighted"}[self.config.objective]
         return Sweep(
@@ -237,8 +259,11 @@ class Begun:
             pruner=self.config.pruner,
             trials=self.config.trials,
             space=tuple(self.space_lines()),
-            notes=(*ground.ready.plan.notes, *self.notes),
+            notes=ground.ready.plan.notes,
             studies=tuple(studies),
+            ended=f"Time ended after {self.config.minutes:g} min: {ended}{of} trials; the same command resumes."
+            if self.ended
+            else "",
             seconds=round(covered(span for study in self.studies for span in study.spans()), 1),
         )
 
@@ -248,17 +273,24 @@ class Begun:
         watch.trials(found)
         self.write_pages(found)
         for study in found.studies_of(control=False):
+            if study.best is None and self.ended:
+                raise EstError(
+                    f"Time ended after {self.config.minutes:g} minutes, and no trial of {study.name} is complete.",
+                    remedy="the same command resumes; more --minutes",
+                )
             if study.best is None:
                 errors = list(dict.fromkeys(record.error for record in study.records if record.error))
                 raise EstError(
                     f"No trial of {study.name} is complete; {study.failed} failed, {study.pruned} were pruned: {some(errors, 1)}",
                     remedy="more --trials, --pruner none, or another --space",
                 )
+            best = self.chosen(study)
+            files = {f"{study.fold}.toml": whole_half(best, study.fold)}
             for place in range(self.ground.inner):
-                name = study.fold if self.ground.inner == 1 else f"{study.fold}-inner{place + 1}"
-                best = self.chosen(study)
-                with self.lock.held():
-                    write(self.out / BEST / f"{name}.toml", to_toml(self.ground.inner_config(best, study.fold, place)))
+                files[f"{study.fold}-inner{place + 1}.toml"] = self.ground.inner_config(best, study.fold, place)
+            with self.lock.held():
+                for name, config in files.items():
+                    write(self.out / BEST / name, to_toml(config))
         return found
 
     def chosen(self, study: StudyRecord) -> TrainConfig:
@@ -292,15 +324,20 @@ def begin(
     storage: str = "",
 ) -> Begun:
     """Load the cache, and open the studies of a sweep, or those that are there."""
-    clips = smallest_half(cache, base)
-    inner = config.num_inner(clips)
+    clips, given = smallest_half(cache, base)
+    if given and config.inner > 1:
+        raise UsageError(
+            f"The cache has a validation split, by which settings are chosen; --inner {config.inner} would divide another part.",
+            remedy="leave out --inner, or --protocol kfold",
+        )
+    inner = 1 if given else config.num_inner(clips)
     ground = Ground.prepare(cache, base, inner)
     space = space or built_in(tuple(models) or (base.model.name,), base, clips)
     config = replace(config, inner=inner)
     if config.sampler == "grid":
         config = replace(config, trials=min(space.size(), config.trials or space.size()))
     known = identity(cache, ground.table, ground.base, space, config, storage)
-    expect_same(out, known)
+    known["study"] = expect_same(out, known)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -310,7 +347,7 @@ def begin(
     studies, recovered = [], 0
     notes = []
     with KernelLock(out / LOCK).held():  # of two that begin at once, one finds what the other has made
-        expect_same(out, known)
+        known["study"] = expect_same(out, known)
         opened = open_storage(out, storage)
         write_json(out / SETTINGS, known)
         for fold in ground.folds:
@@ -363,9 +400,14 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
 
 def first_point(space: Space, base: TrainConfig) -> TrainConfig | None:
     """Return what is tried first: the base, or else the preset small over it; None where neither is in the space."""
-    small = space.configure(base, preset_settings("small", base.model.name))
+    if not space.outside(base):
+        return base
+    try:
+        small = space.configure(base, preset_settings("small", base.model.name))
+    except UsageError:  # of other sizes of the base
+        return None
     small = replace(small, protocol=base.protocol, seeds=base.seeds, select=base.select, eval_every=base.eval_every)
-    return next((config for config in (base, small) if not space.outside(config)), None)
+    return None if space.outside(small) else small
 
 
 def _expect_possible(base: TrainConfig) -> None:

@@ -7,7 +7,7 @@ of the trial is the value of its last epoch: no epoch is chosen, so that a train
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,7 @@ class Trial:
     config: TrainConfig
     objective: Objective
     trainings: list[TrialTraining] = field(default_factory=list)
+    told: Callable[[], None] = lambda: None  # after each epoch
     over: bool = False  # pruned or failed
     together: int = 1  # the most trainings that took their steps beside one of these
     _said: dict[int, dict[int, tuple[np.ndarray, np.ndarray]]] = field(
@@ -109,6 +110,7 @@ class Trial:
     def note(self, training: TrialTraining, epoch: int, predicted: np.ndarray, probabilities: np.ndarray) -> None:
         """Take what an inner fold says after an epoch; with that of the last one, tell the study."""
         self.study.give_sign()
+        self.told()
         said = self._said.setdefault(epoch, {})
         said[self.trainings.index(training)] = predicted, probabilities
         if len(said) < len(self.trainings):
@@ -168,9 +170,10 @@ def begin_trial(
     precision: Precision,
     stop: Stop,
     statistics: Statistics,
+    told: Callable[[], None] = lambda: None,
 ) -> Trial:
     """Build a trial's trainings, one for each inner fold with the configuration that divides it so."""
-    trial = Trial(study=study, asked=asked, config=config, objective=objective)
+    trial = Trial(study=study, asked=asked, config=config, objective=objective, told=told)
     for number, (fold, own) in enumerate(inner):
         part = Part(
             name=f"{fold.name}-inner{number + 1}", fold=fold.name, seed=own.seeds[0], index=number, total=len(inner)

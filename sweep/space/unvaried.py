@@ -26,7 +26,7 @@ UNVARIED: Mapping[str, tuple[str, str]] = {
     "loop.threads": (STACKED, "--threads N"),
     "loop.precision": (STACKED, "--precision NAME"),
     "loop.graph": (STACKED, "--set loop.graph=true of est train"),
-    "loop.stack": (STACKED, "--stack auto or --stack off"),
+    "loop.stack": (STACKED, "--stack auto, on or off"),
     "loop.accumulate": (STACKED, "--set loop.accumulate=N of est train"),
     "data.residency": ("it decides where features lie, and no score", "--set data.residency=NAME"),
 }

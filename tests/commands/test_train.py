@@ -51,6 +51,7 @@ FLAGS = {
     "--precision bf16": {"loop.precision": "bf16"},
     "--device cuda:3": {"device": "cuda:3"},
     "--threads 2": {"loop.threads": 2},
+    "--stack off": {"loop.stack": "off"},
     "--no-control": {"control": False},
     "--finetune layer4": {"finetune.learns": "layer4"},
     "--finetune all --weights synface": {"finetune.learns": "all", "finetune.weights": "synface"},

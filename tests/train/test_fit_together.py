@@ -105,5 +105,8 @@ def test_what_cannot_be_stacked_is_trained_alone():
     assert "processes" in why_alone(base, precision="fp32", processes=2)
     assert "loop.accumulate" in why_alone(config(accumulate=2), precision="fp32")
     large = replace(base, model=model_config("est"))
+    assert num_together(replace(large, loop=replace(large.loop, stack="on")), precision="fp32", **how)[0] == 16
+    on_gpu = {**how, "device": torch.device("cuda")}
+    assert num_together(base, precision="fp32", **on_gpu)[0] == 1
     size, why = num_together(large, precision="fp32", width=512, num_classes=7, device=cpu)
-    assert (size, "M parameters gains nothing on cpu" in why) == (1, True)
+    assert (size, "M parameters gain little on a CPU" in why) == (1, True)

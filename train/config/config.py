@@ -78,8 +78,8 @@ class LoopConfig:
     accumulate: int = 1  # parts in which a batch is learnt from, one after the other: less memory
     graph: bool = False  # on a GPU: record the step once and replay it (not yet measured)
     threads: int = 0  # of the CPU; 0 takes torch's own number, which the run then records
-    stack: Literal["auto", "off"] = (
-        "auto"  # train folds and seeds of a small model as one stacked model, where that is faster
+    stack: Literal["auto", "on", "off"] = (
+        "auto"  # folds and seeds as one stacked model: where that is faster, or wherever it can be
     )
 
     def __post_init__(self) -> None:

@@ -35,6 +35,7 @@ from .published import departures
 
 Kind = Literal["split", "folds", "kfold", "loso", "holdout"]
 
+NOBODY = np.empty(0, np.int64)
 DEALING, VALIDATION = 0, 1  # streams of random numbers under one seed
 
 
@@ -73,6 +74,11 @@ def plan_folds(table: Annotations, config: ProtocolConfig, *, seed: int, validat
     for number in chosen:
         fold = replace(folds[number], train=folds[number].train[~table.missing[folds[number].train]])
         expect_halves(table, fold)
+        if validation and len(fold.val) and config.val_part:
+            raise UsageError(
+                f"protocol.val_part divides the training half, and the validation split ({len(fold.val)} clips) chooses already.",
+                remedy="leave protocol.val_part out, or --protocol kfold",
+            )
         if validation and not len(fold.val):
             fold = _with_validation(table, fold, config, np.random.default_rng([seed, VALIDATION, number]))
         run.append(fold)
@@ -80,6 +86,13 @@ def plan_folds(table: Annotations, config: ProtocolConfig, *, seed: int, validat
     assert config.by == "clip" or kind in ("folds", "split") or shown == "by subject", shown
     notes += notes_on_classes(table, run) + shared
     return Plan(folds=tuple(run), kind=kind, independence=shown, notes=tuple(notes))
+
+
+def given_validation(table: Annotations) -> np.ndarray:
+    """Return the labelled clips that choose by a split of the cache: its validation split, where there is a test split, too."""
+    rows = np.flatnonzero((table.label >= 0) & ~table.missing)
+    splits = splits_of(table, rows)
+    return rows[splits == "val"] if "test" in splits else NOBODY
 
 
 def _labelled(table: Annotations) -> np.ndarray:

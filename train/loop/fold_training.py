@@ -302,7 +302,9 @@ def train_parts(
     done = [world.tell((run.part(part.name) / RESULT).exists() if world.first else None) for part in parts]
     left = [part for part, is_done in zip(parts, done, strict=True) if not is_done]
     trainings = [FoldTraining(run, part, folds[part.fold], data, stop=stop, watch=watch, **how) for part in left]
-    if len(trainings) > 1:
+    if (
+        len(parts) > 1 and trainings
+    ):  # also the last one of a stack, whose sums are then those of a run that was not stopped
         return _train_together(trainings, stop=stop, watch=watch)
     for training in trainings:
         if not training.train():

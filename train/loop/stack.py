@@ -12,7 +12,7 @@ Legend: K trainings, B clips of a batch, n snippets, J frames of a snippet, D fe
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from ..data.memory import enough_memory
 from ..models.model import Model
-from .own_draws import Site
 from .stack_part import At, StackPart
 from .trainer import Trainer
 
@@ -30,16 +29,15 @@ from .trainer import Trainer
 class Stack:
     """Trainers of one shape (stacking.py says which are), computed in parts, one for each of torch's threads."""
 
-    def __init__(self, trainers: Sequence[Trainer], sites: Mapping[int, Sequence[Site]] | None = None) -> None:
+    def __init__(self, trainers: Sequence[Trainer]) -> None:
         first = trainers[0]
         assert all(trainer.clips is first.clips for trainer in trainers), "trainings of a stack read the same clips"
         self.trainers = list(trainers)
         self.device, self.clips = first.device, first.clips
-        self.sites = dict(sites or {})  # by the identity of a trainer: those that stay need not be asked again
         number = min(torch.get_num_threads(), len(trainers)) if self.device.type == "cpu" else 1
         bounds = [len(trainers) * part // number for part in range(number + 1)]
         self.slices = [slice(first, end) for first, end in pairwise(bounds)]
-        self.parts = [StackPart(self.trainers[own], self.sites) for own in self.slices]
+        self.parts = [StackPart(self.trainers[own]) for own in self.slices]
         self.pool = ThreadPoolExecutor(number, thread_name_prefix="est-stack") if number > 1 else None
 
     def without(self, gone: Sequence[Trainer]) -> Stack | None:
@@ -49,7 +47,7 @@ class Stack:
         if self.pool is not None:
             self.pool.shutdown()
         stay = [trainer for trainer in self.trainers if trainer not in gone]
-        return Stack(stay, self.sites) if stay else None
+        return Stack(stay) if stay else None
 
     def release(self) -> None:
         """Give every model tensors of its own."""

@@ -18,7 +18,7 @@ from torch.func import functional_call
 from ..data.epoch import EpochPlan
 from .linear import Linears
 from .objective import Weighting
-from .own_draws import Masks, OwnDraws, Site
+from .own_draws import Masks, OwnDraws
 from .quick_steps import QuickSteps
 from .trainer import Trainer, seed_device
 
@@ -28,7 +28,7 @@ At = tuple[EpochPlan, int, int]  # the plan of an epoch, the step in it, the epo
 class StackPart:
     """Trainers whose parameters are views of common tensors while they are in it."""
 
-    def __init__(self, trainers: Sequence[Trainer], sites: dict[int, Sequence[Site]]) -> None:
+    def __init__(self, trainers: Sequence[Trainer]) -> None:
         self.trainers = list(trainers)
         self.device, self.objective = trainers[0].device, trainers[0].objective
         heads = [trainer.objective.head for trainer in trainers]
@@ -51,7 +51,6 @@ class StackPart:
             for trainer in trainers
         ]
         self.moved: set[str] = set()  # names of weights that have gradients
-        self.sites = sites  # by the identity of a trainer
         self.masks: Masks | None = None
         self.generator = torch.Generator()
 
@@ -155,7 +154,7 @@ class StackPart:
     def _record_sites(self, batch: Mapping[str, Any]) -> None:
         """Ask each model that is new where it drops how much: it looks at its batch once, with copies of its buffers."""
         for number, trainer in enumerate(self.trainers):
-            if id(trainer) in self.sites:
+            if trainer.sites is not None:
                 continue
             model = {name: tensor[number].clone() for name, tensor in self.weights_and_buffers.items()}
             own: dict[str, Any] = {
@@ -176,8 +175,8 @@ class StackPart:
                         "weighting": trainer.weighting,
                     },
                 )
-            self.sites[id(trainer)] = tuple(sites)
-        self.masks = Masks([self.sites[id(trainer)] for trainer in self.trainers], self.device)
+            trainer.sites = tuple(sites)
+        self.masks = Masks([trainer.sites or () for trainer in self.trainers], self.device)
 
 
 def _stacked(models: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -17,7 +17,6 @@ from ..models.registry import describe_model
 
 TOGETHER = 16  # trainings of a stack
 SMALL_ON_CPU = 1_000_000  # parameters of a model up to which stacks win on a CPU
-SMALL_ON_GPU = 5_000_000  # not yet measured
 
 
 def why_alone(config: TrainConfig, *, precision: Precision, processes: int = 1) -> str:
@@ -57,10 +56,11 @@ def num_together(
     if why := why_alone(config, precision=precision, processes=processes):
         return 1, f"one training after another: {why}"
     parameters = describe_model(config.model, width, num_classes).parameters
-    most = SMALL_ON_CPU if device.type == "cpu" else SMALL_ON_GPU
     size = f"{parameters / 1e6:.2g} M parameters"
-    if parameters > most:
-        return 1, f"one training after another: stacking models of {size} gains nothing on {device.type}"
+    if config.loop.stack == "auto" and device.type != "cpu":
+        return 1, f"one training after another: stacks are not measured on {device.type} yet (--stack on)"
+    if config.loop.stack == "auto" and parameters > SMALL_ON_CPU:
+        return 1, f"one training after another: stacks of models of {size} gain little on a CPU (--stack on)"
     return (
         TOGETHER,
         f"up to {TOGETHER} trainings at once as one stacked model of {size} each (--stack off trains alone)",

@@ -1,4 +1,4 @@
-"""Trainings that go to their ends together, a step at a time, as one stack; who ends leaves, and others may take the free places.
+"""Trainings that go to their ends together, a step at a time, as one stack; others may take the places of those that have ended.
 
 Each has its own epochs, checkpoints and choice of an epoch, as alone. `--stack off` trains one after another.
 """
@@ -6,6 +6,7 @@ Each has its own epochs, checkpoints and choice of an epoch, as alone. `--stack 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from ...cache.interrupt import Stop
 from ...errors import EstError
@@ -95,7 +96,8 @@ class _Together:
                 training.count_steps(training.step + 1, seconds)
             except EstError as error:
                 if self.on_error is None:
-                    self._keep(but=training)
+                    with suppress(EstError):  # the first error counts
+                        self._keep(but=training)
                     self._release()
                     raise
                 self.on_error(training, error)
@@ -124,14 +126,20 @@ class _Together:
             self.on_end(training)
 
     def _restack(self) -> None:
-        sites = self.stack.sites if self.stack is not None else None
         self._release()
-        self.stack = Stack([training.trainer for training in self.running], sites) if self.running else None
+        self.stack = Stack([training.trainer for training in self.running]) if self.running else None
 
     def _keep(self, but: Training | None = None) -> None:
+        """Save every training that is sound, then raise what is wrong with the first of the others."""
+        wrong: list[EstError] = []
         for training in self.running:
-            if training is not but:
-                training.keep()
+            try:
+                if training is not but:
+                    training.keep()
+            except EstError as error:
+                wrong.append(EstError(f"{training.part.name}: {error.message}", remedy=error.remedy))
+        if wrong:
+            raise wrong[0]
 
     def _release(self) -> None:
         if self.stack is not None:

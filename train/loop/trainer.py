@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,7 @@ from .average import Average
 from .checkpoint import Checkpoint, learning_state, restore_learning
 from .graph import GraphedStep
 from .objective import Objective, Weighting
+from .own_draws import Site
 from .watch import TrainingWatch
 from .world import ALONE, World
 
@@ -96,6 +97,9 @@ class Trainer:
             seed=seed,
         )
         self.num_steps = self.planner.num_steps
+        self.sites: Sequence[Site] | None = (
+            None  # where it drops how much, known once it has been in a stack (stack.py)
+        )
         self.deviation = clips.statistics(self.train)[1].to(self.device) if data.noise else None
         self._waited = clips.waited
         self.objective = Objective(self.head, precision)
