@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..sweep.found.record import StudyRecord, Sweep
-from ..sweep.found.table import lines, settings_text
+from ..sweep.found.table import lines, score_lines, settings_text
 from ..sweep.search.watching import SweepWatch
+from ..train.results.predictions import counted
 from .screen import Screen, clock
 from .watching import SECONDS_BETWEEN_LINES, JsonWatch, LineWatch, LiveWatch, QuietWatch
 
@@ -83,7 +84,7 @@ class LineSweep(LineWatch, SweepWatch):
         best = [
             study.best.value for study in found.studies_of(control=False) if study.best is not None and study.best.value
         ]
-        mean = f"; best so far {sum(best) / len(best):.1%} (mean of {len(best)} folds)" if best else ""
+        mean = f"; best so far {sum(best) / len(best):.1%} (mean of {counted(len(best), 'fold')})" if best else ""
         under_way = sum(study.running for study in found.studies)
         running = f" and {under_way} under way" if under_way else ""
         return f"trials: {done}{f'/{total}' if total else ''}{running}{pace}{left}{mean}"
@@ -115,7 +116,7 @@ class LiveSweep(LiveWatch, LineSweep):
 
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         rows = [("study", "trials", "best", "settings of the best")]
-        rows += [row(study, self.found.trials) for study in self.found.studies]
+        rows += [row(study, self.found) for study in self.found.studies]
         wide = sum(max(len(cells[column]) for cells in rows) + 2 for column in range(3))
         left = max(self.console.width - wide, 10)  # only settings are cut
         for name in rows[0]:
@@ -125,15 +126,15 @@ class LiveSweep(LiveWatch, LineSweep):
         return Group(table, Text(self.state(self.found), style="dim"))
 
 
-def row(study: StudyRecord, trials: int) -> tuple[str, str, str, str]:
+def row(study: StudyRecord, found: Sweep) -> tuple[str, str, str, str]:
     """Return the cells of a study."""
-    done = len(study.records) - study.running
+    done, trials = len(study.records) - study.running, found.trials
     best = study.best
     count = f"{done}/{trials}" if trials else str(done)
     count += f" + {study.running}" if study.running else ""
     if best is None or best.value is None:
         return study.name, count, "", ""
-    return study.name, count, f"{best.value:.1%}", settings_text(best, study)
+    return study.name, count, f"{best.value:.1%}", settings_text(best, study, found)
 
 
 def ended(found: Sweep) -> int:
@@ -146,7 +147,7 @@ def closing(found: Sweep, cache: Path, out: Path) -> list[str]:
     from ..sweep.search.sweeping import BEST
 
     said = list(lines(found))
-    paths = sorted((out / BEST).glob("*.toml"))
+    paths = sorted((out / BEST).glob("*-inner*.toml"))
     if paths:
         said.append(
             "the chosen trainings alone, which repeat bit for bit from call to call (they are scored on their test halves, too):"
@@ -154,6 +155,7 @@ def closing(found: Sweep, cache: Path, out: Path) -> list[str]:
         said += [f"  {repeat_command(cache, path)}" for path in paths[:3]]
         if len(paths) > 3:
             said.append(f"  and {len(paths) - 3} more in {out / BEST}")
+    said += score_lines(found)
     if found.retrained is None:
         said.append("--retrain-best trains each fold's choice on its whole training half, and scores it once")
     return said

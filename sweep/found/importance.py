@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from .record import StudyRecord
-from .scales import Scale, shown, varied
+from .scales import Scale, number_range, shown, varied
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -71,7 +71,7 @@ def why_none(study: StudyRecord) -> str:
     """Say why a study has no importances; empty where it has."""
     scored = study.scored
     if len(scored) < LEAST:
-        return f"{len(scored)} complete trials: importances need {LEAST}"
+        return too_few([study])
     if len({record.value for record in scored}) == 1:
         return "all complete trials have the same value, so no setting can be said to matter"
     if not compared(study):
@@ -79,6 +79,21 @@ def why_none(study: StudyRecord) -> str:
     if find_spec("optuna") is None:
         return "importances are computed by Optuna, which is not installed here"
     return ""
+
+
+def too_few(studies: Sequence[StudyRecord]) -> str:
+    """Say that none of the studies has the complete trials that importances need."""
+    return f"{number_range([len(study.scored) for study in studies], 'complete trial')}, and importances need {LEAST}"
+
+
+def reasons(studies: Sequence[StudyRecord]) -> dict[str, tuple[str, ...]]:
+    """Return why studies have no importances, each reason once, with the names of the studies it holds for."""
+    few = [study for study in studies if len(study.scored) < LEAST]
+    found = {too_few(few): tuple(study.name for study in few)} if few else {}
+    for study in studies:
+        if study not in few and (why := why_none(study)):
+            found[why] = (*found.get(why, ()), study.name)
+    return found
 
 
 def compared(study: StudyRecord) -> tuple[str, ...]:

@@ -6,19 +6,29 @@ is the only estimate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from ...errors import some
 from ...train.results.metrics import number
-from ...train.results.pages.summary import interval, percent
+from ...train.results.pages.summary import percent
+from ...train.results.predictions import counted
 from .blocks import Block, html, markdown
-from .importance import left_out, mean_importances, why_none
+from .importance import left_out, mean_importances, reasons, why_none
 from .pictures import SHOWN_FOLDS, history_picture, importance_picture, parallel_picture
 from .record import StudyRecord, Sweep
-from .table import counts, settings_text
+from .scales import number_range
+from .table import DIFFERENCES, counts, score_items, settings_text
 
 CHOICES = ("fold", "validation", "settings")
-TRIALS = ("study", "learnt from", "chosen by", "tested (never read)", "trials", "seconds", "per minute")
+TRIALS = (
+    *("study", "each model learns from", "objective over", "tested (never read)"),
+    *("trials", "seconds", "per minute"),
+)
+FIXED = "fixed at "  # what a line of the space begins with, after the name of a setting that is not searched
+INTERVALS = (
+    "The interval of a difference decides: one is better where the interval does not contain 0. A p value comes from another test and may "
+    "disagree."
+)
 
 
 def page_markdown(sweep: Sweep) -> str:
@@ -39,8 +49,8 @@ def blocks(sweep: Sweep) -> list[Block]:
     unequal = uneven(sweep)
     header = [*CHOICES, *(("control: validation", "control: settings") if controls else ())]
     found = [
-        Block(kind="title", words=f"Sweep of {' and '.join(sweep.models) or 'no model'} on {sweep.cache}"),
-        Block(kind="text", words=sweep.heading),
+        Block(kind="title", words=sweep.heading),
+        *([Block(kind="warning", words=sweep.ended)] if sweep.ended else []),
         Block(kind="text", words=selection(sweep)),
         *([Block(kind="warning", words=unequal)] if unequal else []),
         Block(kind="heading", words="Retrained score" if sweep.retrained else "No score yet"),
@@ -65,24 +75,26 @@ def blocks(sweep: Sweep) -> list[Block]:
 
 
 def selection(sweep: Sweep) -> str:
-    """Say in two sentences how settings were chosen."""
+    """Say how settings were chosen: by which clips, and by how many trials."""
     studies = sweep.studies_of(control=False) or sweep.studies
     learnt, chosen, tested = (
-        _mean([getattr(study, name) for study in studies]) for name in ("learnt", "chosen_by", "tested")
+        _clips([getattr(study, name) for study in studies]) for name in ("learnt", "chosen_by", "tested")
     )
     mean = " (means over folds)" if len({(one.learnt, one.chosen_by, one.tested) for one in studies}) > 1 else ""
     first = (
-        f"Each outer fold has a study of its own, which read the fold's training half only: trials learnt from {learnt} of its "
-        f"clips, the other {chosen} gave the objective ({sweep.objective}), and none read the {tested} clips of the test half{mean}."
+        "Each outer fold has a study of its own, which read the fold's training half only. Each model of a trial learnt from "
+        f"{learnt} of that half; {chosen} of it, each predicted by a model that had not learnt from it, gave the objective "
+        f"({sweep.objective}). No trial read the {tested} of the test half{mean}."
     )
+    model, control = (_ended(sweep.studies_of(control=control)) for control in (False, True))
     if sweep.studies_of(control=True):
         second = (
-            "The control (pooled statistics, logistic regression) was searched on the same clips, "
-            f"{sweep.trials} trials per fold for each of the two."
+            "The control (pooled statistics, logistic regression) was searched on the same clips. "
+            f"In each fold, {model} of the model and {control} of the control ended."
         )
     else:
         second = (
-            f"A study had {sweep.trials} trials; no control was searched, so this page cannot say what a baseline reaches "
+            f"In each fold, {model} ended; no control was searched, so this page cannot say what a baseline reaches "
             "with as many."
         )
     return f"{first} {second}"
@@ -100,7 +112,7 @@ def uneven(sweep: Sweep) -> str:
             found.append(f"{fold}: {ended[0]} and {ended[1]}")
     if not found:
         return ""
-    more = f", and {len(found) - SHOWN_FOLDS} more folds" if len(found) > SHOWN_FOLDS else ""
+    more = f", and {counted(len(found) - SHOWN_FOLDS, 'more fold')}" if len(found) > SHOWN_FOLDS else ""
     return (
         f"Model and control did not have equally many trials without an error ({'; '.join(found[:SHOWN_FOLDS])}{more}). "
         "More trials are an advantage."
@@ -109,11 +121,10 @@ def uneven(sweep: Sweep) -> str:
 
 def caution(sweep: Sweep) -> str:
     """Say what the values of chosen trials are not."""
-    most = max((study.complete for study in sweep.studies), default=0)
+    most = counted(max((study.complete for study in sweep.studies), default=0), "complete trial")
     return (
-        f"The validation values of chosen trials are optimistic: each is the maximum of up to {most} complete trials, on the clips that "
-        "chose it. They say nothing about new clips, and are no result. Only the retrained score, on test halves that no trial read, is "
-        "an estimate."
+        f"The validation values of chosen trials are optimistic: each is the maximum of up to {most}, on the clips that chose it. They say "
+        "nothing about new clips, and are no result. Only the retrained score, on test halves that no trial read, is an estimate."
     )
 
 
@@ -126,7 +137,7 @@ def choice_row(sweep: Sweep, fold: str) -> list[str]:
         if study is None or best is None:
             row += ["–", "no complete trial" if study is not None else "no study"]
         else:
-            row += [percent(best.value), settings_text(best, study)]
+            row += [percent(best.value), settings_text(best, study, sweep)]
     return row
 
 
@@ -135,7 +146,7 @@ def trials_row(study: StudyRecord) -> list[str]:
     pace = study.per_minute
     return [
         study.name,
-        *(f"{clips} clips" for clips in (study.learnt, study.chosen_by, study.tested)),
+        *(counted(clips, "clip") for clips in (study.learnt, study.chosen_by, study.tested)),
         counts(study),
         f"{study.seconds:.1f}",
         f"{pace:.1f}" if pace is not None else "–",
@@ -143,7 +154,7 @@ def trials_row(study: StudyRecord) -> list[str]:
 
 
 def retrained_blocks(sweep: Sweep) -> list[Block]:
-    """Return the scores of the retrained models, their intervals and their difference from the control; or how to get them."""
+    """Return the scores of the retrained models, their intervals and their differences from the controls; or how to get them."""
     found = sweep.retrained
     if not found:
         words = (
@@ -154,12 +165,6 @@ def retrained_blocks(sweep: Sweep) -> list[Block]:
     seeds = found.get("seeds") or []
     over = f", means of seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else ""
     words = f"Each fold's choice was trained again on the fold's whole training half, and scored once on its test half{over}."
-    items = [
-        f"{name}: {score_text(found[key])}"
-        for key, name in (("score", "model"), ("control", "control"))
-        if found.get(key)
-    ]
-    items += [found["difference"]] if found.get("difference") else []
     rows = [
         [
             fold,
@@ -170,35 +175,28 @@ def retrained_blocks(sweep: Sweep) -> list[Block]:
         for fold, one in (found.get("folds") or {}).items()
     ]
     table = [Block(kind="table", header=("fold", "WAR", "right / clips", "UAR"), rows=rows)] if rows else []
-    return [Block(kind="text", words=words), Block(kind="list", items=items), *table]
-
-
-def score_text(score: Mapping[str, Any]) -> str:
-    """Write WAR and UAR with their intervals; a single interval is that of the WAR."""
-    ends = score.get("interval") or {}
-    by_metric = ends if isinstance(ends, Mapping) else {"war": ends}
-    texts = []
-    for metric in ("war", "uar"):
-        limits = by_metric.get(metric)
-        between = f" (95 % {interval((limits[0], limits[1]))})" if limits and None not in limits else ""
-        texts.append(f"{metric.upper()} {percent(score.get(metric))}{between}")
-    return ", ".join(texts)
+    return [
+        Block(kind="text", words=words),
+        Block(kind="list", items=score_items(found)),
+        *([Block(kind="warning", words=found["note"])] if found.get("note") else []),
+        *([Block(kind="text", words=INTERVALS)] if any(found.get(key) for key in DIFFERENCES) else []),
+        *table,
+    ]
 
 
 def importance_blocks(studies: Sequence[StudyRecord]) -> list[Block]:
     """Return the mean importances over the folds, which settings they leave out, and which studies have none."""
     found = mean_importances(studies)
-    reasons = {study.name: why for study in studies if (why := why_none(study))}
-    items = [f"{name}: {why}" for name, why in list(reasons.items())[:SHOWN_FOLDS]]
-    if len(reasons) > SHOWN_FOLDS:
-        items.append(f"and {len(reasons) - SHOWN_FOLDS} more studies without importances")
-    missing = tuple(dict.fromkeys(key for study in studies if study.name not in reasons for key in left_out(study)))
-    if missing:
-        items.append(f"left out, because only some trials have them: {', '.join(missing)}")
+    why = reasons(studies)
+    missing = tuple(dict.fromkeys(key for study in studies if not why_none(study) for key in left_out(study)))
+    omitted = [f"left out, because only some trials have them: {', '.join(missing)}"] if missing else []
+    if found is None and len(why) <= 1:
+        return [Block(kind="text", words=f"No study has importances{''.join(f': {reason}' for reason in why)}.")]
+    items = [f"{some(names, SHOWN_FOLDS)}: {reason}" for reason, names in why.items()] + omitted
     notes = [Block(kind="list", items=items)] if items else []
     if found is None:
         return [Block(kind="text", words="No study has importances."), *notes]
-    used = len(studies) - len(reasons)
+    used = len(studies) - sum(map(len, why.values()))
     words = (
         f"How much a setting decides whether a trial is among the best of its study, by PED-ANOVA, as shares of 100 %"
         f"{f'; mean over {used} folds' if used > 1 else ''}. With few trials this is a hint, no finding."
@@ -228,13 +226,25 @@ def parallel_blocks(sweep: Sweep) -> list[Block]:
 
 def how(sweep: Sweep) -> list[str]:
     """Say how the search was made."""
+    asked = f"{counted(sweep.trials, 'trial')} per study" if sweep.trials else "no number of trials"
     return [
+        f"cache: {sweep.cache}",
         f"objective: {sweep.objective}; of equal values the lower validation loss, then the earlier trial",
-        f"sampler: {sweep.sampler}; pruner: {sweep.pruner}; {sweep.trials} trials per study",
-        *(f"searched: {one}" for one in sweep.space),
+        f"sampler: {sweep.sampler}; pruner: {sweep.pruner}; {asked} asked for",
+        *map(_in_words, sweep.space),
         f"{sweep.seconds:.0f} s altogether",
     ]
 
 
-def _mean(values: Sequence[int]) -> str:
-    return f"{sum(values) / len(values):.0f}" if values else "0"
+def _in_words(line: str) -> str:
+    """Say of a line of the space whether the setting was searched."""
+    name, _, values = line.partition(": ")
+    return f"fixed: {name}: {values.removeprefix(FIXED)}" if values.startswith(FIXED) else f"searched: {line}"
+
+
+def _ended(studies: Sequence[StudyRecord]) -> str:
+    return number_range([study.ended for study in studies] or [0], "trial")
+
+
+def _clips(values: Sequence[int]) -> str:
+    return counted(round(sum(values) / len(values)) if values else 0, "clip")

@@ -52,8 +52,8 @@ class StudyRecord:
     name: str  # "fold1", or "fold1/control"
     fold: str
     control: bool
-    learnt: int  # clips that its models learn from
-    chosen_by: int  # clips of the inner validation part, which the objective is of
+    learnt: int  # clips that each inner model learns from
+    chosen_by: int  # clips of all inner validation parts together, which the objective is of
     tested: int  # clips of the test half, which no trial reads
     records: tuple[Record, ...]
 
@@ -88,6 +88,11 @@ class StudyRecord:
         return self._count("running")
 
     @property
+    def ended(self) -> int:
+        """Count the trials that have ended, whichever way."""
+        return len(self.records) - self.running
+
+    @property
     def seconds(self) -> float:
         """Return the time that its trials took."""
         return sum(record.seconds for record in self.records)
@@ -95,8 +100,7 @@ class StudyRecord:
     @property
     def per_minute(self) -> float | None:
         """Return how many trials ended per minute of its own time."""
-        ended = len(self.records) - self.running
-        return 60 * ended / self.seconds if self.seconds > 0 else None
+        return 60 * self.ended / self.seconds if self.seconds > 0 else None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -129,9 +133,9 @@ class Sweep:
     space: tuple[str, ...]  # in words, a line per setting
     notes: tuple[str, ...] = ()
     studies: tuple[StudyRecord, ...]
-    ended: str = ""  # why it ended before every study had its trials
-    retrained: Mapping[str, Any] | None = None  # after --retrain-best: folds, score, control, difference, seeds
+    retrained: Mapping[str, Any] | None = None  # after --retrain-best: folds, seeds, scores, differences, note
     seconds: float
+    ended: str = ""  # why it ended before all trials, in a sentence
 
     @property
     def folds(self) -> tuple[str, ...]:

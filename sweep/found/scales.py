@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from ...train.results.predictions import counted
+
 LOG_FROM = 20.0  # positive numbers that span a larger factor were drawn on a log scale, as far as values can tell
 TICKS = 5  # at most about so many numbers on an axis
 FEW = 6  # different numbers, each of which stands on the axis
@@ -29,6 +31,12 @@ def shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(shown, value))
     return str(value)
+
+
+def number_range(numbers: Sequence[int], noun: str) -> str:
+    """Write counts from least to most, with what they count: 18 to 20 trials, 20 trials, 1 trial."""
+    low, high = min(numbers), max(numbers)
+    return counted(high, noun) if low == high else f"{low} to {counted(high, noun)}"
 
 
 def exact(value: Any) -> str:

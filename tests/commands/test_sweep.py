@@ -195,7 +195,7 @@ def test_what_a_terminal_is_told(est, cache, space, tmp_path):
     out = tmp_path / "sweep"
     status, said, errors = est(*arguments(cache, out, space, trials=2, keep=0), "--no-control")
     assert status == 0
-    assert "sweep: 2 outer folds, each with a study of its own: 2 trials in each" in errors
+    assert "sweep: 2 outer folds, each with a study of its own, 2 trials in each" in errors
     assert "no test half is read" in errors
     assert "loop.learning_rate: 0.001 to 0.03 (log)" in errors
     assert "Traceback" not in errors

@@ -156,7 +156,7 @@ def test_a_password_is_written_nowhere(cache, tmp_path, monkeypatch):
         ("postgresql://me:p@ss:word@host:5/db", "postgresql://me:…@host:5/db"),
         ("postgresql://me@host/db", "postgresql://me@host/db"),
         ("mysql://host/db?user=me&password=secret&ssl=1", "mysql://host/db?user=me&password=…&ssl=1"),
-        ("sqlite:////home/me@work/a.db", "sqlite:////home/me@work/a.db"),
+        ("sqlite:////data/me@work/a.db", "sqlite:////data/me@work/a.db"),
     ],
 )
 def test_passwords_are_hidden(url, shown):

@@ -172,7 +172,7 @@ def test_a_finished_sweep_is_left_as_it_is(cache, whole, copied):
     assert (copied / JOURNAL).read_bytes() == journal
     assert list(map(essence, found.studies)) == list(map(essence, whole[0].studies))
     assert {path.name: path.read_bytes() for path in copied.glob("best/*")} == best
-    assert len(best) == 4
+    assert len(best) == 6
     assert (copied / "trials.csv").read_text() == (whole[1] / "trials.csv").read_text()
 
 
