@@ -178,8 +178,9 @@ def sweep(
         "allow_leak": allow_leak,
     }
     base = resolve(preset, config, settings or (), options)
+    from ..sweep.search.begun import HTML
     from ..sweep.search.settings import TRIALS, SweepConfig
-    from ..sweep.search.sweeping import HTML, own_base, sweep_cache
+    from ..sweep.search.sweeping import own_base, sweep_cache
     from ..sweep.space.tables import read_space
     from .sweepview import closing, watching_sweep
 

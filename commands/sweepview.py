@@ -144,7 +144,7 @@ def ended(found: Sweep) -> int:
 
 def closing(found: Sweep, cache: Path, out: Path) -> list[str]:
     """Return what is said in the end: each study's best, the scores of the choices, and the commands that repeat them."""
-    from ..sweep.search.sweeping import BEST
+    from ..sweep.search.retraining import BEST
 
     said = list(lines(found))
     paths = sorted((out / BEST).glob("*-inner*.toml"))

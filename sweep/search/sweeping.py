@@ -15,49 +15,37 @@ A sweep that was stopped, however, goes on with the same call.
 
 from __future__ import annotations
 
-import math
 import os
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from ...cache import Cache, open_cache
-from ...cache.interrupt import listening
 from ...encoders.device import parse_device
-from ...encoders.precision import Precision, resolve_precision
+from ...encoders.precision import resolve_precision
 from ...errors import EstError, UsageError, expect_range, some
 from ...train.config.config import TrainConfig
-from ...train.config.configfile import preset_settings, to_toml
+from ...train.config.configfile import preset_settings
 from ...train.loop.trainer import reproducible
 from ...train.loop.world import own_device
-from ...train.models.registry import config_class
 from ...train.results.place import read_place
-from ...train.results.predictions import counted
-from ...train.results.run import write, write_json
-from ..found.page import page_html, page_markdown
-from ..found.record import StudyRecord, Sweep
-from ..found.table import trials_csv
+from ...train.results.run import write_json
+from ..found.record import Sweep
 from ..space.built_in import built_in
-from ..space.corners import corners
 from ..space.space import Space
+from .begun import Begun
 from .control import DEFAULT, control_space
 from .ground import Ground, smallest_half
 from .identity import SETTINGS, expect_same, identity
-from .keeping import bytes_needed, expect_room
-from .retraining import BEST, read_retrained, retrain, whole_half
-from .searching import Search
+from .retraining import read_retrained, retrain
 from .settings import SweepConfig
 from .storage import LOCK, KernelLock, open_storage, optuna
 from .study import Study, searching
 from .watching import SweepWatch
-from .workers import Workers
 
-CSV, JSON, PAGE, HTML = "trials.csv", "sweep.json", "sweep.md", "sweep.html"
 RETRAIN_LOCK = "retrained.lock"
-SECONDS_BETWEEN_WRITES = 5.0
 
 
 def sweep_cache(
@@ -127,189 +115,6 @@ def own_base(base: TrainConfig) -> TrainConfig:
     """Return the configuration over which a space is laid: chosen by inner validation, with one seed, scored on no test half."""
     own = {"select": "val", "eval_every": 0, "keep_epochs": False, "tensorboard": False, "control": True}
     return replace(base, **own, seeds=base.seeds[:1])
-
-
-@dataclass(kw_only=True, eq=False)
-class Begun:
-    """A sweep whose cache is loaded and whose studies are open."""
-
-    ground: Ground
-    out: Path
-    space: Space
-    config: SweepConfig
-    studies: list[Study]
-    device: torch.device
-    precision: Precision
-    storage: str
-    recovered: int = 0
-    notes: tuple[str, ...] = ()
-    ended: bool = False  # by time, before every study had its trials
-
-    def __post_init__(self) -> None:
-        self._written = -math.inf
-        self.lock = KernelLock(self.out / LOCK)
-
-    def announce(self, watch: SweepWatch, where: str) -> None:
-        """Say what will be searched before time is spent on it."""
-        ground, config = self.ground, self.config
-        clips = [len(ground.outer(fold).train) for fold in ground.folds]
-        inner = f"{ground.inner} inner folds" if ground.inner > 1 else "one inner validation part"
-        folds = counted(len(ground.folds), "outer fold")
-        each = f", {counted(config.trials, 'trial')} in each" if config.trials else ""
-        watch.say(f"sweep: {folds}, each with a study of its own{each}")
-        if config.minutes:
-            watch.say(f"no trial begins after {config.minutes:g} min in all; those under way are finished")
-        many = f"{min(clips)} to {max(clips)}" if min(clips) < max(clips) else str(clips[0])
-        watch.say(f"each study reads {many} clips of a training half, in {inner}; no test half is read")
-        watch.say(where)
-        watch.say(ground.ready.data.clips.residency)
-        for note in ground.ready.plan.notes:
-            watch.warn(note)
-        for note in self.notes:
-            watch.say(note)
-        for line in self.space_lines():
-            watch.say(f"  {line}")
-        needed = bytes_needed(
-            [found for model in self.space.models for found in _corner_configs(self.space, ground.base, model)],
-            studies=len(ground.folds),
-            inner=ground.inner,
-            keep=config.keep,
-            width=ground.ready.data.clips.width,
-            classes=len(ground.ready.data.labels),
-        )
-        expect_room(self.out, needed)
-        if needed:
-            watch.say(f"checkpoints of the best {config.keep} of each study are kept: {needed / 1e6:.0f} MB at most")
-        if self.recovered:
-            watch.say(f"{self.recovered} trials were interrupted, and are tried again")
-
-    def space_lines(self) -> list[str]:
-        """Return the space in words."""
-        lines = [f"{setting.name}: {setting}" for setting in self.space.settings]
-        return lines + [f"{name}: fixed at {value}" for name, value in self.space.fixed.items()]
-
-    def working(self, workers: int) -> Workers:
-        """Return the other processes that search."""
-        return Workers(self, workers - 1)
-
-    def search(self, watch: SweepWatch, crew: Workers) -> None:
-        """Search in this process, and wait for the others."""
-        deadline = time.monotonic() + 60 * self.config.minutes if self.config.minutes else math.inf
-
-        def told() -> None:
-            for line in crew.expect_alive():
-                watch.warn(line)
-            now = time.monotonic()
-            if now - self._written >= SECONDS_BETWEEN_WRITES:
-                found = self.found()
-                with self.lock.held():
-                    write(self.out / CSV, trials_csv(found))
-                watch.trials(found)
-                self._written = time.monotonic()
-
-        with listening(patient=False) as stop:
-            search = Search(
-                ground=self.ground,
-                studies=self.studies,
-                space=self.space,
-                config=self.config,
-                out=self.out,
-                device=self.device,
-                precision=self.precision,
-                stop=stop,
-                lock=self.lock,
-                deadline=deadline,
-                told=told,
-            )
-            search.run()
-            self.ended = time.monotonic() >= deadline and any(study.left for study in self.studies)
-            told()
-            if stop.wanted:
-                watch.say(f"stopped; the same command with --out {self.out} resumes")
-                raise KeyboardInterrupt
-
-    def found(self) -> Sweep:
-        """Return what the studies hold now."""
-        ground = self.ground
-        studies = []
-        for study in self.studies:
-            parts = ground.parts(study.fold)
-            studies.append(
-                StudyRecord(
-                    name=study.name,
-                    fold=study.fold,
-                    control=study.control,
-                    learnt=round(sum(len(part.train) for part in parts) / len(parts)),
-                    chosen_by=sum(len(part.val) for part in parts),
-                    tested=len(ground.outer(study.fold).test),
-                    records=study.records(),
-                )
-            )
-        ended = sum(len(study.records) - study.running for study in studies)
-        wanted = self.config.trials * len(studies)
-        of = f" of {wanted}" if wanted else ""
-        titles = [config_class(model).title for model in self.space.models]
-        measure = {"uar": "unweighted", "war": "weighted"}[self.config.objective]
-        return Sweep(
-            heading=f"Sweep of {' and '.join(titles)} on {ground.cache.path.name}",
-            cache=str(ground.cache.path),
-            models=tuple(titles),
-            objective=f"{measure} average recall of the inner validation clips after the last epoch",
-            sampler=self.config.sampler,
-            pruner=self.config.pruner,
-            trials=self.config.trials,
-            space=tuple(self.space_lines()),
-            notes=ground.ready.plan.notes,
-            studies=tuple(studies),
-            ended=f"Time ended after {self.config.minutes:g} min: {ended}{of} trials; the same command resumes."
-            if self.ended
-            else "",
-            seconds=round(covered(span for study in self.studies for span in study.spans()), 1),
-        )
-
-    def write(self, watch: SweepWatch) -> Sweep:
-        """Write what was found, and each fold's choice."""
-        found = self.found()
-        watch.trials(found)
-        self.write_pages(found)
-        for study in found.studies_of(control=False):
-            if study.best is None and self.ended:
-                raise EstError(
-                    f"Time ended after {self.config.minutes:g} minutes, and no trial of {study.name} is complete.",
-                    remedy="the same command resumes; more --minutes",
-                )
-            if study.best is None:
-                errors = list(dict.fromkeys(record.error for record in study.records if record.error))
-                raise EstError(
-                    f"No trial of {study.name} is complete; {study.failed} failed, {study.pruned} were pruned: {some(errors, 1)}",
-                    remedy="more --trials, --pruner none, or another --space",
-                )
-            best = self.chosen(study)
-            files = {f"{study.fold}.toml": whole_half(best, study.fold)}
-            for place in range(self.ground.inner):
-                files[f"{study.fold}-inner{place + 1}.toml"] = self.ground.inner_config(best, study.fold, place)
-            with self.lock.held():
-                for name, config in files.items():
-                    write(self.out / BEST / name, to_toml(config))
-        return found
-
-    def chosen(self, study: StudyRecord) -> TrainConfig:
-        """Return the configuration that a study chose."""
-        assert study.best is not None
-        base = self.ground.base
-        config = self.space.configure(base, study.best.values)
-        return replace(config, seeds=base.seeds, loop=replace(config.loop, stack="off"))
-
-    def write_pages(self, found: Sweep) -> None:
-        """Write tables and pages."""
-        with self.lock.held():
-            self._write_pages(found)
-
-    def _write_pages(self, found: Sweep) -> None:
-        write(self.out / CSV, trials_csv(found))
-        write_json(self.out / JSON, found.to_json())
-        write(self.out / PAGE, page_markdown(found))
-        write(self.out / HTML, page_html(found))
 
 
 def begin(
@@ -389,15 +194,6 @@ def begin(
     )
 
 
-def covered(spans: Iterable[tuple[float, float]]) -> float:
-    """Return the time in which something was under way: that of trials beside each other once, and no pause between calls."""
-    total, end = 0.0, -math.inf
-    for first, last in sorted(spans):
-        total += max(0.0, last - max(first, end))
-        end = max(end, last)
-    return total
-
-
 def first_point(space: Space, base: TrainConfig) -> TrainConfig | None:
     """Return what is tried first: the base, or else the preset small over it; None where neither is in the space."""
     if not space.outside(base):
@@ -421,8 +217,3 @@ def _expect_possible(base: TrainConfig) -> None:
             "A sweep trains on cached features, and --finetune lets the backbone learn.",
             remedy="est sweep without --finetune; est train --finetune with the settings that it finds",
         )
-
-
-def _corner_configs(space: Space, base: TrainConfig, model: str) -> list[TrainConfig]:
-    """Return configurations at the ends of the space."""
-    return [space.configure(base, values) for values in corners(space, model)]

@@ -31,7 +31,7 @@ from .storage import LOCK, KernelLock
 from .study import searching
 
 if TYPE_CHECKING:
-    from .sweeping import Begun
+    from .begun import Begun
 
 LOGS = "workers"
 

@@ -30,8 +30,8 @@ from train_samples import LABELS
 
 from est.errors import EstError, UsageError
 from est.sweep.found.record import Sweep
+from est.sweep.search.begun import covered
 from est.sweep.search.storage import JOURNAL, open_storage
-from est.sweep.search.sweeping import covered
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_ctrl_c_ends_a_sweep_in_order(cache, tmp_path):
 
 
 def test_a_call_goes_on_after_ctrl_c(cache, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr("est.sweep.search.sweeping.SECONDS_BETWEEN_WRITES", 0.0)
+    monkeypatch.setattr("est.sweep.search.begun.SECONDS_BETWEEN_WRITES", 0.0)
     out, base = tmp_path / "sweep", base_config(stack="off")
     with pytest.raises(KeyboardInterrupt):
         swept(cache, out, base=base, watch=Watch(interrupt_after=3))
