@@ -54,7 +54,7 @@ def test_optuna_is_asked_for(cache, tmp_path, monkeypatch):
     assert not (tmp_path / "sweep").exists()
 
 
-@pytest.mark.parametrize("stack", ["auto", "off"])
+@pytest.mark.parametrize("stack", ["auto", pytest.param("off", marks=pytest.mark.slow)])
 def test_a_trial_that_runs_away_is_recorded_and_the_sweep_goes_on(cache, tmp_path, stack):
     base = base_config(stack=stack, protocol=ONE)
     found = swept(cache, tmp_path / "sweep", base=base, space=rates_space(**HUGE), sampler="grid", control=False)

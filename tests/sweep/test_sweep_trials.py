@@ -134,7 +134,7 @@ def test_without_a_pruner_all_go_to_their_ends(cache, tmp_path):
     assert all(len(record.curve) == 6 for study in found.studies for record in study.records)
 
 
-@pytest.mark.parametrize("stack", ["auto", "off"])
+@pytest.mark.parametrize("stack", ["auto", pytest.param("off", marks=pytest.mark.slow)])
 def test_hyperband_stops_early(cache, tmp_path, stack):
     base = base_config(epochs=9, stack=stack, protocol=ONE)
     found = swept(cache, tmp_path / "sweep", base=base, pruner="hyperband", trials=8, control=False)

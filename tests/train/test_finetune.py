@@ -366,7 +366,10 @@ def test_too_little_memory_says_what_to_lower(cache, tmp_path, monkeypatch, erro
 
 @pytest.mark.parametrize(
     "settings",
-    [pytest.param({"precision": "bf16"}, marks=needs_bf16), {"accumulate": 2, "checkpointing": True}],
+    [
+        pytest.param({"precision": "bf16"}, marks=[needs_bf16, pytest.mark.slow]),
+        pytest.param({"accumulate": 2, "checkpointing": True}, marks=pytest.mark.slow),
+    ],
     ids=["bf16", "parts"],
 )
 def test_less_memory_learns_the_same(cache, tmp_path, settings):
