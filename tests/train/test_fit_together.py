@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 
 import pytest
@@ -88,6 +89,7 @@ def test_shapes_tell_what_can_be_stacked():
         replace(base, model=replace(GRU, hidden=9)),
         replace(base, loop=replace(base.loop, batch=4)),
         replace(base, data=replace(base.data, mixup=0.3)),
+        replace(base, data=replace(base.data, class_weights=True)),
         tiny_config(),
     ):
         assert shape_of(base) != shape_of(other)
@@ -110,3 +112,54 @@ def test_what_cannot_be_stacked_is_trained_alone():
     assert num_together(base, precision="fp32", **on_gpu)[0] == 1
     size, why = num_together(large, precision="fp32", width=512, num_classes=7, device=cpu)
     assert (size, "M parameters gain little on a CPU" in why) == (1, True)
+
+
+class StopsAfter(Recorder):
+    """Sends Ctrl-C when so many parts have ended."""
+
+    def step(self, epoch, step):
+        pass
+
+    def end(self, part, result):
+        super().end(part, result)
+        if len(self.results) == self.interrupt_after:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_the_last_part_of_a_stack_resumes_bit_for_bit(tmp_path):
+    fields = {index: {"fold": 0 if index // 3 % 9 < 2 else 1} for index in range(54)}  # folds of different length
+    cache = learning_cache(tmp_path / "c.zarr", 54, subjects=9, strength=0.4, fields=fields)
+    wanted = tiny_config(epochs=4, model=GRU, seeds=(1,))
+    whole = fit(cache, tmp_path / "whole", wanted).run
+    with pytest.raises(KeyboardInterrupt):
+        fit(cache, tmp_path / "cut", wanted, watch=StopsAfter(1))
+    assert len(list((tmp_path / "cut").rglob("result.json"))) == 1
+    resumed = fit(None, tmp_path / "cut", resume=True).run
+    assert outcome(resumed.path) == outcome(whole.path)
+
+
+def test_sound_parts_are_saved_where_others_are_not(cache, tmp_path, monkeypatch):
+    from est.train.loop.trainer import Trainer
+
+    def unsound(self, epoch, steps):
+        if self.seed in (1, 2):
+            raise EstError("The weights run away.", remedy="a lower --lr")
+
+    monkeypatch.setattr(Trainer, "expect_sound", unsound)
+    one_fold = replace(config(), seeds=(1, 2, 3), protocol=ProtocolConfig(kind="kfold", folds=3, only=("fold1",)))
+    with pytest.raises(EstError, match="fold1-seed1: The weights run away") as refused:
+        fit(cache, tmp_path / "run", one_fold, watch=Recorder(1))
+    assert refused.value.remedy == "a lower --lr"
+    saved = [path.parent.name for path in (tmp_path / "run").rglob("checkpoint.safetensors")]
+    assert saved == ["fold1-seed3"]
+
+
+def test_a_stack_saves_when_it_is_due(cache, tmp_path, monkeypatch):
+    from est.train.loop import together
+
+    monkeypatch.setattr(together, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    kept = []
+    monkeypatch.setattr("est.train.loop.epochs.Epochs.keep", lambda self: kept.append((self.part.name, self.step)))
+    fit(cache, tmp_path / "run", config())
+    assert len({name for name, _ in kept}) == 6
+    assert len(kept) > 6

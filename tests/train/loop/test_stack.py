@@ -191,8 +191,12 @@ def test_a_model_that_leaves_owns_its_weights(clips):
     before = {name: tensor.clone() for name, tensor in gone.model.state_dict().items()}
     rest.step([course.at() for course in courses[1:]])
     assert all(torch.equal(before[name], tensor) for name, tensor in gone.model.state_dict().items())
-    storages = {tensor.untyped_storage().data_ptr() for tensor in stay[0].model.parameters()}
-    assert not storages & {tensor.untyped_storage().data_ptr() for tensor in gone.model.parameters()}
+    storages = {tensor.untyped_storage().data_ptr() for tensor in stay[0].model.state_dict().values()}
+    assert not storages & {tensor.untyped_storage().data_ptr() for tensor in gone.model.state_dict().values()}
+    before = stay[0].model.order_head.layers[1].running_mean.clone()
+    rest.release()
+    rest.parts[0].buffers["order_head.layers.1.running_mean"].zero_()
+    assert torch.equal(before, stay[0].model.order_head.layers[1].running_mean)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -272,4 +276,20 @@ def test_without_any_dropout_nothing_is_drawn(clips):
             course.advance()
     assert all(mask is None for part in stack.parts for mask in part.masks.values)
     stack.release()
+    assert furthest_but_keys(alone, stacked) < 1e-9
+
+
+def test_one_that_joins_keeps_its_own_dropout(clips):
+    def made():
+        rates = (0.0, 0.5, 0.2, 0.4)
+        found = [make_trainer(clips, model=replace(TINY, dropout=rate), seed=seed) for seed, rate in enumerate(rates)]
+        for trainer in found:
+            trainer.model.double()
+        return found
+
+    alone, stacked = made(), made()
+    train_alone(alone, 4)
+    for pair in (stacked[:2], stacked[2:]):  # the second two may lie where the first two lay
+        train_stacked(pair, 4)
+        assert [trainer.sites[0].rate for trainer in pair] == [trainer.config.model.dropout for trainer in pair]
     assert furthest_but_keys(alone, stacked) < 1e-9
