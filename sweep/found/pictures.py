@@ -1,6 +1,6 @@
 """The pictures of a sweep, as SVG that is written by hand: trials by number, parallel coordinates, importances.
 
-Not by plotly, which Optuna draws with: its script of 4.5 MB would be in every page, for figures that nobody turns or zooms. A picture
+Not by plotly, which Optuna draws with: its script of 4.5 MB would be in every page, for figures that are not interactive. A picture
 is drawn of any study: of one without a complete trial it says so.
 """
 

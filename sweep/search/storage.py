@@ -1,7 +1,7 @@
 """Where studies are kept: a journal in the sweep's folder, or a database that several machines share.
 
 The journal is a file of lines, appended under a lock that the kernel frees when a process ends, however it ends. A last line that was cut
-short, by a full disk or a loss of power, is removed before the next one is written: behind it, nobody could read the journal any more.
+short, by a full disk or a loss of power, is removed before the next one is written: a line behind it would make the journal unreadable.
 """
 
 from __future__ import annotations
