@@ -10,7 +10,7 @@
 With k outer folds every clip is an inner validation clip of some fold, so that one configuration for all of them would be chosen on test
 clips. There is a study for each fold, hence k configurations; the control is searched in the same way, with as many trials.
 
-A sweep that was stopped, however, goes on with the same call.
+The same call resumes a sweep that was stopped.
 """
 
 from __future__ import annotations

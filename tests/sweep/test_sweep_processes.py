@@ -1,4 +1,4 @@
-"""Several processes search the same studies: no trial twice, none too many; who is killed is told of, and nobody outlives the sweep."""
+"""Several processes search the same studies: no trial twice, none too many; one that is killed is reported, and none outlives the sweep."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(cache, tmp_path_factory):
-    """A sweep that nobody has stopped, and its folder."""
+    """A sweep that ran without interruption, and its folder."""
     out = tmp_path_factory.mktemp("whole") / "sweep"
     return swept(cache, out), out
 
