@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ...cache.interrupt import listening
+from ...cache.interrupt import Stop, listening
 from ...encoders.precision import Precision
 from ...errors import EstError, some
 from ...train.config.config import TrainConfig
@@ -100,9 +100,28 @@ class Begun:
         """Return the other processes that search."""
         return Workers(self, workers - 1)
 
+    def deadline(self) -> float:
+        """Return when the last trial may begin, counted from now, by time.monotonic()."""
+        return time.monotonic() + 60 * self.config.minutes if self.config.minutes else math.inf
+
+    def searcher(self, stop: Stop, deadline: float) -> Search:
+        """Return the search of this process."""
+        return Search(
+            ground=self.ground,
+            studies=self.studies,
+            space=self.space,
+            config=self.config,
+            out=self.out,
+            device=self.device,
+            precision=self.precision,
+            stop=stop,
+            lock=self.lock,
+            deadline=deadline,
+        )
+
     def search(self, watch: SweepWatch, crew: Workers) -> None:
         """Search in this process, and wait for the others."""
-        deadline = time.monotonic() + 60 * self.config.minutes if self.config.minutes else math.inf
+        deadline = self.deadline()
 
         def told() -> None:
             for line in crew.expect_alive():
@@ -116,19 +135,8 @@ class Begun:
                 self._written = time.monotonic()
 
         with listening(patient=False) as stop:
-            search = Search(
-                ground=self.ground,
-                studies=self.studies,
-                space=self.space,
-                config=self.config,
-                out=self.out,
-                device=self.device,
-                precision=self.precision,
-                stop=stop,
-                lock=self.lock,
-                deadline=deadline,
-                told=told,
-            )
+            search = self.searcher(stop, deadline)
+            search.told = told
             search.run()
             self.ended = time.monotonic() >= deadline and any(study.left for study in self.studies)
             told()

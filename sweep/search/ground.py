@@ -19,7 +19,7 @@ from ...train.config.protocol import ProtocolConfig
 from ...train.data.data import Data
 from ...train.folds.annotations import Annotations
 from ...train.folds.fold import Fold
-from ...train.folds.protocols import Plan, given_validation
+from ...train.folds.protocols import Plan, has_validation_split
 from ...train.preparation import Prepared, plan_of, prepare, reading_of
 
 NOTHING = np.empty(0, np.int64)
@@ -91,7 +91,7 @@ def smallest_half(cache: Cache, base: TrainConfig) -> tuple[int, bool]:
     """Return the clips of the smallest training half, and whether the cache itself says which clips choose: a validation split."""
     table = Annotations.from_cache(cache)
     plan = plan_of(cache, table, replace(base, select="last"))
-    given = plan.kind == "split" and bool(len(given_validation(table)))
+    given = plan.kind == "split" and has_validation_split(table)
     return min(len(fold.train) for fold in plan.folds), given
 
 

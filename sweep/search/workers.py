@@ -5,7 +5,6 @@ They end when the process that started them ends, however it ends. One that is l
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 import signal
@@ -25,9 +24,8 @@ from ...errors import EstError
 from ...train.config.configfile import from_flat, to_flat
 from ...train.loop.trainer import reproducible
 from ..space.space import Space
-from .searching import SECONDS_BETWEEN_LOOKS, Search
+from .searching import SECONDS_BETWEEN_LOOKS
 from .settings import SweepConfig
-from .storage import LOCK, KernelLock
 from .study import searching
 
 if TYPE_CHECKING:
@@ -124,18 +122,7 @@ def work(job: Job) -> None:
                     storage=job.storage,
                 )
                 with reproducible(begun.device, base.loop.threads):
-                    Search(
-                        ground=begun.ground,
-                        studies=begun.studies,
-                        space=begun.space,
-                        config=begun.config,
-                        out=job.out,
-                        device=begun.device,
-                        precision=begun.precision,
-                        stop=stop,
-                        lock=KernelLock(job.out / LOCK),
-                        deadline=time.monotonic() + 60 * job.config.minutes if job.config.minutes else math.inf,
-                    ).run()
+                    begun.searcher(stop, begun.deadline()).run()
         except EstError as error:
             print(f"Error: {error.message}", file=log)
             if error.remedy:

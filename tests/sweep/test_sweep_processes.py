@@ -226,8 +226,8 @@ def test_a_worker_that_is_killed_is_told_of(cache, tmp_path):
 @pytest.mark.slow
 def test_workers_end_with_the_process_that_started_them(cache, tmp_path):
     out, space = tmp_path / "sweep", space_file(tmp_path / "space.toml", epochs=500)
-    process = start(*arguments(cache, out, space, trials=40, workers=3, stack="off"))
-    workers = wait_for(lambda: len(children_of(process.pid)) == 2 and children_of(process.pid))
+    process = start(*arguments(cache, out, space, trials=40, workers=2, stack="off"))
+    workers = wait_for(lambda: len(children_of(process.pid)) == 1 and children_of(process.pid))
     wait_for(lambda: num_complete(out) >= 1)
     process.kill()
     process.communicate()
@@ -245,7 +245,7 @@ def test_ctrl_c_ends_the_workers_too(cache, tmp_path):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, errors = process.communicate()
     assert process.returncode == 130, errors
-    assert "goes on" in errors
+    assert "resumes" in errors
     assert "Traceback" not in errors
     assert all(state_of(worker) in ("", ZOMBIE) for worker in workers)
     assert "Traceback" not in (out / "workers" / "1.log").read_text()

@@ -35,7 +35,6 @@ from .published import departures
 
 Kind = Literal["split", "folds", "kfold", "loso", "holdout"]
 
-NOBODY = np.empty(0, np.int64)
 DEALING, VALIDATION = 0, 1  # streams of random numbers under one seed
 
 
@@ -88,11 +87,11 @@ def plan_folds(table: Annotations, config: ProtocolConfig, *, seed: int, validat
     return Plan(folds=tuple(run), kind=kind, independence=shown, notes=tuple(notes))
 
 
-def given_validation(table: Annotations) -> np.ndarray:
-    """Return the labelled clips that choose by a split of the cache: its validation split, where there is a test split, too."""
+def has_validation_split(table: Annotations) -> bool:
+    """Say whether the splits of a cache name clips to choose by: a validation split beside a test split."""
     rows = np.flatnonzero((table.label >= 0) & ~table.missing)
     splits = splits_of(table, rows)
-    return rows[splits == "val"] if "test" in splits else NOBODY
+    return "test" in splits and "val" in splits
 
 
 def _labelled(table: Annotations) -> np.ndarray:

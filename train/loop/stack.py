@@ -41,7 +41,7 @@ class Stack:
         self.pool = ThreadPoolExecutor(number, thread_name_prefix="est-stack") if number > 1 else None
 
     def without(self, gone: Sequence[Trainer]) -> Stack | None:
-        """Return the stack of those that stay; the models of the others get tensors of their own. None where nobody stays."""
+        """Return the stack of those that stay; the models of the others get tensors of their own. None when all leave."""
         for trainer in gone:
             _release(trainer.objective.head)
         if self.pool is not None:
