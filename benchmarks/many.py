@@ -35,7 +35,7 @@ from est.cache import open_cache
 from est.encoders.device import parse_device
 from est.train import EstConfig, LoopConfig, TrainConfig, build_model, model_config
 from est.train.data.clipset import ClipSet
-from est.train.loop.stack import Stack
+from est.train.loop.stacks.stack import Stack
 from est.train.loop.trainer import Trainer
 
 WIDTH, CLASSES, CLIPS = 512, 7, 64

@@ -32,10 +32,10 @@ from .folds.labels import Aligned, align_truth, match_labels
 from .folds.leaks import expect_none
 from .loop.checkpoint import load_model
 from .loop.predict import ClipView, likeliest, predict_rows
-from .loop.provenance import arrays_for, describe_clips, is_own, own_cache, source_of, width_of
 from .loop.trainer import reproducible
 from .loop.watch import TrainingWatch
 from .models.finetuned import FinetunedModel
+from .provenance import arrays_for, describe_clips, is_own, own_cache, source_of, width_of
 from .results.groups import group_scores, read_column
 from .results.intervals import score_intervals
 from .results.metrics import AnswerScore, Scores, score, spread

@@ -13,8 +13,8 @@ from .folds.annotations import Annotations
 from .folds.duplicates import find_duplicates, find_duplicates_elsewhere
 from .folds.fold import Fold
 from .folds.leaks import BY_SUBJECT, Half, Leak, Seen, describe_leaks, find_in_halves, leaks_of, seen_by_feature
-from .loop.provenance import own_cache
 from .loop.watch import TrainingWatch
+from .provenance import own_cache
 from .results.run import Run
 
 

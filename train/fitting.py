@@ -28,13 +28,13 @@ from .data.data import FrameSource
 from .data.feature_arrays import Arrays
 from .loop.fold_training import train_parts
 from .loop.initial_weights import InitialWeights
-from .loop.provenance import describe_cache, describe_clips, describe_halves, expect_same, own_cache
-from .loop.stacking import num_together
+from .loop.stacks.rule import num_together
 from .loop.trainer import reproducible
 from .loop.watch import Part, TrainingWatch
 from .loop.world import World, joined, own_device
 from .models.registry import model_facts
 from .preparation import Prepared, expect_trainable, prepare
+from .provenance import describe_cache, describe_clips, describe_halves, expect_same, own_cache
 from .results.results import Results, collect
 from .results.run import Run, expect_free, latest_unfinished, new_path
 

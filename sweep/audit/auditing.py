@@ -23,9 +23,9 @@ from ...train.config.config import TrainConfig
 from ...train.config.configfile import differences, from_flat, to_flat
 from ...train.fitting import fit
 from ...train.folds.annotations import Annotations
-from ...train.loop.provenance import digest, rows_digest
 from ...train.loop.watch import TrainingWatch
 from ...train.preparation import Prepared, prepare
+from ...train.provenance import digest, rows_digest
 from ...train.results.place import read_place
 from ...train.results.run import CHECKPOINT, FACTS, RESULT, Run, read_json, write, write_json
 from .findings import Audit, find

@@ -13,7 +13,7 @@ from ...errors import EstError, UsageError, some
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import differences, from_flat, to_flat
 from ...train.folds.annotations import Annotations
-from ...train.loop.provenance import digest, rows_digest
+from ...train.provenance import digest, rows_digest
 from ...train.results.run import read_json
 from ..space.space import Space
 from .settings import SweepConfig

@@ -19,8 +19,8 @@ import torch
 from ...cache.interrupt import Stop
 from ...encoders.precision import Precision
 from ...errors import EstError
-from ...train.loop.stacking import num_together, shape_of
-from ...train.loop.together import run_together
+from ...train.loop.stacks.rule import num_together, shape_of
+from ...train.loop.stacks.together import run_together
 from ...train.loop.training import Training
 from ..space.space import Space
 from .control import try_control

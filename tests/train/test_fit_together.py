@@ -11,7 +11,7 @@ from train_samples import Recorder, fit_interrupted, learning_cache, outcome, ti
 
 from est.errors import EstError
 from est.train import ProtocolConfig, fit, model_config
-from est.train.loop.stacking import num_together, shape_of, why_alone
+from est.train.loop.stacks.rule import num_together, shape_of, why_alone
 
 GRU = model_config("gru", frames=9, hidden=8, dropout=0.2)
 
@@ -155,7 +155,7 @@ def test_sound_parts_are_saved_where_others_are_not(cache, tmp_path, monkeypatch
 
 
 def test_a_stack_saves_when_it_is_due(cache, tmp_path, monkeypatch):
-    from est.train.loop import together
+    from est.train.loop.stacks import together
 
     monkeypatch.setattr(together, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     kept = []

@@ -43,8 +43,8 @@ from ..results.run import (
 from .checkpoint import load_checkpoint, save_checkpoint
 from .initial_weights import InitialWeights
 from .predict import ClipView
+from .stacks.together import run_together
 from .tensorboard import Board
-from .together import run_together
 from .training import Training
 from .watch import Part, TrainingWatch
 from .world import ALONE, World

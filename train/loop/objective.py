@@ -1,6 +1,6 @@
 """What a step of training minimises: the losses of a model on a batch, weighted and summed, and what is counted beside them.
 
-It is a module, because a stack of models (stack.py) calls it with the weights of each.
+It is a module, because a stack of models (stacks/stack.py) calls it with the weights of each.
 
 Legend: B clips of a batch, n snippets, J frames of a snippet, D feature width, C classes.
 """

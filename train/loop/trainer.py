@@ -36,7 +36,7 @@ from .average import Average
 from .checkpoint import Checkpoint, learning_state, restore_learning
 from .graph import GraphedStep
 from .objective import Objective, Weighting
-from .own_draws import Site
+from .stacks.own_draws import Site
 from .watch import TrainingWatch
 from .world import ALONE, World
 
@@ -98,7 +98,7 @@ class Trainer:
         )
         self.num_steps = self.planner.num_steps
         self.sites: Sequence[Site] | None = (
-            None  # where it drops how much, known once it has been in a stack (stack.py)
+            None  # where it drops how much, known once it has been in a stack (stacks/stack.py)
         )
         self.deviation = clips.statistics(self.train)[1].to(self.device) if data.noise else None
         self._waited = clips.waited

@@ -63,7 +63,7 @@ class ModelConfig:
     title: ClassVar[str]  # in tables: EST
     frozen_note: ClassVar[str] = ""  # what to say where the backbone does not learn
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # what a preset of `est train` sets in this section
-    # Settings in which models may differ that are trained as one stack (loop/stack.py): those that change no shape. None: the model cannot
+    # Settings in which models may differ that are trained as one stack (loop/stacks): those that change no shape. None: the model cannot
     # be stacked. What it draws in training it draws by F.dropout, or by the dropout of F.scaled_dot_product_attention, in calls that do not
     # depend on these settings: of dropout also where the rate is 0.
     own_in_stack: ClassVar[tuple[str, ...] | None] = None

@@ -99,7 +99,7 @@ class Model(nn.Module):
 def class_loss(output: Answer, target: Tensor, *, weight: Tensor | None, smoothing: float | Tensor) -> Tensor:
     """Return the cross-entropy of the classes, summed over clips, in float32.  # (B,) or (B, C) → ()
 
-    Models in a stack (loop/stack.py) have a smoothing each, a tensor, which torch's own function does not take.
+    Models in a stack (loop/stacks/stack.py) have a smoothing each, a tensor, which torch's own function does not take.
     """
     logits = wide(output.expression)
     if not isinstance(smoothing, Tensor):

@@ -13,7 +13,7 @@ from est.cache import open_cache
 from est.train import EstConfig, model_config
 from est.train.data.clipset import ClipSet
 from est.train.loop.checkpoint import load_checkpoint, save_checkpoint
-from est.train.loop.stack import Stack
+from est.train.loop.stacks.stack import Stack
 from est.train.loop.trainer import reproducible
 
 CLIPS = 30

@@ -13,19 +13,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...cache import Cache, open_cache
-from ...cache.schema import CHECKSUMS
-from ...cache.snapshot import staging_path
-from ...encoders.backbone import Backbone
-from ...encoders.taps import MAPS
-from ...errors import EstError, RecipeMismatch, UsageError, some
-from ..config.config import TrainConfig
-from ..data.data import FrameSource
-from ..data.pixels import choose_source
-from ..folds.annotations import Annotations
-from ..folds.protocols import Plan
-from ..results.run import Clips, Run, other_clips
-from .watch import TrainingWatch
+from ..cache import Cache, open_cache
+from ..cache.schema import CHECKSUMS
+from ..cache.snapshot import staging_path
+from ..encoders.backbone import Backbone
+from ..encoders.taps import MAPS
+from ..errors import EstError, RecipeMismatch, UsageError, some
+from .config.config import TrainConfig
+from .data.data import FrameSource
+from .data.pixels import choose_source
+from .folds.annotations import Annotations
+from .folds.protocols import Plan
+from .loop.watch import TrainingWatch
+from .results.run import Clips, Run, other_clips
 
 Halves = dict[str, dict[str, list[str]]]  # fold → train, val, test → ids
 

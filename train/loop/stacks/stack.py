@@ -1,6 +1,6 @@
 """A stack: trainings of models of one shape that take their steps together.
 
-Its models are computed as one with an axis more (stack_part.py); on a CPU as one for each thread, because small operations do not
+Its models are computed as one with an axis more (part.py); on a CPU as one for each thread, because small operations do not
 profit from a second thread each. Every training keeps its own optimiser, schedule, running mean, counts and checkpoints, and its own
 random streams: the same clips, frames and dropout as alone. What differs is the order in which sums are computed: after 50
 steps in float64 weights agree to 1e-9.
@@ -20,14 +20,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ..data.memory import enough_memory
-from ..models.model import Model
-from .stack_part import At, StackPart
-from .trainer import Trainer
+from ...data.memory import enough_memory
+from ...models.model import Model
+from ..trainer import Trainer
+from .part import At, StackPart
 
 
 class Stack:
-    """Trainers of one shape (stacking.py says which are), computed in parts, one for each of torch's threads."""
+    """Trainers of one shape (rule.py says which are), computed in parts, one for each of torch's threads."""
 
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         first = trainers[0]

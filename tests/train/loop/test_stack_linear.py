@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from est.train.loop.linear import Linears
-from est.train.loop.own_draws import OwnDraws
+from est.train.loop.stacks.linear import Linears
+from est.train.loop.stacks.own_draws import OwnDraws
 
 K, B, S, D = 3, 4, 5, 6
 

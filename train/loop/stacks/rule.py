@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from ...encoders.precision import Precision
-from ..config.config import TrainConfig
-from ..models.registry import describe_model
+from ....encoders.precision import Precision
+from ...config.config import TrainConfig
+from ...models.registry import describe_model
 
 TOGETHER = 16  # trainings of a stack
 SMALL_ON_CPU = 1_000_000  # parameters of a model up to which stacks win on a CPU

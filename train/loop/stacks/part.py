@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from ..data.epoch import EpochPlan
+from ...data.epoch import EpochPlan
+from ..objective import Weighting
+from ..trainer import Trainer, seed_device
 from .linear import Linears
-from .objective import Weighting
 from .own_draws import Masks, OwnDraws
 from .quick_steps import QuickSteps
-from .trainer import Trainer, seed_device
 
 At = tuple[EpochPlan, int, int]  # the plan of an epoch, the step in it, the epoch
 

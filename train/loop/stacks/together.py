@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from ...cache.interrupt import Stop
-from ...errors import EstError
-from ..data.epoch import EpochPlan
-from .epochs import SECONDS_BETWEEN_CHECKPOINTS
+from ....cache.interrupt import Stop
+from ....errors import EstError
+from ...data.epoch import EpochPlan
+from ..epochs import SECONDS_BETWEEN_CHECKPOINTS
+from ..trainer import clock
+from ..training import Training
 from .stack import Stack
-from .trainer import clock
-from .training import Training
 
 Refill = Callable[[int], Sequence[Training]]  # free places → trainings that take them: as many or fewer
 
