@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 STAMP  := $(VENV)/.installed
-SOURCE := __init__.py __main__.py cli.py errors.py cache commands crops demo encoders extract inputs sweep train tune
+SOURCE := __init__.py __main__.py cli.py errors.py cache commands crops demo doctor encoders extract infer inputs report sweep train tune
 FILES  := $(SOURCE) benchmarks tests docs
 
 .PHONY: help venv demo test test-all lint types docs docs-check bench format constraints clean

@@ -103,6 +103,7 @@ def evaluate(
             allow_leak=allow_leak,
             watch=watch,
         )
+    found.save_details()
     if out is not None:
         found.save(out)
     written = [f"written to {out}"] if out is not None else []

@@ -11,7 +11,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGE = Path(__file__).parent / "modules.md"
-PACKAGES = ("cache", "inputs", "crops", "encoders", "extract", "train", "tune", "sweep", "demo", "commands")
+PACKAGES = (
+    "cache",
+    "inputs",
+    "crops",
+    "encoders",
+    "extract",
+    "train",
+    "tune",
+    "sweep",
+    "infer",
+    "report",
+    "doctor",
+    "demo",
+    "commands",
+)
 HEAD = """# Modules
 
 What each module is for, in the first sentence of its docstring. This page is generated: `make docs` writes it anew. Packages stand in

@@ -16,7 +16,21 @@ import pytest
 from est.train.models.registry import MODELS, config_class
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("cache", "commands", "crops", "demo", "encoders", "extract", "inputs", "sweep", "train", "tune")
+PACKAGES = (
+    "cache",
+    "commands",
+    "crops",
+    "demo",
+    "doctor",
+    "encoders",
+    "extract",
+    "infer",
+    "inputs",
+    "report",
+    "sweep",
+    "train",
+    "tune",
+)
 HEAVY = ("numpy", "torch", "torchvision", "cv2", "av", "zarr", "h5py", "onnxruntime")
 
 # room → the rooms that its modules may import from. A room is a folder without its subfolders; `errors` and the version are everybody's.
@@ -75,8 +89,11 @@ MAY_IMPORT = {
     "sweep.space": {"train.config", "train.models"},
     "sweep.found": {"train.results", "train.results.pages"},
     "sweep.search": {"cache", "encoders", "sweep.found", "sweep.space"} | TRAIN,
+    "infer": FOUNDATIONS | EXTRACT | TRAIN,
+    "report": {"cache", "crops", "train.config", "train.folds", "train.results", "train.results.pages"},
+    "doctor": FOUNDATIONS | EXTRACT,
     "demo": {"cache", "extract", "inputs"} | TRAIN,
-    "commands": {"demo", "tune"} | SWEEP | FOUNDATIONS | EXTRACT | TRAIN,
+    "commands": {"demo", "doctor", "infer", "report", "tune"} | SWEEP | FOUNDATIONS | EXTRACT | TRAIN,
     "": {"commands"},  # cli.py and __main__.py
 }
 FREE = {"errors", "__version__", "lazy_names", "cli"}
@@ -277,7 +294,7 @@ def test_inside_the_package_imports_are_relative():
             assert not absolute, f"{path.relative_to(ROOT)}: {absolute}"
 
 
-@pytest.mark.parametrize("package", ["cache", "inputs", "crops", "train.config", "train.results"])
+@pytest.mark.parametrize("package", ["cache", "inputs", "crops", "report", "train.config", "train.results"])
 def test_it_works_without_torch(package):
     script = f"import sys, pkgutil, importlib, est.{package}\n"
     script += (

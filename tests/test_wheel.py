@@ -11,7 +11,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGE_FOLDERS = ("cache", "commands", "crops", "demo", "encoders", "extract", "inputs", "sweep", "train", "tune")
+PACKAGE_FOLDERS = (
+    "cache",
+    "commands",
+    "crops",
+    "demo",
+    "doctor",
+    "encoders",
+    "extract",
+    "infer",
+    "inputs",
+    "report",
+    "sweep",
+    "train",
+    "tune",
+)
 ROOT_FILES = ("__init__.py", "__main__.py", "cli.py", "errors.py", "py.typed")
 DATA = {".py", ".safetensors"}
 

@@ -12,6 +12,7 @@ from ..cache import Cache
 from ..errors import UsageError, some
 from .folds.leaks import Leak
 from .folds.published import named, results_of
+from .results.details import Details
 from .results.groups import HEADER, Grouping
 from .results.metrics import AnswerScore, Scores, Spread
 from .results.pages.latex import latex_table
@@ -64,6 +65,7 @@ class Evaluation:
     unlabelled: int
     header: list[str]  # of predictions.csv
     rows: list[list[Any]]
+    details: Mapping[str, Details]  # of each part; of the run's own clips as they are
 
     @property
     def scores(self) -> Scores:
@@ -122,6 +124,11 @@ class Evaluation:
         if self.leaks:
             found["leaks"] = [leak.to_json() for leak in self.leaks]
         return found | {one.question: one.to_json() for one in self.answers}
+
+    def save_details(self) -> None:
+        """Write into the run what its models show of their decisions, for pages and probes."""
+        for part, details in self.details.items():
+            details.save(self.run, part)
 
     def save(self, folder: Path | str) -> None:
         """Write metrics.json, table.tex and tables into a folder that is no run's: a run has its own of these names."""

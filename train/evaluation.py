@@ -31,11 +31,13 @@ from .folds.annotations import Annotations
 from .folds.labels import Aligned, align_truth, match_labels
 from .folds.leaks import expect_none
 from .loop.checkpoint import load_model
-from .loop.predict import ClipView, likeliest, predict_rows
+from .loop.predict import ClipView, explain_rows, likeliest, predict_rows
 from .loop.trainer import reproducible
 from .loop.watch import TrainingWatch
 from .models.finetuned import FinetunedModel
+from .models.model import Model
 from .provenance import arrays_for, describe_clips, is_own, own_cache, source_of, width_of
+from .results.details import Details
 from .results.groups import group_scores, read_column
 from .results.intervals import score_intervals
 from .results.metrics import AnswerScore, Scores, score, spread
@@ -112,13 +114,18 @@ def evaluate(
     intervals: dict[str, dict[str, tuple[float, float]]] = {}
     found: list[tuple[str, np.ndarray, np.ndarray]] = []
     answers: dict[str, list[np.ndarray]] = {}
+    choices: dict[str, int] = {}
+    details: dict[str, Details] = {}
     with reproducible(where, run.facts["threads"]):
         for name in run.parts:
             chosen = tested.get(name, rows)
             if reads.get(name) != target.feature:
                 target = _load(run, cache, table, rows, aligned, where, reads.get(name))
             seen = _blacked(view, cache, reads.get(name))
-            probabilities, told, choices = _predict(run, name, target, chosen, sampler, seen, where)
+            model = _model(run, name, target, where)
+            probabilities, told = _predict(run, model, target, chosen, sampler, seen)
+            if own and change == Change():
+                details[name] = explain_rows(model, target, chosen, sampler, precision=run.facts["precision"])
             truth, guess = _truth(target, chosen), likeliest(probabilities)
             models[name] = score(truth, guess, target.labels)
             people = table.subject[chosen]
@@ -126,6 +133,7 @@ def evaluate(
             found.append((name, chosen, probabilities))
             for question, hits in told.items():
                 answers.setdefault(question, []).append(hits)
+                choices[question] = model.on_features.choices[question]
     if not own:
         found = [(MEAN, rows, np.mean([probabilities for _, _, probabilities in found], axis=0))]
     predictions = _predictions(run, target, found, own=own)
@@ -155,6 +163,7 @@ def evaluate(
         excluded={} if aligned is None else aligned.excluded,
         unlabelled=0 if aligned is None else aligned.unlabelled,
         header=["part", "id", "subject", "truth", "prediction", *(f"p_{label}" for label in run.labels)],
+        details=details,
         rows=[
             line for name, chosen, probabilities in found for line in _lines(run, target, name, chosen, probabilities)
         ],
@@ -288,17 +297,21 @@ def _load(
     )
 
 
-def _predict(
-    run: Run, part: str, target: _Target, rows: np.ndarray, sampler: Sampler, view: ClipView, device: torch.device
-) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, int]]:
-    """Return a model's probabilities of rows, NaN where nothing shows a face, and what it answered to further questions."""
+def _model(run: Run, part: str, target: _Target, device: torch.device) -> Model:
+    """Load the model of a part; refuse crops of a size that its backbone cannot see."""
     model = load_model(run.part(part) / CHECKPOINT)[0].to(device)
     if isinstance(model, FinetunedModel):
-        model.backbone.shape_of("gap", target.side)  # refuses crops of a size that it cannot see
-        if view.blacked is not None:
-            view = replace(view, black=model.black(target.side))
-    probabilities, told = predict_rows(model, target, rows, sampler, precision=run.facts["precision"], view=view)
-    return probabilities, told, model.on_features.choices
+        model.backbone.shape_of("gap", target.side)
+    return model
+
+
+def _predict(
+    run: Run, model: Model, target: _Target, rows: np.ndarray, sampler: Sampler, view: ClipView
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return a model's probabilities of rows, NaN where nothing shows a face, and what it answered to further questions."""
+    if isinstance(model, FinetunedModel) and view.blacked is not None:
+        view = replace(view, black=model.black(target.side))
+    return predict_rows(model, target, rows, sampler, precision=run.facts["precision"], view=view)
 
 
 def _truth(target: _Target, rows: np.ndarray) -> np.ndarray:

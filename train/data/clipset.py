@@ -204,6 +204,10 @@ class ClipSet:
             rows = rows + len(self._face) * array.to(rows.device)[..., None, None]
         return rows
 
+    def frames_at(self, clips: Tensor, positions: Tensor) -> Tensor:
+        """Return which frames of their clips stand at positions: the nearest with a face, the last behind the end.  # (B,), (B, n, J)"""
+        return self.index(clips, positions) - self._first[clips.to(self._first.device)][..., None, None]
+
     def told(self, names: Iterable[str], clips: Tensor, positions: Tensor) -> dict[str, Tensor]:
         """Return what models are told of frames besides features: mask, time (contract.py).  # (…), (…, n, J) → name → (…, n, J)"""
         device = clips.device

@@ -20,6 +20,7 @@ from ..data.data import Loaded
 from ..data.sampler import Sampler
 from ..models.finetuned import FinetunedModel
 from ..models.model import Extras, Model
+from ..results.details import Details
 from .autocast import casting
 from .world import ALONE, World
 
@@ -72,6 +73,7 @@ def likeliest(probabilities: np.ndarray) -> np.ndarray:
 class _Batch:
     """What the model is shown at once."""
 
+    shown: Tensor  # (B, n, J) which frames of the clips
     index: Tensor  # (B, n, J) rows
     substitute: Tensor | None  # (B, n, J) where a black crop stands in
     extras: Extras  # with which it is shown
@@ -119,6 +121,29 @@ def predict(
     return found, {name: hits for name, hits in told.items() if len(hits)}
 
 
+@torch.inference_mode()
+def explain_rows(
+    model: Model, loaded: Loaded, rows: np.ndarray, sampler: Sampler, *, precision: Precision = "fp32"
+) -> Details:
+    """Say what a model shows of its decisions about rows of annotations, in the first test view; rows that show no face are left out."""
+    model.eval()
+    chosen = rows[loaded.visible(rows)]
+    batches = list(_batches(model, loaded.clips, loaded.place[chosen], sampler, ClipView(), ALONE))
+    loaded.clips.expect((batch.index, None) for batch in batches)
+    found: dict[str, list[np.ndarray]] = {}
+    for batch in batches:
+        with casting(model.device, precision):
+            features = model.features(loaded.clips.take(batch.index))
+            told = model.on_features.explain({"features": features, **batch.extras})
+        spatial = features.float().mean(tuple(range(4, features.ndim))) if features.ndim > 4 else features.float()
+        pooled = spatial.mean((1, 2))  # (B, n, J, D) → (B, D)
+        for name, tensor in {"shown": batch.shown, "pooled": pooled, **told}.items():
+            found.setdefault(name, []).append(tensor.cpu().numpy())
+    arrays = {name: np.concatenate(parts) for name, parts in found.items()}
+    shown, pooled = arrays.pop("shown"), arrays.pop("pooled")
+    return Details(ids=loaded.table.ids[chosen], shown=shown.astype(np.int32), pooled=pooled, arrays=arrays)
+
+
 @torch.no_grad()
 def statistics_of(model: Model, clips: ClipSet, which: Tensor, precision: Precision = "fp32") -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of the features of some clips, as the model has them now.  # → (D,), (D,)"""
@@ -151,4 +176,9 @@ def _batches(
             positions = head.arrange(positions, extras)
             substitute = None if substitute is None else head.arrange(substitute, extras)
         extras = {**extras, **clips.told(head.config.told, chosen, positions)}
-        yield _Batch(index=clips.index(chosen, positions), substitute=substitute, extras=extras)
+        yield _Batch(
+            shown=clips.frames_at(chosen, positions),
+            index=clips.index(chosen, positions),
+            substitute=substitute,
+            extras=extras,
+        )

@@ -13,6 +13,12 @@ from typing import Any, ClassVar
 from ...errors import expect_values
 
 CLASSES = "expression"  # the loss of the classes, which every model has; history and curves know it by this name
+EMBEDDING, ATTENTION, ALPHA = "embedding", "attention", "alpha"
+DETAILS = {  # what a model may say of its decision besides logits (Model.explain), of B clips, n snippets of J frames
+    EMBEDDING: "what the classifier reads",  # (B, any width)
+    ATTENTION: "how much each head of attention weighs each snippet",  # (B, heads, n), each head's sum 1
+    ALPHA: "how much each frame of a snippet weighs in it",  # (B, n, J), positive, of any sum
+}
 MANY = (1, 2**31 - 1)  # ranges of settings: a number of something,
 SHARE = (0, 0.999)  # and a share that leaves something
 CLIPS_FOR_SIZES = 1000  # clips of a training half from which on a sweep varies the size of a model

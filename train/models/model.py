@@ -82,6 +82,10 @@ class Model(nn.Module):
         """Classify clips."""
         raise NotImplementedError
 
+    def explain(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what reports show of its decisions, in float32, by the names of `DETAILS` (contract.py)."""
+        return {}
+
     def losses(
         self, output: Any, target: Tensor, batch: Batch, *, weight: Tensor | None, smoothing: float | Tensor
     ) -> dict[str, Tensor]:

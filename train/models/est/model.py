@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....errors import UsageError
-from ..contract import CLASSES
+from ..contract import CLASSES, DETAILS
 from ..model import Batch, Extras, Model, wide
 from ..scaling import Scaling
 from .attention import Linear
@@ -37,6 +37,7 @@ class Output(NamedTuple):
     order: Tensor | None  # (B, orders); None without SSOP
     attention: Tensor | None = None  # (B, h, n): the last decoder layer's, query to snippets; with details
     alpha: Tensor | None = None  # (B, n, J): Eq. 2; with details, where there is an AA-SFE
+    embedding: Tensor | None = None  # (B, d): T; with details
 
 
 class ExpressionHead(nn.Module):
@@ -111,7 +112,14 @@ class EST(Model):
             order=wide(self.order_head(R, T)) if self.order_head is not None else None,
             attention=attention,
             alpha=alpha if details else None,
+            embedding=T if details else None,
         )
+
+    def explain(self, batch: Batch) -> dict[str, Tensor]:
+        """Return T, the last decoder layer's attention to snippets, and α where there is an AA-SFE."""
+        order = self.orders[batch["order"]] if "order" in batch else None
+        found = self.classify(batch["features"], order, details=True)._asdict()
+        return {name: wide(found[name]) for name in DETAILS if found[name] is not None}
 
     @property
     def terms(self) -> dict[str, float]:

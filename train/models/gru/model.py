@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....errors import UsageError
+from ..contract import EMBEDDING
 from ..model import Batch, Model, wide
 from ..scaling import Scaling
 from .config import Config
@@ -81,6 +82,14 @@ class GRU(Model):
 
     def forward(self, batch: Batch) -> Output:
         """Classify clips.  # (B, n, J, D) → (B, C)"""
+        return Output(expression=wide(self.classifier(self.dropout(self._embedded(batch)))))
+
+    def explain(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the pooled states."""
+        return {EMBEDDING: wide(self._embedded(batch))}
+
+    def _embedded(self, batch: Batch) -> Tensor:
+        """Return the pooled states of the last layer.  # (B, n, J, D) → (B, H)"""
         features = batch["features"]
         if features.ndim != 4 or features.shape[3] != self.width:
             raise UsageError(
@@ -92,8 +101,7 @@ class GRU(Model):
             x = self.dropout(x) if number else x
             states = [one(x, backwards=turned) for turned, one in zip((False, True), directions, strict=False)]
             x = torch.cat(states, 2)
-        logits = self.classifier(self.dropout(self._pooled(x)))
-        return Output(expression=wide(logits))
+        return self._pooled(x)
 
     def _pooled(self, x: Tensor) -> Tensor:
         """Make one state of those after each frame; each direction's last one is at its own end.  # (B, T, H) → (B, H)"""

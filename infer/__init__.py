@@ -1,0 +1,1 @@
+"""Using what was learnt: prediction on new videos, export, probes of a model."""
