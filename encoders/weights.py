@@ -89,6 +89,14 @@ def load_weights(name: str, *, normalize: str | None = None, models_dir: Path | 
     return _from_file(path, path.name, normalize)
 
 
+def find_published(name: str) -> Design:
+    """Return what is known about the encoder of published weights: imagenet, or KIND:NAME."""
+    if name != "imagenet" and not names_encoder(name):
+        kinds = ", ".join(f"{kind}:NAME" for kind in KINDS)
+        raise UsageError(f"Published weights are imagenet, {kinds}; found {name!r}.", remedy="--weights imagenet")
+    return RESNET18 if name == "imagenet" else find_design(name)
+
+
 def build_encoder(name: str, normalize: str) -> FrameEncoder:
     """Build an encoder by its own name, for tensors that somebody else brings."""
     encoder = find_design(name).build()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,14 @@ Tensors = Mapping[str, Tensor]
 Converter = Callable[[dict[str, Tensor], nn.Module], Tensors]
 
 
+class Fetch(Protocol):
+    """Finds the file of published weights."""
+
+    def __call__(self, models_dir: Path | None, *, download: bool = True) -> Path:
+        """Find it in the folder of models or in a library's own, or else download it; without `download` that is `NotHere`."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Design:
     """How an encoder is built, and what its published weights are."""
@@ -24,7 +33,7 @@ class Design:
     make: Callable[[], FrameEncoder]
     normalization: Normalization  # of the published weights, as all that follows
     licence: str
-    fetch: Callable[[Path | None], Path]  # the folder of models → the file
+    fetch: Fetch
     convert: Converter | None = None  # from names of tensors that other projects have for the network's
 
     def build(self, seed: int = 0) -> FrameEncoder:
@@ -34,10 +43,10 @@ class Design:
             return self.make().eval()
 
 
-def _imagenet(models_dir: Path | None) -> Path:
+def _imagenet(models_dir: Path | None, *, download: bool = True) -> Path:
     from torchvision.models import ResNet18_Weights
 
-    return find_file(ResNet18_Weights.IMAGENET1K_V1.url, models_dir, what="The ImageNet weights")
+    return find_file(ResNet18_Weights.IMAGENET1K_V1.url, models_dir, what="The ImageNet weights", download=download)
 
 
 RESNET18 = Design(

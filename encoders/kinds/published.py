@@ -10,7 +10,13 @@ from torch.hub import HASH_REGEX
 from ...errors import EstError
 
 
-def find_file(url: str, models_dir: Path | None, *, what: str, otherwise: str = "--weights FILE") -> Path:
+class NotHere(EstError):
+    """Published weights that are not on this machine, where nothing was to be downloaded."""
+
+
+def find_file(
+    url: str, models_dir: Path | None, *, what: str, otherwise: str = "--weights FILE", download: bool = True
+) -> Path:
     """Find the file of an address, or let torch download it."""
     name = url.rpartition("/")[2]
     folders = [models_dir] if models_dir is not None else []
@@ -19,6 +25,8 @@ def find_file(url: str, models_dir: Path | None, *, what: str, otherwise: str = 
         if (folder / name).is_file():
             return folder / name
     target = folders[0] / name
+    if not download:
+        raise NotHere(f"{what} are not at {target}.", remedy=f"est doctor --fetch, or {otherwise}")
     digits = HASH_REGEX.search(name)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

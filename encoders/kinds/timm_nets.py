@@ -17,6 +17,7 @@ from ...errors import EstError, UsageError
 from ..backbone import Normalization
 from .design import Converter, Design
 from .pooled import Pooled
+from .published import NotHere
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # of a model on the hub
 
@@ -78,7 +79,14 @@ def _converter(timm: ModuleType, architecture: str) -> Converter | None:
     return getattr(sys.modules[timm.models.model_entrypoint(architecture).__module__], "checkpoint_filter_fn", None)
 
 
-def _fetch(name: str, facts: dict[str, Any], normalization: Normalization, models_dir: Path | None) -> Path:
+def _fetch(
+    name: str,
+    facts: dict[str, Any],
+    normalization: Normalization,
+    models_dir: Path | None,
+    *,
+    download: bool = True,
+) -> Path:
     """Find the file of published weights in the folder of models or in the hub's cache, or let the hub's library download it."""
     hub = facts.get("hf_hub_id") or ""
     if not hub:
@@ -93,9 +101,11 @@ def _fetch(name: str, facts: dict[str, Any], normalization: Normalization, model
             return here
         by_hand = f"put it at {here}, or {by_hand}"
     try:
-        found = _from_hub(hub, files, models_dir, downloading=False) or _from_hub(
-            hub, files, models_dir, downloading=True
-        )
+        found = _from_hub(hub, files, models_dir, downloading=False)
+        if found is None and not download:
+            missing = f"The weights of {name} ({hub} on the hub) are not on this machine."
+            raise NotHere(missing, remedy=f"est doctor --weights {name} --fetch, or {by_hand}")
+        found = found or _from_hub(hub, files, models_dir, downloading=True)
     except OSError as error:  # the network, the server or the disk
         raise EstError(
             f"The weights of {name} ({hub} on the hub) are not on this machine, and could not be downloaded.",

@@ -84,6 +84,9 @@ REFUSALS = {  # who asks what the hardware can do (and how often), and how it re
 RECORDS = {  # asks in order to write it down, or to choose between ways that give the same
     ("cache/environment.py:current_environment", 1),
     ("cache/environment.py:read_cpu_flags", 1),
+    ("doctor/machine.py:<module>", 1),
+    ("doctor/machine.py:_flags", 1),
+    ("doctor/machine.py:_gpus", 3),
     ("extract/faces/detect/retinaface_net.py:forward", 2),
 }
 QUESTION = re.compile(

