@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import signal
 from dataclasses import replace
 
@@ -11,6 +13,7 @@ from train_samples import Recorder, fit_interrupted, learning_cache, outcome, ti
 
 from est.errors import EstError
 from est.train import ProtocolConfig, fit, model_config
+from est.train.loop.stacks import linear, rule
 from est.train.loop.stacks.rule import num_together, shape_of, why_alone
 
 GRU = model_config("gru", frames=9, hidden=8, dropout=0.2)
@@ -112,6 +115,14 @@ def test_what_cannot_be_stacked_is_trained_alone():
     assert num_together(base, precision="fp32", **on_gpu)[0] == 1
     size, why = num_together(large, precision="fp32", width=512, num_classes=7, device=cpu)
     assert (size, "M parameters gain little on a CPU" in why) == (1, True)
+
+
+def test_a_torch_without_what_stacks_are_written_with_trains_alone(monkeypatch):
+    text = inspect.getsource(linear)
+    assert set(re.findall(r"functorch\.(\w+)", text)) == set(rule.OF_VMAP)
+    assert not why_alone(config(), precision="fp32")
+    monkeypatch.setattr(rule, "OF_VMAP", (*rule.OF_VMAP, "not_there"))
+    assert "lacks what stacks are written with" in why_alone(config(), precision="fp32")
 
 
 class StopsAfter(Recorder):

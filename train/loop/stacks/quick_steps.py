@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+# They are no public interface of torch: where one is missing, the optimiser steps by itself.
+NAMES: dict[type[Optimizer], str] = {torch.optim.Adam: "_fused_adam_", torch.optim.AdamW: "_fused_adamw_"}
 KERNELS: dict[type[Optimizer], Callable[..., None]] = {
-    torch.optim.Adam: torch._fused_adam_,
-    torch.optim.AdamW: torch._fused_adamw_,
+    kind: getattr(torch, name) for kind, name in NAMES.items() if hasattr(torch, name)
 }
 
 Listed = tuple[dict[str, Any], Tensor, list[list[Tensor]]]  # a group, its steps, and what the kernel is given

@@ -17,6 +17,8 @@ from ...models.registry import describe_model
 
 TOGETHER = 16  # trainings of a stack
 SMALL_ON_CPU = 1_000_000  # parameters of a model up to which stacks win on a CPU
+# Names in torch._C._functorch that linear.py calls: they are no public interface, so another torch may lack them.
+OF_VMAP = ("maybe_current_level", "is_batchedtensor", "get_unwrapped", "maybe_get_bdim", "_add_batch_dim")
 
 
 def why_alone(config: TrainConfig, *, precision: Precision, processes: int = 1) -> str:
@@ -28,6 +30,7 @@ def why_alone(config: TrainConfig, *, precision: Precision, processes: int = 1) 
         "several processes share each batch": processes > 1,
         "loop.accumulate takes batches in parts": loop.accumulate > 1,
         "loop.graph replays the step of one model": loop.graph,
+        f"torch {torch.__version__} lacks what stacks are written with": not _vmap_is_known(),
         "fp16 has a scale of the loss for each model": precision == "fp16",
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
@@ -65,3 +68,9 @@ def num_together(
         TOGETHER,
         f"up to {TOGETHER} trainings at once as one stacked model of {size} each (--stack off trains alone)",
     )
+
+
+def _vmap_is_known() -> bool:
+    """Say whether this torch has what linear.py calls."""
+    inside = getattr(torch._C, "_functorch", None)
+    return all(hasattr(inside, name) for name in OF_VMAP)
