@@ -134,7 +134,7 @@ class ClipTask(Task):
                             jpeg = encode_crop(crop, self._config.crop_quality)
                             crop = decode_crop(jpeg)
                     self._add_crop(place, number, crop)
-                encoded[place].append(jpeg)
+                encoded[place].append(b"" if self._config.forget_crops else jpeg)
         self._send_rest()
         return [
             TrackRows(
