@@ -147,7 +147,8 @@ def predict(
                 "--save is for --camera; predictions of files are written anyway.", remedy="leave --save out"
             )
         return predict_files(screen, videos, run, out or default_out(videos), config, overwrite=overwrite)
-    raise NotImplementedError
+    assert camera is not None
+    return predict_camera(screen, camera, run, out, config, save=save, overwrite=overwrite)
 
 
 def predict_files(
@@ -164,6 +165,24 @@ def predict_files(
         predictions = predict_videos(found, run, out=out, config=config, overwrite=overwrite, watch=watch)
     screen.result(data(predictions), "\n".join(lines(predictions)))
     return STATUS_PARTIAL if predictions.failures else 0
+
+
+def predict_camera(
+    screen: Screen, camera: int, run: Path, out: Path | None, config: PredictConfig, *, save: bool, overwrite: bool
+) -> int:
+    """Predict what a camera sees."""
+    from ..infer.prediction.camera import watch_camera
+
+    if out is not None and not save:
+        raise UsageError("--camera stores nothing without --save, found --out.", remedy=f"--save --out {out}")
+    place = (out or FOLDER / f"camera{camera}") if save else None
+    with screen.watching() as watch:
+        seen = watch_camera(camera, run, out=place, config=config, overwrite=overwrite, watch=watch)
+    told = f"{seen.pictures} pictures, {seen.faces} faces in {seen.seconds:.1f} s"
+    shown = {"pictures": seen.pictures, "faces": seen.faces, "seconds": round(seen.seconds, 2)}
+    kept = "nothing was stored" if seen.out is None else f"predictions: {seen.out}"
+    screen.result({**shown, "out": None if seen.out is None else str(seen.out)}, f"{told}\n{kept}")
+    return 0
 
 
 def default_out(videos: list[Path]) -> Path:

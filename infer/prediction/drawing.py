@@ -16,8 +16,8 @@ from ...cache.watch import Progress, Watch
 from ...errors import EstError
 from ...extract.video.source import open_source
 from .output import OutputFolder, file_name
-from .overlay import Face, Overlay, strip_of
-from .timeline_picture import save_timeline
+from .pictures.overlay import Face, Overlay, strip_of
+from .pictures.timeline_picture import save_timeline
 from .track import PredictedVideo, lanes_of
 
 PICTURE, VIDEO = ".timeline.png", ".annotated.mp4"
@@ -62,7 +62,7 @@ def draw_video(
 
 def save_video(video: PredictedVideo, labels: Sequence[str], path: Path, *, watch: Watch) -> list[str]:
     """Write the annotated video; return what is to be said of its sound."""
-    from .annotated_video import VideoFile, open_audio  # here: PyAV is needed for nothing else
+    from .pictures.annotated_video import VideoFile, open_audio  # here: PyAV is needed for nothing else
 
     lanes = sorted(lanes_of(video.tracks), key=lambda lane: -sum(len(track.state) for track in lane))
     overlay = Overlay(labels, video.size, strips=max(1, len(lanes)))

@@ -44,9 +44,15 @@ class ArraysDeviceWorker(DeviceWorker):
     """Detects, and makes the rows of several arrays of each crop."""
 
     def __init__(
-        self, device: torch.device, precision: Precision, config: ExtractConfig, arrays: Sequence[FrameArray]
+        self,
+        device: torch.device,
+        precision: Precision,
+        config: ExtractConfig,
+        arrays: Sequence[FrameArray],
+        *,
+        one_by_one: bool = False,
     ) -> None:
-        super().__init__(device, precision, config, [])
+        super().__init__(device, precision, config, [], one_by_one=one_by_one)
         self._arrays = arrays
         self._precision = precision
         self._by_weights: dict[str, tuple[Encoder, list[FrameArray]]] = {}

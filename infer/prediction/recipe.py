@@ -47,9 +47,12 @@ class RunRecipe:
         """Return what the rows of each array are."""
         return {array.name: array.spec for array in self.arrays}
 
-    def device_workers(self) -> list[ArraysDeviceWorker]:
+    def device_workers(self, *, one_by_one: bool = False) -> list[ArraysDeviceWorker]:
         """Return a worker for each device; refuse a detector that is not the one that the run's features are of."""
-        found = [ArraysDeviceWorker(one, self.precision, self.extraction, self.arrays) for one in self.devices]
+        found = [
+            ArraysDeviceWorker(one, self.precision, self.extraction, self.arrays, one_by_one=one_by_one)
+            for one in self.devices
+        ]
         known, detector = self.frames, found[0].detector
         if detector.name == known.detector and detector.digest != known.detector_digest:
             raise RecipeMismatch(

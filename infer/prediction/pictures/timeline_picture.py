@@ -13,11 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...cache.disk import PARTIAL
-from ...errors import EstError
+from ....cache.disk import PARTIAL
+from ....errors import EstError
+from ..track import FaceTrack, PredictedVideo, lanes_of
 from .overlay import TITLE, lane_means
 from .palette import FAINT, INK, PAPER, clock, colours_of, shortened, text_width, write
-from .track import FaceTrack, PredictedVideo, lanes_of
 
 WIDTH, LEFT, RIGHT = 1600, 90, 40
 HEAD, PLOT, STRIP, GAP, FOOT = 150, 240, 26, 86, 40

@@ -14,8 +14,8 @@ from typing import Any
 import av
 import numpy as np
 
-from ...cache.disk import PARTIAL
-from ...errors import EstError
+from ....cache.disk import PARTIAL
+from ....errors import EstError
 
 TICKS = Fraction(1, 90000)
 ENCODER = "libx264"

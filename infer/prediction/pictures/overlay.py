@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..track import FaceTrack
 from .palette import DARK, Colour, clock, colours_of, contrasting, shortened, text_width, write
-from .track import FaceTrack
 
 NARROW = 640  # pixels: smaller pictures are enlarged, so that words can be read
 STRIPS = 4  # faces whose timeline the panel has room for
