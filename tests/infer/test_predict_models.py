@@ -80,7 +80,7 @@ def test_a_run_on_maps(sample, tmp_path, monkeypatch):
     expect_as_evaluated(run, sample.folder, ".mp4", 1e-6)
 
 
-@pytest.mark.parametrize("crops", [True, False])
+@pytest.mark.parametrize("crops", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_an_encoder_that_learnt_too(tmp_path, crops):
     listed = draw(tmp_path / "drawn", 8)
     config = replace(EXTRACTION, weights="random", detector="none", size=32, crops=crops)
