@@ -113,4 +113,9 @@ def _faces(video: PredictedVideo, frame: int) -> Iterator[Face]:
     for track in video.tracks:
         row = frame - track.first
         if 0 <= row < len(track.state) and track.state[row] and not np.isnan(track.probabilities[row, 0]):
-            yield Face(number=track.number, box=track.box[row], probabilities=track.probabilities[row])
+            yield Face(
+                number=track.number,
+                box=track.box[row],
+                probabilities=track.probabilities[row],
+                weight=track.mass,
+            )

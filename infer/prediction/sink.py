@@ -14,10 +14,11 @@ from dataclasses import replace
 import numpy as np
 
 from ...cache import Clip, Failure
-from ...cache.clip import expect_finite
 from ...cache.schema import NO_FACE, FeatureSpec
+from ...errors import CacheError
 from ...inputs.input import Input
 from ...train.data.clipset import ClipSet
+from ...train.data.rows import first_non_finite
 from ...train.data.sampling import sampler_of
 from ...train.loop.predict import predict_views
 from .recipe import RunRecipe
@@ -54,7 +55,8 @@ class PredictionSink:
     def add(self, clip: Clip, *, replacing: bool) -> None:
         """Predict a track."""
         for name, rows in clip.features.items():
-            expect_finite(rows, f"{clip.id}, {name}")
+            if (bad := first_non_finite(rows)) is not None:
+                raise CacheError(f"{name} of frame {bad} is NaN, infinite or too large for {rows.dtype}.")
         self._clip = replace(clip, features={}, crops=None)
         if (clip.state != NO_FACE).any():
             self._tracks.append(self._track(len(self._tracks) + 1, clip))

@@ -30,6 +30,7 @@ class Face:
     number: int
     box: np.ndarray  # (4,)
     probabilities: np.ndarray  # (C,)
+    weight: float = 0.0  # of several faces the panel tells of the one with the largest weight, then of the largest one
 
     @property
     def area(self) -> float:
@@ -109,7 +110,7 @@ class Overlay:
         end: float,
     ) -> None:
         unit, pad = self.unit, self._pad
-        focus = max(faces, key=lambda face: face.area, default=None)
+        focus = max(faces, key=lambda face: (face.weight, face.area), default=None)
         title = TITLE if focus is None else f"{TITLE}, face {focus.number}"
         write(canvas, title, (pad, top + 23 * unit), 11 * unit, LIGHT)
         time = clock(moment, tenths=True)

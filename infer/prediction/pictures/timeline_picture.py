@@ -7,7 +7,7 @@ Legend: C classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -77,11 +77,16 @@ def _draw_lane(
         text = f"{100 * share:.0f}%"
         write(picture, text, (LEFT - 10 - text_width(text, 11), y + 5), 11, GREY)
     columns = lane_means(lane, time, width)
+    by_frame = len(time) < width  # then lines go from frame to frame, and have no steps
     colours = colours_of(len(labels))
     order = np.argsort(np.nan_to_num(columns).max(axis=0))  # the likeliest on top
     for place in order.tolist():
-        for run in _unbroken(columns[:, place]):
+        for run in _unbroken(columns[:, place]) if not by_frame else ():
             points = np.stack([LEFT + run, top + (1 - columns[run, place]) * PLOT], axis=1).round().astype(np.int32)
+            cv2.polylines(picture, [points], False, colours[place], 2, cv2.LINE_AA)
+        for track, run in _pieces(lane, place) if by_frame else ():
+            x = LEFT + time[track.first + run] / end * (width - 1)
+            points = np.stack([x, top + (1 - track.probabilities[run, place]) * PLOT], axis=1).round().astype(np.int32)
             cv2.polylines(picture, [points], False, colours[place], 2, cv2.LINE_AA)
     known = ~np.isnan(columns[:, 0])
     strip = np.full((width, 3), FAINT, np.uint8)
@@ -104,6 +109,13 @@ def _draw_lane(
             11,
             GREY,
         )
+
+
+def _pieces(lane: Sequence[FaceTrack], place: int) -> Iterator[tuple[FaceTrack, np.ndarray]]:
+    """Yield the frames of each face that show it, in pieces without a gap."""
+    for track in lane:
+        for run in _unbroken(track.probabilities[:, place]):
+            yield track, run
 
 
 def _title(lane: Sequence[FaceTrack], labels: Sequence[str], time: np.ndarray) -> str:
