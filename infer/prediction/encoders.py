@@ -7,6 +7,7 @@ digest that the run knows. A fine-tuned run has an encoder in each checkpoint, w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class FrameArray:
     name: str
     spec: FeatureSpec
     tap: str
+    precision: Precision
     mirrored: bool = False
     weights: Weights | None = None  # of features that are made as a cache's are
     model: FinetunedModel | None = None  # whose own encoder makes them
@@ -52,38 +54,45 @@ class ArraysDeviceWorker(DeviceWorker):
         *,
         one_by_one: bool = False,
     ) -> None:
+        """Load what is computed with; `precision` is the detector's, each array has its own."""
         super().__init__(device, precision, config, [], one_by_one=one_by_one)
-        self._arrays = arrays
-        self._precision = precision
-        self._by_weights: dict[str, tuple[Encoder, list[FrameArray]]] = {}
+        groups: dict[tuple[int, str], list[FrameArray]] = {}
         for array in arrays:
             if array.weights is not None:
-                same = [one for one in arrays if one.weights is array.weights]
-                taps = list(dict.fromkeys(one.tap for one in same))
-                encoder = self._by_weights.get(array.weights.digest, (None, []))[0] or Encoder(
-                    array.weights.backbone, taps, device=device, precision=precision, batch=self.crop_batch
-                )
-                self._by_weights[array.weights.digest] = (encoder, same)
-        self._models = [(one.name, one.model.to(device)) for one in arrays if one.model is not None]
+                groups.setdefault((id(array.weights), array.precision), []).append(array)
+        self._encoders = [(self._encoder(group), group) for group in groups.values()]
+        self._models = [(one, _on(one.model, device)) for one in arrays if one.model is not None]
+
+    def _encoder(self, group: Sequence[FrameArray]) -> Encoder:
+        """Return the encoder of arrays that share weights and precision."""
+        first, taps = group[0], list(dict.fromkeys(one.tap for one in group))
+        assert first.weights is not None
+        backbone, precision = first.weights.backbone, first.precision
+        return Encoder(backbone, taps, device=self.device, precision=precision, batch=self.crop_batch)
 
     def _encode(self, crops: np.ndarray, encoding: Encoding) -> dict[str, np.ndarray]:
         rows: dict[str, np.ndarray] = {}
-        for encoder, arrays in self._by_weights.values():
+        for encoder, arrays in self._encoders:
             for mirrored in dict.fromkeys(one.mirrored for one in arrays):
                 wanted = [one for one in arrays if one.mirrored == mirrored]
                 found = encoder.encode(crops, list(dict.fromkeys(one.tap for one in wanted)), mirrored=mirrored)
                 rows |= {one.name: found[one.tap] for one in wanted}
-        for name, model in self._models:
-            rows[name] = self._own_rows(model, crops)
+        for array, model in self._models:
+            rows[array.name] = self._own_rows(model, crops, array.precision)
         return rows
 
     @torch.inference_mode()
-    def _own_rows(self, model: FinetunedModel, crops: np.ndarray) -> np.ndarray:
+    def _own_rows(self, model: FinetunedModel, crops: np.ndarray, precision: Precision) -> np.ndarray:
         """Return the features of crops by the encoder of a fine-tuned model.  # (B, S, S, 3) RGB uint8 → (B, D)"""
         pictures = torch.from_numpy(crops).to(self.device)
         place = torch.arange(len(crops), device=self.device)[:, None, None]
-        with casting(self.device, self._precision):
+        with casting(self.device, precision):
             return model.features(BatchFrames(rows=pictures, place=place))[:, 0, 0].float().cpu().numpy()
+
+
+def _on(model: FinetunedModel, device: torch.device) -> FinetunedModel:
+    """Return a model on a device: itself where it is there, since the sink asks it too, and elsewhere a copy."""
+    return model if model.device == device else deepcopy(model).to(device)
 
 
 def cached_arrays(
@@ -102,17 +111,25 @@ def cached_arrays(
         if key not in loaded:
             loaded[key] = _find(run, recipe, offered, models_dir)
         spec = FeatureSpec(dtype=recipe.dtype, shape=recipe.shape)
-        arrays[name] = FrameArray(name=name, spec=spec, tap=recipe.tap, mirrored=recipe.mirrored, weights=loaded[key])
+        arrays[name] = FrameArray(
+            name=name,
+            spec=spec,
+            tap=recipe.tap,
+            precision=recipe.precision,  # ty: ignore[invalid-argument-type]
+            mirrored=recipe.mirrored,
+            weights=loaded[key],
+        )
     return {part: arrays[run.reads[part]] for part in parts}
 
 
-def own_arrays(models: Mapping[str, FinetunedModel]) -> dict[str, FrameArray]:
+def own_arrays(models: Mapping[str, FinetunedModel], precision: Precision) -> dict[str, FrameArray]:
     """Return an array for each part of a fine-tuned run, whose own encoder makes its rows."""
     return {
         part: FrameArray(
             name=f"part{number}",
             spec=FeatureSpec(dtype="float32", shape=(model.width,)),
             tap="gap",
+            precision=precision,
             model=model,
         )
         for number, (part, model) in enumerate(models.items())

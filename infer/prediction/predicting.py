@@ -133,7 +133,7 @@ def predict(
                     "labels": list(run.labels),
                     "cutting": asdict(cutting),
                     "face": config.face,
-                    "precision": recipe.precision,
+                    "precision": sorted({array.precision for array in recipe.arrays}),
                     "videos": summaries,
                     "failures": [
                         {"id": one.id, "path": one.path, "stage": one.stage, "error": one.error} for one in failures

@@ -12,7 +12,7 @@ import torch
 from ...cache import FramesRecipe
 from ...cache.schema import FeatureSpec
 from ...encoders.device import parse_device
-from ...encoders.precision import Precision, resolve_precision
+from ...encoders.precision import DTYPES, Precision, resolve_precision
 from ...encoders.weights import Weights
 from ...errors import RecipeMismatch, UsageError, expect_choice
 from ...extract.config import ExtractConfig
@@ -33,7 +33,7 @@ class RunRecipe:
     models: Mapping[str, Model]  # of each part that is asked, on the first device
     reads: Mapping[str, FrameArray]  # what each of them reads
     extraction: ExtractConfig
-    precision: Precision  # of detector and encoders
+    precision: Precision  # of the detector; each array has its own
     devices: Sequence[torch.device]
     lines: Sequence[str]  # worth saying
 
@@ -81,11 +81,20 @@ def recipe_of(run: Run, config: PredictConfig) -> RunRecipe:
     devices = [parse_device(text) for text in config.device.split(",")]
     models = {part: load_model(run.part(part) / CHECKPOINT)[0].to(devices[0]) for part in parts}
     tuned = {part: model for part, model in models.items() if isinstance(model, FinetunedModel)}
-    reads = own_arrays(tuned) if tuned else cached_arrays(run, parts, config.weights, config.models_dir)
     if tuned and config.weights:
         raise UsageError(f"{run.path} has its encoders in its checkpoints.", remedy="leave --weights out")
-    asked = config.precision or _precision(run, parts, own=bool(tuned))
-    precision, _ = resolve_precision(asked, *devices, remedy="--precision fp32, whose rows differ a little")
+    reads = (
+        own_arrays(tuned, run.facts["precision"])
+        if tuned
+        else cached_arrays(run, parts, config.weights, config.models_dir)
+    )
+    searched = frames_of(run).precision
+    precision: Precision = searched if searched in DTYPES else "fp32"
+    if config.precision is not None:
+        precision, _ = resolve_precision(config.precision, *devices)
+        reads = {part: replace(array, precision=precision) for part, array in reads.items()}
+    for name in sorted({precision, *(array.precision for array in reads.values())}):
+        resolve_precision(name, *devices, remedy="--precision fp32, whose rows differ a little")
     extraction = extraction_of(run, config)
     for model in tuned.values():
         model.backbone.shape_of("gap", extraction.size)
@@ -96,7 +105,7 @@ def recipe_of(run: Run, config: PredictConfig) -> RunRecipe:
         extraction=extraction,
         precision=precision,
         devices=devices,
-        lines=list(_lines(run, parts, reads, devices, precision)),
+        lines=_lines(run, parts, reads, devices),
     )
 
 
@@ -156,22 +165,8 @@ def _parts(run: Run, part: str | None) -> list[str]:
     return [part]
 
 
-def _precision(run: Run, parts: Sequence[str], *, own: bool) -> str:
-    """Return the precision in which the features of a run were made."""
-    if own:
-        return run.facts["precision"]
-    recipes = run.facts["cache"]["recipes"]["features"]
-    found = {recipes[run.reads[part]]["precision"] for part in parts}
-    if len(found) > 1:
-        raise UsageError(
-            f"The models of {run.path} read features of several precisions: {', '.join(sorted(found))}.",
-            remedy=f"--part {parts[0]}, or --precision {min(found)}",
-        )
-    return found.pop()
-
-
 def _lines(
-    run: Run, parts: Sequence[str], reads: Mapping[str, FrameArray], devices: Sequence[torch.device], precision: str
+    run: Run, parts: Sequence[str], reads: Mapping[str, FrameArray], devices: Sequence[torch.device]
 ) -> list[str]:
     """Say what predicts."""
     models = f"the mean of {len(parts)} models" if len(parts) > 1 else f"the model {parts[0]}"
@@ -179,5 +174,6 @@ def _lines(
     loaded: dict[str, Weights] = {one.weights.digest: one.weights for one in reads.values() if one.weights is not None}
     for weights in loaded.values():
         lines += describe(weights)
-    lines.append(f"{', '.join(map(str, devices))} in {precision}")
+    precisions = sorted({array.precision for array in reads.values()})
+    lines.append(f"{', '.join(map(str, devices))} in {', '.join(precisions)}")
     return lines

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from predict_samples import LENGTHS, QUIET
 
+from est.cache import Clip
 from est.infer.prediction.predicting import predict
-from est.infer.prediction.sink import BATCH_ROWS, batches
+from est.infer.prediction.recipe import recipe_of
+from est.infer.prediction.sink import BATCH_ROWS, PredictionSink, batches
 from est.infer.prediction.windows import Cutting, cut, cutting_of, smoothed, spread
+from est.inputs.input import Input
 from est.train import Run
 
 CUTTING = Cutting(window=1.0, stride=0.25, smooth=0.0, whole=1.5)
@@ -104,3 +109,35 @@ def test_a_window_is_predicted_as_a_clip_of_its_own(sample, tmp_path):
     first = timeline.probabilities()[0]
     assert not np.allclose(first, timeline.probabilities()[-1])
     np.testing.assert_allclose(timeline.probabilities().sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_three_hours_take_no_memory_but_for_their_rows(sample):
+    run = Run.open(sample.run)
+    config = replace(QUIET, stride=0.3, window=0.6, part=run.parts[0])
+    found, count = [], 3 * 3600 * 30
+    into = PredictionSink(
+        recipe_of(run, config),
+        cutting_of(run, config),
+        [Input(id="long", path=Path("long.mp4"), kind="video")],
+        found.append,
+    )
+    clip = Clip(
+        id="long",
+        path="long.mp4",
+        state=np.ones(count, np.uint8),
+        time=np.arange(count) / 30,
+        box=np.zeros((count, 4), np.float32),
+        landmarks=np.zeros((count, 5, 2), np.float32),
+        score=np.ones(count, np.float32),
+        features={"gap": np.zeros((count, 512), np.float16)},
+    )
+    tracemalloc.start()
+    try:
+        into.add(clip, replacing=True)
+        into.forget("long")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(found[0].tracks[0].windows) == 35999
+    assert peak < 0.4 * clip.features["gap"].nbytes  # batches, and the timeline of a few numbers a frame
