@@ -18,7 +18,7 @@ from ...extract.video.source import open_source
 from .output import OutputFolder, file_name
 from .pictures.overlay import Face, Overlay, strip_of
 from .pictures.timeline_picture import save_timeline
-from .track import PredictedVideo, lanes_of
+from .track import FaceTrack, PredictedVideo, lanes_of
 
 PICTURE, VIDEO = ".timeline.png", ".annotated.mp4"
 EVERY = 25  # frames between two words on how far it is
@@ -73,8 +73,8 @@ def save_video(video: PredictedVideo, labels: Sequence[str], path: Path, *, watc
     with ExitStack() as stack:
         audio = open_audio(video.path, begin, video.end, stack) if video.kind == "video" else None
         file = stack.enter_context(VideoFile(path, overlay.size, fps=video.fps, audio=audio))
-        for number, frame in enumerate(_frames(video)):
-            picture = overlay.draw(frame, list(_faces(video, number)), strips, moment=float(time[number]), end=end)
+        for number, (frame, faces) in enumerate(zip(_frames(video), _faces(video), strict=True)):
+            picture = overlay.draw(frame, faces, strips, moment=float(time[number]), end=end)
             file.add(picture, float(time[number]))
             if number % EVERY == 0 or number + 1 == len(time):
                 watch.progress(
@@ -108,14 +108,21 @@ def _frames(video: PredictedVideo) -> Iterator[np.ndarray]:
         raise EstError(f"Decoding {video.path} twice gave {len(video.time)} frames, then {count}.")
 
 
-def _faces(video: PredictedVideo, frame: int) -> Iterator[Face]:
-    """Yield the faces that a frame shows."""
-    for track in video.tracks:
-        row = frame - track.first
-        if 0 <= row < len(track.state) and track.state[row] and not np.isnan(track.probabilities[row, 0]):
-            yield Face(
+def _faces(video: PredictedVideo) -> Iterator[list[Face]]:
+    """Yield the faces that each frame shows."""
+    waiting = sorted(video.tracks, key=lambda track: track.first, reverse=True)
+    there: list[FaceTrack] = []
+    for frame in range(len(video.time)):
+        while waiting and waiting[-1].first <= frame:
+            there.append(waiting.pop())
+        there = [track for track in there if frame < track.stop]
+        yield [
+            Face(
                 number=track.number,
-                box=track.box[row],
-                probabilities=track.probabilities[row],
+                box=track.box[frame - track.first],
+                probabilities=track.probabilities[frame - track.first],
                 weight=track.mass,
             )
+            for track in there
+            if not np.isnan(track.probabilities[frame - track.first, 0])
+        ]

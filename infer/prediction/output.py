@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...cache.disk import PARTIAL
 from ...errors import UsageError, some
 from ...inputs.input import Input
 from ...train.results.run import read_json, write_json
@@ -99,6 +100,7 @@ class OutputFolder:
             path = self.path / name
             if path.resolve().is_relative_to(self.path.resolve()):
                 path.unlink(missing_ok=True)
+                path.with_name(path.name + PARTIAL).unlink(missing_ok=True)
         if self._work.is_dir():
             shutil.rmtree(self._work)
 

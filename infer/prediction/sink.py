@@ -55,8 +55,11 @@ class PredictionSink:
     def add(self, clip: Clip, *, replacing: bool) -> None:
         """Predict a track."""
         for name, rows in clip.features.items():
-            if (bad := first_non_finite(rows)) is not None:
-                raise CacheError(f"{name} of frame {bad} is NaN, infinite or too large for {rows.dtype}.")
+            seen = np.flatnonzero(clip.state != NO_FACE)
+            if len(seen) and (bad := first_non_finite(rows[seen[0] : seen[-1] + 1])) is not None:
+                raise CacheError(
+                    f"{name} of frame {bad + int(seen[0])} is NaN, infinite or too large for {rows.dtype}."
+                )
         self._clip = replace(clip, features={}, crops=None)
         if (clip.state != NO_FACE).any():
             self._tracks.append(self._track(len(self._tracks) + 1, clip))
@@ -97,16 +100,17 @@ class PredictionSink:
     def _track(self, number: int, clip: Clip) -> FaceTrack:
         windows = cut(clip.time, clip.state, self._cutting)
         found = self._models.predict(clip.features, windows, clip.state, clip.time)
-        frames = spread(found, windows, clip.state, clip.time, self._cutting.smooth)
         seen = np.flatnonzero(clip.state != NO_FACE)
         first, stop = int(seen[0]), int(seen[-1]) + 1
+        within = np.clip(windows - first, 0, stop - first)
+        frames = spread(found, within, clip.state[first:stop], clip.time[first:stop], self._cutting.smooth)
         faces = np.append(0, np.cumsum(clip.state != NO_FACE))
         return FaceTrack(
             number=number,
             first=first,
             state=clip.state[first:stop].copy(),
             box=clip.box[first:stop].copy(),
-            probabilities=frames[first:stop],
+            probabilities=frames,
             windows=windows,
             window_probabilities=found,
             window_faces=(faces[windows[:, 1]] - faces[windows[:, 0]]) / np.diff(windows, axis=1)[:, 0],
