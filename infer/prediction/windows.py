@@ -51,7 +51,7 @@ def cutting_of(run: Run, config: PredictConfig) -> Cutting:
     window = config.window or stated.seconds or float(np.median(seconds))
     whole = window
     if config.window is None:
-        whole = max(MARGIN * window, float(np.quantile(seconds, LONG_CLIPS)))
+        whole = max(MARGIN * window, float(np.quantile(seconds, LONG_CLIPS, method="higher")))
     stride = stated.stride * window if config.stride is None else config.stride
     if stride > window:
         raise UsageError(

@@ -17,9 +17,11 @@ from train_samples import Recorder
 
 from est.extract.extraction import extract_videos
 from est.infer.prediction.predicting import predict
+from est.infer.prediction.windows import cutting_of
 from est.inputs.input import find_inputs
+from est.train import Run
 from est.train.evaluation import evaluate
-from est.train.models.contract import AllFrames, ModelConfig
+from est.train.models.contract import AllFrames, ModelConfig, Windows
 from est.train.models.model import Model
 from est.train.models.scaling import Scaling
 from est.train.results.run import FACTS, read_json, write_json
@@ -42,6 +44,10 @@ class Config(ModelConfig):
     @property
     def reads(self):
         return "layer3"
+
+    @property
+    def windows(self):
+        return Windows(seconds=0.2, stride=0.5)
 
 
 class Output(NamedTuple):
@@ -75,6 +81,9 @@ def test_a_run_on_maps(sample, tmp_path, monkeypatch):
     cache = cache_of(sample.folder, tmp_path / "maps.zarr", features=("gap", "layer3"))
     run = run_on(cache, tmp_path / "run", model=Config())
     expect_as_evaluated(run, sample.folder, ".mp4", 1e-6)
+    found = cutting_of(Run.open(run), QUIET)
+    assert (found.window, found.stride) == (0.2, 0.1)  # as the model states
+    assert found.whole > 0.6  # all clips of the training
 
 
 @pytest.mark.parametrize("crops", [True, pytest.param(False, marks=pytest.mark.slow)])

@@ -180,6 +180,7 @@ def test_maps_and_features_of_changed_crops(sample, run):
         predict(sample.video, run, config=QUIET)
 
 
+@pytest.mark.slow
 def test_a_run_on_crops_warns(sample, run, tmp_path):
     from train_samples import Recorder
 
