@@ -75,11 +75,12 @@ def cut(time: np.ndarray, state: np.ndarray, cutting: Cutting) -> np.ndarray:
     if not len(seen):
         return np.zeros((0, 2), np.int64)
     step = frame_seconds(time)
-    if duration(time, step) <= cutting.whole:
+    whole = cutting.whole + step / 2  # times are rounded, in files and in floats
+    if duration(time, step) <= whole:
         return np.array([[0, len(time)]])
     first, stop = int(seen[0]), int(seen[-1]) + 1
     present = time[first:stop]
-    if duration(present, step) <= cutting.whole:
+    if duration(present, step) <= whole:
         return np.array([[first, stop]])
     end = present[-1] + step
     begins = np.arange(present[0], end - cutting.window, cutting.stride)
