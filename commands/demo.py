@@ -95,6 +95,8 @@ def demo_text(report: DemoReport) -> str:
         *(one.verdict() for one in report.sets),
         f"{times}; {clock(sum(report.seconds.values()))} in all",
         f"Summaries and confusion matrices: {', '.join(str(one.results.run.path) for one in report.sets)}",
+        "Apparent expressions over time in one of the videos, and the annotated video:",
+        report.predict_command(),
         "Your own videos, as VIDEOS/SUBJECT/LABEL/clip.mp4:",
         NEXT,
     ]

@@ -46,6 +46,10 @@ class Screen:
         else:
             print(text, file=sys.stderr, flush=True)
 
+    def aside(self, text: str) -> None:
+        """Tell people something on stderr; machines are not told."""
+        print(text, file=sys.stderr, flush=True)
+
     def warn(self, text: str) -> None:
         """Say something that the user should act on; not even --quiet silences it."""
         if self.json:

@@ -77,6 +77,7 @@ def _run_set(
         subjects=len({clip.subject for clip in clips}),
         seconds=clock.laps,
         results=results,
+        example=folder / VIDEOS / clips[-1].path,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ class SetReport:
     subjects: int
     seconds: dict[str, float]  # of each stage
     results: Results
+    example: Path  # one of the videos
 
     @property
     def points(self) -> float:
@@ -103,9 +105,15 @@ class DemoReport:
         widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
         return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
+    def predict_command(self) -> str:
+        """Write the command line that predicts one of the videos by the run of its set."""
+        one = self.sets[0]
+        return shlex.join(["est", "predict", str(one.example), "--run", str(one.results.run.path)])
+
     def to_json(self) -> dict[str, Any]:
         """Return what machines read."""
         return {
+            "predict": self.predict_command(),
             "folder": str(self.folder),
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
             "sets": {one.of.name: one.to_json() for one in self.sets},

@@ -81,7 +81,7 @@ class ClipPipeline(Pipeline):
         number: int,
         rows: RowBuffer,
     ) -> None:
-        track = finished.tracks[number]
+        track = finished.tracks[number].over(finished.decoded)
         features = {name: rows.of_track(number, track.state, name) for name in self._specs}
         if finished.missing:
             self.incomplete.append(clip_id)

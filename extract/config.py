@@ -31,6 +31,7 @@ class ExtractConfig:
     size: int = 224
     crops: bool = False
     crop_quality: int = 95
+    forget_crops: bool = False  # crops pass through JPEG as those of a cache do, and are not kept: for predictions
     weights: str = "imagenet"
     normalize: str | None = None
     features: tuple[str, ...] = ("gap",)

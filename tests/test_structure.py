@@ -90,10 +90,16 @@ MAY_IMPORT = {
     "sweep.found": {"train.results", "train.results.pages"},
     "sweep.search": {"cache", "encoders", "sweep.found", "sweep.space"} | TRAIN,
     "infer": FOUNDATIONS | EXTRACT | TRAIN,
+    "infer.prediction": {"infer.prediction.pictures"} | FOUNDATIONS | EXTRACT | TRAIN,
+    "infer.prediction.pictures": {"cache", "infer.prediction"},
     "report": {"cache", "crops", "train.config", "train.folds", "train.results", "train.results.pages"},
     "doctor": FOUNDATIONS | EXTRACT,
     "demo": {"cache", "extract", "inputs"} | TRAIN,
-    "commands": {"demo", "doctor", "infer", "report", "tune"} | SWEEP | FOUNDATIONS | EXTRACT | TRAIN,
+    "commands": {"demo", "doctor", "infer", "infer.prediction", "report", "tune"}
+    | SWEEP
+    | FOUNDATIONS
+    | EXTRACT
+    | TRAIN,
     "": {"commands"},  # cli.py and __main__.py
 }
 FREE = {"errors", "__version__", "lazy_names", "cli"}

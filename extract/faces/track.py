@@ -22,7 +22,7 @@ from .cuts import CutDetector
 from .face_linking import Chain, Detections, area, link
 from .smooth import smooth
 
-__all__ = ["CutDetector", "Detections", "Track", "TrackConfig", "choose", "tracks_of"]
+__all__ = ["CutDetector", "Detections", "Track", "TrackConfig", "choose", "select", "tracks_of"]
 
 SAME_FACE = 1.5  # the ratio of sides up to which a face that comes back may be the one that left
 
@@ -59,7 +59,7 @@ class TrackConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Track:
-    """One face over time. `tracks_of` gives the frames from its first to its last, `choose` those of the whole clip (start = 0)."""
+    """One face over time: the frames from its first to its last; of `choose` those of the whole clip (start = 0)."""
 
     num_frames: int  # of the clip
     start: int = 0
@@ -105,7 +105,12 @@ def tracks_of(
 
 
 def choose(tracks: Sequence[Track], config: TrackConfig) -> list[Track]:
-    """Return the tracks that become clips, each over all frames; none where there is no face.
+    """Return the tracks that become clips, each over all frames; none where there is no face."""
+    return [track if len(track.state) == track.num_frames else _join([track]) for track in select(tracks, config)]
+
+
+def select(tracks: Sequence[Track], config: TrackConfig) -> list[Track]:
+    """Return the tracks that become clips; those of `all` from their first frame to their last, as a film has thousands.
 
     main: one track. In each scene the face that is longest × largest, and with it, while it is away, one of about its size, because a face
     that was lost for long comes back as a new track. Scenes are joined: another shot may show another person, but a frame without
@@ -119,7 +124,7 @@ def choose(tracks: Sequence[Track], config: TrackConfig) -> list[Track]:
         return [_largest(tracks)]
     lasting = [track for track in tracks if len(track.state) >= config.min_length]
     if config.face == "all" and lasting:
-        return [_join([track]) for track in lasting]
+        return lasting
     chosen: list[Track] = []
     for scene in sorted({track.scene or 0 for track in tracks}):
         chosen += _main([track for track in tracks if (track.scene or 0) == scene])

@@ -22,7 +22,7 @@ from ..config import FORWARD_BYTES, ExtractConfig
 from ..faces.detect.base import Detections
 from ..faces.detect.no_detector import WholeFrame
 from ..faces.detection_frames import DetectionFrames
-from ..faces.track import CutDetector, Track, choose, tracks_of, whole_track
+from ..faces.track import CutDetector, Track, select, tracks_of, whole_track
 from .messages import DetectRequest, Finished, Found, Recrop, SharedPictures, TrackRows, Work
 from .recrop import RecropTask
 from .task import Line, StageError, Task
@@ -108,7 +108,7 @@ class ClipTask(Task):
             return -1, [whole_track([self._detections[number] for number in range(num_frames)])]
         following = self._config.tracking
         found = tracks_of(self._detections, num_frames, cuts, following)
-        return len(found), choose(found, following)
+        return len(found), select(found, following)
 
     def _again(self, num_frames: int) -> Iterator[np.ndarray]:
         """Decode a second time; another number of frames is a failure."""
@@ -124,20 +124,29 @@ class ClipTask(Task):
     def _cut(self, tracks: list[Track], held: list[np.ndarray] | None, num_frames: int) -> list[TrackRows]:
         """Cut the crops of all tracks in one pass over the frames, and send them in batches."""
         encoded: list[list[bytes]] = [[] for _ in tracks]
+        waiting = sorted(range(len(tracks)), key=lambda place: (tracks[place].start, place))
+        active: list[int] = []
         for number, frame in enumerate(held if held is not None else self._again(num_frames)):
-            for place, track in enumerate(tracks):
-                jpeg = b""
-                if track.state[number]:
+            while waiting and tracks[waiting[0]].start <= number:
+                active.append(waiting.pop(0))
+            for place in [place for place in active if tracks[place].stop <= number]:
+                active.remove(place)
+                self._send_waiting(place)  # crops of thousands of tracks would fill the memory
+            for place in active:
+                track = tracks[place]
+                row, jpeg = number - track.start, b""
+                if track.state[row]:
                     with self._clock("crop"):
-                        crop = crop_face(frame, track.box[number], track.landmarks[number], **self._config.cropping)[0]
+                        crop = crop_face(frame, track.box[row], track.landmarks[row], **self._config.cropping)[0]
                         if self._config.crops:
                             jpeg = encode_crop(crop, self._config.crop_quality)
                             crop = decode_crop(jpeg)
                     self._add_crop(place, number, crop)
-                encoded[place].append(jpeg)
+                encoded[place].append(b"" if self._config.forget_crops else jpeg)
         self._send_rest()
         return [
             TrackRows(
+                start=track.start,
                 state=track.state,
                 box=track.box,
                 landmarks=track.landmarks,

@@ -34,11 +34,18 @@ class DeviceWorker:
     """Detects and encodes on one device."""
 
     def __init__(
-        self, device: torch.device, precision: str, config: ExtractConfig, backbones: Sequence[FrameEncoder]
+        self,
+        device: torch.device,
+        precision: str,
+        config: ExtractConfig,
+        backbones: Sequence[FrameEncoder],
+        *,
+        one_by_one: bool = False,
     ) -> None:
+        """Load what is computed with; `one_by_one` for pictures that cannot wait for a batch to be full, as a camera's."""
         self.device = device
-        self.crop_batch = CROP_BATCH[device.type]
-        self.detect_batch = DETECT_BATCH[device.type]
+        self.crop_batch = 1 if one_by_one else CROP_BATCH[device.type]
+        self.detect_batch = 1 if one_by_one else DETECT_BATCH[device.type]
         self.detector: Detector = build_detector(
             config.detector,
             device=str(device),

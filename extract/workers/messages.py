@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...cache.schema import NO_FACE
 from ...crops.views import ViewConfig
 from ...inputs.input import Input
 from ..faces.detect.base import Detections
@@ -108,13 +109,32 @@ class Crops:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrackRows:
-    """What a worker knows of one face: a row per frame."""
+    """What a worker knows of one face: a row per frame, from `start` on."""
 
+    start: int = 0
     state: np.ndarray
     box: np.ndarray
     landmarks: np.ndarray
     score: np.ndarray
     crops: list[bytes] | None
+
+    def over(self, num_frames: int) -> TrackRows:
+        """Return it over all frames of a clip: without a face in those that it does not reach."""
+        after = num_frames - self.start - len(self.state)
+        if not self.start and not after:
+            return self
+
+        def wide(rows: np.ndarray, empty: float) -> np.ndarray:
+            edges = [(self.start, after), *[(0, 0)] * (rows.ndim - 1)]
+            return np.pad(rows, edges, constant_values=empty)
+
+        return TrackRows(
+            state=wide(self.state, NO_FACE),
+            box=wide(self.box, np.nan),
+            landmarks=wide(self.landmarks, np.nan),
+            score=wide(self.score, 0),
+            crops=None if self.crops is None else [b""] * self.start + self.crops + [b""] * after,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

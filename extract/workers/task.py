@@ -121,6 +121,11 @@ class Task:
         if len(rows) == self._crop_batch:
             self._send_crops(track)
 
+    def _send_waiting(self, track: int) -> None:
+        """Send what waits of a track."""
+        if track in self._waiting:
+            self._send_crops(track)
+
     def _send_rest(self) -> None:
         for track in list(self._waiting):
             self._send_crops(track)

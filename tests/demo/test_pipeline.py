@@ -2,12 +2,15 @@
 
 import json
 import re
+import shlex
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from est.cache import open_cache
+from est.cli import main
 from est.commands.demo import NEXT, demo_text
 from est.demo import RenderSpec
 from est.demo.demoset import DYNAMICS, PAIRS, POSED, DemoSet
@@ -100,6 +103,18 @@ def test_the_command_shows_table_verdicts_times_and_what_is_next(report):
     json.dumps(made.to_json())
 
 
+def test_a_command_that_it_shows_predicts_one_of_its_videos(report, tmp_path, monkeypatch, capsys):
+    _, _, made = report
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (line,) = [line for line in demo_text(made).splitlines() if line.startswith("est predict")]
+    with pytest.raises(SystemExit) as ended:
+        main([*shlex.split(line)[1:], "--device", "cpu", "--workers", "1"])
+    assert ended.value.code == 0, capsys.readouterr().err
+    (out,) = (tmp_path / "predictions").iterdir()
+    assert {path.suffix for path in out.iterdir()} == {".csv", ".json", ".png", ".mp4"}
+
+
 def test_every_person_is_tested_by_a_model_that_has_not_seen_them():
     for one in (POSED, DYNAMICS, PAIRS):
         assert one.spec.subjects % one.settings["protocol.folds"] == 0
@@ -124,5 +139,5 @@ def test_only_what_is_given_is_changed():
 )
 def test_the_verdict_says_when_the_control_is_as_good(of, war, said):
     results = SimpleNamespace(scores=SimpleNamespace(war=1.0), control=SimpleNamespace(war=war))
-    made = SetReport(of=of, videos=1, frames=1, subjects=1, seconds={}, results=results)
+    made = SetReport(of=of, videos=1, frames=1, subjects=1, seconds={}, results=results, example=Path())
     assert re.search(said, made.verdict())

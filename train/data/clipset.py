@@ -19,13 +19,14 @@ import torch
 from torch import Tensor
 
 from ...cache import Cache
+from ...cache.schema import NO_FACE
 from ...encoders.taps import MAPS
 from ...errors import UsageError, some
 from ..models.batch_frames import BatchFrames
 from .feature_arrays import expect_here, expect_other, expect_shape, mirrored_name
 from .frames import DenseMaps, MapRows
 from .prefetch import BatchRequest
-from .rows import ClipRows, Residency, Rows, RowSource, place_rows
+from .rows import ClipRows, MemoryRows, Residency, Rows, RowSource, place_rows
 
 RATE_RATIO = 1.5  # median frame rates further apart than this are warned about
 STATISTICS_ROWS = 1024  # rows that statistics look at together
@@ -140,6 +141,48 @@ class ClipSet:
             arrays=1 + mirrored,
             no_face=no_face,
             told=told,
+        )
+
+    @classmethod
+    def of_rows(
+        cls,
+        rows: np.ndarray,
+        count: np.ndarray,
+        state: np.ndarray,
+        time: np.ndarray,
+        *,
+        fps: float = 0.0,
+        device: torch.device | str = "cpu",
+        no_face: Literal["nearest", "keep"] = "nearest",
+    ) -> Self:
+        """Take clips that lie in memory one behind the other, and in no cache.  # (T, D) or (T, C, h, w), (N,), (T,), (T,)"""
+        count = np.asarray(count, np.int64)
+        assert count.min() >= 1
+        assert len(rows) == len(state) == len(time) == count.sum()
+        first = np.cumsum(count) - count
+        face = np.asarray(state) != NO_FACE
+        coverage = np.add.reduceat(face, first, dtype=np.int64) / count
+        nearest = nearest_faces(face, first, count) if no_face == "nearest" and not face.all() else None
+        seconds = (time - np.repeat(time[first], count)).astype(np.float32)
+        device, number = torch.device(device), len(count)
+        return cls(
+            ids=[str(place) for place in range(number)],
+            path=[""] * number,
+            subject=[""] * number,
+            label=np.full(number, -1),
+            labels=(),
+            fps=np.full(number, fps),
+            count=torch.from_numpy(count).to(device),
+            has_face=coverage > 0,
+            coverage=coverage,
+            width=rows.shape[1],
+            residency="features: in memory",
+            _rows=MemoryRows(torch.from_numpy(rows).to(device)),
+            _first=torch.from_numpy(first).to(device),
+            _face=torch.from_numpy(face).to(device),
+            _nearest=None if nearest is None else torch.from_numpy(nearest).to(device),
+            _time=torch.from_numpy(seconds).to(device),
+            arrays=1,
         )
 
     @classmethod

@@ -180,6 +180,20 @@ class DeviceRows(Rows):
         return self._table.index_select(0, index.reshape(-1)).float().view(*index.shape, self._table.shape[1])
 
 
+class MemoryRows(Rows):
+    """Rows that nobody cached, features or maps, on the device.  # (T, D) or (T, C, h, w)"""
+
+    on_device = True
+
+    def __init__(self, table: Tensor) -> None:
+        self._table = table
+
+    def take(self, index: Tensor, augmentation: Tensor | None = None) -> Tensor:
+        assert augmentation is None, "features are as they are"
+        index = index.to(self._table.device)
+        return self._table.index_select(0, index.reshape(-1)).float().view(*index.shape, *self._table.shape[1:])
+
+
 class HostRows(Rows):
     """All rows in host memory; what is asked for goes to the device through a page-locked buffer."""
 

@@ -53,12 +53,27 @@ def predict_rows(
     Probabilities are the mean over the sampler's test views; further questions are asked of the first.
     """
     seen = loaded.visible(rows)
-    which, view = loaded.place[rows[seen]], view or ClipView()
-    views = [replace(view, number=number) for number in range(sampler.views)]
-    found = [predict(model, loaded.clips, which, sampler, precision=precision, view=one, world=world) for one in views]
     probabilities = np.full((len(rows), int(model.num_classes)), np.nan, np.float32)
-    probabilities[seen] = np.mean([shares for shares, _ in found], axis=0)
-    return probabilities, found[0][1]
+    probabilities[seen], told = predict_views(
+        model, loaded.clips, loaded.place[rows[seen]], sampler, precision=precision, view=view, world=world
+    )
+    return probabilities, told
+
+
+def predict_views(
+    model: Model,
+    clips: ClipSet,
+    which: np.ndarray,
+    sampler: Sampler,
+    *,
+    precision: Precision = "fp32",
+    view: ClipView | None = None,
+    world: World = ALONE,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Predict clips of a set as `predict` does, with the mean probabilities over the sampler's test views."""
+    views = [replace(view or ClipView(), number=number) for number in range(sampler.views)]
+    found = [predict(model, clips, which, sampler, precision=precision, view=one, world=world) for one in views]
+    return np.mean([shares for shares, _ in found], axis=0), found[0][1]
 
 
 def likeliest(probabilities: np.ndarray) -> np.ndarray:

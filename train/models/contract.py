@@ -62,6 +62,18 @@ TOLD = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class Windows:
+    """How a video that is longer than the clips of the training is cut for prediction: into windows that are predicted as clips are."""
+
+    seconds: float | None = None  # of a window; None: the median length of the clips that a run was trained on
+    stride: float = 0.25  # from one window to the next, as a share of a window
+    least: int = 1  # frames of a window, of a video at few frames a second
+
+    def __post_init__(self) -> None:
+        expect_values(self, "windows.", seconds=(0.01, MANY[1]), stride=(0.001, 1), least=MANY)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The settings of a model."""
 
@@ -83,6 +95,11 @@ class ModelConfig:
     def told(self) -> tuple[str, ...]:
         """Return what the model's batches hold of each frame besides its features, of `TOLD`."""
         return ()
+
+    @property
+    def windows(self) -> Windows:
+        """Return how a long video is cut for prediction."""
+        return Windows()
 
     @property
     def undivided(self) -> bool:

@@ -1,0 +1,1 @@
+"""What is drawn of predictions: boxes, labels and probabilities in pictures, timelines, annotated videos."""

@@ -1,0 +1,283 @@
+"""`predict`: videos → apparent expressions over time, by the models of a run: everything that `est predict` does, as one call."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...cache import Failure
+from ...cache.interrupt import listening
+from ...cache.sources import source_of
+from ...cache.watch import Watch
+from ...extract.clip_pipeline import ClipPipeline
+from ...extract.extraction import at_work, default_workers
+from ...extract.workers.clip_worker import STOPPING
+from ...inputs.input import FoundInputs, Input, find_inputs
+from ...train.data.clipset import warn_of_rates
+from ...train.results.run import Run
+from .config import PredictConfig
+from .drawing import Drawings, draw_video
+from .output import OutputFolder
+from .recipe import RunRecipe, recipe_of
+from .sink import PredictionSink
+from .tables import TIMELINE, Table, TableFiles, expect_pyarrow, read_table, timeline_columns, window_columns
+from .track import PredictedVideo
+from .windows import Cutting, cutting_of
+
+NOTE = "Apparent expressions, as a model reads them from faces; not what anybody feels."
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """What was predicted: iterating gives a row for each window of each face."""
+
+    labels: tuple[str, ...]
+    windows: Table
+    videos: Sequence[dict[str, Any]]  # of each its faces, in a few numbers
+    failures: Sequence[Failure]
+    frames: int
+    seconds: float
+    out: Path | None
+    lines: Sequence[str]  # what was said of the drawings
+    _timeline: Table | None = None
+
+    @property
+    def timeline(self) -> Table:
+        """Return a row for each frame of each face; of predictions that were written to a folder it is read from there."""
+        if self._timeline is not None:
+            return self._timeline
+        assert self.out is not None
+        return read_table(self.out / f"{TIMELINE}.csv")
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.windows)
+
+    @property
+    def faceless(self) -> list[str]:
+        """Name the videos that show no face."""
+        return [video["id"] for video in self.videos if not video["tracks"]]
+
+
+def predict(
+    videos: Path | str | Sequence[Path | str] | FoundInputs,
+    run: Run | Path | str,
+    *,
+    out: Path | str | None = None,
+    config: PredictConfig | None = None,
+    overwrite: bool = False,
+    watch: Watch | None = None,
+) -> Predictions:
+    """Predict the apparent expressions in videos by a run; with `out` into a folder, else in memory alone.
+
+    The same call goes on with a folder that was begun.
+    """
+    start, watch, config = time.monotonic(), watch or Watch(), config or PredictConfig()
+    found = _inputs(videos)
+    run = run if isinstance(run, Run) else Run.open(run)
+    if config.parquet:
+        expect_pyarrow()
+    cutting = cutting_of(run, config)
+    with _folder(out, _settings(run, config, cutting), overwrite=overwrite) as folder:
+        recipe = recipe_of(run, config)
+        for line in (*recipe.lines, cutting.describe()):
+            watch.say(line)
+        for warning in _warnings(recipe):
+            watch.warn(warning)
+        folder.begin()
+        frames, failures = _extract(found, recipe, cutting, folder, watch)
+        kept = [source for source in found.inputs if folder.video(source).is_file()]
+        drawings = Drawings(
+            picture=len(found.inputs) == 1 if config.picture is None else config.picture,
+            video=len(found.inputs) == 1 if config.video is None else config.video,
+        )
+        summaries, windows, timelines, said = [], [window_columns(None, run.labels)], [], []
+        if out is None:
+            timelines.append(timeline_columns(None, run.labels))
+            for source in kept:
+                video = PredictedVideo.load(folder.video(source))
+                summaries.append(summary_of(video, run.labels))
+                windows.append(window_columns(video, run.labels))
+                timelines.append(timeline_columns(video, run.labels))
+        else:
+            tables = TableFiles(folder.path, run.labels, parquet=config.parquet)
+            for name in tables.names:
+                folder.file(name)
+            with tables:
+                for source in kept:
+                    video = PredictedVideo.load(folder.video(source))
+                    tables.add(video)
+                    windows.append(window_columns(video, run.labels))
+                    summaries.append(summary_of(video, run.labels))
+            for source, summary in zip(kept, summaries, strict=True):
+                video = PredictedVideo.load(folder.video(source))
+                drawn = draw_video(video, run.labels, folder, drawings, watch=watch)
+                summary |= drawn.files
+                said += drawn.lines
+                failures += drawn.failures
+            folder.finish(
+                {
+                    "note": NOTE,
+                    "run": str(run.path),
+                    "heading": run.facts["heading"],
+                    "models": list(recipe.models),
+                    "labels": list(run.labels),
+                    "cutting": asdict(cutting),
+                    "face": config.face,
+                    "precision": sorted({array.precision for array in recipe.arrays}),
+                    "videos": summaries,
+                    "failures": [
+                        {"id": one.id, "path": one.path, "stage": one.stage, "error": one.error} for one in failures
+                    ],
+                }
+            )
+    return Predictions(
+        labels=run.labels,
+        windows=Table.of(windows),
+        videos=summaries,
+        failures=failures,
+        frames=frames,
+        seconds=time.monotonic() - start,
+        out=None if out is None else Path(out),
+        lines=said,
+        _timeline=Table.of(timelines) if timelines else None,
+    )
+
+
+def summary_of(video: PredictedVideo, labels: Sequence[str]) -> dict[str, Any]:
+    """Return what is said of a video in a few numbers."""
+    tracks = []
+    for track in video.tracks:
+        mean, shares = track.mean, track.shares()
+        tracks.append(
+            {
+                "track": track.number,
+                "start": round(float(video.time[track.first]), 3),
+                "end": round(float(video.time[track.stop - 1]), 3),
+                "frames": int((track.state != 0).sum()),
+                "windows": len(track.windows),
+                "apparent_expression": labels[int(mean.argmax())],
+                "probabilities": {name: round(float(p), 6) for name, p in zip(labels, mean, strict=True)},
+                "share_of_time": {name: round(float(p), 4) for name, p in zip(labels, shares, strict=True)},
+            }
+        )
+    return {
+        "id": video.id,
+        "path": video.path,
+        "frames": len(video.time),
+        "seconds": round(video.seconds, 3),
+        "fps": video.fps,
+        "size": list(video.size),
+        "decoder": video.decoder,
+        "missing": video.missing,
+        "decode_errors": video.decode_errors,
+        "tracks": tracks,
+    }
+
+
+def _inputs(videos: Path | str | Sequence[Path | str] | FoundInputs) -> FoundInputs:
+    if isinstance(videos, FoundInputs):
+        return videos
+    return find_inputs([Path(one) for one in ([videos] if isinstance(videos, Path | str) else videos)])
+
+
+@contextmanager
+def _folder(out: Path | str | None, settings: dict[str, Any], *, overwrite: bool) -> Generator[OutputFolder]:
+    """Yield the folder of the output, or one that goes away."""
+    if out is not None:
+        yield OutputFolder(Path(out), settings, overwrite=overwrite)
+        return
+    with tempfile.TemporaryDirectory(prefix="est-predict-") as path:
+        yield OutputFolder(Path(path), settings)
+
+
+def _settings(run: Run, config: PredictConfig, cutting: Cutting) -> dict[str, Any]:
+    """Return what must be the same for a prediction to go on."""
+    rows = ("face", "part", "weights", "detector", "precision")
+    return {
+        "run": str(run.path.absolute()),
+        "run_fingerprints": run.facts["cache"]["fingerprints"],
+        **asdict(cutting),
+        **{name: getattr(config, name) for name in rows},
+    }
+
+
+def _warnings(recipe: RunRecipe) -> Iterator[str]:
+    """Say what a user may not expect of the run's way of looking."""
+    if recipe.extraction.frames_are_crops:
+        yield (
+            f"{recipe.run.path} was trained on face crops, and so each frame is taken for one: "
+            "--detector retinaface looks for faces in whole pictures."
+        )
+    elif recipe.extraction.detector != recipe.frames.detector:
+        yield (
+            f"Faces are found by {recipe.extraction.detector}; the run was trained on faces found by {recipe.frames.detector}."
+        )
+
+
+def _extract(
+    found: FoundInputs, recipe: RunRecipe, cutting: Cutting, folder: OutputFolder, watch: Watch
+) -> tuple[int, list[Failure]]:
+    """Send the inputs that are not predicted yet through the pipeline; return the frames, and what failed."""
+    todo = [source for source in found.inputs if not _predicted(folder, source)]
+    if len(todo) < len(found.inputs):
+        watch.say(f"{len(found.inputs) - len(todo)} videos have been predicted already")
+    failures = list(found.problems)
+    if not todo:
+        return 0, failures
+    rates: list[float] = []
+    frames: list[int] = []
+
+    def done(video: PredictedVideo) -> None:
+        rates.append(video.fps)
+        frames.append(len(video.time))
+        video.save(folder.video(by_id[video.id]))
+
+    by_id = {source.id: source for source in todo}
+    device_workers = recipe.device_workers()
+    sink = PredictionSink(recipe, cutting, todo, done)
+    workers = recipe.extraction.workers or default_workers(recipe.devices)
+    with listening(STOPPING) as stop, at_work(device_workers):
+        pipeline = ClipPipeline(todo, sink, list(device_workers), recipe.extraction, workers, stop)
+        pipeline.run(_Predicting(watch))
+    if stop.wanted:
+        watch.say(f"{pipeline.left} videos are left: the same command goes on")
+        raise KeyboardInterrupt
+    known = np.array([recipe.run.facts.get("frame_rate") or 0.0])
+    if warning := warn_of_rates(known, np.array(rates)):
+        watch.warn(warning.replace("test clips", "videos"))
+    for count, what in (
+        (pipeline.incomplete, "have fewer frames than their files declare"),
+        (pipeline.damaged, "have damaged places that could not be decoded"),
+    ):
+        if count:
+            watch.warn(f"{len(count)} faces are of videos that {what}: {', '.join(count[:5])}")
+    return sum(frames), [*failures, *pipeline.failures]
+
+
+def _predicted(folder: OutputFolder, source: Input) -> bool:
+    try:
+        now = source_of(source.path, digest=False)
+    except OSError:
+        return False
+    return folder.predicted(source, now.num_bytes, now.mtime_ns)
+
+
+class _Predicting(Watch):
+    """Tells the pipeline's progress as that of a prediction."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self.say, self.warn = watch.say, watch.warn
+
+    def progress(self, progress: Any) -> None:
+        self._watch.progress(replace(progress, what="Predicting"))

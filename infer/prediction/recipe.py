@@ -1,0 +1,179 @@
+"""How a run's features were made, as an extraction of new videos: the same detector, crops, encoders and precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from ...cache import FramesRecipe
+from ...cache.schema import FeatureSpec
+from ...encoders.device import parse_device
+from ...encoders.precision import DTYPES, Precision, resolve_precision
+from ...encoders.weights import Weights
+from ...errors import RecipeMismatch, UsageError, expect_choice
+from ...extract.config import ExtractConfig
+from ...extract.extraction import describe
+from ...train.loop.checkpoint import load_model
+from ...train.models.finetuned import FinetunedModel
+from ...train.models.model import Model
+from ...train.results.run import CHECKPOINT, Run
+from .config import PredictConfig
+from .encoders import ArraysDeviceWorker, FrameArray, cached_arrays, own_arrays
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunRecipe:
+    """Everything that makes a run's probabilities of a video."""
+
+    run: Run
+    models: Mapping[str, Model]  # of each part that is asked, on the first device
+    reads: Mapping[str, FrameArray]  # what each of them reads
+    extraction: ExtractConfig
+    precision: Precision  # of the detector; each array has its own
+    devices: Sequence[torch.device]
+    lines: Sequence[str]  # worth saying
+
+    @cached_property
+    def arrays(self) -> list[FrameArray]:
+        """Return the arrays, each once."""
+        return list({array.name: array for array in self.reads.values()}.values())
+
+    @property
+    def specs(self) -> dict[str, FeatureSpec]:
+        """Return what the rows of each array are."""
+        return {array.name: array.spec for array in self.arrays}
+
+    def device_workers(self, *, one_by_one: bool = False) -> list[ArraysDeviceWorker]:
+        """Return a worker for each device; refuse a detector that is not the one that the run's features are of."""
+        found = [
+            ArraysDeviceWorker(one, self.precision, self.extraction, self.arrays, one_by_one=one_by_one)
+            for one in self.devices
+        ]
+        known, detector = self.frames, found[0].detector
+        if detector.name == known.detector and detector.digest != known.detector_digest:
+            raise RecipeMismatch(
+                f"The detector {detector.name} has other weights than when the features of {self.run.path} were made: "
+                f"digest {known.detector_digest} then, {detector.digest} here.",
+                remedy="the release of the detector's package that the cache was made with, or --models-dir FOLDER",
+            )
+        return found
+
+    @property
+    def frames(self) -> FramesRecipe:
+        """Return how the run's cache found and cut faces."""
+        return frames_of(self.run)
+
+
+def frames_of(run: Run) -> FramesRecipe:
+    """Return how the cache of a run found and cut faces."""
+    return FramesRecipe.from_identity(run.facts["cache"]["recipes"]["frames"])
+
+
+def recipe_of(run: Run, config: PredictConfig) -> RunRecipe:
+    """Load the models of a run and what makes their features, or say what is missing."""
+    if not run.complete:
+        raise UsageError(f"{run.path} is not complete.", remedy=f"est train --resume --out {run.path}")
+    parts = _parts(run, config.part)
+    devices = [parse_device(text) for text in config.device.split(",")]
+    models = {part: load_model(run.part(part) / CHECKPOINT)[0].to(devices[0]) for part in parts}
+    tuned = {part: model for part, model in models.items() if isinstance(model, FinetunedModel)}
+    if tuned and config.weights:
+        raise UsageError(f"{run.path} has its encoders in its checkpoints.", remedy="leave --weights out")
+    reads = (
+        own_arrays(tuned, run.facts["precision"])
+        if tuned
+        else cached_arrays(run, parts, config.weights, config.models_dir)
+    )
+    searched = frames_of(run).precision
+    precision: Precision = searched if searched in DTYPES else "fp32"
+    if config.precision is not None:
+        precision, _ = resolve_precision(config.precision, *devices)
+        reads = {part: replace(array, precision=precision) for part, array in reads.items()}
+    for name in sorted({precision, *(array.precision for array in reads.values())}):
+        resolve_precision(name, *devices, remedy="--precision fp32, whose rows differ a little")
+    extraction = extraction_of(run, config)
+    for model in tuned.values():
+        model.backbone.shape_of("gap", extraction.size)
+    return RunRecipe(
+        run=run,
+        models=models,
+        reads=reads,
+        extraction=extraction,
+        precision=precision,
+        devices=devices,
+        lines=_lines(run, parts, reads, devices),
+    )
+
+
+def extraction_of(run: Run, config: PredictConfig) -> ExtractConfig:
+    """Return the extraction that made the features of a run, of the faces that are wanted now."""
+    frames = frames_of(run)
+    cropping: dict[str, Any] = {"margin": frames.margin, "detector": frames.detector}
+    if config.detector is not None and config.detector != frames.detector:
+        cropping = {"detector": config.detector}
+        if frames.detector != "none":
+            cropping["margin"] = frames.margin
+    searched = frames.detector != "none"
+    found = ExtractConfig(
+        decoder=frames.decoder,  # ty: ignore[invalid-argument-type]
+        face=config.face,
+        align=frames.align,  # ty: ignore[invalid-argument-type]
+        size=frames.size,
+        features=("gap",),  # the device workers know better
+        device=config.device,
+        models_dir=config.models_dir,
+        workers=config.workers,
+        timeout=config.timeout,
+        no_face="keep",
+        **cropping,
+        **(
+            {
+                "detect_size": frames.detect_size,
+                "detect_every": frames.detect_every,
+                "score_threshold": frames.score_threshold,
+                "smooth": frames.smooth,
+            }
+            if searched
+            else {}
+        ),
+    )
+    told = replace(found, face=frames.face).tracking.describe()
+    if searched and frames.tracking != told:
+        raise RecipeMismatch(
+            f"The faces of {run.path} were followed in another way: {frames.tracking} then, {told} here.",
+            remedy="the release of est that made the run's cache",
+        )
+    kind, _, quality = frames.crops.partition(" ")
+    if kind == "jpeg":
+        found = replace(found, crops=True, forget_crops=True, crop_quality=int(quality))
+    return found
+
+
+def _parts(run: Run, part: str | None) -> list[str]:
+    """Name the parts whose models are asked."""
+    if part is None:
+        return run.parts
+    if len(run.parts) == 1:
+        if part != run.parts[0]:
+            raise UsageError(f"{run.path} has one model, {run.parts[0]}; found --part {part}.", remedy="leave it out")
+        return run.parts
+    expect_choice("--part", part, run.parts)
+    return [part]
+
+
+def _lines(
+    run: Run, parts: Sequence[str], reads: Mapping[str, FrameArray], devices: Sequence[torch.device]
+) -> list[str]:
+    """Say what predicts."""
+    models = f"the mean of {len(parts)} models" if len(parts) > 1 else f"the model {parts[0]}"
+    lines = [f"{run.facts['heading']}: {models}, classes {', '.join(run.labels)}"]
+    loaded: dict[str, Weights] = {one.weights.digest: one.weights for one in reads.values() if one.weights is not None}
+    for weights in loaded.values():
+        lines += describe(weights)
+    precisions = sorted({array.precision for array in reads.values()})
+    lines.append(f"{', '.join(map(str, devices))} in {', '.join(precisions)}")
+    return lines

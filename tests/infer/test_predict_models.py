@@ -1,0 +1,109 @@
+"""Every kind of run predicts: on maps, and with encoders that learnt too."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from finetune_samples import draw, tuned_run
+from made_model import register
+from predict_samples import EXTRACTION, QUIET, cache_of, run_on
+from torch import Tensor, nn
+from train_samples import Recorder
+
+from est.extract.extraction import extract_videos
+from est.infer.prediction.predicting import predict
+from est.infer.prediction.windows import cutting_of
+from est.inputs.input import find_inputs
+from est.train import Run
+from est.train.evaluation import evaluate
+from est.train.models.contract import AllFrames, ModelConfig, Windows
+from est.train.models.model import Model
+from est.train.models.scaling import Scaling
+from est.train.results.run import FACTS, read_json, write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(ModelConfig):
+    name: ClassVar[str] = "patches"
+    title: ClassVar[str] = "Patches"
+    frames: int = 6
+
+    @property
+    def shown(self):
+        return AllFrames(most=self.frames)
+
+    @property
+    def told(self):
+        return ("mask", "time")
+
+    @property
+    def reads(self):
+        return "layer3"
+
+    @property
+    def windows(self):
+        return Windows(seconds=0.2, stride=0.5)
+
+
+class Output(NamedTuple):
+    expression: Tensor
+
+
+class Patches(Model):
+    def __init__(self, config, *, width, num_classes):
+        super().__init__()
+        self.config, self.width, self.num_classes, self.scaling = config, width, num_classes, Scaling(width)
+        self.classifier = nn.Linear(width + 1, num_classes)
+
+    def forward(self, batch):
+        maps, mask = batch["features"].mean((-1, -2)), batch["mask"][..., None]
+        told = (batch["time"] * batch["mask"]).sum((1, 2))[:, None]
+        return Output(expression=self.classifier(torch.cat([(maps * mask).sum((1, 2)), told], 1)).float())
+
+
+def expect_as_evaluated(run, folder, suffix, tolerance):
+    found = evaluate(run, device="cpu", watch=Recorder())
+    column = {name: place for place, name in enumerate(found.header)}
+    row = found.rows[0]
+    mine = predict(folder / f"{row[column['id']]}{suffix}", run, config=replace(QUIET, part=row[column["part"]]))
+    theirs = [float(row[column[f"p_{label}"]]) for label in mine.labels]
+    assert np.ptp(theirs) > 1e-4
+    np.testing.assert_allclose(mine.windows.probabilities()[0], theirs, atol=tolerance)
+
+
+def test_a_run_on_maps(sample, tmp_path, monkeypatch):
+    register(monkeypatch, Patches, Config)
+    cache = cache_of(sample.folder, tmp_path / "maps.zarr", features=("gap", "layer3"))
+    run = run_on(cache, tmp_path / "run", model=Config())
+    expect_as_evaluated(run, sample.folder, ".mp4", 1e-6)
+    found = cutting_of(Run.open(run), QUIET)
+    assert (found.window, found.stride) == (0.2, 0.1)  # as the model states
+    assert found.whole > 0.6  # all clips of the training
+
+
+@pytest.mark.parametrize("crops", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_an_encoder_that_learnt_too(tmp_path, crops):
+    listed = draw(tmp_path / "drawn", 8)
+    config = replace(EXTRACTION, weights="random", detector="none", size=32, crops=crops)
+    extract_videos(find_inputs([listed]), tmp_path / "cache.zarr", config)
+    tuned_run(tmp_path / "cache.zarr", tmp_path / "run", "all", epochs=1)
+    expect_as_evaluated(tmp_path / "run", tmp_path / "drawn", "", 1e-5)
+    with pytest.raises(Exception, match="encoders in its checkpoints"):
+        predict(tmp_path / "drawn" / "clip00", tmp_path / "run", config=replace(QUIET, weights=("random",)))
+
+
+def test_parts_that_read_arrays_of_their_own(sample, tmp_path):
+    shutil.copytree(sample.run, tmp_path / "run")
+    facts = read_json(tmp_path / "run" / FACTS)
+    recipes = facts["cache"]["recipes"]["features"]
+    recipes["gap_other"] = {**recipes["gap"], "dtype": "float32"}
+    facts["reads"]["fold2"] = "gap_other"
+    write_json(tmp_path / "run" / FACTS, facts)
+    one, other = (predict(sample.video, run, config=QUIET) for run in (sample.run, tmp_path / "run"))
+    apart = np.abs(one.windows.probabilities() - other.windows.probabilities()).max()
+    assert 1e-9 < apart < 1e-3  # half of the models see rows that are not rounded to float16
