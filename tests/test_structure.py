@@ -87,7 +87,7 @@ MAY_IMPORT = {
     "sweep": SWEEP,
     "sweep.audit": {"cache"} | TRAIN,
     "sweep.space": {"train.config", "train.models"},
-    "sweep.found": {"train.results", "train.results.pages"},
+    "sweep.found": {"report", "train.results", "train.results.pages"},  # of report: pieces of pictures
     "sweep.search": {"cache", "encoders", "sweep.found", "sweep.space"} | TRAIN,
     "infer": FOUNDATIONS | EXTRACT | TRAIN,
     "report": {"cache", "crops", "train.config", "train.folds", "train.results", "train.results.pages"},
