@@ -92,8 +92,18 @@ def duration(hours: float) -> str:
 
 def clip_line(row: Mapping[str, Any]) -> str:
     """Format a clip for `ls`: tabs between, so that cut and awk work."""
-    line = f"{annotated(row)}\t{row['count']} frames"
+    jitter, tracks, changes = (
+        "-" if row[name] is None else f"{row[name]:.4f}" if name == "box_jitter" else f"{row[name]}"
+        for name in ("box_jitter", "tracks", "identity_changes")
+    )
+    line = f"{annotated(row)}\t{row['count']} frames\tcoverage {row['coverage']:.3f}\tjitter {jitter}"
+    line += f"\ttracks {tracks}\tidentity changes {changes}"
     return line + f"\tincomplete: {row['decoded']} of {row['declared']}" if row["decoded"] < row["declared"] else line
+
+
+def is_incomplete(row: Mapping[str, Any]) -> bool:
+    """Say whether a clip has fewer frames than its file declares."""
+    return None not in (row["decoded"], row["declared"]) and row["decoded"] < row["declared"]
 
 
 def failure_line(failure: Mapping[str, Any]) -> str:

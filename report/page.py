@@ -46,8 +46,15 @@ class Cell:
     html: str = ""  # made by the functions below, and shown in the place of words
 
 
-def page(title: str, sections: Sequence[Section], *, lead: Sequence[str] = (), scripts: Sequence[str] = ()) -> str:
-    """Return a page: a title, pieces of HTML below it, a list of contents, the sections, and scripts behind the page's own."""
+def page(
+    title: str,
+    sections: Sequence[Section],
+    *,
+    lead: Sequence[str] = (),
+    style: str = "",
+    scripts: Sequence[str] = (),
+) -> str:
+    """Return a page: a title, pieces of HTML below it, a list of contents, the sections; rules and scripts behind the page's own."""
     names = _distinct([section.name for section in sections])
     contents = "".join(
         f'<li><a href="#{name}">{_plain(section.title)}</a></li>' for name, section in zip(names, sections, strict=True)
@@ -58,7 +65,7 @@ def page(title: str, sections: Sequence[Section], *, lead: Sequence[str] = (), s
             f'<html lang="en"><head><meta charset="utf-8"><title>{_plain(title)}</title>',
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">',
-            f'<style>{STYLE}</style></head><body><a class="skip" href="#content">Skip to content</a>',
+            f'<style>{STYLE}{style}</style></head><body><a class="skip" href="#content">Skip to content</a>',
             f"<header><h1>{_plain(title)}</h1>",
             *lead,
             "</header>",

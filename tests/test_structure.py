@@ -90,10 +90,15 @@ MAY_IMPORT = {
     "sweep.found": {"report", "train.results", "train.results.pages"},  # of report: pieces of pictures
     "sweep.search": {"cache", "encoders", "sweep.found", "sweep.space"} | TRAIN,
     "infer": FOUNDATIONS | EXTRACT | TRAIN,
-    "report": {"cache", "crops", "train.config", "train.folds", "train.results", "train.results.pages"},
+    "report": {"cache"},  # the pieces of pages, and files
+    "report.cachepage": {"cache", "crops", "extract.workers", "report"},  # of workers: crops cut from sources once more
     "doctor": FOUNDATIONS | EXTRACT,
     "demo": {"cache", "extract", "inputs"} | TRAIN,
-    "commands": {"demo", "doctor", "infer", "report", "tune"} | SWEEP | FOUNDATIONS | EXTRACT | TRAIN,
+    "commands": {"demo", "doctor", "infer", "report", "report.cachepage", "tune"}
+    | SWEEP
+    | FOUNDATIONS
+    | EXTRACT
+    | TRAIN,
     "": {"commands"},  # cli.py and __main__.py
 }
 FREE = {"errors", "__version__", "lazy_names", "cli"}

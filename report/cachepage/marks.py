@@ -1,0 +1,35 @@
+"""What is said of a frame's face, in words, a colour and a symbol: colour alone would be lost on many readers and in print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from ...cache.schema import DETECTED, INTERPOLATED, NO_FACE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """How frames of one state are marked."""
+
+    words: str
+    symbol: str
+    colour: str  # distinct to colour-blind eyes as well
+    edge: str  # CSS
+    dash: str  # SVG and the contact sheet: drawn and left out, in pixels; empty for a whole line
+
+
+MARKS: Mapping[int, Mark] = MappingProxyType(
+    {
+        DETECTED: Mark(words="detected", symbol="●", colour="#00805f", edge="solid", dash=""),
+        INTERPOLATED: Mark(words="interpolated", symbol="◇", colour="#b06a00", edge="dashed", dash="6 4"),
+        NO_FACE: Mark(words="missing", symbol="✕", colour="#b3261e", edge="dotted", dash="2 3"),
+    }
+)
+
+
+def bgr(colour: str) -> tuple[int, int, int]:
+    """Return a colour as OpenCV takes it."""
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return blue, green, red
