@@ -21,6 +21,7 @@ def page(summary: Summary) -> str:
     ]
     if summary.frames:
         lines += [f"  with a face {summary.detected:.1%} detected, {summary.interpolated:.1%} interpolated"]
+    lines.append(faces_held(summary))
     notes = {
         "subjects": summary.subjects,
         "no face": summary.without_face,
@@ -55,6 +56,14 @@ def page(summary: Summary) -> str:
         lines += [f"  {summary.trained_on[name]}"] if name in summary.trained_on else []
     lines += ["", f"last commit {summary.commit['sequence']} at {summary.commit['time']}"]
     return "\n".join(lines)
+
+
+def faces_held(summary: Summary) -> str:
+    """Say how many face pictures a cache holds, and how a person is erased."""
+    held = f"{summary.face_pictures:,} face pictures" if summary.face_pictures else "no face pictures"
+    if summary.removed_face_pictures:
+        held += f", {summary.removed_face_pictures:,} more of removed clips (est cache convert or erase deletes them)"
+    return f"  faces       {held}; est cache erase {summary.path} --subject NAME erases a person"
 
 
 def bars(title: str, counts: Mapping[str, int]) -> list[str]:

@@ -74,13 +74,14 @@ class ClipView:
 class Viewer:
     """Looks at clips of a cache, one after the other."""
 
-    def __init__(self, cache: Cache, sampling: Sampling) -> None:
-        self._stored, self._sampling = Stored(cache), sampling
+    def __init__(self, cache: Cache, sampling: Sampling | None = None) -> None:
+        self._stored, self._sampling = Stored(cache), sampling or Sampling()
 
-    def view(self, row: dict[str, Any]) -> ClipView:
-        """Return a clip with its crops, or with the reason why it has none."""
+    def view(self, row: dict[str, Any], frames: Sequence[int] | None = None) -> ClipView:
+        """Return a clip of the listing with its crops, or with the reason why it has none; `frames` replace those of the sampling."""
         clip = self._stored.cache.clip(row["id"], features=[])
-        frames, crops, trouble = self._sampling.of(len(clip.state)), {}, ""
+        frames = self._sampling.of(len(clip.state)) if frames is None else frames
+        crops, trouble = {}, ""
         wanted = {frame for frame in frames if clip.state[frame] != NO_FACE}
         try:
             if wanted:

@@ -74,7 +74,7 @@ def show_clips(
         places = places[:LIMIT]
     if not len(places):
         raise UsageError(f"No clip of {cache.path} is chosen.", remedy=f"est cache ls {cache.path}")
-    viewer, views = Viewer(cache, sampling or Sampling()), []
+    viewer, views = Viewer(cache, sampling), []
     for number, row in enumerate(listing.rows(places), start=1):
         views.append(viewer.view(row))
         watch.progress(Progress(what="Looking", unit="clips", done=number, total=len(places)))
