@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -120,6 +120,11 @@ def figure(svg: str, caption: str) -> str:
     return f"<figure>{svg}<figcaption>{_plain(caption)}</figcaption></figure>"
 
 
+def side_by_side(*parts: str) -> str:
+    """Put pieces beside each other, where there is room."""
+    return f'<div class="beside">{"".join(parts)}</div>'
+
+
 def image(data: bytes, alt: str, *, width: int | None = None) -> str:
     """Show a JPEG or PNG, kept in the page itself."""
     kind = KINDS[data[:2]]
@@ -133,11 +138,13 @@ def table(
     *,
     caption: str,
     sortable: bool = True,
+    unsorted: Collection[str] = (),
 ) -> str:
-    """Write a table; the first cell of each row is its heading, numbers stand to the right."""
+    """Write a table; the first cell of each row is its heading, numbers stand to the right; `unsorted` columns have no button."""
     cells = [[_cell(one) for one in row] for row in rows]
     numbers = [
-        bool(cells) and all(isinstance(row[place].value, int | float) or row[place].words == MISSING for row in cells)
+        any(isinstance(row[place].value, int | float) for row in cells)
+        and all(isinstance(row[place].value, int | float) or row[place].words == MISSING for row in cells)
         for place in range(len(header))
     ]
     sortable = sortable and len(cells) > 1
@@ -145,7 +152,7 @@ def table(
         f'<th scope="col"{_class(number)}'
         + (
             f' aria-sort="none"><button type="button">{_plain(name)}</button></th>'
-            if sortable
+            if sortable and name not in unsorted
             else f">{_plain(name)}</th>"
         )
         for name, number in zip(header, numbers, strict=True)

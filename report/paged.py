@@ -42,7 +42,7 @@ def paged_table(name: str, columns: Sequence[Column], *, caption: str, noun: str
         for column in columns
     )
     body = "".join(
-        "<tr>" + "".join(_cell(column, row, first=place == 0) for place, column in enumerate(columns)) + "</tr>"
+        "<tr>" + "".join(_cell(columns, place, row) for place in range(len(columns))) + "</tr>"
         for row in range(min(count, FIRST))
     )
     return "\n".join(
@@ -63,7 +63,7 @@ def paged_table(name: str, columns: Sequence[Column], *, caption: str, noun: str
 def _controls(columns: Sequence[Column], name: str) -> str:
     parts = [f'<label>Search <input type="search" class="words" id="{name}-words"></label>']
     for place, column in enumerate(columns):
-        words = _choices(column)
+        words = _choices(column) if place else None  # the first column names the row
         if words is not None and len(words) > 1:
             options = "".join(f'<option value="{_plain(one)}">{_plain(one or "(none)")}</option>' for one in words)
             parts.append(
@@ -112,11 +112,12 @@ def _number(value: Any) -> float | int | None:
     return int(number) if number == int(number) else number
 
 
-def _cell(column: Column, row: int, *, first: bool) -> str:
-    value = column.values[row]
-    name = 'th scope="row"' if first else "td"
+def _cell(columns: Sequence[Column], place: int, row: int) -> str:
+    column, value = columns[place], columns[place].values[row]
+    name = "td" if place else 'th scope="row"'
     if column.kind == "picture":
-        words = f'<img src="{value}" alt="" width="48" height="48">' if value else MISSING
+        alt = f"face of {columns[0].values[row]}"
+        words = f'<img src="{value}" alt="{_plain(alt)}" width="48" height="48">' if value else MISSING
     else:
         words = _plain(_words(column, value))
     return f"<{name}{_class(column)}>{words}</{name[:2]}>"

@@ -70,7 +70,7 @@ document.querySelectorAll('.paged').forEach(box => {
         if (isNumber(column)) cell.className = 'number';
         if (column.kind === 'picture' && column.values[row]) {
           const picture = new Image(48, 48);
-          picture.alt = '';
+          picture.alt = 'face of ' + value(columns[0], row);
           picture.src = column.values[row];
           cell.append(picture);
         } else cell.textContent = words(column, row);

@@ -26,7 +26,8 @@ th button{font:inherit;font-weight:600;color:inherit;background:none;border:0;pa
 th button::after{content:" \\2195";color:var(--muted)}
 th[aria-sort=ascending] button::after{content:" \\2191";color:var(--ink)}
 th[aria-sort=descending] button::after{content:" \\2193";color:var(--ink)}
-figure{margin:1rem 0;overflow-x:auto}figure svg,figure img{max-width:100%;height:auto}
+figure{margin:1rem 0;overflow-x:auto}.beside{display:flex;flex-wrap:wrap;gap:0 2rem}.beside figure{max-width:34rem}
+td img{display:block}figure svg,figure img{max-width:100%;height:auto}
 dl.facts{display:grid;grid-template-columns:max-content 1fr;gap:.15em 1.2em}dl.facts dt{color:var(--muted)}
 dl.facts dd{margin:0;overflow-wrap:anywhere}
 code,pre{font-family:ui-monospace,monospace;font-size:.92em;background:var(--band);padding:.1em .3em}pre{padding:.6em;overflow-x:auto}

@@ -91,7 +91,13 @@ MAY_IMPORT = {
     "sweep.search": {"cache", "encoders", "sweep.found", "sweep.space"} | TRAIN,
     "infer": FOUNDATIONS | EXTRACT | TRAIN,
     "report": {"cache"},  # the pieces of pages, and files
-    "report.cachepage": {"cache", "crops", "extract.workers", "report"},  # of workers: crops cut from sources once more
+    "report.cachepage": {
+        "cache",
+        "crops",
+        "extract.workers",
+        "report",
+        "train.results",
+    },  # of workers: crops cut from sources once more
     "doctor": FOUNDATIONS | EXTRACT,
     "demo": {"cache", "extract", "inputs"} | TRAIN,
     "commands": {"demo", "doctor", "infer", "report", "report.cachepage", "tune"}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...cache.listing import Listing
+from ...train.results.predictions import counted
 from ..charts import bars
 from ..page import Cell, figure, heading, percent, table, text
 
@@ -67,12 +68,14 @@ def _subjects(listing: Listing, labels: Sequence[str]) -> list[str]:
         for subject in order[:SUBJECTS]
     ]
     unknown = sum(not subject for subject in subjects)
-    words = f"{len(members):,} subjects; from {len(members[order[-1]]):,} to {len(members[order[0]]):,} clips each"
+    words = (
+        f"{counted(len(members), 'subject')}; from {len(members[order[-1]]):,} to {len(members[order[0]]):,} clips each"
+    )
     words += f"; of {unknown:,} clips the subject is not known" if unknown else ""
     parts = [heading("Subjects"), text(words + ".")]
     crossing = [subject for subject in order if len({splits[place] for place in members[subject]} - {""}) > 1]
     if crossing:
-        parts.append(text(f"{len(crossing):,} subjects have clips in more than one split."))
+        parts.append(text(f"Clips in more than one split: of {counted(len(crossing), 'subject')}."))
     shown = f" (the first {SUBJECTS} of {len(order):,})" if len(order) > SUBJECTS else ""
     header = ["subject", "clips", "labels", "splits", "mean coverage"]
     return [*parts, table(header, rows, caption=f"Subjects, most clips first{shown}")]

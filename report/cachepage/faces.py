@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from html import escape
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from ...cache.listing import Listing
 from ...cache.reader import Cache
 from ...cache.schema import DETECTED, NO_FACE
 from ..page import MISSING, Cell
+from ..svg import clean
 from .clipview import Viewer
 
 SIDE, QUALITY = 64, 80  # pixels, JPEG
@@ -38,7 +40,8 @@ class Faces:
     def cell(self, place: int) -> Cell:
         """Return a cell with the thumbnail."""
         url = self.url(place)
-        html = f'<img src="{url}" alt="" width="{SIDE}" height="{SIDE}">' if url else ""
+        alt = escape(clean(f"face of {self._listing.cache.ids[place]}"))
+        html = f'<img src="{url}" alt="{alt}" width="{SIDE}" height="{SIDE}">' if url else ""
         return Cell(words=MISSING, html=html)
 
 

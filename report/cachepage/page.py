@@ -16,9 +16,25 @@ from ...cache.reader import open_cache
 from ...cache.summary import Summary, summarise
 from ...cache.watch import Watch
 from ...errors import UsageError
+from ...train.results.predictions import counted
 from ..charts import histogram
 from ..output import write_output
-from ..page import Cell, Section, code, details, facts, figure, heading, items, page, percent, table, text, warning
+from ..page import (
+    Cell,
+    Section,
+    code,
+    details,
+    facts,
+    figure,
+    heading,
+    items,
+    page,
+    percent,
+    side_by_side,
+    table,
+    text,
+    warning,
+)
 from ..pagedscript import PAGED
 from .balance import balance
 from .clipstable import clips_table
@@ -27,6 +43,7 @@ from .faces import Faces
 from .failures import causes
 from .outliers import clip_means, outliers
 
+FACE = ("face",)  # columns of thumbnails
 SHOWN = 50  # rows of outliers, groups of copies and causes
 FACES = "This page shows faces. They are personal data: keep it where the videos may be kept."
 NO_FACES = "No face is shown: faces are personal data. est report CACHE --faces shows thumbnails."
@@ -84,7 +101,7 @@ def _quality(listing: Listing, summary: Summary, faces: Faces | None) -> list[st
     columns = listing.columns
     if not len(listing):
         return [text("There are no clips.")]
-    parts = []
+    figures = []
     for name, title, axis, words in (
         ("coverage", "Coverage", "share of a clip's frames that show a face", ""),
         ("box_jitter", "Box jitter", "median step of the face box, in sides", "; the last bar holds what lies beyond"),
@@ -96,7 +113,8 @@ def _quality(listing: Listing, summary: Summary, faces: Faces | None) -> list[st
         low, middle, high = np.percentile(known, [5, 50, 95])
         drawn = histogram(known, f"{title} of clips", axis=axis, share=name == "coverage")
         caption = f"{title}: median {middle:.4g}; 90 % of {len(known):,} clips from {low:.4g} to {high:.4g}{words}."
-        parts.append(figure(drawn, caption))
+        figures.append(figure(drawn, caption))
+    parts = [side_by_side(*figures)]
     order = np.argsort(columns["coverage"], kind="stable")[:SHOWN]
     worst = [int(place) for place in order if columns["coverage"][place] < 1]
     if worst:
@@ -110,7 +128,7 @@ def _quality(listing: Listing, summary: Summary, faces: Faces | None) -> list[st
             faces,
         )
         covered = f"Least covered clips ({len(worst)} of {int((columns['coverage'] < 1).sum()):,} with less than 100 %)"
-        parts += [heading("Least covered"), table(header, rows, caption=covered)]
+        parts += [heading("Least covered"), table(header, rows, caption=covered, unsorted=FACE)]
     parts.append(text(f"est cache show {summary.path} --sort coverage shows the crops of the least covered clips."))
     return parts
 
@@ -125,7 +143,7 @@ def _failures(listing: Listing) -> list[str]:
         for cause in found[:SHOWN]
     ]
     share = len(failures) / (len(failures) + len(listing))
-    words = f"{len(failures):,} inputs failed ({share:.1%}), of {len(found):,} causes. Failed inputs count as errors in scores."
+    words = f"{counted(len(failures), 'failure')} ({share:.1%}), {counted(len(found), 'cause')}. Failed inputs count as errors in scores."
     header = ["cause", "stage", "failures", "an example", "its message"]
     more = f" (the first {SHOWN} of {len(found):,})" if len(found) > SHOWN else ""
     return [
@@ -157,7 +175,7 @@ def _outliers(listing: Listing, faces: Faces | None, watch: Watch) -> list[str]:
     ]
     header, rows = _with_faces(["clip", "label", "subject", "deviations", "coverage"], rows, places, faces)
     more = f" (the first {SHOWN} of {len(found):,})" if len(found) > SHOWN else ""
-    return [text(words), table(header, rows, caption=f"Outliers, furthest first{more}")]
+    return [text(words), table(header, rows, caption=f"Outliers, furthest first{more}", unsorted=FACE)]
 
 
 def _copies(listing: Listing, faces: Faces | None, watch: Watch) -> list[str]:
@@ -173,7 +191,7 @@ def _copies(listing: Listing, faces: Faces | None, watch: Watch) -> list[str]:
                 else "No clip is there twice."
             ),
         ]
-    words = f"{len(found):,} groups of clips show the same or look so; {leaks:,} of them lie across splits, folds or subjects"
+    words = f"{counted(len(found), 'group')} of clips that show the same, or look so; {leaks:,} across splits, folds or subjects"
     parts.append(warning(f"{words}: a model may be tested on what it has learnt from.") if leaks else text(f"{words}."))
     rows, places = _copy_rows(listing, found[:SHOWN])
     header, rows = _with_faces(
@@ -183,7 +201,10 @@ def _copies(listing: Listing, faces: Faces | None, watch: Watch) -> list[str]:
     return [
         *parts,
         table(
-            header, rows, caption=f"Clips that are there twice, or look like copies; those across splits first{more}"
+            header,
+            rows,
+            caption=f"Clips that are there twice, or look like copies; those across splits first{more}",
+            unsorted=FACE,
         ),
         text(f"est cache duplicates {listing.cache.path} --near compares them across caches, too."),
     ]
@@ -209,7 +230,7 @@ def _people(summary: Summary) -> list[str]:
         held += f" {summary.removed_face_pictures:,} more, of clips that were removed, stay until it is converted or erased."
     others = (
         f"Besides, it keeps where the face is in {round(summary.frames * (summary.detected + summary.interpolated)):,} frames, features "
-        f"of them, and names: {summary.subjects:,} subjects, ids and paths."
+        f"of them, and names: {counted(summary.subjects, 'subject')}, ids and paths."
     )
     return [
         text(held),
@@ -241,7 +262,7 @@ def _with_faces(
     if faces is None:
         return header, rows
     shown = [faces.cell(place) for place in places]
-    return [header[0], "face", *header[1:]], [[row[0], cell, *row[1:]] for row, cell in zip(rows, shown, strict=True)]
+    return [header[0], *FACE, *header[1:]], [[row[0], cell, *row[1:]] for row, cell in zip(rows, shown, strict=True)]
 
 
 def _told(recipe: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:
