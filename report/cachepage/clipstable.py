@@ -57,7 +57,7 @@ def clips_table(listing: Listing, faces: Faces | None) -> list[str]:
     columns.append(Column(name="frames missing", values=np.maximum(missing, 0).tolist(), kind="number"))
     told = [column for column in columns if _tells(column)]
     caption = "Clips. Headings sort; unknown values stand last."
-    return [*parts, paged_table("clips", told, caption=caption, noun="clips")]
+    return [*parts, paged_table("clips-table", told, caption=caption, noun="clips")]
 
 
 def _tells(column: Column) -> bool:

@@ -1,8 +1,8 @@
-"""Clips far from the others in mean feature space, by medians, which the outliers themselves hardly move.
+"""Clips far from the others in mean feature space: how far a clip is from its nearest neighbours, against how far clips are from theirs.
 
-The means of a feature over the frames with a face are centred by their median and turned to their principal directions. Two distances
-count: within the first directions, each scaled by its median absolute deviation, and from the space of these directions. A clip is an
-outlier where one of them lies many deviations above the median of all clips.
+The mean of a feature over the frames with a face stands for the clip. Distances to neighbours, and not to the middle of all, because
+classes and people form groups: a clip of a small group is no outlier as long as it has neighbours. What is usual is told by medians,
+which outliers hardly move.
 """
 
 from __future__ import annotations
@@ -15,9 +15,13 @@ from ...cache.reader import Cache
 from ...cache.watch import Progress, Watch
 
 LEAST = 10  # clips, below which nothing is an outlier
-DEVIATIONS = 5.0  # above the median; no clip of a normal distribution, or of three, lies so far (tests)
-DIRECTIONS = 20
+NEIGHBOURS = 5
+DEVIATIONS = 5.0  # of the logarithm of the distance, above its median; no clip of a normal distribution, or of three, lies so far (tests)
+TIMES = 1.5  # as far as usual, at least: where all distances are nearly equal, deviations say little
+COMPARED = 5_000  # clips among which neighbours are looked for, drawn at random where there are more
+BLOCK = 1024  # clips at a time
 NORMAL = 1.4826  # from a median absolute deviation to a standard deviation
+SEED = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,31 +45,38 @@ def clip_means(cache: Cache, feature: str, watch: Watch | None = None) -> ClipMe
     return ClipMeans(places=np.array(places, np.int64), means=np.reshape(means, (-1, width)))
 
 
-def outlyingness(means: np.ndarray) -> np.ndarray:
-    """Return by how many deviations each clip lies further from the others than the median clip does.  # (K, D) → (K,)"""
-    if len(means) < LEAST:
-        return np.zeros(len(means))
-    centred = means.astype(np.float64) - np.median(means, axis=0)
-    values, vectors = np.linalg.eigh(centred.T @ centred)
-    first = vectors[:, ::-1][:, : min(DIRECTIONS, len(means) // 5)]
-    first = first[:, values[::-1][: first.shape[1]] > values[-1] * 1e-9] if values[-1] > 0 else first[:, :0]
-    inside = centred @ first
-    scaled = (inside - np.median(inside, axis=0)) / _deviation(inside)
-    rest = centred - inside @ first.T
-    distances = np.stack([np.linalg.norm(scaled, axis=1), np.linalg.norm(rest, axis=1)], axis=1)
-    return ((distances - np.median(distances, axis=0)) / _deviation(distances)).max(axis=1)
+def neighbour_distances(means: np.ndarray) -> np.ndarray:
+    """Return each clip's distance to its fifth neighbour, among 5,000 clips at most.  # (K, D) → (K,)"""
+    count = len(means)
+    centred = (means - np.median(means, axis=0)).astype(np.float32)
+    chosen = np.arange(count)
+    if count > COMPARED:
+        chosen = np.sort(np.random.default_rng(SEED).choice(count, COMPARED, replace=False))
+    others, found = centred[chosen], np.empty(count, np.float32)
+    lengths = (others**2).sum(axis=1)
+    for start in range(0, count, BLOCK):
+        block = centred[start : start + BLOCK]
+        squares = (block**2).sum(axis=1)[:, None] + lengths - 2 * block @ others.T
+        own = np.flatnonzero((chosen >= start) & (chosen < start + len(block)))
+        squares[chosen[own] - start, own] = np.inf
+        found[start : start + BLOCK] = np.partition(squares, NEIGHBOURS - 1, axis=1)[:, NEIGHBOURS - 1]
+    return np.sqrt(np.maximum(found, 0))
 
 
 def outliers(found: ClipMeans) -> list[tuple[int, float]]:
-    """Return the places of outliers with their deviations, the furthest first."""
-    far = outlyingness(found.means)
-    order = np.argsort(-far, kind="stable")
-    return [(int(found.places[row]), float(far[row])) for row in order if far[row] > DEVIATIONS]
-
-
-def _deviation(columns: np.ndarray) -> np.ndarray:
-    """Return the deviation of each column, by its median; by its mean where more than half are equal; 1 where all are.  # (K, C) → (C,)"""
-    robust = NORMAL * np.median(np.abs(columns - np.median(columns, axis=0)), axis=0)
-    plain = columns.std(axis=0)
-    floor = 1e-9 * max(float(np.abs(columns).max(initial=0.0)), 1e-12)
-    return np.where(robust > floor, robust, np.where(plain > floor, plain, 1.0))
+    """Return the places of outliers and how many times as far from their neighbours as is usual they are, the furthest first."""
+    if len(found.means) < LEAST:
+        return []
+    far = neighbour_distances(found.means).astype(np.float64)
+    usual = float(np.median(far))
+    if usual <= 0:  # more than half of the clips are alike
+        return []
+    times = far / usual
+    logs = np.log(np.maximum(times, 1e-6))
+    deviation = NORMAL * float(np.median(np.abs(logs)))
+    order = np.argsort(-times, kind="stable")
+    return [
+        (int(found.places[row]), float(times[row]))
+        for row in order
+        if times[row] > TIMES and logs[row] > DEVIATIONS * deviation
+    ]

@@ -45,6 +45,7 @@ from .outliers import clip_means, outliers
 
 FACE = ("face",)  # columns of thumbnails
 SHOWN = 50  # rows of outliers, groups of copies and causes
+LEAST = 20  # covered clips
 FACES = "This page shows faces. They are personal data: keep it where the videos may be kept."
 NO_FACES = "No face is shown: faces are personal data. est report CACHE --faces shows thumbnails."
 NAMES = "Names of clips and subjects may tell who somebody is."
@@ -115,7 +116,7 @@ def _quality(listing: Listing, summary: Summary, faces: Faces | None) -> list[st
         caption = f"{title}: median {middle:.4g}; 90 % of {len(known):,} clips from {low:.4g} to {high:.4g}{words}."
         figures.append(figure(drawn, caption))
     parts = [side_by_side(*figures)]
-    order = np.argsort(columns["coverage"], kind="stable")[:SHOWN]
+    order = np.argsort(columns["coverage"], kind="stable")[:LEAST]
     worst = [int(place) for place in order if columns["coverage"][place] < 1]
     if worst:
         header, rows = _with_faces(
@@ -163,17 +164,23 @@ def _outliers(listing: Listing, faces: Faces | None, watch: Watch) -> list[str]:
         return [text(f"Outliers were not looked for: {error}")]
     found = outliers(clip_means(cache, feature, watch))
     words = (
-        f"Clips whose mean {feature!r} lies far from that of the others, by robust distances: a wrong crop, another face, a rare look. "
+        f"Clips whose mean {feature!r} lies far from that of their nearest neighbours: a wrong crop, another face, a rare look. "
         "They are to be looked at; nothing is wrong with a clip for being here."
     )
     if not found:
         return [text(words), text("No clip lies that far.")]
     places = [place for place, _ in found[:SHOWN]]
     rows = [
-        [row["id"], row["label"] or "–", row["subject"] or "–", round(far, 1), percent(row["coverage"])]
+        [
+            row["id"],
+            row["label"] or "–",
+            row["subject"] or "–",
+            Cell(words=f"{far:.1f}", value=round(far, 3)),
+            percent(row["coverage"]),
+        ]
         for row, (_, far) in zip(listing.rows(places), found, strict=False)
     ]
-    header, rows = _with_faces(["clip", "label", "subject", "deviations", "coverage"], rows, places, faces)
+    header, rows = _with_faces(["clip", "label", "subject", "times as far as usual", "coverage"], rows, places, faces)
     more = f" (the first {SHOWN} of {len(found):,})" if len(found) > SHOWN else ""
     return [text(words), table(header, rows, caption=f"Outliers, furthest first{more}", unsorted=FACE)]
 
