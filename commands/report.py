@@ -25,6 +25,10 @@ Out = Annotated[
 Faces = Annotated[
     bool, typer.Option("--faces", help="Show face pictures. They are personal data: such a page is not for everybody.")
 ]
+CachePath = Annotated[
+    Path | None,
+    typer.Option("--cache", "-c", help="Where the cache of a run is now. [default: where it was]"),
+]
 Open = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
 
 
@@ -33,6 +37,7 @@ def report(
     *,
     paths: Paths,
     out: Out = None,
+    cache: CachePath = None,
     faces: Faces = False,
     open_page: Open = False,
     overwrite: Overwrite = False,
@@ -46,6 +51,8 @@ def report(
             f"A page is of one cache, or of runs; found {len(caches)} caches and {len(paths) - len(caches)} others.",
             remedy=f"est report {caches[0]}",
         )
+    if caches and cache is not None:
+        raise UsageError("--cache says where the cache of a run is; this page is of a cache.", remedy="leave it out")
     for path in paths:
         if not path.exists() and not caches:
             raise UsageError(f"There is no {path}.", remedy="est runs lists runs, est cache ls DIR lists caches")
@@ -62,7 +69,7 @@ def report(
     else:
         from ..report.runpage.page import run_page
 
-        written = run_page(paths, out, faces=faces)
+        written = run_page(paths, out, faces=faces, cache=cache, overwrite=overwrite)
     screen.result({"page": str(written), "bytes": written.stat().st_size}, f"page: {written}")
     if open_page:
         import webbrowser

@@ -138,6 +138,7 @@ def test_report_refuses_what_it_cannot_show(est, cache, tmp_path):
         ([cache, tmp_path], "A page is of one cache"),
         ([tmp_path / "nothing"], "There is no"),
         ([tmp_path / "nothing.zarr"], "does not exist"),
+        ([cache, "--cache", cache], "--cache says where the cache of a run is"),
         ([cache, "--out", tmp_path / "page.pdf"], "--out is an HTML file"),
     ):
         status, _, err = est("report", *arguments)

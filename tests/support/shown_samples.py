@@ -1,4 +1,4 @@
-"""Caches whose clips can be looked at: videos in every orientation, whose corners tell which way is up, with a box around the whole picture."""
+"""Caches whose clips can be looked at: videos in every orientation whose corners tell which way is up, boxes around whole pictures."""
 
 from __future__ import annotations
 

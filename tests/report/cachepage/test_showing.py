@@ -1,4 +1,4 @@
-"""`est cache show`: faces upright whatever the source's orientation and the cache's age, marks, steps, and what is said where crops are missing."""
+"""`est cache show`: faces upright whatever the orientation of the source and the age of the cache, marks, steps, crops that are missing."""
 
 from __future__ import annotations
 
