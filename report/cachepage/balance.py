@@ -23,7 +23,7 @@ def balance(listing: Listing) -> list[str]:
     failed = Counter(failure.label or NONE for failure in listing.cache.failures)
     counts = Counter(labels)
     names = [*listing.cache.labels, *([NONE] if counts[NONE] or failed[NONE] else [])]
-    shares = {name: f"{counts[name]:,} ({counts[name] / max(len(labels), 1):.1%})" for name in names}
+    shares = {name: f"{counts[name]:,} ({percent(counts[name] / max(len(labels), 1)).words})" for name in names}
     parts = [heading("Labels")]
     if names:
         drawn = bars({name: counts[name] for name in names}, "Clips by label", words=shares)
@@ -68,9 +68,9 @@ def _subjects(listing: Listing, labels: Sequence[str]) -> list[str]:
         for subject in order[:SUBJECTS]
     ]
     unknown = sum(not subject for subject in subjects)
-    words = (
-        f"{counted(len(members), 'subject')}; from {len(members[order[-1]]):,} to {len(members[order[0]]):,} clips each"
-    )
+    least, most = len(members[order[-1]]), len(members[order[0]])
+    each = f"from {least:,} to {most:,} clips each" if least < most else f"{counted(most, 'clip')} each"
+    words = f"{counted(len(members), 'subject')}; {each}"
     words += f"; of {unknown:,} clips the subject is not known" if unknown else ""
     parts = [heading("Subjects"), text(words + ".")]
     crossing = [subject for subject in order if len({splits[place] for place in members[subject]} - {""}) > 1]

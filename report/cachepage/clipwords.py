@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...cache.schema import DETECTED, INTERPOLATED, NO_FACE
+from ..page import percent
 from .clipview import ClipView
 from .marks import MARKS
 
@@ -18,7 +19,7 @@ def clip_facts(view: ClipView) -> dict[str, str]:
     known["frames"] = str(row["count"])
     if row["decoded"] < row["declared"]:
         known["incomplete"] = f"{row['decoded']} of {row['declared']} frames"
-    known["coverage"] = f"{row['coverage']:.1%}"
+    known["coverage"] = f"{percent(row['coverage']).words}"
     if row["box_jitter"] is not None:
         known["box jitter"] = f"{row['box_jitter']:.4f} sides"
     known |= {

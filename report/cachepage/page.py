@@ -80,7 +80,7 @@ def _overview(summary: Summary) -> list[str]:
         "format": f"{summary.store}, format {summary.format}",
         "clips": f"{summary.clips:,}",
         "frames": f"{summary.frames:,} ({summary.median_frames:.0f} a clip, {summary.hours * 60:.1f} minutes)",
-        "frames with a face": f"{summary.detected:.1%} detected, {summary.interpolated:.1%} interpolated",
+        "frames with a face": f"{percent(summary.detected).words} detected, {percent(summary.interpolated).words} interpolated",
         "subjects": f"{summary.subjects:,}",
         "clips without any face": f"{summary.without_face:,}",
         "incomplete clips": f"{summary.incomplete:,}",
@@ -144,7 +144,7 @@ def _failures(listing: Listing) -> list[str]:
         for cause in found[:SHOWN]
     ]
     share = len(failures) / (len(failures) + len(listing))
-    words = f"{counted(len(failures), 'failure')} ({share:.1%}), {counted(len(found), 'cause')}. Failed inputs count as errors in scores."
+    words = f"{counted(len(failures), 'failure')} ({percent(share).words}), {counted(len(found), 'cause')}. They count as errors in scores."
     header = ["cause", "stage", "failures", "an example", "its message"]
     more = f" (the first {SHOWN} of {len(found):,})" if len(found) > SHOWN else ""
     return [

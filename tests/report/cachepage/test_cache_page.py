@@ -62,7 +62,7 @@ def test_the_balance_is_that_of_the_clips(learning):
 def test_failures_are_grouped(learning):
     _, page = learning
     assert page.table("Failures by cause")[1:] == [["broken", "decode", "3", "lost0", "broken"]]
-    assert "3 failures (5.3%), 1 cause." in page.text
+    assert "3 failures (5.3 %), 1 cause." in page.text
 
 
 def test_the_planted_outlier_and_the_least_covered_clips_are_named(learning):

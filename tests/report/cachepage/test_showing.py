@@ -138,9 +138,9 @@ def test_the_page_says_in_words_what_it_shows(tmp_path):
     assert corner_names(decode_crop(first)) == "rgbw"
     classes = [one.get("class") for one in page.attributes("li") if "class" in one][3:]
     assert classes[:5] == ["detected", "interpolated", "detected", "missing", "interpolated"]
-    assert "label fear, subject s1, split train, frames 5, coverage 80.0%" in page.text
+    assert "label fear, subject s1, split train, frames 5, coverage 80.0 %" in page.text
     assert "tracks 2, identity changes 1" in page.text
-    assert "◇ 1, 0.04 s, step 0.000" in page.text
+    assert "● 0, 0.00 s ◇ 1, 0.04 s, step 0.000" in page.text  # none to the first frame
     assert "● 2, 0.08 s, step 0.354" in page.text  # a quarter of a side along both axes
     assert "✕ 3, 0.12 s ◇" in page.text  # no step without a face
     assert "2 detected, 2 interpolated, 1 missing" in page.text
