@@ -10,7 +10,7 @@ from ..paged import Column, paged_table
 from .faces import Faces
 
 MOST = 200_000  # rows: a page of about 15 MB; browsers open it, and nobody reads more
-FACES = 1_000  # clips up to which each has a thumbnail
+FACES, FACES_CUT = 1_000, 200  # clips up to which each has a thumbnail; where faces must be cut from decoded sources
 NUMBERS = {
     "frames": "count",
     "box jitter": "box_jitter",
@@ -36,11 +36,12 @@ def clips_table(listing: Listing, faces: Faces | None) -> list[str]:
         return [text("There are no clips.")]
     columns = [Column(name="clip", values=listing.columns["id"][places].tolist())]
     if faces is not None:
-        if len(places) <= FACES:
+        most = FACES if listing.cache.has_crops else FACES_CUT
+        if len(places) <= most:
             shown = [faces.url(int(place)) for place in places]
             columns.append(Column(name="face", values=shown, kind="picture"))
         else:
-            parts.append(text(f"Thumbnails of every clip are shown up to {FACES:,} clips; here, of those named above."))
+            parts.append(text(f"Thumbnails of every clip are shown up to {most:,} clips; here, of those named above."))
     columns += [
         Column(name=name, values=listing.columns[name][places].tolist()) for name in ("label", "subject", "split")
     ]

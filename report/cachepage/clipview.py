@@ -23,6 +23,7 @@ from ...extract.workers.recrop import Stored, cut_again, source_change
 from ...extract.workers.task import StageError
 
 FRAMES = 12  # of a clip, when nothing else is said
+MOST = 1_000  # frames of a clip: 84 rows of the contact sheet
 TILE = 112  # pixels: the longest side of a crop that is kept
 
 
@@ -43,6 +44,12 @@ class Sampling:
 
     def of(self, count: int) -> list[int]:
         """Return the frames of a clip of so many."""
+        if len(range(0, count, self.every or max(count, 1))) > MOST or min(self.frames or 0, count) > MOST:
+            given = f"--every {self.every}" if self.every else f"--frames {self.frames}"
+            raise UsageError(
+                f"{given} shows more than {MOST:,} frames of a clip of {count:,}.",
+                remedy=f"--every {-(-count // MOST)}, or --frames {FRAMES}",
+            )
         if self.every is not None:
             return list(range(0, count, self.every))
         return np.unique(np.linspace(0, count - 1, self.frames or FRAMES).round().astype(int)).tolist() if count else []

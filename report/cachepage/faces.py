@@ -11,6 +11,7 @@ import numpy as np
 from ...cache.listing import Listing
 from ...cache.reader import Cache
 from ...cache.schema import DETECTED, NO_FACE
+from ...cache.watch import Progress, Watch
 from ..page import MISSING, Cell
 from ..svg import clean
 from .clipview import Viewer
@@ -21,8 +22,8 @@ SIDE, QUALITY = 64, 80  # pixels, JPEG
 class Faces:
     """Makes thumbnails of clips, each once."""
 
-    def __init__(self, cache: Cache) -> None:
-        self._listing, self._viewer = Listing(cache), Viewer(cache)
+    def __init__(self, cache: Cache, watch: Watch | None = None) -> None:
+        self._listing, self._viewer, self._watch = Listing(cache), Viewer(cache), watch or Watch()
         self._known: dict[int, str] = {}
 
     def url(self, place: int) -> str:
@@ -35,6 +36,8 @@ class Faces:
                 (row,) = self._listing.rows([place])
                 crop = self._viewer.view(row, [frame]).crops.get(frame)
             self._known[place] = "" if crop is None else _url(crop)
+            done = Progress(what="Cutting faces", unit="clips", done=len(self._known), total=len(self._listing))
+            self._watch.progress(done)
         return self._known[place]
 
     def cell(self, place: int) -> Cell:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
+
 from ...cache.schema import DETECTED, INTERPOLATED, NO_FACE
 
 
@@ -27,6 +29,16 @@ MARKS: Mapping[int, Mark] = MappingProxyType(
         NO_FACE: Mark(words="missing", symbol="✕", colour="#b3261e", edge="dotted", dash="2 3"),
     }
 )
+
+
+def condensed(state: np.ndarray, columns: int) -> np.ndarray:
+    """Return the states of so many columns where there are more frames: missing where any frame is, else detected where any is."""
+    if len(state) <= columns:
+        return state
+    starts = np.arange(columns) * len(state) // columns
+    missing = np.logical_or.reduceat(state == NO_FACE, starts)
+    detected = np.logical_or.reduceat(state == DETECTED, starts)
+    return np.where(missing, NO_FACE, np.where(detected, DETECTED, INTERPOLATED))
 
 
 def bgr(colour: str) -> tuple[int, int, int]:

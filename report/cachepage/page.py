@@ -57,7 +57,7 @@ def cache_page(
     """Write the page of a cache; return where it is."""
     cache = open_cache(path)
     listing, summary = Listing(cache), summarise(cache)
-    shown = Faces(cache) if faces else None
+    shown = Faces(cache, watch) if faces else None
     sections = [
         Section(title="Overview", parts=_overview(summary)),
         Section(title="Balance", parts=balance(listing)),

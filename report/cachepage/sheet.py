@@ -11,7 +11,7 @@ import numpy as np
 from ...cache.schema import DETECTED, INTERPOLATED, NO_FACE
 from .clipview import TILE, ClipView
 from .clipwords import facts_line, mark_counts
-from .marks import MARKS, bgr
+from .marks import MARKS, bgr, condensed
 
 ACROSS = 12  # tiles in a row
 GAP, EDGE, MARGIN = 10, 3, 16  # pixels
@@ -109,8 +109,9 @@ def _strip(sheet: np.ndarray, state: np.ndarray, left: int, top: int, room: int)
     if not len(state):
         return
     heights = {DETECTED: STRIP, INTERPOLATED: STRIP // 2, NO_FACE: 2}
-    for column, frame in enumerate((np.arange(room) * len(state) // room).tolist()):
-        kind = int(state[frame])
+    shown = condensed(state, room)
+    for column, place in enumerate((np.arange(room) * len(shown) // room).tolist()):
+        kind = int(shown[place])
         sheet[top + STRIP - heights[kind] : top + STRIP, left + column] = bgr(MARKS[kind].colour)
 
 

@@ -20,10 +20,11 @@ from est.cache.manifest import Manifest
 from est.crops.jpeg import decode_crop
 from est.errors import CacheError, UsageError
 from est.report.cachepage import sheet as sheet_module
-from est.report.cachepage.clipview import Sampling, Viewer
-from est.report.cachepage.marks import MARKS, bgr
+from est.report.cachepage.clipview import ClipView, Sampling, Viewer
+from est.report.cachepage.marks import MARKS, bgr, condensed
 from est.report.cachepage.sheet import EDGE, GAP, HEAD, LEGEND, MARGIN, STRIP, TILE
 from est.report.cachepage.showing import show_clips
+from est.report.cachepage.timeline import timeline
 
 ARCHIVE = Path(__file__).parents[2] / "fixtures" / "format-1.tar.xz"
 TURNED = [(90, False), (0, True)]
@@ -193,6 +194,27 @@ def test_damaged_crops_are_not_shown(tmp_path):
 )
 def test_frames_are_spread_or_every_nth(settings, count, frames):
     assert Sampling(**settings).of(count) == frames
+
+
+def test_clips_of_hours_are_condensed_and_not_shown_frame_by_frame():
+    for settings in ({"every": 2}, {"frames": 5000}):
+        with pytest.raises(UsageError, match=r"shows more than 1,000 frames of a clip of 270,000") as refused:
+            Sampling(**settings).of(270_000)
+        assert "--every 270" in refused.value.remedy
+    assert len(Sampling(every=270).of(270_000)) == 1000
+    assert Sampling(frames=5000).of(3) == [0, 1, 2]
+    state = np.resize(np.array([1, 2, 2], np.uint8), 6800)
+    state[3400] = 0
+    assert condensed(state, 680).tolist() == [1] * 340 + [0] + [1] * 339
+    assert condensed(state, 6800) is state
+    row = {"id": "long", "count": 6800}
+    steps = np.full(6799, 0.01)
+    steps[5000], steps[100] = 0.5, np.nan
+    view = ClipView(row=row, state=state, time=np.arange(6800) / 25, steps=steps, frames=[], crops={})
+    svg = timeline(view)
+    assert svg.count("<rect") == 1 + 3  # the paper and three runs
+    assert "each column is 10 frames" in svg
+    assert len(svg) < 20_000
 
 
 @pytest.mark.parametrize("settings", [{"frames": 3, "every": 2}, {"frames": 0}, {"every": -1}])
