@@ -17,6 +17,7 @@ class Mark:
 
     words: str
     symbol: str
+    shape: str  # the symbol as SVG, around 0 0
     colour: str  # distinct to colour-blind eyes as well
     edge: str  # CSS
     dash: str  # SVG and the contact sheet: drawn and left out, in pixels; empty for a whole line
@@ -24,9 +25,23 @@ class Mark:
 
 MARKS: Mapping[int, Mark] = MappingProxyType(
     {
-        DETECTED: Mark(words="detected", symbol="●", colour="#00805f", edge="solid", dash=""),
-        INTERPOLATED: Mark(words="interpolated", symbol="◇", colour="#b06a00", edge="dashed", dash="6 4"),
-        NO_FACE: Mark(words="missing", symbol="✕", colour="#b3261e", edge="dotted", dash="2 3"),
+        DETECTED: Mark(words="detected", symbol="●", shape='<circle r="5"/>', colour="#00805f", edge="solid", dash=""),
+        INTERPOLATED: Mark(
+            words="interpolated",
+            symbol="◇",
+            shape='<path d="M0-6 6 0 0 6-6 0Z" fill="none"/>',
+            colour="#b06a00",
+            edge="dashed",
+            dash="6 4",
+        ),
+        NO_FACE: Mark(
+            words="missing",
+            symbol="✕",
+            shape='<path d="M-5-5 5 5M-5 5 5-5"/>',
+            colour="#b3261e",
+            edge="dotted",
+            dash="2 3",
+        ),
     }
 )
 

@@ -18,7 +18,7 @@ from ..output import expect_free, write_output
 from ..page import Section, figure, image, page, text, warning
 from .clipview import ClipView, Sampling, Viewer
 from .clipwords import facts_line, mark_counts
-from .marks import MARKS
+from .marks import MARKS, Mark
 from .sheet import contact_sheet
 from .timeline import timeline
 
@@ -90,9 +90,8 @@ def show_clips(
 def clips_page(cache: Cache, views: list[ClipView]) -> str:
     """Return the page of some clips."""
     legend = "".join(
-        f'<li class="{MARKS[state].words}"><div class="none" role="img" aria-label="{MARKS[state].words}">'
-        f"{MARKS[state].symbol}</div>{MARKS[state].symbol} {MARKS[state].words}</li>"
-        for state in (DETECTED, INTERPOLATED, NO_FACE)
+        f'<li class="{mark.words}">{_empty(mark, mark.words)}{mark.symbol} {mark.words}</li>'
+        for mark in (MARKS[state] for state in (DETECTED, INTERPOLATED, NO_FACE))
     )
     words = "Interpolated: not looked for or not found here; its place is taken from the frames around it. Missing: there is no face."
     step = "A box step is how far the middle of the face box moves from one frame to the next, in sides of the box."
@@ -120,13 +119,20 @@ def _tile(view: ClipView, frame: int) -> str:
     mark, step, crop = MARKS[int(view.state[frame])], view.step(frame), view.crops.get(frame)
     alt = f"frame {frame}, {mark.words}"
     if crop is None:
-        shown = f'<div class="none" role="img" aria-label="{escape(alt)}, no picture">{mark.symbol}</div>'
+        shown = _empty(mark, f"{alt}, no picture")
     else:
         done, data = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         assert done
         shown = image(data.tobytes(), alt)
     moved = "" if step is None else f", step {step:.3f}"
     return f'<li class="{mark.words}">{shown}{mark.symbol} {frame}, {view.time[frame]:.2f} s{moved}</li>'
+
+
+def _empty(mark: Mark, words: str) -> str:
+    """Return a tile without a picture; its symbol is for the eye, its words for screen readers."""
+    return (
+        f'<div class="none" role="img" aria-label="{escape(words)}"><span aria-hidden="true">{mark.symbol}</span></div>'
+    )
 
 
 def _nothing_to_show(cache: Cache, troubles: dict[str, str]) -> CacheError:
