@@ -29,7 +29,8 @@ PERSONAL = "This shows faces. They are personal data: keep it where the videos m
 STYLE = """
 ol.frames{display:flex;flex-wrap:wrap;gap:.6rem;list-style:none;padding:0;margin:.6rem 0}
 ol.frames li{width:118px;font-size:.8em}ol.frames img,ol.frames .none{display:block;width:118px;height:118px;border:3px solid}
-ol.frames .none{background:var(--band);text-align:center;line-height:112px;font-size:1.6em}
+ol.frames .none{background:var(--band);text-align:center;line-height:112px}
+.none svg{vertical-align:middle;fill:currentColor;stroke:currentColor;stroke-width:1.5}
 """ + "".join(
     f".{mark.words} img,.{mark.words} .none{{border:3px {mark.edge} {mark.colour}!important}}\n"
     for mark in MARKS.values()
@@ -130,9 +131,8 @@ def _tile(view: ClipView, frame: int) -> str:
 
 def _empty(mark: Mark, words: str) -> str:
     """Return a tile without a picture; its symbol is for the eye, its words for screen readers."""
-    return (
-        f'<div class="none" role="img" aria-label="{escape(words)}"><span aria-hidden="true">{mark.symbol}</span></div>'
-    )
+    drawn = f'<svg viewBox="-8 -8 16 16" width="28" height="28" aria-hidden="true">{mark.shape}</svg>'
+    return f'<div class="none" role="img" aria-label="{escape(words)}">{drawn}</div>'
 
 
 def _nothing_to_show(cache: Cache, troubles: dict[str, str]) -> CacheError:

@@ -86,7 +86,7 @@ class HtmlPage(HTMLParser):
             if name == "img":
                 assert attributes["alt"]
             if name == "svg":
-                assert attributes["role"] == "img"
+                assert attributes.get("role") == "img" or attributes["aria-hidden"] == "true"
         assert all(self.tables) or not self.tables
         assert "default-src 'none'" in next(
             attributes["content"]
