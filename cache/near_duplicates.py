@@ -59,13 +59,26 @@ def find_near_duplicates(
     expect_range("--similarity", similarity, *RANGE, default=SIMILARITY)
     watch = watch or Watch()
     looks = whiten(clips, feature_of(clips, feature), watch)
+    return compare(looks, unknown_pairs(looks, similarity, known), similarity, watch)
+
+
+def unknown_pairs(looks: Whitened, similarity: float, known: Sequence[Group] = ()) -> np.ndarray:
+    """Return the pairs of rows of the list, (P, 2), whose means are alike, those within `known` groups left out; the most alike first."""
+    pairs = close_pairs(looks.means, similarity)
+    alike = np.einsum("pd,pd->p", looks.means[pairs[:, 0]], looks.means[pairs[:, 1]])
+    rows = looks.rows[pairs[np.argsort(-alike, kind="stable")]]
+    group_of = np.full(len(looks.clips), -1)
+    for number, group in enumerate(known):
+        group_of[list(group.rows)] = number
+    groups = group_of[rows]
+    return rows[(groups[:, 0] < 0) | (groups[:, 0] != groups[:, 1])]
+
+
+def compare(looks: Whitened, rows: np.ndarray, similarity: float, watch: Watch | None = None) -> list[Group]:
+    """Return the groups of clips that look alike frame by frame, of pairs of rows, (P, 2)."""
+    watch = watch or Watch()
     course = lru_cache(maxsize=256)(looks.course)
-    group_of = {row: number for number, group in enumerate(known) for row in group.rows}
-    pairs = [
-        (one, other)
-        for one, other in looks.rows[close_pairs(looks.means, similarity)].tolist()
-        if one not in group_of or group_of[one] != group_of.get(other)
-    ]
+    pairs = sorted(map(tuple, rows.tolist()))  # neighbours share a clip, which is read once
     found: dict[tuple[int, int], float] = {}
     for done, (one, other) in enumerate(pairs, start=1):
         alike = course_similarity(*course(one), *course(other))

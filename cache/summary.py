@@ -40,6 +40,8 @@ class Summary:
     failures: dict[str, int]  # by stage
     failed_labels: dict[str, int]  # failures by label, those without one left out
     removed: int  # clips whose room convert gives back
+    face_pictures: int  # JPEG crops of the clips
+    removed_face_pictures: int  # of clips that were removed: the bytes are there still
     array_bytes: dict[str, int]
     recipes: dict[str, Any]
     fingerprints: dict[str, str]
@@ -77,6 +79,9 @@ def summarise(cache: Cache) -> Summary:
         without += not state[start : start + size].any()
         seconds += float(time[start + size - 1] - time[start]) if size else 0.0
     frames = int(sizes.sum())
+    pictures = np.zeros(counts.frames, bool)
+    if cache.has_crops:
+        pictures = np.diff(cache.snapshot.rows(cache.schema.crop_arrays()["crops/offset"], 0, counts.frames + 1)) > 0
     names = Counter(cache.clips.label_names)
     failed = Counter(failure.label for failure in cache.failures)
     return Summary(
@@ -102,6 +107,8 @@ def summarise(cache: Cache) -> Summary:
         failures=dict(Counter(failure.stage for failure in cache.failures)),
         failed_labels={label: failed[label] for label in cache.labels if failed[label]},
         removed=counts.clips - len(cache),
+        face_pictures=int(pictures[live].sum()),
+        removed_face_pictures=int(pictures[~live].sum()),
         array_bytes={name: counts.of(spec.axis) * spec.row_bytes for name, spec in cache.schema.arrays().items()},
         recipes=cache.recipes.identity(),
         fingerprints=cache.recipes.fingerprints(),

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import STATUS_FAILED, STATUS_PARTIAL, UsageError
+from .cachels import ls
+from .cacheshow import show
+from .clipoptions import CachePath, Fold, Label, Split, Subject
 from .options import command
 from .screen import Screen
 
@@ -21,12 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-CachePath = Annotated[Path, typer.Argument(metavar="CACHE", help="A .zarr, .h5 or .hdf5 cache.")]
 OutCache = Annotated[Path, typer.Option("--out", "-o", help="The cache to write; .zarr or .h5 chooses the store.")]
-Label = Annotated[list[str] | None, typer.Option("--label", help="Only clips of this label; may be repeated.")]
-Subject = Annotated[list[str] | None, typer.Option("--subject", help="Only clips of this subject; may be repeated.")]
-Split = Annotated[list[str] | None, typer.Option("--split", help="Only clips of this split; may be repeated.")]
-Fold = Annotated[list[int] | None, typer.Option("--fold", help="Only clips tested in this fold; may be repeated.")]
 
 
 @command(app, "info")
@@ -41,42 +39,8 @@ def info(screen: Screen, *, cache: CachePath) -> int:
     return 0
 
 
-@command(app, "ls")
-def ls(
-    screen: Screen,
-    *,
-    cache: Annotated[
-        Path, typer.Argument(metavar="CACHE", help="A cache, or a folder in which caches are looked for.")
-    ],
-    label: Label = None,
-    subject: Subject = None,
-    split: Split = None,
-    fold: Fold = None,
-    failures: Annotated[
-        bool, typer.Option("--failures", help="List what could not be extracted instead of the clips.")
-    ] = False,
-) -> int:
-    """List the clips of a cache, one a line, or the caches in a folder."""
-    from ..cache import open_cache
-    from ..cache.snapshot import find_caches
-    from .cachepage import clip_line, failure_line
-
-    if cache.is_dir() and cache.suffix != ".zarr":
-        found = find_caches(cache)
-        screen.result(
-            {"caches": [str(path) for path in found]},
-            "\n".join(str(path) for path in found) or f"No caches in {cache}.",
-        )
-        return 0
-    opened = open_cache(cache)
-    chosen = opened.select(label=label, subject=subject, split=split, fold=fold)
-    if failures:
-        failed = failure_rows(opened, label=label, subject=subject, split=split, fold=fold)
-        screen.result({"failures": failed}, "\n".join(map(failure_line, failed)) or "No failures.")
-        return 0
-    rows = [clip_row(opened, int(index)) for index in chosen]
-    screen.result({"clips": rows}, "\n".join(map(clip_line, rows)) or "No clips.")
-    return 0
+command(app, "ls")(ls)
+command(app, "show")(show)
 
 
 @command(app, "verify")
@@ -370,18 +334,3 @@ def expect_there(cache: Cache, **conditions: list[Any] | None) -> None:
                     f"{cache.path} has no clip of {name} {value!r}; nothing is removed.",
                     remedy=f"est cache ls {cache.path}",
                 )
-
-
-def clip_row(cache: Cache, index: int) -> dict[str, Any]:
-    """Return what a line of `ls` says of a clip."""
-    row = cache.clips.row(index)
-    names = ("id", "label", "subject", "split", "fold", "count", "fps", "declared", "decoded", "path")
-    return {name: row[name] for name in names}
-
-
-def failure_rows(cache: Cache, **conditions: list[Any] | None) -> list[dict[str, Any]]:
-    """Return what `ls --failures` says of the failures that meet all conditions."""
-    names = ("id", "label", "subject", "split", "fold", "stage", "error", "path")
-    rows = [{name: getattr(failure, name) for name in names} for failure in cache.failures]
-    wanted = {name: values for name, values in conditions.items() if values is not None}
-    return [row for row in rows if all(row[name] in values for name, values in wanted.items())]

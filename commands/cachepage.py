@@ -21,6 +21,7 @@ def page(summary: Summary) -> str:
     ]
     if summary.frames:
         lines += [f"  with a face {summary.detected:.1%} detected, {summary.interpolated:.1%} interpolated"]
+    lines.append(faces_held(summary))
     notes = {
         "subjects": summary.subjects,
         "no face": summary.without_face,
@@ -55,6 +56,14 @@ def page(summary: Summary) -> str:
         lines += [f"  {summary.trained_on[name]}"] if name in summary.trained_on else []
     lines += ["", f"last commit {summary.commit['sequence']} at {summary.commit['time']}"]
     return "\n".join(lines)
+
+
+def faces_held(summary: Summary) -> str:
+    """Say how many face pictures a cache holds, and how a person is erased."""
+    held = f"{summary.face_pictures:,} face pictures" if summary.face_pictures else "no face pictures"
+    if summary.removed_face_pictures:
+        held += f", {summary.removed_face_pictures:,} more of removed clips (est cache convert or erase deletes them)"
+    return f"  faces       {held}; est cache erase {summary.path} --subject NAME erases a person"
 
 
 def bars(title: str, counts: Mapping[str, int]) -> list[str]:
@@ -92,8 +101,18 @@ def duration(hours: float) -> str:
 
 def clip_line(row: Mapping[str, Any]) -> str:
     """Format a clip for `ls`: tabs between, so that cut and awk work."""
-    line = f"{annotated(row)}\t{row['count']} frames"
+    jitter, tracks, changes = (
+        "-" if row[name] is None else f"{row[name]:.4f}" if name == "box_jitter" else f"{row[name]}"
+        for name in ("box_jitter", "tracks", "identity_changes")
+    )
+    line = f"{annotated(row)}\t{row['count']} frames\tcoverage {row['coverage']:.3f}\tjitter {jitter}"
+    line += f"\ttracks {tracks}\tidentity changes {changes}"
     return line + f"\tincomplete: {row['decoded']} of {row['declared']}" if row["decoded"] < row["declared"] else line
+
+
+def is_incomplete(row: Mapping[str, Any]) -> bool:
+    """Say whether a clip has fewer frames than its file declares."""
+    return None not in (row["decoded"], row["declared"]) and row["decoded"] < row["declared"]
 
 
 def failure_line(failure: Mapping[str, Any]) -> str:

@@ -87,15 +87,22 @@ MAY_IMPORT = {
     "sweep": SWEEP,
     "sweep.audit": {"cache"} | TRAIN,
     "sweep.space": {"train.config", "train.models"},
-    "sweep.found": {"train.results", "train.results.pages"},
+    "sweep.found": {"report", "train.results", "train.results.pages"},  # of report: pieces of pictures
     "sweep.search": {"cache", "encoders", "sweep.found", "sweep.space"} | TRAIN,
     "infer": FOUNDATIONS | EXTRACT | TRAIN,
     "infer.prediction": {"infer.prediction.pictures"} | FOUNDATIONS | EXTRACT | TRAIN,
     "infer.prediction.pictures": {"cache", "infer.prediction"},
-    "report": {"cache", "crops", "train.config", "train.folds", "train.results", "train.results.pages"},
+    "report": {"cache"},  # the pieces of pages, and files
+    "report.cachepage": {
+        "cache",
+        "crops",
+        "extract.workers",
+        "report",
+        "train.results",
+    },  # of workers: crops cut from sources once more
     "doctor": FOUNDATIONS | EXTRACT,
     "demo": {"cache", "extract", "inputs"} | TRAIN,
-    "commands": {"demo", "doctor", "infer", "infer.prediction", "report", "tune"}
+    "commands": {"demo", "doctor", "infer", "infer.prediction", "report", "report.cachepage", "tune"}
     | SWEEP
     | FOUNDATIONS
     | EXTRACT

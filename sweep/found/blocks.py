@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
-from .svg import clean
+from ...report.svg import clean
 
 STYLE = (
     "body{font:16px/1.5 sans-serif;color:#222;max-width:1200px;margin:2em auto;padding:0 1em}"

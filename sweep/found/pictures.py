@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
+from ...report.svg import DARK, fitted, line, path, picture, text, text_width
+from ...report.ticks import linear_ticks
 from .record import Record, StudyRecord, Sweep
-from .scales import Scale, keys_of, linear_ticks, varied
-from .svg import DARK, fitted, line, path, picture, text, text_width
+from .scales import Scale, keys_of, varied
 
 MODEL, CONTROL, CHOSEN, FAILED = "#1f548c", "#b8641b", "#c0392b", "#c0392b"
 LOWEST, HIGHEST = (205, 218, 230), (18, 60, 110)  # of the lines' colours, by value

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from ...report.ticks import TICKS, linear_ticks, log_ticks
 from ...train.results.predictions import counted
 
 LOG_FROM = 20.0  # positive numbers that span a larger factor were drawn on a log scale, as far as values can tell
-TICKS = 5  # at most about so many numbers on an axis
 FEW = 6  # different numbers, each of which stands on the axis
 NEAREST = 0.06  # of an axis, between two texts
 
@@ -107,33 +107,6 @@ class Scale:
             if not found or place - found[-1][0] >= NEAREST:
                 found.append((place, shown(int(number) if self.whole else number)))
         return found
-
-
-def linear_ticks(low: float, high: float, most: int = TICKS) -> list[float]:
-    """Return round numbers from low to high."""
-    if not high > low:
-        return [low]
-    rough = (high - low) / most
-    size = 10.0 ** math.floor(math.log10(rough))
-    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= rough * (1 - 1e-9))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [float(f"{step * n:.12g}") for n in range(first, last + 1)]
-
-
-def log_ticks(low: float, high: float) -> list[float]:
-    """Return powers of ten from low to high; with 2 and 5 times them where that leaves few."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in ((1,), (1, 3), (1, 2, 5)):
-        found = [
-            float(f"{factor}e{power}")
-            for power in powers
-            for factor in factors
-            if low * (1 - 1e-9) <= float(f"{factor}e{power}") <= high * (1 + 1e-9)
-        ]
-        if len(found) >= 3:
-            every = math.ceil(len(found) / (2 * TICKS))
-            return found[::every]
-    return found
 
 
 def _is_number(value: Any) -> bool:

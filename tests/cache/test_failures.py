@@ -202,7 +202,8 @@ def test_the_command_line_shows_whose_clips_are_missing(cache_path, capsys):
     assert lines[0].split("\t") == ["set/clip 030", "-", "S2", "train", "0", "decode", "no frame 30 – ü"]
     assert lines[1].split("\t")[:5] == ["set/clip 031", "sad", "S3", "test", "1"]
     clips = est("cache", "ls", cache_path)[1].splitlines()
-    assert clips[1].split("\t") == ["set/clip 001", "sad", "S1", "test", "1", "1 frames", "incomplete: 1 of 2"]
+    assert clips[1].split("\t")[:7] == ["set/clip 001", "sad", "S1", "test", "1", "1 frames", "coverage 0.000"]
+    assert clips[1].split("\t")[7:] == ["jitter -", "tracks -", "identity changes -", "incomplete: 1 of 2"]
     found = json.loads(est("cache", "ls", cache_path, "--failures", "--subject", "S2", "--json")[1].splitlines()[-1])
     assert [(row["id"][-3:], row["label"], row["split"], row["fold"]) for row in found["failures"]] == [
         ("030", None, "train", 0),

@@ -19,9 +19,9 @@ from sweep_samples import (
     trial,
 )
 
+from est.report.svg import fitted
 from est.sweep.found.pictures import colour_of, history_picture, importance_picture, parallel_picture
 from est.sweep.found.scales import Scale, shown, varied
-from est.sweep.found.svg import fitted
 
 
 def test_settings_that_differ():

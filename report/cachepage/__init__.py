@@ -1,0 +1,1 @@
+"""Caches on pages: their clips frame by frame, and what is in them."""
