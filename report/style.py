@@ -21,7 +21,7 @@ nav.contents ul{display:flex;flex-wrap:wrap;gap:.2em 1.2em;list-style:none;paddi
 table{border-collapse:collapse}caption{text-align:left;padding:.2em 0 .4em}
 th,td{border:1px solid var(--edge);padding:.25em .6em;text-align:left;vertical-align:top}
 thead th{background:var(--band)}tbody th{font-weight:600}
-td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}
+td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}td.number{white-space:nowrap}
 th button{font:inherit;font-weight:600;color:inherit;background:none;border:0;padding:0;cursor:pointer;text-align:inherit}
 th button::after{content:" \\2195";color:var(--muted)}
 th[aria-sort=ascending] button::after{content:" \\2191";color:var(--ink)}
@@ -30,7 +30,8 @@ figure{margin:1rem 0;overflow-x:auto}.beside{display:flex;flex-wrap:wrap;gap:0 2
 td img{display:block}figure svg,figure img{max-width:100%;height:auto}
 dl.facts{display:grid;grid-template-columns:max-content 1fr;gap:.15em 1.2em}dl.facts dt{color:var(--muted)}
 dl.facts dd{margin:0;overflow-wrap:anywhere}
-code,pre{font-family:ui-monospace,monospace;font-size:.92em;background:var(--band);padding:.1em .3em}pre{padding:.6em;overflow-x:auto}
+code,pre{font-family:ui-monospace,monospace;font-size:.92em;background:var(--band);padding:.1em .3em}
+pre{padding:.6em;overflow-x:auto}pre code{padding:0}
 summary{cursor:pointer}details{margin:.5rem 0}
 .controls{display:flex;flex-wrap:wrap;gap:.6em 1em;align-items:end;margin:.8rem 0}
 .controls label{display:flex;flex-direction:column;font-size:.9em;color:var(--muted)}
