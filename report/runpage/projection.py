@@ -13,7 +13,7 @@ import numpy as np
 
 MOST = 600  # points; twice as many cost four times as much
 PERPLEXITY = 30.0
-STEPS, EARLY, FACTOR = 400, 100, 12.0  # so many steps, the first of them with attractions so many times as strong
+STEPS, EARLY, FACTOR = 500, 100, 12.0  # so many steps, the first of them with attractions so many times as strong
 TINY = 1e-12
 
 
