@@ -8,7 +8,7 @@ STYLE = """
 @media (prefers-color-scheme:dark){:root{--paper:#101418;--ink:#e6edf3;--muted:#a3adb8;--edge:#39424c;--band:#1a2027;
 --link:#7cb7ff;--warn:#ff9a8f;--warnband:#2b1a19}
 figure svg{filter:invert(.93) hue-rotate(180deg)}}
-*{box-sizing:border-box}
+*{box-sizing:border-box}[hidden]{display:none!important}
 body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:1200px;margin:0 auto;padding:0 1rem 3rem}
 h1{line-height:1.2;margin:1.5rem 0 .5rem;overflow-wrap:anywhere}
 h2{margin:2.5rem 0 .5rem;border-bottom:1px solid var(--edge)}h3{margin:1.5rem 0 .5rem}
