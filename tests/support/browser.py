@@ -76,7 +76,9 @@ class Opened:
         assert said == []
         assert len(found["passes"]) > 15  # it has looked
         unsure = [(one["id"], node["html"][:200]) for one in found["incomplete"] for node in one["nodes"]]
-        unsure = [one for one in unsure if not one[1].startswith("<text")]  # it cannot tell what is behind words in pictures
+        unsure = [
+            one for one in unsure if not one[1].startswith("<text")
+        ]  # it cannot tell what is behind words in pictures
         assert not unsure, unsure
 
     def wait_for_rows(self, table, number):
