@@ -41,6 +41,7 @@ border:1px solid var(--muted);border-radius:4px;padding:.25em .5em}
 @media (max-width:40em){dl.facts{grid-template-columns:1fr}}
 @media print{:root{--paper:#fff;--ink:#000;--muted:#333;--edge:#999;--band:#eee;--link:#000;--warn:#900;--warnband:#fff}
 figure svg{filter:none}.skip,nav.contents,.controls{display:none}body{max-width:none;font-size:11pt}
-h2,h3{break-after:avoid}figure,tr{break-inside:avoid}thead{display:table-header-group}.scroll{overflow:visible}
+h2,h3{break-after:avoid}figure,tr{break-inside:avoid}thead{display:table-header-group}table{font-size:9pt}
+th,td,td.number{overflow-wrap:anywhere;white-space:normal;padding:.15em .35em}.scroll{overflow:visible}
 th button::after{content:""}}
 """

@@ -28,7 +28,7 @@ STYLE = (
     ".pairs{display:grid;grid-template-columns:repeat(2,minmax(0,max-content));gap:.5rem 1.5rem}.pairs figure{margin:0}"
     "@media (max-width:45em){.pairs{grid-template-columns:1fr}}"
     ".strip{display:flex;flex-wrap:wrap;gap:.5rem;list-style:none;padding:0;margin:0 0 1rem}"
-    ".paged td,.paged tbody th{white-space:nowrap}"
+    "@media screen{.paged td,.paged tbody th{white-space:nowrap}}"
 )
 
 
