@@ -1,6 +1,6 @@
 """`est report RUN` on runs that tested many clips: seconds, megabytes, and what a browser makes of the page.
 
-The run is made up but for its files: a small recurrent network, trained for one epoch on made-up clips in five folds, and what it decides by.
+The run is made up but for its files: a small recurrent network, trained for an epoch on made-up clips in five folds, and its decisions.
 The last three columns need playwright and a Chromium (docs/reports.md); they are left out where these are not there.
 """
 

@@ -11,7 +11,7 @@ from .opened import Opened
 
 NO_FACE = "no prediction"
 WORDS = (
-    "The margin is how much more probability the best wrong class has than the label: above 0 is wrong, 1 is certain and wrong. "
+    "The margin is how much more probability the best wrong class has than the label: above 0 is wrong, 1 certain and wrong. "
     "Coverage is the share of frames that show a face."
 )
 

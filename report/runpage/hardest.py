@@ -1,6 +1,7 @@
 """The clips that a run gets most confidently wrong, with their timelines; with their faces only where that was asked for.
 
-A clip's margin is how much more probability its most probable wrong class has than its label, the mean over seeds: 1 is certain and wrong.
+A clip's margin is how much more probability its most probable wrong class has than its label, in the mean of the seeds: above 0 the
+mean is wrong, 1 is certain and wrong.
 
 Legend: N clips, S seeds, C classes, F frames.
 """
@@ -29,12 +30,11 @@ NO_FACES = "No picture of a face is in this page: faces are personal data. est r
 
 
 def margins_of(found: Predictions, probabilities: np.ndarray) -> np.ndarray:
-    """Return how much more probability the best wrong class has than the label (N,), the mean over seeds; NaN without a face."""
-    clips = np.arange(len(found))
-    told = probabilities[:, clips, found.truth]
-    others = probabilities.copy()
-    others[:, clips, found.truth] = -np.inf
-    return (others.max(axis=2) - told).mean(axis=0)
+    """Return how much more probability the best wrong class has than the label (N,), in the mean of seeds; NaN without a face."""
+    clips, others = np.arange(len(found)), probabilities.mean(axis=0)
+    told = others[clips, found.truth]
+    others[clips, found.truth] = -np.inf
+    return others.max(axis=1) - told
 
 
 def hardest_of(found: Predictions, probabilities: np.ndarray, most: int = SHOWN) -> list[int]:

@@ -1,4 +1,4 @@
-"""Words in pictures are readable on light pages, and in the inverted colours of dark ones: a contrast of 4.5, which axe-core cannot see there."""
+"""Words in pictures have a contrast of 4.5 on light pages and in the inverted colours of dark ones: axe-core cannot see it there."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SHARE = float(re.search(r"figure svg\{filter:invert\((\.\d+)\) hue-rotate\(180de
 
 
 def channels(colour):
-    return (
-        np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
-        if isinstance(colour, str)
-        else np.array(colour) / 255
-    )
+    """Return red, green and blue of #abc, #aabbcc or whole numbers."""
+    if isinstance(colour, str):
+        digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+        colour = [int(digits[at : at + 2], 16) for at in (0, 2, 4)]
+    return np.array(colour) / 255
 
 
 def inverted(colour):
@@ -36,9 +36,7 @@ def contrast(one, other):
     return max(bright) / min(bright)
 
 
-@pytest.mark.parametrize(
-    "colour", [*COLOURS, "#222222" if DARK == "#222" else DARK, "#555555" if GREY == "#555" else GREY]
-)
+@pytest.mark.parametrize("colour", [*COLOURS, DARK, GREY])
 def test_words_on_the_ground(colour):
     assert contrast(channels(colour), np.ones(3)) >= 4.5
     assert contrast(inverted(channels(colour)), inverted(np.ones(3))) >= 4.5
