@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import EstError, UsageError
-from ...train.results.predictions import Predictions, counted, read_predictions
+from ...train.results.predictions import Predictions, read_predictions
 from ...train.results.results import Results, pool_parts
 from ...train.results.run import HISTORY, RESULT, Run, read_history, read_json
 
@@ -94,6 +94,6 @@ def _unfinished(run: Run, scored: int) -> str:
     """Say how far a run is."""
     busy = " It is being trained right now." if run.busy else ""
     return (
-        f"This run is not complete: {scored} of {counted(len(run.parts), 'part')} are trained and scored.{busy} "
+        f"This run is not complete: {scored} of {len(run.parts)} parts trained and scored.{busy} "
         "A score over some of its clips would be another number, so none is given."
     )

@@ -27,12 +27,21 @@ def several_page(runs: Sequence[Opened]) -> str:
     title = f"{len(runs)} runs: {', '.join(names)}" if len(runs) <= 4 else f"{len(runs)} runs"
     lead = [text(APPARENT)]
     sections = [_runs(runs)]
+    whole = [one for one in runs if one.results is not None]
+    for one in runs:
+        if one.results is None:
+            lead.append(
+                warning(
+                    f"{one.path} is not compared. {one.problem}{f' To mend that: {one.remedy}.' if one.remedy else ''}"
+                )
+            )
     try:
-        comparison = compare_runs([one.path for one in runs], common=True)
+        comparison = compare_runs([one.path for one in whole], common=True) if len(whole) > 1 else None
     except EstError as error:
         lead.append(warning(f"These runs cannot be compared clip by clip: {error.message}"))
         lead += [text(f"To mend that: {error.remedy}")] if error.remedy else []
-    else:
+        comparison = None
+    if comparison is not None:
         sections += [_scores(comparison), _differences(comparison), _settings(comparison)]
         sections.append(_clips(comparison))
     sections += [_curves(runs), cite_section()]

@@ -11,7 +11,9 @@ import pytest
 from browser import SCHEMES, Opened, running_chromium
 from report_samples import CLIPS, cache_with_crops, reported_run
 
+from est.cache import open_cache
 from est.report.cachepage.page import cache_page
+from est.report.cachepage.showing import show_clips
 from est.report.page import Section, page, text
 from est.report.paged import Column, paged_table
 from est.report.pagedscript import PAGED
@@ -20,7 +22,16 @@ from est.train import model_config
 
 pytestmark = pytest.mark.browser
 
-KINDS = ("run", "run with faces", "runs", "unfinished run", "run of another version", "cache", "cache with faces")
+KINDS = (
+    "run",
+    "run with faces",
+    "runs",
+    "unfinished run",
+    "run of another version",
+    "cache",
+    "cache with faces",
+    "clips",
+)
 MANY = 10_000
 LIST = "#clips-table"
 
@@ -45,6 +56,8 @@ def pages(tmp_path_factory):
         "cache": cache_page(cache, folder / "cache.html"),
         "cache with faces": cache_page(cache, folder / "cache-faces.html", faces=True),
     }
+    show_clips(open_cache(cache), folder / "clips")
+    made["clips"] = folder / "clips" / "clips.html"
     next((second / "parts").rglob("result.json")).unlink()
     made["unfinished run"] = run_page([second], folder / "unfinished.html")
     facts = second / "run.json"

@@ -157,7 +157,7 @@ def test_an_unfinished_run_has_a_page(copy, tmp_path):
     last = read_json(copy / FACTS)["parts"][-1]["name"]
     (copy / "parts" / last / RESULT).unlink()
     words = words_of(copy, tmp_path / "page.html")
-    assert "This run is not complete: 3 of 4 parts are trained and scored." in words
+    assert "This run is not complete: 3 of 4 parts trained and scored." in words
     assert f"est train --resume --out {copy}" in words
     assert "Scored parts" in words
     assert "Learning curves" in words

@@ -48,10 +48,21 @@ def test_a_run_that_is_not_complete_is_shown_and_not_compared(runs, tmp_path):
     shutil.copytree(runs / "gru", tmp_path / "half")
     next((tmp_path / "half").rglob(RESULT)).unlink()
     words = made([runs / "est", tmp_path / "half"], tmp_path / "page.html").words()
-    assert "These runs cannot be compared clip by clip" in words
-    assert "3 of 4 parts are trained and scored" in words
+    assert f"{tmp_path / 'half'} is not compared. This run is not complete: 3 of 4 parts trained and scored." in words
+    assert f"est train --resume --out {tmp_path / 'half'}" in words
     assert "Paired differences" not in words
     assert "Learning curves" in words
+    words = made([runs / "est", tmp_path / "half", runs / "gru"], tmp_path / "three.html").words()
+    assert f"{tmp_path / 'half'} is not compared." in words
+    assert compare_runs([runs / "est", runs / "gru"]).duels[0].war.sentence("EST", "GRU") in words
+
+
+def test_runs_of_other_classes_are_shown_and_not_compared(runs, tmp_path):
+    cache = learning_cache(tmp_path / "two.zarr", 36, labels=("anger", "joy"))
+    fit(cache, tmp_path / "two", tiny_config(epochs=1, seeds=(1,), protocol=KFOLD))
+    words = made([runs / "est", tmp_path / "two"], tmp_path / "page.html").words()
+    assert "These runs cannot be compared clip by clip: est tells" in words
+    assert "Paired differences" not in words
 
 
 def test_runs_of_other_clips_are_compared_on_those_in_common(runs, tmp_path):
