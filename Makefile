@@ -5,9 +5,10 @@ BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 STAMP  := $(VENV)/.installed
 SOURCE := __init__.py __main__.py cli.py errors.py cache commands crops demo doctor encoders extract infer inputs report sweep train tune
+AXE    := 4.14.1
 FILES  := $(SOURCE) benchmarks tests docs
 
-.PHONY: help venv demo test test-all lint types docs docs-check bench format constraints clean
+.PHONY: help venv demo test test-all browser lint types docs docs-check bench format constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -29,10 +30,18 @@ demo: $(STAMP) ## the whole way on rendered faces: render, extract, train, score
 	$(BIN)/est demo
 
 test: lint types docs-check ## lint, types, documentation checks and the fast tests
-	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow and not gpu'
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow and not gpu and not browser'
 
-test-all: lint types docs-check ## everything, the slow tests and those for a GPU too
+test-all: lint types docs-check ## everything, the slow tests and those for a GPU or a browser too
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# Pages are looked at by a real Chromium: the system's own (Debian's), led by playwright, and judged by axe-core, which npm brings into .browser/.
+browser: $(STAMP) ## install what the tests of pages need: playwright, axe-core (npm), chromium (apt, as root)
+	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --override $(VENV)/overrides.txt --editable '.[browser]'
+	@mkdir -p .browser
+	cd .browser && npm pack --silent axe-core@$(AXE) && tar -xzf axe-core-$(AXE).tgz package/axe.min.js
+	command -v chromium || apt-get install -y --no-install-recommends chromium fonts-dejavu-core
+	@echo "next: $(BIN)/python -m pytest -m browser"
 
 lint: $(STAMP) ## ruff (style and format) and codespell
 	$(BIN)/ruff check $(FILES)
@@ -67,5 +76,5 @@ constraints: $(STAMP) ## resolve constraints.txt anew, for every supported Pytho
 	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml - -o constraints.txt
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .types docs/_build build *.egg-info est-demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .types .browser docs/_build build *.egg-info est-demo .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,14 +12,15 @@ NARROW, WIDE = set("iljtfrI.,:;|!'()[] "), set("mwMW@%—…#&+<=>~^")
 CELLS = {"F": 1.0, "W": 1.0}  # of full-width letters, in ems
 
 
-def picture(width: float, height: float, title: str, parts: Iterable[str]) -> str:
-    """Return a whole SVG."""
+def picture(width: float, height: float, title: str, parts: Iterable[str], *, told: str = "") -> str:
+    """Return a whole SVG; `told` says in words what it shows, for those who do not see it."""
     return (
         "\n".join(
             [
                 f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
                 f'height="{height:.0f}" font-family="sans-serif" font-size="{SIZE}" role="img">',
                 f"<title>{escape(clean(title))}</title>",
+                *([f"<desc>{escape(clean(told))}</desc>"] if told else []),
                 f'<rect width="{width:.0f}" height="{height:.0f}" fill="white"/>',
                 *parts,
                 "</svg>",

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from est import __version__
+from est.report.runpage.setup import BIBTEX, PAPER, SOFTWARE
 
 ROOT = Path(__file__).parents[1]
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
@@ -39,6 +40,16 @@ def test_the_paper():
     expect_authors(paper["authors"])
     assert [one["family-names"] for one in paper["authors"]] == ["Liu", "Wang", "Feng", "Zhang", "Chen", "Zhan"]
     assert isinstance(paper["year"], int)
+
+
+def test_pages_of_runs_cite_the_same():
+    (paper,) = CITATION["references"]
+    people = [(one["given-names"], one["family-names"]) for one in paper["authors"]]
+    assert f"{', '.join(' '.join(one) for one in people)}: {paper['title']}. {paper['year']}." == PAPER
+    assert f"author = {{{' and '.join(', '.join(one[::-1]) for one in people)}}}" in BIBTEX
+    assert paper["title"] in BIBTEX
+    assert CITATION["title"] in SOFTWARE
+    assert f"Version {CITATION['version']}" in SOFTWARE
 
 
 def test_the_readme_names_it():

@@ -100,9 +100,19 @@ MAY_IMPORT = {
         "report",
         "train.results",
     },  # of workers: crops cut from sources once more
+    "report.runpage": {
+        "cache",
+        "report",
+        "report.cachepage",  # how states of frames are marked
+        "train.config",
+        "train.folds",
+        "train.models",  # the names of what models show of their decisions
+        "train.results",
+        "train.results.pages",
+    },
     "doctor": FOUNDATIONS | EXTRACT,
     "demo": {"cache", "extract", "inputs"} | TRAIN,
-    "commands": {"demo", "doctor", "infer", "infer.prediction", "report", "report.cachepage", "tune"}
+    "commands": {"demo", "doctor", "infer", "infer.prediction", "report", "report.cachepage", "report.runpage", "tune"}
     | SWEEP
     | FOUNDATIONS
     | EXTRACT

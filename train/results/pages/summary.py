@@ -119,7 +119,7 @@ def summary(results: Results) -> str:
     """Return the page as Markdown."""
     run, scores = results.run, results.scores
     mean = f" (mean of {len(run.config.seeds)} seeds)" if len(run.config.seeds) > 1 else ""
-    cache, protocol = run.facts["cache"], run.facts["protocol"]
+    cache = run.facts["cache"]
     blocks = [
         f"# {run.path.name}",
         f"**{run.facts['heading']}.** Trained on `{cache['path']}`, features `{run.config.feature}`.",
@@ -181,7 +181,7 @@ def summary(results: Results) -> str:
     if results.unseen:
         shown = ", ".join(f"`{name}`" for name in results.unseen[:20]) + (" …" if len(results.unseen) > 20 else "")
         blocks.append(f"No face, or no frames, and therefore wrong in every number above: {shown}")
-    blocks += ["## How", "\n".join(f"- {line}" for line in _how(results, protocol))]
+    blocks += ["## How", "\n".join(f"- {line}" for line in how_lines(results))]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -191,8 +191,9 @@ def _published(protocol: str) -> list[str]:
     return ["\n".join(f"- {line}" for line in lines)] if lines else []
 
 
-def _how(results: Results, protocol: dict) -> list[str]:
-    run = results.run
+def how_lines(results: Results) -> list[str]:
+    """Say how a run was made: protocol, seeds, settings, machine."""
+    run, protocol = results.run, results.run.facts["protocol"]
     learnt = run.facts["cache"].get("trained_on", {})
     read = dict.fromkeys(run.reads.values()) or [run.config.feature]
     return [
