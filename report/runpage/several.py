@@ -28,13 +28,11 @@ def several_page(runs: Sequence[Opened]) -> str:
     lead = [text(APPARENT)]
     sections = [_runs(runs)]
     whole = [one for one in runs if one.results is not None]
-    for one in runs:
-        if one.results is None:
-            lead.append(
-                warning(
-                    f"{one.path} is not compared. {one.problem}{f' To mend that: {one.remedy}.' if one.remedy else ''}"
-                )
-            )
+    lead += [
+        warning(f"{one.path} is not compared. {one.problem}{f' To mend that: {one.remedy}.' if one.remedy else ''}")
+        for one in runs
+        if one.results is None
+    ]
     try:
         comparison = compare_runs([one.path for one in whole], common=True) if len(whole) > 1 else None
     except EstError as error:
