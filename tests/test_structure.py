@@ -90,10 +90,16 @@ MAY_IMPORT = {
     "sweep.found": {"train.results", "train.results.pages"},
     "sweep.search": {"cache", "encoders", "sweep.found", "sweep.space"} | TRAIN,
     "infer": FOUNDATIONS | EXTRACT | TRAIN,
+    "infer.export": FOUNDATIONS | TRAIN | {"infer"},
+    "infer.probing": {"cache", "encoders", "infer"} | TRAIN,
     "report": {"cache", "crops", "train.config", "train.folds", "train.results", "train.results.pages"},
     "doctor": FOUNDATIONS | EXTRACT,
     "demo": {"cache", "extract", "inputs"} | TRAIN,
-    "commands": {"demo", "doctor", "infer", "report", "tune"} | SWEEP | FOUNDATIONS | EXTRACT | TRAIN,
+    "commands": {"demo", "doctor", "infer", "infer.export", "infer.probing", "report", "tune"}
+    | SWEEP
+    | FOUNDATIONS
+    | EXTRACT
+    | TRAIN,
     "": {"commands"},  # cli.py and __main__.py
 }
 FREE = {"errors", "__version__", "lazy_names", "cli"}
