@@ -212,7 +212,7 @@ def test_the_encoder_is_that_of_the_run(drawn, folder, learns):
 
 
 def test_other_weights_than_the_features_were_made_with_are_refused(runs, drawn, folder, tmp_path):
-    with pytest.raises(EstError, match="not those that the features were made with: their digest is .*, expected 00"):
+    with pytest.raises(EstError, match=r"not those that the features were made with: their digest is .*, expected 00"):
         export_run(runs["est"], tmp_path / "model.onnx", what="full")
     with pytest.raises(UsageError, match="encoder's weights cannot be had"):
         export_run(runs["est"], tmp_path / "model.onnx", what="full", weights=str(tmp_path / "gone.safetensors"))
