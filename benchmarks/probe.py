@@ -76,9 +76,11 @@ def goals(found: Probe) -> list[str]:
         if one.of == "control" and one.difference is not None:
             reached = "reached" if one.difference.better == 0 else "missed"
             said.append(f"Goal (control at 50 % within pairs): {reached}.")
-    for one in found.agreements:
-        if (one.measure, one.kind) == ("deletion", "brief"):
-            said.append(f"Goal (deletion AUC ≥ {DELETION:g}): {'reached' if one.auc >= DELETION else 'missed'}.")
+    said += [
+        f"Goal (deletion AUC ≥ {DELETION:g}): {'reached' if one.auc >= DELETION else 'missed'}."
+        for one in found.agreements
+        if (one.measure, one.kind) == ("deletion", "brief")
+    ]
     return said
 
 

@@ -107,7 +107,7 @@ def _why_no_resting(run: Run, cache: Cache, predictions: Predictions) -> str:
             f"est cache relabel CACHE LIST adds the columns {', '.join(MOMENTS)} (frames of the clip, from 0)"
         )
     if run.config.finetune.on:
-        return "Features are those of the run's own encoder, of the frames shown alone: deletion by resting faces and insertion are left out"
+        return "Features are those of the run's own encoder, of shown frames alone: deletion by resting faces and insertion are left out"
     if run.config.model.reads:
         return f"The model reads maps ({run.config.model.reads}): deletion by resting faces and insertion are left out"
     return ""
