@@ -178,7 +178,8 @@ def test_a_run_without_its_cache_is_verified_on_random_inputs_alone(runs, cache,
     away = cache.rename(cache.with_name("away.zarr"))
     try:
         found = export_run(runs["est"], tmp_path / "model.onnx", watch=watch)
-        assert "no clips of the run's cache" in found.checks[1]
+        assert found.checks[1] == "no clips of the run's cache were at hand"
+        assert str(tmp_path) not in found.card.read_text()
         assert "random inputs alone" in watch.warned[0]
         elsewhere = export_run(runs["est"], tmp_path / "other.onnx", cache=away)
         assert "12 of 12" in elsewhere.checks[2]
