@@ -19,6 +19,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as est demo does, before torch is imported
 
 import shutil
+import tempfile
 from pathlib import Path
 
 from _brief import PAIRS, render_brief
@@ -86,14 +87,26 @@ def goals(found: Probe) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="where caches and runs lie: a rerun resumes there")
+    parser.add_argument(
+        "--folder", type=Path, help="where caches and runs lie: a rerun resumes there. Temporary when left out"
+    )
     parser.add_argument("--subjects", type=int, default=SUBJECTS, help="people of the brief set, six clips each")
     parser.add_argument("--seed", type=int, default=SEED)
     arguments = parser.parse_args()
+    folder = arguments.folder or Path(tempfile.mkdtemp(prefix="est-probe-benchmark-"))
     print(machine("torch"), flush=True)
-    for brief, subjects in ((True, arguments.subjects), (False, HELD_SUBJECTS)):
-        folder = arguments.folder / ("brief" if brief else "held")
-        cache = extracted(folder, brief=brief, subjects=subjects, seed=arguments.seed)
+    try:
+        show(folder, arguments.subjects, arguments.seed)
+    finally:
+        if arguments.folder is None:
+            shutil.rmtree(folder)
+
+
+def show(place: Path, people: int, seed: int) -> None:
+    """Print the tables of both sets and both models."""
+    for brief, subjects in ((True, people), (False, HELD_SUBJECTS)):
+        folder = place / ("brief" if brief else "held")
+        cache = extracted(folder, brief=brief, subjects=subjects, seed=seed)
         for name in MODELS:
             found = probed(folder, cache, name, PAIRS if brief else ())
             title = f"{name}, {'brief' if brief else 'held'} expressions"
