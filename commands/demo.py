@@ -119,7 +119,7 @@ def render(
     overwrite: Overwrite = False,
     workers: Workers = None,
 ) -> int:
-    """Render MP4 files and manifest.csv (path, label, subject, split, apex, seed) into a folder."""
+    """Render MP4 files and manifest.csv (path, label, subject, split, onset, apex, offset, seed) into a folder."""
     from ..demo import RenderSpec, render_set
 
     spec = RenderSpec(

@@ -15,6 +15,7 @@ from .occluder import OCCLUDERS, Occluder
 from .pose import Pose
 from .spec import ClipPlan
 
+SHOWN = 0.1  # of an expression's peak, from which on it counts as shown
 _INDEX = {name: index for index, name in enumerate(ACTION_FIELDS)}
 
 
@@ -81,6 +82,15 @@ def plan_course(plan: ClipPlan) -> Course:
         expressions=expressions,
         resting_pose=resting,
     )
+
+
+def plan_span(plan: ClipPlan) -> tuple[int, int] | None:
+    """Return the first and the last frame, as they are delivered, in which an expression is shown; a neutral clip has none."""
+    shown = np.flatnonzero(plan_course(plan).intensity >= SHOWN)
+    if not len(shown):
+        return None
+    first, last = int(shown[0]), int(shown[-1])
+    return (plan.num_frames - 1 - last, plan.num_frames - 1 - first) if plan.reverse else (first, last)
 
 
 def _dynamics(plan: ClipPlan) -> np.ndarray:

@@ -31,7 +31,7 @@ STREAM = 50  # of a clip's seed
 def draw_envelopes(label: str, num_frames: int, fps: int, seed: int) -> np.ndarray:
     """Draw the intensity of each of a label's expressions over time.  # (E, T)"""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(STREAM,)))
-    return _COURSES[label](num_frames, fps, rng)
+    return COURSES[label](num_frames, fps, rng)
 
 
 def _posed(num_frames: int, fps: int, rng: np.random.Generator) -> np.ndarray:
@@ -119,7 +119,7 @@ def _backwards(course: Callable[[int, int, np.random.Generator], np.ndarray]):
     return lambda num_frames, fps, rng: course(num_frames, fps, rng)[:, ::-1]
 
 
-_COURSES: dict[str, Callable[[int, int, np.random.Generator], np.ndarray]] = {
+COURSES: dict[str, Callable[[int, int, np.random.Generator], np.ndarray]] = {
     "smile-posed": _posed,
     "smile-spontaneous": _spontaneous,
     "surprise-to-happiness": _turning,

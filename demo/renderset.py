@@ -26,10 +26,11 @@ import cv2
 from ..cache.watch import Progress, Watch
 from ..errors import EstError, UsageError
 from .clip import render_clip
+from .course import plan_span
 from .spec import ClipPlan, RenderSpec, plan_set
 
 MANIFEST = "manifest.csv"
-COLUMNS = ("path", "label", "subject", "split", "apex", "seed")
+COLUMNS = ("path", "label", "subject", "split", "onset", "apex", "offset", "seed")
 UNFINISHED = ".render-unfinished"  # what a render is about to write, there until the manifest is
 CLIP_NAME = re.compile(r"[a-z-]+/s\d{3,}_\d{2,}\.mp4")  # what a render calls its clips, and nothing outside the folder
 
@@ -205,7 +206,9 @@ def _write_manifest(out: Path, plans: list[ClipPlan]) -> None:
     with partial.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows([getattr(plan, column) for column in COLUMNS] for plan in plans)
+        for plan in plans:
+            onset, offset = plan_span(plan) or ("", "")
+            writer.writerow([plan.path, plan.label, plan.subject, plan.split, onset, plan.apex, offset, plan.seed])
         file.flush()
         os.fsync(file.fileno())
     partial.rename(out / MANIFEST)

@@ -92,6 +92,8 @@ MAY_IMPORT = {
     "infer": FOUNDATIONS | EXTRACT | TRAIN,
     "infer.prediction": {"infer.prediction.pictures"} | FOUNDATIONS | EXTRACT | TRAIN,
     "infer.prediction.pictures": {"cache", "infer.prediction"},
+    "infer.export": FOUNDATIONS | TRAIN | {"infer"},
+    "infer.probing": {"cache", "encoders", "infer"} | TRAIN,
     "report": {"cache"},  # the pieces of pages, and files
     "report.cachepage": {
         "cache",
@@ -112,7 +114,18 @@ MAY_IMPORT = {
     },
     "doctor": FOUNDATIONS | EXTRACT,
     "demo": {"cache", "extract", "inputs"} | TRAIN,
-    "commands": {"demo", "doctor", "infer", "infer.prediction", "report", "report.cachepage", "report.runpage", "tune"}
+    "commands": {
+        "demo",
+        "doctor",
+        "infer",
+        "infer.export",
+        "infer.prediction",
+        "infer.probing",
+        "report",
+        "report.cachepage",
+        "report.runpage",
+        "tune",
+    }
     | SWEEP
     | FOUNDATIONS
     | EXTRACT

@@ -95,7 +95,7 @@ def evaluate(
     table = Annotations.from_cache(cache)
     where = parse_device(device)
     aligned = None if own else _aligned(run, table, split, aliases, unknown)
-    tested = {name: _tested(run, name, table) for name in run.parts} if own else {}
+    tested = {name: tested_rows(run, name, table) for name in run.parts} if own else {}
     rows = np.unique(np.concatenate(list(tested.values()))) if aligned is None else aligned.rows
     columns = [read_column(cache, name, table.ids[rows].tolist()) for name in dict.fromkeys(groups)]
     leaks = (
@@ -241,7 +241,7 @@ def _aligned(
     )
 
 
-def _tested(run: Run, part: str, table: Annotations) -> np.ndarray:
+def tested_rows(run: Run, part: str, table: Annotations) -> np.ndarray:
     """Return the rows that a part tested; refuse a cache in which they are no longer what they were."""
     where = {name: row for row, name in enumerate(table.ids.tolist())}
     truth = {row["id"]: row["truth"] for row in read_predictions(run, part)}
@@ -272,6 +272,23 @@ def _load(
         truth, labels = np.array([run.labels.index(table.labels[code]) for code in table.label[rows]]), run.labels
     else:
         truth, labels = aligned.truth, aligned.labels
+    clips, place = load_clips(run, cache, table, rows, device, feature)
+    return _Target(
+        side=cache.recipes.frames.size,
+        feature=feature,
+        table=table,
+        rows=rows,
+        truth=truth,
+        labels=labels,
+        clips=clips,
+        place=place,
+    )
+
+
+def load_clips(
+    run: Run, cache: Cache, table: Annotations, rows: np.ndarray, device: torch.device, feature: str | None
+) -> tuple[ClipSet, np.ndarray]:
+    """Load what a run's models look at of rows: an array, or none where a backbone looks at frames; and where each row is in the set."""
     which, place = locate_rows(table, rows)
     if not len(which):
         raise EstError(f"None of the {len(rows)} clips of {cache.path} that are to be scored has frames.")
@@ -285,16 +302,7 @@ def _load(
         clips = ClipSet.for_tuning(
             cache, which, source, device, width=width_of(run), no_face=no_face, workers=workers, told=told
         )
-    return _Target(
-        side=cache.recipes.frames.size,
-        feature=feature,
-        table=table,
-        rows=rows,
-        truth=truth,
-        labels=labels,
-        clips=clips,
-        place=place,
-    )
+    return clips, place
 
 
 def _model(run: Run, part: str, target: _Target, device: torch.device) -> Model:

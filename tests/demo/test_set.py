@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 from watch_samples import Counting
 
+from est.demo.clip import render_clip
+from est.demo.course import SHOWN, plan_span
 from est.demo.renderset import MANIFEST, UNFINISHED, render_set
 from est.demo.spec import RenderSpec, plan_set
 from est.errors import EstError, UsageError
@@ -47,12 +50,24 @@ def test_a_set_is_its_clips_and_a_manifest(rendered):
     assert files(out) == sorted([MANIFEST, *(plan.path for plan in plans)])
     with (out / MANIFEST).open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["path", "label", "subject", "split", "apex", "seed"]
+    assert list(rows[0]) == ["path", "label", "subject", "split", "onset", "apex", "offset", "seed"]
     assert [(row["path"], int(row["apex"]), int(row["seed"])) for row in rows] == [
         (p.path, p.apex, p.seed) for p in plans
     ]
-    for plan in plans:
+    for plan, row in zip(plans, rows, strict=True):
         assert decoded(out / plan.path).shape == (plan.num_frames, 128, 128, 3)
+        shown = [frame.intensity >= SHOWN for _, frame in render_clip(plan)]
+        told = [int(row[name]) if row[name] else None for name in ("onset", "offset")]
+        assert told == ([shown.index(True), len(shown) - 1 - shown[::-1].index(True)] if any(shown) else [None, None])
+
+
+def test_a_reversed_clip_shows_its_expression_from_the_other_end():
+    for plan in plan_set(RenderSpec(subjects=1, clips_per_subject=2, temporal_pairs=True)):
+        span = plan_span(plan)
+        other = plan_span(replace(plan, reverse=not plan.reverse, apex=plan.num_frames - 1 - plan.apex))
+        assert span is not None
+        assert span[0] <= plan.apex <= span[1]
+        assert other == (plan.num_frames - 1 - span[1], plan.num_frames - 1 - span[0])
 
 
 def test_decoded_frames_resemble_the_rendered_ones(rendered):

@@ -9,6 +9,7 @@ Legend: B clips, n snippets (or parts of a clip), J frames of each.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +35,10 @@ class Sampler(ABC):
     @abstractmethod
     def describe(self, counts: Tensor) -> tuple[str, str | None]:
         """Say which frames of these clips are shown, and warn where that is little.  # (B,)"""
+
+    @abstractmethod
+    def rule(self) -> dict[str, Any]:
+        """Say exactly which frames of a clip the test shows, for those who sample without est: `text`, and the numbers in it."""
 
     def expect_start(self, name: str, start: int) -> None:
         """Refuse a start that a window cannot have."""

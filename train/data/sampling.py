@@ -5,6 +5,8 @@ Legend: B clips, n parts of a clip, J frames of each, V views of the test.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -50,6 +52,18 @@ class EvenSampler(Sampler):
             return line, None
         return line, f"{short} of {len(counts)} clips have fewer than {total} frames, and show some of them twice."
 
+    def rule(self) -> dict[str, Any]:
+        """Say where each row of frames begins."""
+        n, J, V = self.snippets, self.frames, self.views
+        text = (
+            f"{n} equal parts of the clip, of each {J} frames in a row. Of a clip of `count` frames, numbered from 0, "
+            f"part i (0 to {n - 1}) "
+            f"shows the frames from floor((i + place) · max(count − {J - 1}, 1) / {n}) on, of which none is beyond count − 1; place = "
+            f"{', '.join(f'{(view + 0.5) / V:g}' for view in range(V))}"
+        )
+        text += f". Probabilities are the mean over these {V} views." if V > 1 else "."
+        return {"kind": "even", "parts": n, "frames": J, "views": V, "text": text}
+
     def _rows(self, counts: Tensor, place: Tensor) -> Tensor:
         """Return J frames in a row of each part, from a place in it on.  # (B,), (B, n) in [0, 1) → (B, n, J)"""
         part = torch.arange(self.snippets, device=counts.device)
@@ -83,3 +97,11 @@ class AllSampler(Sampler):
         longer = int((counts > self.frames).sum())
         line = f"source frames: all of a clip, up to {self.frames}"
         return line, f"{longer} of {len(counts)} clips are longer, and thinned." if longer else None
+
+    def rule(self) -> dict[str, Any]:
+        """Say which places a clip fills."""
+        text = (
+            f"All frames of the clip, in {self.frames} places: frame p at place p, the last one again behind the end. "
+            f"Of a clip of `count` > {self.frames} frames place p shows frame floor((2p + 1) · count / {2 * self.frames})."
+        )
+        return {"kind": "all", "frames": self.frames, "views": 1, "text": text}

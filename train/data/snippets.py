@@ -18,6 +18,7 @@ Legend: B clips, n snippets, J frames a snippet, w frames that a snippet spans.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -93,6 +94,29 @@ class SnippetSampler(Sampler):
             f"in the median the clips are short, and frames are repeated to make {self.config.unified} of them."
         )
 
+    def rule(self) -> dict[str, Any]:
+        """Say which unified frames the test shows, and which frames of the clip these are."""
+        config, begin = self.config, self.config.test_start
+        shown = (begin + self._snippets(torch.device("cpu"))[1]).tolist()
+        half = f"floor((2u + 1) · count / {2 * config.unified})"
+        text = f"{self.snippets} × {self.frames} of {config.unified} unified frames are shown, u = {_listed(shown)}. "
+        match config.unify:
+            case "resample":
+                text += f"Unified frame u of a clip of `count` frames, numbered from 0, is frame {half}."
+            case "clip":
+                text += (
+                    f"Unified frame u of a clip of `count` ≤ {config.unified} frames, numbered from 0, is frame {half}; of a longer clip "
+                    f"frame floor((count − {config.unified}) / 2) + u."
+                )
+            case "native":
+                text += (
+                    f"Of a clip of `count` frames, numbered from 0, length = min(count, {config.window}); unified frame u is "
+                    f"frame floor({begin} · (count − length) / {max(1, config.spare)}) + "
+                    f"floor((2 (u − {begin}) + 1) · length / {2 * config.window})."
+                )
+        numbers = {"unify": config.unify, "unified": config.unified, "window": config.window, "start": begin}
+        return {"kind": "window", **numbers, "views": 1, "places": shown, "text": text}
+
     def expect_start(self, name: str, start: int) -> None:
         """Refuse a start from which the window runs out of the unified clip."""
         self.config.expect_start(name, start)
@@ -148,6 +172,11 @@ class SnippetSampler(Sampler):
         if cut is None:
             return resampled
         return torch.where(counts > config.unified, cut[:, None, None] + start + within, resampled)
+
+
+def _listed(rows: list[list[int]]) -> str:
+    """Write numbers, each snippet's in brackets."""
+    return ", ".join(f"({' '.join(map(str, row))})" for row in rows)
 
 
 def _nearest(place: Tensor, count: Tensor, slots: int) -> Tensor:

@@ -55,6 +55,19 @@ class AllFrames:
 
 
 Shown = Snippets | Evenly | AllFrames
+
+
+def places_of(shown: Shown) -> tuple[int, int]:
+    """Return of how many parts of a clip a model is shown how many frames: n and J."""
+    match shown:
+        case Snippets():
+            return shown.count, shown.frames
+        case Evenly():
+            return shown.parts, shown.frames
+        case AllFrames():
+            return 1, shown.most
+
+
 TOLD = (
     "mask",
     "time",
@@ -79,6 +92,7 @@ class ModelConfig:
 
     name: ClassVar[str]  # the folder's, and the registry's
     title: ClassVar[str]  # in tables: EST
+    paper: ClassVar[str] = ""  # to cite, where the model is one's
     frozen_note: ClassVar[str] = ""  # what to say where the backbone does not learn
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # what a preset of `est train` sets in this section
     # Settings in which models may differ that are trained as one stack (loop/stacks): those that change no shape. None: the model cannot

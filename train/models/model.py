@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .contract import CLASSES
+from .contract import CLASSES, places_of
 from .scaling import Scaling
 
 Extras = Mapping[str, Tensor]  # what a model draws besides frames, for each clip  # (B, …)
@@ -85,6 +85,20 @@ class Model(nn.Module):
     def explain(self, batch: Batch) -> dict[str, Tensor]:
         """Return what reports show of its decisions, in float32, by the names of `DETAILS` (contract.py)."""
         return {}
+
+    def example_batch(self, clips: int, maps: tuple[int, ...] = ()) -> dict[str, Tensor]:
+        """Return a random batch as `forward` takes it in a test, for exports; `maps` are the sides of the maps that are read.
+
+        The first axis of every tensor is that of the clips, and may have any length; the others have the length that they have here.
+        """
+        n, J = places_of(self.config.shown)
+        noise = torch.randn(clips, n, J, *maps, self.width, device=self.device)
+        features = (noise * self.scaling.std + self.scaling.mean).movedim(-1, 3)
+        told = {
+            "mask": torch.ones(clips, n, J, dtype=torch.bool, device=self.device),
+            "time": torch.arange(n * J, device=self.device).view(1, n, J).repeat(clips, 1, 1) / 25,
+        }
+        return {"features": features, **{name: told[name] for name in self.config.told}}
 
     def losses(
         self, output: Any, target: Tensor, batch: Batch, *, weight: Tensor | None, smoothing: float | Tensor

@@ -30,6 +30,10 @@ class Config(ModelConfig):
 
     name: ClassVar[str] = "est"
     title: ClassVar[str] = "EST"
+    paper: ClassVar[str] = (
+        "Y. Liu, W. Wang, C. Feng, H. Zhang, Z. Chen, Y. Zhan: Expression Snippet Transformer for Robust Video-based Facial "
+        "Expression Recognition. Pattern Recognition 138 (2023)"
+    )
     frozen_note: ClassVar[str] = "not the paper's setting"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper-text": {"position": "slot"},

@@ -48,7 +48,7 @@ class SelfAttention(nn.Module):
         """Sum up each snippet.  # (B, n, J, d) → (B, n, d), (B, n, J) or None"""
         x = frames.flatten(0, 1)
         x = self.norm(x + F.dropout(self.attention(x), self.dropout, self.training))
-        return self.aggregate(x.unflatten(0, frames.shape[:2]))
+        return self.aggregate(x.view_as(frames))
 
     def aggregate(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Turn I′ into R.  # (B, n, J, d) → (B, n, d), None"""

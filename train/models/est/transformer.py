@@ -86,7 +86,7 @@ class Transformer(nn.Module):
         for layer in self.encoder.layers:
             tokens = layer(tokens)
         memory = self.encoder.norm(tokens)  # H of Eq. 1
-        x, weights = query.expand(len(tokens), -1), None
+        x, weights = query.expand(tokens.shape[0], -1), None
         last = len(self.decoder.layers) - 1
         for depth, layer in enumerate(self.decoder.layers):
             x, weights = layer(x, memory, details=details and depth == last)

@@ -44,7 +44,7 @@ class Recurrence(nn.Module):
     def forward(self, x: Tensor, *, backwards: bool = False) -> Tensor:
         """Return the state after each frame.  # (B, T, D) → (B, T, H)"""
         seen = F.linear(x, self.weight_ih, self.bias_ih)  # of all frames at once
-        h = seen.new_zeros(len(x), self.weight_hh.shape[1])
+        h = seen.new_zeros(x.shape[0], self.weight_hh.shape[1])
         states = []
         for frame in reversed(seen.unbind(1)) if backwards else seen.unbind(1):
             reset, update, new = frame.chunk(3, 1)

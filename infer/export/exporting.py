@@ -1,0 +1,214 @@
+"""`export_run`: the model of a part → one file for ONNX or TorchScript, alone or with its frame encoder, verified and described."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ...cache import Cache, open_cache
+from ...cache.disk import PARTIAL, Disk
+from ...errors import EstError, UsageError, some
+from ...train.folds.annotations import Annotations
+from ...train.loop.checkpoint import load_model
+from ...train.loop.watch import TrainingWatch
+from ...train.models.contract import places_of
+from ...train.models.model import Model
+from ...train.provenance import own_cache
+from ...train.results.predictions import read_predictions
+from ...train.results.run import CHECKPOINT, Run
+from ..own_clips import OwnClips, open_complete, own_clips
+from .card import card, facts
+from .encoder import feature_recipe, part_encoder
+from .formats import Format, runner, write
+from .graph import CROPS, FullGraph, Graph, HeadGraph
+from .verification import CLIPS, check_clips, check_random
+
+What = Literal["head", "full"]
+EXAMPLE = 3  # clips that are traced: a size that no other side is likely to have
+TEXTS = {
+    "features": "of the frames shown, as the cache has them",
+    "crops": "RGB pixels of the face crops of the frames shown",
+    "mask": "whether the place shows a frame of the clip that shows a face",
+    "time": "seconds since the clip's first frame",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A file that was put in place."""
+
+    path: Path
+    card: Path
+    part: str
+    about: dict[str, Any]
+    bytes: int
+    checks: tuple[str, ...]  # lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `est export --json` prints."""
+        return {
+            "path": str(self.path),
+            "card": str(self.card),
+            "part": self.part,
+            "bytes": self.bytes,
+            "checks": list(self.checks),
+            "about": self.about,
+        }
+
+
+def export_run(
+    run: Run | Path | str,
+    out: Path,
+    *,
+    form: Format = "onnx",
+    what: What = "head",
+    part: str | None = None,
+    cache: Cache | Path | str | None = None,
+    weights: str | None = None,
+    overwrite: bool = False,
+    watch: TrainingWatch | None = None,
+) -> Exported:
+    """Write a part's model, and its card beside it; nothing is put in place that does not compute what the run's model does."""
+    run, watch = open_complete(run), watch or TrainingWatch()
+    beside = expect_free(out, overwrite=overwrite)
+    part = choose_part(run, part, watch)
+    model = load_model(run.part(part) / CHECKPOINT)[0].eval()
+    graph, example = build(run, part, model, what, weights)
+    about = facts(run, part, what, _shapes(graph, example))
+    partial = out.with_name(out.name + PARTIAL)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write(partial, graph, example, form, about, title=run.config.model.title)
+        checks = _verify(run, part, graph, example, partial, form, cache, model, watch)
+        digest, size = _digest(partial), partial.stat().st_size
+        disk = Disk()
+        disk.flush_file(partial)
+        disk.write(beside, card(about, out.name, digest, checks, _score(run, part)).encode())
+        disk.rename(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return Exported(path=out, card=beside, part=part, about=about, bytes=size, checks=tuple(checks))
+
+
+def expect_free(out: Path, *, overwrite: bool) -> Path:
+    """Refuse to write over a file or its card; return where the card goes."""
+    beside = out.with_name(out.name + ".md")
+    if out.suffix in ("", ".md"):
+        raise UsageError(f"--out names a file such as model.onnx or model.pt, found {out}.", remedy="--out model.onnx")
+    for path in (out, beside):
+        if path.is_dir() or (path.exists() and not overwrite):
+            raise UsageError(f"{path} is there already.", remedy="--overwrite, or another --out")
+    return beside
+
+
+def choose_part(run: Run, part: str | None, watch: TrainingWatch) -> str:
+    """Return the part that is asked for, or the first one and say so."""
+    if part is None:
+        if len(run.parts) > 1:
+            others = some(run.parts[1:])
+            watch.say(
+                f"{run.path} has {len(run.parts)} parts; exported is the first, {run.parts[0]} (--part takes {others})"
+            )
+        return run.parts[0]
+    if part not in run.parts:
+        raise UsageError(
+            f"{run.path} has no part {part!r}; it has {some(run.parts, 8)}.", remedy=f"--part {run.parts[0]}"
+        )
+    return part
+
+
+def build(run: Run, part: str, model: Model, what: What, weights: str | None) -> tuple[Graph, list[Tensor]]:
+    """Return what is exported, and inputs of it."""
+    head = model.on_features
+    recipe = feature_recipe(run, part)
+    maps = recipe.shape[1:] if recipe is not None else ()
+    batch = head.example_batch(EXAMPLE, tuple(maps))
+    if what == "head":
+        if weights is not None:
+            raise UsageError("The weights of an encoder are for --what full.", remedy="leave --weights out")
+        return HeadGraph(head).eval(), list(batch.values())
+    found = part_encoder(run, part, model, weights)
+    side = run.facts["cache"]["recipes"]["frames"]["size"]
+    crops = torch.randint(256, (EXAMPLE, *places_of(head.config.shown), side, side, 3), dtype=torch.uint8)
+    told = [tensor for name, tensor in batch.items() if name != "features"]
+    return FullGraph(found.encoder, found.tap, head).eval(), [crops, *told]
+
+
+def _shapes(graph: Graph, example: Sequence[Tensor]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "shape": ["clips", *tensor.shape[1:]],
+            "dtype": str(tensor.dtype).removeprefix("torch."),
+            "text": TEXTS.get(name, ""),
+        }
+        for name, tensor in zip(graph.inputs, example, strict=True)
+    }
+
+
+def _verify(
+    run: Run,
+    part: str,
+    graph: Graph,
+    example: Sequence[Tensor],
+    path: Path,
+    form: Format,
+    cache: Cache | Path | str | None,
+    model: Model,
+    watch: TrainingWatch,
+) -> list[str]:
+    """Compare the file with the model; on random inputs alone where the run's cache or its pictures are gone, and say so."""
+    opened = runner(path, form)
+    lines = [check_random(graph, opened, example, form, torch.Generator().manual_seed(0)).line()]
+    try:
+        clips = _clips(run, part, graph, cache, model, watch)
+    except EstError as error:
+        watch.warn(f"Verified on random inputs alone: {error.message}")
+        return [*lines, "no clips of the run's cache were at hand"]  # the card names nobody's folders
+    said = {row["id"]: row for row in read_predictions(run, part)}
+    check, against = check_clips(graph, opened, clips, form, said, run.labels)
+    lines.append(check.line())
+    if clips.sampler.views == 1:
+        lines.append(against.line())
+    return lines
+
+
+def _clips(
+    run: Run, part: str, graph: Graph, cache: Cache | Path | str | None, model: Model, watch: TrainingWatch
+) -> OwnClips:
+    """Load a few of the clips that the part tested: features, or their crops."""
+    if not isinstance(cache, Cache):
+        cache = own_cache(run) if cache is None else open_cache(cache)
+    kind = graph.inputs[0]
+    table = Annotations.from_cache(cache)
+    return own_clips(
+        run,
+        part,
+        cache,
+        table,
+        device=torch.device("cpu"),
+        watch=watch,
+        most=CLIPS[kind],
+        model=model,
+        pictures=kind == CROPS,
+    )
+
+
+def _score(run: Run, part: str) -> str:
+    """Say what the part scored, and on what."""
+    rows = read_predictions(run, part)
+    right, protocol = sum(row["truth"] == row["prediction"] for row in rows), run.facts["protocol"]
+    return (
+        f"WAR {100 * right / len(rows):.1f} % ({right}/{len(rows)}) on the clips that this part tested (protocol {protocol['kind']}, "
+        f"independence {protocol['independence']}): one part, whose intervals and controls are in the run."
+    )
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
