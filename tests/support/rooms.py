@@ -1,0 +1,103 @@
+"""The rooms of the house, and what each may import from."""
+
+from __future__ import annotations
+
+# room → the rooms that its modules may import from. A room is a folder without its subfolders; `errors` and the version are everybody's.
+FOUNDATIONS = {"cache", "inputs", "inputs.published", "crops", "encoders", "encoders.kinds"}
+EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", "extract.workers"}
+ROOMS_OF_TRAIN = (
+    "config",
+    "models",
+    "models.est",
+    "models.gru",
+    "folds",
+    "data",
+    "results",
+    "results.pages",
+    "loop",
+    "loop.stacks",
+)
+TRAIN = {"train", *(f"train.{name}" for name in ROOMS_OF_TRAIN)}
+SWEEP = {"sweep.audit", "sweep.found", "sweep.search", "sweep.space"}
+MAY_IMPORT = {
+    "cache": set(),
+    "inputs": {"cache", "inputs.published"},
+    "inputs.published": {"cache", "inputs"},
+    "inputs.stills": {"cache", "inputs"},
+    "crops": set(),
+    "encoders": {"cache", "encoders.kinds"},
+    "encoders.kinds": {"encoders"},
+    "extract.video": {"inputs"},
+    "extract.faces.detect": {"encoders"},
+    "extract.faces": {"cache"},
+    "extract.workers": (FOUNDATIONS | EXTRACT) - {"inputs.published", "encoders.kinds"},  # of extract: config alone
+    "extract": FOUNDATIONS | EXTRACT,
+    "train.config": {"train.models"},  # the sections of models
+    "train.models": {"encoders"},
+    "train.models.est": {"encoders", "train.models"},
+    "train.models.gru": {"train.models"},
+    "train.folds": {"cache", "inputs", "inputs.published", "train.config"},
+    "train.data": {"cache", "crops", "encoders", "extract.workers", "train.config", "train.folds", "train.models"},
+    "train.results": {"cache", "encoders", "train.config", "train.folds", "train.results.pages"},
+    "train.results.pages": {"train.folds", "train.results"},
+    "train.loop": {
+        "cache",
+        "encoders",
+        "train.config",
+        "train.data",
+        "train.folds",
+        "train.loop.stacks",
+        "train.models",
+        "train.results",
+    },
+    "train.loop.stacks": {"cache", "encoders", "train.config", "train.data", "train.loop", "train.models"},
+    "train": {"cache", "encoders"} | TRAIN,
+    "tune": {"cache", "encoders", "encoders.kinds", "extract", "inputs.stills"} | TRAIN,
+    "sweep": SWEEP,
+    "sweep.audit": {"cache"} | TRAIN,
+    "sweep.space": {"train.config", "train.models"},
+    "sweep.found": {"report", "train.results", "train.results.pages"},  # of report: pieces of pictures
+    "sweep.search": {"cache", "encoders", "sweep.found", "sweep.space"} | TRAIN,
+    "infer": FOUNDATIONS | EXTRACT | TRAIN,
+    "infer.prediction": {"infer.prediction.pictures"} | FOUNDATIONS | EXTRACT | TRAIN,
+    "infer.prediction.pictures": {"cache", "infer.prediction"},
+    "infer.export": FOUNDATIONS | TRAIN | {"infer"},
+    "infer.probing": {"cache", "encoders", "infer"} | TRAIN,
+    "report": {"cache"},  # the pieces of pages, and files
+    "report.cachepage": {
+        "cache",
+        "crops",
+        "extract.workers",
+        "report",
+        "train.results",
+    },  # of workers: crops cut from sources once more
+    "report.runpage": {
+        "cache",
+        "report",
+        "report.cachepage",  # how states of frames are marked
+        "train.config",
+        "train.folds",
+        "train.models",  # the names of what models show of their decisions
+        "train.results",
+        "train.results.pages",
+    },
+    "doctor": FOUNDATIONS | EXTRACT,
+    "demo": {"cache", "extract", "inputs"} | TRAIN,
+    "commands": {
+        "demo",
+        "doctor",
+        "infer",
+        "infer.export",
+        "infer.prediction",
+        "infer.probing",
+        "report",
+        "report.cachepage",
+        "report.runpage",
+        "tune",
+    }
+    | SWEEP
+    | FOUNDATIONS
+    | EXTRACT
+    | TRAIN,
+    "": {"commands"},  # cli.py and __main__.py
+}
