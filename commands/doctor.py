@@ -76,5 +76,7 @@ def page(found: Examination) -> str:
                 lines.append(f"    {'':<{width}}  try: {check.remedy}")
     number = len(found.problems)
     names = ", ".join(check.name for check in found.problems)
-    end = f"{number} problem{'s' * (number > 1)}: {names}" if number else "Everything that est needs is here."
+    notes = sum(check.state == "note" for check in found.checks)
+    well = "Everything that est needs is here" + (f"; {notes} note{'s' * (notes > 1)}." if notes else ".")
+    end = f"{number} problem{'s' * (number > 1)}: {names}" if number else well
     return "\n".join([*lines, end])

@@ -37,7 +37,10 @@ def check_codecs() -> Iterator[Check]:
             path = Path(folder) / f"{encoder}.{container}"
             try:
                 write_video(path, encoder, options)
-            except ValueError as error:  # of PyAV: this build has no such encoder
+            except (
+                ValueError,
+                OSError,
+            ) as error:  # this build has no such encoder, or it cannot be opened; or the disk
                 found = f"not tried: PyAV cannot write it here ({error})"
                 yield Check(group=GROUP, name=name, state="note", found=found, remedy="pip install --upgrade av")
                 continue

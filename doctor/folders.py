@@ -6,6 +6,7 @@ import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from .check import Check
 
 GROUP = "folders"
 LITTLE_SPACE = 2  # GB: a cache of DFEW with crops has about 20, a run of full EST with five folds about 1
+LITTLE_FOR_MODELS, LITTLE_TEMPORARY = 0.5, 0.1  # GB
 SHARED = Path("/dev/shm")  # what workers pass frames through
 LITTLE_SHARED = 0.25  # GB
 
@@ -22,17 +24,32 @@ def check_folders(folder: Path, models_dir: Path | None = None) -> Iterator[Chec
     """Look at the folder for caches and runs, at that of models, and at the system's for temporary files."""
     yield _writable("caches and runs", folder, locks=True, space=LITTLE_SPACE)
     models = models_dir or Path(torch.hub.get_dir())
-    yield _writable("models", models)
-    yield _writable("temporary files", Path(tempfile.gettempdir()))
-    if SHARED.is_dir():
-        free = shutil.disk_usage(SHARED).free / 1e9
-        yield Check(
-            group=GROUP,
-            name="shared memory",
-            state="problem" if free < LITTLE_SHARED else "ok",
-            found=f"{SHARED}, {free:.1f} GB free",
-            remedy="docker run --shm-size=2g, or free some of it" if free < LITTLE_SHARED else "",
-        )
+    yield _writable("models", models, space=LITTLE_FOR_MODELS)
+    yield _writable("temporary files", Path(tempfile.gettempdir()), space=LITTLE_TEMPORARY)
+    yield _shared_memory()
+
+
+def _shared_memory() -> Check:
+    """Make a piece of memory that processes share: extraction passes pictures through it."""
+    remedy = "docker run --shm-size=2g, or mount a writable tmpfs at /dev/shm"
+    try:
+        piece = SharedMemory(create=True, size=1)
+    except OSError as error:
+        found = f"no memory can be shared between processes: {error.strerror}"
+        return Check(group=GROUP, name="shared memory", state="problem", found=found, remedy=remedy)
+    piece.close()
+    piece.unlink()
+    if not SHARED.is_dir():
+        return Check(group=GROUP, name="shared memory", found="processes can share memory")
+    free = shutil.disk_usage(SHARED).free / 1e9
+    small = free < LITTLE_SHARED
+    return Check(
+        group=GROUP,
+        name="shared memory",
+        state="problem" if small else "ok",
+        found=f"{SHARED}, {free:.1f} GB free",
+        remedy=remedy if small else "",
+    )
 
 
 def _writable(name: str, folder: Path, *, locks: bool = False, space: float = 0.0) -> Check:

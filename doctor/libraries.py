@@ -11,6 +11,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from packaging.requirements import Requirement
 
@@ -49,17 +50,23 @@ for name in sys.argv[1:]:
     except BaseException as error:
         print(json.dumps({"name": name, "error": f"{type(error).__name__}: {error}"}), flush=True)
     else:
-        print(json.dumps({"name": name, "error": ""}), flush=True)
+        version = str(getattr(sys.modules[name], "__version__", ""))
+        print(json.dumps({"name": name, "error": "", "version": version}), flush=True)
 """
 
 
 def check_libraries() -> Iterator[Check]:
     """Look at Python, at what est requires, and at its extras."""
     yield Check(group=GROUP, name="python", found=platform.python_version())
-    needed = {one.name: one for one in requirements()}
-    errors = import_all([MODULES[name] for name in needed if name in MODULES])
+    try:
+        needed = {one.name: one for one in requirements()}
+    except importlib.metadata.PackageNotFoundError:
+        found = "not installed, only found on the path: versions are not compared"
+        yield Check(group=GROUP, name=PACKAGE, state="note", found=found, remedy="pip install -e .")
+        needed = {name: Requirement(name) for name in MODULES}
+    imported = import_all([MODULES[name] for name in needed if name in MODULES])
     for name, requirement in needed.items():
-        yield _check(name, requirement, errors.get(MODULES.get(name, ""), ""))
+        yield _check(name, requirement, imported.get(MODULES.get(name, "")))
     for name, others in REPLACEMENTS.items():
         if len(there := [one for one in (name, *others) if _version(one)]) > 1:
             yield Check(
@@ -87,8 +94,18 @@ def requirements() -> list[Requirement]:
     return [one for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
 
 
-def import_all(modules: list[str]) -> dict[str, str]:
-    """Import modules in another process; return what went wrong with each, empty where nothing did."""
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """How importing a module ended."""
+
+    error: str = ""
+    version: str = ""  # that the module states, where it does
+
+
+def import_all(modules: list[str]) -> dict[str, Imported]:
+    """Import modules in another process; say of each how it ended."""
+    if not modules:
+        return {}
     ended = ""
     try:
         done = subprocess.run(
@@ -100,7 +117,7 @@ def import_all(modules: list[str]) -> dict[str, str]:
     except subprocess.TimeoutExpired as error:
         output = (error.stdout or b"").decode() if isinstance(error.stdout, bytes) else error.stdout or ""
         ended = f"importing it takes more than {LIMIT} seconds"
-    found: dict[str, str] = {}
+    found: dict[str, Imported] = {}
     begun = ""
     for line in output.splitlines():
         try:
@@ -110,18 +127,21 @@ def import_all(modules: list[str]) -> dict[str, str]:
         if "begin" in said:
             begun = said["begin"]
         else:
-            found[said["name"]] = said["error"]
-    if ended and begun not in found:
-        return {**found, begun: ended, **import_all(modules[modules.index(begun) + 1 :])}
-    return found
+            found[said["name"]] = Imported(error=said["error"], version=said.get("version", ""))
+    if ended and begun in modules and begun not in found:
+        return {**found, begun: Imported(error=ended), **import_all(modules[modules.index(begun) + 1 :])}
+    never = Imported(error=f"not imported: another Python ends at once ({ended})")
+    return {**(dict.fromkeys(modules, never) if ended else {}), **found}
 
 
-def _check(name: str, requirement: Requirement, error: str) -> Check:
-    who, version = name, _version(name)
+def _check(name: str, requirement: Requirement, imported: Imported | None) -> Check:
+    who, version, error = name, _version(name), imported.error if imported else ""
     for other in REPLACEMENTS.get(name, ()):
         if not version:
             who, version = other, _version(other)
     install = f"pip install '{requirement.name}{requirement.specifier}'"
+    if not version and imported and not error:  # built by hand, or by another package manager
+        return Check(group=GROUP, name=name, found=f"{imported.version or 'version unknown'} (not installed by pip)")
     if not version:
         return Check(group=GROUP, name=name, state="problem", found="not installed", remedy=install)
     shown = version if who == name else f"{version} ({who})"

@@ -18,7 +18,7 @@ from .check import Check, from_error
 
 GROUP = "machine"
 CPUINFO, MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
-DRIVER = Path("/proc/driver/nvidia/version")  # there where a driver of NVIDIA is loaded
+NODE = Path("/dev/nvidia0")  # there where this machine, or this container, is given a GPU
 LITTLE_MEMORY = 4  # GB: below it extraction and training may not fit
 
 
@@ -34,7 +34,7 @@ def check_machine(device: str = "auto") -> Iterator[Check]:
             found=f"{free:.1f} of {total:.1f} GB are free",
             remedy="--workers 1 keeps extraction small" if free < LITTLE_MEMORY else "",
         )
-    yield from _gpus()
+    yield from _gpus(device)
     try:
         where = parse_device(device)
         precision, why = resolve_precision("auto", where)
@@ -42,23 +42,23 @@ def check_machine(device: str = "auto") -> Iterator[Check]:
         yield from_error(GROUP, "device", error)
         return
     yield Check(group=GROUP, name="device", found=str(where))
-    yield Check(group=GROUP, name="precision", found=f"{precision}: {why}")
-    yield Check(group=GROUP, name="engine", found="torch, for the encoder and the detector retinaface")
+    yield Check(group=GROUP, name="precision", found=f"{precision}, computed by torch: {why}")
     yield from _threads()
 
 
-def _gpus() -> Iterator[Check]:
+def _gpus(device: str) -> Iterator[Check]:
     import onnxruntime
 
     providers = onnxruntime.get_available_providers()
     if not torch.cuda.is_available():
         mended = "update the driver, or pip install torch torchvision with its CUDA; check CUDA_VISIBLE_DEVICES"
-        if DRIVER.exists():
+        if NODE.exists():
+            hidden = device == "cpu" or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")  # on purpose
             yield Check(
                 group=GROUP,
                 name="GPU",
-                state="problem",
-                found=f"a driver of NVIDIA is loaded, and torch {torch.__version__} sees no GPU",
+                state="note" if hidden else "problem",
+                found=f"there is a GPU of NVIDIA ({NODE}), and torch {torch.__version__} sees none",
                 remedy=mended,
             )
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shutil
 from types import SimpleNamespace
@@ -59,7 +60,7 @@ def test_a_library_that_ends_the_process_is_named_and_the_others_are_imported(pl
     plant("talking", "print('hello')")
     plant("wrong", "raise RuntimeError('operator torchvision::nms does not exist')")
     found = libraries.import_all(["json", "deadly", "talking", "wrong"])
-    assert found == {
+    assert {name: one.error for name, one in found.items()} == {
         "json": "",
         "deadly": "importing it ends the process (signal 9)",
         "talking": "",
@@ -67,8 +68,34 @@ def test_a_library_that_ends_the_process_is_named_and_the_others_are_imported(pl
     }
 
 
+def test_a_python_that_does_not_start_is_said_of_every_library(monkeypatch):
+    monkeypatch.setattr(libraries.sys, "executable", "/bin/false")
+    found = libraries.import_all(["json", "math"])
+    assert set(found) == {"json", "math"}
+    assert all("ends at once" in one.error for one in found.values())
+
+
+def test_what_pip_does_not_know_and_can_be_imported_is_there(plant, monkeypatch):
+    plant("cv2", "__version__ = '4.13'")
+    monkeypatch.setattr(libraries, "_version", lambda name: "")
+    monkeypatch.setattr(libraries, "requirements", lambda: [Requirement("opencv-python>=4")])
+    (found,) = [check for check in libraries.check_libraries() if check.name == "opencv-python"]
+    assert (found.state, found.found) == ("ok", "4.13 (not installed by pip)")
+
+
+def test_est_on_the_path_alone_is_a_note(monkeypatch):
+    def missing():
+        raise importlib.metadata.PackageNotFoundError
+
+    monkeypatch.setattr(libraries, "requirements", missing)
+    monkeypatch.setattr(libraries, "import_all", lambda modules: dict.fromkeys(modules, libraries.Imported()))
+    found = list(libraries.check_libraries())
+    assert named(found, libraries.PACKAGE).state == "note"
+    assert not [check for check in found if check.state == "problem"]
+
+
 def test_versions_are_compared(monkeypatch):
-    monkeypatch.setattr(libraries, "import_all", lambda modules: dict.fromkeys(modules, ""))
+    monkeypatch.setattr(libraries, "import_all", lambda modules: dict.fromkeys(modules, libraries.Imported()))
     wanted = [Requirement("numpy>=999"), Requirement("xxhash>=3"), Requirement("no-such-thing>=1")]
     monkeypatch.setattr(libraries, "requirements", lambda: wanted)
     found = list(libraries.check_libraries())
@@ -82,7 +109,7 @@ def test_versions_are_compared(monkeypatch):
 def test_two_packages_of_one_module_are_a_problem(monkeypatch):
     versions = {"onnxruntime": "1.31", "onnxruntime-gpu": "1.30"}
     monkeypatch.setattr(libraries, "_version", lambda name: versions.get(name, ""))
-    monkeypatch.setattr(libraries, "import_all", lambda modules: dict.fromkeys(modules, ""))
+    monkeypatch.setattr(libraries, "import_all", lambda modules: dict.fromkeys(modules, libraries.Imported()))
     monkeypatch.setattr(libraries, "requirements", lambda: [Requirement("onnxruntime>=1")])
     (found,) = [check for check in libraries.check_libraries() if check.state == "problem"]
     assert "overwrite each other" in found.found
@@ -95,14 +122,18 @@ def test_every_requirement_is_looked_at():
     assert set(libraries.MODULES) <= names
 
 
-def test_a_driver_without_a_gpu_in_torch_is_a_problem(tmp_path, monkeypatch):
+def test_a_gpu_that_torch_does_not_see_is_a_problem_unless_it_is_hidden(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(machine, "DRIVER", tmp_path / "version")
+    monkeypatch.setattr(machine, "NODE", tmp_path / "nvidia0")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert named(machine.check_machine(), "GPU").state == "ok"
-    (tmp_path / "version").write_text("NVRM version")
+    (tmp_path / "nvidia0").write_text("")
     check = named(machine.check_machine(), "GPU")
     assert check.state == "problem"
     assert "CUDA_VISIBLE_DEVICES" in check.remedy
+    assert named(machine.check_machine("cpu"), "GPU").state == "note"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert named(machine.check_machine(), "GPU").state == "note"
 
 
 def test_a_device_that_is_not_there_is_a_problem(monkeypatch):
@@ -130,10 +161,13 @@ def test_every_codec_is_decoded():
     assert found["H.264"].found == "decoded by OpenCV"
 
 
-def test_a_codec_that_is_not_decoded_is_a_problem(tmp_path):
+def test_a_codec_that_is_not_decoded_is_a_problem(tmp_path, monkeypatch):
     path = tmp_path / "cut.mp4"
     codecs.write_video(path, "libx264", {})
     assert codecs.read_video("H.264", path).state == "ok"
+    monkeypatch.setattr(codecs, "FRAMES", codecs.FRAMES + 1)
+    check = codecs.read_video("H.264", path)
+    assert (check.state, check.found) == ("problem", "5 of 6 frames are decoded")
     path.write_bytes(path.read_bytes()[:200])
     check = codecs.read_video("H.264", path)
     assert check.state == "problem"
@@ -210,11 +244,23 @@ def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path):
 
 
 def test_a_full_disk_and_little_shared_memory_are_problems(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders.shutil, "disk_usage", lambda path: SimpleNamespace(free=1e8))
+    monkeypatch.setattr(folders.shutil, "disk_usage", lambda path: SimpleNamespace(free=5e7))
     found = list(folders.check_folders(tmp_path))
-    assert named(found, "caches and runs").state == "problem"
+    for name in ("caches and runs", "models", "temporary files"):
+        assert named(found, name).state == "problem"
     if folders.SHARED.is_dir():
+        assert named(found, "shared memory").state == "problem"
         assert "--shm-size" in named(found, "shared memory").remedy
+
+
+def test_memory_that_cannot_be_shared_is_a_problem(tmp_path, monkeypatch):
+    def refuse(**settings):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(folders, "SharedMemory", refuse)
+    check = named(folders.check_folders(tmp_path), "shared memory")
+    assert check.state == "problem"
+    assert "Read-only file system" in check.found
 
 
 def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
@@ -243,7 +289,7 @@ def test_the_command_is_green_and_names_a_planted_fault(tmp_path, capsys, monkey
     with pytest.raises(SystemExit) as stop:
         main(["doctor", "--models-dir", str(tmp_path), "--quiet"])
     assert stop.value.code == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "Everything that est needs is here."
+    assert capsys.readouterr().out.splitlines()[-1].startswith("Everything that est needs is here; ")
     with pytest.raises(SystemExit) as stop:
         main(["doctor", "--models-dir", str(tmp_path), "--json", "--device", "cuda:7"])
     assert stop.value.code == 1
