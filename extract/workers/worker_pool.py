@@ -11,6 +11,7 @@ from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from ...cache.processes import nameless_main
 from ..config import ExtractConfig
 from .clip_worker import STOPPING, work
 from .messages import Failed, FromWorker, Recrop, ToWorker, Work
@@ -82,7 +83,7 @@ class WorkerPool:
     def _start(self) -> Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(theirs, self._config, self._crop_batch), daemon=True)
-        with signals_held_back():
+        with signals_held_back(), nameless_main():
             process.start()
         theirs.close()
         return Worker(process, ours)

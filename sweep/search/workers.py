@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ...cache import open_cache
 from ...cache.interrupt import Stop, listening
+from ...cache.processes import nameless_main
 from ...errors import EstError
 from ...train.config.configfile import from_flat, to_flat
 from ...train.loop.trainer import reproducible
@@ -75,7 +76,7 @@ class Workers:
                 parent=os.getpid(),
             )
             process = context.Process(target=work, args=(job,), daemon=True, name=f"est-sweep-{number + 1}")
-            with _deaf_to_ctrl_c():
+            with _deaf_to_ctrl_c(), nameless_main():
                 process.start()
             self.processes.append(process)
         return self
