@@ -114,9 +114,12 @@ def extraction_of(run: Run, config: PredictConfig) -> ExtractConfig:
     frames = frames_of(run)
     cropping: dict[str, Any] = {"margin": frames.margin, "detector": frames.detector}
     if config.detector is not None and config.detector != frames.detector:
-        cropping = {"detector": config.detector}
         if frames.detector != "none":
-            cropping["margin"] = frames.margin
+            raise RecipeMismatch(
+                f"The faces of {run.path} were found by {frames.detector}; found --detector {config.detector}.",
+                remedy="leave --detector out",
+            )
+        cropping = {"detector": config.detector}  # of videos for a run on face crops
     searched = frames.detector != "none"
     found = ExtractConfig(
         decoder=frames.decoder,  # ty: ignore[invalid-argument-type]

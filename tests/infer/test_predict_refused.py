@@ -144,6 +144,12 @@ def test_no_pyarrow(sample, monkeypatch):
         predict(sample.video, sample.run, config=replace(QUIET, parquet=True))
 
 
+def test_a_detector_in_the_place_of_the_runs_is_refused(sample, run):
+    with pytest.raises(RecipeMismatch, match="were found by retinaface; found --detector none") as caught:
+        predict(sample.video, run, config=replace(QUIET, detector="none"))
+    assert caught.value.remedy == "leave --detector out"
+
+
 def test_another_detector_or_tracking_than_then(sample, run):
     facts = read_json(run / FACTS)
     frames = facts["cache"]["recipes"]["frames"]
