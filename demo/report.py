@@ -106,9 +106,10 @@ class DemoReport:
         return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
     def predict_command(self) -> str:
-        """Write the command line that predicts one of the videos by the run of its set."""
+        """Write the command line that predicts one of the videos by the run of its set, in windows short enough to follow it."""
         one = self.sets[0]
-        return shlex.join(["est", "predict", str(one.example), "--run", str(one.results.run.path)])
+        windows = ["--window", "0.8", "--stride", "0.2"]
+        return shlex.join(["est", "predict", str(one.example), "--run", str(one.results.run.path), *windows])
 
     def to_json(self) -> dict[str, Any]:
         """Return what machines read."""
