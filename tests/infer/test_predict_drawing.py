@@ -104,13 +104,18 @@ def draw(predicted, folder, **drawings):
     out = OutputFolder(folder / "out", {})
     out.begin()
     wanted = Drawings(**{"picture": False, "video": True, **drawings})
-    return draw_video(predicted, LABELS, out, wanted, watch=Watch())
+    try:
+        return draw_video(
+            predicted, LABELS, out, wanted, drawn_note=folder / "out" / ".unfinished" / "x.drawn", watch=Watch()
+        )
+    finally:
+        out.close()
 
 
 def test_the_sound_of_a_segment_begins_with_it(tmp_path):
     make_video(tmp_path / "x.mp4", 50, audio=True, pixels="yuv420p")
     with ExitStack() as stack:
-        audio = open_audio(str(tmp_path / "x.mp4"), 0.8, 1.4, stack)
+        audio, _ = open_audio(str(tmp_path / "x.mp4"), 0.8, 1.4, stack)
         times = [float(packet.pts * packet.time_base) for packet in audio.packets()]
     assert 0 <= times[0] < 0.1
     assert 0.5 < times[-1] < 0.6
