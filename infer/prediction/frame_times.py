@@ -12,6 +12,7 @@ LONGEST_FRAME = (
     1.0  # seconds that a frame counts at most, unless most frames are shown for longer: behind it frames are missing
 )
 TAIL = 4.0  # deviations at which the Gaussian ends
+FEW = 5  # frames
 BLOCK = 64  # frames that are smoothed at once
 
 
@@ -26,9 +27,9 @@ def duration(time: np.ndarray, step: float) -> float:
 
 
 def shown_seconds(time: np.ndarray) -> np.ndarray:
-    """Return how long each frame is shown: until the next one; the last as long as most.  # (F,) → (F,)"""
+    """Return how long each frame is shown: until the next one; the last as long as those before it.  # (F,) → (F,)"""
     step = frame_seconds(time)
-    found = np.append(np.diff(time), step)[: len(time)]
+    found = np.append(np.diff(time), frame_seconds(time[-FEW:]))[: len(time)]
     return np.clip(found, 1e-6, max(step, LONGEST_FRAME))
 
 
