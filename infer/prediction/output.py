@@ -1,7 +1,7 @@
-"""The folder of a prediction: what is there already is refused, what was begun is resumed, what is replaced is only what a prediction wrote.
+"""The folder of a prediction: complete ones are refused, unfinished ones are resumed, and only files that a prediction wrote are replaced.
 
 While it is not complete it holds `.unfinished/`: the settings, a file for each video that is predicted, and the names of what is written.
-What is kept of a video is named after its identity (path, segment, size and time of the file), so that a source that changed is another one.
+What is kept of a video is named after its identity (path, segment, size and time of the file): a source that changed is predicted anew.
 `predictions.json` comes last. One process writes a folder at a time: it holds a lock beside it, `FOLDER.lock`.
 """
 

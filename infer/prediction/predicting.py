@@ -214,7 +214,6 @@ def _settings(run: Run, config: PredictConfig, cutting: Cutting) -> dict[str, An
         "run": str(run.path.absolute()),
         "labels": list(run.labels),
         "files": {str(path.relative_to(run.path)): of_file(path).hex() for path in files if path.is_file()},
-        "cache_recipes": run.facts["cache"]["recipes"],
         "cache_fingerprints": run.facts["cache"]["fingerprints"],
         **cutting.facts,
         **{name: getattr(config, name) for name in rows},

@@ -1,8 +1,8 @@
 """How a face's track is cut into windows, and how what the windows say becomes a timeline.
 
-A track that is no longer than the clips that the run was trained on is one window: it is predicted as `est evaluate` predicts a clip. A
-longer one is cut into windows that overlap, each predicted as a clip of its own; a frame's probabilities are the mean over the windows
-that cover it, each weighted by the seconds in which it shows the face, smoothed over time.
+A track that is no longer than the clips that the run was trained on is one window: it is predicted as `est evaluate` predicts a clip of
+these frames. A longer one is cut into windows that overlap, each predicted as a clip of its own; a frame's probabilities are the mean
+over the windows that cover it, each weighted by the seconds in which it shows the face, smoothed over time.
 
 Legend: F frames of a track, W windows, C classes.
 """
