@@ -45,7 +45,8 @@ def smoothed(values: np.ndarray, known: np.ndarray, time: np.ndarray, deviation:
         moments = time[begin : begin + BLOCK]
         first = np.searchsorted(time, moments[0] - TAIL * deviation)
         stop = np.searchsorted(time, moments[-1] + TAIL * deviation, side="right")
-        weight = np.exp(-0.5 * ((moments[:, None] - time[None, first:stop]) / deviation) ** 2) * shown[first:stop]
+        away = (moments[:, None] - time[None, first:stop]) / deviation
+        weight = np.where(np.abs(away) <= TAIL, np.exp(-0.5 * away**2), 0.0) * shown[first:stop]
         result[begin : begin + BLOCK] = (
             weight @ filled[first:stop] / np.maximum(weight.sum(1, keepdims=True), np.finfo(float).tiny)
         )

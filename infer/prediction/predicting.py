@@ -135,7 +135,7 @@ def predict(
                     "heading": run.facts["heading"],
                     "models": list(recipe.models),
                     "labels": list(run.labels),
-                    "cutting": cutting.facts,
+                    "cutting": {**cutting.facts, "note": cutting.note},
                     "face": config.face,
                     "precision": sorted({array.precision for array in recipe.arrays}),
                     "videos": summaries,
