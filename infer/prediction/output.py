@@ -103,15 +103,15 @@ class OutputFolder:
         self.close()
 
     def _acquire(self) -> None:
-        lock = WriterLock(Path(os.path.abspath(self.path)))
+        whole = Path(os.path.abspath(self.path))
+        lock = WriterLock(whole)
         try:
             lock.acquire()
         except CacheLocked as error:
-            raise EstError(
-                f"{self.path} cannot be written now: {error.message}", remedy=f"wait for that process, or {ANOTHER}"
-            ) from error
+            said = error.message.replace(whole.name, str(self.path), 1)
+            raise EstError(said, remedy=f"wait for that process, or {ANOTHER}") from None
         except CacheError as error:
-            raise UsageError(error.message, remedy=ANOTHER) from error
+            raise UsageError(error.message, remedy=ANOTHER) from None
         self._lock = lock
 
     def _expect(self, overwrite: bool, message: str) -> None:

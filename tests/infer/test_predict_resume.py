@@ -142,9 +142,9 @@ def test_files_of_inputs_that_are_no_longer_among_them_go(tmp_path):
 def test_a_second_process_is_refused(tmp_path):
     folder, second = (OutputFolder(tmp_path / "out", {}) for _ in range(2))
     folder.begin()
-    with pytest.raises(EstError, match=f"process {os.getpid()} on ") as refused:
+    with pytest.raises(EstError) as refused:
         second.begin()
-    assert str(tmp_path / "out") in refused.value.message
+    assert refused.value.message.startswith(f"{tmp_path / 'out'} is being written by process {os.getpid()} on ")
     assert "wait for that process" in refused.value.remedy
     folder.finish({})
     with pytest.raises(UsageError, match="holds predictions"):  # which were not there when it was looked at first
