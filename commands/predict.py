@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SHOWN = 10  # faces on a terminal
 FOLDER = Path("predictions")
+LOCK = ".lock"  # the longest ending beside the folder
 
 
 class Faces(StrEnum):
@@ -36,7 +37,7 @@ Inputs = Annotated[
 RunPath = Annotated[Path, typer.Option("--run", "-r", help="The folder that est train made.")]
 OutFolder = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="The folder to write; an unfinished one goes on. [default: predictions/VIDEO]"),
+    typer.Option("--out", "-o", help="The folder to write; an unfinished one is resumed. [default: predictions/VIDEO]"),
 ]
 Face = Annotated[
     Faces, typer.Option("--face", help="all: every face that lasts; main: longest and largest track; largest.")
@@ -113,7 +114,7 @@ def predict(
     save: Save = False,
     overwrite: Overwrite = False,
 ) -> int:
-    """Predict apparent expressions in videos by a run: tables, a timeline, an annotated video; the same command goes on."""
+    """Predict apparent expressions in videos by a run: tables, a timeline, an annotated video; the same command resumes."""
     # Decoders and torch share the cores: threads that spin while they wait would take them from each other. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if (camera is None) == (not videos):
@@ -188,7 +189,9 @@ def predict_camera(
 def default_out(videos: list[Path]) -> Path:
     """Return where predictions go: a folder named after the first VIDEO."""
     more = f"-and-{len(videos) - 1}-more" if len(videos) > 1 else ""
-    return FOLDER / ((videos[0].stem or videos[0].resolve().name) + more)
+    from ..infer.prediction.output import short_name
+
+    return FOLDER / (short_name(videos[0].stem or videos[0].resolve().name, len(more + LOCK)) + more)
 
 
 def data(found: Predictions) -> dict[str, Any]:
@@ -197,6 +200,7 @@ def data(found: Predictions) -> dict[str, Any]:
         "out": str(found.out),
         "videos": list(found.videos),
         "windows": len(found),
+        "predicted_before": found.before,
         "frames": found.frames,
         "seconds": round(found.seconds, 2),
         "no_face": found.faceless,
@@ -229,7 +233,13 @@ def lines(found: Predictions) -> list[str]:
     told += found.lines
     told += [f"failed {failure.id}: {failure.stage}: {failure.error}" for failure in found.failures]
     rate = found.frames / found.seconds if found.seconds else 0.0
-    told.append(f"{len(found.videos)} videos, {found.frames} frames in {found.seconds:.1f} s ({rate:.0f} frames/s)")
+    kept = f" ({found.before} of them predicted before)" if found.before else ""
+    now = (
+        f"{found.frames} frames in {found.seconds:.1f} s ({rate:.0f} frames/s)"
+        if found.frames
+        else "none predicted now"
+    )
+    told.append(f"{len(found.videos)} videos{kept}, {now}")
     told.append(NOTE)
     drawn = [video[kind] for video in found.videos for kind in ("picture", "video") if kind in video]
     return [

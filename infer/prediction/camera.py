@@ -79,14 +79,19 @@ def watch_camera(
         )
     cutting = cutting_of(run, config)
     began = datetime.now().isoformat(timespec="seconds")
-    folder = None if out is None else OutputFolder(Path(out), {"camera": camera, "began": began}, overwrite=overwrite)
     config = replace(config, device=str(parse_device(config.device.split(",")[0])))
-    with ExitStack() as stack:
+    with ExitStack() as held, ExitStack() as stack:
+        folder = None
+        if out is not None:
+            folder = OutputFolder(Path(out), {"camera": camera, "began": began}, overwrite=overwrite)
+            held.callback(folder.close)
         capture = (open_capture or open_camera)(camera)
         stack.callback(capture.release)
         recipe = recipe_of(run, config)
         for line in recipe.lines:
             watch.say(line)
+        if cutting.note:
+            watch.say(cutting.note)
         watch.say(f"the last {cutting.window:.3g} s of each face, every {cutting.stride:.2g} s")
         watch.say(f"stored in {out}" if out is not None else "nothing is stored")
         faces = LiveFaces(recipe, cutting)
@@ -116,21 +121,22 @@ def watch_camera(
                     break
         except KeyboardInterrupt:
             watch.say("ended by Ctrl-C")
-    if not pictures:
-        raise EstError(f"Camera {camera} gave no picture.", remedy="another --camera, or close what else uses it")
-    if folder is not None:
-        folder.finish(
-            {
-                "run": str(run.path),
-                "heading": run.facts["heading"],
-                "labels": list(run.labels),
-                "camera": camera,
-                "began": began,
-                "pictures": pictures,
-                "faces": known,
-                "seconds": round(moment, 3),
-            }
-        )
+        stack.close()  # the recording is whole
+        if not pictures:
+            raise EstError(f"Camera {camera} gave no picture.", remedy="another --camera, or close what else uses it")
+        if folder is not None:
+            folder.finish(
+                {
+                    "run": str(run.path),
+                    "heading": run.facts["heading"],
+                    "labels": list(run.labels),
+                    "camera": camera,
+                    "began": began,
+                    "pictures": pictures,
+                    "faces": known,
+                    "seconds": round(moment, 3),
+                }
+            )
     return Watched(pictures=pictures, faces=known, seconds=moment, out=None if out is None else Path(out))
 
 
@@ -153,7 +159,7 @@ def has_display() -> bool:
 
 
 def show(picture: np.ndarray) -> bool:
-    """Show a picture in the window; say whether to go on."""
+    """Show a picture in the window; say whether the window stays open."""
     try:
         cv2.imshow(TITLE, picture)
         return cv2.waitKey(1) & 0xFF not in QUIT and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from .pictures.timeline_picture import save_timeline
 from .track import FaceTrack, PredictedVideo, lanes_of
 
 PICTURE, VIDEO = ".timeline.png", ".annotated.mp4"
+DRAWN = ".drawn"  # suffix of the note that the annotated video is whole; it holds what was said of it
 EVERY = 25  # frames between two words on how far it is
 
 
@@ -34,7 +36,7 @@ class Drawings:
 
 @dataclass(kw_only=True)
 class Drawn:
-    """What came of it."""
+    """Files, messages and failures of one video's drawings."""
 
     files: dict[str, str] = field(default_factory=dict)  # picture, video → name in the folder
     lines: list[str] = field(default_factory=list)
@@ -42,9 +44,18 @@ class Drawn:
 
 
 def draw_video(
-    video: PredictedVideo, labels: Sequence[str], folder: OutputFolder, drawings: Drawings, *, watch: Watch
+    video: PredictedVideo,
+    labels: Sequence[str],
+    folder: OutputFolder,
+    drawings: Drawings,
+    *,
+    drawn_note: Path,
+    watch: Watch,
 ) -> Drawn:
-    """Draw what is wanted of a video; one that cannot be decoded a second time is a failure, and the tables stay."""
+    """Draw what is wanted of a video; one that cannot be decoded a second time is a failure, and the tables stay.
+
+    An annotated video is kept only where the note beside this very prediction says that it was drawn from it.
+    """
     drawn = Drawn()
     if drawings.picture:
         drawn.files["picture"] = name = file_name(video.id, PICTURE)
@@ -52,8 +63,12 @@ def draw_video(
     if drawings.video:
         name = file_name(video.id, VIDEO)
         try:
-            if not (path := folder.file(name)).exists():
-                drawn.lines += save_video(video, labels, path, watch=watch)
+            path = folder.file(name)
+            if not (path.exists() and drawn_note.exists()):
+                path.unlink(missing_ok=True)
+                lines = save_video(video, labels, path, watch=watch)
+                drawn_note.write_text(json.dumps(lines), encoding="utf-8")
+            drawn.lines += json.loads(drawn_note.read_text(encoding="utf-8"))
             drawn.files["video"] = name
         except EstError as error:
             drawn.failures.append(Failure(id=video.id, path=video.path, stage="annotated video", error=error.message))
@@ -71,7 +86,9 @@ def save_video(video: PredictedVideo, labels: Sequence[str], path: Path, *, watc
     strips = [strip_of(lane, time, overlay.strip_width, overlay.colours) for lane in shown]
     end = float(time[-1])
     with ExitStack() as stack:
-        audio = open_audio(video.path, begin, video.end, stack) if video.kind == "video" else None
+        audio, problem = None, ""
+        if video.kind == "video":
+            audio, problem = open_audio(video.path, begin, video.end, stack)
         file = stack.enter_context(VideoFile(path, overlay.size, fps=video.fps, audio=audio))
         for number, (frame, faces) in enumerate(zip(_frames(video), _faces(video), strict=True)):
             picture = overlay.draw(frame, faces, strips, moment=float(time[number]), end=end)
@@ -80,7 +97,7 @@ def save_video(video: PredictedVideo, labels: Sequence[str], path: Path, *, watc
                 watch.progress(
                     Progress(what="Drawing", unit="frames", done=number + 1, total=len(time), stage=video.id)
                 )
-        problem = file.audio_problem
+        problem = problem or file.audio_problem
     return [f"{video.id}: {problem}; the annotated video has none"] if problem else []
 
 

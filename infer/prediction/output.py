@@ -1,28 +1,31 @@
-"""The folder of a prediction: what is there already is refused, what was begun goes on, what is replaced is only what a prediction wrote.
+"""The folder of a prediction: complete ones are refused, unfinished ones are resumed, and only files that a prediction wrote are replaced.
 
 While it is not complete it holds `.unfinished/`: the settings, a file for each video that is predicted, and the names of what is written.
-`predictions.json` comes last.
+What is kept of a video is named after its identity (path, segment, size and time of the file): a source that changed is predicted anew.
+`predictions.json` comes last. One process writes a folder at a time: it holds a lock beside it, `FOLDER.lock`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ...cache.disk import PARTIAL
-from ...errors import UsageError, some
+from ...cache.lock import WriterLock
+from ...errors import CacheError, CacheLocked, EstError, UsageError, some
 from ...inputs.input import Input
 from ...train.results.run import read_json, write_json
-from .track import PredictedVideo
 
 FORMAT, VERSION = "est-predictions", 1
 SUMMARY = "predictions.json"
 UNFINISHED, SETTINGS, FILES = ".unfinished", "settings.json", "files.txt"
 ANOTHER = "another --out"
+LONGEST_NAME, DIGEST = 255, 8  # bytes, characters
 
 
 class OutputFolder:
@@ -31,44 +34,57 @@ class OutputFolder:
     def __init__(self, path: Path, settings: Mapping[str, Any], *, overwrite: bool = False) -> None:
         self.path, self._work = path, path / UNFINISHED
         self._settings = json.loads(json.dumps(settings, default=str))
-        self._replaced: list[str] | None = None  # files of an earlier prediction, which go
+        self._overwrite = overwrite
+        self._lock: WriterLock | None = None
+        self._used: set[str] = set()  # files of this call
+        self._expect_ours()
+
+    def _expect_ours(self) -> list[str] | None:
+        """Refuse what is not to be written to; return the files of an earlier prediction that goes, None where it is resumed."""
+        path, overwrite = self.path, self._overwrite
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; a prediction is a folder.", remedy=ANOTHER)
         there = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
         if SUMMARY in there and read_json(path / SUMMARY).get("format") == FORMAT:
             self._expect(overwrite, f"{path} holds predictions.")
-            self._replaced = read_json(path / SUMMARY).get("files", [])
-        elif UNFINISHED in there:
+            return [*read_json(path / SUMMARY).get("files", []), *self._listed()]
+        if UNFINISHED in there:
             if not self._is_same():
                 self._expect(overwrite, f"{path} holds an unfinished prediction with other settings.")
-                self._replaced = self._listed()
-        elif there:
+            return self._listed() if overwrite else None
+        if there:
             raise UsageError(f"{path} holds {some(there)}, which no prediction wrote.", remedy=ANOTHER)
+        return None
 
     def begin(self) -> None:
-        """Make the folder ready: nothing is written or removed before."""
-        if self._replaced is not None:
-            self._clear(self._replaced)
+        """Lock the folder and make it ready: nothing is written or removed before."""
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._acquire()
+            replaced = self._expect_ours()  # another process may have written meanwhile
+            if replaced is not None:
+                self._clear(replaced)
+                shutil.rmtree(self._work, ignore_errors=True)
             self._work.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{self.path} cannot be written: {error.strerror}.", remedy=ANOTHER) from error
         write_json(self._work / SETTINGS, self._settings)
 
-    def video(self, source: Input) -> Path:
-        """Return where what is predicted of an input is kept meanwhile."""
-        return self._work / f"{hashlib.sha256(source.id.encode()).hexdigest()[:24]}.npz"
+    def close(self) -> None:
+        """Let others write the folder."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
-    def predicted(self, source: Input, num_bytes: int, mtime_ns: int) -> bool:
-        """Say whether an input has been predicted, as it is now."""
-        path = self.video(source)
-        if not path.is_file():
-            return False
-        video = PredictedVideo.load(path)
-        return (video.num_bytes, video.mtime_ns) == (num_bytes, mtime_ns)
+    def video(self, source: Input, num_bytes: int, mtime_ns: int) -> Path:
+        """Return where what is predicted of an input, whose file had a size and a time, is kept meanwhile."""
+        path = os.path.abspath(source.path)
+        identity = json.dumps([source.id, path, source.kind, source.start, source.end, num_bytes, mtime_ns])
+        return self._work / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.npz"
 
     def file(self, name: str) -> Path:
         """Return the place of a file, which is from now on known as the prediction's own."""
+        self._used.add(name)
         if name not in self._listed():
             with open(self._work / FILES, "a", encoding="utf-8") as file:
                 file.write(name + "\n")
@@ -78,9 +94,25 @@ class OutputFolder:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, and let go of what was kept meanwhile."""
-        files = [*self._listed(), SUMMARY]
+        self._clear(
+            [name for name in self._listed() if name not in self._used]
+        )  # of inputs that are no longer among them
+        files = [*(name for name in self._listed() if (self.path / name).exists()), SUMMARY]
         write_json(self.path / SUMMARY, {"format": FORMAT, "version": VERSION, **summary, "files": files})
         shutil.rmtree(self._work)
+        self.close()
+
+    def _acquire(self) -> None:
+        whole = Path(os.path.abspath(self.path))
+        lock = WriterLock(whole)
+        try:
+            lock.acquire()
+        except CacheLocked as error:
+            said = error.message.replace(whole.name, str(self.path), 1)
+            raise EstError(said, remedy=f"wait for that process, or {ANOTHER}") from None
+        except CacheError as error:
+            raise UsageError(error.message, remedy=ANOTHER) from None
+        self._lock = lock
 
     def _expect(self, overwrite: bool, message: str) -> None:
         if not overwrite:
@@ -101,11 +133,18 @@ class OutputFolder:
             if path.resolve().is_relative_to(self.path.resolve()):
                 path.unlink(missing_ok=True)
                 path.with_name(path.name + PARTIAL).unlink(missing_ok=True)
-        if self._work.is_dir():
-            shutil.rmtree(self._work)
 
 
 def file_name(video_id: str, ending: str) -> str:
     """Return the name of a file about a video, in folders as its id has them."""
-    parts = [part for part in video_id.split("/") if part not in ("", ".", "..")]
-    return "/".join(parts) + ending
+    *folders, name = [part for part in video_id.split("/") if part not in ("", ".", "..")] or ["video"]
+    return "/".join([*map(short_name, folders), short_name(name, len((ending + PARTIAL).encode()))]) + ending
+
+
+def short_name(name: str, more: int = 0) -> str:
+    """Return a name that file systems take with so many bytes more: where it is too long, its beginning and a digest."""
+    encoded = os.fsencode(name)
+    if len(encoded) + more <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:DIGEST]
+    return f"{encoded[: LONGEST_NAME - more - DIGEST - 1].decode(errors='ignore')}-{digest}"

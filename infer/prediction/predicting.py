@@ -5,14 +5,15 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...cache import Failure
+from ...cache.checksum import of_file
 from ...cache.interrupt import listening
 from ...cache.sources import source_of
 from ...cache.watch import Watch
@@ -21,11 +22,11 @@ from ...extract.extraction import at_work, default_workers
 from ...extract.workers.clip_worker import STOPPING
 from ...inputs.input import FoundInputs, Input, find_inputs
 from ...train.data.clipset import warn_of_rates
-from ...train.results.run import Run
+from ...train.results.run import CHECKPOINT, CONFIG, Run
 from .config import PredictConfig
-from .drawing import Drawings, draw_video
+from .drawing import DRAWN, Drawings, draw_video
 from .output import OutputFolder
-from .recipe import RunRecipe, recipe_of
+from .recipe import RunRecipe, parts_asked, recipe_of
 from .sink import PredictionSink
 from .tables import TIMELINE, Table, TableFiles, expect_pyarrow, read_table, timeline_columns, window_columns
 from .track import PredictedVideo
@@ -42,7 +43,8 @@ class Predictions:
     windows: Table
     videos: Sequence[dict[str, Any]]  # of each its faces, in a few numbers
     failures: Sequence[Failure]
-    frames: int
+    before: int  # videos that an interrupted call had predicted
+    frames: int  # that were predicted now
     seconds: float
     out: Path | None
     lines: Sequence[str]  # what was said of the drawings
@@ -79,7 +81,7 @@ def predict(
 ) -> Predictions:
     """Predict the apparent expressions in videos by a run; with `out` into a folder, else in memory alone.
 
-    The same call goes on with a folder that was begun.
+    The same call resumes a folder that was begun.
     """
     start, watch, config = time.monotonic(), watch or Watch(), config or PredictConfig()
     found = _inputs(videos)
@@ -89,13 +91,15 @@ def predict(
     cutting = cutting_of(run, config)
     with _folder(out, _settings(run, config, cutting), overwrite=overwrite) as folder:
         recipe = recipe_of(run, config)
-        for line in (*recipe.lines, cutting.describe()):
+        for line in (*recipe.lines, cutting.describe(), *([cutting.note] if cutting.note else [])):
             watch.say(line)
         for warning in _warnings(recipe):
             watch.warn(warning)
         folder.begin()
-        frames, failures = _extract(found, recipe, cutting, folder, watch)
-        kept = [source for source in found.inputs if folder.video(source).is_file()]
+        known = _known(folder, found.inputs)
+        before = len(known)
+        frames, failures = _extract(found, known, recipe, cutting, folder, watch)
+        kept = [known[source.id] for source in found.inputs if source.id in known]
         drawings = Drawings(
             picture=len(found.inputs) == 1 if config.picture is None else config.picture,
             video=len(found.inputs) == 1 if config.video is None else config.video,
@@ -103,8 +107,8 @@ def predict(
         summaries, windows, timelines, said = [], [window_columns(None, run.labels)], [], []
         if out is None:
             timelines.append(timeline_columns(None, run.labels))
-            for source in kept:
-                video = PredictedVideo.load(folder.video(source))
+            for path in kept:
+                video = PredictedVideo.load(path)
                 summaries.append(summary_of(video, run.labels))
                 windows.append(window_columns(video, run.labels))
                 timelines.append(timeline_columns(video, run.labels))
@@ -113,14 +117,14 @@ def predict(
             for name in tables.names:
                 folder.file(name)
             with tables:
-                for source in kept:
-                    video = PredictedVideo.load(folder.video(source))
+                for path in kept:
+                    video = PredictedVideo.load(path)
                     tables.add(video)
                     windows.append(window_columns(video, run.labels))
                     summaries.append(summary_of(video, run.labels))
-            for source, summary in zip(kept, summaries, strict=True):
-                video = PredictedVideo.load(folder.video(source))
-                drawn = draw_video(video, run.labels, folder, drawings, watch=watch)
+            for path, summary in zip(kept, summaries, strict=True):
+                video = PredictedVideo.load(path)
+                drawn = draw_video(video, run.labels, folder, drawings, drawn_note=path.with_suffix(DRAWN), watch=watch)
                 summary |= drawn.files
                 said += drawn.lines
                 failures += drawn.failures
@@ -131,7 +135,7 @@ def predict(
                     "heading": run.facts["heading"],
                     "models": list(recipe.models),
                     "labels": list(run.labels),
-                    "cutting": asdict(cutting),
+                    "cutting": {**cutting.facts, "note": cutting.note},
                     "face": config.face,
                     "precision": sorted({array.precision for array in recipe.arrays}),
                     "videos": summaries,
@@ -145,6 +149,7 @@ def predict(
         windows=Table.of(windows),
         videos=summaries,
         failures=failures,
+        before=before,
         frames=frames,
         seconds=time.monotonic() - start,
         out=None if out is None else Path(out),
@@ -157,7 +162,7 @@ def summary_of(video: PredictedVideo, labels: Sequence[str]) -> dict[str, Any]:
     """Return what is said of a video in a few numbers."""
     tracks = []
     for track in video.tracks:
-        mean, shares = track.mean, track.shares()
+        mean, shares = track.mean(video.time), track.shares(video.time)
         tracks.append(
             {
                 "track": track.number,
@@ -193,20 +198,24 @@ def _inputs(videos: Path | str | Sequence[Path | str] | FoundInputs) -> FoundInp
 @contextmanager
 def _folder(out: Path | str | None, settings: dict[str, Any], *, overwrite: bool) -> Generator[OutputFolder]:
     """Yield the folder of the output, or one that goes away."""
-    if out is not None:
-        yield OutputFolder(Path(out), settings, overwrite=overwrite)
-        return
-    with tempfile.TemporaryDirectory(prefix="est-predict-") as path:
-        yield OutputFolder(Path(path), settings)
+    with ExitStack() as stack:
+        if out is None:
+            out = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="est-predict-"))) / "predictions"
+        folder = OutputFolder(Path(out), settings, overwrite=overwrite)
+        stack.callback(folder.close)
+        yield folder
 
 
 def _settings(run: Run, config: PredictConfig, cutting: Cutting) -> dict[str, Any]:
-    """Return what must be the same for a prediction to go on."""
+    """Return what must be the same for a prediction to be resumed."""
     rows = ("face", "part", "weights", "detector", "precision")
+    files = [run.path / CONFIG, *(run.part(part) / CHECKPOINT for part in parts_asked(run, config.part))]
     return {
         "run": str(run.path.absolute()),
-        "run_fingerprints": run.facts["cache"]["fingerprints"],
-        **asdict(cutting),
+        "labels": list(run.labels),
+        "files": {str(path.relative_to(run.path)): of_file(path).hex() for path in files if path.is_file()},
+        "cache_fingerprints": run.facts["cache"]["fingerprints"],
+        **cutting.facts,
         **{name: getattr(config, name) for name in rows},
     }
 
@@ -225,12 +234,17 @@ def _warnings(recipe: RunRecipe) -> Iterator[str]:
 
 
 def _extract(
-    found: FoundInputs, recipe: RunRecipe, cutting: Cutting, folder: OutputFolder, watch: Watch
+    found: FoundInputs,
+    known: dict[str, Path],
+    recipe: RunRecipe,
+    cutting: Cutting,
+    folder: OutputFolder,
+    watch: Watch,
 ) -> tuple[int, list[Failure]]:
-    """Send the inputs that are not predicted yet through the pipeline; return the frames, and what failed."""
-    todo = [source for source in found.inputs if not _predicted(folder, source)]
-    if len(todo) < len(found.inputs):
-        watch.say(f"{len(found.inputs) - len(todo)} videos have been predicted already")
+    """Send the inputs that are not `known` yet through the pipeline, which makes them so; return the frames, and what failed."""
+    todo = [source for source in found.inputs if source.id not in known]
+    if known:
+        watch.say(f"{len(known)} of {len(found.inputs)} videos were predicted before, and are as they were")
     failures = list(found.problems)
     if not todo:
         return 0, failures
@@ -240,7 +254,9 @@ def _extract(
     def done(video: PredictedVideo) -> None:
         rates.append(video.fps)
         frames.append(len(video.time))
-        video.save(folder.video(by_id[video.id]))
+        path = folder.video(by_id[video.id], video.num_bytes, video.mtime_ns)
+        video.save(path)
+        known[video.id] = path
 
     by_id = {source.id: source for source in todo}
     device_workers = recipe.device_workers()
@@ -250,10 +266,10 @@ def _extract(
         pipeline = ClipPipeline(todo, sink, list(device_workers), recipe.extraction, workers, stop)
         pipeline.run(_Predicting(watch))
     if stop.wanted:
-        watch.say(f"{pipeline.left} videos are left: the same command goes on")
+        watch.say(f"{pipeline.left} videos are left: the same command resumes")
         raise KeyboardInterrupt
-    known = np.array([recipe.run.facts.get("frame_rate") or 0.0])
-    if warning := warn_of_rates(known, np.array(rates)):
+    trained = np.array([recipe.run.facts.get("frame_rate") or 0.0])
+    if warning := warn_of_rates(trained, np.array(rates)):
         watch.warn(warning.replace("test clips", "videos"))
     for count, what in (
         (pipeline.incomplete, "have fewer frames than their files declare"),
@@ -264,12 +280,18 @@ def _extract(
     return sum(frames), [*failures, *pipeline.failures]
 
 
-def _predicted(folder: OutputFolder, source: Input) -> bool:
-    try:
-        now = source_of(source.path, digest=False)
-    except OSError:
-        return False
-    return folder.predicted(source, now.num_bytes, now.mtime_ns)
+def _known(folder: OutputFolder, inputs: Sequence[Input]) -> dict[str, Path]:
+    """Return where what was predicted of inputs before is kept, as far as they are today what they were then."""
+    found = {}
+    for source in inputs:
+        try:
+            now = source_of(source.path, digest=False)
+        except OSError:
+            continue
+        path = folder.video(source, now.num_bytes, now.mtime_ns)
+        if path.is_file():
+            found[source.id] = path
+    return found
 
 
 class _Predicting(Watch):

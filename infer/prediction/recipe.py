@@ -77,7 +77,7 @@ def recipe_of(run: Run, config: PredictConfig) -> RunRecipe:
     """Load the models of a run and what makes their features, or say what is missing."""
     if not run.complete:
         raise UsageError(f"{run.path} is not complete.", remedy=f"est train --resume --out {run.path}")
-    parts = _parts(run, config.part)
+    parts = parts_asked(run, config.part)
     devices = [parse_device(text) for text in config.device.split(",")]
     models = {part: load_model(run.part(part) / CHECKPOINT)[0].to(devices[0]) for part in parts}
     tuned = {part: model for part, model in models.items() if isinstance(model, FinetunedModel)}
@@ -156,7 +156,7 @@ def extraction_of(run: Run, config: PredictConfig) -> ExtractConfig:
     return found
 
 
-def _parts(run: Run, part: str | None) -> list[str]:
+def parts_asked(run: Run, part: str | None) -> list[str]:
     """Name the parts whose models are asked."""
     if part is None:
         return run.parts

@@ -21,9 +21,10 @@ from ...train.data.clipset import ClipSet
 from ...train.data.rows import first_non_finite
 from ...train.data.sampling import sampler_of
 from ...train.loop.predict import predict_views
+from .frame_times import frame_seconds
 from .recipe import RunRecipe
 from .track import FaceTrack, PredictedVideo
-from .windows import Cutting, cut, frame_seconds, spread
+from .windows import Cutting, cut, spread
 
 BATCH_ROWS = 8192  # of windows that are predicted together, at least one window
 

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from ...cache.disk import PARTIAL
+from .frame_times import shown_seconds
 
 ARRAYS = ("state", "box", "probabilities", "windows", "window_probabilities", "window_faces")
 
@@ -43,15 +44,20 @@ class FaceTrack:
         sides = np.nan_to_num(self.box[:, 2:] - self.box[:, :2])
         return float(sides.prod(1).sum())
 
-    @property
-    def mean(self) -> np.ndarray:
-        """Return its probabilities, the mean over the frames that show it.  # (C,)"""
-        return np.nanmean(self.probabilities, axis=0)
+    def mean(self, time: np.ndarray) -> np.ndarray:
+        """Return its probabilities, the mean over the time in which it is seen.  # (F,) → (C,)"""
+        known, seconds = self._known(time)
+        return (seconds @ known) / seconds.sum()
 
-    def shares(self) -> np.ndarray:
-        """Return in which share of the frames that show it each class is the likeliest.  # (C,)"""
-        known = self.probabilities[~np.isnan(self.probabilities[:, 0])]
-        return np.bincount(known.argmax(1), minlength=known.shape[1]) / len(known)
+    def shares(self, time: np.ndarray) -> np.ndarray:
+        """Return in which share of the time in which it is seen each class is the likeliest.  # (F,) → (C,)"""
+        known, seconds = self._known(time)
+        return np.bincount(known.argmax(1), seconds, minlength=known.shape[1]) / seconds.sum()
+
+    def _known(self, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the probabilities of the frames that show it, and how long each is shown; of the times of the video."""
+        known = ~np.isnan(self.probabilities[:, 0])
+        return self.probabilities[known].astype(np.float64), shown_seconds(time[self.first : self.stop])[known]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

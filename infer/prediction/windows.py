@@ -1,8 +1,8 @@
 """How a face's track is cut into windows, and how what the windows say becomes a timeline.
 
-A track that is no longer than the clips that the run was trained on is one window: it is predicted as `est evaluate` predicts a clip. A
-longer one is cut into windows that overlap, each predicted as a clip of its own; a frame's probabilities are the mean over the windows
-that cover it, smoothed over time.
+A track that is no longer than the clips that the run was trained on is one window: it is predicted as `est evaluate` predicts a clip of
+these frames. A longer one is cut into windows that overlap, each predicted as a clip of its own; a frame's probabilities are the mean
+over the windows that cover it, each weighted by the seconds in which it shows the face, smoothed over time.
 
 Legend: F frames of a track, W windows, C classes.
 """
@@ -17,12 +17,11 @@ from ...cache.schema import NO_FACE
 from ...errors import UsageError
 from ...train.results.run import Run
 from .config import PredictConfig
+from .frame_times import duration, frame_seconds, shown_seconds, smoothed
+from .trained_clips import trained_clips
 
-UNKNOWN_RATE = 25.0  # frames a second, as for files that tell none
-UNKNOWN_SPAN = 3.0  # seconds, of runs that do not know their clips
 MARGIN = 1.5  # windows: up to here a second window would show less than half of something new
 LONG_CLIPS = 0.95  # of the clips of the training are no longer than what is predicted whole
-TAIL = 4.0  # deviations at which the Gaussian ends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +33,12 @@ class Cutting:
     smooth: float
     whole: float  # up to here a track is one window
     least: int = 1  # frames of a window
+    note: str = ""  # what was assumed
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """Return the numbers by name."""
+        return {name: getattr(self, name) for name in ("window", "stride", "smooth", "whole", "least")}
 
     def describe(self) -> str:
         """Say it in a line."""
@@ -47,26 +52,19 @@ class Cutting:
 def cutting_of(run: Run, config: PredictConfig) -> Cutting:
     """Return how a run's model cuts: as the user says, as the model states, or by the clips that it was trained on."""
     stated = run.config.model.windows
-    seconds = trained_seconds(run)
-    window = config.window or stated.seconds or float(np.median(seconds))
+    clips = trained_clips(run)
+    window = config.window or stated.seconds or float(np.median(clips.seconds))
     whole = window
     if config.window is None:
-        whole = max(MARGIN * window, float(np.quantile(seconds, LONG_CLIPS, method="higher")))
+        whole = max(MARGIN * window, float(np.quantile(clips.seconds, LONG_CLIPS, method="higher")))
     stride = stated.stride * window if config.stride is None else config.stride
     if stride > window:
         raise UsageError(
             f"Windows of {window:g} s every {stride:g} s would leave frames out.", remedy=f"--stride {window / 4:.2g}"
         )
     smooth = stride / 2 if config.smooth is None else config.smooth
-    return Cutting(window=window, stride=stride, smooth=smooth, whole=whole, least=stated.least)
-
-
-def trained_seconds(run: Run) -> np.ndarray:
-    """Return how long the clips of a run are, in seconds."""
-    frames = np.array([count for _, count in run.clips().values() if count > 0])
-    if not len(frames):
-        return np.array([UNKNOWN_SPAN])
-    return frames / (run.facts.get("frame_rate") or UNKNOWN_RATE)
+    note = clips.note if config.window is None else ""
+    return Cutting(window=window, stride=stride, smooth=smooth, whole=whole, least=stated.least, note=note)
 
 
 def cut(time: np.ndarray, state: np.ndarray, cutting: Cutting) -> np.ndarray:
@@ -83,9 +81,10 @@ def cut(time: np.ndarray, state: np.ndarray, cutting: Cutting) -> np.ndarray:
     if duration(present, step) <= whole:
         return np.array([[first, stop]])
     end = present[-1] + step
-    begins = np.arange(present[0], end - cutting.window, cutting.stride)
-    begins = np.append(begins, end - cutting.window)  # the last window ends with the track
     tolerance = step / 100
+    begins = _begins(present[0], end - cutting.window, cutting, tolerance)
+    if len(begins) == 1:
+        return np.array([[first, stop]])
     windows = first + np.stack(
         [
             np.searchsorted(present, begins - tolerance),
@@ -93,20 +92,26 @@ def cut(time: np.ndarray, state: np.ndarray, cutting: Cutting) -> np.ndarray:
         ],
         axis=1,
     )
+    windows = windows[windows[:, 1] > windows[:, 0]]  # none in a gap between frames
     windows[:, 1] = np.maximum(windows[:, 1], np.minimum(windows[:, 0] + cutting.least, stop))
+    windows[:, 0] = np.minimum(windows[:, 0], np.maximum(windows[:, 1] - cutting.least, first))
     faces = np.append(0, np.cumsum(state != NO_FACE))
     shown = faces[windows[:, 1]] > faces[windows[:, 0]]
     return np.unique(windows[shown], axis=0)
 
 
-def frame_seconds(time: np.ndarray) -> float:
-    """Return how long a frame is shown."""
-    return float(np.median(np.diff(time))) if len(time) > 1 else 1 / UNKNOWN_RATE
+def _begins(first: float, last: float, cutting: Cutting, tolerance: float) -> np.ndarray:
+    """Return when windows begin: every stride, and the last so that it ends with the track.
 
-
-def duration(time: np.ndarray, step: float) -> float:
-    """Return how long frames last together."""
-    return float(time[-1] - time[0]) + step
+    The last but one goes where the last would nearly repeat it, unless a frame would be left out; of two that is the first, and the
+    one window that stays is the whole track.
+    """
+    begins = np.arange(first, last, cutting.stride)
+    if last - begins[-1] < cutting.stride / 2:
+        before = begins[-2] if len(begins) > 1 else first
+        if last - before < cutting.window - tolerance:
+            begins = begins[:-1]
+    return np.append(begins, last)
 
 
 def spread(
@@ -114,26 +119,17 @@ def spread(
 ) -> np.ndarray:
     """Return each frame's probabilities, NaN where the face is not seen.  # (W, C), (W, 2), (F,), (F,) → (F, C)"""
     count, classes = len(state), probabilities.shape[1]
-    total, covering = np.zeros((count + 1, classes)), np.zeros(count + 1)
+    seconds = np.append(0, np.cumsum(shown_seconds(time) * (state != NO_FACE)))
+    weight = seconds[windows[:, 1]] - seconds[windows[:, 0]]
+    total, covering, weights = np.zeros((count + 1, classes)), np.zeros(count + 1, np.int64), np.zeros(count + 1)
     for sign, edge in ((1, 0), (-1, 1)):
-        np.add.at(total, windows[:, edge], sign * probabilities.astype(np.float64))
+        np.add.at(total, windows[:, edge], sign * weight[:, None] * probabilities)
+        np.add.at(weights, windows[:, edge], sign * weight)
         np.add.at(covering, windows[:, edge], sign)
     covered = np.cumsum(covering)[:count]
-    mean = np.cumsum(total, axis=0)[:count] / np.maximum(covered, 1)[:, None]
-    known = (covered > 0.5) & (state != NO_FACE)
+    mean = np.cumsum(total, axis=0)[:count] / np.maximum(np.cumsum(weights)[:count], 1e-12)[:, None]
+    known = (covered > 0) & (state != NO_FACE)
     if smooth > 0 and len(windows) > 1:
-        mean = smoothed(mean, known, smooth / frame_seconds(time))
+        mean = smoothed(mean, known, time, smooth)
     mean[~known] = np.nan
     return mean.astype(np.float32)
-
-
-def smoothed(values: np.ndarray, known: np.ndarray, deviation: float) -> np.ndarray:
-    """Return the mean of the known neighbours, weighted by a Gaussian of a deviation in frames.  # (F, C), (F,) → (F, C)"""
-    reach = min(int(np.ceil(TAIL * deviation)), max(len(values) - 1, 0))
-    if reach < 1:
-        return values
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
-    weight = np.convolve(known.astype(float), kernel)[reach : reach + len(values)]
-    filled = np.where(known[:, None], values, 0.0)
-    columns = [np.convolve(column, kernel)[reach : reach + len(values)] for column in filled.T]
-    return np.stack(columns, axis=1) / np.maximum(weight, 1e-12)[:, None]

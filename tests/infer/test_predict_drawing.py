@@ -100,17 +100,41 @@ def test_sound_that_mp4_has_no_place_for_is_left_out_and_said(tmp_path):
     assert (len(times), sound) == (10, [])
 
 
+def test_sound_that_cannot_be_read_is_said(tmp_path):
+    (tmp_path / "x.mp4").write_text("no video")
+    with ExitStack() as stack:
+        audio, problem = open_audio(str(tmp_path / "x.mp4"), 0.0, None, stack)
+        assert audio is None
+        assert problem.startswith("its sound cannot be read (")
+        make_video(tmp_path / "silent.mp4", 5)
+        assert open_audio(str(tmp_path / "silent.mp4"), 0.0, None, stack) == (None, "")
+
+
+def test_sound_that_could_not_be_opened_leaves_the_video_without_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "est.infer.prediction.pictures.annotated_video.open_audio", lambda *_: (None, "its sound cannot be read (x)")
+    )
+    make_video(tmp_path / "x.mp4", 5)
+    drawn = draw(video(tmp_path / "x.mp4", [track(count=5)], count=5), tmp_path)
+    assert drawn.lines == ["clip: its sound cannot be read (x); the annotated video has none"]
+
+
 def draw(predicted, folder, **drawings):
     out = OutputFolder(folder / "out", {})
     out.begin()
     wanted = Drawings(**{"picture": False, "video": True, **drawings})
-    return draw_video(predicted, LABELS, out, wanted, watch=Watch())
+    try:
+        return draw_video(
+            predicted, LABELS, out, wanted, drawn_note=folder / "out" / ".unfinished" / "x.drawn", watch=Watch()
+        )
+    finally:
+        out.close()
 
 
 def test_the_sound_of_a_segment_begins_with_it(tmp_path):
     make_video(tmp_path / "x.mp4", 50, audio=True, pixels="yuv420p")
     with ExitStack() as stack:
-        audio = open_audio(str(tmp_path / "x.mp4"), 0.8, 1.4, stack)
+        audio, _ = open_audio(str(tmp_path / "x.mp4"), 0.8, 1.4, stack)
         times = [float(packet.pts * packet.time_base) for packet in audio.packets()]
     assert 0 <= times[0] < 0.1
     assert 0.5 < times[-1] < 0.6

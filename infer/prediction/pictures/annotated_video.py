@@ -130,13 +130,15 @@ class Audio:
             yield packet
 
 
-def open_audio(path: str, start: float, end: float | None, stack: ExitStack) -> Audio | None:
-    """Open the sound of a file; None where it has none."""
+def open_audio(path: str, start: float, end: float | None, stack: ExitStack) -> tuple[Audio | None, str]:
+    """Open the sound of a file; None where it has none, and what is to be said where it cannot be read."""
     av.logging.set_level(None)
     try:
         container = stack.enter_context(av.open(path))
-    except (av.error.FFmpegError, OSError, ValueError):
-        return None
-    if not container.streams.audio or container.streams.audio[0].codec_context is None:
-        return None
-    return Audio(container, start, end)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        return None, f"its sound cannot be read ({getattr(error, 'strerror', None) or error})"
+    if not container.streams.audio:
+        return None, ""
+    if container.streams.audio[0].codec_context is None:
+        return None, "PyAV does not know the codec of its sound"
+    return Audio(container, start, end), ""

@@ -121,7 +121,7 @@ def _pieces(lane: Sequence[FaceTrack], place: int) -> Iterator[tuple[FaceTrack, 
 def _title(lane: Sequence[FaceTrack], labels: Sequence[str], time: np.ndarray) -> str:
     if len(lane) > 1:
         return f"faces {lane[0].number} to {lane[-1].number}, {len(lane)} of them one after the other"
-    mean = lane[0].mean
+    mean = lane[0].mean(time)
     best = int(mean.argmax())
     begins, ends = clock(time[lane[0].first], tenths=True), clock(time[lane[0].stop - 1], tenths=True)
     return f"face {lane[0].number}, {begins} to {ends}, on average {labels[best]} {100 * mean[best]:.0f}%"
