@@ -30,8 +30,9 @@ EXTRA = "extra:"  # before the names of extra columns, as in lists
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which clips of a cache, and in which order."""
+    """Which clips of a cache, and in which order: those of the ids that meet all conditions, sorted, and of these the first."""
 
+    ids: Sequence[str] | None = None  # in their order, where nothing is sorted by
     label: Sequence[str] | None = None
     subject: Sequence[str] | None = None
     split: Sequence[str] | None = None
@@ -83,6 +84,9 @@ class Listing:
         """Return the places of the clips that were chosen, in their order."""
         cache = self.cache
         chosen = cache.select(label=choice.label, subject=choice.subject, split=choice.split, fold=choice.fold)
+        if choice.ids is not None:
+            places = list(dict.fromkeys(cache.clips.index(clip) for clip in choice.ids))
+            chosen = np.array(places, np.int64)[np.isin(places, chosen)]
         if choice.where is not None:
             chosen = chosen[where(choice.where, self.columns, len(self))[chosen]]
         if choice.sort is not None:

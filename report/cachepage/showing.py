@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from ...cache.listing import Choice, Listing
 from ...cache.reader import Cache
@@ -58,20 +57,15 @@ def show_clips(
     overwrite: bool = False,
     watch: Watch | None = None,
 ) -> Shown:
-    """Write the contact sheet and the page of some clips into a folder: of these ids, or of a choice; by default the first 24."""
+    """Write the contact sheet and the page of some clips into a folder: the first 24 of a choice, or all of its ids that meet it."""
     watch = watch or Watch()
     sheet, html = out / SHEET, out / PAGE
     expect_free([sheet, html], overwrite=overwrite)
     listing = Listing(cache)
-    places = listing.choose(choice or Choice())
-    if ids:
-        wanted = {cache.clips.index(clip): None for clip in ids}
-        places = np.array(
-            [place for place in (places if choice and choice.sort else wanted) if place in wanted], np.int64
-        )
-    elif choice is None or choice.limit is None:
-        if len(places) > LIMIT:
-            watch.say(f"{LIMIT} of {len(places):,} clips are shown: --limit N, --where, or ids choose others")
+    choice = replace(choice or Choice(), ids=ids or None)
+    places = listing.choose(choice)
+    if not ids and choice.limit is None and len(places) > LIMIT:
+        watch.say(f"{LIMIT} of {len(places):,} clips are shown: --limit N, --where, or ids choose others")
         places = places[:LIMIT]
     if not len(places):
         raise UsageError(f"No clip of {cache.path} is chosen.", remedy=f"est cache ls {cache.path}")
