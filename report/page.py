@@ -11,10 +11,13 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from itertools import count
 from numbers import Integral, Real
+from pathlib import Path
 
+from .privacy import without_folders
 from .script import SCRIPT
 from .style import STYLE
 from .svg import clean
@@ -57,8 +60,14 @@ def page(
     lead: Sequence[str] = (),
     style: str = "",
     scripts: Sequence[str] = (),
+    paths: bool = False,
+    begin: Sequence[Path] = (),
 ) -> str:
-    """Return a page: a title, pieces of HTML below it, a list of contents, the sections; rules and scripts behind the page's own."""
+    """Return a page: a title, pieces of HTML below it, a list of contents, the sections; rules and scripts behind the page's own.
+
+    Without `paths`, folders of absolute paths are left out; those in the folders `begin` begin there (privacy.py).
+    """
+    shown = (lambda html: html) if paths else partial(without_folders, begin=begin)
     names = _distinct([section.name for section in sections])
     contents = "".join(
         f'<li><a href="#{name}">{_plain(section.title)}</a></li>' for name, section in zip(names, sections, strict=True)
@@ -71,11 +80,11 @@ def page(
             '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">',
             f'<style>{STYLE}{style}</style></head><body><a class="skip" href="#{MAIN}">Skip to content</a>',
             f"<header><h1>{_plain(title)}</h1>",
-            *lead,
+            *map(shown, lead),
             "</header>",
             f'<nav class="contents" aria-label="Contents"><ul>{contents}</ul></nav>' if len(names) > 1 else "",
             f'<main id="{MAIN}" tabindex="-1">',
-            *(_section(name, section) for name, section in zip(names, sections, strict=True)),
+            *(shown(_section(name, section)) for name, section in zip(names, sections, strict=True)),
             "</main>",
             *(f"<script>{script}</script>" for script in (SCRIPT, *scripts)),
             "</body></html>\n",

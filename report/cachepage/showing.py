@@ -15,6 +15,7 @@ from ...cache.watch import Progress, Watch
 from ...errors import CacheError, UsageError
 from ..output import expect_free, write_output
 from ..page import Section, figure, image, page, text, warning
+from ..privacy import NAMES, by_name
 from .clipview import ClipView, Sampling, Viewer
 from .clipwords import facts_line, mark_counts
 from .marks import MARKS, Mark
@@ -93,7 +94,12 @@ def clips_page(cache: Cache, views: list[ClipView]) -> str:
     return page(
         f"Clips of {cache.path.name}",
         [Section(title=view.id, parts=_parts(view)) for view in views],
-        lead=[warning(PERSONAL), f'<ol class="frames" aria-label="Marks">{legend}</ol>', text(words), text(step)],
+        lead=[
+            warning(f"{PERSONAL} {NAMES}"),
+            f'<ol class="frames" aria-label="Marks">{legend}</ol>',
+            text(words),
+            text(step),
+        ],
         style=STYLE,
     )
 
@@ -103,7 +109,7 @@ def _parts(view: ClipView) -> list[str]:
     caption = f"State of every frame ({mark_counts(view.state)}) and step of the box."
     return [
         text(facts_line(view)),
-        *([warning(f"No crops are shown: {view.trouble}")] if view.trouble else []),
+        *([warning(f"No crops are shown: {by_name(view.trouble, view.row['path'])}")] if view.trouble else []),
         f'<ol class="frames">{tiles}</ol>',
         *([figure(timeline(view), caption)] if len(view.state) else [text("It has no frames.")]),
     ]

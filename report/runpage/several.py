@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os.path import commonpath
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from ..page import Cell, Section, figure, heading, items, page, percent, table, 
 from ..paged import Column, paged_table
 from ..pagedscript import PAGED
 from ..plots import line_chart
+from ..privacy import FOLDERS, NAMES
 from .curves import curve_of, share_of
 from .opened import Opened
 from .scores import MEASURES, difference_parts
@@ -21,11 +24,11 @@ from .setup import cite_section
 APPARENT = "Classes are apparent expressions: what a face shows, as the labels have it, and never what somebody feels."
 
 
-def several_page(runs: Sequence[Opened]) -> str:
+def several_page(runs: Sequence[Opened], *, paths: bool = False) -> str:
     """Return the page."""
     names = [one.name for one in runs]
     title = f"{len(runs)} runs: {', '.join(names)}" if len(runs) <= 4 else f"{len(runs)} runs"
-    lead = [text(APPARENT)]
+    lead = [text(APPARENT), warning(NAMES), *([] if paths else [text(FOLDERS)])]
     sections = [_runs(runs)]
     whole = [one for one in runs if one.results is not None]
     lead += [
@@ -43,7 +46,8 @@ def several_page(runs: Sequence[Opened]) -> str:
         sections += [_scores(comparison), _differences(comparison), _settings(comparison)]
         sections.append(_clips(comparison))
     sections += [_curves(runs), cite_section()]
-    return page(title, sections, lead=lead, scripts=[PAGED])
+    begin = [Path(commonpath([one.path.absolute().parent for one in runs]))]
+    return page(title, sections, lead=lead, scripts=[PAGED], paths=paths, begin=begin)
 
 
 def _runs(runs: Sequence[Opened]) -> Section:
