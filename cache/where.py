@@ -115,7 +115,7 @@ class _Reader:
 
     def _not(self, depth: int) -> np.ndarray:
         if depth > DEEPEST:
-            raise UsageError(f"--where goes {DEEPEST} parentheses deep, and no deeper.", remedy=EXAMPLE)
+            raise UsageError(f"--where is nested more than {DEEPEST} parentheses deep.", remedy=EXAMPLE)
         if self._takes("not"):
             return ~self._not(depth + 1)
         if self._takes("("):

@@ -16,7 +16,7 @@ PAIRS = 5_000  # that are compared frame by frame: the most alike
 
 @dataclass(frozen=True, kw_only=True)
 class Copies:
-    """Clips that show the same frames, or look alike, and what the cache tells differently of them."""
+    """Clips that show the same frames, or look alike, and the columns in which the cache contradicts itself about them."""
 
     clips: tuple[int, ...]  # their places
     similarity: float | None  # of features; None: frames and faces are known to be the same
@@ -24,7 +24,7 @@ class Copies:
 
     @property
     def leak(self) -> bool:
-        """Say whether a model may be tested on what it has learnt from."""
+        """Say whether a model may be tested on clips that it was trained on."""
         return bool({"split", "fold", "subject"} & set(self.contradictions))
 
 

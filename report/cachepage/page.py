@@ -174,8 +174,8 @@ def _outliers(listing: Listing, faces: Faces | None, watch: Watch) -> list[str]:
         return [text(f"Outliers were not looked for: {error}")]
     found = outliers(clip_means(cache, feature, watch))
     words = (
-        f"Clips whose mean {feature!r} lies far from that of their nearest neighbours: a wrong crop, another face, a rare look. "
-        "They are to be looked at; nothing is wrong with a clip for being here."
+        f"Clips whose mean {feature!r} lies far from that of their nearest neighbours: a wrong crop, another face, or a rare appearance. "
+        "Look at them; being listed here does not mean that a clip is wrong."
     )
     if not found:
         return [text(words), text("No clip lies that far.")]
@@ -237,10 +237,10 @@ def _copies_found(found: Sequence[Copies]) -> list[str]:
                 "They may be copies of each other, encoded again, or different clips: where all clips are much alike, as rendered ones "
                 "are, different clips reach the same similarity. Look at them"
             )
-            more = ": if they are copies, a model may be tested on what it has learnt from." if leaks else "."
+            more = ": if they are copies, a model may be tested on clips that it was trained on." if leaks else "."
             parts.append((warning if leaks else text)(f"{words}. {doubt}{more}"))
         else:
-            more = ": a model may be tested on what it has learnt from." if leaks else "."
+            more = ": a model may be tested on clips that it was trained on." if leaks else "."
             parts.append((warning if leaks else text)(f"{words}{more}"))
     return parts
 
@@ -271,7 +271,7 @@ def _people(summary: Summary) -> list[str]:
         text(held),
         text(others),
         text(
-            "A person is erased for good, with rows, crops and names, and the runs that have learnt from them are listed:"
+            "A person is erased for good, with rows, crops and names, and the runs that were trained on them are listed:"
         ),
         code(f"est cache erase {summary.path} --subject NAME"),
         text("A copy without crops, landmarks, paths, subjects and telling ids:"),
@@ -287,7 +287,7 @@ def _recipes(summary: Summary) -> list[str]:
         if name in summary.trained_on:
             parts.append(text(summary.trained_on[name]))
     environment = [f"{name}: {_shown(value)}" for name, value in summary.environment.items()]
-    return [*parts, details("The machine and the libraries that began it", items(environment))]
+    return [*parts, details("The machine and the libraries that it was begun with", items(environment))]
 
 
 def _with_faces(

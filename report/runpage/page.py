@@ -21,6 +21,7 @@ from .decisions import read_decisions
 from .embedding import embedding_section
 from .hardest import hardest_section
 from .opened import Opened, open_for_page
+from .probe import probe_section
 from .scores import class_section, confusion_section, control_section, part_section, score_section, warnings_of
 from .setup import cite_section, how_section, repeat_section
 from .several import APPARENT, several_page
@@ -73,7 +74,7 @@ def one_page(opened: Opened, *, faces: bool = False, paths: bool = False, cache:
         lead.insert(0, text(f"{run.facts['heading']}. Trained on {run.facts['cache']['path']}{feature}."))
     if opened.problem:
         lead.append(warning(opened.problem))
-        lead += [text("To mend that:"), code(opened.remedy)] if opened.remedy else []
+        lead += [text("Remedy:"), code(opened.remedy)] if opened.remedy else []
     if run is None:
         return page(opened.name, [cite_section()], lead=lead, paths=paths, begin=begin)
     if results is None:
@@ -94,6 +95,7 @@ def one_page(opened: Opened, *, faces: bool = False, paths: bool = False, cache:
             calibration_section(opened),
             embedding_section(run, decisions, truth),
             attention_section(decisions, truth, run.labels),
+            probe_section(run),
             hardest_section(opened, decisions, faces=faces, cache=cache),
             clip_section(opened),
         ]

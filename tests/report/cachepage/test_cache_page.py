@@ -111,7 +111,7 @@ def test_copies_across_splits_are_a_warning(tmp_path):
     assert float(rows[0][2]) > 0.99
     assert rows[0][7] == "split"
     assert "1 group of clips that look alike; 1 across splits, folds or subjects. They may be copies" in page.text
-    assert "Look at them: if they are copies, a model may be tested on what it has learnt from." in page.text
+    assert "Look at them: if they are copies, a model may be tested on clips that it was trained on." in page.text
     assert "show the same frames;" not in page.text  # near ones are never counted as certain
 
 

@@ -34,7 +34,15 @@ SECTIONS = (
         "Learning curves",
         "Calibration",
     ),
-    *("Embedding", "Attention", "Hardest clips", "Tested clips", "How it was made", "Repeat and cite"),
+    *(
+        "Embedding",
+        "Attention",
+        "Does it use time?",
+        "Hardest clips",
+        "Tested clips",
+        "How it was made",
+        "Repeat and cite",
+    ),
 )
 ARCHIVE = Path(__file__).parents[2] / "fixtures" / "format-1.tar.xz"
 
