@@ -16,6 +16,11 @@ from ..page import Cell, Section, code, heading, items, percent, table, text
 TITLE = "Does it use time?"
 FILE = ("probe", "probe.json")
 FORMAT, VERSION = "est-probe", 1
+REORDERED = {
+    "reversed": "frames reversed",
+    "snippets shuffled": "snippets shuffled",
+    "halves exchanged": "halves exchanged",
+}
 Found = Mapping[str, Any]
 
 
@@ -55,7 +60,7 @@ def _changes(found: Found) -> list[str]:
     ends = _interval(index)
     return [
         text(
-            f"Temporal-reliance index: {_points(index['value']).words} points{f' (95 % {ends})' if ends else ''}. {_verdict(index)} "
+            f"Temporal-reliance index: {_points(index['value']).words} points{f' (95 % {ends})' if ends else ''}. {_verdict(found)} "
             "It is the WAR of the clips as they are, less that of the same clips with their frames in random order."
         ),
         table(["Clips shown", "WAR", "Lost, points", "95 % interval", "Change"], rows, caption=caption),
@@ -124,15 +129,24 @@ def _notes(run: Run, found: Found) -> list[str]:
     return [items(notes)] if notes else []
 
 
-def _verdict(index: Found) -> str:
-    """Say what the index shows."""
+def _verdict(found: Found) -> str:
+    """Say what the index shows, and where its interval leaves it open, whether another order alone loses something."""
+    index = found["index"]
     if index["low"] is None or index["high"] is None:
         return "There are too few people for an interval: whether the models use the order of frames is not known."
     if index["low"] > 0:
         return "The models use the order of frames."
     if index["high"] < 0:
         return "The models do better with frames in random order."
-    return "The interval contains 0: use of the order of frames is not shown."
+    lost = [
+        REORDERED[one["name"]] for one in found["changes"] if one["name"] in REORDERED and (one["lost"]["low"] or 0) > 0
+    ]
+    if lost:
+        return (
+            f"Its interval contains 0, but clips with {', '.join(lost)} lose more than 0 (not corrected for being several): "
+            "the order of frames matters to these models."
+        )
+    return "Its interval contains 0: use of the order of frames is not shown."
 
 
 def _points(share: float) -> Cell:

@@ -94,7 +94,7 @@ def test_the_page_says_what_the_probe_says(run, probe):
 @pytest.mark.parametrize(
     ("low", "high", "says"),
     [
-        (-0.1, 0.2, "The interval contains 0: use of the order of frames is not shown."),
+        (-0.1, 0.2, "Its interval contains 0: use of the order of frames is not shown."),
         (-0.3, -0.2, "do better with frames in random order"),
         (None, None, "index: 0.0 points. There are too few people for an interval"),
     ],
@@ -106,6 +106,13 @@ def test_the_interval_of_the_index_decides(run, probe, low, high, says):
     found = shown(run)
     assert says in found.text
     assert len(found.tables) == 1
+
+
+def test_another_order_may_show_what_the_index_does_not(run, probe):
+    (run.path / "probe").mkdir(parents=True)
+    changes = (probe.changes[0], replace(probe.changes[1], lost=difference(0.05, -0.1, 0.2)), probe.changes[2])
+    replace(probe, changes=changes).save()
+    assert "contains 0, but clips with frames reversed lose more than 0" in shown(run).text
 
 
 @pytest.mark.parametrize(
