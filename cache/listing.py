@@ -30,8 +30,9 @@ EXTRA = "extra:"  # before the names of extra columns, as in lists
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which clips of a cache, and in which order."""
+    """Which clips of a cache, and in which order: those of the ids that meet all conditions, sorted, and of these the first."""
 
+    ids: Sequence[str] | None = None  # in their order, where nothing is sorted by
     label: Sequence[str] | None = None
     subject: Sequence[str] | None = None
     split: Sequence[str] | None = None
@@ -49,7 +50,7 @@ class Choice:
 
 
 class Listing:
-    """The clips of a cache as columns of numbers (NaN: unknown) and texts (empty: none)."""
+    """The clips of a cache as columns of numbers (NaN: unknown), whole numbers (NO_NUMBER: unknown) and texts (empty: none)."""
 
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
@@ -75,24 +76,29 @@ class Listing:
             if isinstance(values, list):
                 found[EXTRA + name] = _texts(values)
             elif np.ndim(values) == 1:
-                array = np.asarray(values)
-                found[EXTRA + name] = np.where(array == NO_NUMBER, np.nan, array.astype(np.float64))
+                found[EXTRA + name] = np.asarray(values)
         return found
 
     def choose(self, choice: Choice) -> np.ndarray:
         """Return the places of the clips that were chosen, in their order."""
         cache = self.cache
         chosen = cache.select(label=choice.label, subject=choice.subject, split=choice.split, fold=choice.fold)
+        if choice.ids is not None:
+            places = list(dict.fromkeys(cache.clips.index(clip) for clip in choice.ids))
+            chosen = np.array(places, np.int64)[np.isin(places, chosen)]
         if choice.where is not None:
             chosen = chosen[where(choice.where, self.columns, len(self))[chosen]]
         if choice.sort is not None:
             chosen = self._sorted(chosen, choice.sort, reverse=choice.reverse)
         return chosen[: choice.limit]
 
+    def values(self, name: str, places: Sequence[int] | np.ndarray) -> list[Any]:
+        """Return a column of some clips as `rows` has it."""
+        return _plain(name, self.columns[name][np.asarray(places, np.int64)])
+
     def rows(self, places: Sequence[int] | np.ndarray) -> Iterator[dict[str, Any]]:
         """Yield clips as plain values: None for a number that is not known and for no label; no fold is −1."""
-        places = np.asarray(places, np.int64)
-        columns = {name: _plain(name, column[places]) for name, column in self.columns.items()}
+        columns = {name: self.values(name, places) for name in self.columns}
         for values in zip(*columns.values(), strict=True):
             yield dict(zip(columns, values, strict=True))
 
@@ -117,6 +123,8 @@ def _texts(values: Sequence[str]) -> np.ndarray:
 
 def _plain(name: str, column: np.ndarray) -> list[Any]:
     """Return a column as values of Python: counts whole, None where nothing is known."""
+    if column.dtype.kind == "i":
+        return [None if value == NO_NUMBER else value for value in column.tolist()]
     if column.dtype.kind != "f":
         return [value or None for value in column.tolist()] if name == "label" else column.tolist()
     if name == "fold":

@@ -7,6 +7,7 @@ ever executed. Whole columns are compared at once. What is unknown meets no comp
 from __future__ import annotations
 
 import difflib
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
+from .schema import NO_NUMBER
 
-Columns = Mapping[str, np.ndarray]  # name → numbers, NaN where unknown; or texts, empty where there is none
+# name → numbers, NaN where unknown; whole numbers, NO_NUMBER where unknown; or texts, empty where there is none
+Columns = Mapping[str, np.ndarray]
 
 OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
@@ -32,6 +35,7 @@ OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
 JOINS = ("and", "or", "not")
 NONE = "none"
 EXAMPLE = '--where "coverage < 0.5 and label = fear"'
+WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
 DEEPEST = 50  # parentheses and nots within each other
 TOKEN = re.compile(
     r"\s*(?:(?P<quoted>\"[^\"]*\"|'[^']*')|(?P<operator><=|>=|==|!=|[=<>~])|(?P<bracket>[()])|(?P<word>[^\s()=<>!~\"']+))"
@@ -65,7 +69,8 @@ def named(name: str, columns: Columns, option: str = "--where") -> str:
 
 def unknown(column: np.ndarray) -> np.ndarray:
     """Say where a column has no value."""
-    return np.isnan(column) if column.dtype.kind == "f" else column == ""
+    kind = column.dtype.kind
+    return np.isnan(column) if kind == "f" else column == (NO_NUMBER if kind == "i" else "")
 
 
 class _Reader:
@@ -79,7 +84,7 @@ class _Reader:
     def read(self) -> np.ndarray:
         found = self._or(0)
         if self._next < len(self._tokens):
-            raise self._wrong(f"nothing, or {' or '.join(JOINS[:2])}")
+            raise self._wrong("'and', 'or' or the end")
         return found
 
     def _split(self) -> list[Token]:
@@ -110,7 +115,7 @@ class _Reader:
 
     def _not(self, depth: int) -> np.ndarray:
         if depth > DEEPEST:
-            raise UsageError(f"--where goes {DEEPEST} parentheses deep, and no deeper.", remedy=EXAMPLE)
+            raise UsageError(f"--where is nested more than {DEEPEST} parentheses deep.", remedy=EXAMPLE)
         if self._takes("not"):
             return ~self._not(depth + 1)
         if self._takes("("):
@@ -131,13 +136,13 @@ class _Reader:
         missing = unknown(column)
         if value.kind == "word" and value.text.lower() == NONE and sign in ("=", "==", "!="):
             return ~missing if sign == "!=" else missing
-        if column.dtype.kind == "f":
+        if column.dtype.kind in "fi":
             if sign == "~":
                 raise UsageError(f"--where {name} ~ …: {name} is a number, and ~ is for texts.", remedy=EXAMPLE)
             return OPERATORS[sign](column, _number(name, value)) & ~missing
         if sign == "~":
             part = _text(value).lower()
-            return np.fromiter((part in words.lower() for words in column.tolist()), bool, self._count)
+            return np.fromiter((part in words.lower() for words in column.tolist()), bool, self._count) & ~missing
         return np.asarray(OPERATORS[sign](column, _text(value)), bool) & ~missing
 
     def _takes(self, text: str) -> bool:
@@ -164,10 +169,16 @@ def _text(token: Token) -> str:
     return token.text[1:-1] if token.kind == "quoted" else token.text
 
 
-def _number(name: str, token: Token) -> float:
-    """Read 0.5 and 50%."""
+def _number(name: str, token: Token) -> float | int:
+    """Read 0.5, 50% and 12; whole numbers stay whole, so that long ones are compared digit by digit."""
     share = token.text.removesuffix("%")
     try:
-        return float(share) / (100 if share != token.text else 1)
+        number = int(share) if WHOLE.fullmatch(share) else float(share)
     except ValueError:
         raise UsageError(f"--where: {name} is a number, found {token.text!r}.", remedy=EXAMPLE) from None
+    if not math.isfinite(number):
+        raise UsageError(
+            f"--where: {name} is compared with numbers, found {token.text!r}.",
+            remedy=f'"{name} = none" and "{name} != none" choose by whether it is known',
+        )
+    return number if share == token.text else number / 100

@@ -45,6 +45,7 @@ def ls(
     """List the clips of a cache, one a line, by quality or any other column; or the caches in a folder."""
     from ..cache import open_cache
     from ..cache.listing import Choice, Listing
+    from ..cache.schema import NO_FOLD
     from ..cache.snapshot import find_caches
     from .cachepage import clip_line, failure_line
 
@@ -72,7 +73,8 @@ def ls(
     clips = Listing(opened)
     rows = list(clips.rows(clips.choose(choice)))
     if csv is not None:
-        write_csv(screen, csv, list(clips.columns), rows, overwrite=overwrite)
+        known = [row | {"fold": None if row["fold"] == NO_FOLD else row["fold"]} for row in rows]
+        write_csv(screen, csv, list(clips.columns), known, overwrite=overwrite)
     if csv != "-":
         written = {} if csv is None else {"csv": csv}
         text = "\n".join(map(clip_line, rows)) or "No clips."

@@ -25,6 +25,9 @@ Out = Annotated[
 Faces = Annotated[
     bool, typer.Option("--faces", help="Show face pictures. They are personal data: such a page is not for everybody.")
 ]
+FullPaths = Annotated[
+    bool, typer.Option("--paths", help="Show the folders of caches, runs and videos, which may name people.")
+]
 CachePath = Annotated[
     Path | None,
     typer.Option("--cache", "-c", help="Where the cache of a run is now. [default: where it was]"),
@@ -39,6 +42,7 @@ def report(
     out: Out = None,
     cache: CachePath = None,
     faces: Faces = False,
+    full_paths: FullPaths = False,
     open_page: Open = False,
     overwrite: Overwrite = False,
 ) -> int:
@@ -65,11 +69,11 @@ def report(
         from ..report.cachepage.page import cache_page
 
         with screen.watching() as watch:
-            written = cache_page(caches[0], out, faces=faces, overwrite=overwrite, watch=watch)
+            written = cache_page(caches[0], out, faces=faces, paths=full_paths, overwrite=overwrite, watch=watch)
     else:
         from ..report.runpage.page import run_page
 
-        written = run_page(paths, out, faces=faces, cache=cache, overwrite=overwrite)
+        written = run_page(paths, out, faces=faces, paths=full_paths, cache=cache, overwrite=overwrite)
     screen.result({"page": str(written), "bytes": written.stat().st_size}, f"page: {written}")
     if open_page:
         import webbrowser

@@ -7,11 +7,17 @@ forbids the browser to load anything. Tables sort by their headings, by mouse an
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
+from itertools import count
+from numbers import Integral, Real
+from pathlib import Path
 
+from .privacy import without_folders
 from .script import SCRIPT
 from .style import STYLE
 from .svg import clean
@@ -21,6 +27,7 @@ POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'"
 )
+MAIN = "content"  # the name of what a page says, to which its first link goes
 KINDS = {b"\xff\xd8": "image/jpeg", b"\x89P": "image/png"}
 
 
@@ -53,8 +60,14 @@ def page(
     lead: Sequence[str] = (),
     style: str = "",
     scripts: Sequence[str] = (),
+    paths: bool = False,
+    begin: Sequence[Path] = (),
 ) -> str:
-    """Return a page: a title, pieces of HTML below it, a list of contents, the sections; rules and scripts behind the page's own."""
+    """Return a page: a title, pieces of HTML below it, a list of contents, the sections; rules and scripts behind the page's own.
+
+    Without `paths`, folders of absolute paths are left out; those in the folders `begin` begin there (privacy.py).
+    """
+    shown = (lambda html: html) if paths else partial(without_folders, begin=begin)
     names = _distinct([section.name for section in sections])
     contents = "".join(
         f'<li><a href="#{name}">{_plain(section.title)}</a></li>' for name, section in zip(names, sections, strict=True)
@@ -65,13 +78,13 @@ def page(
             f'<html lang="en"><head><meta charset="utf-8"><title>{_plain(title)}</title>',
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">',
-            f'<style>{STYLE}{style}</style></head><body><a class="skip" href="#content">Skip to content</a>',
+            f'<style>{STYLE}{style}</style></head><body><a class="skip" href="#{MAIN}">Skip to content</a>',
             f"<header><h1>{_plain(title)}</h1>",
-            *lead,
+            *map(shown, lead),
             "</header>",
             f'<nav class="contents" aria-label="Contents"><ul>{contents}</ul></nav>' if len(names) > 1 else "",
-            '<main id="content" tabindex="-1">',
-            *(_section(name, section) for name, section in zip(names, sections, strict=True)),
+            f'<main id="{MAIN}" tabindex="-1">',
+            *(shown(_section(name, section)) for name, section in zip(names, sections, strict=True)),
             "</main>",
             *(f"<script>{script}</script>" for script in (SCRIPT, *scripts)),
             "</body></html>\n",
@@ -143,8 +156,8 @@ def table(
     """Write a table; the first cell of each row is its heading, numbers stand to the right; `unsorted` columns have no button."""
     cells = [[_cell(one) for one in row] for row in rows]
     numbers = [
-        any(isinstance(row[place].value, int | float) for row in cells)
-        and all(isinstance(row[place].value, int | float) or row[place].words == MISSING for row in cells)
+        any(isinstance(row[place].value, Real) for row in cells)
+        and all(isinstance(row[place].value, Real) or row[place].words == MISSING for row in cells)
         for place in range(len(header))
     ]
     sortable = sortable and len(cells) > 1
@@ -170,6 +183,13 @@ def table(
     )
 
 
+def number_words(number: float) -> str:
+    """Write a number: a whole one with all its digits, another with four, and never with fewer than those before the point."""
+    if isinstance(number, Integral) or number == math.floor(number):
+        return f"{int(number):,}"
+    return f"{math.floor(number + 0.5):,}" if abs(number) >= 1000 else f"{number:.4g}"
+
+
 def percent(share: float | None, digits: int = 1) -> Cell:
     """Write a share as per cent, sorted by the share."""
     if share is None or share != share:
@@ -189,7 +209,7 @@ def _cell(one: Cell | str | float | None) -> Cell:
         return Cell(words=MISSING)
     if isinstance(one, str):
         return Cell(words=one)
-    return Cell(words=f"{one:,}" if isinstance(one, int) else f"{one:.4g}", value=one)
+    return Cell(words=number_words(one), value=int(one) if isinstance(one, Integral) else float(one))
 
 
 def _written(cell: Cell, *, first: bool, number: bool) -> str:
@@ -203,10 +223,14 @@ def _class(number: bool) -> str:
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Number names that occur twice."""
+    """Number names that occur twice, or that the page itself has."""
     found: list[str] = []
-    for name in names:
-        found.append(name if name not in found else f"{name}-{len(found)}")
+    taken = {MAIN, *names}
+    for place, name in enumerate(names):
+        if name == MAIN or name in names[:place]:
+            name = next(one for one in (f"{name}-{number}" for number in count(2)) if one not in taken)
+            taken.add(name)
+        found.append(name)
     return found
 
 

@@ -1,7 +1,7 @@
 """A table of many rows: all of them in the page as JSON, one page of them on the screen; searched, filtered and sorted by a script.
 
-Texts that repeat are kept once, and numbers with the digits that are shown, so that 100,000 rows are a few megabytes. Without a script
-the first rows are there as a plain table.
+Texts that repeat are kept once, so that 100,000 rows are a few megabytes. Numbers keep every digit: filters compare them as they are, and
+fractions are shown with four. Without a script the first rows are there as a plain table.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from numbers import Integral
 from typing import Any, Literal
 
-from .page import MISSING
+from .page import MISSING, number_words
 from .svg import clean
 
 CHOICES = 60  # different texts of a column, up to which it has a list to choose from
 SHOWN = (25, 50, 100, 500)  # rows on a page
 FIRST = 50
+EXACT = 2**53  # beyond it JavaScript's numbers are not exact: such columns are written as texts and read as BigInt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,12 @@ def _controls(columns: Sequence[Column], name: str) -> str:
 def _packed(column: Column) -> dict[str, Any]:
     """Return a column as it stands in the page's JSON."""
     if column.kind in ("number", "share"):
-        return {"name": column.name, "kind": column.kind, "values": [_number(value) for value in column.values]}
+        numbers = [_number(value) for value in column.values]
+        whole = [number for number in numbers if isinstance(number, int)]
+        if len(whole) + numbers.count(None) == len(numbers) and any(abs(number) > EXACT for number in whole):
+            long = [number if number is None else str(number) for number in numbers]
+            return {"name": column.name, "kind": column.kind, "long": True, "values": long}
+        return {"name": column.name, "kind": column.kind, "values": numbers}
     if column.kind == "picture":
         return {"name": column.name, "kind": column.kind, "values": list(column.values)}
     values = [clean(value or "") for value in column.values]
@@ -106,10 +113,10 @@ def _choices(column: Column) -> list[str] | None:
 
 
 def _number(value: Any) -> float | int | None:
-    if value is None or not math.isfinite(value):
+    """Return a number as it is in the page's JSON: every digit, because filters compare it."""
+    if value is None or (not isinstance(value, Integral) and not math.isfinite(value)):
         return None
-    number = float(f"{value:.4g}") if isinstance(value, float) else value
-    return int(number) if number == int(number) else number
+    return int(value) if value == int(value) else float(value)
 
 
 def _cell(columns: Sequence[Column], place: int, row: int) -> str:
@@ -130,9 +137,7 @@ def _words(column: Column, value: Any) -> str:
     number = _number(value)
     if number is None:
         return MISSING
-    return (
-        f"{100 * number:.1f} %" if column.kind == "share" else f"{number:,}" if isinstance(number, int) else f"{number}"
-    )
+    return f"{100 * number:.1f} %" if column.kind == "share" else number_words(number)
 
 
 def _unit(column: Column) -> str:

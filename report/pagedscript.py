@@ -7,17 +7,22 @@ from __future__ import annotations
 PAGED = """
 document.querySelectorAll('.paged').forEach(box => {
   const {columns, noun} = JSON.parse(box.querySelector('script').textContent);
+  columns.filter(column => column.long).forEach(column => {
+    column.values = column.values.map(one => one === null ? null : BigInt(one));
+  });
   const find = name => box.querySelector(name), all = name => [...box.querySelectorAll(name)];
   const count = columns.length ? columns[0].values.length : 0;
   const isNumber = column => column.kind === 'number' || column.kind === 'share';
   const value = (column, row) => column.words ? column.words[column.values[row]] : column.values[row];
   const missing = word => word === null || word === '';
   const format = new Intl.NumberFormat('en', {maximumSignificantDigits: 4}), whole = new Intl.NumberFormat('en');
+  const numeral = one => typeof one === 'bigint' || Number.isInteger(one) ? whole.format(one)
+    : Math.abs(one) >= 1000 ? whole.format(Math.round(one)) : format.format(one);
   const words = (column, row) => {
     const one = value(column, row);
     if (missing(one)) return '\\u2013';
     if (column.kind === 'share') return (100 * one).toFixed(1) + ' %';
-    return column.kind === 'number' ? (Number.isInteger(one) ? whole : format).format(one) : one;
+    return column.kind === 'number' ? numeral(one) : one;
   };
   const body = find('tbody'), heads = all('thead th'), status = find('[role=status]'), at = find('.at');
   let rows = [], page = 0, sorted = null, down = false, texts = null;
@@ -31,7 +36,8 @@ document.querySelectorAll('.paged').forEach(box => {
     const chosen = all('.choice').filter(one => !one.selectedOptions[0].dataset.all)
       .map(one => [columns[one.dataset.column], one.value]);
     const bound = find('.bound'), number = bound && bound.value !== '' ? columns[find('.column').value] : null;
-    const limit = number ? Number(bound.value) / (number.kind === 'share' ? 100 : 1) : 0;
+    const limit = !number ? 0 : number.long && /^-?[0-9]+$/.test(bound.value) ? BigInt(bound.value)
+      : Number(bound.value) / (number.kind === 'share' ? 100 : 1);
     const most = number && find('.sign').value === 'le';
     rows = [];
     for (let row = 0; row < count; row++) {

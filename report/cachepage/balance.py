@@ -54,7 +54,10 @@ def _subjects(listing: Listing, labels: Sequence[str]) -> list[str]:
         if subject:
             members[subject].append(place)
     if not members:
-        return [heading("Subjects"), text("The cache does not say who is in its clips; est cache relabel tells it.")]
+        return [
+            heading("Subjects"),
+            text("The cache does not name the subjects of its clips; est cache relabel adds them."),
+        ]
     coverage, splits = listing.columns["coverage"], listing.columns["split"]
     order = sorted(members, key=lambda subject: (-len(members[subject]), subject))
     rows = [

@@ -52,8 +52,8 @@ def clips_table(listing: Listing, faces: Faces | None) -> list[str]:
         columns.append(Column(name=name, values=listing.columns[stored][places].tolist(), kind="number"))
     for name, values in listing.columns.items():
         if name.startswith(EXTRA):
-            kind = "number" if values.dtype.kind == "f" else "text"
-            columns.append(Column(name=name, values=values[places].tolist(), kind=kind))
+            kind = "number" if values.dtype.kind in "fi" else "text"
+            columns.append(Column(name=name, values=listing.values(name, places), kind=kind))
     missing = (listing.columns["declared"] - listing.columns["decoded"])[places]
     columns.append(Column(name="frames missing", values=np.maximum(missing, 0).tolist(), kind="number"))
     told = [column for column in columns if _tells(column)]

@@ -1,4 +1,4 @@
-"""What is said of a clip in words, on the contact sheet and on the page."""
+"""The words about a clip on the contact sheet and on the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips that are there twice, or look so, for the page: those across splits, folds or people first."""
+"""Clips that are there twice, and clips that look alike and may be copies, for the page: those across splits, folds or people first."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ PAIRS = 5_000  # that are compared frame by frame: the most alike
 
 @dataclass(frozen=True, kw_only=True)
 class Copies:
-    """Clips that show the same, and what the cache tells differently of them."""
+    """Clips that show the same frames, or look alike, and the columns in which the cache contradicts itself about them."""
 
     clips: tuple[int, ...]  # their places
-    similarity: float | None  # None: frames and faces are known to be the same
+    similarity: float | None  # of features; None: frames and faces are known to be the same
     contradictions: tuple[str, ...]  # subject, label, split, fold
 
     @property
     def leak(self) -> bool:
-        """Say whether a model may be tested on what it has learnt from."""
+        """Say whether a model may be tested on clips that it was trained on."""
         return bool({"split", "fold", "subject"} & set(self.contradictions))
 
 

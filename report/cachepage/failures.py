@@ -26,7 +26,8 @@ def causes(failures: Sequence[Failure]) -> list[Cause]:
     """Group failures by stage and cause, the most frequent first."""
     groups: dict[tuple[str, str], list[Failure]] = {}
     for failure in failures:
-        groups.setdefault((failure.stage, cause_of(failure.error)), []).append(failure)
+        error = failure.error.replace(failure.path, "…") if failure.path else failure.error  # spaces may be in it
+        groups.setdefault((failure.stage, cause_of(error)), []).append(failure)
     found = [Cause(stage=stage, words=words, failures=some) for (stage, words), some in groups.items()]
     return sorted(found, key=lambda cause: (-len(cause.failures), cause.stage, cause.words))
 

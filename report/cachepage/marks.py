@@ -1,4 +1,4 @@
-"""What is said of a frame's face, in words, a colour and a symbol: colour alone would be lost on many readers and in print."""
+"""The marks of a frame's face in words, a colour and a symbol: colour alone would be lost on many readers and in print."""
 
 from __future__ import annotations
 

@@ -36,6 +36,7 @@ from ..page import (
     warning,
 )
 from ..pagedscript import PAGED
+from ..privacy import FOLDERS, NAMES, by_name
 from .balance import balance
 from .clipstable import clips_table
 from .copies import Copies, find_copies
@@ -48,13 +49,18 @@ SHOWN = 50  # rows of outliers, groups of copies and causes
 LEAST = 20  # covered clips
 FACES = "This page shows faces. They are personal data: keep it where the videos may be kept."
 NO_FACES = "No face is shown: faces are personal data. est report CACHE --faces shows thumbnails."
-NAMES = "Names of clips and subjects may tell who somebody is."
 
 
 def cache_page(
-    path: Path, out: Path, *, faces: bool = False, overwrite: bool = False, watch: Watch | None = None
+    path: Path,
+    out: Path,
+    *,
+    faces: bool = False,
+    paths: bool = False,
+    overwrite: bool = False,
+    watch: Watch | None = None,
 ) -> Path:
-    """Write the page of a cache; return where it is."""
+    """Write the page of a cache, with the folders of files where `paths` are asked for; return where it is."""
     cache = open_cache(path)
     listing, summary = Listing(cache), summarise(cache)
     shown = Faces(cache, watch) if faces else None
@@ -62,15 +68,16 @@ def cache_page(
         Section(title="Overview", parts=_overview(summary)),
         Section(title="Balance", parts=balance(listing)),
         Section(title="Faces followed", parts=_quality(listing, summary, shown)),
-        Section(title="Failures", parts=_failures(listing)),
+        Section(title="Failures", parts=_failures(listing, paths=paths)),
         Section(title="Outliers", parts=_outliers(listing, shown, watch or Watch())),
         Section(title="Copies", parts=_copies(listing, shown, watch or Watch())),
         Section(title="People and erasure", parts=_people(summary)),
         Section(title="Clips", parts=clips_table(listing, shown)),
         Section(title="How it was made", parts=_recipes(summary)),
     ]
-    lead = [warning(f"{FACES if faces else NO_FACES} {NAMES}")]
-    html = page(f"Cache {path.name}", sections, lead=lead, scripts=[PAGED])
+    lead = [warning(f"{FACES if faces else NO_FACES} {NAMES}"), *([] if paths else [text(FOLDERS)])]
+    begin = [path.absolute().parent]
+    html = page(f"Cache {path.name}", sections, lead=lead, scripts=[PAGED], paths=paths, begin=begin)
     return write_output(out, html, overwrite=overwrite)
 
 
@@ -134,17 +141,20 @@ def _quality(listing: Listing, summary: Summary, faces: Faces | None) -> list[st
     return parts
 
 
-def _failures(listing: Listing) -> list[str]:
+def _failures(listing: Listing, *, paths: bool) -> list[str]:
     failures = listing.cache.failures
     if not failures:
         return [text("Every input gave a clip.")]
     found = causes(failures)
-    rows = [
-        [cause.words, cause.stage, len(cause.failures), cause.failures[0].id, cause.failures[0].error]
-        for cause in found[:SHOWN]
-    ]
-    share = len(failures) / (len(failures) + len(listing))
-    words = f"{counted(len(failures), 'failure')} ({percent(share).words}), {counted(len(found), 'cause')}. They count as errors in scores."
+    rows = []
+    for cause in found[:SHOWN]:
+        example = cause.failures[0]
+        message = example.error if paths else by_name(example.error, example.path)
+        rows.append([cause.words, cause.stage, len(cause.failures), example.id, message])
+    words = (  # no share: an input may give several clips, one of each face
+        f"{counted(len(failures), 'failure')} beside {counted(len(listing), 'clip')}, {counted(len(found), 'cause')}. "
+        "They count as errors in scores."
+    )
     header = ["cause", "stage", "failures", "an example", "its message"]
     more = f" (the first {SHOWN} of {len(found):,})" if len(found) > SHOWN else ""
     return [
@@ -164,8 +174,8 @@ def _outliers(listing: Listing, faces: Faces | None, watch: Watch) -> list[str]:
         return [text(f"Outliers were not looked for: {error}")]
     found = outliers(clip_means(cache, feature, watch))
     words = (
-        f"Clips whose mean {feature!r} lies far from that of their nearest neighbours: a wrong crop, another face, a rare look. "
-        "They are to be looked at; nothing is wrong with a clip for being here."
+        f"Clips whose mean {feature!r} lies far from that of their nearest neighbours: a wrong crop, another face, or a rare appearance. "
+        "Look at them; being listed here does not mean that a clip is wrong."
     )
     if not found:
         return [text(words), text("No clip lies that far.")]
@@ -187,22 +197,16 @@ def _outliers(listing: Listing, faces: Faces | None, watch: Watch) -> list[str]:
 
 def _copies(listing: Listing, faces: Faces | None, watch: Watch) -> list[str]:
     found, why = find_copies(listing.cache, watch)
-    leaks = sum(one.leak for one in found)
     parts = [text(why)] if why else []
     if not found:
         return [
             *parts,
-            text(
-                "No clip is there twice, and none looks like a copy of another."
-                if not why
-                else "No clip is there twice."
-            ),
+            text("No clip is there twice, and no two look alike." if not why else "No clip is there twice."),
         ]
-    words = f"{counted(len(found), 'group')} of clips that show the same, or look so; {leaks:,} across splits, folds or subjects"
-    parts.append(warning(f"{words}: a model may be tested on what it has learnt from.") if leaks else text(f"{words}."))
+    parts += _copies_found(found)
     rows, places = _copy_rows(listing, found[:SHOWN])
     header, rows = _with_faces(
-        ["clip", "group", "alike", "label", "subject", "split", "fold", "differ in"], rows, places, faces
+        ["clip", "group", "similarity", "label", "subject", "split", "fold", "differ in"], rows, places, faces
     )
     more = f" (the first {SHOWN} groups of {len(found):,})" if len(found) > SHOWN else ""
     return [
@@ -210,17 +214,41 @@ def _copies(listing: Listing, faces: Faces | None, watch: Watch) -> list[str]:
         table(
             header,
             rows,
-            caption=f"Clips that are there twice, or look like copies; those across splits first{more}",
+            caption=f"Clips that show the same frames, or look alike; those across splits first{more}",
             unsorted=FACE,
         ),
         text(f"est cache duplicates {listing.cache.path} --near compares them across caches, too."),
     ]
 
 
+def _copies_found(found: Sequence[Copies]) -> list[str]:
+    """Count what is certain and what is to be looked at, each for itself."""
+    parts = []
+    for near in (False, True):
+        groups = [one for one in found if (one.similarity is not None) == near]
+        if not groups:
+            continue
+        leaks = sum(one.leak for one in groups)
+        words = f"{counted(len(groups), 'group')} of clips that {'look alike' if near else 'show the same frames'}"
+        if leaks:
+            words += f"; {leaks:,} across splits, folds or subjects"
+        if near:
+            doubt = (
+                "They may be copies of each other, encoded again, or different clips: where all clips are much alike, as rendered ones "
+                "are, different clips reach the same similarity. Look at them"
+            )
+            more = ": if they are copies, a model may be tested on clips that it was trained on." if leaks else "."
+            parts.append((warning if leaks else text)(f"{words}. {doubt}{more}"))
+        else:
+            more = ": a model may be tested on clips that it was trained on." if leaks else "."
+            parts.append((warning if leaks else text)(f"{words}{more}"))
+    return parts
+
+
 def _copy_rows(listing: Listing, found: Sequence[Copies]) -> tuple[list[list[Any]], list[int]]:
     rows, places = [], []
     for number, group in enumerate(found, start=1):
-        alike = Cell(words="the same") if group.similarity is None else Cell(words=f"{group.similarity:.2f}")
+        alike = Cell(words="the same frames") if group.similarity is None else Cell(words=f"{group.similarity:.2f}")
         for row in listing.rows(group.clips):
             known = [row[name] or "–" for name in ("label", "subject", "split")]
             fold = "–" if row["fold"] < 0 else str(row["fold"])
@@ -243,7 +271,7 @@ def _people(summary: Summary) -> list[str]:
         text(held),
         text(others),
         text(
-            "A person is erased for good, with rows, crops and names, and the runs that have learnt from them are listed:"
+            "A person is erased for good, with rows, crops and names, and the runs that were trained on them are listed:"
         ),
         code(f"est cache erase {summary.path} --subject NAME"),
         text("A copy without crops, landmarks, paths, subjects and telling ids:"),
@@ -259,7 +287,7 @@ def _recipes(summary: Summary) -> list[str]:
         if name in summary.trained_on:
             parts.append(text(summary.trained_on[name]))
     environment = [f"{name}: {_shown(value)}" for name, value in summary.environment.items()]
-    return [*parts, details("The machine and the libraries that began it", items(environment))]
+    return [*parts, details("The machine and the libraries that it was begun with", items(environment))]
 
 
 def _with_faces(

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from ...cache.schema import DETECTED, INTERPOLATED, NO_FACE
+from ..privacy import by_name
 from .clipview import TILE, ClipView
 from .clipwords import facts_line, mark_counts
 from .marks import MARKS, bgr, condensed
@@ -60,7 +61,9 @@ def _draw(sheet: np.ndarray, view: ClipView, top: int) -> None:
     if not view.frames:
         _write(sheet, MARGIN, top + HEAD + STRIP + 30, "no frames", MUTED)
     if view.trouble:
-        _write(sheet, MARGIN, top + HEAD + STRIP + 10, view.trouble, bgr(MARKS[NO_FACE].colour))
+        _write(
+            sheet, MARGIN, top + HEAD + STRIP + 10, by_name(view.trouble, view.row["path"]), bgr(MARKS[NO_FACE].colour)
+        )
     for place, frame in enumerate(view.frames):
         left = MARGIN + place % ACROSS * (TILE + GAP)
         y = top + HEAD + STRIP + GAP + place // ACROSS * (TILE + FOOT + GAP)

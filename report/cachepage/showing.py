@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from ...cache.listing import Choice, Listing
 from ...cache.reader import Cache
@@ -16,6 +15,7 @@ from ...cache.watch import Progress, Watch
 from ...errors import CacheError, UsageError
 from ..output import expect_free, write_output
 from ..page import Section, figure, image, page, text, warning
+from ..privacy import NAMES, by_name
 from .clipview import ClipView, Sampling, Viewer
 from .clipwords import facts_line, mark_counts
 from .marks import MARKS, Mark
@@ -58,20 +58,15 @@ def show_clips(
     overwrite: bool = False,
     watch: Watch | None = None,
 ) -> Shown:
-    """Write the contact sheet and the page of some clips into a folder: of these ids, or of a choice; by default the first 24."""
+    """Write the contact sheet and the page of some clips into a folder: the first 24 of a choice, or all of its ids that meet it."""
     watch = watch or Watch()
     sheet, html = out / SHEET, out / PAGE
     expect_free([sheet, html], overwrite=overwrite)
     listing = Listing(cache)
-    places = listing.choose(choice or Choice())
-    if ids:
-        wanted = {cache.clips.index(clip): None for clip in ids}
-        places = np.array(
-            [place for place in (places if choice and choice.sort else wanted) if place in wanted], np.int64
-        )
-    elif choice is None or choice.limit is None:
-        if len(places) > LIMIT:
-            watch.say(f"{LIMIT} of {len(places):,} clips are shown: --limit N, --where, or ids choose others")
+    choice = replace(choice or Choice(), ids=ids or None)
+    places = listing.choose(choice)
+    if not ids and choice.limit is None and len(places) > LIMIT:
+        watch.say(f"{LIMIT} of {len(places):,} clips are shown: --limit N, --where, or ids choose others")
         places = places[:LIMIT]
     if not len(places):
         raise UsageError(f"No clip of {cache.path} is chosen.", remedy=f"est cache ls {cache.path}")
@@ -99,7 +94,12 @@ def clips_page(cache: Cache, views: list[ClipView]) -> str:
     return page(
         f"Clips of {cache.path.name}",
         [Section(title=view.id, parts=_parts(view)) for view in views],
-        lead=[warning(PERSONAL), f'<ol class="frames" aria-label="Marks">{legend}</ol>', text(words), text(step)],
+        lead=[
+            warning(f"{PERSONAL} {NAMES}"),
+            f'<ol class="frames" aria-label="Marks">{legend}</ol>',
+            text(words),
+            text(step),
+        ],
         style=STYLE,
     )
 
@@ -109,7 +109,7 @@ def _parts(view: ClipView) -> list[str]:
     caption = f"State of every frame ({mark_counts(view.state)}) and step of the box."
     return [
         text(facts_line(view)),
-        *([warning(f"No crops are shown: {view.trouble}")] if view.trouble else []),
+        *([warning(f"No crops are shown: {by_name(view.trouble, view.row['path'])}")] if view.trouble else []),
         f'<ol class="frames">{tiles}</ol>',
         *([figure(timeline(view), caption)] if len(view.state) else [text("It has no frames.")]),
     ]

@@ -35,7 +35,7 @@ def clip_section(opened: Opened) -> Section:
         Column(name="Predicted", values=names[favourite].tolist()),
         Column(name="Verdict", values=verdict.tolist()),
         Column(name="Probability", values=np.where(seen, mean.max(axis=1, initial=0), np.nan).tolist(), kind="share"),
-        Column(name="Margin", values=margin.round(3).tolist(), kind="number"),
+        Column(name="Margin", values=margin.tolist(), kind="number"),
         Column(name="Frames", values=opened.frames.astype(int).tolist(), kind="number"),
         Column(name="Coverage", values=opened.coverage.tolist(), kind="share"),
     ]

@@ -15,8 +15,8 @@ from ...train.results.details import Details
 from ...train.results.run import Run
 from ..page import Cell, Section, figure, heading, percent, table, text
 from ..plots import class_legend, scatter
+from ..projection import MOST, spread_sample, squared_distances, tsne
 from .decisions import Decisions, codes_of
-from .projection import MOST, spread_sample, squared_distances, tsne
 
 SHOWN_PARTS = 4  # that are drawn
 AMONG = 2000  # clips of a part among which neighbours are looked for

@@ -1,4 +1,4 @@
-"""The clips that a run gets most confidently wrong, with their timelines; with their faces only where that was asked for.
+"""The clips that a run gets most confidently wrong, with their timelines; with their faces only with --faces.
 
 A clip's margin is how much more probability its most probable wrong class has than its label, in the mean of the seeds: above 0 the
 mean is wrong, 1 is certain and wrong.

@@ -12,6 +12,7 @@ from ..output import expect_free, write_output
 from ..page import Section, code, page, table, text, warning
 from ..page import percent as share
 from ..pagedscript import PAGED
+from ..privacy import FOLDERS, NAMES
 from .attention import attention_section
 from .calibration import calibration_section
 from .clips import clip_section
@@ -20,6 +21,7 @@ from .decisions import read_decisions
 from .embedding import embedding_section
 from .hardest import hardest_section
 from .opened import Opened, open_for_page
+from .probe import probe_section
 from .scores import class_section, confusion_section, control_section, part_section, score_section, warnings_of
 from .setup import cite_section, how_section, repeat_section
 from .several import APPARENT, several_page
@@ -37,10 +39,14 @@ def run_page(
     out: Path | str,
     *,
     faces: bool = False,
+    paths: bool = False,
     cache: Path | str | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write the page of a run, or of several; `faces` puts crops of the hardest clips into it, `cache` is where the run's cache is now."""
+    """Write the page of a run, or of several; `faces` puts crops of the hardest clips into it, `paths` the folders of files.
+
+    `cache` is where the run's cache is now.
+    """
     out = Path(out)
     expect_free([out], overwrite=overwrite)
     if not runs:
@@ -52,24 +58,25 @@ def run_page(
                 f"Faces are shown of a single run, found {len(opened)} runs.",
                 remedy="est report RUN --faces, or without --faces and --cache",
             )
-        made = several_page(opened)
+        made = several_page(opened, paths=paths)
     else:
-        made = one_page(opened[0], faces=faces, cache=None if cache is None else Path(cache))
+        made = one_page(opened[0], faces=faces, paths=paths, cache=None if cache is None else Path(cache))
     return write_output(out, made, overwrite=overwrite)
 
 
-def one_page(opened: Opened, *, faces: bool = False, cache: Path | None = None) -> str:
+def one_page(opened: Opened, *, faces: bool = False, paths: bool = False, cache: Path | None = None) -> str:
     """Return the page of one run."""
     run, results = opened.run, opened.results
-    lead = [text(APPARENT)]
+    lead = [text(APPARENT), warning(NAMES), *([] if paths else [text(FOLDERS)])]
+    begin = [opened.path.absolute().parent]
     if run is not None:
         feature = f", features {run.config.feature}" if not run.config.finetune.on else ""
         lead.insert(0, text(f"{run.facts['heading']}. Trained on {run.facts['cache']['path']}{feature}."))
     if opened.problem:
         lead.append(warning(opened.problem))
-        lead += [text("To mend that:"), code(opened.remedy)] if opened.remedy else []
+        lead += [text("Remedy:"), code(opened.remedy)] if opened.remedy else []
     if run is None:
-        return page(opened.name, [cite_section()], lead=lead)
+        return page(opened.name, [cite_section()], lead=lead, paths=paths, begin=begin)
     if results is None:
         lead += [warning(f"This run {PERMUTED_LABELS}.")] if run.permuted else []
         sections = [scored_parts(opened), curve_section(opened.histories)]
@@ -88,6 +95,7 @@ def one_page(opened: Opened, *, faces: bool = False, cache: Path | None = None) 
             calibration_section(opened),
             embedding_section(run, decisions, truth),
             attention_section(decisions, truth, run.labels),
+            probe_section(run),
             hardest_section(opened, decisions, faces=faces, cache=cache),
             clip_section(opened),
         ]
@@ -97,6 +105,8 @@ def one_page(opened: Opened, *, faces: bool = False, cache: Path | None = None) 
         lead=lead,
         style=STYLE,
         scripts=[PAGED],
+        paths=paths,
+        begin=begin,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a run came to: scores with denominators and intervals, against the control, by class, fold and seed."""
+"""The scores of a run: with denominators and intervals, against the control, by class, fold and seed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MEASURES = {"war": "WAR", "uar": "UAR", "uf1": "UF1"}
 
 
 def warnings_of(results: Results) -> list[str]:
-    """Say above every score what keeps it from being one."""
+    """Return the warnings that stand above every score: leaks and permuted labels."""
     found = [warning(line) for line in leak_lines(results.leaks)]
     return [*found, *([warning(f"This run {PERMUTED_LABELS}.")] if results.run.permuted else [])]
 
@@ -59,19 +59,19 @@ def score_section(results: Results) -> Section:
             table(header, rows, caption=caption, sortable=False),
             items(headline(results)),
             text(words),
-            *([heading("What is published of this data set"), items(published)] if published else []),
+            *([heading("Published results on this data set"), items(published)] if published else []),
             *_unseen(results),
         ],
     )
 
 
 def control_section(opened: Opened) -> Section:
-    """Return the paired comparison with the control, which knows no order of frames."""
+    """Return the paired comparison with the control, which ignores the order of frames."""
     title = "Compared with the control"
     try:
         comparison = compare_runs([opened.path])
     except UsageError as error:
-        return Section(title=title, parts=[text(f"{error.message} To mend that: {error.remedy}.")])
+        return Section(title=title, parts=[text(f"{error.message} Remedy: {error.remedy}.")])
     duel = comparison.duels[0]
     words = (
         "The control is a linear classifier on mean, deviation, minimum and maximum of a clip's features: it ignores the order of frames. "
@@ -83,7 +83,7 @@ def control_section(opened: Opened) -> Section:
             text(duel.war.sentence(duel.first.name, duel.other.name) + "."),
             text(words),
             *difference_parts(duel),
-            *([heading("To know before the numbers"), items(comparison.notes)] if comparison.notes else []),
+            *([heading("Notes on the comparison"), items(comparison.notes)] if comparison.notes else []),
         ],
     )
 

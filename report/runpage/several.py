@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os.path import commonpath
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from ..page import Cell, Section, figure, heading, items, page, percent, table, 
 from ..paged import Column, paged_table
 from ..pagedscript import PAGED
 from ..plots import line_chart
+from ..privacy import FOLDERS, NAMES
 from .curves import curve_of, share_of
 from .opened import Opened
 from .scores import MEASURES, difference_parts
@@ -21,15 +24,15 @@ from .setup import cite_section
 APPARENT = "Classes are apparent expressions: what a face shows, as the labels have it, and never what somebody feels."
 
 
-def several_page(runs: Sequence[Opened]) -> str:
+def several_page(runs: Sequence[Opened], *, paths: bool = False) -> str:
     """Return the page."""
     names = [one.name for one in runs]
     title = f"{len(runs)} runs: {', '.join(names)}" if len(runs) <= 4 else f"{len(runs)} runs"
-    lead = [text(APPARENT)]
+    lead = [text(APPARENT), warning(NAMES), *([] if paths else [text(FOLDERS)])]
     sections = [_runs(runs)]
     whole = [one for one in runs if one.results is not None]
     lead += [
-        warning(f"{one.path} is not compared. {one.problem}{f' To mend that: {one.remedy}.' if one.remedy else ''}")
+        warning(f"{one.path} is not compared. {one.problem}{f' Remedy: {one.remedy}.' if one.remedy else ''}")
         for one in runs
         if one.results is None
     ]
@@ -37,17 +40,18 @@ def several_page(runs: Sequence[Opened]) -> str:
         comparison = compare_runs([one.path for one in whole], common=True) if len(whole) > 1 else None
     except EstError as error:
         lead.append(warning(f"These runs cannot be compared clip by clip: {error.message}"))
-        lead += [text(f"To mend that: {error.remedy}")] if error.remedy else []
+        lead += [text(f"Remedy: {error.remedy}")] if error.remedy else []
         comparison = None
     if comparison is not None:
         sections += [_scores(comparison), _differences(comparison), _settings(comparison)]
         sections.append(_clips(comparison))
     sections += [_curves(runs), cite_section()]
-    return page(title, sections, lead=lead, scripts=[PAGED])
+    begin = [Path(commonpath([one.path.absolute().parent for one in runs]))]
+    return page(title, sections, lead=lead, scripts=[PAGED], paths=paths, begin=begin)
 
 
 def _runs(runs: Sequence[Opened]) -> Section:
-    """Return what each run is, and what keeps it from being compared."""
+    """Return the model, protocol and state of each run, and why it is not compared."""
     rows = []
     for one in runs:
         run, results = one.run, one.results
@@ -80,11 +84,11 @@ def _scores(found: Comparison) -> Section:
     return Section(
         title="Scores",
         parts=[
-            *([heading("To know before the numbers"), items(found.notes)] if found.notes else []),
+            *([heading("Notes on the comparison"), items(found.notes)] if found.notes else []),
             table(header, rows, caption=caption),
             table(["Class", *(one.name for one in found.contestants)], classes, caption="Recall of each class"),
             text(
-                "Intervals of two runs may overlap where their difference is certain: the paired differences below decide."
+                "Intervals of two runs may overlap although their difference is significant: the paired differences below decide."
             ),
         ],
     )
@@ -142,7 +146,7 @@ def _clips(found: Comparison) -> Section:
     shares = [one.predictions.right.mean(axis=0) for one in found.contestants]
     apart = np.max(shares, axis=0) - np.min(shares, axis=0)
     chosen = np.flatnonzero(apart > 1e-9)
-    title = "Clips that tell the runs apart"
+    title = "Clips on which the runs differ"
     if not len(chosen):
         return Section(title=title, parts=[text("All runs are right on the very same clips.")])
     columns = [

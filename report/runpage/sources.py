@@ -1,4 +1,4 @@
-"""The cache that a run learnt from, as far as it is there still: states, times and crops of its clips."""
+"""The cache that a run was trained on, where it can still be read: states, times and crops of its clips."""
 
 from __future__ import annotations
 

@@ -98,3 +98,20 @@ def test_a_misspelt_column_names_the_nearest(listing):
     with pytest.raises(UsageError, match="found 'covrage'") as refused:
         listing.choose(Choice(sort="covrage"))
     assert refused.value.remedy == "--sort with coverage"
+
+
+def test_whole_extra_columns_stay_whole(tmp_path):
+    numbers = {0: 2**53 + 1, 1: None, 2: -7, 3: 123458}
+    columns = {"number": ColumnSpec(dtype="int64"), "share": ColumnSpec(dtype="float64")}
+    with CacheWriter.open(
+        tmp_path / "c.zarr", sample_recipes(), labels=("happy", "sad", "neutral"), layout=SMALL, columns=columns
+    ) as writer:
+        for index, value in numbers.items():
+            writer.add(make_clip(index, extra={} if value is None else {"number": value, "share": 2.0}))
+    listing = Listing(open_cache(tmp_path / "c.zarr"))
+    found = [row["extra:number"] for row in listing.rows(range(4))]
+    assert found == list(numbers.values())
+    assert [type(one) for one in found] == [int, type(None), int, int]
+    assert [row["extra:share"] for row in listing.rows([0, 1])] == [2.0, None]
+    assert listing.choose(Choice(where=f"extra:number = {2**53}")).tolist() == []
+    assert listing.choose(Choice(sort="extra:number", reverse=True)).tolist() == [0, 3, 2, 1]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from est.cache.schema import NO_NUMBER
 from est.cache.where import where
 from est.errors import UsageError
 
@@ -18,6 +19,7 @@ COLUMNS = {
     "tracks": np.array([1.0, 2.0, 3.0, NAN]),
     "label": np.array(["fear", "", "Fear of 3", "joy"], object),
     "extra:age": np.array([33.0, NAN, 41.0, 7.0]),
+    "extra:number": np.array([2**53, 2**53 + 1, NO_NUMBER, -5]),
 }
 
 
@@ -44,6 +46,13 @@ def chosen(condition):
         ("extra:age >= 33 and NOT (label = joy)", [0, 2]),
         ("tracks >= -1e3", [0, 1, 2]),
         ("not not coverage = 1", [3]),
+        ('label ~ ""', [0, 2, 3]),  # a clip without a label has no text that could contain it
+        ('not label ~ ""', [1]),
+        ("extra:number = 9007199254740993", [1]),  # whole numbers are compared digit by digit
+        ("extra:number <= 9007199254740992", [0, 3]),
+        ("extra:number < 100000000000000000000000000000", [0, 1, 3]),
+        ("extra:number = none", [2]),
+        ("extra:number > -5.5", [0, 1, 3]),
     ],
 )
 def test_it_chooses(condition, expected):
@@ -56,9 +65,12 @@ def test_it_chooses(condition, expected):
         ("covrage < 0.5", "found 'covrage'", "coverage"),
         ("zzz = 1", "found 'zzz'", "coverage < 0.5"),
         ("coverage < much", "coverage is a number, found 'much'", ""),
+        ("coverage != nan", "coverage is compared with numbers, found 'nan'", "coverage != none"),
+        ("coverage < inf", "coverage is compared with numbers, found 'inf'", "coverage = none"),
+        ("coverage > -infinity%", "coverage is compared with numbers, found '-infinity%'", ""),
         ("coverage 0.5", "expected one of = == != <= >= < > ~ after coverage, found '0.5'", ""),
         ("coverage <", "expected a value after coverage <, found the end", ""),
-        ("coverage < 0.5 label = joy", "expected nothing, or and or or, found 'label = joy'", ""),
+        ("coverage < 0.5 label = joy", "expected 'and', 'or' or the end, found 'label = joy'", ""),
         ("(coverage < 0.5", "expected a closing parenthesis, found the end", ""),
         ("", "expected a column, found the end", ""),
         ("and", "expected a column, found 'and'", ""),

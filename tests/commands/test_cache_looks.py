@@ -81,6 +81,14 @@ def test_ls_writes_a_table(est, cache, tmp_path):
     assert len(path.read_text(encoding="utf-8").splitlines()) == 13
 
 
+def test_an_unknown_fold_is_an_empty_cell(est, tmp_path):
+    path = shown_cache(tmp_path, orientations=[(0, False)])
+    (row,) = csv.DictReader(io.StringIO(est("cache", "ls", path, "--csv", "-")[1]))
+    assert (row["id"], row["fold"]) == ("turned 0", "")
+    (told,) = json.loads(est("cache", "ls", path, "--json")[1])["clips"]
+    assert told["fold"] == -1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 from page_tables import HtmlPage
 
@@ -30,9 +31,28 @@ def test_words_are_words_wherever_they_stand():
 def test_a_page_lists_its_sections_and_can_be_skipped_to():
     found = HtmlPage(page("T", [Section(title="One & two", parts=[]), Section(title="One – two", parts=[])]))
     links = [one["href"] for one in found.attributes("a")]
-    assert links == ["#content", "#one-two", "#one-two-1"]
-    assert [one["aria-labelledby"] for one in found.attributes("section")] == ["one-two", "one-two-1"]
+    assert links == ["#content", "#one-two", "#one-two-2"]
+    assert [one["aria-labelledby"] for one in found.attributes("section")] == ["one-two", "one-two-2"]
     assert found.attributes("html")[0]["lang"] == "en"
+
+
+@pytest.mark.parametrize(
+    "titles", [["a-2", "a", "a"], ["a", "a", "a-2"], ["content", "Content", "content 2"], ["?", "!"]]
+)
+def test_no_name_is_there_twice(titles):
+    html = page("T", [Section(title=one, parts=[]) for one in titles])
+    names = re.findall(r' id="([^"]*)"', html)
+    assert len(set(names)) == len(names) == len(titles) + 1
+    assert re.findall(r'<main id="([^"]*)"', html) == ["content"]
+    assert [one["href"][1:] for one in HtmlPage(html).attributes("a")[1:]] == [one for one in names if one != "content"]
+
+
+def test_numbers_of_numpy_are_numbers():
+    html = table(["n", "x"], [[np.int64(123456), np.float32(0.5)], [np.int64(7), 123456.0]], caption="C")
+    found = HtmlPage(html)
+    assert found.tables["C"] == [["n", "x"], ["123,456", "0.5"], ["7", "123,456"]]
+    assert [one.get("class") for one in found.attributes("th") if one["scope"] == "col"] == ["number", "number"]
+    assert [one["data-value"] for one in found.attributes("td")] == ["0.5", "123456.0"]
 
 
 def test_a_table_tells_how_it_is_sorted_and_which_cells_are_numbers():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from page_tables import HtmlPage
 
 from est.report.paged import FIRST, Column, paged_table
@@ -24,8 +25,8 @@ def test_all_rows_are_in_it_and_repeated_words_once():
     packed = found.packed()
     assert packed["clip"] == [f"</script>{n}" for n in range(200)]
     assert packed["label"][:4] == ["joy", "fear", "", ""]
-    assert packed["number"][:4] == [1235000, None, 0.0001235, 3]
-    assert packed["share"][:3] == [0, 0.3333, 0.6667]
+    assert packed["number"][:4] == [1234567, None, 0.000123456, 3]  # filters compare them, so every digit is there
+    assert packed["share"][:3] == [0, 1 / 3, 2 / 3]
     assert html.count("joy") < FIRST / 2  # in the JSON once
 
 
@@ -44,3 +45,31 @@ def test_columns_of_few_words_have_a_list_to_choose_from():
     assert values == ["all", "", "fear", "joy", "2", "3", "le", "ge"]
     short = HtmlPage(paged_table("t", columns(200)[:1], caption="C", noun="clips"))
     assert [one["class"] for one in short.attributes("select")] == ["rows"]
+
+
+def test_whole_numbers_keep_every_digit():
+    whole = [np.int64(n) for n in range(123456, 123460)]
+    long = [2**53 + 1, None, -(2**62) - 1, 5]  # JavaScript's numbers are not exact there
+    found = HtmlPage(
+        paged_table(
+            "t",
+            [
+                Column(name="clip", values=list("abcd")),
+                Column(name="whole", values=whole, kind="number"),
+                Column(name="long", values=long, kind="number"),
+                Column(name="fraction", values=[123456.78, 0.1234567, 12.0, NAN], kind="number"),
+            ],
+            caption="C",
+            noun="clips",
+        )
+    )
+    assert found.packed()["whole"] == [123456, 123457, 123458, 123459]
+    assert found.packed()["long"] == [None if one is None else str(one) for one in long]
+    assert found.packed()["fraction"] == [123456.78, 0.1234567, 12, None]
+    shown = [row[1:] for row in found.tables["C"][1:]]
+    assert shown == [
+        ["123,456", "9,007,199,254,740,993", "123,457"],
+        ["123,457", "–", "0.1235"],
+        ["123,458", "-4,611,686,018,427,387,905", "12"],
+        ["123,459", "5", "–"],
+    ]

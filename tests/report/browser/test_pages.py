@@ -195,3 +195,33 @@ def test_ten_thousand_clips_are_shown_a_page_at_a_time(chromium, tmp_path):
         opened.page.locator(f"{LIST} [role=status]", has_text="1,429 clips").wait_for()
         opened.expect_accessible()
         opened.expect_quiet()
+
+
+def test_filters_compare_every_digit(chromium, tmp_path):
+    columns = [
+        Column(name="Clip", values=list("abcd")),
+        Column(name="Long", values=[2**53 + 1, 2**53, None, -5], kind="number"),
+        Column(name="Share", values=[1 / 3, 0.3333, 2 / 3, None], kind="share"),
+        Column(name="Whole", values=[123456, 123457, 123458, 123459], kind="number"),
+    ]
+    made = paged_table("clips-table", columns, caption="Clips", noun="clips")
+    path = tmp_path / "digits.html"
+    path.write_text(page("Digits", [Section(title="Clips", parts=[made])], scripts=[PAGED]), encoding="utf-8")
+    with Opened(chromium, path) as opened:
+        assert opened.rows(f"{LIST} table", 1) == ["9,007,199,254,740,993", "9,007,199,254,740,992", "–", "-5"]
+        assert opened.rows(f"{LIST} table", 3) == ["123,456", "123,457", "123,458", "123,459"]
+        opened.page.locator(f"{LIST} th button:text-is('Long')").click()
+        assert opened.rows(f"{LIST} table") == ["d", "b", "a", "c"]
+        for column, sign, value, left in (
+            ("Long", "ge", "9007199254740993", ["a"]),
+            ("Long", "le", "9007199254740992", ["d", "b"]),
+            ("Long", "ge", "-5.5", ["d", "b", "a"]),
+            ("Share, %", "le", "33.33", ["b"]),
+            ("Whole", "ge", "123459", ["d"]),
+        ):
+            opened.page.locator(f"{LIST} select.column").select_option(label=column)
+            opened.page.locator(f"{LIST} select.sign").select_option(sign)
+            opened.page.locator(f"{LIST} input.bound").fill(value)
+            opened.wait_for_rows(LIST, len(left))
+            assert opened.rows(f"{LIST} table") == left
+        opened.expect_quiet()

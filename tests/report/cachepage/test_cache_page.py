@@ -14,7 +14,8 @@ from shown_samples import shown_cache
 from train_samples import learning_cache, learning_clip
 from video_samples import corner_names
 
-from est.cache import CacheWriter, open_cache
+from est.cache import CacheWriter, Failure, open_cache
+from est.cache.clip import Source
 from est.crops.jpeg import decode_crop
 from est.errors import UsageError
 from est.report.cachepage import clipstable, copies
@@ -62,7 +63,7 @@ def test_the_balance_is_that_of_the_clips(learning):
 def test_failures_are_grouped(learning):
     _, page = learning
     assert page.table("Failures by cause")[1:] == [["broken", "decode", "3", "lost0", "broken"]]
-    assert "3 failures (5.3 %), 1 cause." in page.text
+    assert "3 failures beside 54 clips, 1 cause." in page.text
 
 
 def test_the_planted_outlier_and_the_least_covered_clips_are_named(learning):
@@ -92,7 +93,7 @@ def test_it_says_what_was_made_how_and_who_is_erased_how(learning):
         open_cache(path).recipes.frames.fingerprint,
         "No face is shown: faces are personal data",
         "The cache holds no face pictures",
-        f"est cache erase {path} --subject NAME",
+        f"est cache erase {path.name} --subject NAME",
         "Labels are apparent expressions",
     ):
         assert words in page.text
@@ -104,15 +105,62 @@ def test_copies_across_splits_are_a_warning(tmp_path):
     with CacheWriter.open(path) as writer:
         writer.add(learning_clip(4, id="again", split="test", subject=""))
     page = page_of(path, tmp_path / "c.html")
-    rows = page.table("Clips that are there twice")[1:]
+    rows = page.table("Clips that show the same frames, or look alike")[1:]
     assert [row[0] for row in rows] == ["clip004", "again"]
     assert [row[5] for row in rows] == ["train", "test"]
     assert float(rows[0][2]) > 0.99
     assert rows[0][7] == "split"
+    assert "1 group of clips that look alike; 1 across splits, folds or subjects. They may be copies" in page.text
+    assert "Look at them: if they are copies, a model may be tested on clips that it was trained on." in page.text
+    assert "show the same frames;" not in page.text  # near ones are never counted as certain
+
+
+@pytest.mark.parametrize(
+    ("differs", "leak"),
+    [
+        ({"fold": 2}, True),
+        ({"split": "test"}, True),
+        ({"subject": "P9"}, True),
+        ({"label": "surprise"}, False),
+        ({}, False),
+    ],
+)
+def test_which_differences_of_copies_are_a_leak(tmp_path, differs, leak):
+    common = {"split": "train", "subject": "P0", "label": "anger", "fold": 1}
+    path = learning_cache(tmp_path / "c.zarr", 0)
+    source = Source(digest=b"\xab" * 16)
+    with CacheWriter.open(path) as writer:
+        writer.add(learning_clip(0, **{**common, "id": "again", "source": source, **differs}))
+        writer.add(learning_clip(0, **{**common, "id": "first", "source": source}))
+    found, _ = copies.find_copies(open_cache(path))
+    (same,) = [one for one in found if one.similarity is None]
+    assert (same.contradictions, same.leak) == (tuple(differs), leak)
+    words = page_of(path, tmp_path / "c.html").text
     assert (
-        "1 group of clips that show the same, or look so; 1 across splits, folds or subjects: a model may be"
-        in page.text
-    )
+        "1 group of clips that show the same frames; 1 across splits, folds or subjects: a model may" in words
+    ) == leak
+    assert "1 group of clips that show the same frames" in words
+
+
+def test_folders_are_left_out_unless_asked_for(tmp_path):
+    folder = tmp_path / "Ann & Bo's films"
+    folder.mkdir()
+    errors = [f"no frame 3 in {folder}/one two.mp4", "cannot open '/data/ann lee/b c.mp4': gone", "see /data/ann/d.mp4"]
+    path = shown_cache(folder, orientations=[(0, False)])
+    with CacheWriter.open(path) as writer:
+        for number, error in enumerate(errors):
+            writer.fail(Failure(id=f"lost {number}", path=f"{folder}/one two.mp4", stage="decode", error=error))
+    found = page_of(path, tmp_path / "c.html")
+    source = (tmp_path / "c.html").read_text(encoding="utf-8")
+    for secret in (str(tmp_path), "films", "ann lee", "Ann", "/data"):
+        assert secret not in source
+    assert "Clip ids and names of subjects may tell who people are" in found.text
+    assert "est cache erase shown.zarr --subject NAME" in found.text
+    messages = {row[4] for row in found.table("Failures by cause")[1:]}
+    assert messages == {"no frame 3 in one two.mp4", "cannot open 'b c.mp4': gone", "see d.mp4"}
+    asked = page_of(path, tmp_path / "d.html", paths=True).text
+    for words in (str(path), "--paths shows", *errors):
+        assert (words in asked) == (words != "--paths shows")
 
 
 def test_many_pairs_are_not_all_compared(learning, tmp_path, monkeypatch):

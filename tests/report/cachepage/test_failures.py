@@ -36,3 +36,9 @@ def test_the_most_frequent_cause_is_first():
         ("detect", "no face", ["1"]),
         ("x", "no face", ["3"]),
     ]
+
+
+def test_files_with_spaces_in_their_names_are_one_cause():
+    paths = ["/films/Ann Lee/one two.mp4", "/films/Bo/three four.mp4"]
+    found = causes([Failure(id=path, path=path, stage="decode", error=f"no frame in {path}") for path in paths])
+    assert [(one.words, len(one.failures)) for one in found] == [("no frame in …", 2)]

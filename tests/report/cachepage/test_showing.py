@@ -235,6 +235,16 @@ def test_clips_are_chosen_by_id_by_condition_or_the_first(tmp_path, monkeypatch)
     assert shown(ids=["turned 270", "turned 0"]) == ["turned 270", "turned 0"]
     assert shown(where="id ~ mirrored", sort="id", limit=2) == ["turned 0 mirrored", "turned 180 mirrored"]
     assert shown(ids=["turned 270", "turned 0"], sort="id") == ["turned 0", "turned 270"]
+    some = ["turned 270", "turned 90", "turned 270", "turned 0"]  # conditions, order and limit are of these
+    assert shown(ids=some) == ["turned 270", "turned 90", "turned 0"]
+    every = [*some[:2], "turned 0", "turned 180"]
+    assert shown(ids=every) == every  # more than are shown when nothing is said
+    assert shown(ids=some, limit=2) == ["turned 270", "turned 90"]
+    assert shown(ids=some, where="id != 'turned 270'", limit=1) == ["turned 90"]
+    assert shown(ids=some, sort="id", reverse=True, limit=1) == ["turned 90"]
+    assert shown(ids=["turned 270 mirrored"], sort="id", limit=1) == ["turned 270 mirrored"]
+    with pytest.raises(UsageError, match="is chosen"):
+        shown(ids=some, where="id ~ mirrored")
     for call in ({"where": "coverage > 2"}, {"ids": ["nobody"]}):
         with pytest.raises(UsageError):
             shown(**call)

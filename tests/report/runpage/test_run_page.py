@@ -34,7 +34,15 @@ SECTIONS = (
         "Learning curves",
         "Calibration",
     ),
-    *("Embedding", "Attention", "Hardest clips", "Tested clips", "How it was made", "Repeat and cite"),
+    *(
+        "Embedding",
+        "Attention",
+        "Does it use time?",
+        "Hardest clips",
+        "Tested clips",
+        "How it was made",
+        "Repeat and cite",
+    ),
 )
 ARCHIVE = Path(__file__).parents[2] / "fixtures" / "format-1.tar.xz"
 
@@ -144,7 +152,7 @@ def test_missing_details_name_the_command(copy, tmp_path):
     for path in copy.rglob(DETAILS):
         path.unlink()
     words = words_of(copy, tmp_path / "page.html")
-    assert words.count(f"est evaluate {copy} writes what the models decide by into the run.") == 2
+    assert words.count(f"est evaluate {copy.name} writes what the models decide by into the run.") == 2
     assert "4 of 4 parts have none" in words
 
 
@@ -158,7 +166,7 @@ def test_an_unfinished_run_has_a_page(copy, tmp_path):
     (copy / "parts" / last / RESULT).unlink()
     words = words_of(copy, tmp_path / "page.html")
     assert "This run is not complete: 3 of 4 parts trained and scored." in words
-    assert f"est train --resume --out {copy}" in words
+    assert f"est train --resume --out {copy.name}" in words
     assert "Scored parts" in words
     assert "Learning curves" in words
     assert "Compared with the control" not in words
@@ -192,6 +200,19 @@ def test_runs_of_earlier_code(tmp_path, name, says):
     assert says in words
     assert "Every setting, as config.toml has it" in words
     assert (words.count("writes what the models decide by into the run") == 2) == (name != "unfinished")
+
+
+def test_folders_are_left_out_unless_asked_for(run, cache, html, tmp_path):
+    page = expect_accessible(html).words()
+    assert str(run.parent) not in html
+    assert str(cache.parent) not in html
+    assert "Clip ids and names of subjects may tell who people are" in page
+    assert "Trained on cache.zarr, features gap." in page
+    assert "est train --cache cache.zarr --config 'run <1>/config.toml' --out again" in page
+    asked = words_of(run, tmp_path / "p.html", paths=True)
+    assert f"Trained on {cache}, features gap." in asked
+    assert f"est train --cache {cache} --config '{run}/config.toml' --out again" in asked
+    assert "--paths shows" not in asked
 
 
 def test_another_model_without_attention(cache, tmp_path):

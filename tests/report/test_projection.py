@@ -7,7 +7,7 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from est.report.runpage.projection import (
+from est.report.projection import (
     _joint,
     principal_components,
     spread_sample,
