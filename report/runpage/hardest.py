@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ...cache.schema import NO_FACE
 from ...train.results.predictions import Predictions
 from ..page import Cell, Section, details, figure, heading, image, percent, table, text, warning
 from .decisions import Decisions
 from .opened import Opened
-from .sources import ClipSource, open_sources
+from .sources import ClipSource, Sources, open_sources
 from .timeline import Watched, timeline, watched_of
 
 SHOWN = 12  # clips
@@ -26,6 +27,7 @@ WHAT = (
     "spans; α: the frames of the snippets, the longer the more they weigh. Means over seeds."
 )
 CROP = 96  # pixels that a crop is shown wide
+FACES = "This page shows faces, which are personal data: pass it on only as the people shown have agreed."
 NO_FACES = "No picture of a face is in this page: faces are personal data. est report --faces puts the crops of these clips into it."
 
 
@@ -55,10 +57,10 @@ def hardest_section(opened: Opened, decisions: Decisions, *, faces: bool, cache:
         return Section(
             title=title, parts=[text("No clip is taken for another class with more probability than for its own.")]
         )
-    sources = open_sources(opened.run, cache, faces=faces)
+    sources = open_sources(opened.run, cache)
     margin = margins_of(found, opened.probabilities)
     mean = opened.probabilities.mean(axis=0)
-    rows, shown = [], []
+    rows, shown, troubles = [], [], {}
     for place in places:
         name = str(found.ids[place])
         label, said = found.labels[found.truth[place]], _said(found, mean, place)
@@ -75,9 +77,14 @@ def hardest_section(opened: Opened, decisions: Decisions, *, faces: bool, cache:
                 Cell(words=signed(float(margin[place])), value=float(margin[place])),
             ]
         )
-        source = sources.clip(name, frames=int(opened.frames[place]), faces=faces)
+        source = sources.clip(name)
         watched = watched_of(opened.run, decisions, str(found.folds[place]), name)
-        shown.append("".join(_clip(name, label, said, source, watched, frames=int(opened.frames[place]))))
+        parts = _clip(name, label, said, source, watched, frames=int(opened.frames[place]))
+        if faces and source is not None and parts:
+            strip, trouble = _strip(sources, name, source, watched)
+            parts += [strip] if strip else []
+            troubles[name] = trouble
+        shown.append("".join(parts))
     header = ["Clip", "Subject", "Label", "Taken for", "Probability", "Of the label", "Wrong, seeds", "Margin"]
     wrong = int((~found.right).any(axis=0).sum())
     return Section(
@@ -87,9 +94,9 @@ def hardest_section(opened: Opened, decisions: Decisions, *, faces: bool, cache:
                 f"The {len(places)} clips that are most confidently taken for another class, of {wrong} that at least one seed has wrong. "
                 "Labels are of apparent expressions; a clip may be here because its label is in doubt."
             ),
-            warning("This page shows faces, which are personal data: pass it on only as the people shown have agreed.")
-            if faces and sources.cache is not None and sources.cache.has_crops
-            else text(NO_FACES),
+            *([] if faces else [text(NO_FACES)]),
+            *([warning(FACES)] if faces and not all(troubles.values()) else []),
+            *([text(_trouble(troubles))] if any(troubles.values()) else []),
             *([text(sources.note)] if sources.note else []),
             table(header, rows, caption="The hardest clips; probabilities are means over seeds"),
             *shown[:OPEN],
@@ -104,29 +111,39 @@ def _clip(
     if frames < 1 or (source is None and watched is None):
         return []
     words = f"{name}: {label}, taken for {said}"
-    found = [
+    return [
         heading(words),
         figure(timeline(name, frames, source, watched), WHAT),
     ]
-    if source is not None and source.crops:
-        chosen = _chosen(source, watched)
-        images = "".join(
-            f"<li>{image(source.crops[one], f'Face crop of {name}, frame {one}', width=CROP)}<br>frame {one}</li>"
-            for one in chosen
-        )
-        found.append(f'<ul class="strip" aria-label="Face crops of the clip, in order">{images}</ul>')
-    return found
+
+
+def _strip(sources: Sources, name: str, source: ClipSource, watched: Watched | None) -> tuple[str, str]:
+    """Return some crops of a clip side by side, or why there are none."""
+    crops, trouble = sources.crops(name, _chosen(source, watched))
+    images = "".join(
+        f"<li>{image(crop, f'Face crop of {name}, frame {frame}', width=CROP)}<br>frame {frame}</li>"
+        for frame, crop in sorted(crops.items())
+    )
+    strip = f'<ul class="strip" aria-label="Face crops of the clip, in order">{images}</ul>' if images else ""
+    return strip, trouble or ("" if images else "no frame shows a face")
+
+
+def _trouble(troubles: dict[str, str]) -> str:
+    """Say of how many clips no faces can be shown, and why."""
+    without = {name: why for name, why in troubles.items() if why}
+    first, why = next(iter(without.items()))
+    return f"Of {len(without)} of these clips no faces can be shown, such as {first}: {why}."
 
 
 def _chosen(source: ClipSource, watched: Watched | None) -> list[int]:
     """Return the frames whose crops are shown: the middle of each snippet, or seven of the clip, as far as they show a face."""
-    last = len(source.crops) - 1
+    last = len(source.state) - 1
     wanted = (
         watched.shown[:, watched.shown.shape[1] // 2].tolist()
         if watched is not None
         else np.linspace(0, last, 7).round().tolist()
     )
-    faces = np.array([frame for frame, crop in enumerate(source.crops) if crop], int)
+    faces = np.flatnonzero(source.state != NO_FACE)
     if not len(faces):
         return []
     return sorted({int(faces[np.abs(faces - int(frame)).argmin()]) for frame in wanted})

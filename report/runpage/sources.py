@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from ...cache import Cache, open_cache
+from ...cache.listing import Listing
 from ...cache.trained import hex_digest
-from ...errors import EstError
+from ...errors import EstError, UsageError
 from ...train.results.run import Clips, Run
+
+QUALITY = 80  # of crops, as JPEG
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,7 +23,6 @@ class ClipSource:
 
     state: np.ndarray  # (F,) 0 no face, 1 detected, 2 interpolated
     time: np.ndarray  # (F,) seconds
-    crops: tuple[bytes, ...] = ()  # JPEG by frame, empty where there is no face; only where they were asked for
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,22 +34,36 @@ class Sources:
     known: Clips = field(default_factory=dict)  # what stood behind each id when the run began
     places: Mapping[str, int] = field(default_factory=dict)
 
-    def clip(self, name: str, *, frames: int, faces: bool) -> ClipSource | None:
+    def clip(self, name: str) -> ClipSource | None:
         """Read what is known of a clip; nothing where its id now stands for another video."""
-        if self.cache is None or name not in self.places:
+        if self.cache is None or not self.has(name):
             return None
+        found = self.cache.clip(self.places[name], features=[])
+        return ClipSource(state=np.asarray(found.state), time=np.asarray(found.time))
+
+    def has(self, name: str) -> bool:
+        """Say whether the cache has a clip that the run knows, as it was when the run began."""
+        if self.cache is None or name not in self.places or name not in self.known:
+            return False
         index = self.places[name]
-        digest, then = self.known.get(name, ("", frames))
+        digest, frames = self.known[name]
         now = hex_digest(self.cache.clips.source_digest[index])
-        if int(self.cache.clips.count[index]) != frames or then != frames or (digest and now and digest != now):
-            return None
-        found = self.cache.clip(index, features=[])
-        crops = tuple(self.cache.crops(index)) if faces and self.cache.has_crops else ()
-        return ClipSource(state=np.asarray(found.state), time=np.asarray(found.time), crops=crops)
+        return int(self.cache.clips.count[index]) == frames and not (digest and now and digest != now)
+
+    def crops(self, name: str, frames: Sequence[int]) -> tuple[dict[int, bytes], str]:
+        """Return crops of a clip as JPEG, stored ones or cut from its source once more; or why there are none."""
+        # here, because both import OpenCV, and pages without faces need none
+        from ...crops.jpeg import encode_crop
+        from ..cachepage.clipview import Viewer
+
+        assert self.cache is not None
+        (row,) = Listing(self.cache).rows([self.places[name]])
+        view = Viewer(self.cache).view(row, list(frames))
+        return {frame: encode_crop(crop, QUALITY) for frame, crop in view.crops.items()}, view.trouble
 
 
-def open_sources(run: Run, cache: Path | None, *, faces: bool) -> Sources:
-    """Open the cache of a run, or say why that cannot be."""
+def open_sources(run: Run, cache: Path | None) -> Sources:
+    """Open the cache of a run, or say why that cannot be; one that is named must hold clips of the run."""
     path = Path(run.facts["cache"]["path"]) if cache is None else cache
     try:
         found = open_cache(path)
@@ -57,8 +73,15 @@ def open_sources(run: Run, cache: Path | None, *, faces: bool) -> Sources:
         return Sources(
             note=f"The run's cache cannot be read, so states of frames are not shown: {error.message} --cache names where it is."
         )
-    note = ""
-    if faces and not found.has_crops:
-        note = f"{path} holds no crops, so no faces are shown: est extract --crops keeps them."
     places = {name: place for place, name in enumerate(found.ids)}
-    return Sources(cache=found, note=note, known=run.clips(), places=places)
+    opened = Sources(cache=found, known=run.clips(), places=places)
+    there, all_of_them = sum(map(opened.has, opened.known)), len(opened.known)
+    if there == 0 and cache is not None:
+        raise UsageError(
+            f"{cache} holds none of the {all_of_them} clips that {run.path} knows, as they were.",
+            remedy=f"--cache names the run's cache, which was {run.facts['cache']['path']}",
+        )
+    if there == all_of_them:
+        return opened
+    note = f"The cache has {there} of the run's {all_of_them} clips as they were when the run began; nothing is shown of the others."
+    return replace(opened, note=note)

@@ -74,7 +74,8 @@ MAY_IMPORT = {
     "report.runpage": {
         "cache",
         "report",
-        "report.cachepage",  # how states of frames are marked
+        "crops",
+        "report.cachepage",  # how states of frames are marked, and crops
         "train.config",
         "train.folds",
         "train.models",  # the names of what models show of their decisions

@@ -241,6 +241,22 @@ def test_what_is_no_run_or_in_the_way_is_refused(run, tmp_path):
         run_page([run, run], tmp_path / "page.html", faces=True)
 
 
+def test_the_cache_of_other_clips_is_refused(run, tmp_path):
+    other = learning_cache(tmp_path / "other.zarr", 12, frames=11)
+    with pytest.raises(UsageError, match=r"holds none of the \d+ clips that .* knows") as caught:
+        run_page([run], tmp_path / "page.html", cache=other)
+    assert "--cache names the run's cache" in caught.value.remedy
+
+
+def test_faces_that_cannot_be_shown_are_told(tmp_path):
+    plain = learning_cache(tmp_path / "plain.zarr", 36, strength=0.1)
+    made = reported_run(plain, tmp_path / "run")
+    words = words_of(made, tmp_path / "page.html", faces=True)
+    assert "no faces can be shown" in words
+    assert "This page shows faces" not in words
+    assert "est report --faces puts" not in words
+
+
 def test_a_page_is_made_without_torch(run, tmp_path):
     script = f"import sys; from est.report.runpage.page import run_page; run_page([{str(run)!r}], {str(tmp_path / 'p.html')!r})\n"
     script += "print(sorted({'torch', 'onnxruntime', 'cv2', 'av'} & set(sys.modules)))"
