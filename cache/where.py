@@ -34,6 +34,14 @@ OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
 }
 JOINS = ("and", "or", "not")
 NONE = "none"
+OTHER_WORDS = {
+    "frames": "count",
+    "jitter": "box_jitter",
+    "faces": "tracks",
+    "emotion": "label",
+    "class": "label",
+    "person": "subject",
+}
 EXAMPLE = '--where "coverage < 0.5 and label = fear"'
 WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
 DEEPEST = 50  # parentheses and nots within each other
@@ -60,7 +68,8 @@ def named(name: str, columns: Columns, option: str = "--where") -> str:
     """Return the column of this name; refuse one that is not there, and name the nearest."""
     if name in columns:
         return name
-    near = difflib.get_close_matches(name.lower(), list(columns), n=1, cutoff=0.4)
+    other = OTHER_WORDS.get(name.lower(), name.lower())
+    near = [other] if other in columns else difflib.get_close_matches(other, list(columns), n=1, cutoff=0.4)
     raise UsageError(
         f"{option} knows the columns {', '.join(columns)}; found {name!r}.",
         remedy=f"{option} with {near[0]}" if near else EXAMPLE,

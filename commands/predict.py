@@ -239,10 +239,10 @@ def lines(found: Predictions) -> list[str]:
         if found.frames
         else "none predicted now"
     )
-    told.append(f"{len(found.videos)} videos{kept}, {now}")
+    told.append(f"{len(found.videos)} video{'s' * (len(found.videos) != 1)}{kept}, {now}")
     told.append(NOTE)
     drawn = [video[kind] for video in found.videos for kind in ("picture", "video") if kind in video]
     return [
         *told,
-        f"predictions: {found.out} (predictions.csv, timeline.csv{', ' * bool(drawn)}{', '.join(drawn[:2])})",
+        f"predictions: {found.out} ({', '.join(['predictions.csv', 'timeline.csv', 'predictions.json', *drawn[:2]])})",
     ]

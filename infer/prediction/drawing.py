@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from ...cache import Failure
+from ...cache.schema import NO_FACE
 from ...cache.watch import Progress, Watch
 from ...errors import EstError
 from ...extract.video.source import open_source
@@ -79,7 +80,7 @@ def save_video(video: PredictedVideo, labels: Sequence[str], path: Path, *, watc
     """Write the annotated video; return what is to be said of its sound."""
     from .pictures.annotated_video import VideoFile, open_audio  # here: PyAV is needed for nothing else
 
-    lanes = sorted(lanes_of(video.tracks), key=lambda lane: -sum(len(track.state) for track in lane))
+    lanes = sorted(lanes_of(video.tracks), key=_weight, reverse=True)
     overlay = Overlay(labels, video.size, strips=max(1, len(lanes)))
     time, begin = video.time - video.time[0], float(video.time[0])
     shown = sorted(lanes[: overlay.num_strips], key=lambda lane: lane[0].number)
@@ -98,7 +99,21 @@ def save_video(video: PredictedVideo, labels: Sequence[str], path: Path, *, watc
                     Progress(what="Drawing", unit="frames", done=number + 1, total=len(time), stage=video.id)
                 )
         problem = problem or file.audio_problem
-    return [f"{video.id}: {problem}; the annotated video has none"] if problem else []
+    lines = [f"{video.id}: {problem}; the annotated video has none"] if problem else []
+    if len(lanes) > len(shown):
+        lines.append(
+            f"{video.id}: the annotated video has room for the timelines of {len(shown)} faces at a time, of {len(lanes)}; "
+            "timeline.csv and the picture of the timeline have all"
+        )
+    return lines
+
+
+def _weight(lane: Sequence[FaceTrack]) -> tuple[int, float]:
+    """Say how much of a video a lane fills: its frames, then the largest of its faces, as the panel chooses whom it tells of."""
+    frames = sum(len(track.state) for track in lane)
+    sides = [track.box[track.state != NO_FACE] for track in lane]
+    areas = [float(np.mean((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]))) for box in sides if len(box)]
+    return frames, max(areas, default=0.0)
 
 
 def _frames(video: PredictedVideo) -> Iterator[np.ndarray]:

@@ -45,9 +45,11 @@ class OutputFolder:
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; a prediction is a folder.", remedy=ANOTHER)
         there = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
-        if SUMMARY in there and read_json(path / SUMMARY).get("format") == FORMAT:
-            self._expect(overwrite, f"{path} holds predictions.")
-            return [*read_json(path / SUMMARY).get("files", []), *self._listed()]
+        known = read_json(path / SUMMARY) if SUMMARY in there else {}
+        if known.get("format") == FORMAT:
+            if known.get("videos", ["unknown"]):  # where every input failed, the same command tries again
+                self._expect(overwrite, f"{path} holds predictions.")
+            return [*known.get("files", []), *self._listed()]
         if UNFINISHED in there:
             if not self._is_same():
                 self._expect(overwrite, f"{path} holds an unfinished prediction with other settings.")

@@ -73,6 +73,7 @@ def test_it_chooses(condition, expected):
         ("coverage < 0.5 label = joy", "expected 'and', 'or' or the end, found 'label = joy'", ""),
         ("(coverage < 0.5", "expected a closing parenthesis, found the end", ""),
         ("", "expected a column, found the end", ""),
+        ("emotion = joy", "found 'emotion'", "--where with label"),
         ("and", "expected a column, found 'and'", ""),
         ("coverage ~ 0", "coverage is a number, and ~ is for texts", ""),
         ("label = 'x", "is no column, operator or value", ""),

@@ -122,6 +122,18 @@ def test_overwrite_begins_anew(tmp_path):
     assert not (tmp_path / "out" / "predictions.csv").exists()
 
 
+def test_where_every_input_failed_the_same_command_tries_again(tmp_path):
+    first = OutputFolder(tmp_path / "out", {"run": "a"})
+    first.begin()
+    first.file("predictions.csv").write_text("header")
+    first.finish({"videos": [], "failures": [{"id": "cut"}]})
+    again = OutputFolder(tmp_path / "out", {"run": "a"})
+    again.begin()
+    again.finish({"videos": [{"id": "cut"}], "failures": []})
+    with pytest.raises(UsageError, match="holds predictions"):
+        OutputFolder(tmp_path / "out", {"run": "a"})
+
+
 def test_files_of_inputs_that_are_no_longer_among_them_go(tmp_path):
     folder = OutputFolder(tmp_path / "out", {})
     folder.begin()
