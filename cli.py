@@ -30,7 +30,7 @@ class Commands(LazyGroup):
         "the same command goes on where it stopped.",
         "train": "Train a model on a cache, every fold and seed, and score it; Ctrl-C saves, --resume goes on.",
         "evaluate": "Score a run's models again: on their test halves, on another cache, on shuffled or blackened clips.",
-        "predict": "Predict apparent expressions in videos by a run: tables, a timeline, an annotated video; the same command goes on.",
+        "predict": "Predict apparent expressions in videos by a run: tables, a timeline, an annotated video; the same command resumes.",
         "export": "Write a run's model as one ONNX or TorchScript file, verified against the run, with a model card beside it.",
         "probe": "Probe a run's models: does a score need the order of frames, and do attention and deletion point at the planted moment?",
         "audit": "Train all folds with several seeds and on permuted labels: how far may a score be trusted? The same command goes on.",
