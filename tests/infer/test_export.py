@@ -28,14 +28,22 @@ from est.train.loop.checkpoint import load_model
 from est.train.models.contract import AllFrames, Evenly, ModelConfig, Snippets
 from est.train.models.gru.config import Config as GruConfig
 from est.train.models.model import Model
-from est.train.models.registry import MODELS
+from est.train.models.registry import MODELS, model_config
 from est.train.models.scaling import Scaling
 from est.train.results.predictions import read_predictions
 from est.train.results.run import CHECKPOINT
 
 GRU = GruConfig(frames=6, hidden=8)
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
-CONFIGS = {"est": replace(TINY, snippets=3, frames=2, orders=5), "gru": GRU}
+CONFIGS = {
+    "est": replace(TINY, snippets=3, frames=2, orders=5),
+    "gru": GRU,
+    "transformer": model_config("transformer", snippets=3, frames=2, dim=16, heads=2, ffn=32, layers=1),
+    "lstm": model_config("lstm", frames=9, hidden=8),
+    "fan": model_config("fan", most_frames=12),
+    "former-temporal": model_config("former-temporal", layers=1, heads=2, head_width=8, ffn=32),
+    "pooled": model_config("pooled", most_frames=12),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from est.train.models.contract import CLIPS_FOR_SIZES, Evenly, ModelConfig
 from est.train.models.registry import MODELS, config_class, model_config
 
 BASE = TrainConfig()
-IMPLIED = {"est": {"model.order_weight": 1 / 7}, "gru": {}}  # what None stands for
+IMPLIED = {name: {} for name in MODELS} | {"est": {"model.order_weight": 1 / 7}}  # what None stands for
 BUILT_IN = [(name,) for name in MODELS] + [tuple(MODELS)]
 
 

@@ -23,8 +23,8 @@ class Config(ModelConfig):
     own_in_stack: ClassVar[tuple[str, ...] | None] = ("dropout",)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"small": SMALL}
 
-    segments: int = 8  # equal parts of the clip
-    rows: int = 2  # frames in a row of each
+    num_segments: int = 8  # equal parts of the clip
+    segment_frames: int = 2  # frames in a row of each
     layers: int = 3
     heads: int = 8
     head_width: int = 64
@@ -32,13 +32,13 @@ class Config(ModelConfig):
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        sizes = dict.fromkeys(("segments", "rows", "layers", "heads", "head_width", "ffn"), MANY)
+        sizes = dict.fromkeys(("num_segments", "segment_frames", "layers", "heads", "head_width", "ffn"), MANY)
         expect_values(self, "model.", dropout=SHARE, **sizes)
 
     @property
     def shown(self) -> Evenly:
         """Return a few frames in a row of each part of the clip; in the test those in the middle of it."""
-        return Evenly(parts=self.segments, frames=self.rows)
+        return Evenly(parts=self.num_segments, frames=self.segment_frames)
 
     def search_space(self, clips: int) -> Mapping[str, Any]:
         """Return the dropout and, with few clips, sizes of the preset small where nobody has set them."""

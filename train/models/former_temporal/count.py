@@ -13,7 +13,7 @@ def describe(config: Config, width: int, num_classes: int) -> Description:
     """Count parts."""
     with torch.device("meta"):
         model = FormerTemporal(config, width=width, num_classes=num_classes)
-    frames = config.segments * config.rows
+    frames = config.num_segments * config.segment_frames
     tokens = model.token.numel() + model.positions.numel()
     blocks = config.layers * block_macs(
         1 + frames, width, heads=config.heads, head_width=config.head_width, ffn=config.ffn

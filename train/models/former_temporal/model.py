@@ -39,7 +39,7 @@ class FormerTemporal(Model):
         super().__init__()
         self.config, self.width, self.num_classes = config, width, num_classes
         self.scaling = Scaling(width)
-        tokens = 1 + config.segments * config.rows
+        tokens = 1 + config.num_segments * config.segment_frames
         self.token = nn.Parameter(torch.empty(1, 1, width))
         self.positions = nn.Parameter(torch.empty(1, tokens, width))
         self.blocks = nn.ModuleList(
@@ -61,19 +61,19 @@ class FormerTemporal(Model):
         before = self._tokens(batch, blocks=len(self.blocks) - 1)
         last = self.blocks[-1]
         assert isinstance(last, Block)
-        to_frames = last.weights(before)[:, :, 0, 1:].unflatten(2, (self.config.segments, self.config.rows)).sum(3)
+        to_frames = last.weights(before)[:, :, 0, 1:].unflatten(2, (self.config.num_segments, self.config.segment_frames)).sum(3)
         shares = to_frames / to_frames.sum(2, keepdim=True)  # without what it attends to of itself
         return {EMBEDDING: wide(last(before)[:, 0]), ATTENTION: shares}
 
     def _tokens(self, batch: Batch, *, blocks: int | None = None) -> Tensor:
         """Return class token and frames behind so many blocks.  # (B, n, J, D) → (B, S, D)"""
-        features, wanted = batch["features"], (self.config.segments, self.config.rows, self.width)
+        features, wanted = batch["features"], (self.config.num_segments, self.config.segment_frames, self.width)
         if tuple(features.shape[1:]) != wanted:
             raise UsageError(
                 f"Features of a clip are (segments, frames, channels) = {wanted}, found {tuple(features.shape[1:])}."
             )
         frames = self.scaling(features).flatten(1, 2)
-        x = torch.cat([self.token.expand(len(frames), -1, -1), frames], 1) + self.positions
+        x = torch.cat([self.token.expand(frames.shape[0], -1, -1), frames], 1) + self.positions
         for block in self.blocks[:blocks]:
             x = block(x)
         return x

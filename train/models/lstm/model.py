@@ -27,7 +27,7 @@ class LongRecurrence(Recurrence):
     def forward(self, x: Tensor, *, backwards: bool = False) -> Tensor:
         """Return the state after each frame.  # (B, T, D) → (B, T, H)"""
         seen = F.linear(x, self.weight_ih, self.bias_ih)  # of all frames at once
-        h = c = seen.new_zeros(len(x), self.weight_hh.shape[1])
+        h = c = seen.new_zeros(x.shape[0], self.weight_hh.shape[1])
         states = []
         for frame in reversed(seen.unbind(1)) if backwards else seen.unbind(1):
             add, keep, new, show = (frame + F.linear(h, self.weight_hh, self.bias_hh)).chunk(4, 1)
