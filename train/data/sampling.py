@@ -108,6 +108,7 @@ class AllSampler(Sampler):
         )
         return {"kind": "all", "frames": self.frames, "views": 1, "text": text}
 
+
 class EvenThenAllSampler(EvenSampler):
     """In training frames from equal parts of the clip; in the test all of them."""
 

@@ -61,7 +61,11 @@ class FormerTemporal(Model):
         before = self._tokens(batch, blocks=len(self.blocks) - 1)
         last = self.blocks[-1]
         assert isinstance(last, Block)
-        to_frames = last.weights(before)[:, :, 0, 1:].unflatten(2, (self.config.num_segments, self.config.segment_frames)).sum(3)
+        to_frames = (
+            last.weights(before)[:, :, 0, 1:]
+            .unflatten(2, (self.config.num_segments, self.config.segment_frames))
+            .sum(3)
+        )
         shares = to_frames / to_frames.sum(2, keepdim=True)  # without what it attends to of itself
         return {EMBEDDING: wide(last(before)[:, 0]), ATTENTION: shares}
 
