@@ -40,7 +40,6 @@ class LongRecurrence(Recurrence):
 class LSTM(GRU):
     """Layers of recurrences, their states pooled over frames, and a linear classifier."""
 
-    config: Config
     layer: ClassVar[type[Recurrence]] = LongRecurrence
 
 
