@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from rooms import MAY_IMPORT
 
-from est.train.models.registry import MODELS, config_class
+from est.train.models.registry import MODELS, config_class, folder_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = (
@@ -102,7 +102,7 @@ OF_MODELS = {item.name for name in MODELS for item in fields(config_class(name))
 def known_of_models(text: str) -> set[str]:
     """Return what a module knows of single models: imports from their folders or of what they offer, and their fields."""
     found = set()
-    folder = re.compile(rf"models\.({'|'.join(MODELS)})\b")
+    folder = re.compile(rf"models\.({'|'.join(map(folder_of, MODELS))})\b")
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom):
             names = [f"{node.module or ''}.{alias.name}" for alias in node.names]

@@ -21,6 +21,7 @@ FLAGS = {
     "--lr 3e-5": {"loop.learning_rate": 3e-5},
     "--seeds 1,2,3": {"seeds": (1, 2, 3)},
     "--model gru": {"model.name": "gru"},
+    "--model transformer --tokens frames": {"model.name": "transformer", "model.tokens": "frames"},
     "--model gru --hidden 64": {"model.name": "gru", "model.hidden": 64},
     "--model gru --one-way": {"model.name": "gru", "model.bidirectional": False},
     "--model gru --pooling max": {"model.name": "gru", "model.pooling": "max"},

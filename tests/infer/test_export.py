@@ -25,17 +25,25 @@ from est.infer.export.formats import runner
 from est.train import ProtocolConfig, SamplingConfig, fit
 from est.train.data.sampling import sampler_of
 from est.train.loop.checkpoint import load_model
-from est.train.models.contract import AllFrames, Evenly, ModelConfig, Snippets
+from est.train.models.contract import AllFrames, Evenly, ModelConfig, Snippets, places_of
 from est.train.models.gru.config import Config as GruConfig
 from est.train.models.model import Model
-from est.train.models.registry import MODELS
+from est.train.models.registry import MODELS, model_config
 from est.train.models.scaling import Scaling
 from est.train.results.predictions import read_predictions
 from est.train.results.run import CHECKPOINT
 
 GRU = GruConfig(frames=6, hidden=8)
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
-CONFIGS = {"est": replace(TINY, snippets=3, frames=2, orders=5), "gru": GRU}
+CONFIGS = {
+    "est": replace(TINY, snippets=3, frames=2, orders=5),
+    "gru": GRU,
+    "transformer": model_config("transformer", snippets=3, frames=2, dim=16, heads=2, ffn=32, layers=1),
+    "lstm": model_config("lstm", frames=9, hidden=8),
+    "fan": model_config("fan", most_frames=12),
+    "former-temporal": model_config("former-temporal", layers=1, heads=2, head_width=8, ffn=32),
+    "pooled": model_config("pooled", most_frames=12),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +106,10 @@ def drawn(folder):
     return cache_of(draw(folder / "drawn", 8), folder / "drawn.zarr")
 
 
-def logits_of(run, part, features):
+def logits_of(run, part, features, others=None):
     model = load_model(run.part(part) / CHECKPOINT)[0].on_features.eval()
     with torch.no_grad():
-        return model({"features": features}).expression.numpy()
+        return model({"features": features, **(others or {})}).expression.numpy()
 
 
 @pytest.mark.parametrize("form", ["onnx", "torchscript"])
@@ -112,10 +120,11 @@ def test_every_model_computes_the_same_in_every_format(runs, tmp_path, name, for
     assert found.part == "fold1"
     assert "2 parts; exported is the first, fold1" in " ".join(watch.said)
     assert not watch.warned
-    model = CONFIGS[name].shown
-    features = torch.randn(4, model.count, model.frames, WIDTH)
-    logits, probabilities = runner(found.path, form)([features])
-    np.testing.assert_allclose(logits, logits_of(run, "fold1", features), atol=1e-5)
+    places = places_of(CONFIGS[name].shown)
+    features = torch.randn(4, *places, WIDTH)
+    others = {"mask": torch.rand(4, *places) < 0.8} if "mask" in CONFIGS[name].told else {}
+    logits, probabilities = runner(found.path, form)([features, *others.values()])
+    np.testing.assert_allclose(logits, logits_of(run, "fold1", features, others), atol=1e-5)
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
     assert len(found.checks) == 3
     assert "the same class for 12 of 12 clips" in found.checks[2]

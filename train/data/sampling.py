@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..config.sampling import SamplingConfig
-from ..models.contract import AllFrames, Evenly, Shown, Snippets
+from ..models.contract import AllFrames, Evenly, EvenlyThenAll, Shown, Snippets
 from .sampler import Sampler
 from .snippets import SnippetSampler
 
@@ -21,6 +21,8 @@ def sampler_of(config: SamplingConfig, shown: Shown) -> Sampler:
     match shown:
         case Snippets():
             return SnippetSampler(config, shown.count, shown.frames)
+        case EvenlyThenAll():
+            return EvenThenAllSampler(shown)
         case Evenly():
             return EvenSampler(shown)
         case AllFrames():
@@ -105,3 +107,25 @@ class AllSampler(Sampler):
             f"Of a clip of `count` > {self.frames} frames place p shows frame floor((2p + 1) · count / {2 * self.frames})."
         )
         return {"kind": "all", "frames": self.frames, "views": 1, "text": text}
+
+
+class EvenThenAllSampler(EvenSampler):
+    """In training frames from equal parts of the clip; in the test all of them."""
+
+    def __init__(self, shown: EvenlyThenAll) -> None:
+        super().__init__(shown)
+        self._all = AllSampler(AllFrames(most=shown.most))
+
+    def test(self, counts: Tensor, *, view: int = 0, start: int | None = None) -> Tensor:
+        """Return positions in their order; those from the clip's count on are left over.  # → (B, 1, most)"""
+        return self._all.test(counts)
+
+    def describe(self, counts: Tensor) -> tuple[str, str | None]:
+        """Say how many are shown in training, and which in the test."""
+        line, warning = super().describe(counts)
+        tested, longer = self._all.describe(counts)
+        return f"{line}; in the test {tested.removeprefix('source frames: ')}", warning or longer
+
+    def rule(self) -> dict[str, Any]:
+        """Say which places a clip fills in the test."""
+        return self._all.rule()

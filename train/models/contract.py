@@ -54,14 +54,27 @@ class AllFrames:
         expect_values(self, "shown.", most=MANY)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvenlyThenAll(Evenly):
+    """Frames from equal parts in training; in the test every frame, of a longer clip so many."""
+
+    most: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect_values(self, "shown.", most=MANY)
+
+
 Shown = Snippets | Evenly | AllFrames
 
 
 def places_of(shown: Shown) -> tuple[int, int]:
-    """Return of how many parts of a clip a model is shown how many frames: n and J."""
+    """Return of how many parts of a clip a model is shown how many frames in the test: n and J."""
     match shown:
         case Snippets():
             return shown.count, shown.frames
+        case EvenlyThenAll():
+            return 1, shown.most
         case Evenly():
             return shown.parts, shown.frames
         case AllFrames():

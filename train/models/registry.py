@@ -1,4 +1,4 @@
-"""The models by name: a folder `train/models/<name>/` and one line here. No torch.
+"""The models by name: a folder `train/models/<name>/` (hyphens as underscores) and one line here. No torch.
 
 A folder holds `config.py` with `Config`, the settings of the model; `model.py` with `build` and `facts`; and `count.py` with `describe`.
 """
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 MODELS = {
     "est": "Expression Snippet Transformer: AA-SFE, Transformer, SSOP",
+    "transformer": "the paper's baseline: a Transformer over means of snippets, or over frames",
     "gru": "gated recurrent network over frames",
+    "lstm": "long short-term memory over frames",
+    "fan": "Frame Attention Network: weighted means of frames",
+    "former-temporal": "the temporal half of Former-DFER: a Transformer over 16 frames with a class token",
+    "pooled": "statistics of the frames and a linear classifier: knows nothing of their order",
 }
 DEFAULT = "est"  # also of runs that were made before runs had a model's name
 
@@ -31,7 +36,7 @@ def config_class(name: Any) -> type[ModelConfig]:
             f"There is no model {name!r}; the models are {', '.join(MODELS)}.",
             remedy=f"--model {near[0] if near else DEFAULT}",
         )
-    return import_module(f".{name}.config", __package__).Config
+    return import_module(f".{folder_of(name)}.config", __package__).Config
 
 
 def model_config(name: str, **settings: Any) -> ModelConfig:
@@ -55,4 +60,9 @@ def describe_model(config: ModelConfig, width: int, num_classes: int) -> Any:
 
 
 def _module(config: ModelConfig, name: str) -> Any:
-    return import_module(f".{config.name}.{name}", __package__)
+    return import_module(f".{folder_of(config.name)}.{name}", __package__)
+
+
+def folder_of(name: str) -> str:
+    """Return the folder of a model: Python's names have no hyphens."""
+    return name.replace("-", "_")

@@ -21,12 +21,19 @@ TINY = EstConfig(dim=16, heads=2, ffn=32, layers=1, order_hidden=32, dropout=0.1
 WITHOUT_SSOP = EstConfig(dim=16, heads=2, ffn=32, layers=2, dropout=0.1, ssop=False)
 TOLERANCE = 2e-3  # of weights after 20 steps in float32: Adam divides by what may be nearly nothing
 GRU = model_config("gru", frames=9, hidden=8, layers=2, dropout=0.3)
+OTHERS = {
+    "Transformer": model_config("transformer", dim=16, heads=2, ffn=32, layers=1),
+    "LSTM": model_config("lstm", frames=9, hidden=8, layers=2, dropout=0.3),
+    "FAN": model_config("fan", dropout=0.3),
+    "T-Former": model_config("former-temporal", layers=1, heads=2, head_width=8, ffn=32, dropout=0.2),
+    "pooled": model_config("pooled", most_frames=24, dropout=0.3),
+}
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
     cache = open_cache(learning_cache(tmp_path_factory.mktemp("stack") / "c.zarr", CLIPS, frames=24, flip=True))
-    return ClipSet.from_cache(cache, range(CLIPS), others=["gap_mirrored"])
+    return ClipSet.from_cache(cache, range(CLIPS), others=["gap_mirrored"], told=["mask"])
 
 
 def trainings(clips, model=TINY, *, double=False, **common):
@@ -119,7 +126,9 @@ def share_apart(some, others):
     return float((apart > TOLERANCE).double().mean())
 
 
-@pytest.mark.parametrize("model", [TINY, WITHOUT_SSOP, GRU], ids=["EST", "without SSOP", "GRU"])
+@pytest.mark.parametrize(
+    "model", [TINY, WITHOUT_SSOP, GRU, *OTHERS.values()], ids=["EST", "without SSOP", "GRU", *OTHERS]
+)
 def test_fifty_steps_in_a_stack_are_fifty_steps_alone(clips, model):
     alone, stacked = (trainings(clips, model, double=True) for _ in range(2))
     before = {name: tensor.clone() for name, tensor in alone[0].state().items()}

@@ -19,6 +19,7 @@ from ..description import Description, Row, backbone_row, linear, num_parameters
 from .config import Config
 from .model import EST
 from .model import HIDDEN as EXPRESSION_HIDDEN
+from .sizes import Sizes
 
 
 def describe(config: Config, width: int, num_classes: int) -> Description:
@@ -72,7 +73,7 @@ def count_macs(config: Config, width: int, num_classes: int) -> dict[str, int]:
     return found
 
 
-def attention(config: Config, queries: int, keys: int) -> int:
+def attention(config: Sizes, queries: int, keys: int) -> int:
     """Count multi-head attention: its projections, the scaling of the queries, both products and the softmax."""
     d = config.dim
     projections = 2 * (queries + keys) * linear(d, d)

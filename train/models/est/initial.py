@@ -9,19 +9,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 from torch import nn
 
 from .attention import Attention
+from .transformer import Transformer
 
-if TYPE_CHECKING:
-    from .model import EST
+
+class WithTransformer(Protocol):
+    """EST, or another model with its Transformer and its query."""
+
+    transformer: Transformer
+    query: nn.Parameter
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Yield all modules."""
+        ...
 
 
 @torch.no_grad()
-def initialise(model: EST, generator: torch.Generator | None = None) -> None:
+def initialise(model: WithTransformer, generator: torch.Generator | None = None) -> None:
     """Draw all values, in the order of the modules."""
     transformer = set(model.transformer.modules())
     for module in model.modules():

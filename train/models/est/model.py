@@ -24,6 +24,7 @@ from .config import Config
 from .initial import initialise
 from .order import OrderHead, draw_orders
 from .position import Position
+from .sizes import Sizes
 from .snippet import build_snippets
 from .transformer import Transformer
 
@@ -43,7 +44,7 @@ class Output(NamedTuple):
 class ExpressionHead(nn.Module):
     """The three-layer perceptron that classifies T."""
 
-    def __init__(self, config: Config, num_classes: int) -> None:
+    def __init__(self, config: Sizes, num_classes: int) -> None:
         super().__init__()
         wide, narrow = HIDDEN
         self.layers = nn.Sequential(

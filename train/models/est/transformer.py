@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import Attention, Linear
-from .config import Config
+from .sizes import Sizes
 
 
 class Layer(nn.Module):
     """What layers of both stacks share: the feed-forward half, and the dropout before each sum."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Sizes) -> None:
         super().__init__()
         self.dropout = config.dropout
         self.linear1 = Linear(config.dim, config.ffn)
@@ -36,7 +36,7 @@ class Layer(nn.Module):
 class EncoderLayer(Layer):
     """Self-attention over the snippets (Eq. 1), then the feed-forward half."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Sizes) -> None:
         super().__init__(config)
         self.self_attn = Attention(config.dim, config.heads, config.dropout)
         self.norm1, self.norm2 = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
@@ -50,7 +50,7 @@ class EncoderLayer(Layer):
 class DecoderLayer(Layer):
     """Self-attention of the query, cross-attention to the encoded snippets H, then the feed-forward half."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Sizes) -> None:
         super().__init__(config)
         self.self_attn = Attention(config.dim, config.heads, config.dropout)
         self.multihead_attn = Attention(config.dim, config.heads, config.dropout)
@@ -76,7 +76,7 @@ class Stack(nn.Module):
 class Transformer(nn.Module):
     """Snippet features with positions → the emotion information T."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Sizes) -> None:
         super().__init__()
         self.encoder = Stack([EncoderLayer(config) for _ in range(config.layers)], config.dim)
         self.decoder = Stack([DecoderLayer(config) for _ in range(config.layers)], config.dim)

@@ -13,11 +13,17 @@ def describe(config: Config, width: int, num_classes: int) -> Description:
     """Count parts."""
     with torch.device("meta"):
         model = GRU(config, width=width, num_classes=num_classes)
+    return count(model)
+
+
+def count(model: GRU) -> Description:
+    """Count the parts of a network of recurrences."""
+    config, width, num_classes = model.config, model.width, model.num_classes
     both = config.directions * config.hidden
     rows = []
     for number, layer in enumerate(model.layers):
         seen = both if number else width
-        step = config.directions * 3 * config.hidden * (seen + config.hidden + 2)
+        step = config.directions * model.layer.gates * config.hidden * (seen + config.hidden + 2)
         rows.append(Row(part=f"layer {number + 1}", parameters=num_parameters(layer), macs=config.frames * step))
     rows.append(Row(part="classes", parameters=num_parameters(model.classifier), macs=(both + 1) * num_classes))
     return Description(rows=tuple(rows), backbone=backbone_row(config.frames, width), frames=config.frames)

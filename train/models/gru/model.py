@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,8 @@ class Output(NamedTuple):
 class Recurrence(nn.Module):
     """One layer in one direction: h ← (1 − z) · n + z · h, as torch's GRU has it."""
 
+    gates: ClassVar[int] = 3
+
     def __init__(self, width: int, hidden: int, generator: torch.Generator | None) -> None:
         super().__init__()
         bound = 1 / math.sqrt(hidden)
@@ -38,8 +40,8 @@ class Recurrence(nn.Module):
         def drawn(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))
 
-        self.weight_ih, self.weight_hh = drawn(3 * hidden, width), drawn(3 * hidden, hidden)
-        self.bias_ih, self.bias_hh = drawn(3 * hidden), drawn(3 * hidden)
+        self.weight_ih, self.weight_hh = drawn(self.gates * hidden, width), drawn(self.gates * hidden, hidden)
+        self.bias_ih, self.bias_hh = drawn(self.gates * hidden), drawn(self.gates * hidden)
 
     def forward(self, x: Tensor, *, backwards: bool = False) -> Tensor:
         """Return the state after each frame.  # (B, T, D) → (B, T, H)"""
@@ -60,6 +62,7 @@ class GRU(Model):
     """Layers of recurrences, their states pooled over frames, and a linear classifier."""
 
     config: Config
+    layer: ClassVar[type[Recurrence]] = Recurrence
 
     def __init__(
         self, config: Config, *, width: int, num_classes: int, generator: torch.Generator | None = None
@@ -70,7 +73,7 @@ class GRU(Model):
         both = config.directions * config.hidden
         self.layers = nn.ModuleList(
             nn.ModuleList(
-                Recurrence(both if layer else width, config.hidden, generator) for _ in range(config.directions)
+                self.layer(both if layer else width, config.hidden, generator) for _ in range(config.directions)
             )
             for layer in range(config.layers)
         )

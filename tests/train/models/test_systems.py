@@ -1,0 +1,277 @@
+"""The systems of the literature that read frame vectors: their formulas, sizes, what they know of order, and that each learns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from train_samples import WIDTH, learning_cache, make_trainer, tiny_config
+
+from est.cache import open_cache
+from est.errors import UsageError
+from est.train import EstConfig, evaluate, fit
+from est.train.config.sampling import SamplingConfig
+from est.train.data.clipset import ClipSet
+from est.train.data.control import pooled
+from est.train.data.sampling import sampler_of
+from est.train.loop.predict import predict
+from est.train.models.registry import MODELS, build_model, config_class, describe_model, model_config
+
+TINY = {  # of each model, as small as it comes
+    "est": {"dim": 16, "heads": 2, "ffn": 32, "layers": 1, "order_hidden": 32},
+    "transformer": {"dim": 16, "heads": 2, "ffn": 32, "layers": 1},
+    "gru": {"hidden": 8, "frames": 15},
+    "lstm": {"hidden": 8, "frames": 15},
+    "fan": {"most_frames": 30},
+    "former-temporal": {"layers": 1, "heads": 2, "head_width": 8, "ffn": 32},
+    "pooled": {"most_frames": 30},
+}
+ORDER_BLIND = {"fan", "pooled"}
+WHOLE = {"transformer": 33_322_695, "former-temporal": 17_493_063}  # parameters with ResNet-18, 7 classes
+
+
+def tiny(name, **settings):
+    return model_config(name, **{**TINY[name], **settings})
+
+
+def batch_of(config, clips, seed=0, width=WIDTH):
+    """Return what a model is shown of random clips in the test."""
+    generator = torch.Generator().manual_seed(seed)
+    sampler = sampler_of(SamplingConfig(), config.shown)
+    counts = torch.randint(10, 28, (clips,), generator=generator)
+    positions = sampler.test(counts)
+    frames = torch.randn(clips, 30, width, generator=generator)
+    features = torch.stack([one[at.clamp(max=29)] for one, at in zip(frames, positions, strict=True)])
+    mask = positions < counts[:, None, None]
+    return {"features": features, **({"mask": mask} if "mask" in config.told else {})}
+
+
+def test_every_model_is_looked_at():
+    assert set(TINY) == set(MODELS)
+    assert {name: config_class(name).name for name in MODELS} == {name: name for name in MODELS}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_clips_of_a_batch_know_nothing_of_each_other(name):
+    config = tiny(name)
+    model = build_model(config, width=WIDTH, num_classes=3, seed=1).eval()
+    batch = batch_of(config, 4)
+    with torch.no_grad():
+        together = model(batch).expression
+        for clip in range(4):
+            alone = model({key: value[clip : clip + 1] for key, value in batch.items()}).expression
+            torch.testing.assert_close(alone[0], together[clip], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_counted_is_what_it_has(name):
+    config = tiny(name)
+    model = build_model(config, width=WIDTH, num_classes=3, seed=1)
+    found = describe_model(config, WIDTH, 3)
+    assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert found.macs > 0
+    if name in WHOLE:
+        assert describe_model(model_config(name), 512, 7).whole.parameters == WHOLE[name]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_seed_is_a_model_and_nobodys_stream_is_touched(name):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    one, same, other = (build_model(tiny(name), width=WIDTH, num_classes=3, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_order_of_frames_matters_to_those_that_know_it(name):
+    config = tiny(name)
+    model = build_model(config, width=WIDTH, num_classes=3, seed=1).eval()
+    batch = batch_of(config, 3)
+    turned = {key: value.flip(1, 2) for key, value in batch.items()}
+    with torch.no_grad():
+        same = torch.allclose(model(batch).expression, model(turned).expression, atol=1e-5)
+    assert same == (name in ORDER_BLIND)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_shown_of_decisions_is_what_is_decided_by(name):
+    config = tiny(name)
+    model = build_model(config, width=WIDTH, num_classes=3, seed=1).eval()
+    batch = batch_of(config, 3)
+    with torch.no_grad():
+        told, logits = model.explain(batch), model(batch).expression
+        head = getattr(model, "expression_head", None) or model.classifier
+        torch.testing.assert_close(head(told["embedding"]), logits)
+    if "attention" in told:
+        torch.testing.assert_close(told["attention"].sum(2), torch.ones(told["attention"].shape[:2]))
+        assert told["attention"].shape[2] == batch["features"].shape[1]
+    if "alpha" in told:
+        assert told["alpha"].shape == batch["features"].shape[:3]
+        assert (told["alpha"] >= 0).all()
+
+
+# formulas
+
+
+def test_fan_is_the_published_formula():
+    config = tiny("fan")
+    model = build_model(config, width=WIDTH, num_classes=3, seed=4).eval()
+    batch = batch_of(config, 5)
+    weights = {name: value.double().numpy() for name, value in model.state_dict().items()}
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    with torch.no_grad():
+        found = model(batch).expression.numpy()
+    for clip in range(5):
+        frames = [
+            f
+            for f, there in zip(batch["features"][clip, 0].double().numpy(), batch["mask"][clip, 0], strict=True)
+            if there
+        ]
+        alpha = [sigmoid(weights["alpha.weight"][0] @ f + weights["alpha.bias"][0]) for f in frames]
+        v = sum(a * f for a, f in zip(alpha, frames, strict=True)) / sum(alpha)
+        both = [np.concatenate([f, v]) for f in frames]
+        beta = [sigmoid(weights["beta.weight"][0] @ fv + weights["beta.bias"][0]) for fv in both]
+        share = [a * b for a, b in zip(alpha, beta, strict=True)]
+        mean = sum(s * fv for s, fv in zip(share, both, strict=True)) / sum(share)
+        wanted = weights["classifier.weight"] @ mean + weights["classifier.bias"]
+        np.testing.assert_allclose(found[clip], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_layer_of_the_lstm_is_torchs(backwards):
+    from est.train.models.lstm.model import LongRecurrence
+
+    ours = LongRecurrence(12, 8, torch.Generator().manual_seed(1))
+    theirs = nn.LSTM(12, 8, batch_first=True)
+    theirs.load_state_dict({f"{name}_l0": value for name, value in ours.state_dict().items()})
+    x = torch.randn(3, 20, 12)
+    wanted = theirs(x.flip(1))[0].flip(1) if backwards else theirs(x)[0]
+    assert (ours(x, backwards=backwards) - wanted).abs().max() < 1e-6
+
+
+def test_a_block_of_former_is_torchs():
+    from est.train.models.former_temporal.block import Block, draw_linear
+
+    ours = Block(16, heads=4, head_width=4, ffn=24, dropout=0.0).eval()
+    draw_linear(ours, torch.Generator().manual_seed(2))
+    theirs = nn.TransformerEncoderLayer(
+        16, 4, 24, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    ).eval()
+    weights = ours.state_dict()
+    names = {
+        "to_qkv.weight": "self_attn.in_proj_weight",
+        "to_out.weight": "self_attn.out_proj.weight",
+        "to_out.bias": "self_attn.out_proj.bias",
+    }
+    renamed = {names.get(name, name): value for name, value in weights.items()}
+    theirs.load_state_dict({**renamed, "self_attn.in_proj_bias": torch.zeros(48)})
+    x = torch.randn(3, 7, 16)
+    assert (ours(x) - theirs(x)).abs().max() < 1e-5
+    assert torch.allclose(ours.weights(x).sum(-1), torch.ones(3, 4, 7))
+
+
+def test_the_transformer_is_est_without_its_parts():
+    sizes = {"dim": 16, "heads": 2, "ffn": 32, "layers": 2}
+    plain = build_model(model_config("transformer", **sizes), width=WIDTH, num_classes=3, seed=1).eval()
+    est = build_model(EstConfig(aggregation="mean", ssop=False, **sizes), width=WIDTH, num_classes=3, seed=2).eval()
+    renamed = {name.replace("positions", "position.table"): value for name, value in plain.state_dict().items()}
+    missing = est.load_state_dict(renamed, strict=False)
+    assert set(missing.missing_keys) <= {"orders"}
+    assert not missing.unexpected_keys
+    batch = batch_of(plain.config, 3)
+    with torch.no_grad():
+        torch.testing.assert_close(plain(batch).expression, est(batch).expression)
+
+
+def test_a_token_of_each_frame():
+    config = tiny("transformer", tokens="frames")
+    model = build_model(config, width=WIDTH, num_classes=3, seed=1).eval()
+    assert model.positions.shape == (35, 16)
+    batch = batch_of(config, 2)
+    swapped = {"features": batch["features"].flip(2)}  # frames of a snippet, whose mean stays
+    with torch.no_grad():
+        assert not torch.allclose(model(batch).expression, model(swapped).expression, atol=1e-4)
+    assert "attention" not in model.explain(batch)
+
+
+def test_pooled_statistics_are_the_controls():
+    config = tiny("pooled")
+    model = build_model(config, width=WIDTH, num_classes=3, seed=1).eval()
+    batch = batch_of(config, 4)
+    count = batch["mask"].sum((1, 2)).numpy()
+    rows = np.concatenate([one[0, :number].numpy() for one, number in zip(batch["features"], count, strict=True)])
+    wanted = pooled(rows, np.cumsum(count) - count, count, np.ones(len(rows), bool))
+    np.testing.assert_allclose(model.explain(batch)["embedding"].numpy(), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["fan", "pooled"])
+def test_a_clip_without_a_face_has_numbers(name):
+    config = tiny(name)
+    model = build_model(config, width=WIDTH, num_classes=3, seed=1)
+    batch = batch_of(config, 2)
+    batch["mask"][1] = False
+    model(batch).expression.sum().backward()
+    for parameter in model.parameters():
+        assert torch.isfinite(parameter.grad).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "remedy"),
+    [
+        ("transformer", {"dim": 30, "heads": 4}, "model.dim"),
+        ("transformer", {"tokens": "clips"}, "model.tokens"),
+        ("fan", {"train_frames": 0}, "model.train_frames"),
+        ("former-temporal", {"heads": 0}, "model.heads"),
+        ("pooled", {"dropout": 1.0}, "model.dropout"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(name, settings, remedy):
+    with pytest.raises(UsageError) as caught:
+        model_config(name, **settings)
+    assert remedy in caught.value.message + (caught.value.remedy or "")
+
+
+# learning
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    cache = open_cache(learning_cache(tmp_path_factory.mktemp("systems") / "c.zarr", 16, strength=0.5, frames=20))
+    return ClipSet.from_cache(cache, range(16), told=["mask"])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_it_learns_sixteen_clips_by_heart(clips, name):
+    config = tiny(name)
+    trainer = make_trainer(clips, model=config, epochs=60, learning_rate=1e-2, weight_decay=0.0, warmup=1)
+    sampler, right = sampler_of(SamplingConfig(), config.shown), 0.0
+    for epoch in range(60):
+        plan = trainer.begin_epoch(epoch)
+        for step in range(trainer.num_steps):
+            trainer.step(plan, step, epoch)
+        right = (predict(trainer.model, clips, np.arange(16), sampler)[0].argmax(1) == clips.label).mean()
+        if right == 1:
+            break
+    assert right == 1
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return learning_cache(tmp_path_factory.mktemp("systems") / "all.zarr", 24, strength=0.4, faceless=(3,))
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("est", "gru")])
+def test_it_trains_and_is_scored_again(cache, tmp_path, name):
+    config = tiny_config(model=tiny(name), epochs=2, seeds=(1, 2))
+    results = fit(cache, tmp_path / "run", config)
+    found = evaluate(results.run, cache)
+    assert found.scores.war == pytest.approx(results.scores.war)
+    alone = fit(cache, tmp_path / "alone", tiny_config(model=tiny(name), epochs=2, seeds=(1, 2), stack="off"))
+    assert results.run.facts["together"] > 1
+    assert [one["right"] for one in results.parts] == [one["right"] for one in alone.parts]

@@ -1,0 +1,1 @@
+"""The Frame Attention Network (FAN): frames weighted by themselves, then by themselves beside their mean."""

@@ -1,0 +1,1 @@
+"""The temporal half of Former-DFER, on frame features."""

@@ -1,0 +1,1 @@
+"""A long short-term memory (LSTM) over the frames of a clip."""

@@ -1,0 +1,17 @@
+"""What the network costs: parameters, and multiply-accumulates (MACs) of one clip."""
+
+from __future__ import annotations
+
+import torch
+
+from ..description import Description
+from ..gru.count import count
+from .config import Config
+from .model import LSTM
+
+
+def describe(config: Config, width: int, num_classes: int) -> Description:
+    """Count parts."""
+    with torch.device("meta"):
+        model = LSTM(config, width=width, num_classes=num_classes)
+    return count(model)
