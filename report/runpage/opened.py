@@ -40,8 +40,9 @@ class Opened:
 
     @property
     def name(self) -> str:
-        """Return what the page calls it."""
-        return self.path.resolve().name
+        """Return what the page calls it: its folder, with the one above where the folder is only called `run`."""
+        path = self.path.resolve()
+        return f"{path.parent.name}/{path.name}" if path.name == "run" else path.name
 
 
 def open_for_page(path: Path | str) -> Opened:
