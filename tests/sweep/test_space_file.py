@@ -136,7 +136,7 @@ WRONG = {
     "other-model": ("[model]\nhidden = [8]", "model.hidden is a setting of the model gru, and the model is est", "--model gru"),
     "own-section": (GOOD + "[model.est]\nhidden = 64", "setting of the model gru, and the model is est", "--model gru"),
     "not-searched": (GOOD + "[model.gru]\nhidden = [64]", "[model.gru] is of a model that is not searched", '["est", "gru"]'),
-    "no-model": (GOOD + "[model.grw]\nhidden = [64]", "There is no model 'grw'; the models are est, gru", "[model.gru]"),
+    "no-model": (GOOD + "[model.grw]\nhidden = [64]", "There is no model 'grw'; the models are est, ", "[model.gru]"),
     "no-name": ("[model]\nname = ['gru', 'estt']", "There is no model 'estt'", 'model.name = "est"'),
     "number-name": ("[model]\nname = 3", "There is no model 3", "model.name = "),
     "two-names": ("[model]\nname = ['gru', 'gru']", "model.name has each choice once", "leave one out"),
