@@ -11,7 +11,7 @@ import torch
 
 from ..cache import Cache
 from ..encoders.precision import Precision
-from ..errors import UsageError
+from ..errors import EstError, UsageError
 from ..train.data.clipset import ClipSet
 from ..train.data.data import Loaded, locate_rows
 from ..train.data.pixels import choose_source
@@ -23,6 +23,7 @@ from ..train.loop.checkpoint import load_model
 from ..train.loop.watch import TrainingWatch
 from ..train.models.model import Model
 from ..train.provenance import arrays_for
+from ..train.results.predictions import read_predictions
 from ..train.results.run import CHECKPOINT, Run
 
 
@@ -64,8 +65,16 @@ def own_clips(
     model: Model | None = None,
     pictures: bool = False,
 ) -> OwnClips:
-    """Load the clips that a part tested, or the first so many of them, and its model; with `pictures` their crops, whatever it reads."""
-    rows = tested_rows(run, part, table)[:most]
+    """Load the clips that a part tested and its model; with `pictures` their crops, whatever it reads.
+
+    `most` is for a look: the first so many of those that the run has a prediction for.
+    """
+    rows = tested_rows(run, part, table)
+    if most is not None:
+        predicted = {row["id"] for row in read_predictions(run, part) if row["prediction"]}
+        rows = np.array([row for row in rows.tolist() if table.ids[row] in predicted][:most], int)
+        if not len(rows):
+            raise EstError(f"No clip that {part} of {run.path} tested shows a face.", remedy="another --part")
     feature = arrays_for(run, cache, watch).get(part)
     if pictures:
         which, place = locate_rows(table, rows)

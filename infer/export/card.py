@@ -35,7 +35,7 @@ def facts(run: Run, part: str, what: str, shapes: Mapping[str, Mapping[str, Any]
         "what": what,
         "model": config.model.title,
         "heading": known["heading"],
-        "run": run.path.name,
+        "run": run.path.resolve().name,
         "part": part,
         "labels": list(run.labels),
         "inputs": shapes,

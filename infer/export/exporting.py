@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +28,10 @@ from .card import card, facts
 from .encoder import feature_recipe, part_encoder
 from .formats import Format, runner, write
 from .graph import CROPS, FullGraph, Graph, HeadGraph
-from .verification import CLIPS, check_clips, check_random
+from .verification import CLIPS, check_clips, check_random, expect_like_the_run
 
 What = Literal["head", "full"]
+ENDINGS: dict[Format, tuple[str, ...]] = {"onnx": (".onnx",), "torchscript": (".pt", ".pth", ".ts")}
 EXAMPLE = 3  # clips that are traced: a size that no other side is likely to have
 TEXTS = {
     "features": "of the frames shown, as the cache has them",
@@ -76,12 +78,12 @@ def export_run(
 ) -> Exported:
     """Write a part's model, and its card beside it; nothing is put in place that does not compute what the run's model does."""
     run, watch = open_complete(run), watch or TrainingWatch()
-    beside = expect_free(out, overwrite=overwrite)
+    beside = expect_free(out, form, overwrite=overwrite)
     part = choose_part(run, part, watch)
     model = load_model(run.part(part) / CHECKPOINT)[0].eval()
     graph, example = build(run, part, model, what, weights)
     about = facts(run, part, what, _shapes(graph, example))
-    partial = out.with_name(out.name + PARTIAL)
+    partial, card_partial = (one.with_name(f".{one.name}.{os.getpid()}{PARTIAL}") for one in (out, beside))
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         write(partial, graph, example, form, about, title=run.config.model.title)
@@ -89,18 +91,23 @@ def export_run(
         digest, size = _digest(partial), partial.stat().st_size
         disk = Disk()
         disk.flush_file(partial)
-        disk.write(beside, card(about, out.name, digest, checks, _score(run, part)).encode())
+        disk.write(card_partial, card(about, out.name, digest, checks, _score(run, part)).encode())
         disk.rename(partial, out)
+        disk.rename(card_partial, beside)
     finally:
         partial.unlink(missing_ok=True)
+        card_partial.unlink(missing_ok=True)
     return Exported(path=out, card=beside, part=part, about=about, bytes=size, checks=tuple(checks))
 
 
-def expect_free(out: Path, *, overwrite: bool) -> Path:
-    """Refuse to write over a file or its card; return where the card goes."""
+def expect_free(out: Path, form: Format, *, overwrite: bool) -> Path:
+    """Refuse to write over a file or its card, and a name that says another format; return where the card goes."""
     beside = out.with_name(out.name + ".md")
     if out.suffix in ("", ".md"):
         raise UsageError(f"--out names a file such as model.onnx or model.pt, found {out}.", remedy="--out model.onnx")
+    other = next((name for name, endings in ENDINGS.items() if out.suffix.lower() in endings and name != form), None)
+    if other is not None:
+        raise UsageError(f"{out} is named as {other}, and the format is {form}.", remedy=f"--format {other}")
     for path in (out, beside):
         if path.is_dir() or (path.exists() and not overwrite):
             raise UsageError(f"{path} is there already.", remedy="--overwrite, or another --out")
@@ -168,12 +175,15 @@ def _verify(
     try:
         clips = _clips(run, part, graph, cache, model, watch)
     except EstError as error:
+        if cache is not None:  # it was named
+            raise
         watch.warn(f"Verified on random inputs alone: {error.message}")
         return [*lines, "no clips of the run's cache were at hand"]  # the card names nobody's folders
     said = {row["id"]: row for row in read_predictions(run, part)}
     check, against = check_clips(graph, opened, clips, form, said, run.labels)
     lines.append(check.line())
     if clips.sampler.views == 1:
+        expect_like_the_run(against, form)
         lines.append(against.line())
     return lines
 

@@ -16,6 +16,7 @@ from .formats import FORMATS, TITLES, Format, Runner
 from .graph import CROPS, FEATURES, Graph
 
 TOLERANCE = 1e-4  # of the largest logit, at least of 1
+AGAINST_RUN = 0.1  # of a probability: rows in bf16, and crops that passed through JPEG, move it by some hundredths
 BATCHES = {FEATURES: (1, 2, 5), CROPS: (1, 2)}
 CLIPS = {FEATURES: 16, CROPS: 3}  # of the cache
 
@@ -97,6 +98,16 @@ def check_clips(
     return check, AgainstRun(clips=len(rows), alike=alike, probabilities=float(np.abs(probabilities - then).max()))
 
 
+def expect_like_the_run(found: AgainstRun, form: Format) -> None:
+    """Refuse a file that says something else of test clips than the run did, beyond what the precision of their rows explains."""
+    if not found.probabilities <= AGAINST_RUN:
+        raise _unlike(
+            form,
+            f"of {found.clips} test clips its probabilities differ from predictions.csv of the run by up to {found.probabilities:.2f}, "
+            f"allowed are {AGAINST_RUN:g}",
+        )
+
+
 def _drawn(example: Tensor, batch: int, generator: torch.Generator) -> Tensor:
     """Draw a batch of the shape and the range of an example."""
     shape = (batch, *example.shape[1:])
@@ -119,8 +130,9 @@ def _compare(graph: Graph, runner: Runner, tensors: Sequence[Tensor], form: Form
         raise _unlike(form, f"of {len(tensors[0])} clips it gives logits of the shape {found[0].shape}")
     apart = np.array([np.abs(one - other).max() for one, other in zip(found, wanted, strict=True)])
     allowed = TOLERANCE * max(1.0, float(np.abs(wanted[0]).max()))
-    if not apart[0] <= allowed:
-        raise _unlike(form, f"its logits differ by {apart[0]:.1e}, allowed are {allowed:.1e}")
+    for what, difference, most in (("logits", apart[0], allowed), ("probabilities", apart[1], TOLERANCE)):
+        if not difference <= most:
+            raise _unlike(form, f"its {what} differ by {difference:.1e}, allowed are {most:.1e}")
     return apart
 
 
