@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 from est.cache import open_cache
 from est.errors import UsageError
-from est.infer.probing import orders
+from est.infer.probing import orders, probing
 from est.infer.probing.evidence import clip_auc, frames_auc
 from est.infer.probing.pairs import find_pairs, within_pairs
 from est.infer.probing.probe import read_probe
@@ -26,6 +26,7 @@ from est.infer.probing.probing import probe_run
 from est.infer.probing.resting import moments, resting_faces
 from est.infer.probing.windows import LENGTH, evidence_share, in_windows, window_bounds
 from est.train import fit
+from est.train.models.pooled.config import Config as PooledConfig
 from est.train.results.predictions import Predictions
 
 PAGE = Path(__file__).parents[2] / "docs" / "probe.md"
@@ -45,6 +46,20 @@ def cache(tmp_path_factory):
 def probed(cache, out, **settings):
     run = fit(cache, out, replace(STILL, model=TimedConfig(**settings))).run
     return probe_run(run)
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Collect what is measured of each part."""
+    found = []
+
+    def measure(*args, **kwargs):
+        found.append(kept(*args, **kwargs))
+        return found[-1]
+
+    kept = probing.measure
+    monkeypatch.setattr(probing, "measure", measure)
+    return found
 
 
 def test_a_model_that_uses_the_right_time(timed, cache, tmp_path):
@@ -75,6 +90,15 @@ def test_a_model_that_ignores_order_loses_nothing_and_guesses(timed, cache, tmp_
     assert found.pairs[0].share == 0.5
 
 
+def test_whether_a_frame_shows_a_face_goes_with_it(measured, tmp_path):
+    cache = planted_cache(tmp_path / "cache.zarr", gap=slice(14, 38, 2))
+    found = probe_run(fit(cache, tmp_path / "run", replace(STILL, model=PooledConfig(most_frames=70))).run)
+    for name in ("reversed", "frames shuffled", "snippets shuffled", "halves exchanged"):
+        assert next(one for one in found.changes if one.name == name).lost.value == 0
+        for one in measured:
+            np.testing.assert_allclose(one.truth[name], one.truth["unchanged"], atol=1e-5)
+
+
 def test_a_view_of_one_part_is_probed_alike(timed, cache, tmp_path):
     found = probed(cache, tmp_path / "run", parts=1, frames=75)
     war = {one.name: one.war for one in found.changes}
@@ -92,7 +116,7 @@ def test_held_expressions_are_held_and_beside_them_stands_insertion(timed, tmp_p
 
 
 def test_a_cache_without_planted_moments_is_probed_in_time_alone(timed, tmp_path):
-    found = probed(planted_cache(tmp_path / "cache.zarr", told=False), tmp_path / "run")
+    found = probed(planted_cache(tmp_path / "cache.zarr", told=()), tmp_path / "run")
     assert [one.name for one in found.changes][-1] == "window deleted"
     assert found.changes[0].lost.value == pytest.approx(0.5)
     assert not found.agreements
