@@ -174,7 +174,7 @@ def _batch(
     bounds = window_bounds(counts.numpy())
     explained = _explain(own, shown.views[0])
     return {
-        "position": positions[0].minimum(counts[:, None, None] - 1).numpy(),
+        "position": positions[0].where(positions[0] < counts[:, None, None], -1).numpy(),
         "probabilities": plain.numpy(),
         "bounds": bounds,
         **_changed(shown, plain, torch.from_numpy(apex), generator),
@@ -207,7 +207,7 @@ def _deleted(shown: _Shown, plain: Tensor, bounds: np.ndarray, resting: Tensor |
     for number in range(inside.shape[1]):
         hidden = inside[:, number]
         start, stop = torch.from_numpy(bounds[:, number]).unbind(1)
-        order, possible = orders.held(shown.position, hidden, start, stop)
+        order, possible = orders.held(shown.position, shown.valid, hidden, start, stop)
         there = hidden.any(1).numpy()
         usable = there & possible.numpy()
         held = shown.in_order(order)

@@ -117,18 +117,20 @@ def _aucs(own: OwnClips, measured: Measured, told: np.ndarray) -> dict[str, np.n
     """Return the AUC of each measure for each clip that shows a face; NaN where its evidence is not known or not shown."""
     onset, _, offset = told[own.visible(own.rows)].T[:, :, None]
     position = measured.position.reshape(len(measured.position), -1)
-    planted = (onset <= position) & (position <= offset) & (onset >= 0) & (offset >= onset)
-    valid = np.ones(planted.shape, bool)
+    valid = position >= 0
+    planted = valid & (onset <= position) & (position <= offset) & (onset >= 0) & (offset >= onset)
     known = ((onset >= 0) & (offset >= onset))[:, 0]
     share = evidence_share(in_windows(position, valid, measured.bounds), planted)
     share = np.where(known[:, None], share, np.nan)
     found = {name: clip_auc(value, share) for name, value in measured.drop.items()}
     by_part = planted.reshape(measured.position.shape)
     if ATTENTION in measured.details:
-        parts = np.where(known[:, None], by_part.mean(2), np.nan)
+        filled = (measured.position >= 0).sum(2)
+        parts = np.where(known[:, None] & (filled > 0), by_part.sum(2) / np.maximum(filled, 1), np.nan)
         found[ATTENTION] = clip_auc(measured.details[ATTENTION].mean(1), parts, least=SNIPPET)
     if ALPHA in measured.details:
-        found[ALPHA] = np.where(known, frames_auc(measured.details[ALPHA], by_part), np.nan)
+        alpha = np.where(measured.position >= 0, measured.details[ALPHA], np.nan)
+        found[ALPHA] = np.where(known, frames_auc(alpha, by_part), np.nan)
     return found
 
 

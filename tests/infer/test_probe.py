@@ -26,6 +26,7 @@ from est.infer.probing.probing import probe_run
 from est.infer.probing.resting import moments, resting_faces
 from est.infer.probing.windows import LENGTH, evidence_share, in_windows, window_bounds
 from est.train import fit
+from est.train.models.fan.config import Config as FANConfig
 from est.train.models.pooled.config import Config as PooledConfig
 from est.train.results.predictions import Predictions
 
@@ -97,6 +98,22 @@ def test_whether_a_frame_shows_a_face_goes_with_it(measured, tmp_path):
         assert next(one for one in found.changes if one.name == name).lost.value == 0
         for one in measured:
             np.testing.assert_allclose(one.truth[name], one.truth["unchanged"], atol=1e-5)
+
+
+def test_places_that_a_clip_leaves_over_are_no_evidence(tmp_path):
+    cache = planted_cache(tmp_path / "cache.zarr", long=30)
+    found = []
+    for most in (FRAMES, FRAMES + 25):
+        config = FANConfig(most_frames=most)
+        found.append(probe_run(fit(cache, tmp_path / str(most), replace(STILL, model=config)).run))
+    same, more = ({tuple(row[:3]): dict(zip(one.header, row, strict=True)) for row in one.rows} for one in found)
+    for clip, row in same.items():
+        for name in ("auc alpha", "auc deletion", "auc deletion_held", "auc insertion"):
+            assert float(more[clip][name]) == pytest.approx(float(row[name]), abs=2e-3), name
+    alpha = [next(each.auc for each in one.agreements if each.measure == "alpha") for one in found]
+    assert alpha[0] == pytest.approx(alpha[1], abs=1e-4)
+    for arrays in found[1].arrays.values():
+        assert (arrays["shown"] >= 0).sum(2).max() == FRAMES
 
 
 def test_a_view_of_one_part_is_probed_alike(timed, cache, tmp_path):
@@ -205,9 +222,14 @@ def test_a_hidden_window_holds_the_frame_before_it():
     position = torch.tensor([[0, 4, 8, 12, 6], [10, 11, 12, 13, 14], [5, 5, 5, 5, 5]])
     start, stop = torch.tensor([6, 0, 0]), torch.tensor([10, 12, 9])
     hidden = (start[:, None] <= position) & (position < stop[:, None])
-    order, possible = orders.held(position, hidden, start, stop)
+    valid = torch.ones_like(hidden)
+    order, possible = orders.held(position, valid, hidden, start, stop)
     assert order[:2].tolist() == [[0, 1, 1, 3, 1], [2, 2, 2, 3, 4]]
     assert possible.tolist() == [True, True, False]
+    position = torch.arange(6)[None]
+    valid = position < 3
+    order, possible = orders.held(position, valid, valid, torch.tensor([0]), torch.tensor([3]))
+    assert not possible.item(), "places that a clip leaves over hold nothing"
 
 
 def test_windows_are_fifteen_in_a_hundred_and_cover_the_clip():
