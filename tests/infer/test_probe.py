@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 from est.cache import open_cache
 from est.errors import UsageError
 from est.infer.probing import orders, probing
-from est.infer.probing.evidence import clip_auc, frames_auc
+from est.infer.probing.evidence import agreement, clip_auc, frames_auc
 from est.infer.probing.pairs import find_pairs, within_pairs
 from est.infer.probing.probe import read_probe
 from est.infer.probing.probing import probe_run
@@ -78,6 +78,8 @@ def test_a_model_that_uses_the_right_time(timed, cache, tmp_path):
     for name in ("deletion", "insertion", "attention", "alpha"):
         assert auc["brief", name].auc == 1, name
         assert auc["brief", name].people == 6
+    assert {(one.lost.units, one.lost.unit) for one in found.changes} == {(6, "people")}
+    assert found.pairs[0].difference.units == 6
     assert not found.notes
     (model,) = found.pairs
     assert (model.pairs, model.share, model.clips) == (((LABELS[0], LABELS[1]),), 1, 24)
@@ -201,6 +203,9 @@ def test_what_is_written_is_what_was_found_and_documented(timed, cache, tmp_path
             ids += arrays["ids"].tolist()
             deleted = np.take_along_axis(arrays["windows"], np.nanargmax(arrays["deletion"], 1)[:, None, None], 1)[:, 0]
             onset, _, offset = arrays["moments"].T
+            apart = (arrays["windows"][:, :, 1] <= onset[:, None]) | (arrays["windows"][:, :, 0] > offset[:, None])
+            gained = arrays["insertion"][apart & np.isfinite(arrays["insertion"])]
+            assert np.abs(gained).max() < 0.1, "nothing is gained beside a clip of resting faces"
             assert (np.minimum(deleted[:, 1], offset + 1) - np.maximum(deleted[:, 0], onset)).min() >= 0.5 * LONG
     assert sorted(ids) == sorted(row["id"] for row in rows)
 
@@ -311,6 +316,37 @@ def test_resting_faces_are_of_the_person_outside_of_the_expression(cache):
     np.testing.assert_allclose(faces[0], np.concatenate(rows).mean(0), rtol=1e-3, atol=1e-3)
     assert abs(faces[0, EXPRESSION]) < 0.1
     assert len(rows[0]) == FRAMES - LONG
+
+
+def test_resting_faces_are_of_frames_with_a_face(tmp_path):
+    opened = open_cache(planted_cache(tmp_path / "cache.zarr", gap=slice(0, 9)))
+    faces, _ = resting_faces(opened, "gap", ["P1"])
+    told = moments(opened, opened.ids)
+    rows = [
+        np.delete(clip.features["gap"].astype(float), [*range(9), *range(onset, offset + 1)], 0)
+        for clip, (onset, _, offset) in zip(opened.iterate(["gap"]), told, strict=True)
+        if opened.clips.subject[opened.ids.index(clip.id)] == "P1"
+    ]
+    np.testing.assert_allclose(faces[0], np.concatenate(rows).mean(0), rtol=1e-3, atol=1e-3)
+
+
+def test_agreement_counts_clips_that_are_recognised():
+    auc = {"deletion": np.array([[1.0, 0.0, 0.5], [0.6, 0.2, np.nan]])}
+    right = np.array([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    (one,) = probing._agreements(auc, right, np.array(["brief"] * 3), np.array(["a", "b", "c"]))
+    assert (one.clips, one.people, one.auc) == (2, 2, pytest.approx((0.8 + 0.5) / 2))
+
+
+def test_the_interval_of_agreement_is_over_people():
+    auc, people = np.repeat(np.linspace(0.5, 1, 6), 10), np.repeat(list("abcdef"), 10)
+    chosen = np.ones(60, bool)
+    found = agreement("deletion", "brief", auc, people, chosen)
+    once = agreement("deletion", "brief", auc[::10], people[::10], chosen[::10])
+    clips = agreement("deletion", "brief", auc, np.arange(60).astype(str), chosen)
+    assert (found.people, found.clips, clips.people) == (6, 60, 60)
+    wide, narrow = found.high - found.low, clips.high - clips.low
+    assert wide > 1.5 * narrow
+    assert once.auc == pytest.approx(found.auc)
 
 
 def test_pairs_by_their_names_and_by_hand():
