@@ -38,7 +38,7 @@ class Measured:
     """What the model of a part says of its test clips that show a face."""
 
     rows: np.ndarray  # (N,) of the table
-    position: np.ndarray  # (N, n, J) frames of the clip that are shown, from 0
+    position: np.ndarray  # (N, n, J) frames of the clip that are shown, from 0; −1 in places that it leaves over
     probabilities: np.ndarray  # (N, C) of the clips as they are
     right: dict[str, np.ndarray]  # change → (N,) share of draws in which the clip was recognised
     truth: dict[str, np.ndarray]  # change → (N,) probability of the true class
@@ -54,14 +54,29 @@ class _View:
     """A batch as the model is shown it."""
 
     features: Tensor  # (B, P, …)
-    told: dict[str, Tensor]  # (B, n, J)
+    told: dict[str, Tensor]  # (B, P)
     parts: int  # n
-    answer: Callable[[Tensor], Tensor]  # features in places → probabilities (B, C)
+    answer: Callable[[Tensor, dict[str, Tensor]], Tensor]  # features in places, what is told of them → (B, C)
+
+    def plain(self) -> Tensor:
+        """Return the probabilities of the clips as they are.  # → (B, C)"""
+        return self.answer(self.features, self.told)
 
     def ordered(self, order: Tensor) -> Tensor:
-        """Fill the places anew.  # (B, P) → (B, P, …)"""
-        rows = torch.arange(len(order), device=self.features.device)[:, None]
-        return self.features[rows, order.to(self.features.device)]
+        """Return those of places filled anew: whether a frame shows a face goes with it, its time is the place's.  # (B, P) → (B, C)"""
+        order = order.to(self.features.device)
+        rows = torch.arange(len(order), device=order.device)[:, None]
+        return self.answer(self.features[rows, order], self._told(lambda mask: mask.gather(1, order)))
+
+    def without(self, hidden: Tensor, resting: Tensor) -> Tensor:
+        """Return those with a resting face in hidden places, which is a face.  # (B, P), (B, D) → (B, C)"""
+        hidden = hidden.to(self.features.device)
+        features = torch.where(hidden[..., None], resting[:, None].to(self.features), self.features)
+        return self.answer(features, self._told(lambda mask: mask | hidden))
+
+    def _told(self, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        """Return what is told, with another mask where there is one."""
+        return {name: change(one) if name == "mask" else one for name, one in self.told.items()}
 
 
 @torch.inference_mode()
@@ -114,21 +129,17 @@ class _Shown:
     valid: Tensor  # (B, P) places that the clip fills
     truth: Tensor  # (B,)
 
-    def answer(self, change: Callable[[_View], Tensor]) -> Tensor:
-        """Return the probabilities of clips that are changed in a way, the mean over views.  # → (B, C)"""
-        return torch.stack([view.answer(change(view)) for view in self.views]).mean(0)
+    def plain(self) -> Tensor:
+        """Return the probabilities of clips as they are, the mean over views.  # → (B, C)"""
+        return torch.stack([view.plain() for view in self.views]).mean(0)
 
     def in_order(self, order: Tensor) -> Tensor:
         """Return those of clips whose places are filled in an order.  # (B, P) → (B, C)"""
-        return self.answer(lambda view: view.ordered(order))
+        return torch.stack([view.ordered(order) for view in self.views]).mean(0)
 
     def without(self, hidden: Tensor, resting: Tensor) -> Tensor:
-        """Return those of clips with a resting face in hidden places.  # (B, P), (B, D) → (B, C)"""
-        return self.answer(
-            lambda view: torch.where(
-                hidden.to(view.features.device)[..., None], resting[:, None].to(view.features), view.features
-            )
-        )
+        """Return those of clips with a resting face in hidden places that they fill.  # (B, P), (B, D) → (B, C)"""
+        return torch.stack([view.without(hidden & self.valid, resting) for view in self.views]).mean(0)
 
     def of_truth(self, probabilities: Tensor) -> np.ndarray:
         """Return the probability of the true class.  # (B, C) → (B,)"""
@@ -159,11 +170,11 @@ def _batch(
         valid=position < counts[:, None],
         truth=torch.from_numpy(truth),
     )
-    plain = shown.answer(lambda view: view.features)
+    plain = shown.plain()
     bounds = window_bounds(counts.numpy())
     explained = _explain(own, shown.views[0])
     return {
-        "position": positions[0].minimum(counts[:, None, None] - 1).numpy(),
+        "position": positions[0].where(positions[0] < counts[:, None, None], -1).numpy(),
         "probabilities": plain.numpy(),
         "bounds": bounds,
         **_changed(shown, plain, torch.from_numpy(apex), generator),
@@ -196,7 +207,7 @@ def _deleted(shown: _Shown, plain: Tensor, bounds: np.ndarray, resting: Tensor |
     for number in range(inside.shape[1]):
         hidden = inside[:, number]
         start, stop = torch.from_numpy(bounds[:, number]).unbind(1)
-        order, possible = orders.held(shown.position, hidden, start, stop)
+        order, possible = orders.held(shown.position, shown.valid, hidden, start, stop)
         there = hidden.any(1).numpy()
         usable = there & possible.numpy()
         held = shown.in_order(order)
@@ -222,17 +233,18 @@ def _view(own: OwnClips, chosen: Tensor, positions: Tensor) -> _View:
     told = clips.told(head.config.told, which.to(device), place.to(device))
     n, J = positions.shape[1:]
 
-    def answer(flat: Tensor) -> Tensor:
+    def answer(features: Tensor, told: dict[str, Tensor]) -> Tensor:
         with casting(device, own.precision):
-            output = head({"features": flat.unflatten(1, (n, J)), **told})
+            output = head({name: one.unflatten(1, (n, J)) for name, one in {"features": features, **told}.items()})
         return output.expression.float().softmax(1).cpu()
 
-    return _View(features=features.flatten(1, 2), told=told, parts=n, answer=answer)
+    flat = {name: one.flatten(1) for name, one in told.items()}
+    return _View(features=features.flatten(1, 2), told=flat, parts=n, answer=answer)
 
 
 def _explain(own: OwnClips, view: _View) -> dict[str, np.ndarray]:
     """Return attention and α of the clips as they are."""
-    n = view.parts
-    batch = {"features": view.features.unflatten(1, (n, view.features.shape[1] // n)), **view.told}
+    places = view.parts, view.features.shape[1] // view.parts
+    batch = {name: one.unflatten(1, places) for name, one in {"features": view.features, **view.told}.items()}
     with casting(own.model.device, own.precision):
         return {name: one.float().cpu().numpy() for name, one in own.model.on_features.explain(batch).items()}

@@ -52,13 +52,14 @@ def halves_exchanged(valid: Tensor, parts: int, generator: torch.Generator) -> T
     return _by(((_places(valid) + count // 2) % count).double(), valid)
 
 
-def held(position: Tensor, hidden: Tensor, start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
+def held(position: Tensor, valid: Tensor, hidden: Tensor, start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
     """Show in hidden places the last frame before a window, or the first after it: which places, and which clips have such a frame.
 
-    # (B, P), (B, P), (B,), (B,) → (B, P), (B,)
+    # (B, P), (B, P), (B, P), (B,), (B,) → (B, P), (B,)
     """
-    before = torch.where(~hidden & (position < start[:, None]), position, -1).max(1)
-    after = torch.where(~hidden & (position >= stop[:, None]), position, torch.iinfo(position.dtype).max).min(1)
+    shown = valid & ~hidden
+    before = torch.where(shown & (position < start[:, None]), position, -1).max(1)
+    after = torch.where(shown & (position >= stop[:, None]), position, torch.iinfo(position.dtype).max).min(1)
     has_before = before.values >= 0
     stand_in = torch.where(has_before, before.indices, after.indices)[:, None]
     possible = has_before | (after.values < torch.iinfo(position.dtype).max)

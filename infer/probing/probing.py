@@ -39,7 +39,7 @@ TEXTS = {
     "snippets shuffled": "snippets (of a view without snippets its sevenths) in random order, mean of 5 orders",
     "halves exchanged": "the second half of the view first",
     DELETED: "a window of 15 % held at the frame before it; mean over windows",
-    APEX: "the frame nearest to the planted apex in every place",
+    APEX: "the frame nearest to the planted apex in every place; of the clips whose apex is known",
 }
 BRIEF, HELD, WITHOUT = "brief", "held", "without"  # evidence of at most 15 % of the clip; longer; none is known
 
@@ -74,17 +74,15 @@ def probe_run(
     notes: list[str] = []
     refusal = _why_no_resting(run, cache, predictions)
     found: dict[str, _Found] = {}
+    strangers: set[str] = set()
     with reproducible(where, run.facts["threads"]):
-        for number, part in enumerate(run.parts):
+        for part in run.parts:
             own = own_clips(run, part, cache, table, device=where, watch=watch)
             told = moments(cache, own.ids.tolist())
             resting = None
             if not refusal:
-                resting, strangers = resting_faces(cache, str(own.feature), table.subject[own.rows].tolist())
-                if strangers and not number:
-                    notes.append(
-                        f"{strangers} clips of {part} have no resting face of their person; everybody's mean is taken"
-                    )
+                resting, strange = resting_faces(cache, str(own.feature), table.subject[own.rows].tolist())
+                strangers |= set(own.ids[strange].tolist())
             what = f"Probing {part}"
 
             def tick(done: int, what: str = what, total: int = len(own.rows)) -> None:
@@ -92,6 +90,10 @@ def probe_run(
 
             measured = measure(own, apex=told[:, 1], resting=resting, windows=windows, tick=tick)
             found[part] = _Found(own=own, measured=measured, moments=told, auc=_aucs(own, measured, told))
+    if strangers:
+        notes.append(
+            f"{len(strangers)} of {len(predictions)} clips have no resting face of their person; everybody's mean is taken"
+        )
     if refusal:
         notes.append(refusal)
     return _summary(run, predictions, found, known, notes)
@@ -100,10 +102,10 @@ def probe_run(
 def _why_no_resting(run: Run, cache: Cache, predictions: Predictions) -> str:
     """Say why deleted frames cannot become a resting face; nothing where they can."""
     told = moments(cache, predictions.ids.tolist())
-    missing = [name for name, column in zip(MOMENTS, told.T, strict=True) if not (column >= 0).any()]
-    if missing:
+    onset, _, offset = told.T
+    if not ((onset >= 0) & (offset >= onset)).any():
         return (
-            f"No clip's {', '.join(missing)} is known: attention, α and deletion cannot be compared with planted evidence. "
+            "No clip's onset and offset are known: attention, α and deletion cannot be compared with planted evidence. "
             f"est cache relabel CACHE LIST adds the columns {', '.join(MOMENTS)} (frames of the clip, from 0)"
         )
     if run.config.finetune.on:
@@ -117,18 +119,20 @@ def _aucs(own: OwnClips, measured: Measured, told: np.ndarray) -> dict[str, np.n
     """Return the AUC of each measure for each clip that shows a face; NaN where its evidence is not known or not shown."""
     onset, _, offset = told[own.visible(own.rows)].T[:, :, None]
     position = measured.position.reshape(len(measured.position), -1)
-    planted = (onset <= position) & (position <= offset) & (onset >= 0) & (offset >= onset)
-    valid = np.ones(planted.shape, bool)
+    valid = position >= 0
+    planted = valid & (onset <= position) & (position <= offset) & (onset >= 0) & (offset >= onset)
     known = ((onset >= 0) & (offset >= onset))[:, 0]
     share = evidence_share(in_windows(position, valid, measured.bounds), planted)
     share = np.where(known[:, None], share, np.nan)
     found = {name: clip_auc(value, share) for name, value in measured.drop.items()}
     by_part = planted.reshape(measured.position.shape)
     if ATTENTION in measured.details:
-        parts = np.where(known[:, None], by_part.mean(2), np.nan)
+        filled = (measured.position >= 0).sum(2)
+        parts = np.where(known[:, None] & (filled > 0), by_part.sum(2) / np.maximum(filled, 1), np.nan)
         found[ATTENTION] = clip_auc(measured.details[ATTENTION].mean(1), parts, least=SNIPPET)
     if ALPHA in measured.details:
-        found[ALPHA] = np.where(known, frames_auc(measured.details[ALPHA], by_part), np.nan)
+        alpha = np.where(measured.position >= 0, measured.details[ALPHA], np.nan)
+        found[ALPHA] = np.where(known, frames_auc(alpha, by_part), np.nan)
     return found
 
 
@@ -158,7 +162,9 @@ def _summary(
     right = {name: np.zeros(shape) for name in [*names, APEX]}  # clips without a face are wrong in every way
     aucs: dict[str, np.ndarray] = {}
     kinds = np.full(len(predictions), WITHOUT, dtype="<U8")
-    header, rows = _header(names, found), []
+    told = np.zeros(len(predictions), bool)  # whose apex is known
+    columns = [*names, *([APEX] if any((one.moments[:, 1] >= 0).any() for one in found.values()) else [])]
+    header, rows = _header(columns, found), []
     for part, one in found.items():
         number = seed[parts[part]["seed"]]
         clips = one.own.table.ids[one.measured.rows].tolist()
@@ -167,11 +173,13 @@ def _summary(
             right[name][number, at] = values
         for name, values in one.auc.items():
             aucs.setdefault(name, np.full(shape, np.nan))[number, at] = values
+        every = [place[parts[part]["fold"], clip] for clip in one.own.ids.tolist()]
+        told[every] = one.moments[:, MOMENTS.index(APEX)] >= 0
         visible = one.own.visible(one.own.rows)
         count = one.own.clips.count.cpu().numpy()[one.own.place[one.measured.rows]]
         kind = _kind(one.moments[visible], count)
         kinds[at] = kind
-        rows += _rows(run, part, parts[part]["seed"], one, names, header, kind, one.moments[visible])
+        rows += _rows(run, part, parts[part]["seed"], one, columns, header, kind, one.moments[visible])
     groups, unit = predictions.groups, UNITS[predictions.units]
     mean = {name: values.mean(0) for name, values in right.items()}
     shown = [name for name in names if name != UNCHANGED]
@@ -184,7 +192,6 @@ def _summary(
         )
         for name in shown
     ]
-    told = kinds != WITHOUT
     if told.any():
         lost = compare_paired(mean[UNCHANGED][told], mean[APEX][told], groups[told], unit=unit, fixed=True)
         changes.append(Changed(name=APEX, text=TEXTS[APEX], war=float(mean[APEX][told].mean()), lost=lost))
@@ -247,7 +254,11 @@ def _rows(
             "prediction": run.labels[int(measured.probabilities[number].argmax())],
             "evidence": "" if kind[number] == WITHOUT else kind[number],
             **{name: value if value >= 0 else "" for name, value in zip(MOMENTS, told[number].tolist(), strict=True)},
-            **{f"right {name}": f"{measured.right[name][number]:g}" for name in names},
+            **{
+                f"right {name}": f"{measured.right[name][number]:g}"
+                for name in names
+                if name != APEX or told[number][1] >= 0
+            },
             **{f"auc {name}": f"{value[number]:.4g}" for name, value in one.auc.items() if np.isfinite(value[number])},
         }
         rows.append([values.get(name, "") for name in header])

@@ -17,16 +17,15 @@ MOMENTS = ("onset", "apex", "offset")
 def moments(cache: Cache, ids: Sequence[str]) -> np.ndarray:
     """Return onset, apex and offset of clips, −1 where one is not known.  # → (N, 3)"""
     columns = cache.clips.columns
-    if any(name not in columns for name in MOMENTS):
-        return np.full((len(ids), 3), -1)
+    unknown = np.full(len(cache), -1)
     place = {name: number for number, name in enumerate(cache.ids)}
     rows = np.array([place.get(name, -1) for name in ids], int)
-    found = np.stack([np.asarray(columns[name])[rows] for name in MOMENTS], 1)
+    found = np.stack([np.asarray(columns.get(name, unknown))[rows] for name in MOMENTS], 1)
     return np.where(rows[:, None] >= 0, found, -1)
 
 
-def resting_faces(cache: Cache, feature: str, subjects: Sequence[str]) -> tuple[np.ndarray, int]:
-    """Return the resting face of each clip's person, and of how many clips it is that of all people instead.  # (N,) → (N, D)
+def resting_faces(cache: Cache, feature: str, subjects: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the resting face of each clip's person, and of which clips it is that of all people instead.  # (N,) → (N, D), (N,)
 
     Of a person all clips of the cache count whose onset and offset are known: their frames with a face outside of these.
     """
@@ -45,4 +44,4 @@ def resting_faces(cache: Cache, feature: str, subjects: Sequence[str]) -> tuple[
     everybody = sum(sums.values()) / max(sum(counts.values()), 1)
     own = [bool(name) and counts.get(name, 0) > 0 for name in subjects]
     rows = [sums[name] / counts[name] if has else everybody for name, has in zip(subjects, own, strict=True)]
-    return np.stack(rows).astype(np.float32), own.count(False)
+    return np.stack(rows).astype(np.float32), ~np.array(own, bool)

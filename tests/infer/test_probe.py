@@ -13,19 +13,21 @@ import pytest
 import torch
 from finetune_samples import SMALL, cache_of, draw, tuned_run
 from made_model import register
-from planted import EXPRESSION, FRAMES, LABELS, LONG, STILL, Timed, TimedConfig, planted_cache
+from planted import EXPRESSION, FRAMES, LABELS, LONG, MOMENTS, STILL, Timed, TimedConfig, planted_cache
 from sklearn.metrics import roc_auc_score
 
 from est.cache import open_cache
 from est.errors import UsageError
-from est.infer.probing import orders
-from est.infer.probing.evidence import clip_auc, frames_auc
+from est.infer.probing import orders, probing
+from est.infer.probing.evidence import agreement, clip_auc, frames_auc
 from est.infer.probing.pairs import find_pairs, within_pairs
 from est.infer.probing.probe import read_probe
 from est.infer.probing.probing import probe_run
 from est.infer.probing.resting import moments, resting_faces
 from est.infer.probing.windows import LENGTH, evidence_share, in_windows, window_bounds
 from est.train import fit
+from est.train.models.fan.config import Config as FANConfig
+from est.train.models.pooled.config import Config as PooledConfig
 from est.train.results.predictions import Predictions
 
 PAGE = Path(__file__).parents[2] / "docs" / "probe.md"
@@ -47,6 +49,20 @@ def probed(cache, out, **settings):
     return probe_run(run)
 
 
+@pytest.fixture
+def measured(monkeypatch):
+    """Collect what is measured of each part."""
+    found = []
+
+    def measure(*args, **kwargs):
+        found.append(kept(*args, **kwargs))
+        return found[-1]
+
+    kept = probing.measure
+    monkeypatch.setattr(probing, "measure", measure)
+    return found
+
+
 def test_a_model_that_uses_the_right_time(timed, cache, tmp_path):
     found = probed(cache, tmp_path / "run")
     war = {one.name: one.war for one in found.changes}
@@ -62,6 +78,8 @@ def test_a_model_that_uses_the_right_time(timed, cache, tmp_path):
     for name in ("deletion", "insertion", "attention", "alpha"):
         assert auc["brief", name].auc == 1, name
         assert auc["brief", name].people == 6
+    assert {(one.lost.units, one.lost.unit) for one in found.changes} == {(6, "people")}
+    assert found.pairs[0].difference.units == 6
     assert not found.notes
     (model,) = found.pairs
     assert (model.pairs, model.share, model.clips) == (((LABELS[0], LABELS[1]),), 1, 24)
@@ -73,6 +91,31 @@ def test_a_model_that_ignores_order_loses_nothing_and_guesses(timed, cache, tmp_
     assert lost["reversed"] == lost["frames shuffled"] == lost["snippets shuffled"] == lost["halves exchanged"] == 0
     assert found.index.value == 0
     assert found.pairs[0].share == 0.5
+
+
+def test_whether_a_frame_shows_a_face_goes_with_it(measured, tmp_path):
+    cache = planted_cache(tmp_path / "cache.zarr", gap=slice(14, 38, 2))
+    found = probe_run(fit(cache, tmp_path / "run", replace(STILL, model=PooledConfig(most_frames=70))).run)
+    for name in ("reversed", "frames shuffled", "snippets shuffled", "halves exchanged"):
+        assert next(one for one in found.changes if one.name == name).lost.value == 0
+        for one in measured:
+            np.testing.assert_allclose(one.truth[name], one.truth["unchanged"], atol=1e-5)
+
+
+def test_places_that_a_clip_leaves_over_are_no_evidence(tmp_path):
+    cache = planted_cache(tmp_path / "cache.zarr", long=30)
+    found = []
+    for most in (FRAMES, FRAMES + 25):
+        config = FANConfig(most_frames=most)
+        found.append(probe_run(fit(cache, tmp_path / str(most), replace(STILL, model=config)).run))
+    same, more = ({tuple(row[:3]): dict(zip(one.header, row, strict=True)) for row in one.rows} for one in found)
+    for clip, row in same.items():
+        for name in ("auc alpha", "auc deletion", "auc deletion_held", "auc insertion"):
+            assert float(more[clip][name]) == pytest.approx(float(row[name]), abs=2e-3), name
+    alpha = [next(each.auc for each in one.agreements if each.measure == "alpha") for one in found]
+    assert alpha[0] == pytest.approx(alpha[1], abs=1e-4)
+    for arrays in found[1].arrays.values():
+        assert (arrays["shown"] >= 0).sum(2).max() == FRAMES
 
 
 def test_a_view_of_one_part_is_probed_alike(timed, cache, tmp_path):
@@ -92,13 +135,41 @@ def test_held_expressions_are_held_and_beside_them_stands_insertion(timed, tmp_p
 
 
 def test_a_cache_without_planted_moments_is_probed_in_time_alone(timed, tmp_path):
-    found = probed(planted_cache(tmp_path / "cache.zarr", told=False), tmp_path / "run")
+    found = probed(planted_cache(tmp_path / "cache.zarr", told=()), tmp_path / "run")
     assert [one.name for one in found.changes][-1] == "window deleted"
     assert found.changes[0].lost.value == pytest.approx(0.5)
     assert not found.agreements
     (note,) = found.notes
-    assert "No clip's onset, apex, offset is known" in note
+    assert "No clip's onset and offset are known" in note
     assert "est cache relabel" in note
+
+
+def test_the_apex_is_that_of_the_clips_whose_own_is_known(timed, measured, tmp_path):
+    def told(number):
+        if number < 2:
+            return ()
+        return ("apex",) if number < 8 else MOMENTS if number < 16 else ("onset", "offset")
+
+    cache = planted_cache(tmp_path / "cache.zarr", told=told, faceless=(5,))
+    found = probed(cache, tmp_path / "run", blind=True)
+    apex = found.changes[-1]
+    assert apex.name == "apex"
+    assert "of the clips whose apex is known" in apex.text
+    assert apex.war == pytest.approx(6 / 14), "all that show a face are taken for late: 6 of 7 late ones"
+    rows = [dict(zip(found.header, row, strict=True)) for row in found.rows]
+    assert {row["id"] for row in rows if row["right apex"] != ""} == {f"clip{n:03d}" for n in range(2, 16) if n != 5}
+    assert found.planted == {"brief": 16, "held": 0, "without": 8}
+    truth = np.concatenate([one.truth["apex"] for one in measured])
+    known = np.array([row["right apex"] != "" for row in rows])
+    assert (np.abs(truth[known] - 0.5) > 0.49).all(), "the frame at the apex shows the expression"
+
+
+def test_whose_resting_face_is_unknown_is_said_of_all_parts(timed, tmp_path):
+    def told(number):
+        return () if number // 2 % 6 == 3 else MOMENTS
+
+    found = probed(planted_cache(tmp_path / "cache.zarr", told=told), tmp_path / "run")
+    assert found.notes == ("4 of 24 clips have no resting face of their person; everybody's mean is taken",)
 
 
 def test_clips_without_a_face_are_wrong_in_every_way(timed, tmp_path):
@@ -132,6 +203,9 @@ def test_what_is_written_is_what_was_found_and_documented(timed, cache, tmp_path
             ids += arrays["ids"].tolist()
             deleted = np.take_along_axis(arrays["windows"], np.nanargmax(arrays["deletion"], 1)[:, None, None], 1)[:, 0]
             onset, _, offset = arrays["moments"].T
+            apart = (arrays["windows"][:, :, 1] <= onset[:, None]) | (arrays["windows"][:, :, 0] > offset[:, None])
+            gained = arrays["insertion"][apart & np.isfinite(arrays["insertion"])]
+            assert np.abs(gained).max() < 0.1, "nothing is gained beside a clip of resting faces"
             assert (np.minimum(deleted[:, 1], offset + 1) - np.maximum(deleted[:, 0], onset)).min() >= 0.5 * LONG
     assert sorted(ids) == sorted(row["id"] for row in rows)
 
@@ -181,9 +255,14 @@ def test_a_hidden_window_holds_the_frame_before_it():
     position = torch.tensor([[0, 4, 8, 12, 6], [10, 11, 12, 13, 14], [5, 5, 5, 5, 5]])
     start, stop = torch.tensor([6, 0, 0]), torch.tensor([10, 12, 9])
     hidden = (start[:, None] <= position) & (position < stop[:, None])
-    order, possible = orders.held(position, hidden, start, stop)
+    valid = torch.ones_like(hidden)
+    order, possible = orders.held(position, valid, hidden, start, stop)
     assert order[:2].tolist() == [[0, 1, 1, 3, 1], [2, 2, 2, 3, 4]]
     assert possible.tolist() == [True, True, False]
+    position = torch.arange(6)[None]
+    valid = position < 3
+    order, possible = orders.held(position, valid, valid, torch.tensor([0]), torch.tensor([3]))
+    assert not possible.item(), "places that a clip leaves over hold nothing"
 
 
 def test_windows_are_fifteen_in_a_hundred_and_cover_the_clip():
@@ -227,7 +306,7 @@ def test_frames_are_compared_within_their_snippets():
 def test_resting_faces_are_of_the_person_outside_of_the_expression(cache):
     opened = open_cache(cache)
     faces, strangers = resting_faces(opened, "gap", ["P1", "nobody"])
-    assert strangers == 1
+    assert strangers.tolist() == [False, True]
     told = moments(opened, opened.ids)
     rows = [
         np.delete(clip.features["gap"].astype(float), np.arange(onset, offset + 1), 0)
@@ -237,6 +316,37 @@ def test_resting_faces_are_of_the_person_outside_of_the_expression(cache):
     np.testing.assert_allclose(faces[0], np.concatenate(rows).mean(0), rtol=1e-3, atol=1e-3)
     assert abs(faces[0, EXPRESSION]) < 0.1
     assert len(rows[0]) == FRAMES - LONG
+
+
+def test_resting_faces_are_of_frames_with_a_face(tmp_path):
+    opened = open_cache(planted_cache(tmp_path / "cache.zarr", gap=slice(0, 9)))
+    faces, _ = resting_faces(opened, "gap", ["P1"])
+    told = moments(opened, opened.ids)
+    rows = [
+        np.delete(clip.features["gap"].astype(float), [*range(9), *range(onset, offset + 1)], 0)
+        for clip, (onset, _, offset) in zip(opened.iterate(["gap"]), told, strict=True)
+        if opened.clips.subject[opened.ids.index(clip.id)] == "P1"
+    ]
+    np.testing.assert_allclose(faces[0], np.concatenate(rows).mean(0), rtol=1e-3, atol=1e-3)
+
+
+def test_agreement_counts_clips_that_are_recognised():
+    auc = {"deletion": np.array([[1.0, 0.0, 0.5], [0.6, 0.2, np.nan]])}
+    right = np.array([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    (one,) = probing._agreements(auc, right, np.array(["brief"] * 3), np.array(["a", "b", "c"]))
+    assert (one.clips, one.people, one.auc) == (2, 2, pytest.approx((0.8 + 0.5) / 2))
+
+
+def test_the_interval_of_agreement_is_over_people():
+    auc, people = np.repeat(np.linspace(0.5, 1, 6), 10), np.repeat(list("abcdef"), 10)
+    chosen = np.ones(60, bool)
+    found = agreement("deletion", "brief", auc, people, chosen)
+    once = agreement("deletion", "brief", auc[::10], people[::10], chosen[::10])
+    clips = agreement("deletion", "brief", auc, np.arange(60).astype(str), chosen)
+    assert (found.people, found.clips, clips.people) == (6, 60, 60)
+    wide, narrow = found.high - found.low, clips.high - clips.low
+    assert wide > 1.5 * narrow
+    assert once.auc == pytest.approx(found.auc)
 
 
 def test_pairs_by_their_names_and_by_hand():

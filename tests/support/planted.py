@@ -17,14 +17,15 @@ from est.train.models.scaling import Scaling
 
 LABELS = ("early-then-late", "late-then-early")  # a temporal pair by its names
 EXPRESSION = 5  # the number of the feature that the expression is in
+MOMENTS = ("onset", "apex", "offset")
 STRENGTH, FRAMES, LONG = 8.0, 60, 8  # of 60 frames 8 are 13 %
 STILL = tiny_config(
     epochs=1, learning_rate=1e-12, protocol=ProtocolConfig(kind="kfold", folds=2), control=False, weight_decay=0.0
 )
 
 
-def planted_cache(path, clips=24, *, told=True, long=LONG, faceless=()):
-    """Write a cache of clips whose expression comes early or late; `told` writes onset, apex and offset."""
+def planted_cache(path, clips=24, *, told=MOMENTS, long=LONG, faceless=(), gap=slice(0)):
+    """Write a cache of clips whose expression comes early or late; `told` are moments that it holds, frames of `gap` show no face."""
     with CacheWriter.open(path, learning_recipes(), labels=LABELS) as writer:
         for number in range(clips):
             rng = np.random.default_rng([3, number])
@@ -36,7 +37,13 @@ def planted_cache(path, clips=24, *, told=True, long=LONG, faceless=()):
             rows[:, EXPRESSION] = 0.05 * rng.normal(size=FRAMES)
             rows[onset : onset + long, EXPRESSION] += STRENGTH
             state = np.ones(FRAMES, np.uint8) if number not in faceless else np.zeros(FRAMES, np.uint8)
-            moments = {"onset": onset, "apex": onset + long // 2, "offset": onset + long - 1} if told else {}
+            state[gap] = 0
+            moments = {"onset": onset, "apex": onset + long // 2, "offset": onset + long - 1}
+            moments = (
+                {name: moments[name] for name in told(number)}
+                if callable(told)
+                else {name: moments[name] for name in told}
+            )
             rows[state == 0] = 0
             writer.add(
                 replace(
