@@ -10,19 +10,16 @@ import os
 import re
 import shutil
 import signal
-import sys
 import tempfile
-from collections.abc import Generator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 
+from ..cache.processes import nameless_main
 from ..cache.watch import Progress, Watch
 from ..errors import EstError, UsageError
 from .clip import render_clip
@@ -107,7 +104,7 @@ def _write_clips(plans: list[ClipPlan], out: Path, links: Path, workers: int, wa
     stop = context.Event()
     with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(stop,)) as pool:
         try:
-            with _nameless_main():
+            with nameless_main():
                 futures: list[Future[None]] = [pool.submit(_work, plan, out, links) for plan in plans]
             for done, future in enumerate(as_completed(futures), start=1):
                 future.result()
@@ -118,17 +115,6 @@ def _write_clips(plans: list[ClipPlan], out: Path, links: Path, workers: int, wa
         finally:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _nameless_main() -> Generator[None]:
-    """Keep new processes from importing the caller's script, which may have no main guard, or be no file."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 _stop: Event | None = None  # in a worker: the parent has given up

@@ -220,9 +220,10 @@ def test_the_renderer_imports_no_other_stage():
     for path in modules("demo"):
         if path.name not in knowing:
             assert not imported_from_est(path) - FREE - {"demo", "cache"}, path.name
-            assert set(re.findall(r"^from \.\.cache(.*) import", path.read_text(), re.MULTILINE)) <= {".watch"}, (
-                path.name
-            )
+            assert set(re.findall(r"^from \.\.cache(.*) import", path.read_text(), re.MULTILINE)) <= {
+                ".processes",
+                ".watch",
+            }, path.name
 
 
 def test_inside_the_package_imports_are_relative():

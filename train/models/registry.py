@@ -23,7 +23,7 @@ MODELS = {
     "lstm": "long short-term memory over frames",
     "fan": "Frame Attention Network: weighted means of frames",
     "former-temporal": "the temporal half of Former-DFER: a Transformer over 16 frames with a class token",
-    "pooled": "statistics of the frames and a linear classifier: knows nothing of their order",
+    "pooled": "statistics of the frames and a linear classifier, which ignores their order",
 }
 DEFAULT = "est"  # also of runs that were made before runs had a model's name
 
