@@ -12,26 +12,11 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from rooms import MAY_IMPORT
+from rooms import MAY_IMPORT, PACKAGES
 
 from est.train.models.registry import MODELS, config_class, folder_of
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = (
-    "cache",
-    "commands",
-    "crops",
-    "demo",
-    "doctor",
-    "encoders",
-    "extract",
-    "infer",
-    "inputs",
-    "report",
-    "sweep",
-    "train",
-    "tune",
-)
 HEAVY = ("numpy", "torch", "torchvision", "cv2", "av", "zarr", "h5py", "onnxruntime")
 
 FREE = {"errors", "__version__", "lazy_names", "cli"}

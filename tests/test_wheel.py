@@ -9,23 +9,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from rooms import PACKAGES
 
 ROOT = Path(__file__).parents[1]
-PACKAGE_FOLDERS = (
-    "cache",
-    "commands",
-    "crops",
-    "demo",
-    "doctor",
-    "encoders",
-    "extract",
-    "infer",
-    "inputs",
-    "report",
-    "sweep",
-    "train",
-    "tune",
-)
 ROOT_FILES = ("__init__.py", "__main__.py", "cli.py", "errors.py", "py.typed")
 DATA = {".py", ".safetensors"}
 
@@ -33,7 +19,7 @@ DATA = {".py", ".safetensors"}
 def shipped() -> set[str]:
     """List what a wheel must hold, by the names it has there."""
     files = {f"est/{name}" for name in ROOT_FILES}
-    for folder in PACKAGE_FOLDERS:
+    for folder in PACKAGES:
         files |= {f"est/{path.relative_to(ROOT)}" for path in (ROOT / folder).rglob("*") if path.suffix in DATA}
     return files
 
@@ -43,7 +29,7 @@ def wheel(tmp_path_factory) -> Path:
     export = tmp_path_factory.mktemp("export")  # never the checkout: a stale build/lib would ship deleted modules
     for name in (*ROOT_FILES, "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, export / name)
-    for folder in PACKAGE_FOLDERS:
+    for folder in PACKAGES:
         shutil.copytree(ROOT / folder, export / folder, ignore=shutil.ignore_patterns("__pycache__"))
     command = [
         sys.executable,

@@ -178,7 +178,7 @@ def _verify(
         if cache is not None:  # it was named
             raise
         watch.warn(f"Verified on random inputs alone: {error.message}")
-        return [*lines, "no clips of the run's cache were at hand"]  # the card names nobody's folders
+        return [*lines, "no clips of the run's cache were at hand"]  # the card holds no paths
     said = {row["id"]: row for row in read_predictions(run, part)}
     check, against = check_clips(graph, opened, clips, form, said, run.labels)
     lines.append(check.line())

@@ -26,6 +26,6 @@ def told_before() -> bool:
             return True
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()
-    except (OSError, RuntimeError):  # no rights, or nobody knows the home folder
+    except (OSError, RuntimeError):  # no rights, or the home folder is unknown
         return False
     return False

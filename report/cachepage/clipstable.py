@@ -9,7 +9,7 @@ from ..page import text
 from ..paged import Column, paged_table
 from .faces import Faces
 
-MOST = 200_000  # rows: a page of about 15 MB; browsers open it, and nobody reads more
+MOST = 200_000  # rows: a page of about 15 MB
 FACES, FACES_CUT = 1_000, 200  # clips up to which each has a thumbnail; where faces must be cut from decoded sources
 NUMBERS = {
     "frames": "count",

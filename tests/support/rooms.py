@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
+# folders at the root that are packages
+PACKAGES = (
+    "cache",
+    "commands",
+    "crops",
+    "demo",
+    "doctor",
+    "encoders",
+    "extract",
+    "infer",
+    "inputs",
+    "report",
+    "sweep",
+    "train",
+    "tune",
+)
+
 # room → the rooms that its modules may import from. A room is a folder without its subfolders; `errors` and the version are everybody's.
 FOUNDATIONS = {"cache", "inputs", "inputs.published", "crops", "encoders", "encoders.kinds"}
 EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", "extract.workers"}
