@@ -1,7 +1,7 @@
 """What models there are: what each reads, what it costs, where it is from, and how near it is to what was published.
 
-Two labels say that. The *architecture* is that of the code here, and does not depend on a run. The *training* of a run on cached features is
-with a frozen encoder, whatever the architecture; most published numbers come from an encoder that learns, too.
+Two labels say that. The *architecture* is that of the code here, and does not depend on a run. The *training* on cached features is with a
+frozen encoder, whatever the architecture; most published numbers come from an encoder that learns, too.
 """
 
 from __future__ import annotations
