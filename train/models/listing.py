@@ -72,9 +72,7 @@ def training_of(config: ModelConfig) -> str:
 def listed_lines(models: list[ListedModel]) -> list[str]:
     """Return a table as text."""
     head = ("model", "reads", "parameters", "architecture", "training", "source")
-    rows = [
-        (one.name, one.reads, f"{one.parameters:,}", one.architecture, one.training, one.source) for one in models
-    ]
+    rows = [(one.name, one.reads, f"{one.parameters:,}", one.architecture, one.training, one.source) for one in models]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = []
     for row in (head, *rows):
