@@ -104,8 +104,8 @@ CONVERGENCE = Table(
     measure="convergence",
     rows=(
         Row(label="Transformer", settings=PLAIN),
-        Row(label="+ AA-SFE", settings=NO_ORDER),
-        Row(label="+ AA-SFE + SSOP (EST)", settings=FULL),
+        Row(label="with AA-SFE", settings=NO_ORDER),
+        Row(label="with both (EST)", settings=FULL),
     ),
     baseline="Transformer",
     notes=(
