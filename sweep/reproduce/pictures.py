@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...report.plots import AXIS, COLOURS, DASHES, GRID, share_chart
+from ...report.plots import AXIS, COLOURS, DASHES, GRID, NAME
 from ...report.svg import DARK, fitted, line, path, picture, text, text_width
 from ...report.ticks import linear_ticks
 
-SIZE, LEFT, ABOVE = (430, 240), 58.0, 40.0
+SIZE, LEFT, ABOVE, ROW = (430, 240), 58.0, 40.0, 28
 SPARE = 0.05  # around the values, as a share
 
 
@@ -76,10 +76,30 @@ def curve_picture(curves: Sequence[Curve], *, title: str, axis: str, told: str =
 
 
 def row_picture(rows: Sequence[tuple[str, float, tuple[float, float] | None]], *, title: str) -> str:
-    """Draw a dot for each row, with its interval."""
+    """Draw a dot for each row, with its interval; a dashed line goes through the first one, which others are compared with."""
     low, high = _range([value for _, share, ends in rows for value in (share, *(ends or ()))])
+    left = min(max(text_width(name) for name, *_ in rows), NAME) + 24
+    width, top = float(SIZE[0]), 44.0
+    bottom = top + ROW * len(rows)
+
+    def x_of(value: float) -> float:
+        return left + width * (value - low) / (high - low)
+
+    found = [text(12, 22, fitted(f"{title}, %", left + width), colour=DARK, full=title)]
+    for tick in linear_ticks(100 * low, 100 * high):
+        x = x_of(tick / 100)
+        found += [line(x, top, x, bottom, colour=GRID), text(x, bottom + 18, f"{tick:g}", anchor="middle")]
+    first = x_of(rows[0][1])
+    found.append(line(first, top, first, bottom, colour=COLOURS[1], more=' stroke-dasharray="6 3"'))
+    for place, (name, share, ends) in enumerate(rows):
+        y = top + ROW * (place + 0.5)
+        found.append(text(left - 10, y + 4, fitted(name, NAME), anchor="end", colour=DARK, full=name))
+        if ends is not None:
+            found.append(line(x_of(ends[0]), y, x_of(ends[1]), y, colour=COLOURS[0], more=' stroke-width="2"'))
+            found += [line(x_of(end), y - 5, x_of(end), y + 5, colour=COLOURS[0]) for end in ends]
+        found.append(f'<circle cx="{x_of(share):.1f}" cy="{y:.1f}" r="5" fill="{COLOURS[0]}"/>')
     told = " ".join(f"{name}: {100 * share:.1f} %." for name, share, _ in rows)
-    return share_chart(rows, title=title, told=told, low=low, high=high)
+    return picture(left + width + 40, bottom + 28, title, found, told=told)
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
