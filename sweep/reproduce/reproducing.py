@@ -184,13 +184,14 @@ def caption(table: Table, runs: Runs) -> str:
     tested = sum(len(fold.test) for fold in plan.folds)
     if not table.rows:
         return f"{cache.path.name}{encoder}."
+    learns = heading(config) if config.finetune.on else "The encoder is frozen"
     preset = f"preset {runs.recipe.preset}" if runs.recipe.preset else f"settings of {runs.recipe.file}"
     if table.measure == "complexity":
         return f"{cache.path.name}{encoder}; {preset}."
     return (
         f"{cache.path.name}{encoder}; protocol {named(config.protocol.kind, plan.kind)}, {len(plan.folds)} "
         f"fold{'s' * (len(plan.folds) > 1)}, independence {plan.independence}, {tested} tested clips; {preset}, {config.loop.epochs} "
-        f"epochs, seeds {', '.join(map(str, config.seeds))}; mean ± sd over seeds, 95 % intervals over people or clips. {heading(config)}."
+        f"epochs, seeds {', '.join(map(str, config.seeds))}; mean ± sd over seeds, 95 % intervals over people or clips. {learns}."
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...cache import Cache
-from ...errors import UsageError
+from ...errors import EstError, UsageError
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import differences
 from ...train.data.feature_arrays import arrays_of
@@ -68,7 +68,7 @@ class Runs:
             expect_trainable(config, ALONE)
             for fold in self.plan.folds if not config.finetune.on else ():
                 arrays_of(self.cache, config, fold.name)
-        except UsageError as error:
+        except EstError as error:
             return error.message + (f" ({error.remedy})" if error.remedy else "")
         return ""
 

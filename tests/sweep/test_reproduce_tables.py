@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 import xml.etree.ElementTree as ElementTree
 
-import numpy as np
 import pytest
 from reproduce_samples import TINY, recipe
 from train_samples import WIDTH, Recorder, learning_cache, read_csv
@@ -26,7 +23,7 @@ QUICK = {"epochs": 1, "seeds": (1,)}
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return learning_cache(tmp_path_factory.mktemp("reproduced") / "cache.zarr", 36, black=np.zeros(WIDTH, np.float16))
+    return learning_cache(tmp_path_factory.mktemp("reproduced") / "cache.zarr", 36, black=[0.0] * WIDTH)
 
 
 @pytest.fixture
@@ -96,7 +93,7 @@ def test_other_settings_are_refused(made, cache, tmp_path):
         with pytest.raises(UsageError) as found:
             reproduce("ablation", cache, made, changed)
         assert expected in found.value.message
-    other = learning_cache(tmp_path / "other.zarr", 35, black=np.zeros(WIDTH, np.float16))
+    other = learning_cache(tmp_path / "other.zarr", 35, black=[0.0] * WIDTH)
     with pytest.raises(UsageError, match="clips or labels differ"):
         reproduce("ablation", other, made, recipe(**QUICK))
 
@@ -124,9 +121,7 @@ def test_black_clips_and_starts_are_scored_once(made, cache, monkeypatch):
 
 @pytest.mark.slow
 def test_all_tables(cache, tmp_path, monkeypatch, capsys):
-    other = learning_cache(
-        tmp_path / "other.zarr", 12, labels=("anger", "happiness", "awe"), black=np.zeros(WIDTH, np.float16)
-    )
+    other = learning_cache(tmp_path / "other.zarr", 12, labels=("anger", "happiness", "awe"), black=[0.0] * WIDTH)
     out = tmp_path / "out"
     words = [
         "reproduce",
@@ -168,14 +163,13 @@ def test_all_tables(cache, tmp_path, monkeypatch, capsys):
         "convergence",
     }
     for path in pictures:
-        assert "nan" not in path.read_text().replace("nance", ""), path.name
-        ElementTree.parse(path)
+        numbers = [value for node in ElementTree.parse(path).iter() for name, value in node.items() if name in ("x1", "y1", "cx", "points")]
+        assert not [value for value in numbers if "nan" in value], path.name
     crossed = json.loads((out / "cross-database.json").read_text())
     assert any("awe 4" in note for note in crossed["notes"])
     shares = json.loads((out / "attention-index.json").read_text())["rows"]
     assert all(sum(row[f"snippet_{place}"] for place in range(1, 8)) == pytest.approx(1) for row in shares)
     with pytest.raises(SystemExit, match="0"):
-        main([*words[:-1], "--dry-run", *words[-1:]] if sys.argv else words)
+        main([*words, "--dry-run"])
     plan = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert all(run["done"] == run["trainings"] for run in plan["runs"])
-    shutil.rmtree(out)

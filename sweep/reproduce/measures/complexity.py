@@ -42,7 +42,8 @@ def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
         if runs.dataset:
             line[PAPER] = _paper(runs, table, row)
         lines.append(line)
-    note = f"Steps of {runs.config(rows[0]).loop.batch} clips, on cached features, on {runs.config(rows[0]).device}."
+    first = runs.config(rows[0])
+    note = f"Steps of {first.loop.batch} clips, on cached features, on {runs.ready(first).device}, and the clips of a test half."
     return Measured(lines=lines, notes=(note,))
 
 

@@ -37,7 +37,7 @@ def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
             "most often taken for": Cell(words=words, values={"taken_for": names[most] if others[most] else ""}),
         }
         line |= {
-            name: Cell(words=f"{number(counts[code, place])}", values={f"as {name}": number(counts[code, place])})
+            name: Cell(words=f"{counts[code, place]:.3g}", values={f"as {name}": number(counts[code, place])})
             for place, name in enumerate(names)
         }
         lines.append(line)

@@ -57,6 +57,7 @@ SNIPPETS = Table(
             Row(
                 label=f"{number} snippets",
                 settings={**FULL, "model.snippets": number, "model.frames": 5},
+                against="7 snippets",
                 curve="snippets of 5 frames",
                 x=number,
                 paper="est" if number == 7 else "",
@@ -93,6 +94,7 @@ LAYERS_HEADS = Table(
             Row(
                 label=f"{heads} head{'s' * (heads > 1)}",
                 settings={**FULL, "model.layers": 3, "model.heads": heads},
+                against="4 heads",
                 curve="heads, of 3 layers",
                 x=heads,
                 paper="est" if heads == 4 else "",
