@@ -30,6 +30,7 @@ class Table:
 
     name: str  # WHAT of the command line
     number: str  # of the paper: Table 6
+    printed: str = ""  # where the paper's numbers stand, if not there
     title: str
     measure: str  # a module of sweep/reproduce/measures
     rows: tuple[Row, ...] = ()
@@ -48,6 +49,11 @@ class Table:
         assert len(set(labels)) == len(labels), f"{self.name} has two rows of one label"
         named = [self.baseline, *(row.against for row in self.rows), *(label for pair in self.pairs for label in pair)]
         assert all(name in labels for name in named if name), self.name
+
+    @property
+    def source(self) -> str:
+        """Name the paper's table whose numbers stand beside the rows."""
+        return self.printed or self.number
 
     @property
     def trains(self) -> bool:

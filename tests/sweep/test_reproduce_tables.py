@@ -163,7 +163,12 @@ def test_all_tables(cache, tmp_path, monkeypatch, capsys):
         "convergence",
     }
     for path in pictures:
-        numbers = [value for node in ElementTree.parse(path).iter() for name, value in node.items() if name in ("x1", "y1", "cx", "points")]
+        numbers = [
+            value
+            for node in ElementTree.parse(path).iter()
+            for name, value in node.items()
+            if name in ("x1", "y1", "cx", "points")
+        ]
         assert not [value for value in numbers if "nan" in value], path.name
     crossed = json.loads((out / "cross-database.json").read_text())
     assert any("awe 4" in note for note in crossed["notes"])

@@ -96,12 +96,6 @@ def paper_line(dataset: str, table: Table, row: Row) -> PaperNumber | None:
     """Return what is printed beside a row: of whole systems as their data set has it, of everything else as the paper's table has it."""
     for one in results_of(dataset) if row.paper and table.classes else ():
         if one.system == row.paper:
-            return PaperNumber(
-                dataset=dataset,
-                what=table.name,
-                row=row.paper,
-                source=one.source.removesuffix(" of the EST paper"),
-                war=one.war,
-                uar=one.uar,
-            )
-    return paper_number(dataset, table.name, row.paper) if row.paper else None
+            source = one.source.removesuffix(" of the EST paper")
+            return PaperNumber(dataset=dataset, source=source, row=row.paper, war=one.war, uar=one.uar)
+    return paper_number(dataset, table.source, row.paper) if row.paper else None

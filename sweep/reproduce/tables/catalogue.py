@@ -72,7 +72,7 @@ def list_tables() -> list[dict[str, Any]]:
             "rows": [row.label for row in table.rows],
             "trains": len({str(sorted(row.settings.items())) for row in table.rows}) if table.trains else 0,
             "needs": table.needs,
-            "paper_numbers": list(datasets_of(table.name))
+            "paper_numbers": list(datasets_of(table.source))
             or (list(CLIPS) if table.classes or table.name == "datasets" else []),
         }
         for table in TABLES.values()

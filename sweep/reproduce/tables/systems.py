@@ -67,6 +67,7 @@ OVERALL = Table(
 COMPLEXITY = Table(
     name="complexity",
     number="Tables 6 and 10",
+    printed="Table 6",
     title="parameters, MACs and speed",
     measure="complexity",
     rows=(
