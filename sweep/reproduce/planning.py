@@ -8,10 +8,10 @@ from typing import Any
 
 from ...errors import EstError, UsageError
 from ...train.config.config import TrainConfig
-from ...train.models.registry import describe_model
+from .cost import describe
 from .estimate import duration, measure_speed
 from .recipe import PRESET
-from .runs import Runs
+from .runs import Runs, told
 from .table import Row, Table
 
 WORTH_SAYING = 60.0  # seconds from which on a shorter way is said
@@ -83,7 +83,7 @@ def schedule(tables: Sequence[Table], runs: Runs, *, expect: Mapping[str, Any]) 
         except EstError as error:
             if len(tables) == 1:
                 raise
-            refused[table.name] = error.message + (f" ({error.remedy})" if error.remedy else "")
+            refused[table.name] = told(error)
             continue
         made[table.name] = rows
         for row in rows if table.trains else ():
@@ -103,23 +103,35 @@ def possible(table: Table, runs: Runs, skipped: dict[str, str]) -> tuple[Row, ..
         if why := runs.why_not(row):
             skipped[row.label] = why
     rows = tuple(row for row in table.rows if row.label not in skipped)
+    expect_baseline(table, rows, skipped)
+    return rows
+
+
+def expect_baseline(table: Table, rows: Sequence[Row], skipped: Mapping[str, str]) -> None:
+    """Refuse a table without the row that others are compared with, or without any."""
     if table.baseline in skipped:
         raise UsageError(f"{table.name} cannot be made, its row {table.baseline} cannot: {skipped[table.baseline]}")
     if table.rows and not rows:
         raise UsageError(f"{table.name} cannot be made: {next(iter(skipped.values()))}")
-    return rows
 
 
-def estimated(plan: Schedule, runs: Runs) -> Schedule:
-    """Return a schedule whose runs say how long what is left of them takes; runs of one size are measured once."""
+def estimated(plan: Schedule, tables: Sequence[Table], runs: Runs) -> Schedule:
+    """Return a schedule whose runs say how long what is left of them takes; runs of one size are measured once.
+
+    The cache is loaded for each, and what refuses a row only then, such as pictures that are missing, leaves the row out.
+    """
     known: dict[tuple[Any, ...], Any] = {}
-    works = []
+    works, why = [], {}
     for work in plan.works:
         if not work.left:
             works.append(replace(work, seconds=0.0))
             continue
-        ready = runs.ready(work.config)
-        size = describe_model(work.config.model, ready.data.clips.width, len(ready.data.labels))
+        try:
+            ready = runs.ready(work.config)
+        except EstError as error:
+            why[work.name] = told(error)
+            continue
+        size = describe(ready, work.config)
         key = (
             work.config.model.name,
             size.parameters,
@@ -130,7 +142,29 @@ def estimated(plan: Schedule, runs: Runs) -> Schedule:
         if key not in known:
             known[key] = measure_speed(ready, work.config)
         works.append(replace(work, seconds=known[key].seconds(work.config, work.left)))
-    return replace(plan, works=tuple(works))
+    return without(replace(plan, works=tuple(works)), why, tables, runs)
+
+
+def without(plan: Schedule, why: Mapping[str, str], tables: Sequence[Table], runs: Runs) -> Schedule:
+    """Leave out the rows whose runs cannot be made."""
+    rows, skipped, refused = (
+        dict(plan.rows),
+        {name: dict(one) for name, one in plan.skipped.items()},
+        dict(plan.refused),
+    )
+    for table in tables if why else ():
+        for row in rows.get(table.name, ()) if table.trains else ():
+            if (name := runs.recipe.name(row)) in why:
+                skipped[table.name][row.label] = why[name]
+        rows[table.name] = tuple(row for row in rows.get(table.name, ()) if row.label not in skipped[table.name])
+        try:
+            expect_baseline(table, rows[table.name], skipped[table.name])
+        except UsageError as error:
+            if len(tables) == 1:
+                raise
+            refused[table.name] = error.message
+            del rows[table.name]
+    return replace(plan, rows=rows, skipped=skipped, refused=refused)
 
 
 def announcement(plan: Schedule, runs: Runs, *, several: bool) -> list[str]:
@@ -162,7 +196,7 @@ def shorter(plan: Schedule, runs: Runs) -> str:
     try:
         small = replace(runs.recipe, preset=PRESET, file=None)
         works = [replace(work, config=small.config(work.row.settings), done=0) for work in plan.works]
-        found = estimated(replace(plan, works=tuple(works)), runs)
+        found = estimated(replace(plan, works=tuple(works)), (), runs)
     except EstError:
         return said
     return f"--preset {PRESET}: about {duration(found.seconds or 0.0)}; {said}, too"

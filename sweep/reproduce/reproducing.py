@@ -30,7 +30,7 @@ from ...train.results.run import write_json
 from .measures import cross_database, zero_middle
 from .planning import Schedule, announcement, estimated, schedule, schedule_lines
 from .recipe import PRESET, PUBLISHED_PRESET, Recipe
-from .runs import Runs
+from .runs import Runs, told
 from .settings import expect_same, keep, settings_of
 from .sheet import Sheet
 from .table import Table
@@ -115,7 +115,7 @@ def reproduce(
     )
     wanted = schedule(tables, runs, expect=EXPECT)
     if wanted.left:
-        wanted = estimated(wanted, runs)
+        wanted = estimated(wanted, tables, runs)
     for line in announcement(wanted, runs, several=len(tables) > 1):
         watch.say(line)
     if dry_run:
@@ -131,7 +131,7 @@ def reproduce(
             except EstError as error:
                 if len(tables) == 1:
                     raise
-                refused[one.name] = error.message
+                refused[one.name] = told(error)
     except KeyboardInterrupt:
         watch.say(f"stopped; the same command with --out {out} goes on")
         raise

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...cache import Cache
+from ...encoders.device import parse_device
 from ...errors import EstError, UsageError
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import differences
@@ -28,6 +29,12 @@ from .table import Row
 from .watching import RowWatch, Silent
 
 RUNS, EVALUATIONS = "runs", "evaluations"
+CROPS = "crops"  # what a model reads that looks at pictures
+
+
+def told(error: EstError) -> str:
+    """Write an error and its remedy in a line."""
+    return error.message + (f" ({error.remedy})" if error.remedy else "")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -69,7 +76,9 @@ class Runs:
             for fold in self.plan.folds if not config.finetune.on else ():
                 arrays_of(self.cache, config, fold.name)
         except EstError as error:
-            return error.message + (f" ({error.remedy})" if error.remedy else "")
+            return told(error)
+        if config.model.reads == CROPS and parse_device(config.device).type == "cpu":
+            return f"it learns from pictures, which takes days on a CPU (--device cuda, or est train --model {config.model.name})"
         return ""
 
     def ready(self, config: TrainConfig) -> Prepared:

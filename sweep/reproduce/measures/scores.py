@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ....train.models.registry import describe_model
 from ....train.results.metrics import spread
 from ....train.results.pages.summary import percent
 from ....train.results.paired import Difference
@@ -13,6 +12,7 @@ from ....train.results.predictions import Predictions
 from ....train.results.results import pool_answers
 from ....train.results.run import RESULT, Run, read_json
 from ..cells import difference, ends, millions, named, over_seeds, share
+from ..cost import parameters_of
 from ..pictures import Curve, Point, curve_picture, row_picture
 from ..runs import Runs
 from ..sheet import Cell, Line
@@ -34,7 +34,7 @@ def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
         if table.classes:
             line["architecture"] = _architecture(run, row.label in fixed)
         if table.sizes and row.label not in fixed:
-            line["parameters"] = millions("parameters", parameters_of(runs, run))
+            line["parameters"] = millions("parameters", parameters_of(run, runs.cache))
         line["WAR"] = over_seeds("war", scored.over_seeds["war"])
         line["95 %"] = ends("war", scored.intervals.get("war"))
         line["UAR"] = over_seeds("uar", scored.over_seeds["uar"])
@@ -84,12 +84,6 @@ def order_accuracy(run: Run) -> tuple[list[float], float]:
             found.append(answered.accuracy)
             chance = answered.chance
     return found, chance
-
-
-def parameters_of(runs: Runs, run: Run) -> int:
-    """Count what a run's model learns."""
-    width = runs.cache.recipes.features[run.reads[run.parts[0]]].shape[0] if run.reads else 0
-    return describe_model(run.config.model, width, len(run.labels)).parameters
 
 
 def pictures(
