@@ -10,7 +10,7 @@ The same call resumes: runs that are complete are read, one that was stopped goe
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -21,24 +21,27 @@ from ...errors import EstError, UsageError
 from ...inputs.published.est_paper import CLIPS
 from ...train.announcement import heading
 from ...train.folds.annotations import Annotations
+from ...train.folds.leaks import leaks_of
 from ...train.folds.protocols import Plan
 from ...train.folds.published import misfits, named
 from ...train.loop.watch import TrainingWatch
 from ...train.preparation import plan_of
+from ...train.results.pages.summary import leak_lines
 from ...train.results.place import read_place
-from ...train.results.run import write_json
+from ...train.results.run import Run, write_json
 from .measures import cross_database, zero_middle
 from .planning import Schedule, announcement, estimated, schedule, schedule_lines
 from .recipe import PRESET, PUBLISHED_PRESET, Recipe
 from .runs import Runs, told
 from .settings import expect_same, keep, settings_of
 from .sheet import Sheet
-from .table import Table
+from .table import Row, Table
 from .tables.catalogue import CROSS, tables_named
 from .watching import RowWatch
 
 EXPECT = {"cross_database": cross_database.expect, "zero_middle": zero_middle.expect}  # what measures need besides rows
 PAPER_DATASETS = tuple(CLIPS)
+ONE_SEED = "One seed: how far another would move the scores is not in the intervals; --seeds 1,2,3 would tell."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,18 +165,32 @@ def _made(table: Table, plan: Schedule, runs: Runs) -> Sheet:
     """Train, measure and write a table."""
     rows = plan.rows[table.name]
     found = import_module(f".measures.{table.measure}", __package__).measure(table, rows, runs)
+    leaks = leaks_in(table, rows, runs)
+    one_seed = len(runs.recipe.config().seeds) == 1 and table.trains
     sheet = Sheet(
         name=table.name,
         title=f"{table.number}: {table.title}",
-        caption=caption(table, runs),
+        caption=" ".join([*leaks, caption(table, runs)]),
         lines=found.lines,
         found=found.found,
-        notes=(*found.notes, *table.notes, *(table.paper_notes if runs.dataset else ()), *runs.plan.notes),
+        notes=(
+            *found.notes,
+            *((ONE_SEED,) if one_seed else ()),
+            *table.notes,
+            *(table.paper_notes if runs.dataset else ()),
+            *(runs.plan.notes if table.rows else ()),
+        ),
         skipped=plan.skipped.get(table.name, {}),
         pictures=found.pictures,
     )
     sheet.save(runs.out, command_of(table, runs))
     return sheet
+
+
+def leaks_in(table: Table, rows: Sequence[Row], runs: Runs) -> list[str]:
+    """Say what was learnt from before it was tested on, where that was allowed."""
+    trained = [Run.open(runs.path(row)) for row in rows] if table.trains else []
+    return list(dict.fromkeys(line for run in trained for line in leak_lines(leaks_of(run.facts))))
 
 
 def caption(table: Table, runs: Runs) -> str:

@@ -56,6 +56,7 @@ def test_nothing_is_trained_twice(made, cache, trained):
     matrix = reproduce("confusion", cache, made, recipe(**QUICK)).sheets[0]
     assert not trained, "the run of EST is that of the other table"
     assert sum(int(line["clips"].words) for line in matrix.lines) == 36
+    assert any(note.startswith("One seed") for note in again.sheets[0].notes)
     assert [line["order"].values["order_seeds"] for line in again.sheets[0].lines] == [1, 1]
 
 

@@ -34,7 +34,7 @@ def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
             {
                 "row": named(row.label),
                 "WAR, last epoch": over_seeds("war", scored.over_seeds["war"]),
-                "settled in epoch": Cell(words=str(settled), values={"settled_epoch": settled}),
+                "settled in epoch": Cell(words=str(settled or "–"), values={"settled_epoch": settled or None}),
                 "loss, last epoch": Cell(words=f"{loss[-1][1]:.3f}", values={"loss": loss[-1][1]}),
             }
         )
