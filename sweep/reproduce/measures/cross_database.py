@@ -55,7 +55,7 @@ def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
         lines.append(line | paper_cell(runs, table, row))
     first = next(iter(found.values()))
     assert runs.test_cache is not None
-    notes = [f"Tested on {runs.test_cache.path.name}: {len(first.predictions)} clips."]
+    notes = [f"Tested on {runs.test_cache.path}: {len(first.predictions)} clips."]
     if first.excluded:
         left = ", ".join(f"{name} {count}" for name, count in first.excluded.items())
         notes.append(f"Left out there, classes that were not learnt: {left}.")
