@@ -178,11 +178,10 @@ class TrainConfig:
             if not 0 <= seed < 2**31:
                 raise UsageError(f"A seed goes from 0 to {2**31 - 1}, found {seed}.", remedy="--seeds 1,2,3")
         self.finetune.expect_possible(self.data, self.loop)
-        if self.model.reads and (self.finetune.on or self.data.scaling or self.data.noise):
+        if self.model.reads and self.finetune.on:
             raise UsageError(
-                f"The model {self.model.name} reads maps ({self.model.reads}): it cannot stand behind a backbone that learns, "
-                "and maps are neither scaled nor given noise.",
-                remedy="leave out --finetune, data.scaling and data.noise",
+                f"The model {self.model.name} reads maps ({self.model.reads}): it cannot stand behind a backbone that learns.",
+                remedy="leave --finetune out",
             )
         if self.model.reads and self.data.feature not in (DataConfig.feature, self.model.reads):
             raise UsageError(
