@@ -13,7 +13,6 @@ from .modelflags import MODEL_LIST, with_model_flags
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
 from .screen import Screen
 
-SIDE_OF_MAPS = 112  # pixels of the crops for which published models of maps were made
 CachePath = Annotated[
     Path | None, typer.Option("--cache", "-c", help="The cache to learn from; with --resume the run's own.")
 ]
@@ -227,10 +226,10 @@ def train(
 
 def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
     """Show what would be trained: on a cache's own features and classes, else on those of ResNet-18 at 112 pixels, and 7 classes."""
-    from ..encoders.backbone import tap_shape
+    from ..train.models.description import usual_shape
     from ..train.models.registry import describe_model
 
-    shape, num_classes = tap_shape(config.model.reads or "gap", SIDE_OF_MAPS), 7
+    shape, num_classes = usual_shape(config.model.reads), 7
     if cache is not None:
         from ..cache import open_cache
         from ..train.data.feature_arrays import expect_shape

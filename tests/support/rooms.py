@@ -30,7 +30,9 @@ ROOMS_OF_TRAIN = (
     "models.fan",
     "models.gru",
     "models.lstm",
+    "models.msstnet",
     "models.pooled",
+    "models.stt",
     "models.transformer",
     "folds",
     "data",
@@ -61,7 +63,9 @@ MAY_IMPORT = {
     "train.models.former_temporal": {"train.models"},
     "train.models.gru": {"train.models"},
     "train.models.lstm": {"train.models", "train.models.gru"},
+    "train.models.msstnet": {"encoders", "train.models", "train.models.former_temporal"},  # blocks; stages of a pyramid
     "train.models.pooled": {"train.models"},
+    "train.models.stt": {"train.models", "train.models.former_temporal"},  # starting values
     "train.models.transformer": {"train.models", "train.models.est"},  # blocks and starting values
     "train.folds": {"cache", "inputs", "inputs.published", "train.config"},
     "train.data": {"cache", "crops", "encoders", "extract.workers", "train.config", "train.folds", "train.models"},
