@@ -83,6 +83,14 @@ Smoothing = Annotated[float | None, typer.Option("--label-smoothing", help="Shar
 ListProtocols = Annotated[
     bool, typer.Option("--list-protocols", help="Show the protocols and what is published of each, and stop.")
 ]
+ListModels = Annotated[
+    bool,
+    typer.Option(
+        "--list-models",
+        help="Show the models: what each reads, its parameters, source and how near it is to the published one, and stop. "
+        "With --cache also what that lacks for one.",
+    ),
+]
 Only = Annotated[list[str] | None, typer.Option("--fold", metavar="NAME", help="Run this fold alone; may be repeated.")]
 Select = Annotated[
     str | None,
@@ -134,6 +142,7 @@ def train(
     label_smoothing: Smoothing = None,
     protocol: Protocol = None,
     list_protocols: ListProtocols = False,
+    list_models: ListModels = False,
     folds: Folds = None,
     loso: Loso = False,
     holdout: Holdout = False,
@@ -152,6 +161,8 @@ def train(
     """Train a model on a cache, every fold and seed, and score it; Ctrl-C saves, --resume goes on."""
     if list_protocols:
         return show_protocols(screen)
+    if list_models:
+        return show_models(screen, cache)
     from ..train.config.configfile import resolve
 
     options: dict[str, Any] = {
@@ -231,6 +242,17 @@ def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
             raise UsageError(f"None of {len(opened)} clips of {cache} has a label.", remedy="leave --cache out")
     found = describe_model(config.model, width, num_classes)
     screen.result(found.to_json(), "\n".join(found.lines()))
+    return 0
+
+
+def show_models(screen: Screen, cache: Path | None) -> int:
+    """Show every model; what a cache lacks for one stands below the table."""
+    from ..cache import open_cache
+    from ..train.models.listing import list_models, listed_lines
+
+    found = list_models(None if cache is None else open_cache(cache))
+    lines = listed_lines(found) + [f"{one.name}: {one.missing}" for one in found if one.missing]
+    screen.result({"models": [one.to_json() for one in found]}, "\n".join(lines))
     return 0
 
 

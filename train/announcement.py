@@ -16,6 +16,7 @@ from .preparation import Prepared
 
 FEW_CLIPS, FEW_PEOPLE = 20, 3  # to choose an epoch by
 MANY_CLIPS = 1000  # to learn from: below, a model of the paper's size depends on its recipe
+NOT_END_TO_END = "the published training is end to end"
 HEADINGS = {
     "none": "{title} on a frozen backbone",
     "layer4": "the last stage of the backbone learns with {title}; the paper's learns as a whole",
@@ -25,8 +26,10 @@ HEADINGS = {
 
 def heading(config: TrainConfig) -> str:
     """Return the line above every score of a run."""
-    model, said = config.model, HEADINGS[config.finetune.learns].format(title=config.model.title)
-    return f"{said}: {model.frozen_note}" if model.frozen_note and not config.finetune.on else said
+    model = config.model
+    title = f"{model.title} (a reconstruction)" if model.architecture == "reconstruction" else model.title
+    said = HEADINGS[config.finetune.learns].format(title=title)
+    return f"{said}: {NOT_END_TO_END}" if model.published_training == "end to end" and not config.finetune.on else said
 
 
 def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWatch) -> None:

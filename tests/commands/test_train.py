@@ -67,6 +67,7 @@ OTHERS = {
     "--resume",
     "--describe",
     "--list-protocols",
+    "--list-models",
     "--preset",
     "--config",
     "--set",
@@ -242,7 +243,7 @@ def test_train_resume_and_evaluate(est, cache, settings, tmp_path):
     status, out, err = est("train", "--cache", cache, "--config", settings, "--out", tmp_path / "run")
     assert status == 0
     lines = out.splitlines()
-    assert lines[0] == "EST on a frozen backbone: not the paper's setting"
+    assert lines[0] == "EST on a frozen backbone: the published training is end to end"
     run = Run.open(tmp_path / "run")
     pooled = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))["pooled"]
     assert f"({pooled['war']['right']}/{pooled['war']['total']})" in lines[1]

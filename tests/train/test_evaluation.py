@@ -360,7 +360,7 @@ def test_results_are_written_beside_a_run_and_never_into_it(run, other, tmp_path
             found.save(tmp_path / "thesis")
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["scores"] == found.scores.to_json()
-    assert metrics["heading"] == "EST on a frozen backbone: not the paper's setting"
+    assert metrics["heading"] == "EST on a frozen backbone: the published training is end to end"
     assert metrics["cache"] == str(other)
     rows = read_csv(tmp_path / "out" / "predictions.csv")
     assert len(rows) == 40

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ...errors import expect_values
 
@@ -21,6 +21,14 @@ DETAILS = {  # what a model may say of its decision besides logits (Model.explai
 }
 MANY = (1, 2**31 - 1)  # ranges of settings: a number of something,
 SHARE = (0, 0.999)  # and a share that leaves something
+ARCHITECTURES = {  # how near a model is to the published one
+    "parity-checked": "computes what the published formulas or code compute, tested against an independent reference",
+    "counts-checked": "has the published sizes and number of parameters",
+    "reconstruction": "follows a paper that leaves out what a number needs: the rest is assumed",
+    "own": "a baseline of this project",
+}
+Architecture = Literal["parity-checked", "counts-checked", "reconstruction", "own"]
+Training = Literal["end to end", "frozen encoder", ""]
 CLIPS_FOR_SIZES = 1000  # clips of a training half from which on a sweep varies the size of a model
 
 
@@ -106,7 +114,9 @@ class ModelConfig:
     name: ClassVar[str]  # the folder's, and the registry's
     title: ClassVar[str]  # in tables: EST
     paper: ClassVar[str] = ""  # to cite, where the model is one's
-    frozen_note: ClassVar[str] = ""  # what to say where the backbone does not learn
+    source: ClassVar[str] = ""  # where the model is described, short
+    architecture: ClassVar[Architecture] = "own"
+    published_training: ClassVar[Training] = ""  # how it was trained for its published numbers; empty: there are none
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # what a preset of `est train` sets in this section
     # Settings in which models may differ that are trained as one stack (loop/stacks): those that change no shape. None: the model cannot
     # be stacked. What it draws in training it draws by F.dropout, or by the dropout of F.scaled_dot_product_attention, in calls that do not

@@ -23,7 +23,7 @@ ODD = (
     "none | <é> & ✓",
     "喜び'; -- \\",
 )  # commas, quotes, a line break, a pipe, brackets, letters of all sorts
-HEADING = "EST on a frozen backbone: not the paper's setting"
+HEADING = "EST on a frozen backbone: the published training is end to end"
 TEXTS = (
     "config.toml",
     "run.json",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from ....errors import UsageError, expect_values
-from ..contract import CLIPS_FOR_SIZES, MANY, SHARE, ModelConfig, Snippets, flag
+from ..contract import CLIPS_FOR_SIZES, MANY, SHARE, Architecture, ModelConfig, Snippets, Training, flag
 
 Position = Literal["slot", "snippet"]
 Aggregation = Literal["hierarchical", "mean", "self-attention", "se"]
@@ -34,7 +34,9 @@ class Config(ModelConfig):
         "Y. Liu, W. Wang, C. Feng, H. Zhang, Z. Chen, Y. Zhan: Expression Snippet Transformer for Robust Video-based Facial "
         "Expression Recognition. Pattern Recognition 138 (2023)"
     )
-    frozen_note: ClassVar[str] = "not the paper's setting"
+    source: ClassVar[str] = "Liu et al., Pattern Recognition 2023"
+    architecture: ClassVar[Architecture] = "parity-checked"
+    published_training: ClassVar[Training] = "end to end"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper-text": {"position": "slot"},
         "small": {"dim": 128, "ffn": 256, "layers": 1, "order_hidden": 256, "dropout": 0.0, "head_dropout": 0.0},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ....errors import expect_values
-from ..contract import MANY, SHARE, EvenlyThenAll, ModelConfig
+from ..contract import MANY, SHARE, Architecture, EvenlyThenAll, ModelConfig, Training
 
 # What a sweep varies by default.
 SEARCH = {"dropout": [0.0, 0.3, 0.5], "relation_dropout": [0.0, 0.3, 0.6]}
@@ -19,7 +19,9 @@ class Config(ModelConfig):
 
     name: ClassVar[str] = "fan"
     title: ClassVar[str] = "FAN"
-    frozen_note: ClassVar[str] = "the published training is end to end"
+    source: ClassVar[str] = "Meng et al., ICIP 2019"
+    architecture: ClassVar[Architecture] = "parity-checked"
+    published_training: ClassVar[Training] = "end to end"
     own_in_stack: ClassVar[tuple[str, ...] | None] = ("dropout", "relation_dropout")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"small": {}}
 

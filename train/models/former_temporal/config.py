@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ....errors import expect_values
-from ..contract import CLIPS_FOR_SIZES, MANY, SHARE, Evenly, ModelConfig
+from ..contract import CLIPS_FOR_SIZES, MANY, SHARE, Architecture, Evenly, ModelConfig, Training
 
 SEARCH = {"dropout": [0.0, 0.1, 0.3]}  # what a sweep varies by default
 SMALL: Mapping[str, Any] = {"layers": 1, "ffn": 256}
@@ -19,7 +19,9 @@ class Config(ModelConfig):
 
     name: ClassVar[str] = "former-temporal"
     title: ClassVar[str] = "T-Former"
-    frozen_note: ClassVar[str] = "the published training is end to end"
+    source: ClassVar[str] = "Zhao and Liu, ACM MM 2021"
+    architecture: ClassVar[Architecture] = "counts-checked"
+    published_training: ClassVar[Training] = "end to end"
     own_in_stack: ClassVar[tuple[str, ...] | None] = ("dropout",)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"small": SMALL}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from ....errors import expect_values
-from ..contract import CLIPS_FOR_SIZES, MANY, SHARE, ModelConfig, Snippets, flag
+from ..contract import CLIPS_FOR_SIZES, MANY, SHARE, Architecture, ModelConfig, Snippets, Training, flag
 
 Pooling = Literal["mean", "max", "last"]
 
@@ -23,6 +23,9 @@ class Config(ModelConfig):
 
     name: ClassVar[str] = "gru"
     title: ClassVar[str] = "GRU"
+    source: ClassVar[str] = "a baseline of Liu et al., Pattern Recognition 2023"
+    architecture: ClassVar[Architecture] = "reconstruction"
+    published_training: ClassVar[Training] = "end to end"
     own_in_stack: ClassVar[tuple[str, ...] | None] = ("dropout",)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"small": {"hidden": 64}}
 

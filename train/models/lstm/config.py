@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..contract import Architecture, Training
 from ..gru.config import Config as GruConfig
 
 
@@ -14,3 +15,6 @@ class Config(GruConfig):
 
     name: ClassVar[str] = "lstm"
     title: ClassVar[str] = "LSTM"
+    source: ClassVar[str] = "a baseline of Liu et al., Pattern Recognition 2023"
+    architecture: ClassVar[Architecture] = "reconstruction"
+    published_training: ClassVar[Training] = "end to end"

@@ -1,0 +1,97 @@
+"""What models there are: what each reads, what it costs, where it is from, and how near it is to what was published.
+
+Two labels say that. The *architecture* is that of the code here, and does not depend on a run. The *training* on cached features is with a
+frozen encoder, whatever the architecture; most published numbers come from an encoder that learns, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ...cache import Cache
+from ...errors import EstError
+from .contract import ModelConfig
+from .registry import MODELS, config_class, describe_model
+
+WIDTH, CLASSES = 512, 7  # for which parameters are counted: ResNet-18's features, the expressions of the paper
+OWN = "this project"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedModel:
+    """A model with its default settings."""
+
+    name: str
+    what: str
+    reads: str
+    parameters: int  # that learn from the cache
+    macs: int  # of one clip whose features are cached
+    source: str
+    architecture: str  # of contract.ARCHITECTURES
+    training: str
+    missing: str | None = None  # what a cache lacks, and the command that adds it
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same for machines."""
+        return asdict(self)
+
+
+def list_models(cache: Cache | None = None) -> list[ListedModel]:
+    """Return every model; of a cache those that cannot read it say why."""
+    found = []
+    for name, what in MODELS.items():
+        config = config_class(name)()
+        cost = describe_model(config, WIDTH, CLASSES)
+        found.append(
+            ListedModel(
+                name=name,
+                what=what,
+                reads=config.reads or "vectors",
+                parameters=cost.parameters,
+                macs=cost.macs,
+                source=config.source or OWN,
+                architecture=config.architecture,
+                training=training_of(config),
+                missing=None if cache is None else _missing(config, cache),
+            )
+        )
+    return found
+
+
+def training_of(config: ModelConfig) -> str:
+    """Say how a model is trained here by default, beside its published training."""
+    match config.published_training:
+        case "end to end":
+            return "frozen encoder (published: end to end, --finetune all)"
+        case "frozen encoder":
+            return "as published"
+    return "frozen encoder"
+
+
+def listed_lines(models: list[ListedModel]) -> list[str]:
+    """Return a table as text."""
+    head = ("model", "reads", "parameters", "architecture", "training", "source")
+    rows = [(one.name, one.reads, f"{one.parameters:,}", one.architecture, one.training, one.source) for one in models]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = []
+    for row in (head, *rows):
+        cells = [
+            f"{cell:>{width}}" if title == "parameters" else f"{cell:<{width}}"
+            for title, cell, width in zip(head, row, widths, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _missing(config: ModelConfig, cache: Cache) -> str | None:
+    """Say why a model cannot be trained on a cache."""
+    from ..data.feature_arrays import expect_shape
+
+    if not config.reads:
+        return None
+    try:
+        expect_shape(cache, config.reads, maps=True)
+    except EstError as error:
+        return f"{error.message} {error.remedy or ''}".strip()
+    return None
