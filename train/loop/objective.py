@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from ...encoders.precision import Precision
 from ..config.config import TrainConfig
 from ..config.loss import CENTRE, COMPACT, CONTRASTIVE, LossConfig
-from ..data.clipset import ClipSet
 from ..losses.centres import centre_loss, compact_loss, draw_centres
 from ..losses.class_weights import by_effective_number, inverse, log_prior
 from ..losses.contrastive import contrastive_loss
@@ -134,23 +133,18 @@ def class_weight(config: TrainConfig, counts: Tensor) -> Tensor | None:
     return by_effective_number(counts, beta).float() if beta else None
 
 
-def centres_of(config: TrainConfig, head: Model, clips: ClipSet, seed: int) -> Tensor | None:
+def centres_of(config: TrainConfig, head: Model, seed: int) -> Tensor | None:
     """Draw the centres of the classes, where a loss has them.  # → (C, E)"""
     if not config.loss.has_centres:
         return None
-    return draw_centres(int(head.num_classes), _embedding_width(config, head, clips), seed).to(head.device)
+    return draw_centres(int(head.num_classes), embedding_width(head), seed).to(head.device)
 
 
 @torch.no_grad()
-def _embedding_width(config: TrainConfig, head: Model, clips: ClipSet) -> int:
+def embedding_width(head: Model) -> int:
     """Return how wide the embedding of a model is, by what it says of an example; no stream moves on."""
-    sides: tuple[int, ...] = ()
-    if config.model.reads:
-        taken = clips.take(torch.zeros(1, 1, 1, dtype=torch.long, device=clips.count.device))
-        assert isinstance(taken, Tensor)
-        sides = tuple(taken.shape[4:])
     training, device = head.training, head.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        found = head.eval()(head.example_batch(1, sides)).embedding.shape[1]
+        found = head.eval()(head.example_batch(1)).embedding.shape[1]
     head.train(training)
     return found

@@ -75,7 +75,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[loop.optimizer]
         expect_graph(config, clips, self.device)
-        self.objective = Objective(self.head, precision, config.loss, centres_of(config, self.head, clips, seed))
+        self.objective = Objective(self.head, precision, config.loss, centres_of(config, self.head, seed))
         self.optimizer = kind(
             groups_of(model, config, self.objective.centres),
             lr=torch.tensor(loop.learning_rate, device=self.device) if loop.graph else loop.learning_rate,

@@ -11,14 +11,18 @@ from train_samples import PLAIN, Recorder, fit_interrupted, learning_cache, make
 from est.cache import open_cache
 from est.cache.interrupt import Stop
 from est.errors import UsageError
-from est.train import TrainingWatch, evaluate, fit, model_config
+from est.train import Run, TrainingWatch, evaluate, fit, model_config
 from est.train.config.loss import LossConfig
 from est.train.config.protocol import ProtocolConfig
 from est.train.data.clipset import ClipSet
+from est.train.loop.checkpoint import load_checkpoint, save_checkpoint
+from est.train.loop.objective import embedding_width
 from est.train.loop.stacks.rule import shape_of
 from est.train.loop.stacks.stack import Stack
 from est.train.loop.world import World
+from est.train.models.registry import MODELS, build_model, config_class
 from est.train.preparation import expect_trainable
+from est.train.results.run import CHECKPOINT, CONFIG
 
 CLIPS = 30
 GRU = model_config("gru", frames=9, hidden=8, dropout=0.0)
@@ -298,3 +302,50 @@ def test_processes_do_not_share_a_batch_that_is_compared():
     with pytest.raises(UsageError, match=r"loss\.contrastive compares the clips of a batch, which cannot be divided"):
         expect_trainable(config, World(rank=0, size=2))
     expect_trainable(tiny_config(model=GRU, loss=LossConfig(centre=1.0)), World(rank=0, size=2))
+
+
+class Two(World):
+    """One of two processes, whose other one is not there: what would be added is noted."""
+
+    def add(self, tensors):
+        self.shapes = [tuple(tensor.shape) for tensor in tensors]
+
+
+def test_processes_add_the_gradients_of_centres(clips):
+    trainer = make_trainer(clips, model=GRU, loss=LossConfig(compact=1.0))
+    trainer.world = Two(rank=0, size=2)
+    trainer.step(trainer.begin_epoch(0), 0)
+    assert trainer.world.shapes[-2:] == [(3, 16), (len(trainer.columns),)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_has_an_embedding_that_can_be_measured(name):
+    kind = config_class(name)
+    config = kind(**kind.presets.get("small", {}))
+    model = build_model(config, width=16, num_classes=3, seed=1, maps=(14, 14) if config.reads else ())
+    before, state = torch.get_rng_state(), {key: value.clone() for key, value in model.state_dict().items()}
+    assert embedding_width(model) > 1
+    assert model.training
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_runs_of_before_there_were_losses_go_on(cache, tmp_path):
+    config = tiny_config(model=GRU, protocol=HOLDOUT, epochs=2)
+    whole = fit(cache, tmp_path / "whole", config)
+    with pytest.raises(KeyboardInterrupt):
+        fit(cache, tmp_path / "run", config, watch=Recorder(3))
+    (part,) = Run.open(tmp_path / "run").parts
+    path = tmp_path / "run" / "parts" / part / CHECKPOINT
+    found = load_checkpoint(path)
+    then = {key: value for key, value in found.meta["config"].items() if not key.startswith(("loss.", "data.votes"))}
+    assert len(then) < len(found.meta["config"])
+    save_checkpoint(path, found.tensors, {**found.meta, "config": then})
+    text = (tmp_path / "run" / CONFIG).read_text(encoding="utf-8")
+    before, _, rest = text.partition("[loss]")
+    older = before.replace('votes = ""\n', "") + rest[rest.index("\n[") + 1 :]
+    assert older.count("[") == text.count("[") - 1
+    (tmp_path / "run" / CONFIG).write_text(older, encoding="utf-8")
+    assert fit(None, tmp_path / "run", resume=True).scores.war == whole.scores.war
+    assert outcome(tmp_path / "run")[f"{part} tensors"] == outcome(tmp_path / "whole")[f"{part} tensors"]
+    assert evaluate(Run.open(tmp_path / "run"), watch=Recorder()).scores.war == whole.scores.war
