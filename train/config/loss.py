@@ -11,7 +11,11 @@ from ...errors import UsageError, expect_values
 if TYPE_CHECKING:
     from .config import DataConfig, LoopConfig
 
-CONTRASTIVE, COMPACT, CENTRE = "contrastive", "compact", "centre"  # losses by which history and curves know them
+BESIDE = CONTRASTIVE, COMPACT, CENTRE = (
+    "contrastive",
+    "compact",
+    "centre",
+)  # names by which history and curves know them
 
 
 @dataclass(frozen=True, kw_only=True)

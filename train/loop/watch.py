@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...cache.watch import Watch
-from ..models.contract import CLASSES
 
 Record = Mapping[str, Any]  # one epoch: epoch, learning_rate, loss, expression_loss, order_loss, train_right, …
 
@@ -42,12 +41,6 @@ class TrainingWatch(Watch):
 
     def end(self, part: Part, result: Mapping[str, Any]) -> None:
         """A part is done and scored."""
-
-
-def losses_beside(record: Record) -> list[str]:
-    """Return the losses of an epoch besides that of the classes and those of further questions."""
-    names = (key.removesuffix("_loss") for key in record if key.endswith("_loss"))
-    return [name for name in names if name not in (CLASSES, "val", *questions_of(record))]
 
 
 def questions_of(record: Record) -> list[str]:

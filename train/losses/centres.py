@@ -4,7 +4,7 @@
 
 `compact_loss` is a reconstruction of the compact loss of STT (arXiv 2205.04749), whose formula we have not found: what is said of it is
 that it shortens distances within classes and lengthens those between them. Here, on the unit sphere, it is the squared distance to the
-own class's centre, less the mean squared distance of that centre to the others.
+own class's centre, less the mean squared distance between centres, plus the most that this can be, 2 C / (C − 1): so that the least is 0.
 
 Legend: B clips, E width of the embedding, C classes.
 """
@@ -28,8 +28,9 @@ def centre_loss(embedding: Tensor, target: Tensor, centres: Tensor) -> Tensor:
 
 
 def compact_loss(embedding: Tensor, target: Tensor, centres: Tensor) -> Tensor:
-    """Return how far clips are from their centre, less how far that is from the others, summed over clips.  # (B, E), (B,), (C, E) → ()"""
+    """Return how far clips are from their centres, less how far centres are apart, summed over clips.  # (B, E), (B,), (C, E) → ()"""
     unit, centres = F.normalize(embedding, dim=1), F.normalize(centres, dim=1)
     within = (unit - centres[target]).square().sum()
-    between = (2 - 2 * centres @ centres.T).sum(1) / max(len(centres) - 1, 1)  # of each centre; to itself it is 0
-    return within - between[target].sum()
+    others = max(len(centres) - 1, 1)
+    lacking = 2 * centres.sum(0).square().sum() / (len(centres) * others)  # 2 C / (C − 1) less the mean of ‖c − c′‖²
+    return within + len(target) * lacking

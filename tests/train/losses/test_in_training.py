@@ -11,6 +11,7 @@ from train_samples import PLAIN, Recorder, fit_interrupted, learning_cache, make
 from est.cache import open_cache
 from est.cache.interrupt import Stop
 from est.errors import UsageError
+from est.report.runpage.curves import curve_section
 from est.train import Run, TrainingWatch, evaluate, fit, model_config
 from est.train.config.loss import LossConfig
 from est.train.config.protocol import ProtocolConfig
@@ -349,3 +350,11 @@ def test_runs_of_before_there_were_losses_go_on(cache, tmp_path):
     assert fit(None, tmp_path / "run", resume=True).scores.war == whole.scores.war
     assert outcome(tmp_path / "run")[f"{part} tensors"] == outcome(tmp_path / "whole")[f"{part} tensors"]
     assert evaluate(Run.open(tmp_path / "run"), watch=Recorder()).scores.war == whole.scores.war
+
+
+def test_the_page_of_a_run_has_their_curves():
+    history = [{"epoch": n, "loss": 2.0 / n, "contrastive_loss": 1.5 / n, "order_loss": 1.0} for n in (1, 2)]
+    page = "".join(curve_section({"fold1": history}).parts)
+    assert "contrastive loss: from 1.5 in epoch 1 to 0.75 in epoch 2." in page
+    assert "order loss" not in page
+    assert "centre loss" not in page

@@ -119,9 +119,8 @@ def test_losses_of_centres():
     wanted = sum(0.5 * ((x[i] - c[y]) ** 2).sum() for i, y in pairs)
     assert float(centre_loss(EMBEDDING, TARGET, CENTRES)) == pytest.approx(wanted)
     x, c = (a / np.linalg.norm(a, axis=1, keepdims=True) for a in (x, c))
-    wanted = sum(
-        ((x[i] - c[y]) ** 2).sum() - np.mean([((c[y] - c[j]) ** 2).sum() for j in range(C) if j != y]) for i, y in pairs
-    )
+    between = np.mean([((c[j] - c[k]) ** 2).sum() for j in range(C) for k in range(C) if j != k])
+    wanted = sum(((x[i] - c[y]) ** 2).sum() - between + 2 * C / (C - 1) for i, y in pairs)
     assert float(compact_loss(EMBEDDING, TARGET, CENTRES)) == pytest.approx(wanted)
 
 
