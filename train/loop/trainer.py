@@ -174,8 +174,7 @@ class Trainer:
             self.average.update(self.model, epoch * self.num_steps + step)
 
     def learn(self, index: Tensor, target: Tensor, *drawn: Tensor) -> Tensor:
-        """Learn from rows (B, n, J) and classes (B,); where the plan has them with the model's extras, votes (B, C), a share () and
-        augmentations (B, 4).
+        """Learn from rows (B, n, J), classes (B,) and what else the plan has: extras, votes (B, C), a share (), augmentations (B, 4).
 
         Returns what a step leaves behind: `columns`.
         """
