@@ -36,6 +36,7 @@ ROOMS_OF_TRAIN = (
     "models.transformer",
     "folds",
     "data",
+    "losses",
     "results",
     "results.pages",
     "loop",
@@ -57,7 +58,8 @@ MAY_IMPORT = {
     "extract.workers": (FOUNDATIONS | EXTRACT) - {"inputs.published", "encoders.kinds"},  # of extract: config alone
     "extract": FOUNDATIONS | EXTRACT,
     "train.config": {"train.models"},  # the sections of models
-    "train.models": {"encoders"},
+    "train.losses": set(),  # functions of tensors
+    "train.models": {"encoders", "train.losses"},
     "train.models.est": {"encoders", "train.models"},
     "train.models.fan": {"train.models"},
     "train.models.former_temporal": {"train.models"},
@@ -67,7 +69,13 @@ MAY_IMPORT = {
     "train.models.pooled": {"train.models"},
     "train.models.stt": {"train.models", "train.models.former_temporal"},  # starting values
     "train.models.transformer": {"train.models", "train.models.est"},  # blocks and starting values
-    "train.folds": {"cache", "inputs", "inputs.published", "train.config"},
+    "train.folds": {
+        "cache",
+        "inputs",
+        "inputs.published",
+        "inputs.stills",
+        "train.config",
+    },  # of stills: how tables are read
     "train.data": {"cache", "crops", "encoders", "extract.workers", "train.config", "train.folds", "train.models"},
     "train.results": {"cache", "encoders", "train.config", "train.folds", "train.results.pages"},
     "train.results.pages": {"train.folds", "train.results"},
@@ -78,10 +86,19 @@ MAY_IMPORT = {
         "train.data",
         "train.folds",
         "train.loop.stacks",
+        "train.losses",
         "train.models",
         "train.results",
     },
-    "train.loop.stacks": {"cache", "encoders", "train.config", "train.data", "train.loop", "train.models"},
+    "train.loop.stacks": {
+        "cache",
+        "encoders",
+        "train.config",
+        "train.data",
+        "train.loop",
+        "train.losses",
+        "train.models",
+    },
     "train": {"cache", "encoders"} | TRAIN,
     "tune": {"cache", "encoders", "encoders.kinds", "extract", "inputs.stills"} | TRAIN,
     "sweep": SWEEP,

@@ -42,13 +42,14 @@ def shape_of(config: TrainConfig) -> tuple[Any, ...]:
     """Return what trainings of a stack have in common besides clips and classes."""
     model, own = config.model, config.model.own_in_stack or ()
     common = {item.name: getattr(model, item.name) for item in fields(model) if item.name not in own}
-    data = config.data
+    data, loss = config.data, config.loss
     return (
         model.name,
         tuple(sorted((name, str(value)) for name, value in common.items())),
         config.loop.batch,
         tuple(sorted((name, str(value)) for name, value in asdict(config.sampling).items())),
-        (bool(data.mixup), data.class_weights),
+        (bool(data.mixup), data.class_weights or bool(loss.effective_number), data.votes),
+        (bool(loss.focal), bool(loss.adjustment), tuple(loss.terms)),
     )
 
 
