@@ -13,7 +13,6 @@ from .modelflags import MODEL_LIST, with_model_flags
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
 from .screen import Screen
 
-SIDE_OF_MAPS = 112  # pixels of the crops for which published models of maps were made
 CachePath = Annotated[
     Path | None, typer.Option("--cache", "-c", help="The cache to learn from; with --resume the run's own.")
 ]
@@ -81,6 +80,15 @@ Weights = Annotated[
     bool | None, typer.Option("--class-weights/--no-class-weights", help="Weigh rare classes more in the loss.")
 ]
 Smoothing = Annotated[float | None, typer.Option("--label-smoothing", help="Share of the target given to all classes.")]
+Votes = Annotated[
+    Path | None,
+    typer.Option(
+        "--votes", metavar="FILE", help="Learn from a table of votes: id or path, and a column for each class."
+    ),
+]
+Focal = Annotated[
+    float | None, typer.Option("--focal", metavar="GAMMA", help="Focal loss: what is nearly right counts less.")
+]
 ListProtocols = Annotated[
     bool, typer.Option("--list-protocols", help="Show the protocols and what is published of each, and stop.")
 ]
@@ -141,6 +149,8 @@ def train(
     balanced: Balanced = None,
     class_weights: Weights = None,
     label_smoothing: Smoothing = None,
+    votes: Votes = None,
+    focal: Focal = None,
     protocol: Protocol = None,
     list_protocols: ListProtocols = False,
     list_models: ListModels = False,
@@ -182,6 +192,8 @@ def train(
         "data.balanced": balanced,
         "data.class_weights": class_weights,
         "data.label_smoothing": label_smoothing,
+        "data.votes": str(votes) if votes is not None else None,
+        "loss.focal": focal,
         **protocol_options(protocol, folds, loso=loso, holdout=holdout),
         "protocol.by": by,
         "protocol.only": tuple(fold) if fold else None,
@@ -227,10 +239,10 @@ def train(
 
 def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
     """Show what would be trained: on a cache's own features and classes, else on those of ResNet-18 at 112 pixels, and 7 classes."""
-    from ..encoders.backbone import tap_shape
+    from ..train.models.description import usual_shape
     from ..train.models.registry import describe_model
 
-    shape, num_classes = tap_shape(config.model.reads or "gap", SIDE_OF_MAPS), 7
+    shape, num_classes = usual_shape(config.model.reads), 7
     if cache is not None:
         from ..cache import open_cache
         from ..train.data.feature_arrays import expect_shape

@@ -12,10 +12,13 @@ from ...train.results.run import Run
 
 def describe(ready: Prepared, config: TrainConfig) -> Description:
     """Count the model of a configuration on the features that it reads."""
-    return describe_model(config.model, ready.data.clips.width, len(ready.data.labels))
+    clips = ready.data.clips
+    return describe_model(config.model, clips.width, len(ready.data.labels), clips.maps)
 
 
 def parameters_of(run: Run, cache: Cache) -> int | None:
     """Count what the model of a run learns on cached features; nothing is loaded. None where it looks at pictures."""
     made = cache.recipes.features.get(next(iter(run.reads.values()), ""))
-    return describe_model(run.config.model, made.shape[0], len(run.labels)).parameters if made is not None else None
+    if made is None:
+        return None
+    return describe_model(run.config.model, made.shape[0], len(run.labels), made.shape[1:]).parameters

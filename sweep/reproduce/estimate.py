@@ -80,7 +80,12 @@ def measure_speed(ready: Prepared, config: TrainConfig, *, alone: bool = False) 
     data, fold = ready.data, max(ready.plan.folds, key=lambda one: len(one.train))
     parts = len(config.seeds) * len(ready.plan.folds)
     together, _ = num_together(
-        config, width=data.clips.width, num_classes=len(data.labels), device=device, precision=precision
+        config,
+        width=data.clips.width,
+        maps=data.clips.maps,
+        num_classes=len(data.labels),
+        device=device,
+        precision=precision,
     )
     together = 1 if alone else min(together, parts)
     with reproducible(device, config.loop.threads or torch.get_num_threads()):

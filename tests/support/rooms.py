@@ -30,10 +30,13 @@ ROOMS_OF_TRAIN = (
     "models.fan",
     "models.gru",
     "models.lstm",
+    "models.msstnet",
     "models.pooled",
+    "models.stt",
     "models.transformer",
     "folds",
     "data",
+    "losses",
     "results",
     "results.pages",
     "loop",
@@ -56,15 +59,24 @@ MAY_IMPORT = {
     "extract.workers": (FOUNDATIONS | EXTRACT) - {"inputs.published", "encoders.kinds"},  # of extract: config alone
     "extract": FOUNDATIONS | EXTRACT,
     "train.config": {"train.models"},  # the sections of models
-    "train.models": {"encoders"},
+    "train.losses": set(),  # functions of tensors
+    "train.models": {"encoders", "train.losses"},
     "train.models.est": {"encoders", "train.models"},
     "train.models.fan": {"train.models"},
     "train.models.former_temporal": {"train.models"},
     "train.models.gru": {"train.models"},
     "train.models.lstm": {"train.models", "train.models.gru"},
+    "train.models.msstnet": {"encoders", "train.models", "train.models.former_temporal"},  # blocks; stages of a pyramid
     "train.models.pooled": {"train.models"},
+    "train.models.stt": {"train.models", "train.models.former_temporal"},  # starting values
     "train.models.transformer": {"train.models", "train.models.est"},  # blocks and starting values
-    "train.folds": {"cache", "inputs", "inputs.published", "train.config"},
+    "train.folds": {
+        "cache",
+        "inputs",
+        "inputs.published",
+        "inputs.stills",
+        "train.config",
+    },  # of stills: how tables are read
     "train.data": {"cache", "crops", "encoders", "extract.workers", "train.config", "train.folds", "train.models"},
     "train.results": {"cache", "encoders", "train.config", "train.folds", "train.results.pages"},
     "train.results.pages": {"train.folds", "train.results"},
@@ -75,10 +87,19 @@ MAY_IMPORT = {
         "train.data",
         "train.folds",
         "train.loop.stacks",
+        "train.losses",
         "train.models",
         "train.results",
     },
-    "train.loop.stacks": {"cache", "encoders", "train.config", "train.data", "train.loop", "train.models"},
+    "train.loop.stacks": {
+        "cache",
+        "encoders",
+        "train.config",
+        "train.data",
+        "train.loop",
+        "train.losses",
+        "train.models",
+    },
     "train": {"cache", "encoders"} | TRAIN,
     "tune": {"cache", "encoders", "encoders.kinds", "extract", "inputs.stills"} | TRAIN,
     "sweep": SWEEP,

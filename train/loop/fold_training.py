@@ -194,7 +194,9 @@ class FoldTraining(Training):
     def _warn_of_guessing(self) -> None:
         """Say so when the loss has stayed where it is for a model that knows nothing."""
         last, guess = self.history[-1]["expression_loss"], math.log(len(self.data.labels))
-        if len(self.history) < ENOUGH or last < GUESSING * guess or self.config.data.class_weights:
+        data, loss = self.config.data, self.config.loss
+        comparable = not (data.class_weights or data.votes or loss.changes_classes)
+        if len(self.history) < ENOUGH or last < GUESSING * guess or not comparable:
             return
         self.watch.warn(
             f"{self.part.name} has learnt nothing: its loss is {last:.2f}, and guessing has {guess:.2f}. {hint(self.config)}"
@@ -342,7 +344,7 @@ def _train_together(trainings: Sequence[FoldTraining], *, stop: Stop, watch: Tra
 def hint(config: TrainConfig) -> str:
     """Say what to try when nothing has been learnt."""
     finetune = config.finetune
-    if not config.data.scaling and not finetune.init and not config.model.reads:
+    if not config.data.scaling and not finetune.init:
         return "Features that hardly differ from their mean want --set data.scaling=true."
     if finetune.on and finetune.rate and finetune.batch_norm == "frozen":
         return "The backbone leaves where the head reads: --set finetune.batch_norm=train keeps it there, or a lower finetune.rate."

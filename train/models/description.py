@@ -12,6 +12,7 @@ from ...encoders.backbone import Backbone, tap_shape
 from ...encoders.taps import STAGES
 
 IMAGE_SIDE = 224
+SIDE_OF_MAPS = 112  # of the crops for which the published models of maps were made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,11 @@ def backbone_row(frames: int, width: int, tap: str = "gap", maps: tuple[int, ...
     until = f" to {tap}" if later else ""
     macs = frames * backbone_macs(side, tap)
     return Row(part=f"ResNet-18{until}, {frames} frames", parameters=parameters, macs=macs)
+
+
+def usual_shape(reads: str) -> tuple[int, ...]:
+    """Return the shape of what ResNet-18 gives of a frame to models that read such maps, or gap."""
+    return tap_shape(reads or "gap", SIDE_OF_MAPS)
 
 
 def num_stages(tap: str) -> int:

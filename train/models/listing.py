@@ -12,9 +12,10 @@ from typing import Any
 from ...cache import Cache
 from ...errors import EstError
 from .contract import ModelConfig
+from .description import usual_shape
 from .registry import MODELS, config_class, describe_model
 
-WIDTH, CLASSES = 512, 7  # for which parameters are counted: ResNet-18's features, the expressions of the paper
+CLASSES = 7  # for which parameters are counted: the expressions of the paper, on features of ResNet-18
 OWN = "this project"
 
 
@@ -42,7 +43,8 @@ def list_models(cache: Cache | None = None) -> list[ListedModel]:
     found = []
     for name, what in MODELS.items():
         config = config_class(name)()
-        cost = describe_model(config, WIDTH, CLASSES)
+        width, *sides = usual_shape(config.reads)
+        cost = describe_model(config, width, CLASSES, tuple(sides))
         found.append(
             ListedModel(
                 name=name,
@@ -63,7 +65,8 @@ def training_of(config: ModelConfig) -> str:
     """Say how a model is trained here by default, beside its published training."""
     match config.published_training:
         case "end to end":
-            return "frozen encoder (published: end to end, --finetune all)"
+            how = "" if config.reads else ", --finetune all"  # which takes models of vectors
+            return f"frozen encoder (published: end to end{how})"
         case "frozen encoder":
             return "as published"
     return "frozen encoder"

@@ -24,6 +24,8 @@ MODELS = {
     "lstm": "long short-term memory over frames",
     "fan": "Frame Attention Network: weighted means of frames",
     "former-temporal": "the temporal half of Former-DFER: a Transformer over 16 frames with a class token",
+    "stt": "STT: attention over the places of a frame, then over time; on maps of layer3",
+    "msstnet": "MSSTNet: a temporal Transformer that takes in one scale of the encoder after another; on pyramid4x4",
     "pooled": "statistics of the frames and a linear classifier, which ignores their order",
 }
 DEFAULT = "est"  # also of runs that were made before runs had a model's name
