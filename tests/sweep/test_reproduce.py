@@ -34,6 +34,7 @@ from est.sweep.reproduce.tables.systems import PUBLISHED
 from est.train.config.config import TrainConfig
 from est.train.folds.published import results_of
 from est.train.loop.world import ALONE
+from est.train.models.registry import MODELS, config_class
 from est.train.preparation import expect_trainable
 from est.train.results.metrics import spread
 from est.train.results.paired import compare_paired
@@ -328,7 +329,7 @@ def test_a_dry_run_says_what_would_be_trained(cache, tmp_path):
 
 
 def test_rows_that_cannot_be_made_say_why(cache, tmp_path):
-    """Twelve frames cannot be shown of a window of ten; the others can."""
+    """75 frames cannot be shown of a window of ten, nor maps of a cache without; the others can."""
     short = recipe(
         "sampling.window=10",
         "sampling.snippet_window=6",
@@ -337,7 +338,10 @@ def test_rows_that_cannot_be_made_say_why(cache, tmp_path):
         "sampling.test_start=5",
     )
     found = reproduce("overall", cache, tmp_path / "out", short, dry_run=True)
-    assert set(found.plan.skipped["overall"]) == {"GRU", "LSTM"}
+    skipped = found.plan.skipped["overall"]
+    maps = {config_class(name).title for name in MODELS if config_class(name)().reads}
+    assert set(skipped) == {"GRU", "LSTM"} | maps
+    assert all("est extract" in skipped[name] for name in maps)
     assert "has 10 (sampling.window)" in found.plan.skipped["overall"]["GRU"]
     assert "overall: left out: GRU" in "\n".join(found.lines)
 
