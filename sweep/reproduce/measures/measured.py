@@ -11,7 +11,8 @@ from ....inputs.published.est_paper import PaperNumber, paper_number
 from ....train.folds.published import results_of
 from ....train.results.compare import UNITS
 from ....train.results.paired import Difference, compare_paired
-from ....train.results.predictions import Predictions
+from ....train.results.predictions import Predictions, counted
+from ..cells import probability
 from ..runs import Runs
 from ..sheet import Cell, Line
 from ..table import Row, Table
@@ -57,17 +58,14 @@ def conclusions(
 ) -> list[str]:
     """Say which differences are none of chance, and of the pairs that are asked for in any case; of the others what would have shown."""
     chosen = {pair: one for pair, one in differences.items() if one.better or pair in asked}
-    said = [f"{one.sentence(*pair)} (p {one.p:.3f})" for pair, one in chosen.items()]
-    rest = [one.detectable for pair, one in differences.items() if pair not in chosen and one.detectable is not None]
-    if rest:
-        number_of = f"{len(rest)} other differences" if said else f"{len(rest)} differences"
-        number_of = number_of.removesuffix("s") if len(rest) == 1 else number_of
-        said.append(
-            f"{number_of} cannot be told from 0: one of {100 * min(rest):.1f} to {100 * max(rest):.1f} points would have shown "
-            "with 80 % power"
-            if len(rest) > 1
-            else f"{number_of} cannot be told from 0: one of {100 * rest[0]:.1f} points would have shown with 80 % power"
-        )
+    said = [f"{one.sentence(*pair)} (p {probability(one.p)})" for pair, one in chosen.items()]
+    others = [one.detectable for pair, one in differences.items() if pair not in chosen]
+    if shown := [100 * one for one in others if one is not None]:
+        what = f"{'other ' if said else ''}{counted(len(shown), 'difference').partition(' ')[2]}"
+        span = f"{min(shown):.1f}" if len(shown) == 1 else f"{min(shown):.1f} to {max(shown):.1f}"
+        said.append(f"{len(shown)} {what} cannot be told from 0: one of {span} points would have shown with 80 % power")
+    if len(shown) < len(others):
+        said.append("too few people for intervals of differences")
     if len(differences) > 2:
         said.append(f"{len(differences)} comparisons: of twenty between equals, one looks like a difference")
     return said
