@@ -1,6 +1,6 @@
 """What the paper's tables come to on rendered data: the dynamics of ten reserved seeds as one cache of 720 clips of 120 people.
 
-    python benchmarks/reproduce.py --folder work                      # ablation, zero-middle, orders and position
+    python benchmarks/reproduce.py --folder work                      # the tables below
     python benchmarks/reproduce.py --folder work ablation fusion      # others; the same command resumes
 
 Every seed is a set of other people (benchmarks/demo.py): 72 clips of 12 people, six classes. Renderer, weights and the preset `small` were
@@ -31,7 +31,7 @@ from est.sweep.reproduce.recipe import Recipe
 from est.sweep.reproduce.reproducing import reproduce
 from est.train.loop.watch import TrainingWatch
 
-TABLES = ("ablation", "zero-middle", "orders", "position")
+TABLES = ("ablation", "zero-middle", "orders", "position", "start-frames", "attention-index")
 OPTIONS = {
     "protocol.kind": "kfold",
     "protocol.folds": 4,
