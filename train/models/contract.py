@@ -122,6 +122,8 @@ class ModelConfig:
     # be stacked. What it draws in training it draws by F.dropout, or by the dropout of F.scaled_dot_product_attention, in calls that do not
     # depend on these settings: of dropout also where the rate is 0.
     own_in_stack: ClassVar[tuple[str, ...] | None] = None
+    # Whether it holds the last stage of an encoder, which starts as that of the encoder that made the maps (Model.start_from).
+    last_stage: ClassVar[bool] = False
 
     @property
     def shown(self) -> Shown:

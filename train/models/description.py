@@ -30,6 +30,7 @@ class Description:
     rows: tuple[Row, ...]
     backbone: Row | None
     frames: int  # that one video shows the backbone
+    image_side: int = IMAGE_SIDE  # of the pictures that the backbone is counted on
 
     @property
     def parameters(self) -> int:
@@ -69,7 +70,7 @@ class Description:
             "macs": self.macs,
         }
         if self.backbone is not None and self.whole is not None:
-            found["backbone"] = _plain(self.backbone) | {"frames": self.frames, "image_side": IMAGE_SIDE}
+            found["backbone"] = _plain(self.backbone) | {"frames": self.frames, "image_side": self.image_side}
             found["with_backbone"] = _plain(self.whole)
         return found
 
@@ -84,6 +85,23 @@ def backbone_row(frames: int, width: int) -> Row | None:
     return Row(part=f"ResNet-18, {frames} frames", parameters=num_parameters(trunk), macs=macs)
 
 
+def front_row(frames: int, width: int, maps: tuple[int, int]) -> Row | None:
+    """Count the backbone up to the stage before its last one, whose maps have such channels and sides; none for other channels."""
+    *front, _ = STAGES.values()
+    if width != front[-1]:
+        return None
+    with torch.device("meta"):
+        trunk = Backbone()
+    parameters = num_parameters(trunk) - sum(num_parameters(part) for part in trunk.last_stage)
+    macs = frames * trunk_macs(crop_side(maps), tuple(front))[0]
+    return Row(part=f"ResNet-18 to layer3, {frames} frames", parameters=parameters, macs=macs)
+
+
+def crop_side(maps: tuple[int, int]) -> int:
+    """Return the side of crops that give maps of layer3 of such sides: the largest one."""
+    return 16 * max(maps)
+
+
 def linear(inputs: int, outputs: int) -> int:
     """Count one row through a linear layer."""
     return (inputs + 1) * outputs
@@ -91,24 +109,38 @@ def linear(inputs: int, outputs: int) -> int:
 
 def backbone_macs(side: int) -> int:
     """Count ResNet-18 without its classifier on one square picture: stem, four stages of two blocks, pool."""
-    side = _half(side)
+    channels = tuple(STAGES.values())
+    total, side = trunk_macs(side, channels)
+    return total + channels[-1] * side**2
+
+
+def trunk_macs(side: int, stages: tuple[int, ...]) -> tuple[int, int]:
+    """Count the stem and some stages of such channels on one square picture; return the side of what comes out, too."""
+    side = half(side)
     values = 64 * side**2  # that leave the first convolution
     total = values * 3 * 7**2 + values * (2 + 1)
     total += values  # the max pool reads them
-    side = _half(side)
+    side = half(side)
     inputs = 64
-    for stage, channels in enumerate(STAGES.values()):
-        side = _half(side) if stage else side
-        values = channels * side**2
-        total += values * 9 * (inputs + 3 * channels)  # four convolutions of 3 × 3
-        total += 4 * values * (2 + 1)  # each with a norm and a ReLU
-        if inputs != channels:
-            total += values * (inputs + 2)  # the shortcut's 1 × 1 and its norm
+    for stage, channels in enumerate(stages):
+        side = half(side) if stage else side
+        total += stage_macs(inputs, channels, side**2)
         inputs = channels
-    return total + inputs * side**2
+    return total, side
 
 
-def _half(side: int) -> int:
+def stage_macs(inputs: int, channels: int, places: int) -> int:
+    """Count a stage of two blocks whose maps have so many places."""
+    values = channels * places
+    total = values * 9 * (inputs + 3 * channels)  # four convolutions of 3 × 3
+    total += 4 * values * (2 + 1)  # each with a norm and a ReLU
+    if inputs != channels:
+        total += values * (inputs + 2)  # the shortcut's 1 × 1 and its norm
+    return total
+
+
+def half(side: int) -> int:
+    """Return what a step of two leaves of a side."""
     return (side + 1) // 2
 
 

@@ -23,6 +23,7 @@ MODELS = {
     "lstm": "long short-term memory over frames",
     "fan": "Frame Attention Network: weighted means of frames",
     "former-temporal": "the temporal half of Former-DFER: a Transformer over 16 frames with a class token",
+    "former-dfer": "Former-DFER: a Transformer over places before ResNet-18's layer4, and one over frames",
     "pooled": "statistics of the frames and a linear classifier, which ignores their order",
 }
 DEFAULT = "est"  # also of runs that were made before runs had a model's name
