@@ -13,6 +13,7 @@ from .modelflags import MODEL_LIST, with_model_flags
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
 from .screen import Screen
 
+SIDE_OF_MAPS = 112  # pixels of the crops for which published models of maps were made
 CachePath = Annotated[
     Path | None, typer.Option("--cache", "-c", help="The cache to learn from; with --resume the run's own.")
 ]
@@ -225,22 +226,22 @@ def train(
 
 
 def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
-    """Show what would be trained: on a cache's own width and classes, else on 512 numbers and 7 classes."""
+    """Show what would be trained: on a cache's own features and classes, else on those of ResNet-18 at 112 pixels, and 7 classes."""
+    from ..encoders.backbone import tap_shape
     from ..train.models.registry import describe_model
 
-    width, num_classes = 512, 7
+    shape, num_classes = tap_shape(config.model.reads or "gap", SIDE_OF_MAPS), 7
     if cache is not None:
         from ..cache import open_cache
         from ..train.data.feature_arrays import expect_shape
 
         opened = open_cache(cache)
-        shapes = {name: recipe.shape for name, recipe in opened.recipes.features.items()}
         expect_shape(opened, config.feature, maps=bool(config.model.reads))
-        width = shapes[config.feature][0]
+        shape = opened.recipes.features[config.feature].shape
         num_classes = len({name for name in opened.clips.label_names if name is not None})
         if not num_classes:
             raise UsageError(f"None of {len(opened)} clips of {cache} has a label.", remedy="leave --cache out")
-    found = describe_model(config.model, width, num_classes)
+    found = describe_model(config.model, shape[0], num_classes, shape[1:])
     screen.result(found.to_json(), "\n".join(found.lines()))
     return 0
 

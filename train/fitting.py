@@ -126,6 +126,7 @@ def _together(ready: Prepared, config: TrainConfig, precision: Precision, world:
     return num_together(
         config,
         width=data.clips.width,
+        maps=data.clips.maps,
         num_classes=len(data.labels),
         device=ready.device,
         precision=precision,

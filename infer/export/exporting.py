@@ -25,7 +25,7 @@ from ...train.results.predictions import read_predictions
 from ...train.results.run import CHECKPOINT, Run
 from ..own_clips import OwnClips, open_complete, own_clips
 from .card import card, facts
-from .encoder import feature_recipe, part_encoder
+from .encoder import part_encoder
 from .formats import Format, runner, write
 from .graph import CROPS, FullGraph, Graph, HeadGraph
 from .verification import CLIPS, check_clips, check_random, expect_like_the_run
@@ -133,9 +133,7 @@ def choose_part(run: Run, part: str | None, watch: TrainingWatch) -> str:
 def build(run: Run, part: str, model: Model, what: What, weights: str | None) -> tuple[Graph, list[Tensor]]:
     """Return what is exported, and inputs of it."""
     head = model.on_features
-    recipe = feature_recipe(run, part)
-    maps = recipe.shape[1:] if recipe is not None else ()
-    batch = head.example_batch(EXAMPLE, tuple(maps))
+    batch = head.example_batch(EXAMPLE)
     if what == "head":
         if weights is not None:
             raise UsageError("The weights of an encoder are for --what full.", remedy="leave --weights out")

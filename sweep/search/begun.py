@@ -78,11 +78,14 @@ class Begun:
         for line in self.space_lines():
             watch.say(f"  {line}")
         needed = bytes_needed(
-            [found for model in self.space.models for found in _corner_configs(self.space, ground.base, model)],
+            [
+                (found, ground.shape_of(found))
+                for model in self.space.models
+                for found in _corner_configs(self.space, ground.base, model)
+            ],
             studies=len(ground.folds),
             inner=ground.inner,
             keep=config.keep,
-            width=ground.ready.data.clips.width,
             classes=len(ground.ready.data.labels),
         )
         expect_room(self.out, needed)

@@ -32,6 +32,7 @@ def keep_best(out: Path, trial: Trial, number: int) -> None:
                 "config": to_flat(training.config),
                 "labels": list(training.data.labels),
                 "width": training.data.clips.width,
+                "maps": list(training.data.clips.maps),
                 "part": training.part.name,
                 "seed": training.part.seed,
                 "epoch": training.epoch,
@@ -48,10 +49,14 @@ def best_of(records: Iterable[Record], number: int) -> list[Record]:
 
 
 def bytes_needed(
-    configs: Iterable[TrainConfig], *, studies: int, inner: int, keep: int, width: int, classes: int
+    configs: Iterable[tuple[TrainConfig, tuple[int, ...]]], *, studies: int, inner: int, keep: int, classes: int
 ) -> int:
-    """Return the bytes that checkpoints will take at most: those of the largest model, and one more while it is written."""
-    largest = max((describe_model(config.model, width, classes).parameters for config in configs), default=0)
+    """Return the bytes that checkpoints will take at most: those of the largest model, and one more while it is written.
+
+    Of each configuration the shape of the rows that it reads is given: (D,) or (C, h, w).
+    """
+    counted = (describe_model(config.model, shape[0], classes, shape[1:]).parameters for config, shape in configs)
+    largest = max(counted, default=0)
     return BYTES * largest * (studies * inner * keep + 1) if keep else 0
 
 

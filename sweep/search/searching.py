@@ -195,6 +195,7 @@ class Search:
         return num_together(
             training.config,
             width=data.clips.width,
+            maps=data.clips.maps,
             num_classes=len(data.labels),
             device=self.device,
             precision=self.precision,

@@ -14,12 +14,14 @@ from est.train.models.description import Description, Row, num_parameters
 def register(monkeypatch, kind, config):
     """Register a class of models under its configuration's name."""
 
-    def build(settings, *, width, num_classes, seed):
+    def build(settings, *, width, num_classes, seed, maps=()):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return kind(settings, width=width, num_classes=num_classes)
+            model = kind(settings, width=width, num_classes=num_classes)
+        model.maps = maps
+        return model
 
-    def describe(settings, width, num_classes):
+    def describe(settings, width, num_classes, maps=()):
         model = build(settings, width=width, num_classes=num_classes, seed=0)
         row = Row(part="all", parameters=num_parameters(model), macs=0)
         return Description(rows=(row,), backbone=None, frames=settings.frames)

@@ -135,7 +135,7 @@ def tiny_config(*, epochs=4, batch=8, **sections):
 
 def make_trainer(clips, *, model=PLAIN, seed=1, precision="fp32", train=None, label=None, **settings):
     config = tiny_config(**settings, model=model)
-    built = build_model(model, width=clips.width, num_classes=len(LABELS), seed=seed)
+    built = build_model(model, width=clips.width, num_classes=len(LABELS), seed=seed, maps=clips.maps)
     return Trainer(
         built,
         clips,

@@ -45,7 +45,8 @@ class ClipSet:
     count: Tensor  # (N,) frames, at least 1; on the device on which indices are best computed
     has_face: np.ndarray  # (N,) whether any frame shows one
     coverage: np.ndarray  # (N,) share of the frames that do
-    width: int  # D
+    width: int  # D, of maps their channels
+    maps: tuple[int, ...]  # sides of maps, h and w; none where features are flat
     arrays: int  # that show the clips: plain, mirrored, views
     residency: str  # a line that says where the features are
     _rows: Rows = field(repr=False)
@@ -84,10 +85,8 @@ class ClipSet:
             line = rows.line
         else:
             rows, line = place_rows(source, device, residency)
-        width = source.shape[0]  # of maps the channels
-        return cls._of(
-            places, source, rows, line, device, width=width, arrays=1 + len(others), no_face=no_face, told=told
-        )
+        shape, arrays = source.shape, 1 + len(others)
+        return cls._of(places, source, rows, line, device, shape=shape, arrays=arrays, no_face=no_face, told=told)
 
     @classmethod
     def for_tuning(
@@ -137,7 +136,7 @@ class ClipSet:
             rows,
             rows.line,
             device,
-            width=width,
+            shape=(width,),
             arrays=1 + mirrored,
             no_face=no_face,
             told=told,
@@ -176,6 +175,7 @@ class ClipSet:
             has_face=coverage > 0,
             coverage=coverage,
             width=rows.shape[1],
+            maps=rows.shape[2:],
             residency="features: in memory",
             _rows=MemoryRows(torch.from_numpy(rows).to(device)),
             _first=torch.from_numpy(first).to(device),
@@ -194,7 +194,7 @@ class ClipSet:
         line: str,
         device: torch.device,
         *,
-        width: int,
+        shape: tuple[int, ...],
         arrays: int,
         no_face: Literal["nearest", "keep"],
         told: Sequence[str],
@@ -221,7 +221,8 @@ class ClipSet:
             count=torch.from_numpy(np.asarray(cache.clips.count)[places]).to(home),
             has_face=coverage > 0,
             coverage=coverage,
-            width=width,
+            width=shape[0],
+            maps=shape[1:],
             residency=line,
             _rows=rows,
             _first=torch.from_numpy(first).to(home),

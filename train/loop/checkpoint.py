@@ -103,7 +103,10 @@ def load_model(checkpoint: Path | Checkpoint) -> tuple[Model, Mapping[str, Any]]
     meta = found.meta
     config = from_flat(meta["config"])
     model: Model
-    model = build_model(config.model, width=meta["width"], num_classes=len(meta["labels"]), seed=meta["seed"])
+    maps = tuple(meta.get("maps", ()))  # which checkpoints of earlier versions, of flat features, do not say
+    model = build_model(
+        config.model, width=meta["width"], num_classes=len(meta["labels"]), seed=meta["seed"], maps=maps
+    )
     if config.finetune.on:
         name = meta.get("encoder", Backbone.name)  # the only one that checkpoints without a name can be of
         model = behind(build_encoder(name, meta["normalize"]), model, config.finetune)

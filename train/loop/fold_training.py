@@ -241,6 +241,7 @@ class FoldTraining(Training):
             "config": to_flat(self.config),
             "labels": list(self.data.labels),
             "width": self.data.clips.width,
+            "maps": list(self.data.clips.maps),
             "part": self.part.name,
             "seed": self.part.seed,
             "epoch": self.epoch,
@@ -277,9 +278,10 @@ class FoldTraining(Training):
     def _expect_mine(self, meta: Mapping[str, Any], path: Path) -> None:
         """Refuse a checkpoint of another part, or of settings that somebody has edited since."""
         changed = differences(from_flat(meta["config"]), self.config)
-        facts = {"part": self.part.name, "seed": self.part.seed, "labels": list(self.data.labels)}
-        facts["width"] = self.data.clips.width
-        changed += [f"{name}: {meta[name]} then, {value} now" for name, value in facts.items() if meta[name] != value]
+        facts: dict[str, Any] = {"part": self.part.name, "seed": self.part.seed, "labels": list(self.data.labels)}
+        facts |= {"width": self.data.clips.width, "maps": list(self.data.clips.maps)}
+        then = {"maps": [], **meta}  # checkpoints of earlier versions do not say the sides of maps
+        changed += [f"{name}: {then[name]} then, {value} now" for name, value in facts.items() if then[name] != value]
         if changed:
             raise EstError(
                 f"{path} belongs to another training: {'; '.join(changed)}.",

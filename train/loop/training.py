@@ -52,7 +52,8 @@ class Training(Epochs):
         self.test, self.val = data.by_id(fold.test), data.by_id(fold.val)
         self.precision: Precision = precision
         self.start = start
-        head = build_model(config.model, width=data.clips.width, num_classes=len(data.labels), seed=part.seed)
+        width, maps = data.clips.width, data.clips.maps
+        head = build_model(config.model, width=width, num_classes=len(data.labels), seed=part.seed, maps=maps)
         self.model: Model = build(start, head, config, part).to(device)
         across(self.model, world)
         self.trained = False  # from then on the model has the weights that were selected

@@ -147,7 +147,10 @@ class ModelConfig:
 
     @property
     def reads(self) -> str:
-        """Return the array of maps that the model reads, such as layer3; empty: the flat feature of `data.feature`."""
+        """Return the array of maps that the model reads, such as layer3; empty: the flat feature of `data.feature`.
+
+        A model of maps is built, and described, for maps of such sides: its `build` and `describe` take `maps`, (h, w).
+        """
         return ""
 
     @property

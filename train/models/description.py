@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...encoders.backbone import Backbone
+from ...encoders.backbone import Backbone, tap_shape
 from ...encoders.taps import STAGES
 
 IMAGE_SIDE = 224
@@ -25,12 +25,12 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """All parts; the backbone only where the width of the features is the one that it gives."""
+    """All parts; the backbone only where features are as it gives them."""
 
     rows: tuple[Row, ...]
     backbone: Row | None
     frames: int  # that one video shows the backbone
-    image_side: int = IMAGE_SIDE  # of the pictures that the backbone is counted on
+    side: int = IMAGE_SIDE  # of the pictures that it sees
 
     @property
     def parameters(self) -> int:
@@ -70,36 +70,33 @@ class Description:
             "macs": self.macs,
         }
         if self.backbone is not None and self.whole is not None:
-            found["backbone"] = _plain(self.backbone) | {"frames": self.frames, "image_side": self.image_side}
+            found["backbone"] = _plain(self.backbone) | {"frames": self.frames, "image_side": self.side}
             found["with_backbone"] = _plain(self.whole)
         return found
 
 
-def backbone_row(frames: int, width: int) -> Row | None:
-    """Count the backbone on so many frames; none where features are not as wide as it makes them."""
-    if width != Backbone.width:
+def backbone_row(frames: int, width: int, tap: str = "gap", maps: tuple[int, ...] = ()) -> Row | None:
+    """Count the backbone up to a tap on so many frames; none where features are not of the shape that it gives them."""
+    side = image_side(tap, maps)
+    if tap_shape(tap, side) != (width, *maps):
         return None
     with torch.device("meta"):
         trunk = Backbone()
-    macs = frames * backbone_macs(IMAGE_SIDE)
-    return Row(part=f"ResNet-18, {frames} frames", parameters=num_parameters(trunk), macs=macs)
+    later = list(STAGES)[num_stages(tap) :]
+    parameters = num_parameters(trunk) - sum(num_parameters(getattr(trunk, name)) for name in later)
+    until = f" to {tap}" if later else ""
+    macs = frames * backbone_macs(side, tap)
+    return Row(part=f"ResNet-18{until}, {frames} frames", parameters=parameters, macs=macs)
 
 
-def front_row(frames: int, width: int, maps: tuple[int, int]) -> Row | None:
-    """Count the backbone up to the stage before its last one, whose maps have such channels and sides; none for other channels."""
-    *front, _ = STAGES.values()
-    if width != front[-1]:
-        return None
-    with torch.device("meta"):
-        trunk = Backbone()
-    parameters = num_parameters(trunk) - sum(num_parameters(part) for part in trunk.last_stage)
-    macs = frames * trunk_macs(crop_side(maps), tuple(front))[0]
-    return Row(part=f"ResNet-18 to layer3, {frames} frames", parameters=parameters, macs=macs)
+def num_stages(tap: str) -> int:
+    """Return how many stages of the backbone a tap needs."""
+    return list(STAGES).index(tap) + 1 if tap in STAGES else len(STAGES)
 
 
-def crop_side(maps: tuple[int, int]) -> int:
-    """Return the side of crops that give maps of layer3 of such sides: the largest one."""
-    return 16 * max(maps)
+def image_side(tap: str, maps: tuple[int, ...]) -> int:
+    """Return the side of pictures of which maps of such sides are made; features without sides of their own do not say it."""
+    return 2 ** (1 + num_stages(tap)) * maps[0] if tap in STAGES else IMAGE_SIDE
 
 
 def linear(inputs: int, outputs: int) -> int:
@@ -107,26 +104,20 @@ def linear(inputs: int, outputs: int) -> int:
     return (inputs + 1) * outputs
 
 
-def backbone_macs(side: int) -> int:
-    """Count ResNet-18 without its classifier on one square picture: stem, four stages of two blocks, pool."""
-    channels = tuple(STAGES.values())
-    total, side = trunk_macs(side, channels)
-    return total + channels[-1] * side**2
-
-
-def trunk_macs(side: int, stages: tuple[int, ...]) -> tuple[int, int]:
-    """Count the stem and some stages of such channels on one square picture; return the side of what comes out, too."""
+def backbone_macs(side: int, tap: str = "gap") -> int:
+    """Count ResNet-18 without its classifier on one square picture up to a tap: stem, stages of two blocks, pool."""
     side = half(side)
     values = 64 * side**2  # that leave the first convolution
     total = values * 3 * 7**2 + values * (2 + 1)
     total += values  # the max pool reads them
     side = half(side)
     inputs = 64
-    for stage, channels in enumerate(stages):
+    for stage, channels in enumerate([*STAGES.values()][: num_stages(tap)]):
         side = half(side) if stage else side
         total += stage_macs(inputs, channels, side**2)
+        total += channels * side**2 if tap == "pyramid4x4" else 0  # its pool reads them
         inputs = channels
-    return total, side
+    return total + (inputs * side**2 if tap == "gap" else 0)
 
 
 def stage_macs(inputs: int, channels: int, places: int) -> int:

@@ -39,6 +39,7 @@ class Model(nn.Module):
 
     config: Any  # the model's own ModelConfig
     width: int  # D, of maps their channels
+    maps: tuple[int, ...] = ()  # sides of the maps that it reads, h and w; none where features are flat
     num_classes: int  # C
     scaling: Scaling  # what is done to features first
 
@@ -86,13 +87,13 @@ class Model(nn.Module):
         """Return what reports show of its decisions, in float32, by the names of `DETAILS` (contract.py)."""
         return {}
 
-    def example_batch(self, clips: int, maps: tuple[int, ...] = ()) -> dict[str, Tensor]:
-        """Return a random batch as `forward` takes it in a test, for exports; `maps` are the sides of the maps that are read.
+    def example_batch(self, clips: int) -> dict[str, Tensor]:
+        """Return a random batch as `forward` takes it in a test, for exports.
 
         The first axis of every tensor is that of the clips, and may have any length; the others have the length that they have here.
         """
         n, J = places_of(self.config.shown)
-        noise = torch.randn(clips, n, J, *maps, self.width, device=self.device)
+        noise = torch.randn(clips, n, J, *self.maps, self.width, device=self.device)
         features = (noise * self.scaling.std + self.scaling.mean).movedim(-1, 3)
         told = {
             "mask": torch.ones(clips, n, J, dtype=torch.bool, device=self.device),

@@ -1,6 +1,7 @@
 """The models by name: a folder `train/models/<name>/` (hyphens as underscores) and one line here. No torch.
 
 A folder holds `config.py` with `Config`, the settings of the model; `model.py` with `build` and `facts`; and `count.py` with `describe`.
+Models of maps are told the sides of the maps, `maps` = (h, w); those of flat features are not.
 """
 
 from __future__ import annotations
@@ -45,9 +46,13 @@ def model_config(name: str, **settings: Any) -> ModelConfig:
     return config_class(name)(**settings)
 
 
-def build_model(config: ModelConfig, *, width: int, num_classes: int, seed: int) -> Model:
-    """Build the model of a configuration on features of a width; whatever is random in it follows from the seed."""
-    return _module(config, "model").build(config, width=width, num_classes=num_classes, seed=seed)
+def build_model(config: ModelConfig, *, width: int, num_classes: int, seed: int, maps: tuple[int, ...] = ()) -> Model:
+    """Build the model of a configuration on features of a width, of maps so many channels and their sides.
+
+    Whatever is random in it follows from the seed.
+    """
+    sides = _sides(config, maps)
+    return _module(config, "model").build(config, width=width, num_classes=num_classes, seed=seed, **sides)
 
 
 def model_facts(config: ModelConfig, seeds: Iterable[int]) -> dict[str, Any]:
@@ -55,9 +60,21 @@ def model_facts(config: ModelConfig, seeds: Iterable[int]) -> dict[str, Any]:
     return _module(config, "model").facts(config, seeds)
 
 
-def describe_model(config: ModelConfig, width: int, num_classes: int) -> Any:
+def describe_model(config: ModelConfig, width: int, num_classes: int, maps: tuple[int, ...] = ()) -> Any:
     """Return parameters by part and MACs."""
-    return _module(config, "count").describe(config, width, num_classes)
+    return _module(config, "count").describe(config, width, num_classes, **_sides(config, maps))
+
+
+def _sides(config: ModelConfig, maps: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Return the sides of maps for a model that reads maps; refuse that there are none."""
+    if not config.reads:
+        return {}
+    if len(maps) != 2:
+        raise UsageError(
+            f"The model {config.name} reads maps ({config.reads}): it is built for maps of some height and width, found {maps}.",
+            remedy="maps=(7, 7), as the array of the cache has them",
+        )
+    return {"maps": tuple(maps)}
 
 
 def _module(config: ModelConfig, name: str) -> Any:

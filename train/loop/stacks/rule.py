@@ -51,14 +51,21 @@ def shape_of(config: TrainConfig) -> tuple[Any, ...]:
 
 
 def num_together(
-    config: TrainConfig, *, width: int, num_classes: int, device: torch.device, precision: Precision, processes: int = 1
+    config: TrainConfig,
+    *,
+    width: int,
+    num_classes: int,
+    device: torch.device,
+    precision: Precision,
+    maps: tuple[int, ...] = (),
+    processes: int = 1,
 ) -> tuple[int, str]:
     """Return how many trainings are stacked at most, 1 where one after another is faster, and why in words."""
     if config.loop.stack == "off":
         return 1, "one training after another (--stack off)"
     if why := why_alone(config, precision=precision, processes=processes):
         return 1, f"one training after another: {why}"
-    parameters = describe_model(config.model, width, num_classes).parameters
+    parameters = describe_model(config.model, width, num_classes, maps).parameters
     size = f"{parameters / 1e6:.2g} M parameters"
     if config.loop.stack == "auto" and device.type != "cpu":
         return 1, f"one training after another: stacks are not measured on {device.type} yet (--stack on)"

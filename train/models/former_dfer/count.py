@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..description import Description, Row, crop_side, front_row, half, num_parameters, stage_macs
+from ..description import Description, Row, backbone_row, half, image_side, num_parameters, stage_macs
 from ..former_temporal.count import block_macs
 from ..former_temporal.count import describe as describe_temporal
 from .config import Config
@@ -25,6 +25,5 @@ def describe(config: Config, width: int, num_classes: int, maps: tuple[int, int]
         Row(part="layer4", parameters=num_parameters(model.layer4), macs=frames * layer4),
         *temporal.rows,
     )
-    return Description(
-        rows=rows, backbone=front_row(frames, width, maps), frames=frames, image_side=crop_side(maps)
-    )
+    backbone = backbone_row(frames, width, config.reads, maps)
+    return Description(rows=rows, backbone=backbone, frames=frames, side=image_side(config.reads, maps))
