@@ -227,17 +227,21 @@ def train(
 
 def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
     """Show what would be trained: on a cache's own features and classes, else on those of ResNet-18 at 112 pixels, and 7 classes."""
-    from ..encoders.backbone import tap_shape
+    from ..train.models.contract import CROPS
+    from ..train.models.listing import row_shape
     from ..train.models.registry import describe_model
 
-    shape, num_classes = tap_shape(config.model.reads or "gap", SIDE_OF_MAPS), 7
+    shape, num_classes = row_shape(config.model.reads, SIDE_OF_MAPS), 7
     if cache is not None:
         from ..cache import open_cache
         from ..train.data.feature_arrays import expect_shape
 
         opened = open_cache(cache)
-        expect_shape(opened, config.feature, maps=bool(config.model.reads))
-        shape = opened.recipes.features[config.feature].shape
+        if config.model.reads == CROPS:
+            shape = row_shape(CROPS, opened.recipes.frames.size)
+        else:
+            expect_shape(opened, config.feature, maps=bool(config.model.reads))
+            shape = opened.recipes.features[config.feature].shape
         num_classes = len({name for name in opened.clips.label_names if name is not None})
         if not num_classes:
             raise UsageError(f"None of {len(opened)} clips of {cache} has a label.", remedy="leave --cache out")

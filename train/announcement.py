@@ -12,6 +12,7 @@ from .data.sampling import sampler_of
 from .folds.leaks import describe_leaks
 from .folds.published import convention, named
 from .loop.watch import TrainingWatch
+from .models.contract import CROPS
 from .preparation import Prepared
 
 FEW_CLIPS, FEW_PEOPLE = 20, 3  # to choose an epoch by
@@ -28,7 +29,11 @@ def heading(config: TrainConfig) -> str:
     """Return the line above every score of a run."""
     model = config.model
     title = f"{model.title} (a reconstruction)" if model.architecture == "reconstruction" else model.title
+    if model.reads == CROPS:
+        return f"{title} learns from crops, end to end"
     said = HEADINGS[config.finetune.learns].format(title=title)
+    if model.last_stage and not config.finetune.on:
+        said += ", whose last stage learns"
     return f"{said}: {NOT_END_TO_END}" if model.published_training == "end to end" and not config.finetune.on else said
 
 

@@ -30,6 +30,7 @@ from ...train.config.config import TrainConfig
 from ...train.config.configfile import preset_settings
 from ...train.loop.trainer import reproducible
 from ...train.loop.world import own_device
+from ...train.models.contract import CROPS
 from ...train.results.place import read_place
 from ...train.results.run import write_json
 from ..found.record import Sweep
@@ -211,6 +212,10 @@ def _expect_possible(base: TrainConfig) -> None:
     if read_place() is not None:
         raise UsageError(
             "A sweep starts its own processes, and torchrun has started several.", remedy="est sweep without torchrun"
+        )
+    if base.model.reads == CROPS:
+        raise UsageError(
+            f"A sweep trains on cached features, and {base.model.name} looks at crops.", remedy="est train"
         )
     if base.finetune.on:
         raise UsageError(

@@ -26,11 +26,13 @@ ROOMS_OF_TRAIN = (
     "config",
     "models",
     "models.est",
+    "models.former_dfer",
     "models.former_temporal",
     "models.fan",
     "models.gru",
     "models.lstm",
     "models.pooled",
+    "models.r3d18",
     "models.transformer",
     "folds",
     "data",
@@ -38,6 +40,7 @@ ROOMS_OF_TRAIN = (
     "results.pages",
     "loop",
     "loop.stacks",
+    "loop.starts",
 )
 TRAIN = {"train", *(f"train.{name}" for name in ROOMS_OF_TRAIN)}
 SWEEP = {"sweep.audit", "sweep.found", "sweep.search", "sweep.space"}
@@ -58,10 +61,12 @@ MAY_IMPORT = {
     "train.models": {"encoders"},
     "train.models.est": {"encoders", "train.models"},
     "train.models.fan": {"train.models"},
+    "train.models.former_dfer": {"encoders", "train.models", "train.models.former_temporal"},  # ResNet-18's last stage
     "train.models.former_temporal": {"train.models"},
     "train.models.gru": {"train.models"},
     "train.models.lstm": {"train.models", "train.models.gru"},
     "train.models.pooled": {"train.models"},
+    "train.models.r3d18": {"encoders.kinds", "train.models"},  # where published weights lie
     "train.models.transformer": {"train.models", "train.models.est"},  # blocks and starting values
     "train.folds": {"cache", "inputs", "inputs.published", "train.config"},
     "train.data": {"cache", "crops", "encoders", "extract.workers", "train.config", "train.folds", "train.models"},
@@ -74,6 +79,17 @@ MAY_IMPORT = {
         "train.data",
         "train.folds",
         "train.loop.stacks",
+        "train.loop.starts",
+        "train.models",
+        "train.results",
+    },
+    "train.loop.starts": {
+        "cache",
+        "encoders",
+        "encoders.kinds",
+        "train.config",
+        "train.folds",
+        "train.loop",
         "train.models",
         "train.results",
     },

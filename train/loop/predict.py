@@ -24,7 +24,7 @@ from ..results.details import Details
 from .autocast import casting
 from .world import ALONE, World
 
-BATCH, TUNED_BATCH = 64, 8  # clips: pictures are larger than features
+BATCH, TUNED_BATCH = 64, 8  # clips: pictures and maps are larger than vectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +176,7 @@ def _batches(
 ) -> Iterator[_Batch]:
     """Say what is to be looked at, in this process's share of the clips."""
     device, head = model.device, model.on_features
-    size = TUNED_BATCH if isinstance(model, FinetunedModel) else BATCH
+    size = TUNED_BATCH if isinstance(model, FinetunedModel) or head.maps else BATCH
     numbers = np.array_split(np.arange(len(which)), world.size)[world.rank]
     for begin in range(0, len(numbers), size):
         number = torch.from_numpy(numbers[begin : begin + size]).to(device)

@@ -31,6 +31,7 @@ class Description:
     backbone: Row | None
     frames: int  # that one video shows the backbone
     side: int = IMAGE_SIDE  # of the pictures that it sees
+    learns: str = "on cached features"  # what all parts are together
 
     @property
     def parameters(self) -> int:
@@ -55,7 +56,7 @@ class Description:
 
     def lines(self) -> list[str]:
         """Return a table as text."""
-        shown = [*self.rows, Row(part="on cached features", parameters=self.parameters, macs=self.macs)]
+        shown = [*self.rows, Row(part=self.learns, parameters=self.parameters, macs=self.macs)]
         if self.backbone is not None and self.whole is not None:
             shown += [self.backbone, self.whole]
         width = max(len(row.part) for row in shown)

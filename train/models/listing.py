@@ -10,11 +10,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...cache import Cache
+from ...encoders.backbone import tap_shape
 from ...errors import EstError
-from .contract import ModelConfig
+from .contract import CROPS, ModelConfig
 from .registry import MODELS, config_class, describe_model
 
-WIDTH, CLASSES = 512, 7  # for which parameters are counted: ResNet-18's features, the expressions of the paper
+SIDE, CLASSES = (
+    112,
+    7,
+)  # for which parameters are counted: ResNet-18's features of such crops, the expressions of the paper
 OWN = "this project"
 
 
@@ -42,7 +46,8 @@ def list_models(cache: Cache | None = None) -> list[ListedModel]:
     found = []
     for name, what in MODELS.items():
         config = config_class(name)()
-        cost = describe_model(config, WIDTH, CLASSES)
+        width, *maps = row_shape(config.reads, SIDE)
+        cost = describe_model(config, width, CLASSES, tuple(maps))
         found.append(
             ListedModel(
                 name=name,
@@ -59,8 +64,15 @@ def list_models(cache: Cache | None = None) -> list[ListedModel]:
     return found
 
 
+def row_shape(reads: str, side: int) -> tuple[int, ...]:
+    """Return the shape of what a model reads of a frame: of ResNet-18's features of crops of a side, or of the crop."""
+    return (3, side, side) if reads == CROPS else tap_shape(reads or "gap", side)
+
+
 def training_of(config: ModelConfig) -> str:
     """Say how a model is trained here by default, beside its published training."""
+    if config.reads == CROPS:
+        return "end to end"
     match config.published_training:
         case "end to end":
             return "frozen encoder (published: end to end, --finetune all)"
@@ -87,10 +99,14 @@ def listed_lines(models: list[ListedModel]) -> list[str]:
 def _missing(config: ModelConfig, cache: Cache) -> str | None:
     """Say why a model cannot be trained on a cache."""
     from ..data.feature_arrays import expect_shape
+    from ..data.pixels import choose_source
 
     if not config.reads:
         return None
     try:
+        if config.reads == CROPS:
+            choose_source(cache, "auto", "all")
+            return None
         expect_shape(cache, config.reads, maps=True)
     except EstError as error:
         return f"{error.message} {error.remedy or ''}".strip()

@@ -1,8 +1,9 @@
 """Former-DFER: maps of layer3 → places that attend to each other → ResNet-18's layer4 and its pool → a Transformer over frames → logits.
 
-The spatial half (S-Former) stands between layer3 and layer4: learnt positions are added to the places of a map, and pre-norm blocks let them
-attend to each other. layer4 is part of the model: it learns in every training, and starts as that of the encoder that made the maps. The
-temporal half (T-Former) is the model `former-temporal`. Sizes are the published ones; with the rest of ResNet-18 these are 18.03 M parameters.
+The spatial half (S-Former) stands between layer3 and layer4: learnt positions are added to the places of a map, and pre-norm blocks let
+them attend to each other. layer4 is part of the model: it learns in every training, and starts as that of the encoder that made the maps.
+The temporal half (T-Former) is the model `former-temporal`. Sizes are the published ones; with the rest of ResNet-18 these are 18.03 M
+parameters.
 
 In training the batch norms of layer4 see every frame of every clip of a batch. In evaluation no frame depends on another.
 
@@ -17,14 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....encoders.backbone import FrameEncoder, norms_of
+from ....encoders.resnet import Block as ResidualBlock
 from ....encoders.resnet import make_stage
 from ....encoders.resnet_tail import through_block
 from ....encoders.tail import pool
 from ....errors import UsageError
 from ..former_temporal.block import Block, draw_linear
 from ..former_temporal.model import FormerTemporal, Output
-from ..model import Batch, Model
+from ..last_stage import WithLastStage
+from ..model import Batch
 from ..scaling import Scaling
 from .config import Config
 
@@ -52,7 +54,7 @@ class SpatialFormer(nn.Module):
         return x.transpose(1, 2).unflatten(2, self.sides)
 
 
-class FormerDfer(Model):
+class FormerDfer(WithLastStage):
     """Former-DFER, from the maps of layer3 on."""
 
     config: Config
@@ -72,36 +74,16 @@ class FormerDfer(Model):
         self.spatial = SpatialFormer(config, width, maps, generator)
         self.layer4 = make_stage(width, 2 * width, generator)
         self.temporal = FormerTemporal(config, width=2 * width, num_classes=num_classes, generator=generator)
-        self._norms_held = False
 
     @property
     def classifier(self) -> nn.Linear:
         """Return what tells the classes apart."""
         return self.temporal.classifier
 
-    def last_stage(self) -> nn.Module:
+    @property
+    def stage(self) -> nn.Module:
         """Return layer4."""
         return self.layer4
-
-    def start_from(self, encoder: FrameEncoder) -> None:
-        """Take over the layer4 of an encoder."""
-        (stage,) = encoder.last_stage
-        self.layer4.load_state_dict(stage.state_dict())
-
-    def hold_norms(self) -> None:
-        """Keep the batch norms of layer4 as they are, in training too."""
-        self._norms_held = True
-        for norm in norms_of(self.layer4):
-            norm.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> FormerDfer:
-        """Enter training or evaluation; batch norms that are held stay in evaluation."""
-        super().train(mode)
-        if self._norms_held:
-            for norm in norms_of(self.layer4):
-                norm.eval()
-        return self
 
     def forward(self, batch: Batch) -> Output:
         """Classify clips.  # (B, n, J, C, h, w) → logits (B, classes)"""
@@ -121,6 +103,7 @@ class FormerDfer(Model):
             )
         x = self.spatial(maps.flatten(0, 2))
         for block in self.layer4:
+            assert isinstance(block, ResidualBlock)
             x = through_block(block, x)
         return pool(x).unflatten(0, maps.shape[:3])
 
