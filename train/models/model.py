@@ -33,6 +33,11 @@ class Answer(Protocol):
         """Return the logits of the classes, in float32.  # (B, C)"""
         ...
 
+    @property
+    def embedding(self) -> Tensor:
+        """Return what the classifier reads, in float32: losses that compare clips read it, too.  # (B, any width)"""
+        ...
+
 
 class Model(nn.Module):
     """A classifier of clips."""

@@ -102,7 +102,10 @@ def test_what_is_shown_of_decisions_is_what_is_decided_by(name):
     model = build_model(config, width=WIDTH, num_classes=3, seed=1).eval()
     batch = batch_of(config, 3)
     with torch.no_grad():
-        told, logits = model.explain(batch), model(batch).expression
+        told, (logits, embedding, *_) = model.explain(batch), model(batch)
+        torch.testing.assert_close(told["embedding"], embedding)  # which losses compare
+        with torch.autocast("cpu", torch.bfloat16):
+            assert model(batch).embedding.dtype == torch.float32
         head = getattr(model, "expression_head", None) or model.classifier
         torch.testing.assert_close(head(told["embedding"]), logits)
     if "attention" in told:

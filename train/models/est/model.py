@@ -32,13 +32,13 @@ HIDDEN = (128, 64)
 
 
 class Output(NamedTuple):
-    """What the model says; logits are float32 under autocast too."""
+    """What the model says; logits and T are float32 under autocast too."""
 
     expression: Tensor  # (B, C)
+    embedding: Tensor  # (B, d): T, what the classifier reads
     order: Tensor | None  # (B, orders); None without SSOP
     attention: Tensor | None = None  # (B, h, n): the last decoder layer's, query to snippets; with details
     alpha: Tensor | None = None  # (B, n, J): Eq. 2; with details, where there is an AA-SFE
-    embedding: Tensor | None = None  # (B, d): T; with details
 
 
 class ExpressionHead(nn.Module):
@@ -110,10 +110,10 @@ class EST(Model):
         T, attention = self.transformer(self.position(R, order), self.query, details=details)
         return Output(
             expression=wide(self.expression_head(T)),
+            embedding=wide(T),
             order=wide(self.order_head(R, T)) if self.order_head is not None else None,
             attention=attention,
             alpha=alpha if details else None,
-            embedding=T if details else None,
         )
 
     def explain(self, batch: Batch) -> dict[str, Tensor]:

@@ -27,6 +27,7 @@ class Output(NamedTuple):
     """What the model says; float32 under autocast too."""
 
     expression: Tensor  # (B, C)
+    embedding: Tensor  # (B, 2 D), what the classifier reads
 
 
 class FAN(Model):
@@ -52,7 +53,8 @@ class FAN(Model):
 
     def forward(self, batch: Batch) -> Output:
         """Classify clips.  # (B, n, J, D), (B, n, J) → (B, C)"""
-        return Output(expression=wide(self.classifier(self._weigh(batch)[0])))
+        mean = self._weigh(batch)[0]
+        return Output(expression=wide(self.classifier(mean)), embedding=wide(mean))
 
     def explain(self, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted mean, and each frame's weight αβ."""

@@ -26,6 +26,7 @@ class Output(NamedTuple):
     """What the model says; float32 under autocast too."""
 
     expression: Tensor  # (B, C)
+    embedding: Tensor  # (B, D), what the classifier reads
 
 
 class FormerTemporal(Model):
@@ -54,7 +55,8 @@ class FormerTemporal(Model):
 
     def forward(self, batch: Batch) -> Output:
         """Classify clips.  # (B, n, J, D) → (B, C)"""
-        return Output(expression=wide(self.classifier(self._tokens(batch)[:, 0])))
+        token = self._tokens(batch)[:, 0]
+        return Output(expression=wide(self.classifier(token)), embedding=wide(token))
 
     def explain(self, batch: Batch) -> dict[str, Tensor]:
         """Return the class token, and what the last block lets it attend to: the frames of each segment, together."""

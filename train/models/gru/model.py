@@ -26,6 +26,7 @@ class Output(NamedTuple):
     """What the model says; float32 under autocast too."""
 
     expression: Tensor  # (B, C)
+    embedding: Tensor  # (B, H), what the classifier reads, before its dropout
 
 
 class Recurrence(nn.Module):
@@ -85,11 +86,12 @@ class GRU(Model):
 
     def forward(self, batch: Batch) -> Output:
         """Classify clips.  # (B, n, J, D) → (B, C)"""
-        return Output(expression=wide(self.classifier(self.dropout(self._embedded(batch)))))
+        embedded = self._embedded(batch)
+        return Output(expression=wide(self.classifier(self.dropout(embedded))), embedding=wide(embedded))
 
     def explain(self, batch: Batch) -> dict[str, Tensor]:
         """Return the pooled states."""
-        return {EMBEDDING: wide(self._embedded(batch))}
+        return {EMBEDDING: self(batch).embedding}
 
     def _embedded(self, batch: Batch) -> Tensor:
         """Return the pooled states of the last layer.  # (B, n, J, D) → (B, H)"""

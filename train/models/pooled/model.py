@@ -28,6 +28,7 @@ class Output(NamedTuple):
     """What the model says; float32 under autocast too."""
 
     expression: Tensor  # (B, C)
+    embedding: Tensor  # (B, 4 D), what the classifier reads, before its dropout
 
 
 class Pooled(Model):
@@ -50,11 +51,12 @@ class Pooled(Model):
 
     def forward(self, batch: Batch) -> Output:
         """Classify clips.  # (B, n, J, D), (B, n, J) → (B, C)"""
-        return Output(expression=wide(self.classifier(self.dropout(self._pooled(batch)))))
+        pooled = self._pooled(batch)
+        return Output(expression=wide(self.classifier(self.dropout(pooled))), embedding=wide(pooled))
 
     def explain(self, batch: Batch) -> dict[str, Tensor]:
         """Return the statistics."""
-        return {EMBEDDING: wide(self._pooled(batch))}
+        return {EMBEDDING: self(batch).embedding}
 
     def _pooled(self, batch: Batch) -> Tensor:
         """Return the statistics over frames with a face; zeros where there is none.  # → (B, 4 D)"""

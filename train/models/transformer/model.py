@@ -30,6 +30,7 @@ class Output(NamedTuple):
     """What the model says; float32 under autocast too."""
 
     expression: Tensor  # (B, C)
+    embedding: Tensor  # (B, d), what the classifier reads
 
 
 class TransformerBaseline(Model):
@@ -53,7 +54,8 @@ class TransformerBaseline(Model):
 
     def forward(self, batch: Batch) -> Output:
         """Classify clips.  # (B, n, J, D) → (B, C)"""
-        return Output(expression=wide(self.expression_head(self._decide(batch)[0])))
+        T = self._decide(batch)[0]
+        return Output(expression=wide(self.expression_head(T)), embedding=wide(T))
 
     def explain(self, batch: Batch) -> dict[str, Tensor]:
         """Return the query after the decoder and, of snippets, its attention."""

@@ -110,9 +110,7 @@ def test_it_computes_what_the_formulas_say(checkpoint, model, contrary, shuffled
         found = model(torch.from_numpy(features), order=order, details=True)
     assert (wanted[3] == 1e-8).any() == contrary  # cosines below zero
     assert wanted[0].std() > 0.1
-    for ours, theirs in zip(found[:2], wanted[:2], strict=True):
-        assert np.abs(ours.numpy() - theirs).max() < TOLERANCE
-    for ours, theirs in zip(found[2:4], wanted[2:], strict=True):
+    for ours, theirs in zip((found.expression, found.order, found.attention, found.alpha), wanted, strict=True):
         assert np.abs(ours.numpy() - theirs).max() < TOLERANCE
 
 

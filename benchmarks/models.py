@@ -1,0 +1,199 @@
+"""Every model on one cache of rendered dynamics: what it reaches, what it costs, what it reads.
+
+    python benchmarks/models.py --folder work                    # the table of docs/models.md; the same command resumes
+    python benchmarks/models.py --folder work --model stt gru    # these alone
+    python benchmarks/models.py --folder dev --seed 31 --people 12     # another set, on which the recipes were chosen
+
+The set: 16 people, 96 clips of six classes in three pairs (demo/dynamics.py), crops of 112 × 112 as the papers of the map models have
+them, features by the shipped weights `synface`. The training: preset `small` of each model, the epochs of `EPOCHS`, four folds over
+people, seeds 1, 2, 3. The two classes of a pair show the same frames in another order: within pairs, who ignores order is right in 50 %.
+
+Scores are means over seeds; intervals are 95 %, over people; ± is the standard deviation over seeds. "− control" is the difference to
+pooled statistics and a linear classifier on the same clips. Parameters and MACs are those that are trained here, on cached features; "as
+published" those of the model's default sizes. A step is one training alone, batch 8, the median of `STEPS`, in fp32 on all threads.
+Goal: the lower end of every model's interval lies above chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as est demo does, before torch is imported
+
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _machine import machine
+
+from est.cache import Cache, open_cache
+from est.demo import render_set
+from est.demo.demoset import DYNAMICS
+from est.demo.pipeline import VIDEOS
+from est.demo.renderset import MANIFEST
+from est.extract.config import ExtractConfig
+from est.extract.extraction import extract_videos
+from est.infer.probing.pairs import within_pairs
+from est.inputs.input import find_inputs
+from est.train import Run, TrainConfig, fit, prepare
+from est.train.config.configfile import resolve
+from est.train.loop.initial_weights import build
+from est.train.loop.trainer import Trainer
+from est.train.loop.watch import Part
+from est.train.models.registry import MODELS, build_model, config_class, describe_model
+from est.train.results.paired import compare_paired
+from est.train.results.predictions import Predictions
+
+SEED, PEOPLE, SIDE = 2029, 16, 112
+FEATURES = ("gap", "layer3", "pyramid4x4")
+PAIRS = (
+    ("smile-posed", "smile-spontaneous"),
+    ("surprise-to-fear", "surprise-to-happiness"),
+    ("masked-anger", "masked-disgust"),
+)
+SETTINGS: Mapping[str, Any] = {
+    "protocol.kind": "kfold",
+    "protocol.folds": 4,
+    "seeds": (1, 2, 3),
+    "eval_every": 0,
+    "loop.precision": "auto",
+}
+EPOCHS: Mapping[str, int] = {}  # of models that are not trained for the 60 epochs of the preset
+STEPS = 5
+CACHE = "cache.zarr"
+
+
+def extracted(folder: Path, seed: int, people: int) -> Cache:
+    """Render the set and extract it, unless that has been done; videos are not kept."""
+    done = folder / "extracted"
+    if not done.exists():
+        for name in (CACHE, VIDEOS):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        render_set(DYNAMICS.changed(settings={}, seed=seed, subjects=people).spec, folder / VIDEOS)
+        config = ExtractConfig(weights="synface", size=SIDE, features=FEATURES, crops=True)
+        report = extract_videos(find_inputs([folder / VIDEOS / MANIFEST]), folder / CACHE, config)
+        assert not report.failures
+        done.touch()
+        shutil.rmtree(folder / VIDEOS)
+    return open_cache(folder / CACHE)
+
+
+def settings_of(name: str) -> TrainConfig:
+    """Return the training of a model."""
+    more = {"loop.epochs": EPOCHS[name]} if name in EPOCHS else {}
+    reads = {"data.scaling": False} if config_class(name)().reads else {}  # which is for vectors
+    return resolve("small", None, (), {"model.name": name, **SETTINGS, **reads, **more})
+
+
+def trained(cache: Cache, out: Path, config: TrainConfig) -> tuple[Predictions, float]:
+    """Train a model, unless that has been done; return what it predicted and the minutes that it took."""
+    clock = out.with_suffix(".json")
+    if not clock.exists():
+        began = time.perf_counter()
+        shutil.rmtree(out, ignore_errors=True)  # of a call that was stopped, whose minutes are not known
+        fit(cache, out, config)
+        clock.write_text(json.dumps({"minutes": (time.perf_counter() - began) / 60}))
+    return Predictions.of_run(Run.open(out)), json.loads(clock.read_text())["minutes"]
+
+
+def milliseconds(cache: Cache, config: TrainConfig) -> float:
+    """Measure a step of one training alone."""
+    ready, seed = prepare(cache, config), 1
+    data, fold = ready.data, ready.plan.folds[0]
+    head = build_model(config.model, width=data.clips.width, num_classes=len(data.labels), seed=seed)
+    model = build(ready.start, head, config, Part(name="one", fold=fold.name, seed=seed, index=0, total=1))
+    rows = data.place[data.learnt(fold.train)]
+    trainer = Trainer(model, data.clips, train=rows, target=data.target, config=config, precision="fp32", seed=seed)
+    plan, times = trainer.begin_epoch(0), []
+    for step in range(STEPS + 1):
+        began = time.perf_counter()
+        trainer.step(plan, step % trainer.num_steps)
+        times.append(time.perf_counter() - began)
+    return 1000 * statistics.median(times[1:])
+
+
+def row(cache: Cache, folder: Path, name: str) -> str:
+    """Train, score and time a model: its row of the table."""
+    config = settings_of(name)
+    found, minutes = trained(cache, folder / name, config)
+    low, high = found.intervals["war"]
+    assert found.control is not None
+    control = (found.control == found.truth)[None]
+    gain = compare_paired(found.right, control, found.groups, unit="people", fixed=True)
+    assert gain.low is not None
+    assert gain.high is not None
+    within = next(iter(within_pairs(found, PAIRS, "people")))
+    recipe = cache.recipes.features[config.feature]
+    width, classes = recipe.shape[0], len(found.labels)
+    here, whole = (describe_model(one, width, classes) for one in (config.model, config_class(name)()))
+    size = math.prod(recipe.shape) * np.dtype(recipe.dtype).itemsize
+    cells = (
+        config.model.title,
+        f"{100 * found.scores.war:.1f} ± {100 * (found.over_seeds['war'].sd or 0):.1f}",
+        f"{100 * low:.1f} to {100 * high:.1f}",
+        "reached" if low > 1 / classes else "missed",
+        f"{100 * within.right / within.pair_right:.1f}",
+        f"{100 * gain.value:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})",
+        f"{here.parameters:,}",
+        f"{whole.parameters:,}",
+        f"{here.macs / 1e6:,.1f}",
+        f"{milliseconds(cache, config):.0f}",
+        f"{size:,}",
+        f"{config.loop.epochs}",
+        f"{minutes:.1f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+HEAD = (
+    "model",
+    "WAR, %",
+    "95 %",
+    "above chance",
+    "within pairs, %",
+    "− control, points",
+    "parameters",
+    "as published",
+    "M MACs a clip",
+    "ms a step",
+    "bytes a frame",
+    "epochs",
+    "minutes for 12 trainings",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--folder", type=Path, help="where cache and runs lie: a rerun resumes. Temporary when left out"
+    )
+    parser.add_argument("--model", nargs="+", default=list(MODELS), choices=list(MODELS), metavar="NAME")
+    parser.add_argument("--people", type=int, default=PEOPLE, help="of the set, six clips each")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the set")
+    arguments = parser.parse_args()
+    folder = arguments.folder or Path(tempfile.mkdtemp(prefix="est-models-"))
+    print(f"{machine('torch')}, {torch.get_num_threads()} threads", flush=True)
+    try:
+        cache = extracted(folder, arguments.seed, arguments.people)
+        classes = len({label for label in cache.clips.label_names if label})
+        print(f"{len(cache)} clips of {arguments.people} people, {classes} classes: chance {100 / classes:.1f} %")
+        print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")
+        for name in arguments.model:
+            print(row(cache, folder, name), flush=True)
+    finally:
+        if arguments.folder is None:
+            shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
