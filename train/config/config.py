@@ -178,11 +178,6 @@ class TrainConfig:
             if not 0 <= seed < 2**31:
                 raise UsageError(f"A seed goes from 0 to {2**31 - 1}, found {seed}.", remedy="--seeds 1,2,3")
         self.finetune.expect_possible(self.model, self.data, self.loop)
-        if self.model.reads and (self.data.scaling or self.data.noise):
-            raise UsageError(
-                f"The model {self.model.name} reads {self.model.reads}, which are neither scaled nor given noise.",
-                remedy="leave out data.scaling and data.noise",
-            )
         if self.model.reads == CROPS:
             self._expect_of_crops()
         elif self.model.reads and self.data.feature not in (DataConfig.feature, self.model.reads):
@@ -215,9 +210,9 @@ class TrainConfig:
 
     def _expect_of_crops(self) -> None:
         """Refuse what is for cached features where a model looks at crops."""
-        if self.data.views or self.loop.graph:
+        if self.data.views or self.data.noise or self.loop.graph:
             raise UsageError(
-                f"The model {self.model.name} looks at crops: data.views and loop.graph are for cached features.",
+                f"The model {self.model.name} looks at crops: data.views, data.noise and loop.graph are for cached features.",
                 remedy="leave them out; --set finetune.shift=0.06 augments pixels",
             )
         if self.finetune.source == "maps":

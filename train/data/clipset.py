@@ -291,9 +291,9 @@ class ClipSet:
         return self._rows.waited
 
     def statistics(self, clips: Tensor, features: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation of each feature over all frames of some clips that show a face.  # (B,) → (D,), (D,)
+        """Return mean and standard deviation of each feature over all frames of some clips that show a face, of maps over all places too.
 
-        `features` says what they are of some rows, (K,) → (K, D): of a set for tuning only a model knows it.
+        `features` says what they are of some rows, (K,) → (K, D): of a set for tuning only a model knows it.  # (B,) → (D,), (D,)
         """
         clips = clips.to(self._first.device).sort().values
         first, count = self._first[clips].cpu().numpy(), self.count[clips].cpu().numpy()
@@ -306,6 +306,8 @@ class ClipSet:
         seen, mean, square = 0, *torch.zeros(2, self.width, dtype=torch.float64)
         for part in parts:
             found = (features or self._features)(part).cpu().double()
+            if self.maps:
+                found = found.movedim(1, -1).flatten(0, -2)  # (K, D, h, w) → (K · h · w, D)
             middle = found.mean(0)
             away, new = middle - mean, seen + len(found)
             square += (found - middle).square().sum(0) + away.square() * (seen * len(found) / new)

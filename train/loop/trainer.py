@@ -100,7 +100,9 @@ class Trainer:
         self.sites: Sequence[Site] | None = (
             None  # where it drops how much, known once it has been in a stack (stacks/stack.py)
         )
-        self.deviation = clips.statistics(self.train)[1].to(self.device) if data.noise else None
+        self.deviation = None  # (D,) of features, of maps (D, 1, 1)
+        if data.noise:
+            self.deviation = clips.statistics(self.train)[1].view(-1, *(1 for _ in clips.maps)).to(self.device)
         self._waited = clips.waited
         self.objective = Objective(self.head, precision)
         self.terms = self.head.terms  # losses by name, and their weights

@@ -70,7 +70,7 @@ class FormerDfer(WithLastStage):
     ) -> None:
         super().__init__()
         self.config, self.width, self.num_classes, self.maps = config, width, num_classes, maps
-        self.scaling = Scaling(width)  # which leaves maps as they are
+        self.scaling = Scaling(width)  # for the spatial half: layer4 sees maps scaled back
         self.spatial = SpatialFormer(config, width, maps, generator)
         self.layer4 = make_stage(width, 2 * width, generator)
         self.temporal = FormerTemporal(config, width=2 * width, num_classes=num_classes, generator=generator)
@@ -101,7 +101,8 @@ class FormerDfer(WithLastStage):
                 f"Maps are (channels, height, width) = {(self.width, *self.maps)}, found {tuple(maps.shape[3:])}.",
                 remedy="crops of the size that the model was trained on",
             )
-        x = self.spatial(maps.flatten(0, 2))
+        mean, std = (one.view(-1, 1, 1) for one in (self.scaling.mean, self.scaling.std))
+        x = self.spatial((maps.flatten(0, 2) - mean) / std) * std + mean
         for block in self.layer4:
             assert isinstance(block, ResidualBlock)
             x = through_block(block, x)

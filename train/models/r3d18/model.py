@@ -1,7 +1,7 @@
 """R3D-18: crops of a clip as one volume → four stages of two residual blocks of 3 × 3 × 3 convolutions → the mean → logits.
 
-Layers have torchvision's names, so that its weights load, and the number of channels can be smaller. Pixels are normalised as those of
-its weights are. Batch norms follow what they see in training; in evaluation no clip depends on another.
+Layers have torchvision's names, so that its weights load, and the number of channels can be smaller. Pixels are normalised as for its
+weights, or with `data.scaling` by what the training half shows. Batch norms follow what they see in training; in evaluation no clip depends on another.
 
 Legend: B clips, T frames, h w of a crop or a map, C channels, D width of what the classifier reads.
 """
@@ -55,8 +55,6 @@ class R3D18(Model):
     """A residual network over space and time."""
 
     config: Config
-    pixel_mean: Tensor
-    pixel_std: Tensor
 
     def __init__(
         self,
@@ -69,9 +67,8 @@ class R3D18(Model):
     ) -> None:
         super().__init__()
         self.config, self.width, self.num_classes, self.maps = config, width, num_classes, maps
-        self.scaling = Scaling(width)  # which leaves pixels as they are
-        self.register_buffer("pixel_mean", torch.tensor(MEAN).view(3, 1, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(STD).view(3, 1, 1, 1), persistent=False)
+        self.scaling = Scaling(width)
+        self.scaling.fit(255 * torch.tensor(MEAN), 255 * torch.tensor(STD))
         channels = config.channels
         with torch.random.fork_rng(devices=[]):
             first = nn.Conv3d(width, channels, STEM, stride=(1, 2, 2), padding=(1, 3, 3), bias=False)
@@ -93,7 +90,7 @@ class R3D18(Model):
         """Return the crops of each place, as numbers from 0 to 255.  # → (B, n, J, 3, h, w)"""
         if isinstance(frames, Tensor):
             return frames
-        return frames.rows[frames.place].movedim(-1, 3).float()
+        return frames.rows[frames.place].movedim(-1, -3).float()
 
     def forward(self, batch: Batch) -> Output:
         """Classify clips.  # (B, n, J, 3, h, w) → (B, classes)"""
@@ -107,7 +104,8 @@ class R3D18(Model):
     def _pooled(self, batch: Batch) -> Tensor:
         """Return the mean over the places and moments of the last stage.  # → (B, D)"""
         pixels = batch["features"].flatten(1, 2).transpose(1, 2)  # (B, 3, T, h, w)
-        x = self.stem((pixels / 255 - self.pixel_mean) / self.pixel_std)
+        mean, std = (one.view(-1, 1, 1, 1) for one in (self.scaling.mean, self.scaling.std))
+        x = self.stem((pixels - mean) / std)
         for stage in range(STAGES):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         return x.float().mean((2, 3, 4))
