@@ -91,8 +91,7 @@ def extracted(folder: Path, seed: int, people: int) -> Cache:
 def settings_of(name: str) -> TrainConfig:
     """Return the training of a model."""
     more = {"loop.epochs": EPOCHS[name]} if name in EPOCHS else {}
-    reads = {"data.scaling": False} if config_class(name)().reads else {}  # which is for vectors
-    return resolve("small", None, (), {"model.name": name, **SETTINGS, **reads, **more})
+    return resolve("small", None, (), {"model.name": name, **SETTINGS, **more})
 
 
 def trained(cache: Cache, out: Path, config: TrainConfig) -> tuple[Predictions, float]:
@@ -110,7 +109,8 @@ def milliseconds(cache: Cache, config: TrainConfig) -> float:
     """Measure a step of one training alone."""
     ready, seed = prepare(cache, config), 1
     data, fold = ready.data, ready.plan.folds[0]
-    head = build_model(config.model, width=data.clips.width, num_classes=len(data.labels), seed=seed)
+    width, maps = data.clips.width, data.clips.maps
+    head = build_model(config.model, width=width, num_classes=len(data.labels), seed=seed, maps=maps)
     model = build(ready.start, head, config, Part(name="one", fold=fold.name, seed=seed, index=0, total=1))
     rows = data.place[data.learnt(fold.train)]
     trainer = Trainer(model, data.clips, train=rows, target=data.target, config=config, precision="fp32", seed=seed)
@@ -134,8 +134,8 @@ def row(cache: Cache, folder: Path, name: str) -> str:
     assert gain.high is not None
     within = next(iter(within_pairs(found, PAIRS, "people")))
     recipe = cache.recipes.features[config.feature]
-    width, classes = recipe.shape[0], len(found.labels)
-    here, whole = (describe_model(one, width, classes) for one in (config.model, config_class(name)()))
+    (width, *sides), classes = recipe.shape, len(found.labels)
+    here, whole = (describe_model(one, width, classes, tuple(sides)) for one in (config.model, config_class(name)()))
     size = math.prod(recipe.shape) * np.dtype(recipe.dtype).itemsize
     cells = (
         config.model.title,

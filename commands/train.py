@@ -13,7 +13,6 @@ from .modelflags import MODEL_LIST, with_model_flags
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
 from .screen import Screen
 
-SIDE_OF_MAPS = 112  # pixels of the crops for which published models of maps were made
 CachePath = Annotated[
     Path | None, typer.Option("--cache", "-c", help="The cache to learn from; with --resume the run's own.")
 ]
@@ -228,17 +227,17 @@ def train(
 def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
     """Show what would be trained: on a cache's own features and classes, else on those of ResNet-18 at 112 pixels, and 7 classes."""
     from ..train.models.contract import CROPS
-    from ..train.models.listing import row_shape
+    from ..train.models.description import usual_shape
     from ..train.models.registry import describe_model
 
-    shape, num_classes = row_shape(config.model.reads, SIDE_OF_MAPS), 7
+    shape, num_classes = usual_shape(config.model.reads), 7
     if cache is not None:
         from ..cache import open_cache
         from ..train.data.feature_arrays import expect_shape
 
         opened = open_cache(cache)
         if config.model.reads == CROPS:
-            shape = row_shape(CROPS, opened.recipes.frames.size)
+            shape = (3, *2 * (opened.recipes.frames.size,))
         else:
             expect_shape(opened, config.feature, maps=bool(config.model.reads))
             shape = opened.recipes.features[config.feature].shape

@@ -160,7 +160,7 @@ class Backbone(FrameEncoder):
             x = getattr(self, name)(x)
             found[name] = x
             if "pyramid4x4" in names:
-                scales.append(F.adaptive_avg_pool2d(x, PYRAMID_SIDE))
+                scales.append(pool_to(x, PYRAMID_SIDE))
         found["gap"] = x.float().mean((2, 3))  # 49 numbers of bf16 are summed in fp32
         if scales:
             found["pyramid4x4"] = torch.cat(scales, dim=1)
@@ -188,6 +188,26 @@ class Backbone(FrameEncoder):
     def tail(self, tap: str = PICTURES) -> Tail:
         """Return the steps from pictures, or from maps of layer3, to rows of gap."""
         return tail_of(self, tap)
+
+
+def pool_to(maps: Tensor, side: int) -> Tensor:
+    """Average maps to so many places a side.  # (N, C, h, w) → (N, C, side, side)
+
+    ONNX has no such pool where the side does not divide h and w: for it the same is written as products with shares.
+    """
+    if not torch.onnx.is_in_onnx_export():
+        return F.adaptive_avg_pool2d(maps, side)
+    rows, columns = (shares_of_pool(int(size), side).to(maps) for size in maps.shape[2:])
+    return rows @ maps @ columns.T
+
+
+def shares_of_pool(size: int, side: int) -> Tensor:
+    """Return how much each of so many places counts in each that an adaptive average pool gives.  # → (side, size)"""
+    shares = torch.zeros(side, size)
+    for place in range(side):
+        first, last = place * size // side, -(-(place + 1) * size // side)
+        shares[place, first:last] = 1 / (last - first)
+    return shares
 
 
 def tap_shape(name: str, size: int) -> tuple[int, ...]:

@@ -54,7 +54,7 @@ def _section(model: str, base: TrainConfig) -> ModelConfig:
 
 
 def _possible_of(model: ModelConfig, base: TrainConfig) -> dict[str, Any]:
-    """Return the shared part without what this model refuses: one that reads maps has no noise, one that is told times no mixup."""
+    """Return the shared part without what this model refuses: one that is told of frames has no mixup."""
     flat = to_flat(replace(base, model=model))
 
     def possible(key: str, values: Iterable[Any]) -> list[Any]:

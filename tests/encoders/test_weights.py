@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import resnet18
 
-from est.encoders.backbone import Backbone, Normalization, tap_shape
+from est.encoders.backbone import Backbone, Normalization, pool_to, tap_shape
 from est.encoders.encoder import Encoder, fold_batch_norms
 from est.encoders.taps import STAGES, TAPS
 from est.encoders.weights import load_weights
@@ -151,6 +151,14 @@ def test_taps_are_those_of_torchvision(model, images):
             assert torch.equal(found[name], x)
     pooled = torch.nn.functional.adaptive_avg_pool2d(found["layer2"], 4)
     assert torch.equal(found["pyramid4x4"][:, 64:192], pooled)
+
+
+@pytest.mark.parametrize("size", [2, 4, 7, 14, 28])
+def test_the_pool_of_exports_is_the_same(size, monkeypatch):
+    maps = torch.randn(2, 3, size, size + 1)
+    plain = pool_to(maps, 4)
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    assert (pool_to(maps, 4) - plain).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 3e-2)])

@@ -15,7 +15,7 @@ import pytest
 import torch
 from finetune_samples import SMALL, cache_of, draw, tuned_run
 from made_model import register
-from train_samples import LABELS, TINY, WIDTH, Recorder, learning_cache, tiny_config
+from train_samples import LABELS, MAPS, TINY, WIDTH, Recorder, learning_cache, tiny_config
 
 from est.cache import open_cache
 from est.errors import EstError, UsageError
@@ -42,6 +42,8 @@ CONFIGS = {
     "lstm": model_config("lstm", frames=9, hidden=8),
     "fan": model_config("fan", most_frames=12),
     "former-temporal": model_config("former-temporal", layers=1, heads=2, head_width=8, ffn=32),
+    "stt": model_config("stt", layers=1, dim=16, heads=2, ffn=32),
+    "msstnet": model_config("msstnet", layers=1, dim=16, heads=2, ffn=32),
     "pooled": model_config("pooled", most_frames=12),
 }
 
@@ -86,7 +88,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cache(folder):
-    return learning_cache(folder / "cache.zarr", 24)
+    return learning_cache(folder / "cache.zarr", 24, maps=True)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +123,7 @@ def test_every_model_computes_the_same_in_every_format(runs, tmp_path, name, for
     assert "2 parts; exported is the first, fold1" in " ".join(watch.said)
     assert not watch.warned
     places = places_of(CONFIGS[name].shown)
-    features = torch.randn(4, *places, WIDTH)
+    features = torch.randn(4, *places, *MAPS.get(CONFIGS[name].reads, (WIDTH,)))
     others = {"mask": torch.rand(4, *places) < 0.8} if "mask" in CONFIGS[name].told else {}
     logits, probabilities = runner(found.path, form)([features, *others.values()])
     np.testing.assert_allclose(logits, logits_of(run, "fold1", features, others), atol=1e-5)

@@ -1,4 +1,4 @@
-"""Every kind of run predicts: on maps, and with encoders that learnt too."""
+"""Every kind of run predicts: on maps, by models that are told of frames, and with encoders that learnt too."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ from est.train import Run
 from est.train.evaluation import evaluate
 from est.train.models.contract import AllFrames, ModelConfig, Windows
 from est.train.models.model import Model
+from est.train.models.registry import model_config
 from est.train.models.scaling import Scaling
 from est.train.results.run import FACTS, read_json, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(ModelConfig):
-    name: ClassVar[str] = "patches"
-    title: ClassVar[str] = "Patches"
+    name: ClassVar[str] = "told"
+    title: ClassVar[str] = "Told of frames"
     frames: int = 6
 
     @property
@@ -42,10 +43,6 @@ class Config(ModelConfig):
         return ("mask", "time")
 
     @property
-    def reads(self):
-        return "layer3"
-
-    @property
     def windows(self):
         return Windows(seconds=0.2, stride=0.5)
 
@@ -54,16 +51,16 @@ class Output(NamedTuple):
     expression: Tensor
 
 
-class Patches(Model):
+class Told(Model):
     def __init__(self, config, *, width, num_classes):
         super().__init__()
         self.config, self.width, self.num_classes, self.scaling = config, width, num_classes, Scaling(width)
         self.classifier = nn.Linear(width + 1, num_classes)
 
     def forward(self, batch):
-        maps, mask = batch["features"].mean((-1, -2)), batch["mask"][..., None]
+        rows, mask = batch["features"], batch["mask"][..., None]
         told = (batch["time"] * batch["mask"]).sum((1, 2))[:, None]
-        return Output(expression=self.classifier(torch.cat([(maps * mask).sum((1, 2)), told], 1)).float())
+        return Output(expression=self.classifier(torch.cat([(rows * mask).sum((1, 2)), told], 1)).float())
 
 
 def expect_as_evaluated(run, folder, suffix, tolerance):
@@ -76,10 +73,21 @@ def expect_as_evaluated(run, folder, suffix, tolerance):
     np.testing.assert_allclose(mine.windows.probabilities()[0], theirs, atol=tolerance)
 
 
-def test_a_run_on_maps(sample, tmp_path, monkeypatch):
-    register(monkeypatch, Patches, Config)
-    cache = cache_of(sample.folder, tmp_path / "maps.zarr", features=("gap", "layer3"))
-    run = run_on(cache, tmp_path / "run", model=Config())
+@pytest.fixture(scope="module")
+def maps(sample, tmp_path_factory):
+    return cache_of(sample.folder, tmp_path_factory.mktemp("maps") / "maps.zarr", features=("layer3", "pyramid4x4"))
+
+
+@pytest.mark.parametrize("name", ["stt", "msstnet"])
+def test_a_run_on_maps(sample, maps, tmp_path, name):
+    model = model_config(name, num_segments=2, dim=16, heads=2, ffn=32, layers=1)
+    run = run_on(maps, tmp_path / "run", model=model)
+    expect_as_evaluated(run, sample.folder, ".mp4", 1e-5)
+
+
+def test_a_model_that_is_told_of_frames(sample, tmp_path, monkeypatch):
+    register(monkeypatch, Told, Config)
+    run = run_on(sample.cache, tmp_path / "run", model=Config())
     expect_as_evaluated(run, sample.folder, ".mp4", 1e-6)
     found = cutting_of(Run.open(run), QUIET)
     assert (found.window, found.stride) == (0.2, 0.1)  # as the model states

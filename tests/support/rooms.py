@@ -31,8 +31,10 @@ ROOMS_OF_TRAIN = (
     "models.fan",
     "models.gru",
     "models.lstm",
+    "models.msstnet",
     "models.pooled",
     "models.r3d18",
+    "models.stt",
     "models.transformer",
     "folds",
     "data",
@@ -65,8 +67,10 @@ MAY_IMPORT = {
     "train.models.former_temporal": {"train.models"},
     "train.models.gru": {"train.models"},
     "train.models.lstm": {"train.models", "train.models.gru"},
+    "train.models.msstnet": {"encoders", "train.models", "train.models.former_temporal"},  # blocks; stages of a pyramid
     "train.models.pooled": {"train.models"},
     "train.models.r3d18": {"encoders.kinds", "train.models"},  # where published weights lie
+    "train.models.stt": {"train.models", "train.models.former_temporal"},  # starting values
     "train.models.transformer": {"train.models", "train.models.est"},  # blocks and starting values
     "train.folds": {"cache", "inputs", "inputs.published", "train.config"},
     "train.data": {"cache", "crops", "encoders", "extract.workers", "train.config", "train.folds", "train.models"},

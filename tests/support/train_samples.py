@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import signal
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -30,23 +31,39 @@ from est.train.results.run import CHECKPOINT, PREDICTIONS, RESULT, read_json
 
 LABELS = ("anger", "happiness", "surprise")
 WIDTH = 16
+MAPS = {
+    "layer3": (4, 2, 2),
+    "pyramid4x4": (15, 2, 2),
+}  # of the caches below, where they have maps: their numbers are those of gap
 TINY = EstConfig(dim=16, heads=2, ffn=32, layers=1, dropout=0.1)
 PLAIN = EstConfig(dim=16, heads=2, ffn=32, layers=1, dropout=0.0, head_dropout=0.0)  # follows from its inputs alone
 TIMES = {"waited", "seconds", "clips_per_second"}  # what differs from run to run
 
 
-def learning_recipes(*, flip=False, frames=None, **weights):
+def learning_recipes(*, flip=False, maps=False, frames=None, **weights):
     """Return the recipes of the caches below; more keywords are fields of the feature's."""
     parent = FramesRecipe(**{"decoder": "opencv", "detector": "none", **(frames or {})})
     fields = {"backbone": "resnet18", "weights": "random", "weights_digest": "00", "shape": (WIDTH,), **weights}
     made = {"gap": FeatureRecipe(parent=parent.fingerprint, **fields)}
+    for tap, shape in MAPS.items() if maps else ():
+        made[tap] = FeatureRecipe(parent=parent.fingerprint, **fields | {"tap": tap, "shape": shape})
     if flip:
-        made["gap_mirrored"] = FeatureRecipe(parent=parent.fingerprint, mirrored=True, **fields)
+        made |= {f"{name}_mirrored": replace(recipe, mirrored=True) for name, recipe in made.items()}
     return Recipes(frames=parent, features=made)
 
 
 def learning_clip(
-    index, *, labels=LABELS, subjects=6, flip=False, face=True, strength=1.5, person_strength=0.5, frames=None, **fields
+    index,
+    *,
+    labels=LABELS,
+    subjects=6,
+    flip=False,
+    maps=False,
+    face=True,
+    strength=1.5,
+    person_strength=0.5,
+    frames=None,
+    **fields,
 ):
     """Return clip number `index`: its class's direction, its person's, and noise."""
     rng = np.random.default_rng([7, index])
@@ -72,7 +89,11 @@ def learning_clip(
         "split": ("train", "train", "test")[person % 3],
         "fps": 25.0,
     }
-    features = {"gap": rows, **({"gap_mirrored": -rows} if flip else {})}
+    features = {"gap": rows}
+    if maps:
+        features |= {name: as_maps(rows, shape) for name, shape in MAPS.items()}
+    if flip:
+        features |= {f"{name}_mirrored": -one for name, one in features.items()}
     return Clip(
         **{**known, **fields},
         state=state,
@@ -84,6 +105,11 @@ def learning_clip(
     )
 
 
+def as_maps(rows, shape):
+    """Return maps whose numbers are those of rows, again and again.  # (F, D) → (F, C, h, w)"""
+    return rows[:, np.arange(np.prod(shape)) % rows.shape[1]].reshape(len(rows), *shape)
+
+
 def learning_cache(
     path,
     clips=54,
@@ -92,6 +118,7 @@ def learning_cache(
     listed=None,
     order=None,
     flip=False,
+    maps=False,
     failures=(),
     faceless=(),
     black=None,
@@ -106,13 +133,15 @@ def learning_cache(
     `fields` is what is different about one clip, by number; `columns` are extra ones; all else goes to every clip.
     """
     settings = {"black": {"gap": black}} if black is not None else {}
-    recipes = learning_recipes(flip=flip, **(weights or {}))
+    recipes = learning_recipes(flip=flip, maps=maps, **(weights or {}))
     with CacheWriter.open(path, recipes, labels=listed or labels, columns=columns, **settings) as writer:
         numbers = range(clips) if isinstance(clips, int) else clips
         for index in order if order is not None else numbers:
             special = (fields or {}).get(index, {})
             writer.add(
-                learning_clip(index, labels=labels, flip=flip, **{**common, "face": index not in faceless, **special})
+                learning_clip(
+                    index, labels=labels, flip=flip, maps=maps, **{**common, "face": index not in faceless, **special}
+                )
             )
         for name, label, subject, split in failures:
             writer.fail(

@@ -120,7 +120,13 @@ def test_built_in_spaces_hold_the_base():
 
 
 @pytest.mark.parametrize(
-    ("name", "outside"), [("est", "model.dim = 512, not 128"), ("gru", "model.hidden = 256, not 64 or 128")]
+    ("name", "outside"),
+    [
+        ("est", "model.dim = 512, not 128"),
+        ("gru", "model.hidden = 256, not 64 or 128"),
+        ("stt", "model.dim = 512, not 128"),
+        ("msstnet", "model.dim = 512, not 128"),
+    ],
 )
 def test_few_clips_begin_with_the_preset_small(name, outside):
     base = TrainConfig(model=config_class(name)())
@@ -140,24 +146,17 @@ def test_a_model_is_spared_what_it_refuses(monkeypatch):
     class Config(ModelConfig):
         name: ClassVar[str] = "made"
         layers: int = 1
-        reads: ClassVar[str] = "layer3"  # maps: no scaling, no noise
         told: ClassVar[tuple[str, ...]] = ("mask",)  # no mixup
         shown: ClassVar[Evenly] = Evenly(parts=2)
 
     register(monkeypatch, None, Config)
     alone = built_in(("made",), BASE, 60)
-    assert {s.key for s in alone.settings} == {
-        "loop.learning_rate",
-        "loop.weight_decay",
-        "loop.epochs",
-        "data.label_smoothing",
-    }
-    assert dict(alone.fixed) == {"model.name": "made", "loop.optimizer": "adamw", "loop.warmup": 3}
+    rates = {"loop.learning_rate", "loop.weight_decay"}
+    assert {s.key for s in alone.settings} == rates | CHOICES.keys() - {"data.mixup"}
+    assert dict(alone.fixed) == {"model.name": "made", **FIXED}
     both = built_in(("gru", "made"), BASE, 60)
     assert {s.key for s in both.settings_of("gru")} >= set(CHOICES)
-    assert [s.name for s in both.settings if s.key == "data.noise"] == ["gru:data.noise"]
-    assert both.fixed["gru:data.scaling"] is True
-    assert "data.scaling" not in both.fixed_of("made")
+    assert [s.name for s in both.settings if s.key == "data.mixup"] == ["gru:data.mixup"]
     for _, values in drawn(both, 20, optuna.samplers.RandomSampler(seed=0)):
         both.configure(BASE, values)
 

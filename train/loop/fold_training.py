@@ -342,7 +342,7 @@ def _train_together(trainings: Sequence[FoldTraining], *, stop: Stop, watch: Tra
 def hint(config: TrainConfig) -> str:
     """Say what to try when nothing has been learnt."""
     finetune = config.finetune
-    if not config.data.scaling and not finetune.init and not config.model.reads:
+    if not config.data.scaling and not finetune.init:
         return "Features that hardly differ from their mean want --set data.scaling=true."
     if finetune.on and finetune.rate and finetune.batch_norm == "frozen":
         return "The backbone leaves where the head reads: --set finetune.batch_norm=train keeps it there, or a lower finetune.rate."

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from ...errors import expect_values
+from ...errors import UsageError, expect_values
 
 CLASSES = "expression"  # the loss of the classes, which every model has; history and curves know it by this name
 EMBEDDING, ATTENTION, ALPHA = "embedding", "attention", "alpha"
@@ -183,6 +183,15 @@ class ModelConfig:
 
     def expect_together(self, clips: int, *, batch: int, parts: int) -> None:
         """Refuse so few clips at a time that the model cannot learn from them; `batch` clips are taken in so many parts."""
+
+
+def expect_whole_heads(dim: int, heads: int) -> None:
+    """Refuse a width that heads of attention cannot share evenly."""
+    if dim % heads:
+        near = max(number for number in range(1, heads) if dim % number == 0)
+        raise UsageError(
+            f"model.dim is a multiple of model.heads, found {dim} and {heads}.", remedy=f"--set model.heads={near}"
+        )
 
 
 def flag(default: Any, name: str, text: str) -> Any:

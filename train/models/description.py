@@ -10,8 +10,10 @@ from torch import nn
 
 from ...encoders.backbone import Backbone, tap_shape
 from ...encoders.taps import STAGES
+from .contract import CROPS
 
 IMAGE_SIDE = 224
+SIDE_OF_MAPS = 112  # of the crops for which the published models of maps were made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,13 @@ def backbone_row(frames: int, width: int, tap: str = "gap", maps: tuple[int, ...
     until = f" to {tap}" if later else ""
     macs = frames * backbone_macs(side, tap)
     return Row(part=f"ResNet-18{until}, {frames} frames", parameters=parameters, macs=macs)
+
+
+def usual_shape(reads: str) -> tuple[int, ...]:
+    """Return the shape of what ResNet-18 gives of a frame to models that read such maps, or gap; of a crop to those that look at crops."""
+    if reads == CROPS:
+        return (3, SIDE_OF_MAPS, SIDE_OF_MAPS)
+    return tap_shape(reads or "gap", SIDE_OF_MAPS)
 
 
 def num_stages(tap: str) -> int:

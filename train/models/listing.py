@@ -10,15 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...cache import Cache
-from ...encoders.backbone import tap_shape
 from ...errors import EstError
 from .contract import CROPS, ModelConfig
+from .description import usual_shape
 from .registry import MODELS, config_class, describe_model
 
-SIDE, CLASSES = (
-    112,
-    7,
-)  # for which parameters are counted: ResNet-18's features of such crops, the expressions of the paper
+CLASSES = 7  # for which parameters are counted: the expressions of the paper, on features of ResNet-18 or crops
 OWN = "this project"
 
 
@@ -46,8 +43,8 @@ def list_models(cache: Cache | None = None) -> list[ListedModel]:
     found = []
     for name, what in MODELS.items():
         config = config_class(name)()
-        width, *maps = row_shape(config.reads, SIDE)
-        cost = describe_model(config, width, CLASSES, tuple(maps))
+        width, *sides = usual_shape(config.reads)
+        cost = describe_model(config, width, CLASSES, tuple(sides))
         found.append(
             ListedModel(
                 name=name,
@@ -62,11 +59,6 @@ def list_models(cache: Cache | None = None) -> list[ListedModel]:
             )
         )
     return found
-
-
-def row_shape(reads: str, side: int) -> tuple[int, ...]:
-    """Return the shape of what a model reads of a frame: of ResNet-18's features of crops of a side, or of the crop."""
-    return (3, side, side) if reads == CROPS else tap_shape(reads or "gap", side)
 
 
 def training_of(config: ModelConfig) -> str:

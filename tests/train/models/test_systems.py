@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from train_samples import WIDTH, learning_cache, make_trainer, tiny_config
+from train_samples import MAPS, WIDTH, learning_cache, make_trainer, tiny_config
 
 from est.cache import open_cache
 from est.errors import UsageError
@@ -25,6 +25,8 @@ TINY = {  # of each model, as small as it comes
     "lstm": {"hidden": 8, "frames": 15},
     "fan": {"most_frames": 30},
     "former-temporal": {"layers": 1, "heads": 2, "head_width": 8, "ffn": 32},
+    "stt": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32, "layers": 2},
+    "msstnet": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32},
     "pooled": {"most_frames": 30},
 }
 ORDER_BLIND = {"fan", "pooled"}
@@ -35,13 +37,19 @@ def tiny(name, **settings):
     return model_config(name, **{**TINY[name], **settings})
 
 
-def batch_of(config, clips, seed=0, width=WIDTH):
+def built(config, seed=1):
+    """Build a model of three classes on what it reads of the caches of train_samples."""
+    width, *sides = MAPS.get(config.reads, (WIDTH,))
+    return build_model(config, width=width, maps=tuple(sides), num_classes=3, seed=seed)
+
+
+def batch_of(config, clips, seed=0):
     """Return what a model is shown of random clips in the test."""
     generator = torch.Generator().manual_seed(seed)
     sampler = sampler_of(SamplingConfig(), config.shown)
     counts = torch.randint(10, 28, (clips,), generator=generator)
     positions = sampler.test(counts)
-    frames = torch.randn(clips, 30, width, generator=generator)
+    frames = torch.randn(clips, 30, *MAPS.get(config.reads, (WIDTH,)), generator=generator)
     features = torch.stack([one[at.clamp(max=29)] for one, at in zip(frames, positions, strict=True)])
     mask = positions < counts[:, None, None]
     return {"features": features, **({"mask": mask} if "mask" in config.told else {})}
@@ -55,7 +63,7 @@ def test_every_model_is_looked_at():
 @pytest.mark.parametrize("name", MODELS)
 def test_clips_of_a_batch_know_nothing_of_each_other(name):
     config = tiny(name)
-    model = build_model(config, width=WIDTH, num_classes=3, seed=1).eval()
+    model = built(config).eval()
     batch = batch_of(config, 4)
     with torch.no_grad():
         together = model(batch).expression
@@ -67,8 +75,8 @@ def test_clips_of_a_batch_know_nothing_of_each_other(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_counted_is_what_it_has(name):
     config = tiny(name)
-    model = build_model(config, width=WIDTH, num_classes=3, seed=1)
-    found = describe_model(config, WIDTH, 3)
+    model = built(config)
+    found = describe_model(config, model.width, 3, model.maps)
     assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert found.macs > 0
     if name in WHOLE:
@@ -79,7 +87,7 @@ def test_what_is_counted_is_what_it_has(name):
 def test_a_seed_is_a_model_and_nobodys_stream_is_touched(name):
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    one, same, other = (build_model(tiny(name), width=WIDTH, num_classes=3, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (built(tiny(name), seed) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
@@ -88,7 +96,7 @@ def test_a_seed_is_a_model_and_nobodys_stream_is_touched(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_order_of_frames_matters_to_those_that_know_it(name):
     config = tiny(name)
-    model = build_model(config, width=WIDTH, num_classes=3, seed=1).eval()
+    model = built(config).eval()
     batch = batch_of(config, 3)
     turned = {key: value.flip(1, 2) for key, value in batch.items()}
     with torch.no_grad():
@@ -99,7 +107,7 @@ def test_the_order_of_frames_matters_to_those_that_know_it(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_shown_of_decisions_is_what_is_decided_by(name):
     config = tiny(name)
-    model = build_model(config, width=WIDTH, num_classes=3, seed=1).eval()
+    model = built(config).eval()
     batch = batch_of(config, 3)
     with torch.no_grad():
         told, (logits, embedding, *_) = model.explain(batch), model(batch)
@@ -121,7 +129,7 @@ def test_what_is_shown_of_decisions_is_what_is_decided_by(name):
 
 def test_fan_is_the_published_formula():
     config = tiny("fan")
-    model = build_model(config, width=WIDTH, num_classes=3, seed=4).eval()
+    model = built(config, seed=4).eval()
     batch = batch_of(config, 5)
     weights = {name: value.double().numpy() for name, value in model.state_dict().items()}
 
@@ -194,7 +202,7 @@ def test_the_transformer_is_est_without_its_parts():
 
 def test_a_token_of_each_frame():
     config = tiny("transformer", tokens="frames")
-    model = build_model(config, width=WIDTH, num_classes=3, seed=1).eval()
+    model = built(config).eval()
     assert model.positions.shape == (35, 16)
     batch = batch_of(config, 2)
     swapped = {"features": batch["features"].flip(2)}  # frames of a snippet, whose mean stays
@@ -205,7 +213,7 @@ def test_a_token_of_each_frame():
 
 def test_pooled_statistics_are_the_controls():
     config = tiny("pooled")
-    model = build_model(config, width=WIDTH, num_classes=3, seed=1).eval()
+    model = built(config).eval()
     batch = batch_of(config, 4)
     count = batch["mask"].sum((1, 2)).numpy()
     rows = np.concatenate([one[0, :number].numpy() for one, number in zip(batch["features"], count, strict=True)])
@@ -216,7 +224,7 @@ def test_pooled_statistics_are_the_controls():
 @pytest.mark.parametrize("name", ["fan", "pooled"])
 def test_a_clip_without_a_face_has_numbers(name):
     config = tiny(name)
-    model = build_model(config, width=WIDTH, num_classes=3, seed=1)
+    model = built(config)
     batch = batch_of(config, 2)
     batch["mask"][1] = False
     model(batch).expression.sum().backward()
@@ -231,6 +239,8 @@ def test_a_clip_without_a_face_has_numbers(name):
         ("transformer", {"tokens": "clips"}, "model.tokens"),
         ("fan", {"train_frames": 0}, "model.train_frames"),
         ("former-temporal", {"heads": 0}, "model.heads"),
+        ("stt", {"dim": 30}, "model.heads=6"),
+        ("msstnet", {"heads": 0}, "model.heads"),
         ("pooled", {"dropout": 1.0}, "model.dropout"),
     ],
 )
@@ -245,13 +255,15 @@ def test_what_makes_no_sense_is_refused(name, settings, remedy):
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    cache = open_cache(learning_cache(tmp_path_factory.mktemp("systems") / "c.zarr", 16, strength=0.5, frames=20))
-    return ClipSet.from_cache(cache, range(16), told=["mask"])
+    path = tmp_path_factory.mktemp("systems") / "c.zarr"
+    cache = open_cache(learning_cache(path, 16, strength=0.5, frames=20, maps=True))
+    return lambda reads: ClipSet.from_cache(cache, range(16), reads or "gap", maps=bool(reads), told=["mask"])
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_it_learns_sixteen_clips_by_heart(clips, name):
     config = tiny(name)
+    clips = clips(config.reads)
     trainer = make_trainer(clips, model=config, epochs=60, learning_rate=1e-2, weight_decay=0.0, warmup=1)
     sampler, right = sampler_of(SamplingConfig(), config.shown), 0.0
     for epoch in range(60):
@@ -266,7 +278,7 @@ def test_it_learns_sixteen_clips_by_heart(clips, name):
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return learning_cache(tmp_path_factory.mktemp("systems") / "all.zarr", 24, strength=0.4, faceless=(3,))
+    return learning_cache(tmp_path_factory.mktemp("systems") / "all.zarr", 24, strength=0.4, faceless=(3,), maps=True)
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name not in ("est", "gru")])

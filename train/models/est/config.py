@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from ....errors import UsageError, expect_values
-from ..contract import CLIPS_FOR_SIZES, MANY, SHARE, Architecture, ModelConfig, Snippets, Training, flag
+from ..contract import (
+    CLIPS_FOR_SIZES,
+    MANY,
+    SHARE,
+    Architecture,
+    ModelConfig,
+    Snippets,
+    Training,
+    expect_whole_heads,
+    flag,
+)
 
 Position = Literal["slot", "snippet"]
 Aggregation = Literal["hierarchical", "mean", "self-attention", "se"]
@@ -73,12 +83,7 @@ class Config(ModelConfig):
         counts = dict.fromkeys(("snippets", "frames", "layers", "heads", "ffn", "dim", "orders"), MANY)
         counts["order_hidden"] = (4, MANY[1])  # a quarter of it is at least one
         expect_values(self, "model.", **counts, dropout=SHARE, head_dropout=SHARE, order_weight=(0, math.inf))
-        if self.dim % self.heads:
-            near = max(number for number in range(1, self.heads) if self.dim % number == 0)
-            raise UsageError(
-                f"model.dim is a multiple of model.heads, found {self.dim} and {self.heads}.",
-                remedy=f"--set model.heads={near}",
-            )
+        expect_whole_heads(self.dim, self.heads)
 
     @property
     def shown(self) -> Snippets:
