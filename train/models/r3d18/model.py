@@ -1,7 +1,8 @@
 """R3D-18: crops of a clip as one volume → four stages of two residual blocks of 3 × 3 × 3 convolutions → the mean → logits.
 
 Layers have torchvision's names, so that its weights load, and the number of channels can be smaller. Pixels are normalised as for its
-weights, or with `data.scaling` by what the training half shows. Batch norms follow what they see in training; in evaluation no clip depends on another.
+weights, or with `data.scaling` by what the training half shows. Batch norms follow what they see in training; in evaluation no clip
+depends on another.
 
 Legend: B clips, T frames, h w of a crop or a map, C channels, D width of what the classifier reads.
 """
@@ -68,7 +69,8 @@ class R3D18(Model):
         super().__init__()
         self.config, self.width, self.num_classes, self.maps = config, width, num_classes, maps
         self.scaling = Scaling(width)
-        self.scaling.fit(255 * torch.tensor(MEAN), 255 * torch.tensor(STD))
+        self.scaling.mean.copy_(255 * torch.tensor(MEAN))
+        self.scaling.std.copy_(255 * torch.tensor(STD))
         channels = config.channels
         with torch.random.fork_rng(devices=[]):
             first = nn.Conv3d(width, channels, STEM, stride=(1, 2, 2), padding=(1, 3, 3), bias=False)
