@@ -252,7 +252,7 @@ def test_short_clips_are_told(cache, tmp_path):
 
 def test_the_heading_names_it(cache, tmp_path):
     run = fit(cache, tmp_path / "run", tiny_config(model=TINY, epochs=1, control=False)).run
-    assert run.facts["heading"] == "GRU on a frozen backbone"
+    assert run.facts["heading"] == "GRU (a reconstruction) on a frozen backbone: the published training is end to end"
     assert run.facts["model"] == "gru"
 
 
