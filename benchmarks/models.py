@@ -46,7 +46,7 @@ from est.infer.probing.pairs import within_pairs
 from est.inputs.input import find_inputs
 from est.train import Run, TrainConfig, fit, prepare
 from est.train.config.configfile import resolve
-from est.train.loop.initial_weights import build
+from est.train.loop.starts.initial_weights import build
 from est.train.loop.trainer import Trainer
 from est.train.loop.watch import Part
 from est.train.models.registry import MODELS, build_model, config_class, describe_model
