@@ -30,11 +30,10 @@ from ...train.config.config import TrainConfig
 from ...train.config.configfile import preset_settings
 from ...train.loop.trainer import reproducible
 from ...train.loop.world import own_device
-from ...train.models.contract import CROPS
 from ...train.results.place import read_place
 from ...train.results.run import write_json
 from ..found.record import Sweep
-from ..space.built_in import built_in
+from ..space.built_in import built_in, expect_searched
 from ..space.space import Space
 from .begun import Begun
 from .control import DEFAULT, control_space
@@ -213,10 +212,7 @@ def _expect_possible(base: TrainConfig) -> None:
         raise UsageError(
             "A sweep starts its own processes, and torchrun has started several.", remedy="est sweep without torchrun"
         )
-    if base.model.reads == CROPS:
-        raise UsageError(
-            f"A sweep trains on cached features, and {base.model.name} looks at crops.", remedy="est train"
-        )
+    expect_searched(base.model)
     if base.finetune.on:
         raise UsageError(
             "A sweep trains on cached features, and --finetune lets the backbone learn.",

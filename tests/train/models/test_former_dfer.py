@@ -15,6 +15,11 @@ from est.cli import main
 from est.encoders.backbone import norms_of
 from est.encoders.weights import BACKBONE, load_weights, save_weights
 from est.errors import EstError, UsageError
+from est.infer.export.exporting import export_run
+from est.infer.probing.probing import probe_run
+from est.sweep.search.settings import SweepConfig
+from est.sweep.search.sweeping import sweep_cache
+from est.sweep.space.tables import space_of
 from est.train import evaluate, fit
 from est.train.loop.checkpoint import behind, load_checkpoint, load_model
 from est.train.loop.stacks.rule import why_alone
@@ -187,6 +192,26 @@ def test_interrupted_it_resumes_to_the_bit(cache, folder, from_maps, tmp_path):
         wanted = from_maps if not average else fit(cache, tmp_path / "straight", config, watch=Recorder()).run
         found = fit_interrupted(cache, tmp_path / f"run{average}", config, 1, 3)
         assert outcome(found.run.path) == outcome(wanted.path)
+
+
+@pytest.mark.slow
+def test_a_sweep_starts_each_trial_from_the_encoder(cache, tmp_path):
+    base = tuning_config("none", model=TINY, scaling=True, epochs=1)
+    space = space_of({"loop.learning_rate": [1e-4, 2e-4]}, model="former-dfer", base=base)
+    config = SweepConfig(trials=2, inner=1, sampler="random", control=False)
+    sweep_cache(cache, tmp_path / "sweep", base, space, config, workers=1)
+    (kept,) = (tmp_path / "sweep" / "kept").rglob("*.safetensors")
+    found = load_checkpoint(kept).group("model")["layer4.0.conv1.weight"]
+    assert (found - load_weights("random").backbone.layer4[0].conv1.weight).abs().max() < 0.05
+
+
+@pytest.mark.slow
+def test_it_is_exported_and_probed(cache, from_maps, whole, tmp_path):
+    for run, what in ((from_maps, "head"), (from_maps, "full"), (whole, "full")):
+        found = export_run(run, tmp_path / f"{run.path.name}-{what}.onnx", what=what)
+        assert "the same class for" in found.checks[2]
+        assert found.about["encoder"]["tap"] == "layer3"
+    assert {"reversed", "frames shuffled"} <= {one.name for one in probe_run(whole).changes}
 
 
 # end to end

@@ -23,6 +23,7 @@ from ....encoders.resnet import make_stage
 from ....encoders.resnet_tail import through_block
 from ....encoders.tail import pool
 from ....errors import UsageError
+from ..contract import places_of
 from ..former_temporal.block import Block, draw_linear
 from ..former_temporal.model import FormerTemporal, Output
 from ..last_stage import WithLastStage
@@ -102,11 +103,11 @@ class FormerDfer(WithLastStage):
                 remedy="crops of the size that the model was trained on",
             )
         mean, std = (one.view(-1, 1, 1) for one in (self.scaling.mean, self.scaling.std))
-        x = self.spatial((maps.flatten(0, 2) - mean) / std) * std + mean
+        x = self.spatial((maps.reshape(-1, self.width, *self.maps) - mean) / std) * std + mean
         for block in self.layer4:
             assert isinstance(block, ResidualBlock)
             x = through_block(block, x)
-        return pool(x).unflatten(0, maps.shape[:3])
+        return pool(x).reshape(maps.shape[0], *places_of(self.config.shown), 2 * self.width)
 
 
 def facts(config: Config, seeds: Iterable[int]) -> dict[str, Any]:
