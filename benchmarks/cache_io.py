@@ -32,15 +32,17 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def make_recipes(width: int) -> Recipes:
-    """Return recipes of rows of some width."""
+def make_recipes(width: int, maps: tuple[int, ...] = (), name: str = "gap") -> Recipes:
+    """Return recipes of rows of some width, or of maps."""
     frames = FramesRecipe(decoder="none", detector="none")
-    feature = FeatureRecipe(parent=frames.fingerprint, backbone="random numbers", weights="none", shape=(width,))
-    return Recipes(frames=frames, features={"gap": feature})
+    how = {"backbone": "random numbers", "weights": "none", "shape": (width, *maps)}
+    return Recipes(frames=frames, features={name: FeatureRecipe(parent=frames.fingerprint, tap=name, **how)})
 
 
-def write(path: Path, lengths: np.ndarray, width: int) -> tuple[float, float]:
-    """Write clips of random rows; return the seconds until all are committed, and those of closing (the fold, in HDF5)."""
+def write(
+    path: Path, lengths: np.ndarray, width: int, *, maps: tuple[int, ...] = (), name: str = "gap"
+) -> tuple[float, float]:
+    """Write clips of random rows or maps; return the seconds until all are committed, and those of closing (the fold, in HDF5)."""
     longest = int(lengths.max()) if len(lengths) else 0
     rng = np.random.default_rng(0)
     rows = {
@@ -50,15 +52,13 @@ def write(path: Path, lengths: np.ndarray, width: int) -> tuple[float, float]:
         "landmarks": rng.random((longest, 5, 2), np.float32),
         "score": np.ones(longest, np.float32),
     }
-    gap = rng.standard_normal((longest, width), np.float32).astype(np.float16)
+    made = rng.standard_normal((longest, width, *maps), np.float32).astype(np.float16)
     start = time.perf_counter()
-    with CacheWriter.open(path, make_recipes(width)) as writer:
+    with CacheWriter.open(path, make_recipes(width, maps, name)) as writer:
         for index, count in enumerate(lengths.tolist()):
-            cut = {name: array[:count] for name, array in rows.items()}
-            name = f"clips/{index:07d}"
-            writer.add(
-                Clip(id=name, path=f"{name}.mp4", label=f"class {index % 7}", features={"gap": gap[:count]}, **cut)
-            )
+            cut = {column: array[:count] for column, array in rows.items()}
+            clip, features = f"clips/{index:07d}", {name: made[:count]}
+            writer.add(Clip(id=clip, path=f"{clip}.mp4", label=f"class {index % 7}", features=features, **cut))
         writer.commit()
         committed = time.perf_counter()
     return committed - start, time.perf_counter() - committed

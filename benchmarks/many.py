@@ -37,8 +37,9 @@ from est.train import EstConfig, LoopConfig, TrainConfig, build_model, model_con
 from est.train.data.clipset import ClipSet
 from est.train.loop.stacks.stack import Stack
 from est.train.loop.trainer import Trainer
+from est.train.models.description import usual_shape
 
-WIDTH, CLASSES, CLIPS = 512, 7, 64
+CLASSES, CLIPS = 7, 64
 TRAININGS = 16
 BYTES = 28  # of a parameter, in a step of Adam
 COPIED = 2**28  # bytes, more than caches hold
@@ -51,8 +52,10 @@ MODELS = {
     "EST, width 128, 3 layers": model_config("est", dim=128, ffn=512, layers=3),
     "GRU, 256": model_config("gru"),
     "EST as published": model_config("est"),
+    "STT, width 128, 1 block": model_config("stt", dim=128, ffn=256, layers=1),
+    "MSSTNet, width 128": model_config("msstnet", dim=128, ffn=256),
 }
-FEW = {"EST as published": 4}  # trainings
+FEW = dict.fromkeys(("EST as published", "STT, width 128, 1 block", "MSSTNet, width 128"), 4)  # trainings
 QUICK = 3  # rows
 ALONE = ("one after another, 1 thread", "one after another")
 
@@ -70,15 +73,17 @@ class Order:
 class Trainings:
     """Trainings of one model that can be taken some steps further."""
 
-    def __init__(self, order: Order, cache: Path) -> None:
+    def __init__(self, order: Order, folder: Path) -> None:
         self.device = parse_device(order.device)
-        opened = open_cache(cache)
-        clips = ClipSet.from_cache(opened, np.arange(len(opened)), device=self.device)
+        model_settings = MODELS[order.model]
+        opened, reads = open_cache(cache_for(order.model, folder)), model_settings.reads
+        clips = ClipSet.from_cache(opened, np.arange(len(opened)), reads or "gap", device=self.device, maps=bool(reads))
         target = torch.from_numpy(clips.label).to(self.device)
-        config = TrainConfig(model=MODELS[order.model], loop=LoopConfig(precision="fp32"), device=order.device)
+        config = TrainConfig(model=model_settings, loop=LoopConfig(precision="fp32"), device=order.device)
         self.trainers = []
         for seed in range(order.first, order.first + order.trainings):
-            model = build_model(config.model, width=WIDTH, num_classes=CLASSES, seed=seed).to(self.device)
+            sizes = {"width": clips.width, "maps": clips.maps, "num_classes": CLASSES}
+            model = build_model(config.model, **sizes, seed=seed).to(self.device)
             train = np.arange(len(clips))
             self.trainers.append(
                 Trainer(model, clips, train=train, target=target, config=config, precision="fp32", seed=seed)
@@ -109,10 +114,20 @@ class Trainings:
             torch.cuda.synchronize(self.device)
 
 
-def serve(pipe: Connection, order: Order, cache: Path) -> None:
+def cache_for(model: str, folder: Path) -> Path:
+    """Return the cache that a model reads, of random numbers in the shape that ResNet-18 gives; write it if it is not there."""
+    reads = MODELS[model].reads or "gap"
+    path = folder / f"{reads}.zarr"
+    if not path.exists():
+        width, *maps = usual_shape(reads)
+        write(path, np.random.default_rng(1).integers(60, 120, CLIPS), width, maps=tuple(maps), name=reads)
+    return path
+
+
+def serve(pipe: Connection, order: Order, folder: Path) -> None:
     """Train on one thread in a process of its own, as often as asked."""
     torch.set_num_threads(1)
-    trainings = Trainings(order, cache)
+    trainings = Trainings(order, folder)
     pipe.send("ready")
     while (asked := pipe.recv()) is not None:
         steps, stacked = asked
@@ -128,14 +143,14 @@ def serve(pipe: Connection, order: Order, cache: Path) -> None:
 class Processes:
     """As many processes as cores, which share the trainings and start together."""
 
-    def __init__(self, model: str, trainings: int, cores: int, cache: Path) -> None:
+    def __init__(self, model: str, trainings: int, cores: int, folder: Path) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipes, self._processes = [], []
         bounds = [trainings * core // cores for core in range(cores + 1)]
         for first, end in pairwise(bounds):
             mine, theirs = context.Pipe()
             order = Order(model=model, first=first, trainings=end - first, device="cpu")
-            process = context.Process(target=serve, args=(theirs, order, cache))
+            process = context.Process(target=serve, args=(theirs, order, folder))
             process.start()
             theirs.close()
             self._pipes.append(mine)
@@ -172,10 +187,10 @@ def on_threads(number: int, way: Callable[[], float]) -> float:
     return way()
 
 
-def measure(model: str, device: torch.device, cache: Path, repetitions: int, steps: int) -> tuple[int, dict]:
+def measure(model: str, device: torch.device, folder: Path, repetitions: int, steps: int) -> tuple[int, dict]:
     """Return the parameters of a model, and for each way the seconds of a step of one training, one a repetition."""
     number, threads = FEW.get(model, TRAININGS), torch.get_num_threads()
-    here = Trainings(Order(model=model, first=0, trainings=number, device=str(device)), cache)
+    here = Trainings(Order(model=model, first=0, trainings=number, device=str(device)), folder)
     alone, stacked = (lambda way=way: here.seconds(steps, stacked=way) for way in (False, True))
     ways: dict[str, Callable[[], float]] = {
         ALONE[1]: lambda: on_threads(threads, alone),
@@ -183,7 +198,7 @@ def measure(model: str, device: torch.device, cache: Path, repetitions: int, ste
     }
     processes = None
     if device.type == "cpu":
-        processes = Processes(model, number, threads, cache)
+        processes = Processes(model, number, threads, folder)
         ways = {
             ALONE[0]: lambda: on_threads(1, alone),
             ALONE[1]: ways[ALONE[1]],
@@ -246,10 +261,8 @@ def main() -> None:
     print(f"{machine('torch')}, {name}; a copy moves {rate / 1e9:.1f} GB/s; ms of a step of one training\n")
     headed = False
     with tempfile.TemporaryDirectory(prefix="est-many-") as folder:
-        cache = Path(folder) / "many.zarr"
-        write(cache, np.random.default_rng(1).integers(60, 120, CLIPS), WIDTH)
         for model in models:
-            parameters, found = measure(model, device, cache, repetitions, arguments.steps)
+            parameters, found = measure(model, device, Path(folder), repetitions, arguments.steps)
             if not headed:
                 print(f"| model | trainings | parameters | {' | '.join(found)} | bytes of Adam |")
                 print("|---|---|---|" + "---|" * (len(found) + 1), flush=True)

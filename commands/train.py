@@ -80,6 +80,15 @@ Weights = Annotated[
     bool | None, typer.Option("--class-weights/--no-class-weights", help="Weigh rare classes more in the loss.")
 ]
 Smoothing = Annotated[float | None, typer.Option("--label-smoothing", help="Share of the target given to all classes.")]
+Votes = Annotated[
+    Path | None,
+    typer.Option(
+        "--votes", metavar="FILE", help="Learn from a table of votes: id or path, and a column for each class."
+    ),
+]
+Focal = Annotated[
+    float | None, typer.Option("--focal", metavar="GAMMA", help="Focal loss: what is nearly right counts less.")
+]
 ListProtocols = Annotated[
     bool, typer.Option("--list-protocols", help="Show the protocols and what is published of each, and stop.")
 ]
@@ -140,6 +149,8 @@ def train(
     balanced: Balanced = None,
     class_weights: Weights = None,
     label_smoothing: Smoothing = None,
+    votes: Votes = None,
+    focal: Focal = None,
     protocol: Protocol = None,
     list_protocols: ListProtocols = False,
     list_models: ListModels = False,
@@ -181,6 +192,8 @@ def train(
         "data.balanced": balanced,
         "data.class_weights": class_weights,
         "data.label_smoothing": label_smoothing,
+        "data.votes": str(votes) if votes is not None else None,
+        "loss.focal": focal,
         **protocol_options(protocol, folds, loso=loso, holdout=holdout),
         "protocol.by": by,
         "protocol.only": tuple(fold) if fold else None,

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..train.config.loss import BESIDE
 from ..train.loop.watch import Part, Record, questions_of
 from .screen import clock
 
@@ -68,6 +69,9 @@ def cells(record: Record) -> dict[str, str]:
         "loss": f"{record['loss']:.3f}",
         "train WAR": f"{record['train_right'] / record['train_clips']:.1%}",
     }
+    for name in BESIDE:
+        if f"{name}_loss" in record:
+            shown[f"{name} loss"] = f"{record[f'{name}_loss']:.3f}"
     for question in questions_of(record):
         shown[question] = f"{record[f'{question}_right'] / record['train_clips']:.1%}"
     for half in ("val", "test"):

@@ -12,6 +12,7 @@ from .. import lazy_names
 if TYPE_CHECKING:
     from .config.config import PRESETS, DataConfig, LoopConfig, TrainConfig
     from .config.finetune import FinetuneConfig
+    from .config.loss import LossConfig
     from .config.protocol import ProtocolConfig
     from .config.sampling import SamplingConfig
     from .evaluated import Change, Evaluation

@@ -53,6 +53,8 @@ def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWa
         watch.say(known)
     for note in plan.notes:
         watch.warn(note)
+    if ready.votes is not None:
+        watch.say(_describe_votes(ready))
     loop = config.loop
     if loop.rise < loop.warmup:
         watch.say(f"warm-up: {loop.rise} of {loop.epochs} epochs, and not {loop.warmup}: no more than half of them")
@@ -79,6 +81,15 @@ def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWa
         watch.warn(line)
     for line in _describe_reads(ready, config):
         watch.say(line)
+
+
+def _describe_votes(ready: Prepared) -> str:
+    """Say for how many clips there are votes."""
+    assert ready.votes is not None
+    rows = np.unique(np.concatenate([ready.data.learnt(fold.train) for fold in ready.plan.folds]))
+    voted = sum(name in ready.votes.line for name in ready.data.table.ids[rows].tolist())
+    rest = "; the others are learnt by their label" if voted < len(rows) else ""
+    return f"votes for {voted} of {len(rows)} clips to learn from{rest}; scores go by the labels"
 
 
 def warn_of_few(ready: Prepared) -> str | None:

@@ -26,6 +26,7 @@ from .config.config import TrainConfig
 from .config.configfile import differences
 from .data.data import FrameSource
 from .data.feature_arrays import Arrays
+from .folds.votes import Votes
 from .loop.fold_training import train_parts
 from .loop.stacks.rule import num_together
 from .loop.starts.initial_weights import Start
@@ -110,6 +111,8 @@ def _resume(run: Run, cache: Cache | Path | str | Prepared | None, watch: Traini
         expect_same(run, ready.cache, ready.data.table, describe_halves(ready.plan, ready.data.table))
         if ready.start is not None:
             _expect_same_start(run, ready.cache, ready.source, ready.start)
+        if ready.votes is not None:
+            _expect_same_votes(run, ready.votes)
         now = {"device": ready.device.type, "processes": world.size}
         then = {"device": facts["device"].partition(":")[0], "processes": facts["processes"]}
         if now != then:
@@ -202,6 +205,15 @@ def _expect_same_start(run: Run, cache: Cache, source: FrameSource | None, start
         )
 
 
+def _expect_same_votes(run: Run, votes: Votes) -> None:
+    """Refuse to go on with other votes."""
+    if run.facts["votes"]["digest"] != votes.digest:
+        raise EstError(
+            f"The votes {votes.path} have changed since {run.path} was begun.",
+            remedy="bring the file back as it was, or begin a new run",
+        )
+
+
 def _facts(
     ready: Prepared, config: TrainConfig, *, precision: Precision, threads: int, processes: int
 ) -> dict[str, Any]:
@@ -234,6 +246,9 @@ def _facts(
         "processes": processes,
         "environment": current_environment(["torch"]),
         **({"finetune": {"source": ready.source, **ready.start.to_json()}} if ready.start is not None else {}),
+        **(
+            {"votes": {"digest": ready.votes.digest, "clips": len(ready.votes.line)}} if ready.votes is not None else {}
+        ),
         **({"leaks": [leak.to_json() for leak in ready.leaks]} if ready.leaks else {}),
     }
 

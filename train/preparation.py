@@ -26,6 +26,7 @@ from .folds.duplicates import find_duplicates, notes_on_content
 from .folds.leaks import Leak, expect_none, find_in_features
 from .folds.protocols import Plan, plan_folds
 from .folds.published import of_another
+from .folds.votes import Votes
 from .loop.starts.crops import find_crop_start
 from .loop.starts.initial_weights import Start, find_initial_weights, find_leaks_of_initial_weights
 from .loop.starts.last_stage import find_stage_start
@@ -58,6 +59,7 @@ class Prepared:
     leaks: tuple[Leak, ...]  # that are allowed
     source: FrameSource | None = None  # what a backbone that learns, or a model of crops, looks at
     start: Start | None = None  # where it starts, or a part of one that a model holds
+    votes: Votes | None = None  # what people voted for, where that is learnt
 
     @property
     def data(self) -> Data:
@@ -124,16 +126,21 @@ def prepare(cache: Cache | Path | str, config: TrainConfig | None = None) -> Pre
     expect_none(leaks, allow=config.allow_leak, cache=cache.path)
     plan = replace(plan, notes=(*plan.notes, *notes_on_content(table, plan.folds, leaks)))
     shape = () if start is None else start.shape
-    fold_data = FoldData(reads, lambda which: Data.load(cache, table, plan.folds, config, device, which, shape=shape))
+    votes = Votes.read(Path(config.data.votes), table) if config.data.votes else None
+
+    def load(which: Arrays | FrameSource) -> Data:
+        return Data.load(cache, table, plan.folds, config, device, which, shape=shape, votes=votes)
+
     ready = Prepared(
         cache=cache,
         config=config,
         device=device,
         plan=plan,
-        fold_data=fold_data,
+        fold_data=FoldData(reads, load),
         leaks=leaks,
         source=source,
         start=start,
+        votes=votes,
     )
     if start is not None:
         start.expect_labels(ready.data.labels)
@@ -151,7 +158,7 @@ def reading_of(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that decide what is loaded."""
     finetune = config.finetune
     found = {f"protocol.{name}": value for name, value in asdict(config.protocol).items()}
-    found |= {f"data.{name}": getattr(config.data, name) for name in ("residency", "mirrored", "views")}
+    found |= {f"data.{name}": getattr(config.data, name) for name in ("residency", "mirrored", "views", "votes")}
     found |= {f"finetune.{name}": getattr(finetune, name) for name in START}
     if finetune.init:
         found |= {f"model.{name}": value for name, value in asdict(config.model).items()} | {"seeds": config.seeds}
@@ -178,9 +185,9 @@ def _expect_shares(config: TrainConfig, world: World) -> None:
             f"data.mixup mixes clips that are learnt from together, and {world.size} processes take one each of {config.loop.batch}.",
             remedy="a larger --batch, or --set data.mixup=0",
         )
-    if config.model.undivided and world.size > 1:
+    if config.undivided and world.size > 1:
         raise UsageError(
-            f"The losses of {config.model.name} compare the clips of a batch, which cannot be divided between processes.",
+            f"{config.undivided} the clips of a batch, which cannot be divided between processes.",
             remedy="one process alone",
         )
     if config.loop.graph and world.size > 1:

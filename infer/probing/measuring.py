@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from ...train.loop.autocast import casting
-from ...train.loop.predict import BATCH, TUNED_BATCH
+from ...train.loop.predict import batch_size
 from ...train.models.contract import ALPHA, ATTENTION
-from ...train.models.finetuned import FinetunedModel
 from ..own_clips import OwnClips
 from . import orders
 from .windows import in_windows, window_bounds
@@ -87,7 +86,7 @@ def measure(
     own.model.eval()
     visible = own.visible(own.rows)
     rows = own.rows[visible]
-    size = TUNED_BATCH if isinstance(own.model, FinetunedModel) else BATCH
+    size = batch_size(own.model)
     found: dict[str, list[np.ndarray]] = {}
     generator = torch.Generator().manual_seed(0)
     for begin in range(0, len(rows), size):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...train.config.loss import BESIDE
 from ..page import Section, details, figure, table, text
 from ..plots import Curve, line_chart
 
@@ -20,7 +21,8 @@ def curve_section(histories: Histories) -> Section:
     title = "Learning curves"
     if not histories:
         return Section(title=title, parts=[text("No epoch was finished yet.")])
-    losses = curve_of(histories, "loss", lambda record: record.get("loss"))
+    beside = [curve_of(histories, f"{name} loss", value_of(f"{name}_loss")) for name in BESIDE]
+    losses = [curve_of(histories, "loss", value_of("loss")), *(curve for curve in beside if curve.mean)]
     halves = [curve_of(histories, name, share_of(half)) for half, name in HALVES.items()]
     shown = [curve for curve in halves if curve.mean]
     parts = len(histories)
@@ -29,8 +31,8 @@ def curve_section(histories: Histories) -> Section:
         if parts > 1
         else "one part"
     )
-    top = max((value for line in (losses.mean, *losses.thin) for _, value in line), default=1.0)
-    loss = line_chart([losses], title="Loss", told=_told([losses], ""), top=top or 1.0, unit="")
+    top = max((value for curve in losses for line in (curve.mean, *curve.thin) for _, value in line), default=1.0)
+    loss = line_chart(losses, title="Loss", told=_told(losses, ""), top=top or 1.0, unit="")
     war = line_chart(shown, title="WAR", told=_told(shown, " %"), top=100.0, unit="%")
     return Section(
         title=title,
@@ -39,7 +41,7 @@ def curve_section(histories: Histories) -> Section:
             figure(loss, f"Loss in training by epoch; {thin}"),
             *([figure(war, f"WAR by epoch; {thin}")] if shown else []),
             "</div>",
-            details("The means as a table", _table([losses, *shown])),
+            details("The means as a table", _table([*losses, *shown])),
         ],
     )
 
@@ -59,6 +61,11 @@ def curve_of(
             by_epoch.setdefault(epoch, []).append(value)
     mean = [(epoch, float(np.mean(by_epoch[epoch]))) for epoch in sorted(by_epoch)]
     return Curve(name=name, mean=mean, thin=parts[:SHOWN_PARTS] if thin and len(parts) > 1 else ())
+
+
+def value_of(key: str) -> Callable[[Mapping[str, Any]], float | None]:
+    """Return how to read a number from a record."""
+    return lambda record: record.get(key)
 
 
 def share_of(half: str) -> Callable[[Mapping[str, Any]], float | None]:
@@ -84,6 +91,6 @@ def _told(curves: Sequence[Curve], unit: str) -> str:
 def _table(curves: Sequence[Curve]) -> str:
     values = [dict(curve.mean) for curve in curves]
     epochs = sorted({epoch for one in values for epoch in one})
-    header = ["Epoch", *(curve.name if curve.name == "loss" else f"WAR, {curve.name}, %" for curve in curves)]
+    header = ["Epoch", *(curve.name if curve.name.endswith("loss") else f"WAR, {curve.name}, %" for curve in curves)]
     rows = [[int(epoch), *(one.get(epoch) for one in values)] for epoch in epochs]
     return table(header, rows, caption="Means over the parts that have a value, by epoch")

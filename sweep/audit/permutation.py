@@ -19,6 +19,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ...train.data.data import Data, FoldData
 from ...train.folds.annotations import Annotations
@@ -69,7 +70,18 @@ class PermutedFoldData(FoldData):
         truth = data.truth[self._teacher]
         truth[self._tested[fold]] = data.truth[self._tested[fold]]
         target = torch.from_numpy(truth[data.place >= 0]).to(data.target.device)  # clips of the set, in its order
-        return replace(data, truth=truth, target=target)
+        return replace(data, truth=truth, target=target, votes=self._votes(data, fold))
+
+    def _votes(self, data: Data, fold: str) -> Tensor | None:
+        """Return what people voted for, changed as the labels are: else votes would tell the labels."""
+        if data.votes is None:
+            return None
+        shown = data.place >= 0
+        own = np.zeros((len(data.place), data.votes.shape[1]), np.float32)
+        own[shown] = data.votes.cpu().numpy()
+        taught = own[self._teacher]
+        taught[self._tested[fold]] = own[self._tested[fold]]
+        return torch.from_numpy(taught[shown]).to(data.votes.device)
 
 
 def permuted(ready: Prepared, teacher: np.ndarray, number: int, seed: int) -> Prepared:

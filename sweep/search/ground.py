@@ -118,8 +118,12 @@ def without_labels(data: Data, rows: np.ndarray) -> Data:
     truth[rows] = -1
     target = data.target.clone()
     places = data.place[rows]
-    target[torch.from_numpy(places[places >= 0]).to(target.device)] = -1
-    return replace(data, truth=truth, target=target)
+    hidden = torch.from_numpy(places[places >= 0]).to(target.device)
+    target[hidden] = -1
+    votes = data.votes
+    if votes is not None:
+        votes = votes.index_fill(0, hidden, 0.0)
+    return replace(data, truth=truth, target=target, votes=votes)
 
 
 def _expect_seen(data: Data, fold: Fold) -> None:

@@ -13,6 +13,7 @@ from ...errors import EstError, UsageError, some
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import differences, from_flat, to_flat
 from ...train.folds.annotations import Annotations
+from ...train.folds.votes import digest_of
 from ...train.provenance import digest, rows_digest
 from ...train.results.run import read_json
 from ..space.space import Space
@@ -31,6 +32,7 @@ HOW = {
     "fingerprints": "the features were made in another way",
     "annotations": "clips or labels differ",
     "rows": "the features of some clips differ",
+    "votes": "the votes differ",
 }
 
 
@@ -43,6 +45,7 @@ def identity(
             "fingerprints": cache.recipes.fingerprints(),
             "annotations": digest(table),
             "rows": rows_digest(cache, base),
+            **({"votes": digest_of(Path(base.data.votes))} if base.data.votes else {}),
         },
         "config": json.loads(json.dumps(to_flat(base))),
         "space": space.to_json(),
@@ -65,7 +68,9 @@ def expect_same(out: Path, settings: dict[str, Any]) -> str:
     then = read_json(path)
     if then.get("format") != FORMAT or then.get("version") != VERSION:
         raise EstError(f"{path} is not of this release.", remedy="--out another folder")
-    changed = [f"the cache: {what}" for name, what in HOW.items() if then["cache"][name] != settings["cache"][name]]
+    changed = [
+        f"the cache: {what}" for name, what in HOW.items() if then["cache"].get(name) != settings["cache"].get(name)
+    ]
     changed += differences(_config(then), _config(settings))
     changed += Space.from_json(then["space"]).differences(Space.from_json(settings["space"]))
     changed += [

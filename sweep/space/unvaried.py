@@ -28,6 +28,7 @@ UNVARIED: Mapping[str, tuple[str, str]] = {
     "loop.graph": (STACKED, "--set loop.graph=true of est train"),
     "loop.stack": (STACKED, "--stack auto, on or off"),
     "loop.accumulate": (STACKED, "--set loop.accumulate=N of est train"),
+    "data.votes": ("votes are read with the cache", "--set data.votes=FILE"),
     "data.residency": ("it decides where features lie, and no score", "--set data.residency=NAME"),
 }
 

@@ -39,6 +39,8 @@ FLAGS = {
     "--balanced": {"data.balanced": True},
     "--class-weights": {"data.class_weights": True},
     "--label-smoothing 0.1": {"data.label_smoothing": 0.1},
+    "--votes votes.csv": {"data.votes": "votes.csv"},
+    "--focal 2": {"loss.focal": 2.0},
     "--protocol split": {"protocol.kind": "split"},
     "--protocol official": {"protocol.kind": "official"},
     "--protocol dfew": {"protocol.kind": "dfew"},

@@ -38,6 +38,7 @@ ROOMS_OF_TRAIN = (
     "models.transformer",
     "folds",
     "data",
+    "losses",
     "results",
     "results.pages",
     "loop",
@@ -60,7 +61,8 @@ MAY_IMPORT = {
     "extract.workers": (FOUNDATIONS | EXTRACT) - {"inputs.published", "encoders.kinds"},  # of extract: config alone
     "extract": FOUNDATIONS | EXTRACT,
     "train.config": {"train.models"},  # the sections of models
-    "train.models": {"encoders"},
+    "train.losses": set(),  # functions of tensors
+    "train.models": {"encoders", "train.losses"},
     "train.models.est": {"encoders", "train.models"},
     "train.models.fan": {"train.models"},
     "train.models.former_dfer": {"encoders", "train.models", "train.models.former_temporal"},  # ResNet-18's last stage
@@ -72,7 +74,13 @@ MAY_IMPORT = {
     "train.models.r3d18": {"encoders.kinds", "train.models"},  # where published weights lie
     "train.models.stt": {"train.models", "train.models.former_temporal"},  # starting values
     "train.models.transformer": {"train.models", "train.models.est"},  # blocks and starting values
-    "train.folds": {"cache", "inputs", "inputs.published", "train.config"},
+    "train.folds": {
+        "cache",
+        "inputs",
+        "inputs.published",
+        "inputs.stills",
+        "train.config",
+    },  # of stills: how tables are read
     "train.data": {"cache", "crops", "encoders", "extract.workers", "train.config", "train.folds", "train.models"},
     "train.results": {"cache", "encoders", "train.config", "train.folds", "train.results.pages"},
     "train.results.pages": {"train.folds", "train.results"},
@@ -84,6 +92,7 @@ MAY_IMPORT = {
         "train.folds",
         "train.loop.stacks",
         "train.loop.starts",
+        "train.losses",
         "train.models",
         "train.results",
     },
@@ -97,7 +106,15 @@ MAY_IMPORT = {
         "train.models",
         "train.results",
     },
-    "train.loop.stacks": {"cache", "encoders", "train.config", "train.data", "train.loop", "train.models"},
+    "train.loop.stacks": {
+        "cache",
+        "encoders",
+        "train.config",
+        "train.data",
+        "train.loop",
+        "train.losses",
+        "train.models",
+    },
     "train": {"cache", "encoders"} | TRAIN,
     "tune": {"cache", "encoders", "encoders.kinds", "extract", "inputs.stills"} | TRAIN,
     "sweep": SWEEP,

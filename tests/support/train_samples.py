@@ -162,7 +162,7 @@ def tiny_config(*, epochs=4, batch=8, **sections):
     return TrainConfig(**{**made, "device": "cpu", **sections})
 
 
-def make_trainer(clips, *, model=PLAIN, seed=1, precision="fp32", train=None, label=None, **settings):
+def make_trainer(clips, *, model=PLAIN, seed=1, precision="fp32", train=None, label=None, votes=None, **settings):
     config = tiny_config(**settings, model=model)
     built = build_model(model, width=clips.width, num_classes=len(LABELS), seed=seed, maps=clips.maps)
     return Trainer(
@@ -170,6 +170,7 @@ def make_trainer(clips, *, model=PLAIN, seed=1, precision="fp32", train=None, la
         clips,
         train=np.arange(len(clips)) if train is None else train,
         target=torch.from_numpy(clips.label if label is None else label),
+        votes=votes,
         config=config,
         precision=precision,
         seed=seed,

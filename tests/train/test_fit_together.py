@@ -115,6 +115,11 @@ def test_what_cannot_be_stacked_is_trained_alone():
     assert num_together(base, precision="fp32", **on_gpu)[0] == 1
     size, why = num_together(large, precision="fp32", width=512, num_classes=7, device=cpu)
     assert (size, "M parameters gain little on a CPU" in why) == (1, True)
+    for sides, wanted in (((7, 7), 1), ((2, 2), 16)):  # of one model, whose parameters are few
+        maps = replace(base, model=model_config("stt", dim=128, ffn=256, layers=1))
+        sizes = {"width": 256, "num_classes": 7, "maps": sides}
+        size, why = num_together(maps, precision="fp32", device=cpu, **sizes)
+        assert (size, "M multiplications a clip gain little" in why) == (wanted, wanted == 1)
 
 
 def test_a_torch_without_what_stacks_are_written_with_trains_alone(monkeypatch):

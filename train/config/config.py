@@ -1,7 +1,7 @@
 """What the user decides about a training run. The defaults are the paper's recipe; a preset is a named set of differences from it.
 
-The sections of the loop and of the data are here; `sampling`, `protocol` and `finetune` have modules of their own beside this one, and
-`model` is the settings of the model that is chosen (train/models).
+The sections of the loop and of the data are here; `sampling`, `protocol`, `loss` and `finetune` have modules of their own beside this one,
+and `model` is the settings of the model that is chosen (train/models).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from ...errors import UsageError, expect_values
 from ..models.contract import CROPS, AllFrames, ModelConfig
 from ..models.registry import DEFAULT, config_class
 from .finetune import FinetuneConfig
+from .loss import LossConfig
 from .protocol import ProtocolConfig
 from .sampling import SamplingConfig
 
@@ -125,6 +126,7 @@ class DataConfig:
     balanced: bool = False  # every class equally often
     class_weights: bool = False  # in the loss, inverse to the class's share of the training half
     label_smoothing: float = 0.0
+    votes: str = ""  # a table of how many people saw which class in each clip: what is learnt in place of labels
     noise: float = 0.0  # added to features, in their standard deviations
     mixup: float = 0.0  # parameter of the Beta distribution; 0 is off
 
@@ -146,6 +148,7 @@ class TrainConfig:
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     seeds: tuple[int, ...] = (3456,)
     select: Literal["last", "val"] = "last"
@@ -178,6 +181,7 @@ class TrainConfig:
             if not 0 <= seed < 2**31:
                 raise UsageError(f"A seed goes from 0 to {2**31 - 1}, found {seed}.", remedy="--seeds 1,2,3")
         self.finetune.expect_possible(self.model, self.data, self.loop)
+        self.loss.expect_possible(self.data, self.loop)
         if self.model.reads == CROPS:
             self._expect_of_crops()
         elif self.model.reads and self.data.feature not in (DataConfig.feature, self.model.reads):
@@ -201,9 +205,9 @@ class TrainConfig:
                 f"{self.model.name} is shown all frames; what shorter clips leave over would enter the statistics of batch norms.",
                 remedy="--set finetune.batch_norm=frozen",
             )
-        if self.model.undivided and parts > 1:
+        if self.undivided and parts > 1:
             raise UsageError(
-                f"The losses of {self.model.name} compare the clips of a batch, and loop.accumulate divides it in {parts} parts.",
+                f"{self.undivided} the clips of a batch, and loop.accumulate divides it in {parts} parts.",
                 remedy="--set loop.accumulate=1, and a smaller --batch where memory is short",
             )
         self.model.expect_together(batch // parts, batch=batch, parts=parts)
@@ -224,6 +228,13 @@ class TrainConfig:
     def looks_at_frames(self) -> bool:
         """Say whether frames themselves are looked at: by a backbone that learns, or by a model of crops."""
         return self.finetune.on or self.model.reads == CROPS
+
+    @property
+    def undivided(self) -> str:
+        """Say what compares the clips of a batch, which then cannot be learnt from in parts; empty: nothing does."""
+        if self.model.undivided:
+            return f"The losses of {self.model.name} compare"
+        return "loss.contrastive compares" if self.loss.contrastive else ""
 
     @property
     def feature(self) -> str:

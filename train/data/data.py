@@ -19,6 +19,7 @@ from ...errors import CacheDamaged, UsageError
 from ..config.config import TrainConfig
 from ..folds.annotations import Annotations
 from ..folds.protocols import Fold
+from ..folds.votes import Votes
 from .clipset import ClipSet
 from .control import pooled
 from .feature_arrays import Arrays
@@ -56,6 +57,7 @@ class Data(Loaded):
     truth: np.ndarray  # (rows,) place in `labels`, −1 without a label
     target: Tensor  # the same for the clips of the set, on the device
     control: np.ndarray | None  # (clips of the set, 4·D) pooled statistics
+    votes: Tensor | None = None  # (clips of the set, C) shares of the classes to learn from, on the device
 
     @classmethod
     def load(
@@ -68,6 +70,7 @@ class Data(Loaded):
         reads: Arrays | FrameSource,
         *,
         shape: tuple[int, ...] = (),
+        votes: Votes | None = None,
     ) -> Self:
         """Read what the folds need: arrays of features, or frames, of which a backbone that learns makes features of a shape."""
         used = np.unique(np.concatenate([rows for fold in folds for rows in (fold.train, fold.val, fold.test)]))
@@ -109,6 +112,7 @@ class Data(Loaded):
             labels=tuple(names),
             truth=truth,
             target=torch.from_numpy(truth[used[place[used] >= 0]]).to(device),
+            votes=None if votes is None else _shares(votes, clips.ids, names, truth[used[place[used] >= 0]]).to(device),
             control=pooled_statistics(cache, which, feature) if config.control and feature else None,
         )
 
@@ -137,6 +141,18 @@ class Data(Loaded):
             raise UsageError(
                 f"{fold.name}: all {len(rows)} clips to learn from that show a face are {self.labels[classes[0]]!r}; it takes two classes."
             )
+
+
+def _shares(votes: Votes, ids: list[str], labels: list[str], truth: np.ndarray) -> Tensor:
+    """Return what is learnt of each clip: what people voted for, else its label.  # (N,) → (N, C)"""
+    shares = votes.shares(labels)
+    found = np.zeros((len(ids), len(labels)), np.float32)
+    for place, (name, label) in enumerate(zip(ids, truth.tolist(), strict=True)):
+        if name in votes.line:
+            found[place] = shares[votes.line[name]]
+        elif label >= 0:
+            found[place, label] = 1
+    return torch.from_numpy(found)
 
 
 class FoldData:

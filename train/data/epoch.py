@@ -25,6 +25,7 @@ class EpochPlan:
     """All that an epoch's steps will look at."""
 
     target: Tensor  # (S, B) classes
+    votes: Tensor | None = None  # (S, B, C) shares of the classes to learn from, where people voted
     index: Tensor  # (S, B, n, J) rows of the frames, as the model has arranged them
     extras: dict[str, Tensor]  # (S, B, …) what the model draws besides and is told of frames, by name
     mix: Tensor | None  # (S,) share of a clip's own features when pairs are mixed
@@ -42,6 +43,7 @@ class Planner:
         train: Tensor,
         target: Tensor,
         model: Model,
+        votes: Tensor | None = None,
         weight: Tensor | None,
         config: TrainConfig,
         seed: int,
@@ -49,6 +51,7 @@ class Planner:
         self.clips, self.config, self.seed = clips, config, seed
         self.train = train  # clips that are learnt from
         self.target = target  # (N,) class of every clip of the set
+        self.votes = votes  # (N, C) of every clip of the set
         self.model = model
         self.weight = weight  # how often each is drawn; None: once
         self.sampler = sampler_of(config.sampling, config.model.shown)
@@ -86,6 +89,7 @@ class Planner:
         index = self.clips.index(clips, positions, array=array)
         return EpochPlan(
             target=self.target[clips].view(steps, size),
+            votes=None if self.votes is None else self.votes[clips].view(steps, size, -1),
             index=index.view(steps, size, *index.shape[1:]),
             extras={name: drawn.view(steps, size, *drawn.shape[1:]) for name, drawn in extras.items()},
             mix=mix,

@@ -194,7 +194,9 @@ class FoldTraining(Training):
     def _warn_of_guessing(self) -> None:
         """Say so when the loss has stayed where it is for a model that knows nothing."""
         last, guess = self.history[-1]["expression_loss"], math.log(len(self.data.labels))
-        if len(self.history) < ENOUGH or last < GUESSING * guess or self.config.data.class_weights:
+        data, loss = self.config.data, self.config.loss
+        comparable = not (data.class_weights or data.votes or loss.changes_classes)
+        if len(self.history) < ENOUGH or last < GUESSING * guess or not comparable:
             return
         self.watch.warn(
             f"{self.part.name} has learnt nothing: its loss is {last:.2f}, and guessing has {guess:.2f}. {hint(self.config)}"

@@ -24,7 +24,7 @@ from ..results.details import Details
 from .autocast import casting
 from .world import ALONE, World
 
-BATCH, TUNED_BATCH = 64, 8  # clips: pictures and maps are larger than vectors
+BATCH, BATCH_OF_MAPS, TUNED_BATCH = 64, 16, 8  # clips: pictures and maps are larger than features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,12 +171,19 @@ def statistics_of(model: Model, clips: ClipSet, which: Tensor, precision: Precis
     return clips.statistics(which, features)
 
 
+def batch_size(model: Model) -> int:
+    """Return how many clips a model looks at together."""
+    if isinstance(model, FinetunedModel):
+        return TUNED_BATCH
+    return BATCH_OF_MAPS if model.maps else BATCH
+
+
 def _batches(
     model: Model, clips: ClipSet, which: np.ndarray, sampler: Sampler, view: ClipView, world: World
 ) -> Iterator[_Batch]:
     """Say what is to be looked at, in this process's share of the clips."""
     device, head = model.device, model.on_features
-    size = TUNED_BATCH if isinstance(model, FinetunedModel) or head.maps else BATCH
+    size = batch_size(model)
     numbers = np.array_split(np.arange(len(which)), world.size)[world.rank]
     for begin in range(0, len(numbers), size):
         number = torch.from_numpy(numbers[begin : begin + size]).to(device)

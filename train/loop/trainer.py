@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...cache.interrupt import Stop
 from ...encoders.precision import Precision
@@ -29,13 +29,14 @@ from ..config.config import TrainConfig
 from ..data.clipset import ClipSet
 from ..data.epoch import EpochPlan, Planner
 from ..data.memory import enough_memory
+from ..losses.class_weights import summed_weight
 from ..models.finetuned import FinetunedModel
 from ..models.model import Extras, Model
 from .autocast import casting
 from .average import Average
 from .checkpoint import Checkpoint, learning_state, restore_learning
 from .graph import GraphedStep
-from .objective import Objective, Weighting
+from .objective import Objective, centres_of, weighting_of
 from .stacks.own_draws import Site
 from .watch import TrainingWatch
 from .world import ALONE, World
@@ -56,6 +57,7 @@ class Trainer:
         *,
         train: np.ndarray,
         target: Tensor,
+        votes: Tensor | None = None,
         config: TrainConfig,
         precision: Precision,
         seed: int,
@@ -68,31 +70,35 @@ class Trainer:
         self.device = target.device
         self.train = torch.from_numpy(np.asarray(train, np.int64)).to(self.device)
         self.target = target  # (N,) class of every clip of the set, −1 where it has none
+        self.votes = votes  # (N, C) shares of the classes to learn from, where people voted
         self.precision: Precision = precision
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[loop.optimizer]
         expect_graph(config, clips, self.device)
+        self.objective = Objective(self.head, precision, config.loss, centres_of(config, self.head, seed))
         self.optimizer = kind(
-            groups_of(model, config),
+            groups_of(model, config, self.objective.centres),
             lr=torch.tensor(loop.learning_rate, device=self.device) if loop.graph else loop.learning_rate,
             weight_decay=loop.weight_decay,
             fused=self.device.type != "mps",
             capturable=loop.graph,
         )
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"] = group["lr"].clone()  # filled in place, by each group's own share
         self.average = Average(model, loop.average) if loop.average else None
         # Pieces are the same, however many processes share them: batch norms see a piece at a time. Mixup mixes inside a process's share.
         pieces, stride = loop.accumulate, loop.accumulate * world.size
         self.pieces = [slice(piece + pieces * world.rank, None, stride) for piece in range(pieces)]
         self._learn = GraphedStep(self.learn) if loop.graph else self.learn
-        num_classes = int(model.num_classes)
-        counts = torch.bincount(target[self.train], minlength=num_classes).double()
-        self.class_weight = class_weight(counts).float() if data.class_weights else None
+        labelled = torch.bincount(target[self.train], minlength=int(model.num_classes)).double()
         self.planner = Planner(
             clips,
             train=self.train,
             target=target,
+            votes=votes,
             model=self.head,
-            weight=(1 / counts.clamp(min=1))[target[self.train]] if data.balanced else None,
+            weight=(1 / labelled.clamp(min=1))[target[self.train]] if data.balanced else None,
             config=config,
             seed=seed,
         )
@@ -104,9 +110,10 @@ class Trainer:
         if data.noise:
             self.deviation = clips.statistics(self.train)[1].view(-1, *(1 for _ in clips.maps)).to(self.device)
         self._waited = clips.waited
-        self.objective = Objective(self.head, precision)
-        self.terms = self.head.terms  # losses by name, and their weights
-        self.weighting = Weighting(self.terms, data.label_smoothing, self.class_weight)
+        self.terms = {**self.head.terms, **config.loss.terms}  # losses by name, and their weights
+        counts = labelled if votes is None else votes[self.train].double().sum(0)
+        self.weighting = weighting_of(config, self.terms, counts)
+        self.class_weight = self.weighting.class_weight
         self.questions = list(self.objective.questions)
         assert not NAMES & set(self.questions), "names of the loop, or of a result"
         assert set(self.questions) == set(config.model.questions), "a model and its settings name the same questions"
@@ -155,7 +162,8 @@ class Trainer:
         """Learn from one batch."""
         seed_device(self.device, plan.seeds[step] + self.world.rank)
         inputs = [plan.index[step], plan.target[step]]
-        inputs += [drawn[step] for drawn in (*plan.extras.values(), plan.mix, plan.augmentation) if drawn is not None]
+        drawn = (*plan.extras.values(), plan.votes, plan.mix, plan.augmentation)
+        inputs += [values[step] for values in drawn if values is not None]
         self._extras = tuple(plan.extras)
         with enough_memory(self.device, self.config):
             left = self._learn(*inputs)
@@ -168,26 +176,30 @@ class Trainer:
             self.average.update(self.model, epoch * self.num_steps + step)
 
     def learn(self, index: Tensor, target: Tensor, *drawn: Tensor) -> Tensor:
-        """Learn from rows (B, n, J) and classes (B,), with the model's extras, a share () and augmentations (B, 4) where the plan has them.
+        """Learn from rows (B, n, J), classes (B,) and what else the plan has: extras, votes (B, C), a share (), augmentations (B, 4).
 
         Returns what a step leaves behind: `columns`.
         """
         extras = dict(zip(self._extras, drawn, strict=False))
-        share = drawn[len(extras)] if self.config.data.mixup else None
-        augmentation = drawn[-1] if self.config.finetune.augments else None
-        weight = self.summed_weight(target)
+        others = iter(drawn[len(extras) :])
+        votes = next(others) if self.votes is not None else None
+        share = next(others) if self.config.data.mixup else None
+        augmentation = next(others) if self.config.finetune.augments else None
+        weight = summed_weight(self.class_weight, target, votes)
         self.optimizer.zero_grad(set_to_none=True)
         left = torch.zeros(len(self.columns), dtype=torch.float64, device=self.device)
         for piece in self.pieces:
             features = self._features(index[piece], None if augmentation is None else augmentation[piece], share)
             own = {name: values[piece] for name, values in extras.items()}
-            left += self._learn_piece(features, target[piece], own, share, weight, len(target))
+            voted = None if votes is None else votes[piece]
+            left += self._learn_piece(features, target[piece], own, voted, share, weight, len(target))
         self.update(left)
         return left
 
-    def summed_weight(self, target: Tensor) -> Tensor | int:
-        """Return by what the loss of the classes is divided: the clips, or the sum of their class weights.  # (B,)"""
-        return len(target) if self.class_weight is None else self.class_weight[target].sum()
+    def _parameters(self) -> list[nn.Parameter]:
+        """Return what is learnt: the model, and the centres of a loss."""
+        centres = self.objective.centres
+        return [*self.model.parameters(), *([] if centres is None else [centres])]
 
     def _features(self, index: Tensor, augmentation: Tensor | None, share: Tensor | None) -> Tensor:
         """Return the features of a piece, noisy and mixed where that is wanted.  # (B, n, J) → (B, n, J, D)"""
@@ -205,19 +217,25 @@ class Trainer:
         return features
 
     def _learn_piece(
-        self, features: Tensor, target: Tensor, extras: Extras, share: Tensor | None, weight: Tensor | int, count: int
+        self,
+        features: Tensor,
+        target: Tensor,
+        extras: Extras,
+        votes: Tensor | None,
+        share: Tensor | None,
+        weight: Tensor | int,
+        count: int,
     ) -> Tensor:
         """Add a piece's gradients; return its share of what the step leaves behind."""
-        total, left = self.objective(
-            features, target, extras, share=share, weight=weight, count=count, weighting=self.weighting
-        )
+        how = {"votes": votes, "share": share, "weight": weight, "count": count, "weighting": self.weighting}
+        total, left = self.objective(features, target, extras, **how)
         self.scaler.scale(total).backward()
         return left
 
     def update(self, left: Tensor, take_step: Callable[[], None] | None = None) -> None:
         """Add what all processes found, and take the step: the optimiser's own, or the one given for it."""
         if self.world.size > 1:
-            found = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+            found = [parameter.grad for parameter in self._parameters() if parameter.grad is not None]
             self.world.add([*found, left])
         if self.config.loop.clip_norm:
             self.scaler.unscale_(self.optimizer)
@@ -252,7 +270,7 @@ class Trainer:
             raise EstError(
                 f"The {which} loss of epoch {epoch + 1}, step {step + 1} is not a number {how}.", remedy=remedy
             )
-        weights = [parameter.detach() for parameter in self.model.parameters()]
+        weights = [parameter.detach() for parameter in self._parameters()]
         largest = float(torch.stack(torch._foreach_norm(weights, math.inf)).max())
         if not largest <= LARGEST:
             raise EstError(
@@ -296,6 +314,8 @@ class Trainer:
         tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average/{name}": tensor for name, tensor in self.average.model.state_dict().items()}
+        if self.objective.centres is not None:
+            tensors["loss/centres"] = self.objective.centres
         return tensors | learning_state(self.optimizer, self.scaler) | {"tally": self.tally}
 
     def restore(self, found: Checkpoint) -> None:
@@ -303,6 +323,8 @@ class Trainer:
         self.model.load_state_dict(found.group("model"))
         if self.average is not None:
             self.average.model.load_state_dict(found.group("average"))
+        if self.objective.centres is not None:
+            self.objective.centres.data.copy_(found.tensors["loss/centres"])
         restore_learning(found, self.optimizer, self.scaler)
         tally = found.tensors["tally"]
         if (tally.shape[1], len(self.columns)) == (4, 2):
@@ -319,18 +341,15 @@ def expect_graph(config: TrainConfig, clips: ClipSet, device: torch.device) -> N
         )
 
 
-def groups_of(model: Model, config: TrainConfig) -> list[dict[str, Any]]:
+def groups_of(model: Model, config: TrainConfig, centres: nn.Parameter | None = None) -> list[dict[str, Any]]:
     """Return what the optimiser moves, with the share of the learning rate that each has."""
+    own = []
+    if centres is not None:  # the last group, without weight decay: they are points, and no weights
+        own = [{"params": [centres], "share": config.loss.centre_rate, "weight_decay": 0.0}]
     if not isinstance(model, FinetunedModel):
-        return [{"params": list(model.parameters()), "share": 1.0}]
+        return [{"params": list(model.parameters()), "share": 1.0}, *own]
     backbone, head = model.groups()
-    return [{"params": head, "share": 1.0}, {"params": backbone, "share": config.finetune.rate}]
-
-
-def class_weight(counts: Tensor) -> Tensor:
-    """Return what a clip of each class counts: N / (classes present · clips of it), whose mean over the clips is 1.  # (C,) → (C,)"""
-    present = (counts > 0).sum()
-    return torch.where(counts > 0, counts.sum() / (present * counts.clamp(min=1)), 0.0)
+    return [{"params": head, "share": 1.0}, {"params": backbone, "share": config.finetune.rate}, *own]
 
 
 @contextmanager

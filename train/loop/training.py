@@ -62,6 +62,7 @@ class Training(Epochs):
             data.clips,
             train=data.place[data.learnt(fold.train)],
             target=data.target,
+            votes=data.votes,
             config=config,
             precision=precision,
             seed=part.seed,

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..losses.classes import cross_entropy, focal_loss
 from .contract import CLASSES, places_of
 from .scaling import Scaling
 
@@ -107,31 +107,40 @@ class Model(nn.Module):
         return {"features": features, **{name: told[name] for name in self.config.told}}
 
     def losses(
-        self, output: Any, target: Tensor, batch: Batch, *, weight: Tensor | None, smoothing: float | Tensor
+        self,
+        output: Any,
+        target: Tensor,
+        batch: Batch,
+        *,
+        weight: Tensor | None,
+        smoothing: float | Tensor,
+        focal: float | Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return each loss, summed over clips, in float32; targets are classes (B,) or shares of them (B, C).
 
-        That of the classes is weighted by `weight` (C,). No loss reads `features`: mixed clips have two targets and one output.
+        That of the classes is weighted by `weight` (C,), and is focal where γ is given. No loss reads `features`: mixed clips have two
+        targets and one output.
         """
-        return {CLASSES: class_loss(output, target, weight=weight, smoothing=smoothing)}
+        return {CLASSES: class_loss(output, target, weight=weight, smoothing=smoothing, focal=focal)}
 
     def hits(self, output: Any, batch: Batch) -> dict[str, Tensor]:
         """Say for each further question which clips it was answered rightly for.  # name → (B,) bool"""
         return {}
 
 
-def class_loss(output: Answer, target: Tensor, *, weight: Tensor | None, smoothing: float | Tensor) -> Tensor:
-    """Return the cross-entropy of the classes, summed over clips, in float32.  # (B,) or (B, C) → ()
-
-    Models in a stack (loop/stacks/stack.py) have a smoothing each, a tensor, which torch's own function does not take.
-    """
+def class_loss(
+    output: Answer,
+    target: Tensor,
+    *,
+    weight: Tensor | None,
+    smoothing: float | Tensor,
+    focal: float | Tensor | None = None,
+) -> Tensor:
+    """Return the loss of the classes (train/losses/classes.py), summed over clips, in float32.  # (B,) or (B, C) → ()"""
     logits = wide(output.expression)
-    if not isinstance(smoothing, Tensor):
-        return F.cross_entropy(logits, target, weight=weight, label_smoothing=smoothing, reduction="sum")
-    certain = F.cross_entropy(logits, target, weight=weight, reduction="sum")
-    shares = logits.log_softmax(1)
-    even = -(shares if weight is None else shares * weight).sum()  # the loss of a target that is all classes alike
-    return (1 - smoothing) * certain + smoothing / logits.shape[1] * even
+    if focal is None:
+        return cross_entropy(logits, target, weight=weight, smoothing=smoothing)
+    return focal_loss(logits, target, focal, weight=weight, smoothing=smoothing)
 
 
 def wide(logits: Tensor) -> Tensor:

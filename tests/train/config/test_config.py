@@ -22,6 +22,7 @@ from est.train import (
     TrainConfig,
 )
 from est.train.config.configfile import differences, from_flat, known_keys, resolve, to_flat, to_toml
+from est.train.config.loss import LossConfig
 
 ROOT = Path(__file__).parents[3]
 
@@ -80,6 +81,15 @@ OTHERS = {
     "data.label_smoothing": 0.1,
     "data.noise": 0.5,
     "data.mixup": 0.2,
+    "data.votes": "votes.csv",
+    "loss.focal": 2.0,
+    "loss.effective_number": 0.999,
+    "loss.adjustment": 1.0,
+    "loss.contrastive": 0.5,
+    "loss.temperature": 0.07,
+    "loss.compact": 0.1,
+    "loss.centre": 0.01,
+    "loss.centre_rate": 5.0,
     "seeds": (1, 2, 3),
     "select": "val",
     "eval_every": 0,
@@ -137,7 +147,8 @@ def test_any_text_and_any_number_survive(tmp_path_factory, names, rate, share):
 
 
 @pytest.mark.parametrize(
-    "section", [EstConfig, SamplingConfig, ProtocolConfig, LoopConfig, DataConfig, FinetuneConfig, TrainConfig]
+    "section",
+    [EstConfig, SamplingConfig, ProtocolConfig, LoopConfig, DataConfig, LossConfig, FinetuneConfig, TrainConfig],
 )
 def test_no_setting_is_ignored(section):
     """Somewhere behind its own class each setting is looked at."""

@@ -219,7 +219,7 @@ def test_a_model_that_leaves_owns_its_weights(clips):
     assert not storages & {tensor.untyped_storage().data_ptr() for tensor in gone.model.state_dict().values()}
     before = stay[0].model.order_head.layers[1].running_mean.clone()
     rest.release()
-    rest.parts[0].buffers["order_head.layers.1.running_mean"].zero_()
+    rest.parts[0].buffers["head.order_head.layers.1.running_mean"].zero_()
     assert torch.equal(before, stay[0].model.order_head.layers[1].running_mean)
 
 

@@ -16,7 +16,8 @@ from est.errors import EstError
 from est.train import EstConfig, TrainingWatch
 from est.train.data.clipset import ClipSet
 from est.train.loop.checkpoint import Checkpoint
-from est.train.loop.trainer import class_weight, clock, reproducible
+from est.train.loop.trainer import clock, reproducible
+from est.train.losses.class_weights import inverse
 
 CLIPS = 30
 
@@ -155,7 +156,7 @@ def test_noise_is_in_deviations_of_each_feature(clips):
 
 def test_class_weights_are_inverse_to_the_share_and_average_to_one(clips):
     counts = torch.tensor([12.0, 3.0, 0.0])
-    weight = class_weight(counts)
+    weight = inverse(counts)
     assert weight.tolist() == pytest.approx([15 / (2 * 12), 15 / (2 * 3), 0.0])
     assert float((weight * counts).sum() / counts.sum()) == pytest.approx(1)
     label = np.array([0] * 20 + [1] * 6 + [2] * 4)

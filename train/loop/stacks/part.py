@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ...data.epoch import EpochPlan
+from ...losses.class_weights import summed_weight
 from ..objective import Weighting
 from ..trainer import Trainer, seed_device
 from .linear import Linears
@@ -31,13 +32,13 @@ class StackPart:
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         self.trainers = list(trainers)
         self.device, self.objective = trainers[0].device, trainers[0].objective
-        heads = [trainer.objective.head for trainer in trainers]
-        self.weights = _stacked([dict(head.named_parameters()) for head in heads])
-        self.learnt = [name for name, parameter in heads[0].named_parameters() if parameter.requires_grad]
+        own = [trainer.objective for trainer in trainers]  # with the centres of a loss, where there are any
+        self.weights = _stacked([dict(one.named_parameters()) for one in own])
+        self.learnt = [name for name, parameter in own[0].named_parameters() if parameter.requires_grad]
         for name in self.learnt:
             self.weights[name].requires_grad_()
-        self.buffers = _stacked([dict(head.named_buffers()) for head in heads])
-        self.parameters = [[head.get_parameter(name) for name in self.learnt] for head in heads]
+        self.buffers = _stacked([dict(one.named_buffers()) for one in own])
+        self.parameters = [[one.get_parameter(name) for name in self.learnt] for one in own]
         self.weightings = _stacked_weighting([trainer.weighting for trainer in trainers], self.device)
         smoothing = {trainer.weighting.smoothing for trainer in trainers}
         self.smoothing = smoothing.pop() if len(smoothing) == 1 else None  # a number where it is that of all
@@ -103,6 +104,10 @@ class StackPart:
             },
             **self.weightings,
         }
+        votes = [plan.votes[step] for plan, step, _ in at if plan.votes is not None]
+        if votes:
+            assert len(votes) == len(at), "trainings of a stack learn from votes all or none"
+            batch["votes"] = torch.stack(votes)
         mixes = [plan.mix[step] for plan, step, _ in at if plan.mix is not None]
         if mixes:
             assert len(mixes) == len(at), "trainings of a stack mix clips all or none"
@@ -131,7 +136,7 @@ class StackPart:
         """Return the loss of one training's batch, and what its step leaves behind."""
         weighting = self._weighting(batch)
         target = batch["target"]
-        weight = len(target) if weighting.class_weight is None else weighting.class_weight[target].sum()
+        weight = summed_weight(weighting.class_weight, target, batch.get("votes"))
         assert self.masks is not None
         with self.draws.using([batch["masks"].get(number) for number in range(len(self.masks.values))]):
             return self._call(model, batch, weight, weighting)
@@ -141,14 +146,21 @@ class StackPart:
     ) -> Any:
         return functional_call(
             self.objective,
-            {f"head.{name}": tensor for name, tensor in model.items()},
+            dict(model),
             (batch["features"], batch["target"], batch["extras"]),
-            {"share": batch.get("share"), "weight": weight, "count": len(batch["target"]), "weighting": weighting},
+            {
+                "votes": batch.get("votes"),
+                "share": batch.get("share"),
+                "weight": weight,
+                "count": len(batch["target"]),
+                "weighting": weighting,
+            },
         )
 
     def _weighting(self, batch: Mapping[str, Any]) -> Weighting:
         smoothing = batch["smoothing"] if self.smoothing is None else self.smoothing
-        return Weighting(batch["terms"], smoothing, batch.get("class_weight"))
+        found = Weighting(batch["terms"], smoothing, batch.get("class_weight"), temperature=batch["temperature"])
+        return found._replace(focal=batch.get("focal"), adjustment=batch.get("adjustment"))
 
     @torch.no_grad()
     def _record_sites(self, batch: Mapping[str, Any]) -> None:
@@ -166,11 +178,12 @@ class StackPart:
             with self.draws.recording() as sites:
                 functional_call(
                     trainer.objective,
-                    {f"head.{name}": tensor for name, tensor in model.items()},
+                    model,
                     (own["features"], own["target"], own["extras"]),
                     {
+                        "votes": own.get("votes"),
                         "share": own.get("share"),
-                        "weight": trainer.summed_weight(own["target"]),
+                        "weight": summed_weight(trainer.class_weight, own["target"], own.get("votes")),
                         "count": len(own["target"]),
                         "weighting": trainer.weighting,
                     },
@@ -200,7 +213,10 @@ def _stacked_weighting(weightings: Sequence[Weighting], device: torch.device) ->
     found: dict[str, Any] = {
         "terms": {name: tensor([one.terms[name] for one in weightings]) for name in weightings[0].terms},
         "smoothing": tensor([one.smoothing for one in weightings]),
+        "temperature": tensor([one.temperature for one in weightings]),
     }
-    weights = [one.class_weight for one in weightings if one.class_weight is not None]
-    assert len(weights) in (0, len(weightings)), "trainings of a stack weigh classes all or none"
-    return found | ({"class_weight": torch.stack(weights)} if weights else {})
+    for name, stacked in (("class_weight", torch.stack), ("focal", tensor), ("adjustment", torch.stack)):
+        values = [value for one in weightings if (value := getattr(one, name)) is not None]
+        assert len(values) in (0, len(weightings)), f"trainings of a stack have {name} all or none"
+        found |= {name: stacked(values)} if values else {}
+    return found

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from ...data.memory import enough_memory
-from ...models.model import Model
 from ..trainer import Trainer
 from .part import At, StackPart
 
@@ -43,7 +42,7 @@ class Stack:
     def without(self, gone: Sequence[Trainer]) -> Stack | None:
         """Return the stack of those that stay; the models of the others get tensors of their own. None when all leave."""
         for trainer in gone:
-            _release(trainer.objective.head)
+            _release(trainer.objective)
         if self.pool is not None:
             self.pool.shutdown()
         stay = [trainer for trainer in self.trainers if trainer not in gone]
@@ -88,9 +87,9 @@ def _one_thread_each() -> Generator[None]:
         torch.set_num_threads(before)
 
 
-def _release(head: Model | nn.Module) -> None:
-    """Give a model tensors of its own."""
-    for parameter in head.parameters():
+def _release(objective: nn.Module) -> None:
+    """Give a model, and what its losses learn, tensors of their own."""
+    for parameter in objective.parameters():
         parameter.grad = None
-    for tensor in (*head.parameters(), *head.buffers()):
+    for tensor in (*objective.parameters(), *objective.buffers()):
         tensor.data = tensor.data.clone()

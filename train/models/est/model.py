@@ -149,10 +149,17 @@ class EST(Model):
         return shown.gather(1, self.orders[extras["order"]][:, :, None].expand_as(shown))
 
     def losses(
-        self, output: Output, target: Tensor, batch: Batch, *, weight: Tensor | None, smoothing: float | Tensor
+        self,
+        output: Output,
+        target: Tensor,
+        batch: Batch,
+        *,
+        weight: Tensor | None,
+        smoothing: float | Tensor,
+        focal: float | Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return the sums of both heads' losses."""
-        found = super().losses(output, target, batch, weight=weight, smoothing=smoothing)
+        found = super().losses(output, target, batch, weight=weight, smoothing=smoothing, focal=focal)
         if output.order is None:
             return found
         return found | {"order": F.cross_entropy(wide(output.order), batch["order"], reduction="sum")}
