@@ -43,8 +43,8 @@ Start = Annotated[
     typer.Option(
         "--weights",
         help="With --finetune: where the backbone starts: imagenet (not for commercial use), synface, random, "
-        "an encoder such as timm:resnet10t, a file or a run. "
-        "[default: as the cache's features]",
+        "an encoder such as timm:resnet10t, a file or a run. With --model former-dfer the file that the cache was made with, or random, "
+        "for its layer4; with --model r3d18 kinetics400 or random. [default: as the cache's features]",
     ),
 ]
 Normalize = Annotated[

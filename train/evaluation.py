@@ -181,7 +181,7 @@ def _view(run: Run, sampler: Sampler, change: Change) -> ClipView:
         sampler.expect_start("--start", change.start)
     if change.zero is not None and run.config.model.reads:
         raise UsageError(
-            f"{run.path} reads maps, and what a map of a black picture is no cache knows.",
+            f"{run.path} reads {run.config.model.reads}, and what that is of a black picture no cache knows.",
             remedy="leave --zero-middle out",
         )
     if change.zero is None:

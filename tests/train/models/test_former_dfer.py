@@ -324,6 +324,9 @@ def test_maps_of_another_encoder_are_refused_by_name(cache, tmp_path):
     recipes["layer3"] = replace(recipes["layer3"], backbone="timm:resnet10t")
     with pytest.raises(UsageError, match="are of timm:resnet10t"):
         find_stage_start(opened, tuning_config("none", model=TINY), ["layer3"])
+    recipes["layer3"] = replace(recipes["layer3"], backbone="resnet18", shape=(128, *MAPS))
+    with pytest.raises(UsageError, match="has 128 channels, and layer4 of a ResNet-18 takes 256"):
+        find_stage_start(opened, tuning_config("none", model=TINY), ["layer3"])
     with pytest.raises(UsageError, match="reads layer3 of ResNet-18, and timm:resnet10t has the feature gap alone"):
         tuned_run(cache, tmp_path / "run", "all", model=TINY, weights="timm:resnet10t")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ....cache import Cache, FeatureRecipe
-from ....encoders.backbone import Backbone
+from ....encoders.backbone import Backbone, tap_shape
 from ....encoders.weights import RANDOM, Weights, load_weights, weights_of_recipe
 from ....errors import EstError, UsageError
 from ...config.config import TrainConfig
@@ -25,6 +25,12 @@ def find_stage_start(cache: Cache, config: TrainConfig, arrays: Iterable[str]) -
         raise UsageError(
             f"{model.name} goes on with layer4 of a ResNet-18, and the maps {recipe.tap} of {cache.path} are of {recipe.backbone}.",
             remedy="a cache of --weights imagenet, or of another file of a ResNet-18",
+        )
+    channels = tap_shape(recipe.tap, cache.recipes.frames.size)[0]
+    if recipe.shape[0] != channels:
+        raise UsageError(
+            f"{recipe.tap} of {cache.path} has {recipe.shape[0]} channels, and layer4 of a ResNet-18 takes {channels}.",
+            remedy="est extract makes layer3 by a ResNet-18",
         )
     if asked == RANDOM:
         return InitialWeights(weights=load_weights(RANDOM, normalize=recipe.normalize))
