@@ -265,7 +265,7 @@ def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
 def show_models(screen: Screen, cache: Path | None) -> int:
     """Show every model; what a cache lacks for one stands below the table."""
     from ..cache import open_cache
-    from ..train.models.listing import list_models, listed_lines
+    from ..train.listing import list_models, listed_lines
 
     found = list_models(None if cache is None else open_cache(cache))
     lines = listed_lines(found) + [f"{one.name}: {one.missing}" for one in found if one.missing]

@@ -89,7 +89,8 @@ def _describe_votes(ready: Prepared) -> str:
     rows = np.unique(np.concatenate([ready.data.learnt(fold.train) for fold in ready.plan.folds]))
     voted = sum(name in ready.votes.line for name in ready.data.table.ids[rows].tolist())
     rest = "; the others are learnt by their label" if voted < len(rows) else ""
-    return f"votes for {voted} of {len(rows)} clips to learn from{rest}; scores go by the labels"
+    foreign = f"; {ready.votes.foreign} lines are of clips that are not in the cache" if ready.votes.foreign else ""
+    return f"votes for {voted} of {len(rows)} clips to learn from{rest}{foreign}; scores go by the labels"
 
 
 def warn_of_few(ready: Prepared) -> str | None:

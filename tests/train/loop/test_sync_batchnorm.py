@@ -64,20 +64,6 @@ def sequences():
     return nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 5, 3), nn.BatchNorm1d(5), nn.Flatten(), nn.Linear(5 * 62, 4))
 
 
-def volumes():
-    """Batch norms over space and time: the channels of a picture as its frames."""
-    return nn.Sequential(
-        nn.Unflatten(1, (1, 3)),
-        nn.Conv3d(1, 6, 3, padding=1),
-        nn.BatchNorm3d(6),
-        nn.ReLU(),
-        nn.Conv3d(6, 4, 3, stride=2),
-        nn.BatchNorm3d(4),
-        nn.Flatten(),
-        nn.Linear(4 * 9, 4),
-    )
-
-
 def blocks():
     """Blocks of the backbone, with a shortcut that has a batch norm too."""
     shortcut = nn.Sequential(nn.Conv2d(3, 8, 1, stride=2, bias=False), nn.BatchNorm2d(8))
@@ -129,7 +115,9 @@ MODELS = {
     "no statistics": lambda: convolutions(track_running_stats=False),
     "other numbers": lambda: convolutions(momentum=0.3, eps=1e-2),
     "sequences": sequences,
-    "volumes": volumes,
+    "volumes": lambda: nn.Sequential(
+        nn.Unflatten(1, (1, 3)), nn.Conv3d(1, 6, 3), nn.BatchNorm3d(6), nn.Flatten(), nn.Linear(216, 4)
+    ),
     "fixed affine": fixed_affine,
     "partly frozen": PartlyFrozen,
     "checkpointed": Checkpointed,

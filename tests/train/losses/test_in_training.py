@@ -17,11 +17,9 @@ from est.train.config.loss import LossConfig
 from est.train.config.protocol import ProtocolConfig
 from est.train.data.clipset import ClipSet
 from est.train.loop.checkpoint import load_checkpoint, save_checkpoint
-from est.train.loop.objective import embedding_width
 from est.train.loop.stacks.rule import shape_of
 from est.train.loop.stacks.stack import Stack
 from est.train.loop.world import World
-from est.train.models.registry import MODELS, build_model, config_class
 from est.train.preparation import expect_trainable
 from est.train.results.run import CHECKPOINT, CONFIG
 
@@ -317,18 +315,6 @@ def test_processes_add_the_gradients_of_centres(clips):
     trainer.world = Two(rank=0, size=2)
     trainer.step(trainer.begin_epoch(0), 0)
     assert trainer.world.shapes[-2:] == [(3, 16), (len(trainer.columns),)]
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_every_model_has_an_embedding_that_can_be_measured(name):
-    kind = config_class(name)
-    config = kind(**kind.presets.get("small", {}))
-    model = build_model(config, width=16, num_classes=3, seed=1, maps=(14, 14) if config.reads else ())
-    before, state = torch.get_rng_state(), {key: value.clone() for key, value in model.state_dict().items()}
-    assert embedding_width(model) > 1
-    assert model.training
-    assert torch.equal(before, torch.get_rng_state())
-    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
 
 
 def test_runs_of_before_there_were_losses_go_on(cache, tmp_path):

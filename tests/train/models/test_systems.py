@@ -11,6 +11,7 @@ from train_samples import MAPS, WIDTH, learning_cache, make_trainer, tiny_config
 from est.cache import open_cache
 from est.errors import UsageError
 from est.train import EstConfig, evaluate, fit
+from est.train.config.loss import LossConfig
 from est.train.config.sampling import SamplingConfig
 from est.train.data.clipset import ClipSet
 from est.train.data.control import pooled
@@ -271,6 +272,20 @@ def clips(tmp_path_factory):
     path = tmp_path_factory.mktemp("systems") / "c.zarr"
     cache = open_cache(learning_cache(path, 16, strength=0.5, frames=20, maps=True))
     return lambda reads: ClipSet.from_cache(cache, range(16), reads or "gap", maps=bool(reads), told=["mask"])
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "r3d18"])  # which has a test of its own
+def test_it_learns_with_every_loss(clips, name):
+    config, torch_state = tiny(name), torch.get_rng_state()
+    loss = LossConfig(focal=1.0, adjustment=1.0, contrastive=0.5, compact=0.5)
+    trainer = make_trainer(clips(config.reads), model=config, loss=loss)
+    assert trainer.model.training
+    assert torch.equal(torch.get_rng_state(), torch_state)  # an example says how wide embeddings are, and moves nothing
+    before = trainer.objective.centres.detach().clone()
+    trainer.step(trainer.begin_epoch(0), 0)
+    assert trainer.tally[0].isfinite().all()
+    assert trainer.tally[0, trainer.columns.index("contrastive")] > 0
+    assert (trainer.objective.centres != before).any()
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "r3d18"])  # which has a test of its own

@@ -9,6 +9,7 @@ of its own, pre-norm, over the frames of each slot; the mean over slots and fram
 
 The maps here are pooled to 4 × 4 (`pyramid4x4`), so that a patch is one place of them, and its embedding, a convolution whose kernel and
 stride are P, is one of 1 × 1: what a patch of the published model shows within itself is averaged here.
+Maps whose sides 4 does not divide (of crops of 112 and 224 pixels those with 14 and 7) have patches that overlap by one place.
 
 B clips, n segments, J frames of each, F = n · J, C channels of all scales, h × w sides of a map, P = h · w slots, d width, K classes.
 """

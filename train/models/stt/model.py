@@ -11,6 +11,9 @@ the feed-forward half; a linear classifier.
 Assumed: what the class token does in the two attentions (block.py), a norm before the classifier, GELU, queries, keys and values without
 bias, one dropout rate, and starting values (positions and class token with deviation 0.02, layers as torch draws them).
 
+The compact loss is no part of the model: `--set loss.compact=λ` adds a reconstruction of it, which reads the class token behind the
+norm. Its published weight is not known; λ = 0, the default, is the ablation.
+
 B clips, n segments, J frames of each, F = n · J, C channels, h × w sides of a map, P = h · w places, d width, K classes.
 """
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ...cache import Cache
-from ...errors import EstError
-from .contract import CROPS, ModelConfig
-from .description import usual_shape
-from .registry import MODELS, config_class, describe_model
+from ..cache import Cache
+from ..errors import EstError
+from .models.contract import CROPS, ModelConfig
+from .models.description import usual_shape
+from .models.registry import MODELS, config_class, describe_model
 
 CLASSES = 7  # for which parameters are counted: the expressions of the paper, on features of ResNet-18 or crops
 OWN = "this project"
@@ -90,8 +90,8 @@ def listed_lines(models: list[ListedModel]) -> list[str]:
 
 def _missing(config: ModelConfig, cache: Cache) -> str | None:
     """Say why a model cannot be trained on a cache."""
-    from ..data.feature_arrays import expect_shape
-    from ..data.pixels import choose_source
+    from .data.feature_arrays import expect_shape
+    from .data.pixels import choose_source
 
     if not config.reads:
         return None

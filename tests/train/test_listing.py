@@ -8,8 +8,8 @@ import pytest
 from finetune_samples import tuning_cache
 
 from est.cli import main
+from est.train.listing import OWN
 from est.train.models.contract import ARCHITECTURES
-from est.train.models.listing import OWN
 from est.train.models.registry import MODELS
 
 
