@@ -40,7 +40,7 @@ from est.train.config.configfile import resolve
 from est.train.preparation import prepare
 from est.train.loop.trainer import Trainer, reproducible
 from est.train.models import build_model
-from est.train.loop.initial_weights import build
+from est.train.loop.starts.initial_weights import build
 from est.train.loop.watch import Part
 from est.encoders.device import parse_device
 from est.encoders.precision import resolve_precision

@@ -37,8 +37,8 @@ from est.inputs.input import find_inputs
 from est.train import TrainConfig, build_model, prepare
 from est.train.config.configfile import resolve
 from est.train.data.snippets import SnippetSampler
-from est.train.loop.initial_weights import build
 from est.train.loop.predict import predict_rows
+from est.train.loop.starts.initial_weights import build
 from est.train.loop.trainer import Trainer, reproducible
 from est.train.loop.watch import Part
 

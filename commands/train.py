@@ -43,8 +43,8 @@ Start = Annotated[
     typer.Option(
         "--weights",
         help="With --finetune: where the backbone starts: imagenet (not for commercial use), synface, random, "
-        "an encoder such as timm:resnet10t, a file or a run. "
-        "[default: as the cache's features]",
+        "an encoder such as timm:resnet10t, a file or a run. With --model former-dfer the file that the cache was made with, or random, "
+        "for its layer4; with --model r3d18 kinetics400 or random. [default: as the cache's features]",
     ),
 ]
 Normalize = Annotated[
@@ -239,6 +239,7 @@ def train(
 
 def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
     """Show what would be trained: on a cache's own features and classes, else on those of ResNet-18 at 112 pixels, and 7 classes."""
+    from ..train.models.contract import CROPS
     from ..train.models.description import usual_shape
     from ..train.models.registry import describe_model
 
@@ -248,8 +249,11 @@ def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
         from ..train.data.feature_arrays import expect_shape
 
         opened = open_cache(cache)
-        expect_shape(opened, config.feature, maps=bool(config.model.reads))
-        shape = opened.recipes.features[config.feature].shape
+        if config.model.reads == CROPS:
+            shape = (3, *2 * (opened.recipes.frames.size,))
+        else:
+            expect_shape(opened, config.feature, maps=bool(config.model.reads))
+            shape = opened.recipes.features[config.feature].shape
         num_classes = len({name for name in opened.clips.label_names if name is not None})
         if not num_classes:
             raise UsageError(f"None of {len(opened)} clips of {cache} has a label.", remedy="leave --cache out")
@@ -261,7 +265,7 @@ def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
 def show_models(screen: Screen, cache: Path | None) -> int:
     """Show every model; what a cache lacks for one stands below the table."""
     from ..cache import open_cache
-    from ..train.models.listing import list_models, listed_lines
+    from ..train.listing import list_models, listed_lines
 
     found = list_models(None if cache is None else open_cache(cache))
     lines = listed_lines(found) + [f"{one.name}: {one.missing}" for one in found if one.missing]

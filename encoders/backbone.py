@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from .resnet import make_trunk
 from .resnet_tail import tail_of
-from .tail import PICTURES, Tail, through_encoder
+from .tail import PICTURES, Step, Tail, tapped, through_encoder
 from .taps import MAPS, STAGES, TAPS
 
 PYRAMID_SIDE = 4
@@ -100,6 +100,16 @@ class FrameEncoder(nn.Module, ABC):
         """Return the modules of the last stage and of all that follows it."""
         return []
 
+    def replace_last_stage(self, stage: nn.Module) -> None:
+        """Put another module in the place of the last stage, where models can hold one: where there are `maps` before it."""
+        raise AssertionError(f"{self.name} has no maps before its last stage")
+
+    def steps_to(self, tap: str) -> tuple[Step, ...]:
+        """Return the steps from pictures to rows of a tap."""
+        if tap == "gap":
+            return self.tail().steps
+        return self.tail().before if tap == self.maps else (partial(tapped, self, tap),)
+
     def tail(self, tap: str = PICTURES) -> Tail:
         """Return the steps from pictures, or from the tap `maps`, to rows of gap."""
         assert tap == PICTURES, f"{self.name} has no steps from {tap}"
@@ -169,6 +179,11 @@ class Backbone(FrameEncoder):
     def last_stage(self) -> list[nn.Module]:
         """Return layer4."""
         return [self.layer4]
+
+    def replace_last_stage(self, stage: nn.Module) -> None:
+        """Put another module in the place of layer4; an empty one passes maps of layer3 on."""
+        assert isinstance(stage, nn.Sequential)
+        self.layer4 = stage
 
     def tail(self, tap: str = PICTURES) -> Tail:
         """Return the steps from pictures, or from maps of layer3, to rows of gap."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -44,17 +45,36 @@ def make_trunk(stages: dict[str, int]) -> OrderedDict[str, nn.Module]:
     trunk["bn1"] = nn.BatchNorm2d(stem)
     channels = stem
     for name, width in stages.items():
-        blocks = [
-            Block(channels if not number else width, width, stride_of(channels, width, number))
-            for number in range(BLOCKS)
-        ]
-        trunk[name], channels = nn.Sequential(*blocks), width
+        trunk[name], channels = stage_of(channels, width), width
     nn.Linear(channels, NUM_CLASSES)  # the classifier is left out, and has drawn numbers before the weights are drawn
     for module in trunk.values():
-        for part in module.modules():
-            if isinstance(part, nn.Conv2d):
-                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+        draw_convolutions(module)
     return trunk
+
+
+def make_stage(channels: int, width: int, generator: torch.Generator | None = None) -> nn.Sequential:
+    """Return one stage by itself, drawn as the trunk is, from a generator: nobody else's stream is touched."""
+    with torch.random.fork_rng(devices=[]):
+        stage = stage_of(channels, width)
+    draw_convolutions(stage, generator)
+    return stage
+
+
+def stage_of(channels: int, width: int) -> nn.Sequential:
+    """Return the blocks of a stage."""
+    return nn.Sequential(
+        *(
+            Block(channels if not number else width, width, stride_of(channels, width, number))
+            for number in range(BLOCKS)
+        )
+    )
+
+
+def draw_convolutions(module: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Draw the weights of convolutions."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu", generator=generator)
 
 
 def stride_of(channels: int, width: int, number: int) -> int:

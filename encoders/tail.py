@@ -42,6 +42,11 @@ def through_encoder(encoder: FrameEncoder, pictures: Tensor) -> Tensor:
     return encoder(pictures.permute(0, 3, 1, 2).float().div_(255))
 
 
+def tapped(encoder: FrameEncoder, tap: str, pictures: Tensor) -> Tensor:
+    """Take pictures through an encoder up to a tap.  # (N, S, S, 3) uint8 → (N, …)"""
+    return encoder.taps(pictures.permute(0, 3, 1, 2).float().div_(255), (tap,))[tap]
+
+
 def pool(maps: Tensor) -> Tensor:
     """Average over places, in float32 whatever the precision.  # (N, D, h, w) → (N, D)"""
     return maps.float().mean((2, 3))

@@ -29,6 +29,9 @@ SEGMENT = re.compile(r"(.+?)(#[\d.]+-[\d.]*)")
 Key = tuple[str, str]  # a path or a name, and the segment
 
 
+NO_SUCH_CLIP = "no such clip"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """A line of a list."""
@@ -135,7 +138,7 @@ def match_lines(lines: Sequence[Line], clips: Iterable[tuple[str, str]]) -> tupl
         ids = tuple(clip_id for group in inputs.values() for clip_id in group)
         others = len(written[line.list, line.name])
         if not ids:
-            unmatched.append(Unmatched(line=line, why="no such clip"))
+            unmatched.append(Unmatched(line=line, why=NO_SUCH_CLIP))
         elif len(inputs) > 1:
             unmatched.append(Unmatched(line=line, why=f"{len(inputs)} clips have that name, {ids[0]!r} for one"))
         elif others > 1:

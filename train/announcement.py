@@ -12,6 +12,7 @@ from .data.sampling import sampler_of
 from .folds.leaks import describe_leaks
 from .folds.published import convention, named
 from .loop.watch import TrainingWatch
+from .models.contract import CROPS
 from .preparation import Prepared
 
 FEW_CLIPS, FEW_PEOPLE = 20, 3  # to choose an epoch by
@@ -28,7 +29,11 @@ def heading(config: TrainConfig) -> str:
     """Return the line above every score of a run."""
     model = config.model
     title = f"{model.title} (a reconstruction)" if model.architecture == "reconstruction" else model.title
+    if model.reads == CROPS:
+        return f"{title} learns from crops, end to end"
     said = HEADINGS[config.finetune.learns].format(title=title)
+    if model.last_stage and not config.finetune.on:
+        said += ", whose last stage learns"
     return f"{said}: {NOT_END_TO_END}" if model.published_training == "end to end" and not config.finetune.on else said
 
 
@@ -84,7 +89,8 @@ def _describe_votes(ready: Prepared) -> str:
     rows = np.unique(np.concatenate([ready.data.learnt(fold.train) for fold in ready.plan.folds]))
     voted = sum(name in ready.votes.line for name in ready.data.table.ids[rows].tolist())
     rest = "; the others are learnt by their label" if voted < len(rows) else ""
-    return f"votes for {voted} of {len(rows)} clips to learn from{rest}; scores go by the labels"
+    foreign = f"; {ready.votes.foreign} lines are of clips that are not in the cache" if ready.votes.foreign else ""
+    return f"votes for {voted} of {len(rows)} clips to learn from{rest}{foreign}; scores go by the labels"
 
 
 def warn_of_few(ready: Prepared) -> str | None:

@@ -36,7 +36,7 @@ from .loop.trainer import reproducible
 from .loop.watch import TrainingWatch
 from .models.finetuned import FinetunedModel
 from .models.model import Model
-from .provenance import arrays_for, describe_clips, is_own, own_cache, source_of, width_of
+from .provenance import arrays_for, describe_clips, is_own, own_cache, shape_of, source_of
 from .results.details import Details
 from .results.groups import group_scores, read_column
 from .results.intervals import score_intervals
@@ -181,7 +181,7 @@ def _view(run: Run, sampler: Sampler, change: Change) -> ClipView:
         sampler.expect_start("--start", change.start)
     if change.zero is not None and run.config.model.reads:
         raise UsageError(
-            f"{run.path} reads maps, and what a map of a black picture is no cache knows.",
+            f"{run.path} reads {run.config.model.reads}, and what that is of a black picture no cache knows.",
             remedy="leave --zero-middle out",
         )
     if change.zero is None:
@@ -300,7 +300,7 @@ def load_clips(
         source = source_of(run, cache)
         workers = run.config.finetune.workers
         clips = ClipSet.for_tuning(
-            cache, which, source, device, width=width_of(run), no_face=no_face, workers=workers, told=told
+            cache, which, source, device, shape=shape_of(run), no_face=no_face, workers=workers, told=told
         )
     return clips, place
 
@@ -310,6 +310,12 @@ def _model(run: Run, part: str, target: _Target, device: torch.device) -> Model:
     model = load_model(run.part(part) / CHECKPOINT)[0].to(device)
     if isinstance(model, FinetunedModel):
         model.backbone.shape_of("gap", target.side)
+        if model.tap != "gap" and model.backbone.shape_of(model.tap, target.side)[1:] != model.maps:
+            side = run.facts["cache"]["recipes"]["frames"]["size"]
+            raise UsageError(
+                f"The models of {run.path} are for crops of {side} pixels, and these have {target.side}.",
+                remedy=f"est extract … --size {side} into a cache of its own",
+            )
     return model
 
 

@@ -28,8 +28,8 @@ from .data.data import FrameSource
 from .data.feature_arrays import Arrays
 from .folds.votes import Votes
 from .loop.fold_training import train_parts
-from .loop.initial_weights import InitialWeights
 from .loop.stacks.rule import num_together
+from .loop.starts.initial_weights import Start
 from .loop.trainer import reproducible
 from .loop.watch import Part, TrainingWatch
 from .loop.world import World, joined, own_device
@@ -189,7 +189,7 @@ def _saying_how_to_go_on(run: Run, watch: TrainingWatch) -> Generator[None]:
         raise
 
 
-def _expect_same_start(run: Run, cache: Cache, source: FrameSource | None, start: InitialWeights) -> None:
+def _expect_same_start(run: Run, cache: Cache, source: FrameSource | None, start: Start) -> None:
     """Refuse to go on from other weights, or with something else to look at."""
     known = run.facts["finetune"]
     if source != known["source"]:
@@ -197,7 +197,7 @@ def _expect_same_start(run: Run, cache: Cache, source: FrameSource | None, start
             f"{run.path} was begun on {known['source']} of {cache.path}, and there are {source} now.",
             remedy="resume with the cache as it was, or begin a new run",
         )
-    then, now = known["digest"], start.weights.digest
+    then, now = known["digest"], start.digest
     if then != now:
         raise EstError(
             f"{run.path} was begun from the weights {known['weights']} ({then[:8]}); these are others ({now[:8]}).",

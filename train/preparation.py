@@ -18,7 +18,7 @@ from ..encoders.device import parse_device
 from ..errors import UsageError
 from .config.config import TrainConfig
 from .data.data import Data, FoldData, FrameSource
-from .data.feature_arrays import Arrays, arrays_of
+from .data.feature_arrays import Arrays, arrays_of, expect_shape
 from .data.pixels import choose_source
 from .data.sampling import sampler_of
 from .folds.annotations import Annotations
@@ -27,11 +27,13 @@ from .folds.leaks import Leak, expect_none, find_in_features
 from .folds.protocols import Plan, plan_folds
 from .folds.published import of_another
 from .folds.votes import Votes
-from .loop.initial_weights import InitialWeights, find_initial_weights, find_leaks_of_initial_weights
+from .loop.starts.crops import find_crop_start
+from .loop.starts.initial_weights import Start, find_initial_weights, find_leaks_of_initial_weights
+from .loop.starts.last_stage import find_stage_start
 from .loop.tensorboard import board_writer
 from .loop.trainer import expect_graph
 from .loop.world import World, own_device
-from .models.contract import TOLD
+from .models.contract import CROPS, TOLD
 from .models.registry import model_facts
 
 START = (
@@ -55,8 +57,8 @@ class Prepared:
     plan: Plan
     fold_data: FoldData
     leaks: tuple[Leak, ...]  # that are allowed
-    source: FrameSource | None = None  # what a backbone that learns looks at
-    start: InitialWeights | None = None  # where it starts
+    source: FrameSource | None = None  # what a backbone that learns, or a model of crops, looks at
+    start: Start | None = None  # where it starts, or a part of one that a model holds
     votes: Votes | None = None  # what people voted for, where that is learnt
 
     @property
@@ -100,29 +102,34 @@ def prepare(cache: Cache | Path | str, config: TrainConfig | None = None) -> Pre
     table = Annotations.from_cache(cache)
     plan = plan_of(cache, table, config)
     names = [fold.name for fold in plan.folds]
-    source = start = None
-    if config.finetune.on:
-        source = choose_source(
-            cache,
-            config.finetune.source,
-            config.finetune.learns,
-            mirrored=config.data.mirrored,
-            augments=config.finetune.augments,
-        )
-        start = find_initial_weights(cache, config, source, plan)
-        leaks = find_leaks_of_initial_weights(start, plan, table)
+    source: FrameSource | None = None
+    start: Start | None = None
+    leaks: tuple[Leak, ...] = ()
+    if config.looks_at_frames:
+        learns = config.finetune.learns if config.finetune.on else "all"
+        mirrored, augments = config.data.mirrored, config.finetune.augments
+        source = choose_source(cache, config.finetune.source, learns, mirrored=mirrored, augments=augments)
+        if config.finetune.on:
+            start = find_initial_weights(cache, config, source, plan)
+            leaks = find_leaks_of_initial_weights(start, plan, table)
+        else:
+            start = find_crop_start(config, cache.recipes.frames.size)
         reads: Mapping[str, Arrays | FrameSource] = dict.fromkeys(names, source)
     else:
         reads = {name: arrays_of(cache, config, name) for name in names}
-        leaks = find_in_features(cache, {name: found.plain for name, found in reads.items()}, plan, table)
+        plain = {name: found.plain for name, found in reads.items()}
+        leaks = find_in_features(cache, plain, plan, table)
+        if config.model.last_stage:
+            expect_shape(cache, plain[names[0]], maps=True)
+            start = find_stage_start(cache, config, plain.values())
     leaks = (*leaks, *find_duplicates(cache, plan.folds, table))
     expect_none(leaks, allow=config.allow_leak, cache=cache.path)
     plan = replace(plan, notes=(*plan.notes, *notes_on_content(table, plan.folds, leaks)))
-    width = 0 if start is None else start.width
+    shape = () if start is None else start.shape
     votes = Votes.read(Path(config.data.votes), table) if config.data.votes else None
 
     def load(which: Arrays | FrameSource) -> Data:
-        return Data.load(cache, table, plan.folds, config, device, which, width=width, votes=votes)
+        return Data.load(cache, table, plan.folds, config, device, which, shape=shape, votes=votes)
 
     ready = Prepared(
         cache=cache,
@@ -159,6 +166,8 @@ def reading_of(config: TrainConfig) -> dict[str, Any]:
         "data.feature": config.feature,
         "sampling.no_face": config.sampling.no_face,
         "maps": bool(config.model.reads),
+        "crops": config.model.reads == CROPS,
+        "a last stage": config.model.name if config.model.last_stage else "",
         "told of frames": config.model.told,
         "augmented pictures": finetune.augments,
         "the first seed": config.seeds[0],

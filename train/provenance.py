@@ -117,7 +117,7 @@ def arrays_for(run: Run, cache: Cache, watch: TrainingWatch) -> dict[str, str]:
 
     Features that are made in another way are refused; where only the faces are found or cut in another, it is said.
     """
-    reads = {} if run.config.finetune.on else run.reads  # a backbone of the run's own makes its features itself
+    reads = {} if run.config.looks_at_frames else run.reads  # a backbone of the run's own makes its features itself
     there = {array: _array_like(run, array, cache) for array in dict.fromkeys(reads.values())}
     first = next(iter(there.items()), (None, None))
     if frames := recipe_differences(run, cache, *first)[1]:
@@ -162,18 +162,20 @@ def recipe_differences(
 
 
 def source_of(run: Run, cache: Cache) -> FrameSource:
-    """Return what the backbone of a run looks at in a cache: maps if they are those that it would make itself."""
-    learns = run.config.finetune.learns
-    assert learns != "none"
+    """Return what the frames of a run are in a cache: maps if they are those that its backbone would make itself."""
+    learns = run.config.finetune.learns if run.config.finetune.on else "all"
+    pictures: Literal["crops", "videos"] = "crops" if cache.has_crops else "videos"
+    if learns == "all":
+        return choose_source(cache, pictures, learns)
     facts, maps = run.facts["finetune"], cache.recipes.features.get(MAPS)
     fits = maps is not None and (maps.weights_digest, maps.normalize) == (facts["digest"], facts["normalize"])
-    pictures: Literal["crops", "videos"] = "crops" if cache.has_crops else "videos"
     return choose_source(cache, "auto" if fits else pictures, learns)
 
 
-def width_of(run: Run) -> int:
-    """Return the width of the features that the backbone of a run makes; earlier runs, which do not say it, have a ResNet-18."""
-    return run.facts["finetune"].get("width", Backbone.width)
+def shape_of(run: Run) -> tuple[int, ...]:
+    """Return the shape of what a run that looks at frames makes of one; earlier runs, which do not say it, have a ResNet-18."""
+    facts = run.facts["finetune"]
+    return (facts.get("width", Backbone.width), *facts.get("maps", ()))
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

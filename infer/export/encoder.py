@@ -10,6 +10,7 @@ from ...encoders.backbone import FrameEncoder
 from ...encoders.kinds import find_design, names_encoder
 from ...encoders.weights import LICENCES, load_weights, weights_of_recipe
 from ...errors import EstError, UsageError
+from ...train.models.contract import CROPS
 from ...train.models.finetuned import FinetunedModel
 from ...train.models.model import Model
 from ...train.results.run import Run
@@ -27,7 +28,7 @@ class PartEncoder:
 
 def feature_recipe(run: Run, part: str) -> FeatureRecipe | None:
     """Return how the features were made that a part reads; none where it makes them itself."""
-    if run.config.finetune.on:
+    if run.config.looks_at_frames:
         return None
     return FeatureRecipe.from_identity(run.facts["cache"]["recipes"]["features"][run.reads[part]])
 
@@ -35,6 +36,15 @@ def feature_recipe(run: Run, part: str) -> FeatureRecipe | None:
 def describe_encoder(run: Run, part: str) -> dict[str, Any]:
     """Say which encoder makes the features of a part, from which weights, and under which licence these are."""
     recipe = feature_recipe(run, part)
+    if run.config.model.reads == CROPS:
+        facts = run.facts["finetune"]
+        return {
+            "encoder": "none: the model looks at crops",
+            "weights": f"{facts['weights']}, from which the model learnt on",
+            "normalize": "inside the model",
+            "tap": CROPS,
+            "licence": facts["licence"] or licence_of(facts["weights"]),
+        }
     if recipe is None:
         facts = run.facts["finetune"]
         name, weights = facts.get("encoder", "resnet18"), facts["weights"]
@@ -42,7 +52,7 @@ def describe_encoder(run: Run, part: str) -> dict[str, Any]:
             "encoder": name,
             "weights": f"{weights}, which learnt on with the model",
             "normalize": facts["normalize"],
-            "tap": "gap",
+            "tap": run.config.model.reads or "gap",
             "licence": licence_of(weights),
         }
     return {
@@ -72,13 +82,18 @@ def licence_of(weights: str) -> str:
 def part_encoder(run: Run, part: str, model: Model, weights: str | None) -> PartEncoder:
     """Return the encoder of a part, from `weights` where the cache does not say where they lie; refuse others than it was."""
     recipe = feature_recipe(run, part)
+    if run.config.model.reads == CROPS:
+        raise UsageError(
+            f"{run.config.model.name} looks at crops: it has no encoder before it, and the head is all of it.",
+            remedy="--what head",
+        )
     if recipe is None:
         assert isinstance(model, FinetunedModel)
         if weights is not None:
             raise UsageError(
                 f"{run.path} has an encoder of its own, which learnt with the model.", remedy="leave --weights out"
             )
-        return PartEncoder(encoder=model.backbone.eval(), tap="gap")
+        return PartEncoder(encoder=model.backbone.eval(), tap=model.tap)
     if recipe.is_later:
         what = recipe.modality or recipe.window
         raise UsageError(

@@ -25,6 +25,7 @@ from ...extract.config import ExtractConfig
 from ...extract.workers.device_worker import DeviceWorker, Encoding
 from ...train.loop.autocast import casting
 from ...train.models.batch_frames import BatchFrames
+from ...train.models.contract import CROPS
 from ...train.models.finetuned import FinetunedModel
 from ...train.results.run import Run
 
@@ -62,6 +63,7 @@ class ArraysDeviceWorker(DeviceWorker):
                 groups.setdefault((id(array.weights), array.precision), []).append(array)
         self._encoders = [(self._encoder(group), group) for group in groups.values()]
         self._models = [(one, _on(one.model, device)) for one in arrays if one.model is not None]
+        self._crops = [one.name for one in arrays if one.tap == CROPS]
 
     def _encoder(self, group: Sequence[FrameArray]) -> Encoder:
         """Return the encoder of arrays that share weights and precision."""
@@ -79,11 +81,11 @@ class ArraysDeviceWorker(DeviceWorker):
                 rows |= {one.name: found[one.tap] for one in wanted}
         for array, model in self._models:
             rows[array.name] = self._own_rows(model, crops, array.precision)
-        return rows
+        return rows | dict.fromkeys(self._crops, crops.transpose(0, 3, 1, 2))
 
     @torch.inference_mode()
     def _own_rows(self, model: FinetunedModel, crops: np.ndarray, precision: Precision) -> np.ndarray:
-        """Return the features of crops by the encoder of a fine-tuned model.  # (B, S, S, 3) RGB uint8 → (B, D)"""
+        """Return the features of crops by the encoder of a fine-tuned model.  # (B, S, S, 3) RGB uint8 → (B, D), (B, C, h, w)"""
         pictures = torch.from_numpy(crops).to(self.device)
         place = torch.arange(len(crops), device=self.device)[:, None, None]
         with casting(self.device, precision):
@@ -127,13 +129,20 @@ def own_arrays(models: Mapping[str, FinetunedModel], precision: Precision) -> di
     return {
         part: FrameArray(
             name=f"part{number}",
-            spec=FeatureSpec(dtype="float32", shape=(model.width,)),
-            tap="gap",
+            spec=FeatureSpec(dtype="float32", shape=(model.width, *model.maps)),
+            tap=model.tap,
             precision=precision,
             model=model,
         )
         for number, (part, model) in enumerate(models.items())
     }
+
+
+def crop_array(side: int, precision: Precision) -> FrameArray:
+    """Return the array of a model that looks at crops: the crops themselves, channels first."""
+    return FrameArray(
+        name=CROPS, spec=FeatureSpec(dtype="uint8", shape=(3, side, side)), tap=CROPS, precision=precision
+    )
 
 
 def _expect_of_frames(run: Run, name: str, recipe: FeatureRecipe) -> None:

@@ -18,11 +18,12 @@ from ...errors import RecipeMismatch, UsageError, expect_choice
 from ...extract.config import ExtractConfig
 from ...extract.extraction import describe
 from ...train.loop.checkpoint import load_model
+from ...train.models.contract import CROPS
 from ...train.models.finetuned import FinetunedModel
 from ...train.models.model import Model
 from ...train.results.run import CHECKPOINT, Run
 from .config import PredictConfig
-from .encoders import ArraysDeviceWorker, FrameArray, cached_arrays, own_arrays
+from .encoders import ArraysDeviceWorker, FrameArray, cached_arrays, crop_array, own_arrays
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,13 +82,14 @@ def recipe_of(run: Run, config: PredictConfig) -> RunRecipe:
     devices = [parse_device(text) for text in config.device.split(",")]
     models = {part: load_model(run.part(part) / CHECKPOINT)[0].to(devices[0]) for part in parts}
     tuned = {part: model for part, model in models.items() if isinstance(model, FinetunedModel)}
-    if tuned and config.weights:
+    if run.config.looks_at_frames and config.weights:
         raise UsageError(f"{run.path} has its encoders in its checkpoints.", remedy="leave --weights out")
-    reads = (
-        own_arrays(tuned, run.facts["precision"])
-        if tuned
-        else cached_arrays(run, parts, config.weights, config.models_dir)
-    )
+    if run.config.model.reads == CROPS:
+        reads = dict.fromkeys(parts, crop_array(frames_of(run).size, run.facts["precision"]))
+    elif tuned:
+        reads = own_arrays(tuned, run.facts["precision"])
+    else:
+        reads = cached_arrays(run, parts, config.weights, config.models_dir)
     searched = frames_of(run).precision
     precision: Precision = searched if searched in DTYPES else "fp32"
     if config.precision is not None:

@@ -1,7 +1,8 @@
 """A sink of the extraction's pipeline that predicts: rows come in as a cache would get them, windows go through the models, rows go.
 
 Of a video the features of one face at a time are held, in one flat array: 1 kB a frame with 512 numbers in float16, 330 MB for three
-hours at 30 frames a second. What is kept of a video is its timeline, about 50 bytes a frame.
+hours at 30 frames a second; of models that read maps or crops 25 to 150 kB a frame. What is kept of a video is its timeline, about 50
+bytes a frame.
 
 Legend: F frames, D feature width, W windows, C classes.
 """
@@ -26,7 +27,8 @@ from .recipe import RunRecipe
 from .track import FaceTrack, PredictedVideo
 from .windows import Cutting, cut, spread
 
-BATCH_ROWS = 8192  # of windows that are predicted together, at least one window
+BATCH_ROWS = 8192  # of windows that are predicted together, at least one window;
+BATCH_BYTES = 64 * 2**20  # and what these may take, of maps and crops
 
 
 class PredictionSink:
@@ -57,7 +59,11 @@ class PredictionSink:
         """Predict a track."""
         for name, rows in clip.features.items():
             seen = np.flatnonzero(clip.state != NO_FACE)
-            if len(seen) and (bad := first_non_finite(rows[seen[0] : seen[-1] + 1])) is not None:
+            if (
+                rows.dtype != np.uint8
+                and len(seen)
+                and (bad := first_non_finite(rows[seen[0] : seen[-1] + 1])) is not None
+            ):
                 raise CacheError(
                     f"{name} of frame {bad + int(seen[0])} is NaN, infinite or too large for {rows.dtype}."
                 )
@@ -133,7 +139,8 @@ class WindowModels:
         recipe = self._recipe
         found = np.zeros((len(windows), len(recipe.run.labels)))
         rate = 1 / max(frame_seconds(time), 1e-6)
-        for group in batches(windows):
+        row_bytes = max(values[:1].nbytes for values in rows.values())
+        for group in batches(windows, min(BATCH_ROWS, BATCH_BYTES // row_bytes)):
             picked = np.concatenate([np.arange(first, stop) for first, stop in windows[group].tolist()])
             count = np.diff(windows[group], axis=1)[:, 0]
             for name in {array.name for array in recipe.arrays}:
@@ -159,12 +166,12 @@ class WindowModels:
         return (found / len(recipe.models)).astype(np.float32)
 
 
-def batches(windows: np.ndarray) -> list[slice]:
+def batches(windows: np.ndarray, most: int = BATCH_ROWS) -> list[slice]:
     """Cut windows into groups of not too many rows.  # (W, 2)"""
     found: list[slice] = []
     begin = rows = 0
     for number, count in enumerate(np.diff(windows, axis=1)[:, 0].tolist()):
-        if number > begin and rows + count > BATCH_ROWS:
+        if number > begin and rows + count > most:
             found.append(slice(begin, number))
             begin = number
             rows = 0

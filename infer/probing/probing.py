@@ -18,7 +18,7 @@ from ...encoders.device import parse_device
 from ...train.folds.annotations import Annotations
 from ...train.loop.trainer import reproducible
 from ...train.loop.watch import TrainingWatch
-from ...train.models.contract import ALPHA, ATTENTION
+from ...train.models.contract import ALPHA, ATTENTION, CROPS
 from ...train.provenance import own_cache
 from ...train.results.compare import UNITS
 from ...train.results.paired import compare_paired
@@ -108,6 +108,8 @@ def _why_no_resting(run: Run, cache: Cache, predictions: Predictions) -> str:
             "No clip's onset and offset are known: attention, α and deletion cannot be compared with planted evidence. "
             f"est cache relabel CACHE LIST adds the columns {', '.join(MOMENTS)} (frames of the clip, from 0)"
         )
+    if run.config.model.reads == CROPS:
+        return "The model looks at crops: deletion by resting faces and insertion are left out"
     if run.config.finetune.on:
         return "Features are those of the run's own encoder, of shown frames alone: deletion by resting faces and insertion are left out"
     if run.config.model.reads:

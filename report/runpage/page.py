@@ -70,7 +70,7 @@ def one_page(opened: Opened, *, faces: bool = False, paths: bool = False, cache:
     lead = [text(APPARENT), warning(NAMES), *([] if paths else [text(FOLDERS)])]
     begin = [opened.path.absolute().parent]
     if run is not None:
-        feature = f", features {run.config.feature}" if not run.config.finetune.on else ""
+        feature = f", features {run.config.feature}" if not run.config.looks_at_frames else ""
         lead.insert(0, text(f"{run.facts['heading']}. Trained on {run.facts['cache']['path']}{feature}."))
     if opened.problem:
         lead.append(warning(opened.problem))

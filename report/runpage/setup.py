@@ -45,7 +45,7 @@ def how_section(opened: Opened) -> Section:
         )
     ]
     recipes = cache.get("recipes", {})
-    read = set(run.reads.values()) if "reads" in known or run.config.finetune.on else {run.config.feature}
+    read = set(run.reads.values()) if "reads" in known or run.config.looks_at_frames else {run.config.feature}
     features = recipes.get("features", {})
     parts += [
         heading("Recipe of the features"),

@@ -201,7 +201,7 @@ def caption(table: Table, runs: Runs) -> str:
     tested = sum(len(fold.test) for fold in plan.folds)
     if not table.rows:
         return f"{cache.path.name}{encoder}."
-    learns = heading(config) if config.finetune.on else "The encoder is frozen"
+    learns = heading(config) if config.looks_at_frames else "The encoder is frozen"
     preset = f"preset {runs.recipe.preset}" if runs.recipe.preset else f"settings of {runs.recipe.file}"
     if table.measure == "complexity":
         return f"{cache.path.name}{encoder}; {preset}."

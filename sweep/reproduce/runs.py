@@ -20,6 +20,7 @@ from ...train.evaluation import evaluate
 from ...train.fitting import fit
 from ...train.folds.protocols import Plan
 from ...train.loop.world import ALONE
+from ...train.models.contract import CROPS
 from ...train.preparation import Prepared, expect_trainable, prepare, reading_of
 from ...train.results.details import Details, read_details
 from ...train.results.predictions import Predictions
@@ -29,7 +30,6 @@ from .table import Row
 from .watching import RowWatch, Silent
 
 RUNS, EVALUATIONS = "runs", "evaluations"
-CROPS = "crops"  # what a model reads that looks at pictures
 
 
 def told(error: EstError) -> str:
@@ -73,7 +73,7 @@ class Runs:
         try:
             config = self.config(row)
             expect_trainable(config, ALONE)
-            for fold in self.plan.folds if not config.finetune.on else ():
+            for fold in self.plan.folds if not config.looks_at_frames else ():
                 arrays_of(self.cache, config, fold.name)
         except EstError as error:
             return told(error)

@@ -21,6 +21,7 @@ from ...train.data.feature_arrays import arrays_of, expect_shape
 from ...train.folds.annotations import Annotations
 from ...train.folds.fold import Fold
 from ...train.folds.protocols import Plan, has_validation_split
+from ...train.loop.starts.initial_weights import Start
 from ...train.preparation import Prepared, plan_of, prepare, reading_of
 
 NOTHING = np.empty(0, np.int64)
@@ -92,6 +93,10 @@ class Ground:
         if (key, fold) not in self._hidden:
             self._hidden[key, fold] = without_labels(self._ready[key].fold_data.of(fold), self.outer(fold).test)
         return self._hidden[key, fold]
+
+    def start(self, config: TrainConfig) -> Start | None:
+        """Return where the models of a configuration whose data has been asked for start."""
+        return self._ready[_key(config)].start
 
 
 def smallest_half(cache: Cache, base: TrainConfig) -> tuple[int, bool]:

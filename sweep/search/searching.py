@@ -177,6 +177,7 @@ class Search:
             config,
             [(part, self.ground.inner_config(config, study.fold, place)) for place, part in enumerate(parts)],
             data,
+            start=self.ground.start(config),
             objective=self.config.objective,
             device=self.device,
             precision=self.precision,

@@ -33,7 +33,7 @@ from ...train.loop.world import own_device
 from ...train.results.place import read_place
 from ...train.results.run import write_json
 from ..found.record import Sweep
-from ..space.built_in import built_in
+from ..space.built_in import built_in, expect_searched
 from ..space.space import Space
 from .begun import Begun
 from .control import DEFAULT, control_space
@@ -212,6 +212,7 @@ def _expect_possible(base: TrainConfig) -> None:
         raise UsageError(
             "A sweep starts its own processes, and torchrun has started several.", remedy="est sweep without torchrun"
         )
+    expect_searched(base.model)
     if base.finetune.on:
         raise UsageError(
             "A sweep trains on cached features, and --finetune lets the backbone learn.",

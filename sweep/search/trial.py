@@ -21,6 +21,7 @@ from ...errors import EstError
 from ...train.config.config import TrainConfig
 from ...train.data.data import Data
 from ...train.folds.fold import Fold
+from ...train.loop.starts.initial_weights import Start
 from ...train.loop.training import Training, loss_of
 from ...train.loop.watch import Part, TrainingWatch
 from ...train.results.metrics import score
@@ -165,6 +166,7 @@ def begin_trial(
     inner: Sequence[tuple[Fold, TrainConfig]],
     data: Data,
     *,
+    start: Start | None,
     objective: Objective,
     device: torch.device,
     precision: Precision,
@@ -187,6 +189,7 @@ def begin_trial(
             precision=precision,
             watch=TrainingWatch(),
             stop=stop,
+            start=start,
             statistics=statistics,
         )
         training.trial = trial

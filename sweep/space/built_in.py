@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import UsageError
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import MODEL, from_flat, to_flat
-from ...train.models.contract import ModelConfig
+from ...train.models.contract import CROPS, ModelConfig
 from ...train.models.registry import MODELS, config_class
 from .space import Space
 from .tables import space_of
@@ -34,6 +34,8 @@ def built_in(models: tuple[str, ...], base: TrainConfig, clips: int) -> Space:
     """Return a space for models over a base configuration; the smallest training half has so many clips."""
     if not models:
         raise UsageError("A search space has at least one model, found none.", remedy=f"--model {next(iter(MODELS))}")
+    for model in models:
+        expect_searched(_section(model, base))
     shared = {model: _possible_of(_section(model, base), base) for model in models}
     tables: dict[str, Any] = {MODEL: list(models)}
     for key in dict.fromkeys(key for found in shared.values() for key in found):
@@ -46,6 +48,12 @@ def built_in(models: tuple[str, ...], base: TrainConfig, clips: int) -> Space:
         own = _section(model, base).search_space(clips)
         tables |= {f"model.{model}.{key}": value for key, value in own.items()}
     return space_of(tables, model=models[0], base=base)
+
+
+def expect_searched(model: ModelConfig) -> None:
+    """Refuse a model that a sweep cannot train: sweeps learn from cached features."""
+    if model.reads == CROPS:
+        raise UsageError(f"A sweep trains on cached features, and {model.name} looks at crops.", remedy="est train")
 
 
 def _section(model: str, base: TrainConfig) -> ModelConfig:

@@ -85,6 +85,23 @@ def test_a_run_on_maps(sample, maps, tmp_path, name):
     expect_as_evaluated(run, sample.folder, ".mp4", 1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "learns", "sizes"),
+    [
+        pytest.param("former-dfer", "none", {"layers": 1, "num_segments": 2}, marks=pytest.mark.slow),
+        pytest.param("former-dfer", "all", {"layers": 1, "num_segments": 2}, marks=pytest.mark.slow),
+        ("r3d18", "none", {"channels": 4, "frames": 4}),
+    ],
+)
+def test_a_run_that_holds_a_part_of_its_encoder_or_has_none(tmp_path, name, learns, sizes):
+    listed = draw(tmp_path / "drawn", 8)
+    features = ("gap", "layer3") if name == "former-dfer" else ("gap",)
+    config = replace(EXTRACTION, weights="random", detector="none", size=32, crops=True, features=features)
+    extract_videos(find_inputs([listed]), tmp_path / "cache.zarr", config)
+    run = tuned_run(tmp_path / "cache.zarr", tmp_path / "run", learns, model=model_config(name, **sizes), epochs=1).run
+    expect_as_evaluated(run.path, tmp_path / "drawn", "", 1e-5)
+
+
 def test_a_model_that_is_told_of_frames(sample, tmp_path, monkeypatch):
     register(monkeypatch, Told, Config)
     run = run_on(sample.cache, tmp_path / "run", model=Config())

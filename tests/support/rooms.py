@@ -26,12 +26,14 @@ ROOMS_OF_TRAIN = (
     "config",
     "models",
     "models.est",
+    "models.former_dfer",
     "models.former_temporal",
     "models.fan",
     "models.gru",
     "models.lstm",
     "models.msstnet",
     "models.pooled",
+    "models.r3d18",
     "models.stt",
     "models.transformer",
     "folds",
@@ -41,6 +43,7 @@ ROOMS_OF_TRAIN = (
     "results.pages",
     "loop",
     "loop.stacks",
+    "loop.starts",
 )
 TRAIN = {"train", *(f"train.{name}" for name in ROOMS_OF_TRAIN)}
 REPRODUCE = {"sweep.reproduce", "sweep.reproduce.measures", "sweep.reproduce.tables"}
@@ -63,11 +66,13 @@ MAY_IMPORT = {
     "train.models": {"encoders", "train.losses"},
     "train.models.est": {"encoders", "train.models"},
     "train.models.fan": {"train.models"},
+    "train.models.former_dfer": {"encoders", "train.models", "train.models.former_temporal"},  # ResNet-18's last stage
     "train.models.former_temporal": {"train.models"},
     "train.models.gru": {"train.models"},
     "train.models.lstm": {"train.models", "train.models.gru"},
     "train.models.msstnet": {"encoders", "train.models", "train.models.former_temporal"},  # blocks; stages of a pyramid
     "train.models.pooled": {"train.models"},
+    "train.models.r3d18": {"encoders.kinds", "train.models"},  # where published weights lie
     "train.models.stt": {"train.models", "train.models.former_temporal"},  # starting values
     "train.models.transformer": {"train.models", "train.models.est"},  # blocks and starting values
     "train.folds": {
@@ -87,7 +92,18 @@ MAY_IMPORT = {
         "train.data",
         "train.folds",
         "train.loop.stacks",
+        "train.loop.starts",
         "train.losses",
+        "train.models",
+        "train.results",
+    },
+    "train.loop.starts": {
+        "cache",
+        "encoders",
+        "encoders.kinds",
+        "train.config",
+        "train.folds",
+        "train.loop",
         "train.models",
         "train.results",
     },

@@ -17,9 +17,11 @@ from est.sweep.search.sweeping import first_point
 from est.sweep.space.built_in import CHOICES, FIXED, built_in
 from est.train.config.config import DataConfig, LoopConfig, TrainConfig
 from est.train.config.configfile import known_keys, resolve, to_flat
-from est.train.models.contract import CLIPS_FOR_SIZES, Evenly, ModelConfig
-from est.train.models.registry import MODELS, config_class, model_config
+from est.train.models.contract import CLIPS_FOR_SIZES, CROPS, Evenly, ModelConfig
+from est.train.models.registry import MODELS as ALL
+from est.train.models.registry import config_class, model_config
 
+MODELS = [name for name in ALL if config_class(name)().reads != CROPS]  # sweeps learn from cached features
 BASE = TrainConfig()
 IMPLIED = {name: {} for name in MODELS} | {"est": {"model.order_weight": 1 / 7}}  # what None stands for
 BUILT_IN = [(name,) for name in MODELS] + [tuple(MODELS)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...errors import UsageError, expect_values
-from ..models.contract import AllFrames, ModelConfig
+from ..models.contract import CROPS, AllFrames, ModelConfig
 from ..models.registry import DEFAULT, config_class
 from .finetune import FinetuneConfig
 from .loss import LossConfig
@@ -180,14 +180,11 @@ class TrainConfig:
                 raise UsageError(f"A seed is a whole number, found {seed!r}.", remedy="--seeds 1,2,3")
             if not 0 <= seed < 2**31:
                 raise UsageError(f"A seed goes from 0 to {2**31 - 1}, found {seed}.", remedy="--seeds 1,2,3")
-        self.finetune.expect_possible(self.data, self.loop)
+        self.finetune.expect_possible(self.model, self.data, self.loop)
         self.loss.expect_possible(self.data, self.loop)
-        if self.model.reads and self.finetune.on:
-            raise UsageError(
-                f"The model {self.model.name} reads maps ({self.model.reads}): it cannot stand behind a backbone that learns.",
-                remedy="leave --finetune out",
-            )
-        if self.model.reads and self.data.feature not in (DataConfig.feature, self.model.reads):
+        if self.model.reads == CROPS:
+            self._expect_of_crops()
+        elif self.model.reads and self.data.feature not in (DataConfig.feature, self.model.reads):
             raise UsageError(
                 f"The model {self.model.name} reads {self.model.reads}, found data.feature = {self.data.feature}.",
                 remedy="leave --feature out",
@@ -215,6 +212,23 @@ class TrainConfig:
             )
         self.model.expect_together(batch // parts, batch=batch, parts=parts)
 
+    def _expect_of_crops(self) -> None:
+        """Refuse what is for cached features where a model looks at crops."""
+        if self.data.views or self.data.noise or self.loop.graph:
+            raise UsageError(
+                f"The model {self.model.name} looks at crops: data.views, data.noise and loop.graph are for cached features.",
+                remedy="leave them out; --set finetune.shift=0.06 augments pixels",
+            )
+        if self.finetune.source == "maps":
+            raise UsageError(
+                f"The model {self.model.name} looks at crops, and not at maps.", remedy="--set finetune.source=auto"
+            )
+
+    @property
+    def looks_at_frames(self) -> bool:
+        """Say whether frames themselves are looked at: by a backbone that learns, or by a model of crops."""
+        return self.finetune.on or self.model.reads == CROPS
+
     @property
     def undivided(self) -> str:
         """Say what compares the clips of a batch, which then cannot be learnt from in parts; empty: nothing does."""
@@ -225,7 +239,7 @@ class TrainConfig:
     @property
     def feature(self) -> str:
         """Return the array that is read: the one that the model needs, else the one that is asked for."""
-        return self.model.reads or self.data.feature
+        return self.data.feature if self.model.reads == CROPS else self.model.reads or self.data.feature
 
     @property
     def head_first(self) -> int:

@@ -6,12 +6,18 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 from ...errors import UsageError, expect_values
+from ..models.contract import CROPS
 
 if TYPE_CHECKING:
+    from ..models.contract import ModelConfig
     from .config import DataConfig, LoopConfig
 
 Learns = Literal["none", "layer4", "all"]
 Source = Literal["auto", "crops", "videos", "maps"]
+
+# What counts though no backbone learns: with a model that holds the last stage of one, and with one that looks at crops.
+OF_LAST_STAGE = ("weights", "normalize", "batch_norm")
+OF_CROPS = ("source", "weights", "shift", "zoom", "brightness", "workers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +28,13 @@ class FinetuneConfig:
     source: Source = (
         "auto"  # crops of the cache, videos (decoded again), or maps (layer3, for layer4); auto: what is fastest
     )
-    weights: str = ""  # of the start: imagenet, synface, random, an encoder by name, a file or a run; empty: those of the cache's features
+    # Of the start, also of a model that holds a last stage or looks at crops: imagenet, synface, random, an encoder by name, a file or a
+    # run; empty: those of the cache's features.
+    weights: str = ""
     normalize: str = ""  # of pixels, where a file of weights does not say it
     init: str = ""  # a run on the same folds whose models are the start
     rate: float = 1.0  # of the backbone, in learning rates of the head
-    batch_norm: Literal["train", "frozen"] = "train"  # of the backbone
+    batch_norm: Literal["train", "frozen"] = "train"  # of the backbone, and of the last stage that a model holds
     head_first: int = 0  # epochs in which the head learns alone; none with `init`, whose head has learnt
     shift: float = 0.0  # up to this share of the side, for a whole clip
     zoom: float = 0.0  # up to this share, in or out
@@ -61,16 +69,12 @@ class FinetuneConfig:
         """Say whether clips are moved, scaled or lit differently each time."""
         return max(self.shift, self.zoom, self.brightness) > 0
 
-    def expect_possible(self, data: DataConfig, loop: LoopConfig) -> None:
+    def expect_possible(self, model: ModelConfig, data: DataConfig, loop: LoopConfig) -> None:
         """Refuse what does not go together with a backbone that learns, and settings of one where none does."""
         if not self.on:
-            changed = [item.name for item in fields(self) if getattr(self, item.name) != item.default]
-            if changed:
-                raise UsageError(
-                    f"finetune.{', finetune.'.join(changed)}: a setting of --finetune, which is not asked for.",
-                    remedy="--finetune all or --finetune layer4",
-                )
+            self._expect_used(model)
             return
+        self._expect_before(model)
         if data.noise:
             raise UsageError(
                 "data.noise is for features that stay, and with --finetune they change at every step.",
@@ -84,4 +88,35 @@ class FinetuneConfig:
         if loop.graph:
             raise UsageError(
                 "loop.graph records steps on cached features, not those of a backbone.", remedy="--set loop.graph=false"
+            )
+
+    def _expect_used(self, model: ModelConfig) -> None:
+        """Refuse settings of a backbone that learns where none does; some are of models that hold a part of one, or look at crops."""
+        used = OF_LAST_STAGE if model.last_stage else OF_CROPS if model.reads == CROPS else ()
+        changed = [
+            item.name for item in fields(self) if getattr(self, item.name) != item.default and item.name not in used
+        ]
+        if changed and model.reads == CROPS:
+            raise UsageError(
+                f"finetune.{', finetune.'.join(changed)}: a setting of --finetune, and {model.name} has no backbone before it.",
+                remedy=f"leave it out; of [finetune] the settings {', '.join(OF_CROPS)} count",
+            )
+        if changed:
+            raise UsageError(
+                f"finetune.{', finetune.'.join(changed)}: a setting of --finetune, which is not asked for.",
+                remedy="--finetune all or --finetune layer4",
+            )
+
+    def _expect_before(self, model: ModelConfig) -> None:
+        """Refuse to put a backbone before a model that it cannot stand before."""
+        if model.reads == CROPS:
+            raise UsageError(
+                f"{model.name} looks at crops and learns as a whole: no backbone stands before it.",
+                remedy="leave out --finetune",
+            )
+        if model.reads and self.learns == "layer4":
+            own = "; its own layer4 learns in every training" if model.last_stage else ""
+            raise UsageError(
+                f"--finetune layer4 is for models that read gap, and {model.name} reads {model.reads}{own}.",
+                remedy="leave out --finetune to learn from cached maps, or --finetune all to learn end to end from crops",
             )

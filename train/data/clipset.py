@@ -96,7 +96,7 @@ class ClipSet:
         source: Literal["crops", "videos", "maps"],
         device: torch.device | str = "cpu",
         *,
-        width: int = 0,
+        shape: tuple[int, ...] = (0,),
         mirrored: bool = False,
         residency: Residency = "auto",
         no_face: Literal["nearest", "keep"] = "nearest",
@@ -105,8 +105,8 @@ class ClipSet:
     ) -> Self:
         """Take clips by their places in the cache's table, for a backbone that learns: `take` gives the `BatchFrames` that it sees.
 
-        `width` is that of the features that it makes of them; who asks for frames alone needs none. `workers` are the threads that
-        decode pictures, as many as there are cores when 0.
+        `shape` is that of the features that it makes of one, or of a crop where a model looks at crops; who asks for frames alone needs
+        none. `workers` are the threads that decode pictures, as many as there are cores when 0.
         """
         # Here, because pixels.py builds on this module; and features do not need it.
         from .pixels import PixelRows
@@ -136,7 +136,7 @@ class ClipSet:
             rows,
             rows.line,
             device,
-            shape=(width,),
+            shape=shape,
             arrays=1 + mirrored,
             no_face=no_face,
             told=told,

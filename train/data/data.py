@@ -69,10 +69,10 @@ class Data(Loaded):
         device: torch.device,
         reads: Arrays | FrameSource,
         *,
-        width: int = 0,
+        shape: tuple[int, ...] = (),
         votes: Votes | None = None,
     ) -> Self:
-        """Read what the folds need: arrays of features, or the frames that a backbone learns from, which makes features of a width."""
+        """Read what the folds need: arrays of features, or frames, of which a backbone that learns makes features of a shape."""
         used = np.unique(np.concatenate([rows for fold in folds for rows in (fold.train, fold.val, fold.test)]))
         names = sorted({table.labels[code] for code in table.label[used].tolist()})
         number = {name: place for place, name in enumerate(names)}
@@ -98,7 +98,7 @@ class Data(Loaded):
                 which,
                 reads,
                 device,
-                width=width,
+                shape=shape,
                 mirrored=config.data.mirrored,
                 residency=config.data.residency,
                 no_face=config.sampling.no_face,

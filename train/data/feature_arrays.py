@@ -17,6 +17,7 @@ from torch import Tensor
 from ...cache import Cache, FeatureRecipe
 from ...encoders.taps import TAPS
 from ...errors import UsageError
+from ..models.contract import CROPS
 
 if TYPE_CHECKING:
     from ..config.config import TrainConfig
@@ -33,6 +34,11 @@ class Arrays:
 def arrays_of(cache: Cache, config: TrainConfig, fold: str) -> Arrays:
     """Find what is read in a fold, or say what is missing."""
     data = config.data
+    if config.model.reads == CROPS:
+        raise UsageError(
+            f"The model {config.model.name} looks at crops, and here arrays of features are learnt from.",
+            remedy="est train, which shows it crops",
+        )
     plain = array_of_fold(cache, config.feature, fold)
     others: tuple[str, ...] = ()
     if data.mirrored:

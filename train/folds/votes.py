@@ -1,7 +1,8 @@
 """What people voted for: a table with a line for each clip and a column for each class, of counts or of shares.
 
 A line names its clip by `id` or `path`, as the lists of `est cache relabel` do; columns that such lists have besides are left alone. A
-table that makes no sense is refused as a whole, with line and column. Clips without a line are learnt by their label.
+table that makes no sense is refused as a whole, with line and column. Clips without a line are learnt by their label; lines of clips that
+are not in the cache are counted.
 
 Legend: N lines, C classes of a run.
 """
@@ -18,7 +19,7 @@ import numpy as np
 
 from ...errors import UsageError, some
 from ...inputs.csvlist import ALIASES, Row
-from ...inputs.listmatch import Line, match_lines
+from ...inputs.listmatch import NO_SUCH_CLIP, Line, match_lines
 from ...inputs.stills.tables import header_of, read_table
 from .annotations import Annotations
 
@@ -35,6 +36,7 @@ class Votes:
     columns: tuple[str, ...]  # those that count something
     counts: np.ndarray  # (N, columns)
     line: Mapping[str, int]  # clip → which of N
+    foreign: int = 0  # lines of clips that the cache does not have
 
     @classmethod
     def read(cls, path: Path, table: Annotations) -> Self:
@@ -54,7 +56,8 @@ class Votes:
         if not lines:
             raise UsageError(f"{path} has a header, and no line with votes.", remedy="a line for each clip")
         clips = list(zip(table.ids.tolist(), table.path.tolist(), strict=True))
-        return cls(path=path, digest=digest, columns=columns, counts=np.array(counts), line=_matched(lines, clips))
+        matched, foreign = _matched(lines, clips)
+        return cls(path=path, digest=digest, columns=columns, counts=np.array(counts), line=matched, foreign=foreign)
 
     def shares(self, labels: Sequence[str]) -> np.ndarray:
         """Return the share of each class in each line, or refuse columns that are not the classes.  # → (N, C)"""
@@ -115,14 +118,15 @@ def _count(text: str, where: str, column: str) -> float:
     return found
 
 
-def _matched(lines: Sequence[Line], clips: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """Return which line is that of each clip."""
+def _matched(lines: Sequence[Line], clips: Sequence[tuple[str, str]]) -> tuple[dict[str, int], int]:
+    """Return which line is that of each clip, and how many lines are of clips that are not here: tables are of whole data sets."""
     matches, others = match_lines(lines, clips)
-    if others:
-        first = others[0]
+    foreign = sum(one.why == NO_SUCH_CLIP for one in others)
+    if refused := [one for one in others if one.why != NO_SUCH_CLIP or foreign == len(lines)]:
+        first = refused[0]
         raise UsageError(
-            f"{first.line.where}: {first.line.says!r} is no clip of the cache ({first.why}), as {len(others)} of {len(lines)} lines.",
-            remedy="take such lines out, or name clips as est cache ls does",
+            f"{first.line.where}: {first.line.says!r} is no clip of the cache ({first.why}), as {len(refused)} of {len(lines)} lines.",
+            remedy="name clips as est cache ls does",
         )
     number = {line.row.line: place for place, line in enumerate(lines)}
     found: dict[str, int] = {}
@@ -135,7 +139,7 @@ def _matched(lines: Sequence[Line], clips: Sequence[tuple[str, str]]) -> dict[st
                     remedy="one line for each clip",
                 )
             found[clip] = number[match.line.row.line]
-    return found
+    return found, foreign
 
 
 def _plain(name: str) -> str:

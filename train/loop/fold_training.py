@@ -41,9 +41,9 @@ from ..results.run import (
     write_json,
 )
 from .checkpoint import load_checkpoint, save_checkpoint
-from .initial_weights import InitialWeights
 from .predict import ClipView
 from .stacks.together import run_together
+from .starts.initial_weights import InitialWeights, Start
 from .tensorboard import Board
 from .training import Training
 from .watch import Part, TrainingWatch
@@ -67,7 +67,7 @@ class FoldTraining(Training):
         precision: Precision,
         watch: TrainingWatch,
         stop: Stop,
-        start: InitialWeights | None = None,
+        start: Start | None = None,
         world: World = ALONE,
     ) -> None:
         settings = {"device": device, "precision": precision, "watch": watch, "stop": stop}
@@ -204,7 +204,7 @@ class FoldTraining(Training):
 
     def _write_backbone(self) -> None:
         """Write the backbone by itself, for `est extract --weights`, with what it has learnt from."""
-        if self.start is None or not isinstance(self.model, FinetunedModel):
+        if not isinstance(self.start, InitialWeights) or not isinstance(self.model, FinetunedModel):
             return
         learnt = np.concatenate([self.fold.train, self.fold.val])
         how = f"est train --finetune {self.config.finetune.learns}"
@@ -213,7 +213,7 @@ class FoldTraining(Training):
             record = record.merged(earlier)
         save_weights(
             self.folder / BACKBONE,
-            self.model.backbone,
+            self.model.whole_encoder(),
             normalize=self.model.backbone.normalization.name,
             trained_on=record,
             card={"run": self.run.path.name, "part": self.part.name, "start": self.start.weights.name},

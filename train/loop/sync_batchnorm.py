@@ -85,7 +85,15 @@ class AcrossBatchNorm2d(_Across, nn.BatchNorm2d):
     """One of (B, C, H, W)."""
 
 
-KINDS: dict[type[_BatchNorm], type[_Across]] = {nn.BatchNorm1d: AcrossBatchNorm1d, nn.BatchNorm2d: AcrossBatchNorm2d}
+class AcrossBatchNorm3d(_Across, nn.BatchNorm3d):
+    """One of (B, C, T, H, W)."""
+
+
+KINDS: dict[type[_BatchNorm], type[_Across]] = {
+    nn.BatchNorm1d: AcrossBatchNorm1d,
+    nn.BatchNorm2d: AcrossBatchNorm2d,
+    nn.BatchNorm3d: AcrossBatchNorm3d,
+}
 
 
 class Normalise(Function):

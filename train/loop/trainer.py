@@ -301,7 +301,7 @@ class Trainer:
         }
         found |= {f"{name}_loss": float(mean[name]) for name in further}
         found |= {f"{name}_right": self._sum(tally, f"{name}_right") for name in self.questions}
-        if self.config.finetune.on:
+        if self.config.looks_at_frames:
             found["waited"] = round(self.clips.waited - self._waited, 4)
             self._waited = self.clips.waited
         return found | {"seconds": round(seconds, 4), "clips_per_second": round(clips / max(seconds, 1e-9), 1)}

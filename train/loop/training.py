@@ -21,8 +21,8 @@ from ..models.model import Model
 from ..models.registry import build_model
 from ..results.metrics import score
 from .epochs import Epochs
-from .initial_weights import InitialWeights, build
 from .predict import ClipView, likeliest, predict_rows, statistics_of
+from .starts.initial_weights import Start, build
 from .sync_batchnorm import across
 from .trainer import Trainer
 from .watch import Part, Record, TrainingWatch
@@ -45,7 +45,7 @@ class Training(Epochs):
         precision: Precision,
         watch: TrainingWatch,
         stop: Stop,
-        start: InitialWeights | None = None,
+        start: Start | None = None,
         world: World = ALONE,
     ) -> None:
         self.config, self.fold, self.data = config, fold, data

@@ -89,6 +89,8 @@ def places_of(shown: Shown) -> tuple[int, int]:
             return 1, shown.most
 
 
+CROPS = "crops"  # what a model reads that looks at pictures
+
 TOLD = (
     "mask",
     "time",
@@ -122,6 +124,10 @@ class ModelConfig:
     # be stacked. What it draws in training it draws by F.dropout, or by the dropout of F.scaled_dot_product_attention, in calls that do not
     # depend on these settings: of dropout also where the rate is 0.
     own_in_stack: ClassVar[tuple[str, ...] | None] = None
+    # Whether it holds the last stage of an encoder, which starts as that of the encoder that made the maps (Model.start_from).
+    last_stage: ClassVar[bool] = False
+    # Published weights that a model of crops can start from: its folder then has `weights.py` with `load`.
+    published_weights: ClassVar[tuple[str, ...]] = ()
 
     @property
     def shown(self) -> Shown:
@@ -145,9 +151,9 @@ class ModelConfig:
 
     @property
     def reads(self) -> str:
-        """Return the array of maps that the model reads, such as layer3; empty: the flat feature of `data.feature`.
+        """Return the array of maps that the model reads, such as layer3, or `CROPS`; empty: the flat feature of `data.feature`.
 
-        A model of maps is built, and described, for maps of such sides: its `build` and `describe` take `maps`, (h, w).
+        A model of maps or crops is built, and described, for such sides: its `build` and `describe` take `maps`, (h, w).
         """
         return ""
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from ...encoders.backbone import Backbone, tap_shape
 from ...encoders.taps import STAGES
+from .contract import CROPS
 
 IMAGE_SIDE = 224
 SIDE_OF_MAPS = 112  # of the crops for which the published models of maps were made
@@ -32,6 +33,7 @@ class Description:
     backbone: Row | None
     frames: int  # that one video shows the backbone
     side: int = IMAGE_SIDE  # of the pictures that it sees
+    learns: str = "on cached features"  # what all parts are together
 
     @property
     def parameters(self) -> int:
@@ -56,7 +58,7 @@ class Description:
 
     def lines(self) -> list[str]:
         """Return a table as text."""
-        shown = [*self.rows, Row(part="on cached features", parameters=self.parameters, macs=self.macs)]
+        shown = [*self.rows, Row(part=self.learns, parameters=self.parameters, macs=self.macs)]
         if self.backbone is not None and self.whole is not None:
             shown += [self.backbone, self.whole]
         width = max(len(row.part) for row in shown)
@@ -91,7 +93,9 @@ def backbone_row(frames: int, width: int, tap: str = "gap", maps: tuple[int, ...
 
 
 def usual_shape(reads: str) -> tuple[int, ...]:
-    """Return the shape of what ResNet-18 gives of a frame to models that read such maps, or gap."""
+    """Return the shape of what ResNet-18 gives of a frame to models that read such maps, or gap; of a crop to those that look at crops."""
+    if reads == CROPS:
+        return (3, SIDE_OF_MAPS, SIDE_OF_MAPS)
     return tap_shape(reads or "gap", SIDE_OF_MAPS)
 
 
@@ -112,25 +116,32 @@ def linear(inputs: int, outputs: int) -> int:
 
 def backbone_macs(side: int, tap: str = "gap") -> int:
     """Count ResNet-18 without its classifier on one square picture up to a tap: stem, stages of two blocks, pool."""
-    side = _half(side)
+    side = half(side)
     values = 64 * side**2  # that leave the first convolution
     total = values * 3 * 7**2 + values * (2 + 1)
     total += values  # the max pool reads them
-    side = _half(side)
+    side = half(side)
     inputs = 64
     for stage, channels in enumerate([*STAGES.values()][: num_stages(tap)]):
-        side = _half(side) if stage else side
-        values = channels * side**2
-        total += values * 9 * (inputs + 3 * channels)  # four convolutions of 3 × 3
-        total += 4 * values * (2 + 1)  # each with a norm and a ReLU
-        if inputs != channels:
-            total += values * (inputs + 2)  # the shortcut's 1 × 1 and its norm
-        total += values if tap == "pyramid4x4" else 0  # its pool reads them
+        side = half(side) if stage else side
+        total += stage_macs(inputs, channels, side**2)
+        total += channels * side**2 if tap == "pyramid4x4" else 0  # its pool reads them
         inputs = channels
     return total + (inputs * side**2 if tap == "gap" else 0)
 
 
-def _half(side: int) -> int:
+def stage_macs(inputs: int, channels: int, places: int) -> int:
+    """Count a stage of two blocks whose maps have so many places."""
+    values = channels * places
+    total = values * 9 * (inputs + 3 * channels)  # four convolutions of 3 × 3
+    total += 4 * values * (2 + 1)  # each with a norm and a ReLU
+    if inputs != channels:
+        total += values * (inputs + 2)  # the shortcut's 1 × 1 and its norm
+    return total
+
+
+def half(side: int) -> int:
+    """Return what a step of two leaves of a side."""
     return (side + 1) // 2
 
 

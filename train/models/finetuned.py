@@ -4,13 +4,17 @@ The encoder hands out the steps from pictures or maps to features. A batch norm 
 every snippet, repeats too. Where none learns no frame depends on another, so each different one is looked at once; without gradients, a
 few at a time. All else in an encoder stays in evaluation: it drops nothing at random, and the same frame has the same features.
 
-Legend: U different frames, N = U, or B·n·J where batch norms learn; B clips, n snippets, J frames of a snippet, D feature width.
+A model that reads maps stands behind the steps up to them. Where it holds the last stage itself, the encoder has none.
+
+Legend: U different frames, N = U, or B·n·J where batch norms learn; B clips, n snippets, J frames of a snippet, D feature width;
+C h w of a map.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import deepcopy
 from typing import Literal
 
 import torch
@@ -19,8 +23,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...encoders.backbone import FrameEncoder, norms_of
-from ...encoders.tail import PICTURES, Step, Tail
+from ...encoders.tail import Step, Tail
 from .batch_frames import BatchFrames
+from .last_stage import WithLastStage
 from .model import Answer, Batch, Model
 from .scaling import Scaling
 
@@ -40,9 +45,14 @@ class FinetunedModel(Model):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        assert head.width == backbone.width
         assert learns == "all" or backbone.stages, f"{backbone.name} has no stages"
-        self.config, self.width, self.num_classes = head.config, head.width, head.num_classes
+        self.config, self.num_classes = head.config, head.num_classes
+        self.width, self.maps = head.width, head.maps
+        self.tap = head.config.reads or "gap"
+        assert self.tap in backbone.tap_names, f"{backbone.name} has no {self.tap}"
+        assert self.tap != "gap" or head.width == backbone.width
+        if isinstance(head, WithLastStage):
+            backbone.replace_last_stage(nn.Sequential())  # the model has one itself
         self.backbone, self.est = backbone, head  # "est", whatever it is: so checkpoints have it
         self.learns, self.batch_norm, self.checkpointing = learns, batch_norm, checkpointing
         self._head_only = False
@@ -52,6 +62,8 @@ class FinetunedModel(Model):
         if batch_norm == "frozen":
             for norm in norms_of(backbone):
                 norm.requires_grad_(False)
+            if isinstance(head, WithLastStage):
+                head.hold_norms()
         self.train(self.training)
 
     @property
@@ -76,7 +88,12 @@ class FinetunedModel(Model):
 
     @property
     def _learning(self) -> list[nn.Module]:
-        return [self.backbone] if self.learns == "all" else self.backbone.last_stage
+        if self.learns == "layer4":
+            return self.backbone.last_stage
+        if self.tap != self.backbone.maps:
+            return [self.backbone]
+        after = self.backbone.last_stage
+        return [part for part in self.backbone.children() if not any(part is one for one in after)]
 
     @property
     def _following(self) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
@@ -102,7 +119,7 @@ class FinetunedModel(Model):
         return self.est({**others, "features": self.features(BatchFrames(rows=batch["rows"], place=batch["place"]))})
 
     def features(self, frames: BatchFrames) -> Tensor:
-        """Return what the backbone makes of each place's frame, in float32.  # → (B, n, J, D)"""
+        """Return what the backbone makes of each place's frame, in float32.  # → (B, n, J, D) or (B, n, J, C, h, w)"""
         x, place = frames.rows, frames.place
         tail, follows = self._tail(pictures=x.dtype == torch.uint8), bool(self._following)
         steps, together = tail.steps, self._together(tail, follows=follows)
@@ -110,8 +127,10 @@ class FinetunedModel(Model):
             x = look(steps[:together], x)
         if not follows:
             # unlike x[place], this adds the gradients of repeats in the same order every time, on a CPU with several threads too
-            return F.embedding(place, self._learn(steps[together:], x))
-        return self._learn(steps[together:], x[place.flatten()]).view(*place.shape, self.width)
+            rows = self._learn(steps[together:], x).float()
+            return F.embedding(place, rows.flatten(1)).view(*place.shape, *rows.shape[1:])
+        rows = self._learn(steps[together:], x[place.flatten()]).float()
+        return rows.unflatten(0, place.shape)
 
     def black(self, size: int) -> Tensor:
         """Return the features of a black crop, in evaluation.  # (D,)"""
@@ -124,10 +143,18 @@ class FinetunedModel(Model):
         finally:
             self.train(training)
 
+    def whole_encoder(self) -> FrameEncoder:
+        """Return the encoder with its last stage, which may be the model's."""
+        if not isinstance(self.est, WithLastStage):
+            return self.backbone
+        whole = deepcopy(self.backbone)
+        whole.replace_last_stage(deepcopy(self.est.stage))
+        return whole
+
     def _tail(self, *, pictures: bool) -> Tail:
         """Return what happens to pictures, or to maps before the last stage, until they are features."""
         if pictures:
-            return self.backbone.tail(PICTURES)
+            return self.backbone.tail() if self.tap == "gap" else Tail(last=self.backbone.steps_to(self.tap))
         assert self.learns == "layer4"  # maps are not what a backbone would make of the pixels once it has learnt
         return self.backbone.tail(self.backbone.maps)
 

@@ -16,6 +16,7 @@ from ...errors import UsageError
 if TYPE_CHECKING:
     from .contract import ModelConfig
     from .model import Model
+    from .published import Published
 
 MODELS = {
     "est": "Expression Snippet Transformer: AA-SFE, Transformer, SSOP",
@@ -24,6 +25,8 @@ MODELS = {
     "lstm": "long short-term memory over frames",
     "fan": "Frame Attention Network: weighted means of frames",
     "former-temporal": "the temporal half of Former-DFER: a Transformer over 16 frames with a class token",
+    "former-dfer": "Former-DFER: a Transformer over places before ResNet-18's layer4, and one over frames",
+    "r3d18": "torchvision's ResNet of 3-d convolutions over crops, trained end to end: for those with a GPU",
     "stt": "STT: attention over the places of a frame, then over time; on maps of layer3",
     "msstnet": "MSSTNet: a temporal Transformer that takes in one scale of the encoder after another; on pyramid4x4",
     "pooled": "statistics of the frames and a linear classifier, which ignores their order",
@@ -59,6 +62,11 @@ def build_model(config: ModelConfig, *, width: int, num_classes: int, seed: int,
 def model_facts(config: ModelConfig, seeds: Iterable[int]) -> dict[str, Any]:
     """Return what a run records of the models of its seeds, besides their settings."""
     return _module(config, "model").facts(config, seeds)
+
+
+def load_published(config: ModelConfig, name: str) -> Published:
+    """Load published weights that a model of crops can start from, by their name in its settings' `published_weights`."""
+    return _module(config, "weights").load(name)
 
 
 def describe_model(config: ModelConfig, width: int, num_classes: int, maps: tuple[int, ...] = ()) -> Any:

@@ -131,7 +131,7 @@ class Run:
     @property
     def reads(self) -> dict[str, str]:
         """Name the array of the run's cache that each part reads; empty where pictures are looked at."""
-        if not self.config.finetune.on:
+        if not self.config.looks_at_frames:
             return {part["name"]: self.facts["reads"][part["fold"]] for part in self.facts["parts"]}
         return dict.fromkeys(self.parts, MAPS) if self.facts["finetune"]["source"] == "maps" else {}
 

@@ -20,7 +20,7 @@ MIDDLE = Change(zero="middle")
 def expect(runs: Runs, rows: Sequence[Row]) -> None:
     """Refuse a cache that does not know what a black crop is."""
     config = runs.config(rows[0])
-    if config.finetune.on:
+    if config.looks_at_frames:
         return
     ready = runs.ready(config)
     for which in ready.fold_data.reads.values():

@@ -49,7 +49,7 @@ def views(clips, seed=0, batch=6):
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_maps_are_the_caches_wherever_they_live(cache_path, residency, dtype):
     cache = write_cache(cache_path, flip=True, dtype=dtype)
-    clips = ClipSet.for_tuning(cache, WHICH, "maps", width=512, mirrored=True, residency=residency, no_face="keep")
+    clips = ClipSet.for_tuning(cache, WHICH, "maps", shape=(512,), mirrored=True, residency=residency, no_face="keep")
     assert clips.width == 512
     assert clips.residency.startswith("maps: 0.0")
     assert clips.residency.endswith("in memory" if residency == "device" else "read batch by batch; 3 batches ahead")

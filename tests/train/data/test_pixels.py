@@ -183,7 +183,7 @@ def test_a_set_for_tuning_knows_what_one_of_features_knows(kept):
     which = [3, 0, 2]
     features = ClipSet.from_cache(cache, which, others=["gap_flip"])
     for source in ("crops", "videos", "maps"):
-        clips = tuning_set(kept, source, which, width=96)
+        clips = tuning_set(kept, source, which, shape=(96,))
         assert (clips.ids, clips.path, clips.labels) == (features.ids, features.path, features.labels)
         assert clips.count.tolist() == features.count.tolist()
         np.testing.assert_array_equal(clips.coverage, features.coverage)

@@ -61,6 +61,13 @@ def test_lines_mean_clips_and_columns_classes(tmp_path, table):
     np.testing.assert_allclose(shares, [[0, 0.6, 0.4], [0.5, 0.5, 0], [0.5, 0.25, 0.25]])
 
 
+def test_lines_of_clips_that_are_not_here_are_counted(cache, tmp_path):
+    path = written(tmp_path, "clip001,1,2,3", "clip099,1,0,0", "clip100,1,0,0")
+    watch = Recorder()
+    fit(cache, tmp_path / "run", tiny_config(model=GRU, votes=str(path), epochs=1, protocol=HOLDOUT), watch=watch)
+    assert any("; 2 lines are of clips that are not in the cache" in text for text in watch.said)
+
+
 @pytest.mark.parametrize(
     ("lines", "header", "words"),
     [
@@ -68,7 +75,7 @@ def test_lines_mean_clips_and_columns_classes(tmp_path, table):
         (["clip001,1,2,3", "", "clip002,1,many,3"], HEADER, ["line 4, column 'happiness'", "found 'many'"]),
         (["clip001,nan,2,3"], HEADER, ["line 2, column 'anger'", "found 'nan'"]),
         (["clip001,1,2,3", "clip002,0,,0"], HEADER, ["line 3", "nobody voted for any class of 'clip002'"]),
-        (["clip001,1,2,3", "clip099,1,0,0"], HEADER, ["line 3", "'clip099' is no clip of the cache", "1 of 2 lines"]),
+        (["clip098,1,2,3", "clip099,1,0,0"], HEADER, ["line 2", "'clip098' is no clip of the cache", "2 of 2 lines"]),
         (["clip001,1,2,3", "clip001,1,0,0"], HEADER, ["line 3", "'clip001' has votes in line 2 already"]),
         (["clip001,1,2"], HEADER, ["line 2", "expected 4 cells, found 3"]),
         ([], HEADER, ["no line with votes"]),

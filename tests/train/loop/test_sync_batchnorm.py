@@ -115,6 +115,9 @@ MODELS = {
     "no statistics": lambda: convolutions(track_running_stats=False),
     "other numbers": lambda: convolutions(momentum=0.3, eps=1e-2),
     "sequences": sequences,
+    "volumes": lambda: nn.Sequential(
+        nn.Unflatten(1, (1, 3)), nn.Conv3d(1, 6, 3), nn.BatchNorm3d(6), nn.Flatten(), nn.Linear(216, 4)
+    ),
     "fixed affine": fixed_affine,
     "partly frozen": PartlyFrozen,
     "checkpointed": Checkpointed,

@@ -226,9 +226,9 @@ def _tensor(run, name):
     return load_checkpoint(run.part(run.parts[0]) / CHECKPOINT).tensors[name]
 
 
-def test_a_backbone_cannot_learn_with_it():
-    with pytest.raises(UsageError, match="reads maps"):
-        config(finetune=FinetuneConfig(learns="all"))
+def test_a_last_stage_alone_cannot_learn_with_it():
+    with pytest.raises(UsageError, match="layer4 is for models that read gap"):
+        config(finetune=FinetuneConfig(learns="layer4"))
 
 
 def test_models_of_flat_features_refuse_maps(cache, tmp_path):

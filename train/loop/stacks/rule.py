@@ -27,7 +27,7 @@ def why_alone(config: TrainConfig, *, precision: Precision, processes: int = 1) 
     """Say why trainings of a configuration cannot be stacked; empty when they can."""
     loop = config.loop
     reasons = {
-        f"the model {config.model.name} cannot be": config.model.own_in_stack is None,
+        f"the model {config.model.name} cannot be stacked": config.model.own_in_stack is None,
         "the backbone learns": config.finetune.on,
         "several processes share each batch": processes > 1,
         "loop.accumulate takes batches in parts": loop.accumulate > 1,

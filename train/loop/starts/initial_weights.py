@@ -11,31 +11,35 @@ from typing import Any
 
 import numpy as np
 
-from ...cache import Cache, FeatureRecipe
-from ...cache.trained import TrainedOn
-from ...encoders.backbone import FrameEncoder
-from ...encoders.taps import MAPS
-from ...encoders.weights import BACKBONE, Weights, load_weights, weights_of_recipe
-from ...errors import EstError, UsageError
-from ..config.config import TrainConfig
-from ..config.configfile import differences
-from ..config.finetune import FinetuneConfig
-from ..folds.annotations import Annotations
-from ..folds.leaks import Leak, Seen, find_leaks, learnt_from
-from ..folds.protocols import Plan
-from ..models.finetuned import FinetunedModel
-from ..models.model import Model
-from ..results.run import CHECKPOINT, Run
-from .checkpoint import behind, load_model
-from .watch import Part
+from ....cache import Cache, FeatureRecipe
+from ....cache.trained import TrainedOn
+from ....encoders.backbone import FrameEncoder
+from ....encoders.kinds import names_encoder
+from ....encoders.taps import MAPS
+from ....encoders.weights import BACKBONE, Weights, load_weights, weights_of_recipe
+from ....errors import EstError, UsageError
+from ...config.config import TrainConfig
+from ...config.configfile import differences
+from ...config.finetune import FinetuneConfig
+from ...folds.annotations import Annotations
+from ...folds.leaks import Leak, Seen, find_leaks, learnt_from
+from ...folds.protocols import Plan
+from ...models.finetuned import FinetunedModel
+from ...models.last_stage import WithLastStage
+from ...models.model import Model
+from ...results.run import CHECKPOINT, Run
+from ..checkpoint import behind, load_model
+from ..watch import Part
+from .crops import CropStart
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InitialWeights:
-    """What a backbone begins with."""
+    """What a backbone begins with, or the last stage that a model holds."""
 
     weights: Weights
-    init: Run | None
+    init: Run | None = None
+    shape: tuple[int, ...] = ()  # of what the encoder makes of a frame for the model, where it learns
 
     def report(self) -> list[str]:
         """Say it, with the licence."""
@@ -51,7 +55,7 @@ class InitialWeights:
         record = self.weights.trained_on
         return {
             **self.encoder_facts(),
-            "width": self.width,
+            **({"width": self.shape[0], "maps": list(self.shape[1:])} if self.shape else {}),
             "weights": self.weights.name,
             "digest": self.weights.digest,
             "trained_on": None if record is None else record.to_json(),
@@ -63,9 +67,9 @@ class InitialWeights:
         return {"encoder": self.weights.backbone.name, "normalize": self.weights.backbone.normalization.name}
 
     @property
-    def width(self) -> int:
-        """Return the width of the encoder's features."""
-        return self.weights.backbone.width
+    def digest(self) -> str:
+        """Return what the weights are known by."""
+        return self.weights.digest
 
     def expect_labels(self, labels: tuple[str, ...]) -> None:
         """Refuse a run whose models tell other classes apart."""
@@ -100,9 +104,17 @@ class InitialWeights:
         if self.init is None:
             return
         found, _ = load_model(self.init.part(part_of(self.init, part.fold, part.seed)) / CHECKPOINT)
+        if (there := found.on_features.maps) != model.maps:
+            raise UsageError(
+                f"The models of {self.init.path} are for maps of {there}, and these are of {model.maps}.",
+                remedy="a run on crops of the same size, or --weights instead of --init",
+            )
         if isinstance(found, FinetunedModel):
             model.backbone.load_state_dict(found.backbone.state_dict())
         model.est.load_state_dict((found.est if isinstance(found, FinetunedModel) else found).state_dict())
+
+
+Start = InitialWeights | CropStart
 
 
 def find_initial_weights(cache: Cache, config: TrainConfig, source: str, plan: Plan) -> InitialWeights:
@@ -111,13 +123,17 @@ def find_initial_weights(cache: Cache, config: TrainConfig, source: str, plan: P
     if config.finetune.init:
         init = Run.open(config.finetune.init)
         _expect_fitting(init, config, plan)
+    _expect_maps(config, config.finetune.weights)
     weights = _weights(cache, config, source, init)
     _expect_able(weights.backbone, config.finetune)
+    _expect_maps(config, weights.backbone.name)
+    size, tap = cache.recipes.frames.size, config.model.reads or "gap"
     if source != "maps":
-        _expect_size(weights.backbone, cache.recipes.frames.size)
+        _expect_size(weights.backbone, size)
     if init is not None and not init.config.finetune.on:
-        _expect_read(init, weights)
-    return InitialWeights(weights=weights, init=init)
+        _expect_read(init, weights, tap)
+    shape = (weights.backbone.width,) if tap == "gap" else weights.backbone.shape_of(tap, size)
+    return InitialWeights(weights=weights, init=init, shape=shape)
 
 
 def find_leaks_of_initial_weights(start: InitialWeights, plan: Plan, table: Annotations) -> tuple[Leak, ...]:
@@ -188,6 +204,16 @@ def _expect_able(encoder: FrameEncoder, settings: FinetuneConfig) -> None:
         )
 
 
+def _expect_maps(config: TrainConfig, encoder: str) -> None:
+    """Refuse an encoder that makes no maps for a model that reads them; best before its weights are looked for."""
+    tap = config.model.reads
+    if tap and names_encoder(encoder):
+        raise UsageError(
+            f"The model {config.model.name} reads {tap} of ResNet-18, and {encoder.partition('=')[0]} has the feature gap alone.",
+            remedy="--weights imagenet, another file of a ResNet-18, or random",
+        )
+
+
 def _expect_size(encoder: FrameEncoder, size: int) -> None:
     """Refuse crops of a size that an encoder does not take."""
     try:
@@ -230,19 +256,27 @@ def _expect_same(cache: Cache, recipe: FeatureRecipe, found: Weights) -> None:
         )
 
 
-def _expect_read(init: Run, weights: Weights) -> None:
+def _expect_read(init: Run, weights: Weights, tap: str) -> None:
     """Refuse a head that has learnt to read other features."""
     recipe = init.facts["cache"]["recipes"]["features"][init.reads[init.parts[0]]]  # others of a run have other weights
-    if len(set(init.reads.values())) > 1 or recipe["tap"] != "gap" or recipe["weights_digest"] != weights.digest:
+    if len(set(init.reads.values())) > 1 or recipe["tap"] != tap or recipe["weights_digest"] != weights.digest:
         raise UsageError(
             f"The models of {init.path} read {recipe['tap']} of {recipe['weights']}, and the backbone starts as {weights.name}.",
             remedy=f"--weights {recipe['weights']}",
         )
 
 
-def build(start: InitialWeights | None, head: Model, config: TrainConfig, part: Part) -> Model:
-    """Put the model of a part together: a model of features alone, or behind a backbone that learns."""
-    if start is None:
+def build(start: Start | None, head: Model, config: TrainConfig, part: Part) -> Model:
+    """Put the model of a part together: a model of features alone, or behind a backbone that learns; each begins where it starts."""
+    if isinstance(start, CropStart):
+        start.enter(head)
+    if not isinstance(start, InitialWeights):
+        return head
+    if isinstance(head, WithLastStage) and start.init is None:
+        head.start_from(start.weights.backbone)
+    if not config.finetune.on:
+        if isinstance(head, WithLastStage) and config.finetune.batch_norm == "frozen":
+            head.hold_norms()
         return head
     model = behind(deepcopy(start.weights.backbone), head, config.finetune)
     start.enter(model, part)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ...cache import Cache
-from ...errors import EstError
-from .contract import ModelConfig
-from .description import usual_shape
-from .registry import MODELS, config_class, describe_model
+from ..cache import Cache
+from ..errors import EstError
+from .models.contract import CROPS, ModelConfig
+from .models.description import usual_shape
+from .models.registry import MODELS, config_class, describe_model
 
-CLASSES = 7  # for which parameters are counted: the expressions of the paper, on features of ResNet-18
+CLASSES = 7  # for which parameters are counted: the expressions of the paper, on features of ResNet-18 or crops
 OWN = "this project"
 
 
@@ -63,10 +63,11 @@ def list_models(cache: Cache | None = None) -> list[ListedModel]:
 
 def training_of(config: ModelConfig) -> str:
     """Say how a model is trained here by default, beside its published training."""
+    if config.reads == CROPS:
+        return "end to end"
     match config.published_training:
         case "end to end":
-            how = "" if config.reads else ", --finetune all"  # which takes models of vectors
-            return f"frozen encoder (published: end to end{how})"
+            return "frozen encoder (published: end to end, --finetune all)"
         case "frozen encoder":
             return "as published"
     return "frozen encoder"
@@ -89,11 +90,15 @@ def listed_lines(models: list[ListedModel]) -> list[str]:
 
 def _missing(config: ModelConfig, cache: Cache) -> str | None:
     """Say why a model cannot be trained on a cache."""
-    from ..data.feature_arrays import expect_shape
+    from .data.feature_arrays import expect_shape
+    from .data.pixels import choose_source
 
     if not config.reads:
         return None
     try:
+        if config.reads == CROPS:
+            choose_source(cache, "auto", "all")
+            return None
         expect_shape(cache, config.reads, maps=True)
     except EstError as error:
         return f"{error.message} {error.remedy or ''}".strip()

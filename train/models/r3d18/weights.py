@@ -1,0 +1,31 @@
+"""Torchvision's weights of R3D-18, trained to tell the actions of Kinetics-400 apart."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torchvision.models.video import R3D_18_Weights
+
+from ....encoders.kinds.published import find_file
+from ..published import Published
+
+LICENCE = (
+    "BSD-3-Clause code of torchvision, which states no licence for these weights; trained on Kinetics-400, whose videos are their "
+    "uploaders' on YouTube"
+)
+
+
+def load(name: str) -> Published:
+    """Load them, without their classifier; they are downloaded where they are not here."""
+    assert name == "kinetics400"
+    path = find_file(
+        R3D_18_Weights.KINETICS400_V1.url,
+        None,
+        what="The Kinetics-400 weights of R3D-18",
+        otherwise="--weights random",
+    )
+    tensors = torch.load(path, map_location="cpu", weights_only=True)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
+    return Published(tensors=own, digest=digest, licence=LICENCE)
