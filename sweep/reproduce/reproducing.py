@@ -180,7 +180,7 @@ def _made(table: Table, plan: Schedule, runs: Runs) -> Sheet:
             *(table.paper_notes if runs.dataset else ()),
             *(runs.plan.notes if table.rows else ()),
         ),
-        skipped=plan.skipped.get(table.name, {}),
+        skipped={**plan.skipped.get(table.name, {}), **found.skipped},
         pictures=found.pictures,
     )
     sheet.save(runs.out, command_of(table, runs))

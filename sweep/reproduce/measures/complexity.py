@@ -17,13 +17,13 @@ from .measured import PAPER, Measured, paper_line
 def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
     """Count and time the rows; nothing is trained."""
     lines: list[Line] = []
-    left_out = []
+    skipped = {}
     for row in rows:
         config = runs.config(row)
         try:
             ready = runs.ready(config)
         except EstError as error:  # pictures that are missing, known only now
-            left_out.append(f"left out: {row.label}: {told(error)}")
+            skipped[row.label] = told(error)
             continue
         found = describe(ready, config)
         speed = measure_speed(ready, config, alone=True)
@@ -49,7 +49,7 @@ def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
         lines.append(line)
     first = runs.config(rows[0])
     note = f"Steps of {first.loop.batch} clips, on cached features, on {runs.ready(first).device}, and the clips of a test half."
-    return Measured(lines=lines, notes=(note, *left_out))
+    return Measured(lines=lines, notes=(note,), skipped=skipped)
 
 
 def _rate(name: str, value: float) -> Cell:

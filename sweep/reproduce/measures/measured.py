@@ -28,6 +28,7 @@ class Measured:
     found: Sequence[str] = ()
     notes: Sequence[str] = ()
     pictures: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)  # rows that could not be measured, and why
 
 
 def compare(one: Predictions, other: Predictions, *, one_fixed: bool = False, other_fixed: bool = False) -> Difference:
