@@ -31,7 +31,7 @@ from est.sweep.reproduce.recipe import Recipe
 from est.sweep.reproduce.reproducing import reproduce
 from est.train.loop.watch import TrainingWatch
 
-TABLES = ("ablation", "zero-middle", "orders", "position", "start-frames", "attention-index")
+TABLES = ("ablation", "zero-middle", "orders", "position", "attention", "start-frames", "attention-index")
 OPTIONS = {
     "protocol.kind": "kfold",
     "protocol.folds": 4,

@@ -55,6 +55,10 @@ ATTENTION = Table(
         )
     ),
     baseline="no attention, without SSOP",
+    pairs=(
+        ("hierarchical (AA-SFE), with SSOP", "self-attention, with SSOP"),
+        ("hierarchical (AA-SFE), with SSOP", "SE-like, with SSOP"),
+    ),
     sizes=True,
     order=True,
     notes=(
