@@ -1,4 +1,4 @@
-"""Many trainings on one cache: sweeps, which search settings, and the audit, which says how far a score may be trusted.
+"""Many trainings on one cache: sweeps, which search settings; the audit, which says how far a score may be trusted; the paper's tables.
 
 Importing this package costs nothing: names are resolved on first use.
 """
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from .audit.auditing import audit_cache
     from .audit.findings import Audit
     from .found.record import Sweep
+    from .reproduce.recipe import Recipe
+    from .reproduce.reproducing import Reproduction
     from .search.settings import SweepConfig
     from .search.sweeping import sweep_cache
     from .space.space import Space

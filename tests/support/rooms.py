@@ -46,7 +46,8 @@ ROOMS_OF_TRAIN = (
     "loop.starts",
 )
 TRAIN = {"train", *(f"train.{name}" for name in ROOMS_OF_TRAIN)}
-SWEEP = {"sweep.audit", "sweep.found", "sweep.search", "sweep.space"}
+REPRODUCE = {"sweep.reproduce", "sweep.reproduce.measures", "sweep.reproduce.tables"}
+SWEEP = {"sweep.audit", "sweep.found", "sweep.search", "sweep.space"} | REPRODUCE
 MAY_IMPORT = {
     "cache": set(),
     "inputs": {"cache", "inputs.published"},
@@ -121,6 +122,11 @@ MAY_IMPORT = {
     "sweep.audit": {"cache"} | TRAIN,
     "sweep.space": {"train.config", "train.models"},
     "sweep.found": {"report", "train.results", "train.results.pages"},  # of report: pieces of pictures
+    "sweep.reproduce.tables": {"inputs.published", "sweep.reproduce", "train.models"},
+    "sweep.reproduce.measures": {"cache", "inputs.published", "report", "sweep.reproduce"} | TRAIN,
+    "sweep.reproduce": {"cache", "encoders", "inputs.published", "report"}
+    | REPRODUCE
+    | TRAIN,  # of report: pieces of pictures
     "sweep.search": {"cache", "encoders", "sweep.found", "sweep.space"} | TRAIN,
     "infer": FOUNDATIONS | EXTRACT | TRAIN,
     "infer.prediction": {"infer.prediction.pictures"} | FOUNDATIONS | EXTRACT | TRAIN,

@@ -89,7 +89,15 @@ def list_protocols() -> list[dict[str, Any]]:
 
 
 def departures(name: str, table: Annotations, rows: np.ndarray, folds: Sequence[Fold]) -> list[str]:
-    """Say where the labelled clips of a cache, and their folds, are not as published."""
+    """Say where the labelled clips of a cache, and their folds, are not as published, and that folds of its own are not used."""
+    notes = misfits(name, table, rows, folds)
+    if PROTOCOLS[name].kind == "kfold" and (table.fold[rows] >= 0).any():
+        notes.append(f"The cache carries folds, which {name} does not use: --protocol official takes them.")
+    return notes
+
+
+def misfits(name: str, table: Annotations, rows: np.ndarray, folds: Sequence[Fold]) -> list[str]:
+    """Say where classes, folds or numbers of tested clips are not as published: then a score is no number beside a published one."""
     preset, known = PROTOCOLS[name], published(name)
     notes = _other_classes(known, table, rows)
     if preset.kind == "folds" and len(folds) != preset.folds:
@@ -98,8 +106,6 @@ def departures(name: str, table: Annotations, rows: np.ndarray, folds: Sequence[
     if preset.kind == "split" and set(splits_of(table, folds[0].test).tolist()) != {preset.halves[1]}:
         here = splits_of(table, folds[0].test)[0]
         notes.append(f"{known.title} is published as tested on {preset.halves[1]}; here {here} is tested.")
-    if preset.kind == "kfold" and (table.fold[rows] >= 0).any():
-        notes.append(f"The cache carries folds, which {name} does not use: --protocol official takes them.")
     tested = {fold.name: len(fold.test) for fold in folds}
     tested |= {ALL: sum(tested.values())}
     other = [

@@ -1,0 +1,24 @@
+"""What a model costs on the features of a cache: parameters and MACs by part."""
+
+from __future__ import annotations
+
+from ...cache import Cache
+from ...train.config.config import TrainConfig
+from ...train.models.description import Description
+from ...train.models.registry import describe_model
+from ...train.preparation import Prepared
+from ...train.results.run import Run
+
+
+def describe(ready: Prepared, config: TrainConfig) -> Description:
+    """Count the model of a configuration on the features that it reads."""
+    clips = ready.data.clips
+    return describe_model(config.model, clips.width, len(ready.data.labels), clips.maps)
+
+
+def parameters_of(run: Run, cache: Cache) -> int | None:
+    """Count what the model of a run learns on cached features; nothing is loaded. None where it looks at pictures."""
+    made = cache.recipes.features.get(next(iter(run.reads.values()), ""))
+    if made is None:
+        return None
+    return describe_model(run.config.model, made.shape[0], len(run.labels), made.shape[1:]).parameters

@@ -1,0 +1,1 @@
+"""How the rows of a table are measured and shown: one file a kind of table."""

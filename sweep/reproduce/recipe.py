@@ -1,0 +1,94 @@
+"""From what the user asked for to the configuration of each row: the row's settings lie above the user's.
+
+A setting of [model] goes to every model that has it, and must be one of some model: `--set model.hidden=32` is one of gru and lstm.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ...errors import UsageError
+from ...train.config.config import TrainConfig
+from ...train.config.configfile import MODEL, from_flat, known_keys, resolve, to_flat
+from ...train.models.registry import DEFAULT, MODELS
+from .table import Row
+
+PRESET = "small"  # where neither a preset nor a file is named; with --dataset
+PUBLISHED_PRESET = "official"
+LONGEST = 80  # letters of a run's name
+OWN = {
+    "control": False,
+    "tensorboard": False,
+    "keep_epochs": False,
+    "select": "last",
+}  # what no row needs unless it says so
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The user's part of every configuration."""
+
+    preset: str | None = None
+    file: Path | None = None
+    settings: tuple[str, ...] = ()  # KEY=VALUE
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def expect_known(self) -> None:
+        """Refuse a setting that is one of no model."""
+        for text in self.settings:
+            key = text.partition("=")[0].strip()
+            if key == MODEL:
+                raise UsageError(
+                    "The rows of a table say which models are trained.", remedy="leave --set model.name out"
+                )
+            if key.startswith("model.") and not any(key in known_keys(name) for name in MODELS):
+                resolve(settings=[text])  # says what the settings are
+
+    def config(self, settings: Mapping[str, Any] | None = None) -> TrainConfig:
+        """Return the configuration of a row's settings."""
+        above = dict(settings or {})
+        known = known_keys(above.get(MODEL, DEFAULT))
+        keys = {text: text.partition("=")[0].strip() for text in self.settings}
+        own = [text for text, key in keys.items() if key in known or not key.startswith("model.")]
+        options = {key: value for key, value in self.options.items() if value is not None}
+        return resolve(self.preset, self.file, own, {MODEL: DEFAULT, **OWN, **options, **above})
+
+    def name(self, row: Row) -> str:
+        """Return the name of a row's run: its model, and in what its configuration differs from the recipe's for that model."""
+        config = self.config(row.settings)
+        plain = to_flat(self.config({MODEL: config.model.name}))
+        changed = {key: value for key, value in to_flat(config).items() if value != plain[key]}
+        words = [f"{key.rpartition('.')[2]}={_word(value)}" for key, value in changed.items()]
+        name = "-".join([config.model.name, *words])
+        return name if len(name) <= LONGEST else f"{config.model.name}-{sha256(name.encode()).hexdigest()[:12]}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the settings of every row follow from: the recipe's configuration of each model."""
+        found: dict[str, Any] = {}
+        for name in MODELS:
+            try:
+                found[name] = to_flat(self.config({MODEL: name}))
+            except UsageError:  # this model cannot be trained so; its rows say why
+                continue
+        return found
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """List in which settings two recipes differ, each once, whatever the model."""
+    found: dict[str, None] = {}
+    for name in then.keys() & now.keys():
+        a, b = (to_flat(from_flat(one[name])) for one in (then, now))
+        for key in a:
+            if key in b and a[key] != b[key]:
+                found[f"{key}: {a[key]} then, {b[key]} now"] = None
+    return list(found)
+
+
+def _word(value: Any) -> str:
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return re.sub(r"[^\w.+]+", "-", text).strip("-")

@@ -1,0 +1,261 @@
+"""`reproduce`: tables of the EST paper on a cache, from the first training to files.
+
+    OUT/settings.json      the cache and the recipe; another table of the same settings may be made into the same folder
+    OUT/runs/<name>/       a run for each configuration, shared by all rows that have it; est runs and est compare read them
+    OUT/<table>.md .csv .tex .svg
+
+The same call resumes: runs that are complete are read, one that was stopped goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ...cache import Cache, open_cache
+from ...errors import EstError, UsageError
+from ...inputs.published.est_paper import CLIPS
+from ...train.announcement import heading
+from ...train.folds.annotations import Annotations
+from ...train.folds.leaks import leaks_of
+from ...train.folds.protocols import Plan
+from ...train.folds.published import misfits, named
+from ...train.loop.watch import TrainingWatch
+from ...train.preparation import plan_of
+from ...train.results.pages.summary import leak_lines
+from ...train.results.place import read_place
+from ...train.results.run import Run, write_json
+from .measures import cross_database, zero_middle
+from .planning import Schedule, announcement, estimated, schedule, schedule_lines
+from .recipe import PRESET, PUBLISHED_PRESET, Recipe
+from .runs import Runs, told
+from .settings import expect_same, keep, settings_of
+from .sheet import Sheet
+from .table import Row, Table
+from .tables.catalogue import CROSS, tables_named
+from .watching import RowWatch
+
+EXPECT = {"cross_database": cross_database.expect, "zero_middle": zero_middle.expect}  # what measures need besides rows
+PAPER_DATASETS = tuple(CLIPS)
+ONE_SEED = "One seed: how far another would move the scores is not in the intervals; --seeds 1,2,3 would tell."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """What was made."""
+
+    out: Path
+    plan: Schedule
+    sheets: tuple[Sheet, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)  # tables that could not be made, and why
+    dry: bool = False  # nothing was trained
+
+    @property
+    def failed(self) -> bool:
+        """Say whether a table was not made for another reason than that it needs a second cache."""
+        return bool(self.refused.keys() - {CROSS})
+
+    @property
+    def lines(self) -> list[str]:
+        """Return the lines of a terminal."""
+        if self.dry:
+            return schedule_lines(self.plan)
+        shown = [
+            line
+            for sheet in self.sheets
+            for line in (*sheet.text(), f"  written: {', '.join(sheet.files())} in {self.out}", "")
+        ]
+        return [*shown, *(f"{name} was not made: {why}" for name, why in self.refused.items())]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what machines read."""
+        return {
+            "out": str(self.out),
+            "dry_run": self.dry,
+            "runs": [work.to_json() for work in self.plan.works],
+            "seconds": self.plan.seconds,
+            "tables": [sheet.to_json() for sheet in self.sheets],
+            "refused": dict(self.refused),
+        }
+
+
+def reproduce(
+    what: str,
+    cache: Cache | Path | str,
+    out: Path | str | None = None,
+    recipe: Recipe | None = None,
+    *,
+    dataset: str = "",
+    test_cache: Cache | Path | str | None = None,
+    dry_run: bool = False,
+    watch: TrainingWatch | None = None,
+) -> Reproduction:
+    """Make a table of the paper on a cache, or `all` of them, into a folder; `dry_run` says what would be trained, and for how long.
+
+    With a data set the protocol is the published one, and the paper's numbers stand beside these. Ctrl-C saves a checkpoint and raises
+    KeyboardInterrupt; the same call goes on.
+    """
+    watch = watch or TrainingWatch()
+    tables = tables_named(what)
+    recipe = _with_defaults(recipe or Recipe(), dataset)
+    recipe.expect_known()
+    _expect_possible(tables, dataset)
+    cache = cache if isinstance(cache, Cache) else open_cache(cache)
+    other = test_cache if isinstance(test_cache, Cache) or test_cache is None else open_cache(test_cache)
+    out = Path(out) if out is not None else default_folder(cache.path)
+    table, config = Annotations.from_cache(cache), recipe.config()
+    settings = settings_of(cache, table, recipe, config)
+    expect_same(out, settings)
+    plan = plan_of(cache, table, config)
+    if dataset:
+        _expect_published(dataset, table, plan, cache)
+    runs = Runs(
+        cache=cache, out=out, recipe=recipe, plan=plan, watch=RowWatch(watch, 0), dataset=dataset, test_cache=other
+    )
+    wanted = schedule(tables, runs, expect=EXPECT)
+    if wanted.left:
+        wanted = estimated(wanted, tables, runs)
+    for line in announcement(wanted, runs, several=len(tables) > 1):
+        watch.say(line)
+    if dry_run:
+        return Reproduction(out=out, plan=wanted, dry=True, refused=wanted.refused)
+    keep(out, settings)
+    runs.watch = RowWatch(watch, sum(work.parts for work in wanted.works if work.left))
+    refused = dict(wanted.refused)
+    sheets = []
+    try:
+        for one in (table for table in tables if table.name in wanted.rows):
+            try:
+                sheets.append(_made(one, wanted, runs))
+            except EstError as error:
+                if len(tables) == 1:
+                    raise
+                refused[one.name] = told(error)
+    except KeyboardInterrupt:
+        watch.say(f"stopped; the same command with --out {out} goes on")
+        raise
+    found = Reproduction(out=out, plan=wanted, sheets=tuple(sheets), refused=refused)
+    for sheet in sheets:
+        write_json(out / f"{sheet.name}.json", sheet.to_json())
+    return found
+
+
+def default_folder(cache: Path) -> Path:
+    """Return the folder of the tables of a cache."""
+    return Path("reproduced") / cache.resolve().name.removesuffix(".zarr").removesuffix(".h5")
+
+
+def command_of(table: Table, runs: Runs) -> str:
+    """Write the command line that makes a table."""
+    recipe = runs.recipe
+    words = ["est", "reproduce", table.name, "--cache", str(runs.cache.path), "--out", str(runs.out)]
+    words += ["--preset", recipe.preset] if recipe.preset else []
+    words += ["--config", str(recipe.file)] if recipe.file else []
+    words += ["--dataset", runs.dataset] if runs.dataset else []
+    words += ["--test-cache", str(runs.test_cache.path)] if runs.test_cache is not None and table.name == CROSS else []
+    given = [f"{key}={_written(value)}" for key, value in recipe.options.items() if value is not None]
+    return shlex.join([*words, *(word for text in (*given, *recipe.settings) for word in ("--set", text))])
+
+
+def _made(table: Table, plan: Schedule, runs: Runs) -> Sheet:
+    """Train, measure and write a table."""
+    rows = plan.rows[table.name]
+    found = import_module(f".measures.{table.measure}", __package__).measure(table, rows, runs)
+    leaks = leaks_in(table, rows, runs)
+    one_seed = len(runs.recipe.config().seeds) == 1 and table.trains
+    sheet = Sheet(
+        name=table.name,
+        title=f"{table.number}: {table.title}",
+        caption=" ".join([*leaks, caption(table, runs)]),
+        lines=found.lines,
+        found=found.found,
+        notes=(
+            *found.notes,
+            *((ONE_SEED,) if one_seed else ()),
+            *table.notes,
+            *(table.paper_notes if runs.dataset else ()),
+            *(runs.plan.notes if table.rows else ()),
+        ),
+        skipped=plan.skipped.get(table.name, {}),
+        pictures=found.pictures,
+    )
+    sheet.save(runs.out, command_of(table, runs))
+    return sheet
+
+
+def leaks_in(table: Table, rows: Sequence[Row], runs: Runs) -> list[str]:
+    """Say what was learnt from before it was tested on, where that was allowed."""
+    trained = [Run.open(runs.path(row)) for row in rows] if table.trains else []
+    return list(dict.fromkeys(line for run in trained for line in leak_lines(leaks_of(run.facts))))
+
+
+def caption(table: Table, runs: Runs) -> str:
+    """Say on what a table was made, and how."""
+    config, cache, plan = runs.recipe.config(), runs.cache, runs.plan
+    made = cache.recipes.features.get(config.feature)
+    encoder = f", {config.feature} of {made.backbone} ({made.weights})" if made is not None else ""
+    tested = sum(len(fold.test) for fold in plan.folds)
+    if not table.rows:
+        return f"{cache.path.name}{encoder}."
+    learns = heading(config) if config.looks_at_frames else "The encoder is frozen"
+    preset = f"preset {runs.recipe.preset}" if runs.recipe.preset else f"settings of {runs.recipe.file}"
+    if table.measure == "complexity":
+        return f"{cache.path.name}{encoder}; {preset}."
+    return (
+        f"{cache.path.name}{encoder}; protocol {named(config.protocol.kind, plan.kind)}, {len(plan.folds)} "
+        f"fold{'s' * (len(plan.folds) > 1)}, independence {plan.independence}, {tested} tested clips; {preset}, {config.loop.epochs} "
+        f"epochs, seeds {', '.join(map(str, config.seeds))}; mean ± sd over seeds, 95 % intervals over people or clips. {learns}."
+    )
+
+
+def _with_defaults(recipe: Recipe, dataset: str) -> Recipe:
+    """Name a preset where nobody has, and the protocol of a data set."""
+    options = dict(recipe.options)
+    if dataset:
+        asked = options.get("protocol.kind")
+        if asked not in (None, dataset):
+            raise UsageError(
+                f"--dataset {dataset} holds the protocol, and --protocol {asked} is another.",
+                remedy=f"leave --protocol out, or --dataset: --protocol {asked} alone makes the tables without the paper's column",
+            )
+        options["protocol.kind"] = dataset
+    preset = recipe.preset
+    if preset is None and recipe.file is None:
+        preset = PUBLISHED_PRESET if dataset else PRESET
+    return replace(recipe, preset=preset, options=options)
+
+
+def _expect_possible(tables: tuple[Table, ...], dataset: str) -> None:
+    if read_place() is not None:
+        raise UsageError(
+            "Tables are made by one process, and torchrun has started several.", remedy="est reproduce without torchrun"
+        )
+    if dataset and dataset not in PAPER_DATASETS:
+        raise UsageError(
+            f"--dataset is one of the paper's, {', '.join(PAPER_DATASETS)}, found {dataset!r}.",
+            remedy=f"leave --dataset out: --protocol {dataset} makes the tables without the paper's column",
+        )
+
+
+def _expect_published(dataset: str, table: Annotations, plan: Plan, cache: Cache) -> None:
+    """Refuse a cache that does not hold the data set as it is published."""
+    rows = (table.label >= 0).nonzero()[0]
+    wrong = [
+        *(note for note in plan.notes if note.startswith("The protocol is that of")),
+        *misfits(dataset, table, rows, plan.folds),
+    ]
+    if wrong:
+        raise UsageError(
+            f"{cache.path} is not {dataset} as it is published, and the paper's numbers would be of other clips: {' '.join(wrong)}",
+            remedy=f"leave --dataset out: --protocol {dataset} makes the same tables without the paper's column",
+        )
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)

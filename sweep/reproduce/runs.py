@@ -1,0 +1,153 @@
+"""The runs of rows: each configuration is trained once, into OUT/runs/<name>, and shared by all rows and tables that have it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...cache import Cache
+from ...encoders.device import parse_device
+from ...errors import EstError, UsageError
+from ...train.config.config import TrainConfig
+from ...train.config.configfile import differences
+from ...train.data.feature_arrays import arrays_of
+from ...train.evaluated import Change
+from ...train.evaluation import evaluate
+from ...train.fitting import fit
+from ...train.folds.protocols import Plan
+from ...train.loop.world import ALONE
+from ...train.models.contract import CROPS
+from ...train.preparation import Prepared, expect_trainable, prepare, reading_of
+from ...train.results.details import Details, read_details
+from ...train.results.predictions import Predictions
+from ...train.results.run import FACTS, RESULT, Run, write_arrays
+from .recipe import Recipe
+from .table import Row
+from .watching import RowWatch, Silent
+
+RUNS, EVALUATIONS = "runs", "evaluations"
+
+
+def told(error: EstError) -> str:
+    """Write an error and its remedy in a line."""
+    return error.message + (f" ({error.remedy})" if error.remedy else "")
+
+
+@dataclass(kw_only=True, eq=False)
+class Runs:
+    """What rows are trained on, and where their runs lie."""
+
+    cache: Cache
+    out: Path
+    recipe: Recipe
+    plan: Plan
+    watch: RowWatch
+    dataset: str = ""  # beside whose published numbers these stand
+    test_cache: Cache | None = None
+    _ready: tuple[str, Prepared] | None = field(
+        default=None, init=False
+    )  # the last one: rows of one reading follow each other
+
+    def config(self, row: Row) -> TrainConfig:
+        """Return the configuration of a row."""
+        return self.recipe.config(row.settings)
+
+    def path(self, row: Row) -> Path:
+        """Return where the run of a row lies."""
+        return self.out / RUNS / self.recipe.name(row)
+
+    def num_parts(self, config: TrainConfig) -> int:
+        """Return how many trainings a run is."""
+        return len(self.plan.folds) * len(config.seeds)
+
+    def num_done(self, row: Row) -> int:
+        """Return how many of them are scored."""
+        return len(list(self.path(row).glob(f"parts/*/{RESULT}")))
+
+    def why_not(self, row: Row) -> str:
+        """Say why a row cannot be made on this cache; empty where it can."""
+        try:
+            config = self.config(row)
+            expect_trainable(config, ALONE)
+            for fold in self.plan.folds if not config.looks_at_frames else ():
+                arrays_of(self.cache, config, fold.name)
+        except EstError as error:
+            return told(error)
+        if config.model.reads == CROPS and parse_device(config.device).type == "cpu":
+            return f"it learns from pictures, which takes days on a CPU (--device cuda, or est train --model {config.model.name})"
+        return ""
+
+    def ready(self, config: TrainConfig) -> Prepared:
+        """Return the cache, loaded as a configuration reads it."""
+        key = json.dumps(reading_of(config), default=str, sort_keys=True)
+        if self._ready is None or self._ready[0] != key:
+            self._ready = None  # free its memory first
+            self._ready = key, prepare(self.cache, config)
+        return self._ready[1]
+
+    def run(self, row: Row) -> Run:
+        """Return the complete run of a row: the one that is there, gone on with where it is not complete, or a new one."""
+        path, config = self.path(row), self.config(row)
+        if (path / FACTS).is_file():
+            run = Run.open(path)
+            if changed := differences(run.config, config):
+                raise UsageError(
+                    f"{path} is a run of other settings: {'; '.join(changed)}.", remedy="--out another folder"
+                )
+            if run.complete:
+                return run
+        self.watch.enter(path.name, self.num_parts(config))
+        if (path / FACTS).is_file():
+            return fit(self.ready(config), path, resume=True, watch=self.watch).run
+        return fit(self.ready(config), path, config, watch=self.watch).run
+
+    def predictions(self, row: Row, change: Change | None = None) -> Predictions:
+        """Return what the run of a row predicts of the clips that it tests, shown as they are or changed."""
+        run = self.run(row)
+        plain = Predictions.of_run(run)
+        if change is None:
+            return plain
+        kept = run.path / EVALUATIONS / f"{_name(change)}.npz"
+        if not kept.is_file():
+            found = evaluate(run, self.cache, change=change, **self._how(run)).predictions
+            kept.parent.mkdir(exist_ok=True)
+            write_arrays(kept, ids=found.ids, predicted=found.predicted)
+        with np.load(kept, allow_pickle=False) as held:
+            place = {name: number for number, name in enumerate(held["ids"].tolist())}
+            predicted = held["predicted"][:, [place[name] for name in plain.ids.tolist()]]
+        return Predictions(
+            labels=plain.labels,
+            seeds=plain.seeds,
+            ids=plain.ids,
+            subjects=plain.subjects,
+            folds=plain.folds,
+            truth=plain.truth,
+            predicted=predicted,
+        )
+
+    def details(self, row: Row) -> dict[str, Details]:
+        """Return what the models of a row's run show of their decisions, by part; written into the run where it is not yet."""
+        run = self.run(row)
+        if any(read_details(run, part) is None for part in run.parts):
+            evaluate(run, self.cache, **self._how(run)).save_details()
+        found = {part: read_details(run, part) for part in run.parts}
+        return {part: one for part, one in found.items() if one is not None}
+
+    def elsewhere(self, row: Row) -> Any:
+        """Score the run of a row on the other cache."""
+        run = self.run(row)
+        return evaluate(run, self.test_cache, **self._how(run))
+
+    def _how(self, run: Run) -> dict[str, Any]:
+        return {"device": run.config.device, "allow_leak": run.config.allow_leak, "watch": Silent(self.watch.watch)}
+
+
+def _name(change: Change) -> str:
+    words = ["shuffled"] if change.shuffle else []
+    words += [f"black-{change.zero}"] if change.zero is not None else []
+    words += [f"start-{change.start}"] if change.start is not None else []
+    return "-".join(words)

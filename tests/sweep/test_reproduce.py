@@ -1,0 +1,364 @@
+"""`est reproduce` without a training: what its tables are made of, what is said before, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from reproduce_samples import TINY, recipe
+from train_samples import Recorder, learning_cache, read_csv
+
+from est.cli import main
+from est.errors import UsageError
+from est.inputs.published.est_paper import NUMBERS
+from est.sweep.reproduce import reproducing
+from est.sweep.reproduce.cells import difference, over_seeds, signed
+from est.sweep.reproduce.estimate import Speed, duration
+from est.sweep.reproduce.measures.attention_index import shares
+from est.sweep.reproduce.measures.measured import (
+    compare,
+    compare_changed,
+    conclusions,
+    negative,
+    paper_cell,
+    paper_line,
+)
+from est.sweep.reproduce.pictures import Curve, Point, curve_picture, row_picture
+from est.sweep.reproduce.recipe import Recipe, differences
+from est.sweep.reproduce.reproducing import reproduce
+from est.sweep.reproduce.sheet import Cell, Sheet
+from est.sweep.reproduce.tables.catalogue import TABLES, tables_named
+from est.sweep.reproduce.tables.systems import PUBLISHED
+from est.train.config.config import TrainConfig
+from est.train.folds.published import results_of
+from est.train.loop.world import ALONE
+from est.train.models.registry import MODELS, config_class
+from est.train.preparation import expect_trainable
+from est.train.results.metrics import spread
+from est.train.results.paired import compare_paired
+from est.train.results.predictions import Predictions
+
+ROWS = [(table.name, row) for table in TABLES.values() for row in table.rows]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return learning_cache(tmp_path_factory.mktemp("reproduced") / "cache.zarr", 36)
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_every_row_is_a_configuration_that_trains(table):
+    for preset in ("small", "official"):
+        for row in table.rows:
+            made = Recipe(preset=preset).config(row.settings)
+            expect_trainable(made, ALONE)
+            flat = {"model.name": made.model.name, "control": made.control}
+            for key, value in row.settings.items():
+                found = flat[key] if key in flat else getattr(made.model, key.removeprefix("model."))
+                assert found == value, (row.label, key)
+
+
+def test_rows_of_one_configuration_share_a_run_and_others_do_not():
+    made = Recipe(preset="small", settings=TINY)
+    names = {}
+    for _, row in ROWS:
+        names.setdefault(made.name(row), []).append(made.config(row.settings))
+    assert all(config == found[0] for found in names.values() for config in found)
+    configs = [found[0] for found in names.values()]
+    assert all(one != other for place, one in enumerate(configs) for other in configs[:place])
+    assert names.keys() >= {
+        "est",
+        "est-ssop=false",
+        "est-aggregation=mean-ssop=false",
+        "est-orders=20",
+        "gru",
+        "pooled-control=true",
+    }
+    assert all(len(name) <= 80 for name in names)
+
+
+def test_settings_go_to_the_models_that_have_them():
+    made = Recipe(preset="small", settings=("model.hidden=32", "model.dim=64", "loop.batch=4"))
+    made.expect_known()
+    gru, est = made.config({"model.name": "gru"}), made.config({"model.ssop": False})
+    assert (gru.model.hidden, gru.loop.batch) == (32, 4)
+    assert (est.model.dim, est.model.ssop) == (64, False)
+    with pytest.raises(UsageError, match=r"There is no setting 'model\.hiddn'"):
+        Recipe(settings=("model.hiddn=32",)).expect_known()
+    with pytest.raises(UsageError, match="rows of a table say which models"):
+        Recipe(settings=("model.name=gru",)).expect_known()
+
+
+def test_a_row_lies_above_what_the_user_sets():
+    made = Recipe(preset="small", settings=("model.ssop=false", "model.layers=2"))
+    assert made.config(TABLES["ablation"].row("with both (EST)").settings).model.ssop
+    heads = made.config(TABLES["layers-heads"].row("8 heads").settings).model
+    assert (heads.layers, heads.heads) == (3, 8)
+
+
+def test_differences_of_recipes_are_named_once():
+    then, now = (Recipe(preset="small", options={"loop.epochs": epochs}).to_json() for epochs in (5, 6))
+    assert differences(then, now) == ["loop.epochs: 5 then, 6 now"]
+    assert not differences(then, json.loads(json.dumps(then)))
+
+
+def test_numbers_of_the_paper_stand_beside_rows_that_there_are():
+    known = {(TABLES[name].source, row.paper) for name, row in ROWS if row.paper}
+    assert {(one.source, one.row) for one in NUMBERS} <= known
+    systems = {row.paper for row in TABLES["overall"].rows if row.paper}
+    printed = {one.system for name in ("dfew", "afew", "mmi", "bu4dfe") for one in results_of(name)}
+    assert systems & printed >= {"EST", "Transformer baseline", "FAN"}
+    assert systems <= set(PUBLISHED.values())
+    table = TABLES["overall"]
+    assert paper_line("afew", table, table.row("EST")).war == 54.26
+    assert paper_line("bu4dfe", TABLES["ablation"], TABLES["ablation"].row("with AA-SFE")).war == 87.12
+    assert paper_line("dfew", TABLES["ablation"], TABLES["ablation"].row("with AA-SFE")) is None
+
+
+def test_the_column_of_the_paper():
+    def words(dataset, table, label, show="war"):
+        found = paper_cell(SimpleNamespace(dataset=dataset), TABLES[table], TABLES[table].row(label), show)
+        return found["paper"].words if found else None
+
+    assert words("bu4dfe", "ablation", "with AA-SFE") == "87.12 % (Table 6)"
+    assert words("bu4dfe", "ablation", "with SSOP") == "–"
+    assert words("dfew", "overall", "EST") == "65.85 %, UAR 53.94 % (Table 5)"
+    assert words("mmi", "order-accuracy", "EST, code of the new slot", "order") == "order 45.0 % (Table 8)"
+    assert words("bu4dfe", "start-frames", "without AA-SFE", "variance") == "variance 1.2 (Fig. 6)"
+    assert words("bu4dfe", "cross-database", "EST") == "25.17 % (Table 11, to AFEW, 73 of 290 clips)"
+    assert words("", "ablation", "with AA-SFE") is None
+
+
+@pytest.mark.slow  # torch imports for many seconds what counts without memory
+def test_the_ablation_of_the_paper_has_its_parameters():
+    """34.37 M, of which the unused AA-SFE is 1.05 M, and 42.78 M, with the 11.18 M of the backbone."""
+    from est.train.models.registry import describe_model
+
+    table = TABLES["ablation"]
+    for label, expected in (("Transformer", 33.32), ("with AA-SFE", 34.37), ("with both (EST)", 42.78)):
+        made = Recipe(preset="official").config(table.row(label).settings)
+        assert describe_model(made.model, 512, 6).whole.parameters / 1e6 == pytest.approx(expected, abs=0.01)
+
+
+def test_how_long_trainings_take():
+    speed = Speed(together=4, step=0.5, steps=10, scoring=0.25)
+    config = TrainConfig(loop=Recipe(options={"loop.epochs": 6}).config().loop, eval_every=2)
+    assert speed.seconds(config, 9) == 3 * 6 * 10 * 0.5 + 9 * (3 + 2) * 0.25
+    assert [duration(seconds) for seconds in (0.3, 12, 400, 7200)] == ["0.3 s", "12 s", "7 min", "2.0 h"]
+
+
+def predictions(right, people=6):
+    """Return predictions (S, N) that are right where that is said."""
+    right = np.atleast_2d(np.asarray(right, bool))
+    number = right.shape[1]
+    return Predictions(
+        labels=("a", "b"),
+        seeds=tuple(range(len(right))),
+        ids=np.array([f"c{place:02d}" for place in range(number)]),
+        subjects=np.array([f"p{place % people}" for place in range(number)]),
+        folds=np.array(["fold1"] * number),
+        truth=np.zeros(number, int),
+        predicted=np.where(right, 0, 1),
+    )
+
+
+def test_differences():
+    rng = np.random.default_rng(0)
+    one, other = predictions(rng.random((3, 60)) < 0.9), predictions(rng.random((3, 60)) < 0.4)
+    found = compare(one, other)
+    assert found.better == 1
+    assert compare(other, one).value == pytest.approx(-found.value)
+    fixed = predictions(rng.random(60) < 0.4)
+    back = compare(fixed, one, one_fixed=True)
+    assert back == negative(compare(one, fixed, other_fixed=True))
+    assert (back.better, back.value) == (-1, pytest.approx(fixed.right.mean() - one.right.mean()))
+    cell = difference("difference", found, "B")
+    assert cell.words == f"{signed(found.value)} ({signed(found.low)} to {signed(found.high)}), p {found.p:.3f}"
+    assert cell.values["against"] == "B"
+
+
+def test_what_seeds_do_to_clips_and_changed_clips_alike_is_no_difference():
+    """The models of three seeds differ by a lot, and each loses about the same clips: the loss is known well."""
+    plain = np.random.default_rng(0).random((3, 240)) < np.array([[0.95], [0.75], [0.55]])
+    black = plain & (np.random.default_rng(1).random(240) < 0.7)
+    lost = compare_changed(predictions(black, people=24), predictions(plain, people=24))
+    apart = compare_paired(black, plain, predictions(plain, people=24).groups)
+    assert lost.value == pytest.approx(black.mean() - plain.mean())
+    assert (lost.better, apart.better) == (-1, 0)
+    assert lost.high - lost.low < (apart.high - apart.low) / 2
+
+
+def test_conclusions():
+    rng = np.random.default_rng(1)
+    good, bad, alike = (predictions(rng.random((2, 60)) < share) for share in (0.95, 0.3, 0.32))
+    found = {
+        ("good", "bad"): compare(good, bad),
+        ("alike", "bad"): compare(alike, bad),
+        ("bad", "alike"): compare(bad, alike),
+    }
+    said = conclusions(found)
+    assert "good is better" in said[0]
+    assert "2 other differences cannot be told from 0" in said[1]
+    assert said[2].startswith("3 comparisons")
+    assert (
+        "cannot tell them apart" in conclusions({("alike", "bad"): found["alike", "bad"]}, asked=(("alike", "bad"),))[0]
+    )
+
+
+def test_shares_of_the_highest_attention():
+    attention = np.zeros((4, 2, 3))
+    attention[[0, 1, 2, 3], :, [0, 2, 2, 1]] = 0.5
+    attention[3, 0] = (0.9, 0.0, 0.1)  # one head alone: the mean over heads counts
+    assert shares([attention[:2], attention[2:]]).tolist() == [0.5, 0.0, 0.5]
+
+
+def test_a_sheet_is_written_in_all_forms(tmp_path):
+    lines = [
+        {
+            "row": Cell(words="a|b", values={"row": "a|b"}),
+            "WAR": over_seeds("war", spread([0.5, 0.6])),
+            "order": Cell(),
+        },
+        {"row": Cell(words="c_d", values={"row": "c_d"}), "WAR": over_seeds("war", spread([0.25]))},
+    ]
+    sheet = Sheet(
+        name="ablation",
+        title="Table 6",
+        caption="5 % of it",
+        lines=lines,
+        notes=("n",),
+        skipped={"e": "why"},
+        pictures={".svg": "<svg/>"},
+    )
+    assert sheet.columns == ["row", "WAR"], "a column that nothing fills is left out"
+    sheet.save(tmp_path, "est reproduce ablation")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "ablation.csv",
+        "ablation.md",
+        "ablation.svg",
+        "ablation.tex",
+    ]
+    page = (tmp_path / "ablation.md").read_text()
+    assert "| a\\|b | 55.00 ± 7.07 % |" in page
+    assert "- left out: e: why\n- n" in page
+    assert read_csv(tmp_path / "ablation.csv")[0] == {
+        "row": "a|b",
+        "war": "0.55",
+        "war_sd": str(spread([0.5, 0.6]).sd),
+        "war_seeds": "2",
+    }
+    assert r"c\_d & 25.00 \% \\" in (tmp_path / "ablation.tex").read_text()
+
+
+def test_pictures_hold_their_points():
+    points = [Point(x=2, value=0.5, ends=(0.4, 0.6)), Point(x=50, value=0.7)]
+    drawn = curve_picture(
+        [Curve(name="EST <1>", points=points), Curve(name="chance", points=points, faint=True)],
+        title="t",
+        axis="orders",
+    )
+    assert drawn.count("<circle") == 2
+    assert "EST &lt;1&gt;" in drawn
+    assert "2 orders: 50.0 %; 50 orders: 70.0 %" in drawn
+    one = curve_picture([Curve(name="all right", points=[Point(x=1, value=1.0)])], title="t", axis="x")
+    assert "nan" not in one
+    assert row_picture([("a", 0.5, None), ("b", 0.9, (0.8, 1.0))], title="t").count("<circle") == 2
+
+
+def test_the_nearest_table_is_named(capsys):
+    with pytest.raises(UsageError, match=r"There is no table 'ablaton'") as found:
+        tables_named("ablaton")
+    assert found.value.remedy == "est reproduce ablation"
+    assert len(tables_named("all")) == len(TABLES)
+    with pytest.raises(SystemExit, match="2"):
+        main(["reproduce", "ablation"])
+    assert "--cache names it" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="0"):
+        main(["reproduce", "--list", "--json"])
+    listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)["tables"]}
+    assert (listed["ablation"]["trains"], listed["datasets"]["trains"]) == (4, 0)
+    assert listed["ablation"]["paper_numbers"] == ["bu4dfe"]
+
+
+def refused(*arguments, **settings):
+    """Return the error of a call."""
+    with pytest.raises(UsageError) as found:
+        reproduce(*arguments, **settings)
+    return found.value
+
+
+def test_bad_input(cache, tmp_path):
+    out = tmp_path / "out"
+    unlabelled = learning_cache(tmp_path / "unlabelled.zarr", 12, fields={n: {"label": None} for n in range(12)})
+    assert "has a label" in refused("ablation", unlabelled, out, recipe()).message
+    nobody = learning_cache(tmp_path / "nobody.zarr", 12, fields={n: {"subject": ""} for n in range(12)})
+    assert "subject" in refused("ablation", nobody, out, recipe()).message
+    assert "tests on a second cache" in refused("cross-database", cache, out, recipe()).message
+    others = learning_cache(tmp_path / "others.zarr", 12, labels=("awe", "pride"))
+    error = refused("cross-database", cache, out, recipe(), test_cache=others)
+    assert "none of the classes" in error.message
+    assert "awe, pride there" in error.message
+    error = refused("zero-middle", cache, out, recipe())
+    assert "black" in error.message
+    error = refused("ablation", cache, out, Recipe(options={"device": "cpu"}), dataset="dfew")
+    assert "No clip says in which fold" in error.message
+    assert "--protocol kfold is another" in refused("ablation", cache, out, recipe(), dataset="dfew").message
+    assert "one of the paper's" in refused("ablation", cache, out, Recipe(), dataset="ck+").message
+    plain = Recipe(settings=TINY, options={"device": "cpu"})
+    error = refused("ablation", learning_cache(tmp_path / "people.zarr", 90, subjects=30), out, plain, dataset="mmi")
+    assert "mmi as it is published" in error.message
+    assert "published with 6 classes" in error.message
+    assert "--protocol mmi makes the same tables" in error.remedy
+    assert not out.exists(), "what is refused leaves nothing"
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("x")
+    assert "holds no tables" in refused("ablation", cache, tmp_path / "full", recipe()).message
+
+
+def test_a_dry_run_says_what_would_be_trained(cache, tmp_path):
+    watch = Recorder()
+    found = reproduce("ablation", cache, tmp_path / "out", recipe(), dry_run=True, watch=watch)
+    assert watch.said[0].startswith("4 runs of 2 folds × 2 seeds: 16 trainings, about ")
+    assert not watch.parts
+    assert not (tmp_path / "out").exists()
+    assert [work.name for work in found.plan.works][-1] == "est"
+    assert all(work.seconds > 0 for work in found.plan.works)
+    assert "est-ssop=false: 4 trainings, about" in "\n".join(found.lines)
+
+
+def test_rows_that_cannot_be_made_say_why(cache, tmp_path):
+    """75 frames cannot be shown of a window of ten, nor maps of a cache without; the others can."""
+    short = recipe(
+        "sampling.window=10",
+        "sampling.snippet_window=6",
+        "sampling.unified=20",
+        "sampling.start_range=5",
+        "sampling.test_start=5",
+    )
+    found = reproduce("overall", cache, tmp_path / "out", short, dry_run=True)
+    skipped = found.plan.skipped["overall"]
+    maps = {config_class(name).title for name in MODELS if config_class(name)().reads}
+    assert set(skipped) == {"GRU", "LSTM"} | maps
+    assert all("est extract" in skipped[name] for name in maps)
+    assert "has 10 (sampling.window)" in found.plan.skipped["overall"]["GRU"]
+    assert "overall: left out: GRU" in "\n".join(found.lines)
+
+
+def test_a_table_without_a_training_says_so(cache, tmp_path):
+    watch = Recorder()
+    found = reproduce("datasets", cache, tmp_path / "out", recipe(), watch=watch)
+    assert watch.said == ["nothing is trained for this"]
+    row = read_csv(tmp_path / "out" / "datasets.csv")[0]
+    assert (row["clips"], row["people"], row["classes"], row["lowest_rate"]) == ("36", "6", "3", "25.0")
+    assert "paper" not in found.sheets[0].columns
+
+
+def test_a_published_data_set_brings_its_protocol_and_the_paper(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(reproducing, "misfits", lambda *_: [])
+    plain = Recipe(settings=TINY, options={"device": "cpu", "loop.epochs": 1, "seeds": (1,)})
+    six = learning_cache(tmp_path / "six.zarr", 30, subjects=10)
+    found = reproduce("datasets", six, tmp_path / "out", plain, dataset="mmi").sheets[0]
+    assert "25 frames a second, 89.24 ± 35.38 frames (Table 1)" in found.text()[3]
+    assert json.loads((tmp_path / "out" / "settings.json").read_text())["recipe"]["est"]["protocol.kind"] == "mmi"
