@@ -43,5 +43,5 @@ def test_a_run_with_sgd_resumes_bit_for_bit(tmp_path):
 
 
 def test_a_recorded_step_is_adams():
-    with pytest.raises(UsageError, match="found loop.optimizer = sgd"):
+    with pytest.raises(UsageError, match=r"found loop\.optimizer = sgd"):
         LoopConfig(optimizer="sgd", graph=True)
