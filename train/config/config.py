@@ -62,15 +62,17 @@ ALIASES = {"paper": "official"}  # as the default was called before it was the c
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """The optimiser and its schedule."""
+    """The optimiser and its schedule. `momentum` and `step_epochs` mean nothing to other optimisers and schedules."""
 
     epochs: int = 160
     warmup: int = 10  # epochs in which the learning rate rises linearly, at most half of all; the cosine spans the rest
     batch: int = 8
     learning_rate: float = 1e-4
     weight_decay: float = 1e-4  # as L2 in the gradient, or decoupled with adamw
-    optimizer: Literal["adam", "adamw"] = "adam"
-    schedule: Literal["cosine", "constant"] = "cosine"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    momentum: float = 0.9  # of sgd
+    schedule: Literal["cosine", "constant", "step"] = "cosine"
+    step_epochs: int = 40  # of the schedule step: after each so many epochs the learning rate is a tenth
     clip_norm: float = 0.0  # of the gradient; 0 is off
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     average: float = (
@@ -92,6 +94,8 @@ class LoopConfig:
             batch=(1, 65_536),
             learning_rate=(0, 10),
             weight_decay=(0, 10),
+            momentum=(0, 0.999),
+            step_epochs=(1, 100_000),
             clip_norm=(0, 1e9),
             average=(0, 0.99999),
             accumulate=(1, 65_536),
@@ -101,6 +105,10 @@ class LoopConfig:
             raise UsageError(
                 "loop.graph replays the same step, and with fp16 the scale of the loss changes.",
                 remedy="--precision bf16, or --set loop.graph=false",
+            )
+        if self.graph and self.optimizer == "sgd":
+            raise UsageError(
+                "loop.graph replays steps of Adam, found loop.optimizer = sgd.", remedy="--set loop.graph=false"
             )
         if self.batch % self.accumulate:
             raise UsageError(

@@ -37,6 +37,7 @@ from .average import Average
 from .checkpoint import Checkpoint, learning_state, restore_learning
 from .graph import GraphedStep
 from .objective import Objective, centres_of, weighting_of
+from .optimizer import build_optimizer, learning_rate
 from .stacks.own_draws import Site
 from .watch import TrainingWatch
 from .world import ALONE, World
@@ -73,19 +74,9 @@ class Trainer:
         self.votes = votes  # (N, C) shares of the classes to learn from, where people voted
         self.precision: Precision = precision
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[loop.optimizer]
         expect_graph(config, clips, self.device)
         self.objective = Objective(self.head, precision, config.loss, centres_of(config, self.head, seed))
-        self.optimizer = kind(
-            groups_of(model, config, self.objective.centres),
-            lr=torch.tensor(loop.learning_rate, device=self.device) if loop.graph else loop.learning_rate,
-            weight_decay=loop.weight_decay,
-            fused=self.device.type != "mps",
-            capturable=loop.graph,
-        )
-        for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"] = group["lr"].clone()  # filled in place, by each group's own share
+        self.optimizer = build_optimizer(groups_of(model, config, self.objective.centres), loop, self.device)
         self.average = Average(model, loop.average) if loop.average else None
         # Pieces are the same, however many processes share them: batch norms see a piece at a time. Mixup mixes inside a process's share.
         pieces, stride = loop.accumulate, loop.accumulate * world.size
@@ -247,14 +238,8 @@ class Trainer:
         self.scaler.update()
 
     def learning_rate(self, epoch: int) -> float:
-        """Return the rate of an epoch: a linear rise over the warm-up, then half a cosine over the rest."""
-        loop = self.config.loop
-        if epoch < loop.rise:
-            return loop.learning_rate * (epoch + 1) / loop.rise
-        if loop.schedule == "constant":
-            return loop.learning_rate
-        done = (epoch - loop.rise) / (loop.epochs - loop.rise)
-        return loop.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        """Return the rate of an epoch."""
+        return learning_rate(self.config.loop, epoch)
 
     def expect_sound(self, epoch: int, steps: int) -> None:
         """Refuse to go on from losses that are no numbers or weights that run away, and to save them over better ones."""

@@ -51,12 +51,13 @@ def clips_of(cache, maps=""):
 
 
 def trainings(clips, model=TINY, *, double=False, **common):
-    """Return four trainings that differ in everything in which those of a stack may."""
+    """Return five trainings that differ in everything in which those of a stack may."""
     own = [
         {"seed": 1, "learning_rate": 3e-3, "train": np.arange(24)},
         {"seed": 2, "learning_rate": 1e-3, "weight_decay": 0.1, "train": np.arange(3, 30), "optimizer": "adamw"},
         {"seed": 3, "learning_rate": 1e-2, "epochs": 9, "clip_norm": 0.5, "label_smoothing": 0.2, "noise": 0.1},
         {"seed": 4, "learning_rate": 5e-4, "warmup": 0, "average": 0.9, "balanced": True},
+        {"seed": 5, "learning_rate": 1e-2, "optimizer": "sgd", "schedule": "step", "step_epochs": 2},
     ]
     made = []
     for number, settings in enumerate(own):

@@ -32,10 +32,9 @@ class QuickSteps:
     @staticmethod
     def possible(optimizer: Optimizer) -> bool:
         """Say whether this kernel is the one that the optimiser would call."""
-        fused = all(
+        return type(optimizer) in KERNELS and all(
             group["fused"] and not group["capturable"] and not group["amsgrad"] for group in optimizer.param_groups
         )
-        return type(optimizer) in KERNELS and fused
 
     def forget(self) -> None:
         """Let the optimiser list its tensors again: gradients are others."""
