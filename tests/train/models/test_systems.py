@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tiny_models import ORDER_BLIND, TINY, tiny
 from torch import nn
 from train_samples import MAPS, WIDTH, learning_cache, make_trainer, tiny_config
 
@@ -19,34 +20,8 @@ from est.train.data.sampling import sampler_of
 from est.train.loop.predict import predict
 from est.train.models.registry import MODELS, build_model, config_class, describe_model, model_config
 
-TINY = {  # of each model, as small as it comes
-    "est": {"dim": 16, "heads": 2, "ffn": 32, "layers": 1, "order_hidden": 32},
-    "transformer": {"dim": 16, "heads": 2, "ffn": 32, "layers": 1},
-    "gru": {"hidden": 8, "frames": 15},
-    "lstm": {"hidden": 8, "frames": 15},
-    "fan": {"most_frames": 30},
-    "former-temporal": {"layers": 1, "heads": 2, "head_width": 8, "ffn": 32},
-    "former-dfer": {
-        "layers": 1,
-        "heads": 2,
-        "head_width": 8,
-        "ffn": 32,
-        "spatial_heads": 2,
-        "spatial_head_width": 8,
-        "spatial_ffn": 32,
-    },
-    "r3d18": {"channels": 2, "frames": 4},
-    "stt": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32, "layers": 2},
-    "msstnet": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32},
-    "pooled": {"most_frames": 30},
-}
 SHAPES = {**MAPS, "crops": (3, 16, 16)}  # of what models read of a frame, where it is no vector
-ORDER_BLIND = {"fan", "pooled"}
 WHOLE = {"transformer": 33_322_695, "former-temporal": 17_493_063}  # parameters with ResNet-18, 7 classes
-
-
-def tiny(name, **settings):
-    return model_config(name, **{**TINY[name], **settings})
 
 
 def built(config, seed=1):

@@ -1,0 +1,32 @@
+"""Every model as small as it comes."""
+
+from __future__ import annotations
+
+from est.train.models.registry import model_config
+
+TINY = {  # of each model, as small as it comes
+    "est": {"dim": 16, "heads": 2, "ffn": 32, "layers": 1, "order_hidden": 32},
+    "transformer": {"dim": 16, "heads": 2, "ffn": 32, "layers": 1},
+    "gru": {"hidden": 8, "frames": 15},
+    "lstm": {"hidden": 8, "frames": 15},
+    "fan": {"most_frames": 30},
+    "former-temporal": {"layers": 1, "heads": 2, "head_width": 8, "ffn": 32},
+    "former-dfer": {
+        "layers": 1,
+        "heads": 2,
+        "head_width": 8,
+        "ffn": 32,
+        "spatial_heads": 2,
+        "spatial_head_width": 8,
+        "spatial_ffn": 32,
+    },
+    "r3d18": {"channels": 2, "frames": 4},
+    "stt": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32, "layers": 2},
+    "msstnet": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32},
+    "pooled": {"most_frames": 30},
+}
+ORDER_BLIND = {"fan", "pooled"}
+
+
+def tiny(name, **settings):
+    return model_config(name, **{**TINY[name], **settings})
