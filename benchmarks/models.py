@@ -73,7 +73,7 @@ EPOCHS: Mapping[str, int] = {  # of models whose 60 epochs of the preset would t
     "stt": 20,
     "msstnet": 20,
     "former-dfer": 6,
-    "r3d18": 12,
+    "r3d18": 15,
 }
 STEPS = 5
 CACHE = "cache.zarr"
