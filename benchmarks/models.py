@@ -81,16 +81,17 @@ CACHE = "cache.zarr"
 
 def extracted(folder: Path, seed: int, people: int) -> Cache:
     """Render the set and extract it, unless that has been done; videos are not kept."""
-    done = folder / "extracted"
-    if not done.exists():
-        for name in (CACHE, VIDEOS):
+    done, what = folder / "extracted", f"seed {seed}, {people} people, {SIDE} pixels\n"
+    if not done.exists() or done.read_text() != what:
+        for name in (CACHE, VIDEOS, *MODELS):
             shutil.rmtree(folder / name, ignore_errors=True)
+            (folder / name).with_suffix(".json").unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         render_set(DYNAMICS.changed(settings={}, seed=seed, subjects=people).spec, folder / VIDEOS)
         config = ExtractConfig(weights="synface", size=SIDE, features=FEATURES, crops=True)
         report = extract_videos(find_inputs([folder / VIDEOS / MANIFEST]), folder / CACHE, config)
         assert not report.failures
-        done.touch()
+        done.write_text(what)
         shutil.rmtree(folder / VIDEOS)
     return open_cache(folder / CACHE)
 
@@ -104,7 +105,7 @@ def settings_of(name: str) -> TrainConfig:
 def trained(cache: Cache, out: Path, config: TrainConfig) -> tuple[Predictions, float]:
     """Train a model, unless that has been done; return what it predicted and the minutes that it took."""
     clock = out.with_suffix(".json")
-    if not clock.exists():
+    if not clock.exists() or Run.open(out).config != config:
         began = time.perf_counter()
         shutil.rmtree(out, ignore_errors=True)  # of a call that was stopped, whose minutes are not known
         fit(cache, out, config)

@@ -5,7 +5,7 @@
 
 Every seed is a set of other people (benchmarks/demo.py): 72 clips of 12 people, six classes. Renderer, weights and the preset `small` were
 made without them. Clips and people are renamed by their seed, so that one cache holds all. Four folds by person, three seeds, 15 epochs:
-a training half has 540 clips, so that these are 1,005 steps, where the preset's 60 epochs of one set alone are 405.
+a training half has 540 clips, so that these are 1,005 steps, where the preset's 60 epochs of one set alone are 360.
 
 Questions: does SSOP help, and does it when the middle is empty? Does AA-SFE, against the mean of frames? Which position code?
 """
@@ -27,6 +27,7 @@ import demo as rendered
 from est.cache import CacheWriter, open_cache
 from est.cache.copying import Wanted, copied_clips
 from est.demo.spec import BENCHMARK_SEEDS
+from est.errors import UsageError
 from est.sweep.reproduce.recipe import Recipe
 from est.sweep.reproduce.reproducing import reproduce
 from est.train.loop.watch import TrainingWatch
@@ -45,8 +46,12 @@ CACHE, OUT = "dynamics.zarr", "reproduced"
 
 def join(folder: Path, sets: Path, seeds: tuple[int, ...]) -> Path:
     """Write the sets of all seeds into one cache, unless that has been done."""
-    done, place = folder / "joined", folder / CACHE
+    done, place, what = folder / "joined", folder / CACHE, f"seeds {', '.join(map(str, seeds))}\n"
     if done.exists():
+        if done.read_text() != what:
+            raise UsageError(
+                f"{place} joins {done.read_text().strip()}, asked for {what.strip()}.", remedy="--folder ANOTHER"
+            )
         return place
     caches = {seed: rendered.extracted(sets / str(seed), seed) for seed in seeds}
     first = caches[seeds[0]]
@@ -60,7 +65,7 @@ def join(folder: Path, sets: Path, seeds: tuple[int, ...]) -> Path:
                 writer.add(
                     replace(clip, id=name, path=f"{seed}/{clip.path}", subject=f"{seed}/{clip.subject}"), replacing=True
                 )
-    done.touch()
+    done.write_text(what)
     return place
 
 
