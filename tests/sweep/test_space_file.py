@@ -134,7 +134,7 @@ WRONG = {
     "unknown-table": ("[loop.learning_rte]\nlow = 1\nhigh = 2", "There is no setting 'loop.learning_rte'", "loop.learning_rate"),
     "unknown-section": ("[lop]\nbatch = [8]", "There is no setting 'lop.batch'", "did you mean loop.batch?"),
     "other-model": ("[model]\nhidden = [8]", "model.hidden is a setting of the models gru, lstm, and the model is est", "--model gru"),
-    "own-section": (GOOD + "[model.est]\nhidden = 64", "setting of the model gru, and the model is est", "--model gru"),
+    "own-section": (GOOD + "[model.est]\nhidden = 64", "setting of the models gru, lstm, and the model is est", "--model gru"),
     "not-searched": (GOOD + "[model.gru]\nhidden = [64]", "[model.gru] is of a model that is not searched", '["est", "gru"]'),
     "no-model": (GOOD + "[model.grw]\nhidden = [64]", "There is no model 'grw'; the models are est, ", "[model.gru]"),
     "no-name": ("[model]\nname = ['gru', 'estt']", "There is no model 'estt'", 'model.name = "est"'),
