@@ -223,10 +223,12 @@ class Recipes:
         found += [f"{name} (only in one)" for name in sorted(self.features.keys() ^ other.features.keys())]
         return found
 
-    def describe(self, other: Recipes, differences: list[str]) -> str:
+    def describe(self, other: Recipes, differences: list[str], words: tuple[str, str] = ("here", "there")) -> str:
         """Say for each difference what stands here and what there."""
         pairs = ((name, self._value(name), other._value(name)) for name in differences)
-        return ", ".join(f"{name}: {_shown(mine)} here, {_shown(theirs)} there" for name, mine, theirs in pairs)
+        return ", ".join(
+            f"{name}: {_shown(mine)} {words[0]}, {_shown(theirs)} {words[1]}" for name, mine, theirs in pairs
+        )
 
     def _value(self, name: str) -> Any:
         feature, dot, field_name = name.partition(".")
@@ -238,13 +240,21 @@ class Recipes:
 
 
 def expect_same(
-    found: Recipes, wanted: Recipes, *, where: str, allow: tuple[str, ...] = (), remedy: str | None = None
+    found: Recipes,
+    wanted: Recipes,
+    *,
+    where: str,
+    allow: tuple[str, ...] = (),
+    remedy: str | None = None,
+    words: tuple[str, str] = ("here", "there"),
 ) -> list[str]:
     """Refuse recipes that differ in a field that is not allowed to; return the differences that were."""
     differences = found.differences(wanted)
     refused = [name for name in differences if name not in allow]
     if refused:
-        raise RecipeMismatch(f"{where} was made in another way: {found.describe(wanted, refused)}.", remedy=remedy)
+        raise RecipeMismatch(
+            f"{where} was made in another way: {found.describe(wanted, refused, words)}.", remedy=remedy
+        )
     return differences
 
 
@@ -253,7 +263,11 @@ def expect_recipes(found: Recipes, wanted: Recipes, path: Path) -> dict[str, Fea
     shared = {name: recipe for name, recipe in wanted.features.items() if name in found.features}
     here = replace(found, features={name: found.features[name] for name in shared})
     expect_same(
-        here, replace(wanted, features=shared), where=str(path), remedy="use the same settings, or another --out"
+        here,
+        replace(wanted, features=shared),
+        where=str(path),
+        remedy="use the settings of the cache, or another --out",
+        words=("in the cache", "asked for"),
     )
     absent = sorted(found.features.keys() - wanted.features.keys())
     if absent:

@@ -102,6 +102,7 @@ def audit(
         "allow_leak": allow_leak,
     }
     wanted = resolve(preset, config, settings or (), options)
+    wanted.expect_effective()
     from dataclasses import replace
 
     from ..sweep.audit.auditing import PAGE, SEEDS, audit_cache, seeds_from

@@ -214,6 +214,8 @@ def train(
         out = out or latest_unfinished()
         base = Run.open(out).config
     wanted = resolve(preset, config, settings or (), options, base=base)
+    if not resume:
+        wanted.expect_effective()
     if describe:
         return show_model(screen, wanted, cache)
     if cache is None and not resume:
@@ -246,11 +248,15 @@ def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
     shape, num_classes = usual_shape(config.model.reads), 7
     if cache is not None:
         from ..cache import open_cache
+        from ..encoders.backbone import tap_shape
+        from ..encoders.taps import TAPS
         from ..train.data.feature_arrays import expect_shape
 
         opened = open_cache(cache)
         if config.model.reads == CROPS:
             shape = (3, *2 * (opened.recipes.frames.size,))
+        elif config.finetune.on and config.feature not in opened.features and config.feature in TAPS:
+            shape = tap_shape(config.feature, opened.recipes.frames.size)  # computed in training, of the crops
         else:
             expect_shape(opened, config.feature, maps=bool(config.model.reads))
             shape = opened.recipes.features[config.feature].shape

@@ -97,6 +97,11 @@ def find_published(name: str) -> Design:
     return RESNET18 if name == "imagenet" else find_design(name)
 
 
+def is_known(name: str) -> bool:
+    """Say whether weights are loaded by name, rather than from a file."""
+    return name in LICENCES or (names_encoder(name) and "=" not in name.removesuffix(f"={RANDOM}"))
+
+
 def build_encoder(name: str, normalize: str) -> FrameEncoder:
     """Build an encoder by its own name, for tensors that somebody else brings."""
     encoder = find_design(name).build()
@@ -108,7 +113,7 @@ def weights_of_recipe(recipe: FeatureRecipe | None, where: Path, *, normalize: s
     """Load again what features of the cache at `where` were made with: a cache knows shipped and published weights by name."""
     if recipe is None:
         raise UsageError(f"{where} has no features whose weights could be the start.", remedy="--weights imagenet")
-    if recipe.weights not in LICENCES and not names_encoder(recipe.weights):
+    if not is_known(recipe.weights):
         raise UsageError(
             f"The features of {where} were made with the weights {recipe.weights}, and a cache does not say where they lie.",
             remedy=f"--weights FOLDER/{recipe.weights}, or --weights imagenet",

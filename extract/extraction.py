@@ -27,6 +27,7 @@ from ..inputs.extracolumns import column_specs, typed_cells
 from ..inputs.input import FoundInputs, Input
 from .annotations import completed, relabel
 from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
+from .command import expect_as_made
 from .config import ExtractConfig
 from .filling import NewArrays, expect_fillings, fill_features
 from .report import Report
@@ -68,6 +69,7 @@ def extract_videos(
     expect_decoder(config.decoder)
     inputs, columns = with_columns(found.inputs, Path(out))
     precision, why = resolve_precision(config.precision, *devices)
+    expect_as_made(config, Path(out), precision)
     weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
     for line in describe(weights):
         watch.say(line)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import some
-from .config.config import TrainConfig
+from .config.config import PRESETS, SIZES, TrainConfig
+from .config.configfile import to_flat
 from .data.clipset import warn_of_rates
 from .data.feature_arrays import Arrays, views_of
 from .data.sampling import sampler_of
@@ -13,9 +14,12 @@ from .folds.leaks import describe_leaks
 from .folds.published import convention, named
 from .loop.watch import TrainingWatch
 from .models.contract import CROPS
+from .models.registry import describe_model
 from .preparation import Prepared
+from .results.predictions import counted
 
 FEW_CLIPS, FEW_PEOPLE = 20, 3  # to choose an epoch by
+LARGE = 1_000_000  # parameters from which on a smaller model is worth a trial
 MANY_CLIPS = 1000  # to learn from: below, a model of the paper's size depends on its recipe
 NOT_END_TO_END = "the published training is end to end"
 HEADINGS = {
@@ -89,8 +93,10 @@ def _describe_votes(ready: Prepared) -> str:
     rows = np.unique(np.concatenate([ready.data.learnt(fold.train) for fold in ready.plan.folds]))
     voted = sum(name in ready.votes.line for name in ready.data.table.ids[rows].tolist())
     rest = "; the others are learnt by their label" if voted < len(rows) else ""
-    foreign = f"; {ready.votes.foreign} lines are of clips that are not in the cache" if ready.votes.foreign else ""
-    return f"votes for {voted} of {len(rows)} clips to learn from{rest}{foreign}; scores go by the labels"
+    number = ready.votes.foreign
+    is_of = "1 line is of a clip that is" if number == 1 else f"{number} lines are of clips that are"
+    foreign = f"; {is_of} not in the cache" if number else ""
+    return f"votes for {voted} of {counted(len(rows), 'clip')} to learn from{rest}{foreign}; scores go by the labels"
 
 
 def warn_of_few(ready: Prepared) -> str | None:
@@ -115,8 +121,13 @@ def suggest_sweep(ready: Prepared, config: TrainConfig) -> str | None:
     fold = min(ready.plan.folds, key=lambda fold: len(fold.train))
     if len(fold.train) >= MANY_CLIPS:
         return None
+    clips = ready.data.clips
+    size = describe_model(config.model, clips.width, len(ready.data.labels), clips.maps).parameters
+    if size < LARGE and PRESETS[SIZES].items() <= to_flat(config).items():
+        return None
+    others = "smaller models and other recipes" if size >= LARGE else "other recipes"
     return (
-        f"{fold.name} learns from {len(fold.train)} clips; with fewer than about {MANY_CLIPS:,}, smaller models and other recipes often "
+        f"{fold.name} learns from {counted(len(fold.train), 'clip')}; with fewer than about {MANY_CLIPS:,}, {others} often "
         f"score higher: est sweep --cache {ready.cache.path} compares them"
     )
 

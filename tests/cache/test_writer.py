@@ -319,9 +319,9 @@ def test_another_recipe_is_refused_and_the_fields_are_named(cache_path, make_cac
     before = contents(cache_path)
     with pytest.raises(RecipeMismatch) as error:
         CacheWriter.open(cache_path, sample_recipes(size=112, decoder="pyav"))
-    assert "decoder: opencv here, pyav there, size: 224 here, 112 there" in error.value.message
+    assert "decoder: opencv in the cache, pyav asked for, size: 224 in the cache, 112 asked for" in error.value.message
     assert "another --out" in error.value.remedy
-    with pytest.raises(RecipeMismatch, match=r"gap.dtype: float16 here, float32 there"):
+    with pytest.raises(RecipeMismatch, match=r"gap.dtype: float16 in the cache, float32 asked for"):
         CacheWriter.open(cache_path, sample_recipes(dtype="float32"))
     with pytest.raises(RecipeMismatch, match="also has the features gap") as error:
         CacheWriter.open(cache_path, sample_recipes(("map",)))

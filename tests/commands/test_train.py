@@ -362,6 +362,14 @@ def test_describe(est, cache, run):
     assert (status, "gap" in err) == (2, True)
 
 
+def test_describe_what_is_computed_of_crops_in_training(est, cache):
+    """Maps that the cache does not hold: a backbone that learns makes them."""
+    line = ["train", "--describe", "--json", "--cache", cache, "--model", "former-dfer"]
+    assert est(*line)[0] == 2
+    status, out, _ = est(*line, "--finetune", "all")
+    assert (status, read_lines(out)[0]["parameters"] > 15_000_000) == (0, True)
+
+
 def test_describe_shows_the_model_of_a_run(est, cache, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(cache, tmp_path / "run", tiny_config(), watch=Recorder(3))

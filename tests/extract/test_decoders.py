@@ -62,7 +62,7 @@ def test_a_cache_that_was_begun_with_opencv_goes_on_with_it(tmp_path):
     assert failure.error.endswith(
         "OpenCV cannot decode its video (codec AV1). Try: --decoder auto with another --out: PyAV may decode it"
     )
-    with pytest.raises(RecipeMismatch, match="decoder: opencv here, pyav there"):
+    with pytest.raises(RecipeMismatch, match="decoder: opencv in the cache, pyav asked for"):
         extract(folder, out, replace(CROPS, decoder="pyav"))
 
 

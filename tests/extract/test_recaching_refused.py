@@ -57,18 +57,20 @@ def others(folder) -> list[Weights]:
 def test_other_settings_are_refused_by_their_name(with_crops, without_crops, tuned, others, tmp_path):
     out = tmp_path / "out.zarr"
     again(with_crops, out, tuned, views=1)
-    with pytest.raises(RecipeMismatch, match=r"gap\.weights: seed1.safetensors here, seed2.safetensors there"):
+    with pytest.raises(
+        RecipeMismatch, match=r"gap\.weights: seed1.safetensors in the cache, seed2.safetensors asked for"
+    ):
         again(with_crops, out, others[0], views=1)
-    with pytest.raises(RecipeMismatch, match=r"gap_view1\.look: .* here, .*shift 0.2.* there"):
+    with pytest.raises(RecipeMismatch, match=r"gap_view1\.look: .* in the cache, .*shift 0.2.* asked for"):
         again(with_crops, out, tuned, views=1, view_config=ViewConfig(shift=0.2))
-    with pytest.raises(RecipeMismatch, match=r"gap\.dtype: float16 here, float32 there"):
+    with pytest.raises(RecipeMismatch, match=r"gap\.dtype: float16 in the cache, float32 asked for"):
         again(with_crops, out, tuned, views=1, dtype="float32")
     with pytest.raises(RecipeMismatch, match="also has the features gap_view1") as error:
         again(with_crops, out, tuned)
     assert error.value.remedy == "ask for them too: --features gap --views 1"
     with pytest.raises(RecipeMismatch, match=r"out.zarr is made without crops, asked for with"):
         again(with_crops, out, tuned, views=1, crops=True)
-    with pytest.raises(RecipeMismatch, match=r"crops: jpeg 95 here, nothing there"):
+    with pytest.raises(RecipeMismatch, match=r"crops: jpeg 95 in the cache, nothing asked for"):
         again(without_crops, out, tuned, views=1)
 
 

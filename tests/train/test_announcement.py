@@ -32,5 +32,9 @@ def test_the_sweep_is_suggested_for_models_of_default_sizes_on_few_clips_alone(r
     assert announcement.suggest_sweep(ready, resolve("fast"))
     assert announcement.suggest_sweep(ready, resolve("small")) is None
     assert announcement.suggest_sweep(ready, replace(default, finetune=FinetuneConfig(learns="all"))) is None
+    assert "smaller models and other recipes" in announcement.suggest_sweep(ready, default)
+    few = resolve("official", options={"model.name": "pooled"})
+    assert "1,000, other recipes" in announcement.suggest_sweep(ready, few), "it is small already"
+    assert announcement.suggest_sweep(ready, resolve("small", options={"model.name": "pooled"})) is None
     monkeypatch.setattr(announcement, "MANY_CLIPS", min(len(fold.train) for fold in ready.plan.folds))
     assert announcement.suggest_sweep(ready, default) is None

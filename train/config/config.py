@@ -62,7 +62,7 @@ ALIASES = {"paper": "official"}  # as the default was called before it was the c
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """The optimiser and its schedule. `momentum` and `step_epochs` mean nothing to other optimisers and schedules."""
+    """The optimiser and its schedule. `momentum` and `step_epochs` mean nothing to other optimisers and schedules: `expect_effective`."""
 
     epochs: int = 160
     warmup: int = 10  # epochs in which the learning rate rises linearly, at most half of all; the cosine spans the rest
@@ -232,6 +232,27 @@ class TrainConfig:
                 f"The model {self.model.name} looks at crops, and not at maps.", remedy="--set finetune.source=auto"
             )
 
+    def expect_effective(self) -> None:
+        """Refuse settings that differ from their defaults and decide nothing under the others.
+
+        A configuration may hold them: earlier runs have them, and trials of a sweep, which varies the others.
+        """
+        loop, loss = self.loop, self.loss
+        readers = {  # by setting: whether it is read, by what, and an example of that
+            "loop.momentum": (loop.optimizer == "sgd", "loop.optimizer=sgd", "loop.optimizer=sgd"),
+            "loop.step_epochs": (loop.schedule == "step", "loop.schedule=step", "loop.schedule=step"),
+            "loss.temperature": (bool(loss.contrastive), "loss.contrastive", "loss.contrastive=0.1"),
+            "loss.centre_rate": (loss.has_centres, "loss.centre and loss.compact", "loss.centre=0.01"),
+        }
+        for key, (is_read, reader, example) in readers.items():
+            section, _, name = key.partition(".")
+            owner = getattr(self, section)
+            if not is_read and getattr(owner, name) != getattr(type(owner), name):
+                raise UsageError(
+                    f"{key} is a setting of {reader}, which is not asked for: it would have no effect.",
+                    remedy=f"leave {key} out, or --set {example}",
+                )
+
     @property
     def looks_at_frames(self) -> bool:
         """Say whether frames themselves are looked at: by a backbone that learns, or by a model of crops."""
@@ -248,6 +269,11 @@ class TrainConfig:
     def feature(self) -> str:
         """Return the array that is read: the one that the model needs, else the one that is asked for."""
         return self.data.feature if self.model.reads == CROPS else self.model.reads or self.data.feature
+
+    @property
+    def reads(self) -> str:
+        """Return what the model reads: an array of the cache by name, or crops."""
+        return CROPS if self.model.reads == CROPS else self.feature
 
     @property
     def head_first(self) -> int:

@@ -91,12 +91,10 @@ def from_flat(flat: Mapping[str, Any]) -> TrainConfig:
             if key == "model":
                 raise UsageError("A model is named by model.name.", remedy=f"--model {flat[key]}")
             expect_no_other_models(key, model)
-            near = difflib.get_close_matches(key, kinds, n=1, cutoff=0.5) or [
-                k for k in kinds if k.rpartition(".")[2] == key.rpartition(".")[2]
-            ]
+            near = nearest_key(key, kinds)
             raise UsageError(
                 f"There is no setting {key!r}.",
-                remedy=f"did you mean {near[0]}?" if near else f"the settings are {', '.join(kinds)}",
+                remedy=f"did you mean {near}?" if near else f"the settings are {', '.join(kinds)}",
             )
     values = {key: coerce(key, value, kinds[key]) for key, value in flat.items()}
     return _build(TrainConfig, "", values, model)
@@ -104,13 +102,45 @@ def from_flat(flat: Mapping[str, Any]) -> TrainConfig:
 
 def expect_no_other_models(key: str, model: str) -> None:
     """Say so when a setting is one of another model."""
-    for other in MODELS:
-        if other != model and key in known_keys(other):
-            own = [name for name in known_keys(model) if name.startswith("model.")]
-            raise UsageError(
-                f"{key} is a setting of the model {other}, and the model is {model}.",
-                remedy=f"leave it out, or --model {other}; {model} has {', '.join(own)}",
-            )
+    others = [other for other in MODELS if other != model and key in known_keys(other)]
+    if not others:
+        return
+    own = [name for name in known_keys(model) if name.startswith("model.") and name != MODEL]
+    near = related_keys(key, own)
+    has = f"near it {model} has {', '.join(near)}" if near else f"{model} has {', '.join(own) or 'no settings'}"
+    models = f"the model {others[0]}" if len(others) == 1 else f"the models {', '.join(others)}"
+    raise UsageError(
+        f"{key} is a setting of {models}, and the model is {model}.",
+        remedy=f"leave it out, or --model {others[0]}; {has}",
+    )
+
+
+def nearest_key(key: str, keys: Iterable[str]) -> str | None:
+    """Return the setting that a word most likely means: one spelt nearly so, else one that shares words with it."""
+    known = list(keys)
+    if slips := difflib.get_close_matches(key, known, n=1, cutoff=0.9):
+        return slips[0]
+
+    def likeness(one: str) -> tuple[int, float]:
+        same = one.partition(".")[0] == key.partition(".")[0]
+        return (2 * len(words_of(one) & words_of(key)) + same, difflib.SequenceMatcher(None, one, key).ratio())
+
+    if sharing := [one for one in known if words_of(one) & words_of(key)]:
+        return max(sharing, key=likeness)
+    return next(iter(difflib.get_close_matches(key, known, n=1, cutoff=0.5)), None)
+
+
+def related_keys(key: str, keys: Iterable[str]) -> list[str]:
+    """Return the settings that share a word with one, and those that share one with them: frames → segment_frames, num_segments."""
+    known = list(keys)
+    near = [one for one in known if words_of(one) & words_of(key)]
+    words = words_of(key).union(*map(words_of, near))
+    return [one for one in known if words_of(one) & words]
+
+
+def words_of(key: str) -> set[str]:
+    """Return the words of a setting without its section, in the singular."""
+    return {word.removesuffix("s") for word in key.rpartition(".")[2].split("_")} - {"num", ""}
 
 
 def to_flat(config: TrainConfig) -> Flat:

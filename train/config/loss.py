@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...errors import UsageError, expect_values
+from ...errors import UsageError, expect_range, expect_values
 
 if TYPE_CHECKING:
     from .config import DataConfig, LoopConfig
@@ -36,7 +36,6 @@ class LossConfig:
             self,
             "loss.",
             focal=(0, 10),
-            effective_number=(0, 0.999999),
             adjustment=(0, 10),
             contrastive=(0, 1000),
             temperature=(0.001, 100),
@@ -44,6 +43,9 @@ class LossConfig:
             centre=(0, 1000),
             centre_rate=(0, 10_000),
         )
+        expect_range(
+            "loss.effective_number", self.effective_number, 0, 0.999999, default=0.99
+        )  # its default, 0, is off
         if self.compact and self.centre:
             raise UsageError(
                 "loss.compact and loss.centre both hold clips at centres of their classes.",

@@ -17,6 +17,7 @@ from torch import Tensor
 from ...cache import Cache, FeatureRecipe
 from ...encoders.taps import TAPS
 from ...errors import UsageError
+from ...extract.command import command_that_adds
 from ..models.contract import CROPS
 
 if TYPE_CHECKING:
@@ -102,10 +103,11 @@ def expect_here(cache: Cache, feature: str) -> None:
     """Refuse a feature that is not here."""
     if feature not in cache.features:
         near = difflib.get_close_matches(feature, cache.features, n=1)
-        adds = f"est extract … --features {','.join([*cache.features, feature])} adds it"
         raise UsageError(
             f"{cache.path} has the features {', '.join(cache.features) or 'none'}, asked for {feature!r}.",
-            remedy=adds if feature in TAPS else f"--feature {near[0] if near else 'with one of them'}",
+            remedy=command_that_adds(cache, feature)
+            if feature in TAPS
+            else f"--feature {near[0] if near else 'with one of them'}",
         )
 
 

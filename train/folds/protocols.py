@@ -103,8 +103,10 @@ def _labelled(table: Annotations) -> np.ndarray:
         )
     classes = np.unique(table.label[rows])
     if len(classes) == 1:
+        all_of = f"All {len(rows)} labelled clips are" if len(rows) > 1 else "The one labelled clip is"
         raise UsageError(
-            f"All {len(rows)} labelled clips are {table.labels[classes[0]]!r}; training needs two classes."
+            f"{all_of} {table.labels[classes[0]]!r}; training needs two classes.",
+            remedy=f"{relabel('label')}, corrects labels; est extract adds clips of other classes",
         )
     return rows[np.argsort(table.ids[rows], kind="stable")]
 

@@ -123,9 +123,17 @@ def _matched(lines: Sequence[Line], clips: Sequence[tuple[str, str]]) -> tuple[d
     matches, others = match_lines(lines, clips)
     foreign = sum(one.why == NO_SUCH_CLIP for one in others)
     if refused := [one for one in others if one.why != NO_SUCH_CLIP or foreign == len(lines)]:
-        first = refused[0]
+        first, beside = refused[0], len(refused) - 1
+        why = "" if first.why == NO_SUCH_CLIP else f" for certain ({first.why})"
+        more = (
+            f", nor do {beside} others of {len(lines)} lines"
+            if beside > 1
+            else ", nor does another line"
+            if beside
+            else ""
+        )
         raise UsageError(
-            f"{first.line.where}: {first.line.says!r} is no clip of the cache ({first.why}), as {len(refused)} of {len(lines)} lines.",
+            f"{first.line.where}: {first.line.says!r} names no clip of the cache{why}{more}.",
             remedy="name clips as est cache ls does",
         )
     number = {line.row.line: place for place, line in enumerate(lines)}

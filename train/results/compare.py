@@ -25,6 +25,8 @@ from .run import Run, other_clips
 
 CONTROL = "control"
 PERMUTED_LABELS = "learnt permuted labels, a reference of est audit and no result"
+READS = "reads"  # what a model reads, among the settings
+NO_SUCH = "-"  # where a model has no such setting
 UNITS = {"subjects": "people", "clips": "clips"}  # in sentences
 IGNORED = ("device", "tensorboard", "eval_every", "seeds")  # decide nothing, or stand in the table
 
@@ -291,10 +293,26 @@ def _notes(runs: Sequence[Run]) -> list[str]:
 
 
 def _settings(runs: Sequence[Run]) -> dict[str, tuple[Any, ...]]:
-    """Return the settings in which runs differ; of different models those of the models are left out."""
+    """Return the settings in which runs differ; of different models what they read, and their settings that are not their defaults."""
     flats = [to_flat(run.config) for run in runs]
     models = {flat[MODEL] for flat in flats}
-    keys = [key for key in flats[0] if key == MODEL or len(models) == 1 or not key.startswith("model.")]
+    if len(models) == 1:
+        return _differing(flats, list(flats[0]))
+    flats = [{**flat, READS: run.config.reads} for flat, run in zip(flats, runs, strict=True)]
+    defaults = [to_flat(replace(run.config, model=type(run.config.model)())) for run in runs]
+    changed = [
+        key
+        for flat, default in zip(flats, defaults, strict=True)
+        for key in default
+        if key.startswith("model.") and key != MODEL and flat[key] != default[key]
+    ]
+    others = [key for key in flats[0] if not key.startswith("model.") and key != READS]
+    flats = [dict.fromkeys(changed, NO_SUCH) | flat for flat in flats]
+    return _differing(flats, [MODEL, READS, *dict.fromkeys(changed), *others])
+
+
+def _differing(flats: Sequence[dict[str, Any]], keys: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """Return the settings, of some, in which runs differ."""
     return {
         key: tuple(flat[key] for flat in flats)
         for key in keys

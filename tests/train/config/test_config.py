@@ -23,6 +23,7 @@ from est.train import (
 )
 from est.train.config.configfile import differences, from_flat, known_keys, resolve, to_flat, to_toml
 from est.train.config.loss import LossConfig
+from est.train.models.registry import MODELS
 
 ROOT = Path(__file__).parents[3]
 
@@ -196,6 +197,10 @@ def test_no_setting_is_ignored(section):
         ("learning_rate=1", ["'learning_rate'", "did you mean loop.learning_rate?"]),
         ("model.layer=3", ["'model.layer'", "did you mean model.layers?"]),
         ("models.layers=3", ["did you mean model.layers?"]),
+        ("loop.step_factor=2", ["did you mean loop.step_epochs?"]),
+        ("loop.batch_size=2", ["did you mean loop.batch?"]),
+        ("loss.effective_number=1.5", ["found 1.5", "--set loss.effective_number=0.99"]),
+        ("model.hidden=8", ["of the models gru, lstm,", "--model gru; near it est has model.order_hidden"]),
         ("xyzzy=3", ["'xyzzy'", "the settings are", "loop.epochs"]),
     ],
 )
@@ -205,6 +210,33 @@ def test_a_wrong_setting_says_what_is_wrong(setting, words):
     text = f"{caught.value.message} {caught.value.remedy or ''}"
     for word in words:
         assert word in text
+
+
+def test_a_setting_of_other_models_names_all_of_them_and_what_is_near_it():
+    with pytest.raises(UsageError) as caught:
+        resolve(settings=["model.frames=8"], options={"model.name": "stt"})
+    for name in MODELS:
+        assert (f" {name}," in caught.value.message) == ("model.frames" in known_keys(name)), name
+    assert caught.value.remedy.endswith("near it stt has model.num_segments, model.segment_frames")
+
+
+@pytest.mark.parametrize(
+    ("setting", "beside"),
+    [
+        ("loop.momentum=0.5", "loop.optimizer=sgd"),
+        ("loop.step_epochs=7", "loop.schedule=step"),
+        ("loss.temperature=0.2", "loss.contrastive=0.1"),
+        ("loss.centre_rate=2", "loss.centre=0.01"),
+        ("loss.centre_rate=2.0", "loss.compact=0.01"),
+    ],
+)
+def test_a_setting_that_nothing_reads_is_refused_by_name(setting, beside):
+    alone = resolve("fast", settings=[setting])  # opens: runs and trials may hold it
+    key = setting.partition("=")[0]
+    with pytest.raises(UsageError, match=f"^{key} is a setting of lo.*no effect") as caught:
+        alone.expect_effective()
+    assert f"leave {key} out, or --set " in caught.value.remedy
+    resolve("fast", settings=[setting, beside]).expect_effective()
 
 
 def test_set_takes_toml_and_plain_words():

@@ -132,7 +132,8 @@ def test_maps_that_are_not_there_are_asked_for(cache_path):
     cache = write_cache(cache_path, features=("gap",))
     with pytest.raises(UsageError, match="has the features gap, asked for 'layer3'") as error:
         ClipSet.for_tuning(cache, WHICH, "maps")
-    assert error.value.remedy == "est extract … --features gap,layer3 adds it"
+    assert error.value.remedy.startswith("est extract ")
+    assert error.value.remedy.endswith(" --features gap,layer3")
     cache = write_cache(cache_path.with_name(f"plain{cache_path.suffix}"))
     with pytest.raises(UsageError, match="has no array 'layer3_flip' that is 'layer3' of mirrored crops") as error:
         ClipSet.for_tuning(cache, WHICH, "maps", mirrored=True)

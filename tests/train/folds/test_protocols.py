@@ -342,8 +342,9 @@ def test_refusals(case):
         table = replace(people(), label=np.full(72, -1))
     else:
         table = make()
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=message) as caught:
         plan(table, **config)
+    assert case != "one class" or "est cache relabel" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,11 @@ def test_lines_of_clips_that_are_not_here_are_counted(cache, tmp_path):
         (["clip001,1,2,3", "", "clip002,1,many,3"], HEADER, ["line 4, column 'happiness'", "found 'many'"]),
         (["clip001,nan,2,3"], HEADER, ["line 2, column 'anger'", "found 'nan'"]),
         (["clip001,1,2,3", "clip002,0,,0"], HEADER, ["line 3", "nobody voted for any class of 'clip002'"]),
-        (["clip098,1,2,3", "clip099,1,0,0"], HEADER, ["line 2", "'clip098' is no clip of the cache", "2 of 2 lines"]),
+        (
+            ["clip098,1,2,3", "clip099,1,0,0"],
+            HEADER,
+            ["line 2: 'clip098' names no clip of the cache, nor does another line."],
+        ),
         (["clip001,1,2,3", "clip001,1,0,0"], HEADER, ["line 3", "'clip001' has votes in line 2 already"]),
         (["clip001,1,2"], HEADER, ["line 2", "expected 4 cells, found 3"]),
         ([], HEADER, ["no line with votes"]),

@@ -23,6 +23,7 @@ from est.sweep.space.tables import space_of
 from est.train import evaluate, fit
 from est.train.loop.checkpoint import behind, load_checkpoint, load_model
 from est.train.loop.stacks.rule import why_alone
+from est.train.loop.starts import last_stage
 from est.train.loop.starts.last_stage import find_stage_start
 from est.train.loop.sync_batchnorm import across
 from est.train.loop.world import World
@@ -290,7 +291,7 @@ def test_a_cache_without_maps_says_what_adds_them(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["train", "--cache", str(cache), "--model", "former-dfer", "--folds", "2", "--out", str(tmp_path / "run")])
     assert ended.value.code == 2
-    assert "est extract … --features gap,layer3 adds it" in " ".join(capsys.readouterr().err.split())
+    assert "--features gap,layer3" in " ".join(capsys.readouterr().err.split())
     config = tuning_config("all", model=TINY)
     with pytest.raises(EstError, match=r"flat.zarr has no crops"):
         fit(cache, tmp_path / "run", replace(config, finetune=replace(config.finetune, source="crops")))
@@ -316,6 +317,18 @@ def test_weights_that_moved_are_named(cache, tmp_path):
     assert "--weights random" in refused.value.remedy
     for weights in (str(file), "random"):
         assert start(weights).digest == load_weights(weights).digest
+
+
+def test_weights_of_another_name_are_refused_before_a_download(cache, monkeypatch):
+    opened = open_cache(cache)
+    made = opened.recipes.features["layer3"].weights
+    config = tuning_config("none", model=TINY)
+    monkeypatch.setattr(last_stage, "load_weights", lambda *_, **__: pytest.fail("nothing is loaded"))
+    for asked in ("imagenet", "timm:resnet10t"):
+        other = replace(config, finetune=replace(config.finetune, weights=asked))
+        with pytest.raises(UsageError, match=f"was made with {made}; asked for {asked}, whose layer4") as refused:
+            find_stage_start(opened, other, ["layer3"])
+        assert f"leave out --weights, for the layer4 of {made}" in refused.value.remedy
 
 
 def test_maps_of_another_encoder_are_refused_by_name(cache, tmp_path):

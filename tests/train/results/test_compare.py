@@ -15,6 +15,7 @@ from est.cache import CacheWriter, open_cache
 from est.cli import main
 from est.errors import EstError, UsageError
 from est.train import ProtocolConfig, fit, model_config
+from est.train.config.configfile import to_toml
 from est.train.results.compare import compare_runs
 from est.train.results.paired import compare_paired
 from est.train.results.run import read_json, write_csv, write_json
@@ -71,12 +72,13 @@ def test_two_models_are_compared_clip_by_clip(runs, capsys):
     assert duel.classes["happiness"].value == pytest.approx(right[:, happy].mean() - other[happy].mean())
     assert duel.uar.value == pytest.approx(np.mean([one.value for one in duel.classes.values()]))
     assert duel.mcnemar is None, "people are known"
-    assert found.settings == {"model.name": ("est", "gru")}, "nothing else differs"
+    sizes = {"model.dim": (16, "-"), "model.ffn": (32, "-"), "model.heads": (2, "-"), "model.hidden": ("-", 8)}
+    assert found.settings == {"model.name": ("est", "gru")} | sizes, "nothing else differs; one layer have both"
     assert [note for note in found.notes if note.startswith("one seed: ")]
     status, said = est("compare", runs / "est", runs / "gru", capsys=capsys)
     assert status == 0
     assert f"WAR: {duel.war.sentence('EST', 'GRU')}" in said.out
-    assert "settings that differ:\n  model.name  est  gru" in said.out
+    assert "settings that differ:\n  model.name    est  gru\n" in said.out
     status, said = est("compare", runs / "est", runs / "gru", "--json", capsys=capsys)
     told = json.loads(said.out.splitlines()[-1])
     assert told["differences"][0]["war"]["value"] == duel.war.value
@@ -126,6 +128,16 @@ def test_runs_of_one_model_go_by_their_folders(runs, tmp_path):
     found = compare_runs([runs / "est", tmp_path / "other"])
     assert [one.name for one in found.contestants] == ["est", "other"]
     assert found.settings == {"loop.epochs": (3, 2)}
+
+
+def test_what_models_read_is_compared(runs, tmp_path):
+    other = changed_copy(runs / "gru", tmp_path / "stt", model="stt")
+    config = tiny_config(epochs=3, seeds=(1,), protocol=FOLDS, model=model_config("stt", segment_frames=4))
+    (other / "config.toml").write_text(to_toml(config), encoding="utf-8")
+    settings = compare_runs([runs / "gru", other]).settings
+    assert settings["reads"] == ("gap", "layer3")
+    assert settings["model.segment_frames"] == ("-", 4)
+    assert "model.num_segments" not in settings, "has its default"
 
 
 def test_what_cannot_be_compared_is_refused(runs, tmp_path):

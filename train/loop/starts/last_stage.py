@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from ....cache import Cache, FeatureRecipe
 from ....encoders.backbone import Backbone, tap_shape
-from ....encoders.weights import RANDOM, Weights, load_weights, weights_of_recipe
+from ....encoders.weights import RANDOM, Weights, is_known, load_weights, weights_of_recipe
 from ....errors import EstError, UsageError
 from ...config.config import TrainConfig
 from .initial_weights import InitialWeights
@@ -39,9 +39,14 @@ def find_stage_start(cache: Cache, config: TrainConfig, arrays: Iterable[str]) -
             f"The folds of {cache.path} read maps of {len(recipes)} encoders, and layer4 starts as that of one.",
             remedy="--fold NAME with --weights FILE, fold by fold; or --weights random",
         )
+    if is_known(asked) and is_known(recipe.weights) and asked != recipe.weights:  # before anything is downloaded
+        raise UsageError(
+            f"{recipe.tap} of {cache.path} was made with {recipe.weights}; asked for {asked}, whose layer4 is for other maps.",
+            remedy=f"leave out --weights, for the layer4 of {recipe.weights}; or --weights {RANDOM}",
+        )
     found = _load(cache, config, recipe)
     if (found.digest, found.backbone.normalization.name) != (recipe.weights_digest, recipe.normalize):
-        raise EstError(
+        raise UsageError(
             f"{recipe.tap} of {cache.path} was made with {recipe.weights} ({recipe.weights_digest[:8]}, pixels {recipe.normalize}); "
             f"these are {found.name} ({found.digest[:8]}, pixels {found.backbone.normalization.name}), whose layer4 is for other maps.",
             remedy=f"--weights with the file that the cache was made with, or --weights {RANDOM}",

@@ -1,0 +1,112 @@
+"""The command line that goes on with a cache: the options under which its rows were made, as its recipe tells them.
+
+Options that have their defaults are left out. What no recipe knows stands for itself: SOURCES, and the folder of a file of weights.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..cache import Cache, FeatureRecipe, FramesRecipe, open_cache
+from ..cache.snapshot import staging_path
+from ..encoders.device import parse_device
+from ..encoders.precision import resolve_precision
+from ..encoders.weights import is_known
+from ..errors import RecipeMismatch
+from .config import ExtractConfig
+
+OF_PICTURES = ("face", "smooth", "align", "size")  # settings whose recipe has them under the same name
+OF_DETECTOR = ("detect_size", "detect_every", "score_threshold")  # and those that frames which are crops have not
+NONE = "none"
+OWN_PIXELS = {"imagenet": "imagenet", "synface": "none", "random": "none"}  # of weights by name, without --normalize
+
+
+def command_that_adds(cache: Cache, feature: str) -> str:
+    """Write the command that makes a cache with one more feature: from its crops where it holds them, else of its sources."""
+    plain = [made for made in cache.recipes.features.values() if not made.view and not made.fold and not made.mirrored]
+    taps = ",".join(dict.fromkeys([*(made.tap for made in plain), feature]))
+    made = next(iter(plain), None)
+    rows = [] if made is None else list(_options_of_rows(made))
+    flip = ["--flip"] * any(one.mirrored for one in cache.recipes.features.values())
+    if cache.has_crops or made is None:
+        views = max((one.view for one in cache.recipes.features.values()), default=0)
+        out = cache.path.with_name(f"{cache.path.stem}-{feature}{cache.path.suffix}")
+        beside = [*(["--views", str(views)] if views else []), *(["--crops"] if cache.has_crops else [])]
+        parts = ["--from", str(cache.path), "--out", str(out), *rows, *flip, *beside]
+    else:
+        parts = ["SOURCES", "--out", str(cache.path), *options_of_frames(cache.recipes.frames), *rows, *flip]
+    return shlex.join(["est", "extract", *parts, "--features", taps])
+
+
+def options_of_frames(frames: FramesRecipe) -> Iterator[str]:
+    """Yield the options that say how videos become crops."""
+    for name, (here, _) in _differing_frames(ExtractConfig(), frames).items():
+        yield from _options(name, here)
+
+
+def expect_as_made(config: ExtractConfig, out: Path, precision: str) -> None:
+    """Refuse settings under which a cache was not made, with the options that mend it: before weights are loaded, or downloaded."""
+    if not (out.exists() or staging_path(out).exists()):
+        return
+    recipes = open_cache(out).recipes
+    found = _differing_frames(config, recipes.frames)
+    for tap in config.features:
+        if tap in recipes.features:
+            found |= _differing_rows(config, recipes.features[tap], precision)
+    if found:
+        told = ", ".join(f"{name}: {here} in the cache, {asked} asked for" for name, (here, asked) in found.items())
+        mend = [shlex.join([part for name, (here, _) in found.items() for part in _options(name, here)])]
+        if found.get("crops", ("", ""))[0] == NONE:
+            mend.append("without --crops")
+        raise RecipeMismatch(
+            f"{out} was made in another way: {told}.", remedy=f"{' '.join(filter(None, mend))}, or another --out"
+        )
+
+
+def _differing_frames(config: ExtractConfig, frames: FramesRecipe) -> dict[str, tuple[Any, Any]]:
+    """Return the settings of a command line in which it differs from a recipe: what stands there, and what is asked for."""
+    as_there = ExtractConfig(detector=frames.detector, align=frames.align)  # ty: ignore[invalid-argument-type]
+    of_detector = () if "none" in (frames.detector, config.detector) else OF_DETECTOR
+    pairs = {name: (getattr(frames, name), getattr(config, name)) for name in ("detector", *of_detector, *OF_PICTURES)}
+    if frames.decoder not in (config.decoder, "opencv" if config.decoder == "auto" else ""):  # auto goes on with opencv
+        pairs = {"decoder": (frames.decoder, config.decoder)} | pairs
+    asked = as_there.crop_margin if config.margin is None else config.margin
+    pairs["margin"] = (frames.margin, asked)
+    pairs["crops"] = (frames.crops or NONE, config.crop_format or NONE)
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _differing_rows(config: ExtractConfig, made: FeatureRecipe, precision: str) -> dict[str, tuple[Any, Any]]:
+    pairs = {"dtype": (made.dtype, config.dtype), "precision": (made.precision, precision)}
+    if is_known(config.weights):  # a file, or that of a run, is compared by what it holds
+        pairs = {"weights": (made.weights, config.weights)} | pairs
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _options_of_rows(made: FeatureRecipe) -> Iterator[str]:
+    """Yield the options that say how crops become rows."""
+    default = ExtractConfig()
+    for name, (here, _) in _differing_rows(default, made, made.precision).items():
+        yield from _options(name, here)
+    named = is_known(made.weights)
+    if made.normalize != (OWN_PIXELS.get(made.weights, made.normalize) if named else ""):
+        yield from ("--normalize", made.normalize)
+    if made.precision != resolve_precision(default.precision, parse_device(default.device))[0]:
+        yield from ("--precision", made.precision)
+
+
+def _options(name: str, value: Any) -> Sequence[str]:
+    """Write a setting of a recipe as options."""
+    match name:
+        case "crops":
+            kind, _, quality = str(value).partition(" ")
+            default = str(ExtractConfig.crop_quality)
+            return (
+                () if kind == NONE else ("--crops",) if quality == default else ("--crops", "--crop-quality", quality)
+            )
+        case "weights" if not is_known(value):
+            return ("--weights", f"FOLDER/{value}")
+    return (f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value))

@@ -1,0 +1,74 @@
+"""The command that adds a feature runs as it stands; settings of another cache are refused with the options that mend it."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from extract_samples import QUICK, extract, face_frames
+from train_samples import learning_cache
+from video_samples import make_video
+
+from est.cache import open_cache
+from est.cli import main
+from est.errors import RecipeMismatch
+from est.extract import extraction
+from est.extract.command import command_that_adds
+
+
+def run(command: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(command)[1:])
+    return ended.value.code
+
+
+@pytest.fixture
+def video(tmp_path):
+    return make_video(tmp_path / "a b.mp4", face_frames(4))
+
+
+@pytest.mark.parametrize("crops", [False, True])
+def test_the_command_makes_the_feature(video, tmp_path, crops):
+    path = tmp_path / "gap.zarr"
+    extract(video, path, QUICK, detector="none", crops=crops, dtype="float32", flip=crops)
+    command = command_that_adds(open_cache(path), "layer3")
+    assert "--weights random" in command
+    assert command.endswith("--features gap,layer3")
+    assert run(command.replace("SOURCES", shlex.quote(str(video)))) == 0
+    found = open_cache(tmp_path / ("gap-layer3.zarr" if crops else "gap.zarr"))
+    assert {"gap", "layer3"} <= set(found.features)
+    assert {recipe.dtype for recipe in found.recipes.features.values()} == {"float32"}
+    assert found.has_crops == crops
+
+
+def test_options_that_differ_from_their_defaults_are_named(tmp_path):
+    frames = {
+        "detector": "retinaface",
+        "size": 112,
+        "align": "5point",
+        "detect_size": 320,
+        "detect_every": 3,
+        "smooth": 2.0,
+    }
+    made = {"weights": "mine.pt", "normalize": "imagenet", "frames": frames | {"score_threshold": 0.8}}
+    cache = open_cache(learning_cache(tmp_path / "c.zarr", 2, weights=made))
+    command = command_that_adds(cache, "layer3").replace(" --precision fp32", "")
+    assert command == (
+        f"est extract SOURCES --out {cache.path} --detect-size 320 --align 5point --size 112 --weights FOLDER/mine.pt "
+        "--normalize imagenet --features gap,layer3"
+    )
+
+
+def test_other_settings_are_refused_before_weights_are_loaded(video, tmp_path, monkeypatch):
+    path = tmp_path / "gap.zarr"
+    extract(video, path, QUICK, detector="none")
+    monkeypatch.setattr(extraction, "load_weights", lambda *_, **__: pytest.fail("weights are loaded"))
+    for changes, told, mend in (
+        ({"weights": "imagenet"}, "weights: random in the cache, imagenet asked for", "--weights random"),
+        ({"size": 96}, "size: 64 in the cache, 96 asked for", "--size 64"),
+        ({"crops": True}, "crops: none in the cache, jpeg 95 asked for", "without --crops"),
+        ({"dtype": "float32", "smooth": 3.0}, "smooth: 2.0 in the cache, 3.0 asked for", "--smooth 2 --dtype float16"),
+    ):
+        with pytest.raises(RecipeMismatch, match=told) as refused:
+            extract(video, path, QUICK, **({"detector": "none"} | changes))
+        assert refused.value.remedy == f"{mend}, or another --out"
