@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ....errors import EstError
+from ....train.models.description import Description
 from ..cells import millions, named
 from ..cost import describe
 from ..estimate import measure_speed
@@ -34,10 +35,9 @@ def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
             "row": named(row.label),
             "parameters": millions("parameters", found.parameters),
             "with backbone": millions("parameters_with_backbone", whole.parameters if whole else None),
+            "frames": _frames(found),
             "MACs a clip": Cell(words=f"{found.macs / 1e6:.2f} M", values={"macs": found.macs}),
-            "MACs with backbone": Cell(words=f"{whole.macs / 1e9:.3f} G", values={"macs_with_backbone": whole.macs})
-            if whole
-            else Cell(),
+            "MACs with backbone": _with_backbone(found),
             "step": Cell(words=f"{1000 * speed.step:.1f} ms", values={"step_seconds": speed.step}),
             "clips a second, training": _rate(
                 "training_clips_per_second", config.loop.batch / speed.step if speed.step else 0.0
@@ -49,7 +49,26 @@ def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
         lines.append(line)
     first = runs.config(rows[0])
     note = f"Steps of {first.loop.batch} clips, on cached features, on {runs.ready(first).device}, and the clips of a test half."
-    return Measured(lines=lines, notes=(note,), skipped=skipped)
+    side = runs.cache.recipes.frames.size
+    counted = (
+        "MACs are of one clip, of a model that is shown all its frames of the mean length; those with the backbone count ResNet-18 "
+        f"on every frame that is shown, on the cache's crops of {side} × {side}."
+    )
+    return Measured(lines=lines, notes=(note, counted), skipped=skipped)
+
+
+def _frames(found: Description) -> Cell:
+    """Return how many frames a clip shows the model: what MACs are of."""
+    words = f"{found.frames:.4g}" + (", the mean" if found.frames_are else "")
+    return Cell(words=words, values={"frames": found.frames, "frames_are": found.frames_are})
+
+
+def _with_backbone(found: Description) -> Cell:
+    if (whole := found.whole) is None:
+        return Cell()
+    return Cell(
+        words=f"{whole.macs / 1e9:.3f} G", values={"macs_with_backbone": whole.macs, "picture_side": found.side}
+    )
 
 
 def _rate(name: str, value: float) -> Cell:
