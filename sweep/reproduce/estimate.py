@@ -99,6 +99,7 @@ class _Clock(TrainingWatch):
 
 def measure_speed(ready: Prepared, config: TrainConfig, *, alone: bool = False) -> Speed:
     """Take a few steps of a configuration, as many trainings at once as a run takes; `alone`: one."""
+    ready.expect_fitting(config)
     device = ready.device
     precision, _ = resolve_precision(config.loop.precision, parse_device(config.device))
     data, fold = ready.data, max(ready.plan.folds, key=lambda one: len(one.train))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,14 +10,11 @@ import pytest
 from reproduce_samples import TINY, recipe
 from train_samples import Recorder, learning_cache, read_csv
 
-from est.cache import open_cache
 from est.cli import main
 from est.errors import UsageError
 from est.inputs.published.est_paper import NUMBERS
-from est.sweep.reproduce import estimate, reproducing
+from est.sweep.reproduce import reproducing
 from est.sweep.reproduce.cells import difference, over_seeds, signed
-from est.sweep.reproduce.estimate import Speed, duration, rough
-from est.sweep.reproduce.measures import complexity
 from est.sweep.reproduce.measures.attention_index import shares
 from est.sweep.reproduce.measures.measured import (
     compare,
@@ -31,17 +27,13 @@ from est.sweep.reproduce.measures.measured import (
 from est.sweep.reproduce.pictures import Curve, Point, curve_picture, row_picture
 from est.sweep.reproduce.recipe import Recipe, differences
 from est.sweep.reproduce.reproducing import reproduce
-from est.sweep.reproduce.runs import Runs
 from est.sweep.reproduce.sheet import Cell, Sheet
 from est.sweep.reproduce.tables.catalogue import TABLES, tables_named
 from est.sweep.reproduce.tables.systems import PUBLISHED
-from est.sweep.reproduce.watching import RowWatch
-from est.train.config.config import TrainConfig
-from est.train.folds.annotations import Annotations
 from est.train.folds.published import results_of
 from est.train.loop.world import ALONE
 from est.train.models.registry import MODELS, config_class
-from est.train.preparation import expect_trainable, plan_of
+from est.train.preparation import expect_trainable
 from est.train.results.metrics import spread
 from est.train.results.paired import compare_paired
 from est.train.results.predictions import Predictions
@@ -146,69 +138,6 @@ def test_the_ablation_of_the_paper_has_its_parameters():
     for label, expected in (("Transformer", 33.32), ("with AA-SFE", 34.37), ("with both (EST)", 42.78)):
         made = Recipe(preset="official").config(table.row(label).settings)
         assert describe_model(made.model, 512, 6).whole.parameters / 1e6 == pytest.approx(expected, abs=0.01)
-
-
-def test_how_long_trainings_take():
-    speed = Speed(together=4, step=0.5, steps=10, scoring=0.25)
-    config = TrainConfig(loop=Recipe(options={"loop.epochs": 6}).config().loop, eval_every=2)
-    assert speed.seconds(config, 9) == 3 * 6 * 10 * 0.5 + 9 * (3 + 2) * 0.25
-    assert [duration(seconds) for seconds in (0.3, 12, 400, 7200)] == ["0.3 s", "12 s", "7 min", "2.0 h"]
-
-
-def test_the_clock_takes_the_median_after_the_first_steps(monkeypatch):
-    """One step that other work made longer changes nothing; that this thread had no processor is seen."""
-    monkeypatch.setattr(estimate.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(estimate.time, "thread_time", lambda: worked[0])
-    now, worked = [0.0], [0.0]
-    clock = estimate._Clock(SimpleNamespace(wanted=False))
-    for took in (5.0, 1.0, *[0.1] * 4, 0.9, *[0.1] * 6):
-        now[0] += took
-        worked[0] += 0.1
-        clock.step(0, 0)
-    assert clock.seconds == pytest.approx(0.1)
-    assert clock.busy
-    assert clock.stop.wanted
-    assert [rough(seconds) for seconds in (0.33, 1.4, 28, 44, 431, 7200)] == [
-        "0.3 s",
-        "2 s",
-        "30 s",
-        "40 s",
-        "7 min",
-        "1.9 h",
-    ]
-
-
-def test_rows_of_one_configuration_are_timed_once_and_take_turns(cache, tmp_path, monkeypatch):
-    calls = []
-
-    def measured(ready, config, *, alone):
-        calls.append(config.model.ssop)
-        return Speed(together=1, step=0.01 * len(calls), steps=1, scoring=0.5, busy=True, took=1.0)
-
-    monkeypatch.setattr(complexity, "measure_speed", measured)
-    rows = TABLES["ablation"].rows[-2:], TABLES["convergence"].rows[1:]
-    table = replace(
-        TABLES["complexity"], rows=(*rows[0], replace(rows[1][1], label="again"), TABLES["ablation"].rows[1])
-    )
-    monkeypatch.setitem(TABLES, "complexity", table)
-    found = reproduce("complexity", cache, tmp_path / "out", recipe()).sheets[0]
-    assert calls == [True, True, False] * 3
-    by_row = {line["row"].words: line["step, ms"].words for line in found.lines}
-    assert by_row["with both (EST)"] == by_row["again"] == "50.0 (20.0 to 80.0)"
-    assert any("did other work" in note for note in found.notes)
-    assert any("on the cache's crops of" in note for note in found.notes)
-
-
-def test_pictures_are_learnt_from_on_a_cpu_where_that_takes_less_than_a_day(cache, tmp_path):
-    def why(*settings, **options):
-        watch = RowWatch(Recorder(), 0)
-        made = recipe(*settings, **options)
-        plan = plan_of(open_cache(cache), Annotations.from_cache(open_cache(cache)), made.config())
-        asked = Runs(cache=open_cache(cache), out=tmp_path, recipe=made, plan=plan, watch=watch)
-        return asked.why_not(TABLES["overall"].row("R3D-18"))
-
-    assert "G MACs a clip, 3 times that in training, 72,000 clips" in why(epochs=1000)
-    assert not why("model.channels=4", epochs=1000)
 
 
 def predictions(right, people=6):
@@ -342,41 +271,6 @@ def test_the_nearest_table_is_named(capsys):
     listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)["tables"]}
     assert (listed["ablation"]["trains"], listed["datasets"]["trains"]) == (4, 0)
     assert listed["ablation"]["paper_numbers"] == ["bu4dfe"]
-
-
-def refused(*arguments, **settings):
-    """Return the error of a call."""
-    with pytest.raises(UsageError) as found:
-        reproduce(*arguments, **settings)
-    return found.value
-
-
-def test_bad_input(cache, tmp_path):
-    out = tmp_path / "out"
-    unlabelled = learning_cache(tmp_path / "unlabelled.zarr", 12, fields={n: {"label": None} for n in range(12)})
-    assert "has a label" in refused("ablation", unlabelled, out, recipe()).message
-    nobody = learning_cache(tmp_path / "nobody.zarr", 12, fields={n: {"subject": ""} for n in range(12)})
-    assert "subject" in refused("ablation", nobody, out, recipe()).message
-    assert "tests on a second cache" in refused("cross-database", cache, out, recipe()).message
-    others = learning_cache(tmp_path / "others.zarr", 12, labels=("awe", "pride"))
-    error = refused("cross-database", cache, out, recipe(), test_cache=others)
-    assert "none of the classes" in error.message
-    assert "awe, pride there" in error.message
-    error = refused("zero-middle", cache, out, recipe())
-    assert "black" in error.message
-    error = refused("ablation", cache, out, Recipe(options={"device": "cpu"}), dataset="dfew")
-    assert "No clip says in which fold" in error.message
-    assert "--protocol kfold is another" in refused("ablation", cache, out, recipe(), dataset="dfew").message
-    assert "one of the paper's" in refused("ablation", cache, out, Recipe(), dataset="ck+").message
-    plain = Recipe(settings=TINY, options={"device": "cpu"})
-    error = refused("ablation", learning_cache(tmp_path / "people.zarr", 90, subjects=30), out, plain, dataset="mmi")
-    assert "mmi as it is published" in error.message
-    assert "published with 6 classes" in error.message
-    assert "--protocol mmi makes the same tables" in error.remedy
-    assert not out.exists(), "what is refused leaves nothing"
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "thesis.tex").write_text("x")
-    assert "holds no tables" in refused("ablation", cache, tmp_path / "full", recipe()).message
 
 
 def test_a_dry_run_says_what_would_be_trained(cache, tmp_path):
