@@ -10,13 +10,16 @@ import pytest
 from reproduce_samples import TINY, recipe
 from train_samples import Recorder, learning_cache, read_csv
 
+from est.cache import open_cache
 from est.cli import main
 from est.errors import UsageError
 from est.inputs.published.est_paper import NUMBERS
 from est.sweep.reproduce import reproducing
+from est.sweep.reproduce.captions import caption
 from est.sweep.reproduce.cells import difference, over_seeds, signed
 from est.sweep.reproduce.measures.attention_index import shares
 from est.sweep.reproduce.measures.measured import (
+    Measured,
     compare,
     compare_changed,
     conclusions,
@@ -27,13 +30,16 @@ from est.sweep.reproduce.measures.measured import (
 from est.sweep.reproduce.pictures import Curve, Point, curve_picture, row_picture
 from est.sweep.reproduce.recipe import Recipe, differences
 from est.sweep.reproduce.reproducing import reproduce
+from est.sweep.reproduce.runs import Runs
 from est.sweep.reproduce.sheet import Cell, Sheet
 from est.sweep.reproduce.tables.catalogue import TABLES, tables_named
 from est.sweep.reproduce.tables.systems import PUBLISHED
+from est.sweep.reproduce.watching import RowWatch
+from est.train.folds.annotations import Annotations
 from est.train.folds.published import results_of
 from est.train.loop.world import ALONE
 from est.train.models.registry import MODELS, config_class
-from est.train.preparation import expect_trainable
+from est.train.preparation import expect_trainable, plan_of
 from est.train.results.metrics import spread
 from est.train.results.paired import compare_paired
 from est.train.results.predictions import Predictions
@@ -94,6 +100,27 @@ def test_a_row_lies_above_what_the_user_sets():
     assert made.config(TABLES["ablation"].row("with both (EST)").settings).model.ssop
     heads = made.config(TABLES["layers-heads"].row("8 heads").settings).model
     assert (heads.layers, heads.heads) == (3, 8)
+
+
+def test_a_caption_says_what_rows_read_and_what_numbers_are(tmp_path):
+    nobody = learning_cache(tmp_path / "nobody.zarr", 36, maps=True, fields={n: {"subject": ""} for n in range(36)})
+    opened = open_cache(nobody)
+    for seeds, by, expected in (
+        ((1,), "clip", "2 epochs, seed 1; 95 % intervals over clips. The"),
+        ((1, 2), "clip", "seeds 1, 2; mean"),
+    ):
+        made = recipe(seeds=seeds, **{"protocol.by": by})
+        plan = plan_of(opened, Annotations.from_cache(opened), made.config())
+        runs = Runs(cache=opened, out=tmp_path, recipe=made, plan=plan, watch=RowWatch(Recorder(), 0))
+        table = TABLES["overall"]
+        rows = [table.row(label) for label in ("Transformer", "EST", "STT", "MSSTNet")]
+        found = Measured(lines=[{"95 %": Cell(words="1 to 2")}])
+        said = caption(table, rows, runs, found)
+        assert expected in said
+        assert said.startswith("nobody.zarr; gap of ")
+        assert "; STT: layer3 of " in said
+        assert "; MSSTNet: pyramid4x4 of " in said
+        assert "intervals" not in caption(table, rows, runs, Measured(lines=[{"WAR": Cell(words="1")}]))
 
 
 def test_differences_of_recipes_are_named_once():
@@ -312,9 +339,9 @@ def test_a_table_without_a_training_says_so(cache, tmp_path):
 
 
 def test_a_published_data_set_brings_its_protocol_and_the_paper(cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(reproducing, "misfits", lambda *_: [])
+    monkeypatch.setattr(reproducing, "misfits_of_cache", lambda *_: [])
     plain = Recipe(settings=TINY, options={"device": "cpu", "loop.epochs": 1, "seeds": (1,)})
     six = learning_cache(tmp_path / "six.zarr", 30, subjects=10)
     found = reproduce("datasets", six, tmp_path / "out", plain, dataset="mmi").sheets[0]
     assert "25 frames a second, 89.24 ± 35.38 frames (Table 1)" in found.text()[3]
-    assert json.loads((tmp_path / "out" / "settings.json").read_text())["recipe"]["est"]["protocol.kind"] == "mmi"
+    assert json.loads((tmp_path / "out" / "settings.json").read_text())["recipe"] == {}

@@ -6,10 +6,13 @@ import pytest
 from reproduce_samples import TINY, recipe
 from train_samples import learning_cache
 
-from est.cache import Source
+from est.cache import Source, open_cache
+from est.cli import main
 from est.errors import UsageError
 from est.sweep.reproduce.recipe import Recipe
 from est.sweep.reproduce.reproducing import reproduce
+from est.sweep.reproduce.settings import expect_same, keep, settings_of
+from est.train.folds.annotations import Annotations
 from est.train.provenance import _listed
 
 
@@ -41,14 +44,20 @@ def test_bad_input(cache, tmp_path):
     error = refused("zero-middle", cache, out, recipe())
     assert "black" in error.message
     error = refused("ablation", cache, out, Recipe(options={"device": "cpu"}), dataset="dfew")
-    assert "No clip says in which fold" in error.message
-    assert "--protocol kfold is another" in refused("ablation", cache, out, recipe(), dataset="dfew").message
+    assert "is not DFEW as it is published" in error.message
+    assert "DFEW is published with 7 classes" in error.message
+    assert "DFEW is published with 5 folds; the cache carries none" in error.message
+    assert "labelled clips; the cache has 36" in error.message
+    assert error.remedy.startswith("leave --dataset out")
+    assert "is not DFEW" in refused("ablation", cache, out, recipe(), dataset="dfew").message, (
+        "not that --folds is another"
+    )
     assert "one of the paper's" in refused("ablation", cache, out, Recipe(), dataset="ck+").message
     plain = Recipe(settings=TINY, options={"device": "cpu"})
     error = refused("ablation", learning_cache(tmp_path / "people.zarr", 90, subjects=30), out, plain, dataset="mmi")
-    assert "mmi as it is published" in error.message
+    assert "MMI as it is published" in error.message
     assert "published with 6 classes" in error.message
-    assert "--protocol mmi makes the same tables" in error.remedy
+    assert error.remedy.startswith("leave --dataset out")
     assert not out.exists(), "what is refused leaves nothing"
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("x")
@@ -78,6 +87,32 @@ def test_another_cache_of_the_same_frames_is_refused_before_a_training(tmp_path)
         test_cache=two,
         dry_run=True,
     )
+
+
+def test_clips_alone_are_looked_at_without_labels_and_beside_any_settings(cache, tmp_path):
+    unlabelled = learning_cache(tmp_path / "unlabelled.zarr", 12, fields={n: {"label": None} for n in range(12)})
+    sheet = reproduce("datasets", unlabelled, tmp_path / "one").sheets[0]
+    assert sheet.lines[0]["classes"].words == "0"
+    out = tmp_path / "out"
+    for epochs in (1, 2):
+        reproduce("datasets", cache, out, recipe(epochs=epochs))
+    with pytest.raises(UsageError, match="clips or labels differ"):
+        reproduce("datasets", unlabelled, out)
+    settings = settings_of(open_cache(cache), Annotations.from_cache(open_cache(cache)), recipe(), recipe().config())
+    expect_same(out, settings)
+    keep(out, settings)
+    reproduce("datasets", cache, out, recipe(epochs=3))
+    other = recipe(epochs=3, seeds=(4,))
+    with pytest.raises(UsageError, match=r"loop\.epochs: 2 then, 3 now; seeds: 1, 2 then, 4 now"):
+        expect_same(out, {**settings, "recipe": other.to_json()})
+
+
+def test_a_model_of_its_own_is_refused_plainly(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["reproduce", "ablation", "--model", "gru"])
+    said = " ".join(capsys.readouterr().err.split())
+    assert "rows of a table say which models" in said
+    assert "est train --model gru" in said
 
 
 def test_what_differs_is_said_with_a_word_for_nothing():
