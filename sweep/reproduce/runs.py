@@ -100,6 +100,10 @@ class Runs:
             f"by --set; est train --model {name} trains it anyway)"
         )
 
+    def device_of(self, config: TrainConfig) -> str:
+        """Name what a configuration computes on."""
+        return str(parse_device(config.device))
+
     def reading(self, config: TrainConfig) -> str:
         """Return what tells apart how configurations read the cache."""
         return json.dumps(reading_of(config), default=str, sort_keys=True)

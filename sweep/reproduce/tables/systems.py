@@ -47,7 +47,7 @@ DATASETS = Table(
 OVERALL = Table(
     name="overall",
     number="Tables 2 to 5",
-    title="every model on the same cached features",
+    title="every model on the same cache",
     measure="scores",
     rows=system_rows(control=True),
     baseline="Transformer",
