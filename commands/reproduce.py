@@ -51,6 +51,7 @@ Dataset = Annotated[
 TestCache = Annotated[
     Path | None, typer.Option("--test-cache", help="For cross-database: another cache, with the same features.")
 ]
+NoModel = Annotated[str | None, typer.Option("--model", hidden=True)]  # an answer to those who try it
 SEEDS = (1, 2, 3)
 
 
@@ -82,6 +83,7 @@ def reproduce(
     threads: Threads = None,
     stack: Stack = None,
     allow_leak: Leak = None,
+    model: NoModel = None,
 ) -> int:
     """Make a table or figure of the EST paper on a cache: train, compare, draw; the same command goes on."""
     from ..sweep.reproduce.tables import catalogue
@@ -90,6 +92,11 @@ def reproduce(
         found = catalogue.list_tables()
         screen.result({"tables": found}, "\n".join(table_lines(found)))
         return 0
+    if model is not None:
+        raise UsageError(
+            "The rows of a table say which models are trained: est reproduce has no --model.",
+            remedy=f"est train --model {model} trains one model; est reproduce overall compares all",
+        )
     if what is None:
         raise UsageError("Which table?", remedy="est reproduce ablation --cache CACHE; est reproduce --list shows all")
     catalogue.tables_named(what)  # refuses what is not there, before a cache is asked for

@@ -240,12 +240,13 @@ def train(
 
 
 def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
-    """Show what would be trained: on a cache's own features and classes, else on those of ResNet-18 at 112 pixels, and 7 classes."""
+    """Show what would be trained: on a cache's own features, crops and classes, else on those of ResNet-18, and 7 classes."""
     from ..train.models.contract import CROPS
     from ..train.models.description import usual_shape
     from ..train.models.registry import describe_model
 
     shape, num_classes = usual_shape(config.model.reads), 7
+    side, lengths = 0, []
     if cache is not None:
         from ..cache import open_cache
         from ..encoders.backbone import tap_shape
@@ -253,17 +254,18 @@ def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
         from ..train.data.feature_arrays import expect_shape
 
         opened = open_cache(cache)
+        side, lengths = opened.recipes.frames.size, [int(one) for one in opened.clips.count]
         if config.model.reads == CROPS:
-            shape = (3, *2 * (opened.recipes.frames.size,))
+            shape = (3, side, side)
         elif config.finetune.on and config.feature not in opened.features and config.feature in TAPS:
-            shape = tap_shape(config.feature, opened.recipes.frames.size)  # computed in training, of the crops
+            shape = tap_shape(config.feature, side)  # computed in training, of the crops
         else:
             expect_shape(opened, config.feature, maps=bool(config.model.reads))
             shape = opened.recipes.features[config.feature].shape
         num_classes = len({name for name in opened.clips.label_names if name is not None})
         if not num_classes:
             raise UsageError(f"None of {len(opened)} clips of {cache} has a label.", remedy="leave --cache out")
-    found = describe_model(config.model, shape[0], num_classes, shape[1:])
+    found = describe_model(config.model, shape[0], num_classes, shape[1:], side=side, lengths=lengths)
     screen.result(found.to_json(), "\n".join(found.lines()))
     return 0
 

@@ -183,7 +183,8 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, A
 
 
 def _listed(found: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}: {then} in the run, {now} here" for name, (then, now) in found.items())
+    said = {name: ["none" if one in ("", None) else one for one in both] for name, both in found.items()}
+    return ", ".join(f"{name}: {then} in the run, {now} here" for name, (then, now) in said.items())
 
 
 def rows_digest(cache: Cache, config: TrainConfig) -> str:

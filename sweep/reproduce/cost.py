@@ -12,8 +12,15 @@ from ...train.results.run import Run
 
 def describe(ready: Prepared, config: TrainConfig) -> Description:
     """Count the model of a configuration on the features that it reads."""
-    clips = ready.data.clips
-    return describe_model(config.model, clips.width, len(ready.data.labels), clips.maps)
+    clips, cache = ready.data.clips, ready.cache
+    return describe_model(
+        config.model,
+        clips.width,
+        len(ready.data.labels),
+        clips.maps,
+        side=cache.recipes.frames.size,
+        lengths=[int(one) for one in cache.clips.count],
+    )
 
 
 def parameters_of(run: Run, cache: Cache) -> int | None:

@@ -1,10 +1,15 @@
-"""How long trainings take on this machine: a few steps of each, and one scoring of a test half, measured."""
+"""How long trainings take on this machine: a few steps of each, and the scoring of some clips, measured after a first time.
+
+Medians, because other work on the machine makes single steps longer; whether it does is told by the processor time of this thread.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from ...cache.interrupt import Stop
@@ -18,8 +23,11 @@ from ...train.loop.training import Training
 from ...train.loop.watch import Part, TrainingWatch
 from ...train.preparation import Prepared
 
-LEAST, MOST = 4, 40  # steps that are timed, besides the first one, which is slower
-ENOUGH = 1.0  # seconds of them
+WARM = 2  # first steps, which are slower
+LEAST, MOST = 8, 40  # steps that are timed
+ENOUGH, TOO_LONG = 1.0, 10.0  # seconds of them, and after which fewer steps than the least must do
+FEW, MANY, TIMES = 8, 128, 3  # clips of a test half that are scored at first; and timed, where that is quick, how often
+BUSY = 0.8  # of the time that steps take on a processor: with less, other work had the rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +38,8 @@ class Speed:
     step: float  # seconds of one step of all of them
     steps: int  # of an epoch
     scoring: float  # seconds in which one training's test half is scored
+    busy: bool = False  # whether the machine did other work meanwhile
+    took: float = 0.0  # seconds of measuring
 
     def seconds(self, config: TrainConfig, parts: int) -> float:
         """Return how long so many trainings take."""
@@ -57,24 +67,39 @@ class _Clock(TrainingWatch):
 
     def __init__(self, stop: Stop) -> None:
         self.stop = stop
+        self.begun = time.perf_counter()
         self.times: list[float] = []
+        self.worked: list[float] = []  # this thread's time on a processor
 
     def step(self, epoch: int, step: int) -> None:
         self.times.append(time.perf_counter())
-        taken = len(self.times) - 1
-        if taken >= LEAST and (taken >= MOST or self.times[-1] - self.times[0] > ENOUGH):
+        self.worked.append(time.thread_time())
+        taken = len(self.times) - WARM
+        if self.times[-1] - self.begun > TOO_LONG or (
+            taken >= LEAST and (taken >= MOST or self.times[-1] - self.times[WARM - 1] > ENOUGH)
+        ):
             self.stop.wanted = True
 
     @property
     def seconds(self) -> float:
-        """Return how long a step takes."""
+        """Return how long a step takes: the median after the first ones; of a single step, how long that took."""
         if len(self.times) < 2:
-            return 0.0
-        return (self.times[-1] - self.times[0]) / (len(self.times) - 1)
+            return self.times[0] - self.begun if self.times else 0.0
+        each = np.diff(self.times)
+        return float(np.median(each[WARM - 1 :] if len(each) >= WARM else each))
+
+    @property
+    def busy(self) -> bool:
+        """Say whether this thread waited for a processor."""
+        first = WARM - 1
+        if len(self.times) <= first + 1:
+            return False
+        return self.worked[-1] - self.worked[first] < BUSY * (self.times[-1] - self.times[first])
 
 
 def measure_speed(ready: Prepared, config: TrainConfig, *, alone: bool = False) -> Speed:
     """Take a few steps of a configuration, as many trainings at once as a run takes; `alone`: one."""
+    ready.expect_fitting(config)
     device = ready.device
     precision, _ = resolve_precision(config.loop.precision, parse_device(config.device))
     data, fold = ready.data, max(ready.plan.folds, key=lambda one: len(one.train))
@@ -109,12 +134,41 @@ def measure_speed(ready: Prepared, config: TrainConfig, *, alone: bool = False) 
             run_together(trainings, stop=stop)
         else:
             trainings[0].run_epochs()
-        if alone:  # the first time is slower
-            trainings[0].predicted(trainings[0].test)
+        scoring = _scoring(trainings[0])
+    return Speed(
+        together=together,
+        step=clock.seconds,
+        steps=trainings[0].trainer.num_steps,
+        scoring=scoring,
+        busy=clock.busy and device.type == "cpu",
+        took=time.perf_counter() - clock.begun,
+    )
+
+
+def _scoring(training: Training) -> float:
+    """Return how long the test half takes, from some of its clips."""
+
+    def each(rows: np.ndarray) -> float:
         start = time.perf_counter()
-        trainings[0].predicted(trainings[0].test)
-        scoring = time.perf_counter() - start
-    return Speed(together=together, step=clock.seconds, steps=trainings[0].trainer.num_steps, scoring=scoring)
+        training.predicted(rows)
+        return (time.perf_counter() - start) / len(rows)
+
+    test = training.test
+    if not len(test):
+        return 0.0
+    first = each(test[:FEW])
+    if first * FEW > ENOUGH:
+        return first * len(test)
+    return float(np.median([each(test[:MANY]) for _ in range(TIMES)])) * len(test)
+
+
+def rough(seconds: float) -> str:
+    """Write an estimate as roughly as it is known: 40 s, 7 min."""
+    if seconds <= 0:
+        return duration(0.0)
+    digits = 10 ** math.floor(math.log10(seconds))
+    step = digits / 2 if seconds < 2 * digits else digits
+    return duration(round(seconds / step) * step)
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import EstError, UsageError
 from ...train.config.config import TrainConfig
 from .cost import describe
-from .estimate import duration, measure_speed
+from .estimate import measure_speed, rough
 from .recipe import PRESET
 from .runs import Runs, told
 from .table import Row, Table
@@ -36,6 +36,7 @@ class Work:
     parts: int
     done: int
     seconds: float | None = None  # of what is left; None: not measured
+    busy: bool = False  # whether the machine did other work while it was measured
 
     @property
     def left(self) -> int:
@@ -100,7 +101,7 @@ def schedule(tables: Sequence[Table], runs: Runs, *, expect: Mapping[str, Any]) 
 def possible(table: Table, runs: Runs, skipped: dict[str, str]) -> tuple[Row, ...]:
     """Return the rows that can be made; note why others cannot. Without the baseline, or with no other row, there is no table."""
     for row in table.rows:
-        if why := runs.why_not(row):
+        if why := runs.why_not(row, trains=table.trains):
             skipped[row.label] = why
     rows = tuple(row for row in table.rows if row.label not in skipped)
     expect_baseline(table, rows, skipped)
@@ -141,7 +142,8 @@ def estimated(plan: Schedule, tables: Sequence[Table], runs: Runs) -> Schedule:
         )
         if key not in known:
             known[key] = measure_speed(ready, work.config)
-        works.append(replace(work, seconds=known[key].seconds(work.config, work.left)))
+        speed = known[key]
+        works.append(replace(work, seconds=speed.seconds(work.config, work.left), busy=speed.busy))
     return without(replace(plan, works=tuple(works)), why, tables, runs)
 
 
@@ -181,7 +183,11 @@ def announcement(plan: Schedule, runs: Runs, *, several: bool) -> list[str]:
         number += f", {total - plan.left} of them done"
     if plan.seconds is None:
         return [number]
-    lines = [f"{number}, about {duration(plan.seconds)} on this machine"]
+    lines = [f"{number}, about {rough(plan.seconds)} on this machine"]
+    if any(work.busy for work in plan.works):
+        lines.append(
+            "the machine does other work while this is measured: without it trainings are shorter, with more of it longer"
+        )
     shared = sum(len(work.rows) - 1 for work in plan.works)
     if shared and several:
         lines.append(f"{shared} rows share a run with another one")
@@ -199,7 +205,7 @@ def shorter(plan: Schedule, runs: Runs) -> str:
         found = estimated(replace(plan, works=tuple(works)), (), runs)
     except EstError:
         return said
-    return f"--preset {PRESET}: about {duration(found.seconds or 0.0)}; {said}, too"
+    return f"--preset {PRESET}: about {rough(found.seconds or 0.0)}; {said}, too"
 
 
 def schedule_lines(plan: Schedule) -> list[str]:
@@ -209,7 +215,7 @@ def schedule_lines(plan: Schedule) -> list[str]:
         state = (
             "done" if not work.left else f"{work.done} of {work.parts} done" if work.done else f"{work.parts} trainings"
         )
-        time = f", about {duration(work.seconds)}" if work.left and work.seconds is not None else ""
+        time = f", about {rough(work.seconds)}" if work.left and work.seconds is not None else ""
         lines.append(f"  {work.name}: {state}{time} ({'; '.join(work.rows)})")
     lines += [
         f"  {table}: left out: {label}: {why}" for table, rows in plan.skipped.items() for label, why in rows.items()

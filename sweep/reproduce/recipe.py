@@ -85,8 +85,17 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         a, b = (to_flat(from_flat(one[name])) for one in (then, now))
         for key in a:
             if key in b and a[key] != b[key]:
-                found[f"{key}: {a[key]} then, {b[key]} now"] = None
+                found[f"{key}: {_plain(a[key])} then, {_plain(b[key])} now"] = None
     return list(found)
+
+
+def _plain(value: Any) -> str:
+    """Write a value as people do."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, (tuple, list)):
+        return ", ".join(map(_plain, value)) or "none"
+    return "none" if value is None or value == "" else str(value)
 
 
 def _word(value: Any) -> str:

@@ -19,16 +19,17 @@ from typing import Any
 from ...cache import Cache, open_cache
 from ...errors import EstError, UsageError
 from ...inputs.published.est_paper import CLIPS
-from ...train.announcement import heading
+from ...train.config.config import TrainConfig
 from ...train.folds.annotations import Annotations
 from ...train.folds.leaks import leaks_of
 from ...train.folds.protocols import Plan
-from ...train.folds.published import misfits, named
+from ...train.folds.published import misfits, misfits_of_cache, of_another, published
 from ...train.loop.watch import TrainingWatch
 from ...train.preparation import plan_of
 from ...train.results.pages.summary import leak_lines
 from ...train.results.place import read_place
 from ...train.results.run import Run, write_json
+from .captions import caption
 from .measures import cross_database, zero_middle
 from .planning import Schedule, announcement, estimated, schedule, schedule_lines
 from .recipe import PRESET, PUBLISHED_PRESET, Recipe
@@ -41,6 +42,7 @@ from .watching import RowWatch
 
 EXPECT = {"cross_database": cross_database.expect, "zero_middle": zero_middle.expect}  # what measures need besides rows
 PAPER_DATASETS = tuple(CLIPS)
+NOT_DIVIDED = Plan(folds=(), kind="holdout", independence="unknown", notes=())  # clips that nothing learns from
 ONE_SEED = "One seed: how far another would move the scores is not in the intervals; --seeds 1,2,3 would tell."
 
 
@@ -101,18 +103,20 @@ def reproduce(
     """
     watch = watch or TrainingWatch()
     tables = tables_named(what)
-    recipe = _with_defaults(recipe or Recipe(), dataset)
-    recipe.expect_known()
-    _expect_possible(tables, dataset)
+    _expect_possible(dataset)
     cache = cache if isinstance(cache, Cache) else open_cache(cache)
     other = test_cache if isinstance(test_cache, Cache) or test_cache is None else open_cache(test_cache)
     out = Path(out) if out is not None else default_folder(cache.path)
-    table, config = Annotations.from_cache(cache), recipe.config()
-    settings = settings_of(cache, table, recipe, config)
-    expect_same(out, settings)
-    plan = plan_of(cache, table, config)
+    table = Annotations.from_cache(cache)
     if dataset:
-        _expect_published(dataset, table, plan, cache)
+        _expect_dataset(dataset, table, cache)
+    recipe = _with_defaults(recipe or Recipe(), dataset)
+    recipe.expect_known()
+    config = recipe.config()
+    trained = any(one.rows for one in tables)  # else only clips are looked at, with labels or without
+    settings = settings_of(cache, table, recipe if trained else None, config)
+    expect_same(out, settings)
+    plan = _divided(cache, table, config, dataset) if trained else NOT_DIVIDED
     runs = Runs(
         cache=cache, out=out, recipe=recipe, plan=plan, watch=RowWatch(watch, 0), dataset=dataset, test_cache=other
     )
@@ -170,7 +174,9 @@ def _made(table: Table, plan: Schedule, runs: Runs) -> Sheet:
     sheet = Sheet(
         name=table.name,
         title=f"{table.number}: {table.title}",
-        caption=" ".join([*leaks, caption(table, runs)]),
+        caption=" ".join(
+            [*leaks, caption(table, [row for row in rows if row.label not in found.skipped], runs, found)]
+        ),
         lines=found.lines,
         found=found.found,
         notes=(
@@ -193,25 +199,6 @@ def leaks_in(table: Table, rows: Sequence[Row], runs: Runs) -> list[str]:
     return list(dict.fromkeys(line for run in trained for line in leak_lines(leaks_of(run.facts))))
 
 
-def caption(table: Table, runs: Runs) -> str:
-    """Say on what a table was made, and how."""
-    config, cache, plan = runs.recipe.config(), runs.cache, runs.plan
-    made = cache.recipes.features.get(config.feature)
-    encoder = f", {config.feature} of {made.backbone} ({made.weights})" if made is not None else ""
-    tested = sum(len(fold.test) for fold in plan.folds)
-    if not table.rows:
-        return f"{cache.path.name}{encoder}."
-    learns = heading(config) if config.looks_at_frames else "The encoder is frozen"
-    preset = f"preset {runs.recipe.preset}" if runs.recipe.preset else f"settings of {runs.recipe.file}"
-    if table.measure == "complexity":
-        return f"{cache.path.name}{encoder}; {preset}."
-    return (
-        f"{cache.path.name}{encoder}; protocol {named(config.protocol.kind, plan.kind)}, {len(plan.folds)} "
-        f"fold{'s' * (len(plan.folds) > 1)}, independence {plan.independence}, {tested} tested clips; {preset}, {config.loop.epochs} "
-        f"epochs, seeds {', '.join(map(str, config.seeds))}; mean ± sd over seeds, 95 % intervals over people or clips. {learns}."
-    )
-
-
 def _with_defaults(recipe: Recipe, dataset: str) -> Recipe:
     """Name a preset where nobody has, and the protocol of a data set."""
     options = dict(recipe.options)
@@ -220,7 +207,7 @@ def _with_defaults(recipe: Recipe, dataset: str) -> Recipe:
         if asked not in (None, dataset):
             raise UsageError(
                 f"--dataset {dataset} holds the protocol, and --protocol {asked} is another.",
-                remedy=f"leave --protocol out, or --dataset: --protocol {asked} alone makes the tables without the paper's column",
+                remedy="leave --protocol, --folds, --loso and --holdout out; or --dataset: the same tables without the paper's column",
             )
         options["protocol.kind"] = dataset
     preset = recipe.preset
@@ -229,7 +216,7 @@ def _with_defaults(recipe: Recipe, dataset: str) -> Recipe:
     return replace(recipe, preset=preset, options=options)
 
 
-def _expect_possible(tables: tuple[Table, ...], dataset: str) -> None:
+def _expect_possible(dataset: str) -> None:
     if read_place() is not None:
         raise UsageError(
             "Tables are made by one process, and torchrun has started several.", remedy="est reproduce without torchrun"
@@ -241,18 +228,33 @@ def _expect_possible(tables: tuple[Table, ...], dataset: str) -> None:
         )
 
 
-def _expect_published(dataset: str, table: Annotations, plan: Plan, cache: Cache) -> None:
-    """Refuse a cache that does not hold the data set as it is published."""
-    rows = (table.label >= 0).nonzero()[0]
-    wrong = [
-        *(note for note in plan.notes if note.startswith("The protocol is that of")),
-        *misfits(dataset, table, rows, plan.folds),
-    ]
+def _expect_dataset(dataset: str, table: Annotations, cache: Cache) -> None:
+    """Refuse a cache that cannot be the data set, by its classes, folds and clips, before a protocol is looked at."""
+    other = of_another(dataset, cache.environment.get("dataset", {}).get("name", ""))
+    wrong = [*([other] if other else []), *misfits_of_cache(dataset, table)]
     if wrong:
-        raise UsageError(
-            f"{cache.path} is not {dataset} as it is published, and the paper's numbers would be of other clips: {' '.join(wrong)}",
-            remedy=f"leave --dataset out: --protocol {dataset} makes the same tables without the paper's column",
-        )
+        raise _not_as_published(dataset, cache, wrong)
+
+
+def _divided(cache: Cache, table: Annotations, config: TrainConfig, dataset: str) -> Plan:
+    """Divide the clips; as a data set is published, where one is named."""
+    if not dataset:
+        return plan_of(cache, table, config)
+    try:
+        plan = plan_of(cache, table, config)
+    except EstError as error:  # whose remedy is another protocol, which the data set does not have
+        raise _not_as_published(dataset, cache, [error.message]) from error
+    if wrong := misfits(dataset, table, (table.label >= 0).nonzero()[0], plan.folds):
+        raise _not_as_published(dataset, cache, wrong)
+    return plan
+
+
+def _not_as_published(dataset: str, cache: Cache, wrong: Sequence[str]) -> UsageError:
+    return UsageError(
+        f"{cache.path} is not {published(dataset).title} as it is published, and the paper's numbers would be of other clips: "
+        f"{' '.join(wrong)}",
+        remedy="leave --dataset out: the same tables without the paper's column",
+    )
 
 
 def _written(value: Any) -> str:

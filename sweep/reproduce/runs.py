@@ -21,6 +21,7 @@ from ...train.fitting import fit
 from ...train.folds.protocols import Plan
 from ...train.loop.world import ALONE
 from ...train.models.contract import CROPS
+from ...train.models.registry import describe_model
 from ...train.preparation import Prepared, expect_trainable, prepare, reading_of
 from ...train.results.details import Details, read_details
 from ...train.results.predictions import Predictions
@@ -30,6 +31,8 @@ from .table import Row
 from .watching import RowWatch, Silent
 
 RUNS, EVALUATIONS = "runs", "evaluations"
+LEARNING = 3  # what a step costs in predictions: forward, and twice that backward
+CPU_RATE = 50e9  # MACs a second that are assumed of a CPU, before it is decided whether to measure
 
 
 def told(error: EstError) -> str:
@@ -68,8 +71,8 @@ class Runs:
         """Return how many of them are scored."""
         return len(list(self.path(row).glob(f"parts/*/{RESULT}")))
 
-    def why_not(self, row: Row) -> str:
-        """Say why a row cannot be made on this cache; empty where it can."""
+    def why_not(self, row: Row, *, trains: bool = True) -> str:
+        """Say why a row cannot be made on this cache, or not within a day where it is trained; empty where it can."""
         try:
             config = self.config(row)
             expect_trainable(config, ALONE)
@@ -77,13 +80,37 @@ class Runs:
                 arrays_of(self.cache, config, fold.name)
         except EstError as error:
             return told(error)
-        if config.model.reads == CROPS and parse_device(config.device).type == "cpu":
-            return f"it learns from pictures, which takes days on a CPU (--device cuda, or est train --model {config.model.name})"
+        if trains and config.model.reads == CROPS and parse_device(config.device).type == "cpu":
+            return self._too_long(config)
         return ""
+
+    def _too_long(self, config: TrainConfig) -> str:
+        """Say so where learning from pictures would take a CPU more than a day, by what it multiplies; nothing is measured."""
+        side = self.cache.recipes.frames.size
+        classes = len({name for name in self.cache.clips.label_names if name is not None})
+        macs = describe_model(config.model, 3, classes, (side, side)).macs
+        shown = sum(len(fold.train) for fold in self.plan.folds) * len(config.seeds) * config.loop.epochs
+        days = LEARNING * macs * shown / CPU_RATE / 86400
+        if days < 1:
+            return ""
+        name = config.model.name
+        return (
+            f"it learns from pictures: {macs / 1e9:.1f} G MACs a clip, {LEARNING} times that in training, {shown:,} clips in all epochs: "
+            f"{days:.3g} days, if a CPU does {CPU_RATE / 1e9:.0f} G MACs a second (--device cuda, fewer --epochs or a smaller model "
+            f"by --set; est train --model {name} trains it anyway)"
+        )
+
+    def device_of(self, config: TrainConfig) -> str:
+        """Name what a configuration computes on."""
+        return str(parse_device(config.device))
+
+    def reading(self, config: TrainConfig) -> str:
+        """Return what tells apart how configurations read the cache."""
+        return json.dumps(reading_of(config), default=str, sort_keys=True)
 
     def ready(self, config: TrainConfig) -> Prepared:
         """Return the cache, loaded as a configuration reads it."""
-        key = json.dumps(reading_of(config), default=str, sort_keys=True)
+        key = self.reading(config)
         if self._ready is None or self._ready[0] != key:
             self._ready = None  # free its memory first
             self._ready = key, prepare(self.cache, config)

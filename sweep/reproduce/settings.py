@@ -24,15 +24,16 @@ OF_CACHE = {
 }
 
 
-def settings_of(cache: Cache, table: Annotations, recipe: Recipe, config: TrainConfig) -> dict[str, Any]:
-    """Return what settings.json holds."""
+def settings_of(cache: Cache, table: Annotations, recipe: Recipe | None, config: TrainConfig) -> dict[str, Any]:
+    """Return what settings.json holds; without a recipe where clips alone are looked at."""
     known = {
         "path": str(cache.path.absolute()),
         "fingerprints": cache.recipes.fingerprints(),
         "annotations": digest(table),
         "rows": rows_digest(cache, config),
     }
-    return {"format": FORMAT, "version": VERSION, "cache": known, "recipe": json.loads(json.dumps(recipe.to_json()))}
+    made = json.loads(json.dumps(recipe.to_json())) if recipe is not None else {}
+    return {"format": FORMAT, "version": VERSION, "cache": known, "recipe": made}
 
 
 def expect_same(out: Path, settings: dict[str, Any]) -> None:
@@ -50,7 +51,8 @@ def expect_same(out: Path, settings: dict[str, Any]) -> None:
     if then.get("format") != FORMAT or then.get("version") != VERSION:
         raise EstError(f"{path} is not of this release.", remedy="--out another folder")
     changed = differences(then["recipe"], settings["recipe"])
-    for name, what in OF_CACHE.items():
+    both = then["recipe"] and settings["recipe"]
+    for name, what in OF_CACHE.items() if both else [("annotations", OF_CACHE["annotations"])]:
         if then["cache"][name] != settings["cache"][name]:
             changed.append(f"the cache: {what} ({then['cache']['path']} then, {settings['cache']['path']} now)")
     if changed:
@@ -61,6 +63,7 @@ def expect_same(out: Path, settings: dict[str, Any]) -> None:
 
 
 def keep(out: Path, settings: dict[str, Any]) -> None:
-    """Write settings.json where it is not yet."""
-    if not (out / SETTINGS).is_file():
-        write_json(out / SETTINGS, settings)
+    """Write settings.json where it is not yet, or was that of clips alone."""
+    path = out / SETTINGS
+    if not path.is_file() or (settings["recipe"] and not read_json(path)["recipe"]):
+        write_json(path, settings)

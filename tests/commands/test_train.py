@@ -354,6 +354,10 @@ def test_describe(est, cache, run):
     assert found["with_backbone"]["parameters"] == 34_374_343
     text = est("train", "--describe")[1]
     assert "42,775,761" in text
+    assert "ResNet-18, 35 frames of 224 × 224" in text
+    fan = ["--model", "fan", "--describe", "--cache", cache]
+    assert "MACs are of" in est("train", *fan)[1].splitlines()[-1]
+    assert "the mean of the cache's clips" in est("train", *fan)[1]
     small = ["--set", "model.dim=16", "--heads", "2", "--cache", cache, "--json"]
     found = read_lines(est("train", "--describe", *small)[1])[0]
     assert "backbone" not in found

@@ -10,14 +10,16 @@ import pytest
 from reproduce_samples import TINY, recipe
 from train_samples import Recorder, learning_cache, read_csv
 
+from est.cache import open_cache
 from est.cli import main
 from est.errors import UsageError
 from est.inputs.published.est_paper import NUMBERS
 from est.sweep.reproduce import reproducing
+from est.sweep.reproduce.captions import caption
 from est.sweep.reproduce.cells import difference, over_seeds, signed
-from est.sweep.reproduce.estimate import Speed, duration
 from est.sweep.reproduce.measures.attention_index import shares
 from est.sweep.reproduce.measures.measured import (
+    Measured,
     compare,
     compare_changed,
     conclusions,
@@ -28,14 +30,16 @@ from est.sweep.reproduce.measures.measured import (
 from est.sweep.reproduce.pictures import Curve, Point, curve_picture, row_picture
 from est.sweep.reproduce.recipe import Recipe, differences
 from est.sweep.reproduce.reproducing import reproduce
+from est.sweep.reproduce.runs import Runs
 from est.sweep.reproduce.sheet import Cell, Sheet
 from est.sweep.reproduce.tables.catalogue import TABLES, tables_named
 from est.sweep.reproduce.tables.systems import PUBLISHED
-from est.train.config.config import TrainConfig
+from est.sweep.reproduce.watching import RowWatch
+from est.train.folds.annotations import Annotations
 from est.train.folds.published import results_of
 from est.train.loop.world import ALONE
 from est.train.models.registry import MODELS, config_class
-from est.train.preparation import expect_trainable
+from est.train.preparation import expect_trainable, plan_of
 from est.train.results.metrics import spread
 from est.train.results.paired import compare_paired
 from est.train.results.predictions import Predictions
@@ -98,6 +102,27 @@ def test_a_row_lies_above_what_the_user_sets():
     assert (heads.layers, heads.heads) == (3, 8)
 
 
+def test_a_caption_says_what_rows_read_and_what_numbers_are(tmp_path):
+    nobody = learning_cache(tmp_path / "nobody.zarr", 36, maps=True, fields={n: {"subject": ""} for n in range(36)})
+    opened = open_cache(nobody)
+    for seeds, by, expected in (
+        ((1,), "clip", "2 epochs, seed 1; 95 % intervals over clips. The"),
+        ((1, 2), "clip", "seeds 1, 2; mean"),
+    ):
+        made = recipe(seeds=seeds, **{"protocol.by": by})
+        plan = plan_of(opened, Annotations.from_cache(opened), made.config())
+        runs = Runs(cache=opened, out=tmp_path, recipe=made, plan=plan, watch=RowWatch(Recorder(), 0))
+        table = TABLES["overall"]
+        rows = [table.row(label) for label in ("Transformer", "EST", "STT", "MSSTNet")]
+        found = Measured(lines=[{"95 %": Cell(words="1 to 2")}])
+        said = caption(table, rows, runs, found)
+        assert expected in said
+        assert said.startswith("nobody.zarr; gap of ")
+        assert "; STT: layer3 of " in said
+        assert "; MSSTNet: pyramid4x4 of " in said
+        assert "intervals" not in caption(table, rows, runs, Measured(lines=[{"WAR": Cell(words="1")}]))
+
+
 def test_differences_of_recipes_are_named_once():
     then, now = (Recipe(preset="small", options={"loop.epochs": epochs}).to_json() for epochs in (5, 6))
     assert differences(then, now) == ["loop.epochs: 5 then, 6 now"]
@@ -140,13 +165,6 @@ def test_the_ablation_of_the_paper_has_its_parameters():
     for label, expected in (("Transformer", 33.32), ("with AA-SFE", 34.37), ("with both (EST)", 42.78)):
         made = Recipe(preset="official").config(table.row(label).settings)
         assert describe_model(made.model, 512, 6).whole.parameters / 1e6 == pytest.approx(expected, abs=0.01)
-
-
-def test_how_long_trainings_take():
-    speed = Speed(together=4, step=0.5, steps=10, scoring=0.25)
-    config = TrainConfig(loop=Recipe(options={"loop.epochs": 6}).config().loop, eval_every=2)
-    assert speed.seconds(config, 9) == 3 * 6 * 10 * 0.5 + 9 * (3 + 2) * 0.25
-    assert [duration(seconds) for seconds in (0.3, 12, 400, 7200)] == ["0.3 s", "12 s", "7 min", "2.0 h"]
 
 
 def predictions(right, people=6):
@@ -282,41 +300,6 @@ def test_the_nearest_table_is_named(capsys):
     assert listed["ablation"]["paper_numbers"] == ["bu4dfe"]
 
 
-def refused(*arguments, **settings):
-    """Return the error of a call."""
-    with pytest.raises(UsageError) as found:
-        reproduce(*arguments, **settings)
-    return found.value
-
-
-def test_bad_input(cache, tmp_path):
-    out = tmp_path / "out"
-    unlabelled = learning_cache(tmp_path / "unlabelled.zarr", 12, fields={n: {"label": None} for n in range(12)})
-    assert "has a label" in refused("ablation", unlabelled, out, recipe()).message
-    nobody = learning_cache(tmp_path / "nobody.zarr", 12, fields={n: {"subject": ""} for n in range(12)})
-    assert "subject" in refused("ablation", nobody, out, recipe()).message
-    assert "tests on a second cache" in refused("cross-database", cache, out, recipe()).message
-    others = learning_cache(tmp_path / "others.zarr", 12, labels=("awe", "pride"))
-    error = refused("cross-database", cache, out, recipe(), test_cache=others)
-    assert "none of the classes" in error.message
-    assert "awe, pride there" in error.message
-    error = refused("zero-middle", cache, out, recipe())
-    assert "black" in error.message
-    error = refused("ablation", cache, out, Recipe(options={"device": "cpu"}), dataset="dfew")
-    assert "No clip says in which fold" in error.message
-    assert "--protocol kfold is another" in refused("ablation", cache, out, recipe(), dataset="dfew").message
-    assert "one of the paper's" in refused("ablation", cache, out, Recipe(), dataset="ck+").message
-    plain = Recipe(settings=TINY, options={"device": "cpu"})
-    error = refused("ablation", learning_cache(tmp_path / "people.zarr", 90, subjects=30), out, plain, dataset="mmi")
-    assert "mmi as it is published" in error.message
-    assert "published with 6 classes" in error.message
-    assert "--protocol mmi makes the same tables" in error.remedy
-    assert not out.exists(), "what is refused leaves nothing"
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "thesis.tex").write_text("x")
-    assert "holds no tables" in refused("ablation", cache, tmp_path / "full", recipe()).message
-
-
 def test_a_dry_run_says_what_would_be_trained(cache, tmp_path):
     watch = Recorder()
     found = reproduce("ablation", cache, tmp_path / "out", recipe(), dry_run=True, watch=watch)
@@ -341,7 +324,7 @@ def test_rows_that_cannot_be_made_say_why(cache, tmp_path):
     skipped = found.plan.skipped["overall"]
     reads = {config_class(name).title: config_class(name)().reads for name in MODELS if config_class(name)().reads}
     assert set(skipped) == {"GRU", "LSTM"} | reads.keys()
-    assert all(("days on a CPU" if what == "crops" else "est extract") in skipped[name] for name, what in reads.items())
+    assert all("est extract" in skipped[name] for name in reads)
     assert "has 10 (sampling.window)" in found.plan.skipped["overall"]["GRU"]
     assert "overall: left out: GRU" in "\n".join(found.lines)
 
@@ -356,9 +339,9 @@ def test_a_table_without_a_training_says_so(cache, tmp_path):
 
 
 def test_a_published_data_set_brings_its_protocol_and_the_paper(cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(reproducing, "misfits", lambda *_: [])
+    monkeypatch.setattr(reproducing, "misfits_of_cache", lambda *_: [])
     plain = Recipe(settings=TINY, options={"device": "cpu", "loop.epochs": 1, "seeds": (1,)})
     six = learning_cache(tmp_path / "six.zarr", 30, subjects=10)
     found = reproduce("datasets", six, tmp_path / "out", plain, dataset="mmi").sheets[0]
     assert "25 frames a second, 89.24 ± 35.38 frames (Table 1)" in found.text()[3]
-    assert json.loads((tmp_path / "out" / "settings.json").read_text())["recipe"]["est"]["protocol.kind"] == "mmi"
+    assert json.loads((tmp_path / "out" / "settings.json").read_text())["recipe"] == {}

@@ -118,6 +118,26 @@ def misfits(name: str, table: Annotations, rows: np.ndarray, folds: Sequence[Fol
     return notes
 
 
+def misfits_of_cache(name: str, table: Annotations) -> list[str]:
+    """Say where classes, folds that are carried, or the number of labelled clips are not as published, before clips are divided."""
+    rows = (table.label >= 0).nonzero()[0]
+    preset, known = PROTOCOLS[name], published(name)
+    notes = _other_classes(known, table, rows)
+    carried = len(np.unique(table.fold[rows][table.fold[rows] >= 0]))
+    if preset.kind == "folds" and carried != preset.folds:
+        notes.append(f"{known.title} is published with {preset.folds} folds; the cache carries {carried or 'none'}.")
+    ways = {"kfold": known.tested.get(ALL, ()), "folds": _sums(known.tested.values())}.get(preset.kind, ())
+    if ways and len(rows) not in ways:
+        notes.append(f"{known.title} is published with {_either(ways)} labelled clips; the cache has {len(rows):,}.")
+    return notes
+
+
+def _sums(counts: Iterable[Sequence[int]]) -> tuple[int, ...]:
+    """Return what the folds come to; nothing where works differ in one."""
+    every = list(counts)
+    return (sum(one[0] for one in every),) if all(len(one) == 1 for one in every) else ()
+
+
 def of_another(asked: str, recorded: str) -> str:
     """Say so when a cache was extracted as another data set than the one that the protocol is named after."""
     if asked not in PROTOCOLS or recorded not in PROTOCOLS or asked == recorded:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from ...encoders.backbone import Backbone, tap_shape
 from ...encoders.taps import STAGES
 from .contract import CROPS
 
-IMAGE_SIDE = 224
+IMAGE_SIDE = 224  # of the pictures on which the paper's MACs are counted
 SIDE_OF_MAPS = 112  # of the crops for which the published models of maps were made
 
 
@@ -30,9 +30,10 @@ class Description:
     """All parts; the backbone only where features are as it gives them."""
 
     rows: tuple[Row, ...]
-    backbone: Row | None
-    frames: int  # that one video shows the backbone
-    side: int = IMAGE_SIDE  # of the pictures that it sees
+    frames: float  # that one video shows the model, and the backbone before it
+    frames_are: str = ""  # of a model that is shown all frames: of which video so many are
+    backbone: Row | None = None
+    side: int = 0  # of the pictures that the backbone sees
     learns: str = "on cached features"  # what all parts are together
 
     @property
@@ -63,7 +64,8 @@ class Description:
             shown += [self.backbone, self.whole]
         width = max(len(row.part) for row in shown)
         head = f"{'part':<{width}}  {'parameters':>11}  {'MACs a video':>14}"
-        return [head, *(f"{row.part:<{width}}  {row.parameters:>11,}  {_short(row.macs):>14}" for row in shown)]
+        lines = [head, *(f"{row.part:<{width}}  {row.parameters:>11,}  {_short(row.macs):>14}" for row in shown)]
+        return [*lines, *([f"MACs are of {self.frames:.4g} frames, {self.frames_are}"] if self.frames_are else [])]
 
     def to_json(self) -> dict[str, Any]:
         """Return the same for machines."""
@@ -71,6 +73,8 @@ class Description:
             "parts": [_plain(row) for row in self.rows],
             "parameters": self.parameters,
             "macs": self.macs,
+            "frames": self.frames,
+            "frames_are": self.frames_are,
         }
         if self.backbone is not None and self.whole is not None:
             found["backbone"] = _plain(self.backbone) | {"frames": self.frames, "image_side": self.side}
@@ -78,9 +82,14 @@ class Description:
         return found
 
 
-def backbone_row(frames: int, width: int, tap: str = "gap", maps: tuple[int, ...] = ()) -> Row | None:
+def with_backbone(found: Description, tap: str, width: int, maps: tuple[int, ...], side: int = 0) -> Description:
+    """Return a description with ResNet-18 up to a tap, on pictures of a side, 0: of the usual one."""
+    side = side or image_side(tap, maps)
+    return replace(found, backbone=backbone_row(found.frames, width, tap, maps, side), side=side)
+
+
+def backbone_row(frames: float, width: int, tap: str, maps: tuple[int, ...], side: int) -> Row | None:
     """Count the backbone up to a tap on so many frames; none where features are not of the shape that it gives them."""
-    side = image_side(tap, maps)
     if tap_shape(tap, side) != (width, *maps):
         return None
     with torch.device("meta"):
@@ -88,8 +97,8 @@ def backbone_row(frames: int, width: int, tap: str = "gap", maps: tuple[int, ...
     later = list(STAGES)[num_stages(tap) :]
     parameters = num_parameters(trunk) - sum(num_parameters(getattr(trunk, name)) for name in later)
     until = f" to {tap}" if later else ""
-    macs = frames * backbone_macs(side, tap)
-    return Row(part=f"ResNet-18{until}, {frames} frames", parameters=parameters, macs=macs)
+    macs = round(frames * backbone_macs(side, tap))
+    return Row(part=f"ResNet-18{until}, {frames:.4g} frames of {side} × {side}", parameters=parameters, macs=macs)
 
 
 def usual_shape(reads: str) -> tuple[int, ...]:
@@ -105,8 +114,10 @@ def num_stages(tap: str) -> int:
 
 
 def image_side(tap: str, maps: tuple[int, ...]) -> int:
-    """Return the side of pictures of which maps of such sides are made; features without sides of their own do not say it."""
-    return 2 ** (1 + num_stages(tap)) * maps[0] if tap in STAGES else IMAGE_SIDE
+    """Return the usual side of pictures: of which maps of such sides are made, and for vectors what the paper's MACs are of."""
+    if tap in STAGES:
+        return 2 ** (1 + num_stages(tap)) * maps[0]
+    return SIDE_OF_MAPS if maps else IMAGE_SIDE
 
 
 def linear(inputs: int, outputs: int) -> int:

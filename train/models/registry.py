@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from ...errors import UsageError
 
 if TYPE_CHECKING:
     from .contract import ModelConfig
+    from .description import Description
     from .model import Model
     from .published import Published
 
@@ -69,9 +71,30 @@ def load_published(config: ModelConfig, name: str) -> Published:
     return _module(config, "weights").load(name)
 
 
-def describe_model(config: ModelConfig, width: int, num_classes: int, maps: tuple[int, ...] = ()) -> Any:
-    """Return parameters by part and MACs."""
-    return _module(config, "count").describe(config, width, num_classes, **_sides(config, maps))
+def describe_model(
+    config: ModelConfig,
+    width: int,
+    num_classes: int,
+    maps: tuple[int, ...] = (),
+    *,
+    side: int = 0,
+    lengths: Iterable[int] = (),
+) -> Description:
+    """Return parameters by part and MACs, with those of ResNet-18 on pictures of a side; 0: the usual side.
+
+    A model that is shown all frames is counted on the mean of the lengths of clips, without lengths on the longest that it takes.
+    """
+    from .contract import CROPS
+    from .description import with_backbone
+
+    how: dict[str, Any] = dict(_sides(config, maps))
+    said = ""
+    if most := getattr(config.shown, "most", 0):
+        shown = [min(length, most) for length in lengths if length]
+        how["frames"] = sum(shown) / len(shown) if shown else most
+        said = "the mean of the cache's clips" if shown else "the longest clip that it takes"
+    found = replace(_module(config, "count").describe(config, width, num_classes, **how), frames_are=said)
+    return found if config.reads == CROPS else with_backbone(found, config.reads or "gap", width, maps, side)
 
 
 def _sides(config: ModelConfig, maps: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from ....cache import Cache, FeatureRecipe
 from ....errors import UsageError
+from ....train.config.config import TrainConfig
 from ....train.evaluated import Evaluation
+from ....train.folds.annotations import Annotations
+from ....train.folds.duplicates import find_duplicates_elsewhere
+from ....train.folds.leaks import ALLOW, describe_leaks, find_in_halves, seen_by_feature
+from ....train.folds.protocols import Plan
 from ....train.results.paired import Difference
 from ..cells import difference, ends, named, over_seeds
 from ..pictures import row_picture
@@ -28,6 +36,48 @@ def expect(runs: Runs, rows: Sequence[Row]) -> None:
             f"{', '.join(sorted(here))} here.",
             remedy="est cache relabel renames classes",
         )
+    config = runs.config(rows[0])
+    expect_unseen(runs.cache, runs.test_cache, config, runs.plan, here & there)
+
+
+def expect_unseen(cache: Cache, other: Cache, config: TrainConfig, plan: Plan, classes: set[str]) -> None:
+    """Refuse, before a training, features that are made in another way, and clips that are learnt from."""
+    if other.path.resolve() == cache.path.resolve():
+        raise UsageError(
+            f"{other.path} is the cache that is learnt from.", remedy="--test-cache OTHER, whose clips are others"
+        )
+    reads = config.feature
+    made = cache.recipes.features.get(reads)
+    like = [name for name, one in other.recipes.features.items() if made is not None and not _differences(made, one)]
+    if made is not None and not like:
+        there = other.recipes.features.get(reads)
+        how = f"differ in {', '.join(_differences(made, there))}" if there is not None else "are not there"
+        raise UsageError(
+            f"The models learn from the features {reads} of {cache.path}, and those of {other.path} {how}.",
+            remedy="--test-cache OTHER, extracted with the same weights and settings; or --feature NAME that both caches have",
+        )
+    if config.allow_leak:
+        return
+    table, learning = Annotations.from_cache(other), Annotations.from_cache(cache)
+    rows = np.array(
+        [row for row, code in enumerate(table.label.tolist()) if code >= 0 and table.labels[code] in classes], int
+    )
+    learnt = np.unique(np.concatenate([half for fold in plan.folds for half in (fold.train, fold.val)]))
+    seen = [one for name in like[:1] for one in seen_by_feature(other, name)]
+    leaks = [
+        *find_in_halves(seen, {("", "scored"): rows}, table, by_subject=False),
+        *find_duplicates_elsewhere(other, rows, cache, learning.ids[learnt].tolist()),
+    ]
+    if leaks:
+        raise UsageError(
+            f"{other.path} is no other data: {'; '.join(describe_leaks(leaks))}.",
+            remedy=f"--test-cache OTHER, whose clips are others; or {ALLOW}",
+        )
+
+
+def _differences(one: FeatureRecipe, other: FeatureRecipe) -> list[str]:
+    """Name what features differ in that decides what models read."""
+    return [name for name in one.differences(other) if name not in ("parent", "trained_on", "fold", "cross_fit")]
 
 
 def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:

@@ -18,6 +18,7 @@ from est.train.data.clipset import ClipSet
 from est.train.data.control import pooled
 from est.train.data.sampling import sampler_of
 from est.train.loop.predict import predict
+from est.train.models.description import backbone_macs
 from est.train.models.registry import MODELS, build_model, config_class, describe_model, model_config
 
 SHAPES = {**MAPS, "crops": (3, 16, 16)}  # of what models read of a frame, where it is no vector
@@ -70,6 +71,33 @@ def test_what_is_counted_is_what_it_has(name):
     assert found.macs > 0
     if name in WHOLE:
         assert describe_model(model_config(name), 512, 7).whole.parameters == WHOLE[name]
+
+
+def test_the_backbone_sees_the_crops_of_the_cache():
+    """Of a cache every model's backbone is counted on its crops; without one on the side that the name says."""
+    shapes = {"": (512,), "layer3": (256, 7, 7), "pyramid4x4": (960, 4, 4)}
+    for name in MODELS:
+        config = model_config(name)
+        if config.reads not in shapes:
+            continue
+        width, *maps = shapes[config.reads]
+        plain, cached = (describe_model(config, width, 7, tuple(maps), side=side) for side in (0, 112))
+        usual = 112 if maps else 224
+        assert plain.backbone.part.endswith(f"frames of {usual} × {usual}"), name
+        assert cached.backbone.part.endswith(f"{cached.frames:g} frames of 112 × 112"), name
+        assert cached.backbone.macs == round(cached.frames * backbone_macs(112, config.reads or "gap"))
+        assert plain.side == usual == plain.to_json()["backbone"]["image_side"]
+
+
+@pytest.mark.parametrize("name", ["fan", "pooled"])
+def test_models_of_all_frames_are_counted_on_the_clips_of_the_cache(name):
+    config = model_config(name, most_frames=100)
+    longest, cached = (describe_model(config, 512, 7, lengths=lengths) for lengths in ((), (0, 20, 31, 400)))
+    assert (longest.frames, cached.frames) == (100, pytest.approx(151 / 3))
+    assert cached.macs < longest.macs
+    assert cached.lines()[-1] == "MACs are of 50.33 frames, the mean of the cache's clips"
+    assert longest.lines()[-1] == "MACs are of 100 frames, the longest clip that it takes"
+    assert cached.backbone.part.startswith("ResNet-18, 50.33 frames of")
 
 
 @pytest.mark.parametrize("name", MODELS)

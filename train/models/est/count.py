@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..description import Description, Row, backbone_row, linear, num_parameters
+from ..description import Description, Row, linear, num_parameters, with_backbone
 from .config import Config
 from .model import EST
 from .model import HIDDEN as EXPRESSION_HIDDEN
@@ -28,7 +28,7 @@ def describe(config: Config, width: int, num_classes: int) -> Description:
     macs = count_macs(config, width, num_classes)
     frames = config.snippets * config.frames
     rows = (Row(part=part, parameters=parameters[part], macs=macs[part]) for part in parameters)
-    return Description(rows=tuple(rows), backbone=backbone_row(frames, width), frames=frames)
+    return with_backbone(Description(rows=tuple(rows), frames=frames), "gap", width, ())
 
 
 def count_parameters(config: Config, width: int, num_classes: int) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..description import Description, Row, backbone_row, half, image_side, num_parameters, stage_macs
+from ..description import Description, Row, half, num_parameters, stage_macs
 from ..former_temporal.count import block_macs
 from ..former_temporal.count import describe as describe_temporal
 from .config import Config
@@ -21,9 +21,8 @@ def describe(config: Config, width: int, num_classes: int, maps: tuple[int, int]
     spatial = places * width + config.spatial_layers * block_macs(places, width, **sizes)
     layer4 = stage_macs(width, 2 * width, left) + 2 * width * left  # and its pool
     rows = (
-        Row(part="spatial", parameters=num_parameters(model.spatial), macs=frames * spatial),
-        Row(part="layer4", parameters=num_parameters(model.layer4), macs=frames * layer4),
+        Row(part="spatial", parameters=num_parameters(model.spatial), macs=round(frames * spatial)),
+        Row(part="layer4", parameters=num_parameters(model.layer4), macs=round(frames * layer4)),
         *temporal.rows,
     )
-    backbone = backbone_row(frames, width, config.reads, maps)
-    return Description(rows=rows, backbone=backbone, frames=frames, side=image_side(config.reads, maps))
+    return Description(rows=rows, frames=frames)

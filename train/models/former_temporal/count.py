@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..description import Description, Row, backbone_row, linear, num_parameters
+from ..description import Description, Row, linear, num_parameters
 from .config import Config
 from .model import FormerTemporal
 
@@ -23,7 +23,7 @@ def describe(config: Config, width: int, num_classes: int) -> Description:
         Row(part="blocks", parameters=num_parameters(model.blocks), macs=blocks),
         Row(part="classes", parameters=num_parameters(model.classifier), macs=linear(width, num_classes)),
     )
-    return Description(rows=rows, backbone=backbone_row(frames, width), frames=frames)
+    return Description(rows=rows, frames=frames)
 
 
 def block_macs(tokens: int, width: int, *, heads: int, head_width: int, ffn: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..description import Description, Row, backbone_row, num_parameters
+from ..description import Description, Row, num_parameters
 from .config import Config
 from .model import GRU
 
@@ -26,4 +26,4 @@ def count(model: GRU) -> Description:
         step = config.directions * model.layer.gates * config.hidden * (seen + config.hidden + 2)
         rows.append(Row(part=f"layer {number + 1}", parameters=num_parameters(layer), macs=config.frames * step))
     rows.append(Row(part="classes", parameters=num_parameters(model.classifier), macs=(both + 1) * num_classes))
-    return Description(rows=tuple(rows), backbone=backbone_row(config.frames, width), frames=config.frames)
+    return Description(rows=tuple(rows), frames=config.frames)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..description import Description, Row, backbone_row, linear, num_parameters
+from ..description import Description, Row, linear, num_parameters
 from ..former_temporal.count import block_macs
 from .config import Config
 from .model import MSSTNet
@@ -30,4 +30,4 @@ def describe(config: Config, width: int, num_classes: int, maps: tuple[int, ...]
             macs=frames * slots * d + 2 * d + linear(d, num_classes),
         ),
     )
-    return Description(rows=rows, backbone=backbone_row(frames, width, config.reads, maps), frames=frames)
+    return Description(rows=rows, frames=frames)

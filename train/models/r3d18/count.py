@@ -29,4 +29,4 @@ def describe(config: Config, width: int, num_classes: int, maps: tuple[int, int]
         rows.append(Row(part=part, parameters=num_parameters(model.get_submodule(part)), macs=macs))
         inputs = outputs
     rows.append(Row(part="classes", parameters=num_parameters(model.fc), macs=values + linear(inputs, num_classes)))
-    return Description(rows=tuple(rows), backbone=None, frames=config.frames, learns="from crops")
+    return Description(rows=tuple(rows), frames=config.frames, learns="from crops")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..description import Description, Row, backbone_row, image_side, linear, num_parameters
+from ..description import Description, Row, linear, num_parameters
 from .config import Config
 from .model import STT
 
@@ -32,8 +32,7 @@ def describe(config: Config, width: int, num_classes: int, maps: tuple[int, ...]
             macs=2 * d + linear(d, num_classes),
         ),
     )
-    backbone = backbone_row(frames, width, config.reads, maps)
-    return Description(rows=rows, backbone=backbone, frames=frames, side=image_side(config.reads, maps))
+    return Description(rows=rows, frames=frames)
 
 
 def _block_macs(config: Config, frames: int, places: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..description import Description, Row, backbone_row, linear, num_parameters
+from ..description import Description, Row, linear, num_parameters
 from ..est.count import attention
 from ..est.model import HIDDEN
 from .config import Config
@@ -30,4 +30,4 @@ def describe(config: Config, width: int, num_classes: int) -> Description:
     if width != d:
         projection = num_parameters(model.projection)
         rows.insert(0, Row(part="projection", parameters=projection, macs=frames * linear(width, d)))
-    return Description(rows=tuple(rows), backbone=backbone_row(frames, width), frames=frames)
+    return Description(rows=tuple(rows), frames=frames)
