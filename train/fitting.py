@@ -29,7 +29,7 @@ from .data.feature_arrays import Arrays
 from .folds.votes import Votes
 from .loop.fold_training import train_parts
 from .loop.stacks.rule import num_together
-from .loop.starts.initial_weights import Start
+from .loop.starts.initial_weights import InitialWeights, Start
 from .loop.trainer import reproducible
 from .loop.watch import Part, TrainingWatch
 from .loop.world import World, joined, own_device
@@ -109,6 +109,8 @@ def _resume(run: Run, cache: Cache | Path | str | Prepared | None, watch: Traini
         ready.expect_fitting(run.config)
         announce(ready, run.config, describe_machine(device, precision, why, world), watch)
         expect_same(run, ready.cache, ready.data.table, describe_halves(ready.plan, ready.data.table))
+        if isinstance(ready.start, InitialWeights):
+            ready = replace(ready, start=ready.start.as_begun(facts["finetune"]["digest"]))
         if ready.start is not None:
             _expect_same_start(run, ready.cache, ready.source, ready.start)
         if ready.votes is not None:
