@@ -104,6 +104,7 @@ def _resume(run: Run, cache: Cache | Path | str | Prepared | None, watch: Traini
     precision, why = resolve_precision(facts["precision"], device, remedy=ELSEWHERE)
     with reproducible(device, facts["threads"]), joined(device) as world:
         expect_trainable(run.config, world)
+        _expect_votes(run)
         place = own_cache(run) if cache is None else cache
         ready = place if isinstance(place, Prepared) else prepare(place, run.config)
         ready.expect_fitting(run.config)
@@ -204,6 +205,15 @@ def _expect_same_start(run: Run, cache: Cache, source: FrameSource | None, start
         raise EstError(
             f"{run.path} was begun from the weights {known['weights']} ({then[:8]}); these are others ({now[:8]}).",
             remedy="bring the weights back, or begin a new run",
+        )
+
+
+def _expect_votes(run: Run) -> None:
+    """Refuse to go on without the votes."""
+    path = run.config.data.votes
+    if path and not Path(path).is_file():
+        raise EstError(
+            f"{run.path} learns from the votes {path}, and there is no such file.", remedy="bring the file back there"
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from ...errors import UsageError, expect_values
@@ -140,6 +141,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         expect_values(self, "data.", label_smoothing=(0, 0.9), noise=(0, 10), mixup=(0, 10))
+        if self.votes:  # absolute, so that a run resumes from any folder
+            object.__setattr__(self, "votes", str(Path(self.votes).absolute()))
         if self.balanced and self.class_weights:
             raise UsageError(
                 "Balanced sampling and class weights both correct for rare classes; together they correct twice.",

@@ -83,7 +83,7 @@ OTHERS = {
     "data.label_smoothing": 0.1,
     "data.noise": 0.5,
     "data.mixup": 0.2,
-    "data.votes": "votes.csv",
+    "data.votes": str(Path("votes.csv").absolute()),
     "loss.focal": 2.0,
     "loss.effective_number": 0.999,
     "loss.adjustment": 1.0,
