@@ -63,7 +63,7 @@ ALIASES = {"paper": "official"}  # as the default was called before it was the c
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """The optimiser and its schedule. `momentum` and `step_epochs` mean nothing to other optimisers and schedules."""
+    """The optimiser and its schedule. `momentum`, `step_epochs` and `step_factor` mean nothing to other optimisers and schedules."""
 
     epochs: int = 160
     warmup: int = 10  # epochs in which the learning rate rises linearly, at most half of all; the cosine spans the rest
@@ -73,7 +73,8 @@ class LoopConfig:
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     momentum: float = 0.9  # of sgd
     schedule: Literal["cosine", "constant", "step"] = "cosine"
-    step_epochs: int = 40  # of the schedule step: after each so many epochs the learning rate is a tenth
+    step_epochs: int = 40  # of the schedule step: after each so many epochs the learning rate is multiplied
+    step_factor: float = 0.1  # by this
     clip_norm: float = 0.0  # of the gradient; 0 is off
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     average: float = (
@@ -97,6 +98,7 @@ class LoopConfig:
             weight_decay=(0, 10),
             momentum=(0, 0.999),
             step_epochs=(1, 100_000),
+            step_factor=(0.001, 1),
             clip_norm=(0, 1e9),
             average=(0, 0.99999),
             accumulate=(1, 65_536),

@@ -68,6 +68,7 @@ OTHERS = {
     "loop.momentum": 0.5,
     "loop.schedule": "constant",
     "loop.step_epochs": 7,
+    "loop.step_factor": 0.2,
     "loop.clip_norm": 1.5,
     "loop.precision": "bf16",
     "loop.graph": True,
