@@ -65,13 +65,13 @@ class Weights:
         return "; ".join(parts)
 
 
-def load_weights(name: str, *, normalize: str | None = None, models_dir: Path | None = None) -> Weights:
-    """Load weights by name, from a file, or from the folder of a run, or of a part of one.
+def load_weights(name: str, *, normalize: str | None = None, models_dir: Path | None = None, seed: int = 0) -> Weights:
+    """Load weights by name, from a file, or from the folder of a run, or of a part of one; `seed` is that of random ones.
 
     KIND:NAME is another encoder with its published weights, KIND:NAME=FILE with those of a file, KIND:NAME=random with none.
     """
     if name == RANDOM:
-        return _random(RESNET18, RANDOM, Normalization.named(normalize or "none"))
+        return _random(RESNET18, RANDOM, Normalization.named(normalize or "none"), seed)
     if name == "synface":
         return _from_file(SHIPPED / "synface.safetensors", "synface", normalize or "none")
     if name == "imagenet":
@@ -82,11 +82,16 @@ def load_weights(name: str, *, normalize: str | None = None, models_dir: Path | 
         if not equals:
             return _published(design, name, normalize, models_dir)
         if source == RANDOM:
-            return _random(design, name, Normalization.named(normalize) if normalize else design.normalization)
+            return _random(design, name, Normalization.named(normalize) if normalize else design.normalization, seed)
         return _from_file(_expect_file(Path(source)), Path(source).name, normalize, design)
     path = Path(name)
     path = _expect_file(_of_run(path) if path.is_dir() else path)
     return _from_file(path, path.name, normalize)
+
+
+def is_random(name: str) -> bool:
+    """Say whether weights are random numbers: random, or KIND:NAME=random."""
+    return name == RANDOM or (names_encoder(name) and name.partition("=")[2] == RANDOM)
 
 
 def find_published(name: str) -> Design:
@@ -169,9 +174,9 @@ def _of_run(folder: Path) -> Path:
     return found[0]
 
 
-def _random(design: Design, name: str, normalization: Normalization) -> Weights:
-    """Draw the weights of a fixed seed."""
-    encoder = design.build()
+def _random(design: Design, name: str, normalization: Normalization, seed: int) -> Weights:
+    """Draw the weights of a seed."""
+    encoder = design.build(seed)
     encoder.normalization = normalization
     tensors = encoder.trunk.state_dict()
     digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors.values())).hexdigest()[:32]

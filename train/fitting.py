@@ -29,7 +29,7 @@ from .data.feature_arrays import Arrays
 from .folds.votes import Votes
 from .loop.fold_training import train_parts
 from .loop.stacks.rule import num_together
-from .loop.starts.initial_weights import Start
+from .loop.starts.initial_weights import InitialWeights, Start
 from .loop.trainer import reproducible
 from .loop.watch import Part, TrainingWatch
 from .loop.world import World, joined, own_device
@@ -104,11 +104,14 @@ def _resume(run: Run, cache: Cache | Path | str | Prepared | None, watch: Traini
     precision, why = resolve_precision(facts["precision"], device, remedy=ELSEWHERE)
     with reproducible(device, facts["threads"]), joined(device) as world:
         expect_trainable(run.config, world)
+        _expect_votes(run)
         place = own_cache(run) if cache is None else cache
         ready = place if isinstance(place, Prepared) else prepare(place, run.config)
         ready.expect_fitting(run.config)
         announce(ready, run.config, describe_machine(device, precision, why, world), watch)
         expect_same(run, ready.cache, ready.data.table, describe_halves(ready.plan, ready.data.table))
+        if isinstance(ready.start, InitialWeights):
+            ready = replace(ready, start=ready.start.as_begun(facts["finetune"]["digest"]))
         if ready.start is not None:
             _expect_same_start(run, ready.cache, ready.source, ready.start)
         if ready.votes is not None:
@@ -202,6 +205,15 @@ def _expect_same_start(run: Run, cache: Cache, source: FrameSource | None, start
         raise EstError(
             f"{run.path} was begun from the weights {known['weights']} ({then[:8]}); these are others ({now[:8]}).",
             remedy="bring the weights back, or begin a new run",
+        )
+
+
+def _expect_votes(run: Run) -> None:
+    """Refuse to go on without the votes."""
+    path = run.config.data.votes
+    if path and not Path(path).is_file():
+        raise EstError(
+            f"{run.path} learns from the votes {path}, and there is no such file.", remedy="bring the file back there"
         )
 
 

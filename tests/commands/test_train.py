@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import typer
@@ -39,7 +40,7 @@ FLAGS = {
     "--balanced": {"data.balanced": True},
     "--class-weights": {"data.class_weights": True},
     "--label-smoothing 0.1": {"data.label_smoothing": 0.1},
-    "--votes votes.csv": {"data.votes": "votes.csv"},
+    "--votes votes.csv": {"data.votes": str(Path("votes.csv").absolute())},
     "--focal 2": {"loss.focal": 2.0},
     "--protocol split": {"protocol.kind": "split"},
     "--protocol official": {"protocol.kind": "official"},

@@ -23,7 +23,7 @@ from est.train.loop.sync_batchnorm import across
 from est.train.loop.world import World
 from est.train.models import FinetunedModel, build_model
 from est.train.models.batch_frames import BatchFrames
-from est.train.results.run import CHECKPOINT, HISTORY
+from est.train.results.run import CHECKPOINT, FACTS, HISTORY, read_json, write_json
 
 STAGED = "timm:test_resnet"  # four stages, 96 numbers a frame
 UNSTAGED = "timm:test_efficientnet"
@@ -210,6 +210,25 @@ def test_a_cache_of_one_encoder_has_crops_for_another(cache, tmp_path):
     assert found.run.facts["finetune"]["width"] == 1024
     found = tuned_run(cache, tmp_path / "resnet18", "layer4", weights="random", epochs=1)
     assert (found.run.facts["finetune"]["encoder"], found.run.facts["finetune"]["width"]) == ("resnet18", 512)
+
+
+def test_random_starts_are_drawn_by_the_seed_of_a_training_and_earlier_runs_go_on_with_theirs(cache, tmp_path):
+    still = {"weights": "timm:test_resnet=random", "rate": 0.0, "batch_norm": "frozen", "epochs": 1, "seeds": (1, 2)}
+    config = tuning_config("all", **still)
+    fixed = load_weights(still["weights"])
+    for name in ("now", "earlier"):
+        with pytest.raises(KeyboardInterrupt):
+            fit(cache, tmp_path / name, config, watch=Recorder(1))
+        facts = read_json(tmp_path / name / FACTS)
+        assert facts["finetune"]["digest"] != fixed.digest
+        if name == "earlier":  # when it was the same start for all seeds
+            write_json(tmp_path / name / FACTS, facts | {"finetune": facts["finetune"] | {"digest": fixed.digest}})
+        run = fit(cache, tmp_path / name, resume=True, watch=Recorder()).run
+        second = load_model(run.part("holdout-seed2") / CHECKPOINT)[0].backbone.state_dict()
+        wanted = load_weights(still["weights"], seed=2 if name == "now" else 0).backbone.state_dict()
+        assert all(torch.equal(tensor, wanted[key]) for key, tensor in second.items())
+    first = load_weights(still["weights"], seed=1).backbone.state_dict()
+    assert not torch.equal(first["net.conv1.0.weight"], wanted["net.conv1.0.weight"])
 
 
 @pytest.mark.parametrize("name", [UNSTAGED, "timm:test_vit"])

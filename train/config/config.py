@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from ...errors import UsageError, expect_values
@@ -62,7 +63,7 @@ ALIASES = {"paper": "official"}  # as the default was called before it was the c
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """The optimiser and its schedule. `momentum` and `step_epochs` mean nothing to other optimisers and schedules: `expect_effective`."""
+    """The optimiser and its schedule. `momentum`, `step_epochs` and `step_factor` are of one optimiser, and of one schedule: `expect_effective`."""
 
     epochs: int = 160
     warmup: int = 10  # epochs in which the learning rate rises linearly, at most half of all; the cosine spans the rest
@@ -72,7 +73,8 @@ class LoopConfig:
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     momentum: float = 0.9  # of sgd
     schedule: Literal["cosine", "constant", "step"] = "cosine"
-    step_epochs: int = 40  # of the schedule step: after each so many epochs the learning rate is a tenth
+    step_epochs: int = 40  # of the schedule step: after each so many epochs the learning rate is multiplied
+    step_factor: float = 0.1  # by this
     clip_norm: float = 0.0  # of the gradient; 0 is off
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     average: float = (
@@ -96,6 +98,7 @@ class LoopConfig:
             weight_decay=(0, 10),
             momentum=(0, 0.999),
             step_epochs=(1, 100_000),
+            step_factor=(0.001, 1),
             clip_norm=(0, 1e9),
             average=(0, 0.99999),
             accumulate=(1, 65_536),
@@ -140,6 +143,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         expect_values(self, "data.", label_smoothing=(0, 0.9), noise=(0, 10), mixup=(0, 10))
+        if self.votes:  # absolute, so that a run resumes from any folder
+            object.__setattr__(self, "votes", str(Path(self.votes).absolute()))
         if self.balanced and self.class_weights:
             raise UsageError(
                 "Balanced sampling and class weights both correct for rare classes; together they correct twice.",

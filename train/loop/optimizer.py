@@ -11,8 +11,6 @@ from torch.optim import Optimizer
 
 from ..config.config import LoopConfig
 
-DECAY = 0.1  # of the learning rate, at each step of the schedule `step`
-
 
 def build_optimizer(groups: list[dict[str, Any]], loop: LoopConfig, device: torch.device) -> Optimizer:
     """Build the optimiser that is asked for, by the fused kernels of the device where it has them."""
@@ -39,7 +37,7 @@ def learning_rate(loop: LoopConfig, epoch: int) -> float:
         case "constant":
             return loop.learning_rate
         case "step":
-            return loop.learning_rate * DECAY ** (epoch // loop.step_epochs)
+            return loop.learning_rate * loop.step_factor ** (epoch // loop.step_epochs)
         case "cosine":
             done = (epoch - loop.rise) / (loop.epochs - loop.rise)
             return loop.learning_rate * 0.5 * (1 + math.cos(math.pi * done))

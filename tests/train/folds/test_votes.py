@@ -115,7 +115,7 @@ def test_columns_are_the_classes(tmp_path, table, header, words):
 
 
 def test_a_file_that_is_not_there(tmp_path, cache):
-    with pytest.raises(UsageError, match=r"The votes nowhere\.csv cannot be read"):
+    with pytest.raises(UsageError, match=r"The votes .*nowhere\.csv cannot be read"):
         fit(cache, tmp_path / "run", tiny_config(model=GRU, votes="nowhere.csv"), watch=Recorder())
     assert not (tmp_path / "run").exists()
 
@@ -147,9 +147,10 @@ def test_votes_change_places_with_labels(tmp_path, cache):
     assert (other.votes[place[fold.test]] == ready.data.votes[place[fold.test]]).all()
 
 
-def test_a_run_learns_from_them_and_notices_other_ones(tmp_path, cache):
+def test_a_run_learns_from_them_and_notices_other_ones(tmp_path, cache, monkeypatch):
     path = of_all(tmp_path)
-    config = tiny_config(model=GRU, votes=str(path), protocol=HOLDOUT, epochs=2)
+    monkeypatch.chdir(tmp_path)
+    config = tiny_config(model=GRU, votes=path.name, protocol=HOLDOUT, epochs=2)
     watch = Recorder()
     found = fit(cache, tmp_path / "run", config, watch=watch)
     learnt = found.run.facts["protocol"]["folds"]
@@ -159,6 +160,14 @@ def test_a_run_learns_from_them_and_notices_other_ones(tmp_path, cache):
     assert outcome(tmp_path / "labels")["history.csv"] != outcome(tmp_path / "run")["history.csv"]
     with pytest.raises(KeyboardInterrupt):
         fit(cache, tmp_path / "again", config, watch=Recorder(3))
+    monkeypatch.chdir(cache.parent)  # of relative paths the place is known
+    path.rename(tmp_path / "moved.csv")
+    with pytest.raises(
+        EstError, match=r"again learns from the votes .*votes\.csv, and there is no such file"
+    ) as caught:
+        fit(None, tmp_path / "again", resume=True, watch=Recorder())
+    assert caught.value.remedy == "bring the file back there"
+    (tmp_path / "moved.csv").rename(path)
     path.write_text(path.read_text(encoding="utf-8").replace("clip000,7,3", "clip000,3,7"), encoding="utf-8")
     with pytest.raises(EstError, match=r"The votes .*votes\.csv have changed since"):
         fit(None, tmp_path / "again", resume=True, watch=Recorder())

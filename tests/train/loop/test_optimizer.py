@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -30,6 +32,10 @@ def test_the_rate_falls_by_steps():
     loop = LoopConfig(schedule="step", step_epochs=3, warmup=2, epochs=10, learning_rate=1.0)
     rates = [learning_rate(loop, epoch) for epoch in range(10)]
     assert rates == pytest.approx([0.5, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001])
+    by_five = replace(loop, step_factor=0.2)
+    assert [learning_rate(by_five, epoch) for epoch in (2, 3, 6, 9)] == pytest.approx([1, 0.2, 0.04, 0.008])
+    with pytest.raises(UsageError, match=r"loop\.step_factor goes from 0\.001 to 1, found 2"):
+        LoopConfig(step_factor=2.0)
 
 
 def test_a_run_with_sgd_resumes_bit_for_bit(tmp_path):

@@ -24,8 +24,10 @@ from est.train import evaluate, fit
 from est.train.loop.checkpoint import behind, load_checkpoint, load_model
 from est.train.loop.stacks.rule import why_alone
 from est.train.loop.starts import last_stage
+from est.train.loop.starts.initial_weights import build
 from est.train.loop.starts.last_stage import find_stage_start
 from est.train.loop.sync_batchnorm import across
+from est.train.loop.watch import Part
 from est.train.loop.world import World
 from est.train.models import FinetunedModel
 from est.train.models.batch_frames import BatchFrames
@@ -315,8 +317,18 @@ def test_weights_that_moved_are_named(cache, tmp_path):
     with pytest.raises(EstError, match="whose layer4 is for other maps") as refused:
         start("synface")
     assert "--weights random" in refused.value.remedy
-    for weights in (str(file), "random"):
-        assert start(weights).digest == load_weights(weights).digest
+    assert start(str(file)).digest == load_weights(str(file)).digest
+    drawn = start("random")
+    one, same, other = (
+        build(drawn, built(), config, Part(name="p", fold="f", seed=seed, index=0, total=1)).layer4[0].conv1.weight
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert torch.equal(one, load_weights("random", seed=1).backbone.layer4[0].conv1.weight)
+    assert drawn.digest != load_weights("random").digest, "not what made any maps"
+    earlier = drawn.as_begun(load_weights("random").digest)
+    assert (earlier.by_seed, drawn.as_begun(drawn.digest).by_seed) == (False, True)
 
 
 def test_weights_of_another_name_are_refused_before_a_download(cache, monkeypatch):

@@ -1,13 +1,15 @@
 """Where fine-tuning starts: the weights of the backbone, and with `--init` the run whose models go on.
 
-By default the backbone starts as the one that made the cache's features: then the first step sees what cached training sees.
+By default the backbone starts as the one that made the cache's features: then the first step sees what cached training sees. Random
+weights that are asked for are drawn by the seed of each training, as its head is, unless cached maps or a run fix them.
 """
 
 from __future__ import annotations
 
+import hashlib
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from ....cache.trained import TrainedOn
 from ....encoders.backbone import FrameEncoder
 from ....encoders.kinds import names_encoder
 from ....encoders.taps import MAPS
-from ....encoders.weights import BACKBONE, Weights, load_weights, weights_of_recipe
+from ....encoders.weights import BACKBONE, Weights, is_random, load_weights, weights_of_recipe
 from ....errors import EstError, UsageError
 from ...config.config import TrainConfig
 from ...config.configfile import differences
@@ -40,12 +42,15 @@ class InitialWeights:
     weights: Weights
     init: Run | None = None
     shape: tuple[int, ...] = ()  # of what the encoder makes of a frame for the model, where it learns
+    by_seed: bool = False  # random weights, which each training draws by its seed; `weights` are then those of seed 0
 
     def report(self) -> list[str]:
         """Say it, with the licence."""
         lines = [self.weights.report()]
         if self.weights.licence:
             lines.append(f"licence of the weights: {self.weights.licence}")
+        if self.by_seed:
+            lines.append("each training draws its random weights by its seed")
         if self.init is not None:
             lines.append(f"models go on from {self.init.path}: the head has learnt, and does not learn alone first")
         return lines
@@ -57,7 +62,7 @@ class InitialWeights:
             **self.encoder_facts(),
             **({"width": self.shape[0], "maps": list(self.shape[1:])} if self.shape else {}),
             "weights": self.weights.name,
-            "digest": self.weights.digest,
+            "digest": self.digest,
             "trained_on": None if record is None else record.to_json(),
             "init": None if self.init is None else str(self.init.path.absolute()),
         }
@@ -68,8 +73,21 @@ class InitialWeights:
 
     @property
     def digest(self) -> str:
-        """Return what the weights are known by."""
+        """Return what the weights are known by: those that are drawn by seeds are not those of any one encoder."""
+        if self.by_seed:
+            return hashlib.sha256(f"{self.weights.digest} by seed".encode()).hexdigest()[:32]
         return self.weights.digest
+
+    def as_begun(self, digest: str) -> Self:
+        """Return the start of a run that knows it by a digest: with earlier code random weights were those of seed 0 for all seeds."""
+        return replace(self, by_seed=False) if self.by_seed and digest == self.weights.digest else self
+
+    def encoder_of(self, part: Part) -> FrameEncoder:
+        """Return the encoder with the weights that a part starts from."""
+        if not self.by_seed:
+            return self.weights.backbone
+        normalize = self.weights.backbone.normalization.name
+        return load_weights(self.weights.name, normalize=normalize, seed=part.seed).backbone
 
     def expect_labels(self, labels: tuple[str, ...]) -> None:
         """Refuse a run whose models tell other classes apart."""
@@ -133,7 +151,8 @@ def find_initial_weights(cache: Cache, config: TrainConfig, source: str, plan: P
     if init is not None and not init.config.finetune.on:
         _expect_read(init, weights, tap)
     shape = (weights.backbone.width,) if tap == "gap" else weights.backbone.shape_of(tap, size)
-    return InitialWeights(weights=weights, init=init, shape=shape)
+    by_seed = is_random(config.finetune.weights) and init is None and source != "maps"
+    return InitialWeights(weights=weights, init=init, shape=shape, by_seed=by_seed)
 
 
 def find_leaks_of_initial_weights(start: InitialWeights, plan: Plan, table: Annotations) -> tuple[Leak, ...]:
@@ -272,12 +291,13 @@ def build(start: Start | None, head: Model, config: TrainConfig, part: Part) -> 
         start.enter(head)
     if not isinstance(start, InitialWeights):
         return head
+    encoder = start.encoder_of(part)
     if isinstance(head, WithLastStage) and start.init is None:
-        head.start_from(start.weights.backbone)
+        head.start_from(encoder)
     if not config.finetune.on:
         if isinstance(head, WithLastStage) and config.finetune.batch_norm == "frozen":
             head.hold_norms()
         return head
-    model = behind(deepcopy(start.weights.backbone), head, config.finetune)
+    model = behind(deepcopy(encoder), head, config.finetune)
     start.enter(model, part)
     return model

@@ -33,7 +33,7 @@ def find_stage_start(cache: Cache, config: TrainConfig, arrays: Iterable[str]) -
             remedy="est extract makes layer3 by a ResNet-18",
         )
     if asked == RANDOM:
-        return InitialWeights(weights=load_weights(RANDOM, normalize=recipe.normalize))
+        return InitialWeights(weights=load_weights(RANDOM, normalize=recipe.normalize), by_seed=True)
     if len(recipes) > 1:
         raise UsageError(
             f"The folds of {cache.path} read maps of {len(recipes)} encoders, and layer4 starts as that of one.",
