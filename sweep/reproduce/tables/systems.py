@@ -177,7 +177,8 @@ CROSS_DATABASE = Table(
     baseline="Transformer",
     needs="a second cache with the same features: --test-cache OTHER",
     notes=(
-        "Every model of every fold and seed sees every clip of the other cache; a clip's class is that of their mean probabilities. "
+        "Every model sees every clip of the other cache. Under a seed a clip's class is that of the mean probabilities of its folds' "
+        "models; differences are of these, with the luck of training counted. All as one: the mean over all folds and seeds. "
         "Classes are matched by name, and clips of classes that were not learnt are left out and counted.",
     ),
     paper_notes=(
