@@ -109,7 +109,7 @@ def reproduce(
     out = Path(out) if out is not None else default_folder(cache.path)
     table, config = Annotations.from_cache(cache), recipe.config()
     settings = settings_of(cache, table, recipe, config)
-    expect_same(out, settings)
+    expect_same(out, settings, config.feature)
     plan = plan_of(cache, table, config)
     if dataset:
         _expect_published(dataset, table, plan, cache)

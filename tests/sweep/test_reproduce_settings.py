@@ -1,0 +1,67 @@
+"""What makes a folder of tables one of the same settings: files by what they hold, arrays that were read, defaults below what is asked."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from est.errors import UsageError
+from est.sweep.reproduce import settings
+from est.train.config.config import TrainConfig
+
+
+def known(config=None, *, fingerprints=None, annotations="a", rows="r", monkeypatch):
+    """Return what settings.json holds of a cache that is made up."""
+    monkeypatch.setattr(settings, "digest", lambda _: annotations)
+    monkeypatch.setattr(settings, "rows_digest", lambda *_: rows)
+    recipes = SimpleNamespace(fingerprints=lambda: fingerprints or {"frames": "1", "gap": "2", "layer3": "3"})
+    cache = SimpleNamespace(path=settings.Path("cache.zarr"), recipes=recipes)
+    recipe = SimpleNamespace(to_json=dict)
+    return settings.settings_of(cache, None, recipe, config or TrainConfig())
+
+
+def refusal(out, now):
+    """Return what is said against a folder; empty where it may be gone on with."""
+    try:
+        settings.expect_same(out, now, "gap")
+    except UsageError as error:
+        return error.message
+    return ""
+
+
+def test_what_a_folder_is_of(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+    settings.keep(out, known(monkeypatch=monkeypatch))
+    assert not refusal(out, known(monkeypatch=monkeypatch))
+    assert "features of some clips differ" in refusal(out, known(rows="s", monkeypatch=monkeypatch))
+    assert "clips or labels differ" in refusal(out, known(annotations="b", monkeypatch=monkeypatch))
+
+    def other(**changed):
+        prints = {"frames": "1", "gap": "2", "layer3": "3", **changed}
+        return refusal(out, known(fingerprints=prints, monkeypatch=monkeypatch))
+
+    assert "gap was made in another way" in other(gap="9")
+    assert "frames was made in another way" in other(frames="9")
+    assert not other(pyramid="4"), "a new array was read by no table"
+    assert not other(layer3="9"), "neither was this one, until now"
+    run = out / "runs" / "stt"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    monkeypatch.setattr(settings.Run, "open", lambda path: SimpleNamespace(reads={"fold1": "layer3"}))
+    assert "layer3 was made in another way" in other(layer3="9")
+
+
+@pytest.mark.parametrize("name", ["data.votes", "finetune.weights"])
+def test_files_count_by_what_they_hold(name, tmp_path, monkeypatch):
+    out, file = tmp_path / "out", tmp_path / "file"
+    out.mkdir()
+    file.write_text("then")
+    section, key = name.split(".")
+    config = SimpleNamespace(data=SimpleNamespace(votes=""), finetune=SimpleNamespace(weights=""))
+    setattr(getattr(config, section), key, str(file))
+    settings.keep(out, known(config, monkeypatch=monkeypatch))
+    assert not refusal(out, known(config, monkeypatch=monkeypatch))
+    file.write_text("now")
+    assert f"{name}: the file holds something else" in refusal(out, known(config, monkeypatch=monkeypatch))
