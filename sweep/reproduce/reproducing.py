@@ -216,11 +216,11 @@ def _with_defaults(recipe: Recipe, dataset: str) -> Recipe:
     """Name a preset where nobody has, and the protocol of a data set."""
     options = dict(recipe.options)
     if dataset:
-        asked = options.get("protocol.kind")
-        if asked not in (None, dataset):
+        asked = recipe.asked("protocol.kind")
+        if asked not in (None, "auto", dataset):
             raise UsageError(
                 f"--dataset {dataset} holds the protocol, and --protocol {asked} is another.",
-                remedy=f"leave --protocol out, or --dataset: --protocol {asked} alone makes the tables without the paper's column",
+                remedy=f"leave protocol.kind out, or --dataset: --protocol {asked} alone makes the tables without the paper's column",
             )
         options["protocol.kind"] = dataset
     preset = recipe.preset

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from est.errors import UsageError
-from est.sweep.reproduce import settings
+from est.sweep.reproduce import reproducing, settings
+from est.sweep.reproduce.recipe import Recipe
 from est.train.config.config import TrainConfig
 
 
@@ -65,3 +66,43 @@ def test_files_count_by_what_they_hold(name, tmp_path, monkeypatch):
     assert not refusal(out, known(config, monkeypatch=monkeypatch))
     file.write_text("now")
     assert f"{name}: the file holds something else" in refusal(out, known(config, monkeypatch=monkeypatch))
+
+
+def test_defaults_lie_below_what_is_asked(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('seeds = [5]\ncontrol = true\n\n[model]\nname = "est"\n')
+    assert Recipe().config().seeds == Recipe(preset="small").config().seeds == (1, 2, 3)
+    assert not Recipe().config().control
+    assert Recipe(file=file).config().seeds == (5,)
+    assert Recipe(file=file).config().control
+    typed = Recipe(file=file, settings=("seeds = [7, 8]", "control=false", "tensorboard=true"))
+    assert (typed.config().seeds, typed.config().control, typed.config().tensorboard) == ((7, 8), False, True)
+    assert Recipe(file=file, settings=("seeds=[7]",), options={"seeds": (9,)}).config().seeds == (9,)
+    assert Recipe(file=file, options={"seeds": None}).config({"model.name": "gru"}).seeds == (5,)
+
+
+def test_tables_are_of_the_last_epoch(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('select = "val"\n')
+    for chosen in (Recipe(settings=("select=val",)), Recipe(file=file)):
+        with pytest.raises(UsageError, match="last epoch, and select is val"):
+            chosen.expect_known()
+    Recipe(file=file, settings=("select=last",)).expect_known()
+
+
+def test_a_data_set_holds_its_protocol_however_another_is_asked_for(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('[protocol]\nkind = "kfold"\n')
+    for other in (
+        Recipe(settings=("protocol.kind=kfold",)),
+        Recipe(file=file),
+        Recipe(options={"protocol.kind": "kfold"}),
+    ):
+        with pytest.raises(UsageError, match="--protocol kfold is another"):
+            reproducing._with_defaults(other, "mmi")
+    for same in (
+        Recipe(settings=("protocol.kind=mmi",)),
+        Recipe(file=file, settings=("protocol.kind=auto",)),
+        Recipe(),
+    ):
+        assert reproducing._with_defaults(same, "mmi").config().protocol.kind == "mmi"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from est.sweep.reproduce.measures import cross_database
+from est.sweep.reproduce.measures import cross_database, scores
 from est.sweep.reproduce.tables.catalogue import TABLES
 from est.train.results.metrics import score, spread
 from est.train.results.predictions import Predictions
@@ -67,3 +68,14 @@ def test_another_cache_is_compared_by_seed():
     assert cell.values["difference_better"] == 0, "the luck of training is counted"
     assert measured.lines[1]["WAR"].values["war_seeds"] == 3
     assert measured.lines[1]["all as one"].values == {"ensemble_war": 1.0}
+
+
+def test_only_the_row_of_the_control_shows_the_control(monkeypatch):
+    """Every run has one where the user asks for it."""
+    run, model = SimpleNamespace(config=SimpleNamespace(control=True)), predictions(np.ones((2, CLIPS)))
+    both = replace(model, control=1 - model.truth)
+    monkeypatch.setattr(scores.Predictions, "of_run", lambda _: both)
+    assert scores.predictions_of(run, control=False).right.all()
+    shown = scores.predictions_of(run, control=True)
+    assert shown.right.shape == (1, CLIPS)
+    assert not shown.right.any()
