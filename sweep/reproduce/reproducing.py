@@ -157,8 +157,13 @@ def command_of(table: Table, runs: Runs) -> str:
     words += ["--config", str(recipe.file)] if recipe.file else []
     words += ["--dataset", runs.dataset] if runs.dataset else []
     words += ["--test-cache", str(runs.test_cache.path)] if runs.test_cache is not None and table.name == CROSS else []
-    given = [f"{key}={_written(value)}" for key, value in recipe.options.items() if value is not None]
-    return shlex.join([*words, *(word for text in (*given, *recipe.settings) for word in ("--set", text))])
+    options = {key: value for key, value in recipe.options.items() if value is not None}
+    if runs.dataset:
+        options.pop("protocol.kind", None)  # --dataset says it
+    if seeds := options.pop("seeds", ()):
+        words += ["--seeds", ",".join(map(str, seeds))]
+    given = [f"{key}={_written(value)}" for key, value in options.items()]  # above --set, as options are
+    return shlex.join([*words, *(word for text in (*recipe.settings, *given) for word in ("--set", text))])
 
 
 def _made(table: Table, plan: Schedule, runs: Runs) -> Sheet:

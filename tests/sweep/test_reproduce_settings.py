@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from types import SimpleNamespace
 
 import pytest
 
+from est.cli import main
 from est.errors import UsageError
 from est.sweep.reproduce import reproducing, settings
 from est.sweep.reproduce.recipe import Recipe
+from est.sweep.reproduce.tables.catalogue import TABLES
 from est.train.config.config import TrainConfig
 
 
@@ -106,3 +109,47 @@ def test_a_data_set_holds_its_protocol_however_another_is_asked_for(tmp_path):
         Recipe(),
     ):
         assert reproducing._with_defaults(same, "mmi").config().protocol.kind == "mmi"
+
+
+class Asked(Exception):
+    """What the command asks of the library."""
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Return a function that reads a command line, and returns the recipe and what stands beside it."""
+
+    def stop(what, cache, out, recipe, **rest):
+        raise Asked(recipe, {"what": what, "cache": cache, "out": out, **rest})
+
+    monkeypatch.setattr(reproducing, "reproduce", stop)
+
+    def read(*words):
+        with pytest.raises(Asked) as found:
+            main(["reproduce", *words, "--debug"])
+        return found.value.args
+
+    return read
+
+
+@pytest.mark.parametrize("dataset", ["", "mmi"])
+def test_the_command_beside_a_table_makes_it_again(asked, dataset, tmp_path):
+    file = tmp_path / "my run.toml"
+    file.write_text("seeds = [5, 6]\n\n[loop]\nbatch = 9\n")
+    words = ["ablation", "--cache", "a b.zarr", "--out", "o", "--config", str(file), "--epochs", "5", "--seeds", "7"]
+    words += ["--set", "loop.epochs=3", "--set", "model.dim=64", "--set", "sampling.start_range=20", "--lr", "1e-05"]
+    words += ["--device", "cpu", "--precision", "fp32", "--stack", "off", "--allow-leak"]
+    words += ["--dataset", dataset] if dataset else ["--folds", "4", "--by", "clip"]
+    recipe, rest = asked(*words)
+    recipe = reproducing._with_defaults(recipe, dataset)
+    runs = SimpleNamespace(recipe=recipe, dataset=dataset, test_cache=None, out=rest["out"])
+    runs.cache = SimpleNamespace(path=rest["cache"])
+    written = reproducing.command_of(TABLES["ablation"], runs)
+    assert "--seeds 7 " in written
+    again, beside = asked(*shlex.split(written)[2:])
+    assert {**beside, "watch": None} == {**rest, "watch": None}
+    assert reproducing._with_defaults(again, dataset).to_json() == recipe.to_json()
+    made = recipe.config()
+    assert (made.seeds, made.loop.epochs, made.loop.batch, made.model.dim) == ((7,), 5, 9, 64)
+    assert (made.loop.learning_rate, made.allow_leak) == (1e-5, True)
+    assert (made.protocol.kind, made.protocol.by) == ((dataset, "subject") if dataset else ("kfold", "clip"))
