@@ -12,7 +12,7 @@ from ..pictures import row_picture
 from ..runs import Runs
 from ..sheet import Cell, Line
 from ..table import Row, Table
-from .measured import Measured, compare, conclusions, paper_cell
+from .measured import Measured, compare, conclusions
 
 
 def expect(runs: Runs, rows: Sequence[Row]) -> None:
@@ -54,7 +54,7 @@ def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
             line[f"against {table.baseline}, points (95 %)"] = difference(
                 "difference", differences[row.label, rival], rival
             )
-        lines.append(line | paper_cell(runs, table, row))
+        lines.append(line)
     first = next(iter(found.values()))
     assert runs.test_cache is not None
     notes = [f"Tested on {runs.test_cache.path}: {len(first.predictions)} clips."]

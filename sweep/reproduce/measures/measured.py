@@ -98,3 +98,13 @@ def paper_line(dataset: str, table: Table, row: Row) -> PaperNumber | None:
             source = one.source.removesuffix(" of the EST paper")
             return PaperNumber(dataset=dataset, source=source, row=row.paper, war=one.war, uar=one.uar)
     return paper_number(dataset, table.source, row.paper) if row.paper else None
+
+
+def paper_remarks(dataset: str, table: Table, rows: Sequence[Row]) -> list[str]:
+    """Say below the table what to know of each whole system whose published numbers stand in it, as of how many clips they are."""
+    systems = {row.paper for row in rows if row.paper} if dataset and table.classes else set()
+    return [
+        f"the paper's {one.system} ({one.source}): {'; '.join(one.remarks)}"
+        for one in results_of(dataset)
+        if one.system in systems and one.remarks
+    ]

@@ -17,7 +17,7 @@ from ..pictures import Curve, Point, curve_picture, row_picture
 from ..runs import Runs
 from ..sheet import Cell, Line
 from ..table import Row, Table
-from .measured import Measured, compare, conclusions, paper_cell
+from .measured import Measured, compare, conclusions, paper_cell, paper_remarks
 
 
 def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
@@ -49,7 +49,10 @@ def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
             line |= {name: Cell(words=percent(recall), values={f"recall {name}": recall}) for name, recall in recalls}
         lines.append(line | paper_cell(runs, table, row, "order" if table.name == "order-accuracy" else "war"))
     return Measured(
-        lines=lines, found=conclusions(differences, asked=table.pairs), pictures=pictures(table, rows, found, orders)
+        lines=lines,
+        found=conclusions(differences, asked=table.pairs),
+        notes=paper_remarks(runs.dataset, table, rows),
+        pictures=pictures(table, rows, found, orders),
     )
 
 
