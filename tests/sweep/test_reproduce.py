@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_every_row_is_a_configuration_that_trains(table):
         for row in table.rows:
             made = Recipe(preset=preset).config(row.settings)
             expect_trainable(made, ALONE)
-            flat = {"model.name": made.model.name, "control": made.control}
+            flat = {"model.name": made.model.name, "control": made.control, "eval_every": made.eval_every}
             for key, value in row.settings.items():
                 found = flat[key] if key in flat else getattr(made.model, key.removeprefix("model."))
                 assert found == value, (row.label, key)
@@ -250,6 +251,26 @@ def test_conclusions():
     assert said[2].startswith("3 comparisons")
     assert (
         "cannot tell them apart" in conclusions({("alike", "bad"): found["alike", "bad"]}, asked=(("alike", "bad"),))[0]
+    )
+
+
+def test_the_curves_have_every_epoch_whatever_is_asked_for():
+    made = Recipe(settings=("eval_every=0",))
+    assert {made.config(row.settings).eval_every for row in TABLES["convergence"].rows} == {1}
+    assert made.config(TABLES["ablation"].rows[0].settings).eval_every == 0
+    shared = {Recipe().name(row) for name in ("convergence", "ablation") for row in TABLES[name].rows}
+    assert len(shared) == 4, "as a rule every epoch is scored, and the runs are those of the ablation"
+
+
+def test_a_span_whose_ends_are_written_alike_is_one_number():
+    alike = [compare(predictions([True, False] * 10), predictions([False, True] * 10))] * 2
+    one = replace(alike[0], detectable=0.27101)
+    other = replace(alike[0], detectable=0.27099)
+    assert not one.better
+    assert "one of 27.1 points would" in conclusions({("a", "b"): one, ("c", "b"): other})[0]
+    assert (
+        "one of 27.1 to 28.0 points would"
+        in conclusions({("a", "b"): one, ("c", "b"): replace(one, detectable=0.28)})[0]
     )
 
 

@@ -63,7 +63,7 @@ def conclusions(
     others = [one.detectable for pair, one in differences.items() if pair not in chosen]
     if shown := [100 * one for one in others if one is not None]:
         what = f"{'other ' if said else ''}{counted(len(shown), 'difference').partition(' ')[2]}"
-        span = f"{min(shown):.1f}" if len(shown) == 1 else f"{min(shown):.1f} to {max(shown):.1f}"
+        span = " to ".join(dict.fromkeys(f"{end:.1f}" for end in (min(shown), max(shown))))
         said.append(f"{len(shown)} {what} cannot be told from 0: one of {span} points would have shown with 80 % power")
     if len(shown) < len(others):
         said.append("too few people for intervals of differences")
