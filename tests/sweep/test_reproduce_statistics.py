@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import PurePath
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from est.sweep.reproduce.measures import cross_database, scores
+from est.sweep.reproduce import runs as runs_module
+from est.sweep.reproduce.measures import convergence, cross_database, scores, starts, zero_middle
 from est.sweep.reproduce.tables.catalogue import TABLES
+from est.sweep.reproduce.watching import RowWatch
+from est.train.evaluated import Change
 from est.train.results.metrics import score, spread
 from est.train.results.predictions import Predictions
 
@@ -79,3 +83,87 @@ def test_only_the_row_of_the_control_shows_the_control(monkeypatch):
     shown = scores.predictions_of(run, control=True)
     assert shown.right.shape == (1, CLIPS)
     assert not shown.right.any()
+
+
+def test_variances_over_starts_are_of_a_sample():
+    """Two starts that differ by 10 points under one seed and by 20 under the other: 50 and 200 points squared."""
+    row, shown = TABLES["start-frames"].rows[0], {}
+
+    def found(_, change=None):
+        rights = (20, 20) if change is None or change.start == 0 else (24, 28)
+        return shown.setdefault(change, predictions(np.arange(CLIPS) < np.array(rights)[:, None]))
+
+    config = SimpleNamespace(sampling=SimpleNamespace(spare=1))
+    runs = SimpleNamespace(config=lambda _: config, predictions=found, dataset="")
+    values = starts.measure(TABLES["start-frames"], [row], runs).lines[0]["variance over starts"].values
+    assert values["variance"] == pytest.approx(np.mean([50, 200]))
+
+
+def test_what_is_lost_by_emptying_is_negative():
+    whole, empty = predictions(np.ones((2, CLIPS))), predictions(np.arange(CLIPS) < np.array([[30], [20]]))
+    runs = SimpleNamespace(predictions=lambda row, change=None: whole if change is None else empty, dataset="")
+    table = TABLES["zero-middle"]
+    lines = zero_middle.measure(table, table.rows, runs).lines
+    assert [line["lost by emptying, points (95 %)"].values["lost_value"] for line in lines] == [
+        pytest.approx(-0.375)
+    ] * 3
+    assert lines[0]["lost by emptying, points (95 %)"].words.startswith("−37.5")
+
+
+def test_the_row_of_the_control_has_its_score_and_no_seed(monkeypatch):
+    model = SimpleNamespace(architecture="own", questions=())
+    config = SimpleNamespace(control=True, model=model, seeds=(1, 2))
+    run = SimpleNamespace(config=config, parts_of=lambda _: ())
+    runs = SimpleNamespace(run=lambda _: run, cache=None, dataset="")
+    both = predictions(np.ones((2, CLIPS)))
+    both = replace(both, control=np.where(np.arange(CLIPS) < 10, both.truth, 1 - both.truth))
+    monkeypatch.setattr(scores.Predictions, "of_run", lambda _: both)
+    monkeypatch.setattr(scores, "parameters_of", lambda *_: 1)
+    table = TABLES["overall"]
+    shown = {line["row"].words: line["WAR"].values for line in scores.measure(table, table.rows, runs).lines}
+    assert shown.pop("control") == {"war": 0.25, "war_sd": None, "war_seeds": 1}
+    assert all(one == {"war": 1.0, "war_sd": 0.0, "war_seeds": 2} for one in shown.values())
+
+
+def test_rows_of_the_order_head_read_what_they_say():
+    said = {
+        row.label: (row.settings["model.order_input"], row.settings.get("model.detach_snippets", True))
+        for row in TABLES["fusion"].rows
+    }
+    assert said == {
+        "T alone": ("query", True),
+        "R + T (EST)": ("fused", True),
+        "R alone": ("snippets", True),
+        "R + T, R attached": ("fused", False),
+    }
+
+
+def test_changed_predictions_are_those_of_their_clips(tmp_path, monkeypatch):
+    """What is kept of a changed view may have the clips in another order than the run."""
+    plain = predictions(np.ones((2, CLIPS)))
+    right = np.arange(CLIPS) < 7
+    turned = np.random.default_rng(0).permutation(CLIPS)
+    changed = predictions(np.stack([right, ~right]))
+    found = replace(changed, ids=changed.ids[turned], predicted=changed.predicted[:, turned])
+    run = SimpleNamespace(path=tmp_path, config=SimpleNamespace(device="cpu", allow_leak=False))
+    monkeypatch.setattr(runs_module.Runs, "run", lambda *_: run)
+    monkeypatch.setattr(runs_module.Predictions, "of_run", lambda _: plain)
+    monkeypatch.setattr(runs_module, "evaluate", lambda *_, **__: SimpleNamespace(predictions=found))
+    held = runs_module.Runs(cache=None, out=tmp_path, recipe=None, plan=None, watch=RowWatch(None, 0))
+    assert (
+        held.predictions(TABLES["zero-middle"].rows[0], Change(zero="middle")).right.tolist() == changed.right.tolist()
+    )
+
+
+def test_convergence_is_of_all_parts(monkeypatch):
+    histories = {"a": [(0, 2, 4), (1, 4, 4)], "b": [(0, 0, 4), (1, 2, 4)]}
+    run = SimpleNamespace(parts=("a", "b"), part=PurePath)
+    monkeypatch.setattr(
+        convergence,
+        "read_history",
+        lambda path: [
+            {"epoch": epoch, "test_right": right, "test_clips": clips}
+            for epoch, right, clips in histories[path.parent.name]
+        ],
+    )
+    assert convergence.by_epoch(run, convergence._accuracy) == [(0, 0.25), (1, 0.75)]
