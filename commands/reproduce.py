@@ -33,7 +33,10 @@ ListTables = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be trained, and about how long that takes, and stop.")
 ]
-Seeds = Annotated[str | None, typer.Option("--seeds", metavar="N,N…", help="A training for each. [default: 1,2,3]")]
+Seeds = Annotated[
+    str | None,
+    typer.Option("--seeds", metavar="N,N…", help="A training for each. [default: 1,2,3, or those of --config]"),
+]
 Preset = Annotated[
     str | None,
     typer.Option(
@@ -52,7 +55,6 @@ TestCache = Annotated[
     Path | None, typer.Option("--test-cache", help="For cross-database: another cache, with the same features.")
 ]
 NoModel = Annotated[str | None, typer.Option("--model", hidden=True)]  # an answer to those who try it
-SEEDS = (1, 2, 3)
 
 
 def reproduce(
@@ -115,7 +117,7 @@ def reproduce(
         "data.feature": feature,
         **protocol_options(protocol, folds, loso=loso, holdout=holdout),
         "protocol.by": by,
-        "seeds": parse_seeds(seeds) if seeds is not None else None if config is not None else SEEDS,
+        "seeds": parse_seeds(seeds) if seeds is not None else None,
         "device": device,
         "allow_leak": allow_leak,
     }

@@ -57,6 +57,7 @@ class Evaluation:
     models: dict[str, Scores]  # of each part
     model_intervals: dict[str, dict[str, tuple[float, float]]]  # of each part
     predictions: Predictions  # on the parts' own halves; elsewhere by the models' mean probabilities
+    by_seed: Predictions  # elsewhere those of each seed, by the mean probabilities of its folds' models
     spread: dict[str, Spread]  # of war and uar, over the models
     answers: tuple[AnswerScore, ...]  # to further questions of the model, on shuffled clips
     groups: tuple[Grouping, ...]  # by each column that was asked for

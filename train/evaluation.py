@@ -45,6 +45,7 @@ from .results.predictions import Predictions, read_predictions
 from .results.run import CHECKPOINT, Run, other_clips
 
 Unknown = Literal["exclude", "wrong"]
+_Found = tuple[str, np.ndarray, np.ndarray]  # of a part: its name, the rows that it saw, their probabilities
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,7 +113,7 @@ def evaluate(
             watch.warn(warning)
     models: dict[str, Scores] = {}
     intervals: dict[str, dict[str, tuple[float, float]]] = {}
-    found: list[tuple[str, np.ndarray, np.ndarray]] = []
+    found: list[_Found] = []
     answers: dict[str, list[np.ndarray]] = {}
     choices: dict[str, int] = {}
     details: dict[str, Details] = {}
@@ -134,9 +135,12 @@ def evaluate(
             for question, hits in told.items():
                 answers.setdefault(question, []).append(hits)
                 choices[question] = model.on_features.choices[question]
+    mine = {seed: [one for one in found if one[0] in run.parts_of(seed)] for seed in run.config.seeds}
     if not own:
-        found = [(MEAN, rows, np.mean([probabilities for _, _, probabilities in found], axis=0))]
-    predictions = _predictions(run, target, found, own=own)
+        mine = {seed: [_mean(parts, rows)] for seed, parts in mine.items() if parts}
+        found = [_mean(found, rows)]
+    by_seed = _predictions(run, target, mine)
+    predictions = by_seed if own else _predictions(run, target, {run.config.seeds[0]: found})
     command = as_command(run, None if own else cache, change, split, aliases, unknown, groups, allow_leak=allow_leak)
     return Evaluation(
         run=run,
@@ -148,6 +152,7 @@ def evaluate(
         models=models,
         model_intervals=intervals,
         predictions=predictions,
+        by_seed=by_seed,
         groups=tuple(group_scores(predictions, column) for column in columns),
         spread={key: spread([getattr(one, key) for one in models.values()]) for key in ("war", "uar")},
         answers=tuple(
@@ -332,15 +337,16 @@ def _truth(target: _Target, rows: np.ndarray) -> np.ndarray:
     return target.truth[np.searchsorted(target.rows, rows)]
 
 
-def _predictions(
-    run: Run, target: _Target, found: Sequence[tuple[str, np.ndarray, np.ndarray]], *, own: bool
-) -> Predictions:
-    """Put the models' predictions together: each clip once, under each seed; elsewhere the models are one."""
+def _mean(found: Sequence[_Found], rows: np.ndarray) -> _Found:
+    """Make one model of several, by their mean probabilities."""
+    return MEAN, rows, np.mean([probabilities for _, _, probabilities in found], axis=0)
+
+
+def _predictions(run: Run, target: _Target, found: Mapping[int, Sequence[_Found]]) -> Predictions:
+    """Put the models' predictions together: each clip once, under each seed."""
     fold = {part["name"]: part["fold"] for part in run.facts["parts"]} | {MEAN: ""}
-    seeds = run.config.seeds if own else run.config.seeds[:1]
     by_seed = []
-    for seed in seeds:
-        mine = [one for one in found if not own or one[0] in run.parts_of(seed)]
+    for mine in found.values():
         rows = np.concatenate([chosen for _, chosen, _ in mine])
         guesses = np.concatenate([likeliest(probabilities) for _, _, probabilities in mine])
         folds = np.concatenate([np.full(len(chosen), fold[name]) for name, chosen, _ in mine])
@@ -349,7 +355,7 @@ def _predictions(
     assert all((other == rows).all() for other, _, _ in by_seed), "every seed tests the same clips in the same order"
     return Predictions(
         labels=target.labels,
-        seeds=seeds,
+        seeds=tuple(found),
         ids=target.table.ids[rows],
         subjects=target.table.subject[rows],
         folds=folds,

@@ -218,6 +218,19 @@ AFEW = Dataset(
             remarks=("175 of 352 clips", REPRODUCED, PRETRAINED),
         ),
         PublishedResult(
+            system="FAN",
+            war=51.18,
+            source="Table 4 of the EST paper",
+            remarks=("the paper does not say of how many clips", "other backbone"),
+        ),
+        PublishedResult(
+            system="R3D-18",
+            war=45.67,
+            uar=42.14,
+            source="Table 4 of the EST paper",
+            remarks=("printed as 3D ResNet18", "trained end to end"),
+        ),
+        PublishedResult(
             system="ResNet18+GRU", war=49.34, uar=45.12, source="Table 4 of the EST paper", remarks=("other backbone",)
         ),
         PublishedResult(

@@ -168,6 +168,13 @@ DFEW = Dataset(
             remarks=(REPRODUCED, PRETRAINED),
         ),
         PublishedResult(
+            system="R3D-18",
+            war=56.19,
+            uar=45.05,
+            source="Table 5 of the EST paper",
+            remarks=("printed as R3D18, EC-STFL: with a loss of its own", "trained end to end"),
+        ),
+        PublishedResult(
             system="Former-DFER",
             war=65.7,
             uar=53.69,

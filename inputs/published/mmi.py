@@ -186,5 +186,12 @@ MMI = Dataset(
             source="Table 3 of the EST paper",
             remarks=(REPRODUCED, "other backbone"),
         ),
+        PublishedResult(
+            system="LSTM",
+            war=70.27,
+            uar=70.48,
+            source="Table 3 of the EST paper",
+            remarks=(REPRODUCED, "other backbone"),
+        ),
     ),
 )

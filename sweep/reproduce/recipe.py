@@ -8,25 +8,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
 from ...train.config.config import TrainConfig
-from ...train.config.configfile import MODEL, from_flat, known_keys, resolve, to_flat
+from ...train.config.configfile import MODEL, from_flat, known_keys, parse_value, read_toml, resolve, to_flat
 from ...train.models.registry import DEFAULT, MODELS
 from .table import Row
 
 PRESET = "small"  # where neither a preset nor a file is named; with --dataset
 PUBLISHED_PRESET = "official"
 LONGEST = 80  # letters of a run's name
-OWN = {
-    "control": False,
-    "tensorboard": False,
-    "keep_epochs": False,
-    "select": "last",
-}  # what no row needs unless it says so
+# Where neither a file nor --set nor an option says otherwise.
+DEFAULTS = {"seeds": (1, 2, 3), "control": False, "tensorboard": False, "keep_epochs": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +45,18 @@ class Recipe:
                 )
             if key.startswith("model.") and not any(key in known_keys(name) for name in MODELS):
                 resolve(settings=[text])  # says what the settings are
+        if (select := self.config().select) != "last":
+            raise UsageError(
+                f"Tables are of the last epoch, and select is {select}.",
+                remedy="leave select out of --set and --config",
+            )
+
+    def asked(self, key: str) -> Any:
+        """Return what the user sets a key to, by option, --set or file; None where nobody does."""
+        if (value := self.options.get(key)) is not None:
+            return value
+        said = dict(self._typed)
+        return parse_value(said[key].strip()) if key in said else self._file.get(key)
 
     def config(self, settings: Mapping[str, Any] | None = None) -> TrainConfig:
         """Return the configuration of a row's settings."""
@@ -55,8 +64,19 @@ class Recipe:
         known = known_keys(above.get(MODEL, DEFAULT))
         keys = {text: text.partition("=")[0].strip() for text in self.settings}
         own = [text for text, key in keys.items() if key in known or not key.startswith("model.")]
+        defaults = {key: value for key, value in DEFAULTS.items() if self.asked(key) is None}
         options = {key: value for key, value in self.options.items() if value is not None}
-        return resolve(self.preset, self.file, own, {MODEL: DEFAULT, **OWN, **options, **above})
+        return resolve(self.preset, self.file, own, {MODEL: DEFAULT, **defaults, **options, **above})
+
+    @property
+    def _typed(self) -> list[tuple[str, str]]:
+        """Return the keys and values of --set."""
+        return [(key.strip(), value) for key, _, value in (text.partition("=") for text in self.settings)]
+
+    @cached_property
+    def _file(self) -> Mapping[str, Any]:
+        """Return what the file says."""
+        return read_toml(self.file) if self.file is not None else {}
 
     def name(self, row: Row) -> str:
         """Return the name of a row's run: its model, and in what its configuration differs from the recipe's for that model."""

@@ -115,7 +115,7 @@ def reproduce(
     config = recipe.config()
     trained = any(one.rows for one in tables)  # else only clips are looked at, with labels or without
     settings = settings_of(cache, table, recipe if trained else None, config)
-    expect_same(out, settings)
+    expect_same(out, settings, config.feature)
     plan = _divided(cache, table, config, dataset) if trained else NOT_DIVIDED
     runs = Runs(
         cache=cache, out=out, recipe=recipe, plan=plan, watch=RowWatch(watch, 0), dataset=dataset, test_cache=other
@@ -161,8 +161,13 @@ def command_of(table: Table, runs: Runs) -> str:
     words += ["--config", str(recipe.file)] if recipe.file else []
     words += ["--dataset", runs.dataset] if runs.dataset else []
     words += ["--test-cache", str(runs.test_cache.path)] if runs.test_cache is not None and table.name == CROSS else []
-    given = [f"{key}={_written(value)}" for key, value in recipe.options.items() if value is not None]
-    return shlex.join([*words, *(word for text in (*given, *recipe.settings) for word in ("--set", text))])
+    options = {key: value for key, value in recipe.options.items() if value is not None}
+    if runs.dataset:
+        options.pop("protocol.kind", None)  # --dataset says it
+    if seeds := options.pop("seeds", ()):
+        words += ["--seeds", ",".join(map(str, seeds))]
+    given = [f"{key}={_written(value)}" for key, value in options.items()]  # above --set, as options are
+    return shlex.join([*words, *(word for text in (*recipe.settings, *given) for word in ("--set", text))])
 
 
 def _made(table: Table, plan: Schedule, runs: Runs) -> Sheet:
@@ -203,11 +208,11 @@ def _with_defaults(recipe: Recipe, dataset: str) -> Recipe:
     """Name a preset where nobody has, and the protocol of a data set."""
     options = dict(recipe.options)
     if dataset:
-        asked = options.get("protocol.kind")
-        if asked not in (None, dataset):
+        asked = recipe.asked("protocol.kind")
+        if asked not in (None, "auto", dataset):
             raise UsageError(
                 f"--dataset {dataset} holds the protocol, and --protocol {asked} is another.",
-                remedy="leave --protocol, --folds, --loso and --holdout out; or --dataset: the same tables without the paper's column",
+                remedy="leave the protocol's options out; or --dataset: the same tables without the paper's column",
             )
         options["protocol.kind"] = dataset
     preset = recipe.preset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,22 @@ from ...cache.disk import PARTIAL
 from ...errors import EstError, UsageError, some
 from ...train.config.config import TrainConfig
 from ...train.folds.annotations import Annotations
+from ...train.folds.votes import digest_of
 from ...train.provenance import digest, rows_digest
-from ...train.results.run import read_json, write_json
+from ...train.results.run import FACTS, Run, read_json, write_json
 from .recipe import Recipe, differences
+from .runs import RUNS
 
-FORMAT, VERSION = "est-reproduce-settings", 1
+FORMAT, VERSION = "est-reproduce-settings", 2
 SETTINGS = "settings.json"
 OF_CACHE = {
-    "fingerprints": "the features were made in another way",
     "annotations": "clips or labels differ",
     "rows": "the features of some clips differ",
 }
+OF_FILES = {
+    "votes": "data.votes",
+    "weights": "finetune.weights",
+}  # settings that may name a file, which is compared by what it holds
 
 
 def settings_of(cache: Cache, table: Annotations, recipe: Recipe | None, config: TrainConfig) -> dict[str, Any]:
@@ -32,12 +38,33 @@ def settings_of(cache: Cache, table: Annotations, recipe: Recipe | None, config:
         "annotations": digest(table),
         "rows": rows_digest(cache, config),
     }
-    made = json.loads(json.dumps(recipe.to_json())) if recipe is not None else {}
-    return {"format": FORMAT, "version": VERSION, "cache": known, "recipe": made}
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "cache": known,
+        "files": files_of(config) if recipe is not None else {},
+        "recipe": json.loads(json.dumps(recipe.to_json())) if recipe is not None else {},
+    }
 
 
-def expect_same(out: Path, settings: dict[str, Any]) -> None:
-    """Refuse a folder that holds something else than tables of the same settings."""
+def files_of(config: TrainConfig) -> dict[str, str]:
+    """Return a digest of each file that a configuration names."""
+    weights = Path(config.finetune.weights.rpartition("=")[2])  # KIND:NAME=FILE names one, too
+    found = {"votes": digest_of(Path(config.data.votes))} if config.data.votes else {}
+    if weights.is_file():
+        with weights.open("rb") as file:
+            found["weights"] = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    return found
+
+
+def read_of(out: Path, feature: str) -> set[str]:
+    """Name the recipes that the tables of a folder have read until now."""
+    runs = [Run.open(path.parent) for path in sorted(out.glob(f"{RUNS}/*/{FACTS}"))]
+    return {"frames", feature, *(array for run in runs for array in run.reads.values())}
+
+
+def expect_same(out: Path, settings: dict[str, Any], feature: str) -> None:
+    """Refuse a folder that holds something else than tables of the same settings; `feature` is the array that they read."""
     if not out.exists():
         return
     path = out / SETTINGS
@@ -51,10 +78,25 @@ def expect_same(out: Path, settings: dict[str, Any]) -> None:
     if then.get("format") != FORMAT or then.get("version") != VERSION:
         raise EstError(f"{path} is not of this release.", remedy="--out another folder")
     changed = differences(then["recipe"], settings["recipe"])
-    both = then["recipe"] and settings["recipe"]
-    for name, what in OF_CACHE.items() if both else [("annotations", OF_CACHE["annotations"])]:
-        if then["cache"][name] != settings["cache"][name]:
-            changed.append(f"the cache: {what} ({then['cache']['path']} then, {settings['cache']['path']} now)")
+    trained = then["recipe"] and settings["recipe"]  # else clips alone are compared
+    places = f"({then['cache']['path']} then, {settings['cache']['path']} now)"
+    made, making = (one["cache"]["fingerprints"] for one in (then, settings))
+    if trained:
+        changed += [
+            f"the cache: {name} was made in another way {places}"
+            for name in sorted(read_of(out, feature) & made.keys())
+            if made[name] != making.get(name)
+        ]
+        changed += [
+            f"{key}: the file holds something else than then"
+            for name, key in OF_FILES.items()
+            if then["files"].get(name) != settings["files"].get(name)
+        ]
+    changed += [
+        f"the cache: {what} {places}"
+        for name, what in OF_CACHE.items()
+        if (trained or name == "annotations") and then["cache"][name] != settings["cache"][name]
+    ]
     if changed:
         raise UsageError(
             f"{out} holds tables of other settings: {some(changed, 5, joint='; ')}.",

@@ -188,6 +188,10 @@ def test_several_models_vote_by_their_mean(run, other):
     mean = np.array([[float(share) for share in row[5:]] for row in found.rows])
     np.testing.assert_allclose(mean, np.mean(list(each.values()), axis=0), atol=1e-5)
     assert [row[4] for row in found.rows] == [run.labels[place] for place in mean.argmax(1)]
+    assert found.by_seed.seeds == (1, 2)
+    for place, seed in enumerate((1, 2)):
+        mine = np.mean([each[part] for part in run.parts_of(seed)], axis=0)
+        assert found.by_seed.predicted[place].tolist() == mine.argmax(1).tolist()
 
 
 def test_clips_that_were_learnt_from_are_warned_about(single, tmp_path):

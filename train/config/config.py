@@ -246,6 +246,7 @@ class TrainConfig:
         readers = {  # by setting: whether it is read, by what, and an example of that
             "loop.momentum": (loop.optimizer == "sgd", "loop.optimizer=sgd", "loop.optimizer=sgd"),
             "loop.step_epochs": (loop.schedule == "step", "loop.schedule=step", "loop.schedule=step"),
+            "loop.step_factor": (loop.schedule == "step", "loop.schedule=step", "loop.schedule=step"),
             "loss.temperature": (bool(loss.contrastive), "loss.contrastive", "loss.contrastive=0.1"),
             "loss.centre_rate": (loss.has_centres, "loss.centre and loss.compact", "loss.centre=0.01"),
         }

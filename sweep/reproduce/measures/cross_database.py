@@ -20,7 +20,7 @@ from ..pictures import row_picture
 from ..runs import Runs
 from ..sheet import Cell, Line
 from ..table import Row, Table
-from .measured import Measured, compare, conclusions, paper_cell
+from .measured import Measured, compare, conclusions
 
 
 def expect(runs: Runs, rows: Sequence[Row]) -> None:
@@ -87,29 +87,33 @@ def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
     lines: list[Line] = []
     for row in rows:
         one, rival = found[row.label], table.rival(row)
-        scores = one.scores
+        scores, by_seed = one.scores, one.by_seed
         line: dict[str, Cell] = {
             "row": named(row.label),
-            "WAR": Cell(
-                words=f"{100 * scores.war:.2f} % ({scores.right} of {scores.total})", values={"war": scores.war}
-            ),
-            "95 %": ends("war", one.intervals.get("war")),
-            "UAR": Cell(words=f"{100 * scores.uar:.2f} %", values={"uar": scores.uar}),
+            "WAR": over_seeds("war", by_seed.over_seeds["war"]),
+            "95 %": ends("war", by_seed.intervals.get("war")),
+            "UAR": over_seeds("uar", by_seed.over_seeds["uar"]),
             f"single models ({len(one.models)})": over_seeds("single_war", one.spread["war"]),
+            "all as one": Cell(
+                words=f"{100 * scores.war:.2f} % ({scores.right} of {scores.total})",
+                values={"ensemble_war": scores.war},
+            ),
         }
         if rival in found:
-            differences[row.label, rival] = compare(one.predictions, found[rival].predictions)
+            differences[row.label, rival] = compare(one.by_seed, found[rival].by_seed)
             line[f"against {table.baseline}, points (95 %)"] = difference(
                 "difference", differences[row.label, rival], rival
             )
-        lines.append(line | paper_cell(runs, table, row))
+        lines.append(line)
     first = next(iter(found.values()))
     assert runs.test_cache is not None
     notes = [f"Tested on {runs.test_cache.path}: {len(first.predictions)} clips."]
     if first.excluded:
         left = ", ".join(f"{name} {count}" for name, count in first.excluded.items())
         notes.append(f"Left out there, classes that were not learnt: {left}.")
-    drawn = [(label, one.scores.war, one.intervals.get("war")) for label, one in found.items()]
+    drawn = [
+        (label, one.by_seed.over_seeds["war"].mean, one.by_seed.intervals.get("war")) for label, one in found.items()
+    ]
     return Measured(
         lines=lines,
         found=conclusions(differences, asked=tuple(differences)),

@@ -63,7 +63,7 @@ def conclusions(
     others = [one.detectable for pair, one in differences.items() if pair not in chosen]
     if shown := [100 * one for one in others if one is not None]:
         what = f"{'other ' if said else ''}{counted(len(shown), 'difference').partition(' ')[2]}"
-        span = f"{min(shown):.1f}" if len(shown) == 1 else f"{min(shown):.1f} to {max(shown):.1f}"
+        span = " to ".join(dict.fromkeys(f"{end:.1f}" for end in (min(shown), max(shown))))
         said.append(f"{len(shown)} {what} cannot be told from 0: one of {span} points would have shown with 80 % power")
     if len(shown) < len(others):
         said.append("too few people for intervals of differences")
@@ -98,3 +98,13 @@ def paper_line(dataset: str, table: Table, row: Row) -> PaperNumber | None:
             source = one.source.removesuffix(" of the EST paper")
             return PaperNumber(dataset=dataset, source=source, row=row.paper, war=one.war, uar=one.uar)
     return paper_number(dataset, table.source, row.paper) if row.paper else None
+
+
+def paper_remarks(dataset: str, table: Table, rows: Sequence[Row]) -> list[str]:
+    """Say below the table what to know of each whole system whose published numbers stand in it, as of how many clips they are."""
+    systems = {row.paper for row in rows if row.paper} if dataset and table.classes else set()
+    return [
+        f"the paper's {one.system} ({one.source}): {'; '.join(one.remarks)}"
+        for one in results_of(dataset)
+        if one.system in systems and one.remarks
+    ]

@@ -17,14 +17,14 @@ from ..pictures import Curve, Point, curve_picture, row_picture
 from ..runs import Runs
 from ..sheet import Cell, Line
 from ..table import Row, Table
-from .measured import Measured, compare, conclusions, paper_cell
+from .measured import Measured, compare, conclusions, paper_cell, paper_remarks
 
 
 def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
     """Train, score and compare the rows of a table."""
     trained = {row.label: runs.run(row) for row in rows}
-    found = {label: predictions_of(run) for label, run in trained.items()}
-    fixed = {label for label, run in trained.items() if run.config.control}
+    fixed = {row.label for row in rows if row.settings.get("control")}
+    found = {label: predictions_of(run, control=label in fixed) for label, run in trained.items()}
     orders = {label: order_accuracy(run) for label, run in trained.items()}
     differences = compare_rows(table, rows, found, fixed)
     lines: list[Line] = []
@@ -49,14 +49,17 @@ def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
             line |= {name: Cell(words=percent(recall), values={f"recall {name}": recall}) for name, recall in recalls}
         lines.append(line | paper_cell(runs, table, row, "order" if table.name == "order-accuracy" else "war"))
     return Measured(
-        lines=lines, found=conclusions(differences, asked=table.pairs), pictures=pictures(table, rows, found, orders)
+        lines=lines,
+        found=conclusions(differences, asked=table.pairs),
+        notes=paper_remarks(runs.dataset, table, rows),
+        pictures=pictures(table, rows, found, orders),
     )
 
 
-def predictions_of(run: Run) -> Predictions:
-    """Return what a run predicted, and of one that was trained for its control what that said."""
+def predictions_of(run: Run, *, control: bool) -> Predictions:
+    """Return what a run predicted, or what its control said."""
     found = Predictions.of_run(run)
-    if run.config.control and found.control is not None:
+    if control and found.control is not None:
         return replace(found, seeds=found.seeds[:1], predicted=found.control[None], control=None)
     return found
 
