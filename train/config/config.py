@@ -63,7 +63,7 @@ ALIASES = {"paper": "official"}  # as the default was called before it was the c
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """The optimiser and its schedule. `momentum`, `step_epochs` and `step_factor` are of one optimiser, and of one schedule: `expect_effective`."""
+    """The optimiser and its schedule; `momentum` is of sgd, `step_epochs` and `step_factor` are of the schedule step."""
 
     epochs: int = 160
     warmup: int = 10  # epochs in which the learning rate rises linearly, at most half of all; the cosine spans the rest
