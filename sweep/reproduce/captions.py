@@ -12,7 +12,6 @@ from ...train.folds.published import named
 from ...train.models.contract import CROPS
 from .measures.measured import Measured
 from .runs import Runs
-from .sheet import Cell
 from .table import Row, Table
 
 
@@ -29,9 +28,12 @@ def caption(table: Table, rows: Sequence[Row], runs: Runs, found: Measured) -> s
     tested = sum(len(fold.test) for fold in plan.folds)
     seeds, epochs = config.seeds, config.loop.epochs
     said = ["mean ± sd over seeds"] if len(seeds) > 1 else []
-    if any("95" in column for line in found.lines for column, cell in line.items() if cell != Cell()):
+    if any("95" in column for line in found.lines for column, cell in line.items() if " to " in cell.words):
         said.append(f"95 % intervals over {units_of(runs)}")
     learns = heading(config) if config.looks_at_frames else "The encoder is frozen"
+    learns += "; models of crops have none, and learn from pictures" * any(
+        runs.config(row).model.reads == CROPS for row in rows
+    )
     return (
         f"{head}; protocol {named(config.protocol.kind, plan.kind)}, {len(plan.folds)} fold{'s' * (len(plan.folds) > 1)}, independence "
         f"{plan.independence}, {tested} tested clips; {preset}, {epochs} epoch{'s' * (epochs > 1)}, seed{'s' * (len(seeds) > 1)} "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...cache import Cache
 from ...train.config.config import TrainConfig
+from ...train.models.contract import CROPS
 from ...train.models.description import Description
 from ...train.models.registry import describe_model
 from ...train.preparation import Prepared
@@ -24,7 +25,10 @@ def describe(ready: Prepared, config: TrainConfig) -> Description:
 
 
 def parameters_of(run: Run, cache: Cache) -> int | None:
-    """Count what the model of a run learns on cached features; nothing is loaded. None where it looks at pictures."""
+    """Count what the model of a run learns beside its encoder; nothing is loaded. None where that learns, too."""
+    if run.config.model.reads == CROPS:
+        side = cache.recipes.frames.size
+        return describe_model(run.config.model, 3, len(run.labels), (side, side)).parameters
     made = cache.recipes.features.get(next(iter(run.reads.values()), ""))
     if made is None:
         return None

@@ -46,7 +46,7 @@ def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
         lines.append(line)
     first, side = runs.config(rows[0]), runs.cache.recipes.frames.size
     timed = (
-        f"Steps of {first.loop.batch} clips, on cached features, on {runs.device_of(first)}, and clips of a test half: the median of "
+        f"Steps of {first.loop.batch} clips, on what each row reads, on {runs.device_of(first)}, and clips of a test half: the median of "
         f"{ROUNDS} rounds in which rows that read the same take turns, in brackets the lowest and the highest; of rows slower than "
         f"{TOO_LONG:.0f} s a round, one round."
     )
