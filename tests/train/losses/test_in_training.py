@@ -63,7 +63,7 @@ def weights(trainer):
 
 
 def test_a_step_adds_them_up(clips):
-    trainer = make_trainer(clips, model=PLAIN, loss=EVERY)
+    trainer = make_trainer(clips, model=PLAIN, loss=EVERY, label=UNEVEN)
     assert trainer.columns[:4] == ["expression", "order", "contrastive", "centre"]
     plan = trainer.begin_epoch(0)
     seen = {}
@@ -73,6 +73,7 @@ def test_a_step_adds_them_up(clips):
     log = output.expression.detach().log_softmax(1)[range(8), target]
     weight = trainer.class_weight[target]
     focal = (weight * -((1 - log.exp()) ** 2) * log).sum() / weight.sum()
+    assert weight.min() < 0.9 * weight.max(), "which the losses beside it are not divided by"
     first = make_trainer(clips, model=PLAIN, loss=EVERY).objective.centres.detach()
     far = (output.embedding.detach() - first[target]).square()
     assert float(trainer.tally[0, 0]) == pytest.approx(float(focal), abs=1e-5)

@@ -80,6 +80,9 @@ def test_the_prior_and_what_losses_are_divided_by():
     assert log_prior(torch.tensor([6.0, 3.0, 0.0])).exp().tolist() == pytest.approx([6 / 9, 3 / 9, 1 / 9])
     assert summed_weight(None, TARGET, None) == summed_weight(None, TARGET, VOTES) == B
     assert float(summed_weight(WEIGHT, TARGET, None)) == pytest.approx(0.5 * 2 + 2.0 * 3 + 0.25)
+    shared = sum(float(VOTES[i, c] * WEIGHT[c]) for i in range(B) for c in range(C))
+    assert float(summed_weight(WEIGHT, TARGET, VOTES)) == pytest.approx(shared)
+    assert abs(shared - float(summed_weight(WEIGHT, TARGET, None))) > 0.1
     certain = F.one_hot(TARGET, C).double()
     assert float(summed_weight(WEIGHT, TARGET, certain)) == pytest.approx(float(summed_weight(WEIGHT, TARGET, None)))
 

@@ -15,7 +15,7 @@ from est.errors import UsageError
 from est.train import FinetuneConfig, LossConfig, ProtocolConfig, Run, evaluate, fit
 from est.train.loop.checkpoint import load_checkpoint
 from est.train.models.registry import build_model, describe_model, model_config
-from est.train.models.stt.block import DividedAttention
+from est.train.models.stt.block import Block, DividedAttention
 from est.train.results.run import CHECKPOINT
 
 TINY = {"num_segments": 2, "dim": 16, "heads": 2, "ffn": 32, "layers": 1, "dropout": 0.0}
@@ -45,6 +45,47 @@ def test_attention_is_divided_among_frames_or_places(over):
     assert (attention(x) - attention.to_out(wanted)).abs().max() < 1e-6
     weights = ((q[:, :, :1] @ k.transpose(2, 3)) / 2).softmax(-1)[:, :, 0]
     assert (attention.weights_of_token(x) - weights).abs().max() < 1e-6
+
+
+def test_a_block_of_stt_is_its_formula_token_by_token():
+    """Written out with its own softmax, layer norm and GELU, on tokens whose mean and deviation are not 0 and 1."""
+    frames, places, width, heads = 3, 2, 8, 2
+    block = Block(width, (frames, places), heads=heads, ffn=12, dropout=0.0).double()
+    rng = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.normal_(generator=rng)
+    x = 2 + 3 * torch.randn(1 + frames * places, width, generator=rng, dtype=torch.float64)
+
+    def normed(norm, x):
+        centred = x - x.mean(1, keepdim=True)
+        return centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt() * norm.weight + norm.bias
+
+    def attended(attention, x, group_of):
+        """Return what each token takes in, and what each head of the class token weighs."""
+        q, k, v = (x @ weight.T for weight in attention.to_qkv.weight.chunk(3))
+        found, size = torch.zeros_like(x), width // heads
+        shares = torch.zeros(heads, len(x), dtype=x.dtype)
+        for token in range(len(x)):
+            near = [other for other in range(len(x)) if 0 in (token, other) or group_of(token) == group_of(other)]
+            for head in range(heads):
+                part = slice(head * size, (head + 1) * size)
+                power = torch.stack([(q[token, part] @ k[other, part] / size**0.5).exp() for other in near])
+                found[token, part] = (power / power.sum()) @ v[near][:, part]
+                if token == 0:
+                    shares[head] = power / power.sum()
+        return found @ attention.to_out.weight.T + attention.to_out.bias, shares
+
+    with torch.no_grad():
+        seen, weights = block(x[None])[0], block.weights(x[None])[0]
+        x = x + attended(block.spatial, normed(block.norm1, x), lambda token: (token - 1) // places)[0]
+        taken, shares = attended(block.temporal, normed(block.norm2, x), lambda token: (token - 1) % places)
+        x = x + taken
+        hidden = normed(block.norm3, x) @ block.linear1.weight.T + block.linear1.bias
+        hidden = hidden * (1 + torch.erf(hidden / 2**0.5)) / 2
+        x = x + hidden @ block.linear2.weight.T + block.linear2.bias
+    torch.testing.assert_close(seen, x)
+    torch.testing.assert_close(weights.double(), shares, atol=1e-5, rtol=1e-5)
 
 
 def test_msstnet_takes_in_one_scale_after_another():

@@ -60,6 +60,8 @@ def test_it_is_torchvisions():
     theirs = r3d_18(weights=None, num_classes=7).eval()
     ours = built(model_config("r3d18"), num_classes=7)
     assert {name for name in ours.state_dict() if "scaling" not in name} == set(theirs.state_dict())
+    drawn = [model.layer2[0].conv1[0].weight.std().item() for model in (ours, theirs)]  # of twice as many channels
+    assert drawn[0] == pytest.approx(drawn[1], rel=0.05)
     ours.load_state_dict(ours.state_dict() | theirs.state_dict())
     crops = torch.randint(256, (2, 16, 1, 3, SIDE, SIDE), generator=torch.Generator().manual_seed(1)).float()
     pixels = (crops[:, :, 0] / 255).transpose(1, 2)
