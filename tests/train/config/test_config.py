@@ -198,7 +198,7 @@ def test_no_setting_is_ignored(section):
         ("learning_rate=1", ["'learning_rate'", "did you mean loop.learning_rate?"]),
         ("model.layer=3", ["'model.layer'", "did you mean model.layers?"]),
         ("models.layers=3", ["did you mean model.layers?"]),
-        ("loop.step_factor=2", ["did you mean loop.step_epochs?"]),
+        ("loop.step_size=2", ["did you mean loop.step_"]),
         ("loop.batch_size=2", ["did you mean loop.batch?"]),
         ("loss.effective_number=1.5", ["found 1.5", "--set loss.effective_number=0.99"]),
         ("model.hidden=8", ["of the models gru, lstm,", "--model gru; near it est has model.order_hidden"]),
