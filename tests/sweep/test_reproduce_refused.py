@@ -99,12 +99,12 @@ def test_clips_alone_are_looked_at_without_labels_and_beside_any_settings(cache,
     with pytest.raises(UsageError, match="clips or labels differ"):
         reproduce("datasets", unlabelled, out)
     settings = settings_of(open_cache(cache), Annotations.from_cache(open_cache(cache)), recipe(), recipe().config())
-    expect_same(out, settings)
+    expect_same(out, settings, "gap")
     keep(out, settings)
     reproduce("datasets", cache, out, recipe(epochs=3))
     other = recipe(epochs=3, seeds=(4,))
     with pytest.raises(UsageError, match=r"loop\.epochs: 2 then, 3 now; seeds: 1, 2 then, 4 now"):
-        expect_same(out, {**settings, "recipe": other.to_json()})
+        expect_same(out, {**settings, "recipe": other.to_json()}, "gap")
 
 
 def test_a_model_of_its_own_is_refused_plainly(capsys):

@@ -21,7 +21,7 @@ def known(config=None, *, fingerprints=None, annotations="a", rows="r", monkeypa
     monkeypatch.setattr(settings, "rows_digest", lambda *_: rows)
     recipes = SimpleNamespace(fingerprints=lambda: fingerprints or {"frames": "1", "gap": "2", "layer3": "3"})
     cache = SimpleNamespace(path=settings.Path("cache.zarr"), recipes=recipes)
-    recipe = SimpleNamespace(to_json=dict)
+    recipe = SimpleNamespace(to_json=Recipe(preset="small").to_json)
     return settings.settings_of(cache, None, recipe, config or TrainConfig())
 
 

@@ -137,7 +137,7 @@ WRONG = {
     "own-section": (GOOD + "[model.est]\nhidden = 64", "setting of the models gru, lstm, and the model is est", "--model gru"),
     "not-searched": (GOOD + "[model.gru]\nhidden = [64]", "[model.gru] is of a model that is not searched", '["est", "gru"]'),
     "no-model": (GOOD + "[model.grw]\nhidden = [64]", "There is no model 'grw'; the models are est, ", "[model.gru]"),
-    "no-name": ("[model]\nname = ['gru', 'estt']", "There is no model 'estt'", 'model.name = "est"'),
+    "no-name": ("[model]\nname = ['gru', 'est1']", "There is no model 'est1'", 'model.name = "est"'),
     "number-name": ("[model]\nname = 3", "There is no model 3", "model.name = "),
     "two-names": ("[model]\nname = ['gru', 'gru']", "model.name has each choice once", "leave one out"),
     "inner-name": (GOOD + "[model.est]\nname = 'est'", "name stands in [model]", "leave name out"),
@@ -183,8 +183,8 @@ WRONG = {
     "choices": ("loop.batch = [0, -1]", "loop.batch = 0 cannot be trained", "change loop.batch"),
     "fixed-pair": ("model.heads = 3\nmodel.dim = [96, 256]", "model.dim = 256 cannot be trained: model.dim is a mult", "model.dim"),
     "choice": (
-        "loop.optimizer = ['adam', 'sgd']",
-        "loop.optimizer = sgd cannot be trained: loop.optimizer is adam or adamw",
+        "loop.optimizer = ['adam', 'lamb']",
+        "loop.optimizer = lamb cannot be trained: loop.optimizer is adam, adamw or sgd",
         "change loop.optimizer",
     ),
     "low": (
