@@ -72,7 +72,7 @@ SETTINGS: Mapping[str, Any] = {
 EPOCHS: Mapping[str, int] = {  # of models whose 60 epochs of the preset would take hours on a CPU
     "stt": 20,
     "msstnet": 20,
-    "former-dfer": 6,
+    "former-dfer": 4,
     "r3d18": 15,
 }
 STEPS = 5

@@ -54,7 +54,9 @@ Dataset = Annotated[
 TestCache = Annotated[
     Path | None, typer.Option("--test-cache", help="For cross-database: another cache, with the same features.")
 ]
-NoModel = Annotated[str | None, typer.Option("--model", hidden=True)]  # an answer to those who try it
+NoModel = Annotated[
+    str | None, typer.Option("--model", hidden=True, help="The rows of a table decide the model.")
+]  # an answer to those who try it
 
 
 def reproduce(

@@ -66,6 +66,8 @@ def training_of(config: ModelConfig) -> str:
     if config.reads == CROPS:
         return "end to end"
     match config.published_training:
+        case "end to end" if config.last_stage:
+            return "encoder frozen up to its last stage, which learns (published: end to end, --finetune all)"
         case "end to end":
             return "frozen encoder (published: end to end, --finetune all)"
         case "frozen encoder":

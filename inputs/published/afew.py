@@ -228,7 +228,7 @@ AFEW = Dataset(
             war=45.67,
             uar=42.14,
             source="Table 4 of the EST paper",
-            remarks=("printed as 3D ResNet18", "trained end to end"),
+            remarks=("printed as 3D ResNet18", "other backbone: trained end to end"),
         ),
         PublishedResult(
             system="ResNet18+GRU", war=49.34, uar=45.12, source="Table 4 of the EST paper", remarks=("other backbone",)

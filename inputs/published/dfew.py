@@ -172,7 +172,7 @@ DFEW = Dataset(
             war=56.19,
             uar=45.05,
             source="Table 5 of the EST paper",
-            remarks=("printed as R3D18, EC-STFL: with a loss of its own", "trained end to end"),
+            remarks=("printed as R3D18, EC-STFL: with a loss of its own", "other backbone: trained end to end"),
         ),
         PublishedResult(
             system="Former-DFER",

@@ -31,6 +31,7 @@ def caption(table: Table, rows: Sequence[Row], runs: Runs, found: Measured) -> s
     if any("95" in column for line in found.lines for column, cell in line.items() if " to " in cell.words):
         said.append(f"95 % intervals over {units_of(runs)}")
     learns = heading(config) if config.looks_at_frames else "The encoder is frozen"
+    learns += "; its last stage learns in models that hold it" * any(runs.config(row).model.last_stage for row in rows)
     learns += "; models of crops have none, and learn from pictures" * any(
         runs.config(row).model.reads == CROPS for row in rows
     )

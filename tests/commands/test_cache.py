@@ -123,7 +123,7 @@ def test_extract_on_the_line(est, tmp_path):
     assert est("extract", tmp_path / "clips")[0] == 2
     assert est("extract", tmp_path / "nowhere", "--out", out)[0] == 2
     assert est("extract", tmp_path / "clips", "--out", out, *options, "--detect-every", "0")[0] == 2
-    assert est("extract", tmp_path / "clips", "--out", out, "--weights", "synfce")[0] == 2
+    assert est("extract", tmp_path / "clips", "--out", tmp_path / "new.zarr", "--weights", "synfce")[0] == 2
     status, error, _ = est("extract", tmp_path / "clips", "--out", out, *options, "--margin", "0.5")
     assert status == 1
     assert "margin" in error["message"]

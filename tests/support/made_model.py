@@ -21,7 +21,7 @@ def register(monkeypatch, kind, config):
         model.maps = maps
         return model
 
-    def describe(settings, width, num_classes, maps=()):
+    def describe(settings, width, num_classes, maps=(), frames=None):
         model = build(settings, width=width, num_classes=num_classes, seed=0)
         row = Row(part="all", parameters=num_parameters(model), macs=0)
         return Description(rows=(row,), backbone=None, frames=settings.frames)
