@@ -1,4 +1,4 @@
-"""The command line that goes on with a cache: the options under which its rows were made, as its recipe tells them.
+"""The `est extract` command that extends a cache: the options with which it was made, read from its recipe.
 
 Options that have their defaults are left out. What no recipe knows stands for itself: SOURCES, and the folder of a file of weights.
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..table import Row, Table
 from .components import FULL
 
@@ -11,12 +13,22 @@ NUM_LAYERS, NUM_HEADS = (1, 2, 3, 4, 6), (1, 2, 4, 8, 16)
 POINTS = "The paper's curves are drawn and not printed: which values they pass through is not known, and the best is the one it names."
 
 
-def points(words: str, key: str, values: tuple[int, ...], best: int, *, curve: str) -> tuple[Row, ...]:
-    """Return a row for each value of a setting; the paper's choice has the number that the paper prints."""
+def points(
+    word: str,
+    key: str,
+    values: tuple[int, ...],
+    best: int,
+    *,
+    curve: str,
+    beside: Mapping[str, int] | None = None,
+    against: str = "",
+) -> tuple[Row, ...]:
+    """Return a row for each value of a setting, `beside` others; the paper's choice has the number that the paper prints."""
     return tuple(
         Row(
-            label=f"{value} {words}",
-            settings={**FULL, key: value},
+            label=f"{value} {word}{'s' * (value > 1)}",
+            settings={**FULL, **(beside or {}), key: value},
+            against=against,
             curve=curve,
             x=value,
             paper="est" if value == best else "",
@@ -30,7 +42,7 @@ ORDERS = Table(
     number="Fig. 8",
     title="how many orders SSOP tells apart",
     measure="scores",
-    rows=points("orders", "model.orders", NUM_ORDERS, 10, curve="EST"),
+    rows=points("order", "model.orders", NUM_ORDERS, 10, curve="EST"),
     baseline="10 orders",
     axis="orders",
     order=True,
@@ -43,26 +55,17 @@ SNIPPETS = Table(
     title="frames of a snippet, and snippets of a clip",
     measure="scores",
     rows=(
-        *(
-            Row(
-                label=f"{frames} frame{'s' * (frames > 1)}",
-                settings={**FULL, "model.frames": frames, "model.snippets": 7},
-                curve="frames of each of 7 snippets",
-                x=frames,
-                paper="est" if frames == 5 else "",
-            )
-            for frames in NUM_FRAMES
+        *points(
+            "frame", "model.frames", NUM_FRAMES, 5, curve="frames of each of 7 snippets", beside={"model.snippets": 7}
         ),
-        *(
-            Row(
-                label=f"{number} snippets",
-                settings={**FULL, "model.snippets": number, "model.frames": 5},
-                against="7 snippets",
-                curve="snippets of 5 frames",
-                x=number,
-                paper="est" if number == 7 else "",
-            )
-            for number in NUM_SNIPPETS
+        *points(
+            "snippet",
+            "model.snippets",
+            NUM_SNIPPETS,
+            7,
+            curve="snippets of 5 frames",
+            beside={"model.frames": 5},
+            against="7 snippets",
         ),
     ),
     baseline="5 frames",
@@ -80,26 +83,15 @@ LAYERS_HEADS = Table(
     title="layers and heads of the Transformer",
     measure="scores",
     rows=(
-        *(
-            Row(
-                label=f"{layers} layer{'s' * (layers > 1)}",
-                settings={**FULL, "model.layers": layers, "model.heads": 4},
-                curve="layers, of 4 heads",
-                x=layers,
-                paper="est" if layers == 3 else "",
-            )
-            for layers in NUM_LAYERS
-        ),
-        *(
-            Row(
-                label=f"{heads} head{'s' * (heads > 1)}",
-                settings={**FULL, "model.layers": 3, "model.heads": heads},
-                against="4 heads",
-                curve="heads, of 3 layers",
-                x=heads,
-                paper="est" if heads == 4 else "",
-            )
-            for heads in NUM_HEADS
+        *points("layer", "model.layers", NUM_LAYERS, 3, curve="layers, of 4 heads", beside={"model.heads": 4}),
+        *points(
+            "head",
+            "model.heads",
+            NUM_HEADS,
+            4,
+            curve="heads, of 3 layers",
+            beside={"model.layers": 3},
+            against="4 heads",
         ),
     ),
     baseline="3 layers",
