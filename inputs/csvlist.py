@@ -83,7 +83,8 @@ def read_list(path: Path, *, keys: tuple[str, ...] = ("path",), counted: bool = 
     delimiter, header = _header(text, path, keys)
     columns = _columns(header)
     if counted:
-        columns |= {"num_frames": i for i, name in enumerate(header) if _plain(name) in COUNTS}
+        places = [place for place, name in enumerate(header) if _plain(name) in COUNTS]
+        columns |= {"num_frames": places[0]} if places else {}
     if not any(key in columns for key in keys):
         if path.suffix.lower() == ".txt":
             lines = enumerate(text.splitlines(), start=1)

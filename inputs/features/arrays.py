@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -81,7 +82,7 @@ def row_shape(head: Head) -> tuple[int, ...]:
     )
 
 
-def _head(file: object) -> Head:
+def _head(file: IO[bytes]) -> Head:
     """Read the head of an array; refuse Python's own objects."""
     version = npy.read_magic(file)
     read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
@@ -89,12 +90,14 @@ def _head(file: object) -> Head:
         raise SourceError(f"its format is {version[0]}.{version[1]}: save it by numpy.save without names of fields")
     shape, _, dtype = read(file)
     if dtype.hasobject:
-        raise SourceError("it holds Python objects, which only unpickling reads, and that can run anything: save numbers")
+        raise SourceError(
+            "it holds Python objects, which only unpickling reads, and that can run anything: save numbers"
+        )
     return Head(shape=shape, dtype=dtype)
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _explained() -> Generator[None]:
     try:
         yield
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:

@@ -40,7 +40,11 @@ class Columns:
     @property
     def roles(self) -> dict[str, str]:
         """Return the columns of a row besides its features, by what they mean."""
-        return {item.name: getattr(self, item.name) for item in fields(self) if item.name in ROLES and getattr(self, item.name)}
+        return {
+            item.name: getattr(self, item.name)
+            for item in fields(self)
+            if item.name in ROLES and getattr(self, item.name)
+        }
 
     @property
     def lines(self) -> list[str]:

@@ -67,7 +67,9 @@ class ImportConfig:
                 remedy="--start-column start --stop-column stop",
             )
         if self.window and self.start_column:
-            raise UsageError("Windows have their places from columns, or from --window and --stride.", remedy="one of them")
+            raise UsageError(
+                "Windows have their places from columns, or from --window and --stride.", remedy="one of them"
+            )
         if not self.of_windows and (self.rate or self.rate_column):
             raise UsageError("--rate is of windows.", remedy="--fps tells the times of frames")
         if self.of_windows and self.fps is None:
@@ -90,7 +92,9 @@ class ImportConfig:
         number = max(map(len, told.values()))
         for name, values in told.items():
             if len(values) not in (1, number):
-                raise UsageError(f"--{name} has {len(values)} values, and others have {number}.", remedy="one, or as many")
+                raise UsageError(
+                    f"--{name} has {len(values)} values, and others have {number}.", remedy="one, or as many"
+                )
         if number not in (1, num_sources):
             raise UsageError(
                 f"{number} kinds of windows are told, and {num_sources} SOURCE(s) named: each SOURCE holds one kind.",

@@ -37,7 +37,9 @@ def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch)
         if there is not None:
             if there != recipe:
                 told = ", ".join(there.differences(recipe))
-                raise RecipeMismatch(f"{out} has {config.feature!r} already, made in another way: {told}.", remedy="--feature ANOTHER")
+                raise RecipeMismatch(
+                    f"{out} has {config.feature!r} already, made in another way: {told}.", remedy="--feature ANOTHER"
+                )
             report.unchanged = len(cache)
             return report
         if others := sorted(writer.manifest.filling.keys() - {config.feature}):
@@ -74,13 +76,18 @@ def _in_order(plan: ImportPlan, cache: Cache, wanted: Iterable[str]) -> list[Wan
     unread = {problem.id: problem.error for problem in plan.problems}
     names = list(wanted)
     if missing := [name for name in names if name not in known]:
-        told = [f"{name!r} ({unread[name]})" if name in unread else f"{name!r}{nearest(name, list(known))}" for name in missing[:3]]
+        told = [
+            f"{name!r} ({unread[name]})" if name in unread else f"{name!r}{nearest(name, list(known))}"
+            for name in missing[:3]
+        ]
         raise CacheError(
             f"{len(missing)} of {len(cache)} clips of {cache.path} have no features: {some([*told, *missing[3:]])}.",
             remedy=f"their files, or a table with their ids; or est cache drop {cache.path} {missing[0]!r}",
         )
     found = [known[name] for name in names]
-    tables = [(str(clip.pieces[0].path), clip.pieces[0].span.first) for clip in found if clip.pieces[0].span is not None]
+    tables = [
+        (str(clip.pieces[0].path), clip.pieces[0].span.first) for clip in found if clip.pieces[0].span is not None
+    ]
     if tables != sorted(tables, key=lambda one: one[1]) or len({path for path, _ in tables}) > 1:
         raise UsageError(
             f"{cache.path} is filled in the order of its clips, and the table has them in another one.",
@@ -104,4 +111,3 @@ def _rows(found: ClipRows, state: np.ndarray) -> tuple[np.ndarray, int]:
     rows = found.rows.copy()
     rows[~face] = 0
     return rows, int(lone.sum())
-

@@ -58,7 +58,9 @@ def of_frames(rows: Rows, config: ImportConfig, num_frames: int = -1) -> ClipRow
     )
 
 
-def of_windows(levels: list[tuple[Rows, Level | None]], config: ImportConfig, num_frames: int, feature: str) -> ClipRows:
+def of_windows(
+    levels: list[tuple[Rows, Level | None]], config: ImportConfig, num_frames: int, feature: str
+) -> ClipRows:
     """Return a clip whose rows are windows of its frames: of one kind behind those of the other."""
     start, stop, rate, rows, notes = [], [], [], [], {}
     for part, level in levels:
@@ -105,7 +107,9 @@ def without_nan(rows: Rows, config: ImportConfig, absent: np.ndarray) -> tuple[n
     if wrong.any():
         row, column = (int(place[0]) for place in np.nonzero(wrong))
         value = found[row, column]
-        what = "is empty or NaN" if np.isnan(value) else "is infinite, or too large for float32" if np.isinf(value) else ""
+        what = (
+            "is empty or NaN" if np.isnan(value) else "is infinite, or too large for float32" if np.isinf(value) else ""
+        )
         mend = ": --nan zero takes it as 0" + ("" if config.of_windows else ", --nan no-face as a frame without a face")
         raise SourceError(
             f"{rows.place(row, column)} {what or f'is {value:g}, too large for float16: --dtype float32'}"
@@ -142,7 +146,9 @@ def _times(rows: Rows, config: ImportConfig) -> tuple[np.ndarray, float]:
         time = told["time"].astype(np.float64)
         if (back := np.flatnonzero(np.diff(time) < 0)).size:
             at = int(back[0]) + 1
-            raise SourceError(f"{rows.place(at)}: its time, {time[at]:g} s, lies before that of the row above, {time[at - 1]:g} s")
+            raise SourceError(
+                f"{rows.place(at)}: its time, {time[at]:g} s, lies before that of the row above, {time[at - 1]:g} s"
+            )
         step = float(np.median(np.diff(time))) if len(time) > 1 else 0.0
         return time, config.fps or (1 / step if step > 0 else 0.0)
     if config.fps is None:
@@ -163,7 +169,9 @@ def _places(rows: Rows, level: Level | None, config: ImportConfig) -> tuple[np.n
     start, stop = rows.told["start"], rows.told["stop"]
     for name, found in (("start", start), ("stop", stop)):
         if (odd := np.flatnonzero(found != np.floor(found))).size:
-            raise SourceError(f"{rows.place(int(odd[0]))}: the {name} of a window is a frame of the clip, found {found[odd[0]]:g}")
+            raise SourceError(
+                f"{rows.place(int(odd[0]))}: the {name} of a window is a frame of the clip, found {found[odd[0]]:g}"
+            )
     if (wrong := np.flatnonzero((start < 0) | (stop <= start))).size:
         at = int(wrong[0])
         raise SourceError(

@@ -59,7 +59,9 @@ def run_import(plan: ImportPlan, out: Path, *, filling: bool = False, watch: Wat
     columns = column_specs((clip.input.extra for clip in plan.clips), known)
     report = ImportReport(out=out, feature=plan.config.feature, warnings=list(plan.warnings))
     environment = current_environment(("numpy",), imported_by=plan.config.by)
-    with CacheWriter.open(out, recipes_of(plan), labels=plan.labels, columns=columns, environment=environment) as writer:
+    with CacheWriter.open(
+        out, recipes_of(plan), labels=plan.labels, columns=columns, environment=environment
+    ) as writer:
         for problem in plan.problems:
             if writer.failure(problem.id) != problem:
                 writer.fail(problem)
@@ -102,7 +104,9 @@ def read_clips(plan: ImportPlan, clips: Sequence[Wanted]) -> Iterator[tuple[Want
             for clip, rows in zip(of_one, read_spans(path, plan.columns, spans), strict=True):
                 yield clip, partial(_finish, plan, clip, [rows])
         except SourceError as error:  # of a cell: what stands behind it cannot be told from what stands before
-            raise UsageError(f"{path}: {error.message}.", remedy="correct the table; what was read before is in the cache") from error
+            raise UsageError(
+                f"{path}: {error.message}.", remedy="correct the table; what was read before is in the cache"
+            ) from error
 
 
 def _read_files(plan: ImportPlan, clip: Wanted) -> ClipRows:
@@ -175,4 +179,3 @@ def _failed(clip: Wanted, error: Exception, source: Source) -> Failure:
     return Failure(
         id=clip.id, path=str(clip.input.path), stage=STAGE, error=said, source=source, **clip.input.annotations
     )
-

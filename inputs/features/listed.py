@@ -35,14 +35,18 @@ def match_list(lists: Sequence[Path], known: Mapping[str, Path], unread: Mapping
     """Bring lists and files together; only what is on a list is imported. `unread` are clips whose file cannot be read."""
     read = {path: read_list(path, keys=KEYS, counted=True) for path in dict.fromkeys(lists)}
     lines = [Line(list=path, row=row) for path, found in read.items() for row in found.rows]
-    there = {**{name: str(path) for name, path in known.items()}, **{name: str(path) for name, (path, _) in unread.items()}}
+    there = {
+        **{name: str(path) for name, path in known.items()},
+        **{name: str(path) for name, (path, _) in unread.items()},
+    }
     matches, unmatched = match_lines(lines, there.items())
     line_of: dict[str, Line] = {}
     for match in matches:
         for name in match.ids:
             if name in line_of:
                 raise UsageError(
-                    f"{line_of[name].where} and {match.line.where} both name the clip {name!r}.", remedy="remove one of them"
+                    f"{line_of[name].where} and {match.line.where} both name the clip {name!r}.",
+                    remedy="remove one of them",
                 )
             line_of[name] = match.line
     if not line_of:
@@ -60,7 +64,11 @@ def match_list(lists: Sequence[Path], known: Mapping[str, Path], unread: Mapping
         problems=tuple(_without_features(one, there) for one in unmatched),
         warnings=(
             *_unlisted([name for name in there if name not in line_of], [one.line.says for one in unmatched]),
-            *(f"{path}: columns that are not used: {', '.join(found.unused)}" for path, found in read.items() if found.unused),
+            *(
+                f"{path}: columns that are not used: {', '.join(found.unused)}"
+                for path, found in read.items()
+                if found.unused
+            ),
             *(warning for path, found in read.items() for warning in text_columns(path, found)),
         ),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...cache.clip import Failure
@@ -73,7 +73,9 @@ def plan_import(
 ) -> ImportPlan:
     """Look at what SOURCEs hold, and at lists; rows are not read yet, but the ids of tables are."""
     if not sources:
-        raise UsageError("Which features? SOURCE names files or folders.", remedy="est cache import features/ --out cache.zarr …")
+        raise UsageError(
+            "Which features? SOURCE names files or folders.", remedy="est cache import features/ --out cache.zarr …"
+        )
     rules = parse_rules(labels, subjects)
     paths = [Path(source) for source in sources]
     levels = config.levels(len(paths))
@@ -149,7 +151,10 @@ class _Look:
             if several and len(files) < num_levels and name not in self.problems:
                 there = {file.source for file in files}
                 missing = next(number for number in range(num_levels) if number not in there)
-                self.problems[name] = (files[0].path, f"SOURCE {missing + 1} has no file of this clip: one of {num_levels} kinds of windows is missing")
+                self.problems[name] = (
+                    files[0].path,
+                    f"SOURCE {missing + 1} has no file of this clip: one of {num_levels} kinds of windows is missing",
+                )
             if name not in self.problems:
                 pieces[name] = tuple(Piece(path=file.path) for file in files)
         return pieces
@@ -157,7 +162,9 @@ class _Look:
     def of_tables(self) -> dict[str, tuple[Piece, ...]]:
         """Return the rows of each clip of tables that hold many."""
         if not self.are_tables:
-            raise UsageError("--id-column is of tables that hold many clips, and these are arrays.", remedy="leave --id-column out")
+            raise UsageError(
+                "--id-column is of tables that hold many clips, and these are arrays.", remedy="leave --id-column out"
+            )
         if self.problems:
             path, error = next(iter(self.problems.values()))
             raise UsageError(f"{path}: {error}.")
@@ -212,12 +219,16 @@ class _Look:
         if 2 * most <= len(shapes) and len(counted) > 1:
             first, second = (next(file for file, shape in shapes.items() if shape == one) for one, _ in counted[:2])
             raise UsageError(
-                f"The files have rows of differing widths: {_told(shapes[first])} in {first.path}, {_told(shapes[second])} in {second.path}.",
+                f"The files have rows of differing widths: {_told(shapes[first])} in {first.path}, "
+                f"{_told(shapes[second])} in {second.path}.",
                 remedy="name files of one kind",
             )
         for file, shape in shapes.items():
             if shape != self.shape:
-                self.problems[file.id] = (file.path, f"its rows have {_told(shape)} numbers, and {most} other files {_told(self.shape)}")
+                self.problems[file.id] = (
+                    file.path,
+                    f"its rows have {_told(shape)} numbers, and {most} other files {_told(self.shape)}",
+                )
 
     def _take_columns(self, found: Columns) -> None:
         if self.columns is None:
@@ -240,4 +251,4 @@ def _told(shape: tuple[int, ...]) -> str:
 
 
 def _of_import(problem: Failure) -> Failure:
-    return Failure(**{**vars(problem), "stage": STAGE})
+    return replace(problem, stage=STAGE)

@@ -20,9 +20,15 @@ def recipes_of(plan: ImportPlan) -> Recipes:
 def frames_recipe(plan: ImportPlan) -> FramesRecipe:
     """Write down where times and faces come from."""
     config, columns = plan.config, plan.columns
-    roles = columns.roles if columns else {role: name for role in ("time", "state", "frame") if (name := getattr(config, f"{role}_column"))}
+    roles = (
+        columns.roles
+        if columns
+        else {role: name for role in ("time", "state", "frame") if (name := getattr(config, f"{role}_column"))}
+    )
     rate = "" if config.fps is None else f"{config.fps:g} a second"
-    times = ", ".join(filter(None, [*(f"{role} of {roles[role]}" for role in ("time", "frame") if role in roles), rate]))
+    times = ", ".join(
+        filter(None, [*(f"{role} of {roles[role]}" for role in ("time", "frame") if role in roles), rate])
+    )
     faces = [f"above 0 in {roles['state']}"] if "state" in roles else []
     faces += ["NaN is none"] if config.nan == "no-face" else []
     return FramesRecipe(
@@ -59,5 +65,7 @@ def window_text(plan: ImportPlan) -> str:
     if not config.of_windows:
         return ""
     if not plan.levels:
-        return f"frames from {config.start_column} to {config.stop_column}" + (", cut at the end" * (config.past_end == "cut"))
+        return f"frames from {config.start_column} to {config.stop_column}" + (
+            ", cut at the end" * (config.past_end == "cut")
+        )
     return " + ".join(map(str, plan.levels)) + ", cut at the end" * (config.past_end == "cut")

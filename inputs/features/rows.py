@@ -31,7 +31,9 @@ class Rows:
     def place(self, row: int, column: int = -1) -> str:
         """Name a cell as a message does."""
         name = self.names[column] if self.names and column >= 0 else f"number {column + 1}" if column >= 0 else ""
-        return f"row {self.first + row + 1}" + (f", column {name!r}" if self.names and name else f", {name}" if name else "")
+        return f"row {self.first + row + 1}" + (
+            f", column {name!r}" if self.names and name else f", {name}" if name else ""
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,9 @@ def read_array(path: Path, config: ImportConfig) -> Rows:
     given = {role: column for role in ROLES if (column := getattr(config, f"{role}_column"))}
     if given and "" in found:
         role, column = next(iter(given.items()))
-        raise SourceError(f"an .npy has no column {column!r} (--{role}-column): save an .npz with arrays of these names")
+        raise SourceError(
+            f"an .npy has no column {column!r} (--{role}-column): save an .npz with arrays of these names"
+        )
     rows = np.asarray(load(path, name)).reshape(-1, *shape)
     told = {role: _one_axis(path, column, role, len(rows), found.keys()) for role, column in given.items()}
     return Rows(features=_narrow(rows), told=told)

@@ -185,7 +185,9 @@ def _pyarrow(module: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise SourceError("Parquet files are read by pyarrow: pip install 'est-fer[tables]', or save as .csv") from error
+        raise SourceError(
+            "Parquet files are read by pyarrow: pip install 'est-fer[tables]', or save as .csv"
+        ) from error
 
 
 def _encoding(head: bytes) -> str:

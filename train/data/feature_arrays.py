@@ -7,7 +7,7 @@ encoder that has learnt from that fold's training half alone: there the feature 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ...cache import Cache, FeatureRecipe
+from ...cache.recipe import IMPORTED
 from ...encoders.taps import TAPS
 from ...errors import UsageError
 from ...extract.command import command_that_adds
@@ -103,12 +104,23 @@ def expect_here(cache: Cache, feature: str) -> None:
     """Refuse a feature that is not here."""
     if feature not in cache.features:
         near = difflib.get_close_matches(feature, cache.features, n=1)
+        there = ", ".join(cache.features) or "none"
+        if cache.window_features:
+            there += f", and of windows {', '.join(cache.window_features)}"
         raise UsageError(
-            f"{cache.path} has the features {', '.join(cache.features) or 'none'}, asked for {feature!r}.",
-            remedy=command_that_adds(cache, feature)
-            if feature in TAPS
-            else f"--feature {near[0] if near else 'with one of them'}",
+            f"{cache.path} has the features {there}, asked for {feature!r}.", remedy=_adding(cache, feature, near)
         )
+
+
+def _adding(cache: Cache, feature: str, near: Sequence[str]) -> str:
+    """Return what gives a cache a feature, or names another one."""
+    if cache.recipes.frames.decoder == IMPORTED:
+        flat = [name for name, recipe in cache.recipes.features.items() if len(recipe.shape) == 1 and not recipe.window]
+        adds = f"est cache import … --feature {feature} --into {cache.path} adds it"
+        return f"--feature {near[0] if near else flat[0]}, or {adds}" if flat and feature not in TAPS[1:] else adds
+    if feature in TAPS:
+        return command_that_adds(cache, feature)
+    return f"--feature {near[0] if near else 'with one of them'}"
 
 
 def expect_shape(cache: Cache, feature: str, *, maps: bool) -> None:
