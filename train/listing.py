@@ -11,7 +11,7 @@ from typing import Any
 
 from ..cache import Cache
 from ..errors import EstError
-from .models.contract import CROPS, ModelConfig
+from .models.contract import CROPS, WINDOWS, ModelConfig
 from .models.description import usual_shape
 from .models.registry import MODELS, config_class, describe_model
 
@@ -43,13 +43,13 @@ def list_models(cache: Cache | None = None) -> list[ListedModel]:
     found = []
     for name, what in MODELS.items():
         config = config_class(name)()
-        width, *sides = usual_shape(config.reads)
+        width, *sides = usual_shape(WINDOWS if config.of_windows else config.reads)
         cost = describe_model(config, width, CLASSES, tuple(sides))
         found.append(
             ListedModel(
                 name=name,
                 what=what,
-                reads=config.reads or "vectors",
+                reads=config.reads or (WINDOWS if config.of_windows else "vectors"),
                 parameters=cost.parameters,
                 macs=cost.macs,
                 source=config.source or OWN,
@@ -92,12 +92,15 @@ def listed_lines(models: list[ListedModel]) -> list[str]:
 
 def _missing(config: ModelConfig, cache: Cache) -> str | None:
     """Say why a model cannot be trained on a cache."""
-    from .data.feature_arrays import expect_shape
+    from .data.feature_arrays import expect_shape, expect_windows
     from .data.pixels import choose_source
 
-    if not config.reads:
+    if not config.reads and not config.of_windows:
         return None
     try:
+        if config.of_windows:
+            expect_windows(cache, next(iter(cache.window_features), ""))
+            return None
         if config.reads == CROPS:
             choose_source(cache, "auto", "all")
             return None

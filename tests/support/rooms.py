@@ -36,6 +36,7 @@ ROOMS_OF_TRAIN = (
     "models.r3d18",
     "models.stt",
     "models.transformer",
+    "models.window_head",
     "folds",
     "data",
     "losses",
@@ -76,6 +77,7 @@ MAY_IMPORT = {
     "train.models.r3d18": {"encoders.kinds", "train.models"},  # where published weights lie
     "train.models.stt": {"train.models", "train.models.former_temporal"},  # starting values
     "train.models.transformer": {"train.models", "train.models.est"},  # blocks and starting values
+    "train.models.window_head": {"train.models"},
     "train.folds": {
         "cache",
         "inputs",

@@ -19,7 +19,7 @@ from ...cache.recipe import IMPORTED
 from ...encoders.taps import TAPS
 from ...errors import UsageError
 from ...extract.command import command_that_adds
-from ..models.contract import CROPS
+from ..models.contract import CROPS, ModelConfig
 
 if TYPE_CHECKING:
     from ..config.config import TrainConfig
@@ -41,6 +41,8 @@ def arrays_of(cache: Cache, config: TrainConfig, fold: str) -> Arrays:
             f"The model {config.model.name} looks at crops, and here arrays of features are learnt from.",
             remedy="est train, which shows it crops",
         )
+    if config.model.of_windows:
+        expect_windows(cache, config.feature)
     plain = array_of_fold(cache, config.feature, fold)
     others: tuple[str, ...] = ()
     if data.mirrored:
@@ -64,7 +66,7 @@ def arrays_of(cache: Cache, config: TrainConfig, fold: str) -> Arrays:
 
 def array_of_fold(cache: Cache, feature: str, fold: str) -> str:
     """Return the array of that name, or the one that was made of this tap for a fold."""
-    if feature in cache.features:
+    if feature in (*cache.features, *cache.window_features):
         return feature
     tuned = {name: recipe for name, recipe in _plain(cache) if recipe.tap == feature and recipe.fold}
     if not tuned:
@@ -114,6 +116,8 @@ def expect_here(cache: Cache, feature: str) -> None:
 
 def _adding(cache: Cache, feature: str, near: Sequence[str]) -> str:
     """Return what gives a cache a feature, or names another one."""
+    if feature in cache.window_features:
+        return "a model that reads windows: est train --list-models"
     if cache.recipes.frames.decoder == IMPORTED:
         flat = [name for name, recipe in cache.recipes.features.items() if len(recipe.shape) == 1 and not recipe.window]
         adds = f"est cache import … --feature {feature} --into {cache.path} adds it"
@@ -121,6 +125,31 @@ def _adding(cache: Cache, feature: str, near: Sequence[str]) -> str:
     if feature in TAPS:
         return command_that_adds(cache, feature)
     return f"--feature {near[0] if near else 'with one of them'}"
+
+
+def expect_windows(cache: Cache, feature: str) -> None:
+    """Refuse what is no flat feature of windows."""
+    there = cache.window_features
+    if feature not in there:
+        name = there[0] if there else "NAME"
+        adds = f"est cache import … --feature {name} --window N --stride N --by … makes a cache with windows"
+        raise UsageError(
+            f"The model reads windows, and {cache.path} has the features of windows {', '.join(there) or 'none'}; "
+            f"asked for {feature!r}.",
+            remedy=f"--feature {name}" if there else adds,
+        )
+    if len(shape := cache.recipes.features[feature].shape) != 1:
+        raise UsageError(
+            f"{feature!r} of {cache.path} has maps of {shape} for each window, and the model reads flat features."
+        )
+
+
+def expect_read_by(cache: Cache, model: ModelConfig, feature: str) -> None:
+    """Refuse a feature that a model cannot read."""
+    if model.of_windows:
+        expect_windows(cache, feature)
+    else:
+        expect_shape(cache, feature, maps=bool(model.reads))
 
 
 def expect_shape(cache: Cache, feature: str, *, maps: bool) -> None:
