@@ -15,6 +15,7 @@ import pytest
 import torch
 from finetune_samples import SMALL, cache_of, draw, tuned_run
 from made_model import register
+from tiny_models import tiny
 from train_samples import LABELS, MAPS, TINY, WIDTH, Recorder, learning_cache, tiny_config
 
 from est.cache import open_cache
@@ -44,6 +45,7 @@ CONFIGS = {
     "former-temporal": model_config("former-temporal", layers=1, heads=2, head_width=8, ffn=32),
     "stt": model_config("stt", layers=1, dim=16, heads=2, ffn=32),
     "msstnet": model_config("msstnet", layers=1, dim=16, heads=2, ffn=32),
+    "window-head": tiny("window-head"),
     "pooled": model_config("pooled", most_frames=12),
 }
 
@@ -88,7 +90,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cache(folder):
-    return learning_cache(folder / "cache.zarr", 24, maps=True)
+    return learning_cache(folder / "cache.zarr", 24, maps=True, windows=True)
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,15 @@ TINY = {  # of each model, as small as it comes
     "r3d18": {"channels": 2, "frames": 4},
     "stt": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32, "layers": 2},
     "msstnet": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32},
+    "window-head": {
+        "num_kinds": 2,
+        "num_places": 16,
+        "embed_width": 16,
+        "mlp_width": 16,
+        "stem_layers": 1,
+        "att_heads": 2,
+        "norm_groups": 4,
+    },
     "pooled": {"most_frames": 30},
 }
 ORDER_BLIND = {"fan", "pooled"}

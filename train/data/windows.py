@@ -164,5 +164,5 @@ def kinds_of(cache: Cache, places: np.ndarray, kinds: int) -> tuple[np.ndarray, 
 def _kinds_remedy(heads: np.ndarray) -> str:
     same = int(heads[0]) if (heads == heads[0]).all() else 0
     if same:
-        return f"a model of {same} kinds (est train --describe tells its settings), or import other windows: est cache import … --stride N,N,N"
+        return f"settings of the model for {same} kinds (est train --describe), or other windows: est cache import … --stride N,N,N"
     return "import windows of every kind for each clip: est cache import … --window N --stride N,N,N"

@@ -84,7 +84,7 @@ class Description:
 
 
 def with_backbone(found: Description, tap: str, width: int, maps: tuple[int, ...], side: int = 0) -> Description:
-    """Return a description with ResNet-18 up to a tap, on pictures of a side, 0: of the usual one, 1: of none, as imported features have."""
+    """Return a description with ResNet-18 up to a tap, on pictures of a side; 0: of the usual one; 1: of none, as imported rows."""
     if side == 1:
         return found
     side = side or image_side(tap, maps)

@@ -22,7 +22,7 @@ class Config(ModelConfig):
     source: ClassVar[str] = "PTH-Net: Li et al., TIP 2024"
     architecture: ClassVar[Architecture] = "parity-checked"
     published_training: ClassVar[Training] = "frozen encoder"
-    own_in_stack: ClassVar[tuple[str, ...] | None] = ("drop_path",)
+    own_in_stack: ClassVar[tuple[str, ...] | None] = ("path_dropout",)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"small": SMALL}
 
     num_kinds: int = 3  # kinds of windows, the closest together first: it alone decides in the test
@@ -34,7 +34,7 @@ class Config(ModelConfig):
     branch_layers: int = 1  # of each of two branches
     att_heads: int = 8
     norm_groups: int = 16
-    drop_path: float = 0.1  # of branches, clip by clip
+    path_dropout: float = 0.1  # of branches, clip by clip
     agreement: float = 1.0  # weight of how far the other kinds are from what the first one says
 
     def __post_init__(self) -> None:
@@ -42,7 +42,7 @@ class Config(ModelConfig):
         expect_values(
             self,
             "model.",
-            drop_path=SHARE,
+            path_dropout=SHARE,
             agreement=(0, 1000),
             att_heads=MANY,
             norm_groups=MANY,
@@ -81,7 +81,7 @@ class Config(ModelConfig):
         """Return what is dropped and, with few clips, sizes of the preset small where nobody has set them."""
         own = any(getattr(self, name) != getattr(type(self), name) for name in SMALL)
         few = clips < CLIPS_FOR_SIZES and not own
-        return {"drop_path": [0.0, 0.1, 0.3]} | (dict(SMALL) if few else {})
+        return {"path_dropout": [0.0, 0.1, 0.3]} | (dict(SMALL) if few else {})
 
 
 def _divisor(width: int, most: int) -> int:

@@ -47,7 +47,7 @@ class WindowHead(Model):
         self.config, self.width, self.num_classes = config, width, num_classes
         self.scaling = Scaling(width)
         dim = config.embed_width
-        sizes = {
+        sizes: dict[str, Any] = {
             "kinds": config.num_kinds,
             "heads": config.att_heads,
             "hidden": config.mlp_width,
@@ -58,7 +58,7 @@ class WindowHead(Model):
         self.stem = nn.ModuleList(Layer(dim, kernel=1, **sizes) for _ in range(config.stem_layers))
         self.branches = nn.ModuleList(
             nn.ModuleList(
-                Layer(dim, kernel=3, drop=config.drop_path, scaled=True, **sizes) for _ in range(config.branch_layers)
+                Layer(dim, kernel=3, drop=config.path_dropout, scaled=True, **sizes) for _ in range(config.branch_layers)
             )
             for _ in range(2)
         )
