@@ -88,7 +88,7 @@ def choose_columns(names: Sequence[str], are_numbers: Mapping[str, bool], config
 
 def expect_same_columns(found: Columns, wanted: Columns) -> None:
     """Refuse another set of columns of features than that of the other files, in whatever order."""
-    missing = [name for name in wanted.features if name not in found.features]
+    missing = [name for name in wanted.features if name not in (*found.features, *found.left_out)]
     more = [name for name in found.features if name not in wanted.features]
     if missing:
         raise SourceError(f"it lacks the column {missing[0]!r}{_nearest(missing[0], more or found.features)}")

@@ -194,11 +194,12 @@ class _Look:
         """Find the width that most files have; others are failures of their clips."""
         shapes: dict[FeatureFile, tuple[int, ...]] = {}
         arrays: Counter[str] = Counter()
+        columns: dict[FeatureFile, Columns] = {}
         for file in self.files:
             try:
                 if self.are_tables:
                     table = open_table(file.path)
-                    self._take_columns(choose_columns(table.names, table.holds_numbers(), self.config))
+                    columns[file] = choose_columns(table.names, table.holds_numbers(), self.config)
                 else:
                     there = heads(file.path)
                     name = choose(there, self.config.array)
@@ -209,6 +210,8 @@ class _Look:
         if shapes:
             self._take_shape(shapes)
             self.array = next(iter(arrays.most_common(1)))[0]
+        if columns:
+            self._take_most_common(columns)
         if not self.shape:
             told = some([f"{path}: {error}" for path, error in self.problems.values()], joint="; ")
             raise UsageError(f"None of {len(self.files) or len(self.problems)} files can be read: {told}.")
@@ -229,6 +232,16 @@ class _Look:
                     file.path,
                     f"its rows have {_told(shape)} numbers, and {most} other files {_told(self.shape)}",
                 )
+
+    def _take_most_common(self, columns: dict[FeatureFile, Columns]) -> None:
+        """Take the columns that most tables have; those of others are failures of their clips."""
+        wanted = Counter(tuple(sorted(found.features)) for found in columns.values()).most_common(1)[0][0]
+        self._take_columns(next(found for found in columns.values() if tuple(sorted(found.features)) == wanted))
+        for file, found in columns.items():
+            try:
+                self._take_columns(found)
+            except SourceError as error:
+                self.problems[file.id] = (file.path, error.message)
 
     def _take_columns(self, found: Columns) -> None:
         if self.columns is None:

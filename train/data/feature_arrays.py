@@ -43,7 +43,9 @@ def arrays_of(cache: Cache, config: TrainConfig, fold: str) -> Arrays:
         )
     if config.model.of_windows:
         expect_windows(cache, config.feature)
-    plain = array_of_fold(cache, config.feature, fold)
+        plain = config.feature
+    else:
+        plain = array_of_fold(cache, config.feature, fold)
     others: tuple[str, ...] = ()
     if data.mirrored:
         mirrored = mirrored_name(cache, plain)
@@ -66,7 +68,7 @@ def arrays_of(cache: Cache, config: TrainConfig, fold: str) -> Arrays:
 
 def array_of_fold(cache: Cache, feature: str, fold: str) -> str:
     """Return the array of that name, or the one that was made of this tap for a fold."""
-    if feature in (*cache.features, *cache.window_features):
+    if feature in cache.features:
         return feature
     tuned = {name: recipe for name, recipe in _plain(cache) if recipe.tap == feature and recipe.fold}
     if not tuned:
@@ -134,7 +136,7 @@ def expect_windows(cache: Cache, feature: str) -> None:
         name = there[0] if there else "NAME"
         adds = f"est cache import … --feature {name} --window N --stride N --by … makes a cache with windows"
         raise UsageError(
-            f"The model reads windows, and {cache.path} has the features of windows {', '.join(there) or 'none'}; "
+            f"The model reads windows, and {cache.path} has the features of windows {', '.join(there) or 'none'}, "
             f"asked for {feature!r}.",
             remedy=f"--feature {name}" if there else adds,
         )

@@ -58,7 +58,8 @@ class WindowHead(Model):
         self.stem = nn.ModuleList(Layer(dim, kernel=1, **sizes) for _ in range(config.stem_layers))
         self.branches = nn.ModuleList(
             nn.ModuleList(
-                Layer(dim, kernel=3, drop=config.path_dropout, scaled=True, **sizes) for _ in range(config.branch_layers)
+                Layer(dim, kernel=3, drop=config.path_dropout, scaled=True, **sizes)
+                for _ in range(config.branch_layers)
             )
             for _ in range(2)
         )
