@@ -79,10 +79,8 @@ def test_folders_of_windows_become_a_cache_that_trains(est, tmp_path):
     assert (status, events["result"]["clips"]) == (0, 8)
     train = ["train", "--cache", cache, "--model", "window-head", "--feature", "vmae", *TINY, *SMALL]
     assert est(*train, "--out", run)[0] == 0
-    assert est("train", "--resume", "--out", run)[0] == 0
     status, events, _ = est("evaluate", run)
     assert status == 0
-    assert events["result"]["clips"] == 8 or events["result"]
     status, events, _ = est("probe", run)
     assert (status, "reads windows" in events["error"]["message"]) == (2, True)
     status, events, _ = est("train", "--cache", cache, *SMALL, "--out", tmp_path / "x")

@@ -184,7 +184,7 @@ def test_a_rerun_reads_what_is_new_or_changed(tmp_path):
     cache = open_cache(tmp_path / "c.zarr")
     assert (cache.clip("b").features["features"] == 2).all()
     assert not cache.failures
-    with pytest.raises(RecipeMismatch, match="features.weights: a test in the cache, another tool asked for"):
+    with pytest.raises(RecipeMismatch, match=r"features\.weights: a test in the cache, another tool asked for"):
         imported(folder, tmp_path / "c.zarr", by="another tool")
     with pytest.raises(UsageError, match="has the features features, and not 'more'") as refused:
         imported(folder, tmp_path / "c.zarr", feature="more")
@@ -192,7 +192,7 @@ def test_a_rerun_reads_what_is_new_or_changed(tmp_path):
 
 
 def test_one_more_feature_of_the_same_frames(tmp_path):
-    rows, found = openface(tmp_path / "a.csv")
+    _, found = openface(tmp_path / "a.csv")
     imported(tmp_path / "a.csv", tmp_path / "c.zarr", fps=None, columns=("AU*_r",))
     (tmp_path / "npy").mkdir()
     more = np.random.default_rng(3).normal(size=(12, 5)).astype(np.float32)
@@ -211,7 +211,7 @@ def test_one_more_feature_of_the_same_frames(tmp_path):
         imported(tmp_path / "npy", tmp_path / "c.zarr", filling=True, feature="w", window=(2,), stride=(1,))
     np.save(tmp_path / "npy" / "a.npy", more)
     (tmp_path / "npy" / "a.npy").rename(tmp_path / "npy" / "a1.npy")
-    with pytest.raises(CacheError, match="1 of 1 clips of .* have no features: 'a'; the nearest is 'a1'"):
+    with pytest.raises(CacheError, match=r"1 of 1 clips of .* have no features: 'a'; the nearest is 'a1'"):
         imported(tmp_path / "npy", tmp_path / "c.zarr", filling=True, feature="other")
 
 

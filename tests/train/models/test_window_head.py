@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny_models import tiny
-from train_samples import STEPS, WINDOW, WINDOWED, learning_cache, tiny_config
+from train_samples import STEPS, WINDOW, WINDOWED, fit_interrupted, learning_cache, outcome, tiny_config
 
 from est.cache import open_cache
 from est.errors import UsageError
-from est.train import ProtocolConfig
+from est.train import ProtocolConfig, fit
 from est.train.config.sampling import SamplingConfig
 from est.train.data.sampling import sampler_of
 from est.train.data.windows import load_features
@@ -125,7 +125,7 @@ def test_other_kinds_learn_what_the_first_one_says():
     )
     assert first is None  # what the first kind says stays as it is
     assert others.abs().max() > 0
-    alone = build_model(tiny("window-head", agreement=0.0), width=12, num_classes=3, seed=1)
+    alone = build_model(tiny("window-head", agree_weight=0.0), width=12, num_classes=3, seed=1)
     assert list(alone.terms) == ["expression"]
 
 
@@ -176,7 +176,7 @@ def test_a_set_shows_each_clip_its_own_windows(cache, residency):
 
 def test_what_has_no_such_windows_is_refused(cache, tmp_path):
     with pytest.raises(
-        UsageError, match="reads 3 kinds of windows, and 12 of 12 clips of .* have others: 'clip000' has 2"
+        UsageError, match=r"reads 3 kinds of windows, and 12 of 12 clips of .* have others: 'clip000' has 2"
     ):
         load_features(cache, range(12), tiny("window-head", num_kinds=3), WINDOWED, CPU)
     frames = learning_cache(tmp_path / "frames.zarr", 6)
@@ -187,6 +187,14 @@ def test_what_has_no_such_windows_is_refused(cache, tmp_path):
         prepare(cache, tiny_config(feature=WINDOWED, protocol=TWO))
     with pytest.raises(UsageError, match="window-head reads windows, which an encoder of frames does not make"):
         tiny_config(model=tiny("window-head"), finetune=finetuned())
+
+
+def test_an_interrupted_training_resumes(cache, tmp_path):
+    config = tiny_config(model=tiny("window-head"), protocol=TWO, epochs=2, batch=4, control=False, eval_every=0)
+    whole = fit(cache, tmp_path / "whole", config)
+    fit_interrupted(cache, tmp_path / "cut", config, 1)
+    assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
+    assert whole.run.complete
 
 
 def finetuned():

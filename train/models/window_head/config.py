@@ -35,7 +35,7 @@ class Config(ModelConfig):
     att_heads: int = 8
     norm_groups: int = 16
     path_dropout: float = 0.1  # of branches, clip by clip
-    agreement: float = 1.0  # weight of how far the other kinds are from what the first one says
+    agree_weight: float = 1.0  # weight of how far the other kinds are from what the first one says
 
     def __post_init__(self) -> None:
         counts = ("num_kinds", "num_places", "embed_width", "mlp_width", "embed_layers", "stem_layers", "branch_layers")
@@ -43,7 +43,7 @@ class Config(ModelConfig):
             self,
             "model.",
             path_dropout=SHARE,
-            agreement=(0, 1000),
+            agree_weight=(0, 1000),
             att_heads=MANY,
             norm_groups=MANY,
             **dict.fromkeys(counts, MANY),

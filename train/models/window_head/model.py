@@ -69,8 +69,8 @@ class WindowHead(Model):
     @property
     def terms(self) -> dict[str, float]:
         """Return the losses of the first kind, and of the others against it."""
-        both = self.config.agreement and self.config.num_kinds > 1
-        return {CLASSES: 1.0, AGREEMENT: self.config.agreement} if both else {CLASSES: 1.0}
+        both = self.config.agree_weight and self.config.num_kinds > 1
+        return {CLASSES: 1.0, AGREEMENT: self.config.agree_weight} if both else {CLASSES: 1.0}
 
     def forward(self, batch: Batch) -> Output:
         """Classify clips.  # (B, n, J, D), (B, n, J) → (B, C)"""
