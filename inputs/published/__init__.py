@@ -17,11 +17,32 @@ from .ferv39k import FERV39K
 from .finder import find_dataset
 from .lists import FRAMES_LISTS, PATH_LISTS
 from .mafw import MAFW
+from .micro.casme2 import CASME2
+from .micro.megc import MEGC
+from .micro.samm import SAMM
+from .micro.smic import SMIC
 from .mmi import MMI
 from .ravdess import RAVDESS
 from .table import CSV
 
-DATASETS = (DFEW, AFEW, FERV39K, MAFW, BU4DFE, MMI, CK_PLUS, RAVDESS, CREMA_D, FRAMES_LISTS, PATH_LISTS, CSV)
+DATASETS = (
+    DFEW,
+    AFEW,
+    FERV39K,
+    MAFW,
+    BU4DFE,
+    MMI,
+    CK_PLUS,
+    RAVDESS,
+    CREMA_D,
+    CASME2,
+    SAMM,
+    SMIC,
+    MEGC,
+    FRAMES_LISTS,
+    PATH_LISTS,
+    CSV,
+)
 
 __all__ = [
     "DATASETS",

@@ -61,6 +61,10 @@ class Entry:
     frames: int | None = None  # by the list's account
     start: float | None = None  # seconds
     end: float | None = None
+    onset: int = -1  # frames of the clip, counted from 0
+    apex: int = -1
+    offset: int = -1
+    database: str = ""  # of a composite, or of one that may become a part of one: the column extra:database
     problem: str = ""  # why it gives no clip, where the adapter knows more than that the path is empty
 
 
