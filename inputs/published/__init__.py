@@ -7,7 +7,7 @@ import re
 
 from ...errors import UsageError
 from .afew import AFEW
-from .base import Dataset, Entry, Finding, Media, PublishedResult, Reading, Request
+from .base import Dataset, Entry, Finding, Media, PublishedResult, PublishedUf1, Reading, Request
 from .bu4dfe import BU4DFE
 from .check import Check, CountRow
 from .ckplus import CK_PLUS
@@ -53,6 +53,7 @@ __all__ = [
     "Finding",
     "Media",
     "PublishedResult",
+    "PublishedUf1",
     "Reading",
     "Request",
     "dataset_named",

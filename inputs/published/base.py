@@ -107,6 +107,24 @@ class PublishedResult:
         return f"{self.system} {self.war:.2f} WAR{uar} ({'; '.join((self.source, *self.remarks))})"
 
 
+@dataclass(frozen=True, kw_only=True)
+class PublishedUf1:
+    """What a paper prints as a system's UF1 and UAR on a composite and on its databases, in shares; only what was read in the source."""
+
+    system: str
+    source: str
+    scores: Mapping[str, tuple[float, float | None]]  # of all clips ("Full") and of each database: UF1, UAR
+    remarks: tuple[str, ...] = ()  # what to know before it is compared with a run
+
+    def line(self) -> str:
+        """Say it in a line."""
+        told = [
+            f"{name} UF1 {uf1:.3f}" + (f", UAR {uar:.3f}" if uar is not None else "")
+            for name, (uf1, uar) in self.scores.items()
+        ]
+        return f"{self.system}: {'; '.join(told)} ({'; '.join((self.source, *self.remarks))})"
+
+
 OWN_BACKBONE = "its ResNet-18 trains with it: other backbone than cached features"
 ON_TEST = "epoch chosen on the test fold"
 REPRODUCED = "reproduced by EST's authors"
@@ -128,6 +146,7 @@ class Dataset:
     media: tuple[Media, ...] = ("frames", "videos")
     published: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # row of the check → counts in use
     results: tuple[PublishedResult, ...] = ()
+    uf1_results: tuple[PublishedUf1, ...] = ()  # of a composite
     is_generic: bool = False  # made of lists that the user names
     takes_label_names: bool = False
 

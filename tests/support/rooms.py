@@ -86,7 +86,7 @@ MAY_IMPORT = {
     "train.data": {  # of extract: the command that adds a feature
         *("cache", "crops", "encoders", "extract", "extract.workers", "train.config", "train.folds", "train.models")
     },
-    "train.results": {"cache", "encoders", "train.config", "train.folds", "train.results.pages"},
+    "train.results": {"cache", "encoders", "inputs", "train.config", "train.folds", "train.results.pages"},
     "train.results.pages": {"train.folds", "train.results"},
     "train.loop": {
         "cache",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....errors import UsageError
-from ..base import Dataset, Entry, Finding, Reading, Request
+from ..base import Dataset, Entry, Finding, PublishedUf1, Reading, Request
 from ..textlist import lines_of
 from ..tree import Tree
 from . import casme2, samm, smic
@@ -158,4 +158,15 @@ MEGC = Dataset(
         },
         **{f"database {name}, subjects": (people,) for name, (_, people) in COUNTS.items()},
     },
+    uf1_results=(
+        PublishedUf1(
+            system="SLSTT",
+            source="arXiv 2112.05851",
+            scores={"Full": (0.816, 0.790), "CASME II": (0.901, None), "SMIC": (0.740, None), "SAMM": (0.715, None)},
+            remarks=(
+                "its authors choose the epoch on the held-out subject, which raises UF1 by 6 to 14 points",
+                "annotated apex",
+            ),
+        ),
+    ),
 )
