@@ -267,7 +267,6 @@ def test_no_epoch_is_chosen_on_anything(cache, capsys):
 
 def test_one_database_alone_is_tested_on_its_own_classes(tmp_path):
 
-
     labels = ("disgust", "happiness", "repression", "surprise", "others")
     environment = {"dataset": {"name": "casme2"}}
     with CacheWriter.open(
