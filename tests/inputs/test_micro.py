@@ -21,11 +21,14 @@ from micro_trees import (
     write_xlsx,
 )
 
+from est.cache import open_cache
+from est.cli import main
 from est.errors import UsageError
 from est.inputs.published import dataset_named, find_dataset
 from est.inputs.published.micro.coding import Coded, read_coding
 from est.inputs.published.micro.moments import moments_in
 from est.inputs.published.micro.workbook import read_workbook
+from est.train.results.run import read_json
 
 
 def find(name, root, **options):
@@ -65,6 +68,25 @@ def test_the_composite_relabels_and_names_databases_and_people(composite):
     assert rows["clips"] == (45, (442,))
     assert rows["subjects"] == (9, (68,))
     assert findings(found)["unlisted"].count == 3 + 6, "EP??_05f of each person, and two clips of each of SAMM"
+
+
+def test_a_list_with_the_published_counts_passes_without_a_word(tmp_path):
+    lines = []
+    for name, person, (counts, people) in (
+        ("casme2", "sub{:02d}", ((88, 32, 25), 24)),
+        ("samm", "{:03d}", ((92, 26, 15), 28)),
+        ("smic", "s{:02d}", ((70, 51, 43), 16)),
+    ):
+        labels = [label for label, count in enumerate(counts) for _ in range(count)]
+        lines += [f"{name},{person.format(n % people + 1)},c_{n},{label}" for n, label in enumerate(labels)]
+    text(tmp_path / "combined_3class_gt.csv", lines, newline="\r\n")
+    pictures(tmp_path / "HS/s1/micro/negative/c_0", ["1.bmp"])
+    found = find("megc", tmp_path)
+    assert "counts" not in findings(found)
+    assert [row.listed for row in found.check.rows if row.name in ("clips", "subjects")] == [442, 68]
+    assert len(found.problems) == 441
+    text(tmp_path / "combined_3class_gt.csv", lines[1:], newline="\r\n")
+    assert "database CASME II, negative 87 (published 88)" in findings(find("megc", tmp_path))["counts"].line()
 
 
 def test_moments_are_frames_of_the_clip(composite):
@@ -283,3 +305,29 @@ def test_cells_of_every_kind(tmp_path):
     ((number, found),) = read_workbook(path)[0]
     assert number == 1
     assert found == ["in place", "", "of a formula", "0.5", *[""] * 22, "12", "13"]
+
+
+@pytest.mark.slow
+def test_from_the_three_releases_to_the_table(composite, tmp_path, capsys):
+    cache, run = tmp_path / "cache.zarr", tmp_path / "run"
+    extract = ("--detector", "none", "--weights", "random", "--size", 32, "--precision", "fp32", "--workers", 1)
+    est("extract", "--dataset", "megc", "--root", composite, "--out", cache, *extract)
+    clips = open_cache(cache).clips
+    known = dict(
+        zip(clips.id, zip(clips.onset, clips.apex, clips.offset, clips.extra["database"], strict=True), strict=True)
+    )
+    assert known["samm/011/011_1_3"] == (0, 3, LENGTH - 1, "SAMM")
+    assert known["smic/s03/s3_po_02"] == (0, -1, LENGTH - 1, "SMIC")
+    line = ("--model", "pooled", "--epochs", 1, "--no-control", "--set", "eval_every=0", "--allow-leak")
+    est("train", "--cache", cache, "--out", run, "--protocol", "megc", *line)
+    rows = read_json(run / "metrics.json")["megc"]["rows"]
+    assert [(row["row"], row["clips"], row["subjects"]) for row in rows] == [
+        ("Full", 45, 9), ("SMIC", 18, 3), ("CASME II", 15, 3), ("SAMM", 12, 3),
+    ]  # fmt: skip
+    assert "published: SLSTT" not in capsys.readouterr().out, "45 clips are no composite"
+
+
+def est(*line):
+    with pytest.raises(SystemExit) as stop:
+        main([str(word) for word in line])
+    assert stop.value.code == 0
