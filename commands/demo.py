@@ -140,7 +140,7 @@ def render(
         seed=seed,
         difficulty=difficulty,
         size=parse_size(size),
-        fps=(FPS if micro else 25) if fps is None else fps,
+        fps=(FPS if micro else RenderSpec.fps) if fps is None else fps,
         temporal_pairs=temporal_pairs,
         dynamics=dynamics,
         micro=micro,
