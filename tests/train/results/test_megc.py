@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 from train_samples import Recorder, learning_cache, learning_clip, learning_recipes, read_csv, tiny_config
 
-from est.cache import CacheWriter
+from est.cache import CacheWriter, open_cache
 from est.cache.schema import ColumnSpec
 from est.cli import main
 from est.errors import UsageError
 from est.report.runpage.scores import score_section
 from est.train import ProtocolConfig, fit, model_config
 from est.train.config.config import TrainConfig
+from est.train.folds.databases import apex_remark
 from est.train.folds.published import uf1_results_of
-from est.train.results.megc import megc_table, table_of_run
+from est.train.results.megc import megc_table
 from est.train.results.pages.megc import megc_lines
 from est.train.results.predictions import Predictions
 from est.train.results.results import collect
@@ -199,18 +197,18 @@ def test_a_run_ends_with_the_table_and_keeps_it(cache, tmp_path, capsys):
     assert len(list(run.glob("parts/*/details.npz"))) == 7
 
 
-def test_annotated_apex_is_said_wherever_the_table_stands(cache, tmp_path):
-    run = fit(cache, tmp_path / "run", loso(seeds=(1, 2))).run
-    facts = read_json(run.path / "run.json")
-    assert facts["megc"]["apex"] == ""
-    remark = "annotated apex (the field's usual practice)"
-    changed = replace(run, facts=facts | {"megc": facts["megc"] | {"apex": f"Frames are chosen by the {remark}."}})
-    table = table_of_run(changed, Predictions.of_run(changed))
-    lines = "\n".join(megc_lines(table))
-    assert remark in lines
+def test_an_annotated_apex_is_said_wherever_the_table_stands(cache, tmp_path):
+    assert apex_remark(open_cache(cache)) == ""
+    told = "annotated apex (the field's usual practice)"
+    frames = {"sampling": f"11 frames from max(apex - 5, onset + 1), {told}"}
+    chosen = learning_cache(tmp_path / "c.zarr", 18, labels=LABELS, subjects=3, weights={"frames": frames})
+    results = fit(chosen, tmp_path / "run", loso(seeds=(1, 2)))
+    lines = "\n".join(megc_lines(results.megc))
+    assert told in lines
     assert "mean of 2 seeds" in lines
     assert "UF1 ± sd" in lines
-    assert json.dumps(table.to_json())
+    assert told in (tmp_path / "run/summary.md").read_text(encoding="utf-8")
+    assert any(told in remark for remark in read_json(tmp_path / "run/metrics.json")["megc"]["remarks"])
 
 
 def loso(kind="megc", **settings):
