@@ -20,7 +20,16 @@ PACKAGES = (
 )
 
 # room → the rooms that its modules may import from. A room is a folder without its subfolders; `errors` and the version are everybody's.
-FOUNDATIONS = {"cache", "inputs", "inputs.features", "inputs.published", "crops", "encoders", "encoders.kinds"}
+FOUNDATIONS = {
+    "cache",
+    "inputs",
+    "inputs.features",
+    "inputs.published",
+    "inputs.published.micro",
+    "crops",
+    "encoders",
+    "encoders.kinds",
+}
 EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", "extract.workers"}
 ROOMS_OF_TRAIN = (
     "config",
@@ -54,6 +63,7 @@ MAY_IMPORT = {
     "inputs": {"cache", "inputs.published"},
     "inputs.published": {"cache", "inputs"},
     "inputs.features": {"cache", "inputs"},  # tables and lists on one side, the cache's writer on the other
+    "inputs.published.micro": {"inputs", "inputs.published"},
     "inputs.stills": {"cache", "inputs"},
     "crops": set(),
     "encoders": {"cache", "encoders.kinds"},
@@ -88,7 +98,7 @@ MAY_IMPORT = {
     "train.data": {  # of extract: the command that adds a feature
         *("cache", "crops", "encoders", "extract", "extract.workers", "train.config", "train.folds", "train.models")
     },
-    "train.results": {"cache", "encoders", "train.config", "train.folds", "train.results.pages"},
+    "train.results": {"cache", "encoders", "inputs", "train.config", "train.folds", "train.results.pages"},
     "train.results.pages": {"train.folds", "train.results"},
     "train.loop": {
         "cache",
