@@ -63,6 +63,8 @@ def test_openface_tables_become_a_cache_that_trains(est, tmp_path):
     assert status == 0, events
     status, events, _ = est("train", "--cache", cache, *model, *SMALL, "--out", tmp_path / "other")
     assert (status, events["error"]["remedy"].split(",")[0]) == (2, "--feature features")
+    status, events, _ = est("train", "--cache", cache, *model, *SMALL, "--finetune", "all", "--out", tmp_path / "other")
+    assert (status, "holds imported features, and no pictures" in events["error"]["message"]) == (2, True)
     video = tmp_path / "v.mp4"
     video.write_bytes(b"x")
     status, events, _ = est("predict", video, "--run", tmp_path / "run", "--out", tmp_path / "p")

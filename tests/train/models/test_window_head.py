@@ -102,7 +102,7 @@ def test_it_is_the_published_head():
             mask = batch["mask"][:, kind, :places]
             wanted = reference(config, weights, batch["features"][:, kind, :places], mask, kind)
             logits = found.expression if kind == 0 else found.others[:, kind - 1]
-            torch.testing.assert_close(logits, wanted, rtol=1e-9, atol=1e-9)
+            assert (logits - wanted).abs().max() < 1e-9
 
 
 def test_its_sizes_are_the_published_ones():
@@ -119,7 +119,7 @@ def test_other_kinds_learn_what_the_first_one_says():
     losses = model.losses(output, target, batch, weight=None, smoothing=0.0)
     said = output.expression.softmax(1)
     divergence = F.kl_div(output.others[:, 0].log_softmax(1), said, reduction="batchmean") * 2
-    torch.testing.assert_close(losses["agreement"], divergence.detach(), check_dtype=False)
+    assert abs(losses["agreement"].item() - divergence.item()) < 1e-9
     first, others = torch.autograd.grad(
         losses["agreement"], [output.expression, output.others], allow_unused=True, retain_graph=True
     )
@@ -170,7 +170,7 @@ def test_a_set_shows_each_clip_its_own_windows(cache, residency):
             assert torch.equal(found[place, kind, :count], rows[first : first + count])
     mean, _ = clips.statistics(torch.tensor([0, 1, 2]))
     rows = [torch.from_numpy(cache.windows(clip).features[WINDOWED].astype("float32")) for clip in which]
-    torch.testing.assert_close(mean, torch.cat(rows).mean(0))
+    assert (mean - torch.cat(rows).mean(0)).abs().max() < 1e-5
     assert clips.num_shown(0) == sum(wanted)
 
 
