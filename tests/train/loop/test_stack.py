@@ -155,8 +155,9 @@ def test_fifty_steps_in_a_stack_are_fifty_steps_alone(cache, model):
     mirrored = clips.arrays > 1
     alone, stacked = (trainings(clips, model, double=True, mirrored=mirrored) for _ in range(2))
     before = {name: tensor.clone() for name, tensor in alone[0].state().items()}
-    train_alone(alone, 50)
-    train_stacked(stacked, 50)
+    steps = 15 if model.of_windows else 50  # of many small operations
+    train_alone(alone, steps)
+    train_stacked(stacked, steps)
     assert max(distances(alone, stacked).values()) < 1e-9
     after = alone[0].state()
     assert max(float((after[name] - before[name]).abs().max()) for name in before if before[name].numel()) > 5e-3
