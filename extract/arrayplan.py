@@ -17,7 +17,8 @@ from ..crops.views import ViewConfig
 from ..encoders.weights import Weights
 from ..errors import EstError, UsageError
 from .config import ExtractConfig
-from .extraction import describe, feature_recipe
+from .extraction import describe
+from .recipes import feature_recipe
 from .workers.device_worker import FLIP
 
 VIEW = "_view"  # behind an array's name, with the number: of crops that were changed
