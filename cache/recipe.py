@@ -28,7 +28,9 @@ RESERVED = (
     "rate",
 )  # names of other arrays, or of their checksums
 
-ANNOTATED_APEX = "annotated apex (the field's usual practice)"  # in `sampling`: frames were chosen by what an annotator said
+ANNOTATED_APEX = (
+    "annotated apex (the field's usual practice)"  # in `sampling`: frames were chosen by what an annotator said
+)
 
 
 def _float(value: Any) -> float:

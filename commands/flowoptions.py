@@ -45,5 +45,7 @@ FlowPlaces = Annotated[
 def flow_settings(modality: Pictures, places: Places | None) -> dict[str, Any]:
     """Return what the two options say, for the configuration of an extraction."""
     if places is not None and modality is not Pictures.flow:
-        raise UsageError("--flow-frames says to which frames flow is computed.", remedy="--modality flow, or leave it out")
+        raise UsageError(
+            "--flow-frames says to which frames flow is computed.", remedy="--modality flow, or leave it out"
+        )
     return {"modality": modality.value, "flow_frames": (places or Places.apex).value}

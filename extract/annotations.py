@@ -17,9 +17,7 @@ from .modality import Modality
 Found = TypeVar("Found", Input, Failure)
 
 
-def relabel(
-    inputs: Sequence[Input | Failure], writer: CacheWriter, modality: Modality
-) -> tuple[list[str], list[str]]:
+def relabel(inputs: Sequence[Input | Failure], writer: CacheWriter, modality: Modality) -> tuple[list[str], list[str]]:
     """Bring what is told of clips and failures that are there up to date; return what changed, and clips that end before a moment."""
     said, misplaced = [], []
     for source in inputs:

@@ -55,9 +55,7 @@ class ClipPipeline(Pipeline):
     def _write_one(self, source: Input, ended: InHand | Failed) -> None:
         if isinstance(ended, Failed):
             is_faceless = ended.stage == NO_FACE_STAGE
-            self._fail(
-                source, ended.stage, ended.error, counted=not is_faceless or self._config.no_face != "skip"
-            )
+            self._fail(source, ended.stage, ended.error, counted=not is_faceless or self._config.no_face != "skip")
             self.no_face += [source.id] * is_faceless
             return
         finished = ended.finished

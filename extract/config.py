@@ -31,7 +31,9 @@ class ExtractConfig:
     face: Literal["main", "largest", "all"] = "main"
     smooth: float = 2.0
     align: Literal["box", "5point"] = "box"
-    margin: float | None = None  # None: 0.2 around a box, 0 on the template of five points, of flow, and where frames are crops
+    margin: float | None = (
+        None  # None: 0.2 around a box, 0 on the template of five points, of flow, and where frames are crops
+    )
     size: int = 224
     crops: bool = False
     crop_quality: int = 95

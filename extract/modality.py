@@ -13,9 +13,9 @@ from ..errors import UsageError
 from ..inputs.input import Input
 from .config import ExtractConfig
 from .flow.columns import COLUMNS
+from .flow.pictures import MIRRORED, PLAIN
 from .flow.selection import ONSETS, Moments
 from .workers.device_worker import FLIP, Encoding
-from .workers.flow_task import MIRRORED, PLAIN
 
 
 class Modality(Protocol):

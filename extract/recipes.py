@@ -15,9 +15,7 @@ from .workers.device_worker import FLIP, DeviceWorker
 FLOW = "flow"  # in recipes of features: what the backbone saw
 
 
-def recipes_of(
-    config: ExtractConfig, weights: Weights | None, device_worker: DeviceWorker, precision: str
-) -> Recipes:
+def recipes_of(config: ExtractConfig, weights: Weights | None, device_worker: DeviceWorker, precision: str) -> Recipes:
     """Write down everything that a row depends on; without weights, of features that no encoder makes."""
     is_crop = config.detector == "none"
     frames = FramesRecipe(

@@ -259,12 +259,18 @@ def _listed(lists: Iterable[ClipList]) -> str:
 
 
 def _expect_format(cache: Cache, columns: Sequence[str]) -> None:
-    """Refuse columns that a cache of format 1 has no place for."""
+    """Refuse columns that a cache of format 1 has no place for, and moments that are those of a cache's rows."""
     later = [name for name in columns if name in MOMENTS or name.startswith(PREFIX)]
     if later and cache.snapshot.manifest.version == 1:
         raise UsageError(
             f"{cache.path} has format 1, which has no place for {', '.join(later)}.",
             remedy=f"est cache convert {cache.path} NEW upgrades it; or --only {','.join(ANNOTATIONS)}",
+        )
+    if (moments := [name for name in columns if name in MOMENTS]) and cache.recipes.frames.flow:
+        raise UsageError(
+            f"The rows of {cache.path} are of the flow from the onset that was known when they were made: other moments "
+            f"({', '.join(moments)}) make other rows.",
+            remedy=f"--only {','.join(ANNOTATIONS)}; est extract LIST with the same options makes the rows of such clips anew",
         )
 
 

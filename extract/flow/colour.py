@@ -23,4 +23,6 @@ def picture_of(field: np.ndarray, size: int) -> np.ndarray:
     coloured = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
     if len(coloured) == size:
         return coloured
-    return cv2.resize(coloured, (size, size), interpolation=cv2.INTER_AREA if len(coloured) > size else cv2.INTER_LINEAR)
+    return cv2.resize(
+        coloured, (size, size), interpolation=cv2.INTER_AREA if len(coloured) > size else cv2.INTER_LINEAR
+    )

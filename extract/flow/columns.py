@@ -16,7 +16,9 @@ from .selection import NUM_ROWS, Moments
 COLUMNS: Mapping[str, ColumnSpec] = {
     "flow_onset": ColumnSpec(dtype="int64"),  # the frame that the others are compared with
     "flow_apex": ColumnSpec(dtype="int64"),  # as told; −1: not told, or not needed
-    "flow_frames": ColumnSpec(dtype="float64", shape=(NUM_ROWS,)),  # of each row; between two frames where it is interpolated
+    "flow_frames": ColumnSpec(
+        dtype="float64", shape=(NUM_ROWS,)
+    ),  # of each row; between two frames where it is interpolated
 }
 
 

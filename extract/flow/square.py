@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 
 EYES_TO_MOUTH = 2.6
-BY_POINTS = f"one square a clip, of the onset frame: nose tip, side {EYES_TO_MOUTH:g} eyes to mouth; without points its box"
+BY_POINTS = (
+    f"one square a clip, of the onset frame: nose tip, side {EYES_TO_MOUTH:g} eyes to mouth; without points its box"
+)
 
 
 def square_of(box: np.ndarray, landmarks: np.ndarray, margin: float) -> np.ndarray:

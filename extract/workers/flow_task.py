@@ -5,21 +5,20 @@ Only grey squares are held; those of a clip that is too long are decoded a secon
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-
 import numpy as np
 
 from ...cache.schema import DETECTED, INTERPOLATED
 from ...cache.sources import source_of
-from ...crops.jpeg import decode_crop, encode_crop
 from ...inputs.input import Input
 from ..config import FORWARD_BYTES, ExtractConfig
 from ..faces.detect.base import Detections
 from ..faces.detect.no_detector import WholeFrame
 from ..faces.detection_frames import shrink
 from ..faces.face_linking import area
-from ..flow import colour, field, selection
+from ..flow import selection
 from ..flow.columns import cells
+from ..flow.field import FIELD
+from ..flow.pictures import MIRRORED, PLAIN, FlowPictures, Wanted, fields_of
 from ..flow.selection import Moments
 from ..flow.square import cut, grey, square_of
 from ..video.info import Video
@@ -29,7 +28,17 @@ from .task import Line, StageError, Task
 
 STAGE = "flow"
 NO_FACE_STAGE = "no face"
-PLAIN, MIRRORED = 0, 1  # tracks of pictures: the second where mirrored features are wanted
+
+
+def wanted_of(config: ExtractConfig) -> Wanted:
+    """Return what is made of a clip's flow for a new cache."""
+    tracks = [PLAIN] if config.encoded or config.crops else []
+    return Wanted(
+        tracks=(*tracks, *([MIRRORED] if config.encoded and config.flip else [])),
+        encoded=bool(config.encoded),
+        fields=FIELD in config.features,
+        quality=config.crop_quality if config.crops else 0,
+    )
 
 
 class FlowTask(Task):
@@ -58,9 +67,10 @@ class FlowTask(Task):
             raise StageError(STAGE, f"{error.message}. Try: {error.remedy}") from error
         assert found.onset is not None  # the onset is among the frames
         later = found.later if found.later is not None else self._again(found, places)
-        pictures = FlowPictures(self._config, self._add_crop)
-        for row, moved in enumerate(fields_of(found.onset, later, places)):
-            pictures.add(row, moved)
+        pictures = FlowPictures(self._config.size, self._add_crop, wanted_of(self._config))
+        for moved in fields_of(found.onset, later, places):
+            with self._clock("crop"):
+                pictures.add(moved)
         self._send_rest()
         return Finished(
             index=self._index,
@@ -177,52 +187,6 @@ class Watched:
             box=np.tile(self.square, (count, 1)),
             landmarks=np.tile(self.landmarks.astype(np.float32), (count, 1, 1)),
             score=np.full(count, self.score, np.float32),
-            crops=pictures.jpegs,
-            features=pictures.features(),
+            crops=pictures.jpegs if pictures.wanted.quality else None,
+            features=pictures.features,
         )
-
-
-class FlowPictures:
-    """The pictures and rows that are made of fields, one row after the other; pictures go to the encoder."""
-
-    def __init__(self, config: ExtractConfig, encode: Callable[[int, int, np.ndarray], None]) -> None:
-        self._config, self._encode = config, encode
-        self.jpegs: list[bytes] | None = [] if config.crops else None
-        self._fields: list[np.ndarray] = []
-
-    def add(self, row: int, moved: np.ndarray) -> None:
-        """Take the next row's field."""
-        config = self._config
-        if field.FIELD in config.features:
-            self._fields.append(field.row_of(moved))
-        if config.encoded or config.crops:
-            jpeg = self._send(PLAIN, row, moved)
-            if self.jpegs is not None:
-                self.jpegs.append(jpeg)
-        if config.encoded and config.flip:
-            self._send(MIRRORED, row, field.mirrored(moved))
-
-    def features(self) -> Mapping[str, np.ndarray]:
-        """Return the rows that no encoder makes."""
-        return {field.FIELD: np.stack(self._fields)} if self._fields else {}
-
-    def _send(self, track: int, row: int, moved: np.ndarray) -> bytes:
-        picture, jpeg = colour.picture_of(moved, self._config.size), b""
-        if self._config.crops:
-            jpeg = encode_crop(picture, self._config.crop_quality)
-            picture = decode_crop(jpeg)
-        if self._config.encoded:
-            self._encode(track, row, picture)
-        return jpeg
-
-
-def fields_of(onset: np.ndarray, later: Mapping[int, np.ndarray], places: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the flow from the onset to each place, between frames the mean of its neighbours'."""
-    known: dict[int, np.ndarray] = {}
-    for place in places.tolist():
-        parts = selection.neighbours(place)
-        known = {frame: moved for frame, moved in known.items() if frame >= parts[0][0]}
-        for frame, _ in parts:
-            if frame not in known:
-                known[frame] = field.flow(onset, later[frame])
-        yield field.mixed([(known[frame], share) for frame, share in parts])

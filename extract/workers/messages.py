@@ -18,6 +18,7 @@ from ...cache.schema import NO_FACE
 from ...crops.views import ViewConfig
 from ...inputs.input import Input
 from ..faces.detect.base import Detections
+from ..flow.pictures import Wanted
 from ..video.info import VideoInfo
 
 BLOCKS_UNDER_WAY = 3
@@ -70,6 +71,7 @@ class Recrop:
     clip: Input
     views: tuple[int, ...] = (0,)  # 0 is the clip as it is
     view_config: ViewConfig = ViewConfig()
+    flow: Wanted = Wanted()  # of a cache of flow: what is made of it, in place of views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +154,9 @@ class Finished:
     time: np.ndarray
     tracks: list[TrackRows]
     num_tracks: int = -1  # faces that were followed in the source, those of other people too; −1: not searched
-    moments: Mapping[str, int] = field(default_factory=dict)  # onset, apex and offset, as far as they are among its rows
+    moments: Mapping[str, int] = field(
+        default_factory=dict
+    )  # onset, apex and offset, as far as they are among its rows
     misplaced: bool = False  # a moment that is told lies beyond its end
     extra: Mapping[str, Any] = field(default_factory=dict)  # cells of extra columns that were found, not told
     digest: bytes

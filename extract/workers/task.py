@@ -30,6 +30,8 @@ from .messages import (
     Work,
 )
 
+Timed = Callable[[Iterator[tuple[np.ndarray, float]]], Iterator[tuple[np.ndarray, float]]]
+
 
 class StageError(Exception):
     """A clip that failed, and where."""

@@ -59,7 +59,7 @@ MAY_IMPORT = {
     "extract.video": {"inputs"},
     "extract.faces.detect": {"encoders"},
     "extract.faces": {"cache"},
-    "extract.flow": {"cache"},
+    "extract.flow": {"cache", "crops"},
     "extract.workers": (FOUNDATIONS | EXTRACT) - {"inputs.published", "encoders.kinds"},  # of extract: config alone
     "extract": FOUNDATIONS | EXTRACT,
     "train.config": {"train.models"},  # the sections of models
