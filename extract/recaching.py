@@ -83,7 +83,8 @@ def recache(
     expect_precision_of(out, devices)
     precision, why = resolve_precision(config.precision, *devices)
     view_config = view_config or ViewConfig()
-    expect_views(views, view_config, frames)
+    expect_views(views, view_config)
+    expect_faces(views, frames)
     expect_source(cache, out, arrays, crops=crops)
     passes = passes_of(arrays, frames, config, precision, views=views, view_config=view_config)
     recipes = Recipes(frames=frames, features={name: made for each in passes for name, made in each.recipes.items()})
@@ -217,12 +218,16 @@ class Whole(Watch):
         )
 
 
-def expect_views(views: int, view_config: ViewConfig, frames: FramesRecipe) -> None:
+def expect_views(views: int, view_config: ViewConfig) -> None:
     """Refuse numbers of views that nobody means, and views that change nothing."""
     if not 0 <= views <= MAX_VIEWS:
         raise UsageError(f"--views goes from 0 to {MAX_VIEWS}, found {views}.", remedy="--views 4")
     if views and not view_config.describe():
         raise UsageError("Views that change nothing are the clips once more.", remedy="leave out the views")
+
+
+def expect_faces(views: int, frames: FramesRecipe) -> None:
+    """Refuse views of pictures that show no face."""
     if views and frames.flow:
         raise UsageError(
             "Views move, light and mirror pictures of faces; colours of flow are directions and distances.",

@@ -38,8 +38,11 @@ def recipes_of(config: ExtractConfig, weights: Weights | None, device_worker: De
         tracking = "" if is_crop else BY_POINTS
         frames = replace(
             frames,
-            **{"sampling": SAMPLING[config.flow_frames], "flow": METHOD},
-            **{"tracking": tracking, "detect_every": 1, "smooth": 0.0},
+            sampling=SAMPLING[config.flow_frames],
+            flow=METHOD,
+            tracking=tracking,
+            detect_every=1,
+            smooth=0.0,
         )
     features = {}
     for tap in config.features:

@@ -266,11 +266,10 @@ def _expect_format(cache: Cache, columns: Sequence[str]) -> None:
             f"{cache.path} has format 1, which has no place for {', '.join(later)}.",
             remedy=f"est cache convert {cache.path} NEW upgrades it; or --only {','.join(ANNOTATIONS)}",
         )
-    if (moments := [name for name in columns if name in MOMENTS]) and cache.recipes.frames.flow:
+    if cache.recipes.frames.flow and set(columns) & set(MOMENTS):
         raise UsageError(
-            f"The rows of {cache.path} are of the flow from the onset that was known when they were made: other moments "
-            f"({', '.join(moments)}) make other rows.",
-            remedy=f"--only {','.join(ANNOTATIONS)}; est extract LIST with the same options makes the rows of such clips anew",
+            f"{cache.path} has rows of flow, which other onsets and apexes would change.",
+            remedy=f"--only {','.join(ANNOTATIONS)}; est extract LIST with the cache's options makes rows anew",
         )
 
 

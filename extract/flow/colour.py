@@ -1,4 +1,4 @@
-"""Flow as a picture, as SLSTT colours it: hue is the direction, value the distance from the picture's least to its greatest, saturation full.
+"""Flow as a picture, as SLSTT colours it: hue is the direction, value the distance between the picture's least and greatest.
 
 A picture whose pixels all move alike is black: nothing in it stands out, and nothing is divided by nothing.
 """

@@ -34,7 +34,7 @@ def mixed(fields: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
     """Return the mean of fields by their shares.  # → (S, S, 2)"""
     if len(fields) == 1:
         return fields[0][0]
-    return np.sum([np.float32(share) * field for field, share in fields], axis=0, dtype=np.float32)
+    return np.stack([np.float32(share) * field for field, share in fields]).sum(0)
 
 
 def mirrored(field: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ class Moments:
         if self.apex < 0:
             return f"its apex is not known. Try: --flow-frames whole, which needs none; or {ONSETS}"
         if self.apex < self.onset:
-            return f"its apex {self.apex} lies before its onset {self.onset}. Try: correct the list; both are counted from the clip's first frame"
+            return f"its apex {self.apex} lies before its onset {self.onset}. Try: correct the list; both count the clip's frames from 0"
         return ""
 
 

@@ -154,7 +154,7 @@ class Finished:
     time: np.ndarray
     tracks: list[TrackRows]
     num_tracks: int = -1  # faces that were followed in the source, those of other people too; −1: not searched
-    moments: Mapping[str, int] = field(
+    moments: Mapping[str, Any] = field(
         default_factory=dict
     )  # onset, apex and offset, as far as they are among its rows
     misplaced: bool = False  # a moment that is told lies beyond its end
