@@ -267,10 +267,8 @@ def _expect_format(cache: Cache, columns: Sequence[str]) -> None:
             remedy=f"est cache convert {cache.path} NEW upgrades it; or --only {','.join(ANNOTATIONS)}",
         )
     if cache.recipes.frames.flow and set(columns) & set(MOMENTS):
-        raise UsageError(
-            f"{cache.path} has rows of flow, which other onsets and apexes would change.",
-            remedy=f"--only {','.join(ANNOTATIONS)}; est extract LIST with the cache's options makes rows anew",
-        )
+        remedy = f"--only {','.join(ANNOTATIONS)}; est extract LIST with the cache's options makes rows anew"
+        raise UsageError(f"{cache.path} has rows of flow, which other onsets and apexes would change.", remedy=remedy)
 
 
 def _expect_moments(cache: Cache, wanted: Mapping[str, Values]) -> None:

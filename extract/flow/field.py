@@ -26,7 +26,12 @@ SHAPE = (2, SIDE, SIDE)
 
 
 def flow(onset: np.ndarray, later: np.ndarray) -> np.ndarray:
-    """Return how the pixels of one grey picture have moved in another.  # (S, S), (S, S) → (S, S, 2) float32"""
+    """Return how the pixels of one grey picture have moved in another.  # (S, S), (S, S) → (S, S, 2) float32
+
+    Of equal pictures that is nothing: OpenCV's borders would move all the same, and a picture scales what moves most to full brightness.
+    """
+    if np.array_equal(onset, later):
+        return np.zeros((*onset.shape, 2), np.float32)
     return cv2.calcOpticalFlowFarneback(onset, later, None, flags=0, **FARNEBACK)  # ty: ignore[no-matching-overload]
 
 
