@@ -190,8 +190,8 @@ def test_the_same_bytes_whatever_happens(clips, tmp_path, monkeypatch, suffix):
     monkeypatch.setattr(pipeline_module, "PROGRESS_SECONDS", 0.0)
 
     stopped = tmp_path / f"stopped{suffix}"
-    watch = Calling(lambda progress: progress.done >= 1 and os.kill(os.getpid(), signal.SIGINT))
-    extract(clips, stopped, watch=watch)
+    watch = Calling(progress=lambda state: state.done >= 1 and os.kill(os.getpid(), signal.SIGINT))
+    assert extract(clips, stopped, watch=watch).interrupted
     extract(clips, stopped)
     assert_same(once, stopped)
     assert not verify_cache(stopped).problems
