@@ -100,11 +100,6 @@ class FrameEncoder(nn.Module, ABC):
         """Return the modules of the last stage and of all that follows it."""
         return []
 
-    @property
-    def token_norm(self) -> nn.LayerNorm | None:
-        """Return the norm behind the class token, with its published weights; None where the tap `cls` is not there."""
-        return None
-
     def replace_last_stage(self, stage: nn.Module) -> None:
         """Put another module in the place of the last stage, where models can hold one: where there are `maps` before it."""
         raise AssertionError(f"{self.name} has no maps before its last stage")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..crops.crop import BOX_MARGIN
-from ..errors import UsageError, expect_values
+from ..errors import UsageError, expect_choice, expect_values
 from .faces.track import TrackConfig
 from .flow.field import FIELD
-from .flow.selection import FlowFrames
+from .flow.selection import SAMPLING, FlowFrames
 
 SIZES = range(32, 1025)
 FORWARD_BYTES = 256 * 2**20  # of decoded frames that are held, so that a clip is decoded once
@@ -73,8 +73,12 @@ class ExtractConfig:
             )
         if self.align == "5point" and self.detector == "none":
             raise UsageError("--align 5point needs landmarks, and --detector none has none.", remedy="--align box")
+        expect_choice("--modality", self.modality, ("face", "flow"))
+        expect_choice("--flow-frames", self.flow_frames, tuple(SAMPLING))
         if self.modality == "flow":
             self._expect_flow()
+        elif self.flow_frames != "apex":
+            raise UsageError("--flow-frames says to which frames flow is computed.", remedy="--modality flow")
         elif FIELD in self.features:
             raise UsageError(f"The feature {FIELD} is of --modality flow.", remedy="--modality flow")
 

@@ -81,12 +81,6 @@ class Pooled(FrameEncoder):
         return (self.width,)
 
     @property
-    def token_norm(self) -> nn.LayerNorm | None:
-        """Return the norm behind the class token, with its published weights; None where the tap `cls` is not there."""
-        norm = self.net.get_submodule(self._norm) if self._norm else None
-        return norm if isinstance(norm, nn.LayerNorm) else None
-
-    @property
     def stages(self) -> tuple[str, ...]:
         """Name the stages in order; none where no layout fits the network."""
         return tuple(self._layout.stages) if self._layout is not None else ()

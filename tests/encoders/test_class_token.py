@@ -29,14 +29,14 @@ def test_the_final_norm_makes_gap_of_the_class_token(vit):
     rows = Encoder(vit, ("gap", "cls"), device=CPU, precision="fp32", batch=2).encode(crops)
     assert rows["cls"].shape == (2, 192)
     with torch.no_grad():
-        normed = vit.token_norm(torch.from_numpy(rows["cls"])).numpy()
+        normed = vit.trunk.norm(torch.from_numpy(rows["cls"])).numpy()
     np.testing.assert_allclose(normed, rows["gap"], atol=1e-5)
     assert np.abs(rows["cls"] - rows["gap"]).max() > 0.01
     assert np.abs(rows["cls"][0] - rows["cls"][1]).max() > 1e-4
     alone = Encoder(vit, ("cls",), device=CPU, precision="fp32", batch=2).encode(crops[:1])
     assert alone.keys() == {"cls"}
     np.testing.assert_allclose(alone["cls"][0], rows["cls"][0], atol=1e-6)
-    assert not vit.token_norm._forward_pre_hooks  # nothing is left behind
+    assert not vit.trunk.norm._forward_pre_hooks  # nothing is left behind
 
 
 class Tokens(nn.Module):
@@ -70,7 +70,6 @@ def test_other_networks_refuse_it_by_name(name):
         pytest.importorskip("timm")
     encoder = Backbone() if name == "resnet18" else find_design(name).build()
     assert "cls" not in encoder.tap_names
-    assert encoder.token_norm is None
     with pytest.raises(UsageError, match="class token") as refused:
         encoder.shape_of("cls", 224)
     assert "vit_base_patch16_384.orig_in21k_ft_in1k" in refused.value.remedy

@@ -126,6 +126,9 @@ def test_other_settings_are_refused_and_the_options_told(cached, clips):
         ({"smooth": 0.0}, "--smooth 0.0"),
         ({"detect_every": 1}, "--detect-every 1"),
         ({"modality": "face"}, "feature flow is of --modality flow"),
+        ({"modality": "face", "flow_frames": "whole"}, "--flow-frames says"),
+        ({"modality": "flwo"}, "flow"),
+        ({"flow_frames": "all"}, "apex"),
     ],
 )
 def test_options_that_flow_has_no_use_for_are_refused(changes, told):
