@@ -46,6 +46,8 @@ def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWa
     data, plan = ready.data, ready.plan
     watch.say(heading(config))
     watch.say(data.clips.residency)
+    if (frames := ready.cache.recipes.frames).flow:
+        watch.say(f"rows are of optical flow: {frames.sampling}")
     watch.say(where)
     line, warning = sampler_of(config.sampling, config.model.shown).describe(data.clips.count.cpu())
     watch.say(line)

@@ -21,7 +21,7 @@ PACKAGES = (
 
 # room → the rooms that its modules may import from. A room is a folder without its subfolders; `errors` and the version are everybody's.
 FOUNDATIONS = {"cache", "inputs", "inputs.published", "inputs.published.micro", "crops", "encoders", "encoders.kinds"}
-EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", "extract.workers"}
+EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", "extract.flow", "extract.workers"}
 ROOMS_OF_TRAIN = (
     "config",
     "models",
@@ -60,6 +60,7 @@ MAY_IMPORT = {
     "extract.video": {"inputs"},
     "extract.faces.detect": {"encoders"},
     "extract.faces": {"cache"},
+    "extract.flow": {"cache", "crops"},
     "extract.workers": (FOUNDATIONS | EXTRACT) - {"inputs.published", "encoders.kinds"},  # of extract: config alone
     "extract": FOUNDATIONS | EXTRACT,
     "train.config": {"train.models"},  # the sections of models
