@@ -34,6 +34,7 @@ ROOMS_OF_TRAIN = (
     "models.msstnet",
     "models.pooled",
     "models.r3d18",
+    "models.slstt",
     "models.stt",
     "models.transformer",
     "folds",
@@ -73,6 +74,7 @@ MAY_IMPORT = {
     "train.models.msstnet": {"encoders", "train.models", "train.models.former_temporal"},  # blocks; stages of a pyramid
     "train.models.pooled": {"train.models"},
     "train.models.r3d18": {"encoders.kinds", "train.models"},  # where published weights lie
+    "train.models.slstt": {"train.models", "train.models.lstm"},  # its layer
     "train.models.stt": {"train.models", "train.models.former_temporal"},  # starting values
     "train.models.transformer": {"train.models", "train.models.est"},  # blocks and starting values
     "train.folds": {

@@ -119,7 +119,12 @@ class ModelConfig:
     source: ClassVar[str] = ""  # where the model is described, short
     architecture: ClassVar[Architecture] = "own"
     published_training: ClassVar[Training] = ""  # how it was trained for its published numbers; empty: there are none
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # what a preset of `est train` sets in this section
+    published_modality: ClassVar[str] = (
+        ""  # of the features there, as FeatureRecipe.modality names it; empty: the crops
+    )
+    # What a preset of `est train` sets in this section; settings of other sections by their key, `loop.learning_rate`. The preset
+    # `published` is the training of the model's authors, and is of those models alone that have it.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     # Settings in which models may differ that are trained as one stack (loop/stacks): those that change no shape. None: the model cannot
     # be stacked. What it draws in training it draws by F.dropout, or by the dropout of F.scaled_dot_product_attention, in calls that do not
     # depend on these settings: of dropout also where the rate is 0.
