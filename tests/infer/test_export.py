@@ -45,6 +45,7 @@ CONFIGS = {
     "slstt": model_config("slstt", layers=2, hidden=8, classifier_hidden=8, most_frames=12),
     "stt": model_config("stt", layers=1, dim=16, heads=2, ffn=32),
     "msstnet": model_config("msstnet", layers=1, dim=16, heads=2, ffn=32),
+    "clip-temporal": model_config("clip-temporal", dim=16, heads=2, ffn=32),
     "pooled": model_config("pooled", most_frames=12),
 }
 

@@ -25,6 +25,7 @@ EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", 
 ROOMS_OF_TRAIN = (
     "config",
     "models",
+    "models.clip_temporal",
     "models.est",
     "models.former_dfer",
     "models.former_temporal",
@@ -65,6 +66,7 @@ MAY_IMPORT = {
     "train.config": {"train.models"},  # the sections of models
     "train.losses": set(),  # functions of tensors
     "train.models": {"encoders", "train.losses"},
+    "train.models.clip_temporal": {"train.models", "train.models.former_temporal"},  # blocks
     "train.models.est": {"encoders", "train.models"},
     "train.models.fan": {"train.models"},
     "train.models.former_dfer": {"encoders", "train.models", "train.models.former_temporal"},  # ResNet-18's last stage

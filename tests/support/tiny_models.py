@@ -24,6 +24,7 @@ TINY = {  # of each model, as small as it comes
     "slstt": {"hidden": 8, "layers": 2, "classifier_hidden": 8, "most_frames": 30},
     "stt": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32, "layers": 2},
     "msstnet": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32},
+    "clip-temporal": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32},
     "pooled": {"most_frames": 30},
 }
 ORDER_BLIND = {"fan", "pooled"}

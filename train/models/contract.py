@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ...errors import UsageError, expect_values
@@ -110,6 +111,14 @@ class Windows:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassFile:
+    """A file of class vectors, which a model takes over and does not train; each has so many numbers."""
+
+    path: Path
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The settings of a model."""
 
@@ -161,6 +170,11 @@ class ModelConfig:
         A model of maps or crops is built, and described, for such sides: its `build` and `describe` take `maps`, (h, w).
         """
         return ""
+
+    @property
+    def class_file(self) -> ClassFile | None:
+        """Return the file of class vectors that the model takes (class_vectors.py); none where it has none."""
+        return None
 
     @property
     def shuffles(self) -> bool:
