@@ -83,6 +83,12 @@ def test_vectors_of_a_file_are_no_parameters(tmp_path):
     assert numbers[0] - numbers[1] == 3 * DIM
 
 
+def test_a_sweep_keeps_the_width_of_the_vectors(tmp_path):
+    free, frozen = model_config("clip-temporal"), model_config("clip-temporal", class_vectors=str(tmp_path / "v.npz"))
+    assert free.search_space(60)["dim"] == 128
+    assert "dim" not in frozen.search_space(60)
+
+
 def test_a_run_keeps_the_vectors_of_its_classes_and_needs_no_file_any_more(cache, tmp_path):
     vectors = vectors_of()
     path = written(tmp_path / "v.safetensors", **vectors)
