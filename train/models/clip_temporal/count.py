@@ -15,10 +15,12 @@ def describe(config: Config, width: int, num_classes: int) -> Description:
     with torch.device("meta"):
         model = ClipTemporal(config, width=width, num_classes=num_classes)
     frames, dim = config.num_frames, config.dim
-    blocks = config.layers * block_macs(frames, dim, heads=config.heads, head_width=dim // config.heads, ffn=config.ffn)
+    blocks = config.layers * block_macs(
+        1 + frames, dim, heads=config.heads, head_width=dim // config.heads, ffn=config.ffn
+    )
     rows = (
         Row(part="projection", parameters=num_parameters(model.projection), macs=frames * width * dim),
-        Row(part="positions", parameters=model.positions.numel(), macs=0),
+        Row(part="tokens", parameters=model.token.numel() + model.positions.numel(), macs=0),
         Row(part="blocks", parameters=num_parameters(model.blocks), macs=blocks),
         Row(part="classes", parameters=num_parameters(model.classifier), macs=num_classes * dim),
     )

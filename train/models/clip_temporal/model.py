@@ -5,8 +5,8 @@ class vectors are free parameters, or a text encoder's vectors of the class name
 
 CLIP compares pictures and texts behind a linear map of the picture's class token. Features of `--weights clip:…` are before that map,
 so it is part of the model, and learns. It starts as the file has it; else, where features are as wide as class vectors, as the identity;
-else at random. A clip is the mean over frames of what the blocks make of them, less that of the positions. Where the map is of the file,
-the blocks begin as adding nothing: the untrained model is CLIP's own comparison with the mean of the frames.
+else at random. A clip is the mean of its frames, and what a class token has gathered from them in the blocks. Where the map is of the
+file, the blocks begin as gathering nothing: the untrained model is CLIP's own comparison with the mean of the frames.
 
 B clips, F frames, D feature width, E width of the class vectors, C classes.
 """
@@ -28,8 +28,6 @@ from ..scaling import Scaling
 from .classifier import CosineClassifier
 from .config import Config
 
-SPREAD = 0.02  # of positions at the start
-
 
 class Output(NamedTuple):
     """What the model says; float32 under autocast too."""
@@ -50,6 +48,7 @@ class ClipTemporal(WithClassVectors):
         self.config, self.width, self.num_classes = config, width, num_classes
         self.scaling = Scaling(width)
         self.projection = nn.utils.skip_init(nn.Linear, width, config.dim, bias=False)
+        self.token = nn.Parameter(torch.empty(1, 1, config.dim))
         self.positions = nn.Parameter(torch.empty(1, config.num_frames, config.dim))
         head_width = config.dim // config.heads
         self.blocks = nn.ModuleList(
@@ -60,7 +59,8 @@ class ClipTemporal(WithClassVectors):
         self.classifier = CosineClassifier(config.dim, num_classes, frozen=frozen, temperature=config.class_temperature)
         draw_linear(self, generator)
         with torch.no_grad():
-            self.positions.normal_(std=SPREAD, generator=generator)
+            for parameter in (self.token, self.positions):
+                parameter.normal_(generator=generator)
             if not frozen:
                 self.classifier.vectors.normal_(generator=generator)
             if width == config.dim:
@@ -95,10 +95,11 @@ class ClipTemporal(WithClassVectors):
             raise UsageError(
                 f"Features of a clip are (segments, frames, channels) = {wanted}, found {tuple(features.shape[1:])}."
             )
-        x = self.projection(self.scaling(features).flatten(1, 2)) + self.positions  # (B, F, E)
+        frames = self.projection(self.scaling(features).flatten(1, 2))  # (B, F, E)
+        x = torch.cat([self.token.expand(frames.shape[0], -1, -1), frames + self.positions], 1)
         for block in self.blocks:
             x = block(x)
-        return (x - self.positions).mean(1)
+        return frames.mean(1) + x[:, 0] - self.token[:, 0]
 
 
 def facts(config: Config, seeds: Iterable[int]) -> dict[str, Any]:
