@@ -51,10 +51,11 @@ def begun(path, width=WIDTH, **settings):
     return model
 
 
-def test_with_the_map_of_the_file_it_begins_as_the_cosine_of_the_mean_frame(tmp_path):
-    vectors, projection = vectors_of(), torch.randn(WIDTH, DIM)
-    model = begun(written(tmp_path / "v.safetensors", **vectors, projection=projection))
-    features = torch.randn(5, 4, 2, WIDTH)
+@pytest.mark.parametrize(("width", "arrays"), [(WIDTH, {"projection": torch.randn(WIDTH, DIM)}), (DIM, {})])
+def test_with_a_known_map_it_begins_as_the_cosine_of_the_mean_frame(tmp_path, width, arrays):
+    vectors, projection = vectors_of(), arrays.get("projection", torch.eye(DIM))
+    model = begun(written(tmp_path / "v.safetensors", **vectors, **arrays), width)
+    features = torch.randn(5, 4, 2, width)
     mean = (features.flatten(1, 2) @ projection).mean(1)
     texts = torch.stack([vectors[name] for name in ("anger", "happy", "surprise")])
     wanted = torch.cosine_similarity(mean[:, None], texts, dim=-1) / 0.07

@@ -5,8 +5,8 @@ class vectors are free parameters, or a text encoder's vectors of the class name
 
 CLIP compares pictures and texts behind a linear map of the picture's class token. Features of `--weights clip:…` are before that map,
 so it is part of the model, and learns. It starts as the file has it; else, where features are as wide as class vectors, as the identity;
-else at random. A clip is the mean of its frames, and what a class token has gathered from them in the blocks. Where the map is of the
-file, the blocks begin as gathering nothing: the untrained model is CLIP's own comparison with the mean of the frames.
+else at random. A clip is the mean of its frames, and what a class token has gathered from them in the blocks. With class vectors
+of a file and a map that is not random the blocks begin as gathering nothing: the untrained model compares the mean frame with the texts.
 
 B clips, F frames, D feature width, E width of the class vectors, C classes.
 """
@@ -70,9 +70,10 @@ class ClipTemporal(WithClassVectors):
     def begin_with(self, vectors: Tensor, projection: Tensor | None) -> None:
         """Take class vectors over, and the map from features to where they lie, where the file has it.  # (C, E), (D, E)"""
         self.classifier.vectors.copy_(vectors)
-        if projection is None:
-            return
-        self.projection.weight.copy_(projection.T)
+        if projection is not None:
+            self.projection.weight.copy_(projection.T)
+        elif self.width != self.config.dim:
+            return  # the map is a random one: there is no comparison to begin with
         for block in self.blocks:
             assert isinstance(block, Block)
             for last in (block.to_out, block.linear2):
