@@ -22,10 +22,11 @@ from .data.feature_arrays import Arrays, arrays_of, expect_shape
 from .data.pixels import choose_source
 from .data.sampling import sampler_of
 from .folds.annotations import Annotations
+from .folds.databases import databases_of, expect_people_of_one, notes_on_databases
 from .folds.duplicates import find_duplicates, notes_on_content
 from .folds.leaks import Leak, expect_none, find_in_features
 from .folds.protocols import Plan, plan_folds
-from .folds.published import of_another
+from .folds.published import has_megc_table, of_another, of_one_database
 from .folds.votes import Votes
 from .loop.starts.class_vectors import ClassVectors
 from .loop.starts.crops import find_crop_start
@@ -154,9 +155,15 @@ def prepare(cache: Cache | Path | str, config: TrainConfig | None = None) -> Pre
 
 def plan_of(cache: Cache, table: Annotations, config: TrainConfig) -> Plan:
     """Divide the clips, and note a protocol that belongs to another data set."""
-    plan = plan_folds(table, config.protocol, seed=config.seeds[0], validation=config.select == "val")
-    other = of_another(config.protocol.kind, cache.environment.get("dataset", {}).get("name", ""))
-    return replace(plan, notes=(other, *plan.notes)) if other else plan
+    recorded = cache.environment.get("dataset", {}).get("name", "")
+    protocol = of_one_database(config.protocol, recorded)
+    plan = plan_folds(table, protocol, seed=config.seeds[0], validation=config.select == "val")
+    notes = [other] if (other := of_another(config.protocol.kind, recorded)) else []
+    if has_megc_table(config.protocol):
+        databases = databases_of(cache, table)
+        expect_people_of_one(databases, table)
+        notes += notes_on_databases(databases)
+    return replace(plan, notes=(*notes, *plan.notes)) if notes else plan
 
 
 def reading_of(config: TrainConfig) -> dict[str, Any]:

@@ -20,7 +20,7 @@ PACKAGES = (
 )
 
 # room → the rooms that its modules may import from. A room is a folder without its subfolders; `errors` and the version are everybody's.
-FOUNDATIONS = {"cache", "inputs", "inputs.published", "crops", "encoders", "encoders.kinds"}
+FOUNDATIONS = {"cache", "inputs", "inputs.published", "inputs.published.micro", "crops", "encoders", "encoders.kinds"}
 EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", "extract.workers"}
 ROOMS_OF_TRAIN = (
     "config",
@@ -54,6 +54,7 @@ MAY_IMPORT = {
     "cache": set(),
     "inputs": {"cache", "inputs.published"},
     "inputs.published": {"cache", "inputs"},
+    "inputs.published.micro": {"inputs", "inputs.published"},
     "inputs.stills": {"cache", "inputs"},
     "crops": set(),
     "encoders": {"cache", "encoders.kinds"},
@@ -89,7 +90,7 @@ MAY_IMPORT = {
     "train.data": {  # of extract: the command that adds a feature
         *("cache", "crops", "encoders", "extract", "extract.workers", "train.config", "train.folds", "train.models")
     },
-    "train.results": {"cache", "encoders", "train.config", "train.folds", "train.results.pages"},
+    "train.results": {"cache", "encoders", "inputs", "train.config", "train.folds", "train.results.pages"},
     "train.results.pages": {"train.folds", "train.results"},
     "train.loop": {
         "cache",

@@ -16,7 +16,7 @@ from ..models.contract import CROPS, AllFrames, ModelConfig
 from ..models.registry import DEFAULT, config_class
 from .finetune import FinetuneConfig
 from .loss import LossConfig
-from .protocol import ProtocolConfig
+from .protocol import PROTOCOLS, ProtocolConfig
 from .sampling import SamplingConfig
 
 # A preset names what it changes, here and in the settings of a model (its `presets`). `official` is the authors' code, `paper-text` their
@@ -241,10 +241,16 @@ class TrainConfig:
             )
 
     def expect_effective(self) -> None:
-        """Refuse settings that differ from their defaults and decide nothing under the others.
+        """Refuse settings that decide nothing under the others, or that the protocol decides.
 
         A configuration may hold them: earlier runs have them, and trials of a sweep, which varies the others.
         """
+        preset = PROTOCOLS.get(self.protocol.kind)
+        if preset is not None and preset.is_micro and self.select != "last":
+            raise UsageError(
+                f"The protocol {self.protocol.kind} trains a fixed number of epochs, and select = {self.select} chooses one.",
+                remedy="--select last with --epochs; --protocol loso may choose by an inner validation half",
+            )
         loop, loss = self.loop, self.loss
         readers = {  # by setting: whether it is read, by what, and an example of that
             "loop.momentum": (loop.optimizer == "sgd", "loop.optimizer=sgd", "loop.optimizer=sgd"),
