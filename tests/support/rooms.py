@@ -25,6 +25,7 @@ EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", 
 ROOMS_OF_TRAIN = (
     "config",
     "models",
+    "models.clip_temporal",
     "models.est",
     "models.former_dfer",
     "models.former_temporal",
@@ -34,6 +35,7 @@ ROOMS_OF_TRAIN = (
     "models.msstnet",
     "models.pooled",
     "models.r3d18",
+    "models.slstt",
     "models.stt",
     "models.transformer",
     "folds",
@@ -66,6 +68,7 @@ MAY_IMPORT = {
     "train.config": {"train.models"},  # the sections of models
     "train.losses": set(),  # functions of tensors
     "train.models": {"encoders", "train.losses"},
+    "train.models.clip_temporal": {"train.models", "train.models.former_temporal"},  # blocks
     "train.models.est": {"encoders", "train.models"},
     "train.models.fan": {"train.models"},
     "train.models.former_dfer": {"encoders", "train.models", "train.models.former_temporal"},  # ResNet-18's last stage
@@ -75,6 +78,7 @@ MAY_IMPORT = {
     "train.models.msstnet": {"encoders", "train.models", "train.models.former_temporal"},  # blocks; stages of a pyramid
     "train.models.pooled": {"train.models"},
     "train.models.r3d18": {"encoders.kinds", "train.models"},  # where published weights lie
+    "train.models.slstt": {"train.models", "train.models.lstm"},  # its layer
     "train.models.stt": {"train.models", "train.models.former_temporal"},  # starting values
     "train.models.transformer": {"train.models", "train.models.est"},  # blocks and starting values
     "train.folds": {
