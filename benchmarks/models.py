@@ -94,8 +94,7 @@ MORE: Mapping[str, Mapping[str, Any]] = {  # of models whose 60 epochs of the pr
     "former-dfer": {"loop.epochs": 4},
     "r3d18": {  # chosen on the set of seed 31
         "loop.epochs": 40,
-        "loop.batch": 16,
-        "loop.learning_rate": 3e-3,
+        "loop.learning_rate": 1e-3,
         "loop.weight_decay": 0.05,
         "data.mirrored": True,
         "finetune.shift": 0.06,
