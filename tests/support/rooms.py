@@ -13,6 +13,7 @@ PACKAGES = (
     "extract",
     "infer",
     "inputs",
+    "recipes",
     "report",
     "sweep",
     "train",
@@ -156,6 +157,7 @@ MAY_IMPORT = {
     },
     "doctor": FOUNDATIONS | EXTRACT,
     "demo": {"cache", "extract", "inputs"} | TRAIN,
+    "recipes": {"demo"} | FOUNDATIONS | EXTRACT | TRAIN,  # of demo: the data of one recipe
     "commands": {
         "demo",
         "doctor",
@@ -163,6 +165,7 @@ MAY_IMPORT = {
         "infer.export",
         "infer.prediction",
         "infer.probing",
+        "recipes",
         "report",
         "report.cachepage",
         "report.runpage",
