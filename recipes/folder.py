@@ -16,10 +16,12 @@ from typing import Any
 from ..errors import EstError, UsageError
 from ..extract.config import ExtractConfig
 from ..train.results.run import read_json, write_json
+from .code import describe_code
 from .recipe import DatasetRecipe
 
 FORMAT, VERSION = "est-recipe-run", 1
 FACTS, VIDEOS, CACHE, RUNS, CARDS = "recipe.json", "videos", "cache.zarr", "runs", "cards"
+EXTRACTION = "extraction"  # beside the names of models
 UNNAMED = ("device", "workers", "models_dir", "features", "crops", "timeout", "strict")  # change no row that is there
 
 
@@ -88,6 +90,16 @@ class RecipeFolder:
         """Say whether the cache holds these arrays of exactly these clips."""
         done = self.facts.get("extracted", {})
         return self.cache.exists() and done.get("clips") == digest and set(features) <= set(done.get("features", ()))
+
+    def note_code(self, what: str) -> None:
+        """Write down that this code has extracted, or trained a model."""
+        self.note(code={**self.facts.get("code", {}), what: describe_code()})
+
+    def code_of(self, model: str) -> dict[str, Any]:
+        """Return which code trained a model, and the digest of the code that extracted."""
+        known = self.facts.get("code", {})
+        code = known.get(model) or describe_code()  # killed between its last part and the note
+        return {**code, "extracted_by": known.get(EXTRACTION, code)["sources"]}
 
     def note(self, **facts: Any) -> None:
         """Write down what is done."""

@@ -9,14 +9,13 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
-from ..cache import Cache, current_environment
+from ..cache import Cache
 from ..train.config.config import TrainConfig
 from ..train.config.configfile import preset_settings, to_flat
 from ..train.results.results import Results
 from ..train.results.run import RESULT
 from .card import Card
 from .clips import RecipeClips
-from .code import describe_code
 from .recipe import DatasetRecipe
 
 ELSEWHERE = ("device", "seeds", "protocol.", "tensorboard", "model.name")  # settings that stand elsewhere on the card
@@ -31,6 +30,7 @@ def make_card(
     *,
     preset: str,
     weights: Mapping[str, str],
+    code: Mapping[str, Any],
     seconds: Mapping[str, float],
 ) -> Card:
     """Return the card of a run; `weights` are the name, digest and licence of what made the features."""
@@ -47,8 +47,8 @@ def make_card(
         rendered=recipe.rendering is not None,
         partial=clips.partial,
         date=_ended(results),
-        code=describe_code(),
-        machine=current_environment(["torch"], **{name: run.facts[name] for name in TOLD if name in run.facts}),
+        code=dict(code),
+        machine={**run.facts["environment"], **{name: run.facts[name] for name in TOLD if name in run.facts}},
         model={
             "name": run.config.model.name,
             "title": run.config.model.title,

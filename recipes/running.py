@@ -27,7 +27,7 @@ from .card import Card
 from .cardpage import card_page
 from .choice import Choice
 from .clips import RecipeClips, find_clips
-from .folder import VIDEOS, RecipeFolder
+from .folder import EXTRACTION, VIDEOS, RecipeFolder
 from .making import make_card
 from .plan import Plan, count_folds, estimate_frames, licence_of
 from .recipe import DatasetRecipe
@@ -108,6 +108,7 @@ def run_recipe(
         results,
         preset=plan.preset,
         weights=folder.facts["weights"],
+        code=folder.code_of(config.model.name),
         seconds={"extract": folder.facts.get("seconds", 0.0), "train": results.seconds},
     )
     path = folder.card(config.model.name)
@@ -140,6 +141,7 @@ def _extract(folder: RecipeFolder, clips: RecipeClips, config: ExtractConfig, wa
             f"None of {len(clips.everything)} clips could be extracted: {report.failures[0].error}.",
             remedy="est extract --compare-detectors 5 looks at a few of them",
         )
+    folder.note_code(EXTRACTION)
     features = {*folder.facts.get("extracted", {}).get("features", ()), *config.features}
     folder.note(extracted={"clips": clips.digest, "features": sorted(features)})
 
@@ -164,10 +166,14 @@ def _train(folder: RecipeFolder, config: TrainConfig, watch: TrainingWatch) -> R
     """Train and score what is not yet; a run of clips that are others by now is refused."""
     path = folder.run(config.model.name)
     if not (path / FACTS).is_file():
-        return fit(folder.cache, path, config, watch=watch)
+        results = fit(folder.cache, path, config, watch=watch)
+        folder.note_code(config.model.name)
+        return results
     run = Run.open(path)
     if not run.complete:
-        return fit(folder.cache, path, resume=True, watch=watch)
+        results = fit(folder.cache, path, resume=True, watch=watch)
+        folder.note_code(config.model.name)
+        return results
     cache = open_cache(folder.cache)
     table = Annotations.from_cache(cache)
     expect_same(run, cache, table, describe_halves(plan_of(cache, table, run.config), table))

@@ -17,6 +17,8 @@ from video_samples import make_video
 from est.cache import open_cache
 from est.cli import main
 from est.errors import EstError, UsageError
+from est.extract.report import Report
+from est.recipes import folder, running
 from est.recipes.card import Card
 from est.recipes.checking import check_card, read_cards
 from est.recipes.code import describe_code, sources_digest
@@ -30,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    return make_tree(tmp_path_factory.mktemp("data") / "RAVDESS")
+    return make_tree(tmp_path_factory.mktemp("data") / "RAVDESS", broken=True)
 
 
 @pytest.fixture(scope="module")
@@ -64,18 +66,19 @@ def test_it_says_before_it_starts_what_it_will_do(ran):
     said = "\n".join(watch.said)
     plan = said[: said.index("weights random: ")]
     assert "ravdess protocol 1: speech, 1,440 clips of 8 classes" in plan
-    assert "1 extract   18 clips, 6 people (neutral 6, calm 6, happy 6, sad 0" in plan
-    assert "about 54 frames" in plan
+    assert "1 extract   19 clips, 6 people (neutral 6, calm 6, happy 6, sad 1" in plan
+    assert "about 57 frames" in plan
     assert "6 folds × 2 seeds = 12 trainings" in plan
-    assert "partial: 18 of 1,440 clips" in said
+    assert "partial: 19 of 1,440 clips" in said
 
 
-def test_the_same_call_goes_on_and_repeats_nothing(ran, tree):
+def test_the_same_call_goes_on_and_repeats_nothing(ran, tree, monkeypatch):
     out, outcome, watch, again = ran
-    assert "extract   18 clips" in "\n".join(again.said)
+    assert "extract   19 clips" in "\n".join(again.said)
     assert ": done" in next(line for line in again.said if line.startswith("1 extract"))
     trained = [result["part"] for result in (*watch.results, *again.results)]
     assert sorted(trained) == sorted(set(trained))  # each part once
+    monkeypatch.setattr(folder, "describe_code", lambda: {"version": "9", "sources": "other", "commit": ""})
     third = Recorder()
     same = run_ravdess(tree, out, watch=third)
     assert same.card == outcome.card
@@ -92,14 +95,17 @@ def test_the_card_says_what_the_run_and_the_cache_say(ran):
     assert card.control == metrics["control"]
     assert card.difference == metrics["above_control"]
     assert card.counts == {
-        "listed": 18, "clips": 18, "missing": 0, "failed": 0, "subjects": 6,
-        "per_class": {"neutral": 6, "calm": 6, "happy": 6, "sad": 0, "angry": 0, "fearful": 0, "disgust": 0, "surprised": 0},
+        "listed": 19, "clips": 19, "missing": 0, "failed": 1, "subjects": 6,
+        "per_class": {"neutral": 6, "calm": 6, "happy": 6, "sad": 1, "angry": 0, "fearful": 0, "disgust": 0, "surprised": 0},
     }  # fmt: skip
-    assert card.folds["tested"] == dict.fromkeys([f"fold{number}" for number in range(1, 7)], 3)
+    assert outcome.failed == 1  # the broken file: it is scored, as wrong
+    assert card.scores["war"]["total"] == 19
+    assert card.scores["unpredicted"] == 1
+    assert card.folds["tested"] == {f"fold{number}": 4 if number == 6 else 3 for number in range(1, 7)}
     assert card.folds["independence"] == "by subject"
     assert card.fingerprints["cache"] == cache.recipes.fingerprints()
     assert card.encoder["weights_digest"] == cache.recipes.features["gap"].weights_digest
-    assert card.code == describe_code()
+    assert card.code == {**describe_code(), "extracted_by": describe_code()["sources"]}
     assert card.model["settings"] == {
         "loop.epochs": 2, "loop.warmup": 1, "loop.threads": 1, "loop.stack": "off", "model.hidden": 8, "model.frames": 15,
     }  # fmt: skip
@@ -108,7 +114,7 @@ def test_the_card_says_what_the_run_and_the_cache_say(ran):
 
 def test_a_partial_card_is_refused_and_shown_where_a_test_allows_it(ran, tmp_path):
     _, outcome, _, _ = ran
-    assert "It is partial (18 of 1,440 clips)" in " ".join(check_card(outcome.path).problems)
+    assert "It is partial (19 of 1,440 clips)" in " ".join(check_card(outcome.path).problems)
     assert not check_card(outcome.path, allow_partial=True).problems
     shutil.copy(outcome.path, tmp_path)
     page = results_page(read_cards(tmp_path, allow_partial=True))
@@ -116,7 +122,7 @@ def test_a_partial_card_is_refused_and_shown_where_a_test_allows_it(ran, tmp_pat
     row = next(line for line in section.splitlines() if line.startswith("| gru |"))
     assert f"](#{outcome.card.name})" in row
     assert "**partial**" in row
-    assert "Partial: 18 of 1,440 clips. This is no result of the data set." in page
+    assert "Partial: 19 of 1,440 clips. This is no result of the data set." in page
 
 
 def test_the_built_page_shows_the_card(ran, tmp_path):
@@ -150,7 +156,7 @@ def test_the_built_page_shows_the_card(ran, tmp_path):
     html = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
     assert f'href="#{outcome.card.name}"' in html
     assert f'id="{outcome.card.name}"' in html
-    assert "18 of 1,440 clips" in html
+    assert "19 of 1,440 clips" in html
 
 
 def test_a_folder_of_something_else_is_refused(ran, tree, tmp_path):
@@ -196,6 +202,22 @@ def test_weights_that_cannot_be_had_are_said_before_anything_is_done(tree, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+def test_an_extraction_that_was_stopped_is_gone_on_with(tree, tmp_path, monkeypatch):
+    stopped = Report(
+        clips=7, frames=21, unchanged=0, relabelled=[], removed=0, no_face=[], incomplete=[], failures=[], interrupted=True,
+        left=12, seconds=2.0, running=0.5, stages={},
+    )  # fmt: skip
+    monkeypatch.setattr(running, "extract_videos", lambda *_, **__: stopped)
+    watch, again = Recorder(), Recorder()
+    with pytest.raises(KeyboardInterrupt):
+        run_ravdess(tree, tmp_path / "out", watch=watch)
+    assert "the same command goes on" in watch.said[-1]
+    with pytest.raises(KeyboardInterrupt):
+        run_ravdess(tree, tmp_path / "out", watch=again)
+    assert "about 57 frames, about 1 s at 42 frames/s as before" in "\n".join(again.said)
+
+
+@pytest.mark.slow
 def test_a_clip_that_is_another_by_now_is_not_passed_over(tree, tmp_path, ran):
     out, _, _, _ = ran
     copy, moved = tmp_path / "RAVDESS", tmp_path / "out"

@@ -40,7 +40,7 @@ def ravdess_name(actor: int, emotion: int, channel: int = 1) -> str:
     return f"02-{channel:02}-{emotion:02}-01-01-01-{actor:02}"
 
 
-def make_tree(root: Path, *, actors: int = 6, emotions: int = 3, frames=None) -> Path:
+def make_tree(root: Path, *, actors: int = 6, emotions: int = 3, frames=None, broken: bool = False) -> Path:
     """A clip of each actor and of the first emotions, whose grey tells which and whose noise nobody else has; and a song."""
     for actor in range(1, actors + 1):
         for emotion in range(1, emotions + 1):
@@ -48,6 +48,8 @@ def make_tree(root: Path, *, actors: int = 6, emotions: int = 3, frames=None) ->
             path.parent.mkdir(parents=True, exist_ok=True)
             make_video(path, frames(actor, emotion) if frames else pictures(actor, emotion))
         video(root / f"Actor_{actor:02}" / f"{ravdess_name(actor, 3, channel=2)}.mp4")
+    if broken:
+        video(root / "Actor_06" / f"{ravdess_name(6, 4)}.mp4", b"no video at all")
     return root
 
 
