@@ -33,7 +33,7 @@ class Card:
     partial: str  # why it is no result of the data set: "12 of 1,440 clips"; empty where it is one
     date: str  # UTC, when the last training ended
     code: dict[str, Any]  # that trained: version, sources, commit; extracted_by: the sources that extracted
-    machine: dict[str, Any]  # python, platform, processor, device, precision, versions
+    machine: dict[str, Any]  # system, python, processor, device, precision, versions
     model: dict[str, Any]  # name, title, preset, settings that are not at their defaults
     encoder: dict[str, Any]  # name, weights, weights_digest, normalize, licence, detector, detector_licence, size
     counts: dict[str, Any]  # listed, clips, missing, failed, subjects, per_class

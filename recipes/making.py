@@ -48,7 +48,7 @@ def make_card(
         partial=clips.partial,
         date=_ended(results),
         code=dict(code),
-        machine={**run.facts["environment"], **{name: run.facts[name] for name in TOLD if name in run.facts}},
+        machine=describe_machine(run.facts),
         model={
             "name": run.config.model.name,
             "title": run.config.model.title,
@@ -98,6 +98,13 @@ def make_card(
         leaks=metrics.get("leaks", []),
         seconds={name: round(value, 1) for name, value in seconds.items()},
     )
+
+
+def describe_machine(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return on what a run was trained: of the operating system its name alone, because a build may name somebody's machine."""
+    known = dict(facts["environment"])
+    system = str(known.pop("platform", "")).partition("-")[0]
+    return {"system": system, **known, **{name: facts[name] for name in TOLD if name in facts}}
 
 
 def changed_settings(config: TrainConfig, preset: str) -> dict[str, Any]:

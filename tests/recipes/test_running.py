@@ -109,6 +109,8 @@ def test_the_card_says_what_the_run_and_the_cache_say(ran):
     assert card.model["settings"] == {
         "loop.epochs": 2, "loop.warmup": 1, "loop.threads": 1, "loop.stack": "off", "model.hidden": 8, "model.frames": 15,
     }  # fmt: skip
+    assert card.machine["system"] in ("Linux", "macOS", "Darwin")  # and no build of it
+    assert "platform" not in card.machine
     assert str(out) not in card.text()  # no place of anybody's disk
 
 
