@@ -26,7 +26,7 @@ from est.cache.disk import Disk
 from est.cache.quality import box_jitter, coverage
 from est.cache.schema import MOMENTS, ColumnSpec
 
-STABLE = {"derandomize": True, "deadline": None, "suppress_health_check": list(HealthCheck)}
+STABLE = {"derandomize": True, "suppress_health_check": list(HealthCheck)}
 
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
 texts = names | st.just("")

@@ -170,7 +170,7 @@ def test_an_identity_reads_back():
     size=st.integers(1, 2**53),
     shape=st.lists(st.integers(1, 2**40), max_size=4),
 )
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=100, derandomize=True)
 def test_any_identity_reads_back(score, weights, size, shape):
     frames = replace(FRAMES, score_threshold=score, size=size)
     both = recipes(frames, gap=replace(GAP, weights=weights, shape=tuple(shape)))

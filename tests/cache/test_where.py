@@ -95,7 +95,7 @@ LEAF = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.recursive(
         LEAF,

@@ -69,7 +69,7 @@ def test_the_crop_of_a_mirrored_picture_is_the_mirrored_crop(side):
     assert np.abs(one[:, ::-1].astype(int) - two).max() <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(20, 60), st.floats(20, 60), st.floats(8, 110), st.floats(-40, 40), st.sampled_from([16, 48, 112]))
 def test_a_ramp_is_cropped_as_the_formula_says(x, y, side, degrees, size):
     """Enlarged, shrunk and averaged, turned too: inside, each pixel holds the place that it shows."""
@@ -172,7 +172,7 @@ def test_what_is_not_known_is_not_cropped():
         crop_face(frame, np.full(4, np.nan), NOWHERE, align="box", margin=0.0, size=32)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.floats(0.2, 6), st.floats(-180, 180), st.floats(-300, 900), st.sampled_from([112, 224, 100]), st.floats(0, 0.5)
 )

@@ -84,7 +84,7 @@ def test_a_guess_does_not_stand_beside_knowledge():
     assert [match.ids for match in matches] == [("deep/down/only",)] * 2
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_no_line_gets_a_clip_that_is_not_its_own(data):
     """Planted truth: a list of clips that are there and clips that are not, whatever part of their path is written."""

@@ -127,7 +127,7 @@ def start(*words, **popen):
     )
 
 
-def wait_for(condition, seconds=90.0):
+def wait_for(condition, seconds=240.0):
     """Wait until a condition holds; return its value."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -48,7 +48,7 @@ def samples(counts, truth, weight=None):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 30), min_size=4, max_size=25), st.integers(1, 9), st.integers(2, 20), st.booleans())
 def test_an_epoch_is_bounded_and_fair(counts, per_clip, batch, balanced):
     found = samples(counts, [0, 1, *(number % 3 == 0 for number in range(2, len(counts)))])

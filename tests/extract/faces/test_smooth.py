@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from est.extract.faces.smooth import smooth
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 60), st.floats(0.2, 20), st.integers(0, 2**32 - 1))
 def test_smoothing_keeps_lines(length, strength, seed):
     rng = np.random.default_rng(seed)

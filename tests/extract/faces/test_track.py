@@ -260,7 +260,7 @@ def test_landmarks_may_be_missing():
     assert np.isnan(track.landmarks[1:9]).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1))
 def test_order_of_frames_and_faces_does_not_matter(seed):
     rng = np.random.default_rng(seed)

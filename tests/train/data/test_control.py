@@ -25,7 +25,7 @@ def literal(features, start, count, mask):
     return np.array(rows).reshape(len(start), -1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=25), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_statistics_are_those_of_each_clip(counts, chunk, seed):
     rng = np.random.default_rng(seed)

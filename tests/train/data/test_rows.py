@@ -186,7 +186,7 @@ def test_statistics_are_of_the_frames_with_a_face(cache_path, kind, monkeypatch)
 
 
 @given(clips=st.lists(st.lists(st.booleans(), min_size=1, max_size=12), min_size=1, max_size=6))
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 def test_the_nearest_face_is_the_references(clips):
     count = np.array([len(clip) for clip in clips])
     first = np.cumsum(count) - count
@@ -276,7 +276,7 @@ def test_features_that_are_no_numbers_are_named(cache_path, kind, value, dtype, 
     dtype=st.sampled_from(["float16", "float32"]),
     wide=st.integers(1, 3),
 )
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 def test_the_first_row_that_is_not_finite(values, dtype, wide):
     table = np.zeros((len(values), wide), dtype)
     table[:, -1] = values

@@ -13,7 +13,7 @@ from est.train.data.sampling import sampler_of
 from est.train.data.snippets import SnippetSampler
 from est.train.models.contract import AllFrames, Evenly, Snippets
 
-STABLE = {"derandomize": True, "deadline": None, "max_examples": 60}
+STABLE = {"derandomize": True, "max_examples": 60}
 evenly = st.builds(Evenly, parts=st.integers(1, 12), frames=st.integers(1, 20), views=st.integers(1, 4))
 counts_lists = st.lists(st.integers(1, 400), min_size=1, max_size=8)
 

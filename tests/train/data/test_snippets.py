@@ -14,7 +14,7 @@ from est.errors import UsageError
 from est.train.config.sampling import SamplingConfig
 from est.train.data.snippets import SnippetSampler
 
-STABLE = {"derandomize": True, "deadline": None, "max_examples": 60}
+STABLE = {"derandomize": True, "max_examples": 60}
 UNIFY = ("resample", "clip", "native")
 SIZES = [(7, 5), (1, 5), (1, 1), (2, 3), (7, 15), (7, 16), (4, 33), (1, 75), (3, 75), (9, 1), (12, 7), (61, 2)]
 

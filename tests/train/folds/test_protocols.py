@@ -71,7 +71,7 @@ def tables(draw):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tables(), st.sampled_from(["kfold", "loso", "kfold by clip"]), st.integers(0, 5), st.booleans())
 def test_every_clip_is_tested_once_and_by_somebody_else(table, kind, seed, validation):
     by = "clip" if kind.endswith("clip") else "subject"
@@ -97,7 +97,7 @@ def test_every_clip_is_tested_once_and_by_somebody_else(table, kind, seed, valid
         assert found.independence == "by subject"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(tables(), st.randoms(use_true_random=False))
 def test_the_order_of_clips_and_labels_never_matters(table, random):
     clips = np.array(random.sample(range(len(table)), len(table)))

@@ -31,7 +31,7 @@ def cases(draw):
     return [f"class {n}" for n in range(num_classes)], truth, predicted
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(cases())
 def test_scores_are_those_of_scikit_learn(case):
     labels, truth, predicted = case
@@ -53,7 +53,7 @@ def test_scores_are_those_of_scikit_learn(case):
     np.testing.assert_array_equal(np.flatnonzero(found.present), present)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(cases(), st.randoms(use_true_random=False))
 def test_order_of_labels_and_clips_never_matters(case, random):
     labels, truth, predicted = case

@@ -25,7 +25,7 @@ class Config(ModelConfig):
     published_training: ClassVar[Training] = "end to end"
     own_in_stack: ClassVar[tuple[str, ...] | None] = None  # its batch norms follow what they see
     published_weights: ClassVar[tuple[str, ...]] = ("kinetics400",)
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"small": {"channels": 8, "frames": 8}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"small": {"channels": 16, "frames": 8}}
 
     frames: int = 16
     channels: int = 64  # of the first stage
