@@ -37,6 +37,10 @@ class Choice:
         default_factory=dict
     )  # other fields of ExtractConfig, for tests and small machines
 
+    def sets(self, key: str) -> bool:
+        """Say whether --set names a key."""
+        return any(text.partition("=")[0].strip() == key for text in self.settings)
+
     def training(self, recipe: DatasetRecipe) -> TrainConfig:
         """Return the configuration of the training; refuse settings that the protocol has decided."""
         for text in self.settings:
@@ -53,7 +57,6 @@ class Choice:
             for key, value in recipe.settings.items()
             if model == recipe.model or not key.startswith("model.")
         }
-        typed = {text.partition("=")[0].strip() for text in self.settings}
         fixed = {
             "protocol.kind": recipe.kind,
             "seeds": self.seeds or recipe.seeds,
@@ -61,7 +64,7 @@ class Choice:
             "device": self.device,
             "allow_leak": self.allow_leak or None,
         }
-        options = {MODEL: model, **{key: value for key, value in own.items() if key not in typed}, **fixed}
+        options = {MODEL: model, **{key: value for key, value in own.items() if not self.sets(key)}, **fixed}
         config = resolve(self.preset or recipe.preset, None, self.settings, options)
         config.expect_effective()
         return config

@@ -62,12 +62,13 @@ class RecipeClips:
 
 def find_clips(recipe: DatasetRecipe, root: Path, limit: int | None = None) -> RecipeClips:
     """Find the clips of a recipe below a root, with the fold in which each is tested."""
-    if limit is not None and limit < 1:
-        raise UsageError(f"--limit is a number of clips from 1, found {limit}.", remedy="--limit 60")
-    if recipe.rendering is None:
-        found = find_dataset(dataset_named(recipe.name), root)
-    else:
-        found = find_inputs([root])
+    _expect_limit(limit)
+    found = find_dataset(dataset_named(recipe.name), root) if recipe.rendering is None else find_inputs([root])
+    return choose_clips(recipe, found, root, limit)
+
+
+def choose_clips(recipe: DatasetRecipe, found: FoundInputs, root: Path, limit: int | None) -> RecipeClips:
+    """Take the clips of the protocol from what was found, or so many of them."""
     labels = found.labels or tuple(sorted({one.label for one in found.inputs if one.label is not None}))
     inputs: Sequence[Input] = [one for one in found.inputs if _belongs(recipe, one)]
     problems: Sequence[Failure] = [one for one in found.problems if _belongs(recipe, one)]
@@ -134,6 +135,11 @@ def spread_clips(inputs: Sequence[Input], number: int) -> list[Input]:
         if not cells[cell]:
             del cells[cell]
     return [one for one in inputs if one.id in chosen]
+
+
+def _expect_limit(limit: int | None) -> None:
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit is a number of clips from 1, found {limit}.", remedy="--limit 60")
 
 
 def _belongs(recipe: DatasetRecipe, one: Input | Failure) -> bool:

@@ -9,7 +9,7 @@ from ..demo import RenderSpec, plan_set, render_set
 from ..demo.renderset import MANIFEST
 from ..errors import UsageError
 from ..inputs.input import FoundInputs, Input
-from .clips import RecipeClips, find_clips
+from .clips import RecipeClips, choose_clips, find_clips
 from .recipe import DatasetRecipe
 
 
@@ -28,7 +28,7 @@ def find_rendered(
     spec = spec_of(recipe)
     if not (folder / MANIFEST).is_file():
         if dry_run:
-            return _planned(recipe, spec, folder)
+            return _planned(recipe, spec, folder, limit)
         render_set(spec, folder, overwrite=True, watch=watch)
     return find_clips(recipe, folder / MANIFEST, limit)
 
@@ -39,7 +39,7 @@ def spec_of(recipe: DatasetRecipe) -> RenderSpec:
     return RenderSpec(dynamics=True, **vars(recipe.rendering))
 
 
-def _planned(recipe: DatasetRecipe, spec: RenderSpec, folder: Path) -> RecipeClips:
+def _planned(recipe: DatasetRecipe, spec: RenderSpec, folder: Path, limit: int | None) -> RecipeClips:
     """Return the clips that would be rendered."""
     plans = plan_set(spec)
     inputs = [
@@ -48,4 +48,4 @@ def _planned(recipe: DatasetRecipe, spec: RenderSpec, folder: Path) -> RecipeCli
     ]
     labels = tuple(sorted({plan.label for plan in plans}))
     found = FoundInputs(inputs=tuple(inputs), total=len(inputs), labels=labels)
-    return RecipeClips(found=found, labels=labels, listed=len(inputs), missing=0)
+    return choose_clips(recipe, found, folder, limit)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..cache import open_cache
 from ..encoders.weights import load_weights
-from ..errors import EstError, UsageError
+from ..errors import EstError, UsageError, some
 from ..extract.config import ExtractConfig
 from ..extract.extraction import extract_videos
 from ..train.config.config import TrainConfig
@@ -28,6 +28,7 @@ from .cardpage import card_page
 from .choice import Choice
 from .clips import RecipeClips, find_clips
 from .folder import EXTRACTION, VIDEOS, RecipeFolder
+from .halves import BATCH, fit_batch
 from .making import make_card
 from .plan import Plan, count_folds, estimate_frames, licence_of
 from .recipe import DatasetRecipe
@@ -65,10 +66,11 @@ def run_recipe(
         clips = find_rendered(recipe, out / VIDEOS, limit, dry_run=dry_run, watch=watch)
     else:
         clips = find_clips(recipe, _expect_root(recipe, root), limit)
+    config, smaller = fit_batch(recipe, clips, config, is_set=choice.sets(BATCH))
     extraction = choice.extraction_config(recipe, config, are_crops=clips.found.are_crops)
     folder = RecipeFolder.at(out, recipe, limit, extraction)
     _expect_run(folder, config)
-    extracted = folder.is_extracted(clips.digest, extraction.features)
+    extracted = folder.is_extracted(clips.digest, extraction.features) and not other_clips(folder.cache, clips)
     plan = Plan(
         recipe=recipe,
         clips=clips,
@@ -91,11 +93,14 @@ def run_recipe(
         del weights
     for line in plan.lines():
         watch.say(line)
+    if smaller:
+        watch.warn(smaller)
     for finding in clips.findings:
         (watch.say if finding.is_expected else watch.warn)(finding.line())
     try:
         if not extracted:
             _extract(folder, clips, extraction, watch)
+            _expect_clips(folder, clips)
         results = _train(folder, config, watch)
     except KeyboardInterrupt:
         watch.say(f"stopped; the same command goes on: {out} keeps what is done")
@@ -144,6 +149,26 @@ def _extract(folder: RecipeFolder, clips: RecipeClips, config: ExtractConfig, wa
     folder.note_code(EXTRACTION)
     features = {*folder.facts.get("extracted", {}).get("features", ()), *config.features}
     folder.note(extracted={"clips": clips.digest, "features": sorted(features)})
+
+
+def other_clips(path: Path, clips: RecipeClips) -> list[str]:
+    """Return the ids that a cache and a recipe do not have in common, or of which they say different things."""
+    cache = open_cache(path)
+    table = cache.clips
+    there = zip(table.ids, table.label_names, table.subject, table.fold, strict=True)
+    known = {clip: (label, str(subject), int(fold)) for clip, label, subject, fold in there}
+    known |= {one.id: (one.label, one.subject, one.fold) for one in cache.failures}
+    wanted = {one.id: (one.label, one.subject, one.fold) for one in clips.everything}
+    return sorted(name for name in known.keys() | wanted.keys() if known.get(name) != wanted.get(name))
+
+
+def _expect_clips(folder: RecipeFolder, clips: RecipeClips) -> None:
+    """Refuse a cache that somebody has changed: other clips are another measurement."""
+    if others := other_clips(folder.cache, clips):
+        raise EstError(
+            f"{folder.cache} does not hold the clips of the protocol: {len(others)} are others ({some(others)}).",
+            remedy="--out another folder; or est train --cache CACHE, which takes any clips and makes no card",
+        )
 
 
 def _expect_run(folder: RecipeFolder, config: TrainConfig) -> None:

@@ -14,6 +14,7 @@ from est.errors import UsageError
 from est.inputs.published import DATASETS, dataset_named, ravdess
 from est.recipes.choice import Choice
 from est.recipes.clips import deal_folds, find_clips, spread_clips, why_partial
+from est.recipes.halves import fit_batch, training_halves
 from est.recipes.registry import RECIPES, recipe_named
 from est.train.config.protocol import PROTOCOLS
 
@@ -85,6 +86,24 @@ def test_a_limit_spreads_over_people_and_classes_and_grows(whole):
     with pytest.raises(UsageError, match="--limit is a number of clips from 1"):
         find_clips(RAVDESS, whole, 0)
     assert len(spread_clips(more.inputs, 60)) == 60
+
+
+def test_a_trial_of_few_clips_takes_smaller_steps_and_says_so(whole):
+    config = Choice().training(RAVDESS)
+    clips = find_clips(RAVDESS, whole, 12)
+    assert min(map(len, training_halves(clips).values())) == 10
+    smaller, said = fit_batch(RAVDESS, clips, config)
+    assert (config.loop.batch, smaller.loop.batch) == (16, 10)
+    assert said == "a step takes 10 clips in place of 16: a fold learns from no more"
+    with pytest.raises(
+        UsageError, match="A step takes 16 clips, and a fold of 12 of 1,440 clips learns from 10"
+    ) as caught:
+        fit_batch(RAVDESS, clips, config, is_set=True)
+    assert caught.value.remedy == "--set loop.batch=10"
+    assert fit_batch(RAVDESS, find_clips(RAVDESS, whole), config) == (config, "")
+    with pytest.raises(UsageError, match="learns from 1 clips of calm, and it takes two classes") as caught:
+        fit_batch(RAVDESS, find_clips(RAVDESS, whole, 2), config)
+    assert caught.value.remedy == "--limit 24, or the whole data set"
 
 
 @pytest.mark.parametrize("name", MAKERS)

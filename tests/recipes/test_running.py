@@ -14,7 +14,7 @@ from recipe_samples import TINY, faces, make_tree, pictures, ravdess_name, run_r
 from train_samples import Recorder
 from video_samples import make_video
 
-from est.cache import open_cache
+from est.cache import CacheWriter, open_cache
 from est.cli import main
 from est.errors import EstError, UsageError
 from est.extract.report import Report
@@ -221,10 +221,15 @@ def test_an_extraction_that_was_stopped_is_gone_on_with(tree, tmp_path, monkeypa
 
 @pytest.mark.slow
 def test_a_clip_that_is_another_by_now_is_not_passed_over(tree, tmp_path, ran):
-    out, _, _, _ = ran
+    out, outcome, _, _ = ran
     copy, moved = tmp_path / "RAVDESS", tmp_path / "out"
     shutil.copytree(tree, copy)
     shutil.copytree(out, moved)
+    with CacheWriter.open(moved / "cache.zarr") as writer:
+        writer.remove([f"Actor_01/{ravdess_name(1, 2)[3:]}"])  # as somebody may with est cache drop: it is brought back
+    assert len(open_cache(moved / "cache.zarr")) == 17
+    assert run_ravdess(copy, moved).card.counts == outcome.card.counts
+    assert len(open_cache(moved / "cache.zarr")) == 18
     changed = copy / "Actor_01" / f"{ravdess_name(1, 1)}.mp4"
     make_video(changed, [*pictures(9, 1), *pictures(9, 2)])
     with pytest.raises(EstError, match=r"1 clips of .* are other videos than when .* was begun"):
