@@ -10,6 +10,9 @@ of smaller crops (`SETS`), and settings of its own. The training: preset `small`
 over people, seeds 1, 2, 3. The two classes of a pair show the same frames in another order: within pairs, who ignores order is right in
 50 %.
 
+Models that read something else than crops, vectors or maps of the set (`COMMON.features`) are left out. `slstt` reads vectors of pictures
+here, not of flow: it is its head that is measured.
+
 Scores are means over seeds; intervals are 95 %, over people; ± is the standard deviation over seeds. "− control" is the difference to
 pooled statistics and a linear classifier on the same clips. Parameters and MACs are those that are trained here, on cached features; "as
 published" those of the model's default sizes. A step is one training alone, batch 8, the median of `STEPS`, on one thread.
@@ -121,6 +124,12 @@ def extracted(folder: Path, what: Set, seed: int) -> Cache:
     return open_cache(path)
 
 
+def can_read(name: str) -> bool:
+    """Say whether a model reads what the sets have."""
+    reads = config_class(name)().reads
+    return reads in ("", CROPS, *COMMON.features)
+
+
 def settings_of(name: str) -> TrainConfig:
     """Return the training of a model."""
     return resolve("small", None, (), {"model.name": name, **SETTINGS, **MORE.get(name, {})})
@@ -221,7 +230,10 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="where cache and runs lie: a rerun resumes. Temporary when left out"
     )
-    parser.add_argument("--model", nargs="+", default=list(MODELS), choices=list(MODELS), metavar="NAME")
+    readable = [name for name in MODELS if can_read(name)]
+    parser.add_argument(
+        "--model", nargs="+", default=readable, choices=readable, metavar="NAME", help=", ".join(readable)
+    )
     parser.add_argument("--people", type=int, help="of each set, in place of its own number; six clips each")
     parser.add_argument("--seed", type=int, default=SEED, help="of the set")
     arguments = parser.parse_args()

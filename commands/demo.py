@@ -26,13 +26,20 @@ Subjects = Annotated[int, typer.Option("--subjects", help="How many people.")]
 Clips = Annotated[int, typer.Option("--clips-per-subject", help="Videos of each; the expressions take turns.")]
 Difficulty = Annotated[float, typer.Option("--difficulty", help="From 0, posed and clean, to 1, subtle and disturbed.")]
 Size = Annotated[str, typer.Option("--size", metavar="WxH", help="Width and height of the videos in pixels.")]
-Fps = Annotated[int, typer.Option("--fps", help="Frames per second.")]
+Fps = Annotated[int | None, typer.Option("--fps", help="Frames per second. [default: 25; 100 with --micro]")]
 Pairs = Annotated[
     bool, typer.Option("--temporal-pairs", help="Classes that differ only in the order of the same frames.")
 ]
 Dynamics = Annotated[
     bool,
     typer.Option("--dynamics", help="Classes that differ only in the course of their clips; lengths of their own."),
+]
+Micro = Annotated[
+    bool,
+    typer.Option(
+        "--micro",
+        help="Micro-expressions, faint and of 0.2 to 0.5 s: negative, positive, surprise; 100 to 200 frames a second.",
+    ),
 ]
 Workers = Annotated[int | None, typer.Option("--workers", help="Processes that render; one a core when left out.")]
 
@@ -113,14 +120,19 @@ def render(
     seed: Seed = 0,
     difficulty: Difficulty = 0.4,
     size: Size = "640x360",
-    fps: Fps = 25,
+    fps: Fps = None,
     temporal_pairs: Pairs = False,
     dynamics: Dynamics = False,
+    micro: Micro = False,
     overwrite: Overwrite = False,
     workers: Workers = None,
 ) -> int:
-    """Render MP4 files and manifest.csv (path, label, subject, split, onset, apex, offset, seed) into a folder."""
+    """Render MP4 files and manifest.csv (path, label, subject, split, onset, apex, offset, seed) into a folder.
+
+    With --micro also extra:database, one of three rendered databases.
+    """
     from ..demo import RenderSpec, render_set
+    from ..demo.micro import FPS
 
     spec = RenderSpec(
         subjects=subjects,
@@ -128,9 +140,10 @@ def render(
         seed=seed,
         difficulty=difficulty,
         size=parse_size(size),
-        fps=fps,
+        fps=(FPS if micro else RenderSpec.fps) if fps is None else fps,
         temporal_pairs=temporal_pairs,
         dynamics=dynamics,
+        micro=micro,
     )
     with screen.watching() as watch:
         clips = render_set(spec, out, overwrite=overwrite, workers=workers, watch=watch)

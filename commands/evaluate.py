@@ -130,6 +130,7 @@ def lines(found: Evaluation) -> list[str]:
     """Lay an evaluation out for people."""
     from ..train.folds.published import result_lines
     from ..train.results.metrics import number
+    from ..train.results.pages.megc import megc_lines
     from ..train.results.pages.summary import leak_lines, percent, plus_minus, score_lines
 
     scores = found.scores
@@ -163,6 +164,8 @@ def lines(found: Evaluation) -> list[str]:
         f"  {label:<{width}}  {percent(recall):>9}  {number(hits)}/{truth}"
         for label, recall, hits, truth in zip(scores.labels, scores.recall, scores.hits, scores.truth, strict=True)
     ]
+    if (megc := found.megc) is not None:
+        shown += megc_lines(megc)
     return [*shown, *(line for one in found.groups for line in group_lines(one))]
 
 

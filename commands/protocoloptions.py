@@ -18,7 +18,7 @@ Protocol = Annotated[
     typer.Option(
         "--protocol",
         help="auto (the cache's folds, else its splits, else folds by subject), official (those or none), folds, split, "
-        "kfold, loso, holdout, or a data set: dfew, mafw, afew, ….",
+        "kfold, loso, holdout, or a data set: dfew, mafw, afew, megc, ….",
     ),
 ]
 

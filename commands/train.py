@@ -27,7 +27,8 @@ Preset = Annotated[
     typer.Option(
         "--preset",
         help="official (the default: the authors' code), paper-text (their text where it differs), fast, "
-        "small (a small model for tens to hundreds of clips), or modern (for --finetune).",
+        "small (a small model for tens to hundreds of clips), modern (for --finetune), "
+        "or published (as a model's authors train it: slstt).",
     ),
 ]
 Finetune = Annotated[
@@ -221,6 +222,7 @@ def train(
     if cache is None and not resume:
         raise UsageError("Which cache? --cache names it.", remedy="est train --cache cache.zarr")
     from ..train.fitting import fit
+    from ..train.results.pages.megc import megc_lines
     from ..train.results.pages.summary import headline, part_lines
     from ..train.results.place import is_first
 
@@ -233,6 +235,7 @@ def train(
         results.run.facts["heading"],
         *headline(results),
         *part_lines(results),
+        *(megc_lines(results.megc) if results.megc is not None else []),
         f"summary: {path / 'summary.md'}",
     ]
     screen.result({"run": str(path), **results.to_json()}, "\n".join(lines))

@@ -11,6 +11,7 @@ import numpy as np
 
 from .action import ACTION_FIELDS, SIGNED_FIELDS, draw_expression
 from .dynamics import draw_envelopes
+from .micro import STILL, STRENGTH, draw_course
 from .occluder import OCCLUDERS, Occluder
 from .pose import Pose
 from .spec import ClipPlan
@@ -49,12 +50,13 @@ def plan_course(plan: ClipPlan) -> Course:
     asymmetry = float(habit.uniform(-1, 1) * scaled(0.06, 0.30, difficulty))
     leanings = habit.integers(0, 2**16, 7)
 
-    envelopes = list(_dynamics(plan)) if plan.dynamics else _envelopes(plan, bouts)
+    is_micro = plan.moments is not None
+    envelopes = list(_dynamics(plan)) if plan.dynamics or is_micro else _envelopes(plan, bouts)
     actions = np.zeros((num_frames, len(ACTION_FIELDS)))
     for expression, envelope in zip(plan.expressions, envelopes, strict=True):
         leaning = int(leanings[sum(map(ord, expression)) % 7])
         peak = (
-            scaled(1.0, 0.46, difficulty)
+            scaled(*(STRENGTH if is_micro else (1.0, 0.46)), difficulty)
             * expressiveness
             * style.uniform(1 - 0.2 * difficulty, 1.0 + 0.04 * difficulty)
         )
@@ -65,19 +67,20 @@ def plan_course(plan: ClipPlan) -> Course:
         moved = np.stack([np.interp(frames - lag, frames, envelope) for lag in lags], axis=1)
         actions += peak * shape * moved
     shown = np.max(envelopes, axis=0)
-    _add_idle(actions, time, idle, difficulty)
-    _add_speech(actions, time, shown, speech, difficulty)
+    _add_idle(actions, time, idle, difficulty, STILL if is_micro else 1.0)
+    if not is_micro:
+        _add_speech(actions, time, shown, speech, difficulty)
     _add_blinks(actions, plan, blinks, difficulty)
     actions[:, _INDEX["asymmetry"]] = asymmetry
-    poses, resting = _poses(time, motion, difficulty)
+    poses, resting = _poses(time, motion, difficulty, STILL if is_micro else 1.0)
     expressions = _expressions(plan, envelopes)
     intensity = np.where([expression == "neutral" for expression in expressions], 0.0, shown)
     low = np.array([-1.0 if name in SIGNED_FIELDS else 0.0 for name in ACTION_FIELDS])
     return Course(
         actions=np.clip(actions, low, 1.25),
         poses=poses,
-        gains=_gains(time, light, difficulty),
-        occluders=_occluders(plan, passing),
+        gains=np.ones(num_frames) if is_micro else _gains(time, light, difficulty),
+        occluders=[None] * num_frames if is_micro else _occluders(plan, passing),
         intensity=intensity,
         expressions=expressions,
         resting_pose=resting,
@@ -85,7 +88,12 @@ def plan_course(plan: ClipPlan) -> Course:
 
 
 def plan_span(plan: ClipPlan) -> tuple[int, int] | None:
-    """Return the first and the last frame, as they are delivered, in which an expression is shown; a neutral clip has none."""
+    """Return the first and the last frame, as they are delivered, in which an expression is shown; a neutral clip has none.
+
+    Of a micro-expression: its onset and offset, the last frame at rest before it and the first one after it.
+    """
+    if plan.moments is not None:
+        return plan.moments
     shown = np.flatnonzero(plan_course(plan).intensity >= SHOWN)
     if not len(shown):
         return None
@@ -94,6 +102,9 @@ def plan_span(plan: ClipPlan) -> tuple[int, int] | None:
 
 
 def _dynamics(plan: ClipPlan) -> np.ndarray:
+    if plan.moments is not None:
+        onset, offset = plan.moments
+        return draw_course(plan.num_frames, onset, plan.apex, offset, plan.seed)[None]
     return draw_envelopes(plan.label, plan.num_frames, plan.fps, plan.seed)
 
 
@@ -158,13 +169,15 @@ def _wander(time: np.ndarray, rng: np.random.Generator, rate: float) -> np.ndarr
     return np.sin(2 * np.pi * rates[:, None] * time + phases[:, None]).sum(0) * np.sqrt(2 / 5)
 
 
-def _add_idle(actions: np.ndarray, time: np.ndarray, rng: np.random.Generator, difficulty: float) -> None:
+def _add_idle(
+    actions: np.ndarray, time: np.ndarray, rng: np.random.Generator, difficulty: float, amount: float = 1.0
+) -> None:
     """Add the small stir of a face that shows nothing."""
     for name in ACTION_FIELDS:
         if name in ("asymmetry", "blink"):
             continue
         deviation = scaled(0.02, 0.065, difficulty) if name not in SIGNED_FIELDS else scaled(0.1, 0.3, difficulty)
-        stir = deviation * _wander(time, rng, 0.4)
+        stir = amount * deviation * _wander(time, rng, 0.4)
         actions[:, _INDEX[name]] += stir if name in SIGNED_FIELDS else np.maximum(stir, 0)
 
 
@@ -196,17 +209,23 @@ def _add_blinks(actions: np.ndarray, plan: ClipPlan, rng: np.random.Generator, d
         at += rng.uniform(1.2, 5.0) * scaled(1.4, 0.8, difficulty) * plan.fps
 
 
-def _poses(time: np.ndarray, rng: np.random.Generator, difficulty: float) -> tuple[list[Pose], Pose]:
+def _poses(
+    time: np.ndarray, rng: np.random.Generator, difficulty: float, amount: float = 1.0
+) -> tuple[list[Pose], Pose]:
+    """Place and turn the head; `amount` scales how far it moves from there."""
     d = difficulty
     angles = np.radians(scaled(4, 15, d) * rng.uniform(-1, 1, 3) * (1.0, 0.6, 0.7))
     moves = (
-        np.radians(scaled(1.2, 5.0, d)) * np.stack([_wander(time, rng, 0.3) for _ in range(3)]) * [[1.0], [0.6], [0.6]]
+        amount
+        * np.radians(scaled(1.2, 5.0, d))
+        * np.stack([_wander(time, rng, 0.3) for _ in range(3)])
+        * [[1.0], [0.6], [0.6]]
     )
     yaw, pitch, roll = np.clip(angles[:, None] + moves, -0.45, 0.45)
     scale = rng.uniform(0.168, 0.215) * scaled(1.0, 0.93, d)
     place = np.array([0.5 + rng.uniform(-1, 1) * scaled(0.05, 0.16, d), 0.44 + rng.uniform(-1, 1) * 0.03])
-    drift = scaled(0.006, 0.018, d) * np.stack([_wander(time, rng, 0.25) for _ in range(2)]) * [[0.6], [0.8]]
-    zoom = 1 + scaled(0.004, 0.018, d) * _wander(time, rng, 0.2)
+    drift = amount * scaled(0.006, 0.018, d) * np.stack([_wander(time, rng, 0.25) for _ in range(2)]) * [[0.6], [0.8]]
+    zoom = 1 + amount * scaled(0.004, 0.018, d) * _wander(time, rng, 0.2)
     poses = [
         Pose(
             yaw=float(yaw[t]),

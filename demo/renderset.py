@@ -28,6 +28,7 @@ from .spec import ClipPlan, RenderSpec, plan_set
 
 MANIFEST = "manifest.csv"
 COLUMNS = ("path", "label", "subject", "split", "onset", "apex", "offset", "seed")
+DATABASE = "extra:database"  # of micro-expressions, another column
 UNFINISHED = ".render-unfinished"  # what a render is about to write, there until the manifest is
 CLIP_NAME = re.compile(r"[a-z-]+/s\d{3,}_\d{2,}\.mp4")  # what a render calls its clips, and nothing outside the folder
 
@@ -191,10 +192,12 @@ def _write_manifest(out: Path, plans: list[ClipPlan]) -> None:
     partial = _partial(out / MANIFEST)
     with partial.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        has_databases = any(plan.database for plan in plans)
+        writer.writerow([*COLUMNS, DATABASE] if has_databases else COLUMNS)
         for plan in plans:
             onset, offset = plan_span(plan) or ("", "")
-            writer.writerow([plan.path, plan.label, plan.subject, plan.split, onset, plan.apex, offset, plan.seed])
+            row = [plan.path, plan.label, plan.subject, plan.split, onset, plan.apex, offset, plan.seed]
+            writer.writerow([*row, plan.database] if has_databases else row)
         file.flush()
         os.fsync(file.fileno())
     partial.rename(out / MANIFEST)

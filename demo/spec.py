@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import UsageError
 from .action import EXPRESSIONS
 from .dynamics import DYNAMICS, SECONDS, draw_envelopes
+from .micro import CLASSES, DATABASES, MAX_FPS, MIN_FPS, draw_moments
 
 # The shipped weights are trained on renders of these seeds. Were they allowed in a demo set, its test subjects could be
 # people that the backbone has seen.
@@ -41,19 +42,26 @@ class RenderSpec:
     frames: tuple[int, int] = (MIN_FRAMES, MAX_FRAMES)  # shortest and longest clip; dynamics have lengths of their own
     temporal_pairs: bool = False
     dynamics: bool = False
+    micro: bool = False  # micro-expressions, at 100 to 200 frames a second; lengths of their own
     reserved: bool = False  # allow seeds that are kept for the shipped weights and the benchmark
 
     def __post_init__(self) -> None:
         _expect_count("subjects", self.subjects, 1, MAX_SUBJECTS)
         _expect_count("clips per subject", self.clips_per_subject, 1, MAX_CLIPS_PER_SUBJECT)
         _expect_count("seed", self.seed, 0, 2**31 - 1)
-        _expect_count("fps", self.fps, 5, 120)
+        if self.micro:
+            _expect_count("fps of micro-expressions", self.fps, MIN_FPS, MAX_FPS)
+        else:
+            _expect_count("fps", self.fps, 5, 120)
         if not 0.0 <= self.difficulty <= 1.0:  # also refuses NaN
             raise UsageError(f"difficulty: expected a number from 0 (posed) to 1 (subtle), found {self.difficulty}")
         _expect_size(self.size)
         _expect_frames(self.frames)
-        if self.temporal_pairs and self.dynamics:
-            raise UsageError("A set has temporal pairs or dynamics, not both.", remedy="leave one of them out")
+        if self.temporal_pairs + self.dynamics + self.micro > 1:
+            raise UsageError(
+                "A set has temporal pairs, dynamics or micro-expressions, and one of them only.",
+                remedy="leave the others out",
+            )
         if self.seed in BENCHMARK_SEEDS and not self.reserved:
             raise UsageError(
                 f"seed: {self.seed} is reserved; benchmarks/demo.py measures on seeds {BENCHMARK_SEEDS[0]} to "
@@ -86,6 +94,8 @@ class ClipPlan:
     expressions: tuple[str, ...]  # in the order of the unreversed course
     reverse: bool = False  # frames are delivered last to first
     dynamics: bool = False  # the label is one of `DYNAMICS`
+    moments: tuple[int, int] | None = None  # onset and offset of a micro-expression; its label is one of `CLASSES`
+    database: str = ""  # of micro-expressions: which rendered database the person belongs to
 
     @property
     def id(self) -> str:
@@ -104,6 +114,9 @@ def plan_set(spec: RenderSpec) -> list[ClipPlan]:
             continue
         if spec.dynamics:
             plans += _plan_dynamics(spec, subject, splits[subject])
+            continue
+        if spec.micro:
+            plans += _plan_micro(spec, subject, splits[subject])
             continue
         # A fresh shuffle for each round of seven keeps the labels balanced within every subject.
         labels = [label for _ in range(-(-spec.clips_per_subject // 7)) for label in rng.permutation(EXPRESSIONS)]
@@ -175,6 +188,29 @@ def _plan_dynamics(spec: RenderSpec, subject: int, split: str) -> list[ClipPlan]
         num_frames = max(round(rng.uniform(*SECONDS) * spec.fps), MIN_FRAMES)
         course = draw_envelopes(label, num_frames, spec.fps, plan.seed).max(axis=0)
         plans.append(replace(plan, num_frames=num_frames, apex=int(course.argmax()), dynamics=True))
+    return plans
+
+
+def _plan_micro(spec: RenderSpec, subject: int, split: str) -> list[ClipPlan]:
+    """Plan micro-expressions; classes take turns, and what is drawn for one does not depend on it."""
+    rng = np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(subject, 4)))
+    labels = list(CLASSES)
+    plans: list[ClipPlan] = []
+    for number in range(spec.clips_per_subject):
+        label = labels[(number + subject) % len(labels)]
+        choice = int(rng.integers(2**16))
+        expression = CLASSES[label][choice % len(CLASSES[label])]
+        plan = _plan_clip(spec, subject, split, number, label, (expression,), rng)
+        num_frames, onset, apex, offset = draw_moments(spec.fps, rng)
+        plans.append(
+            replace(
+                plan,
+                num_frames=num_frames,
+                apex=apex,
+                moments=(onset, offset),
+                database=DATABASES[subject % len(DATABASES)],
+            )
+        )
     return plans
 
 

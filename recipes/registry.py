@@ -1,4 +1,7 @@
-"""The recipes that there are, by the names that `est extract --dataset` knows; and `rendered`, whose data the project makes."""
+"""The recipes that there are, by the names that `est extract --dataset` knows; and `rendered`, whose data the project makes.
+
+Data sets of micro-expressions have none yet: they need optical flow and have a table of their own (`est train --protocol megc`).
+"""
 
 from __future__ import annotations
 
@@ -102,7 +105,7 @@ def recipe_named(name: str) -> DatasetRecipe:
     if alias:
         title = dataset_named(alias).title
         raise UsageError(
-            f"{title} has no fixed protocol, and so no recipe; recipes are {', '.join(known)}.",
+            f"There is no recipe of {title}; recipes are {', '.join(known)}.",
             remedy=f"est extract --dataset {alias}, then est train",
         )
     raise UsageError(

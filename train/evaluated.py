@@ -14,11 +14,12 @@ from .folds.leaks import Leak
 from .folds.published import named, results_of
 from .results.details import Details
 from .results.groups import HEADER, Grouping
+from .results.megc import MegcTable, table_of_run
 from .results.metrics import AnswerScore, Scores, Spread
 from .results.pages.latex import latex_table
 from .results.predictions import Predictions
 from .results.results import FORMAT, VERSION, class_table, confusion_table, score_table
-from .results.run import FACTS, Run, read_json, write, write_csv, write_json
+from .results.run import FACTS, MEGC, Run, read_json, write, write_csv, write_json
 
 MEAN = "mean"  # of all models, in the place of a part
 
@@ -79,6 +80,11 @@ class Evaluation:
         return self.predictions.intervals
 
     @property
+    def megc(self) -> MegcTable | None:
+        """Return the table of MEGC 2019, of a protocol that has it: of the run's own clips, shown as they are."""
+        return table_of_run(self.run, self.predictions) if self.published else None
+
+    @property
     def published(self) -> bool:
         """Say whether published results stand beside these: of the run's own clips, shown as they are."""
         return self.own and self.what == Change().describe()
@@ -120,6 +126,8 @@ class Evaluation:
         }
         if self.groups:
             found["groups"] = [one.to_json() for one in self.groups]
+        if (megc := self.megc) is not None:
+            found["megc"] = megc.to_json()
         if self.published and (known := results_of(self.run.config.protocol.kind)):
             found["published"] = [asdict(one) for one in known]
         if self.leaks:
@@ -145,6 +153,8 @@ class Evaluation:
         if self.groups:
             lines = [group.row(one.column) for one in self.groups for group in one.groups]
             write_csv(folder / "groups.csv", HEADER, lines)
+        if (megc := self.megc) is not None:
+            write_csv(folder / MEGC, *megc.csv())
         write(folder / "table.tex", self.latex())
 
     def _parts(self) -> list[dict[str, Any]]:
@@ -157,7 +167,16 @@ class Evaluation:
         return found
 
 
-FILES = ("metrics.json", "predictions.csv", "confusion.csv", "classes.csv", "scores.csv", "groups.csv", "table.tex")
+FILES = (
+    "metrics.json",
+    "predictions.csv",
+    "confusion.csv",
+    "classes.csv",
+    "scores.csv",
+    "groups.csv",
+    MEGC,
+    "table.tex",
+)
 
 
 def expect_free_for(folder: Path, run: Run) -> None:

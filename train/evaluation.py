@@ -125,7 +125,7 @@ def evaluate(
             seen = _blacked(view, cache, reads.get(name))
             model = _model(run, name, target, where)
             probabilities, told = _predict(run, model, target, chosen, sampler, seen)
-            if own and change == Change():
+            if own and change == Change() and target.visible(chosen).any():
                 details[name] = explain_rows(model, target, chosen, sampler, precision=run.facts["precision"])
             truth, guess = _truth(target, chosen), likeliest(probabilities)
             models[name] = score(truth, guess, target.labels)

@@ -26,6 +26,7 @@ from .config.config import TrainConfig
 from .config.configfile import differences
 from .data.data import FrameSource
 from .data.feature_arrays import Arrays
+from .folds.published import has_megc_table
 from .folds.votes import Votes
 from .loop.fold_training import train_parts
 from .loop.stacks.rule import num_together
@@ -35,7 +36,7 @@ from .loop.watch import Part, TrainingWatch
 from .loop.world import World, joined, own_device
 from .models.registry import model_facts
 from .preparation import Prepared, expect_trainable, prepare
-from .provenance import describe_cache, describe_clips, describe_halves, expect_same, own_cache
+from .provenance import describe_cache, describe_clips, describe_halves, describe_megc, expect_same, own_cache
 from .results.results import Results, collect
 from .results.run import Run, expect_free, latest_unfinished, new_path
 
@@ -261,6 +262,7 @@ def _facts(
         **(
             {"votes": {"digest": ready.votes.digest, "clips": len(ready.votes.line)}} if ready.votes is not None else {}
         ),
+        **({"megc": describe_megc(ready.cache, ready.data.table)} if has_megc_table(config.protocol) else {}),
         **({"leaks": [leak.to_json() for leak in ready.leaks]} if ready.leaks else {}),
     }
 

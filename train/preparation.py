@@ -22,11 +22,13 @@ from .data.feature_arrays import Arrays, arrays_of, expect_shape
 from .data.pixels import choose_source
 from .data.sampling import sampler_of
 from .folds.annotations import Annotations
+from .folds.databases import databases_of, expect_people_of_one, notes_on_databases
 from .folds.duplicates import find_duplicates, notes_on_content
 from .folds.leaks import Leak, expect_none, find_in_features
 from .folds.protocols import Plan, plan_folds
-from .folds.published import of_another
+from .folds.published import has_megc_table, of_another, of_one_database
 from .folds.votes import Votes
+from .loop.starts.class_vectors import ClassVectors
 from .loop.starts.crops import find_crop_start
 from .loop.starts.initial_weights import Start, find_initial_weights, find_leaks_of_initial_weights
 from .loop.starts.last_stage import find_stage_start
@@ -122,6 +124,8 @@ def prepare(cache: Cache | Path | str, config: TrainConfig | None = None) -> Pre
         if config.model.last_stage:
             expect_shape(cache, plain[names[0]], maps=True)
             start = find_stage_start(cache, config, plain.values())
+    if config.model.class_file is not None:
+        start = ClassVectors.read(config.model.class_file)
     leaks = (*leaks, *find_duplicates(cache, plan.folds, table))
     expect_none(leaks, allow=config.allow_leak, cache=cache.path)
     plan = replace(plan, notes=(*plan.notes, *notes_on_content(table, plan.folds, leaks)))
@@ -142,16 +146,24 @@ def prepare(cache: Cache | Path | str, config: TrainConfig | None = None) -> Pre
         start=start,
         votes=votes,
     )
-    if start is not None:
+    if isinstance(start, ClassVectors):
+        ready = replace(ready, start=start.of_run(ready.data.labels, ready.data.clips.width))
+    elif start is not None:
         start.expect_labels(ready.data.labels)
     return ready
 
 
 def plan_of(cache: Cache, table: Annotations, config: TrainConfig) -> Plan:
     """Divide the clips, and note a protocol that belongs to another data set."""
-    plan = plan_folds(table, config.protocol, seed=config.seeds[0], validation=config.select == "val")
-    other = of_another(config.protocol.kind, cache.environment.get("dataset", {}).get("name", ""))
-    return replace(plan, notes=(other, *plan.notes)) if other else plan
+    recorded = cache.environment.get("dataset", {}).get("name", "")
+    protocol = of_one_database(config.protocol, recorded)
+    plan = plan_folds(table, protocol, seed=config.seeds[0], validation=config.select == "val")
+    notes = [other] if (other := of_another(config.protocol.kind, recorded)) else []
+    if has_megc_table(config.protocol):
+        databases = databases_of(cache, table)
+        expect_people_of_one(databases, table)
+        notes += notes_on_databases(databases)
+    return replace(plan, notes=(*notes, *plan.notes)) if notes else plan
 
 
 def reading_of(config: TrainConfig) -> dict[str, Any]:
@@ -167,6 +179,7 @@ def reading_of(config: TrainConfig) -> dict[str, Any]:
         "sampling.no_face": config.sampling.no_face,
         "maps": bool(config.model.reads),
         "crops": config.model.reads == CROPS,
+        "class vectors": config.model.class_file,
         "a last stage": config.model.name if config.model.last_stage else "",
         "told of frames": config.model.told,
         "augmented pictures": finetune.augments,

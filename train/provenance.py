@@ -23,6 +23,7 @@ from .config.config import TrainConfig
 from .data.data import FrameSource
 from .data.pixels import choose_source
 from .folds.annotations import Annotations
+from .folds.databases import apex_remark, databases_of
 from .folds.protocols import Plan
 from .loop.watch import TrainingWatch
 from .results.run import Clips, Run, other_clips
@@ -40,6 +41,15 @@ def describe_cache(cache: Cache, table: Annotations) -> dict[str, Any]:
         "recipes": cache.recipes.identity(),
         "annotations": digest(table),
         **({"trained_on": learnt} if learnt else {}),
+    }
+
+
+def describe_megc(cache: Cache, table: Annotations) -> dict[str, Any]:
+    """Return what run.json keeps for the table of MEGC 2019."""
+    return {
+        "databases": databases_of(cache, table),
+        "dataset": cache.environment.get("dataset", {}).get("name", ""),
+        "apex": apex_remark(cache),
     }
 
 

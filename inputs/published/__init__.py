@@ -7,7 +7,7 @@ import re
 
 from ...errors import UsageError
 from .afew import AFEW
-from .base import Dataset, Entry, Finding, Media, PublishedResult, Reading, Request
+from .base import Dataset, Entry, Finding, Media, PublishedResult, PublishedUf1, Reading, Request
 from .bu4dfe import BU4DFE
 from .check import Check, CountRow
 from .ckplus import CK_PLUS
@@ -17,11 +17,32 @@ from .ferv39k import FERV39K
 from .finder import find_dataset
 from .lists import FRAMES_LISTS, PATH_LISTS
 from .mafw import MAFW
+from .micro.casme2 import CASME2
+from .micro.megc import MEGC
+from .micro.samm import SAMM
+from .micro.smic import SMIC
 from .mmi import MMI
 from .ravdess import RAVDESS
 from .table import CSV
 
-DATASETS = (DFEW, AFEW, FERV39K, MAFW, BU4DFE, MMI, CK_PLUS, RAVDESS, CREMA_D, FRAMES_LISTS, PATH_LISTS, CSV)
+DATASETS = (
+    DFEW,
+    AFEW,
+    FERV39K,
+    MAFW,
+    BU4DFE,
+    MMI,
+    CK_PLUS,
+    RAVDESS,
+    CREMA_D,
+    CASME2,
+    SAMM,
+    SMIC,
+    MEGC,
+    FRAMES_LISTS,
+    PATH_LISTS,
+    CSV,
+)
 
 __all__ = [
     "DATASETS",
@@ -32,6 +53,7 @@ __all__ = [
     "Finding",
     "Media",
     "PublishedResult",
+    "PublishedUf1",
     "Reading",
     "Request",
     "dataset_named",

@@ -61,6 +61,10 @@ class Entry:
     frames: int | None = None  # by the list's account
     start: float | None = None  # seconds
     end: float | None = None
+    onset: int = -1  # frames of the clip, counted from 0
+    apex: int = -1
+    offset: int = -1
+    database: str = ""  # of a composite, or of one that may become a part of one: the column extra:database
     problem: str = ""  # why it gives no clip, where the adapter knows more than that the path is empty
 
 
@@ -103,6 +107,24 @@ class PublishedResult:
         return f"{self.system} {self.war:.2f} WAR{uar} ({'; '.join((self.source, *self.remarks))})"
 
 
+@dataclass(frozen=True, kw_only=True)
+class PublishedUf1:
+    """What a paper prints as a system's UF1 and UAR on a composite and on its databases, in shares; only what was read in the source."""
+
+    system: str
+    source: str
+    scores: Mapping[str, tuple[float, float | None]]  # of all clips ("Full") and of each database: UF1, UAR
+    remarks: tuple[str, ...] = ()  # what to know before it is compared with a run
+
+    def line(self) -> str:
+        """Say it in a line."""
+        told = [
+            f"{name} UF1 {uf1:.3f}" + (f", UAR {uar:.3f}" if uar is not None else "")
+            for name, (uf1, uar) in self.scores.items()
+        ]
+        return f"{self.system}: {'; '.join(told)} ({'; '.join((self.source, *self.remarks))})"
+
+
 OWN_BACKBONE = "its ResNet-18 trains with it: other backbone than cached features"
 ON_TEST = "epoch chosen on the test fold"
 REPRODUCED = "reproduced by EST's authors"
@@ -124,6 +146,7 @@ class Dataset:
     media: tuple[Media, ...] = ("frames", "videos")
     published: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # row of the check → counts in use
     results: tuple[PublishedResult, ...] = ()
+    uf1_results: tuple[PublishedUf1, ...] = ()  # of a composite
     is_generic: bool = False  # made of lists that the user names
     takes_label_names: bool = False
 

@@ -120,5 +120,11 @@ def _counts(entries: Sequence[Entry]) -> Counter[str]:
             found[f"split {entry.split}"] += 1
         if entry.fold >= 0:
             found[f"fold {entry.fold}, tested"] += 1
+        if entry.database:
+            found[f"database {entry.database}"] += 1
+            found[f"database {entry.database}, {entry.label}"] += 1
     found["subjects"] = len({entry.subject for entry in entries if entry.subject})
+    people = {(entry.database, entry.subject) for entry in entries if entry.database and entry.subject}
+    for database, _ in people:
+        found[f"database {database}, subjects"] += 1
     return found

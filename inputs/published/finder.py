@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...cache.clip import Failure
+from ...cache.schema import MOMENTS
 from ...errors import UsageError, some
 from ..folders import file_problem
 from ..input import FoundInputs, Input, arrange, failure_at, unicode_text
@@ -93,7 +94,7 @@ def _distinct(entries: Sequence[Entry], dataset: Dataset) -> tuple[list[Entry], 
         known = found.setdefault(entry.id, entry)
         if known is entry:
             continue
-        for what in ("label", "split", "fold", "subject"):
+        for what in ("label", "split", "fold", "subject", *MOMENTS):
             if getattr(known, what) != getattr(entry, what):
                 raise UsageError(
                     f"{dataset.title}: the clip {entry.id} is in {known.where or known.path} with the {what} "
@@ -207,4 +208,8 @@ def _input(entry: Entry) -> Input:
         fold=entry.fold,
         start=entry.start,
         end=entry.end,
+        onset=entry.onset,
+        apex=entry.apex,
+        offset=entry.offset,
+        extra={"database": entry.database} if entry.database else {},
     )

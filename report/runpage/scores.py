@@ -12,6 +12,7 @@ from ...train.folds.published import result_lines
 from ...train.results.compare import PERMUTED_LABELS, Duel, compare_runs
 from ...train.results.intervals import score_intervals
 from ...train.results.metrics import Bin, Scores, number
+from ...train.results.pages.megc import TITLE, megc_cells, megc_notes
 from ...train.results.pages.pictures import NO_PREDICTION
 from ...train.results.pages.summary import RANGES, WORDS, headline, interval, leak_lines, plus_minus
 from ...train.results.paired import Difference
@@ -44,7 +45,7 @@ def score_section(results: Results) -> Section:
             right if key == "war" else averaged,
             _ends(results.intervals.get(key)),
             plus_minus(seeds[key]) if seeds[key].sd is not None else None,
-            plus_minus(folds[key]) if folds[key].sd is not None else None,
+            plus_minus(folds[key]) if key in folds and folds[key].sd is not None else None,
         ]
         for key, name in MEASURES.items()
     ]
@@ -59,6 +60,7 @@ def score_section(results: Results) -> Section:
             table(header, rows, caption=caption, sortable=False),
             items(headline(results)),
             text(words),
+            *_megc(results),
             *([heading("Published results on this data set"), items(published)] if published else []),
             *_unseen(results),
         ],
@@ -277,6 +279,15 @@ def _confusion_table(scores: Scores) -> str:
 def _bins(rows: Sequence[Bin], caption: str, name: str) -> str:
     shown = [[one.text, percent(one.right / one.total), f"{one.right} / {one.total}"] for one in rows if one.total]
     return table([name, "WAR", "Right / clips"], shown, caption=caption, sortable=False)
+
+
+def _megc(results: Results) -> list[str]:
+    """Return the table of MEGC 2019, where the protocol has it."""
+    if results.megc is None:
+        return []
+    header, rows = megc_cells(results.megc)
+    caption = "UF1 and UAR of all clips and of each database; intervals over people, none below 5 of them"
+    return [heading(TITLE), table(header, rows, caption=caption, sortable=False), items(megc_notes(results.megc))]
 
 
 def _unseen(results: Results) -> list[str]:

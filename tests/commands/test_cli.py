@@ -205,7 +205,7 @@ def test_defaults_on_the_line_are_those_of_the_library():
     shown = {parameter.name: parameter.default for parameter in render.params}
     spec = RenderSpec()
     assert shown.pop("size") == f"{spec.size[0]}x{spec.size[1]}"
-    for name in ("subjects", "clips_per_subject", "seed", "difficulty", "fps", "temporal_pairs", "dynamics"):
+    for name in ("subjects", "clips_per_subject", "seed", "difficulty", "temporal_pairs", "dynamics", "micro"):
         assert shown[name] == getattr(spec, name), name
 
 

@@ -25,6 +25,7 @@ from dataset_trees import (
     text,
     video,
 )
+from micro_trees import MICRO
 
 from est.errors import UsageError
 from est.inputs.published import DATASETS, afew, dataset_named, find_dataset, mafw
@@ -37,7 +38,9 @@ PROTOCOLS = {
     "bu4dfe": ("kfold", {"kind": "kfold", "folds": 4}, 4), "mmi": ("kfold", {"kind": "kfold", "folds": 4}, 4),
     "ck+": ("kfold", {"kind": "kfold", "folds": 2}, 2), "ravdess": ("kfold", {"kind": "kfold", "folds": 6}, 6),
     "crema-d": ("kfold", {"kind": "kfold", "folds": 5}, 5),
+    **{name: ("loso", {"kind": "loso"}, 9 if name == "megc" else 3) for name in MICRO},
 }  # fmt: skip
+MAKERS = MAKERS | MICRO
 
 
 def find(name, root, **options):

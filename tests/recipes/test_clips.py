@@ -38,7 +38,9 @@ def whole(tmp_path_factory):
 
 def test_there_is_a_recipe_for_every_published_data_set():
     names = {recipe.name for recipe in RECIPES}
-    assert names == {one.name for one in DATASETS if not one.is_generic} | {"rendered"} == {*PROTOCOLS, "rendered"}
+    macro = {name for name, protocol in PROTOCOLS.items() if not protocol.is_micro}  # micro-expressions have none yet
+    assert names == macro | {"rendered"}
+    assert macro <= {one.name for one in DATASETS if not one.is_generic}
     for recipe in RECIPES:
         config = Choice().training(recipe)
         assert (config.seeds, config.control, config.select) == ((1, 2, 3), True, "last")
@@ -57,7 +59,7 @@ def test_names_are_found_as_people_write_them():
     with pytest.raises(UsageError, match="No recipe 'ravdes'") as caught:
         recipe_named("ravdes")
     assert caught.value.remedy == "est recipe run ravdess"
-    with pytest.raises(UsageError, match="has no fixed protocol") as caught:
+    with pytest.raises(UsageError, match="There is no recipe of") as caught:
         recipe_named("path-label")
     assert caught.value.remedy == "est extract --dataset path-label, then est train"
 

@@ -21,11 +21,12 @@ PACKAGES = (
 )
 
 # room → the rooms that its modules may import from. A room is a folder without its subfolders; `errors` and the version are everybody's.
-FOUNDATIONS = {"cache", "inputs", "inputs.published", "crops", "encoders", "encoders.kinds"}
-EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", "extract.workers"}
+FOUNDATIONS = {"cache", "inputs", "inputs.published", "inputs.published.micro", "crops", "encoders", "encoders.kinds"}
+EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", "extract.flow", "extract.workers"}
 ROOMS_OF_TRAIN = (
     "config",
     "models",
+    "models.clip_temporal",
     "models.est",
     "models.former_dfer",
     "models.former_temporal",
@@ -35,6 +36,7 @@ ROOMS_OF_TRAIN = (
     "models.msstnet",
     "models.pooled",
     "models.r3d18",
+    "models.slstt",
     "models.stt",
     "models.transformer",
     "folds",
@@ -53,6 +55,7 @@ MAY_IMPORT = {
     "cache": set(),
     "inputs": {"cache", "inputs.published"},
     "inputs.published": {"cache", "inputs"},
+    "inputs.published.micro": {"inputs", "inputs.published"},
     "inputs.stills": {"cache", "inputs"},
     "crops": set(),
     "encoders": {"cache", "encoders.kinds"},
@@ -60,11 +63,13 @@ MAY_IMPORT = {
     "extract.video": {"inputs"},
     "extract.faces.detect": {"encoders"},
     "extract.faces": {"cache"},
+    "extract.flow": {"cache", "crops"},
     "extract.workers": (FOUNDATIONS | EXTRACT) - {"inputs.published", "encoders.kinds"},  # of extract: config alone
     "extract": FOUNDATIONS | EXTRACT,
     "train.config": {"train.models"},  # the sections of models
     "train.losses": set(),  # functions of tensors
     "train.models": {"encoders", "train.losses"},
+    "train.models.clip_temporal": {"train.models", "train.models.former_temporal"},  # blocks
     "train.models.est": {"encoders", "train.models"},
     "train.models.fan": {"train.models"},
     "train.models.former_dfer": {"encoders", "train.models", "train.models.former_temporal"},  # ResNet-18's last stage
@@ -74,6 +79,7 @@ MAY_IMPORT = {
     "train.models.msstnet": {"encoders", "train.models", "train.models.former_temporal"},  # blocks; stages of a pyramid
     "train.models.pooled": {"train.models"},
     "train.models.r3d18": {"encoders.kinds", "train.models"},  # where published weights lie
+    "train.models.slstt": {"train.models", "train.models.lstm"},  # its layer
     "train.models.stt": {"train.models", "train.models.former_temporal"},  # starting values
     "train.models.transformer": {"train.models", "train.models.est"},  # blocks and starting values
     "train.folds": {
@@ -86,7 +92,7 @@ MAY_IMPORT = {
     "train.data": {  # of extract: the command that adds a feature
         *("cache", "crops", "encoders", "extract", "extract.workers", "train.config", "train.folds", "train.models")
     },
-    "train.results": {"cache", "encoders", "train.config", "train.folds", "train.results.pages"},
+    "train.results": {"cache", "encoders", "inputs", "train.config", "train.folds", "train.results.pages"},
     "train.results.pages": {"train.folds", "train.results"},
     "train.loop": {
         "cache",

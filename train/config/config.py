@@ -16,12 +16,13 @@ from ..models.contract import CROPS, AllFrames, ModelConfig
 from ..models.registry import DEFAULT, config_class
 from .finetune import FinetuneConfig
 from .loss import LossConfig
-from .protocol import ProtocolConfig
+from .protocol import PROTOCOLS, ProtocolConfig
 from .sampling import SamplingConfig
 
 # A preset names what it changes, here and in the settings of a model (its `presets`). `official` is the authors' code, `paper-text` their
 # text where the two differ; `fast` is for iterating; `small` is a small model for tens to hundreds of clips, chosen on rendered faces
-# (docs/log.md); `modern` is for fine-tuning: what makes a pre-trained backbone learn from few clips.
+# (docs/log.md); `modern` is for fine-tuning: what makes a pre-trained backbone learn from few clips; `published` is as a model's authors
+# train it, for those models that say how.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "official": {},
     "paper-text": {},
@@ -56,8 +57,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "finetune.zoom": 0.05,
         "finetune.brightness": 0.2,
     },
+    "published": {},
 }
 SIZES = "small"  # the preset that sets sizes of a model, which other presets leave as they find them
+OF_AUTHORS = "published"  # the preset that only some models have
 ALIASES = {"paper": "official"}  # as the default was called before it was the code's
 
 
@@ -238,10 +241,16 @@ class TrainConfig:
             )
 
     def expect_effective(self) -> None:
-        """Refuse settings that differ from their defaults and decide nothing under the others.
+        """Refuse settings that decide nothing under the others, or that the protocol decides.
 
         A configuration may hold them: earlier runs have them, and trials of a sweep, which varies the others.
         """
+        preset = PROTOCOLS.get(self.protocol.kind)
+        if preset is not None and preset.is_micro and self.select != "last":
+            raise UsageError(
+                f"The protocol {self.protocol.kind} trains a fixed number of epochs, and select = {self.select} chooses one.",
+                remedy="--select last with --epochs; --protocol loso may choose by an inner validation half",
+            )
         loop, loss = self.loop, self.loss
         readers = {  # by setting: whether it is read, by what, and an example of that
             "loop.momentum": (loop.optimizer == "sgd", "loop.optimizer=sgd", "loop.optimizer=sgd"),

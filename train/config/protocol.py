@@ -19,16 +19,18 @@ GENERAL = {
     "loso": "each subject in turn is left out and tested (--loso)",
     "holdout": "a fifth of the subjects is tested (--holdout)",
 }
+MICRO_NOTE = "UF1 and UAR come from counts pooled over all folds, after a fixed number of epochs."
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedProtocol:
     """How the clips of a data set are divided in published work."""
 
-    kind: Literal["folds", "split", "kfold"]
+    kind: Literal["folds", "split", "kfold", "loso"]
     note: str  # what to know before a number is compared
     folds: int = 1  # that are given, or made by subject
     halves: tuple[str, ...] = ()  # of a given division: learnt from, and tested
+    is_micro: bool = False  # of micro-expressions: a fixed number of epochs, and the table of MEGC 2019
 
     def describe(self) -> str:
         """Say in a few words how clips are divided."""
@@ -37,6 +39,8 @@ class PublishedProtocol:
                 return f"{self.folds} given folds"
             case "split":
                 return f"learnt on {self.halves[0]}, tested on {self.halves[1]}"
+            case "loso":
+                return "each subject is left out in turn"
         return f"{self.folds} folds by subject"
 
 
@@ -70,6 +74,15 @@ PROTOCOLS: Mapping[str, PublishedProtocol] = {
         folds=6,
         note="24 actors. 6 folds by actor are a convention, not official; --loso leaves out each in turn. 1,440 clips are "
         "speech: est cache drop CACHE --split song leaves out the others.",
+    ),
+    "casme2": PublishedProtocol(kind="loso", is_micro=True, note=f"five classes of 26 people. {MICRO_NOTE}"),
+    "samm": PublishedProtocol(kind="loso", is_micro=True, note=f"five classes of 28 people. {MICRO_NOTE}"),
+    "smic": PublishedProtocol(kind="loso", is_micro=True, note=f"16 people. {MICRO_NOTE}"),
+    "megc": PublishedProtocol(
+        kind="loso",
+        is_micro=True,
+        note=f"68 people of CASME II, SAMM and SMIC. {MICRO_NOTE} Caches of one of the three are tested in the same way, on their own "
+        "classes.",
     ),
 }
 
@@ -115,6 +128,12 @@ class ProtocolConfig:
         if self.kind == "loso" and self.by == "clip":
             raise UsageError("Leave-one-subject-out goes by subject, found --by clip.", remedy="--folds 5 --by clip")
         preset = PROTOCOLS.get(self.kind)
+        if preset is not None and preset.kind == "loso" and (self.folds is not None or self.by == "clip"):
+            asked = "--by clip" if self.by == "clip" else f"{self.folds} folds"
+            raise UsageError(
+                f"The protocol {self.kind} leaves out one subject at a time, found {asked}.",
+                remedy="leave it out, or --protocol kfold, which is a protocol of its own",
+            )
         if preset is not None and preset.kind == "kfold":
             if self.folds not in (None, preset.folds):
                 raise UsageError(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...cache import Cache, FeatureRecipe
-from ...encoders.taps import TAPS
+from ...encoders.taps import CLASS_TOKEN, TAPS
 from ...errors import UsageError
 from ...extract.command import command_that_adds
 from ..models.contract import CROPS
@@ -106,7 +106,7 @@ def expect_here(cache: Cache, feature: str) -> None:
         raise UsageError(
             f"{cache.path} has the features {', '.join(cache.features) or 'none'}, asked for {feature!r}.",
             remedy=command_that_adds(cache, feature)
-            if feature in TAPS
+            if feature in (*TAPS, CLASS_TOKEN)
             else f"--feature {near[0] if near else 'with one of them'}",
         )
 

@@ -271,6 +271,11 @@ def choose_source(
 
     `mirrored` and `augments` say that pictures will be mirrored, and moved, scaled or lit, which maps cannot be.
     """
+    if cache.recipes.frames.flow and (mirrored or augments):
+        raise UsageError(
+            f"The pictures of {cache.path} are colours of flow: they cannot be mirrored, moved or lit as faces are.",
+            remedy="--set data.mirrored=false without augmentation; or train on its features, gap_flip among them (est extract … --flip)",
+        )
     has_maps = MAPS in cache.features and (not mirrored or mirrored_name(cache, MAPS) is not None)
     has_sources = any(cache.clips.path)
     if wanted == "auto":

@@ -9,18 +9,19 @@ are made here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ...inputs.published import Dataset, PublishedResult, dataset_named
-from ..config.protocol import GENERAL, PROTOCOLS, PublishedProtocol
+from ...inputs.published import Dataset, PublishedResult, PublishedUf1, dataset_named
+from ..config.protocol import GENERAL, PROTOCOLS, ProtocolConfig, PublishedProtocol
 from .annotations import Annotations
 from .fold import Fold, splits_of
 from .labels import canonical
 
 ALL = "all folds"
+COMPOSITE = "megc"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,13 @@ def convention(asked: str) -> str:
 def results_of(asked: str) -> tuple[PublishedResult, ...]:
     """Return the scores that are published of the data set that a protocol is named after; none of a general one."""
     return dataset_named(asked).results if asked in PROTOCOLS else ()
+
+
+def uf1_results_of(recorded: str, clips: int) -> tuple[PublishedUf1, ...]:
+    """Return UF1 and UAR that are published of the composite that a cache was extracted as, whole; none of any other clips."""
+    if recorded not in PROTOCOLS or (clips,) != dataset_named(recorded).published["clips"]:
+        return ()
+    return dataset_named(recorded).uf1_results
 
 
 def result_lines(asked: str) -> list[str]:
@@ -126,7 +134,8 @@ def misfits_of_cache(name: str, table: Annotations) -> list[str]:
     carried = len(np.unique(table.fold[rows][table.fold[rows] >= 0]))
     if preset.kind == "folds" and carried != preset.folds:
         notes.append(f"{known.title} is published with {preset.folds} folds; the cache carries {carried or 'none'}.")
-    ways = {"kfold": known.tested.get(ALL, ()), "folds": _sums(known.tested.values())}.get(preset.kind, ())
+    whole = known.tested.get(ALL, ())
+    ways = {"kfold": whole, "loso": whole, "folds": _sums(known.tested.values())}.get(preset.kind, ())
     if ways and len(rows) not in ways:
         notes.append(f"{known.title} is published with {_either(ways)} labelled clips; the cache has {len(rows):,}.")
     return notes
@@ -142,7 +151,20 @@ def of_another(asked: str, recorded: str) -> str:
     """Say so when a cache was extracted as another data set than the one that the protocol is named after."""
     if asked not in PROTOCOLS or recorded not in PROTOCOLS or asked == recorded:
         return ""
+    if asked == COMPOSITE and PROTOCOLS[recorded].is_micro:
+        return f"The cache was extracted as {published(recorded).title} alone: its own classes are tested, and not the composite."
     return f"The protocol is that of {published(asked).title}; the cache was extracted as {published(recorded).title}."
+
+
+def has_megc_table(protocol: ProtocolConfig) -> bool:
+    """Say whether runs of a protocol have the table of MEGC 2019."""
+    return protocol.kind in PROTOCOLS and PROTOCOLS[protocol.kind].is_micro
+
+
+def of_one_database(protocol: ProtocolConfig, recorded: str) -> ProtocolConfig:
+    """Return the protocol of the database that a cache was extracted as, where that of the composite is asked for."""
+    alone = recorded in PROTOCOLS and PROTOCOLS[recorded].is_micro
+    return replace(protocol, kind=recorded) if protocol.kind == COMPOSITE and alone else protocol
 
 
 def _tested(preset: PublishedProtocol, data: Dataset) -> dict[str, tuple[int, ...]]:

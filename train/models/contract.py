@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ...errors import UsageError, expect_values
@@ -110,6 +111,14 @@ class Windows:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassFile:
+    """A file of class vectors, which a model takes over and does not train; each has so many numbers."""
+
+    path: Path
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The settings of a model."""
 
@@ -119,7 +128,12 @@ class ModelConfig:
     source: ClassVar[str] = ""  # where the model is described, short
     architecture: ClassVar[Architecture] = "own"
     published_training: ClassVar[Training] = ""  # how it was trained for its published numbers; empty: there are none
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # what a preset of `est train` sets in this section
+    published_modality: ClassVar[str] = (
+        ""  # of the features there, as FeatureRecipe.modality names it; empty: the crops
+    )
+    # What a preset of `est train` sets in this section; settings of other sections by their key, `loop.learning_rate`. The preset
+    # `published` is the training of the model's authors, and is of those models alone that have it.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     # Settings in which models may differ that are trained as one stack (loop/stacks): those that change no shape. None: the model cannot
     # be stacked. What it draws in training it draws by F.dropout, or by the dropout of F.scaled_dot_product_attention, in calls that do not
     # depend on these settings: of dropout also where the rate is 0.
@@ -156,6 +170,11 @@ class ModelConfig:
         A model of maps or crops is built, and described, for such sides: its `build` and `describe` take `maps`, (h, w).
         """
         return ""
+
+    @property
+    def class_file(self) -> ClassFile | None:
+        """Return the file of class vectors that the model takes (class_vectors.py); none where it has none."""
+        return None
 
     @property
     def shuffles(self) -> bool:

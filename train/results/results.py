@@ -20,12 +20,13 @@ from ..folds.published import results_of
 from .compare import UNITS
 from .conventions import Convention, conventions
 from .intervals import score_intervals
+from .megc import MegcTable, table_of_run
 from .metrics import COVERAGE_EDGES, LENGTH_EDGES, AnswerScore, Bin, Scores, Spread, by_bins, plain, score
 from .pages.pictures import NO_PREDICTION, confusion_picture, curves_picture
 from .pages.summary import summary
 from .paired import Difference, compare_paired
 from .predictions import Predictions, read_predictions
-from .run import HISTORY, RESULT, Run, read_history, read_json, write, write_csv, write_json
+from .run import HISTORY, MEGC, RESULT, Run, read_history, read_json, write, write_csv, write_json
 
 FORMAT, VERSION = "est-metrics", 1  # of metrics.json, as docs/scores.md says it
 ORACLE = "the best epoch chosen on the test half: no result, but what most published numbers are"
@@ -69,8 +70,14 @@ class Results:
 
     @cached_property
     def over_folds(self) -> dict[str, Spread]:
-        """Return the spread of each score over folds."""
-        return self.predictions.over_folds
+        """Return the spread of each score over folds; of UF1 only where the protocol has no table that forbids such a mean."""
+        found = self.predictions.over_folds
+        return found if self.megc is None else {name: one for name, one in found.items() if name != "uf1"}
+
+    @cached_property
+    def megc(self) -> MegcTable | None:
+        """Return the table of MEGC 2019, of runs whose protocol has it."""
+        return table_of_run(self.run, self.predictions)
 
     @cached_property
     def control(self) -> Scores | None:
@@ -129,6 +136,8 @@ class Results:
         }
         if published := results_of(self.run.config.protocol.kind):
             found["published"] = [asdict(one) for one in published]
+        if self.megc is not None:
+            found["megc"] = self.megc.to_json()
         if self.leaks:
             found["leaks"] = [leak.to_json() for leak in self.leaks]
         found |= {one.question: one.to_json() for one in self.answers}
@@ -152,6 +161,8 @@ def collect(run: Run) -> Results:
     write_csv(run.path / "confusion.csv", *confusion_table(results.scores))
     write_csv(run.path / "classes.csv", *class_table(results.scores))
     write_csv(run.path / "scores.csv", *score_table(parts, results.part_intervals))
+    if results.megc is not None:
+        write_csv(run.path / MEGC, *results.megc.csv())
     _write_history(run, results.histories)
     write(run.path / "confusion.svg", confusion_picture(results.scores, leaking=bool(results.leaks)))
     write(run.path / "curves.svg", curves_picture(list(results.histories.values())))

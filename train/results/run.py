@@ -6,6 +6,7 @@
     clips.json           what stood behind each id: the digest of its source, empty where unknown, and the number of frames
     parts/<part>/        checkpoint.safetensors, history.jsonl, result.json, predictions.csv; epochs.npz with keep_epochs
     history.csv  predictions.csv  metrics.json  classes.csv  scores.csv  confusion.csv  confusion.svg  curves.svg  summary.md
+    megc.csv             the table of MEGC 2019, of a protocol that has it
 
 Files are replaced whole, so that a kill leaves each as it was or as it should be. One process trains a run at a time: it holds a lock on
 config.toml, which is written once, and the kernel frees the lock when the process ends, however it ends.
@@ -40,6 +41,7 @@ VERSION = 1
 RUNS = Path("runs")
 CONFIG, FACTS, FOLDS, CLIPS, PARTS = "config.toml", "run.json", "folds.json", "clips.json", "parts"
 CHECKPOINT, HISTORY, RESULT, PREDICTIONS = "checkpoint.safetensors", "history.jsonl", "result.json", "predictions.csv"
+MEGC = "megc.csv"
 EPOCHS = "epochs.npz"  # with keep_epochs: `epoch` (E,), and `predicted` (E, N), places in the labels, in the order of predictions.csv
 
 Clips = Mapping[str, Sequence[Any]]  # id → the digest of its source, empty where unknown; frames

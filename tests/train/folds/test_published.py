@@ -55,8 +55,13 @@ def test_every_data_set_with_a_protocol_of_its_own_has_one():
         assert ProtocolConfig(kind=kind).kind == kind
     for name, preset in PROTOCOLS.items():
         known = published(name)
-        assert len({canonical(label) for label in known.labels}) == len(known.labels) >= 6
-        halves = {"folds": [f"fold{n + 1}" for n in range(preset.folds)], "split": ["split"], "kfold": [ALL]}
+        assert len({canonical(label) for label in known.labels}) == len(known.labels) >= (3 if preset.is_micro else 6)
+        halves = {
+            "folds": [f"fold{n + 1}" for n in range(preset.folds)],
+            "split": ["split"],
+            "kfold": [ALL],
+            "loso": [ALL],
+        }
         assert list(known.tested) == halves[preset.kind], "no denominator is missing"
         assert str(next(iter(known.tested.values()))[0])[-3:] in convention(name)
     assert published("ck+").labels == ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
@@ -68,9 +73,9 @@ def test_a_data_set_as_published_passes_without_a_word(name):
     table, preset = as_published(name), PROTOCOLS[name]
     found = plan(table, name)
     assert found.kind == preset.kind
-    assert len(found.folds) == preset.folds
+    assert len(found.folds) == (97 if preset.kind == "loso" else preset.folds)
     assert [note for note in found.notes if "published" in note or "spellings" in note] == []
-    same = {"folds": "folds", "split": "split", "kfold": "kfold"}[preset.kind]
+    same = {"folds": "folds", "split": "split", "kfold": "kfold", "loso": "loso"}[preset.kind]
     other = plan(table, same, folds=preset.folds if same == "kfold" else None)
     for one, two in zip(found.folds, other.folds, strict=True):
         np.testing.assert_array_equal(one.test, two.test)
@@ -176,7 +181,7 @@ def test_settings_that_contradict_a_preset_are_refused():
         ProtocolConfig(kind="crema-d", folds=7)
     with pytest.raises(UsageError, match="goes by subject, found --by clip"):
         ProtocolConfig(kind="ravdess", by="clip")
-    with pytest.raises(UsageError, match=r"protocol.kind is auto, .* or ravdess, found 'affwild'") as caught:
+    with pytest.raises(UsageError, match=r"protocol.kind is auto, .* or megc, found 'affwild'") as caught:
         ProtocolConfig(kind="affwild")
     assert "--list-protocols" in caught.value.remedy
     # without subjects, and with given folds, an inner validation half may go by clip

@@ -11,13 +11,14 @@ import pytest
 from train_samples import learning_cache, read_csv, tiny_config
 
 from est.cache.schema import ColumnSpec
-from est.train import Change, ProtocolConfig, evaluate, fit
+from est.train import Change, ProtocolConfig, evaluate, fit, model_config
 from est.train.folds.leaks import Leak
 from est.train.results.results import FORMAT, VERSION
 from est.train.results.run import read_json, write_json
 
 PAGE = (Path(__file__).parents[3] / "docs" / "scores.md").read_text(encoding="utf-8")
 RENAMED = "of another name"
+PLANTED = ("leak.json", "whole.json")  # what no small run has
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,15 @@ def folder(tmp_path_factory):
     afew = learning_cache(folder / "afew.zarr", fields=halves, **settings)
     plain = tiny_config(epochs=1, select="val", control=False, eval_every=0, protocol=ProtocolConfig(kind="afew"))
     evaluate(fit(afew, folder / "afew", plain).run).save(folder / "afew-own")
+    fields = {n: {"extra": {"database": ("SMIC", "SAMM")[n // 3 % 2]}} for n in range(18)}
+    micro = learning_cache(
+        folder / "micro.zarr", 18, fields=fields, columns={"database": ColumnSpec(dtype="string")}, **settings
+    )
+    megc = {"model": model_config("pooled"), "protocol": ProtocolConfig(kind="megc")}
+    evaluate(fit(micro, folder / "megc", tiny_config(epochs=1, control=False, eval_every=0, **megc)).run).save(
+        folder / "megc-own"
+    )
+    write_json(folder / "whole.json", {"megc": {"published": ["of the whole composite"]}})
     leak = Leak(what="features", fold="fold1", half="test", by="duplicate", clips=("a",), total=3, same_as=("b",))
     write_json(folder / "leak.json", {"leaks": [leak.to_json()]})
     return folder
@@ -72,6 +82,7 @@ def on_page(path):
     path = re.sub(r"^(intervals|groups\[\]\.largest_gap)\.(war|uar|uf1)", r"\1.METRIC", path)
     path = re.sub(r"^by_seed\.\d+\.\w+", "by_seed.SEED.METRIC", path)
     path = re.sub(r"^protocol\.folds\.\w+", "protocol.folds.FOLD", path)
+    path = re.sub(r"^megc\.rows\[\]\.f1\.\w+", "megc.rows[].f1.LABEL", path)
     path = re.sub(r"^excluded\.\w+", "excluded.LABEL", path)
     path = re.sub(r"^part_intervals\.[\w-]+(\.\w+)?", "part_intervals.PART.METRIC", path)  # or empty
     return {re.sub(r"^models\.[\w-]+", "models.PART", path)}
@@ -84,14 +95,14 @@ def found_in(folder, *files):
 def test_every_key_of_a_run_is_on_the_page_and_the_other_way_round(folder):
     page = section("`metrics.json` of a run") + section("Scores") + section("Spread")
     assert len(set(page)) == len(page), "a key stands twice"
-    assert found_in(folder, "run/metrics.json", "afew/metrics.json", "leak.json") == set(page)
+    assert found_in(folder, "run/metrics.json", "afew/metrics.json", "megc/metrics.json", *PLANTED) == set(page)
     assert found_in(folder, "run/metrics.json") >= {"pooled", "part_intervals.PART.METRIC", "parts[].oracle.right"}
 
 
 def test_every_key_of_an_evaluation_is_on_the_page_and_the_other_way_round(folder):
     page = section("`metrics.json` of `est evaluate`")
     assert len(set(page)) == len(page), "a key stands twice"
-    files = ("own/metrics.json", "other/metrics.json", "afew-own/metrics.json", "leak.json")
+    files = ("own/metrics.json", "other/metrics.json", "afew-own/metrics.json", "megc-own/metrics.json", *PLANTED)
     assert found_in(folder, *files) == {*page, *section("Scores"), *section("Spread")}
 
 
@@ -109,14 +120,14 @@ def test_the_format_and_version_on_the_page_are_those_of_the_files(folder):
         assert (data["format"], data["version"]) == (FORMAT, VERSION)
 
 
-@pytest.mark.parametrize("file", ["predictions", "scores", "classes", "confusion", "groups", "history"])
+@pytest.mark.parametrize("file", ["predictions", "scores", "classes", "confusion", "groups", "history", "megc"])
 def test_every_column_is_on_the_page_and_the_other_way_round(folder, file):
     labels = {"anger", "happiness", "surprise"}
     there = set()
-    for place in ("run", "own", "other", "afew"):
+    for place in ("run", "own", "other", "afew", "megc"):
         if (folder / place / f"{file}.csv").exists():
             names = read_csv(folder / place / f"{file}.csv")[0]
-            there |= {re.sub(f"(?<=p_)({'|'.join(labels)})$", "LABEL", name) for name in names}
+            there |= {re.sub(f"(?<=p_|1_)({'|'.join(labels)})$", "LABEL", name) for name in names}
     if file == "confusion":
         there = {"LABEL" if name in labels else name for name in there}
     page = set(section(f"`{file}.csv`"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ...folds.leaks import describe_leaks, leaks_of_fold
 from ...folds.published import convention, named, result_lines
 from ..metrics import Bin, Spread, number
+from .megc import TITLE, megc_cells, megc_notes
 
 if TYPE_CHECKING:
     from ...folds.leaks import Leak
@@ -126,6 +127,7 @@ def summary(results: Results) -> str:
         "\n".join(f"- {line}" for line in headline(results)),
         WORDS.format(range=RANGES[results.units] if results.intervals else ""),
         *_published(run.config.protocol.kind),
+        *_megc(results),
         "![Confusion matrix](confusion.svg)",
         "## Classes",
         _table(
@@ -189,6 +191,14 @@ def _published(protocol: str) -> list[str]:
     """Return what is published of the protocol's data set, as a block."""
     lines = result_lines(protocol)
     return ["\n".join(f"- {line}" for line in lines)] if lines else []
+
+
+def _megc(results: Results) -> list[str]:
+    """Return the table of MEGC 2019, as blocks, where the protocol has it."""
+    if results.megc is None:
+        return []
+    header, rows = megc_cells(results.megc)
+    return [f"## {TITLE}", _table(header, rows), "\n".join(f"- {note}" for note in megc_notes(results.megc))]
 
 
 def how_lines(results: Results) -> list[str]:
