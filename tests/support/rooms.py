@@ -13,6 +13,7 @@ PACKAGES = (
     "extract",
     "infer",
     "inputs",
+    "recipes",
     "report",
     "sweep",
     "train",
@@ -162,6 +163,7 @@ MAY_IMPORT = {
     },
     "doctor": FOUNDATIONS | EXTRACT,
     "demo": {"cache", "extract", "inputs"} | TRAIN,
+    "recipes": {"demo"} | FOUNDATIONS | EXTRACT | TRAIN,  # of demo: the data of one recipe
     "commands": {
         "demo",
         "doctor",
@@ -169,6 +171,7 @@ MAY_IMPORT = {
         "infer.export",
         "infer.prediction",
         "infer.probing",
+        "recipes",
         "report",
         "report.cachepage",
         "report.runpage",
