@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 STAMP  := $(VENV)/.installed
-SOURCE := __init__.py __main__.py cli.py errors.py cache commands crops demo doctor encoders extract infer inputs report sweep train tune
+SOURCE := __init__.py __main__.py cli.py errors.py cache commands crops demo doctor encoders extract infer inputs recipes report sweep train tune
 AXE    := 4.14.1
 FILES  := $(SOURCE) benchmarks tests docs
 
@@ -56,12 +56,14 @@ types: $(STAMP) ## ty
 docs: $(STAMP) ## build the site into docs/_build/html
 	$(BIN)/python docs/make_cli_reference.py
 	$(BIN)/python docs/make_modules.py
+	$(BIN)/python docs/make_results.py
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 docs-check: $(STAMP) ## the generated pages are current and the site builds without a warning
 	$(BIN)/python docs/make_cli_reference.py --check
 	$(BIN)/python docs/make_modules.py --check
+	$(BIN)/python docs/make_results.py --check
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html docs docs/_build/html
 
 bench: $(STAMP) ## run every benchmark and print its table

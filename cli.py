@@ -35,6 +35,7 @@ class Commands(LazyGroup):
         "probe": "Probe a run's models: does a score need the order of frames, and do attention and deletion point at the planted moment?",
         "audit": "Train all folds with several seeds and on permuted labels: how far may a score be trusted? The same command goes on.",
         "reproduce": "Make a table or figure of the EST paper on a cache: train, compare, draw; the same command goes on.",
+        "recipe": "Run a data set's fixed protocol: extract, train, control, evaluate; ends in a result card.",
         "sweep": "Search settings for each outer fold inside its training half; the same command resumes, or joins in.",
         "runs": "List runs: data, model, protocol, scores over seeds, status and age.",
         "compare": "Compare runs with the first: paired differences over people, per class, and the settings that differ.",

@@ -28,6 +28,10 @@ RESERVED = (
     "rate",
 )  # names of other arrays, or of their checksums
 
+ANNOTATED_APEX = (
+    "annotated apex (the field's usual practice)"  # in `sampling`: frames were chosen by what an annotator said
+)
+
 
 IMPORTED = "imported"  # the decoder, detector or backbone of what was made elsewhere
 
@@ -110,7 +114,9 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class FramesRecipe(Recipe):
-    """From a source to aligned face crops."""
+    """From a source to aligned face crops, or to pictures of the flow in one."""
+
+    LATER = ("flow",)
 
     decoder: str  # auto, opencv, pyav: auto is opencv, and pyav for a file that OpenCV cannot decode
     sampling: str = "every frame"
@@ -127,6 +133,12 @@ class FramesRecipe(Recipe):
     margin: float = 0.0
     size: int = 224
     crops: str = ""  # how crops were encoded before the backbone saw them, e.g. "jpeg 95"; empty when they were not
+    flow: str = ""  # how the flow was computed whose pictures stand in place of crops; empty: crops are of faces
+
+    @property
+    def by_annotated_apex(self) -> bool:
+        """Say whether rows were chosen by the annotated apex, which prediction on new videos does not have."""
+        return ANNOTATED_APEX in self.sampling
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,6 +14,7 @@ from ..errors import STATUS_PARTIAL, UsageError
 from .datasetinput import DatasetName, Frames, LabelNames, ListDatasets, Root, expect_inputs, find_named
 from .datasettable import check_text, datasets_data, datasets_text
 from .extractreport import show_report
+from .flowoptions import FlowPlaces, Pictures, PicturesOption, flow_settings
 from .recaching import From, Views, recache_clips, refuse_views
 from .screen import Screen
 
@@ -101,7 +102,9 @@ Normalize = Annotated[
 Features = Annotated[
     str,
     typer.Option(
-        "--features", help="gap, layer1 to layer4, pyramid4x4; commas between. A cache that lacks one is given it."
+        "--features",
+        help="gap, layer1 to layer4, pyramid4x4; cls of vision transformers; flow of --modality flow; commas between. "
+        "A cache that lacks one is given it.",
     ),
 ]
 Flip = Annotated[bool, typer.Option("--flip", help="Also cache the features of mirrored crops.")]
@@ -136,6 +139,8 @@ def extract(
     frames: Frames = None,
     label_names: LabelNames = None,
     list_datasets: ListDatasets = False,
+    modality: PicturesOption = Pictures.face,
+    flow_frames: FlowPlaces = None,
     labels: Labels = "none",
     subjects: Subjects = "none",
     limit: Limit = None,
@@ -181,6 +186,7 @@ def extract(
     from ..inputs.input import find_inputs, parse_shard
 
     config = ExtractConfig(
+        **flow_settings(modality, flow_frames),
         detector=detector or "retinaface",
         detect_size=detect_size,
         detect_every=detect_every,
@@ -239,6 +245,9 @@ def extract(
             )
         return compare(screen, found, compare_detectors, config)
     if dry_run:
+        from ..extract.modality import modality_of
+
+        modality_of(config).expect_inputs(found.inputs)
         from ..encoders.device import parse_device
         from ..encoders.precision import resolve_precision
 

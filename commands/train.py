@@ -27,7 +27,8 @@ Preset = Annotated[
     typer.Option(
         "--preset",
         help="official (the default: the authors' code), paper-text (their text where it differs), fast, "
-        "small (a small model for tens to hundreds of clips), or modern (for --finetune).",
+        "small (a small model for tens to hundreds of clips), modern (for --finetune), "
+        "or published (as a model's authors train it: slstt).",
     ),
 ]
 Finetune = Annotated[

@@ -24,6 +24,7 @@ PACKAGES = (
     "report",
     "doctor",
     "demo",
+    "recipes",
     "commands",
 )
 HEAD = """# Modules

@@ -19,7 +19,7 @@ from ..errors import UsageError
 from .resnet import make_trunk
 from .resnet_tail import tail_of
 from .tail import PICTURES, Step, Tail, tapped, through_encoder
-from .taps import MAPS, STAGES, TAPS
+from .taps import CLASS_TOKEN, MAPS, STAGES, TAPS
 
 PYRAMID_SIDE = 4
 
@@ -216,6 +216,11 @@ def tap_shape(name: str, size: int) -> tuple[int, ...]:
         return (Backbone.width,)
     if name == "pyramid4x4":
         return (sum(STAGES.values()), PYRAMID_SIDE, PYRAMID_SIDE)
+    if name == CLASS_TOKEN:
+        raise UsageError(
+            f"ResNet-18 has no class token: {CLASS_TOKEN} is a feature of vision transformers.",
+            remedy="--weights timm:vit_base_patch16_384.orig_in21k_ft_in1k, or --features gap",
+        )
     if name not in STAGES:
         raise UsageError(f"A feature is one of {', '.join(TAPS)}; found {name!r}.", remedy="--features gap,layer3")
     side = size

@@ -7,6 +7,7 @@ from ..errors import UsageError
 STAGES = {"layer1": 64, "layer2": 128, "layer3": 256, "layer4": 512}  # name → channels
 PYRAMID = "pyramid4x4"  # the maps of all stages, pooled to 4 × 4, one behind the other
 TAPS = ("gap", *STAGES, PYRAMID)
+CLASS_TOKEN = "cls"  # of vision transformers: the class token before the final norm
 MAPS = "layer3"  # the feature that the last stage of a backbone sees
 
 

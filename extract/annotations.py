@@ -12,16 +12,17 @@ from ..cache.schema import EXTRA, MOMENTS, NO_LABEL
 from ..cache.table import same_cell
 from ..inputs.input import ANNOTATIONS, UNTOLD, Input
 from .clip_pipeline import clips_of
+from .modality import Modality
 
 Found = TypeVar("Found", Input, Failure)
 
 
-def relabel(inputs: Sequence[Input | Failure], writer: CacheWriter) -> tuple[list[str], list[str]]:
+def relabel(inputs: Sequence[Input | Failure], writer: CacheWriter, modality: Modality) -> tuple[list[str], list[str]]:
     """Bring what is told of clips and failures that are there up to date; return what changed, and clips that end before a moment."""
     said, misplaced = [], []
     for source in inputs:
         clips = clips_of(source.id, writer)
-        more = source.told if isinstance(source, Input) and writer.manifest.version > 1 else {}
+        more = modality.told(source) if isinstance(source, Input) and writer.manifest.version > 1 else {}
         for clip_id in clips or ([source.id] if writer.failure(source.id) else []):
             late = [n for n in MOMENTS if clips and more.get(n, -1) >= writer.num_frames(clip_id)]
             known = {name: value for name, value in more.items() if clips and name not in late}

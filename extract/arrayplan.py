@@ -17,7 +17,9 @@ from ..crops.views import ViewConfig
 from ..encoders.weights import Weights
 from ..errors import EstError, UsageError
 from .config import ExtractConfig
-from .extraction import describe, feature_recipe
+from .extraction import describe
+from .flow.field import FIELD
+from .recipes import feature_recipe
 from .workers.device_worker import FLIP
 
 VIEW = "_view"  # behind an array's name, with the number: of crops that were changed
@@ -137,6 +139,11 @@ def _recipes(
     plan: ArrayPlan, frames: FramesRecipe, config: ExtractConfig, precision: str, *, views: int, view_config: ViewConfig
 ) -> dict[str, FeatureRecipe]:
     """Return the recipes of an array, of its mirror image where that is asked for, and of its views."""
+    if plan.tap == FIELD:
+        raise UsageError(
+            f"The feature {FIELD} is no encoder's, and is not made of pictures.",
+            remedy="est extract INPUT --modality flow --features gap,flow, which gives it to a cache that lacks it",
+        )
     recipe = feature_recipe(frames, plan.weights, plan.tap, config, precision)
     recipe = replace(recipe, fold=plan.fold, cross_fit=plan.cross_fit)
     return {

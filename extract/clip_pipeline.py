@@ -14,12 +14,12 @@ from ..errors import CacheError
 from ..inputs.input import Input
 from .clip_sink import ClipSink
 from .config import ExtractConfig
-from .workers.device_worker import DeviceWorker
-from .workers.messages import Failed, Finished, TrackRows, Work
+from .modality import modality_of
+from .workers.device_worker import DeviceWorker, Encoding
+from .workers.flow_task import NO_FACE_STAGE
+from .workers.messages import Crops, Failed, Finished, TrackRows, Work
 from .workers.pipeline import InHand, Pipeline
 from .workers.row_buffer import RowBuffer
-
-NO_FACE_STAGE = "no face"
 
 
 class ClipPipeline(Pipeline):
@@ -36,6 +36,7 @@ class ClipPipeline(Pipeline):
     ) -> None:
         super().__init__(inputs, sink.features, device_workers, config, workers, stop)
         self._sink = sink
+        self._modality = modality_of(config)
         self.no_face: list[str] = []
         self.incomplete: list[str] = []
         self.decoders: Counter[str] = Counter()  # clips that each has read
@@ -45,12 +46,17 @@ class ClipPipeline(Pipeline):
     def _work(self, index: int) -> Work:
         return Work(index=index, input=self._inputs[index])
 
+    def _encoding(self, message: Crops) -> Encoding:
+        return self._modality.encoding
+
     def _commit_if_due(self) -> None:
         self._sink.commit_if_due()
 
     def _write_one(self, source: Input, ended: InHand | Failed) -> None:
         if isinstance(ended, Failed):
-            self._fail(source, ended.stage, ended.error)
+            is_faceless = ended.stage == NO_FACE_STAGE
+            self._fail(source, ended.stage, ended.error, counted=not is_faceless or self._config.no_face != "skip")
+            self.no_face += [source.id] * is_faceless
             return
         finished = ended.finished
         assert isinstance(finished, Finished)
@@ -82,12 +88,15 @@ class ClipPipeline(Pipeline):
         rows: RowBuffer,
     ) -> None:
         track = finished.tracks[number].over(finished.decoded)
-        features = {name: rows.of_track(number, track.state, name) for name in self._specs}
+        features = dict(track.features)
+        for name in self._specs.keys() - features.keys():
+            place, made = self._modality.place_of(name, number)
+            features[name] = rows.of_track(place, track.state, made)
         if finished.missing:
             self.incomplete.append(clip_id)
         if finished.decode_errors > 0:
             self.damaged.append(clip_id)
-        if source.moments(finished.decoded) != source.moments():
+        if finished.misplaced:
             self.misplaced.append(clip_id)
         self._sink.add(clip_of(source, clip_id, finished, track, features), replacing=True)
         self.decoders[finished.info.decoder] += 1
@@ -136,8 +145,8 @@ def clip_of(
         decoder=finished.info.decoder,
         decode_errors=finished.decode_errors,
         tracks=finished.num_tracks,
-        extra=source.extra,
-        **source.moments(finished.decoded),
+        extra={**source.extra, **finished.extra},
+        **finished.moments,
     )
 
 

@@ -18,6 +18,8 @@ from ..encoders.precision import resolve_precision
 from ..encoders.weights import is_known
 from ..errors import RecipeMismatch
 from .config import ExtractConfig
+from .flow.field import FIELD
+from .flow.selection import SAMPLING
 
 OF_PICTURES = ("face", "smooth", "align", "size")  # settings whose recipe has them under the same name
 OF_DETECTOR = ("detect_size", "detect_every", "score_threshold")  # and those that frames which are crops have not
@@ -29,7 +31,7 @@ def command_that_adds(cache: Cache, feature: str) -> str:
     """Write the command that makes a cache with one more feature: from its crops where it holds them, else of its sources."""
     plain = [made for made in cache.recipes.features.values() if not made.view and not made.fold and not made.mirrored]
     taps = ",".join(dict.fromkeys([*(made.tap for made in plain), feature]))
-    made = next(iter(plain), None)
+    made = next((one for one in plain if one.tap != FIELD), None)
     rows = [] if made is None else list(_options_of_rows(made))
     flip = ["--flip"] * any(one.mirrored for one in cache.recipes.features.values())
     if cache.has_crops or made is None:
@@ -44,7 +46,10 @@ def command_that_adds(cache: Cache, feature: str) -> str:
 
 def options_of_frames(frames: FramesRecipe) -> Iterator[str]:
     """Yield the options that say how videos become crops."""
-    for name, (here, _) in _differing_frames(ExtractConfig(), frames).items():
+    default = ExtractConfig(modality="flow" if frames.flow else "face")
+    if frames.flow:
+        yield from ("--modality", default.modality)
+    for name, (here, _) in _differing_frames(default, frames).items():
         yield from _options(name, here)
 
 
@@ -74,9 +79,15 @@ def expect_as_made(config: ExtractConfig, out: Path, precision: str) -> None:
 
 def _differing_frames(config: ExtractConfig, frames: FramesRecipe) -> dict[str, tuple[Any, Any]]:
     """Return the settings of a command line in which it differs from a recipe: what stands there, and what is asked for."""
-    as_there = ExtractConfig(detector=frames.detector, align=frames.align)  # ty: ignore[invalid-argument-type]
+    modality = "flow" if frames.flow else "face"
+    if modality != config.modality:
+        return {"modality": (modality, config.modality)} | _frames_of_flow(frames, config)
+    as_there = ExtractConfig(detector=frames.detector, align=frames.align, modality=modality)  # ty: ignore[invalid-argument-type]
     of_detector = () if "none" in (frames.detector, config.detector) else OF_DETECTOR
-    pairs = {name: (getattr(frames, name), getattr(config, name)) for name in ("detector", *of_detector, *OF_PICTURES)}
+    unused = ("detect_every", "smooth") if frames.flow else ()
+    names = [name for name in ("detector", *of_detector, *OF_PICTURES) if name not in unused]
+    pairs = _frames_of_flow(frames, config)
+    pairs |= {name: (getattr(frames, name), getattr(config, name)) for name in names}
     if frames.decoder not in (config.decoder, "opencv" if config.decoder == "auto" else ""):  # auto goes on with opencv
         pairs = {"decoder": (frames.decoder, config.decoder)} | pairs
     asked = as_there.crop_margin if config.margin is None else config.margin
@@ -85,9 +96,18 @@ def _differing_frames(config: ExtractConfig, frames: FramesRecipe) -> dict[str, 
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
+def _frames_of_flow(frames: FramesRecipe, config: ExtractConfig) -> dict[str, tuple[Any, Any]]:
+    """Return which frames a cache of flow has, and which are asked for."""
+    there = {text: name for name, text in SAMPLING.items()}.get(frames.sampling) if frames.flow else None
+    return {"flow_frames": (there, config.flow_frames)} if there not in (None, config.flow_frames) else {}
+
+
 def _differing_rows(config: ExtractConfig, made: FeatureRecipe, precision: str) -> dict[str, tuple[Any, Any]]:
-    pairs = {"dtype": (made.dtype, config.dtype), "precision": (made.precision, precision)}
-    if is_known(config.weights):  # a file, or that of a run, is compared by what it holds
+    is_field = made.tap == FIELD  # which no encoder makes
+    pairs = {"dtype": (made.dtype, config.dtype)}
+    if not is_field:
+        pairs["precision"] = (made.precision, precision)
+    if not is_field and is_known(config.weights):  # a file, or that of a run, is compared by what it holds
         pairs = {"weights": (made.weights, config.weights)} | pairs
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 

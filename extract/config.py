@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from ..crops.crop import BOX_MARGIN
-from ..errors import UsageError, expect_values
+from ..errors import UsageError, expect_choice, expect_values
 from .faces.track import TrackConfig
+from .flow.field import FIELD
+from .flow.selection import SAMPLING, FlowFrames
 
 SIZES = range(32, 1025)
 FORWARD_BYTES = 256 * 2**20  # of decoded frames that are held, so that a clip is decoded once
@@ -19,6 +21,8 @@ CLIPS_AHEAD = 64  # that may finish before the oldest unfinished one
 class ExtractConfig:
     """Options of `est extract`."""
 
+    modality: Literal["face", "flow"] = "face"  # what encoders see: face crops, or the flow from a clip's onset in one
+    flow_frames: FlowFrames = "apex"  # of flow: frames around the annotated apex, or over the whole clip
     decoder: Literal["auto", "opencv", "pyav"] = "auto"
     detector: str = "retinaface"
     detect_size: int = 640  # longer side of the picture that the detector sees; 0 full size
@@ -27,7 +31,9 @@ class ExtractConfig:
     face: Literal["main", "largest", "all"] = "main"
     smooth: float = 2.0
     align: Literal["box", "5point"] = "box"
-    margin: float | None = None  # None: 0.2 around a box, 0 on the template of five points and where frames are crops
+    margin: float | None = (
+        None  # None: 0.2 around a box, 0 on the template of five points, of flow, and where frames are crops
+    )
     size: int = 224
     crops: bool = False
     crop_quality: int = 95
@@ -67,6 +73,37 @@ class ExtractConfig:
             )
         if self.align == "5point" and self.detector == "none":
             raise UsageError("--align 5point needs landmarks, and --detector none has none.", remedy="--align box")
+        expect_choice("--modality", self.modality, ("face", "flow"))
+        expect_choice("--flow-frames", self.flow_frames, tuple(SAMPLING))
+        if self.modality == "flow":
+            self._expect_flow()
+        elif self.flow_frames != "apex":
+            raise UsageError("--flow-frames says to which frames flow is computed.", remedy="--modality flow")
+        elif FIELD in self.features:
+            raise UsageError(f"The feature {FIELD} is of --modality flow.", remedy="--modality flow")
+
+    def _expect_flow(self) -> None:
+        """Refuse what flow in one square has no use for."""
+        default = {item.name: item.default for item in fields(self)}
+        why = {
+            "face": "flow is of one face, the largest of the onset frame",
+            "align": "one upright square a clip is compared",
+            "smooth": "one square a clip is compared, and nothing is smoothed",
+            "detect_every": "the face is looked for in the onset frame alone",
+        }
+        taken = {"face": ("main", "largest")}
+        for name, reason in why.items():
+            if getattr(self, name) not in taken.get(name, (default[name],)):
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(
+                    f"{option} {getattr(self, name)} does not go with --modality flow: {reason}.",
+                    remedy=f"leave out {option}",
+                )
+
+    @property
+    def encoded(self) -> tuple[str, ...]:
+        """Name the features that an encoder makes; the flow itself needs none."""
+        return tuple(name for name in self.features if name != FIELD)
 
     @property
     def tracking(self) -> TrackConfig:
@@ -78,7 +115,8 @@ class ExtractConfig:
         """Return the margin around the face, as a part of its longer side."""
         if self.margin is not None:
             return self.margin
-        return BOX_MARGIN if self.align == "box" and self.detector != "none" else 0.0
+        is_boxed = self.align == "box" and self.detector != "none" and self.modality == "face"
+        return BOX_MARGIN if is_boxed else 0.0
 
     @property
     def frames_are_crops(self) -> bool:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..cache import CacheWriter, FeatureRecipe, FramesRecipe, Recipes, current_environment, open_cache
+from ..cache import CacheWriter, current_environment, open_cache
 from ..cache.clip import Failure, Source
 from ..cache.interrupt import listening
-from ..cache.schema import NO_LABEL, ColumnSpec
+from ..cache.schema import EXTRA, NO_LABEL, ColumnSpec
 from ..cache.snapshot import staging_path
 from ..cache.sources import source_of
 from ..cache.watch import Watch
@@ -30,10 +30,12 @@ from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
 from .command import expect_as_made
 from .config import ExtractConfig
 from .filling import NewArrays, expect_fillings, fill_features
+from .modality import Modality, modality_of
+from .recipes import recipes_of
 from .report import Report
 from .video.source import expect_decoder
 from .workers.clip_worker import STOPPING
-from .workers.device_worker import FLIP, DeviceWorker
+from .workers.device_worker import DeviceWorker
 from .workers.pipeline import Pipeline
 
 SHOWN_TO_ALL = ("imagenet", "synface", "random")  # weights that have seen nobody's clips, as those of KIND:NAME
@@ -63,6 +65,8 @@ def extract_videos(
     """
     config, watch = config or ExtractConfig(), watch or Watch()
     start = time.monotonic()
+    modality = modality_of(config)
+    modality.expect_inputs(found.inputs)
     devices = [parse_device(text) for text in config.device.split(",")]
     expect_precision_of(Path(out), devices)
     config = as_begun(config, Path(out))
@@ -70,14 +74,19 @@ def extract_videos(
     inputs, columns = with_columns(found.inputs, Path(out))
     precision, why = resolve_precision(config.precision, *devices)
     expect_as_made(config, Path(out), precision)
-    weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
-    for line in describe(weights):
-        watch.say(line)
+    weights = None
+    if config.encoded:
+        weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
+        for line in describe(weights):
+            watch.say(line)
     watch.say(f"{', '.join(map(str, devices))} in {precision}: {why}")
-    device_workers = [DeviceWorker(device, precision, config, [weights.backbone]) for device in devices]
+    backbones = [weights.backbone] if weights else []
+    device_workers = [DeviceWorker(device, precision, config, backbones) for device in devices]
     if device_workers[0].detector.licence:
         watch.say(f"licence of the detector: {device_workers[0].detector.licence}")
     recipes = recipes_of(config, weights, device_workers[0], precision)
+    if recipes.frames.by_annotated_apex:
+        watch.say(f"rows are of {recipes.frames.sampling}")
     environment = current_environment(
         ("torch", "torchvision", "opencv-python", "opencv-python-headless", "av", "onnxruntime"),
         device=[str(d) for d in devices],
@@ -91,10 +100,10 @@ def extract_videos(
         recipes,
         labels=order,
         crops=config.crops,
-        columns=columns,
+        columns={**columns, **modality.columns},
         environment=environment,
         black=black,
-        trained_on=[] if weights.trained_on is None else [weights.trained_on],
+        trained_on=[] if weights is None or weights.trained_on is None else [weights.trained_on],
         strict=config.strict,
     ) as writer:
         for change in writer.environment_changes:
@@ -104,13 +113,13 @@ def extract_videos(
             watch.warn(
                 f"{out} has format 1, which has no place for onset, apex and offset: est cache convert {out} NEW upgrades it"
             )
-        relabelled, _ = relabel(found.problems, writer)
+        relabelled, _ = relabel(found.problems, writer, modality)
         problems = [completed(problem, writer) for problem in found.problems]
         for problem in problems:
             if writer.failure(problem.id) != problem:  # else it is on record
                 writer.fail(problem)
-        todo = sort_inputs(inputs, writer, retry_failed)
-        changes, misplaced = relabel([*todo.unchanged, *todo.failed], writer)
+        todo = sort_inputs(inputs, writer, retry_failed, modality)
+        changes, misplaced = relabel([*todo.unchanged, *todo.failed], writer, modality)
         relabelled += changes
         workers = config.workers or default_workers(devices)
         known = {clip_id: source.path for source in todo.unchanged for clip_id in clips_of(source.id, writer)}
@@ -211,52 +220,6 @@ def with_columns(inputs: Sequence[Input], out: Path) -> tuple[list[Input], dict[
     return [replace(source, extra=typed_cells(source.extra, columns, source.id)) for source in inputs], columns
 
 
-def recipes_of(config: ExtractConfig, weights: Weights, device_worker: DeviceWorker, precision: str) -> Recipes:
-    """Write down everything that a row depends on."""
-    is_crop = config.detector == "none"
-    frames = FramesRecipe(
-        decoder=config.decoder,
-        detector=device_worker.detector.name,
-        detector_digest=device_worker.detector.digest,
-        detect_size=0 if is_crop else config.detect_size,
-        detect_every=1 if is_crop else config.detect_every,
-        score_threshold=0.0 if is_crop else config.score_threshold,
-        precision=device_worker.detector.precision,
-        face=config.face,
-        tracking="" if is_crop else config.tracking.describe(),
-        smooth=config.smooth,
-        align=config.align,
-        margin=config.crop_margin,
-        size=config.size,
-        crops=config.crop_format,
-    )
-    features = {}
-    for tap in config.features:
-        recipe = feature_recipe(frames, weights, tap, config, precision)
-        features[tap] = recipe
-        if config.flip:
-            features[tap + FLIP] = replace(recipe, mirrored=True)
-    return Recipes(frames=frames, features=features)
-
-
-def feature_recipe(
-    frames: FramesRecipe, weights: Weights, tap: str, config: ExtractConfig, precision: str
-) -> FeatureRecipe:
-    """Write down how crops become rows of one tap."""
-    return FeatureRecipe(
-        parent=frames.fingerprint,
-        backbone=weights.backbone.name,
-        weights=weights.name,
-        weights_digest=weights.digest,
-        normalize=weights.backbone.normalization.name,
-        tap=tap,
-        shape=weights.backbone.shape_of(tap, frames.size),
-        dtype=config.dtype,
-        precision=precision,
-        trained_on="" if weights.trained_on is None else weights.trained_on.fingerprint,
-    )
-
-
 def describe(weights: Weights) -> Iterator[str]:
     """Say what was loaded, under which licence, and whether anybody knows what it has learnt from."""
     yield weights.report()
@@ -270,13 +233,15 @@ def describe(weights: Weights) -> Iterator[str]:
 
 def black_rows(device_worker: DeviceWorker, config: ExtractConfig) -> dict[str, tuple[float, ...]]:
     """Return what the backbone makes of a black crop, in the type of the cache: what frames that are blacked out later become."""
+    if not config.encoded:
+        return {}
     rows = device_worker.encode(np.zeros((1, config.size, config.size, 3), np.uint8)).result()
     flat = {name: row[0].astype(config.dtype) for name, row in rows.items() if row.ndim == 2}
     return {name: tuple(row.tolist()) for name, row in flat.items()}
 
 
-def sort_inputs(inputs: Sequence[Input], writer: CacheWriter, retry_failed: bool) -> Todo:
-    """Compare inputs with the cache, by id, size and time."""
+def sort_inputs(inputs: Sequence[Input], writer: CacheWriter, retry_failed: bool, modality: Modality) -> Todo:
+    """Compare inputs with the cache, by id, size and time, and by what rows depend on."""
     todo = Todo()
     for source in inputs:
         try:
@@ -286,6 +251,9 @@ def sort_inputs(inputs: Sequence[Input], writer: CacheWriter, retry_failed: bool
         status = writer.status(source.id, described)
         if status == "new":
             status = writer.status(f"{source.id}#1", described)  # one of several faces
+        if status == "unchanged" and source.id in writer:
+            cells = {name: writer.cell(source.id, EXTRA + name) for name in modality.columns}
+            status = "new" if modality.is_outdated(source, cells) else status
         if status == "failed" and not retry_failed:
             failure = writer.failure(source.id)
             is_faceless = failure is not None and failure.stage == NO_FACE_STAGE

@@ -8,7 +8,7 @@ because a feature that some clips lack is none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from ..crops.views import ViewConfig
 from ..errors import CacheError, RecipeMismatch, some
 from ..inputs.input import Input
 from .config import ExtractConfig
+from .flow.field import FIELD
+from .flow.pictures import MIRRORED, PLAIN, Wanted
 from .workers.device_worker import FLIP, DeviceWorker, Encoding
 from .workers.messages import Crops, Failed, Recrop, Recropped
 from .workers.pipeline import InHand, Pipeline
@@ -65,7 +67,8 @@ class FillPipeline(Pipeline):
         self._new = new
         self._writer = writer
         self._fillers = fillers
-        self._made = {name: (recipe.view, made_as(recipe)) for name, recipe in new.recipes.items()}
+        self._flow = flow_wanted(new.recipes.values())
+        self._made = {name: (track_of(recipe), made_as(recipe)) for name, recipe in new.recipes.items()}
         self._of_view: dict[int, tuple[str, ...]] = {}  # what device workers make of its crops
         for view, made in sorted(self._made.values()):
             self._of_view[view] = tuple(dict.fromkeys((*self._of_view.get(view, ()), made)))
@@ -77,6 +80,7 @@ class FillPipeline(Pipeline):
             clip=self._inputs[index],
             views=tuple(self._of_view),
             view_config=self._new.view_config,
+            flow=self._flow,
         )
 
     def _encoding(self, message: Crops) -> Encoding:
@@ -91,7 +95,8 @@ class FillPipeline(Pipeline):
         for name, filler in self._fillers.items():
             if filler.next_clip == source.id:  # one that was begun earlier may be ahead of the others
                 view, made = self._made[name]
-                filler.add(source.id, ended.rows.of_track(view, state, made), state)
+                rows = ended.finished.features.get(name)
+                filler.add(source.id, ended.rows.of_track(view, state, made) if rows is None else rows, state)
         self.clips += 1
         self.frames += len(state)
         self._commit_if_due()
@@ -101,8 +106,22 @@ class FillPipeline(Pipeline):
 
 
 def made_as(recipe: FeatureRecipe) -> str:
-    """Return what a device worker calls the rows of an array."""
-    return recipe.tap + (FLIP if recipe.mirrored else "")
+    """Return what a device worker calls the rows of an array; pictures of flow come to it mirrored already."""
+    return recipe.tap + (FLIP if recipe.mirrored and not recipe.modality else "")
+
+
+def track_of(recipe: FeatureRecipe) -> int:
+    """Return the track of the pictures of an array: its view, or which pictures of flow."""
+    return (MIRRORED if recipe.mirrored else PLAIN) if recipe.modality else recipe.view
+
+
+def flow_wanted(recipes: Collection[FeatureRecipe]) -> Wanted:
+    """Return what is to be made of flow for arrays."""
+    encoded = [recipe for recipe in recipes if recipe.tap != FIELD]
+    return Wanted(
+        tracks=tuple(sorted({track_of(recipe) for recipe in encoded})),
+        fields=any(recipe.tap == FIELD for recipe in recipes),
+    )
 
 
 def expect_fillings(writer: CacheWriter, wanted: Mapping[str, FeatureRecipe]) -> None:

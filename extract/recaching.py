@@ -14,7 +14,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..cache import Cache, CacheWriter, FeatureRecipe, Recipes, convert_cache, current_environment, open_cache
+from ..cache import (
+    Cache,
+    CacheWriter,
+    FeatureRecipe,
+    FramesRecipe,
+    Recipes,
+    convert_cache,
+    current_environment,
+    open_cache,
+)
 from ..cache.disk import expect_free_space
 from ..cache.interrupt import Stop, listening
 from ..cache.recipe import IMPORTED
@@ -81,6 +90,7 @@ def recache(
     precision, why = resolve_precision(config.precision, *devices)
     view_config = view_config or ViewConfig()
     expect_views(views, view_config)
+    expect_faces(views, frames)
     expect_source(cache, out, arrays, crops=crops)
     passes = passes_of(arrays, frames, config, precision, views=views, view_config=view_config)
     recipes = Recipes(frames=frames, features={name: made for each in passes for name, made in each.recipes.items()})
@@ -220,6 +230,15 @@ def expect_views(views: int, view_config: ViewConfig) -> None:
         raise UsageError(f"--views goes from 0 to {MAX_VIEWS}, found {views}.", remedy="--views 4")
     if views and not view_config.describe():
         raise UsageError("Views that change nothing are the clips once more.", remedy="leave out the views")
+
+
+def expect_faces(views: int, frames: FramesRecipe) -> None:
+    """Refuse views of pictures that show no face."""
+    if views and frames.flow:
+        raise UsageError(
+            "Views move, light and mirror pictures of faces; colours of flow are directions and distances.",
+            remedy="leave out the views; --flip mirrors flow before it is coloured",
+        )
 
 
 def expect_source(cache: Cache, out: Path, arrays: Sequence[ArrayPlan], *, crops: bool) -> None:

@@ -259,13 +259,16 @@ def _listed(lists: Iterable[ClipList]) -> str:
 
 
 def _expect_format(cache: Cache, columns: Sequence[str]) -> None:
-    """Refuse columns that a cache of format 1 has no place for."""
+    """Refuse columns that a cache of format 1 has no place for, and moments that are those of a cache's rows."""
     later = [name for name in columns if name in MOMENTS or name.startswith(PREFIX)]
     if later and cache.snapshot.manifest.version == 1:
         raise UsageError(
             f"{cache.path} has format 1, which has no place for {', '.join(later)}.",
             remedy=f"est cache convert {cache.path} NEW upgrades it; or --only {','.join(ANNOTATIONS)}",
         )
+    if cache.recipes.frames.flow and set(columns) & set(MOMENTS):
+        remedy = f"--only {','.join(ANNOTATIONS)}; est extract LIST with the cache's options makes rows anew"
+        raise UsageError(f"{cache.path} has rows of flow, which other onsets and apexes would change.", remedy=remedy)
 
 
 def _expect_moments(cache: Cache, wanted: Mapping[str, Values]) -> None:

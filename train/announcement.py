@@ -46,11 +46,15 @@ def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWa
     data, plan = ready.data, ready.plan
     watch.say(heading(config))
     watch.say(data.clips.residency)
+    if (frames := ready.cache.recipes.frames).flow:
+        watch.say(f"rows are of optical flow: {frames.sampling}")
     watch.say(where)
     line, warning = sampler_of(config.sampling, config.model.shown).describe(data.clips.count.cpu())
     watch.say(line)
     if warning:
         watch.warn(warning)
+    if note := of_another_modality(ready, config):
+        watch.say(note)
     asked = config.protocol.kind
     watch.say(f"protocol: {named(asked, plan.kind)}, {len(plan.folds)} folds, independence: {plan.independence}")
     if known := convention(asked):
@@ -85,6 +89,19 @@ def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWa
         watch.warn(line)
     for line in _describe_reads(ready, config):
         watch.say(line)
+
+
+def of_another_modality(ready: Prepared, config: TrainConfig) -> str | None:
+    """Say so where the published system reads features of something else than the cache's."""
+    published = config.model.published_modality
+    found = [which.plain for which in ready.fold_data.reads.values() if isinstance(which, Arrays)]
+    if not published or not found or ready.cache.recipes.features[found[0]].modality == published:
+        return None
+    made = ready.cache.recipes.features[found[0]].modality or "the crops themselves"
+    return (
+        f"The published {config.model.title} reads features of {published}; {found[0]} of {ready.cache.path} is of {made} "
+        f"(est extract … --modality {published} makes those)"
+    )
 
 
 def _describe_votes(ready: Prepared) -> str:

@@ -71,7 +71,7 @@ def training_of(config: ModelConfig) -> str:
         case "end to end":
             return "frozen encoder (published: end to end, --finetune all)"
         case "frozen encoder":
-            return "as published"
+            return "frozen encoder (as published)"
     return "frozen encoder"
 
 

@@ -28,6 +28,7 @@ from .folds.leaks import Leak, expect_none, find_in_features
 from .folds.protocols import Plan, plan_folds
 from .folds.published import has_megc_table, of_another, of_one_database
 from .folds.votes import Votes
+from .loop.starts.class_vectors import ClassVectors
 from .loop.starts.crops import find_crop_start
 from .loop.starts.initial_weights import Start, find_initial_weights, find_leaks_of_initial_weights
 from .loop.starts.last_stage import find_stage_start
@@ -123,6 +124,8 @@ def prepare(cache: Cache | Path | str, config: TrainConfig | None = None) -> Pre
         if config.model.last_stage:
             expect_shape(cache, plain[names[0]], maps=True)
             start = find_stage_start(cache, config, plain.values())
+    if config.model.class_file is not None:
+        start = ClassVectors.read(config.model.class_file)
     leaks = (*leaks, *find_duplicates(cache, plan.folds, table))
     expect_none(leaks, allow=config.allow_leak, cache=cache.path)
     plan = replace(plan, notes=(*plan.notes, *notes_on_content(table, plan.folds, leaks)))
@@ -143,7 +146,9 @@ def prepare(cache: Cache | Path | str, config: TrainConfig | None = None) -> Pre
         start=start,
         votes=votes,
     )
-    if start is not None:
+    if isinstance(start, ClassVectors):
+        ready = replace(ready, start=start.of_run(ready.data.labels, ready.data.clips.width))
+    elif start is not None:
         start.expect_labels(ready.data.labels)
     return ready
 
@@ -174,6 +179,7 @@ def reading_of(config: TrainConfig) -> dict[str, Any]:
         "sampling.no_face": config.sampling.no_face,
         "maps": bool(config.model.reads),
         "crops": config.model.reads == CROPS,
+        "class vectors": config.model.class_file,
         "a last stage": config.model.name if config.model.last_stage else "",
         "told of frames": config.model.told,
         "kinds of windows": places_of(config.model.shown)[0] if config.model.of_windows else 0,

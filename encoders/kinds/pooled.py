@@ -1,6 +1,7 @@
-"""Anybody's network whose classifier is off: one row of numbers a frame, and nothing else is tapped.
+"""Anybody's network whose classifier is off: one row of numbers a frame; of a vision transformer its class token before the final norm.
 
-What such a network takes and gives, and where its stages are, is not read from its documentation but tried, with one picture.
+What such a network takes and gives, and where its stages and its class token are, is not read from its documentation but tried, with one
+picture.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from ...errors import EstError, UsageError
 from ..backbone import FrameEncoder, Normalization
 from ..tail import PICTURES, Tail, normalized
+from ..taps import CLASS_TOKEN
+from .class_token import find_norm, gives_class_token, tokens_before
 from .layout import REFUSALS, Layout, find_layout
 
 
@@ -26,6 +29,7 @@ class Pooled(FrameEncoder):
         self.name = self.title = name
         self.side = side
         self.normalization = normalization
+        self._norm = find_norm(net)  # behind the class token; empty where there is none
         row = self._try(side)
         if row.ndim != 2 or row.shape[0] != 1:
             raise EstError(
@@ -33,6 +37,7 @@ class Pooled(FrameEncoder):
                 remedy="use a network that ends in one row of features",
             )
         self.width = row.shape[1]
+        self.tap_names = ("gap", CLASS_TOKEN) if self._norm else ("gap",)
         self._sides = {side}  # that it is known to take
         self._layouts: list[Layout | None] = []  # the one that is found when it is first asked for
 
@@ -42,15 +47,26 @@ class Pooled(FrameEncoder):
         return self.net
 
     def taps(self, images: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-        """Return gap, what the network gives its classifier.  # (N, width)"""
-        assert set(names) <= {"gap"}, names
-        return {"gap": self.net(self.normalize(images)).float()} if names else {}
+        """Return gap, what the network gives its classifier, and the class token before the final norm.  # each (N, width)"""
+        assert set(names) <= set(self.tap_names), names
+        if CLASS_TOKEN not in names:
+            return {"gap": self.net(self.normalize(images)).float()} if names else {}
+        with tokens_before(self.net.get_submodule(self._norm)) as seen:
+            rows = self.net(self.normalize(images))
+        found = {"gap": rows.float(), CLASS_TOKEN: seen[0][:, 0].float()}
+        return {name: found[name] for name in names}
 
     def shape_of(self, tap: str, size: int) -> tuple[int, ...]:
-        """Return the shape of one frame's row of gap; refuse other taps, and sizes that the network does not take."""
+        """Return the shape of one frame's row of a tap; refuse taps that it has not, and sizes that the network does not take."""
+        if tap == CLASS_TOKEN and not self._norm:
+            raise UsageError(
+                f"{self.name} does not give a class token behind a final norm, and so has no feature {CLASS_TOKEN}.",
+                remedy="--features gap, or a vision transformer: --weights timm:vit_base_patch16_384.orig_in21k_ft_in1k",
+            )
         if tap not in self.tap_names:
             raise UsageError(
-                f"{self.name} has the feature gap alone, found {tap!r}: maps and pyramids are those of ResNet-18.",
+                f"{self.name} has the feature{'s' * bool(self._norm)} {' and '.join(self.tap_names)} alone, found {tap!r}: "
+                "maps and pyramids are those of ResNet-18.",
                 remedy="--features gap",
             )
         if size not in self._sides:
@@ -91,10 +107,15 @@ class Pooled(FrameEncoder):
 
     @torch.no_grad()
     def _try(self, size: int) -> Tensor:
-        """Return what the network makes of one black picture."""
+        """Return what the network makes of one black picture; forget the norm of a class token that it does not give."""
         training = self.net.training
         like = next(self.net.parameters())
+        norm = self.net.get_submodule(self._norm) if self._norm else nn.Identity()
         try:
-            return self.net.eval()(like.new_zeros((1, 3, size, size)))
+            with tokens_before(norm) as seen:
+                row = self.net.eval()(like.new_zeros((1, 3, size, size)))
         finally:
             self.net.train(training)
+        if self._norm and not gives_class_token(norm, seen, row):
+            self._norm = ""
+        return row

@@ -23,7 +23,8 @@ from ..faces.detect.base import Detections
 from ..faces.detect.no_detector import WholeFrame
 from ..faces.detection_frames import DetectionFrames
 from ..faces.track import CutDetector, Track, select, tracks_of, whole_track
-from .messages import DetectRequest, Finished, Found, Recrop, SharedPictures, TrackRows, Work
+from .flow_task import FlowTask
+from .messages import Finished, Found, Recrop, TrackRows, Work
 from .recrop import RecropTask
 from .task import Line, StageError, Task
 
@@ -41,7 +42,8 @@ def work(connection: Connection, config: ExtractConfig, crop_batch: int) -> None
         while True:
             message = line.receive()
             if isinstance(message, Work):
-                line.connection.send(ClipTask(line, config, crop_batch, message).run())
+                task = FlowTask if config.modality == "flow" else ClipTask
+                line.connection.send(task(line, config, crop_batch, message).run())
             elif isinstance(message, Recrop):
                 line.connection.send(RecropTask(line, config, crop_batch, message).run())
     except (EOFError, BrokenPipeError):
@@ -64,6 +66,7 @@ class ClipTask(Task):
             raise StageError("decode", f"{missing} of {len(times) + missing} frames could not be decoded")
         found, chosen = self._tracks(len(times), cuts)
         rows = self._cut(chosen, held, len(times)) or [self._no_face(len(times))]
+        moments = self._input.moments(len(times))
         return Finished(
             index=self._index,
             info=info,
@@ -73,6 +76,8 @@ class ClipTask(Task):
             time=np.array(times, np.float64),
             tracks=rows,
             num_tracks=found,
+            moments=moments,
+            misplaced=moments != self._input.moments(),
             digest=source_of(self._input.path).digest,
             seconds=self._seconds,
         )
@@ -164,15 +169,6 @@ class ClipTask(Task):
             landmarks=np.full((num_frames, 5, 2), np.nan, np.float32),
             score=np.zeros(num_frames, np.float32),
             crops=[b""] * num_frames if self._config.crops else None,
-        )
-
-    def detect(self, frames: list[int], pictures: list[np.ndarray], scale: tuple[float, float], *, last: bool) -> None:
-        """AsksDetector for the faces in some frames."""
-        stacked = np.stack(pictures)
-        self._send(
-            lambda: DetectRequest(
-                index=self._index, frames=frames, scale=scale, pictures=SharedPictures.share(stacked), last=last
-            )
         )
 
     def _know(self, found: Found) -> None:

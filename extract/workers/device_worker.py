@@ -55,7 +55,7 @@ class DeviceWorker:
             batch_size=self.detect_batch,
         )
         settings: dict[str, Any] = {"device": device, "precision": precision, "batch": self.crop_batch}
-        self.encoders = [Encoder(backbone, config.features, **settings) for backbone in backbones]
+        self.encoders = [Encoder(backbone, config.encoded, **settings) for backbone in backbones]
         self.seconds = {"detect": 0.0, "encode": 0.0}
         self._flip = config.flip
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"est-{device}")

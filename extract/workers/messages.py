@@ -6,9 +6,11 @@ worker may have a few blocks under way; an answer gives it the right to one more
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from ...cache.schema import NO_FACE
 from ...crops.views import ViewConfig
 from ...inputs.input import Input
 from ..faces.detect.base import Detections
+from ..flow.pictures import Wanted
 from ..video.info import VideoInfo
 
 BLOCKS_UNDER_WAY = 3
@@ -68,6 +71,7 @@ class Recrop:
     clip: Input
     views: tuple[int, ...] = (0,)  # 0 is the clip as it is
     view_config: ViewConfig = ViewConfig()
+    flow: Wanted = Wanted()  # of a cache of flow: what is made of it, in place of views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +121,7 @@ class TrackRows:
     landmarks: np.ndarray
     score: np.ndarray
     crops: list[bytes] | None
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)  # that no encoder makes, of all rows
 
     def over(self, num_frames: int) -> TrackRows:
         """Return it over all frames of a clip: without a face in those that it does not reach."""
@@ -149,6 +154,11 @@ class Finished:
     time: np.ndarray
     tracks: list[TrackRows]
     num_tracks: int = -1  # faces that were followed in the source, those of other people too; −1: not searched
+    moments: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # onset, apex and offset, as far as they are among its rows
+    misplaced: bool = False  # a moment that is told lies beyond its end
+    extra: Mapping[str, Any] = field(default_factory=dict)  # cells of extra columns that were found, not told
     digest: bytes
     seconds: dict[str, float] = field(default_factory=dict)  # where the worker's time went
 
@@ -159,6 +169,7 @@ class Recropped:
 
     index: int
     state: np.ndarray
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)  # that no encoder makes
     seconds: dict[str, float] = field(default_factory=dict)
 
 

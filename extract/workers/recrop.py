@@ -7,8 +7,9 @@ the same way, is made sure of: its size and time of change, the size of its fram
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ...cache import Cache, checksum, open_cache
+from ...cache import Cache, FramesRecipe, checksum, open_cache
 from ...cache.reader import ClipFrames
 from ...cache.schema import CHECKSUMS, NO_FACE
 from ...cache.sources import source_of
@@ -25,11 +26,11 @@ from ...crops.jpeg import decode_crop, encode_crop
 from ...crops.views import draw_view, show
 from ...errors import CacheDamaged
 from ..config import ExtractConfig
+from ..flow.pictures import PLAIN, FlowPictures, Wanted
 from ..video.source import open_source
+from .flow_again import fields_again
 from .messages import Found, Recrop, Recropped
-from .task import Line, StageError, Task
-
-Timed = Callable[[Iterator[tuple[np.ndarray, float]]], Iterator[tuple[np.ndarray, float]]]
+from .task import Line, StageError, Task, Timed
 
 JPEG = "jpeg "  # before the quality, in the recipe of crops
 CHECKED = ("state", "box", "landmarks")  # what crops are cut along
@@ -45,6 +46,8 @@ class RecropTask(Task):
     def _finish(self) -> Recropped:
         stored = open_stored(self._job.cache)
         clip = stored.clip(self._job.clip.id)
+        if stored.cache.recipes.frames.flow:
+            return self._flow(stored, clip)
         if (clip.state != NO_FACE).any():
             again = cut_again(stored, clip, self._job.clip.path, timed=self._timed, clock=self._clock)
             views = {number: draw_view(self._job.clip.id, number, self._job.view_config) for number in self._job.views}
@@ -55,6 +58,25 @@ class RecropTask(Task):
                     self._add_crop(number, frame, seen)
             self._send_rest()
         return Recropped(index=self._index, state=clip.state, seconds=self._seconds)
+
+    def _flow(self, stored: Stored, clip: ClipFrames) -> Recropped:
+        """Bring pictures of flow: plain ones as they are stored, all else from the source."""
+        wanted = self._job.flow
+        if stored.cache.has_crops and PLAIN in wanted.tracks:
+            for number, picture in self._read(stored, clip):
+                self._add_crop(PLAIN, number, picture)
+            wanted = replace(wanted, tracks=tuple(track for track in wanted.tracks if track != PLAIN))
+        recipe, made = stored.cache.recipes.frames, {}
+        if wanted.tracks or wanted.fields:
+            pictures = FlowPictures(recipe.size, self._add_crop, replace(wanted, quality=quality_of(recipe)))
+            row = stored.cache.clips.row(clip.index)
+            expect_source(row, self._job.clip.path)
+            for moved in fields_again(clip, row, recipe, self._job.clip.path, timed=self._timed):
+                with self._clock("crop"):
+                    pictures.add(moved)
+            made = pictures.features
+        self._send_rest()
+        return Recropped(index=self._index, state=clip.state, features=made, seconds=self._seconds)
 
     def _read(self, stored: Stored, clip: ClipFrames) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the stored crops with the numbers of their frames."""
@@ -112,6 +134,17 @@ def cut_again(
     `path` is where the source lies now; `timed` and `clock` measure decoding and cutting.
     """
     row, recipe = stored.cache.clips.row(clip.index), stored.cache.recipes.frames
+    if recipe.flow:
+        expect_source(row, path)
+        waiting: list[np.ndarray] = []
+        pictures = FlowPictures(
+            recipe.size, lambda _, __, picture: waiting.append(picture), Wanted(quality=quality_of(recipe))
+        )
+        for number, moved in enumerate(fields_again(clip, row, recipe, path, timed=timed)):
+            with clock("crop"):
+                pictures.add(moved)
+            yield number, waiting.pop()
+        return
     decoder = row.get("decoder")
     cropping: dict[str, Any] = {"align": recipe.align, "margin": recipe.margin, "size": recipe.size}
     seen = 0
@@ -142,13 +175,23 @@ def cut_again(
                 with clock("crop"):
                     crop = crop_face(frame, clip.box[seen], clip.landmarks[seen], **cropping)[0]
                     if recipe.crops:  # they were kept once
-                        crop = decode_crop(encode_crop(crop, int(recipe.crops.removeprefix(JPEG))))
+                        crop = decode_crop(encode_crop(crop, quality_of(recipe)))
                 yield seen, crop
             seen += 1
     if seen < len(clip.time):
         raise StageError("decode", f"it has {seen} frames now, and had {len(clip.time)}")
+    expect_source(row, path)
+
+
+def expect_source(row: Mapping[str, Any], path: Path) -> None:
+    """Refuse a source that is not the one that a clip was made of, by size and time."""
     if problem := source_change(path, row["source_bytes"], row["source_mtime_ns"]):
         raise StageError("decode", problem)
+
+
+def quality_of(recipe: FramesRecipe) -> int:
+    """Return the quality of the JPEG that crops have passed through; 0: none."""
+    return int(recipe.crops.removeprefix(JPEG)) if recipe.crops else 0
 
 
 @lru_cache(maxsize=1)

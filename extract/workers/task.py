@@ -30,6 +30,8 @@ from .messages import (
     Work,
 )
 
+Timed = Callable[[Iterator[tuple[np.ndarray, float]]], Iterator[tuple[np.ndarray, float]]]
+
 
 class StageError(Exception):
     """A clip that failed, and where."""
@@ -134,6 +136,15 @@ class Task:
         rows, crops = self._waiting.pop(track)
         pictures = np.stack(crops)[..., ::-1]  # OpenCV's BGR → RGB
         self._send(lambda: Crops(index=self._index, track=track, rows=rows, pictures=SharedPictures.share(pictures)))
+
+    def detect(self, frames: list[int], pictures: list[np.ndarray], scale: tuple[float, float], *, last: bool) -> None:
+        """Ask for the faces in some frames, shrunk by `scale` in width and height."""
+        stacked = np.stack(pictures)
+        self._send(
+            lambda: DetectRequest(
+                index=self._index, frames=frames, scale=scale, pictures=SharedPictures.share(stacked), last=last
+            )
+        )
 
     def _send(self, make: Callable[[], DetectRequest | Crops]) -> None:
         """Make a block and send it, once fewer than the permitted number are under way."""

@@ -157,7 +157,7 @@ def _expect_of_frames(run: Run, name: str, recipe: FeatureRecipe) -> None:
         what = "crops that were changed" if recipe.view else recipe.window or recipe.modality
         raise UsageError(
             f"{run.path} reads {name!r}, whose rows are of {what}; prediction makes rows of the crops as they are.",
-            remedy="a run on gap, or on maps as layer3",
+            remedy="a run on gap, or on maps as layer3, of face crops",
         )
 
 

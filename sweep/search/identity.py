@@ -14,6 +14,7 @@ from ...train.config.config import TrainConfig
 from ...train.config.configfile import differences, from_flat, to_flat
 from ...train.folds.annotations import Annotations
 from ...train.folds.votes import digest_of
+from ...train.loop.starts.class_vectors import ClassVectors
 from ...train.provenance import digest, rows_digest
 from ...train.results.run import read_json
 from ..space.space import Space
@@ -33,6 +34,7 @@ HOW = {
     "annotations": "clips or labels differ",
     "rows": "the features of some clips differ",
     "votes": "the votes differ",
+    "class vectors": "the class vectors differ",
 }
 
 
@@ -40,12 +42,14 @@ def identity(
     cache: Cache, table: Annotations, base: TrainConfig, space: Space, config: SweepConfig, storage: str
 ) -> dict[str, Any]:
     """Return what settings.json holds; `study` names the studies in a storage that holds others, too."""
+    file = base.model.class_file
     known: dict[str, Any] = {
         "cache": {
             "fingerprints": cache.recipes.fingerprints(),
             "annotations": digest(table),
             "rows": rows_digest(cache, base),
             **({"votes": digest_of(Path(base.data.votes))} if base.data.votes else {}),
+            **({"class vectors": ClassVectors.read(file).digest} if file is not None else {}),
         },
         "config": json.loads(json.dumps(to_flat(base))),
         "space": space.to_json(),

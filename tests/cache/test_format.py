@@ -153,7 +153,7 @@ def test_the_page_names_every_attribute():
     assert set(re.findall(r"`(\w+)`", RECORD)) == set(full["trained_on"]["x"])
 
 
-@pytest.mark.parametrize(("recipe", "place"), [(FramesRecipe, slice(0, 15)), (FeatureRecipe, slice(15, None))])
+@pytest.mark.parametrize(("recipe", "place"), [(FramesRecipe, slice(0, 16)), (FeatureRecipe, slice(16, None))])
 def test_the_page_names_every_field_of_a_recipe(recipe, place):
     words = {"str": "text", "int": "integer", "float": "float", "bool": "boolean", "tuple[int, ...]": "integers"}
     expected = [(item.name, words[item.type]) for item in fields(recipe)]

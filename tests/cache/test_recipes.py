@@ -82,6 +82,10 @@ def test_fields_that_came_later_are_written_only_where_they_say_something():
     assert GAP.differences(view) == view.differences(GAP) == ["fold", "view", "look"]
     told = recipes().describe(recipes(gap=view), ["gap.fold", "gap.view"])
     assert told == "gap.fold: nothing here, fold 1 there, gap.view: 0 here, 2 there"
+    assert FramesRecipe.LATER == ("flow",)
+    assert "flow" not in FRAMES.identity()
+    assert FramesRecipe.from_identity(FRAMES.identity()) == FRAMES
+    assert replace(FRAMES, flow="farneback").identity() == FRAMES.identity() | {"flow": "farneback"}
     with pytest.raises(CacheDamaged, match="has the fields"):
         FeatureRecipe.from_identity({name: value for name, value in GAP.identity().items() if name != "tap"})
     with pytest.raises(UsageError, match="Views are counted from 1"):

@@ -26,6 +26,10 @@ FLAGS = {
     "--model gru --hidden 64": {"model.name": "gru", "model.hidden": 64},
     "--model gru --one-way": {"model.name": "gru", "model.bidirectional": False},
     "--model gru --pooling max": {"model.name": "gru", "model.pooling": "max"},
+    "--model clip-temporal --class-vectors texts.npz": {
+        "model.name": "clip-temporal",
+        "model.class_vectors": str(Path("texts.npz").absolute()),
+    },
     "--snippets 5": {"model.snippets": 5},
     "--frames 3": {"model.frames": 3},
     "--layers 2": {"model.layers": 2},

@@ -112,8 +112,8 @@ def test_what_an_encoder_does_not_give_or_take_is_refused_before_anything_is_wri
     (tmp_path / "clip").mkdir()
     cv2.imwrite(str(tmp_path / "clip" / "0.png"), crops_of(1, 64)[0])
     for changes, message, remedy in (
-        ({"features": ("gap", "layer3")}, "has the feature gap alone, found 'layer3'", "--features gap"),
-        ({"features": ("pyramid4x4",)}, "has the feature gap alone, found 'pyramid4x4'", "--features gap"),
+        ({"features": ("gap", "layer3")}, "has the features gap and cls alone, found 'layer3'", "--features gap"),
+        ({"features": ("pyramid4x4",)}, "has the features gap and cls alone, found 'pyramid4x4'", "--features gap"),
         ({"size": 128}, "does not take crops of 128 pixels: Input height", "--size 224"),
     ):
         with pytest.raises(UsageError, match=message) as refused:

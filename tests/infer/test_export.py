@@ -43,9 +43,11 @@ CONFIGS = {
     "lstm": model_config("lstm", frames=9, hidden=8),
     "fan": model_config("fan", most_frames=12),
     "former-temporal": model_config("former-temporal", layers=1, heads=2, head_width=8, ffn=32),
+    "slstt": model_config("slstt", layers=2, hidden=8, classifier_hidden=8, most_frames=12),
     "stt": model_config("stt", layers=1, dim=16, heads=2, ffn=32),
     "msstnet": model_config("msstnet", layers=1, dim=16, heads=2, ffn=32),
     "window-head": tiny("window-head"),
+    "clip-temporal": model_config("clip-temporal", dim=16, heads=2, ffn=32),
     "pooled": model_config("pooled", most_frames=12),
 }
 

@@ -13,6 +13,7 @@ PACKAGES = (
     "extract",
     "infer",
     "inputs",
+    "recipes",
     "report",
     "sweep",
     "train",
@@ -30,10 +31,11 @@ FOUNDATIONS = {
     "encoders",
     "encoders.kinds",
 }
-EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", "extract.workers"}
+EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", "extract.flow", "extract.workers"}
 ROOMS_OF_TRAIN = (
     "config",
     "models",
+    "models.clip_temporal",
     "models.est",
     "models.former_dfer",
     "models.former_temporal",
@@ -43,6 +45,7 @@ ROOMS_OF_TRAIN = (
     "models.msstnet",
     "models.pooled",
     "models.r3d18",
+    "models.slstt",
     "models.stt",
     "models.transformer",
     "models.window_head",
@@ -71,11 +74,13 @@ MAY_IMPORT = {
     "extract.video": {"inputs"},
     "extract.faces.detect": {"encoders"},
     "extract.faces": {"cache"},
+    "extract.flow": {"cache", "crops"},
     "extract.workers": (FOUNDATIONS | EXTRACT) - {"inputs.published", "encoders.kinds"},  # of extract: config alone
     "extract": FOUNDATIONS | EXTRACT,
     "train.config": {"train.models"},  # the sections of models
     "train.losses": set(),  # functions of tensors
     "train.models": {"encoders", "train.losses"},
+    "train.models.clip_temporal": {"train.models", "train.models.former_temporal"},  # blocks
     "train.models.est": {"encoders", "train.models"},
     "train.models.fan": {"train.models"},
     "train.models.former_dfer": {"encoders", "train.models", "train.models.former_temporal"},  # ResNet-18's last stage
@@ -85,6 +90,7 @@ MAY_IMPORT = {
     "train.models.msstnet": {"encoders", "train.models", "train.models.former_temporal"},  # blocks; stages of a pyramid
     "train.models.pooled": {"train.models"},
     "train.models.r3d18": {"encoders.kinds", "train.models"},  # where published weights lie
+    "train.models.slstt": {"train.models", "train.models.lstm"},  # its layer
     "train.models.stt": {"train.models", "train.models.former_temporal"},  # starting values
     "train.models.transformer": {"train.models", "train.models.est"},  # blocks and starting values
     "train.models.window_head": {"train.models"},
@@ -169,6 +175,7 @@ MAY_IMPORT = {
     },
     "doctor": FOUNDATIONS | EXTRACT,
     "demo": {"cache", "extract", "inputs"} | TRAIN,
+    "recipes": {"demo"} | FOUNDATIONS | EXTRACT | TRAIN,  # of demo: the data of one recipe
     "commands": {
         "demo",
         "doctor",
@@ -176,6 +183,7 @@ MAY_IMPORT = {
         "infer.export",
         "infer.prediction",
         "infer.probing",
+        "recipes",
         "report",
         "report.cachepage",
         "report.runpage",

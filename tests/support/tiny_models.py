@@ -21,6 +21,7 @@ TINY = {  # of each model, as small as it comes
         "spatial_ffn": 32,
     },
     "r3d18": {"channels": 2, "frames": 4},
+    "slstt": {"hidden": 8, "layers": 2, "classifier_hidden": 8, "most_frames": 30},
     "stt": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32, "layers": 2},
     "msstnet": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32},
     "window-head": {
@@ -32,6 +33,7 @@ TINY = {  # of each model, as small as it comes
         "att_heads": 2,
         "norm_groups": 4,
     },
+    "clip-temporal": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32},
     "pooled": {"most_frames": 30},
 }
 ORDER_BLIND = {"fan", "pooled"}

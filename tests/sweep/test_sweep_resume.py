@@ -7,6 +7,7 @@ import shutil
 import signal
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from swept import (
     GRU,
@@ -28,10 +29,16 @@ from swept import (
 )
 from train_samples import LABELS
 
+from est.cache import open_cache
 from est.errors import EstError, UsageError
 from est.sweep.found.record import Sweep
 from est.sweep.search.begun import covered
+from est.sweep.search.identity import HOW, identity
+from est.sweep.search.settings import SweepConfig
 from est.sweep.search.storage import JOURNAL, open_storage
+from est.sweep.space.built_in import built_in
+from est.train.folds.annotations import Annotations
+from est.train.models.registry import model_config
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +237,18 @@ def test_another_sweep_is_refused(cache, copied, tmp_path, what):
     assert expected in refused.value.message
     assert refused.value.remedy == "--out another folder, or the settings of then"
     assert (copied / JOURNAL).read_bytes() == journal
+
+
+def test_class_vectors_of_a_sweep_are_known_by_what_they_hold(cache, tmp_path):
+    path, made = tmp_path / "v.npz", []
+    base = base_config(model=model_config("clip-temporal", dim=16, heads=2, class_vectors=str(path)))
+    for sign in (1, 1, -1):
+        np.savez(path, **{name: np.full(16, sign) for name in LABELS})
+        space = built_in(("clip-temporal",), base, 60)
+        opened = open_cache(cache)
+        made.append(identity(opened, Annotations.from_cache(opened), base, space, SweepConfig(), "")["cache"])
+    assert made[0] == made[1]
+    assert {name for name in made[0] if made[0][name] != made[2][name]} == {"class vectors"} <= HOW.keys()
 
 
 def test_a_folder_of_something_else_is_refused(cache, tmp_path):

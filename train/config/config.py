@@ -21,7 +21,8 @@ from .sampling import SamplingConfig
 
 # A preset names what it changes, here and in the settings of a model (its `presets`). `official` is the authors' code, `paper-text` their
 # text where the two differ; `fast` is for iterating; `small` is a small model for tens to hundreds of clips, chosen on rendered faces
-# (docs/log.md); `modern` is for fine-tuning: what makes a pre-trained backbone learn from few clips.
+# (docs/log.md); `modern` is for fine-tuning: what makes a pre-trained backbone learn from few clips; `published` is as a model's authors
+# train it, for those models that say how.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "official": {},
     "paper-text": {},
@@ -56,8 +57,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "finetune.zoom": 0.05,
         "finetune.brightness": 0.2,
     },
+    "published": {},
 }
 SIZES = "small"  # the preset that sets sizes of a model, which other presets leave as they find them
+OF_AUTHORS = "published"  # the preset that only some models have
 ALIASES = {"paper": "official"}  # as the default was called before it was the code's
 
 

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin
 
 from ...errors import UsageError, hints_of
 from ..models.registry import DEFAULT, MODELS, config_class
-from .config import ALIASES, PRESETS, SIZES, TrainConfig
+from .config import ALIASES, OF_AUTHORS, PRESETS, SIZES, TrainConfig
 
 MODEL = "model.name"
 MOST = sys.float_info.max
@@ -65,9 +65,15 @@ def preset_settings(name: Any, model: str = DEFAULT, *, below: Mapping[str, Any]
     if name not in list(PRESETS):
         raise UsageError(f"A preset is {', '.join(PRESETS)}; found {name!r}.", remedy="--preset official")
     kind = config_class(model)
+    if name == OF_AUTHORS and OF_AUTHORS not in kind.presets:
+        having = [one for one in MODELS if OF_AUTHORS in config_class(one).presets]
+        raise UsageError(
+            f"The preset {OF_AUTHORS} is of {', '.join(having)}; how {model} was trained by its authors is no preset.",
+            remedy="--preset official",
+        )
     defaults = to_flat(TrainConfig(model=kind()))
     presets = {
-        one: dict(settings) | {f"model.{key}": value for key, value in kind.presets.get(one, {}).items()}
+        one: dict(settings) | {_key_of(key): value for key, value in kind.presets.get(one, {}).items()}
         for one, settings in PRESETS.items()
     }
     sizes = {key: value for key, value in presets[SIZES].items() if not key.startswith("loop.")}
@@ -75,6 +81,11 @@ def preset_settings(name: Any, model: str = DEFAULT, *, below: Mapping[str, Any]
     if sizes.items() <= (below or {}).items():
         put_back += sizes
     return {key: defaults[key] for key in put_back} | presets[name]
+
+
+def _key_of(name: str) -> str:
+    """Return the key of what a model's preset names: a setting of [model], or that of another section by its key."""
+    return name if "." in name else f"model.{name}"
 
 
 def known_keys(model: str = DEFAULT) -> dict[str, Any]:

@@ -75,6 +75,11 @@ class FinetuneConfig:
             self._expect_used(model)
             return
         self._expect_before(model)
+        if model.class_file is not None:
+            raise UsageError(
+                f"{model.name} with class vectors of a file goes with cached features, and --finetune starts from an encoder.",
+                remedy="leave out --class-vectors or --finetune",
+            )
         if data.noise:
             raise UsageError(
                 "data.noise is for features that stay, and with --finetune they change at every step.",

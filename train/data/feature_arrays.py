@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...cache import Cache, FeatureRecipe
 from ...cache.recipe import IMPORTED
-from ...encoders.taps import TAPS
+from ...encoders.taps import CLASS_TOKEN, TAPS
 from ...errors import UsageError
 from ...extract.command import command_that_adds
 from ..models.contract import CROPS, ModelConfig
@@ -124,7 +124,7 @@ def _adding(cache: Cache, feature: str, near: Sequence[str]) -> str:
         flat = [name for name, recipe in cache.recipes.features.items() if len(recipe.shape) == 1 and not recipe.window]
         adds = f"est cache import … --feature {feature} --into {cache.path} adds it"
         return f"--feature {near[0] if near else flat[0]}, or {adds}" if flat and feature not in TAPS[1:] else adds
-    if feature in TAPS:
+    if feature in (*TAPS, CLASS_TOKEN):
         return command_that_adds(cache, feature)
     return f"--feature {near[0] if near else 'with one of them'}"
 

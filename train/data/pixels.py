@@ -277,6 +277,11 @@ def choose_source(
             f"{cache.path} holds imported features, and no pictures that an encoder could look at.",
             remedy="leave --finetune out, or a model of features; est extract makes a cache of videos",
         )
+    if cache.recipes.frames.flow and (mirrored or augments):
+        raise UsageError(
+            f"The pictures of {cache.path} are colours of flow: they cannot be mirrored, moved or lit as faces are.",
+            remedy="--set data.mirrored=false without augmentation; or train on its features, gap_flip among them (est extract … --flip)",
+        )
     has_maps = MAPS in cache.features and (not mirrored or mirrored_name(cache, MAPS) is not None)
     has_sources = any(cache.clips.path)
     if wanted == "auto":

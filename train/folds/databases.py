@@ -14,7 +14,6 @@ from .annotations import Annotations
 from .fold import relabel
 
 COLUMN = "database"
-ANNOTATED_APEX = "annotated apex"  # as a recipe says how frames were chosen
 APEX_REMARK = "Frames are chosen by the annotated apex (the field's usual practice), which no new video has."
 NO_DATABASES = "No clip says which database it is from, so the table has one row for all of them"
 
@@ -50,7 +49,7 @@ def expect_people_of_one(databases: dict[str, str], table: Annotations) -> None:
 
 def apex_remark(cache: Cache) -> str:
     """Say so where the rows of a cache were chosen by the annotated apex; nothing elsewhere."""
-    return APEX_REMARK if ANNOTATED_APEX in cache.recipes.frames.sampling.casefold() else ""
+    return APEX_REMARK if cache.recipes.frames.by_annotated_apex else ""
 
 
 def notes_on_databases(databases: dict[str, str]) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ...errors import UsageError, expect_values
@@ -127,6 +128,14 @@ class Windows:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassFile:
+    """A file of class vectors, which a model takes over and does not train; each has so many numbers."""
+
+    path: Path
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The settings of a model."""
 
@@ -136,7 +145,12 @@ class ModelConfig:
     source: ClassVar[str] = ""  # where the model is described, short
     architecture: ClassVar[Architecture] = "own"
     published_training: ClassVar[Training] = ""  # how it was trained for its published numbers; empty: there are none
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # what a preset of `est train` sets in this section
+    published_modality: ClassVar[str] = (
+        ""  # of the features there, as FeatureRecipe.modality names it; empty: the crops
+    )
+    # What a preset of `est train` sets in this section; settings of other sections by their key, `loop.learning_rate`. The preset
+    # `published` is the training of the model's authors, and is of those models alone that have it.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     # Settings in which models may differ that are trained as one stack (loop/stacks): those that change no shape. None: the model cannot
     # be stacked. What it draws in training it draws by F.dropout, or by the dropout of F.scaled_dot_product_attention, in calls that do not
     # depend on these settings: of dropout also where the rate is 0.
@@ -178,6 +192,11 @@ class ModelConfig:
     def of_windows(self) -> bool:
         """Say whether the model reads windows of a clip, and not frames: its feature then has a row for each."""
         return isinstance(self.shown, AllWindows)
+
+    @property
+    def class_file(self) -> ClassFile | None:
+        """Return the file of class vectors that the model takes (class_vectors.py); none where it has none."""
+        return None
 
     @property
     def shuffles(self) -> bool:

@@ -29,9 +29,11 @@ MODELS = {
     "former-temporal": "the temporal half of Former-DFER: a Transformer over 16 frames with a class token",
     "former-dfer": "Former-DFER: a Transformer over places before ResNet-18's layer4, and one over frames",
     "r3d18": "torchvision's ResNet of 3-d convolutions over crops, trained end to end: for those with a GPU",
+    "slstt": "SLSTT's trainable half: a norm and an LSTM over vectors of 11 frames, there class tokens of flow pictures",
     "stt": "STT: attention over the places of a frame, then over time; on maps of layer3",
     "msstnet": "MSSTNet: a temporal Transformer that takes in one scale of the encoder after another; on pyramid4x4",
     "window-head": "a head on features of windows of several kinds, as PTH-Net's; on what est cache import brings",
+    "clip-temporal": "a small temporal Transformer over image features such as CLIP's; classes are vectors, free or of texts",
     "pooled": "statistics of the frames and a linear classifier, which ignores their order",
 }
 DEFAULT = "est"  # also of runs that were made before runs had a model's name

@@ -28,7 +28,7 @@ from .paired import Difference, compare_paired
 from .predictions import Predictions, read_predictions
 from .run import HISTORY, MEGC, RESULT, Run, read_history, read_json, write, write_csv, write_json
 
-FORMAT, VERSION = "est-metrics", 1  # of metrics.json, as docs/results.md says it
+FORMAT, VERSION = "est-metrics", 1  # of metrics.json, as docs/scores.md says it
 ORACLE = "the best epoch chosen on the test half: no result, but what most published numbers are"
 
 

@@ -257,7 +257,7 @@ def test_a_preset_is_what_it_says():
     assert resolve().model.position == "snippet"
     assert differences(resolve("paper-text"), TrainConfig()) == ["model.position: slot then, snippet now"]
     assert set(PRESETS["fast"]) == {line.split(":")[0] for line in differences(resolve("fast"), TrainConfig())}
-    with pytest.raises(UsageError, match="official, paper-text, fast, small, modern; found 'quick'"):
+    with pytest.raises(UsageError, match="official, paper-text, fast, small, modern, published; found 'quick'"):
         resolve("quick")
 
 

@@ -28,9 +28,11 @@ OTHERS = {
     "LSTM": model_config("lstm", frames=9, hidden=8, layers=2, dropout=0.3),
     "FAN": model_config("fan", dropout=0.3),
     "T-Former": model_config("former-temporal", layers=1, heads=2, head_width=8, ffn=32, dropout=0.2),
+    "SLSTT": model_config("slstt", layers=2, hidden=8, classifier_hidden=8, most_frames=9, dropout=0.3),
     "STT": model_config("stt", num_segments=2, layers=2, dim=16, heads=2, ffn=32),
     "MSSTNet": model_config("msstnet", num_segments=2, dim=16, heads=2, ffn=32),
     "window head": tiny("window-head", path_dropout=0.2),
+    "CLIP-temporal": model_config("clip-temporal", num_segments=2, dim=16, heads=2, ffn=32),
     "pooled": model_config("pooled", most_frames=24, dropout=0.3),
 }
 

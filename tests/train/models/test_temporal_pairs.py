@@ -18,7 +18,7 @@ from est.train.loop.predict import predict
 FRAMES, PEOPLE, EPOCHS = 30, 24, 60
 LEARNT, TESTED = np.arange(2 * 16), np.arange(2 * 16, 2 * PEOPLE)
 RATES = {"est": 5e-3, "gru": 2e-2, "lstm": 2e-2}  # of learning; of the others 1e-2
-SLOWER = {"lstm", "gru", "stt", "msstnet"}
+SLOWER = {"lstm", "gru", "slstt", "stt", "msstnet"}
 PICTURES = {"r3d18"}  # sees pixels, which these clips do not have
 
 

@@ -1,4 +1,4 @@
-"""docs/results.md is the schema: every key and column of a run's files is on the page, and what is on the page is in the files."""
+"""docs/scores.md is the schema: every key and column of a run's files is on the page, and what is on the page is in the files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from est.train.folds.leaks import Leak
 from est.train.results.results import FORMAT, VERSION
 from est.train.results.run import read_json, write_json
 
-PAGE = (Path(__file__).parents[3] / "docs" / "results.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "scores.md").read_text(encoding="utf-8")
 RENAMED = "of another name"
 PLANTED = ("leak.json", "whole.json")  # what no small run has
 

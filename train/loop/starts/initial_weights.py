@@ -32,6 +32,7 @@ from ...models.model import Model
 from ...results.run import CHECKPOINT, Run
 from ..checkpoint import behind, load_model
 from ..watch import Part
+from .class_vectors import ClassVectors
 from .crops import CropStart
 
 
@@ -132,7 +133,7 @@ class InitialWeights:
         model.est.load_state_dict((found.est if isinstance(found, FinetunedModel) else found).state_dict())
 
 
-Start = InitialWeights | CropStart
+Start = InitialWeights | CropStart | ClassVectors
 
 
 def find_initial_weights(cache: Cache, config: TrainConfig, source: str, plan: Plan) -> InitialWeights:
@@ -287,7 +288,7 @@ def _expect_read(init: Run, weights: Weights, tap: str) -> None:
 
 def build(start: Start | None, head: Model, config: TrainConfig, part: Part) -> Model:
     """Put the model of a part together: a model of features alone, or behind a backbone that learns; each begins where it starts."""
-    if isinstance(start, CropStart):
+    if isinstance(start, CropStart | ClassVectors):
         start.enter(head)
     if not isinstance(start, InitialWeights):
         return head

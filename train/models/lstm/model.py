@@ -24,15 +24,20 @@ class LongRecurrence(Recurrence):
 
     gates: ClassVar[int] = 4
 
-    def forward(self, x: Tensor, *, backwards: bool = False) -> Tensor:
-        """Return the state after each frame.  # (B, T, D) → (B, T, H)"""
+    def forward(self, x: Tensor, *, backwards: bool = False, there: Tensor | None = None) -> Tensor:
+        """Return the state after each frame; one that is not `there` leaves it as it was.  # (B, T, D), (B, T, 1) → (B, T, H)"""
         seen = F.linear(x, self.weight_ih, self.bias_ih)  # of all frames at once
         h = c = seen.new_zeros(x.shape[0], self.weight_hh.shape[1])
+        frames = seen.unbind(1)
+        steps = list(zip(frames, [None] * len(frames) if there is None else there.unbind(1), strict=True))
         states = []
-        for frame in reversed(seen.unbind(1)) if backwards else seen.unbind(1):
+        for frame, real in reversed(steps) if backwards else steps:
+            before = h, c
             add, keep, new, show = (frame + F.linear(h, self.weight_hh, self.bias_hh)).chunk(4, 1)
             c = torch.sigmoid(keep) * c + torch.sigmoid(add) * torch.tanh(new)
             h = torch.sigmoid(show) * torch.tanh(c)
+            if real is not None:
+                h, c = torch.where(real, h, before[0]), torch.where(real, c, before[1])
             states.append(h)
         return torch.stack(states[::-1] if backwards else states, 1)
 

@@ -213,7 +213,9 @@ def test_keys_of_another_model_are_named():
     ) as refused:
         resolve(options={"model.name": "gru", "model.orders": 4})
     assert "model.hidden" in refused.value.remedy
-    with pytest.raises(UsageError, match=r"model.hidden is a setting of the models gru, lstm, and the model is est"):
+    with pytest.raises(
+        UsageError, match=r"model.hidden is a setting of the models gru, lstm, slstt, and the model is est"
+    ):
         resolve(settings=["model.hidden=4"])
 
 

@@ -1,0 +1,96 @@
+"""Which frames of a clip are compared with its onset: SLSTT's eleven around the annotated apex, or eleven over the whole clip.
+
+A position may lie between two frames: where a clip has fewer frames than rows, rows are interpolated. The authors make such frames with a
+network (RIFE); here the flow of the two neighbours is mixed, each by its nearness.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ...cache.recipe import ANNOTATED_APEX
+from ...errors import EstError
+
+FlowFrames = Literal["apex", "whole"]
+
+NUM_ROWS = 11
+BEFORE_APEX = 5  # frames before the apex with which the rows begin
+SAMPLING = {
+    "apex": f"{NUM_ROWS} frames from max(apex - {BEFORE_APEX}, onset + 1), {ANNOTATED_APEX}",
+    "whole": f"{NUM_ROWS} frames evenly over the whole clip behind its onset, no apex",
+}  # as recipes have it
+ONSETS = "a column onset in the list (and apex, offset), or a --dataset that knows them"
+
+
+class FrameError(EstError):
+    """Moments that a clip does not have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """The moments of a clip that are told, as frames of the clip; −1 where one is not."""
+
+    onset: int = -1
+    apex: int = -1
+
+    def reference(self, frames: FlowFrames) -> int:
+        """Return the frame that the others are compared with; over a whole clip of unknown onset, the first."""
+        return 0 if frames == "whole" and self.onset < 0 else self.onset
+
+    def problem(self, frames: FlowFrames) -> str:
+        """Say what is not told, or cannot be, before a frame is decoded; empty when it suffices."""
+        if frames == "whole":
+            return ""
+        if self.onset < 0:
+            return f"its onset is not known. Try: {ONSETS}; or --flow-frames whole, which begins with the first frame"
+        if self.apex < 0:
+            return f"its apex is not known. Try: --flow-frames whole, which needs none; or {ONSETS}"
+        if self.apex < self.onset:
+            return f"its apex {self.apex} lies before its onset {self.onset}. Try: correct the list; both count the clip's frames from 0"
+        return ""
+
+
+def first_position(moments: Moments, frames: FlowFrames) -> int:
+    """Return the first frame that is compared."""
+    reference = moments.reference(frames)
+    return reference + 1 if frames == "whole" else max(moments.apex - BEFORE_APEX, reference + 1)
+
+
+def last_position(moments: Moments, frames: FlowFrames) -> int | None:
+    """Return the last frame that can be compared, where that does not depend on the clip's length."""
+    return None if frames == "whole" else first_position(moments, frames) + NUM_ROWS - 1
+
+
+def positions(moments: Moments, frames: FlowFrames, num_frames: int) -> np.ndarray:
+    """Return the places of the rows in a clip of so many frames; between frames where there are fewer frames than rows.  # (11,)"""
+    reference = moments.reference(frames)
+    for name, frame in (("onset", reference), *([("apex", moments.apex)] if frames == "apex" else [])):
+        if frame >= num_frames:
+            raise FrameError(
+                f"its {name} {frame} lies beyond the clip, which has {num_frames} frames, counted from 0",
+                remedy="correct the list: frames are those of the clip, not of the video that it was cut from",
+            )
+    first, end = first_position(moments, frames), num_frames - 1
+    if first > end:
+        raise FrameError(
+            f"it has {num_frames} frame{'s' * (num_frames != 1)} and ends with its onset, frame {reference}: none is left to compare",
+            remedy="a clip that goes on behind its onset",
+        )
+    if frames == "apex" and first + NUM_ROWS - 1 <= end:
+        return np.arange(first, first + NUM_ROWS, dtype=np.float64)
+    spread = np.linspace(first, end, NUM_ROWS)
+    return np.rint(spread) if end - first + 1 >= NUM_ROWS else spread
+
+
+def is_between(places: np.ndarray) -> np.ndarray:
+    """Say which rows are interpolated, or repeat the frame of the row before.  # (rows,) → (rows,) bool"""
+    return (places != np.rint(places)) | np.concatenate([[False], np.diff(places) == 0])
+
+
+def neighbours(place: float) -> list[tuple[int, float]]:
+    """Return the frames that a row is made of, and the share of each."""
+    below, share = int(place), place - int(place)
+    return [(below, 1.0)] if share == 0 else [(below, 1.0 - share), (below + 1, share)]

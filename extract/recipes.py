@@ -1,0 +1,89 @@
+"""The recipes of an extraction: everything that a row depends on, written down before the first one is made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..cache import FeatureRecipe, FramesRecipe, Recipes
+from ..encoders.weights import Weights
+from .config import ExtractConfig
+from .flow.field import FIELD, METHOD, SHAPE
+from .flow.selection import SAMPLING
+from .flow.square import BY_POINTS
+from .workers.device_worker import FLIP, DeviceWorker
+
+FLOW = "flow"  # in recipes of features: what the backbone saw
+
+
+def recipes_of(config: ExtractConfig, weights: Weights | None, device_worker: DeviceWorker, precision: str) -> Recipes:
+    """Write down everything that a row depends on; without weights, of features that no encoder makes."""
+    is_crop = config.detector == "none"
+    frames = FramesRecipe(
+        decoder=config.decoder,
+        detector=device_worker.detector.name,
+        detector_digest=device_worker.detector.digest,
+        detect_size=0 if is_crop else config.detect_size,
+        detect_every=1 if is_crop else config.detect_every,
+        score_threshold=0.0 if is_crop else config.score_threshold,
+        precision=device_worker.detector.precision,
+        face=config.face,
+        tracking="" if is_crop else config.tracking.describe(),
+        smooth=config.smooth,
+        align=config.align,
+        margin=config.crop_margin,
+        size=config.size,
+        crops=config.crop_format,
+    )
+    if config.modality == "flow":
+        tracking = "" if is_crop else BY_POINTS
+        frames = replace(
+            frames,
+            sampling=SAMPLING[config.flow_frames],
+            flow=METHOD,
+            tracking=tracking,
+            detect_every=1,
+            smooth=0.0,
+        )
+    features = {}
+    for tap in config.features:
+        if tap == FIELD:
+            features[tap] = flow_recipe(frames, config)
+            continue
+        assert weights is not None
+        recipe = feature_recipe(frames, weights, tap, config, precision)
+        features[tap] = recipe
+        if config.flip:
+            features[tap + FLIP] = replace(recipe, mirrored=True)
+    return Recipes(frames=frames, features=features)
+
+
+def feature_recipe(
+    frames: FramesRecipe, weights: Weights, tap: str, config: ExtractConfig, precision: str
+) -> FeatureRecipe:
+    """Write down how crops become rows of one tap."""
+    return FeatureRecipe(
+        parent=frames.fingerprint,
+        backbone=weights.backbone.name,
+        weights=weights.name,
+        weights_digest=weights.digest,
+        normalize=weights.backbone.normalization.name,
+        tap=tap,
+        shape=weights.backbone.shape_of(tap, frames.size),
+        dtype=config.dtype,
+        precision=precision,
+        trained_on="" if weights.trained_on is None else weights.trained_on.fingerprint,
+        modality=FLOW if frames.flow else "",
+    )
+
+
+def flow_recipe(frames: FramesRecipe, config: ExtractConfig) -> FeatureRecipe:
+    """Write down how the flow itself becomes rows: no weights, no precision but float32."""
+    return FeatureRecipe(
+        parent=frames.fingerprint,
+        backbone="none",
+        weights="none",
+        tap=FIELD,
+        shape=SHAPE,
+        dtype=config.dtype,
+        modality=FLOW,
+    )

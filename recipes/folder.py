@@ -1,0 +1,115 @@
+"""The folder in which a recipe runs, so that the same command goes on and another model finds the cache that is there.
+
+OUT/recipe.json         which recipe, protocol, clips and encoder the folder is of; what is done
+OUT/videos/             rendered clips, of a recipe that makes its own data
+OUT/cache.zarr          the features
+OUT/runs/MODEL/         a run for each model
+OUT/cards/MODEL.json    its result card, and MODEL.md for people
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import EstError, UsageError
+from ..extract.config import ExtractConfig
+from ..train.results.run import read_json, write_json
+from .code import describe_code
+from .recipe import DatasetRecipe
+
+FORMAT, VERSION = "est-recipe-run", 1
+FACTS, VIDEOS, CACHE, RUNS, CARDS = "recipe.json", "videos", "cache.zarr", "runs", "cards"
+EXTRACTION = "extraction"  # beside the names of models
+UNNAMED = ("device", "workers", "models_dir", "features", "crops", "timeout", "strict")  # change no row that is there
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeFolder:
+    """A folder, and what it is of."""
+
+    path: Path
+    facts: dict[str, Any]
+
+    @classmethod
+    def at(cls, path: Path, recipe: DatasetRecipe, limit: int | None, extraction: ExtractConfig) -> RecipeFolder:
+        """Return the folder, new or as it is; refuse one of something else."""
+        wanted = {
+            "format": FORMAT,
+            "version": VERSION,
+            "recipe": recipe.name,
+            "protocol": recipe.version,
+            "limit": limit,
+            "extraction": _named(extraction),
+        }
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            return cls(path=path, facts=wanted)
+        if not (path / FACTS).is_file():
+            what = "is a file" if path.is_file() else "holds something else than a recipe's run"
+            raise UsageError(f"{path} {what}.", remedy="--out another folder")
+        known = read_json(path / FACTS)
+        if known.get("format") != FORMAT or known.get("version") != VERSION:
+            raise EstError(f"{path / FACTS} is not of this release.", remedy="--out another folder")
+        if known["recipe"] != recipe.name:
+            raise UsageError(
+                f"{path} is of the recipe {known['recipe']}, found {recipe.name}.",
+                remedy=f"--out another folder, or est recipe run {known['recipe']} --out {path}",
+            )
+        if known["protocol"] != recipe.version:
+            raise UsageError(
+                f"{path} was begun by {recipe.name} protocol {known['protocol']}, and this est has {recipe.protocol}.",
+                remedy="--out another folder, or the est that began it",
+            )
+        changed = [f"--limit: {known['limit']} then, {limit} now"] if known["limit"] != limit else []
+        then, now = known["extraction"], wanted["extraction"]
+        changed += [
+            f"{name}: {then.get(name)} then, {now.get(name)} now" for name in now if then.get(name) != now.get(name)
+        ]
+        if changed:
+            raise UsageError(
+                f"{path} was begun with other settings: {'; '.join(changed)}.",
+                remedy="--out another folder, or the settings of then",
+            )
+        return cls(path=path, facts=known)
+
+    @property
+    def cache(self) -> Path:
+        """Return where the features lie."""
+        return self.path / CACHE
+
+    def run(self, model: str) -> Path:
+        """Return where the run of a model lies."""
+        return self.path / RUNS / model
+
+    def card(self, model: str) -> Path:
+        """Return where the card of a model lies."""
+        return self.path / CARDS / f"{model}.json"
+
+    def is_extracted(self, digest: str, features: tuple[str, ...]) -> bool:
+        """Say whether the cache holds these arrays of exactly these clips."""
+        done = self.facts.get("extracted", {})
+        return self.cache.exists() and done.get("clips") == digest and set(features) <= set(done.get("features", ()))
+
+    def note_code(self, what: str) -> None:
+        """Write down that this code has extracted, or trained a model."""
+        self.note(code={**self.facts.get("code", {}), what: describe_code()})
+
+    def code_of(self, model: str) -> dict[str, Any]:
+        """Return which code trained a model, and the digest of the code that extracted."""
+        known = self.facts.get("code", {})
+        code = known.get(model) or describe_code()  # killed between its last part and the note
+        return {**code, "extracted_by": known.get(EXTRACTION, code)["sources"]}
+
+    def note(self, **facts: Any) -> None:
+        """Write down what is done."""
+        self.facts.update(facts)
+        write_json(self.path / FACTS, self.facts)
+
+
+def _named(config: ExtractConfig) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in vars(config).items()
+        if name not in UNNAMED and isinstance(value, str | int | float | type(None))
+    }

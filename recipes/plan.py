@@ -1,0 +1,137 @@
+"""What a recipe is about to do, said before it starts: clips, steps, licences, and how long it takes as far as that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..encoders.kinds import find_design, names_encoder
+from ..encoders.weights import LICENCES
+from ..errors import EstError
+from ..inputs.folders import list_images
+from ..inputs.input import Input
+from ..train.config.config import TrainConfig
+from .clips import RecipeClips
+from .recipe import DatasetRecipe
+
+SAMPLED = 8  # clips of which frames are counted before anything is extracted
+SLOW, FAST = 23, 93  # frames a second of `est extract` on two cores: AVX2 alone, and bf16 (docs/benchmarks.md)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What will be done."""
+
+    recipe: DatasetRecipe
+    clips: RecipeClips
+    config: TrainConfig
+    preset: str
+    weights: str
+    licence: str  # of the weights; empty where it is not known before they are loaded
+    out: Path
+    extracted: bool  # the cache is there
+    frames: int  # that are to be extracted, estimated; 0 where nothing is known
+    rate: float = 0.0  # frames a second of an earlier part of the extraction
+    folds: int = 1
+
+    @property
+    def trainings(self) -> int:
+        """Count the trainings."""
+        return self.folds * len(self.config.seeds)
+
+    def lines(self) -> list[str]:
+        """Lay it out for people."""
+        recipe, clips, config = self.recipe, self.clips, self.config
+        count = f"{len(clips.everything):,} clips"
+        if clips.subjects:
+            count += f", {clips.subjects} people"
+        classes = ", ".join(f"{label} {number}" for label, number in clips.per_class.items())
+        seeds = len(config.seeds)
+        lines = [
+            f"{recipe.protocol}: {recipe.what}",
+            f"1 extract   {count} ({classes}) to {self.out}: {self._extraction()}",
+            f"2 train     {config.model.name}, preset {self.preset}, {config.loop.epochs} epochs, "
+            f"{self.folds} fold{'s' * (self.folds > 1)} × {seeds} seed{'s' * (seeds > 1)} = {self.trainings} trainings; "
+            "what is left is shown after the first epochs",
+            "3 control   pooled statistics and a linear classifier on the same folds",
+            "4 evaluate  WAR and UAR with intervals, differences to the control, and the card",
+            f"weights {self.weights}: {self.licence or 'no licence is known before they are loaded'}",
+        ]
+        if clips.partial:
+            lines.append(f"partial: {clips.partial}; the card says so and fills no cell of the table")
+        return lines
+
+    def _extraction(self) -> str:
+        if self.extracted:
+            return "done"
+        if not self.frames:
+            return "how long is shown after the first clips"
+        if self.rate:
+            return f"about {self.frames:,} frames, about {_duration(self.frames / self.rate)} at {self.rate:.0f} frames/s as before"
+        return (
+            f"about {self.frames:,} frames; on two cores {_duration(self.frames / FAST)} to {_duration(self.frames / SLOW)}, "
+            "with more of them or a GPU less"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it for machines."""
+        return {
+            "recipe": self.recipe.name,
+            "protocol": self.recipe.protocol,
+            "clips": len(self.clips.everything),
+            "subjects": self.clips.subjects,
+            "per_class": self.clips.per_class,
+            "partial": self.clips.partial,
+            "out": str(self.out),
+            "extracted": self.extracted,
+            "frames": self.frames,
+            "model": self.config.model.name,
+            "preset": self.preset,
+            "weights": self.weights,
+            "licence": self.licence,
+            "epochs": self.config.loop.epochs,
+            "folds": self.folds,
+            "seeds": list(self.config.seeds),
+            "trainings": self.trainings,
+        }
+
+
+def licence_of(weights: str) -> str:
+    """Return the licence of weights that are known by name, without loading them; empty for a file."""
+    if weights in LICENCES:
+        return LICENCES[weights] or "random numbers"
+    return find_design(weights).licence if names_encoder(weights) and "=" not in weights else ""
+
+
+def count_folds(recipe: DatasetRecipe, clips: RecipeClips) -> int:
+    """Count the folds that are tested."""
+    return len({one.fold for one in clips.everything if one.fold >= 0}) or recipe.num_folds
+
+
+def estimate_frames(inputs: Sequence[Input]) -> int:
+    """Estimate the frames of clips from a few of them, by what their files declare; 0 where these do not say."""
+    from ..extract.video.source import open_source
+
+    step = max(1, len(inputs) // SAMPLED)
+    counts = []
+    for one in inputs[::step][:SAMPLED]:
+        try:
+            if one.kind == "frames":
+                counts.append(len(list_images(one.path)))
+            else:
+                with open_source(one.path, one.kind) as video:
+                    counts.append(video.info.declared)
+        except (EstError, OSError):
+            continue
+    known = [count for count in counts if count > 0]
+    return round(len(inputs) * sum(known) / len(known)) if known else 0
+
+
+def _duration(seconds: float) -> str:
+    """Say roughly how long."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

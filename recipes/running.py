@@ -1,0 +1,206 @@
+"""`run_recipe`: extract, train, control and evaluate under the protocol of a data set; ends in a result card.
+
+Each step is one library call that resumes: the same call goes on where it was stopped, and another model finds the cache that is there.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..cache import open_cache
+from ..encoders.weights import load_weights
+from ..errors import EstError, UsageError, some
+from ..extract.config import ExtractConfig
+from ..extract.extraction import extract_videos
+from ..train.config.config import TrainConfig
+from ..train.config.configfile import differences
+from ..train.fitting import fit
+from ..train.folds.annotations import Annotations
+from ..train.loop.watch import TrainingWatch
+from ..train.preparation import plan_of
+from ..train.provenance import describe_halves, expect_same
+from ..train.results.results import Results, collect
+from ..train.results.run import FACTS, Run, write
+from .card import Card
+from .cardpage import card_page
+from .choice import Choice
+from .clips import RecipeClips, find_clips
+from .folder import EXTRACTION, VIDEOS, RecipeFolder
+from .halves import BATCH, fit_batch
+from .making import make_card
+from .plan import Plan, count_folds, estimate_frames, licence_of
+from .recipe import DatasetRecipe
+from .rendering import expect_no_root, find_rendered
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a call came to; without a card it was a dry run."""
+
+    plan: Plan
+    card: Card | None = None
+    path: Path | None = None  # of the card
+    failed: int = 0  # clips that count as wrong because they could not be read
+
+
+def run_recipe(
+    recipe: DatasetRecipe,
+    root: Path | None,
+    out: Path,
+    choice: Choice | None = None,
+    *,
+    limit: int | None = None,
+    dry_run: bool = False,
+    watch: TrainingWatch | None = None,
+) -> Outcome:
+    """Run a recipe into a folder. Ctrl-C saves and raises KeyboardInterrupt; the same call goes on."""
+    watch, choice = watch or TrainingWatch(), choice or Choice()
+    config = choice.training(recipe)
+    if recipe.rendering is not None:
+        expect_no_root(recipe, root)
+        folder = RecipeFolder.at(out, recipe, limit, choice.extraction_config(recipe, config, are_crops=False))
+        if not dry_run:
+            folder.note()  # before a clip is rendered: the folder is this recipe's
+        clips = find_rendered(recipe, out / VIDEOS, limit, dry_run=dry_run, watch=watch)
+    else:
+        clips = find_clips(recipe, _expect_root(recipe, root), limit)
+    config, smaller = fit_batch(recipe, clips, config, is_set=choice.sets(BATCH))
+    extraction = choice.extraction_config(recipe, config, are_crops=clips.found.are_crops)
+    folder = RecipeFolder.at(out, recipe, limit, extraction)
+    _expect_run(folder, config)
+    extracted = folder.is_extracted(clips.digest, extraction.features) and not other_clips(folder.cache, clips)
+    plan = Plan(
+        recipe=recipe,
+        clips=clips,
+        config=config,
+        preset=choice.preset or recipe.preset,
+        weights=extraction.weights,
+        licence=folder.facts.get("weights", {}).get("licence", "") or licence_of(extraction.weights),
+        out=out,
+        extracted=extracted,
+        frames=0 if extracted else estimate_frames(clips.inputs),
+        rate=folder.facts.get("rate", 0.0),
+        folds=count_folds(recipe, clips),
+    )
+    if dry_run:
+        return Outcome(plan=plan)
+    if not extracted:  # weights that cannot be had are said before anything else is done
+        weights = load_weights(extraction.weights, normalize=extraction.normalize, models_dir=extraction.models_dir)
+        plan = replace(plan, licence=weights.licence or plan.licence)
+        folder.note(weights={"name": weights.name, "digest": weights.digest, "licence": weights.licence})
+        del weights
+    for line in plan.lines():
+        watch.say(line)
+    if smaller:
+        watch.warn(smaller)
+    for finding in clips.findings:
+        (watch.say if finding.is_expected else watch.warn)(finding.line())
+    try:
+        if not extracted:
+            _extract(folder, clips, extraction, watch)
+            _expect_clips(folder, clips)
+        results = _train(folder, config, watch)
+    except KeyboardInterrupt:
+        watch.say(f"stopped; the same command goes on: {out} keeps what is done")
+        raise
+    cache = open_cache(folder.cache)
+    card = make_card(
+        recipe,
+        clips,
+        cache,
+        results,
+        preset=plan.preset,
+        weights=folder.facts["weights"],
+        code=folder.code_of(config.model.name),
+        seconds={"extract": folder.facts.get("seconds", 0.0), "train": results.seconds},
+    )
+    path = folder.card(config.model.name)
+    card.write(path)
+    write(path.with_suffix(".md"), card_page(card))
+    return Outcome(plan=plan, card=card, path=path, failed=len(cache.failures))
+
+
+def _expect_root(recipe: DatasetRecipe, root: Path | None) -> Path:
+    if root is None:
+        raise UsageError(
+            f"Where is {recipe.title}? --root names its folder.", remedy=f"est recipe run {recipe.name} --root DIR"
+        )
+    return root
+
+
+def _extract(folder: RecipeFolder, clips: RecipeClips, config: ExtractConfig, watch: TrainingWatch) -> None:
+    """Extract what is not in the cache yet."""
+    begun = time.monotonic()
+    report = extract_videos(clips.found, folder.cache, config, labels=clips.labels, watch=watch)
+    spent = folder.facts.get("seconds", 0.0) + time.monotonic() - begun
+    rate = report.frames / report.running if report.frames and report.running else folder.facts.get("rate", 0.0)
+    folder.note(seconds=round(spent, 1), rate=round(rate, 2))
+    if report.interrupted:
+        raise KeyboardInterrupt
+    for failure in report.failures:
+        watch.warn(f"{failure.id}: {failure.error}; it counts as wrong")
+    if len(report.failures) >= len(clips.everything):
+        raise EstError(
+            f"None of {len(clips.everything)} clips could be extracted: {report.failures[0].error}.",
+            remedy="est extract --compare-detectors 5 looks at a few of them",
+        )
+    folder.note_code(EXTRACTION)
+    features = {*folder.facts.get("extracted", {}).get("features", ()), *config.features}
+    folder.note(extracted={"clips": clips.digest, "features": sorted(features)})
+
+
+def other_clips(path: Path, clips: RecipeClips) -> list[str]:
+    """Return the ids that a cache and a recipe do not have in common, or of which they say different things."""
+    cache = open_cache(path)
+    table = cache.clips
+    there = zip(table.ids, table.label_names, table.subject, table.fold, strict=True)
+    known = {clip: (label, str(subject), int(fold)) for clip, label, subject, fold in there}
+    known |= {one.id: (one.label, one.subject, one.fold) for one in cache.failures}
+    wanted = {one.id: (one.label, one.subject, one.fold) for one in clips.everything}
+    return sorted(name for name in known.keys() | wanted.keys() if known.get(name) != wanted.get(name))
+
+
+def _expect_clips(folder: RecipeFolder, clips: RecipeClips) -> None:
+    """Refuse a cache that somebody has changed: other clips are another measurement."""
+    if others := other_clips(folder.cache, clips):
+        raise EstError(
+            f"{folder.cache} does not hold the clips of the protocol: {len(others)} are others ({some(others)}).",
+            remedy="--out another folder; or est train --cache CACHE, which takes any clips and makes no card",
+        )
+
+
+def _expect_run(folder: RecipeFolder, config: TrainConfig) -> None:
+    """Refuse a run of other settings, before anything is extracted."""
+    path = folder.run(config.model.name)
+    if not (path / FACTS).is_file():
+        return
+    if changed := differences(_comparable(Run.open(path).config), _comparable(config)):
+        raise UsageError(
+            f"{path} is a run of other settings: {'; '.join(changed)}.",
+            remedy=f"--out another folder, or the settings of then; without {path} the same command trains it anew",
+        )
+
+
+def _comparable(config: TrainConfig) -> TrainConfig:
+    return replace(config, device="auto")
+
+
+def _train(folder: RecipeFolder, config: TrainConfig, watch: TrainingWatch) -> Results:
+    """Train and score what is not yet; a run of clips that are others by now is refused."""
+    path = folder.run(config.model.name)
+    if not (path / FACTS).is_file():
+        results = fit(folder.cache, path, config, watch=watch)
+        folder.note_code(config.model.name)
+        return results
+    run = Run.open(path)
+    if not run.complete:
+        results = fit(folder.cache, path, resume=True, watch=watch)
+        folder.note_code(config.model.name)
+        return results
+    cache = open_cache(folder.cache)
+    table = Annotations.from_cache(cache)
+    expect_same(run, cache, table, describe_halves(plan_of(cache, table, run.config), table))
+    watch.say(f"{path} is trained")
+    return collect(run)

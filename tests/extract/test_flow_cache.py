@@ -1,0 +1,246 @@
+"""Caches of flow: what is in them, the same bytes whatever happens, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from extract_samples import assert_same, face_frames
+from flow_samples import FLOW, moving, write_frames
+from watch_samples import Calling
+
+from est.cache import open_cache, verify_cache
+from est.cache import writer as writer_module
+from est.cache.recipe import ANNOTATED_APEX
+from est.cli import main
+from est.crops.jpeg import decode_crop
+from est.encoders.weights import load_weights
+from est.errors import RecipeMismatch, UsageError
+from est.extract.command import options_of_frames
+from est.extract.config import ExtractConfig
+from est.extract.extraction import extract_videos
+from est.extract.recaching import ArrayPlan, recache
+from est.extract.workers import pipeline as pipeline_module
+from est.inputs.input import find_inputs
+from est.inputs.relabelling import plan_relabelling
+from est.train.data.pixels import choose_source
+
+LIST = """path,id,label,subject,onset,apex,offset
+long,long,a,s1,2,9,15
+short,short,b,s2,3,6,7
+long,bare,b,s2,,,
+long,turned,a,s1,9,4,12
+"""
+WHOLE = replace(FLOW, flip=True, crops=True)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flow")
+    write_frames(folder / "long", moving(20))
+    write_frames(folder / "short", moving(9, (0.2, 0.5)))
+    (folder / "list.csv").write_text(LIST)
+    return folder / "list.csv"
+
+
+@pytest.fixture(scope="module")
+def cached(clips):
+    path = clips.parent / "cache.zarr"
+    return path, extract_videos(find_inputs([clips]), path, WHOLE)
+
+
+def extract(clips, out, config=WHOLE, **more):
+    return extract_videos(find_inputs([clips]), out, config, **more)
+
+
+def test_a_cache_of_flow_is_whole_and_says_what_it_is(cached):
+    path, report = cached
+    cache = open_cache(path)
+    assert cache.ids == ["long", "short"]
+    assert not verify_cache(path).problems
+    frames = cache.recipes.frames
+    assert frames.by_annotated_apex
+    assert ANNOTATED_APEX in frames.sampling
+    assert frames.flow == "farneback 0.5, 3, 15, 3, 5, 1.2"
+    assert {name: (r.modality, r.tap, r.mirrored) for name, r in cache.recipes.features.items()} == {
+        "gap": ("flow", "gap", False),
+        "gap_flip": ("flow", "gap", True),
+        "flow": ("flow", "flow", False),
+    }
+    assert cache.recipes.features["flow"].shape == (2, 112, 112)
+    np.testing.assert_array_equal(cache.clips.count, 11)
+    row = cache.clips.row("short")
+    assert row["extra"]["flow_frames"] == pytest.approx(np.linspace(4, 8, 11).tolist())
+    assert (row["onset"], row["apex"], row["offset"], row["box_jitter"]) == (-1, -1, -1, 0)
+    assert not report.misplaced
+    told = {failure.id: failure.error for failure in cache.failures}
+    assert told.keys() == {"bare", "turned"}
+    assert "--flow-frames whole" in told["bare"]
+    assert "before its onset" in told["turned"]
+
+
+def test_rows_are_those_of_the_stored_pictures(cached):
+    cache = open_cache(cached[0])
+    pixels = np.stack([decode_crop(jpeg) for jpeg in cache.crops("long")])[..., ::-1]
+    encoder = load_weights("random").backbone
+    with torch.inference_mode():
+        images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 255
+        expected = encoder.taps(images, ("gap",))["gap"]
+    clip = cache.clip("long")
+    np.testing.assert_allclose(clip.features["gap"], expected, atol=2e-3, rtol=2e-3)
+    assert np.abs(clip.features["gap"].astype(float) - clip.features["gap_flip"]).max() > 0.05
+
+
+def test_moments_are_not_relabelled(cached, clips):
+    with pytest.raises(UsageError, match="other onsets and apexes would change") as refused:
+        plan_relabelling(cached[0], [clips])
+    assert refused.value.remedy.startswith("--only label,subject,split,fold")
+    assert plan_relabelling(cached[0], [clips], only=["label"]).changes == ()
+
+
+def test_other_settings_are_refused_and_the_options_told(cached, clips):
+    path = cached[0]
+    for config, told in (
+        (ExtractConfig(weights="random", size=32), "modality: flow in the cache, face asked for"),
+        (replace(WHOLE, flow_frames="whole"), "flow_frames: apex in the cache, whole asked for"),
+        (replace(WHOLE, margin=0.5), "margin: 0.0 in the cache, 0.5 asked for"),
+    ):
+        with pytest.raises(RecipeMismatch, match=told):
+            extract(clips, path, config)
+    assert list(options_of_frames(open_cache(path).recipes.frames)) == [
+        *("--modality", "flow", "--detector", "none", "--size", "32", "--crops")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"face": "all"}, "--face all"),
+        ({"align": "5point", "detector": "retinaface"}, "--align 5point"),
+        ({"smooth": 0.0}, "--smooth 0.0"),
+        ({"detect_every": 1}, "--detect-every 1"),
+        ({"modality": "face"}, "feature flow is of --modality flow"),
+        ({"modality": "face", "flow_frames": "whole"}, "--flow-frames says"),
+        ({"modality": "flwo"}, "flow"),
+        ({"flow_frames": "all"}, "apex"),
+    ],
+)
+def test_options_that_flow_has_no_use_for_are_refused(changes, told):
+    with pytest.raises(UsageError, match=told):
+        replace(FLOW, **changes)
+
+
+def status_of(call) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(call)
+    return ended.value.code
+
+
+def test_a_list_without_moments_is_refused_before_weights_are_loaded(clips, tmp_path, capsys):
+    whole = clips.parent
+    for name, columns in (("onset", "path"), ("apex", "path,onset")):
+        (whole / "bare.csv").write_text(f"{columns}\nlong{',2' * (name == 'apex')}\n")
+        call = ["extract", str(whole / "bare.csv"), "--modality", "flow", "--out", str(tmp_path / "x.zarr"), "--json"]
+        for more in ([], ["--dry-run"]):
+            assert status_of([*call, *more]) == 2
+            said = json.loads(capsys.readouterr().out.splitlines()[-1])
+            assert f"the {name} is known" in said["message"]
+            assert "--flow-frames whole" in said["remedy"]
+    assert status_of(["extract", str(clips), "--flow-frames", "whole", "--out", str(tmp_path / "x.zarr")]) == 2
+    assert not (tmp_path / "x.zarr").exists()
+
+
+def test_what_cannot_be_made_of_pictures_of_flow_is_refused(cached, tmp_path):
+    weights = load_weights("random")
+    with pytest.raises(UsageError, match="directions and distances"):
+        recache(cached[0], tmp_path / "x.zarr", [ArrayPlan(name="gap", weights=weights)], FLOW, views=2)
+    with pytest.raises(UsageError, match="not made of pictures"):
+        recache(cached[0], tmp_path / "x.zarr", [ArrayPlan(name="flow", tap="flow", weights=weights)], FLOW)
+
+
+@pytest.mark.slow
+def test_a_rerun_extracts_what_its_moments_change(cached, clips, tmp_path):
+    path = shutil.copytree(cached[0], tmp_path / "cache.zarr")
+    other = clips.parent / "other.csv"
+    other.write_text(LIST.replace("long,long,a,s1,2,9", "long,long,c,s1,2,9"))
+    report = extract(other, path)
+    assert (report.clips, report.unchanged) == (0, 2)
+    assert report.relabelled == ["long: label: a → c"]
+    other.write_text(LIST.replace("long,long,a,s1,2,9", "long,long,a,s1,3,12"))
+    before = open_cache(path).clip("short").features["flow"]
+    report = extract(other, path)
+    assert (report.clips, report.unchanged) == (1, 1)
+    cache = open_cache(path)
+    assert cache.clips.row("long")["extra"]["flow_frames"][0] == 7
+    np.testing.assert_array_equal(cache.clip("short").features["flow"], before)
+    assert not verify_cache(path).problems
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".zarr", ".h5"])
+def test_the_same_bytes_whatever_happens(clips, tmp_path, monkeypatch, suffix):
+    once = tmp_path / f"once{suffix}"
+    extract(clips, once)
+    extract(clips, tmp_path / f"three{suffix}", replace(WHOLE, workers=3))
+    assert_same(once, tmp_path / f"three{suffix}")
+    monkeypatch.setattr(writer_module, "COMMIT_BYTES", 1)
+    monkeypatch.setattr(pipeline_module, "PROGRESS_SECONDS", 0.0)
+
+    stopped = tmp_path / f"stopped{suffix}"
+    watch = Calling(progress=lambda state: state.done >= 1 and os.kill(os.getpid(), signal.SIGINT))
+    assert extract(clips, stopped, watch=watch).interrupted
+    extract(clips, stopped)
+    assert_same(once, stopped)
+    assert not verify_cache(stopped).problems
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("crops", [True, False])
+def test_features_that_are_added_are_those_of_one_extraction(clips, tmp_path, crops):
+    once, later = tmp_path / "once.zarr", tmp_path / "later.zarr"
+    extract(clips, once, replace(WHOLE, crops=crops))
+    extract(clips, later, replace(WHOLE, crops=crops, features=("gap",), flip=False))
+    report = extract(clips, later, replace(WHOLE, crops=crops))
+    assert set(report.filling) == {"gap_flip", "flow"}
+    assert_same(once, later)
+    new = tmp_path / "new.zarr"
+    recache(
+        later,
+        new,
+        [ArrayPlan(name="gap", weights=load_weights("random"))],
+        replace(FLOW, modality="face", features=("gap",), flip=True),
+    )
+    assert_same(once, new, names=["gap", "gap_flip"])
+    assert open_cache(new).recipes.features["gap"].modality == "flow"
+
+
+@pytest.mark.slow
+def test_a_face_is_compared_in_one_square(tmp_path):
+    write_frames(tmp_path / "face", face_frames(14, 2))
+    (tmp_path / "list.csv").write_text("path,onset,apex\nface,1,4\n")
+    config = replace(
+        FLOW, detector="retinaface", weights="timm:vit_tiny_patch16_224=random", size=224, features=("cls",)
+    )
+    report = extract(tmp_path / "list.csv", tmp_path / "c.zarr", config)
+    assert not report.failures
+    clip = open_cache(tmp_path / "c.zarr").clip(0)
+    assert clip.features["cls"].shape == (11, 192)
+    assert (clip.box == clip.box[0]).all()
+    x0, y0, x1, y1 = clip.box[0]
+    for x, y in clip.landmarks[0]:
+        assert x0 < x < x1
+        assert y0 < y < y1
+
+
+def test_pictures_of_flow_are_not_augmented_as_faces_are(cached):
+    cache = open_cache(cached[0])
+    assert choose_source(cache, "auto", "all") == "crops"
+    for how in ({"mirrored": True}, {"augments": True}):
+        with pytest.raises(UsageError, match="colours of flow"):
+            choose_source(cache, "auto", "all", **how)
