@@ -26,16 +26,16 @@ NONE = "none"
 OWN_PIXELS = {"imagenet": "imagenet", "synface": "none", "random": "none"}  # of weights by name, without --normalize
 
 
-def command_that_adds(cache: Cache, feature: str) -> str:
-    """Write the command that makes a cache with one more feature: from its crops where it holds them, else of its sources."""
+def command_that_adds(cache: Cache, *features: str) -> str:
+    """Write the command that makes a cache with more features: from its crops where it holds them, else of its sources."""
     plain = [made for made in cache.recipes.features.values() if not made.view and not made.fold and not made.mirrored]
-    taps = ",".join(dict.fromkeys([*(made.tap for made in plain), feature]))
+    taps = ",".join(dict.fromkeys([*(made.tap for made in plain), *features]))
     made = next((one for one in plain if one.tap != FIELD), None)
     rows = [] if made is None else list(_options_of_rows(made))
     flip = ["--flip"] * any(one.mirrored for one in cache.recipes.features.values())
     if cache.has_crops or made is None:
         views = max((one.view for one in cache.recipes.features.values()), default=0)
-        out = cache.path.with_name(f"{cache.path.stem}-{feature}{cache.path.suffix}")
+        out = cache.path.with_name(f"{'-'.join([cache.path.stem, *features])}{cache.path.suffix}")
         beside = [*(["--views", str(views)] if views else []), *(["--crops"] if cache.has_crops else [])]
         parts = ["--from", str(cache.path), "--out", str(out), *rows, *flip, *beside]
     else:

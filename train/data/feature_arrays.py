@@ -7,7 +7,7 @@ encoder that has learnt from that fold's training half alone: there the feature 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,15 +32,16 @@ class Arrays:
     others: tuple[str, ...] = ()  # in training some clips are shown by these instead: mirrored, views
 
 
-def arrays_of(cache: Cache, config: TrainConfig, fold: str) -> Arrays:
-    """Find what is read in a fold, or say what is missing."""
+def arrays_of(cache: Cache, config: TrainConfig, fold: str, *, beside: Sequence[str] = ()) -> Arrays:
+    """Find what is read in a fold, or say what is missing; the command that adds it adds also what is missing of `beside`."""
     data = config.data
     if config.model.reads == CROPS:
         raise UsageError(
             f"The model {config.model.name} looks at crops, and here arrays of features are learnt from.",
             remedy="est train, which shows it crops",
         )
-    plain = array_of_fold(cache, config.feature, fold)
+    reader = config.model.name if config.model.reads else ""
+    plain = array_of_fold(cache, config.feature, fold, reader=reader, beside=beside)
     others: tuple[str, ...] = ()
     if data.mirrored:
         mirrored = mirrored_name(cache, plain)
@@ -61,13 +62,13 @@ def arrays_of(cache: Cache, config: TrainConfig, fold: str) -> Arrays:
     return Arrays(plain=plain, others=others)
 
 
-def array_of_fold(cache: Cache, feature: str, fold: str) -> str:
+def array_of_fold(cache: Cache, feature: str, fold: str, *, reader: str = "", beside: Sequence[str] = ()) -> str:
     """Return the array of that name, or the one that was made of this tap for a fold."""
     if feature in cache.features:
         return feature
     tuned = {name: recipe for name, recipe in _plain(cache) if recipe.tap == feature and recipe.fold}
     if not tuned:
-        expect_here(cache, feature)
+        expect_here(cache, feature, reader=reader, beside=beside)
     found = next((name for name, recipe in tuned.items() if recipe.fold == fold), None)
     if found is None:
         folds = [recipe.fold for recipe in tuned.values()]
@@ -99,21 +100,28 @@ def black_row(cache: Cache, feature: str) -> Tensor:
     return torch.tensor(cache.black[feature])
 
 
-def expect_here(cache: Cache, feature: str) -> None:
-    """Refuse a feature that is not here."""
-    if feature not in cache.features:
-        near = difflib.get_close_matches(feature, cache.features, n=1)
-        raise UsageError(
-            f"{cache.path} has the features {', '.join(cache.features) or 'none'}, asked for {feature!r}.",
-            remedy=command_that_adds(cache, feature)
-            if feature in (*TAPS, CLASS_TOKEN)
-            else f"--feature {near[0] if near else 'with one of them'}",
-        )
+def expect_here(cache: Cache, feature: str, *, reader: str = "", beside: Sequence[str] = ()) -> None:
+    """Refuse a feature that is not here, and that was asked for or that a model, `reader`, reads.
+
+    The command that adds it adds also what is missing of `beside`: of two commands the later one would leave out what the first has added.
+    """
+    if feature in cache.features:
+        return
+    there = f"the features {', '.join(cache.features) or 'none'}"
+    told = f"{cache.path} has {there}, asked for {feature!r}."
+    near = difflib.get_close_matches(feature, cache.features, n=1)
+    remedy = f"--feature {near[0] if near else 'with one of them'}"
+    if feature in (*TAPS, CLASS_TOKEN):
+        absent = [name for name in beside if name not in cache.features]
+        remedy = command_that_adds(cache, *dict.fromkeys([*absent, feature]))
+    raise UsageError(
+        f"{reader} reads {feature}, which {cache.path} lacks: it has {there}." if reader else told, remedy=remedy
+    )
 
 
-def expect_shape(cache: Cache, feature: str, *, maps: bool) -> None:
+def expect_shape(cache: Cache, feature: str, *, maps: bool, reader: str = "", beside: Sequence[str] = ()) -> None:
     """Refuse a feature that is not here, a map where a flat one is wanted, or the other way round."""
-    expect_here(cache, feature)
+    expect_here(cache, feature, reader=reader, beside=beside)
     shape = cache.recipes.features[feature].shape
     if maps and len(shape) == 1:
         raise UsageError(

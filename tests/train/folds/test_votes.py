@@ -103,7 +103,8 @@ def test_a_table_that_makes_no_sense(tmp_path, table, lines, header, words):
 @pytest.mark.parametrize(
     ("header", "words"),
     [
-        ("id,anger,happiness,joy", ["'joy' are no classes of the run, which are anger, happiness, surprise"]),
+        ("id,anger,happiness,joy", ["the column 'joy' is no class of the run, which has anger, happiness, surprise"]),
+        ("id,anger,joy,seed", ["the columns 'joy', 'seed' are no classes of the run, which has anger"]),
         ("id,anger,happiness", ["no column for surprise; it has anger, happiness"]),
     ],
 )
