@@ -1,6 +1,7 @@
 """The `est extract` command that extends a cache: the options with which it was made, read from its recipe.
 
-Options that have their defaults are left out. What no recipe knows stands for itself: SOURCES, and the folder of a file of weights.
+Options that have their defaults are left out. What nobody knows stands for itself: the folder of a file of weights, and SOURCES where
+the clips are not all that lies in one folder.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from ..cache.snapshot import staging_path
 from ..encoders.device import parse_device
 from ..encoders.precision import resolve_precision
 from ..encoders.weights import is_known
-from ..errors import RecipeMismatch
+from ..errors import EstError, RecipeMismatch
+from ..inputs.input import find_inputs
 from .config import ExtractConfig
 from .flow.field import FIELD
 from .flow.selection import SAMPLING
 
 OF_PICTURES = ("face", "smooth", "align", "size")  # settings whose recipe has them under the same name
 OF_DETECTOR = ("detect_size", "detect_every", "score_threshold")  # and those that frames which are crops have not
-NONE = "none"
+NONE, SOURCES = "none", "SOURCES"
 OWN_PIXELS = {"imagenet": "imagenet", "synface": "none", "random": "none"}  # of weights by name, without --normalize
 
 
@@ -39,8 +41,32 @@ def command_that_adds(cache: Cache, *features: str) -> str:
         beside = [*(["--views", str(views)] if views else []), *(["--crops"] if cache.has_crops else [])]
         parts = ["--from", str(cache.path), "--out", str(out), *rows, *flip, *beside]
     else:
-        parts = ["SOURCES", "--out", str(cache.path), *options_of_frames(cache.recipes.frames), *rows, *flip]
+        parts = [sources_of(cache), "--out", str(cache.path), *options_of_frames(cache.recipes.frames), *rows, *flip]
     return shlex.join(["est", "extract", *parts, "--features", taps])
+
+
+def sources_of(cache: Cache) -> str:
+    """Return the folder that holds the very clips of a cache, under their ids; SOURCES where there is none."""
+    known = dict(zip(cache.ids, cache.clips.path, strict=True))
+    known |= {failure.id: failure.path for failure in cache.failures}
+    roots = {_root_of(clip_id, path) for clip_id, path in known.items()}
+    root = roots.pop() if len(roots) == 1 else ""
+    if not root or not Path(root).is_dir():
+        return SOURCES
+    try:
+        found = find_inputs([Path(root)])
+    except EstError:
+        return SOURCES
+    there = {one.id: str(one.path) for one in (*found.inputs, *found.problems)}
+    return root if there == known else SOURCES
+
+
+def _root_of(clip_id: str, path: str) -> str:
+    """Return the folder to which an id is relative; empty: the id is no path in a folder."""
+    for text in (path, str(Path(path).with_suffix("")) if path else ""):
+        if text.endswith(f"/{clip_id}"):
+            return text.removesuffix(f"/{clip_id}")
+    return ""
 
 
 def options_of_frames(frames: FramesRecipe) -> Iterator[str]:
