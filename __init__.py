@@ -1,7 +1,7 @@
 """Expression Snippet Transformer on cached features.
 
-`est.extract_videos`, `est.open_cache`, `est.fit`, `est.evaluate_run`, `est.predict` and `est.reproduce` are the whole of their
-commands; they are imported on first use.
+`est.extract_videos`, `est.import_features`, `est.open_cache`, `est.fit`, `est.evaluate_run`, `est.predict` and `est.reproduce` are the
+whole of their commands; they are imported on first use.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .cache import open_cache
     from .extract.extraction import extract_videos
     from .infer.prediction.predicting import predict
+    from .inputs.features.importing import import_features
     from .sweep.reproduce.reproducing import reproduce
     from .train.evaluation import evaluate as evaluate_run
     from .train.fitting import fit

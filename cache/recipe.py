@@ -33,6 +33,9 @@ ANNOTATED_APEX = (
 )
 
 
+IMPORTED = "imported"  # the decoder, detector or backbone of what was made elsewhere
+
+
 def _float(value: Any) -> float:
     if isinstance(value, str | bool) or not math.isfinite(value):
         raise ValueError("not a finite number")
@@ -170,6 +173,11 @@ class FeatureRecipe(Recipe):
     look: str = ""  # how they were changed
     window: str = ""  # which frames a row is of, as "16 frames, step 8"; empty: each row is of one frame
     modality: str = ""  # what the backbone saw, as "flow"; empty: the crops themselves
+
+    @property
+    def is_imported(self) -> bool:
+        """Say whether its rows were made elsewhere: `weights` then says by what, and `tap` from which columns."""
+        return self.backbone == IMPORTED
 
     @property
     def is_later(self) -> bool:

@@ -1,4 +1,4 @@
-"""`est cache`: look at a cache, check it, find duplicates, join, convert, relabel and thin caches."""
+"""`est cache`: look at a cache, check it, find duplicates, import, join, convert, relabel and thin caches."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import STATUS_FAILED, STATUS_PARTIAL, UsageError
+from .cacheimport import import_
 from .cachels import ls
 from .cacheshow import show
 from .clipoptions import CachePath, Fold, Label, Split, Subject
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ..cache.reader import Cache
 
 app = typer.Typer(
-    help="Look at a cache, check it, find duplicates, join, convert, relabel and thin caches; erase people.",
+    help="Look at a cache, check it, find duplicates, import, join, convert, relabel and thin caches; erase people.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -39,6 +40,7 @@ def info(screen: Screen, *, cache: CachePath) -> int:
     return 0
 
 
+command(app, "import")(import_)
 command(app, "ls")(ls)
 command(app, "show")(show)
 

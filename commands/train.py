@@ -267,17 +267,17 @@ def in_words_of_options(error: UsageError, options: Mapping[str, Any]) -> UsageE
 
 def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
     """Show what would be trained: on a cache's own features, crops and classes, else on those of ResNet-18, and 7 classes."""
-    from ..train.models.contract import CROPS
+    from ..train.models.contract import CROPS, WINDOWS
     from ..train.models.description import usual_shape
     from ..train.models.registry import describe_model
 
-    shape, num_classes = usual_shape(config.model.reads), 7
+    shape, num_classes = usual_shape(WINDOWS if config.model.of_windows else config.model.reads), 7
     side, lengths = 0, []
     if cache is not None:
         from ..cache import open_cache
         from ..encoders.backbone import tap_shape
         from ..encoders.taps import TAPS
-        from ..train.data.feature_arrays import expect_shape
+        from ..train.data.feature_arrays import expect_read_by
 
         opened = open_cache(cache)
         side, lengths = opened.recipes.frames.size, [int(one) for one in opened.clips.count]
@@ -286,8 +286,7 @@ def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
         elif config.finetune.on and config.feature not in opened.features and config.feature in TAPS:
             shape = tap_shape(config.feature, side)  # computed in training, of the crops
         else:
-            reader = config.model.name if config.model.reads else ""
-            expect_shape(opened, config.feature, maps=bool(config.model.reads), reader=reader)
+            expect_read_by(opened, config.model, config.feature)
             shape = opened.recipes.features[config.feature].shape
         num_classes = len({name for name in opened.clips.label_names if name is not None})
         if not num_classes:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache import Cache, FeatureRecipe, FramesRecipe, open_cache
+from ..cache.recipe import IMPORTED
 from ..cache.snapshot import staging_path
 from ..encoders.device import parse_device
 from ..encoders.precision import resolve_precision
@@ -83,6 +84,11 @@ def expect_as_made(config: ExtractConfig, out: Path, precision: str) -> None:
     if not (out.exists() or staging_path(out).exists()):
         return
     recipes = open_cache(out).recipes
+    if recipes.frames.decoder == IMPORTED:
+        raise RecipeMismatch(
+            f"{out} holds imported features, to which videos add nothing.",
+            remedy="another --out; est cache import goes on with this one",
+        )
     found = _differing_frames(config, recipes.frames)
     for tap in config.features:
         if tap in recipes.features:

@@ -26,6 +26,7 @@ from ..cache import (
 )
 from ..cache.disk import expect_free_space
 from ..cache.interrupt import Stop, listening
+from ..cache.recipe import IMPORTED
 from ..cache.snapshot import is_hdf5, staging_path
 from ..cache.watch import Progress, Watch
 from ..crops.views import ViewConfig
@@ -78,6 +79,11 @@ def recache(
     start, watch = time.monotonic(), watch or Watch()
     cache = source if isinstance(source, Cache) else open_cache(source)
     out, frames = Path(out), cache.recipes.frames
+    if frames.decoder == IMPORTED:
+        raise UsageError(
+            f"{cache.path} holds imported features, and no crops of which others could be made.",
+            remedy="est extract makes a cache of the videos",
+        )
     config = replace(config or ExtractConfig(), size=frames.size, detector="none", align="box", margin=None)
     devices = [parse_device(text) for text in config.device.split(",")]
     expect_precision_of(out, devices)

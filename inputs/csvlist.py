@@ -39,6 +39,7 @@ ALIASES = {
     "apex": "apex apexframe",
     "offset": "offset offsetframe",
 }
+COUNTS = frozenset(("numframes", "nframes", "framecount"))  # columns that say how many frames a clip has
 OF_THE_DEMO = frozenset(("seed",))  # columns of a rendered set's manifest that say nothing about extraction
 EMPTY_NUMBERS = frozenset(("", "nan", "none", "null", "na", "n/a"))
 
@@ -59,6 +60,7 @@ class Row:
     onset: int = -1
     apex: int = -1
     offset: int = -1
+    num_frames: int = -1  # read where it is asked for
     extra: Mapping[str, str] = field(default_factory=dict)  # cells of the columns extra:NAME
 
 
@@ -72,11 +74,17 @@ class ClipList:
     unused: tuple[str, ...] = ()  # columns that mean nothing here
 
 
-def read_list(path: Path, *, keys: tuple[str, ...] = ("path",)) -> ClipList:
-    """Read a list, or say which line of it makes no sense; its clips are told by one of the columns `keys`."""
+def read_list(path: Path, *, keys: tuple[str, ...] = ("path",), counted: bool = False) -> ClipList:
+    """Read a list, or say which line of it makes no sense; its clips are told by one of the columns `keys`.
+
+    With `counted` a column num_frames says how many frames each clip has.
+    """
     text = read_text(path)
     delimiter, header = _header(text, path, keys)
     columns = _columns(header)
+    if counted:
+        places = [place for place, name in enumerate(header) if _plain(name) in COUNTS]
+        columns |= {"num_frames": places[0]} if places else {}
     if not any(key in columns for key in keys):
         if path.suffix.lower() == ".txt":
             lines = enumerate(text.splitlines(), start=1)
@@ -134,6 +142,7 @@ def _row(values: dict[str, str], extra: dict[str, str], line: int, where: str, k
         start=start or None,  # from the very start is no segment
         end=end,
         **{name: _frame(values.get(name, ""), f"{where}: {name}") for name in MOMENTS},
+        num_frames=_whole(values.get("num_frames", ""), f"{where}: num_frames"),
         extra=extra,
     )
 

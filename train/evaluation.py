@@ -25,6 +25,7 @@ from .data.data import Loaded, locate_rows
 from .data.feature_arrays import black_row
 from .data.sampler import Sampler
 from .data.sampling import sampler_of
+from .data.windows import load_features
 from .evaluated import MEAN, Change, Evaluation, as_command
 from .evaluation_leaks import leaks_elsewhere, own_leaks, warn_of_learnt
 from .folds.annotations import Annotations
@@ -299,8 +300,7 @@ def load_clips(
         raise EstError(f"None of the {len(rows)} clips of {cache.path} that are to be scored has frames.")
     no_face, told = run.config.sampling.no_face, run.config.model.told
     if feature is not None:
-        maps = bool(run.config.model.reads)
-        clips = ClipSet.from_cache(cache, which, feature=feature, device=device, no_face=no_face, maps=maps, told=told)
+        clips = load_features(cache, which, run.config.model, feature, device, no_face=no_face)
     else:
         source = source_of(run, cache)
         workers = run.config.finetune.workers

@@ -13,7 +13,7 @@ from typing import Any
 from ..cache import Cache
 from ..errors import EstError
 from .config.config import DataConfig
-from .models.contract import CROPS, ModelConfig
+from .models.contract import CROPS, WINDOWS, ModelConfig
 from .models.description import Description, usual_shape
 from .models.registry import MODELS, config_class, describe_model, maps_read
 
@@ -54,7 +54,7 @@ def list_models(cache: Cache | None = None, only: str | None = None) -> list[Lis
             ListedModel(
                 name=name,
                 what=MODELS[name],
-                reads=config.reads or "vectors",
+                reads=config.reads or (WINDOWS if config.of_windows else "vectors"),
                 parameters=cost.parameters,
                 macs=cost.macs,
                 source=config.source or OWN,
@@ -108,11 +108,12 @@ def _missing_line(name: str, missing: str) -> str:
 
 def _cost(config: ModelConfig, cache: Cache | None) -> Description:
     """Count a model on what a cache has, where it can be built for that; else on what is usual."""
-    usual = usual_shape(config.reads)
+    usual = usual_shape(WINDOWS if config.of_windows else config.reads)
     if cache is None:
         return describe_model(config, usual[0], CLASSES, usual[1:])
     classes = len(set(cache.clips.label_names) - {None}) or CLASSES
-    recipe = cache.recipes.features.get(config.reads or DataConfig.feature)
+    windows = next(iter(cache.window_features), "")
+    recipe = cache.recipes.features.get(windows if config.of_windows else config.reads or DataConfig.feature)
     shape = recipe.shape if recipe is not None and len(recipe.shape) == len(usual) else usual
     if config.reads == CROPS:
         shape = (3, *[cache.recipes.frames.size] * 2)
@@ -124,7 +125,7 @@ def _cost(config: ModelConfig, cache: Cache | None) -> Description:
 
 def _refusal(config: ModelConfig, cache: Cache, beside: Sequence[str]) -> EstError | None:
     """Return why a model cannot be trained on a cache."""
-    from .data.feature_arrays import expect_shape
+    from .data.feature_arrays import expect_read_by
     from .data.pixels import choose_source, expect_sources
 
     try:
@@ -132,8 +133,9 @@ def _refusal(config: ModelConfig, cache: Cache, beside: Sequence[str]) -> EstErr
             if choose_source(cache, "auto", "all") == "videos":
                 labelled = [place for place, name in enumerate(cache.clips.label_names) if name is not None]
                 expect_sources(cache, labelled)
-        elif config.reads:
-            expect_shape(cache, config.reads, maps=True, reader=config.name, beside=beside)
+        elif config.reads or config.of_windows:
+            feature = config.reads or next(iter(cache.window_features), "")
+            expect_read_by(cache, config, feature, beside=beside)
     except EstError as error:
         return error
     return None

@@ -35,7 +35,7 @@ from .loop.starts.last_stage import find_stage_start
 from .loop.tensorboard import board_writer
 from .loop.trainer import expect_graph
 from .loop.world import World, own_device
-from .models.contract import CROPS, TOLD
+from .models.contract import CROPS, TOLD, places_of
 from .models.registry import model_facts
 
 START = (
@@ -182,6 +182,7 @@ def reading_of(config: TrainConfig) -> dict[str, Any]:
         "class vectors": config.model.class_file,
         "a last stage": config.model.name if config.model.last_stage else "",
         "told of frames": config.model.told,
+        "kinds of windows": places_of(config.model.shown)[0] if config.model.of_windows else 0,
         "augmented pictures": finetune.augments,
         "the first seed": config.seeds[0],
         "a validation part": config.select == "val",

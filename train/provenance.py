@@ -137,8 +137,9 @@ def arrays_for(run: Run, cache: Cache, watch: TrainingWatch) -> dict[str, str]:
 
 def _array_like(run: Run, array: str, cache: Cache) -> str:
     """Find the array of a cache whose rows are made as those of an array of the run: of that name, or of another."""
-    for name in (array, *cache.features):
-        if name in cache.features and not _that_matter(recipe_differences(run, cache, array, name)[0]):
+    there = (*cache.features, *cache.window_features)
+    for name in (array, *there):
+        if name in there and not _that_matter(recipe_differences(run, cache, array, name)[0]):
             return name
     features = _that_matter(recipe_differences(run, cache, array, array)[0])  # refuses a cache without the array
     raise RecipeMismatch(

@@ -104,11 +104,12 @@ def cached_arrays(
     recipes = run.facts["cache"]["recipes"]["features"]
     named = {name: FeatureRecipe.from_identity(recipes[name]) for name in dict.fromkeys(run.reads[p] for p in parts)}
     first = next(iter(named.values()))
+    for name, recipe in named.items():
+        _expect_of_frames(run, name, recipe)
     offered = [load_weights(_as_of(text, first), normalize=first.normalize, models_dir=models_dir) for text in given]
     loaded: dict[tuple[str, str], Weights] = {}
     arrays = {}
     for name, recipe in named.items():
-        _expect_of_frames(run, name, recipe)
         key = (recipe.weights_digest, recipe.normalize)
         if key not in loaded:
             loaded[key] = _find(run, recipe, offered, models_dir)
@@ -146,7 +147,12 @@ def crop_array(side: int, precision: Precision) -> FrameArray:
 
 
 def _expect_of_frames(run: Run, name: str, recipe: FeatureRecipe) -> None:
-    """Refuse rows that are no rows of a frame's plain crop."""
+    """Refuse rows that are no rows of a frame's plain crop, or that nothing here can make."""
+    if recipe.is_imported:
+        raise UsageError(
+            f"{run.path} reads {name!r}, which was imported (by {recipe.weights}): est cannot make it of a video.",
+            remedy=f"import the features of new clips, too, and est evaluate {run.path} --cache THEIRS",
+        )
     if recipe.view or recipe.is_later:
         what = "crops that were changed" if recipe.view else recipe.window or recipe.modality
         raise UsageError(

@@ -15,6 +15,7 @@ import numpy as np
 from ...cache import Cache, open_cache
 from ...cache.watch import Progress
 from ...encoders.device import parse_device
+from ...errors import UsageError
 from ...train.folds.annotations import Annotations
 from ...train.loop.trainer import reproducible
 from ...train.loop.watch import TrainingWatch
@@ -65,6 +66,10 @@ def probe_run(
 ) -> Probe:
     """Probe a run on its own test clips; `pairs` are classes that only time tells apart, besides those whose names say so."""
     run, watch = open_complete(run), watch or TrainingWatch()
+    if run.config.model.of_windows:
+        raise UsageError(
+            f"{run.path} reads windows, and probes shuffle and delete frames.", remedy="est probe of a run on frames"
+        )
     if not isinstance(cache, Cache):
         cache = own_cache(run) if cache is None else open_cache(cache)
     table = Annotations.from_cache(cache)

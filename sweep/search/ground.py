@@ -17,7 +17,7 @@ from ...errors import UsageError
 from ...train.config.config import TrainConfig
 from ...train.config.protocol import ProtocolConfig
 from ...train.data.data import Data
-from ...train.data.feature_arrays import arrays_of, expect_shape
+from ...train.data.feature_arrays import arrays_of, expect_read_by
 from ...train.folds.annotations import Annotations
 from ...train.folds.fold import Fold
 from ...train.folds.protocols import Plan, has_validation_split
@@ -82,7 +82,7 @@ class Ground:
     def shape_of(self, config: TrainConfig) -> tuple[int, ...]:
         """Return the shape of the rows that a configuration reads; refuse it where the cache has none."""
         plain = arrays_of(self.cache, config, self.folds[0]).plain
-        expect_shape(self.cache, plain, maps=bool(config.model.reads))
+        expect_read_by(self.cache, config.model, plain)
         return self.cache.recipes.features[plain].shape
 
     def data(self, config: TrainConfig, fold: str) -> Data:

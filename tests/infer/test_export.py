@@ -15,6 +15,7 @@ import pytest
 import torch
 from finetune_samples import SMALL, cache_of, draw, tuned_run
 from made_model import register
+from tiny_models import tiny
 from train_samples import LABELS, MAPS, TINY, WIDTH, Recorder, learning_cache, tiny_config
 
 from est.cache import open_cache
@@ -45,6 +46,7 @@ CONFIGS = {
     "slstt": model_config("slstt", layers=2, hidden=8, classifier_hidden=8, most_frames=12),
     "stt": model_config("stt", layers=1, dim=16, heads=2, ffn=32),
     "msstnet": model_config("msstnet", layers=1, dim=16, heads=2, ffn=32),
+    "window-head": tiny("window-head"),
     "clip-temporal": model_config("clip-temporal", dim=16, heads=2, ffn=32),
     "pooled": model_config("pooled", most_frames=12),
 }
@@ -90,7 +92,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cache(folder):
-    return learning_cache(folder / "cache.zarr", 24, maps=True)
+    return learning_cache(folder / "cache.zarr", 24, maps=True, windows=True)
 
 
 @pytest.fixture(scope="module")

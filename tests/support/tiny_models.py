@@ -24,6 +24,15 @@ TINY = {  # of each model, as small as it comes
     "slstt": {"hidden": 8, "layers": 2, "classifier_hidden": 8, "most_frames": 30},
     "stt": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32, "layers": 2},
     "msstnet": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32},
+    "window-head": {
+        "num_kinds": 2,
+        "num_places": 16,
+        "embed_width": 16,
+        "mlp_width": 16,
+        "stem_layers": 1,
+        "att_heads": 2,
+        "norm_groups": 4,
+    },
     "clip-temporal": {"num_segments": 4, "dim": 16, "heads": 2, "ffn": 32},
     "pooled": {"most_frames": 30},
 }

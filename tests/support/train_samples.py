@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from est.cache import CacheWriter, Clip, Failure, FeatureRecipe, FramesRecipe, Recipes
+from est.cache.clip import Windows
 from est.train import (
     DataConfig,
     EstConfig,
@@ -35,20 +36,28 @@ MAPS = {
     "layer3": (4, 2, 2),
     "pyramid4x4": (15, 2, 2),
 }  # of the caches below, where they have maps: their numbers are those of gap
+WINDOWED = "windowed"  # their feature of windows, where they have windows: the same rows again
+STEPS = (2, 4)  # of two kinds of windows
+WINDOW = 6
 TINY = EstConfig(dim=16, heads=2, ffn=32, layers=1, dropout=0.1)
 PLAIN = EstConfig(dim=16, heads=2, ffn=32, layers=1, dropout=0.0, head_dropout=0.0)  # follows from its inputs alone
 TIMES = {"waited", "seconds", "clips_per_second"}  # what differs from run to run
 
 
-def learning_recipes(*, flip=False, maps=False, frames=None, **weights):
+def learning_recipes(*, flip=False, maps=False, windows=False, frames=None, **weights):
     """Return the recipes of the caches below; more keywords are fields of the feature's."""
     parent = FramesRecipe(**{"decoder": "opencv", "detector": "none", **(frames or {})})
     fields = {"backbone": "resnet18", "weights": "random", "weights_digest": "00", "shape": (WIDTH,), **weights}
     made = {"gap": FeatureRecipe(parent=parent.fingerprint, **fields)}
     for tap, shape in MAPS.items() if maps else ():
         made[tap] = FeatureRecipe(parent=parent.fingerprint, **fields | {"tap": tap, "shape": shape})
+    if windows:
+        kinds = " + ".join(f"{WINDOW} frames, step {step}" for step in STEPS)
+        made[WINDOWED] = FeatureRecipe(parent=parent.fingerprint, **fields | {"tap": WINDOWED, "window": kinds})
     if flip:
-        made |= {f"{name}_mirrored": replace(recipe, mirrored=True) for name, recipe in made.items()}
+        made |= {
+            f"{name}_mirrored": replace(recipe, mirrored=True) for name, recipe in made.items() if name != WINDOWED
+        }
     return Recipes(frames=parent, features=made)
 
 
@@ -59,6 +68,7 @@ def learning_clip(
     subjects=6,
     flip=False,
     maps=False,
+    windows=False,
     face=True,
     strength=1.5,
     person_strength=0.5,
@@ -96,6 +106,7 @@ def learning_clip(
         features |= {f"{name}_mirrored": -one for name, one in features.items()}
     return Clip(
         **{**known, **fields},
+        windows=windows_of(rows) if windows else None,
         state=state,
         time=np.arange(count) / 25.0,
         box=box,
@@ -103,6 +114,13 @@ def learning_clip(
         score=np.ones(count, np.float32),
         features=features,
     )
+
+
+def windows_of(rows):
+    """Return two kinds of windows of a clip, whose numbers are those of their middle frames."""
+    start = np.concatenate([np.arange(0, len(rows) - WINDOW + 1, step) for step in STEPS])
+    middle = {WINDOWED: rows[start + WINDOW // 2]}
+    return Windows(start=start, stop=start + WINDOW, rate=np.full(len(start), 25.0), features=middle)
 
 
 def as_maps(rows, shape):
@@ -119,6 +137,7 @@ def learning_cache(
     order=None,
     flip=False,
     maps=False,
+    windows=False,
     failures=(),
     faceless=(),
     black=None,
@@ -133,14 +152,19 @@ def learning_cache(
     `fields` is what is different about one clip, by number; `columns` are extra ones; all else goes to every clip.
     """
     settings = {"black": {"gap": black}} if black is not None else {}
-    recipes = learning_recipes(flip=flip, maps=maps, **(weights or {}))
+    recipes = learning_recipes(flip=flip, maps=maps, windows=windows, **(weights or {}))
     with CacheWriter.open(path, recipes, labels=listed or labels, columns=columns, **settings) as writer:
         numbers = range(clips) if isinstance(clips, int) else clips
         for index in order if order is not None else numbers:
             special = (fields or {}).get(index, {})
             writer.add(
                 learning_clip(
-                    index, labels=labels, flip=flip, maps=maps, **{**common, "face": index not in faceless, **special}
+                    index,
+                    labels=labels,
+                    flip=flip,
+                    maps=maps,
+                    windows=windows,
+                    **{**common, "face": index not in faceless, **special},
                 )
             )
         for name, label, subject, split in failures:
@@ -153,7 +177,7 @@ def learning_cache(
 def tiny_config(*, epochs=4, batch=8, **sections):
     """Return a configuration that trains in a second; keywords that are fields of `loop` or `data` go there."""
     loop = {"epochs": epochs, "warmup": 1, "batch": batch, "learning_rate": 3e-3, "threads": 1}
-    data = {}
+    data = {"feature": WINDOWED} if "model" in sections and sections["model"].of_windows else {}
     for name in list(sections):
         for values, section in ((loop, LoopConfig), (data, DataConfig)):
             if name in section.__dataclass_fields__:

@@ -119,6 +119,10 @@ class FinetuneConfig:
                 f"{model.name} looks at crops and learns as a whole: no backbone stands before it.",
                 remedy="leave out --finetune",
             )
+        if model.of_windows:
+            raise UsageError(
+                f"{model.name} reads windows, which an encoder of frames does not make.", remedy="leave out --finetune"
+            )
         if model.reads and self.learns == "layer4":
             own = "; its own layer4 learns in every training" if model.last_stage else ""
             raise UsageError(

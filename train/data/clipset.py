@@ -74,7 +74,7 @@ class ClipSet:
         `others` are arrays that show the same clips otherwise, mirrored or as views; `told` is what models are told besides features.
         """
         device = torch.device(device)
-        places = _checked_places(cache, which)
+        places = checked_places(cache, which)
         start, count = _rows_of(cache, places)
         expect_shape(cache, feature, maps=maps)
         for name in others:
@@ -112,7 +112,7 @@ class ClipSet:
         from .pixels import PixelRows
 
         device = torch.device(device)
-        places = _checked_places(cache, which)
+        places = checked_places(cache, which)
         start, count = _rows_of(cache, places)
         if source == "maps":
             expect_here(cache, MAPS)
@@ -201,7 +201,7 @@ class ClipSet:
     ) -> Self:
         """Put a set together."""
         cache = source.cache
-        face = (cache.load_column("state") != 0)[_ranges(source.start, source.count)]
+        face = (cache.load_column("state") != 0)[ranges(source.start, source.count)]
         order = np.argsort(places)
         coverage = np.empty(len(places))
         first = np.empty(len(places), np.int64)
@@ -267,6 +267,10 @@ class ClipSet:
                 found[name] = self._time[row].to(device)
         return found
 
+    def num_shown(self, place: int) -> int:
+        """Return of how many rows a clip is: of its frames, or of its windows."""
+        return int(self.count[place].sum())
+
     def _row(self, clips: Tensor, positions: Tensor) -> Tensor:
         """Turn positions in clips into rows; the last frame stands where a clip has no more.  # (…), (…, n, J) → (…, n, J)"""
         home = self._first.device
@@ -297,7 +301,7 @@ class ClipSet:
         """
         clips = clips.to(self._first.device).sort().values
         first, count = self._first[clips].cpu().numpy(), self.count[clips].cpu().numpy()
-        rows = torch.from_numpy(_ranges(first, count)).to(self._face.device)
+        rows = torch.from_numpy(ranges(first.reshape(-1), count.reshape(-1))).to(self._face.device)
         rows = rows[self._face[rows]]
         if not len(rows):
             raise UsageError(f"None of {len(clips)} clips shows a face: there is nothing to take statistics of.")
@@ -334,7 +338,7 @@ def nearest_faces(face: np.ndarray, first: np.ndarray, count: np.ndarray) -> np.
 
 def _seconds(source: ClipRows) -> np.ndarray:
     """Return when each frame is shown, in seconds since the first of its clip.  # → (T,)"""
-    time = source.cache.load_column("time")[_ranges(source.start, source.count)]
+    time = source.cache.load_column("time")[ranges(source.start, source.count)]
     return (time - np.repeat(time[source.first], source.count)).astype(np.float32)
 
 
@@ -349,7 +353,7 @@ def warn_of_rates(train: np.ndarray, test: np.ndarray) -> str | None:
     )
 
 
-def _checked_places(cache: Cache, which: Sequence[int] | np.ndarray) -> np.ndarray:
+def checked_places(cache: Cache, which: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return places as an array, all different, of clips with frames."""
     places = np.asarray(which, np.int64)
     if not len(places):
@@ -375,7 +379,7 @@ def _rows_of(cache: Cache, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(cache.clips.start)[places], np.asarray(cache.clips.count)[places]
 
 
-def _ranges(first: np.ndarray, count: np.ndarray) -> np.ndarray:
+def ranges(first: np.ndarray, count: np.ndarray) -> np.ndarray:
     """Return the rows first … first + count − 1 of each clip, one clip behind the other."""
     begin = np.cumsum(count) - count
     return np.arange(int(count.sum())) + np.repeat(first - begin, count)

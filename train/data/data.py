@@ -23,6 +23,7 @@ from ..folds.votes import Votes
 from .clipset import ClipSet
 from .control import pooled
 from .feature_arrays import Arrays
+from .windows import load_features
 
 FrameSource = Literal["crops", "videos", "maps"]  # what a backbone that learns looks at
 
@@ -80,16 +81,15 @@ class Data(Loaded):
         which, place = locate_rows(table, used)
         if isinstance(reads, Arrays):
             feature = reads.plain
-            clips = ClipSet.from_cache(
+            clips = load_features(
                 cache,
                 which,
-                feature=feature,
-                device=device,
+                config.model,
+                feature,
+                device,
                 others=reads.others,
-                maps=bool(config.model.reads),
                 residency=config.data.residency,
                 no_face=config.sampling.no_face,
-                told=config.model.told,
             )
         else:
             feature = config.feature if config.feature in cache.features else ""  # pictures need none
@@ -172,8 +172,13 @@ class FoldData:
 
 
 def pooled_statistics(cache: Cache, places: np.ndarray, feature: str) -> np.ndarray:
-    """Return the control's input for clips of a cache, by their places.  # (N,) → (N, 4·D)"""
+    """Return the control's input for clips of a cache, by their places: of their frames, or of all their windows.  # (N,) → (N, 4·D)"""
     found = np.zeros((len(places), 4 * cache.recipes.features[feature].shape[0]), np.float32)
+    if feature in cache.window_features:
+        for number, place in enumerate(places.tolist()):
+            rows = cache.windows(place, [feature]).features[feature]
+            found[number] = pooled(rows, np.array([0]), np.array([len(rows)]), np.ones(len(rows), bool))[0]
+        return found
     for number, clip in enumerate(cache.iterate([feature], which=places)):
         rows = clip.features[feature]
         if rows.ndim > 2:  # maps: their mean over places

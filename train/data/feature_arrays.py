@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from ...cache import Cache, FeatureRecipe
+from ...cache.recipe import IMPORTED
 from ...encoders.taps import CLASS_TOKEN, TAPS
 from ...errors import UsageError
 from ...extract.command import command_that_adds
-from ..models.contract import CROPS
+from ..models.contract import CROPS, ModelConfig
 
 if TYPE_CHECKING:
     from ..config.config import TrainConfig
@@ -40,8 +41,12 @@ def arrays_of(cache: Cache, config: TrainConfig, fold: str, *, beside: Sequence[
             f"The model {config.model.name} looks at crops, and here arrays of features are learnt from.",
             remedy="est train, which shows it crops",
         )
-    reader = config.model.name if config.model.reads else ""
-    plain = array_of_fold(cache, config.feature, fold, reader=reader, beside=beside)
+    if config.model.of_windows:
+        expect_windows(cache, config.feature)
+        plain = config.feature
+    else:
+        reader = config.model.name if config.model.reads else ""
+        plain = array_of_fold(cache, config.feature, fold, reader=reader, beside=beside)
     others: tuple[str, ...] = ()
     if data.mirrored:
         mirrored = mirrored_name(cache, plain)
@@ -108,15 +113,55 @@ def expect_here(cache: Cache, feature: str, *, reader: str = "", beside: Sequenc
     if feature in cache.features:
         return
     there = f"the features {', '.join(cache.features) or 'none'}"
-    told = f"{cache.path} has {there}, asked for {feature!r}."
+    if cache.window_features:
+        there += f", and of windows {', '.join(cache.window_features)}"
+    raise UsageError(
+        f"{reader} reads {feature}, which {cache.path} lacks: it has {there}."
+        if reader
+        else f"{cache.path} has {there}, asked for {feature!r}.",
+        remedy=_adding(cache, feature, beside),
+    )
+
+
+def _adding(cache: Cache, feature: str, beside: Sequence[str]) -> str:
+    """Return what gives a cache a feature, or names another one."""
     near = difflib.get_close_matches(feature, cache.features, n=1)
-    remedy = f"--feature {near[0] if near else 'with one of them'}"
+    if feature in cache.window_features:
+        return "a model that reads windows: est train --list-models"
+    if cache.recipes.frames.decoder == IMPORTED:
+        flat = [name for name, recipe in cache.recipes.features.items() if len(recipe.shape) == 1 and not recipe.window]
+        adds = f"est cache import … --feature {feature} --into {cache.path} adds it"
+        return f"--feature {near[0] if near else flat[0]}, or {adds}" if flat and feature not in TAPS[1:] else adds
     if feature in (*TAPS, CLASS_TOKEN):
         absent = [name for name in beside if name not in cache.features]
-        remedy = command_that_adds(cache, *dict.fromkeys([*absent, feature]))
-    raise UsageError(
-        f"{reader} reads {feature}, which {cache.path} lacks: it has {there}." if reader else told, remedy=remedy
-    )
+        return command_that_adds(cache, *dict.fromkeys([*absent, feature]))
+    return f"--feature {near[0] if near else 'with one of them'}"
+
+
+def expect_windows(cache: Cache, feature: str) -> None:
+    """Refuse what is no flat feature of windows."""
+    there = cache.window_features
+    if feature not in there:
+        name = there[0] if there else "NAME"
+        adds = f"est cache import … --feature {name} --window N --stride N --by … makes a cache with windows"
+        raise UsageError(
+            f"The model reads windows, and {cache.path} has the features of windows {', '.join(there) or 'none'}, "
+            f"asked for {feature!r}.",
+            remedy=f"--feature {name}" if there else adds,
+        )
+    if len(shape := cache.recipes.features[feature].shape) != 1:
+        raise UsageError(
+            f"{feature!r} of {cache.path} has maps of {shape} for each window, and the model reads flat features."
+        )
+
+
+def expect_read_by(cache: Cache, model: ModelConfig, feature: str, *, beside: Sequence[str] = ()) -> None:
+    """Refuse a feature that a model cannot read."""
+    if model.of_windows:
+        expect_windows(cache, feature)
+    else:
+        reader = model.name if model.reads else ""
+        expect_shape(cache, feature, maps=bool(model.reads), reader=reader, beside=beside)
 
 
 def expect_shape(cache: Cache, feature: str, *, maps: bool, reader: str = "", beside: Sequence[str] = ()) -> None:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ...cache import Cache
+from ...cache.recipe import IMPORTED
 from ...cache.schema import NO_FACE
 from ...crops.jpeg import decode_crop
 from ...crops.views import View, show
@@ -270,6 +271,11 @@ def choose_source(
 
     `mirrored` and `augments` say that pictures will be mirrored, and moved, scaled or lit, which maps cannot be.
     """
+    if cache.recipes.frames.decoder == IMPORTED:
+        raise UsageError(
+            f"{cache.path} holds imported features, and no pictures that an encoder could look at.",
+            remedy="leave --finetune out, or a model of features; est extract makes a cache of videos",
+        )
     if cache.recipes.frames.flow and (mirrored or augments):
         raise UsageError(
             f"The pictures of {cache.path} are colours of flow: they cannot be mirrored, moved or lit as faces are.",

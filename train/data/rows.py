@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from ...cache import Cache
+from ...cache.schema import ArraySpec
 from ...errors import CacheDamaged, EstError, UsageError
 from .memory import free_memory, show_bytes
 
@@ -116,9 +117,18 @@ class RowSource(ClipRows):
             for row in range(int(self.start[head]), int(end[tail]), most):
                 yield int(self.first[head]) + row - int(self.start[head]), row, min(row + most, int(end[tail]))
 
+    @property
+    def num_stored(self) -> int:
+        """Count the rows of one array in the cache."""
+        return self.cache.num_frames
+
+    def array(self, feature: str) -> ArraySpec:
+        """Return where the rows of a feature lie."""
+        return self.cache.schema.frame_arrays()[feature]
+
     def read(self, feature: str, start: int, stop: int) -> np.ndarray:
         """Read a range of the cache's rows, and insist that they are numbers.  # → (stop − start, D)"""
-        rows = self.cache.snapshot.rows(self.cache.schema.frame_arrays()[feature], start, stop)
+        rows = self.cache.snapshot.rows(self.array(feature), start, stop)
         self.expect_finite(feature, rows, start)
         return rows.reshape(len(rows), self.width)
 
@@ -307,10 +317,8 @@ def place_rows(source: RowSource, device: torch.device, residency: Residency) ->
 
 def load_table(source: RowSource, device: torch.device) -> Tensor:
     """Read all arrays of a source into one table.  # → (A · T, D)"""
-    if device.type == "cpu" and len(source.features) == 1 and source.num_rows == source.cache.num_frames:
-        rows = source.cache.load(source.features[0]).rows
-        source.expect_finite(source.features[0], rows, 0)
-        return torch.from_numpy(rows.reshape(len(rows), source.width))
+    if device.type == "cpu" and len(source.features) == 1 and source.num_rows == source.num_stored:
+        return torch.from_numpy(source.read(source.features[0], 0, source.num_stored))
     table = torch.empty(len(source.features) * source.num_rows, source.width, dtype=source.torch_dtype, device=device)
     for number, feature in enumerate(source.features):
         for first, start, stop in source.pieces():

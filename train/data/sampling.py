@@ -1,5 +1,7 @@
 """From what a model wants to be shown to the sampler that chooses the frames: snippets, frames evenly over the clip, or all of them.
 
+Of windows a clip has so many of each kind, and a position is one within its kind.
+
 Legend: B clips, n parts of a clip, J frames of each, V views of the test.
 """
 
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..config.sampling import SamplingConfig
-from ..models.contract import AllFrames, Evenly, EvenlyThenAll, Shown, Snippets
+from ..models.contract import AllFrames, AllWindows, Evenly, EvenlyThenAll, Shown, Snippets
 from .sampler import Sampler
 from .snippets import SnippetSampler
 
@@ -27,6 +29,8 @@ def sampler_of(config: SamplingConfig, shown: Shown) -> Sampler:
             return EvenSampler(shown)
         case AllFrames():
             return AllSampler(shown)
+        case AllWindows():
+            return WindowSampler(shown)
 
 
 class EvenSampler(Sampler):
@@ -129,3 +133,47 @@ class EvenThenAllSampler(EvenSampler):
     def rule(self) -> dict[str, Any]:
         """Say which places a clip fills in the test."""
         return self._all.rule()
+
+
+class WindowSampler(Sampler):
+    """All windows of each kind; of a kind with more than its places one from each of equal parts. Counts are (B, n), n kinds."""
+
+    def __init__(self, shown: AllWindows) -> None:
+        self.snippets, self.frames = len(shown.each), max(shown.each)
+        self._each = shown.each
+
+    def train(self, counts: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw where in its part each window lies."""
+        shape = (len(counts), self.snippets, self.frames)
+        return self._places(counts, torch.rand(shape, generator=generator, device=counts.device, dtype=torch.float64))
+
+    def test(self, counts: Tensor, *, view: int = 0, start: int | None = None) -> Tensor:
+        """Take the window in the middle of each part; positions from a kind's count on are left over.  # (B, n) → (B, n, J)"""
+        return self._places(counts, torch.full((), 0.5, device=counts.device, dtype=torch.float64))
+
+    def describe(self, counts: Tensor) -> tuple[str, str | None]:
+        """Say how many there are of each kind, and of how many clips some are left out.  # (N, n)"""
+        each = torch.tensor(self._each, device=counts.device)
+        kinds = " + ".join(map(str, self._each))
+        median = ", ".join(f"{value:g}" for value in counts.double().median(0).values.tolist())
+        line = f"windows: all of a clip, up to {kinds} of {self.snippets} kinds (median over clips: {median})"
+        longer = int((counts > each).any(1).sum())
+        return line, f"{longer} of {len(counts)} clips have more windows, and are thinned." if longer else None
+
+    def rule(self) -> dict[str, Any]:
+        """Say which windows fill which places."""
+        text = (
+            f"{self.snippets} kinds of windows, of which kind k has {self.frames} places and uses the first "
+            f"{', '.join(map(str, self._each))}: window p at place p. Of a kind with `count` windows, at least as many as its places P, "
+            "place p shows window floor((p + 0.5) · count / P). Places that are left over are masked."
+        )
+        return {"kind": "windows", "places": list(self._each), "views": 1, "text": text}
+
+    def _places(self, counts: Tensor, within: Tensor) -> Tensor:
+        """Return positions, `within` [0, 1) of their parts where there are as many windows as places, or more.  # (B, n) → (B, n, J)"""
+        place = torch.arange(self.frames, device=counts.device)
+        each = torch.tensor(self._each, device=counts.device)[:, None]
+        count = counts[..., None]
+        thinned = ((place + within) * count / each).floor().long().minimum(count - 1)
+        shown = torch.where(count >= each, thinned, place)
+        return torch.where(place < each, shown, count)  # a kind with fewer places leaves the others over

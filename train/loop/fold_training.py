@@ -187,7 +187,7 @@ class FoldTraining(Training):
                     name[predicted[index]],
                     *("" if math.isnan(share) else f"{share:.6g}" for share in probabilities[index].tolist()),
                     name[control[index]] if control is not None else "",
-                    int(clips.count[place]) if place >= 0 else 0,
+                    clips.num_shown(place) if place >= 0 else 0,
                     f"{float(clips.coverage[place]):.4g}" if place >= 0 else "0",
                 ]
             )

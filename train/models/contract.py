@@ -74,7 +74,21 @@ class EvenlyThenAll(Evenly):
         expect_values(self, "shown.", most=MANY)
 
 
-Shown = Snippets | Evenly | AllFrames
+@dataclass(frozen=True, kw_only=True)
+class AllWindows:
+    """The windows that a cache has of a clip in place of its frames, of each kind up to so many; the mask says which places are left over.
+
+    Of a clip with more of a kind one from each of equal parts is shown: any in training, the middle one in the test.
+    """
+
+    each: tuple[int, ...]  # of each kind (one rate, length and step), in the order of the cache
+
+    def __post_init__(self) -> None:
+        assert self.each
+        assert min(self.each) > 0
+
+
+Shown = Snippets | Evenly | AllFrames | AllWindows
 
 
 def places_of(shown: Shown) -> tuple[int, int]:
@@ -88,9 +102,12 @@ def places_of(shown: Shown) -> tuple[int, int]:
             return shown.parts, shown.frames
         case AllFrames():
             return 1, shown.most
+        case AllWindows():
+            return len(shown.each), max(shown.each)
 
 
 CROPS = "crops"  # what a model reads that looks at pictures
+WINDOWS = "windows"  # and one that reads windows, where tables say it
 
 TOLD = (
     "mask",
@@ -170,6 +187,11 @@ class ModelConfig:
         A model of maps or crops is built, and described, for such sides: its `build` and `describe` take `maps`, (h, w).
         """
         return ""
+
+    @property
+    def of_windows(self) -> bool:
+        """Say whether the model reads windows of a clip, and not frames: its feature then has a row for each."""
+        return isinstance(self.shown, AllWindows)
 
     @property
     def class_file(self) -> ClassFile | None:

@@ -10,9 +10,10 @@ from torch import nn
 
 from ...encoders.backbone import Backbone, tap_shape
 from ...encoders.taps import STAGES
-from .contract import CROPS
+from .contract import CROPS, WINDOWS
 
 IMAGE_SIDE = 224  # of the pictures on which the paper's MACs are counted
+WIDTH_OF_WINDOWS = 1408  # of VideoMAE v2-g
 SIDE_OF_MAPS = 112  # of the crops for which the published models of maps were made
 
 
@@ -83,7 +84,9 @@ class Description:
 
 
 def with_backbone(found: Description, tap: str, width: int, maps: tuple[int, ...], side: int = 0) -> Description:
-    """Return a description with ResNet-18 up to a tap, on pictures of a side, 0: of the usual one."""
+    """Return a description with ResNet-18 up to a tap, on pictures of a side; 0: of the usual one; 1: of none, as imported rows."""
+    if side == 1:
+        return found
     side = side or image_side(tap, maps)
     return replace(found, backbone=backbone_row(found.frames, width, tap, maps, side), side=side)
 
@@ -102,7 +105,12 @@ def backbone_row(frames: float, width: int, tap: str, maps: tuple[int, ...], sid
 
 
 def usual_shape(reads: str) -> tuple[int, ...]:
-    """Return the shape of what ResNet-18 gives of a frame to models that read such maps, or gap; of a crop to those that look at crops."""
+    """Return the shape of what ResNet-18 gives of a frame to models that read such maps, or gap; of a crop to those that look at crops.
+
+    Of windows it is that of VideoMAE v2-g, on which the published head was learnt.
+    """
+    if reads == WINDOWS:
+        return (WIDTH_OF_WINDOWS,)
     if reads == CROPS:
         return (3, SIDE_OF_MAPS, SIDE_OF_MAPS)
     return tap_shape(reads or "gap", SIDE_OF_MAPS)

@@ -32,6 +32,7 @@ MODELS = {
     "slstt": "SLSTT's trainable half: a norm and an LSTM over vectors of 11 frames, there class tokens of flow pictures",
     "stt": "STT: attention over the places of a frame, then over time; on maps of layer3",
     "msstnet": "MSSTNet: a temporal Transformer that takes in one scale of the encoder after another; on pyramid4x4",
+    "window-head": "a head on features of windows of several kinds, as PTH-Net's; on what est cache import brings",
     "clip-temporal": "a small temporal Transformer over image features such as CLIP's; classes are vectors, free or of texts",
     "pooled": "statistics of the frames and a linear classifier, which ignores their order",
 }
@@ -104,7 +105,11 @@ def describe_model(
         how["frames"] = sum(shown) / len(shown) if shown else most
         said = "the mean of the cache's clips" if shown else "the longest clip that it takes"
     found = replace(_module(config, "count").describe(config, width, num_classes, **how), frames_are=said)
-    return found if config.reads == CROPS else with_backbone(found, config.reads or "gap", width, maps, side)
+    return (
+        found
+        if config.reads == CROPS or config.of_windows
+        else with_backbone(found, config.reads or "gap", width, maps, side)
+    )
 
 
 def _sides(config: ModelConfig, maps: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

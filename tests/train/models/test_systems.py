@@ -7,16 +7,16 @@ import pytest
 import torch
 from tiny_models import ORDER_BLIND, TINY, tiny
 from torch import nn
-from train_samples import MAPS, WIDTH, learning_cache, make_trainer, tiny_config
+from train_samples import MAPS, WIDTH, WINDOWED, learning_cache, make_trainer, tiny_config
 
 from est.cache import open_cache
 from est.errors import UsageError
 from est.train import EstConfig, evaluate, fit
 from est.train.config.loss import LossConfig
 from est.train.config.sampling import SamplingConfig
-from est.train.data.clipset import ClipSet
 from est.train.data.control import pooled
 from est.train.data.sampling import sampler_of
+from est.train.data.windows import load_features
 from est.train.loop.predict import predict
 from est.train.models.description import backbone_macs
 from est.train.models.registry import MODELS, build_model, config_class, describe_model, model_config
@@ -35,13 +35,14 @@ def batch_of(config, clips, seed=0):
     """Return what a model is shown of random clips in the test."""
     generator = torch.Generator().manual_seed(seed)
     sampler = sampler_of(SamplingConfig(), config.shown)
-    counts = torch.randint(10, 28, (clips,), generator=generator)
+    shape = (clips, len(config.shown.each)) if config.of_windows else (clips,)  # counts are of each kind
+    counts = torch.randint(10, 28, shape, generator=generator)
     positions = sampler.test(counts)
     frames = torch.randn(clips, 30, *SHAPES.get(config.reads, (WIDTH,)), generator=generator)
     if config.reads == "crops":
         frames = 128 + 64 * frames
     features = torch.stack([one[at.clamp(max=29)] for one, at in zip(frames, positions, strict=True)])
-    mask = positions < counts[:, None, None]
+    mask = positions < (counts[..., None] if config.of_windows else counts[:, None, None])
     return {"features": features, **({"mask": mask} if "mask" in config.told else {})}
 
 
@@ -78,7 +79,7 @@ def test_the_backbone_sees_the_crops_of_the_cache():
     shapes = {"": (512,), "layer3": (256, 7, 7), "pyramid4x4": (960, 4, 4)}
     for name in MODELS:
         config = model_config(name)
-        if config.reads not in shapes:
+        if config.reads not in shapes or config.of_windows:
             continue
         width, *maps = shapes[config.reads]
         plain, cached = (describe_model(config, width, 7, tuple(maps), side=side) for side in (0, 112))
@@ -259,6 +260,8 @@ def test_a_clip_without_a_face_has_numbers(name):
         ("stt", {"dim": 30}, "model.heads=6"),
         ("msstnet", {"heads": 0}, "model.heads"),
         ("pooled", {"dropout": 1.0}, "model.dropout"),
+        ("window-head", {"num_places": 20}, "model.num_places=16"),
+        ("window-head", {"embed_width": 36}, "model.att_heads=6"),
     ],
 )
 def test_what_makes_no_sense_is_refused(name, settings, remedy):
@@ -273,15 +276,17 @@ def test_what_makes_no_sense_is_refused(name, settings, remedy):
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
     path = tmp_path_factory.mktemp("systems") / "c.zarr"
-    cache = open_cache(learning_cache(path, 16, strength=0.5, frames=20, maps=True))
-    return lambda reads: ClipSet.from_cache(cache, range(16), reads or "gap", maps=bool(reads), told=["mask"])
+    cache = open_cache(learning_cache(path, 16, strength=0.5, frames=20, maps=True, windows=True))
+    return lambda config: load_features(
+        cache, range(16), config, WINDOWED if config.of_windows else config.reads or "gap", torch.device("cpu")
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "r3d18"])  # which has a test of its own
 def test_it_learns_with_every_loss(clips, name):
     config, torch_state = tiny(name), torch.get_rng_state()
     loss = LossConfig(focal=1.0, adjustment=1.0, contrastive=0.5, compact=0.5)
-    trainer = make_trainer(clips(config.reads), model=config, loss=loss)
+    trainer = make_trainer(clips(config), model=config, loss=loss)
     assert trainer.model.training
     assert torch.equal(torch.get_rng_state(), torch_state)  # an example says how wide embeddings are, and moves nothing
     before = trainer.objective.centres.detach().clone()
@@ -294,7 +299,7 @@ def test_it_learns_with_every_loss(clips, name):
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "r3d18"])  # which has a test of its own
 def test_it_learns_sixteen_clips_by_heart(clips, name):
     config = tiny(name)
-    clips = clips(config.reads)
+    clips = clips(config)
     trainer = make_trainer(clips, model=config, epochs=60, learning_rate=1e-2, weight_decay=0.0, warmup=1)
     sampler, right = sampler_of(SamplingConfig(), config.shown), 0.0
     for epoch in range(60):
@@ -309,7 +314,9 @@ def test_it_learns_sixteen_clips_by_heart(clips, name):
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return learning_cache(tmp_path_factory.mktemp("systems") / "all.zarr", 24, strength=0.4, faceless=(3,), maps=True)
+    return learning_cache(
+        tmp_path_factory.mktemp("systems") / "all.zarr", 24, strength=0.4, faceless=(3,), maps=True, windows=True
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,113 @@
+"""Imported features as one more array of a cache: of the same clips, with as many rows as these have frames.
+
+A feature that some clips lack is none: it is visible when every clip has it, and running the same command again resumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ...cache import Cache, CacheWriter, Progress, Watch, open_cache
+from ...cache.schema import NO_FACE
+from ...errors import CacheError, RecipeMismatch, SourceError, UsageError, some
+from .frames import ClipRows
+from .listed import nearest
+from .plan import ImportPlan, Wanted
+from .recipes import feature_recipe
+from .report import ImportReport
+
+ReadClips = Callable[[ImportPlan, Sequence[Wanted]], Iterator[tuple[Wanted, Callable[[], ClipRows]]]]
+
+
+def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch) -> ImportReport:
+    """Add a feature to every clip of a cache, in the order of its table."""
+    config = plan.config
+    report = ImportReport(out=out, feature=config.feature, filling=True, warnings=list(plan.warnings))
+    if config.of_windows:
+        raise UsageError(
+            f"Windows cannot be added to the clips of {out}: a cache gets them when it is made.", remedy="--out ANOTHER"
+        )
+    with CacheWriter.open(out) as writer:
+        cache = open_cache(out)
+        recipe = feature_recipe(plan, cache.recipes.frames.fingerprint)
+        there = cache.recipes.features.get(config.feature)
+        if there is not None:
+            if there != recipe:
+                told = ", ".join(there.differences(recipe))
+                raise RecipeMismatch(
+                    f"{out} has {config.feature!r} already, made in another way: {told}.", remedy="--feature ANOTHER"
+                )
+            report.unchanged = len(cache)
+            return report
+        if others := sorted(writer.manifest.filling.keys() - {config.feature}):
+            raise CacheError(f"{out} is half-way to {', '.join(others)}.", remedy="finish with that one first")
+        begun = writer.manifest.filling.get(config.feature)
+        first = begun.clips if begun else 0
+        wanted = [cache.ids[place] for place in np.flatnonzero(cache.clips.rows >= first).tolist()]
+        clips = _in_order(plan, cache, wanted)
+        filler = writer.fill(config.feature, recipe)
+        for done, (clip, read) in enumerate(read_clips(plan, clips), start=1):
+            state = cache.clip(clip.id, []).state
+            try:
+                rows, zeroed = _rows(read(), state)
+            except (SourceError, OSError) as error:
+                said = error.message if isinstance(error, SourceError) else str(error)
+                raise CacheError(
+                    f"{clip.id}: {clip.pieces[0].path}: {said}; nothing of {config.feature!r} is visible in {out}.",
+                    remedy="mend it: the same command resumes",
+                ) from error
+            filler.add(clip.id, rows.astype(config.dtype), state)
+            report.clips += 1
+            report.frames += len(state)
+            if zeroed:
+                report.notes["rows left out, of frames without a face in the cache"] += zeroed
+            writer.commit_if_due()
+            watch.progress(Progress(what=f"Adding {config.feature}", unit="clips", done=done, total=len(clips)))
+        writer.commit()
+    return report
+
+
+def _in_order(plan: ImportPlan, cache: Cache, wanted: Iterable[str]) -> list[Wanted]:
+    """Return the features of clips of a cache; refuse it where one has none, or where a table has them in another order."""
+    known = {clip.id: clip for clip in plan.clips}
+    unread = {problem.id: problem.error for problem in plan.problems}
+    names = list(wanted)
+    if missing := [name for name in names if name not in known]:
+        told = [
+            f"{name!r} ({unread[name]})" if name in unread else f"{name!r}{nearest(name, list(known))}"
+            for name in missing[:3]
+        ]
+        raise CacheError(
+            f"{len(missing)} of {len(cache)} clips of {cache.path} have no features: {some([*told, *missing[3:]])}.",
+            remedy=f"their files, or a table with their ids; or est cache drop {cache.path} {missing[0]!r}",
+        )
+    found = [known[name] for name in names]
+    tables = [
+        (str(clip.pieces[0].path), clip.pieces[0].span.first) for clip in found if clip.pieces[0].span is not None
+    ]
+    if tables != sorted(tables, key=lambda one: one[1]) or len({path for path, _ in tables}) > 1:
+        raise UsageError(
+            f"{cache.path} is filled in the order of its clips, and the table has them in another one.",
+            remedy="sort the table by the order of est cache ls, or name a folder with a file for each clip",
+        )
+    return found
+
+
+def _rows(found: ClipRows, state: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return a clip's rows for the frames that the cache has of it, and how many were left out."""
+    assert found.rows is not None
+    if len(found.rows) != len(state):
+        raise SourceError(f"it has {len(found.rows)} rows, and the clip {len(state)} frames")
+    face = state != NO_FACE
+    if (lost := np.flatnonzero(face & (found.state == NO_FACE))).size:
+        raise SourceError(
+            f"{len(lost)} frames show a face in the cache and none here, frame {lost[0]} for one; "
+            "--nan zero takes what is empty as 0, and a new cache (--out) has faces of its own"
+        )
+    lone = ~face & found.rows.reshape(len(face), -1).any(axis=1)
+    rows = found.rows.copy()
+    rows[~face] = 0
+    return rows, int(lone.sum())

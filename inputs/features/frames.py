@@ -1,0 +1,189 @@
+"""From the rows of a clip to what the cache holds of its frames: times, faces, scores, and rows without NaN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...cache.clip import Windows
+from ...cache.schema import DETECTED, NO_FACE
+from ...errors import SourceError
+from .config import ImportConfig, Level
+from .rows import Rows
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipRows:
+    """What is said of the frames of a clip, and its rows: of frames, or of windows."""
+
+    state: np.ndarray
+    time: np.ndarray
+    score: np.ndarray
+    fps: float
+    rows: np.ndarray | None = None  # (frames, *shape)
+    windows: Windows | None = None
+    notes: dict[str, int] = field(default_factory=dict)  # what was done to it, and how often
+
+    @property
+    def without_face(self) -> dict[str, Any]:
+        """Return the box and landmarks of frames of which nothing is known of either."""
+        count = len(self.state)
+        return {
+            "box": np.full((count, 4), np.nan, np.float32),
+            "landmarks": np.full((count, 5, 2), np.nan, np.float32),
+        }
+
+
+def of_frames(rows: Rows, config: ImportConfig, num_frames: int = -1) -> ClipRows:
+    """Return a clip whose rows are its frames, or say what does not fit; `num_frames` is what a list says."""
+    if num_frames >= 0 and len(rows) != num_frames:
+        raise SourceError(f"it has {len(rows)} rows, and the list says {num_frames} frames")
+    told = rows.told
+    absent = np.zeros(len(rows), bool)
+    if "state" in told:
+        _expect_numbers(rows, "state")
+        absent = told["state"] <= 0
+    features, notes = without_nan(rows, config, absent)
+    time, fps = _times(rows, config)
+    score = told.get("score", np.full(len(rows), np.nan)).astype(np.float32)
+    return ClipRows(
+        state=np.where(absent, NO_FACE, DETECTED).astype(np.uint8),
+        time=time,
+        score=np.where(np.isnan(score), 0, score).astype(np.float32),
+        fps=fps,
+        rows=features,
+        notes=notes,
+    )
+
+
+def of_windows(
+    levels: list[tuple[Rows, Level | None]], config: ImportConfig, num_frames: int, feature: str
+) -> ClipRows:
+    """Return a clip whose rows are windows of its frames: of one kind behind those of the other."""
+    start, stop, rate, rows, notes = [], [], [], [], {}
+    for part, level in levels:
+        features, more = without_nan(part, config, np.zeros(len(part), bool))
+        first, last, looked = _places(part, level, config)
+        order = np.lexsort((first, -looked)) if level is None else np.arange(len(part))
+        start, stop, rate = [*start, first[order]], [*stop, last[order]], [*rate, looked[order]]
+        rows.append(features[order])
+        notes = {name: notes.get(name, 0) + more.get(name, 0) for name in {**notes, **more}}
+    begin, end, seen = np.concatenate(start), np.concatenate(stop), np.concatenate(rate)
+    count = num_frames if num_frames >= 0 else int(end.max())
+    beyond = np.flatnonzero(end > count)
+    if len(beyond) and (config.past_end == "refuse" or (begin >= count).any()):
+        at = int(beyond[-1] if (begin < count).all() else np.flatnonzero(begin >= count)[0])
+        cut = "; --past-end cut shortens it" if (begin < count).all() else ""
+        raise SourceError(
+            f"a window covers frames {begin[at]} to {end[at] - 1}, and the clip has {count}: {len(beyond)} of {len(end)} windows "
+            f"end behind it{cut}"
+        )
+    if len(beyond):
+        notes["windows shortened to the end of their clip"] = len(beyond)
+    assert config.fps is not None
+    return ClipRows(
+        state=np.full(count, DETECTED, np.uint8),
+        time=np.arange(count) / config.fps,
+        score=np.zeros(count, np.float32),
+        fps=config.fps,
+        windows=Windows(start=begin, stop=end.clip(max=count), rate=seen, features={feature: np.concatenate(rows)}),
+        notes=notes,
+    )
+
+
+def without_nan(rows: Rows, config: ImportConfig, absent: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+    """Return the features as they are cached, zeros where there is no face; refuse what is no number, by row and column.
+
+    With --nan no-face the frames with NaN become such without a face: `absent` then says so, too.
+    """
+    found = rows.features.reshape(len(rows), -1)
+    empty = np.isnan(found)
+    wrong = (empty if config.nan == "refuse" else np.zeros_like(empty)) | np.isinf(found)
+    if not wrong.any() and config.dtype == "float16":
+        wrong = np.abs(np.nan_to_num(found)) > np.finfo(np.float16).max
+    wrong[absent] = False
+    if wrong.any():
+        row, column = (int(place[0]) for place in np.nonzero(wrong))
+        value = found[row, column]
+        what = (
+            "is empty or NaN" if np.isnan(value) else "is infinite, or too large for float32" if np.isinf(value) else ""
+        )
+        mend = ": --nan zero takes it as 0" + ("" if config.of_windows else ", --nan no-face as a frame without a face")
+        raise SourceError(
+            f"{rows.place(row, column)} {what or f'is {value:g}, too large for float16: --dtype float32'}"
+            + (mend if np.isnan(value) else "")
+        )
+    notes: dict[str, int] = {}
+    empty[absent] = False
+    if empty.any():
+        if config.nan == "no-face":
+            gone = empty.any(axis=1)
+            absent |= gone
+            notes["frames with NaN, taken as such without a face"] = int(gone.sum())
+        else:
+            notes["empty cells taken as 0"] = int(empty.sum())
+            found = np.where(empty, np.float32(0), found)
+    if absent.any():
+        found = np.where(absent[:, None], np.float32(0), found)
+    return found.reshape(rows.features.shape), notes
+
+
+def _times(rows: Rows, config: ImportConfig) -> tuple[np.ndarray, float]:
+    """Return the seconds of frames, and how many there are a second: from a column, from frame numbers, or from a rate alone."""
+    told = rows.told
+    if "frame" in told:
+        _expect_numbers(rows, "frame")
+        if (twice := np.flatnonzero(np.diff(told["frame"]) <= 0)).size:
+            at = int(twice[0]) + 1
+            raise SourceError(
+                f"{rows.place(at)}: frame {told['frame'][at]:g} comes behind frame {told['frame'][at - 1]:g}: "
+                "a clip has a row for each frame, of one face"
+            )
+    if "time" in told:
+        _expect_numbers(rows, "time")
+        time = told["time"].astype(np.float64)
+        if (back := np.flatnonzero(np.diff(time) < 0)).size:
+            at = int(back[0]) + 1
+            raise SourceError(
+                f"{rows.place(at)}: its time, {time[at]:g} s, lies before that of the row above, {time[at - 1]:g} s"
+            )
+        step = float(np.median(np.diff(time))) if len(time) > 1 else 0.0
+        return time, config.fps or (1 / step if step > 0 else 0.0)
+    if config.fps is None:
+        if len(rows) == 1:
+            return np.zeros(1), 0.0
+        raise SourceError("nothing says when its frames are shown: --fps, or --time-column")
+    frame = told["frame"] - told["frame"][0] if "frame" in told else np.arange(len(rows))
+    return frame / config.fps, config.fps
+
+
+def _places(rows: Rows, level: Level | None, config: ImportConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where windows begin and end, and the frames a second that were looked at."""
+    if level is not None:
+        start = np.arange(len(rows), dtype=np.int64) * level.stride
+        return start, start + level.window, np.full(len(rows), level.rate)
+    for role in rows.told:
+        _expect_numbers(rows, role)
+    start, stop = rows.told["start"], rows.told["stop"]
+    for name, found in (("start", start), ("stop", stop)):
+        if (odd := np.flatnonzero(found != np.floor(found))).size:
+            raise SourceError(
+                f"{rows.place(int(odd[0]))}: the {name} of a window is a frame of the clip, found {found[odd[0]]:g}"
+            )
+    if (wrong := np.flatnonzero((start < 0) | (stop <= start))).size:
+        at = int(wrong[0])
+        raise SourceError(
+            f"{rows.place(at)}: a window covers frames from its start up to, but not including, its stop; "
+            f"found {start[at]:g} to {stop[at]:g}"
+        )
+    rate = rows.told.get("rate", np.full(len(rows), float((config.rate or (config.fps or 0.0,))[0])))
+    if (low := np.flatnonzero(rate <= 0)).size:
+        raise SourceError(f"{rows.place(int(low[0]))}: the rate of a window is above 0, found {rate[low[0]]:g}")
+    return start.astype(np.int64), stop.astype(np.int64), rate
+
+
+def _expect_numbers(rows: Rows, role: str) -> None:
+    if (wrong := np.flatnonzero(~np.isfinite(rows.told[role]))).size:
+        raise SourceError(f"{rows.place(int(wrong[0]))}: its {role} is empty, NaN or infinite")

@@ -1,0 +1,64 @@
+"""How an import ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...cache.clip import Failure
+from .frames import ClipRows
+
+SHOWN = 20  # failures and changes that are named to people
+
+
+@dataclass(kw_only=True)
+class ImportReport:
+    """What an import did."""
+
+    out: Path
+    feature: str
+    filling: bool = False
+    clips: int = 0
+    frames: int = 0
+    windows: int = 0
+    unchanged: int = 0  # clips that were there before
+    relabelled: list[str] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, rows: ClipRows) -> None:
+        """Count a clip."""
+        self.clips += 1
+        self.frames += len(rows.state)
+        self.windows += 0 if rows.windows is None else len(rows.windows.start)
+        self.notes.update(rows.notes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it for machines."""
+        return {
+            "out": str(self.out),
+            "feature": self.feature,
+            "clips": self.clips,
+            "frames": self.frames,
+            "windows": self.windows,
+            "unchanged": self.unchanged,
+            "relabelled": self.relabelled,
+            "notes": dict(self.notes),
+            "failures": [{"id": one.id, "path": one.path, "error": one.error} for one in self.failures],
+        }
+
+    def lines(self) -> list[str]:
+        """Lay it out for people."""
+        rows = f"{self.windows} windows of {self.frames} frames" if self.windows else f"{self.frames} frames"
+        lines = [f"{self.clips} clips, {rows}: {self.feature} of {self.out}"]
+        if self.unchanged:
+            lines.append(f"{self.unchanged} clips were there already")
+        lines += [f"relabelled {change}" for change in self.relabelled[:SHOWN]]
+        lines += [f"{what}: {count}" for what, count in self.notes.items()]
+        lines += [f"failed {one.id}: {one.error}" for one in self.failures[:SHOWN]]
+        if (more := len(self.failures) - SHOWN) > 0:
+            lines.append(f"and {more} more failed (est cache info names them)")
+        return lines

@@ -1,0 +1,210 @@
+"""Tables of numbers, CSV or Parquet, read in blocks of rows: a table may be larger than the memory.
+
+A cell is a number, or empty, or says NaN; anything else is refused by row and column. Rows are counted from 1, behind the header.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import SourceError
+from ..csvlist import DELIMITERS, EMPTY_NUMBERS
+
+BLOCK_ROWS = 4096
+HEAD_BYTES = 65536
+TABLES = (".csv", ".tsv", ".parquet")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Block:
+    """Some rows of a table."""
+
+    first: int  # row, counted from 0
+    numbers: np.ndarray  # (rows, columns) float64, NaN where a cell is empty
+    texts: list[str]  # (rows,) of the column that is read as text; empty where none is
+
+
+class Table(ABC):
+    """A table on the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Name the columns."""
+
+    @abstractmethod
+    def holds_numbers(self) -> dict[str, bool]:
+        """Say of each column whether it holds numbers, by its type or its first cell."""
+
+    @abstractmethod
+    def blocks(self, numbers: Sequence[str], text: str = "") -> Iterator[Block]:
+        """Read columns as numbers, and one as text, some rows at a time."""
+
+
+class CsvTable(Table):
+    """A text file with a header: commas, semicolons, tabs or bars between cells."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        try:
+            with open(path, "rb") as file:
+                head = file.read(HEAD_BYTES)
+        except OSError as error:
+            raise SourceError(f"it cannot be read ({error.strerror})") from error
+        if not head.strip():
+            raise SourceError("the file is empty")
+        self._encoding = _encoding(head)
+        first = next(self._lines(), "")
+        self._delimiter = max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
+        self._names = tuple(name.strip() for name in next(self._records(), []))
+        if twice := [name for name in self._names if name and self._names.count(name) > 1]:
+            raise SourceError(f"two columns are named {twice[0]!r}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self._names
+
+    def holds_numbers(self) -> dict[str, bool]:
+        cells = next(islice(self._records(), 1, None), [""] * len(self._names))
+        return {name: _is_number(cell) for name, cell in zip(self._names, cells, strict=False)}
+
+    def blocks(self, numbers: Sequence[str], text: str = "") -> Iterator[Block]:
+        records = self._records()
+        next(records, None)
+        places = [self._names.index(name) for name in numbers]
+        of_text, first = self._names.index(text) if text else -1, 0
+        while rows := list(islice(records, BLOCK_ROWS)):
+            self._expect_whole(rows, first)
+            yield Block(
+                first=first,
+                numbers=self._numbers(rows, places, first),
+                texts=[cells[of_text].strip() for cells in rows] if text else [],
+            )
+            first += len(rows)
+
+    def _numbers(self, rows: list[list[str]], places: list[int], first: int) -> np.ndarray:
+        if not places:
+            return np.empty((len(rows), 0))
+        pick = itemgetter(*places) if len(places) > 1 else lambda cells: (cells[places[0]],)
+        try:
+            return np.array([list(map(float, pick(cells))) for cells in rows])
+        except ValueError:  # an empty cell, or no number: one by one
+            found = np.empty((len(rows), len(places)))
+            for number, cells in enumerate(rows):
+                for column, place in enumerate(places):
+                    found[number, column] = self._number(cells[place], first + number, self._names[place])
+            return found
+
+    def _number(self, cell: str, row: int, name: str) -> float:
+        try:
+            return float("nan") if cell.strip().casefold() in EMPTY_NUMBERS else float(cell)
+        except ValueError:
+            raise SourceError(f"row {row + 1}, column {name!r}: expected a number, found {cell!r}") from None
+
+    def _expect_whole(self, rows: list[list[str]], first: int) -> None:
+        width = len(self._names)
+        for number, cells in enumerate(rows):
+            if len(cells) < width or any(cell.strip() for cell in cells[width:]):
+                raise SourceError(f"row {first + number + 1}: expected {width} cells, found {len(cells)}")
+
+    def _lines(self) -> Iterator[str]:
+        with open(self.path, encoding=self._encoding, newline="") as file:
+            yield from file
+
+    def _records(self) -> Iterator[list[str]]:
+        try:
+            for cells in csv.reader(self._lines(), delimiter=self._delimiter, strict=True):
+                if any(cell.strip() for cell in cells):
+                    yield cells
+        except (csv.Error, UnicodeError) as error:
+            raise SourceError(f"it is no table of text: {error}") from error
+
+
+class ParquetTable(Table):
+    """A Parquet file, by pyarrow."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        parquet = _pyarrow("pyarrow.parquet")
+        try:
+            self._file = parquet.ParquetFile(path)
+        except (OSError, ValueError) as error:  # pyarrow's errors of files are of both kinds
+            raise SourceError(f"it cannot be read as Parquet: {error}") from error
+        self._schema = self._file.schema_arrow
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._schema.names)
+
+    def holds_numbers(self) -> dict[str, bool]:
+        types = _pyarrow("pyarrow.types")
+        return {
+            field.name: types.is_integer(field.type) or types.is_floating(field.type) or types.is_boolean(field.type)
+            for field in self._schema
+        }
+
+    def blocks(self, numbers: Sequence[str], text: str = "") -> Iterator[Block]:
+        kinds = self.holds_numbers()
+        if wrong := [name for name in numbers if not kinds[name]]:
+            raise SourceError(f"column {wrong[0]!r}: expected numbers, found {self._schema.field(wrong[0]).type}")
+        first = 0
+        for batch in self._file.iter_batches(batch_size=BLOCK_ROWS, columns=[*numbers, *([text] if text else [])]):
+            rows = np.empty((batch.num_rows, len(numbers)))
+            for column, name in enumerate(numbers):
+                rows[:, column] = _floats(batch.column(name))
+            texts = [str(cell) if cell is not None else "" for cell in batch.column(text).to_pylist()] if text else []
+            yield Block(first=first, numbers=rows, texts=texts)
+            first += batch.num_rows
+
+
+def open_table(path: Path) -> Table:
+    """Open a table by its suffix."""
+    return ParquetTable(path) if path.suffix.lower() == ".parquet" else CsvTable(path)
+
+
+def _floats(column: Any) -> np.ndarray:
+    """Return a column as float64, NaN for nulls."""
+    return column.cast("float64").to_numpy(zero_copy_only=False)
+
+
+def _pyarrow(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise SourceError(
+            "Parquet files are read by pyarrow: pip install 'est-fer[tables]', or save as .csv"
+        ) from error
+
+
+def _encoding(head: bytes) -> str:
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if b"\0" in head:
+        raise SourceError("it is no text; a table is CSV in UTF-8")
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return cell.strip().casefold() in EMPTY_NUMBERS
+    return True

@@ -1,0 +1,1 @@
+"""A head on features of windows of several kinds, as PTH-Net's."""
