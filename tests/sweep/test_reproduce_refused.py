@@ -94,7 +94,7 @@ def test_settings_without_effect_are_refused(cache, tmp_path):
 def test_one_command_adds_what_all_rows_lack(cache, tmp_path, monkeypatch):
     monkeypatch.setattr(reproducing, "estimated", lambda plan, *_: plan)
     plan = reproduce("overall", cache, tmp_path / "out", recipe(), dry_run=True).plan
-    lacking = [why for why in plan.skipped["overall"].values() if " reads " in why]
+    lacking = [why for why in plan.skipped["overall"].values() if " lacks: " in why]
     assert len(lacking) == 3
     assert all(why.endswith(" --features gap,layer3,pyramid4x4)") for why in lacking)
 

@@ -145,8 +145,8 @@ def expect_windows(cache: Cache, feature: str) -> None:
         name = there[0] if there else "NAME"
         adds = f"est cache import … --feature {name} --window N --stride N --by … makes a cache with windows"
         raise UsageError(
-            f"The model reads windows, and {cache.path} has the features of windows {', '.join(there) or 'none'}, "
-            f"asked for {feature!r}.",
+            f"The model reads windows, and {cache.path} has the features of windows {', '.join(there) or 'none'}"
+            + (f", asked for {feature!r}." if feature else "."),
             remedy=f"--feature {name}" if there else adds,
         )
     if len(shape := cache.recipes.features[feature].shape) != 1:
