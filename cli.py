@@ -6,6 +6,7 @@ called; and none imports numpy, torch, cv2, zarr, h5py or onnxruntime before it 
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
@@ -15,9 +16,13 @@ import typer
 from typer.exceptions import TyperException
 
 from . import __version__
+from .commands.cachenames import with_cache_option
 from .commands.lazy import LazyGroup
 from .commands.screen import Screen
 from .errors import STATUS_INTERRUPTED, UsageError
+
+NO_NUMBER = re.compile(r"Input should be a valid (number|integer)\b.*")  # the parser's words
+NUMBERS = {"number": "it takes a number.", "integer": "it takes a whole number."}
 
 
 class Commands(LazyGroup):
@@ -94,8 +99,10 @@ def main(arguments: list[str] | None = None) -> None:
         if type(error).__name__ == "NoArgsIsHelpError":  # a group alone
             typer.echo(error.format_message())
             sys.exit(0)
+        message = NO_NUMBER.sub(lambda found: NUMBERS[found[1]], error.format_message())
         remedy = f"{context.command_path} --help" if context else "est --help"
-        status = screen.error(UsageError(error.format_message(), remedy=remedy))
+        remedy = with_cache_option(message, context, arguments) or remedy
+        status = screen.error(UsageError(message, remedy=remedy))
     except (KeyboardInterrupt, typer.Abort):
         status = STATUS_INTERRUPTED
     if status == STATUS_INTERRUPTED:

@@ -58,6 +58,12 @@ class RecipeMismatch(CacheError):
     """A cache made in another way than the one asked for."""
 
 
+class FeaturesLeftOut(RecipeMismatch):
+    """Options that leave out features which a cache has: rows of later clips would lack them."""
+
+    status = STATUS_USAGE
+
+
 class SourceError(EstError):
     """An input that cannot be read."""
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from ..errors import CacheDamaged, RecipeMismatch, UsageError
+from ..errors import CacheDamaged, FeaturesLeftOut, RecipeMismatch, UsageError
 from .schema import FRAME_COLUMNS, WINDOW_ARRAYS
 
 RESERVED = (
@@ -291,8 +291,8 @@ def expect_recipes(found: Recipes, wanted: Recipes, path: Path) -> dict[str, Fea
     )
     absent = sorted(found.features.keys() - wanted.features.keys())
     if absent:
-        remedy = f"ask for them too: {_options(found.features.values())}"
-        raise RecipeMismatch(f"{path} also has the features {', '.join(absent)}.", remedy=remedy)
+        remedy = f"ask for all of them: {_options([*found.features.values(), *wanted.features.values()])}"
+        raise FeaturesLeftOut(f"{path} also has the features {', '.join(absent)}.", remedy=remedy)
     return {name: recipe for name, recipe in wanted.features.items() if name not in found.features}
 
 

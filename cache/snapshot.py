@@ -107,6 +107,11 @@ def replaced_path(path: Path) -> Path:
 
 def open_snapshot(path: Path) -> Snapshot:
     """Open the last committed state of a cache."""
+    if path.suffix not in (*ZARR_SUFFIXES, *HDF5_SUFFIXES) and path.is_dir():
+        raise UsageError(
+            f"A cache is named .zarr, .h5 or .hdf5, found the folder {str(path)!r}.",
+            remedy=f"{path.name}.zarr, where there is one; est extract {path} --out {path.name}.zarr makes one of videos",
+        )
     if not is_hdf5(path):
         if not path.exists():
             raise no_cache(path)

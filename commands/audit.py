@@ -102,6 +102,7 @@ def audit(
         "allow_leak": allow_leak,
     }
     wanted = resolve(preset, config, settings or (), options)
+    wanted.expect_read(feature)
     wanted.expect_effective()
     from dataclasses import replace
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import STATUS_PARTIAL, UsageError
+from .cachenames import is_cache_name
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
 from .screen import Screen, columns
-from .train import Batch, Config, Device, Epochs, Feature, Leak, Precision, Rate, Stack, Threads, parse_seeds
+from .train import Batch, Config, Device, Feature, Leak, Precision, Rate, Stack, Threads, parse_seeds
 
 What = Annotated[
     str | None,
@@ -28,7 +29,7 @@ OutFolder = Annotated[
     ),
 ]
 ListTables = Annotated[
-    bool, typer.Option("--list", help="Show the tables, what they train and what they need, and stop.")
+    bool, typer.Option("--list", help="Show the tables, or WHAT alone, what they train and what they need, and stop.")
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be trained, and about how long that takes, and stop.")
@@ -41,6 +42,12 @@ Preset = Annotated[
     str | None,
     typer.Option(
         "--preset", help="official (full width), small, fast or paper-text. [default: small; with --dataset official]"
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        "--epochs", help="How often every clip is seen. [default: the preset's: 60 of small, 160 of official]"
     ),
 ]
 Dataset = Annotated[
@@ -92,8 +99,13 @@ def reproduce(
     """Make a table or figure of the EST paper on a cache: train, compare, draw; the same command goes on."""
     from ..sweep.reproduce.tables import catalogue
 
+    if is_cache_name(what):
+        raise UsageError(
+            f"WHAT is a table, found {what!r}, which is named as a cache is.",
+            remedy=f"est reproduce all --cache {what}; est reproduce --list shows the tables",
+        )
     if list_tables:
-        found = catalogue.list_tables()
+        found = catalogue.list_tables(what)
         screen.result({"tables": found}, "\n".join(table_lines(found)))
         return 0
     if model is not None:
@@ -145,5 +157,6 @@ def table_lines(found: list[dict[str, Any]]) -> list[str]:
     for one in found:
         trains = str(one["trains"]) if one["trains"] else "none"
         rows.append((one["name"], one["paper"], one["what"], trains, one["needs"] or "–"))
-    rows.append(("all", "", "all of these; rows of one configuration share a run", "", ""))
+    if len(found) > 1:
+        rows.append(("all", "", "all of these; rows of one configuration share a run", "", ""))
     return columns(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,7 +99,7 @@ ListModels = Annotated[
     typer.Option(
         "--list-models",
         help="Show the models: what each reads, its parameters, source and how near it is to the published one, and stop. "
-        "With --cache also what that lacks for one.",
+        "With --cache also what that lacks for one; with --model that one alone.",
     ),
 ]
 Only = Annotated[list[str] | None, typer.Option("--fold", metavar="NAME", help="Run this fold alone; may be repeated.")]
@@ -122,6 +123,15 @@ Control = Annotated[
 Board = Annotated[
     bool | None, typer.Option("--tensorboard/--no-tensorboard", help="Write curves for TensorBoard into the run.")
 ]
+
+BEHIND = {  # settings of numbers that have an option
+    "loop.epochs": "--epochs",
+    "loop.batch": "--batch",
+    "loop.learning_rate": "--lr",
+    "loop.threads": "--threads",
+    "data.label_smoothing": "--label-smoothing",
+    "loss.focal": "--focal",
+}
 
 
 @with_model_flags
@@ -174,7 +184,7 @@ def train(
     if list_protocols:
         return show_protocols(screen)
     if list_models:
-        return show_models(screen, cache)
+        return show_models(screen, cache, model)
     from ..train.config.configfile import resolve
 
     options: dict[str, Any] = {
@@ -214,7 +224,11 @@ def train(
 
         out = out or latest_unfinished()
         base = Run.open(out).config
-    wanted = resolve(preset, config, settings or (), options, base=base)
+    try:
+        wanted = resolve(preset, config, settings or (), options, base=base)
+    except UsageError as error:
+        raise in_words_of_options(error, options) from None
+    wanted.expect_read(feature)
     if not resume:
         wanted.expect_effective()
     if describe:
@@ -240,6 +254,15 @@ def train(
     ]
     screen.result({"run": str(path), **results.to_json()}, "\n".join(lines))
     return 0
+
+
+def in_words_of_options(error: UsageError, options: Mapping[str, Any]) -> UsageError:
+    """Return an error that names an option where one was given, and not the setting behind it."""
+    for key, option in BEHIND.items():
+        if options[key] is not None and error.message.startswith(f"{key} "):
+            remedy = (error.remedy or "").replace(f"--set {key}=", f"{option} ")
+            return UsageError(error.message.replace(key, option, 1), remedy=remedy or None)
+    return error
 
 
 def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
@@ -273,14 +296,13 @@ def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
     return 0
 
 
-def show_models(screen: Screen, cache: Path | None) -> int:
-    """Show every model; what a cache lacks for one stands below the table."""
+def show_models(screen: Screen, cache: Path | None, only: str | None) -> int:
+    """Show every model, or one; what a cache lacks for one stands below the table."""
     from ..cache import open_cache
     from ..train.listing import list_models, listed_lines
 
-    found = list_models(None if cache is None else open_cache(cache))
-    lines = listed_lines(found) + [f"{one.name}: {one.missing}" for one in found if one.missing]
-    screen.result({"models": [one.to_json() for one in found]}, "\n".join(lines))
+    found = list_models(None if cache is None else open_cache(cache), only)
+    screen.result({"models": [one.to_json() for one in found]}, "\n".join(listed_lines(found)))
     return 0
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..cache.watch import Progress
@@ -51,6 +52,11 @@ class QuietWatch(TrainingWatch):
 
     def warn(self, text: str) -> None:
         self.screen.warn(text)
+
+    def stopped(self, text: str) -> None:
+        replace(self.screen, quiet=False).note(
+            text
+        )  # who stops the work by hand is told how it goes on, with --quiet too
 
 
 class JsonWatch(QuietWatch):

@@ -1,6 +1,7 @@
 """The `est extract` command that extends a cache: the options with which it was made, read from its recipe.
 
-Options that have their defaults are left out. What no recipe knows stands for itself: SOURCES, and the folder of a file of weights.
+Options that have their defaults are left out. What nobody knows stands for itself: the folder of a file of weights, and SOURCES where
+the clips are not all that lies in one folder.
 """
 
 from __future__ import annotations
@@ -16,32 +17,57 @@ from ..cache.snapshot import staging_path
 from ..encoders.device import parse_device
 from ..encoders.precision import resolve_precision
 from ..encoders.weights import is_known
-from ..errors import RecipeMismatch
+from ..errors import EstError, RecipeMismatch
+from ..inputs.input import find_inputs
 from .config import ExtractConfig
 from .flow.field import FIELD
 from .flow.selection import SAMPLING
 
 OF_PICTURES = ("face", "smooth", "align", "size")  # settings whose recipe has them under the same name
 OF_DETECTOR = ("detect_size", "detect_every", "score_threshold")  # and those that frames which are crops have not
-NONE = "none"
+NONE, SOURCES = "none", "SOURCES"
 OWN_PIXELS = {"imagenet": "imagenet", "synface": "none", "random": "none"}  # of weights by name, without --normalize
 
 
-def command_that_adds(cache: Cache, feature: str) -> str:
-    """Write the command that makes a cache with one more feature: from its crops where it holds them, else of its sources."""
+def command_that_adds(cache: Cache, *features: str) -> str:
+    """Write the command that makes a cache with more features: from its crops where it holds them, else of its sources."""
     plain = [made for made in cache.recipes.features.values() if not made.view and not made.fold and not made.mirrored]
-    taps = ",".join(dict.fromkeys([*(made.tap for made in plain), feature]))
+    taps = ",".join(dict.fromkeys([*(made.tap for made in plain), *features]))
     made = next((one for one in plain if one.tap != FIELD), None)
     rows = [] if made is None else list(_options_of_rows(made))
     flip = ["--flip"] * any(one.mirrored for one in cache.recipes.features.values())
     if cache.has_crops or made is None:
         views = max((one.view for one in cache.recipes.features.values()), default=0)
-        out = cache.path.with_name(f"{cache.path.stem}-{feature}{cache.path.suffix}")
+        out = cache.path.with_name(f"{'-'.join([cache.path.stem, *features])}{cache.path.suffix}")
         beside = [*(["--views", str(views)] if views else []), *(["--crops"] if cache.has_crops else [])]
         parts = ["--from", str(cache.path), "--out", str(out), *rows, *flip, *beside]
     else:
-        parts = ["SOURCES", "--out", str(cache.path), *options_of_frames(cache.recipes.frames), *rows, *flip]
+        parts = [sources_of(cache), "--out", str(cache.path), *options_of_frames(cache.recipes.frames), *rows, *flip]
     return shlex.join(["est", "extract", *parts, "--features", taps])
+
+
+def sources_of(cache: Cache) -> str:
+    """Return the folder that holds the very clips of a cache, under their ids; SOURCES where there is none."""
+    known = dict(zip(cache.ids, cache.clips.path, strict=True))
+    known |= {failure.id: failure.path for failure in cache.failures}
+    roots = {_root_of(clip_id, path) for clip_id, path in known.items()}
+    root = roots.pop() if len(roots) == 1 else ""
+    if not root or not Path(root).is_dir():
+        return SOURCES
+    try:
+        found = find_inputs([Path(root)])
+    except EstError:
+        return SOURCES
+    there = {one.id: str(one.path) for one in (*found.inputs, *found.problems)}
+    return root if there == known else SOURCES
+
+
+def _root_of(clip_id: str, path: str) -> str:
+    """Return the folder to which an id is relative; empty: the id is no path in a folder."""
+    for text in (path, str(Path(path).with_suffix("")) if path else ""):
+        if text.endswith(f"/{clip_id}"):
+            return text.removesuffix(f"/{clip_id}")
+    return ""
 
 
 def options_of_frames(frames: FramesRecipe) -> Iterator[str]:

@@ -103,7 +103,7 @@ def run_recipe(
             _expect_clips(folder, clips)
         results = _train(folder, config, watch)
     except KeyboardInterrupt:
-        watch.say(f"stopped; the same command goes on: {out} keeps what is done")
+        watch.stopped(f"stopped; the same command goes on: {out} keeps what is done")
         raise
     cache = open_cache(folder.cache)
     card = make_card(

@@ -132,15 +132,16 @@ def warn_of_few(ready: Prepared) -> str | None:
 
 
 def suggest_sweep(ready: Prepared, config: TrainConfig) -> str | None:
-    """Suggest `est sweep` where a model of its default sizes learns from few clips."""
-    if config.finetune.on or config.model != type(config.model)():
+    """Suggest `est sweep` where few clips are learnt from; not where somebody has chosen the sizes of a small model."""
+    if config.finetune.on:
         return None
     fold = min(ready.plan.folds, key=lambda fold: len(fold.train))
     if len(fold.train) >= MANY_CLIPS:
         return None
     clips = ready.data.clips
     size = describe_model(config.model, clips.width, len(ready.data.labels), clips.maps).parameters
-    if size < LARGE and PRESETS[SIZES].items() <= to_flat(config).items():
+    chosen = config.model != type(config.model)() or PRESETS[SIZES].items() <= to_flat(config).items()
+    if size < LARGE and chosen:
         return None
     others = "smaller models and other recipes" if size >= LARGE else "other recipes"
     return (

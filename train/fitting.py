@@ -189,7 +189,7 @@ def _saying_how_to_go_on(run: Run, watch: TrainingWatch) -> Generator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        watch.say(f"stopped; est train --resume --out {run.path} goes on")
+        watch.stopped(f"stopped; est train --resume --out {run.path} goes on")
         raise
 
 

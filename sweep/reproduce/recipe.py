@@ -6,7 +6,7 @@ A setting of [model] goes to every model that has it, and must be one of some mo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -17,7 +17,7 @@ from ...errors import UsageError
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import MODEL, from_flat, known_keys, parse_value, read_toml, resolve, to_flat
 from ...train.models.registry import DEFAULT, MODELS
-from .table import Row
+from .table import Row, Table
 
 PRESET = "small"  # where neither a preset nor a file is named; with --dataset
 PUBLISHED_PRESET = "official"
@@ -50,6 +50,33 @@ class Recipe:
                 f"Tables are of the last epoch, and select is {select}.",
                 remedy="leave select out of --set and --config",
             )
+
+    def expect_effective(self, tables: Sequence[Table]) -> None:
+        """Refuse settings that decide nothing in any row of the tables; tables that train nothing look at none."""
+        rows = [row for table in tables if table.trains for row in table.rows]
+        names = dict.fromkeys(row.model for row in rows)
+        of_models = [key for key, _ in self._typed if key.startswith("model.")] if rows else []
+        for key in of_models:
+            if not any(key in known_keys(name) for name in names):
+                owners = ", ".join(name for name in MODELS if key in known_keys(name))
+                raise UsageError(
+                    f"{key} is a setting of {owners}, and no row is one of these: it would have no effect.",
+                    remedy=f"leave {key} out",
+                )
+        idle: UsageError | None = None
+        for row in rows:
+            try:
+                config = self.config(row.settings)
+            except UsageError:  # this row cannot be made; its line says why
+                continue
+            try:
+                config.expect_effective()
+            except UsageError as error:
+                idle = idle or error
+            else:
+                return
+        if idle is not None:
+            raise idle
 
     def asked(self, key: str) -> Any:
         """Return what the user sets a key to, by option, --set or file; None where nobody does."""

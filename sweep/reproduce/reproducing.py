@@ -18,13 +18,14 @@ from typing import Any
 
 from ...cache import Cache, open_cache
 from ...errors import EstError, UsageError
-from ...inputs.published.est_paper import CLIPS
 from ...train.config.config import TrainConfig
+from ...train.config.protocol import PROTOCOLS
 from ...train.folds.annotations import Annotations
 from ...train.folds.leaks import leaks_of
 from ...train.folds.protocols import Plan
 from ...train.folds.published import misfits, misfits_of_cache, of_another, published
 from ...train.loop.watch import TrainingWatch
+from ...train.models.registry import maps_read
 from ...train.preparation import plan_of
 from ...train.results.pages.summary import leak_lines
 from ...train.results.place import read_place
@@ -41,7 +42,7 @@ from .tables.catalogue import CROSS, tables_named
 from .watching import RowWatch
 
 EXPECT = {"cross_database": cross_database.expect, "zero_middle": zero_middle.expect}  # what measures need besides rows
-PAPER_DATASETS = tuple(CLIPS)
+PAPER_DATASETS = ("dfew", "afew", "bu4dfe", "mmi")  # in the order in which help and docs name them
 NOT_DIVIDED = Plan(folds=(), kind="holdout", independence="unknown", notes=())  # clips that nothing learns from
 ONE_SEED = "One seed: how far another would move the scores is not in the intervals; --seeds 1,2,3 would tell."
 
@@ -104,6 +105,11 @@ def reproduce(
     watch = watch or TrainingWatch()
     tables = tables_named(what)
     _expect_possible(dataset)
+    if test_cache is not None and all(one.name != CROSS for one in tables):
+        raise UsageError(
+            f"{what} tests on no second cache: --test-cache has no effect.",
+            remedy=f"leave --test-cache out, or est reproduce {CROSS}, which tests on it",
+        )
     cache = cache if isinstance(cache, Cache) else open_cache(cache)
     other = test_cache if isinstance(test_cache, Cache) or test_cache is None else open_cache(test_cache)
     out = Path(out) if out is not None else default_folder(cache.path)
@@ -112,13 +118,21 @@ def reproduce(
         _expect_dataset(dataset, table, cache)
     recipe = _with_defaults(recipe or Recipe(), dataset)
     recipe.expect_known()
+    recipe.expect_effective(tables)
     config = recipe.config()
     trained = any(one.rows for one in tables)  # else only clips are looked at, with labels or without
     settings = settings_of(cache, table, recipe if trained else None, config)
     expect_same(out, settings, config.feature)
     plan = _divided(cache, table, config, dataset) if trained else NOT_DIVIDED
     runs = Runs(
-        cache=cache, out=out, recipe=recipe, plan=plan, watch=RowWatch(watch, 0), dataset=dataset, test_cache=other
+        cache=cache,
+        out=out,
+        recipe=recipe,
+        plan=plan,
+        watch=RowWatch(watch, 0),
+        dataset=dataset,
+        test_cache=other,
+        maps=maps_read(dict.fromkeys(row.model for table in tables for row in table.rows)),
     )
     wanted = schedule(tables, runs, expect=EXPECT)
     if wanted.left:
@@ -140,7 +154,7 @@ def reproduce(
                     raise
                 refused[one.name] = told(error)
     except KeyboardInterrupt:
-        watch.say(f"stopped; the same command with --out {out} goes on")
+        watch.stopped(f"stopped; the same command with --out {out} goes on")
         raise
     found = Reproduction(out=out, plan=wanted, sheets=tuple(sheets), refused=refused)
     for sheet in sheets:
@@ -227,9 +241,10 @@ def _expect_possible(dataset: str) -> None:
             "Tables are made by one process, and torchrun has started several.", remedy="est reproduce without torchrun"
         )
     if dataset and dataset not in PAPER_DATASETS:
+        others = f": --protocol {dataset} makes the tables without the paper's column" if dataset in PROTOCOLS else ""
         raise UsageError(
             f"--dataset is one of the paper's, {', '.join(PAPER_DATASETS)}, found {dataset!r}.",
-            remedy=f"leave --dataset out: --protocol {dataset} makes the tables without the paper's column",
+            remedy=f"leave --dataset out{others}",
         )
 
 

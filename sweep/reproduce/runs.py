@@ -51,6 +51,7 @@ class Runs:
     watch: RowWatch
     dataset: str = ""  # beside whose published numbers these stand
     test_cache: Cache | None = None
+    maps: tuple[str, ...] = ()  # that rows of the tables read: one command adds all of them that the cache lacks
     _ready: tuple[str, Prepared] | None = field(
         default=None, init=False
     )  # the last one: rows of one reading follow each other
@@ -77,7 +78,7 @@ class Runs:
             config = self.config(row)
             expect_trainable(config, ALONE)
             for fold in self.plan.folds if not config.looks_at_frames else ():
-                arrays_of(self.cache, config, fold.name)
+                arrays_of(self.cache, config, fold.name, beside=self.maps)
         except EstError as error:
             return told(error)
         if trains and config.model.reads == CROPS and parse_device(config.device).type == "cpu":

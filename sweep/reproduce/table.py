@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...train.models.registry import DEFAULT
+
 MODEL = "model.name"
 
 
@@ -19,6 +21,11 @@ class Row:
     paper: str = ""  # which number of the paper stands beside it: a name in inputs/published
     curve: str = ""  # of a figure: the curve that the point belongs to,
     x: float | None = None  # and its place
+
+    @property
+    def model(self) -> str:
+        """Name the model."""
+        return self.settings.get(MODEL, DEFAULT)
 
     def __post_init__(self) -> None:
         assert self.curve == "" or self.x is not None, f"{self.label} is a point of a curve without a place"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from est.cache import FeatureRecipe, FramesRecipe, Recipes, current_environment
 from est.cache.environment import environment_changes
 from est.cache.recipe import canonical_json, expect_recipes, expect_same
-from est.errors import CacheDamaged, RecipeMismatch, UsageError
+from est.errors import CacheDamaged, FeaturesLeftOut, RecipeMismatch, UsageError
 
 FRAMES = FramesRecipe(
     decoder="opencv", detector="retinaface", detector_digest="00ff", detect_size=640, score_threshold=0.5, margin=0.25
@@ -222,11 +222,15 @@ def test_features_may_come_and_none_may_go(tmp_path):
     assert expect_recipes(both, both, tmp_path) == {}
     with pytest.raises(RecipeMismatch, match="also has the features map") as error:
         expect_recipes(both, recipes(), tmp_path)
-    assert error.value.remedy == "ask for them too: --features gap,layer4"
+    assert error.value.remedy == "ask for all of them: --features gap,layer4"
+    assert error.value.status == 2
+    with pytest.raises(FeaturesLeftOut, match="also has the features map") as error:
+        expect_recipes(both, recipes(gap=GAP, late=replace(GAP, tap="layer3")), tmp_path)
+    assert error.value.remedy == "ask for all of them: --features gap,layer4,layer3", "what is here, and what is new"
     mirrored, seen = replace(GAP, mirrored=True), replace(GAP, view=3, look="shift 0.1")
     with pytest.raises(RecipeMismatch, match="also has the features gap_flip, gap_view3") as error:
         expect_recipes(recipes(gap=GAP, gap_flip=mirrored, gap_view3=seen), recipes(), tmp_path)
-    assert error.value.remedy == "ask for them too: --features gap --flip --views 3"
+    assert error.value.remedy == "ask for all of them: --features gap --flip --views 3"
     with pytest.raises(RecipeMismatch, match=r"gap.weights"):
         expect_recipes(recipes(), recipes(gap=replace(GAP, weights="x"), map=GAP), tmp_path)
 

@@ -330,7 +330,7 @@ def test_another_recipe_is_refused_and_the_fields_are_named(cache_path, make_cac
         CacheWriter.open(cache_path, sample_recipes(), crops=True)
     with pytest.raises(RecipeMismatch, match=r"has the targets \[\], asked for \['a'\]"):
         CacheWriter.open(cache_path, sample_recipes(), targets=["a"])
-    assert error.value.status == 1
+    assert error.value.status == 2
     assert contents(cache_path) == before
     assert leftovers(cache_path) == []
 

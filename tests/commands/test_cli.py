@@ -57,10 +57,18 @@ def test_no_command_shows_help(capsys):
         ("demo render", "Missing option '--out'"),
         ("demo render --out x --subjects many", "--subjects"),
         ("demo --seed 3 render --out x", "est demo render --seed"),
+        ("train small.zarr -q", "try: est train --cache small.zarr -q"),
+        ("train --quiet a/small.h5", "try: est train --quiet --cache a/small.h5"),
+        ("reproduce ablation 'my small.zarr'", "try: est reproduce ablation --cache 'my small.zarr'"),
+        ("sweep small.zarr --trials 3", "try: est sweep --cache small.zarr --trials 3"),
+        ("reproduce small.zarr", "try: est reproduce all --cache small.zarr"),
+        ("train --model small.zarr", "try: --cache small.zarr"),
+        ("train --cache c --focal abc", "'--focal': it takes a number."),
+        ("train --cache c --epochs 1.5", "'--epochs': it takes a whole number."),
     ],
 )
 def test_wrong_usage_suggests_and_exits_2(line, expected, capsys):
-    status, out, err = est(*line.split(), capsys=capsys)
+    status, out, err = est(*shlex.split(line), capsys=capsys)
     assert status == 2
     assert out == ""
     assert err.startswith("Error: ")

@@ -54,6 +54,16 @@ def test_what_watches_suits_the_screen(monkeypatch):
     assert kinds == {"json": "JsonWatch", "quiet": "QuietWatch", "lines": "LineWatch", "terminal": "LiveWatch"}
 
 
+def test_who_stops_quiet_work_is_told_how_it_goes_on(capsys):
+    for screen in (Screen(quiet=True), Screen(quiet=True, json=True), Screen()):
+        with watching(screen) as watch:
+            watch.say("a sentence")
+            watch.stopped("the same command goes on")
+        out, err = capsys.readouterr()
+        assert "the same command goes on" in (out if screen.json else err)
+        assert ("a sentence" in err) == (not screen.quiet)
+
+
 def test_a_terminal_gets_a_bar(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

@@ -13,7 +13,7 @@ from est.cache import open_cache
 from est.cli import main
 from est.errors import RecipeMismatch
 from est.extract import extraction
-from est.extract.command import command_that_adds
+from est.extract.command import command_that_adds, sources_of
 
 
 def run(command: str) -> int:
@@ -39,6 +39,21 @@ def test_the_command_makes_the_feature(video, tmp_path, crops):
     assert {"gap", "layer3"} <= set(found.features)
     assert {recipe.dtype for recipe in found.recipes.features.values()} == {"float32"}
     assert found.has_crops == crops
+
+
+def test_the_folder_is_named_that_holds_the_very_clips(tmp_path):
+    folder = tmp_path / "my videos"
+    (folder / "joy").mkdir(parents=True)
+    clips = ["joy/a", "b"]
+    for name in clips:
+        (folder / f"{name}.mp4").write_bytes(b"")
+    fields = {number: {"id": name, "path": str(folder / f"{name}.mp4")} for number, name in enumerate(clips)}
+    cache = open_cache(learning_cache(tmp_path / "c.zarr", 2, fields=fields))
+    assert sources_of(cache) == str(folder)
+    assert f"est extract '{folder}' --out" in command_that_adds(cache, "layer3")
+    (folder / "another.mp4").write_bytes(b"")
+    assert sources_of(cache) == "SOURCES", "the command would extract another clip, too"
+    assert sources_of(open_cache(learning_cache(tmp_path / "gone.zarr", 2))) == "SOURCES"
 
 
 def test_options_that_differ_from_their_defaults_are_named(tmp_path):

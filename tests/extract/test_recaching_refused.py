@@ -67,7 +67,7 @@ def test_other_settings_are_refused_by_their_name(with_crops, without_crops, tun
         again(with_crops, out, tuned, views=1, dtype="float32")
     with pytest.raises(RecipeMismatch, match="also has the features gap_view1") as error:
         again(with_crops, out, tuned)
-    assert error.value.remedy == "ask for them too: --features gap --views 1"
+    assert error.value.remedy == "ask for all of them: --features gap --views 1"
     with pytest.raises(RecipeMismatch, match=r"out.zarr is made without crops, asked for with"):
         again(with_crops, out, tuned, views=1, crops=True)
     with pytest.raises(RecipeMismatch, match=r"crops: jpeg 95 in the cache, nothing asked for"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from reproduce_samples import TINY, recipe
 from train_samples import learning_cache
@@ -9,9 +11,12 @@ from train_samples import learning_cache
 from est.cache import Source, open_cache
 from est.cli import main
 from est.errors import UsageError
+from est.inputs.published.est_paper import CLIPS
+from est.sweep.reproduce import reproducing
 from est.sweep.reproduce.recipe import Recipe
-from est.sweep.reproduce.reproducing import reproduce
+from est.sweep.reproduce.reproducing import PAPER_DATASETS, reproduce
 from est.sweep.reproduce.settings import expect_same, keep, settings_of
+from est.sweep.reproduce.tables.catalogue import tables_named
 from est.train.folds.annotations import Annotations
 from est.train.provenance import _listed
 
@@ -52,7 +57,13 @@ def test_bad_input(cache, tmp_path):
     assert "is not DFEW" in refused("ablation", cache, out, recipe(), dataset="dfew").message, (
         "not that --folds is another"
     )
-    assert "one of the paper's" in refused("ablation", cache, out, Recipe(), dataset="ck+").message
+    error = refused("ablation", cache, out, Recipe(), dataset="ck+")
+    assert "one of the paper's, dfew, afew, bu4dfe, mmi, found 'ck+'" in error.message
+    assert error.remedy.startswith("leave --dataset out: --protocol ck+ makes the tables")
+    assert refused("ablation", cache, out, Recipe(), dataset="rendered").remedy == "leave --dataset out", (
+        "which is no protocol"
+    )
+    assert set(PAPER_DATASETS) == set(CLIPS)
     plain = Recipe(settings=TINY, options={"device": "cpu"})
     error = refused("ablation", learning_cache(tmp_path / "people.zarr", 90, subjects=30), out, plain, dataset="mmi")
     assert "MMI as it is published" in error.message
@@ -62,6 +73,51 @@ def test_bad_input(cache, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("x")
     assert "holds no tables" in refused("ablation", cache, tmp_path / "full", recipe()).message
+
+
+def test_settings_without_effect_are_refused(cache, tmp_path):
+    out = tmp_path / "out"
+    for setting, told in (
+        ("loss.temperature=3", "loss.temperature is a setting of loss.contrastive, which is not asked for"),
+        ("model.hidden=3", "model.hidden is a setting of gru, lstm, slstt, and no row is one of these"),
+    ):
+        error = refused("ablation", cache, out, recipe(setting), dry_run=True)
+        assert told in error.message
+        assert error.remedy.startswith(f"leave {setting.partition('=')[0]} out")
+    error = refused("ablation", cache, out, recipe(), test_cache=cache)
+    assert error.message == "ablation tests on no second cache: --test-cache has no effect."
+    recipe("model.hidden=3").expect_effective(tables_named("overall"))
+    recipe("loss.temperature=3", "loss.contrastive=0.1").expect_effective(tables_named("ablation"))
+    assert not out.exists()
+
+
+def test_one_command_adds_what_all_rows_lack(cache, tmp_path, monkeypatch):
+    def told(tables, runs, **_):
+        rows = [row for row in tables[0].rows if row.model in ("stt", "msstnet")]
+        raise UsageError("; ".join(runs.why_not(row, trains=False) for row in rows))
+
+    monkeypatch.setattr(reproducing, "schedule", told)
+    lacking = refused("overall", cache, tmp_path / "out", recipe(), dry_run=True).message.split("; ")
+    assert len(lacking) == 2
+    assert all(why.endswith(" --features gap,layer3,pyramid4x4)") for why in lacking)
+
+
+def test_a_number_of_the_paper_is_a_name(capsys):
+    for what, name in (
+        ("table6", "ablation"),
+        ("Table 6", "ablation"),
+        ("table3", "overall"),
+        ("table-10", "complexity"),
+        ("fig5", "convergence"),
+        ("Figure 11", "layers-heads"),
+        ("abblation", "ablation"),
+    ):
+        with pytest.raises(UsageError) as error:
+            tables_named(what)
+        assert error.value.remedy == f"est reproduce {name}"
+    with pytest.raises(SystemExit, match="0"):
+        main(["reproduce", "zero-middle", "--list", "--json"])
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)["tables"]] == ["zero-middle"]
 
 
 def test_another_cache_of_the_same_frames_is_refused_before_a_training(tmp_path):

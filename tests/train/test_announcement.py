@@ -26,7 +26,7 @@ def test_a_run_on_few_clips_suggests_the_sweep_once(ready, tmp_path):
     assert not any("est sweep" in text for text in watch.warned)
 
 
-def test_the_sweep_is_suggested_for_models_of_default_sizes_on_few_clips_alone(ready, monkeypatch):
+def test_the_sweep_is_suggested_on_few_clips_alone(ready, monkeypatch):
     default = replace(tiny_config(), model=EstConfig())
     assert announcement.suggest_sweep(ready, default)
     assert announcement.suggest_sweep(ready, resolve("fast"))
@@ -36,5 +36,9 @@ def test_the_sweep_is_suggested_for_models_of_default_sizes_on_few_clips_alone(r
     few = resolve("official", options={"model.name": "pooled"})
     assert "1,000, other recipes" in announcement.suggest_sweep(ready, few), "it is small already"
     assert announcement.suggest_sweep(ready, resolve("small", options={"model.name": "pooled"})) is None
+    sized = resolve("official", options={"model.name": "gru", "model.hidden": 32})
+    assert announcement.suggest_sweep(ready, sized) is None, "whoever chooses a small size needs no advice"
+    large = resolve("small", options={"model.name": "gru", "model.hidden": 300, "model.layers": 2})
+    assert "smaller models" in announcement.suggest_sweep(ready, large), "a size that was chosen may be too large"
     monkeypatch.setattr(announcement, "MANY_CLIPS", min(len(fold.train) for fold in ready.plan.folds))
     assert announcement.suggest_sweep(ready, default) is None

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from finetune_samples import tuning_cache
+from train_samples import LABELS, WIDTH, learning_cache
 
 from est.cli import main
 from est.train.listing import OWN
@@ -36,7 +37,27 @@ def test_a_cache_says_which_it_is_for(tmp_path, capsys):
     cache = tuning_cache(tmp_path, features=("gap",))
     for one in listed(capsys, "--cache", str(cache)).values():
         assert (one["missing"] is None) == (one["reads"] in ("vectors", "crops"))
-        assert one["missing"] is None or "est extract" in one["missing"]
+        adds = "est cache import" if one["reads"] == "windows" else "est extract"
+        assert one["missing"] is None or adds in one["remedy"]
+
+
+def test_one_command_adds_what_all_models_lack(tmp_path, capsys):
+    cache = learning_cache(tmp_path / "c.zarr", 6)  # without crops, and its videos are gone
+    found = listed(capsys, "--cache", str(cache))
+    assert found["stt"]["missing"] == f"stt reads layer3, which {cache} lacks: it has the features gap."
+    remedies = {found[name]["remedy"] for name in ("stt", "former-dfer", "msstnet")}
+    assert len(remedies) == 1
+    assert remedies.pop().endswith(" --features gap,layer3,pyramid4x4")
+    assert "The crops of 6 of 6 clips" in found["r3d18"]["missing"]
+    assert listed(capsys, "--cache", str(cache), "--model", "stt")["stt"]["remedy"].endswith(" --features gap,layer3")
+
+
+def test_models_are_counted_for_the_classes_and_features_of_a_cache(tmp_path, capsys):
+    cache = learning_cache(tmp_path / "c.zarr", 6)
+    assert list(listed(capsys, "--model", "pooled")) == ["pooled"]
+    assert listed(capsys, "--model", "pooled")["pooled"]["parameters"] == (4 * 512 + 1) * 7
+    found = listed(capsys, "--model", "pooled", "--cache", str(cache))
+    assert found["pooled"]["parameters"] == (4 * WIDTH + 1) * len(LABELS)
 
 
 def test_the_list_is_a_table(capsys):

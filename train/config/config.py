@@ -240,6 +240,14 @@ class TrainConfig:
                 f"The model {self.model.name} looks at crops, and not at maps.", remedy="--set finetune.source=auto"
             )
 
+    def expect_read(self, feature: str | None) -> None:
+        """Refuse a feature that is asked for by name where the model reads another; beside one of crops the control may read it."""
+        if feature is not None and self.model.reads not in ("", CROPS, feature):
+            raise UsageError(
+                f"The model {self.model.name} reads {self.model.reads}: --feature {feature} has no effect.",
+                remedy="leave --feature out",
+            )
+
     def expect_effective(self) -> None:
         """Refuse settings that decide nothing under the others, or that the protocol decides.
 

@@ -33,8 +33,8 @@ class Arrays:
     others: tuple[str, ...] = ()  # in training some clips are shown by these instead: mirrored, views
 
 
-def arrays_of(cache: Cache, config: TrainConfig, fold: str) -> Arrays:
-    """Find what is read in a fold, or say what is missing."""
+def arrays_of(cache: Cache, config: TrainConfig, fold: str, *, beside: Sequence[str] = ()) -> Arrays:
+    """Find what is read in a fold, or say what is missing; the command that adds it adds also what is missing of `beside`."""
     data = config.data
     if config.model.reads == CROPS:
         raise UsageError(
@@ -45,7 +45,8 @@ def arrays_of(cache: Cache, config: TrainConfig, fold: str) -> Arrays:
         expect_windows(cache, config.feature)
         plain = config.feature
     else:
-        plain = array_of_fold(cache, config.feature, fold)
+        reader = config.model.name if config.model.reads else ""
+        plain = array_of_fold(cache, config.feature, fold, reader=reader, beside=beside)
     others: tuple[str, ...] = ()
     if data.mirrored:
         mirrored = mirrored_name(cache, plain)
@@ -66,13 +67,13 @@ def arrays_of(cache: Cache, config: TrainConfig, fold: str) -> Arrays:
     return Arrays(plain=plain, others=others)
 
 
-def array_of_fold(cache: Cache, feature: str, fold: str) -> str:
+def array_of_fold(cache: Cache, feature: str, fold: str, *, reader: str = "", beside: Sequence[str] = ()) -> str:
     """Return the array of that name, or the one that was made of this tap for a fold."""
     if feature in cache.features:
         return feature
     tuned = {name: recipe for name, recipe in _plain(cache) if recipe.tap == feature and recipe.fold}
     if not tuned:
-        expect_here(cache, feature)
+        expect_here(cache, feature, reader=reader, beside=beside)
     found = next((name for name, recipe in tuned.items() if recipe.fold == fold), None)
     if found is None:
         folds = [recipe.fold for recipe in tuned.values()]
@@ -104,20 +105,27 @@ def black_row(cache: Cache, feature: str) -> Tensor:
     return torch.tensor(cache.black[feature])
 
 
-def expect_here(cache: Cache, feature: str) -> None:
-    """Refuse a feature that is not here."""
-    if feature not in cache.features:
-        near = difflib.get_close_matches(feature, cache.features, n=1)
-        there = ", ".join(cache.features) or "none"
-        if cache.window_features:
-            there += f", and of windows {', '.join(cache.window_features)}"
-        raise UsageError(
-            f"{cache.path} has the features {there}, asked for {feature!r}.", remedy=_adding(cache, feature, near)
-        )
+def expect_here(cache: Cache, feature: str, *, reader: str = "", beside: Sequence[str] = ()) -> None:
+    """Refuse a feature that is not here, and that was asked for or that a model, `reader`, reads.
+
+    The command that adds it adds also what is missing of `beside`: of two commands the later one would leave out what the first has added.
+    """
+    if feature in cache.features:
+        return
+    there = f"the features {', '.join(cache.features) or 'none'}"
+    if cache.window_features:
+        there += f", and of windows {', '.join(cache.window_features)}"
+    raise UsageError(
+        f"{reader} reads {feature}, which {cache.path} lacks: it has {there}."
+        if reader
+        else f"{cache.path} has {there}, asked for {feature!r}.",
+        remedy=_adding(cache, feature, beside),
+    )
 
 
-def _adding(cache: Cache, feature: str, near: Sequence[str]) -> str:
+def _adding(cache: Cache, feature: str, beside: Sequence[str]) -> str:
     """Return what gives a cache a feature, or names another one."""
+    near = difflib.get_close_matches(feature, cache.features, n=1)
     if feature in cache.window_features:
         return "a model that reads windows: est train --list-models"
     if cache.recipes.frames.decoder == IMPORTED:
@@ -125,7 +133,8 @@ def _adding(cache: Cache, feature: str, near: Sequence[str]) -> str:
         adds = f"est cache import … --feature {feature} --into {cache.path} adds it"
         return f"--feature {near[0] if near else flat[0]}, or {adds}" if flat and feature not in TAPS[1:] else adds
     if feature in (*TAPS, CLASS_TOKEN):
-        return command_that_adds(cache, feature)
+        absent = [name for name in beside if name not in cache.features]
+        return command_that_adds(cache, *dict.fromkeys([*absent, feature]))
     return f"--feature {near[0] if near else 'with one of them'}"
 
 
@@ -136,8 +145,8 @@ def expect_windows(cache: Cache, feature: str) -> None:
         name = there[0] if there else "NAME"
         adds = f"est cache import … --feature {name} --window N --stride N --by … makes a cache with windows"
         raise UsageError(
-            f"The model reads windows, and {cache.path} has the features of windows {', '.join(there) or 'none'}, "
-            f"asked for {feature!r}.",
+            f"The model reads windows, and {cache.path} has the features of windows {', '.join(there) or 'none'}"
+            + (f", asked for {feature!r}." if feature else "."),
             remedy=f"--feature {name}" if there else adds,
         )
     if len(shape := cache.recipes.features[feature].shape) != 1:
@@ -146,17 +155,18 @@ def expect_windows(cache: Cache, feature: str) -> None:
         )
 
 
-def expect_read_by(cache: Cache, model: ModelConfig, feature: str) -> None:
+def expect_read_by(cache: Cache, model: ModelConfig, feature: str, *, beside: Sequence[str] = ()) -> None:
     """Refuse a feature that a model cannot read."""
     if model.of_windows:
         expect_windows(cache, feature)
     else:
-        expect_shape(cache, feature, maps=bool(model.reads))
+        reader = model.name if model.reads else ""
+        expect_shape(cache, feature, maps=bool(model.reads), reader=reader, beside=beside)
 
 
-def expect_shape(cache: Cache, feature: str, *, maps: bool) -> None:
+def expect_shape(cache: Cache, feature: str, *, maps: bool, reader: str = "", beside: Sequence[str] = ()) -> None:
     """Refuse a feature that is not here, a map where a flat one is wanted, or the other way round."""
-    expect_here(cache, feature)
+    expect_here(cache, feature, reader=reader, beside=beside)
     shape = cache.recipes.features[feature].shape
     if maps and len(shape) == 1:
         raise UsageError(

@@ -9,7 +9,7 @@ Legend: K rows asked for, U different pictures, B clips of a batch, n snippets, 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -112,7 +112,7 @@ class CutCrops:
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()  # clip → its crops, the last used behind
         self._kept_bytes = 0
         self._lock = Lock()
-        expect_sources(clips)
+        expect_sources(clips.cache, [clips.frame_of(first)[0] for first in clips.start.tolist()])
 
     def jobs(self, rows: np.ndarray) -> list[slice]:
         breaks = [0, *(np.flatnonzero(np.diff(self._clips.locate(rows)[0])) + 1).tolist(), len(rows)]
@@ -241,12 +241,11 @@ def expect_crops(cache: Cache) -> None:
         raise UsageError(f"{cache.path} has no crops.", remedy=f"{KEEP_CROPS}{slower}")
 
 
-def expect_sources(clips: ClipRows) -> None:
-    """Refuse clips whose sources are gone or not what they were, by size and time."""
-    cache = clips.cache
+def expect_sources(cache: Cache, places: Sequence[int]) -> None:
+    """Refuse clips, by their places in a cache, whose sources are gone or not what they were, by size and time."""
     problems = []
-    for first in clips.start.tolist():
-        row = cache.clips.row(clips.frame_of(first)[0])
+    for place in places:
+        row = cache.clips.row(place)
         problem = "its source is not known"
         if row["path"]:
             problem = source_change(Path(row["path"]), row["source_bytes"], row["source_mtime_ns"])
@@ -254,7 +253,7 @@ def expect_sources(clips: ClipRows) -> None:
             problems.append(f"{row['id']}: {problem}")
     if problems:
         raise CacheError(
-            f"The crops of {len(problems)} of {len(clips.start)} clips of {cache.path} cannot be had again. "
+            f"The crops of {len(problems)} of {len(places)} clips of {cache.path} cannot be had again. "
             f"{some(problems, SHOWN, joint='; ')}.",
             remedy=f"bring the sources back as they were; or {KEEP_CROPS}, which then needs no sources",
         )

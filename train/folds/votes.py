@@ -64,8 +64,10 @@ class Votes:
         place = {_plain(name): number for number, name in enumerate(self.columns)}
         classes = [_plain(name) for name in labels]
         if unknown := [name for name in self.columns if _plain(name) not in classes]:
+            named = some(map(repr, unknown))
+            told = f"the columns {named} are no classes" if len(unknown) > 1 else f"the column {named} is no class"
             raise UsageError(
-                f"{self.path}: the columns {some(map(repr, unknown))} are no classes of the run, which are {', '.join(labels)}.",
+                f"{self.path}: {told} of the run, which has {', '.join(labels)}.",
                 remedy="take such columns out, or name them as the cache names its classes",
             )
         if missing := [name for name in labels if _plain(name) not in place]:
@@ -83,7 +85,7 @@ def digest_of(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
     except OSError as error:
         raise UsageError(
-            f"The votes {path} cannot be read ({error.strerror}).",
+            f"The votes {path} cannot be read.",
             remedy="--votes with a table: id, and a column for each class",
         ) from error
 

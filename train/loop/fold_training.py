@@ -21,6 +21,7 @@ from ...encoders.weights import BACKBONE, save_weights
 from ...errors import EstError
 from ..config.config import TrainConfig
 from ..config.configfile import differences, from_flat, to_flat
+from ..config.loss import CONTRASTIVE
 from ..data.control import fit_control
 from ..data.data import Data
 from ..folds.leaks import learnt_from
@@ -144,6 +145,7 @@ class FoldTraining(Training):
             found = score(truth, control, self.data.labels)
             result["control"] = {"right": found.right, "total": found.total, "war": found.war, "uar": found.uar}
         self._warn_of_guessing()
+        self._warn_of_no_pairs()
         if self.world.first:
             self._write_predictions(rows, predicted, probabilities, control)
             if self.tested:
@@ -201,6 +203,13 @@ class FoldTraining(Training):
         self.watch.warn(
             f"{self.part.name} has learnt nothing: its loss is {last:.2f}, and guessing has {guess:.2f}. {hint(self.config)}"
         )
+
+    def _warn_of_no_pairs(self) -> None:
+        """Say so when a loss of pairs never had a pair."""
+        if self.config.loss.contrastive and not any(record[f"{CONTRASTIVE}_loss"] for record in self.history):
+            self.watch.warn(
+                f"{self.part.name}: loss.contrastive was 0 in every epoch, for no batch held two clips of a class; a larger --batch does."
+            )
 
     def _write_backbone(self) -> None:
         """Write the backbone by itself, for `est extract --weights`, with what it has learnt from."""

@@ -25,6 +25,10 @@ class Part:
 class TrainingWatch(Watch):
     """Receives what a training reports, besides what every long work does."""
 
+    def stopped(self, text: str) -> None:
+        """Somebody stopped the work: this says how it goes on."""
+        self.say(text)
+
     def begin(self, part: Part, *, epochs: int, steps: int, first_epoch: int) -> None:
         """A part begins, or goes on from an epoch."""
 

@@ -50,6 +50,14 @@ def config_class(name: Any) -> type[ModelConfig]:
     return import_module(f".{folder_of(name)}.config", __package__).Config
 
 
+def maps_read(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the arrays of maps that models read, by their names and with their default settings."""
+    from .contract import CROPS
+
+    found = dict.fromkeys(config_class(name)().reads for name in names)
+    return tuple(name for name in found if name not in ("", CROPS))
+
+
 def model_config(name: str, **settings: Any) -> ModelConfig:
     """Return the settings of a model, those that are named as they are given: `TrainConfig(model=model_config("gru", layers=2))`."""
     return config_class(name)(**settings)

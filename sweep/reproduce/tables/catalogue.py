@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any
 
 from ....errors import UsageError
@@ -54,7 +55,7 @@ def tables_named(what: str) -> tuple[Table, ...]:
     if what == ALL:
         return tuple(TABLES.values())
     if what not in TABLES:
-        near = difflib.get_close_matches(what.lower(), (*TABLES, ALL), n=1, cutoff=0.4)
+        near = _numbered(what) or difflib.get_close_matches(what.lower(), (*TABLES, ALL), n=1, cutoff=0.4)
         raise UsageError(
             f"There is no table {what!r}; there are {', '.join(TABLES)}, and {ALL}.",
             remedy=f"est reproduce {near[0]}" if near else "est reproduce --list",
@@ -62,8 +63,25 @@ def tables_named(what: str) -> tuple[Table, ...]:
     return (TABLES[what],)
 
 
-def list_tables() -> list[dict[str, Any]]:
-    """Return every table: its name, what it shows, what it trains and needs, and for which data sets the paper prints numbers."""
+def _numbered(what: str) -> list[str]:
+    """Return the tables of a number of the paper, as people write it (table6, Fig. 4): those of this number alone first."""
+    kind, *numbers = _number(what)
+    found = {table.name: _number(table.number) for table in TABLES.values()}
+    names = [name for name, (one, *of) in found.items() if one == kind and len(numbers) == 1 and numbers[0] in of]
+    return sorted(names, key=lambda name: len(found[name]))
+
+
+def _number(text: str) -> list[str]:
+    """Return the kind and the numbers of what the paper counts: Tables 2 to 5 → t 2 3 4 5."""
+    words = re.findall(r"[a-z§]+|[0-9]+", text.lower())
+    numbers = [int(word) for word in words if word.isdigit()]
+    if "to" in words:
+        numbers = list(range(numbers[0], numbers[-1] + 1))
+    return ["".join(words)[:1], *map(str, numbers)]
+
+
+def list_tables(what: str | None = None) -> list[dict[str, Any]]:
+    """Return every table, or those of a name: what each shows, trains and needs, and for which data sets the paper prints numbers."""
     return [
         {
             "name": table.name,
@@ -75,5 +93,5 @@ def list_tables() -> list[dict[str, Any]]:
             "paper_numbers": list(datasets_of(table.source))
             or (list(CLIPS) if table.classes or table.name == "datasets" else []),
         }
-        for table in TABLES.values()
+        for table in tables_named(what or ALL)
     ]

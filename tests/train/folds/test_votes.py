@@ -13,7 +13,7 @@ from est.sweep.search.ground import without_labels
 from est.train import Run, evaluate, fit, model_config, prepare
 from est.train.config.protocol import ProtocolConfig
 from est.train.folds.annotations import Annotations
-from est.train.folds.votes import Votes
+from est.train.folds.votes import Votes, digest_of
 
 CLIPS = 36
 GRU = model_config("gru", frames=9, hidden=8)
@@ -103,7 +103,8 @@ def test_a_table_that_makes_no_sense(tmp_path, table, lines, header, words):
 @pytest.mark.parametrize(
     ("header", "words"),
     [
-        ("id,anger,happiness,joy", ["'joy' are no classes of the run, which are anger, happiness, surprise"]),
+        ("id,anger,happiness,joy", ["the column 'joy' is no class of the run, which has anger, happiness, surprise"]),
+        ("id,anger,joy,seed", ["the columns 'joy', 'seed' are no classes of the run, which has anger"]),
         ("id,anger,happiness", ["no column for surprise; it has anger, happiness"]),
     ],
 )
@@ -176,3 +177,10 @@ def test_a_run_learns_from_them_and_notices_other_ones(tmp_path, cache, monkeypa
     assert outcome(tmp_path / "again") == outcome(tmp_path / "run")
     path.unlink()
     assert evaluate(Run.open(tmp_path / "run"), watch=Recorder()).scores.war == found.scores.war
+
+
+def test_a_table_that_is_not_there_is_said_once(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        digest_of(tmp_path / "absent.csv")
+    assert caught.value.message == f"The votes {tmp_path / 'absent.csv'} cannot be read."
+    assert "No such file" in str(caught.value.__cause__)

@@ -16,6 +16,7 @@ from est.train import Run, TrainingWatch, evaluate, fit, model_config
 from est.train.config.loss import LossConfig
 from est.train.config.protocol import ProtocolConfig
 from est.train.data.clipset import ClipSet
+from est.train.loop import objective
 from est.train.loop.checkpoint import load_checkpoint, save_checkpoint
 from est.train.loop.stacks.rule import shape_of
 from est.train.loop.stacks.stack import Stack
@@ -190,6 +191,18 @@ def test_a_resumed_run_with_centres_is_the_same_to_the_bit(cache, tmp_path):
     assert {"contrastive_loss", "centre_loss"} <= set(header)
     assert not any("centres" in name for name in outcome(tmp_path / "whole")[f"{whole.run.parts[0]} tensors"])
     assert evaluate(again.run, watch=Recorder()).scores.war == whole.scores.war
+
+
+def test_a_contrastive_loss_without_pairs_is_said(cache, tmp_path, monkeypatch):
+    config = tiny_config(model=GRU, loss=LossConfig(contrastive=0.1), protocol=HOLDOUT, epochs=1)
+    watch = Recorder()
+    fit(cache, tmp_path / "pairs", config, watch=watch)
+    assert not any("loss.contrastive" in text for text in watch.warned)
+    monkeypatch.setattr(objective, "contrastive_loss", lambda embedding, *_: 0.0 * embedding.sum())
+    fit(cache, tmp_path / "none", config, watch=watch)
+    assert any(
+        "loss.contrastive was 0 in every epoch, for no batch held two clips of a class" in text for text in watch.warned
+    )
 
 
 @pytest.mark.parametrize("common", [{}, {"votes": True, "mixup": 0.3}], ids=["labels", "votes, mixed"])
