@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.clip import Failure
+from ...errors import counted
 from .frames import ClipRows
 
 SHOWN = 20  # failures and changes that are named to people
@@ -52,10 +53,11 @@ class ImportReport:
 
     def lines(self) -> list[str]:
         """Lay it out for people."""
-        rows = f"{self.windows} windows of {self.frames} frames" if self.windows else f"{self.frames} frames"
-        lines = [f"{self.clips} clips, {rows}: {self.feature} of {self.out}"]
+        frames = counted(self.frames, "frame")
+        rows = f"{counted(self.windows, 'window')} of {frames}" if self.windows else frames
+        lines = [f"{counted(self.clips, 'clip')}, {rows}: {self.feature} of {self.out}"]
         if self.unchanged:
-            lines.append(f"{self.unchanged} clips were there already")
+            lines.append(f"{counted(self.unchanged, 'clip', 'were')} there already")
         lines += [f"relabelled {change}" for change in self.relabelled[:SHOWN]]
         lines += [f"{what}: {count}" for what, count in self.notes.items()]
         lines += [f"failed {one.id}: {one.error}" for one in self.failures[:SHOWN]]

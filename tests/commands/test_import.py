@@ -89,6 +89,19 @@ def test_folders_of_windows_become_a_cache_that_trains(est, tmp_path):
     assert (status, "of windows vmae" in events["error"]["message"]) == (2, True)
 
 
+def test_who_interrupts_is_told_that_the_same_command_resumes(tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    np.save(tmp_path / "a.npy", np.ones((3, 2), np.float32))
+    monkeypatch.setattr("est.inputs.features.importing.run_import", interrupted)
+    call = ["cache", "import", tmp_path / "a.npy", "--by", "me", "--fps", 25, "--out", tmp_path / "c.zarr", "--quiet"]
+    with pytest.raises(SystemExit) as stop:
+        main([*map(str, call)])
+    assert stop.value.code == 130
+    assert capsys.readouterr().err.splitlines()[0] == "stopped; running the same command again resumes"
+
+
 def test_what_failed_is_named_and_the_status_is_3(est, tmp_path):
     np.save(tmp_path / "a.npy", np.ones((3, 2), np.float32))
     np.save(tmp_path / "b.npy", np.full((3, 2), np.nan, np.float32))

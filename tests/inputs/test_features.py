@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import pickle
+import re
 
 import numpy as np
 import pyarrow
@@ -158,9 +159,7 @@ def test_lists_are_matched_and_what_fits_nothing_is_named(tmp_path):
     assert cache.clips.extra["age"].tolist() == [31]
     assert [one.id for one in cache.failures] == ["videos/b11"]
     assert "line 3 of the list names no features: no such clip" in report.failures[0].error
-    assert any(
-        "2 clips with features are on no line of the list, and are left out: 'happy/a2'" in w for w in report.warnings
-    )
+    assert any("2 clips are left out, as no line of the list names them: 'happy/a2'" in w for w in report.warnings)
     (tmp_path / "wrong.csv").write_text("id,label\nhappy/a1,x\nhappy/a1,y\n")
     with pytest.raises(UsageError, match=r"line 2 and .*line 3 both name the clip 'happy/a1'"):
         imported(tmp_path / "npy", tmp_path / "d.zarr", lists=[tmp_path / "wrong.csv"])
@@ -197,16 +196,21 @@ def test_one_more_feature_of_the_same_frames(tmp_path):
     (tmp_path / "npy").mkdir()
     more = np.random.default_rng(3).normal(size=(12, 5)).astype(np.float32)
     np.save(tmp_path / "npy" / "a.npy", more[:11])
-    with pytest.raises(CacheError, match="it has 11 rows, and the clip 12 frames; nothing of 'gaze' is visible"):
+    with pytest.raises(CacheError, match=r"it has 11 rows, and the clip 12 frames \(a\)") as refused:
         imported(tmp_path / "npy", tmp_path / "c.zarr", filling=True, feature="gaze")
+    assert "a row for each frame of the cache's clips" in refused.value.remedy
     assert open_cache(tmp_path / "c.zarr").features == ["features"]
+    np.save(tmp_path / "npy" / "a.npy", np.full((12, 5), np.nan))
+    with pytest.raises(CacheError, match="row 1, number 1 is empty or NaN") as refused:
+        imported(tmp_path / "npy", tmp_path / "c.zarr", filling=True, feature="gaze")
+    assert refused.value.remedy.startswith("--nan zero")
     np.save(tmp_path / "npy" / "a.npy", more)
-    report = imported(tmp_path / "npy", tmp_path / "c.zarr", filling=True, feature="gaze")
+    report = imported(tmp_path / "npy", tmp_path / "c.zarr", filling=True, feature="gaze", nan="zero")
     cache = open_cache(tmp_path / "c.zarr")
     assert cache.features == ["features", "gaze"]
     np.testing.assert_array_equal(cache.clip("a").features["gaze"], more * found[:, None])
     assert report.notes == {"rows left out, of frames without a face in the cache": 1}
-    assert imported(tmp_path / "npy", tmp_path / "c.zarr", filling=True, feature="gaze").unchanged == 1
+    assert imported(tmp_path / "npy", tmp_path / "c.zarr", filling=True, feature="gaze", nan="zero").unchanged == 1
     with pytest.raises(UsageError, match="Windows cannot be added to the clips"):
         imported(tmp_path / "npy", tmp_path / "c.zarr", filling=True, feature="w", window=(2,), stride=(1,))
     np.save(tmp_path / "npy" / "a.npy", more)
@@ -238,7 +242,10 @@ TIMED = {"fps": None, "time_column": "time", "state_column": "success"}
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("time,success,u,v\n0,1,1,2\n0.1,1,,4\n", "row 2, column 'u' is empty or NaN: --nan zero takes it as 0"),
+        (
+            "time,success,u,v\n0,1,1,2\n0.1,1,,4\n",
+            "row 2, column 'u' is empty or NaN (try: --nan zero to take it as 0, --nan no-face",
+        ),
         ("time,success,u,v\n0,1,1,nan\n", "row 1, column 'v' is empty or NaN"),
         ("time,success,u,v\n0,1,1,inf\n", "row 1, column 'v' is infinite"),
         ("time,success,u,v\n0,1,1,two\n", "row 1, column 'v': expected a number, found 'two'"),
@@ -322,9 +329,78 @@ def test_other_numbers_of_frames_than_a_list_says(tmp_path):
     sources = [tmp_path / "a.npy", tmp_path / "b.npy"]
     report = imported(sources, tmp_path / "c.zarr", lists=[tmp_path / "list.csv"])
     assert [one.error for one in report.failures] == [
-        "it has 3 rows, and the list says 4 frames",
+        "it has 3 rows, and the list says 4 frames (try: --window 16 --stride 4 where each row is of a window of frames; "
+        "with another --out)",
         "the list says apex 3, and the clip has 3 frames",
     ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "wrong", "right", "said", "remedy"),
+    [
+        (np.ones((4, 2)), {"fps": None}, {}, "nothing says when its frames are shown (a and 1 more)", "--fps 25"),
+        (np.full((4, 2), np.nan), {}, {"nan": "zero"}, "row 1, number 1 is empty or NaN", "--nan zero"),
+        (np.ones((3, 2)), {}, {"window": (2,), "stride": (1,)}, "and the list says 4 frames", "--window 16 --stride 4"),
+        (np.ones((4, 2)), {"window": (2,), "stride": (1,)}, {}, "1 of 4 windows end behind it", "--past-end cut"),
+    ],
+)
+def test_an_option_that_all_clips_lack_is_refused_before_a_cache_is_made(tmp_path, rows, wrong, right, said, remedy):
+    folder, out = tmp_path / "npy", tmp_path / "c.zarr"
+    folder.mkdir()
+    for name in ("a", "b"):
+        np.save(folder / f"{name}.npy", rows)
+    (tmp_path / "list.csv").write_text("id,num_frames\na,4\nb,4\n")
+    lists = [tmp_path / "list.csv"]
+    with pytest.raises(UsageError, match=re.escape(said)) as refused:
+        imported(folder, out, lists=lists, **wrong)
+    assert refused.value.remedy.startswith(remedy)
+    assert not out.exists()
+    assert imported(folder, out, lists=lists, **right).clips == 2
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".h5"])
+def test_a_cache_without_clips_takes_other_settings(tmp_path, suffix):
+    out = tmp_path / f"c{suffix}"
+    np.save(tmp_path / "a.npy", np.ones((4, 2)))
+    imported(tmp_path / "a.npy", out)
+    with pytest.raises(RecipeMismatch, match="30 a second asked for"):
+        imported(tmp_path / "a.npy", out, fps=30)
+    with est.cache.CacheWriter.open(out) as writer:
+        writer.remove(["a"])
+    assert imported(tmp_path / "a.npy", out, fps=30, feature="mine").clips == 1
+    assert open_cache(out).recipes.frames.sampling == "30 a second"
+
+
+def test_a_rate_that_times_contradict_is_refused(tmp_path):
+    openface(tmp_path / "a.csv")
+    with pytest.raises(UsageError, match=r"0\.04 s apart, which is 25 frames a second, and --fps says 30") as refused:
+        imported(tmp_path / "a.csv", tmp_path / "c.zarr", fps=30)
+    assert refused.value.remedy == "leave out --fps, as times tell it"
+    assert imported(tmp_path / "a.csv", tmp_path / "c.zarr", fps=25).clips == 1
+    (tmp_path / "b.csv").write_text("t,n,u\n0,0,1\n0.167,5,1\n0.334,10,1\n")  # every fifth frame, rounded
+    sparse = imported(tmp_path / "b.csv", tmp_path / "d.zarr", fps=29.97, time_column="t", frame_column="n")
+    assert sparse.clips == 1
+
+
+def test_labels_of_one_folder_are_warned_of(tmp_path):
+    (tmp_path / "openface").mkdir()
+    for name in ("a", "b"):
+        np.save(tmp_path / "openface" / f"{name}.npy", np.ones((3, 2)))
+    (warning,) = plan_import([tmp_path / "openface"], ImportConfig(**FPS), labels="folders").warnings
+    assert warning.startswith("All 2 clips have the label 'openface': they lie in one folder")
+    assert not plan_import([tmp_path], ImportConfig(**FPS), labels="folders").warnings
+
+
+def test_two_files_of_a_clip_are_told_apart(tmp_path):
+    for name in ("w4/a.csv", "w8/a.csv", "w8/a.tsv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("u\n1\n")
+    with pytest.raises(UsageError) as kinds:
+        plan_import([tmp_path / "w4", tmp_path / "w8" / "a.csv"], ImportConfig(**FPS))
+    assert kinds.value.remedy.startswith("--window 16 --stride 4,8 where each SOURCE")
+    with pytest.raises(UsageError) as both:
+        plan_import([tmp_path / "w8"], ImportConfig(**FPS))
+    assert both.value.remedy.startswith("remove one, or name the files of one kind:")
 
 
 @pytest.mark.parametrize(
