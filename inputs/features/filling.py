@@ -1,11 +1,12 @@
 """Imported features as one more array of a cache: of the same clips, with as many rows as these have frames.
 
-A feature that some clips lack is none: it is visible when every clip has it, and running the same command again resumes.
+A feature that some clips lack is none: it is visible when every clip has it, and running the same command again resumes. Rows that were
+added before are compared with what their files hold now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,16 +42,42 @@ def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch)
                 raise RecipeMismatch(
                     f"{out} has {config.feature!r} already, made in another way: {told}.", remedy="--feature ANOTHER"
                 )
-            report.unchanged = len(cache)
+            ids = set(cache.ids)
+            compared = [clip for clip in plan.clips if clip.id in ids]
+            changed = _changed(
+                plan, cache, compared, read_clips, lambda name, rows: _is_held(cache, name, config.feature, rows)
+            )
+            if changed:
+                raise CacheError(
+                    f"{len(changed)} of {len(cache)} clips of {out} have other rows of {config.feature!r} than these files: "
+                    f"{some(map(repr, changed))}.",
+                    remedy="--feature ANOTHER adds what the files hold now; or bring back the files of before",
+                )
+            report.unchanged = len(compared)
+            report.not_here = sorted(ids - {clip.id for clip in compared})
             return report
         if others := sorted(writer.manifest.filling.keys() - {config.feature}):
-            raise CacheError(f"{out} is half-way to {', '.join(others)}.", remedy="finish with that one first")
+            raise CacheError(
+                f"{', '.join(map(repr, others))} is not complete in {out}: only some clips have it.",
+                remedy="finish that one first, by the command that began it",
+            )
         begun = writer.manifest.filling.get(config.feature)
         first = begun.clips if begun else 0
         wanted = [cache.ids[place] for place in np.flatnonzero(cache.clips.rows >= first).tolist()]
         clips = _in_order(plan, cache, wanted)
         _expect_all(plan, cache, clips, read_clips)  # a feature that was begun cannot take other settings
         filler = writer.fill(config.feature, recipe)
+        row_of = dict(zip(cache.ids, cache.clips.rows.tolist(), strict=True))
+        before = [clip for clip in plan.clips if row_of.get(clip.id, first) < first]
+        if changed := _changed(
+            plan, cache, before, read_clips, lambda name, rows: filler.holds(row_of[name], rows.astype(config.dtype))
+        ):
+            raise CacheError(
+                f"{counted(len(changed), 'clip')} got {config.feature!r} before this import of {out} was stopped, with other rows "
+                f"than are in these files now: {some(map(repr, changed))}.",
+                remedy=f"bring back the files of before; or begin again in a copy without {config.feature!r}: "
+                f"est cache convert {out} COPY.zarr",
+            )
         for done, (clip, read) in enumerate(read_clips(plan, clips), start=1):
             state = cache.clip(clip.id, []).state
             try:
@@ -84,9 +111,34 @@ def _expect_all(plan: ImportPlan, cache: Cache, clips: Sequence[Wanted], read_cl
         causes = grouped((name, said(error)) for name, error in wrong.items())
         raise CacheError(
             f"{len(wrong)} of {len(cache)} clips cannot take {plan.config.feature!r}: {causes}; the first is "
-            f"{first.pieces[0].path}. Nothing was written to {cache.path}.",
+            f"{first.pieces[0].path}. Nothing was added to {cache.path}.",
             remedy=common_remedy(wrong.values()) or CORRECT,
         )
+
+
+def _changed(
+    plan: ImportPlan,
+    cache: Cache,
+    clips: Sequence[Wanted],
+    read_clips: ReadClips,
+    is_same: Callable[[str, np.ndarray], bool],
+) -> list[str]:
+    """Return the clips whose files no longer hold the rows that were taken from them."""
+    changed = []
+    for clip, read in read_clips(plan, clips):
+        try:
+            rows, _ = _rows(read(), cache.clip(clip.id, []).state)
+        except (SourceError, OSError):
+            changed.append(clip.id)
+            continue
+        if not is_same(clip.id, rows):
+            changed.append(clip.id)
+    return changed
+
+
+def _is_held(cache: Cache, name: str, feature: str, rows: np.ndarray) -> bool:
+    held = cache.clip(name, [feature]).features[feature]
+    return np.array_equal(held, rows.astype(held.dtype))
 
 
 def _in_order(plan: ImportPlan, cache: Cache, wanted: Iterable[str]) -> list[Wanted]:
