@@ -10,15 +10,15 @@ from import_samples import openface
 
 import est
 from est.cache import CacheWriter, open_cache
-from est.errors import RecipeMismatch, UsageError
+from est.errors import CacheError, RecipeMismatch, UsageError
 from est.inputs.features.config import ImportConfig
 from est.inputs.features.plan import plan_import
 
 FPS = {"by": "a test", "fps": 25.0}
 
 
-def imported(source, out, *, lists=(), **config):
-    return est.import_features([source], out, ImportConfig(**{**FPS, **config}), lists=lists)
+def imported(source, out, *, lists=(), filling=False, **config):
+    return est.import_features([source], out, ImportConfig(**{**FPS, **config}), lists=lists, filling=filling)
 
 
 @pytest.mark.parametrize(
@@ -87,3 +87,27 @@ def test_two_files_of_a_clip_are_told_apart(tmp_path):
     with pytest.raises(UsageError) as both:
         plan_import([tmp_path / "w8"], ImportConfig(**FPS))
     assert both.value.remedy.startswith("remove one, or name the files of one kind:")
+
+
+def test_one_more_feature_is_looked_through_before_it_is_begun(tmp_path):
+    out = tmp_path / "c.zarr"
+    for folder in ("first", "more"):
+        (tmp_path / folder).mkdir()
+        for name in ("a", "b"):
+            np.save(tmp_path / folder / f"{name}.npy", np.ones((4, 2)))
+    imported(tmp_path / "first", out)
+    more = {"source": tmp_path / "more", "out": out, "feature": "gaze", "filling": True}
+    for rows, said, remedy in (
+        (
+            np.ones((3, 2)),
+            "1 of 2 clips cannot take 'gaze': it has 3 rows, and the clip 4 frames",
+            "files with a row for",
+        ),
+        (np.full((4, 2), np.nan), "row 1, number 1 is empty or NaN", "--nan zero"),
+    ):
+        np.save(tmp_path / "more" / "b.npy", rows)
+        with pytest.raises(CacheError, match=said) as refused:
+            imported(**more)
+        assert refused.value.remedy.startswith(remedy)
+    assert imported(**more, nan="zero").clips == 2
+    assert open_cache(out).features == ["features", "gaze"]
