@@ -46,7 +46,7 @@ def of_frames(rows: Rows, config: ImportConfig, num_frames: int = -1) -> ClipRow
     if num_frames >= 0 and len(rows) != num_frames:
         raise SourceError(
             f"it has {counted(len(rows), 'row')}, and the list says {counted(num_frames, 'frame')}",
-            remedy="--window 16 --stride 4 where each row is of a window of frames" if len(rows) < num_frames else None,
+            remedy="--window 16 --stride 4 where rows are of windows" if len(rows) < num_frames else None,
         )
     told = rows.told
     absent = np.zeros(len(rows), bool)

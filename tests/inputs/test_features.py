@@ -326,8 +326,7 @@ def test_other_numbers_of_frames_than_a_list_says(tmp_path):
     sources = [tmp_path / "a.npy", tmp_path / "b.npy"]
     report = imported(sources, tmp_path / "c.zarr", lists=[tmp_path / "list.csv"])
     assert [one.error for one in report.failures] == [
-        "it has 3 rows, and the list says 4 frames (try: --window 16 --stride 4 where each row is of a window of frames; "
-        "with another --out)",
+        "it has 3 rows, and the list says 4 frames (try: --window 16 --stride 4 where rows are of windows; with another --out)",
         "the list says apex 3, and the clip has 3 frames",
     ]
 
