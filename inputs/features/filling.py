@@ -75,8 +75,7 @@ def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch)
             raise CacheError(
                 f"{counted(len(changed), 'clip')} got {config.feature!r} before this import of {out} was stopped, with other rows "
                 f"than are in these files now: {some(map(repr, changed))}.",
-                remedy=f"bring back the files of before; or begin again in a copy without {config.feature!r}: "
-                f"est cache convert {out} COPY.zarr",
+                remedy=f"bring back the files of before; or begin again in a copy, which lacks it: est cache convert {out} COPY.zarr",
             )
         for done, (clip, read) in enumerate(read_clips(plan, clips), start=1):
             state = cache.clip(clip.id, []).state
