@@ -11,6 +11,7 @@ import functools
 import math
 import numbers
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -68,6 +69,20 @@ class SourceError(EstError):
     """An input that cannot be read."""
 
 
+def grouped(causes: Iterable[tuple[str, str]], number: int = 3) -> str:
+    """Name what went wrong with inputs, (name, cause) each: the most common causes first, each with its first input and how many more."""
+    first: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for name, cause in causes:
+        first.setdefault(cause, name)
+        counts[cause] += 1
+    shown = [
+        f"{cause} ({f'{first[cause]} and {count - 1} more' if count > 1 else first[cause]})"
+        for cause, count in counts.most_common(number)
+    ]
+    return some([*shown, *counts.keys() - dict(counts.most_common(number)).keys()], number, joint="; ")
+
+
 def some(names: Iterable[object], number: int = 3, *, joint: str = ", ") -> str:
     """Name the first few for a message, and how many there are beside: `a, b, c and 4 more`, or with another joint `a; b; and 5 more`."""
     shown = [str(name) for name in names]
@@ -76,6 +91,14 @@ def some(names: Iterable[object], number: int = 3, *, joint: str = ", ") -> str:
     return joint.join(shown[:number]) + (f"{before}and {beside} more" if beside > 0 else "")
 
 
+def counted(number: int, noun: str, verb: str = "") -> str:
+    """Count something in words, and say what it does: `1 clip`, `2 clips`; with the verb have `1 clip has`, `2 clips have`."""
+    if number == 1:
+        return f"1 {noun} {SINGULAR.get(verb, verb + 's')}" if verb else f"1 {noun}"
+    return f"{number} {noun}s {verb}".rstrip()
+
+
+SINGULAR = {"are": "is", "were": "was", "have": "has", "do": "does"}
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 COUNTLESS = (
     2**31 - 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import STATUS_PARTIAL, UsageError
+from ..errors import STATUS_PARTIAL, UsageError, counted
 from .screen import Screen
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def import_(
     assert target is not None
     from ..inputs.features.importing import run_import
 
-    with screen.watching() as watch:
+    with screen.resumable(), screen.watching() as watch:
         report = run_import(plan, target, filling=into is not None, watch=watch)
     screen.result(report.to_json(), "\n".join(report.lines()))
     return STATUS_PARTIAL if report.failures else 0
@@ -220,5 +220,9 @@ def plan_text(plan: ImportPlan) -> str:
     shape = " × ".join(map(str, plan.shape))
     kinds = f", windows of {' + '.join(map(str, plan.levels))}" if plan.levels else ""
     return "\n".join(
-        [*lines, f"{len(plan.clips)} clips, rows of {shape} numbers{kinds}, {len(plan.problems)} problems"]
+        [
+            *lines,
+            f"{counted(len(plan.clips), 'clip')}, rows of {shape} {'number' if shape == '1' else 'numbers'}{kinds}, "
+            f"{counted(len(plan.problems), 'problem')}",
+        ]
     )

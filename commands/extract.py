@@ -276,7 +276,7 @@ def run(screen: Screen, found: FoundInputs, out: Path, config: Any, *, retry_fai
     """Extract, and show how it ended."""
     from ..extract.extraction import extract_videos
 
-    with screen.watching() as watch:
+    with screen.resumable(), screen.watching() as watch:
         report = extract_videos(found, out, config, labels=found.labels, retry_failed=retry_failed, watch=watch)
     return show_report(screen, report, out)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json as json_module
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EstError
@@ -29,6 +29,15 @@ class Screen:
         from .watching import watching  # here: `est --help` watches nothing
 
         return watching(self)
+
+    @contextmanager
+    def resumable(self) -> Generator[None]:
+        """Tell who interrupts the work that the same command resumes it, with --quiet too."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            replace(self, quiet=False).note("stopped; running the same command again resumes")
+            raise
 
     def result(self, data: Mapping[str, Any], text: str) -> None:
         """Show what the command was called for: `data` to machines, `text` to people."""

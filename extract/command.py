@@ -13,7 +13,7 @@ from typing import Any
 
 from ..cache import Cache, FeatureRecipe, FramesRecipe, open_cache
 from ..cache.recipe import IMPORTED
-from ..cache.snapshot import staging_path
+from ..cache.restart import has_clips
 from ..encoders.device import parse_device
 from ..encoders.precision import resolve_precision
 from ..encoders.weights import is_known
@@ -81,7 +81,7 @@ def options_of_frames(frames: FramesRecipe) -> Iterator[str]:
 
 def expect_as_made(config: ExtractConfig, out: Path, precision: str) -> None:
     """Refuse settings under which a cache was not made, with the options that mend it: before weights are loaded, or downloaded."""
-    if not (out.exists() or staging_path(out).exists()):
+    if not has_clips(out):  # one without clips takes any
         return
     recipes = open_cache(out).recipes
     if recipes.frames.decoder == IMPORTED:

@@ -15,8 +15,8 @@ import torch
 from ..cache import CacheWriter, current_environment, open_cache
 from ..cache.clip import Failure, Source
 from ..cache.interrupt import listening
+from ..cache.restart import has_clips, remove_without_clips
 from ..cache.schema import EXTRA, NO_LABEL, ColumnSpec
-from ..cache.snapshot import staging_path
 from ..cache.sources import source_of
 from ..cache.watch import Watch
 from ..encoders.device import num_cores, parse_device
@@ -93,6 +93,9 @@ def extract_videos(
         **({"dataset": found.check.record()} if found.check else {}),
     )
     black = black_rows(device_workers[0], config)
+    columns = {**columns, **modality.columns}
+    if remove_without_clips(Path(out), recipes, columns):
+        watch.say(f"{out} held no clip, and is made anew under these settings")
     everything = (*found.inputs, *found.problems)
     order = list(labels) or sorted({source.label for source in everything if source.label is not None})
     with CacheWriter.open(
@@ -100,7 +103,7 @@ def extract_videos(
         recipes,
         labels=order,
         crops=config.crops,
-        columns={**columns, **modality.columns},
+        columns=columns,
         environment=environment,
         black=black,
         trained_on=[] if weights is None or weights.trained_on is None else [weights.trained_on],
@@ -192,7 +195,7 @@ def stages_of(pipelines: Sequence[Pipeline], device_workers: Sequence[DeviceWork
 
 def expect_precision_of(out: Path, devices: Sequence[torch.device]) -> None:
     """Refuse to go on with a cache whose precision a device would emulate: `--precision` cannot mend that."""
-    if not (out.exists() or staging_path(out).exists()):
+    if not has_clips(out):
         return
     recipes = open_cache(out).recipes
     for name in DTYPES:
@@ -208,14 +211,14 @@ def expect_precision_of(out: Path, devices: Sequence[torch.device]) -> None:
 
 def as_begun(config: ExtractConfig, out: Path) -> ExtractConfig:
     """Go on with OpenCV in a cache that was begun with it: `auto` gives the same rows wherever OpenCV gives any."""
-    if config.decoder != "auto" or not (out.exists() or staging_path(out).exists()):
+    if config.decoder != "auto" or not has_clips(out):
         return config
     return replace(config, decoder="opencv") if open_cache(out).recipes.frames.decoder == "opencv" else config
 
 
 def with_columns(inputs: Sequence[Input], out: Path) -> tuple[list[Input], dict[str, ColumnSpec]]:
     """Return inputs whose extra cells have types, and the columns: of the type that the cache has them in, else by what all cells hold."""
-    known = open_cache(out).schema.extra if out.exists() or staging_path(out).exists() else {}
+    known = open_cache(out).schema.extra if has_clips(out) else {}
     columns = column_specs((source.extra for source in inputs), known)
     return [replace(source, extra=typed_cells(source.extra, columns, source.id)) for source in inputs], columns
 

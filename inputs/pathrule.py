@@ -8,7 +8,7 @@ the name: `(s\\d+)_` finds s012 in happy/s012_03.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,6 +111,19 @@ def alike_labels(labels: Iterable[str | None]) -> list[str]:
         f"The labels {' and '.join(map(repr, names))} differ in case alone, and are different classes: are they only spelt so?"
         for names in folded.values()
         if len(names) > 1
+    ]
+
+
+def label_of_source(inputs: Sequence[Input], rule: PathRule) -> list[str]:
+    """Warn where all clips lie in the INPUT itself, whose name is then the one label."""
+    if not rule.folder or len(inputs) < 2 or any("/" in clip.id for clip in inputs):
+        return []
+    names = {clip.label for clip in inputs}
+    if len(names) > 1 or names != {rule.read(inputs[0].id, inputs[0].path)}:
+        return []
+    return [
+        f"All {len(inputs)} clips have the label {names.pop()!r}: they lie in one folder, and --labels folders takes its name. "
+        "A list with a column label, or folders named after labels, tells them apart."
     ]
 
 

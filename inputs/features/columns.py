@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 
-from ...errors import SourceError
+from ...errors import SourceError, counted
 from .config import ImportConfig
 
 KNOWN: Mapping[str, Mapping[str, str]] = {
@@ -74,7 +74,7 @@ class Columns:
     @property
     def lines(self) -> list[str]:
         """Say what is read."""
-        found = [f"{len(self.features)} columns of features: {shortened(self.features, SHOWN)}"]
+        found = [f"{counted(len(self.features), 'column')} of features: {shortened(self.features, SHOWN)}"]
         if self.roles:
             by = f" (as {self.tool} writes them)" if self.tool else ""
             found.append(f"other columns{by}: " + ", ".join(f"{name} from {of}" for name, of in self.roles.items()))
@@ -131,7 +131,7 @@ def expect_same_columns(found: Columns, wanted: Columns) -> None:
         raise SourceError(f"it lacks the column {missing[0]!r}{_nearest(missing[0], more or found.features)}")
     if more:
         raise SourceError(
-            f"it has {len(found.features)} columns of features, and others have {len(wanted.features)}: "
+            f"it has {counted(len(found.features), 'column')} of features, and others have {len(wanted.features)}: "
             f"{shortened(more)} are in this one alone; --columns chooses"
         )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...cache.schema import FeatureSpec
-from ...errors import UsageError, expect_values
+from ...errors import UsageError, counted, expect_values
 
 NaN = Literal["refuse", "zero", "no-face"]
 PastEnd = Literal["refuse", "cut"]
@@ -111,7 +111,7 @@ class ImportConfig:
                 )
         if number not in (1, num_sources):
             raise UsageError(
-                f"{number} kinds of windows are told, and {num_sources} SOURCE(s) named: each SOURCE holds one kind.",
+                f"{number} kinds of windows are told, and {counted(num_sources, 'SOURCE')} named: each SOURCE holds one kind.",
                 remedy="est cache import W16S4/ W16S8/ --window 16 --stride 4,8 …",
             )
         whole: dict[str, Any] = {name: values * (number // len(values)) for name, values in told.items()}

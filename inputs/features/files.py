@@ -92,3 +92,14 @@ def _below(root: Path) -> list[Path]:
 
 def _is_passed(name: str) -> bool:
     return name.startswith(".") or name in NOT_SEARCHED or name.endswith((".zarr", ".staging"))
+
+
+def two_files(name: str, one: FeatureFile, other: FeatureFile) -> UsageError:
+    """Say that two files are of one clip, and what tells them apart: windows of several kinds, or where they lie."""
+    if one.source != other.source:
+        remedy = "--window 16 --stride 4,8 where each SOURCE holds windows of one kind; else give one file another name"
+    elif one.path.suffix != other.path.suffix:
+        remedy = f"remove one, or name the files of one kind: {one.path.parent}/*{one.path.suffix}"
+    else:
+        remedy = "give one of them another name"
+    return UsageError(f"Two files are of the clip {name!r}: {one.path} and {other.path}.", remedy=remedy)

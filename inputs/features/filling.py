@@ -6,21 +6,22 @@ added before are compared with what their files hold now.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ...cache import Cache, CacheWriter, Progress, Watch, open_cache
 from ...cache.schema import NO_FACE
-from ...errors import CacheError, RecipeMismatch, SourceError, UsageError, some
+from ...errors import CacheError, RecipeMismatch, SourceError, UsageError, counted, grouped, some
 from .frames import ClipRows
 from .listed import nearest
 from .plan import ImportPlan, Wanted
 from .recipes import feature_recipe
 from .report import ImportReport
+from .trial import ReadClips, common_remedy, said
 
-ReadClips = Callable[[ImportPlan, Sequence[Wanted]], Iterator[tuple[Wanted, Callable[[], ClipRows]]]]
+CORRECT = "correct the file: the same command then resumes"
 
 
 def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch) -> ImportReport:
@@ -64,6 +65,7 @@ def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch)
         first = begun.clips if begun else 0
         wanted = [cache.ids[place] for place in np.flatnonzero(cache.clips.rows >= first).tolist()]
         clips = _in_order(plan, cache, wanted)
+        _expect_all(plan, cache, clips, read_clips)  # a feature that was begun cannot take other settings
         filler = writer.fill(config.feature, recipe)
         row_of = dict(zip(cache.ids, cache.clips.rows.tolist(), strict=True))
         before = [clip for clip in plan.clips if row_of.get(clip.id, first) < first]
@@ -71,8 +73,8 @@ def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch)
             plan, cache, before, read_clips, lambda name, rows: filler.holds(row_of[name], rows.astype(config.dtype))
         ):
             raise CacheError(
-                f"{len(changed)} clips got {config.feature!r} before this import of {out} was stopped, and their files have other rows "
-                f"now: {some(map(repr, changed))}.",
+                f"{counted(len(changed), 'clip')} got {config.feature!r} before this import of {out} was stopped, with other rows "
+                f"than are in these files now: {some(map(repr, changed))}.",
                 remedy=f"bring back the files of before; or begin again in a copy, which lacks it: est cache convert {out} COPY.zarr",
             )
         for done, (clip, read) in enumerate(read_clips(plan, clips), start=1):
@@ -80,10 +82,9 @@ def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch)
             try:
                 rows, zeroed = _rows(read(), state)
             except (SourceError, OSError) as error:
-                said = error.message if isinstance(error, SourceError) else str(error)
                 raise CacheError(
-                    f"{clip.id}: {clip.pieces[0].path}: {said}; nothing of {config.feature!r} is visible in {out}.",
-                    remedy="mend it: the same command resumes",
+                    f"{clip.id}: {clip.pieces[0].path}: {said(error)}; nothing of {config.feature!r} is visible in {out}.",
+                    remedy=CORRECT,
                 ) from error
             filler.add(clip.id, rows.astype(config.dtype), state)
             report.clips += 1
@@ -94,6 +95,24 @@ def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch)
             watch.progress(Progress(what=f"Adding {config.feature}", unit="clips", done=done, total=len(clips)))
         writer.commit()
     return report
+
+
+def _expect_all(plan: ImportPlan, cache: Cache, clips: Sequence[Wanted], read_clips: ReadClips) -> None:
+    """Refuse features of which some do not fit their clips, before anything is written."""
+    wrong: dict[str, Exception] = {}
+    for clip, read in read_clips(plan, clips):
+        try:
+            _rows(read(), cache.clip(clip.id, []).state)
+        except (SourceError, OSError) as error:
+            wrong[clip.id] = error
+    if wrong:
+        first = next(one for one in clips if one.id in wrong)
+        causes = grouped((name, said(error)) for name, error in wrong.items())
+        raise CacheError(
+            f"{len(wrong)} of {len(cache)} clips cannot take {plan.config.feature!r}: {causes}; the first is "
+            f"{first.pieces[0].path}. Nothing was added to {cache.path}.",
+            remedy=common_remedy(wrong.values()) or CORRECT,
+        )
 
 
 def _changed(
@@ -151,12 +170,15 @@ def _rows(found: ClipRows, state: np.ndarray) -> tuple[np.ndarray, int]:
     """Return a clip's rows for the frames that the cache has of it, and how many were left out."""
     assert found.rows is not None
     if len(found.rows) != len(state):
-        raise SourceError(f"it has {len(found.rows)} rows, and the clip {len(state)} frames")
+        raise SourceError(
+            f"it has {counted(len(found.rows), 'row')}, and the clip {counted(len(state), 'frame')}",
+            remedy="files with a row for each frame of the cache's clips; or --out ANOTHER, a cache of these features alone",
+        )
     face = state != NO_FACE
     if (lost := np.flatnonzero(face & (found.state == NO_FACE))).size:
         raise SourceError(
-            f"{len(lost)} frames show a face in the cache and none here, frame {lost[0]} for one; "
-            "--nan zero takes what is empty as 0, and a new cache (--out) has faces of its own"
+            f"{counted(len(lost), 'frame')} with a face in the cache and none here, frame {lost[0]} for one",
+            remedy="--nan zero, which takes what is empty as 0; or --out ANOTHER, a cache with faces of its own",
         )
     lone = ~face & found.rows.reshape(len(face), -1).any(axis=1)
     rows = found.rows.copy()

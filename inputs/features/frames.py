@@ -10,9 +10,12 @@ import numpy as np
 
 from ...cache.clip import Windows
 from ...cache.schema import DETECTED, NO_FACE
-from ...errors import SourceError
+from ...errors import SourceError, counted
 from .config import ImportConfig, Level, closest_first
 from .rows import Rows
+
+TIME_ERROR = 0.001  # s: times may be written with three places
+RATE_ERROR = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +44,10 @@ class ClipRows:
 def of_frames(rows: Rows, config: ImportConfig, num_frames: int = -1) -> ClipRows:
     """Return a clip whose rows are its frames, or say what does not fit; `num_frames` is what a list says."""
     if num_frames >= 0 and len(rows) != num_frames:
-        raise SourceError(f"it has {len(rows)} rows, and the list says {num_frames} frames")
+        raise SourceError(
+            f"it has {counted(len(rows), 'row')}, and the list says {counted(num_frames, 'frame')}",
+            remedy="--window 16 --stride 4 where rows are of windows" if len(rows) < num_frames else None,
+        )
     told = rows.told
     absent = np.zeros(len(rows), bool)
     if "state" in told:
@@ -83,10 +89,10 @@ def of_windows(
     beyond = np.flatnonzero(end > count)
     if len(beyond) and (config.past_end == "refuse" or (begin >= count).any()):
         at = int(beyond[-1] if (begin < count).all() else np.flatnonzero(begin >= count)[0])
-        cut = "; --past-end cut shortens it" if (begin < count).all() else ""
         raise SourceError(
             f"a window covers frames {begin[at]} to {end[at] - 1}, and the clip has {count}: {len(beyond)} of {len(end)} windows "
-            f"end behind it{cut}"
+            "end behind it",
+            remedy="--past-end cut, which shortens it" if (begin < count).all() else None,
         )
     if len(beyond):
         notes["windows shortened to the end of their clip"] = len(beyond)
@@ -118,10 +124,10 @@ def without_nan(rows: Rows, config: ImportConfig, absent: np.ndarray) -> tuple[n
         what = (
             "is empty or NaN" if np.isnan(value) else "is infinite, or too large for float32" if np.isinf(value) else ""
         )
-        mend = ": --nan zero takes it as 0" + ("" if config.of_windows else ", --nan no-face as a frame without a face")
+        no_face = "" if config.of_windows else ", --nan no-face to take it as a frame without a face"
         raise SourceError(
-            f"{rows.place(row, column)} {what or f'is {value:g}, too large for float16: --dtype float32'}"
-            + (mend if np.isnan(value) else "")
+            f"{rows.place(row, column)} {what or f'is {value:g}, too large for float16'}",
+            remedy=f"--nan zero to take it as 0{no_face}" if np.isnan(value) else None if what else "--dtype float32",
         )
     notes: dict[str, int] = {}
     empty[absent] = False
@@ -160,13 +166,27 @@ def _times(rows: Rows, config: ImportConfig) -> tuple[np.ndarray, float]:
                 f"{rows.place(at)}: its time, {time[at]:g} s, lies before that of the row above, {time[at - 1]:g} s"
             )
         step = float(np.median(np.diff(time))) if len(time) > 1 else 0.0
+        _expect_rate(step, told.get("frame"), config)
         return time, config.fps or (1 / step if step > 0 else 0.0)
     if config.fps is None:
         if len(rows) == 1:
             return np.zeros(1), 0.0
-        raise SourceError("nothing says when its frames are shown: --fps, or --time-column")
+        raise SourceError("nothing says when its frames are shown", remedy="--fps 25, or --time-column NAME")
     frame = told["frame"] - told["frame"][0] if "frame" in told else np.arange(len(rows))
     return frame / config.fps, config.fps
+
+
+def _expect_rate(step: float, frame: np.ndarray | None, config: ImportConfig) -> None:
+    """Refuse a rate that times contradict; they may be rounded to milliseconds, and rows may be of every n-th frame."""
+    if config.fps is None or step <= 0:
+        return
+    if frame is not None:
+        step /= float(np.median(np.diff(frame)))
+    if abs(step - 1 / config.fps) > max(TIME_ERROR, RATE_ERROR * step):
+        raise SourceError(
+            f"its times are {step:g} s apart, which is {1 / step:.4g} frames a second, and --fps says {config.fps:g}",
+            remedy="leave out --fps, as times tell it",
+        )
 
 
 def _places(rows: Rows, level: Level | None, config: ImportConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

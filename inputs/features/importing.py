@@ -14,10 +14,11 @@ from typing import Any
 
 from ...cache import CacheWriter, Clip, Failure, Progress, Source, Watch, current_environment, open_cache
 from ...cache.checksum import of_file
+from ...cache.restart import has_clips, remove_without_clips
 from ...cache.schema import MOMENTS, UNKNOWN, ColumnSpec
 from ...cache.snapshot import staging_path
 from ...cache.sources import source_of
-from ...errors import EstError, SourceError, UsageError
+from ...errors import SourceError, UsageError
 from ..extracolumns import column_specs, typed_cells
 from ..input import ANNOTATIONS, UNTOLD
 from .config import ImportConfig
@@ -28,6 +29,7 @@ from .plan import ImportPlan, Wanted, of_each_table, plan_import
 from .recipes import recipes_of
 from .report import ImportReport
 from .rows import Rows, read_array, read_spans, read_table
+from .trial import expect_one_that_fits, told
 
 Read = Callable[[], ClipRows]
 
@@ -54,9 +56,14 @@ def run_import(plan: ImportPlan, out: Path, *, filling: bool = False, watch: Wat
     if filling:
         return fill_cache(plan, out, read_clips, watch)
     exists = out.exists() or staging_path(out).exists()
-    _expect_room(plan, out, exists=exists)
-    known = open_cache(out).schema.extra if exists else {}
-    columns = column_specs((clip.input.extra for clip in plan.clips), known)
+    if not has_clips(out):
+        expect_one_that_fits(plan, read_clips)
+        columns = column_specs(clip.input.extra for clip in plan.clips)
+        if exists and remove_without_clips(out, recipes_of(plan), columns):
+            watch.say(f"{out} held no clip, and is made anew under these settings")
+    else:
+        _expect_room(plan, out)
+        columns = column_specs((clip.input.extra for clip in plan.clips), open_cache(out).schema.extra)
     report = ImportReport(out=out, feature=plan.config.feature, warnings=list(plan.warnings))
     environment = current_environment(("numpy",), imported_by=plan.config.by)
     with CacheWriter.open(
@@ -120,7 +127,8 @@ def read_clips(plan: ImportPlan, clips: Sequence[Wanted]) -> Iterator[tuple[Want
                 yield clip, partial(_finish, plan, clip, [rows])
         except SourceError as error:  # of a cell: the clip that it is of, and those behind, are not read
             raise UsageError(
-                f"{path}: {error.message}.", remedy="correct the table; the clips above that row are in the cache"
+                f"{path}: {error.message}.",
+                remedy="correct the table: the clips above that row are in the cache, and the same command resumes",
             ) from error
 
 
@@ -141,10 +149,8 @@ def _finish(plan: ImportPlan, clip: Wanted, parts: list[Rows]) -> ClipRows:
     return of_windows(levels, plan.config, clip.num_frames, plan.config.feature)
 
 
-def _expect_room(plan: ImportPlan, out: Path, *, exists: bool) -> None:
+def _expect_room(plan: ImportPlan, out: Path) -> None:
     """Refuse a cache that has other arrays: one more is filled in."""
-    if not exists:
-        return
     found, feature = open_cache(out).recipes.features, plan.config.feature
     if feature not in found and found:
         raise UsageError(
@@ -196,7 +202,6 @@ def _clip(clip: Wanted, rows: ClipRows, source: Source, columns: dict[str, Colum
 
 
 def _failed(clip: Wanted, error: Exception, source: Source) -> Failure:
-    said = error.message if isinstance(error, EstError) else str(error)
     return Failure(
-        id=clip.id, path=str(clip.input.path), stage=STAGE, error=said, source=source, **clip.input.annotations
+        id=clip.id, path=str(clip.input.path), stage=STAGE, error=told(error), source=source, **clip.input.annotations
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.clip import Failure
-from ...errors import UsageError, some
+from ...errors import UsageError, counted, some
 from ..csvlist import read_list
 from ..extracolumns import text_columns
 from ..input import ANNOTATIONS, Input, listed_id, segment, unicode_text
@@ -101,4 +101,4 @@ def _without_features(one: Unmatched, there: Collection[str]) -> Failure:
 def _unlisted(names: Sequence[str], lines: Sequence[str]) -> Iterable[str]:
     if names:
         shown = some([f"{name!r}{nearest(name, lines)}" for name in names[:3]] + [repr(name) for name in names[3:]])
-        yield f"{len(names)} clips with features are on no line of the list, and are left out: {shown}"
+        yield f"{counted(len(names), 'clip', 'are')} left out, as no line of the list names them: {shown}"

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...cache.clip import Failure
-from ...errors import SourceError, UsageError, some
+from ...errors import SourceError, UsageError, grouped
 from ..input import Input, failure_at
-from ..pathrule import NONE, alike_labels, annotate, parse_rules
+from ..pathrule import NONE, alike_labels, annotate, label_of_source, parse_rules
 from .arrays import choose, heads, row_shape
 from .columns import Columns, choose_columns, expect_same_columns
 from .config import ImportConfig, Level
-from .files import FeatureFile, FoundFiles, find_files
+from .files import FeatureFile, FoundFiles, find_files, two_files
 from .listed import STAGE, Listed, match_list
 from .rows import Span, spans_of_ids
 from .tables import open_table
@@ -108,7 +108,11 @@ def plan_import(
         array=look.array,
         levels=levels,
         lines=tuple(look.lines()),
-        warnings=(*(listed.warnings if listed else ()), *alike_labels([one.label for one in (*inputs, *problems)])),
+        warnings=(
+            *(listed.warnings if listed else ()),
+            *alike_labels([one.label for one in (*inputs, *problems)]),
+            *label_of_source(inputs, rules[0]),
+        ),
         labels=tuple(sorted(names)),
         ignored=dict(found.ignored.most_common()),
     )
@@ -141,10 +145,7 @@ class _Look:
         several = num_levels > 1
         for name, files in groups.items():
             if len(files) > 1 and (not several or len({file.source for file in files}) < len(files)):
-                raise UsageError(
-                    f"Two files are of the clip {name!r}: {files[0].path} and {files[1].path}.",
-                    remedy="rename one, or name the folder above both as the SOURCE",
-                )
+                raise two_files(name, *files[:2])
         self._look_at_heads()
         pieces = {}
         for name, files in groups.items():
@@ -215,8 +216,13 @@ class _Look:
         if columns:
             self._take_most_common(columns)
         if not self.shape:
-            told = some([f"{path}: {error}" for path, error in self.problems.values()], joint="; ")
-            raise UsageError(f"None of {len(self.files) or len(self.problems)} files can be read: {told}.")
+            told = grouped((str(path), error) for path, error in self.problems.values())
+            raise UsageError(
+                f"None of {len(self.files) or len(self.problems)} files can be read: {told}.",
+                remedy="--columns with names that they have; without it all columns of numbers are features"
+                if self.config.columns
+                else None,
+            )
 
     def _take_array(self, arrays: dict[FeatureFile, str]) -> None:
         """Take the array that most .npz have; files whose one array has another name are failures of their clips."""

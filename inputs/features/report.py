@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.clip import Failure
-from ...errors import some
+from ...errors import counted, some
 from .frames import ClipRows
 
 SHOWN = 20  # failures and changes that are named to people
@@ -57,19 +57,21 @@ class ImportReport:
 
     def lines(self) -> list[str]:
         """Lay it out for people."""
-        rows = f"{self.windows} windows of {self.frames} frames" if self.windows else f"{self.frames} frames"
-        lines = [f"{self.clips} clips, {rows}: {self.feature} of {self.out}"]
+        frames = counted(self.frames, "frame")
+        rows = f"{counted(self.windows, 'window')} of {frames}" if self.windows else frames
+        lines = [f"{counted(self.clips, 'clip')}, {rows}: {self.feature} of {self.out}"]
         if self.unchanged:
-            lines.append(f"{self.unchanged} clips were there already")
+            lines.append(f"{counted(self.unchanged, 'clip', 'were')} there already")
         lines += [f"relabelled {change}" for change in self.relabelled[:SHOWN]]
         if self.not_here:
             lines.append(
-                f"{len(self.not_here)} clips of the cache are not among these files any more, and stay: "
+                f"{counted(len(self.not_here), 'clip')} of the cache without a file here, kept: "
                 f"{some(map(repr, self.not_here))} (est cache drop {self.out} ID removes one)"
             )
         if self.outdated:
             lines.append(
-                f"{len(self.outdated)} clips failed now and keep the rows of an earlier import: {some(map(repr, self.outdated))}"
+                f"{counted(len(self.outdated), 'clip')} failed now, and the rows of an earlier import stay: "
+                f"{some(map(repr, self.outdated))}"
             )
         lines += [f"{what}: {count}" for what, count in self.notes.items()]
         lines += [f"failed {one.id}: {one.error}" for one in self.failures[:SHOWN]]

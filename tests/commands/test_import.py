@@ -89,6 +89,27 @@ def test_folders_of_windows_become_a_cache_that_trains(est, tmp_path):
     assert (status, "of windows vmae" in events["error"]["message"]) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("call", "works"),
+    [
+        ("cache import a.npy --by me --fps 25", "est.inputs.features.importing.run_import"),
+        ("extract a.mp4", "est.extract.extraction.extract_videos"),
+    ],
+)
+def test_who_interrupts_is_told_that_the_same_command_resumes(tmp_path, monkeypatch, capsys, call, works):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    np.save(tmp_path / "a.npy", np.ones((3, 2), np.float32))
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(works, interrupted)
+    with pytest.raises(SystemExit) as stop:
+        main([*call.split(), "--out", "c.zarr", "--quiet"])
+    assert stop.value.code == 130
+    assert capsys.readouterr().err.splitlines()[0] == "stopped; running the same command again resumes"
+
+
 def test_what_failed_is_named_and_the_status_is_3(est, tmp_path):
     np.save(tmp_path / "a.npy", np.ones((3, 2), np.float32))
     np.save(tmp_path / "b.npy", np.full((3, 2), np.nan, np.float32))

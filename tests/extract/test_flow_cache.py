@@ -15,14 +15,15 @@ from extract_samples import assert_same, face_frames
 from flow_samples import FLOW, moving, write_frames
 from watch_samples import Calling
 
-from est.cache import open_cache, verify_cache
+from est.cache import CacheWriter, open_cache, verify_cache
 from est.cache import writer as writer_module
 from est.cache.recipe import ANNOTATED_APEX
+from est.cache.restart import remove_without_clips
 from est.cli import main
 from est.crops.jpeg import decode_crop
 from est.encoders.weights import load_weights
 from est.errors import RecipeMismatch, UsageError
-from est.extract.command import options_of_frames
+from est.extract.command import expect_as_made, options_of_frames
 from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
 from est.extract.recaching import ArrayPlan, recache
@@ -154,6 +155,38 @@ def test_a_list_without_moments_is_refused_before_weights_are_loaded(clips, tmp_
             assert "--flow-frames whole" in said["remedy"]
     assert status_of(["extract", str(clips), "--flow-frames", "whole", "--out", str(tmp_path / "x.zarr")]) == 2
     assert not (tmp_path / "x.zarr").exists()
+
+
+def without_clips(cached, path):
+    """Make a cache of the same settings, in which all that was extracted failed."""
+    recipes = open_cache(cached[0]).recipes
+    with CacheWriter.open(path, recipes, crops=True) as writer:
+        writer.fail(cached[1].failures[0])
+    return recipes
+
+
+def test_a_cache_without_clips_is_made_anew_under_other_settings(cached, tmp_path):
+    path = tmp_path / "x.zarr"
+    recipes = without_clips(cached, path)
+    expect_as_made(replace(WHOLE, flow_frames="whole"), path, "fp32")
+    assert not remove_without_clips(path, recipes, {})
+    assert len(open_cache(path).failures) == 1
+    other = replace(recipes.frames, size=64)
+    assert not remove_without_clips(cached[0], replace(recipes, frames=other, features={}), {})
+    assert remove_without_clips(path, replace(recipes, frames=other, features={}), {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_remedy_of_clips_that_all_failed_can_be_followed(cached, clips, tmp_path):
+    turned, out = clips.parent / "turned.csv", tmp_path / "x.zarr"
+    turned.write_text("path,id,onset,apex\nshort,turned,4,2\n")
+    without_clips(cached, out)
+    report = extract(turned, out, replace(FLOW, flow_frames="whole"))
+    assert (report.clips, report.failures) == (1, [])
+    assert not open_cache(out).failures
+    with pytest.raises(RecipeMismatch, match="flow_frames"):
+        extract(turned, out, FLOW)
 
 
 def test_what_cannot_be_made_of_pictures_of_flow_is_refused(cached, tmp_path):

@@ -161,9 +161,7 @@ def test_lists_are_matched_and_what_fits_nothing_is_named(tmp_path):
     assert cache.clips.extra["age"].tolist() == [31]
     assert [one.id for one in cache.failures] == ["videos/b11"]
     assert "line 3 of the list names no features: no such clip" in report.failures[0].error
-    assert any(
-        "2 clips with features are on no line of the list, and are left out: 'happy/a2'" in w for w in report.warnings
-    )
+    assert any("2 clips are left out, as no line of the list names them: 'happy/a2'" in w for w in report.warnings)
     (tmp_path / "wrong.csv").write_text("id,label\nhappy/a1,x\nhappy/a1,y\n")
     with pytest.raises(UsageError, match=r"line 2 and .*line 3 both name the clip 'happy/a1'"):
         imported(tmp_path / "npy", tmp_path / "d.zarr", lists=[tmp_path / "wrong.csv"])
@@ -200,7 +198,7 @@ def test_one_more_feature_of_the_same_frames(tmp_path):
     (tmp_path / "npy").mkdir()
     more = np.random.default_rng(3).normal(size=(12, 5)).astype(np.float32)
     np.save(tmp_path / "npy" / "a.npy", more[:11])
-    with pytest.raises(CacheError, match="it has 11 rows, and the clip 12 frames; nothing of 'gaze' is visible"):
+    with pytest.raises(CacheError, match=r"it has 11 rows, and the clip 12 frames \(a\)"):
         imported(tmp_path / "npy", tmp_path / "c.zarr", filling=True, feature="gaze")
     assert open_cache(tmp_path / "c.zarr").features == ["features"]
     np.save(tmp_path / "npy" / "a.npy", more)
@@ -241,7 +239,10 @@ TIMED = {"fps": None, "time_column": "time", "state_column": "success"}
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("time,success,u,v\n0,1,1,2\n0.1,1,,4\n", "row 2, column 'u' is empty or NaN: --nan zero takes it as 0"),
+        (
+            "time,success,u,v\n0,1,1,2\n0.1,1,,4\n",
+            "row 2, column 'u' is empty or NaN (try: --nan zero to take it as 0, --nan no-face",
+        ),
         ("time,success,u,v\n0,1,1,nan\n", "row 1, column 'v' is empty or NaN"),
         ("time,success,u,v\n0,1,1,inf\n", "row 1, column 'v' is infinite"),
         ("time,success,u,v\n0,1,1,two\n", "row 1, column 'v': expected a number, found 'two'"),
@@ -325,7 +326,7 @@ def test_other_numbers_of_frames_than_a_list_says(tmp_path):
     sources = [tmp_path / "a.npy", tmp_path / "b.npy"]
     report = imported(sources, tmp_path / "c.zarr", lists=[tmp_path / "list.csv"])
     assert [one.error for one in report.failures] == [
-        "it has 3 rows, and the list says 4 frames",
+        "it has 3 rows, and the list says 4 frames (try: --window 16 --stride 4 where rows are of windows; with another --out)",
         "the list says apex 3, and the clip has 3 frames",
     ]
 

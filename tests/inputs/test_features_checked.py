@@ -9,7 +9,7 @@ import pytest
 from import_samples import openface, windows
 
 import est
-from est.cache import open_cache
+from est.cache import Watch, open_cache
 from est.cache.convert import convert_cache as convert
 from est.errors import CacheError, RecipeMismatch, UsageError
 from est.inputs.features.config import ImportConfig
@@ -18,9 +18,19 @@ from est.inputs.features.plan import plan_import
 FPS = {"by": "a test", "fps": 25.0}
 
 
-def imported(source, out, *, lists=(), filling=False, **config):
+def imported(source, out, *, lists=(), filling=False, watch=None, **config):
     sources = source if isinstance(source, list) else [source]
-    return est.import_features(sources, out, ImportConfig(**{**FPS, **config}), lists=lists, filling=filling)
+    return est.import_features(
+        sources, out, ImportConfig(**{**FPS, **config}), lists=lists, filling=filling, watch=watch
+    )
+
+
+class Stopping(Watch):
+    """Interrupts an import behind its second clip."""
+
+    def progress(self, progress):
+        if progress.done == 2:
+            raise KeyboardInterrupt
 
 
 def arrays(folder, **rows):
@@ -94,13 +104,12 @@ def test_what_was_filled_from_files_that_changed_is_refused(tmp_path):
     rows = {name: np.full((3, 2), number + 1) for number, name in enumerate("abc")}
     imported(arrays(tmp_path / "x", **rows), tmp_path / "c.zarr")
     more = arrays(tmp_path / "y", **rows)
-    np.save(more / "c.npy", np.ones((2, 2)))  # stops the import behind a and b
     fill = {"filling": True, "feature": "more"}
-    with pytest.raises(CacheError, match="it has 2 rows, and the clip 3 frames"):
-        imported(more, tmp_path / "c.zarr", **fill)
-    arrays(more, a=np.full((3, 2), 9), c=rows["c"])
+    with pytest.raises(KeyboardInterrupt):
+        imported(more, tmp_path / "c.zarr", watch=Stopping(), **fill)
+    arrays(more, a=np.full((3, 2), 9))
     with pytest.raises(
-        CacheError, match=r"1 clips got 'more' before .* was stopped, and their files have other rows now: 'a'"
+        CacheError, match=r"1 clip got 'more' before .* was stopped, with other rows than are in these files now: 'a'"
     ) as stopped:
         imported(more, tmp_path / "c.zarr", **fill)
     assert "est cache convert" in stopped.value.remedy
@@ -143,7 +152,7 @@ def test_windows_that_are_too_few_for_their_clip(tmp_path):
     report = imported(tmp_path / "w", tmp_path / "c.zarr", **told)
     assert "the clip has 10" in report.failures[0].error
     assert (report.outdated, report.unchanged) == (["a"], 1)
-    assert "1 clips failed now and keep the rows of an earlier import: 'a'" in report.lines()
+    assert "1 clip failed now, and the rows of an earlier import stay: 'a'" in report.lines()
 
 
 def test_the_closest_windows_come_first(tmp_path):
@@ -161,10 +170,10 @@ def test_kinds_of_windows_that_nothing_tells_apart_are_refused(tmp_path):
     arrays = {"start": [0, 4, 0, 8], "stop": [4, 8, 8, 16]}
     np.savez(tmp_path / "a.npz", rows=np.ones((4, 2)), **{name: np.array(values) for name, values in arrays.items()})
     told = {"array": "rows", "start_column": "start", "stop_column": "stop"}
-    report = imported(tmp_path / "a.npz", tmp_path / "c.zarr", **told)
-    assert (
-        "row 3: its window begins at frame 0, as that of row 1 does, and at the same rate" in report.failures[0].error
-    )
+    with pytest.raises(
+        UsageError, match="row 3: its window begins at frame 0, as that of row 1 does, and at the same rate"
+    ):
+        imported(tmp_path / "a.npz", tmp_path / "c.zarr", **told)
 
 
 def test_files_that_went_and_second_files_that_changed_are_noticed(tmp_path):
@@ -177,9 +186,7 @@ def test_files_that_went_and_second_files_that_changed_are_noticed(tmp_path):
         (folder / "a.npy").unlink()
     report = imported(sources, tmp_path / "c.zarr", **told)
     assert (report.clips, report.unchanged, report.not_here) == (1, 0, ["a"])
-    assert any(
-        "1 clips of the cache are not among these files any more, and stay: 'a'" in line for line in report.lines()
-    )
+    assert any("1 clip of the cache without a file here, kept: 'a'" in line for line in report.lines())
 
 
 @pytest.mark.parametrize("wrong", ["two,1", "1"])
@@ -212,7 +219,7 @@ def test_numbers_that_float16_cannot_hold_are_told(tmp_path):
     report = imported(tmp_path / "x", tmp_path / "c.zarr", dtype="float16")
     assert report.notes == {"numbers too small for float16, taken as 0": 1}
     assert [one.error for one in report.failures] == [
-        "row 1, number 2 is 70000, too large for float16: --dtype float32"
+        "row 1, number 2 is 70000, too large for float16 (try: --dtype float32; with another --out)"
     ]
 
 
