@@ -54,6 +54,7 @@ def completed(source: Found, writer: CacheWriter) -> Found:
             known["fold"] = int(known["fold"])
     elif failure is not None:
         known = {name: getattr(failure, name) for name in ANNOTATIONS}
+        known["extra"] = dict(failure.extra) | dict(source.extra)
     else:
         return source
     changes = known | told(source)
@@ -62,6 +63,12 @@ def completed(source: Found, writer: CacheWriter) -> Found:
         extra = {columns[name]: value for name, value in _of_all(clips, columns, writer).items()}
         changes["extra"] = extra | dict(source.extra)
     return replace(source, **changes)
+
+
+def recorded(failure: Failure, writer: CacheWriter) -> Failure:
+    """Return a failure with those of its cells that the table of failures has a column for."""
+    names = writer.manifest.schema.failure_extra
+    return replace(failure, extra={name: value for name, value in failure.extra.items() if name in names and value})
 
 
 def _of_all(clips: Sequence[str], names: Iterable[str], writer: CacheWriter) -> dict[str, Any]:
