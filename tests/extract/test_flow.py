@@ -62,7 +62,7 @@ def test_one_level_of_one_pixel_gives_a_bright_picture_of_little_flow():
     other = still.copy()
     other[30, 30] += 1
     field = flow(still, other)
-    assert 0 < np.hypot(*field.transpose(2, 0, 1)).max() < 0.1
+    assert 0 < np.hypot(*field.transpose(2, 0, 1)).max() < 0.5
     assert picture_of(field, 64).max() == 255
 
 
