@@ -25,7 +25,8 @@ def relabel(inputs: Sequence[Input | Failure], writer: CacheWriter, modality: Mo
         more = modality.told(source) if isinstance(source, Input) and writer.manifest.version > 1 else {}
         for clip_id in clips or ([source.id] if writer.failure(source.id) else []):
             late = [n for n in MOMENTS if clips and more.get(n, -1) >= writer.num_frames(clip_id)]
-            known = {name: value for name, value in more.items() if clips and name not in late}
+            held = more if clips else {EXTRA + name for name in writer.manifest.schema.failure_extra}
+            known = {name: value for name, value in more.items() if name in held and name not in late}
             misplaced += [clip_id] if late else []
             said += [f"{clip_id}: {change}" for change in writer.update(clip_id, **told(source), **known)]
     return said, misplaced
