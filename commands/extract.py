@@ -247,7 +247,8 @@ def extract(
     if dry_run:
         from ..extract.modality import modality_of
 
-        modality_of(config).expect_inputs(found.inputs)
+        for line in modality_of(config).expect_inputs(found.inputs):
+            screen.warn(line)
         from ..encoders.device import parse_device
         from ..encoders.precision import resolve_precision
 

@@ -191,7 +191,7 @@ def plan_relabelling(
 def annotations(cache: Cache, new: Mapping[str, ColumnSpec] | None = None) -> dict[str, Values]:
     """Return what a cache says of its clips and of its failures; one whose id is that of a clip is an earlier attempt.
 
-    Columns that are `new` say nothing yet. Failures have no moments and no extra columns.
+    Columns that are `new` say nothing yet. Failures have no moments, and of extra columns those of text.
     """
     columns = cache.clips.columns
     known = {
@@ -205,15 +205,16 @@ def annotations(cache: Cache, new: Mapping[str, ColumnSpec] | None = None) -> di
     for place, clip_id in enumerate(cache.ids):
         known[clip_id] |= {name: _value(values[place]) for name, values in more.items()}
         known[clip_id] |= {PREFIX + name: None for name in new or () if PREFIX + name not in more}
+    text = [name for name, spec in (new or {}).items() if spec.failures]
     for failure in cache.failures:
-        known.setdefault(failure.id, {column: getattr(failure, column) for column in ANNOTATIONS})
+        told = {PREFIX + name: failure.extra.get(name) for name in (*cache.schema.failure_extra, *text)}
+        known.setdefault(failure.id, told | {column: getattr(failure, column) for column in ANNOTATIONS})
     return known
 
 
 def _paths(cache: Cache) -> dict[str, str]:
-    return {failure.id: failure.path for failure in cache.failures} | dict(
-        zip(cache.ids, cache.clips.columns["path"], strict=True)
-    )
+    clips = zip(cache.ids, cache.clips.columns["path"], strict=True)
+    return {failure.id: failure.path for failure in cache.failures} | dict(clips)
 
 
 def _columns(read: Mapping[Path, ClipList], only: Sequence[str]) -> tuple[str, ...]:
