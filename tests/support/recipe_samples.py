@@ -11,12 +11,13 @@ from video_samples import make_video
 
 from est.inputs.published import cremad
 from est.recipes.card import Card
-from est.recipes.choice import Choice
+from est.recipes.choice import RecipeChoice
 from est.recipes.registry import recipe_named
 from est.recipes.running import run_recipe
 from est.train.results.metrics import Scores, mean_scores, spread
+from est.train.results.paired import Difference
 
-TINY = Choice(
+TINY = RecipeChoice(
     model="gru",
     weights="random",
     preset="small",
@@ -65,7 +66,7 @@ def faces(actor: int, emotion: int) -> list[np.ndarray]:
     return [np.clip(frame.astype(int) + change, 0, 255).astype(np.uint8) for frame in face_frames(5, step=2)]
 
 
-def run_ravdess(root: Path, out: Path, choice: Choice = TINY, **options):
+def run_ravdess(root: Path, out: Path, choice: RecipeChoice = TINY, **options):
     """Run the recipe of RAVDESS on a made tree."""
     return run_recipe(recipe_named("ravdess"), root, out, choice, **options)
 
@@ -95,7 +96,7 @@ def made_card(*, seeds=(1, 2, 3), **changes) -> Card:
         "rendered": False,
         "partial": "",
         "date": "2026-11-29T12:00:00Z",
-        "code": {"version": "0.1.0", "sources": "ab" * 16, "commit": ""},
+        "code": {"version": "0.1.0", "sources": "ab" * 16, "commit": "", "extracted_by": "ab" * 16},
         "machine": {"python": "3.12.1", "machine": "x86_64", "device": "cpu", "precision": "fp32", "versions": {"torch": "2.9"}},
         "model": {
             "name": "est", "title": "EST", "heading": "EST on a frozen backbone", "preset": "fast", "epochs": 30, "settings": {},
@@ -105,7 +106,7 @@ def made_card(*, seeds=(1, 2, 3), **changes) -> Card:
             "normalize": "imagenet", "precision": "fp32", "detector": "retinaface", "size": 224,
         },
         "counts": {
-            "listed": 7442, "clips": 7442, "missing": 0, "failed": 1, "subjects": 91,
+            "listed": 7442, "clips": 7442, "missing": 0, "failed": 0, "subjects": 91,
             "per_class": dict(zip(labels, cremad.CLASSES, strict=True)),
         },
         "fingerprints": {"cache": {"frames": "01" * 16, "gap": "02" * 16}, "clips": "03" * 16, "annotations": "04" * 16},
@@ -119,7 +120,10 @@ def made_card(*, seeds=(1, 2, 3), **changes) -> Card:
         "by_seed": {str(seed): one.confusion.tolist() for seed, one in zip(seeds, by_seed, strict=True)},
         "over_seeds": over_seeds,
         "control": of_control,
-        "difference": {"value": gain, "low": 0.1, "high": 0.3, "units": 91, "unit": "people", "better": 1},
+        "difference": Difference(
+            value=gain, low=gain - 0.11, high=gain + 0.11, p=0.001, units=91, unit="people", detectable=0.15,
+            seeds=(len(seeds), 1), fixed=True,
+        ).to_json(),
         "leaks": [],
         "seconds": {"extract": 100.0, "train": 50.0},
     }  # fmt: skip
