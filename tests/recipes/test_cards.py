@@ -13,6 +13,8 @@ import pytest
 from recipe_samples import made_card
 
 from est.errors import EstError, UsageError
+from est.inputs.published import dfew as dfew_adapter
+from est.inputs.published.afew import LABELS as AFEW
 from est.recipes import registry
 from est.recipes.card import Card
 from est.recipes.cardpage import card_page
@@ -145,8 +147,29 @@ def test_a_number_that_was_changed_is_named(tmp_path, key, value, said):
     assert checked.remedy == "est recipe run crema-d --root DIR"
 
 
+def test_cards_of_given_folds_and_halves_pass_and_follow_their_own_rules(tmp_path):
+    dfew = made_card(name="dfew", tested=(2341, 2341, 2340, 2339, 2336), people=0, sizes=dfew_adapter.CLASSES)
+    assert not check_card(put(tmp_path, dfew)).problems
+    shared = changed(dfew, "folds.independence", "subjects shared (3)")
+    assert not check_card(put(tmp_path, shared)).problems
+    odd = changed(changed(dfew, "folds.independence", "fair"), "difference.units", 12)
+    said = " ".join(check_card(put(tmp_path, odd)).problems)
+    assert "folds.independence is 'fair', expected by subject, by source, unknown or subjects shared (N)" in said
+    assert "difference.units is 12, and 11697 clips are tested" in said
+    sizes = (64, 40, 46, 63, 63, 61, 46)  # of val, which alone is tested
+    counts = {
+        "listed": 1156, "clips": 1156, "missing": 0, "failed": 773,
+        "subjects": 0, "per_class": dict(zip(AFEW, (197, 114, 127, 213, 207, 178, 120), strict=True)),
+    }  # fmt: skip
+    afew = made_card(name="afew", tested=(383,), people=0, sizes=sizes, counts=counts)
+    assert not check_card(put(tmp_path, afew)).problems  # all clips of train may have failed, as far as a card knows
+    more = changed(afew, "counts.failed", 774)
+    assert "counts.failed is 774, and the matrices show 0" in " ".join(check_card(put(tmp_path, more)).problems)
+    fewer = changed(changed(afew, "counts.per_class.Angry", 63), "counts.per_class.Sad", 312)
+    assert "counts.per_class.Angry is 63, and 64 clips" in " ".join(check_card(put(tmp_path, fewer)).problems)
+
+
 def test_intervals_of_few_people_are_on_no_card(tmp_path):
-    """The recipe of a data set whose people are unknown and whose halves are given: other rules hold."""
     whole = made_card()
     few = {**whole.difference, "units": 4, "low": None, "high": None, "detectable": None, "better": 0}
     card = replace(whole, partial="few", intervals={"over": "subjects"}, difference=few)

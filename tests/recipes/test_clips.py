@@ -118,6 +118,7 @@ def test_a_part_of_a_data_set_is_partial(name, tmp_path):
     small = replace(recipe, num_folds=2) if name in ("bu4dfe", "mmi", "ck+") else recipe  # made trees show few people
     clips = find_clips(small, root)
     assert all(one.label for one in clips.everything)
+    assert set(clips.labels) <= set(dataset_named(name).labels)  # which est recipe check holds a card to
     assert bool(clips.partial) == bool(recipe.clips)
     if recipe.clips:
         assert clips.partial == f"{clips.listed} of {recipe.clips[0]:,} clips"
