@@ -1,15 +1,18 @@
-"""What a recipe is about to do, said before it starts: clips, steps, licences, and how long it takes as far as that is known."""
+"""What a recipe is about to do, said before it starts: clips, steps, licences, how long it takes as far as that is known.
+
+And whether the clips are enough to train on, which nobody wants to learn after an extraction.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..encoders.kinds import find_design, names_encoder
 from ..encoders.weights import LICENCES
-from ..errors import EstError
+from ..errors import EstError, UsageError
 from ..inputs.folders import list_images
 from ..inputs.input import Input
 from ..train.config.config import TrainConfig
@@ -17,11 +20,12 @@ from .clips import RecipeClips
 from .recipe import DatasetRecipe
 
 SAMPLED = 8  # clips of which frames are counted before anything is extracted
+BATCH = "loop.batch"
 SLOW, FAST = 23, 93  # frames a second of `est extract` on two cores: AVX2 alone, and bf16 (docs/benchmarks.md)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class RecipePlan:
     """What will be done."""
 
     recipe: DatasetRecipe
@@ -108,6 +112,39 @@ def licence_of(weights: str) -> str:
 def count_folds(recipe: DatasetRecipe, clips: RecipeClips) -> int:
     """Count the folds that are tested."""
     return len({one.fold for one in clips.everything if one.fold >= 0}) or recipe.num_folds
+
+
+def training_halves(clips: RecipeClips) -> dict[str, list[Input]]:
+    """Return the clips that each fold learns from."""
+    folds = sorted({one.fold for one in clips.everything if one.fold >= 0})
+    if folds:
+        return {f"fold{fold}": [one for one in clips.inputs if one.fold != fold] for fold in folds}
+    return {"split": [one for one in clips.inputs if one.split == "train"]}
+
+
+def fit_batch(
+    recipe: DatasetRecipe, clips: RecipeClips, config: TrainConfig, *, is_set: bool = False
+) -> tuple[TrainConfig, str]:
+    """Return a configuration whose batch a part of a data set can fill, and what changed in words; refuse what cannot be learnt from."""
+    for name, half in training_halves(clips).items():
+        classes = {one.label for one in half}
+        if len(classes) < 2:
+            raise UsageError(
+                f"{recipe.protocol} on {clips.partial or len(clips.everything)}: {name} learns from {len(half)} clips of "
+                f"{', '.join(sorted(map(str, classes))) or 'no class'}, and it takes two classes.",
+                remedy=f"--limit {max(24, 2 * len(clips.everything))}, or the whole data set",
+            )
+    fewest = min(len(half) for half in training_halves(clips).values())
+    batch = config.loop.batch
+    if batch <= fewest:
+        return config, ""
+    if is_set or not clips.partial:
+        raise UsageError(
+            f"A step takes {batch} clips, and a fold of {clips.partial or recipe.protocol} learns from {fewest}.",
+            remedy=f"--set {BATCH}={fewest}",
+        )
+    smaller = replace(config, loop=replace(config.loop, batch=fewest))
+    return smaller, f"a step takes {fewest} clips in place of {batch}: a fold learns from no more"
 
 
 def estimate_frames(inputs: Sequence[Input]) -> int:
