@@ -30,6 +30,9 @@ class RecipeClips:
     missing: int  # of them, without files
     findings: tuple[Finding, ...] = ()
     partial: str = ""  # why a score on these clips is no result of the data set; empty where it is one
+    dealt: str = (
+        ""  # how folds differ from those of the whole data set, because people are missing; empty where they do not
+    )
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -77,7 +80,9 @@ def choose_clips(recipe: DatasetRecipe, found: FoundInputs, root: Path, limit: i
             f"{recipe.title}: {len(found.inputs)} clips below {root}, and none of {recipe.what}.",
             remedy="docs/datasets.md shows the tree",
         )
+    dealt = ""
     if recipe.folds != "given":
+        dealt = why_other_folds(recipe, len({one.subject for one in (*inputs, *problems)}))
         folds = deal_folds(recipe, {one.subject for one in (*inputs, *problems)})
         inputs = [replace(one, fold=folds[one.subject]) for one in inputs]
         problems = [replace(one, fold=folds[one.subject]) for one in problems]
@@ -94,6 +99,7 @@ def choose_clips(recipe: DatasetRecipe, found: FoundInputs, root: Path, limit: i
         missing=missing,
         findings=found.check.findings if found.check else (),
         partial=partial,
+        dealt=dealt,
     )
 
 
@@ -103,6 +109,15 @@ def why_partial(recipe: DatasetRecipe, listed: int, missing: int) -> str:
         known = " or ".join(f"{number:,}" for number in recipe.clips)
         return f"{listed:,} of {known} clips" if listed < max(recipe.clips) else f"{listed:,} clips, {known} expected"
     return f"{listed - missing:,} of {listed:,} clips: the files of {missing:,} are not there" if missing else ""
+
+
+def why_other_folds(recipe: DatasetRecipe, subjects: int) -> str:
+    """Say that folds are dealt out to other people than those of the whole data set; nothing where they are not."""
+    if subjects == recipe.subjects or not recipe.subjects:
+        return ""
+    return (
+        f"{recipe.num_folds} folds of the {subjects} people that are there, others than those of all {recipe.subjects}"
+    )
 
 
 def deal_folds(recipe: DatasetRecipe, subjects: set[str]) -> dict[str, int]:

@@ -105,7 +105,7 @@ def test_a_card_of_another_protocol_says_who_made_it_and_how_to_run_anew(tmp_pat
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "damaged: it is no JSON"),
+        ("{", "is no result card: it is no JSON"),
         ("[]", "no result card: expected the format est-recipe-card, found list"),
         ('{"format": "est-metrics"}', "found est-metrics"),
         (
