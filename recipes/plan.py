@@ -98,7 +98,7 @@ class Plan:
             if changed
             else ""
         )
-        return f"{left:,} are left{again}; "
+        return f"{left:,} to extract{again}; "
 
     def _how_long(self) -> str:
         if not self.frames:

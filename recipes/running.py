@@ -151,9 +151,7 @@ def _extract(folder: RecipeFolder, clips: RecipeClips, config: ExtractConfig, wa
             remedy="est extract --compare-detectors 5 looks at a few of them",
         )
     if dropped := _drop_failed(folder.cache):
-        watch.warn(
-            f"{len(dropped)} clips that were there cannot be read any more, and were taken out of {folder.cache}: {some(dropped)}"
-        )
+        watch.warn(f"taken out of {folder.cache}, because their files cannot be read any more: {some(dropped)}")
     folder.note_code(EXTRACTION)
     features = {*folder.facts.get("extracted", {}).get("features", ()), *config.features}
     folder.note(extracted={"clips": clips.digest, "features": sorted(features)})

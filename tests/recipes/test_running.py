@@ -247,8 +247,8 @@ def test_a_run_whose_clips_have_changed_is_set_aside(tree, tmp_path, ran, monkey
     ((path, config, resume),) = begun
     assert (path, config.model.name, resume) == (moved / "runs" / "gru", "gru", False)
     assert not path.exists()
-    assert "2 are left, 1 of them again" in "\n".join(watch.said)
-    assert any("1 clips that were there cannot be read any more" in said for said in watch.warned)
+    assert "2 to extract, 1 of them again" in "\n".join(watch.said)
+    assert any("because their files cannot be read any more" in said for said in watch.warned)
     (kept,) = (moved / "runs").glob("gru-until-*Z-clips-changed")
     assert (
         f"have changed since {path} was begun. That run is kept as {kept}, and a new one is trained" in watch.warned[-1]
@@ -277,7 +277,7 @@ def test_a_clip_that_is_another_by_now_is_not_passed_over(tree, tmp_path, ran):
     make_video(changed, [*pictures(9, 1), *pictures(9, 2)])
     watch = Recorder()
     again = run_ravdess(copy, moved, watch=watch).card
-    assert "1 are left, 1 of them again: their files have another size or time of change" in "\n".join(watch.said)
+    assert "1 to extract, 1 of them again: their files have another size or time of change" in "\n".join(watch.said)
     assert "a run is there: if its clips are others by now" in "\n".join(watch.said)
     assert any("are other videos than when" in said for said in watch.warned)
     assert again.counts == outcome.card.counts
