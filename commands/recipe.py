@@ -33,7 +33,7 @@ OutFolder = Annotated[
     typer.Option(
         "--out",
         "-o",
-        help="The folder of cache, runs and cards; one of the same recipe is gone on with. [default: recipe-NAME]",
+        help="The folder of cache, runs and cards; a run of the same recipe in it is resumed. [default: recipe-NAME]",
     ),
 ]
 Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help=f"{MODEL_LIST}. [default: the recipe's]")]
@@ -87,16 +87,16 @@ def run(
     allow_leak: Leak = None,
     dry_run: DryRun = False,
 ) -> int:
-    """Extract, train, control and evaluate a data set under its fixed protocol; the same command goes on where it stopped."""
+    """Extract, train, control and evaluate a data set under its fixed protocol; running the same command again resumes."""
     # Decoders and torch share the cores: threads that spin while they wait would take them from each other. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from ..recipes.registry import recipe_named
 
     recipe = recipe_named(name)
-    from ..recipes.choice import Choice
+    from ..recipes.choice import RecipeChoice
     from ..recipes.running import run_recipe
 
-    choice = Choice(
+    choice = RecipeChoice(
         model=model,
         weights=weights,
         normalize=normalize,
@@ -147,7 +147,7 @@ def show(screen: Screen, *, name: Name) -> int:
 
 @command(app, "check")
 def check(screen: Screen, *, cards: Cards, allow_partial: AllowPartial = False) -> int:
-    """Check result cards: protocol version, counts, scores that follow from confusion matrices; exit status 1 if one is refused."""
+    """Check that cards are of this protocol and their numbers agree with each other; exit status 1 if one is refused."""
     from ..recipes.checking import check_card
 
     checked = [check_card(path, allow_partial=allow_partial) for path in cards]
@@ -157,7 +157,7 @@ def check(screen: Screen, *, cards: Cards, allow_partial: AllowPartial = False) 
 
 
 def card_lines(card: Card, path: Path, *, limit: int | None = None) -> list[str]:
-    """Lay out what a run came to."""
+    """Lay out the result of a run."""
     from ..recipes.cardpage import card_page
 
     after = f"est recipe check {path}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..train.models.registry import config_class
 from .card import Card
 
 APPARENT = "Predictions are apparent expressions: what a face looks like, not what somebody feels."
@@ -45,8 +46,17 @@ def marks(card: Card) -> list[str]:
     """Return what has to be known before the numbers are read."""
     found = [f"**Partial: {card.partial}. This is no result of the data set.**"] if card.partial else []
     found += [f"**{RENDERED}**"] if card.rendered else []
+    if modality := published_modality(card):
+        found.append(
+            f"**Not as published: {card.model['title']} is published on features of {modality}, and these are of face crops.**"
+        )
     found += [f"**LEAK: {leak.get('words', 'tested clips were learnt from')}**" for leak in card.leaks]
     return [line for mark in found for line in (mark, "")]
+
+
+def published_modality(card: Card) -> str:
+    """Return what the features of the published system are of, where it is not the face crops that a recipe extracts."""
+    return config_class(card.model["name"]).published_modality
 
 
 def headline(card: Card) -> str:

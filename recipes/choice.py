@@ -11,7 +11,8 @@ from ..errors import UsageError
 from ..extract.config import ExtractConfig
 from ..train.config.config import TrainConfig
 from ..train.config.configfile import MODEL, resolve
-from ..train.models.contract import CROPS
+from ..train.models.contract import CROPS, ModelConfig
+from ..train.models.registry import MODELS, config_class
 from .recipe import DatasetRecipe
 
 FIXED = ("protocol.", "select", "control", "data.votes", "allow_leak", "seeds", MODEL)  # of the protocol, or options
@@ -19,7 +20,7 @@ GAP = "gap"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class RecipeChoice:
     """What a user chooses; None is what the recipe says."""
 
     model: str | None = None
@@ -67,6 +68,11 @@ class Choice:
         options = {MODEL: model, **{key: value for key, value in own.items() if not self.sets(key)}, **fixed}
         config = resolve(self.preset or recipe.preset, None, self.settings, options)
         config.expect_effective()
+        expect_frames(config.model)
+        if (file := config.model.class_file) is not None:  # before hours of extraction, not after them
+            from ..train.loop.starts.class_vectors import ClassVectors
+
+            ClassVectors.read(file)
         return config
 
     def extraction_config(self, recipe: DatasetRecipe, training: TrainConfig, *, are_crops: bool) -> ExtractConfig:
@@ -86,3 +92,17 @@ class Choice:
             "workers": self.workers,
         }
         return ExtractConfig(**{**fields, **self.extraction})
+
+
+def frame_models() -> tuple[str, ...]:
+    """Return the models that a recipe can train: those that read frames, which is what a recipe extracts."""
+    return tuple(name for name in MODELS if not config_class(name)().of_windows)
+
+
+def expect_frames(model: ModelConfig) -> None:
+    """Refuse a model of windows, which no recipe extracts."""
+    if model.of_windows:
+        raise UsageError(
+            f"The model {model.name} reads windows, and a recipe extracts frames: no recipe can train it.",
+            remedy=f"est cache import, then est train --cache CACHE --model {model.name}",
+        )

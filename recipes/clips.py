@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..cache.clip import Failure
+from ..cache.sources import source_of
 from ..errors import UsageError
 from ..inputs.folders import natural_key
-from ..inputs.input import FoundInputs, Input, find_inputs
+from ..inputs.input import ANNOTATIONS, FoundInputs, Input, find_inputs
 from ..inputs.published import Finding, dataset_named, find_dataset
 from ..inputs.published.finder import MISSING
 from .recipe import DatasetRecipe
@@ -55,12 +58,17 @@ class RecipeClips:
         counts = Counter(one.label for one in self.everything)
         return {label: counts[label] for label in self.labels}
 
-    @property
+    @cached_property
+    def stamps(self) -> dict[str, tuple[int, int] | None]:
+        """Return size and time of what each clip is read from, looked at once; None where it cannot be."""
+        return {one.id: _stamp(one.path) for one in self.inputs}
+
+    @cached_property
     def digest(self) -> str:
-        """Name the files that are read, by size and time: whether an extraction is up to date."""
-        rows = [f"{one.id}\0{one.label}\0{one.subject}\0{one.fold}\0{_stamp(one.path)}" for one in self.inputs]
-        rows += [f"{one.id}\0{one.label}\0{one.error}" for one in self.found.problems]
-        return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        """Name the files that are read, by size and time, and their annotations, once: whether an extraction is up to date."""
+        rows = [[one.id, one.annotations, self.stamps[one.id]] for one in self.inputs]
+        rows += [[one.id, {name: getattr(one, name) for name in ANNOTATIONS}, one.error] for one in self.found.problems]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32]
 
 
 def find_clips(recipe: DatasetRecipe, root: Path, limit: int | None = None) -> RecipeClips:
@@ -161,9 +169,10 @@ def _belongs(recipe: DatasetRecipe, one: Input | Failure) -> bool:
     return one.label is not None and (not recipe.split or one.split == recipe.split)
 
 
-def _stamp(path: Path) -> str:
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Return size and time of a video, of a folder of frames those of its pictures; a folder's own miss what is written into a file."""
     try:
-        found = path.stat()
+        found = source_of(path, digest=False)
     except OSError:
-        return ""
-    return f"{found.st_size} {found.st_mtime_ns}"
+        return None
+    return found.num_bytes, found.mtime_ns

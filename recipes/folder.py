@@ -1,4 +1,4 @@
-"""The folder in which a recipe runs, so that the same command goes on and another model finds the cache that is there.
+"""The folder in which a recipe runs, so that running the same command again resumes and another model uses the same cache.
 
 OUT/recipe.json         which recipe, protocol, clips and encoder the folder is of; what is done
 OUT/videos/             rendered clips, of a recipe that makes its own data

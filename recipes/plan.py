@@ -1,18 +1,20 @@
-"""What a recipe is about to do, said before it starts: clips, steps, licences, and how long it takes as far as that is known."""
+"""What a recipe is about to do, said before it starts: clips, steps, licences, how long it takes as far as that is known.
+
+And whether the clips are enough to train on, which nobody wants to learn after an extraction.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..cache import open_cache
 from ..cache.snapshot import staging_path
-from ..cache.sources import source_of
 from ..encoders.kinds import find_design, names_encoder
 from ..encoders.weights import LICENCES
-from ..errors import EstError
+from ..errors import EstError, UsageError
 from ..inputs.folders import list_images
 from ..inputs.input import Input
 from ..train.config.config import TrainConfig
@@ -23,6 +25,7 @@ SAMPLED = 8  # clips of which frames are counted before anything is extracted
 SET_ASIDE = (
     "            a run is there: if its clips are others by now, it is kept under another name and a new one trained"
 )
+BATCH = "loop.batch"
 SLOW, FAST = 23, 93  # frames a second of `est extract` on two cores: AVX2 alone, and bf16 (docs/benchmarks.md)
 
 
@@ -35,7 +38,7 @@ class Pending:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class RecipePlan:
     """What will be done."""
 
     recipe: DatasetRecipe
@@ -156,11 +159,44 @@ def find_pending(path: Path, clips: RecipeClips, features: tuple[str, ...]) -> P
     table = cache.clips
     stamps = zip(table.source_bytes, table.source_mtime_ns, strict=True)
     there = {name: (int(size), int(time)) for name, (size, time) in zip(table.ids, stamps, strict=True)}
-    failed = {one.id: (one.source.num_bytes, one.source.mtime_ns) for one in cache.failures}
-    stale = [one for one in clips.inputs if _stamp(one) != (failed | there).get(one.id)]
+    known = {one.id: (one.source.num_bytes, one.source.mtime_ns) for one in cache.failures} | there
+    stale = [one for one in clips.inputs if clips.stamps[one.id] != known.get(one.id)]
     changed = sum(one.id in there for one in stale)
     lacks = not set(features) <= set(cache.features)
     return Pending(inputs=clips.inputs if lacks else tuple(stale), changed=changed)
+
+
+def training_halves(clips: RecipeClips) -> dict[str, list[Input]]:
+    """Return the clips that each fold learns from."""
+    folds = sorted({one.fold for one in clips.everything if one.fold >= 0})
+    if folds:
+        return {f"fold{fold}": [one for one in clips.inputs if one.fold != fold] for fold in folds}
+    return {"split": [one for one in clips.inputs if one.split == "train"]}
+
+
+def fit_batch(
+    recipe: DatasetRecipe, clips: RecipeClips, config: TrainConfig, *, is_set: bool = False
+) -> tuple[TrainConfig, str]:
+    """Return a configuration whose batch a part of a data set can fill, and what changed in words; refuse what cannot be learnt from."""
+    for name, half in training_halves(clips).items():
+        classes = {one.label for one in half}
+        if len(classes) < 2:
+            raise UsageError(
+                f"{recipe.protocol} on {clips.partial or len(clips.everything)}: {name} learns from {len(half)} clips of "
+                f"{', '.join(sorted(map(str, classes))) or 'no class'}, and it takes two classes.",
+                remedy=f"--limit {max(24, 2 * len(clips.everything))}, or the whole data set",
+            )
+    fewest = min(len(half) for half in training_halves(clips).values())
+    batch = config.loop.batch
+    if batch <= fewest:
+        return config, ""
+    if is_set or not clips.partial:
+        raise UsageError(
+            f"A step takes {batch} clips, and a fold of {clips.partial or recipe.protocol} learns from {fewest}.",
+            remedy=f"--set {BATCH}={fewest}",
+        )
+    smaller = replace(config, loop=replace(config.loop, batch=fewest))
+    return smaller, f"a step takes {fewest} clips in place of {batch}: a fold learns from no more"
 
 
 def estimate_frames(inputs: Sequence[Input]) -> int:
@@ -180,14 +216,6 @@ def estimate_frames(inputs: Sequence[Input]) -> int:
             continue
     known = [count for count in counts if count > 0]
     return round(len(inputs) * sum(known) / len(known)) if known else 0
-
-
-def _stamp(one: Input) -> tuple[int, int]:
-    try:
-        found = source_of(one.path, digest=False)
-    except OSError:
-        return 0, 0
-    return found.num_bytes, found.mtime_ns
 
 
 def _duration(seconds: float) -> str:

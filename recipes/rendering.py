@@ -25,11 +25,10 @@ def find_rendered(
     recipe: DatasetRecipe, folder: Path, limit: int | None, *, dry_run: bool, watch: Watch
 ) -> RecipeClips:
     """Return the rendered clips; those that are not there are rendered, or in a dry run only counted."""
-    spec = spec_of(recipe)
     if not (folder / MANIFEST).is_file():
         if dry_run:
-            return _planned(recipe, spec, folder, limit)
-        render_set(spec, folder, overwrite=True, watch=watch)
+            return planned_clips(recipe, folder, limit)
+        render_set(spec_of(recipe), folder, overwrite=True, watch=watch)
     return find_clips(recipe, folder / MANIFEST, limit)
 
 
@@ -39,9 +38,9 @@ def spec_of(recipe: DatasetRecipe) -> RenderSpec:
     return RenderSpec(dynamics=True, **vars(recipe.rendering))
 
 
-def _planned(recipe: DatasetRecipe, spec: RenderSpec, folder: Path, limit: int | None) -> RecipeClips:
+def planned_clips(recipe: DatasetRecipe, folder: Path = Path(), limit: int | None = None) -> RecipeClips:
     """Return the clips that would be rendered."""
-    plans = plan_set(spec)
+    plans = plan_set(spec_of(recipe))
     inputs = [
         Input(id=plan.path, path=folder / plan.path, kind="video", label=plan.label, subject=plan.subject)
         for plan in plans

@@ -1,6 +1,6 @@
 """`run_recipe`: extract, train, control and evaluate under the protocol of a data set; ends in a result card.
 
-Each step is one library call that resumes: the same call goes on where it was stopped, and another model finds the cache that is there.
+Each step is one library call that resumes: calling it again resumes an interrupted run, and another model uses the same cache.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..cache import CacheWriter, open_cache
+from ..cache.clip import Failure
 from ..encoders.weights import load_weights
 from ..errors import EstError, RecipeMismatch, UsageError, some
 from ..extract.config import ExtractConfig
 from ..extract.extraction import extract_videos
+from ..inputs.input import Input
 from ..train.config.config import TrainConfig
 from ..train.config.configfile import differences
 from ..train.fitting import fit
@@ -25,21 +27,29 @@ from ..train.results.results import Results, collect
 from ..train.results.run import FACTS, Run, write
 from .card import Card
 from .cardpage import card_page
-from .choice import Choice
+from .choice import RecipeChoice
 from .clips import RecipeClips, find_clips
 from .folder import EXTRACTION, VIDEOS, RecipeFolder
-from .halves import BATCH, fit_batch
 from .making import make_card
-from .plan import Pending, Plan, count_folds, estimate_frames, find_pending, licence_of
+from .plan import (
+    BATCH,
+    Pending,
+    RecipePlan,
+    count_folds,
+    estimate_frames,
+    find_pending,
+    fit_batch,
+    licence_of,
+)
 from .recipe import DatasetRecipe
 from .rendering import expect_no_root, find_rendered
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a call came to; without a card it was a dry run."""
+class RecipeOutcome:
+    """The result of a call; without a card it was a dry run."""
 
-    plan: Plan
+    plan: RecipePlan
     card: Card | None = None
     path: Path | None = None  # of the card
     failed: int = 0  # clips that count as wrong because they could not be read
@@ -49,14 +59,14 @@ def run_recipe(
     recipe: DatasetRecipe,
     root: Path | None,
     out: Path,
-    choice: Choice | None = None,
+    choice: RecipeChoice | None = None,
     *,
     limit: int | None = None,
     dry_run: bool = False,
     watch: TrainingWatch | None = None,
-) -> Outcome:
-    """Run a recipe into a folder. Ctrl-C saves and raises KeyboardInterrupt; the same call goes on."""
-    watch, choice = watch or TrainingWatch(), choice or Choice()
+) -> RecipeOutcome:
+    """Run a recipe into a folder. Ctrl-C saves and raises KeyboardInterrupt; calling it again resumes."""
+    watch, choice = watch or TrainingWatch(), choice or RecipeChoice()
     config = choice.training(recipe)
     if recipe.rendering is not None:
         expect_no_root(recipe, root)
@@ -72,7 +82,7 @@ def run_recipe(
     _expect_run(folder, config)
     extracted = folder.is_extracted(clips.digest, extraction.features) and not other_clips(folder.cache, clips)
     pending = Pending() if extracted else find_pending(folder.cache, clips, extraction.features)
-    plan = Plan(
+    plan = RecipePlan(
         recipe=recipe,
         clips=clips,
         config=config,
@@ -88,7 +98,7 @@ def run_recipe(
         folds=count_folds(recipe, clips),
     )
     if dry_run:
-        return Outcome(plan=plan)
+        return RecipeOutcome(plan=plan)
     if not extracted:  # weights that cannot be had are said before anything else is done
         weights = load_weights(extraction.weights, normalize=extraction.normalize, models_dir=extraction.models_dir)
         plan = replace(plan, licence=weights.licence or plan.licence)
@@ -106,7 +116,7 @@ def run_recipe(
             _expect_clips(folder, clips)
         results = _train(folder, config, watch)
     except KeyboardInterrupt:
-        watch.stopped(f"stopped; the same command goes on: {out} keeps what is done")
+        watch.stopped(f"stopped; running the same command again resumes: {out} keeps what is done")
         raise
     cache = open_cache(folder.cache)
     card = make_card(
@@ -122,7 +132,7 @@ def run_recipe(
     path = folder.card(config.model.name)
     card.write(path)
     write(path.with_suffix(".md"), card_page(card))
-    return Outcome(plan=plan, card=card, path=path, failed=len(cache.failures))
+    return RecipeOutcome(plan=plan, card=card, path=path, failed=len(cache.failures))
 
 
 def _expect_root(recipe: DatasetRecipe, root: Path | None) -> Path:
@@ -171,12 +181,16 @@ def other_clips(path: Path, clips: RecipeClips) -> list[str]:
     """Return the ids that a cache and a recipe do not have in common, or of which they say different things; and clips that have failed."""
     cache = open_cache(path)
     table = cache.clips
-    there = zip(table.ids, table.label_names, table.subject, table.fold, strict=True)
-    known = {clip: (label, str(subject), int(fold)) for clip, label, subject, fold in there}
-    known |= {one.id: (one.label, one.subject, one.fold) for one in cache.failures}
-    wanted = {one.id: (one.label, one.subject, one.fold) for one in clips.everything}
+    there = zip(table.ids, table.label_names, table.subject, table.split, table.fold, strict=True)
+    known = {clip: (label, str(subject), str(split), int(fold)) for clip, label, subject, split, fold in there}
+    known |= {one.id: _annotations(one) for one in cache.failures}
+    wanted = {one.id: _annotations(one) for one in clips.everything}
     both = {*table.ids} & {one.id for one in cache.failures}
     return sorted(both | {name for name in known.keys() | wanted.keys() if known.get(name) != wanted.get(name)})
+
+
+def _annotations(one: Input | Failure) -> tuple[str | None, str, str, int]:
+    return one.label, one.subject, one.split, one.fold
 
 
 def _expect_clips(folder: RecipeFolder, clips: RecipeClips) -> None:

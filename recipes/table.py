@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..train.models.registry import MODELS
 from .card import Card
-from .cardpage import card_page, percent, points
+from .cardpage import card_page, percent, points, published_modality
+from .choice import frame_models
 from .recipe import DatasetRecipe
 from .registry import RECIPES
 
@@ -14,9 +14,9 @@ EMPTY = "–"
 CONTROL = "control"
 HEAD = """# Results on data
 
-What recipes came to, data set by data set: a row for each model, a column for each frame encoder, a dash where nobody has contributed a
-card yet. **A dash means: not measured.** The page is made of the cards in `docs/cards/` by `python docs/make_results.py`; `make test`
-checks that it is current.
+Results of recipes, data set by data set: a row for each model that a recipe can train, a column for each frame encoder, a dash where
+nobody has contributed a card yet. **A dash means: not measured.** The page is made of the cards in `docs/cards/` by
+`python docs/make_results.py`; `make test` checks that it is current.
 
 A cell has WAR / UAR in percent, pooled over the folds of the recipe's protocol: mean ± standard deviation over seeds. In brackets stands
 how far its WAR is above that of the control (pooled statistics and a linear classifier on the same features and folds), in points, with
@@ -51,7 +51,7 @@ def section(recipe: DatasetRecipe, cards: Sequence[Card]) -> list[str]:
         f"| model | {' | '.join(encoders)} |",
         "|---" * (1 + len(encoders)) + "|",
     ]
-    for model in (*MODELS, CONTROL):
+    for model in (*frame_models(), CONTROL):
         cells = []
         for encoder in encoders:
             found = [card for card in cards if card.encoder_name == encoder and model in (card.model["name"], CONTROL)]
@@ -64,9 +64,9 @@ def cell(card: Card) -> str:
     """Return what a card says of its model."""
     war, uar = (_spread(card, name) for name in ("war", "uar"))
     star = "\\*" if card.difference.get("better") else ""
-    marks = [
-        mark for mark, holds in (("partial", card.partial), ("LEAK", card.leaks), ("rendered", card.rendered)) if holds
-    ]
+    modality = published_modality(card)
+    known = {"partial": card.partial, "LEAK": card.leaks, "rendered": card.rendered, f"not of {modality}": modality}
+    marks = [mark for mark, holds in known.items() if holds]
     note = f" **{', '.join(marks)}**" if marks else ""
     return f"[{war} / {uar}](#{card.name}) ({points(card.difference['value'])}{star}){note}"
 

@@ -43,7 +43,11 @@ def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch)
             report.unchanged = len(cache)
             return report
         if others := sorted(writer.manifest.filling.keys() - {config.feature}):
-            raise CacheError(f"{out} is half-way to {', '.join(others)}.", remedy="finish with that one first")
+            told = ", ".join(map(repr, others))
+            raise CacheError(
+                f"Adding {told} to {out} was interrupted, and one feature is added at a time.",
+                remedy=f"the command that was adding {told}, again: it resumes",
+            )
         begun = writer.manifest.filling.get(config.feature)
         first = begun.clips if begun else 0
         wanted = [cache.ids[place] for place in np.flatnonzero(cache.clips.rows >= first).tolist()]

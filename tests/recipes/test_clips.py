@@ -12,11 +12,14 @@ from recipe_samples import ravdess_name
 
 from est.errors import UsageError
 from est.inputs.published import DATASETS, dataset_named, ravdess
-from est.recipes.choice import Choice
+from est.recipes.choice import RecipeChoice
 from est.recipes.clips import deal_folds, find_clips, spread_clips, why_partial
-from est.recipes.halves import fit_batch, training_halves
+from est.recipes.making import changed_settings
+from est.recipes.plan import fit_batch, training_halves
 from est.recipes.registry import RECIPES, recipe_named
+from est.train.config.config import TrainConfig
 from est.train.config.protocol import PROTOCOLS
+from est.train.models.registry import model_config
 
 RAVDESS = recipe_named("ravdess")
 
@@ -42,7 +45,7 @@ def test_there_is_a_recipe_for_every_published_data_set():
     assert names == macro | {"rendered"}
     assert macro <= {one.name for one in DATASETS if not one.is_generic}
     for recipe in RECIPES:
-        config = Choice().training(recipe)
+        config = RecipeChoice().training(recipe)
         assert (config.seeds, config.control, config.select) == ((1, 2, 3), True, "last")
         if recipe.rendering is None:
             known = dataset_named(recipe.name).published
@@ -95,7 +98,7 @@ def test_a_limit_spreads_over_people_and_classes_and_grows(whole):
 
 
 def test_a_trial_of_few_clips_takes_smaller_steps_and_says_so(whole):
-    config = Choice().training(RAVDESS)
+    config = RecipeChoice().training(RAVDESS)
     clips = find_clips(RAVDESS, whole, 12)
     assert min(map(len, training_halves(clips).values())) == 10
     smaller, said = fit_batch(RAVDESS, clips, config)
@@ -119,6 +122,7 @@ def test_a_part_of_a_data_set_is_partial(name, tmp_path):
     small = replace(recipe, num_folds=2) if name in ("bu4dfe", "mmi", "ck+") else recipe  # made trees show few people
     clips = find_clips(small, root)
     assert all(one.label for one in clips.everything)
+    assert set(clips.labels) <= set(dataset_named(name).labels)  # which est recipe check holds a card to
     assert bool(clips.partial) == bool(recipe.clips)
     if recipe.clips:
         assert clips.partial == f"{clips.listed} of {recipe.clips[0]:,} clips"
@@ -163,6 +167,8 @@ def test_folds_depend_on_who_is_there_and_on_nothing_else():
     folds = deal_folds(cremad, people)
     assert [folds[str(1001 + number)] for number in range(6)] == [1, 2, 3, 4, 5, 1]
     assert Counter(folds.values()) == {1: 19, 2: 18, 3: 18, 4: 18, 5: 18}
+    numbered = deal_folds(recipe_named("rendered"), {f"s{number}" for number in range(1, 13)})  # s2 before s10
+    assert [numbered[f"s{number}"] for number in (1, 2, 3, 4, 9, 10, 12)] == [1, 1, 1, 2, 3, 4, 4]
     with pytest.raises(UsageError, match="some without a name"):
         deal_folds(cremad, {*people, ""})
 
@@ -180,13 +186,48 @@ def test_folds_depend_on_who_is_there_and_on_nothing_else():
 )
 def test_settings_of_the_protocol_cannot_be_set(text, remedy):
     with pytest.raises(UsageError, match=r"belongs to ravdess protocol 1") as caught:
-        Choice(settings=(text,)).training(RAVDESS)
+        RecipeChoice(settings=(text,)).training(RAVDESS)
     assert remedy in caught.value.remedy
+
+
+def test_what_no_recipe_can_train_is_refused_before_anything_is_extracted(tmp_path):
+    with pytest.raises(UsageError, match="window-head reads windows, and a recipe extracts frames") as caught:
+        RecipeChoice(model="window-head").training(RAVDESS)
+    assert caught.value.remedy == "est cache import, then est train --cache CACHE --model window-head"
+    absent = f"model.class_vectors={tmp_path / 'absent.npz'}"
+    with pytest.raises(UsageError, match=r"absent\.npz"):
+        RecipeChoice(model="clip-temporal", settings=(absent,)).training(RAVDESS)
+
+
+def test_the_settings_on_a_card_name_a_file_and_not_where_it_lies(tmp_path):
+    config = TrainConfig(model=model_config("clip-temporal", class_vectors=str(tmp_path / "vectors.npz"), layers=2))
+    settings = changed_settings(config, "official")
+    assert settings == {"model.class_vectors": "vectors.npz", "model.layers": 2}
+
+
+def test_an_extraction_is_of_the_pictures_and_annotations_that_it_read(tmp_path):
+    root = make_dfew(tmp_path)
+    recipe = recipe_named("dfew")
+
+    def digest(clips):
+        return replace(clips, partial=clips.partial).digest  # a copy has not computed it yet
+
+    clips = find_clips(recipe, root)
+    first = next(one for one in clips.inputs if one.kind == "frames")
+    before, picture = digest(clips), min(first.path.iterdir())
+    assert digest(find_clips(recipe, root)) == before
+    kept = first.path.stat().st_mtime_ns
+    picture.write_bytes(picture.read_bytes() + b"other")
+    assert first.path.stat().st_mtime_ns == kept  # writing into a file leaves the time of its folder
+    after = digest(find_clips(recipe, root))
+    assert after != before
+    others = tuple(replace(one, split="val") if one.id == first.id else one for one in clips.inputs)
+    assert digest(replace(clips, found=replace(clips.found, inputs=others))) not in (before, after)
 
 
 def test_another_model_adds_what_it_reads():
     def features(**choice):
-        chosen = Choice(**choice)
+        chosen = RecipeChoice(**choice)
         return chosen.extraction_config(RAVDESS, chosen.training(RAVDESS), are_crops=True)
 
     assert features(model="stt").features == ("gap", "layer3")

@@ -22,9 +22,10 @@ from est.extract.report import Report
 from est.recipes import folder, running
 from est.recipes.card import Card
 from est.recipes.checking import check_card, read_cards
+from est.recipes.clips import find_clips
 from est.recipes.code import describe_code, sources_digest
 from est.recipes.registry import recipe_named
-from est.recipes.running import run_recipe
+from est.recipes.running import other_clips, run_recipe
 from est.recipes.table import results_page
 from est.train.results.run import Run
 
@@ -44,7 +45,7 @@ def ran(tree, tmp_path_factory):
     watch = Recorder(interrupt_after=9)
     with pytest.raises(KeyboardInterrupt):
         run_ravdess(tree, out, watch=watch)
-    assert "stopped; the same command goes on" in watch.said[-1]
+    assert "stopped; running the same command again resumes" in watch.said[-1]
     assert 0 < len(watch.results) < 12
     again = Recorder()
     return out, run_ravdess(tree, out, watch=again), watch, again
@@ -216,7 +217,7 @@ def test_an_extraction_that_was_stopped_is_gone_on_with(tree, tmp_path, monkeypa
     watch, again = Recorder(), Recorder()
     with pytest.raises(KeyboardInterrupt):
         run_ravdess(tree, tmp_path / "out", watch=watch)
-    assert "the same command goes on" in watch.said[-1]
+    assert "running the same command again resumes" in watch.said[-1]
     with pytest.raises(KeyboardInterrupt):
         run_ravdess(tree, tmp_path / "out", watch=again)
     assert "about 57 frames, about 1 s at 42 frames/s as before" in "\n".join(again.said)
@@ -260,6 +261,31 @@ def test_a_run_whose_clips_have_changed_is_set_aside(tree, tmp_path, ran, monkey
     cache = open_cache(moved / "cache.zarr")
     assert [failure.id for failure in cache.failures] == [f"Actor_01/{spoilt[3:-4]}"]
     assert len(cache) == 18
+
+
+def test_a_cache_with_other_clips_makes_no_card(tree, tmp_path, ran):
+    out, outcome, _, _ = ran
+    fewer, moved = tmp_path / "RAVDESS", tmp_path / "out"
+    shutil.copytree(tree, fewer)
+    shutil.copytree(out, moved)
+    (fewer / "Actor_01" / f"{ravdess_name(1, 1)}.mp4").unlink()  # and the cache has it
+    with pytest.raises(
+        EstError, match=r"does not hold the clips of the protocol: 1 are others \(.*01-01-01-01-01"
+    ) as caught:
+        run_ravdess(fewer, moved)
+    assert "--out another folder" in caught.value.remedy
+    assert (moved / "cards" / "gru.json").read_text() == outcome.card.text()  # the one of before
+
+
+def test_clips_of_another_half_are_other_clips(tree, ran):
+    out, _, _, _ = ran
+    clips = find_clips(recipe_named("ravdess"), tree)
+    assert not other_clips(out / "cache.zarr", clips)
+    moved = tuple(replace(one, split="train") for one in clips.inputs[:2])
+    inputs = (*moved, *clips.inputs[2:])
+    problems = tuple(replace(one, split="train") for one in clips.found.problems)
+    others = replace(clips, found=replace(clips.found, inputs=inputs, problems=problems))
+    assert other_clips(out / "cache.zarr", others) == sorted(one.id for one in (*moved, *problems))
 
 
 @pytest.mark.slow

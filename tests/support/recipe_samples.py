@@ -9,14 +9,15 @@ from dataset_trees import video
 from extract_samples import face_frames
 from video_samples import make_video
 
-from est.inputs.published import cremad
+from est.inputs.published import cremad, dataset_named
 from est.recipes.card import Card
-from est.recipes.choice import Choice
+from est.recipes.choice import RecipeChoice
 from est.recipes.registry import recipe_named
 from est.recipes.running import run_recipe
 from est.train.results.metrics import Scores, mean_scores, spread
+from est.train.results.paired import Difference
 
-TINY = Choice(
+TINY = RecipeChoice(
     model="gru",
     weights="random",
     preset="small",
@@ -65,22 +66,34 @@ def faces(actor: int, emotion: int) -> list[np.ndarray]:
     return [np.clip(frame.astype(int) + change, 0, 255).astype(np.uint8) for frame in face_frames(5, step=2)]
 
 
-def run_ravdess(root: Path, out: Path, choice: Choice = TINY, **options):
+def run_ravdess(root: Path, out: Path, choice: RecipeChoice = TINY, **options):
     """Run the recipe of RAVDESS on a made tree."""
     return run_recipe(recipe_named("ravdess"), root, out, choice, **options)
 
 
-def made_card(*, seeds=(1, 2, 3), **changes) -> Card:
-    """A card of the whole of CREMA-D, as if somebody had made it: its numbers follow from its matrices."""
-    recipe = recipe_named("crema-d")
-    labels = cremad.LABELS
+def made_card(
+    *,
+    seeds=(1, 2, 3),
+    name="crema-d",
+    tested=(1489, 1489, 1488, 1488, 1488),
+    people=91,
+    sizes=cremad.CLASSES,
+    **changes,
+) -> Card:
+    """A card of the whole of a data set, as if somebody had made it: its numbers follow from its matrices.
+
+    `sizes` are the clips of each class that are tested; without `people` intervals are over clips.
+    """
+    recipe = recipe_named(name)
+    labels = dataset_named(name).labels
+    over, unit = ("subjects", "people") if people else ("clips", "clips")
 
     def made(share: float) -> Scores:
         """Score so large a part of each class as right, the rest as the next class."""
-        matrix = np.zeros((6, 7), int)
-        for place, total in enumerate(cremad.CLASSES):
+        matrix = np.zeros((len(labels), len(labels) + 1), int)
+        for place, total in enumerate(sizes):
             matrix[place, place] = round(share * total)
-            matrix[place, (place + 1) % 6] = total - matrix[place, place]
+            matrix[place, (place + 1) % len(labels)] = total - matrix[place, place]
         return Scores(labels=labels, confusion=matrix)
 
     by_seed = [made(0.6 + 0.01 * number) for number in range(len(seeds))]
@@ -95,7 +108,7 @@ def made_card(*, seeds=(1, 2, 3), **changes) -> Card:
         "rendered": False,
         "partial": "",
         "date": "2026-11-29T12:00:00Z",
-        "code": {"version": "0.1.0", "sources": "ab" * 16, "commit": ""},
+        "code": {"version": "0.1.0", "sources": "ab" * 16, "commit": "", "extracted_by": "ab" * 16},
         "machine": {"python": "3.12.1", "machine": "x86_64", "device": "cpu", "precision": "fp32", "versions": {"torch": "2.9"}},
         "model": {
             "name": "est", "title": "EST", "heading": "EST on a frozen backbone", "preset": "fast", "epochs": 30, "settings": {},
@@ -105,21 +118,24 @@ def made_card(*, seeds=(1, 2, 3), **changes) -> Card:
             "normalize": "imagenet", "precision": "fp32", "detector": "retinaface", "size": 224,
         },
         "counts": {
-            "listed": 7442, "clips": 7442, "missing": 0, "failed": 1, "subjects": 91,
-            "per_class": dict(zip(labels, cremad.CLASSES, strict=True)),
+            "listed": sum(sizes), "clips": sum(sizes), "missing": 0, "failed": 0, "subjects": people,
+            "per_class": dict(zip(labels, sizes, strict=True)),
         },
         "fingerprints": {"cache": {"frames": "01" * 16, "gap": "02" * 16}, "clips": "03" * 16, "annotations": "04" * 16},
         "folds": {
-            "independence": "by subject", "notes": [],
-            "tested": dict(zip([f"fold{n}" for n in range(1, 6)], (1489, 1489, 1488, 1488, 1488), strict=True)),
+            "independence": "by subject" if people else "unknown", "notes": [],
+            "tested": {f"fold{n}": number for n, number in enumerate(tested, 1)},
         },
         "seeds": list(seeds),
         "scores": scores,
-        "intervals": {"over": "subjects", **{name: [value - 0.03, value + 0.03] for name, value in values.items()}},
+        "intervals": {"over": over, **{name: [value - 0.03, value + 0.03] for name, value in values.items()}},
         "by_seed": {str(seed): one.confusion.tolist() for seed, one in zip(seeds, by_seed, strict=True)},
         "over_seeds": over_seeds,
         "control": of_control,
-        "difference": {"value": gain, "low": 0.1, "high": 0.3, "units": 91, "unit": "people", "better": 1},
+        "difference": Difference(
+            value=gain, low=gain - 0.11, high=gain + 0.11, p=0.001, units=people or sum(sizes), unit=unit, detectable=0.15,
+            seeds=(len(seeds), 1), fixed=True,
+        ).to_json(),
         "leaks": [],
         "seconds": {"extract": 100.0, "train": 50.0},
     }  # fmt: skip
