@@ -117,7 +117,7 @@ def run(
         return 0
     page = outcome.path.with_suffix(".md")
     data = {"card": str(outcome.path), "page": str(page), "out": str(folder), **outcome.card.to_json()}
-    screen.result(data, "\n".join(card_lines(outcome.card, outcome.path)))
+    screen.result(data, "\n".join(card_lines(outcome.card, outcome.path, limit=limit)))
     return STATUS_PARTIAL if outcome.failed else 0
 
 
@@ -156,13 +156,14 @@ def check(screen: Screen, *, cards: Cards, allow_partial: AllowPartial = False) 
     return STATUS_FAILED if any(one.problems for one in checked) else 0
 
 
-def card_lines(card: Card, path: Path) -> list[str]:
+def card_lines(card: Card, path: Path, *, limit: int | None = None) -> list[str]:
     """Lay out the result of a run."""
     from ..recipes.cardpage import card_page
 
     after = f"est recipe check {path}"
     if card.partial:
-        after = f"partial: {card.partial}; without --limit, on the whole data set, the card fills a cell of the table"
+        whole = "on the whole data set" if limit is None else "without --limit, on the whole data set,"
+        after = f"partial: {card.partial}; {whole} the card fills a cell of the table"
     return [card_page(card).rstrip("\n"), "", f"card: {path} and {path.with_suffix('.md')}", after]
 
 

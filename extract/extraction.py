@@ -123,6 +123,11 @@ def extract_videos(
             if writer.failure(problem.id) != problem:  # else it is on record
                 writer.fail(problem)
         todo = sort_inputs(inputs, writer, retry_failed, modality)
+        for source in todo.unchanged:
+            if clips_of(source.id, writer):
+                writer.forget(
+                    source.id
+                )  # its file had changed or was gone meanwhile, and is as it was when the clip was made
         changes, misplaced = relabel([*todo.unchanged, *todo.failed], writer, modality)
         relabelled += changes
         workers = config.workers or default_workers(devices)

@@ -218,8 +218,14 @@ class Card:
             json.dumps(data, ensure_ascii=False).encode()  # half a character cannot be written again
         except FileNotFoundError as error:
             raise EstError(f"There is no card {path}.", remedy=anew) from error
-        except (OSError, ValueError, RecursionError) as error:
-            raise EstError(f"The card {path} is damaged: it is no JSON.", remedy=anew) from error
+        except IsADirectoryError as error:
+            raise EstError(
+                f"{path} is a folder, expected the JSON of a card.", remedy=f"est recipe check {path / '*.json'}"
+            ) from error
+        except OSError as error:
+            raise EstError(f"The card {path} cannot be read.", remedy=anew) from error
+        except (ValueError, RecursionError) as error:
+            raise EstError(f"{path} is no result card: it is no JSON.", remedy=anew) from error
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             found = data.get("format") if isinstance(data, dict) else type(data).__name__
             raise EstError(f"{path} is no result card: expected the format {FORMAT}, found {found}.", remedy=anew)

@@ -33,6 +33,9 @@ class RecipeClips:
     missing: int  # of them, without files
     findings: tuple[Finding, ...] = ()
     partial: str = ""  # why a score on these clips is no result of the data set; empty where it is one
+    dealt: str = (
+        ""  # how folds differ from those of the whole data set, because people are missing; empty where they do not
+    )
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -56,9 +59,14 @@ class RecipeClips:
         return {label: counts[label] for label in self.labels}
 
     @cached_property
+    def stamps(self) -> dict[str, tuple[int, int] | None]:
+        """Return size and time of what each clip is read from, looked at once; None where it cannot be."""
+        return {one.id: _stamp(one.path) for one in self.inputs}
+
+    @cached_property
     def digest(self) -> str:
         """Name the files that are read, by size and time, and their annotations, once: whether an extraction is up to date."""
-        rows = [[one.id, one.annotations, _stamp(one.path)] for one in self.inputs]
+        rows = [[one.id, one.annotations, self.stamps[one.id]] for one in self.inputs]
         rows += [[one.id, {name: getattr(one, name) for name in ANNOTATIONS}, one.error] for one in self.found.problems]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32]
 
@@ -80,7 +88,9 @@ def choose_clips(recipe: DatasetRecipe, found: FoundInputs, root: Path, limit: i
             f"{recipe.title}: {len(found.inputs)} clips below {root}, and none of {recipe.what}.",
             remedy="docs/datasets.md shows the tree",
         )
+    dealt = ""
     if recipe.folds != "given":
+        dealt = why_other_folds(recipe, len({one.subject for one in (*inputs, *problems)}))
         folds = deal_folds(recipe, {one.subject for one in (*inputs, *problems)})
         inputs = [replace(one, fold=folds[one.subject]) for one in inputs]
         problems = [replace(one, fold=folds[one.subject]) for one in problems]
@@ -97,6 +107,7 @@ def choose_clips(recipe: DatasetRecipe, found: FoundInputs, root: Path, limit: i
         missing=missing,
         findings=found.check.findings if found.check else (),
         partial=partial,
+        dealt=dealt,
     )
 
 
@@ -106,6 +117,15 @@ def why_partial(recipe: DatasetRecipe, listed: int, missing: int) -> str:
         known = " or ".join(f"{number:,}" for number in recipe.clips)
         return f"{listed:,} of {known} clips" if listed < max(recipe.clips) else f"{listed:,} clips, {known} expected"
     return f"{listed - missing:,} of {listed:,} clips: the files of {missing:,} are not there" if missing else ""
+
+
+def why_other_folds(recipe: DatasetRecipe, subjects: int) -> str:
+    """Say that folds are dealt out to other people than those of the whole data set; nothing where they are not."""
+    if subjects == recipe.subjects or not recipe.subjects:
+        return ""
+    return (
+        f"{recipe.num_folds} folds of the {subjects} people that are there, others than those of all {recipe.subjects}"
+    )
 
 
 def deal_folds(recipe: DatasetRecipe, subjects: set[str]) -> dict[str, int]:

@@ -5,17 +5,20 @@ OUT/videos/             rendered clips, of a recipe that makes its own data
 OUT/cache.zarr          the features
 OUT/runs/MODEL/         a run for each model
 OUT/cards/MODEL.json    its result card, and MODEL.md for people
+
+A run whose clips are others by now is kept with its card, under a name that says when and why: est-until-2026-11-29T151207Z-clips-changed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import EstError, UsageError
 from ..extract.config import ExtractConfig
-from ..train.results.run import read_json, write_json
+from ..train.results.run import Run, read_json, write_json
 from .code import describe_code
 from .recipe import DatasetRecipe
 
@@ -85,6 +88,17 @@ class RecipeFolder:
     def card(self, model: str) -> Path:
         """Return where the card of a model lies."""
         return self.path / CARDS / f"{model}.json"
+
+    def set_aside(self, model: str, why: Literal["clips-changed", "features-changed"]) -> Path:
+        """Rename the run of a model and its card, so that a new one takes their place; return where the run lies now."""
+        name = f"{model}-until-{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}-{why}"
+        kept, card = self.run(name), self.card(model)
+        with Run.open(self.run(model)).alone():  # refuses one that another process trains
+            self.run(model).rename(kept)
+        for path in (card, card.with_suffix(".md")):
+            if path.exists():
+                path.rename(path.with_stem(name))
+        return kept
 
     def is_extracted(self, digest: str, features: tuple[str, ...]) -> bool:
         """Say whether the cache holds these arrays of exactly these clips."""

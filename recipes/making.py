@@ -45,7 +45,7 @@ def make_card(
         recipe=recipe.name,
         protocol=recipe.version,
         rendered=recipe.rendering is not None,
-        partial=clips.partial,
+        partial="; ".join(filter(None, (clips.partial, clips.dealt))),
         date=_ended(results),
         code=dict(code),
         machine=describe_machine(run.facts),

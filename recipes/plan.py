@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..cache import open_cache
+from ..cache.snapshot import staging_path
 from ..encoders.kinds import find_design, names_encoder
 from ..encoders.weights import LICENCES
 from ..errors import EstError, UsageError
@@ -20,8 +22,19 @@ from .clips import RecipeClips
 from .recipe import DatasetRecipe
 
 SAMPLED = 8  # clips of which frames are counted before anything is extracted
+SET_ASIDE = (
+    "            a run is there: if its clips are others by now, it is kept under another name and a new one trained"
+)
 BATCH = "loop.batch"
 SLOW, FAST = 23, 93  # frames a second of `est extract` on two cores: AVX2 alone, and bf16 (docs/benchmarks.md)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """What an extraction reads."""
+
+    inputs: tuple[Input, ...] = ()
+    changed: int = 0  # of them, in the cache, of a file of another size or time of change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +50,8 @@ class RecipePlan:
     out: Path
     extracted: bool  # the cache is there
     frames: int  # that are to be extracted, estimated; 0 where nothing is known
+    pending: Pending = Pending()  # clips that are to be extracted
+    trained: bool = False  # a run of the model is there, or begun
     rate: float = 0.0  # frames a second of an earlier part of the extraction
     folds: int = 1
 
@@ -59,10 +74,13 @@ class RecipePlan:
             f"2 train     {config.model.name}, preset {self.preset}, {config.loop.epochs} epochs, "
             f"{self.folds} fold{'s' * (self.folds > 1)} × {seeds} seed{'s' * (seeds > 1)} = {self.trainings} trainings; "
             "what is left is shown after the first epochs",
+            *([SET_ASIDE] if self.trained and not self.extracted else []),
             "3 control   pooled statistics and a linear classifier on the same folds",
             "4 evaluate  WAR and UAR with intervals, differences to the control, and the card",
             f"weights {self.weights}: {self.licence or 'no licence is known before they are loaded'}",
         ]
+        if clips.dealt:
+            lines.append(f"folds: {clips.dealt}; the card says so")
         if clips.partial:
             lines.append(f"partial: {clips.partial}; the card says so and fills no cell of the table")
         return lines
@@ -70,6 +88,22 @@ class RecipePlan:
     def _extraction(self) -> str:
         if self.extracted:
             return "done"
+        if not self.pending.inputs:
+            return "no file has changed"
+        return f"{self._what_is_left()}{self._how_long()}"
+
+    def _what_is_left(self) -> str:
+        left, changed = len(self.pending.inputs), self.pending.changed
+        if left == len(self.clips.inputs) and not changed:
+            return ""
+        again = (
+            f", {changed:,} of them again: their files have another size or time of change than those in the cache"
+            if changed
+            else ""
+        )
+        return f"{left:,} to extract{again}; "
+
+    def _how_long(self) -> str:
         if not self.frames:
             return "how long is shown after the first clips"
         if self.rate:
@@ -88,8 +122,11 @@ class RecipePlan:
             "subjects": self.clips.subjects,
             "per_class": self.clips.per_class,
             "partial": self.clips.partial,
+            "folds_dealt": self.clips.dealt,
             "out": str(self.out),
             "extracted": self.extracted,
+            "left": len(self.pending.inputs),
+            "changed": self.pending.changed,
             "frames": self.frames,
             "model": self.config.model.name,
             "preset": self.preset,
@@ -112,6 +149,21 @@ def licence_of(weights: str) -> str:
 def count_folds(recipe: DatasetRecipe, clips: RecipeClips) -> int:
     """Count the folds that are tested."""
     return len({one.fold for one in clips.everything if one.fold >= 0}) or recipe.num_folds
+
+
+def find_pending(path: Path, clips: RecipeClips, features: tuple[str, ...]) -> Pending:
+    """Compare clips with a cache, as the extraction does: by size and time. Of a cache that lacks a feature all are read."""
+    if not (path.exists() or staging_path(path).exists()):
+        return Pending(inputs=clips.inputs)
+    cache = open_cache(path)
+    table = cache.clips
+    stamps = zip(table.source_bytes, table.source_mtime_ns, strict=True)
+    there = {name: (int(size), int(time)) for name, (size, time) in zip(table.ids, stamps, strict=True)}
+    known = {one.id: (one.source.num_bytes, one.source.mtime_ns) for one in cache.failures} | there
+    stale = [one for one in clips.inputs if clips.stamps[one.id] != known.get(one.id)]
+    changed = sum(one.id in there for one in stale)
+    lacks = not set(features) <= set(cache.features)
+    return Pending(inputs=clips.inputs if lacks else tuple(stale), changed=changed)
 
 
 def training_halves(clips: RecipeClips) -> dict[str, list[Input]]:

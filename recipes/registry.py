@@ -9,6 +9,7 @@ import difflib
 
 from ..errors import UsageError
 from ..inputs.published import DATASETS, dataset_named
+from ..train.config.protocol import PROTOCOLS
 from .recipe import DatasetRecipe, Rendering
 
 RECIPES = (
@@ -103,10 +104,11 @@ def recipe_named(name: str) -> DatasetRecipe:
         return known[alias]
     near = difflib.get_close_matches(name.casefold(), known, n=1)
     if alias:
-        title = dataset_named(alias).title
+        title, is_micro = dataset_named(alias).title, alias in PROTOCOLS and PROTOCOLS[alias].is_micro
+        flow, protocol = (" --modality flow", f" --protocol {alias}") if is_micro else ("", "")
         raise UsageError(
             f"There is no recipe of {title}; recipes are {', '.join(known)}.",
-            remedy=f"est extract --dataset {alias}, then est train",
+            remedy=f"est extract --dataset {alias}{flow}, then est train{protocol}",
         )
     raise UsageError(
         f"No recipe {name!r}; recipes are {', '.join(known)}.",

@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..cache import open_cache
+from ..cache import CacheWriter, open_cache
 from ..cache.clip import Failure
 from ..encoders.weights import load_weights
-from ..errors import EstError, UsageError, some
+from ..errors import EstError, RecipeMismatch, UsageError, some
 from ..extract.config import ExtractConfig
 from ..extract.extraction import extract_videos
 from ..inputs.input import Input
@@ -31,7 +31,16 @@ from .choice import RecipeChoice
 from .clips import RecipeClips, find_clips
 from .folder import EXTRACTION, VIDEOS, RecipeFolder
 from .making import make_card
-from .plan import BATCH, RecipePlan, count_folds, estimate_frames, fit_batch, licence_of
+from .plan import (
+    BATCH,
+    Pending,
+    RecipePlan,
+    count_folds,
+    estimate_frames,
+    find_pending,
+    fit_batch,
+    licence_of,
+)
 from .recipe import DatasetRecipe
 from .rendering import expect_no_root, find_rendered
 
@@ -72,6 +81,7 @@ def run_recipe(
     folder = RecipeFolder.at(out, recipe, limit, extraction)
     _expect_run(folder, config)
     extracted = folder.is_extracted(clips.digest, extraction.features) and not other_clips(folder.cache, clips)
+    pending = Pending() if extracted else find_pending(folder.cache, clips, extraction.features)
     plan = RecipePlan(
         recipe=recipe,
         clips=clips,
@@ -81,7 +91,9 @@ def run_recipe(
         licence=folder.facts.get("weights", {}).get("licence", "") or licence_of(extraction.weights),
         out=out,
         extracted=extracted,
-        frames=0 if extracted else estimate_frames(clips.inputs),
+        pending=pending,
+        frames=estimate_frames(pending.inputs),
+        trained=(folder.run(config.model.name) / FACTS).is_file(),
         rate=folder.facts.get("rate", 0.0),
         folds=count_folds(recipe, clips),
     )
@@ -140,27 +152,41 @@ def _extract(folder: RecipeFolder, clips: RecipeClips, config: ExtractConfig, wa
     folder.note(seconds=round(spent, 1), rate=round(rate, 2))
     if report.interrupted:
         raise KeyboardInterrupt
+    errors = {failure.id: failure.error for failure in open_cache(folder.cache).failures}
     for failure in report.failures:
-        watch.warn(f"{failure.id}: {failure.error}; it counts as wrong")
+        watch.warn(f"{failure.id}: {errors.get(failure.id, failure.error)}; it counts as wrong")
     if len(report.failures) >= len(clips.everything):
         raise EstError(
             f"None of {len(clips.everything)} clips could be extracted: {report.failures[0].error}.",
             remedy="est extract --compare-detectors 5 looks at a few of them",
         )
+    if dropped := _drop_failed(folder.cache):
+        watch.warn(f"taken out of {folder.cache}, because their files cannot be read any more: {some(dropped)}")
     folder.note_code(EXTRACTION)
     features = {*folder.facts.get("extracted", {}).get("features", ()), *config.features}
     folder.note(extracted={"clips": clips.digest, "features": sorted(features)})
 
 
+def _drop_failed(path: Path) -> list[str]:
+    """Remove clips whose files have failed since: a cache keeps them beside the failure, and here they count as wrong."""
+    cache = open_cache(path)
+    failed = sorted({*cache.ids} & {failure.id for failure in cache.failures})
+    if failed:
+        with CacheWriter.open(path) as writer:
+            writer.remove(failed)
+    return failed
+
+
 def other_clips(path: Path, clips: RecipeClips) -> list[str]:
-    """Return the ids that a cache and a recipe do not have in common, or of which they say different things."""
+    """Return the ids that a cache and a recipe do not have in common, or of which they say different things; and clips that have failed."""
     cache = open_cache(path)
     table = cache.clips
     there = zip(table.ids, table.label_names, table.subject, table.split, table.fold, strict=True)
     known = {clip: (label, str(subject), str(split), int(fold)) for clip, label, subject, split, fold in there}
     known |= {one.id: _annotations(one) for one in cache.failures}
     wanted = {one.id: _annotations(one) for one in clips.everything}
-    return sorted(name for name in known.keys() | wanted.keys() if known.get(name) != wanted.get(name))
+    both = {*table.ids} & {one.id for one in cache.failures}
+    return sorted(both | {name for name in known.keys() | wanted.keys() if known.get(name) != wanted.get(name)})
 
 
 def _annotations(one: Input | Failure) -> tuple[str | None, str, str, int]:
@@ -193,19 +219,23 @@ def _comparable(config: TrainConfig) -> TrainConfig:
 
 
 def _train(folder: RecipeFolder, config: TrainConfig, watch: TrainingWatch) -> Results:
-    """Train and score what is not yet; a run of clips that are others by now is refused."""
-    path = folder.run(config.model.name)
-    if not (path / FACTS).is_file():
-        results = fit(folder.cache, path, config, watch=watch)
-        folder.note_code(config.model.name)
-        return results
-    run = Run.open(path)
-    if not run.complete:
-        results = fit(folder.cache, path, resume=True, watch=watch)
-        folder.note_code(config.model.name)
-        return results
-    cache = open_cache(folder.cache)
-    table = Annotations.from_cache(cache)
-    expect_same(run, cache, table, describe_halves(plan_of(cache, table, run.config), table))
-    watch.say(f"{path} is trained")
-    return collect(run)
+    """Train and score what is not yet; a run whose clips are others by now is set aside, and a new one trained."""
+    model = config.model.name
+    path = folder.run(model)
+    is_begun = (path / FACTS).is_file()
+    if is_begun:
+        run, cache = Run.open(path), open_cache(folder.cache)
+        table = Annotations.from_cache(cache)
+        try:
+            expect_same(run, cache, table, describe_halves(plan_of(cache, table, run.config), table))
+        except EstError as error:
+            kept = folder.set_aside(model, "features-changed" if isinstance(error, RecipeMismatch) else "clips-changed")
+            watch.warn(f"{error.message} That run is kept as {kept}, and a new one is trained.")
+            is_begun = False
+        else:
+            if run.complete:
+                watch.say(f"{path} is trained")
+                return collect(run)
+    results = fit(folder.cache, path, None if is_begun else config, resume=is_begun, watch=watch)
+    folder.note_code(model)
+    return results

@@ -236,7 +236,7 @@ def test_a_card_of_another_protocol_says_who_made_it_and_how_to_run_anew(tmp_pat
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "damaged: it is no JSON"),
+        ("{", "is no result card: it is no JSON"),
         ("[]", "no result card: expected the format est-recipe-card, found list"),
         ('{"format": "est-metrics"}', "found est-metrics"),
         (
@@ -247,9 +247,9 @@ def test_a_card_of_another_protocol_says_who_made_it_and_how_to_run_anew(tmp_pat
             '{"format": "est-recipe-card", "version": 1, "recipe": 3}',
             "recipe (int, expected str), protocol (absent, expected int)",
         ),
-        ('{"format": "est-recipe-card", "version": NaN}', "damaged: it is no JSON"),
-        ('{"format": "\\ud800"}', "damaged: it is no JSON"),
-        ("[" * 100_000, "damaged: it is no JSON"),
+        ('{"format": "est-recipe-card", "version": NaN}', "is no result card: it is no JSON"),
+        ('{"format": "\\ud800"}', "is no result card: it is no JSON"),
+        ("[" * 100_000, "is no result card: it is no JSON"),
         (None, "There is no card"),
     ],
 )

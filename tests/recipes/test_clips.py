@@ -65,11 +65,15 @@ def test_names_are_found_as_people_write_them():
     with pytest.raises(UsageError, match="There is no recipe of") as caught:
         recipe_named("path-label")
     assert caught.value.remedy == "est extract --dataset path-label, then est train"
+    with pytest.raises(UsageError, match="There is no recipe of") as caught:
+        recipe_named("megc")
+    assert caught.value.remedy == "est extract --dataset megc --modality flow, then est train --protocol megc"
 
 
 def test_the_whole_of_ravdess_is_1440_clips_in_six_folds_of_four_actors(whole):
     clips = find_clips(RAVDESS, whole)
     assert (len(clips.inputs), clips.listed, clips.subjects, clips.partial) == (1440, 1440, 24, "")
+    assert clips.dealt == ""
     assert clips.per_class == dict(zip(ravdess.LABELS, ravdess.SPEECH, strict=True))
     folds = {one.subject: one.fold for one in clips.inputs}
     assert folds["01"] == folds["04"] == 1
@@ -82,7 +86,7 @@ def test_the_whole_of_ravdess_is_1440_clips_in_six_folds_of_four_actors(whole):
 
 def test_a_limit_spreads_over_people_and_classes_and_grows(whole):
     few, more = (find_clips(RAVDESS, whole, limit) for limit in (24, 60))
-    assert few.partial == "24 of 1,440 clips"
+    assert (few.partial, few.dealt) == ("24 of 1,440 clips", "")  # folds are dealt before clips are chosen
     assert few.subjects == 24
     assert set(few.per_class.values()) == {3}
     assert {one.id for one in few.inputs} < {one.id for one in more.inputs}

@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from recipe_samples import TINY, faces, make_tree, pictures, ravdess_name, run_ravdess
+from recipe_samples import TINY, make_tree, pictures, ravdess_name, run_ravdess
 from train_samples import Recorder
 from video_samples import make_video
 
 from est.cache import CacheWriter, open_cache
 from est.cli import main
+from est.commands.recipe import card_lines
 from est.errors import EstError, UsageError
 from est.extract.report import Report
 from est.recipes import folder, running
@@ -29,6 +30,7 @@ from est.recipes.table import results_page
 from est.train.results.run import Run
 
 ROOT = Path(__file__).parents[2]
+PARTIAL = "19 of 1,440 clips; 6 folds of the 6 people that are there, others than those of all 24"
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,7 @@ def test_it_says_before_it_starts_what_it_will_do(ran):
     assert "about 57 frames" in plan
     assert "6 folds × 2 seeds = 12 trainings" in plan
     assert "partial: 19 of 1,440 clips" in said
+    assert "folds: 6 folds of the 6 people that are there, others than those of all 24" in said
 
 
 def test_the_same_call_goes_on_and_repeats_nothing(ran, tree, monkeypatch):
@@ -117,7 +120,7 @@ def test_the_card_says_what_the_run_and_the_cache_say(ran):
 
 def test_a_partial_card_is_refused_and_shown_where_a_test_allows_it(ran, tmp_path):
     _, outcome, _, _ = ran
-    assert "It is partial (19 of 1,440 clips)" in " ".join(check_card(outcome.path).problems)
+    assert f"It is partial ({PARTIAL})" in " ".join(check_card(outcome.path).problems)
     assert not check_card(outcome.path, allow_partial=True).problems
     shutil.copy(outcome.path, tmp_path)
     page = results_page(read_cards(tmp_path, allow_partial=True))
@@ -125,7 +128,7 @@ def test_a_partial_card_is_refused_and_shown_where_a_test_allows_it(ran, tmp_pat
     row = next(line for line in section.splitlines() if line.startswith("| gru |"))
     assert f"](#{outcome.card.name})" in row
     assert "**partial**" in row
-    assert "Partial: 19 of 1,440 clips. This is no result of the data set." in page
+    assert f"Partial: {PARTIAL}. This is no result of the data set." in page
 
 
 def test_the_built_page_shows_the_card(ran, tmp_path):
@@ -220,6 +223,46 @@ def test_an_extraction_that_was_stopped_is_gone_on_with(tree, tmp_path, monkeypa
     assert "about 57 frames, about 1 s at 42 frames/s as before" in "\n".join(again.said)
 
 
+def test_a_run_whose_clips_have_changed_is_set_aside(tree, tmp_path, ran, monkeypatch):
+    """The broken file is mended, and a good one broken: neither is scored as it was."""
+    out, outcome, _, _ = ran
+    copy, moved = tmp_path / "RAVDESS", tmp_path / "out"
+    shutil.copytree(tree, copy)
+    shutil.copytree(out, moved)
+    spoilt, mended = f"{ravdess_name(1, 3)}.mp4", f"{ravdess_name(6, 4)}.mp4"
+    shutil.copy2(copy / "Actor_01" / spoilt, tmp_path / spoilt)
+    (copy / "Actor_01" / spoilt).write_bytes(b"cut")
+    make_video(copy / "Actor_06" / mended, pictures(6, 4))
+    with CacheWriter.open(moved / "cache.zarr") as writer:  # a failure that an earlier release left beside its clip
+        writer.fail(replace(open_cache(writer.path).failures[0], id=f"Actor_02/{ravdess_name(2, 1)[3:]}"))
+    begun = []
+
+    def fit(cache, path, config, *, resume, watch):
+        begun.append((path, config, resume))
+        raise KeyboardInterrupt
+
+    watch = Recorder()
+    monkeypatch.setattr(running, "fit", fit)
+    with pytest.raises(KeyboardInterrupt):
+        run_ravdess(copy, moved, watch=watch)
+    ((path, config, resume),) = begun
+    assert (path, config.model.name, resume) == (moved / "runs" / "gru", "gru", False)
+    assert not path.exists()
+    assert "2 to extract, 1 of them again" in "\n".join(watch.said)
+    assert any("because their files cannot be read any more" in said for said in watch.warned)
+    (kept,) = (moved / "runs").glob("gru-until-*Z-clips-changed")
+    assert (
+        f"have changed since {path} was begun. That run is kept as {kept}, and a new one is trained" in watch.warned[-1]
+    )
+    assert Run.open(kept).complete
+    assert Card.read(moved / "cards" / f"{kept.name}.json") == outcome.card
+    assert (moved / "cards" / f"{kept.name}.md").is_file()
+    assert not (moved / "cards" / "gru.json").exists()
+    cache = open_cache(moved / "cache.zarr")
+    assert [failure.id for failure in cache.failures] == [f"Actor_01/{spoilt[3:-4]}"]
+    assert len(cache) == 18
+
+
 def test_a_cache_with_other_clips_makes_no_card(tree, tmp_path, ran):
     out, outcome, _, _ = ran
     fewer, moved = tmp_path / "RAVDESS", tmp_path / "out"
@@ -258,8 +301,22 @@ def test_a_clip_that_is_another_by_now_is_not_passed_over(tree, tmp_path, ran):
     assert len(open_cache(moved / "cache.zarr")) == 18
     changed = copy / "Actor_01" / f"{ravdess_name(1, 1)}.mp4"
     make_video(changed, [*pictures(9, 1), *pictures(9, 2)])
-    with pytest.raises(EstError, match=r"1 clips of .* are other videos than when .* was begun"):
-        run_ravdess(copy, moved)
+    watch = Recorder()
+    again = run_ravdess(copy, moved, watch=watch).card
+    assert "1 to extract, 1 of them again: their files have another size or time of change" in "\n".join(watch.said)
+    assert "a run is there: if its clips are others by now" in "\n".join(watch.said)
+    assert any("are other videos than when" in said for said in watch.warned)
+    assert again.counts == outcome.card.counts
+    assert again.fingerprints["cache"] == outcome.card.fingerprints["cache"]
+    assert again.date > outcome.card.date
+    changed.rename(tmp_path / "whole.mp4")
+    changed.write_bytes(b"cut")
+    spoilt = run_ravdess(copy, moved)  # the same run, had the clip been kept
+    assert (spoilt.failed, spoilt.card.counts["failed"], spoilt.card.scores["unpredicted"]) == (2, 2, 2)
+    (tmp_path / "whole.mp4").replace(changed)  # its old time comes back with it
+    mended = run_ravdess(copy, moved)
+    assert (mended.failed, mended.card.scores) == (1, again.scores)
+    assert len(list((moved / "runs").glob("gru*"))) == 4
 
 
 def test_the_digest_of_the_sources_is_of_the_package_alone(tmp_path):
@@ -297,6 +354,14 @@ def test_the_commands_list_show_and_check(est, ran, tmp_path):
     assert (status, "good, ravdess protocol 1, gru on resnet18 random" in out) == (0, True)
     status, out, _ = est("recipe", "check", tmp_path / "absent.json", "--json")
     assert (status, json.loads(out)["cards"][0]["good"]) == (1, False)
+    _, out, _ = est("recipe", "check", outcome.path.parent)
+    assert "is a folder, expected the JSON of a card" in out
+    assert f"try: est recipe check {outcome.path.parent}/*.json" in out
+    (tmp_path / "clips.csv").write_text("path,label")
+    _, out, _ = est("recipe", "check", tmp_path / "clips.csv")
+    assert "clips.csv is no result card: it is no JSON" in out
+    assert card_lines(outcome.card, outcome.path)[-1].startswith(f"partial: {PARTIAL}; on the whole data set the card")
+    assert "; without --limit, on the whole" in card_lines(outcome.card, outcome.path, limit=19)[-1]
 
 
 def test_a_dry_run_writes_nothing(est, tree, tmp_path):
@@ -312,56 +377,3 @@ def test_a_dry_run_writes_nothing(est, tree, tmp_path):
     assert (status, "--root names its folder" in err) == (2, True)
     status, _, err = est("recipe", "run", "rendered", "--root", tree)
     assert (status, "renders its own clips" in err) == (2, True)
-
-
-@pytest.mark.slow
-def test_the_whole_path_by_the_command_on_rendered_faces(est, tmp_path):
-    """With the detector, the shipped weights and the recipe's model, on a tree in the shape of RAVDESS."""
-    root, out = make_tree(tmp_path / "RAVDESS", frames=faces), tmp_path / "out"
-    command = (
-        "recipe",
-        "run",
-        "ravdess",
-        "--root",
-        root,
-        "--out",
-        out,
-        "--weights",
-        "synface",
-        "--preset",
-        "small",
-        "--seeds",
-        "1",
-    )
-    status, text, _ = est(*command, "--set", "loop.epochs=2", "--device", "cpu", "--json")
-    assert status == 0
-    card = Card.read(Path(json.loads(text.splitlines()[-1])["card"]))
-    assert (card.encoder["detector"], card.encoder["weights"], card.model["name"]) == ("retinaface", "synface", "est")
-    assert card.partial == "18 of 1,440 clips"
-    assert not check_card(out / "cards" / "est.json", allow_partial=True).problems
-    assert "synface" in results_page([card]).split("## RAVDESS\n")[1].split("\n## ")[0]
-
-
-@pytest.mark.slow
-def test_the_recipe_of_rendered_clips_needs_no_data(est, tmp_path):
-    out = tmp_path / "out"
-    command = (
-        "recipe",
-        "run",
-        "rendered",
-        "--out",
-        out,
-        "--seeds",
-        "1",
-        "--set",
-        "loop.epochs=2",
-        "--limit",
-        "24",
-        "--device",
-        "cpu",
-    )
-    status, text, _ = est(*command)
-    assert status == 0
-    assert "Rendered data" in text
-    card = Card.read(out / "cards" / "est.json")
-    assert (card.rendered, card.partial, card.counts["clips"]) == (True, "24 of 72 clips", 24)

@@ -67,9 +67,13 @@ def preset_settings(name: Any, model: str = DEFAULT, *, below: Mapping[str, Any]
     kind = config_class(model)
     if name == OF_AUTHORS and OF_AUTHORS not in kind.presets:
         having = [one for one in MODELS if OF_AUTHORS in config_class(one).presets]
+        is_est = model == DEFAULT
+        said = f"the authors of {model} train it by the preset official"
+        said = said if is_est else f"how {model} was trained by its authors is no preset"
+        others = ", ".join(one for one in PRESETS if one != OF_AUTHORS)
         raise UsageError(
-            f"The preset {OF_AUTHORS} is of {', '.join(having)}; how {model} was trained by its authors is no preset.",
-            remedy="--preset official",
+            f"The preset {OF_AUTHORS} is of {', '.join(having)}; {said}.",
+            remedy="--preset official" if is_est else f"--preset, one of {others}",
         )
     defaults = to_flat(TrainConfig(model=kind()))
     presets = {

@@ -259,6 +259,12 @@ def test_a_preset_is_what_it_says():
     assert set(PRESETS["fast"]) == {line.split(":")[0] for line in differences(resolve("fast"), TrainConfig())}
     with pytest.raises(UsageError, match="official, paper-text, fast, small, modern, published; found 'quick'"):
         resolve("quick")
+    with pytest.raises(UsageError, match="is of slstt; the authors of est train it by the preset official") as caught:
+        resolve("published")
+    assert caught.value.remedy == "--preset official"
+    with pytest.raises(UsageError, match="how gru was trained by its authors is no preset") as caught:
+        resolve("published", None, (), {"model.name": "gru"})
+    assert caught.value.remedy == "--preset, one of official, paper-text, fast, small, modern"
 
 
 def test_small_is_what_the_documentation_says():
