@@ -14,7 +14,7 @@ from ..inputs.input import Input
 from .config import ExtractConfig
 from .flow.columns import COLUMNS
 from .flow.pictures import MIRRORED, PLAIN
-from .flow.selection import ONSETS, Moments
+from .flow.selection import APEX, ONSETS, Moments
 from .workers.device_worker import FLIP, Encoding
 
 
@@ -26,6 +26,10 @@ class Modality(Protocol):
 
     def expect_inputs(self, inputs: Sequence[Input]) -> None:
         """Refuse inputs of which none can give rows, before anything is loaded."""
+        ...
+
+    def problem(self, source: Input) -> str:
+        """Say why an input cannot give rows, as far as that is known before a frame is decoded; empty where nothing is."""
         ...
 
     def is_outdated(self, source: Input, cells: Mapping[str, Any]) -> bool:
@@ -49,6 +53,10 @@ class Faces:
 
     def expect_inputs(self, inputs: Sequence[Input]) -> None:
         """Take any."""
+
+    def problem(self, source: Input) -> str:
+        """Any can show a face."""
+        return ""
 
     def is_outdated(self, source: Input, cells: Mapping[str, Any]) -> bool:
         """Rows depend on the file alone."""
@@ -76,13 +84,17 @@ class Flow:
         """Refuse a list without the moments that are needed; single clips without them fail by themselves."""
         if self._frames == "whole" or not inputs:
             return
-        for name in ("onset", "apex"):
+        for name, remedy in (("onset", ONSETS), ("apex", APEX)):
             if all(getattr(source, name) < 0 for source in inputs):
                 raise UsageError(
                     f"--modality flow compares a clip's onset frame with frames around its apex, and of none of {len(inputs)} inputs the "
                     f"{name} is known.",
-                    remedy=f"{ONSETS}; or --flow-frames whole, which needs no apex, and takes the first frame where no onset is known",
+                    remedy=f"{remedy}; or --flow-frames whole, which needs no apex, and takes the first frame where no onset is known",
                 )
+
+    def problem(self, source: Input) -> str:
+        """Say which moment is not told, or cannot be."""
+        return Moments(onset=source.onset, apex=source.apex).problem(self._frames)
 
     def is_outdated(self, source: Input, cells: Mapping[str, Any]) -> bool:
         """Say whether the clip has rows of another onset or apex than it is told to have."""

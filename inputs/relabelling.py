@@ -253,21 +253,22 @@ def _names(found: ClipList) -> set[str]:
 
 def _listed(lists: Iterable[ClipList]) -> str:
     """Name the columns of lists, those without a meaning too."""
-    extra = PREFIX + "{}"
-    names = [(*found.columns, *map(extra.format, found.extra), *found.unused) for found in lists]
+    names = [(*found.columns, *(PREFIX + name for name in found.extra), *found.unused) for found in lists]
     return ", ".join(dict.fromkeys(repr(name) for found in names for name in found))
 
 
 def _expect_format(cache: Cache, columns: Sequence[str]) -> None:
     """Refuse columns that a cache of format 1 has no place for, and moments that are those of a cache's rows."""
     later = [name for name in columns if name in MOMENTS or name.startswith(PREFIX)]
+    barred = later if cache.snapshot.manifest.version == 1 else MOMENTS
+    only = f"; or --only {','.join(kept)}" if (kept := [name for name in columns if name not in barred]) else ""
     if later and cache.snapshot.manifest.version == 1:
         raise UsageError(
             f"{cache.path} has format 1, which has no place for {', '.join(later)}.",
-            remedy=f"est cache convert {cache.path} NEW upgrades it; or --only {','.join(ANNOTATIONS)}",
+            remedy=f"est cache convert {cache.path} NEW upgrades it{only}",
         )
     if cache.recipes.frames.flow and set(columns) & set(MOMENTS):
-        remedy = f"--only {','.join(ANNOTATIONS)}; est extract LIST with the cache's options makes rows anew"
+        remedy = f"est extract LIST with the cache's options makes rows anew{only}"
         raise UsageError(f"{cache.path} has rows of flow, which other onsets and apexes would change.", remedy=remedy)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import some
+from ..errors import counted, some
 from .config.config import PRESETS, SIZES, TrainConfig
 from .config.configfile import to_flat
 from .data.clipset import warn_of_rates
@@ -16,7 +16,6 @@ from .loop.watch import TrainingWatch
 from .models.contract import CROPS
 from .models.registry import describe_model
 from .preparation import Prepared
-from .results.predictions import counted
 
 FEW_CLIPS, FEW_PEOPLE = 20, 3  # to choose an epoch by
 LARGE = 1_000_000  # parameters from which on a smaller model is worth a trial

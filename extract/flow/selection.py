@@ -22,6 +22,7 @@ SAMPLING = {
     "apex": f"{NUM_ROWS} frames from max(apex - {BEFORE_APEX}, onset + 1), {ANNOTATED_APEX}",
     "whole": f"{NUM_ROWS} frames evenly over the whole clip behind its onset, no apex",
 }  # as recipes have it
+APEX = "a column apex in the list, or a --dataset that knows it"
 ONSETS = "a column onset in the list (and apex, offset), or a --dataset that knows them"
 
 
@@ -47,7 +48,7 @@ class Moments:
         if self.onset < 0:
             return f"its onset is not known. Try: {ONSETS}; or --flow-frames whole, which begins with the first frame"
         if self.apex < 0:
-            return f"its apex is not known. Try: --flow-frames whole, which needs none; or {ONSETS}"
+            return f"its apex is not known. Try: {APEX}; or --flow-frames whole, which needs none"
         if self.apex < self.onset:
             return f"its apex {self.apex} lies before its onset {self.onset}. Try: correct the list; both count the clip's frames from 0"
         return ""
