@@ -19,7 +19,7 @@ from ..cache import Cache, CacheWriter, open_cache
 from ..cache.interrupt import uninterrupted
 from ..cache.rewriting import add_columns, finish_rewriting, naming_repair
 from ..cache.schema import EXTRA, MOMENTS, NO_NUMBER, ColumnSpec
-from ..errors import CacheError, UsageError, some
+from ..errors import CacheError, UsageError, counted, some
 from .csvlist import ClipList, read_list
 from .extracolumns import PREFIX, column_specs, text_columns, typed_cells
 from .input import ANNOTATIONS, UNTOLD, is_disordered
@@ -159,8 +159,8 @@ def plan_relabelling(
         raise _nothing_matches(opened, lines)
     if strict and (unmatched or unnamed):
         raise UsageError(
-            f"--strict: {len(unmatched)} lines name no clip{_in_brackets(one.line.says for one in unmatched)}; "
-            f"{len(unnamed)} clips are on no line{_in_brackets(unnamed)}.",
+            f"--strict: {counted(len(unmatched), 'line', 'name')} no clip{_in_brackets(one.line.says for one in unmatched)}; "
+            f"{counted(len(unnamed), 'clip', 'are')} on no line{_in_brackets(unnamed)}.",
             remedy="complete the lists, or leave out --strict",
         )
     wanted = _wanted(matches, read, columns, specs, clear=clear)
@@ -371,7 +371,7 @@ def _disordered(known: Mapping[str, Values], wanted: Mapping[str, Values]) -> It
         and is_disordered([values.get(name, known[clip_id].get(name, -1)) for name in MOMENTS])
     ]
     if found:
-        yield f"{len(found)} clips have an onset, apex and offset that do not follow each other: {some(map(repr, found))}"
+        yield f"{counted(len(found), 'clip', 'have')} an onset, apex and offset that do not follow each other: {some(map(repr, found))}"
 
 
 def _odd_labels(found: Relabelling) -> list[str]:

@@ -76,11 +76,13 @@ def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWa
             break
     blank = np.unique(np.concatenate([fold.train[~data.visible(fold.train)] for fold in plan.folds]))
     if len(blank):
-        watch.say(f"{len(blank)} clips to learn from show no face, and are left out: {some(data.table.ids[blank])}")
+        watch.say(
+            f"no face is shown in {counted(len(blank), 'clip')} to learn from; left out: {some(data.table.ids[blank])}"
+        )
     hidden = [str(data.table.ids[row]) for fold in plan.folds for row in fold.test[~data.visible(fold.test)]]
     if hidden:
         watch.warn(
-            f"{len(hidden)} clips of the test halves show no face or could not be extracted, and count as wrong: {some(hidden)}"
+            f"counted as wrong: {counted(len(hidden), 'clip')} of the test halves, without a face or not extracted: {some(hidden)}"
         )
     for line in ready.start.report() if ready.start is not None else ():
         watch.say(line)

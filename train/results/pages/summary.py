@@ -63,7 +63,7 @@ def headline(results: Results) -> list[str]:
         )
         lines.append(results.gain.sentence(run.config.model.title, "control"))
     if results.unseen:
-        lines.append(f"{len(results.unseen)} clips without a face or without frames count as wrong")
+        lines.append(f"counted as wrong: {counted(len(results.unseen), 'clip')} without a face or without frames")
     protocol = run.facts["protocol"]
     shown = named(run.config.protocol.kind, protocol["kind"])
     lines.append(f"protocol {shown}, independence {protocol['independence']}")
