@@ -20,7 +20,6 @@ from est.train.data.windows import load_features
 from est.train.loop.predict import predict
 from est.train.models.description import backbone_macs
 from est.train.models.registry import MODELS, build_model, config_class, describe_model, model_config
-from est.train.results.pages.summary import frames_line
 
 SHAPES = {**MAPS, "crops": (3, 16, 16)}  # of what models read of a frame, where it is no vector
 WHOLE = {"transformer": 33_322_695, "former-temporal": 17_493_063}  # parameters with ResNet-18, 7 classes
@@ -54,13 +53,13 @@ def test_every_model_is_looked_at():
 
 def test_a_summary_says_which_frames_each_model_is_shown():
     shown = {name: tiny(name).shown for name in MODELS}
-    told = {name: frames_line(SamplingConfig(), one) for name, one in shown.items()}
+    told = {name: SamplingConfig().sentence(one) for name, one in shown.items()}
     assert {name for name in MODELS if "105" in told[name]} == {"est", "gru", "lstm", "transformer"}
     assert f"up to {shown['slstt'].most}" in told["slstt"]
     assert f"{shown['clip-temporal'].parts} × {shown['clip-temporal'].frames} frames" in told["clip-temporal"]
     assert "all windows" in told["window-head"]
     assert "in the test all frames" in told["fan"]
-    assert "consecutive frames" in frames_line(SamplingConfig(unify="native"), shown["est"])
+    assert "consecutive frames" in SamplingConfig(unify="native").sentence(shown["est"])
 
 
 @pytest.mark.parametrize("name", MODELS)

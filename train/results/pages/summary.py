@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 from ....errors import counted
 from ...folds.leaks import describe_leaks, leaks_of_fold
 from ...folds.published import convention, named, result_lines
-from ...models.contract import AllFrames, AllWindows, Evenly, EvenlyThenAll, Shown, Snippets
 from ..metrics import Bin, Spread, number
 from .megc import TITLE, megc_cells, megc_notes
 
 if TYPE_CHECKING:
-    from ...config.sampling import SamplingConfig
     from ...folds.leaks import Leak
     from ..predictions import Predictions
     from ..results import Results
@@ -218,28 +216,8 @@ def how_lines(results: Results) -> list[str]:
         f"learning rate {run.config.loop.learning_rate:g}; every setting in config.toml",
         f"{run.facts['device']}, {run.facts['precision']}, {run.facts['threads']} threads; "
         f"trained in {results.seconds:.1f} s altogether",
-        frames_line(run.config.sampling, run.config.model.shown),
+        run.config.sampling.sentence(run.config.model.shown),
     ]
-
-
-def frames_line(sampling: SamplingConfig, shown: Shown) -> str:
-    """Say which frames of a clip a model is shown; only snippets are cut from a unified clip."""
-    match shown:
-        case Snippets() if sampling.unify == "native":
-            return f"snippets lie in {sampling.window} consecutive frames of the clip (`native`); the EST paper brings clips to 105 frames"
-        case Snippets():
-            unified = f"frames are brought to {sampling.unified} by `{sampling.unify}`"
-            return f"{unified}, an assumption: the EST paper does not say how"
-        case EvenlyThenAll():
-            trained = f"{shown.parts} × {shown.frames} frames of equal parts of a clip"
-            return f"the model is shown {trained} in training, and in the test all frames, up to {shown.most}"
-        case Evenly():
-            return f"the model is shown {shown.parts} × {shown.frames} frames of equal parts of a clip"
-        case AllFrames():
-            return f"the model is shown all frames of a clip, up to {shown.most}; of a longer clip so many, evenly"
-        case AllWindows():
-            kinds = " + ".join(map(str, shown.each))
-            return f"the model is shown all windows of a clip, up to {kinds} (of each kind, in the cache's order)"
 
 
 def _bins(rows: Sequence[Bin]) -> str:
