@@ -111,6 +111,7 @@ class Failure:
     split: str = ""
     fold: int = NO_FOLD
     source: Source = field(default_factory=Source)
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)  # of the extra columns that failures have
 
 
 def checked_rows(clip: Clip, schema: Schema) -> dict[str, np.ndarray]:
@@ -240,6 +241,7 @@ def failure_row(failure: Failure, schema: Schema) -> dict[str, Any]:
         "source_mtime_ns": failure.source.mtime_ns,
         "live": 1,
     }
+    row |= {EXTRA + name: failure.extra.get(name) for name in schema.failure_extra}
     columns = schema.failure_columns()
     return {name: typed_value(value, columns[name], f"{who}, {name}") for name, value in row.items()}
 
@@ -257,6 +259,7 @@ def failure_of(row: Mapping[str, Any], labels: Sequence[str], path: Path) -> Fai
         label=None if code == NO_LABEL else labels[code],
         fold=int(row["fold"]),
         source=Source(num_bytes=int(row["source_bytes"]), mtime_ns=int(row["source_mtime_ns"])),
+        extra={name.removeprefix(EXTRA): value for name, value in row.items() if name.startswith(EXTRA) and value},
     )
 
 
@@ -283,7 +286,7 @@ def typed_update(who: str, name: str, value: Any, columns: Mapping[str, ArraySpe
 
 def typed_value(value: Any, spec: ArraySpec, who: str) -> Any:
     """Return one cell of a table in the type of its column, or say that it does not fit."""
-    if spec.name.startswith(f"clips/{EXTRA}") and value is None:
+    if f"/{EXTRA}" in spec.name and value is None:
         return ColumnSpec(dtype=spec.dtype, shape=spec.row_shape).empty  # ty: ignore[invalid-argument-type]
     if spec.dtype == STRING:
         expect_text(who, value=value)

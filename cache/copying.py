@@ -120,7 +120,14 @@ def copied_failures(cache: Cache, wanted: Wanted) -> Iterator[Failure]:
     # without names: where an earlier extraction gave a clip, that stands for the failure
     failures = [failure for failure in cache.failures if wanted.names or failure.id not in extracted]
     for number, place in enumerate(wanted.order(len(failures))):
-        unnamed = {"id": f"failure{number:06d}", "path": "", "error": "", "subject": "", "source": Source()}
+        unnamed = {
+            "id": f"failure{number:06d}",
+            "path": "",
+            "error": "",
+            "subject": "",
+            "source": Source(),
+            "extra": {},
+        }
         yield failures[place] if wanted.names else replace(failures[place], **unnamed)
 
 

@@ -169,7 +169,8 @@ class Manifest:
             data["folded"] = self.folded
         if self.extra:
             data["extra"] = {
-                name: {"dtype": spec.dtype, "shape": list(spec.shape)} for name, spec in self.extra.items()
+                name: {"dtype": spec.dtype, "shape": list(spec.shape)} | ({"failures": True} if spec.failures else {})
+                for name, spec in self.extra.items()
             }
         if self.black:
             data["black"] = {name: list(row) for name, row in self.black.items()}
@@ -219,7 +220,9 @@ class Manifest:
                 black={name: tuple(row) for name, row in data.get("black", {}).items()},
                 trained_on={n: TrainedOn.from_json(record) for n, record in data.get("trained_on", {}).items()},
                 extra={
-                    name: ColumnSpec(dtype=spec["dtype"], shape=tuple(spec["shape"]))
+                    name: ColumnSpec(
+                        dtype=spec["dtype"], shape=tuple(spec["shape"]), failures=spec.get("failures", False)
+                    )
                     for name, spec in data.get("extra", {}).items()
                 },
                 version=data["version"],

@@ -175,6 +175,7 @@ class ColumnSpec:
 
     dtype: Literal["string", "int64", "float64"]
     shape: tuple[int, ...] = ()
+    failures: bool = field(default=False, compare=False)  # of text: the table of failures has the column, too
 
     def __post_init__(self) -> None:
         if self.dtype not in (STRING, "int64", "float64"):
@@ -205,6 +206,11 @@ class Schema:
     version: int = VERSION
     window_features: Mapping[str, FeatureSpec] = field(default_factory=dict)
     extra: Mapping[str, ColumnSpec] = field(default_factory=dict)
+
+    @property
+    def failure_extra(self) -> list[str]:
+        """Name the extra columns that failures have, too."""
+        return [name for name, spec in self.extra.items() if spec.failures and spec.dtype == STRING]
 
     @property
     def checked(self) -> list[str]:
@@ -260,7 +266,8 @@ class Schema:
 
     def failure_columns(self) -> dict[str, ArraySpec]:
         """Return the columns of the table of failures."""
-        columns = {**FAILURE_COLUMNS, ROW_CHECKSUM: ("uint64", ())}
+        extra = {EXTRA + name: (STRING, ()) for name in self.failure_extra}
+        columns = {**FAILURE_COLUMNS, **extra, ROW_CHECKSUM: ("uint64", ())}
         return {name: self._spec(f"failures/{name}", "failure", *kind, large=False) for name, kind in columns.items()}
 
     def arrays(self) -> dict[str, ArraySpec]:
@@ -279,7 +286,8 @@ class Schema:
         windows = ["windows"] if self.window_features else []
         crops = ["crops"] if self.crops else []
         extra = ["clips/extra"] if self.extra else []
-        return ["frames", *windows, *crops, "clips", *extra, "clips/xxh3", "failures", "failures/xxh3"]
+        failed = ["failures/extra"] if self.failure_extra else []
+        return ["frames", *windows, *crops, "clips", *extra, "clips/xxh3", "failures", *failed, "failures/xxh3"]
 
     def _spec(self, name: str, axis: Axis, dtype: str, row_shape: tuple[int, ...], *, large: bool) -> ArraySpec:
         if dtype == STRING:

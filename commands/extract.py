@@ -251,7 +251,8 @@ def extract(
         from ..extract.modality import modality_of
 
         pictures = modality_of(config)
-        pictures.expect_inputs(found.inputs)
+        for line in pictures.expect_inputs(found.inputs):
+            screen.warn(line)
         doomed = {one.id: problem for one in found.inputs if (problem := pictures.problem(one))}
         from ..encoders.device import parse_device
         from ..encoders.precision import resolve_precision

@@ -22,6 +22,7 @@ class Places(StrEnum):
 
     apex = "apex"
     whole = "whole"
+    auto = "auto"
 
 
 PicturesOption = Annotated[
@@ -37,7 +38,7 @@ FlowPlaces = Annotated[
     typer.Option(
         "--flow-frames",
         help="With --modality flow. apex: 11 frames from 5 before the annotated apex on; whole: 11 evenly over the clip behind its onset, "
-        "or its first frame; no apex is needed. [default: apex]",
+        "or its first frame; no apex is needed; auto: apex where a clip has one, else whole (MEGC 2019: SMIC has none). [default: apex]",
     ),
 ]
 

@@ -25,7 +25,8 @@ def relabel(inputs: Sequence[Input | Failure], writer: CacheWriter, modality: Mo
         more = modality.told(source) if isinstance(source, Input) and writer.manifest.version > 1 else {}
         for clip_id in clips or ([source.id] if writer.failure(source.id) else []):
             late = [n for n in MOMENTS if clips and more.get(n, -1) >= writer.num_frames(clip_id)]
-            known = {name: value for name, value in more.items() if clips and name not in late}
+            held = more if clips else {EXTRA + name for name in writer.manifest.schema.failure_extra}
+            known = {name: value for name, value in more.items() if name in held and name not in late}
             misplaced += [clip_id] if late else []
             said += [f"{clip_id}: {change}" for change in writer.update(clip_id, **told(source), **known)]
     return said, misplaced
@@ -54,6 +55,7 @@ def completed(source: Found, writer: CacheWriter) -> Found:
             known["fold"] = int(known["fold"])
     elif failure is not None:
         known = {name: getattr(failure, name) for name in ANNOTATIONS}
+        known["extra"] = dict(failure.extra) | dict(source.extra)
     else:
         return source
     changes = known | told(source)
@@ -62,6 +64,12 @@ def completed(source: Found, writer: CacheWriter) -> Found:
         extra = {columns[name]: value for name, value in _of_all(clips, columns, writer).items()}
         changes["extra"] = extra | dict(source.extra)
     return replace(source, **changes)
+
+
+def recorded(failure: Failure, writer: CacheWriter) -> Failure:
+    """Return a failure with those of its cells that the table of failures has a column for."""
+    names = writer.manifest.schema.failure_extra
+    return replace(failure, extra={name: value for name, value in failure.extra.items() if name in names and value})
 
 
 def _of_all(clips: Sequence[str], names: Iterable[str], writer: CacheWriter) -> dict[str, Any]:

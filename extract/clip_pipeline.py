@@ -109,7 +109,13 @@ class ClipPipeline(Pipeline):
         except OSError:
             described = Source()
         failure = Failure(
-            id=source.id, path=str(source.path), stage=stage, error=error, source=described, **source.annotations
+            id=source.id,
+            path=str(source.path),
+            stage=stage,
+            error=error,
+            source=described,
+            extra=source.extra,
+            **source.annotations,
         )
         self._sink.fail(failure)
         if counted:

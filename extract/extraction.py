@@ -25,7 +25,7 @@ from ..encoders.weights import Weights, load_weights
 from ..errors import EstError
 from ..inputs.extracolumns import column_specs, typed_cells
 from ..inputs.input import FoundInputs, Input
-from .annotations import completed, relabel
+from .annotations import completed, recorded, relabel
 from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
 from .command import expect_as_made
 from .config import ExtractConfig
@@ -66,7 +66,8 @@ def extract_videos(
     config, watch = config or ExtractConfig(), watch or Watch()
     start = time.monotonic()
     modality = modality_of(config)
-    modality.expect_inputs(found.inputs)
+    for line in modality.expect_inputs(found.inputs):
+        watch.warn(line)
     devices = [parse_device(text) for text in config.device.split(",")]
     expect_precision_of(Path(out), devices)
     config = as_begun(config, Path(out))
@@ -114,7 +115,7 @@ def extract_videos(
                 f"{out} has format 1, which has no place for onset, apex and offset: est cache convert {out} NEW upgrades it"
             )
         relabelled, _ = relabel(found.problems, writer, modality)
-        problems = [completed(problem, writer) for problem in found.problems]
+        problems = [recorded(completed(problem, writer), writer) for problem in found.problems]
         for problem in problems:
             if writer.failure(problem.id) != problem:  # else it is on record
                 writer.fail(problem)

@@ -5,6 +5,7 @@ Clip workers make the pictures (`workers/clip_worker`, `workers/flow_task`); rec
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -12,9 +13,9 @@ from ..cache.schema import MOMENTS, ColumnSpec
 from ..errors import UsageError
 from ..inputs.input import Input
 from .config import ExtractConfig
-from .flow.columns import COLUMNS
+from .flow.columns import COLUMNS, chosen_by
 from .flow.pictures import MIRRORED, PLAIN
-from .flow.selection import APEX, ONSETS, Moments
+from .flow.selection import APEX, ONSETS, FlowFrames, Moments
 from .workers.device_worker import FLIP, Encoding
 
 
@@ -24,8 +25,8 @@ class Modality(Protocol):
     columns: Mapping[str, ColumnSpec]  # of the clip table, which it fills
     encoding: Encoding  # what a device worker makes of its pictures
 
-    def expect_inputs(self, inputs: Sequence[Input]) -> None:
-        """Refuse inputs of which none can give rows, before anything is loaded."""
+    def expect_inputs(self, inputs: Sequence[Input]) -> list[str]:
+        """Refuse inputs of which none can give rows, before anything is loaded; return what to know of the others."""
         ...
 
     def problem(self, source: Input) -> str:
@@ -51,8 +52,9 @@ class Faces:
     columns: Mapping[str, ColumnSpec] = {}
     encoding = Encoding()
 
-    def expect_inputs(self, inputs: Sequence[Input]) -> None:
+    def expect_inputs(self, inputs: Sequence[Input]) -> list[str]:
         """Take any."""
+        return []
 
     def problem(self, source: Input) -> str:
         """Any can show a face."""
@@ -77,30 +79,36 @@ class Flow:
     columns = COLUMNS
 
     def __init__(self, config: ExtractConfig) -> None:
-        self._frames = config.flow_frames
+        self._frames: FlowFrames = config.flow_frames
+        self._told: set[str] = set()  # moments of which inputs tell some
         self.encoding = Encoding(names=config.encoded)
 
-    def expect_inputs(self, inputs: Sequence[Input]) -> None:
-        """Refuse a list without the moments that are needed; single clips without them fail by themselves."""
+    def expect_inputs(self, inputs: Sequence[Input]) -> list[str]:
+        """Refuse a list without the moments that are needed, and count the clips without them, which fail or have other frames."""
+        self._told = {name for name in ("onset", "apex") if any(getattr(source, name) >= 0 for source in inputs)}
         if self._frames == "whole" or not inputs:
-            return
-        for name, remedy in (("onset", ONSETS), ("apex", APEX)):
-            if all(getattr(source, name) < 0 for source in inputs):
+            return []
+        for name, remedy in (("onset", ONSETS), ("apex", APEX)) if self._frames == "apex" else ():
+            if name not in self._told:
                 raise UsageError(
                     f"--modality flow compares a clip's onset frame with frames around its apex, and of none of {len(inputs)} inputs the "
                     f"{name} is known.",
                     remedy=f"{remedy}; or --flow-frames whole, which needs no apex, and takes the first frame where no onset is known",
                 )
+        return lacking(inputs, self._frames)
 
     def problem(self, source: Input) -> str:
         """Say which moment is not told, or cannot be."""
-        return Moments(onset=source.onset, apex=source.apex).problem(self._frames)
+        moments = Moments(onset=source.onset, apex=source.apex)
+        return moments.problem(moments.rule(self._frames))
 
     def is_outdated(self, source: Input, cells: Mapping[str, Any]) -> bool:
-        """Say whether the clip has rows of another onset or apex than it is told to have."""
-        told = Moments(onset=source.onset, apex=source.apex)
-        apex = told.apex >= 0 and self._frames == "apex" and told.apex != int(cells["flow_apex"])
-        return apex or (told.onset >= 0 and told.onset != int(cells["flow_onset"]))
+        """Say whether the clip would have rows by another onset or apex; inputs of which none tells a moment take back none."""
+        moments = Moments(onset=source.onset, apex=source.apex)
+        now = chosen_by(moments, moments.rule(self._frames))
+        return any(
+            now[f"flow_{name}"] != int(cells[f"flow_{name}"]) for name in ("onset", "apex") if name in self._told
+        )
 
     def told(self, source: Input) -> dict[str, Any]:
         """Leave out moments: they are frames of the source, and the clip has eleven rows."""
@@ -109,6 +117,21 @@ class Flow:
     def place_of(self, name: str, number: int) -> tuple[int, str]:
         """Pictures of mirrored flow come as a track of their own."""
         return (MIRRORED, name.removesuffix(FLIP)) if name.endswith(FLIP) else (PLAIN, name)
+
+
+def lacking(inputs: Sequence[Input], frames: FlowFrames) -> list[str]:
+    """Say how many inputs have no onset or no apex, of which databases, and what becomes of them."""
+    bare = [source for source in inputs if source.onset < 0 or source.apex < 0]
+    if not bare:
+        return []
+    names = Counter(str(source.extra.get("database") or "") for source in bare)
+    of = ", ".join(f"{name} {count}" for name, count in names.most_common() if name)
+    count = f"{len(bare)} of {len(inputs)} clips have no annotated onset or apex{f' ({of})' if of else ''}"
+    if frames == "auto":
+        return [f"{count}: their frames are taken evenly over the whole clip."]
+    return [
+        f"{count}: they fail, and count as wrong in scores. Try: --flow-frames auto, which takes their frames evenly over the whole clip."
+    ]
 
 
 def modality_of(config: ExtractConfig) -> Modality:

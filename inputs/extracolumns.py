@@ -49,12 +49,16 @@ def _spec(texts: Iterable[str]) -> ColumnSpec:
     there = [text for text in texts if not _is_empty(text)]
     rows = [_numbers(text) for text in there]
     if not there or any(row is None for row in rows):
-        return ColumnSpec(dtype="string")
+        return ColumnSpec(dtype="string", failures=True)
     lengths = {len(row) for row in rows if row is not None}
     if lengths == {1}:
         whole = all(re.fullmatch(r"[+-]?\d{1,18}", text) for text in there)
         return ColumnSpec(dtype="int64" if whole else "float64")
-    return ColumnSpec(dtype="float64", shape=(lengths.pop(),)) if len(lengths) == 1 else ColumnSpec(dtype="string")
+    return (
+        ColumnSpec(dtype="float64", shape=(lengths.pop(),))
+        if len(lengths) == 1
+        else ColumnSpec(dtype="string", failures=True)
+    )
 
 
 def _typed(text: str, spec: ColumnSpec, where: str) -> Any:

@@ -148,7 +148,7 @@ def failure_at(path: Path, clip_id: str, error: str, **annotations: Any) -> Fail
         source = Source(num_bytes=found.st_size, mtime_ns=found.st_mtime_ns)
     except OSError:
         source = Source()
-    known = {name: value for name, value in annotations.items() if name in ANNOTATIONS}  # a failure has no segment
+    known = {name: value for name, value in annotations.items() if name in (*ANNOTATIONS, "extra")}  # no segment
     return Failure(
         id=unicode_text(clip_id), path=unicode_text(str(path)), stage=STAGE, error=error, source=source, **known
     )

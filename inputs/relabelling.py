@@ -191,7 +191,7 @@ def plan_relabelling(
 def annotations(cache: Cache, new: Mapping[str, ColumnSpec] | None = None) -> dict[str, Values]:
     """Return what a cache says of its clips and of its failures; one whose id is that of a clip is an earlier attempt.
 
-    Columns that are `new` say nothing yet. Failures have no moments and no extra columns.
+    Columns that are `new` say nothing yet. Failures have no moments, and of extra columns those of text.
     """
     columns = cache.clips.columns
     known = {
@@ -206,7 +206,12 @@ def annotations(cache: Cache, new: Mapping[str, ColumnSpec] | None = None) -> di
         known[clip_id] |= {name: _value(values[place]) for name, values in more.items()}
         known[clip_id] |= {PREFIX + name: None for name in new or () if PREFIX + name not in more}
     for failure in cache.failures:
-        known.setdefault(failure.id, {column: getattr(failure, column) for column in ANNOTATIONS})
+        told = {column: getattr(failure, column) for column in ANNOTATIONS}
+        told |= {PREFIX + name: failure.extra.get(name) for name in cache.schema.failure_extra}
+        told |= {
+            PREFIX + name: None for name, spec in (new or {}).items() if spec.failures and PREFIX + name not in told
+        }
+        known.setdefault(failure.id, told)
     return known
 
 

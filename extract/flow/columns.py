@@ -11,17 +11,22 @@ from typing import Any
 import numpy as np
 
 from ...cache.schema import ColumnSpec
-from .selection import NUM_ROWS, Moments
+from .selection import NUM_ROWS, Moments, Rule
 
 COLUMNS: Mapping[str, ColumnSpec] = {
     "flow_onset": ColumnSpec(dtype="int64"),  # the frame that the others are compared with
-    "flow_apex": ColumnSpec(dtype="int64"),  # as told; −1: not told, or not needed
+    "flow_apex": ColumnSpec(dtype="int64"),  # that chose the frames; −1: they lie over the whole clip
     "flow_frames": ColumnSpec(
         dtype="float64", shape=(NUM_ROWS,)
     ),  # of each row; between two frames where it is interpolated
 }
 
 
-def cells(moments: Moments, reference: int, places: np.ndarray) -> dict[str, Any]:
+def chosen_by(moments: Moments, rule: Rule) -> dict[str, int]:
+    """Return the cells that say by which frames a clip's rows are chosen."""
+    return {"flow_onset": moments.reference(rule), "flow_apex": moments.apex if rule == "apex" else -1}
+
+
+def cells(moments: Moments, rule: Rule, places: np.ndarray) -> dict[str, Any]:
     """Return a clip's cells."""
-    return {"flow_onset": reference, "flow_apex": moments.apex, "flow_frames": tuple(places.tolist())}
+    return {**chosen_by(moments, rule), "flow_frames": tuple(places.tolist())}

@@ -13,6 +13,7 @@ import numpy as np
 from ...crops.jpeg import decode_crop, encode_crop
 from . import field
 from .colour import picture_of
+from .field import row_of
 from .selection import neighbours
 
 PLAIN, MIRRORED = 0, 1  # tracks of pictures
@@ -41,7 +42,7 @@ class FlowPictures:
     def add(self, moved: np.ndarray) -> None:
         """Take the next row's field.  # (S, S, 2)"""
         if self.wanted.fields:
-            self._fields.append(field.row_of(moved))
+            self._fields.append(row_of(moved))
         for track in self.wanted.tracks:
             picture = picture_of(field.mirrored(moved) if track == MIRRORED else moved, self._size)
             if self.wanted.quality:

@@ -1,11 +1,12 @@
 """Which frames of a clip are compared with its onset: SLSTT's eleven around the annotated apex, or eleven over the whole clip.
 
-A position may lie between two frames: where a clip has fewer frames than rows, rows are interpolated. The authors make such frames with a
-network (RIFE); here the flow of the two neighbours is mixed, each by its nearness.
+A position may lie between two frames: where a clip has fewer frames than rows, each of its frames keeps a row, and the rows between are
+interpolated. The authors make such frames with a network (RIFE); here the flow of the two neighbours is mixed, each by its nearness.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,13 +15,18 @@ import numpy as np
 from ...cache.recipe import ANNOTATED_APEX
 from ...errors import EstError
 
-FlowFrames = Literal["apex", "whole"]
+Rule = Literal["apex", "whole"]  # of one clip
+FlowFrames = Literal["apex", "whole", "auto"]  # of a cache; auto: a rule for each clip
 
 NUM_ROWS = 11
 BEFORE_APEX = 5  # frames before the apex with which the rows begin
-SAMPLING = {
-    "apex": f"{NUM_ROWS} frames from max(apex - {BEFORE_APEX}, onset + 1), {ANNOTATED_APEX}",
-    "whole": f"{NUM_ROWS} frames evenly over the whole clip behind its onset, no apex",
+_APEX = f"{NUM_ROWS} frames from max(apex - {BEFORE_APEX}, onset + 1), {ANNOTATED_APEX}"
+_WHOLE = f"{NUM_ROWS} frames evenly over the whole clip behind its onset"
+_MISSING = "missing ones between neighbours"
+SAMPLING: Mapping[FlowFrames, str] = {
+    "apex": f"{_APEX}; {_MISSING}",
+    "whole": f"{_WHOLE}, no apex; {_MISSING}",
+    "auto": f"{_APEX}; {_WHOLE} where onset or apex is not known; {_MISSING}",
 }  # as recipes have it
 APEX = "a column apex in the list, or a --dataset that knows it"
 ONSETS = "a column onset in the list (and apex, offset), or a --dataset that knows them"
@@ -37,35 +43,41 @@ class Moments:
     onset: int = -1
     apex: int = -1
 
-    def reference(self, frames: FlowFrames) -> int:
+    def rule(self, frames: FlowFrames) -> Rule:
+        """Return by which rule the frames of this clip are chosen."""
+        if frames == "auto":
+            return "whole" if self.onset < 0 or self.apex < 0 else "apex"
+        return frames
+
+    def reference(self, frames: Rule) -> int:
         """Return the frame that the others are compared with; over a whole clip of unknown onset, the first."""
         return 0 if frames == "whole" and self.onset < 0 else self.onset
 
-    def problem(self, frames: FlowFrames) -> str:
+    def problem(self, frames: Rule) -> str:
         """Say what is not told, or cannot be, before a frame is decoded; empty when it suffices."""
         if frames == "whole":
             return ""
         if self.onset < 0:
-            return f"its onset is not known. Try: {ONSETS}; or --flow-frames whole, which begins with the first frame"
+            return f"its onset is not known. Try: {ONSETS}; or --flow-frames auto, which then takes the whole clip from its first frame"
         if self.apex < 0:
-            return f"its apex is not known. Try: {APEX}; or --flow-frames whole, which needs none"
+            return f"its apex is not known. Try: {APEX}; or --flow-frames auto, which then takes the whole clip"
         if self.apex < self.onset:
             return f"its apex {self.apex} lies before its onset {self.onset}. Try: correct the list; both count the clip's frames from 0"
         return ""
 
 
-def first_position(moments: Moments, frames: FlowFrames) -> int:
+def first_position(moments: Moments, frames: Rule) -> int:
     """Return the first frame that is compared."""
     reference = moments.reference(frames)
     return reference + 1 if frames == "whole" else max(moments.apex - BEFORE_APEX, reference + 1)
 
 
-def last_position(moments: Moments, frames: FlowFrames) -> int | None:
+def last_position(moments: Moments, frames: Rule) -> int | None:
     """Return the last frame that can be compared, where that does not depend on the clip's length."""
     return None if frames == "whole" else first_position(moments, frames) + NUM_ROWS - 1
 
 
-def positions(moments: Moments, frames: FlowFrames, num_frames: int) -> np.ndarray:
+def positions(moments: Moments, frames: Rule, num_frames: int) -> np.ndarray:
     """Return the places of the rows in a clip of so many frames; between frames where there are fewer frames than rows.  # (11,)"""
     reference = moments.reference(frames)
     for name, frame in (("onset", reference), *([("apex", moments.apex)] if frames == "apex" else [])):
@@ -82,8 +94,11 @@ def positions(moments: Moments, frames: FlowFrames, num_frames: int) -> np.ndarr
         )
     if frames == "apex" and first + NUM_ROWS - 1 <= end:
         return np.arange(first, first + NUM_ROWS, dtype=np.float64)
-    spread = np.linspace(first, end, NUM_ROWS)
-    return np.rint(spread) if end - first + 1 >= NUM_ROWS else spread
+    there = end - first + 1
+    if there >= NUM_ROWS:
+        return np.rint(np.linspace(first, end, NUM_ROWS))
+    rows = np.rint(np.linspace(0, NUM_ROWS - 1, there))  # of the frames that there are
+    return np.interp(np.arange(NUM_ROWS), rows, np.arange(first, end + 1))
 
 
 def is_between(places: np.ndarray) -> np.ndarray:

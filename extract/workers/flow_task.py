@@ -48,21 +48,21 @@ class FlowTask(Task):
         super().__init__(line, config, crop_batch, work.index)
         self._input: Input = work.input
         self._moments = Moments(onset=work.input.onset, apex=work.input.apex)
+        self._rule = self._moments.rule(config.flow_frames)
         self._detections: Detections | None = None
         self._size: tuple[int, ...] = ()
 
     def _finish(self) -> Finished:
-        frames = self._config.flow_frames
-        if problem := self._moments.problem(frames):
+        if problem := self._moments.problem(self._rule):
             raise StageError(STAGE, problem)
-        reference = self._moments.reference(frames)
+        reference = self._moments.reference(self._rule)
         with self._open(self._input) as video:
             found = self._watch(video, reference)
             info, missing, decode_errors = video.info, video.missing, video.decode_errors
         if missing and self._config.incomplete == "fail":
             raise StageError("decode", f"{missing} of {len(found.times) + missing} frames could not be decoded")
         try:
-            places = selection.positions(self._moments, frames, len(found.times))
+            places = selection.positions(self._moments, self._rule, len(found.times))
         except selection.FrameError as error:
             raise StageError(STAGE, f"{error.message}. Try: {error.remedy}") from error
         assert found.onset is not None  # the onset is among the frames
@@ -71,6 +71,7 @@ class FlowTask(Task):
         for moved in fields_of(found.onset, later, places):
             with self._clock("crop"):
                 pictures.add(moved)
+        self._expect_fits(pictures)
         self._send_rest()
         return Finished(
             index=self._index,
@@ -81,7 +82,7 @@ class FlowTask(Task):
             time=np.interp(places, np.arange(len(found.times)), found.times),
             tracks=[found.rows(places, pictures)],
             num_tracks=found.num_faces,
-            extra=cells(self._moments, reference, places),
+            extra=cells(self._moments, self._rule, places),
             digest=source_of(self._input.path).digest,
             seconds=self._seconds,
         )
@@ -100,8 +101,8 @@ class FlowTask(Task):
     def _watch(self, video: Video, reference: int) -> Watched:
         """Decode once: find the face in the onset frame, hold the squares of later ones while they fit."""
         found = Watched()
-        first = selection.first_position(self._moments, self._config.flow_frames)
-        last = selection.last_position(self._moments, self._config.flow_frames)
+        first = selection.first_position(self._moments, self._rule)
+        last = selection.last_position(self._moments, self._rule)
         for number, (frame, moment) in enumerate(self._timed(video.frames())):
             found.times.append(moment)
             if number == reference:
@@ -146,6 +147,15 @@ class FlowTask(Task):
                 STAGE,
                 f"its frame {number} is {width}×{height}, and its onset frame is {wide}×{high}: flow compares pixels in one place. "
                 "Try: bring the pictures of a clip to one size",
+            )
+
+    def _expect_fits(self, pictures: FlowPictures) -> None:
+        """Refuse flow that the cache's type cannot hold: it would become infinite."""
+        most = max((float(np.abs(rows).max()) for rows in pictures.features.values()), default=0.0)
+        if not most <= float(np.finfo(self._config.dtype).max):
+            raise StageError(
+                STAGE,
+                f"a pixel has a flow of {most:g} pixels, which {self._config.dtype} cannot hold. Try: --dtype float32",
             )
 
     def _again(self, found: Watched, places: np.ndarray) -> dict[int, np.ndarray]:

@@ -194,7 +194,13 @@ def _failure(entry: Entry, problem: str) -> Failure:
         subject=unicode_text(entry.subject),
         split=entry.split,
         fold=entry.fold,
+        extra=_extra(entry),
     )
+
+
+def _extra(entry: Entry) -> dict[str, str]:
+    """Return the cells of extra columns."""
+    return {"database": entry.database} if entry.database else {}
 
 
 def _input(entry: Entry) -> Input:
@@ -211,5 +217,5 @@ def _input(entry: Entry) -> Input:
         onset=entry.onset,
         apex=entry.apex,
         offset=entry.offset,
-        extra={"database": entry.database} if entry.database else {},
+        extra=_extra(entry),
     )

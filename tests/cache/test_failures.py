@@ -11,6 +11,7 @@ from cache_samples import LABELS, SMALL, leftovers, make_cache, make_clip, make_
 
 from est.cache import CacheWriter, Failure, Source, convert_cache, merge_caches, open_cache, verify_cache
 from est.cache.repair import repair_cache
+from est.cache.schema import ColumnSpec
 from est.cache.table import Table
 from est.cli import main
 from est.errors import CacheDamaged, CacheError, UsageError
@@ -227,3 +228,26 @@ def test_sources_of_failures_come_back_beside_what_is_known(cache_path):
     (found,) = sound(cache_path).failures
     assert found == wide
     assert not isinstance(found.fold, np.integer)
+
+
+def test_extra_columns_of_text_that_failures_have(tmp_path, store):
+    columns = {
+        "site": ColumnSpec(dtype="string", failures=True),
+        "age": ColumnSpec(dtype="int64"),
+        "note": ColumnSpec(dtype="string"),
+    }
+    paths = [tmp_path / f"{name}{store}" for name in ("a", "b", "merged", "shared")]
+    for number, path in enumerate(paths[:2]):
+        told = replace(make_failure(4 + number), extra={"site": f"s{number}", "age": 3, "note": "x"})
+        untold = make_failure(40 + number)
+        with CacheWriter.open(path, sample_recipes(), labels=LABELS, columns=columns) as writer:
+            writer.add(make_clip(3 + 10 * number))
+            for failure in (told, untold):
+                writer.fail(failure)
+            kept = replace(told, extra={"site": f"s{number}"})
+            assert writer.failure(told.id) == kept
+        assert sound(path).failures == [kept, untold]
+    merge_caches(paths[:2], paths[2])
+    assert [failure.extra for failure in sound(paths[2]).failures] == [{"site": "s0"}, {}, {"site": "s1"}, {}]
+    convert_cache(paths[0], paths[3], share=True)
+    assert all(not failure.extra for failure in sound(paths[3]).failures)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,3 +121,58 @@ def test_from_the_renderer_to_the_table(tmp_path, capsys):
     table = read_json(run / "metrics.json")["megc"]
     assert [row["row"] for row in table["rows"]] == ["Full", *DATABASES]
     assert [row["clips"] for row in table["rows"]] == [9, 3, 3, 3]
+
+
+def shown_commands() -> list[list[str]]:
+    """Return the commands of docs/demo.md and docs/flow.md from the renderer to the table, which are the same."""
+    pages = [(Path(__file__).parents[2] / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("demo", "flow")]
+    shown = [block.partition("```")[0] for page in pages for block in page.split("```text\n")[1:]]
+    blocks = [block for block in shown if "est demo render --micro" in block]
+    assert len(blocks) == 2
+    assert blocks[0] == blocks[1]
+    return [shlex.split(line)[1:] for line in blocks[0].splitlines()]
+
+
+def test_documents_show_the_way_from_the_renderer_to_the_table():
+    render, extract, train = shown_commands()
+    assert {"--micro", "micro"} <= set(render)
+    assert extract[extract.index("--modality") + 1] == "flow"
+    assert train[train.index("--model") + 1] == "slstt"
+    assert train[train.index("--protocol") + 1] == "megc"
+
+
+@pytest.mark.slow
+def test_the_shown_commands_end_with_the_table_also_where_a_database_has_no_apex(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    render, extract, train = shown_commands()
+    small = ("--subjects", 3, "--clips-per-subject", 3, "--size", "128x128", "--workers", 1)
+    quick = ("--detector", "none", "--weights", "random", "--size", 32, "--precision", "fp32", "--workers", 1)
+    short = ("--batch", 2, "--epochs", 1, "--no-control", "--threads", 1, "--device", "cpu")
+    assert est(*render, *small) == 0
+    assert est(*extract, *quick) == 0
+    assert set(open_cache("flow.zarr").clips.count) == {11}
+    capsys.readouterr()
+    assert est(*train, *short) == 0
+    said = capsys.readouterr()
+    assert "Table of MEGC 2019" in said.out
+    assert "not of flow" not in said.err
+    assert [row["row"] for row in read_json(tmp_path / "run/metrics.json")["megc"]["rows"]] == ["Full", *DATABASES]
+
+    with open(f"micro/{MANIFEST}", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["apex"] = "" if row["extra:database"] == DATABASES[0] else row["apex"]
+    with open(f"micro/{MANIFEST}", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    for frames, out, status in (("apex", "fails.zarr", 3), ("auto", "auto.zarr", 0)):
+        assert est(*extract, *quick, "--flow-frames", frames, "--out", out) == status
+        assert "3 of 9 clips have no annotated onset or apex (rendered-a 3)" in capsys.readouterr().err
+        assert est(*train, *short, "--cache", out, "--out", out.replace("zarr", "run")) == 0
+        capsys.readouterr()
+    assert len(open_cache("fails.zarr").failures) == 3
+    for name in ("fails", "auto"):
+        table = read_json(tmp_path / f"{name}.run/metrics.json")["megc"]
+        assert [(row["row"], row["clips"]) for row in table["rows"]] == [("Full", 9), *((one, 3) for one in DATABASES)]
+    assert any("of 3 of 9 clips no apex is known (rendered-a 3)" in remark for remark in table["remarks"])

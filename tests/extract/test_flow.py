@@ -48,6 +48,29 @@ def test_mirrored_flow_is_that_of_mirrored_frames():
     assert np.abs(field[:, ::-1] - turned)[inside, inside, 0].mean() > 3  # without its sign
 
 
+def test_the_least_motion_is_black_and_pictures_are_resized_smoothly():
+    field = np.zeros((4, 4, 2), np.float32)
+    field[..., 0] = [2, 3, 4, 4]  # right: red
+    np.testing.assert_array_equal(picture_of(field, 4)[0], [[0, 0, 0], [0, 0, 128], [0, 0, 255], [0, 0, 255]])
+    wider = picture_of(field, 8)[3, :, 2].astype(int)
+    np.testing.assert_allclose(wider, [0, 32, 96, 160, 223, 255, 255, 255], atol=1)  # a quarter and three of the way
+    np.testing.assert_allclose(picture_of(field, 2)[0, :, 2], [64, 255], atol=1)  # means
+
+
+def test_one_level_of_one_pixel_gives_a_bright_picture_of_little_flow():
+    still = grey(texture())
+    other = still.copy()
+    other[30, 30] += 1
+    field = flow(still, other)
+    assert 0 < np.hypot(*field.transpose(2, 0, 1)).max() < 0.5
+    assert picture_of(field, 64).max() == 255
+
+
+def test_grey_is_bgr():
+    pixels = np.array([[[200, 0, 0], [0, 200, 0], [0, 0, 200]]], np.uint8)
+    np.testing.assert_allclose(grey(pixels)[0], [0.114 * 200, 0.587 * 200, 0.299 * 200], atol=1)
+
+
 def test_colours_are_direction_and_distance():
     angles = np.deg2rad([0, 60, 120, 200, 300])
     field = np.zeros((1, 6, 2), np.float32)
@@ -76,6 +99,8 @@ def test_a_mirrored_picture_is_coloured_after_mirroring():
         (2, 5, 60, range(3, 14)),  # onset + 1
         (0, 5, 12, range(1, 12)),  # just enough
         (0, 10, 11, np.linspace(5, 10, 11)),
+        (0, 10, 15, [5, 6, 7, 8, 9, 9.5, 10, 11, 12, 13, 14]),  # one frame is missing, and one row is between two
+        (0, 2, 3, np.linspace(1, 2, 11)),
         (3, 4, 5, [4] * 11),
         (4, 4, 30, range(5, 16)),  # the apex at the onset
     ],
@@ -93,6 +118,7 @@ def test_frames_over_the_whole_clip_are_even(onset, frames, first, last):
     assert (len(found), found[0], found[-1]) == (11, first, last)
     steps = np.diff(found)
     assert steps.max() - steps.min() <= 1
+    assert set(range(first, last + 1)) <= set(found) or frames == 200, "each frame that there is keeps a row"
     whole = frames - first >= 11
     assert whole == (found == np.rint(found)).all() or frames == 2
     assert whole == (not is_between(found).any())
@@ -144,6 +170,7 @@ def test_moments_beyond_the_clip_are_refused(moments, frames, num_frames, told):
 def test_the_square_is_that_of_the_authors_on_the_mean_shape():
     """Heights of dlib's mean shape: chin, brow, lower lip, eyes, mouth's corners, tip of the nose, in faces of 200 pixels."""
     chin, brow, lip, eyes, mouth, nose = (200 * y for y in (1.0608, 0.1924, 0.8417, 0.3257, 0.7428, 0.5532))
+    assert ((chin - brow) + (chin - lip)) / (mouth - eyes) == pytest.approx(2.607, abs=5e-4)
     landmarks = np.array([[60, eyes], [140, eyes], [100, nose], [70, mouth], [130, mouth]])
     x0, y0, x1, y1 = square_of(np.zeros(4), landmarks, 0.0)
     assert x1 - x0 == y1 - y0 == pytest.approx((chin - brow) + (chin - lip), rel=0.01)

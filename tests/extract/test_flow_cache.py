@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,17 +26,22 @@ from est.errors import RecipeMismatch, UsageError
 from est.extract.command import options_of_frames
 from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
+from est.extract.flow.field import row_of
+from est.extract.modality import Flow
 from est.extract.recaching import ArrayPlan, recache
 from est.extract.workers import pipeline as pipeline_module
-from est.inputs.input import find_inputs
+from est.extract.workers.flow_again import fields_again
+from est.extract.workers.task import StageError
+from est.inputs.input import Input, find_inputs
 from est.inputs.relabelling import plan_relabelling
 from est.train.data.pixels import choose_source
 
-LIST = """path,id,label,subject,onset,apex,offset
-long,long,a,s1,2,9,15
-short,short,b,s2,3,6,7
-long,bare,b,s2,,,
-long,turned,a,s1,9,4,12
+LIST = """path,id,label,subject,onset,apex,offset,extra:database
+long,long,a,s1,2,9,15,one
+short,short,b,s2,3,6,7,one
+long,bare,b,s3,,,,two
+long,turned,a,s1,9,4,12,
+gone,gone,a,s4,2,9,15,three
 """
 WHOLE = replace(FLOW, flip=True, crops=True)
 
@@ -76,12 +82,19 @@ def test_a_cache_of_flow_is_whole_and_says_what_it_is(cached):
     assert cache.recipes.features["flow"].shape == (2, 112, 112)
     np.testing.assert_array_equal(cache.clips.count, 11)
     row = cache.clips.row("short")
-    assert row["extra"]["flow_frames"] == pytest.approx(np.linspace(4, 8, 11).tolist())
+    assert row["extra"]["flow_frames"] == pytest.approx(
+        [4, 4.5, 5, 5 + 1 / 3, 5 + 2 / 3, 6, 6 + 1 / 3, 6 + 2 / 3, 7, 7.5, 8]
+    )
     assert (row["onset"], row["apex"], row["offset"], row["box_jitter"]) == (-1, -1, -1, 0)
     assert not report.misplaced
     told = {failure.id: failure.error for failure in cache.failures}
-    assert told.keys() == {"bare", "turned"}
-    assert "--flow-frames whole" in told["bare"]
+    assert told.keys() == {"bare", "turned", "gone"}
+    assert {failure.id: failure.extra for failure in cache.failures} == {
+        "bare": {"database": "two"},
+        "turned": {},
+        "gone": {"database": "three"},
+    }, "scores by database count what failed"
+    assert "--flow-frames auto" in told["bare"]
     assert "before its onset" in told["turned"]
 
 
@@ -101,7 +114,7 @@ def test_moments_are_not_relabelled(cached, clips):
     with pytest.raises(UsageError, match="other onsets and apexes would change") as refused:
         plan_relabelling(cached[0], [clips])
     columns = refused.value.remedy.rpartition("--only ")[2].split(",")
-    assert columns == ["label", "subject"], "those of the list"
+    assert columns == ["label", "subject", "extra:database"], "those of the list"
     assert plan_relabelling(cached[0], [clips], only=columns).changes == ()
     (clips.parent / "moments.csv").write_text("id,onset\nlong,2\n")
     with pytest.raises(UsageError, match="other onsets") as refused:
@@ -170,11 +183,11 @@ def test_a_dry_run_names_what_will_fail(clips, capsys):
         "will fail: bare: its onset is not known",
         "will fail: turned: its apex 4 lies before its onset 9",
     ]
-    assert "4 inputs: 0 videos, 4 frame folders, 2 problems" in lines
+    assert "4 inputs: 0 videos, 4 frame folders, 3 problems" in lines
     assert status_of([*call, "--json"]) == 3
-    assert [one["id"] for one in json.loads(capsys.readouterr().out)["problems"]] == ["bare", "turned"]
+    assert [one["id"] for one in json.loads(capsys.readouterr().out.splitlines()[-1])["problems"]] == ["gone", "bare", "turned"]
     assert status_of([*call, "--flow-frames", "whole"]) == 0
-    assert "4 inputs: 0 videos, 4 frame folders, 0 problems" in capsys.readouterr().out
+    assert "4 inputs: 0 videos, 4 frame folders, 1 problem" in capsys.readouterr().out
 
 
 def test_what_cannot_be_made_of_pictures_of_flow_is_refused(cached, tmp_path):
@@ -183,6 +196,68 @@ def test_what_cannot_be_made_of_pictures_of_flow_is_refused(cached, tmp_path):
         recache(cached[0], tmp_path / "x.zarr", [ArrayPlan(name="gap", weights=weights)], FLOW, views=2)
     with pytest.raises(UsageError, match="not made of pictures"):
         recache(cached[0], tmp_path / "x.zarr", [ArrayPlan(name="flow", tap="flow", weights=weights)], FLOW)
+
+
+@pytest.mark.parametrize(
+    ("frames", "onset", "apex", "outdated"),
+    [
+        ("apex", 2, 9, False),
+        ("apex", 2, 10, True),
+        ("apex", 3, 9, True),
+        ("apex", 2, -1, True),
+        ("apex", -1, 9, True),
+        ("auto", 2, 9, False),
+        ("auto", 2, -1, True),
+        ("whole", 3, 9, True),
+    ],
+)
+def test_rows_are_outdated_by_another_onset_or_apex_and_by_one_that_is_taken_back(frames, onset, apex, outdated):
+    modality = Flow(replace(FLOW, flow_frames=frames))
+    told = Input(id="other", path=Path("other"), kind="frames", onset=2, apex=9)
+    source = replace(told, id="long", onset=onset, apex=apex)
+    modality.expect_inputs([told, source])
+    cells = {"flow_onset": 2, "flow_apex": -1 if frames == "whole" else 9}
+    assert modality.is_outdated(source, cells) is outdated
+
+
+def test_inputs_that_tell_no_moment_take_none_back():
+    modality = Flow(replace(FLOW, flow_frames="auto"))
+    bare = Input(id="long", path=Path("long"), kind="frames")
+    modality.expect_inputs([bare])
+    assert not modality.is_outdated(bare, {"flow_onset": 2, "flow_apex": 9})
+
+
+def test_clips_without_an_apex_are_counted_before_anything_is_extracted():
+    told = [
+        Input(
+            id=f"{at}",
+            path=Path("x"),
+            kind="frames",
+            onset=0,
+            apex=-1 if at < 2 else 3,
+            extra={"database": "ab"[at // 2]},
+        )
+        for at in range(4)
+    ]
+    (fails,) = Flow(FLOW).expect_inputs(told)
+    assert fails.startswith("2 of 4 clips have no annotated onset or apex (a 2): they fail, and count as wrong")
+    assert "--flow-frames auto" in fails
+    (whole,) = Flow(replace(FLOW, flow_frames="auto")).expect_inputs(told)
+    assert whole.endswith("(a 2): their frames are taken evenly over the whole clip.")
+    assert not Flow(replace(FLOW, flow_frames="whole")).expect_inputs(told)
+    assert not Flow(FLOW).expect_inputs(told[2:])
+
+
+def test_a_source_whose_frames_are_shown_at_other_times_is_refused(cached):
+    cache = open_cache(cached[0])
+    clip, row = cache.clip("long"), cache.clips.row("long")
+    path = Path(row["path"])
+    fields = list(fields_again(clip, row, cache.recipes.frames, path))
+    np.testing.assert_allclose(row_of(fields[3]), clip.features["flow"][3], atol=0.01)
+    time = clip.time.copy()
+    time[4] += 0.01
+    with pytest.raises(StageError, match=r"frame 8 is shown at 0\.320000 s now, and was at 0\.330000"):
+        list(fields_again(replace(clip, time=time), row, cache.recipes.frames, path))
 
 
 @pytest.mark.slow

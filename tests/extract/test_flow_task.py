@@ -8,10 +8,12 @@ from flow_samples import SIDE, STEP, middle, moving, run_task, texture, why, wri
 
 from est.crops.jpeg import decode_crop
 from est.extract.faces.detect.base import Detections
+from est.extract.flow import pictures
 from est.extract.flow.colour import picture_of
 from est.extract.flow.field import flow, mirrored, row_of
 from est.extract.flow.square import grey
 from est.extract.workers import flow_task
+from est.extract.workers.flow_task import FlowTask
 
 FRAMES = moving(20)
 
@@ -49,8 +51,8 @@ def test_rows_are_the_flow_from_the_onset(clip):
 def test_missing_frames_are_the_mean_of_their_neighbours(clip):
     said, _ = run_task(clip, onset=10, apex=17)
     track = said.tracks[0]
-    np.testing.assert_allclose(said.extra["flow_frames"], np.linspace(12, 19, 11))
-    np.testing.assert_array_equal(track.state, [1, *[2] * 9, 1])
+    np.testing.assert_allclose(said.extra["flow_frames"], [12, 13, 13.5, 14, 15, 15.5, 16, 17, 17.5, 18, 19])
+    np.testing.assert_array_equal(track.state, [1, 1, 2, 1, 1, 2, 1, 1, 2, 1, 1])
     two = [flow(grey(FRAMES[10]), grey(FRAMES[frame])) for frame in (15, 16)]
     np.testing.assert_allclose(track.features["flow"][5], row_of(np.mean(two, axis=0)), atol=1e-5)  # at 15.5
     assert said.time[5] == pytest.approx(15.5 / 25)
@@ -93,11 +95,55 @@ def test_the_flow_alone_needs_no_pictures(clip):
     assert said.tracks[0].crops is None
 
 
+def test_auto_takes_each_clip_by_what_is_known_of_it(clip):
+    for moments, rule in (({"onset": 2, "apex": 9}, "apex"), ({"onset": 2}, "whole"), ({"apex": 9}, "whole")):
+        (mine, line), (other, again) = (run_task(clip, flow_frames=name, **moments) for name in ("auto", rule))
+        assert mine.extra == other.extra
+        assert mine.extra["flow_apex"] == (9 if rule == "apex" else -1)
+        for place, picture in line.pictures.items():
+            np.testing.assert_array_equal(picture, again.pictures[place])
+
+
+def test_a_margin_makes_the_square_larger(clip):
+    faces = detections((20, 16, 44, 46))
+    boxes = [
+        run_task(clip, faces=faces, detector="retinaface", onset=3, apex=8, margin=margin)[0].tracks[0].box[0]
+        for margin in (0.0, 0.5)
+    ]
+    small, large = (box[2] - box[0] for box in boxes)
+    assert large == round(1.5 * 2.6 * 0.4 * 30) > small == round(2.6 * 0.4 * 30)
+
+
+def test_frames_that_cannot_be_decoded_fail_a_clip_when_asked_to(clip, monkeypatch):
+    opened = FlowTask._open
+
+    def losing(task, source):
+        video = opened(task, source)
+        frames = video.frames
+
+        def lose():
+            yield from frames()
+            video.missing = 2
+
+        video.frames = lose
+        return video
+
+    monkeypatch.setattr(FlowTask, "_open", losing)
+    assert run_task(clip, onset=0, apex=3)[0].missing == 2
+    assert "2 of 22 frames could not be decoded" in why(clip, onset=0, apex=3, incomplete="fail")
+
+
+def test_flow_that_half_numbers_cannot_hold_fails(clip, monkeypatch):
+    monkeypatch.setattr(pictures, "row_of", lambda field: np.full((2, 112, 112), 7e4, np.float32))
+    assert "flow of 70000 pixels" in why(clip, onset=0, apex=3)
+    assert run_task(clip, onset=0, apex=3, dtype="float32")[0].tracks
+
+
 @pytest.mark.parametrize(
     ("changes", "told", "mend"),
     [
         ({}, "flow: its onset is not known", "column onset"),
-        ({"onset": 3}, "flow: its apex is not known", "--flow-frames whole"),
+        ({"onset": 3}, "flow: its apex is not known", "--flow-frames auto"),
         ({"onset": 9, "apex": 8}, "flow: its apex 8 lies before its onset 9", "correct the list"),
         ({"onset": 20, "apex": 30}, "flow: its onset 20 lies beyond the clip, which has 20 frames", "correct the list"),
         ({"onset": 3, "apex": 20}, "flow: its apex 20 lies beyond the clip", "correct the list"),

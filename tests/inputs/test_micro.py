@@ -126,6 +126,11 @@ def coded(onset, apex, offset):
         ([f"img{n}.jpg" for n in range(1, 6)], (4, 5, 8), (0, 1, 4), ""),
         ([f"{n}.jpg" for n in range(5)], (108, 110, 112), (0, 2, 4), ""),
         ([f"img{n}.jpg" for n in range(1, 5)], (108, 110, 112), (-1, -1, -1), "onset 108, apex 110, offset 112 (1 to 4)"),
+        # the same, and one picture is lost: the numbers are not those of the recording, though 20 and 35 are among them
+        ([f"img{n}.jpg" for n in range(1, 43)], (20, 35, 62), (-1, -1, -1), "offset 62 (1 to 42); it may count anew"),
+        ([f"{n}.jpg" for n in range(60) if n != 30], (20, 35, 62), (-1, -1, -1), "none of its moments is taken"),
+        # a whole recording without its offset still tells nothing about where it begins; one that begins later does
+        ([f"img{n}.jpg" for n in range(15, 60)], (20, 35, 62), (5, 20, -1), "no picture of its offset 62 (15 to 59)"),
         (["reg_img46.jpg", "reg_img47.jpg"], (46, -1, 47), (0, -1, 1), ""),
         ([f"img{n}.jpg" for n in range(8, 13)], (8, 7, 12), (0, -1, 4), "apex 7 lies outside of onset 8 to offset 12"),
         ([f"img{n}.jpg" for n in range(8, 13)], (8, 13, 12), (0, -1, 4), "apex 13 lies outside"),

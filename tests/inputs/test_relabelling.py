@@ -127,6 +127,18 @@ def test_a_failure_that_is_a_clip_by_now_is_left_alone(cache, tmp_path):
     assert (again.changes, len(again.known)) == ((), 10)
 
 
+def test_failures_are_told_columns_of_text(cache, tmp_path):
+    first, second = (f"set/clip {number:03d}" for number in (11, 12))
+    path = written(tmp_path, ("id", "extra:database", "extra:age"), (first, "SMIC", 3), ("set/clip 001", "SAMM", 4))
+    plan_relabelling(cache, [path]).write()
+    assert {failure.id: failure.extra for failure in open_cache(cache).failures} == {
+        first: {"database": "SMIC"},
+        second: {},
+    }
+    assert not plan_relabelling(cache, [path]).changes
+    assert not verify_cache(cache).problems
+
+
 def test_an_empty_cell_leaves_and_clears_only_when_asked(cache, tmp_path):
     old = said(cache)
     path = written(

@@ -1,12 +1,15 @@
 """The databases of a composite: which one each clip is from, so that scores have a row for each (MEGC 2019).
 
-They stand in the column extra:database, as `est extract --dataset megc` writes it. What could not be extracted has no columns: it is of the
-database of its person, else of the database of the clips whose ids begin with the same folder.
+They stand in the column extra:database, as `est extract --dataset megc` writes it, of clips and of failures. A failure of an older cache,
+which has no such column, is of the database of its person, else of the database of the clips whose ids begin with the same folder.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+
+import numpy as np
 
 from ...cache import Cache
 from ...errors import UsageError, some
@@ -14,7 +17,10 @@ from .annotations import Annotations
 from .fold import relabel
 
 COLUMN = "database"
-APEX_REMARK = "Frames are chosen by the annotated apex (the field's usual practice), which no new video has."
+APEX, FLOW_APEX = (
+    "Frames are chosen by the annotated apex (the field's usual practice), which no new video has",
+    "flow_apex",
+)
 NO_DATABASES = "No clip says which database it is from, so the table has one row for all of them"
 
 
@@ -22,6 +28,7 @@ def databases_of(cache: Cache, table: Annotations) -> dict[str, str]:
     """Return the database of each labelled clip and failure, empty where it is not known; nothing where none is."""
     column = cache.clips.extra.get(COLUMN, ())
     known = {one: str(value) for one, value in zip(cache.ids, column, strict=False) if value not in ("", None)}
+    known |= {one.id: one.extra[COLUMN] for one in cache.failures if one.extra.get(COLUMN) and one.id not in known}
     if not known:
         return {}
     person = dict(zip(table.ids.tolist(), table.subject.tolist(), strict=True))
@@ -49,7 +56,16 @@ def expect_people_of_one(databases: dict[str, str], table: Annotations) -> None:
 
 def apex_remark(cache: Cache) -> str:
     """Say so where the rows of a cache were chosen by the annotated apex; nothing elsewhere."""
-    return APEX_REMARK if cache.recipes.frames.by_annotated_apex else ""
+    if not cache.recipes.frames.by_annotated_apex:
+        return ""
+    bare = np.asarray(cache.clips.extra.get(FLOW_APEX, ())) < 0  # --flow-frames auto
+    if not bare.any():
+        return f"{APEX}."
+    column = cache.clips.extra.get(COLUMN, [""] * len(bare))
+    names = Counter(str(name) for name, is_bare in zip(column, bare, strict=True) if is_bare and name)
+    of = ", ".join(f"{name} {count}" for name, count in names.most_common())
+    count = f"of {bare.sum()} of {len(bare)} clips no apex is known{f' ({of})' if of else ''}"
+    return f"{APEX}; {count}, and their frames lie evenly over the whole clip."
 
 
 def notes_on_databases(databases: dict[str, str]) -> list[str]:

@@ -2,7 +2,8 @@
 
 Coding tables number the frames of the recording. Releases keep these numbers in the pictures' names (img46.jpg, 006_05562.jpg), and the
 place of a picture among those of its folder is the frame of the clip. A folder that holds just onset to offset under new numbers, from 0
-or from 1, is recognised by its length. A moment whose picture is not there is unknown.
+or from 1, is recognised by its length. A folder that counts from 0 or 1 and ends before the offset may be one of these that lacks pictures:
+its moments are unknown. Elsewhere a moment whose picture is not there is unknown.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ def moments_in(folder: Path, coded: Coded) -> Moments:
         held = [number for number in numbers if number is not None]
         shown = f"{min(held)} to {max(held)}" if held else "no numbers"
         problem = "; ".join(filter(None, (problem, f"its folder has no picture of its {', '.join(gone)} ({shown})")))
+        if held and numbers[0] in (0, 1) and numbers[0] < onset and max(held) < offset:
+            return Moments(problem=f"{problem}; it may count anew, and none of its moments is taken")
     return Moments(**{name: place.get(number, -1) for name, number in told.items()}, problem=problem)
 
 

@@ -8,9 +8,11 @@ from sklearn import metrics as sklearn
 from train_samples import Recorder, learning_cache, learning_clip, learning_recipes, read_csv, tiny_config
 
 from est.cache import CacheWriter, open_cache
+from est.cache.clip import Failure
 from est.cache.schema import ColumnSpec
 from est.cli import main
 from est.errors import UsageError
+from est.extract.flow.selection import SAMPLING
 from est.report.runpage.scores import score_section
 from est.train import ProtocolConfig, fit, model_config
 from est.train.config.config import TrainConfig
@@ -99,6 +101,13 @@ def test_it_agrees_with_an_independent_reference():
         assert uar == pytest.approx(sklearn.recall_score(truth, said, labels=[0, 1, 2], average="macro"), abs=1e-12)
         low, high = row.intervals["uf1"]
         assert low < uf1 < high
+
+
+def test_f1_of_classes_is_the_mean_over_seeds():
+    found, _ = planted(ROWS, seeds=2)
+    found.predicted[1] = found.truth
+    full = megc_table(found, {}).rows[0]
+    assert full.f1 == pytest.approx({"negative": 5 / 6, "positive": 1 / 2, "surprise": 5 / 6})
 
 
 def test_one_database_and_none_have_one_row():
@@ -209,6 +218,37 @@ def test_an_annotated_apex_is_said_wherever_the_table_stands(cache, tmp_path):
     assert "UF1 ± sd" in lines
     assert told in (tmp_path / "run/summary.md").read_text(encoding="utf-8")
     assert any(told in remark for remark in read_json(tmp_path / "run/metrics.json")["megc"]["remarks"])
+
+
+def test_clips_without_an_apex_are_counted_beside_the_table(tmp_path):
+    frames = {"sampling": SAMPLING["auto"]}
+    columns = {**COLUMNS, "flow_apex": ColumnSpec(dtype="int64")}
+    fields = {at: {"extra": {"database": DATABASES[at // 3], "flow_apex": -1 if at < 4 else 7}} for at in range(9)}
+    cache = learning_cache(
+        tmp_path / "c.zarr", 9, labels=LABELS, weights={"frames": frames}, fields=fields, columns=columns
+    )
+    remark = apex_remark(open_cache(cache))
+    assert "annotated apex (the field's usual practice)" in remark
+    assert "of 4 of 9 clips no apex is known (SMIC 3, CASME II 1), and their frames lie evenly over the whole" in remark
+
+
+def test_a_database_of_which_everything_failed_has_its_row(tmp_path):
+    with CacheWriter.open(
+        tmp_path / "c.zarr",
+        learning_recipes(),
+        labels=LABELS,
+        columns={"database": ColumnSpec(dtype="string", failures=True)},
+    ) as writer:
+        for index in range(18):
+            writer.add(learning_clip(index, labels=LABELS, **micro_fields(18)[index] | {"extra": {"database": "SAMM"}}))
+        for at, label in enumerate(LABELS):
+            why = {"path": "", "stage": "flow", "error": "its apex is not known"}
+            writer.fail(Failure(id=f"x{at}", label=label, subject=f"smic-{at}", extra={"database": "SMIC"}, **why))
+    table = fit(tmp_path / "c.zarr", tmp_path / "run", loso()).megc
+    assert {row.name: (row.scores.total, row.people) for row in table.rows} == {
+        "Full": (21, 9), "SMIC": (3, 3), "SAMM": (18, 6),
+    }  # fmt: skip
+    assert table.rows[1].over_seeds["uf1"].mean == 0, "what failed is wrong"
 
 
 def loso(kind="megc", **settings):
