@@ -21,7 +21,7 @@ from ..cache.rewriting import add_columns, finish_rewriting, naming_repair
 from ..cache.schema import EXTRA, MOMENTS, NO_NUMBER, ColumnSpec
 from ..errors import CacheError, UsageError, counted, some
 from .csvlist import ClipList, read_list
-from .extracolumns import PREFIX, column_specs, text_columns, typed_cells
+from .extracolumns import PREFIX, column_specs, listed_names, names_of, text_columns, typed_cells
 from .input import ANNOTATIONS, UNTOLD, is_disordered
 from .listmatch import HOW, Line, Match, Unmatched, match_lines
 
@@ -236,30 +236,20 @@ def _columns(read: Mapping[Path, ClipList], only: Sequence[str]) -> tuple[str, .
     all_columns = (*COLUMNS, *dict.fromkeys([*extra, *(name for name in only if name.startswith(PREFIX))]))
     wanted = tuple(name for name in all_columns if name in (only or all_columns))
     for path, found in read.items():
-        if not set(wanted) & _names(found):
+        if not set(wanted) & names_of(found):
             near = [(name, word) for name in found.unused for word in difflib.get_close_matches(name, wanted, n=1)]
             raise UsageError(
-                f"{path} has no column {' or '.join(wanted)}; its columns: {_listed([found])}.",
+                f"{path} has no column {' or '.join(wanted)}; its columns: {listed_names([found])}.",
                 remedy=f"is {near[0][0]!r} the {near[0][1]}?" if near else "name the columns in the first line",
             )
-    there = {name for found in read.values() for name in _names(found)}
+    there = {name for found in read.values() for name in names_of(found)}
     for name in only:
         if name not in there:
             raise UsageError(
-                f"No list has a column {name!r}; their columns: {_listed(read.values())}.",
+                f"No list has a column {name!r}; their columns: {listed_names(read.values())}.",
                 remedy=f"leave {name} out of --only",
             )
     return tuple(name for name in wanted if name in there)
-
-
-def _names(found: ClipList) -> set[str]:
-    return {*found.columns, *(PREFIX + name for name in found.extra)}
-
-
-def _listed(lists: Iterable[ClipList]) -> str:
-    """Name the columns of lists, those without a meaning too."""
-    names = [(*found.columns, *(PREFIX + name for name in found.extra), *found.unused) for found in lists]
-    return ", ".join(dict.fromkeys(repr(name) for found in names for name in found))
 
 
 def _expect_format(cache: Cache, columns: Sequence[str]) -> None:
@@ -329,7 +319,7 @@ def _wanted(
         line = match.line
         for column in columns:
             value = _said(line, column, specs)
-            if column not in _names(read[line.list]) or (_is_empty(column, value) and not clear):
+            if column not in names_of(read[line.list]) or (_is_empty(column, value) and not clear):
                 continue
             for clip_id in match.ids:
                 other, first = said.setdefault((clip_id, column), (value, line))

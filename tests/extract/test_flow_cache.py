@@ -185,7 +185,11 @@ def test_a_dry_run_names_what_will_fail(clips, capsys):
     ]
     assert "4 inputs: 0 videos, 4 frame folders, 3 problems" in lines
     assert status_of([*call, "--json"]) == 3
-    assert [one["id"] for one in json.loads(capsys.readouterr().out.splitlines()[-1])["problems"]] == ["gone", "bare", "turned"]
+    assert [one["id"] for one in json.loads(capsys.readouterr().out.splitlines()[-1])["problems"]] == [
+        "gone",
+        "bare",
+        "turned",
+    ]
     assert status_of([*call, "--flow-frames", "whole"]) == 0
     assert "4 inputs: 0 videos, 4 frame folders, 1 problem" in capsys.readouterr().out
 

@@ -314,7 +314,7 @@ def test_clips_without_a_face_are_wrong_and_named(base, cache, tmp_path):
     watch = Recorder()
     fit(cache, tmp_path / "run", tiny_config(epochs=1), watch=watch)
     (text,) = [text for text in watch.warned if "counted as wrong: " in text]
-    assert text.startswith("4 clips of the test halves")
+    assert text.startswith("counted as wrong: 4 clips of the test halves")
     assert text.endswith("clip006, clip007, clip008 and 1 more")
     assert base.unseen == ["clip006", "clip007", "clip008", "gone"]
     assert base.scores.unpredicted == 4
