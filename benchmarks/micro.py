@@ -3,7 +3,7 @@
     python benchmarks/micro.py --folder work                # the table of docs/flow.md; the same command resumes
     python benchmarks/micro.py --folder dev --people 8 --seed 11
 
-24 rendered people, 168 clips of three classes and three databases, at 100 frames a second (demo/micro.py), of difficulty 0.8. Both caches
+12 rendered people, 84 clips of three classes and three databases, at 100 frames a second (demo/micro.py), of difficulty 0.8. Both caches
 hold features of the shipped weights `synface`, which were trained on crops of rendered faces and on no picture of flow. Models have the
 preset `small`, seeds 1, 2, 3, each person left out in turn. Intervals are 95 %, over people; ± is over seeds.
 
@@ -40,7 +40,7 @@ from est.inputs.input import find_inputs
 from est.train import Run, fit
 from est.train.config.configfile import resolve
 
-PEOPLE, SEED, DIFFICULTY, FPS = 24, 2031, 0.8, 100
+PEOPLE, SEED, DIFFICULTY, FPS = 12, 2031, 0.8, 100
 VIDEOS = "videos"
 SETTINGS = {"protocol.kind": "megc", "seeds": (1, 2, 3), "eval_every": 0, "loop.threads": 1}
 ROWS = {  # what is read → the models that read it

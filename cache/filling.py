@@ -85,6 +85,11 @@ class FeatureFiller:
             self._append(rows)
             self.skip_removed()
 
+    def holds(self, row: int, rows: np.ndarray) -> bool:
+        """Say whether these are the rows that a clip was filled with; `row` is its place in the table."""
+        typed = np.ascontiguousarray(rows, dtype=self.recipe.dtype)
+        return row < len(self._known) and self._known[row] == checksum.of_rows(typed)
+
     def state(self) -> Filling:
         """Return what the next commit says of this array."""
         return Filling(recipe=self.recipe, clips=self.checksums.rows, frames=self.rows.rows)

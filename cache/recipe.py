@@ -171,7 +171,7 @@ class FeatureRecipe(Recipe):
     )
     view: int = 0  # from 1 on: of crops that were changed, all of a clip alike
     look: str = ""  # how they were changed
-    window: str = ""  # which frames a row is of, as "16 frames, step 8"; empty: each row is of one frame
+    window: str = ""  # which frames a row is of, as "16 frames, step 8, 25 a second"; empty: each row is of one frame
     modality: str = ""  # what the backbone saw, as "flow"; empty: the crops themselves
 
     @property

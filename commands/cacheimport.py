@@ -65,7 +65,9 @@ Subjects = Annotated[str, typer.Option("--subjects", help="none, folders, or a p
 ColumnPatterns = Annotated[
     str | None,
     typer.Option(
-        "--columns", metavar="A,B*", help="Columns of features, * and ? allowed. [default: all that hold numbers]"
+        "--columns",
+        metavar="A,B*",
+        help="Columns of features, * and ? allowed. [default: those of numbers, but for labels, ids, frames]",
     ),
 ]
 Array = Annotated[str, typer.Option("--array", help="Which array of an .npz holds the features.")]
@@ -197,6 +199,7 @@ def plan_data(plan: ImportPlan) -> dict[str, Any]:
         "shape": list(plan.shape),
         "columns": list(plan.columns.features) if plan.columns else [],
         "roles": plan.columns.roles if plan.columns else {},
+        "left_out": [*plan.columns.left_out, *plan.columns.named] if plan.columns else [],
         "windows": [str(level) for level in plan.levels],
         "clips": [
             {"id": one.id, "path": str(one.input.path), **one.input.annotations, "num_frames": one.num_frames}

@@ -205,20 +205,16 @@ def annotations(cache: Cache, new: Mapping[str, ColumnSpec] | None = None) -> di
     for place, clip_id in enumerate(cache.ids):
         known[clip_id] |= {name: _value(values[place]) for name, values in more.items()}
         known[clip_id] |= {PREFIX + name: None for name in new or () if PREFIX + name not in more}
+    text = [name for name, spec in (new or {}).items() if spec.failures]
     for failure in cache.failures:
-        told = {column: getattr(failure, column) for column in ANNOTATIONS}
-        told |= {PREFIX + name: failure.extra.get(name) for name in cache.schema.failure_extra}
-        told |= {
-            PREFIX + name: None for name, spec in (new or {}).items() if spec.failures and PREFIX + name not in told
-        }
-        known.setdefault(failure.id, told)
+        told = {PREFIX + name: failure.extra.get(name) for name in (*cache.schema.failure_extra, *text)}
+        known.setdefault(failure.id, told | {column: getattr(failure, column) for column in ANNOTATIONS})
     return known
 
 
 def _paths(cache: Cache) -> dict[str, str]:
-    return {failure.id: failure.path for failure in cache.failures} | dict(
-        zip(cache.ids, cache.clips.columns["path"], strict=True)
-    )
+    clips = zip(cache.ids, cache.clips.columns["path"], strict=True)
+    return {failure.id: failure.path for failure in cache.failures} | dict(clips)
 
 
 def _columns(read: Mapping[Path, ClipList], only: Sequence[str]) -> tuple[str, ...]:

@@ -22,7 +22,12 @@ class Level:
     rate: float
 
     def __str__(self) -> str:
-        return f"{self.window} frames, step {self.stride}"
+        return f"{self.window} frames, step {self.stride}, {self.rate:g} a second"
+
+
+def closest_first(level: Level) -> tuple[int, float]:
+    """Return what kinds of windows are sorted by: models take the first as the one that stands closest together."""
+    return level.stride, -level.rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +77,10 @@ class ImportConfig:
             raise UsageError(
                 "Windows have their places from columns, or from --window and --stride.", remedy="one of them"
             )
+        if self.start_column and len(self.rate) > 1:
+            raise UsageError(
+                "Windows whose places are columns have one --rate.", remedy="--rate-column where they have several"
+            )
         if not self.of_windows and (self.rate or self.rate_column):
             raise UsageError("--rate is of windows.", remedy="--fps tells the times of frames")
         if self.of_windows and self.fps is None:
@@ -85,6 +94,11 @@ class ImportConfig:
     def of_windows(self) -> bool:
         """Say whether a row is of a window."""
         return bool(self.window or self.start_column)
+
+    @property
+    def one_rate(self) -> float:
+        """Return the frames a second that windows looked at, where no column tells it."""
+        return float((self.rate or (self.fps or 0.0,))[0])
 
     def levels(self, num_sources: int) -> tuple[Level, ...]:
         """Return how the rows of each SOURCE lie; none where columns tell it, or rows are of frames."""

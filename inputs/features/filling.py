@@ -1,6 +1,7 @@
 """Imported features as one more array of a cache: of the same clips, with as many rows as these have frames.
 
-A feature that some clips lack is none: it is visible when every clip has it, and running the same command again resumes.
+A feature that some clips lack is none: it is visible when every clip has it, and running the same command again resumes. Rows that were
+added before are compared with what their files hold now.
 """
 
 from __future__ import annotations
@@ -40,15 +41,40 @@ def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch)
                 raise RecipeMismatch(
                     f"{out} has {config.feature!r} already, made in another way: {told}.", remedy="--feature ANOTHER"
                 )
-            report.unchanged = len(cache)
+            ids = set(cache.ids)
+            compared = [clip for clip in plan.clips if clip.id in ids]
+            changed = _changed(
+                plan, cache, compared, read_clips, lambda name, rows: _is_held(cache, name, config.feature, rows)
+            )
+            if changed:
+                raise CacheError(
+                    f"{len(changed)} of {len(cache)} clips of {out} have other rows of {config.feature!r} than these files: "
+                    f"{some(map(repr, changed))}.",
+                    remedy="--feature ANOTHER adds what the files hold now; or bring back the files of before",
+                )
+            report.unchanged = len(compared)
+            report.not_here = sorted(ids - {clip.id for clip in compared})
             return report
         if others := sorted(writer.manifest.filling.keys() - {config.feature}):
-            raise CacheError(f"{out} is half-way to {', '.join(others)}.", remedy="finish with that one first")
+            raise CacheError(
+                f"{', '.join(map(repr, others))} is not complete in {out}: only some clips have it.",
+                remedy="finish that one first, by the command that began it",
+            )
         begun = writer.manifest.filling.get(config.feature)
         first = begun.clips if begun else 0
         wanted = [cache.ids[place] for place in np.flatnonzero(cache.clips.rows >= first).tolist()]
         clips = _in_order(plan, cache, wanted)
         filler = writer.fill(config.feature, recipe)
+        row_of = dict(zip(cache.ids, cache.clips.rows.tolist(), strict=True))
+        before = [clip for clip in plan.clips if row_of.get(clip.id, first) < first]
+        if changed := _changed(
+            plan, cache, before, read_clips, lambda name, rows: filler.holds(row_of[name], rows.astype(config.dtype))
+        ):
+            raise CacheError(
+                f"{len(changed)} clips got {config.feature!r} before this import of {out} was stopped, and their files have other rows "
+                f"now: {some(map(repr, changed))}.",
+                remedy=f"bring back the files of before; or begin again in a copy, which lacks it: est cache convert {out} COPY.zarr",
+            )
         for done, (clip, read) in enumerate(read_clips(plan, clips), start=1):
             state = cache.clip(clip.id, []).state
             try:
@@ -68,6 +94,31 @@ def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch)
             watch.progress(Progress(what=f"Adding {config.feature}", unit="clips", done=done, total=len(clips)))
         writer.commit()
     return report
+
+
+def _changed(
+    plan: ImportPlan,
+    cache: Cache,
+    clips: Sequence[Wanted],
+    read_clips: ReadClips,
+    is_same: Callable[[str, np.ndarray], bool],
+) -> list[str]:
+    """Return the clips whose files no longer hold the rows that were taken from them."""
+    changed = []
+    for clip, read in read_clips(plan, clips):
+        try:
+            rows, _ = _rows(read(), cache.clip(clip.id, []).state)
+        except (SourceError, OSError):
+            changed.append(clip.id)
+            continue
+        if not is_same(clip.id, rows):
+            changed.append(clip.id)
+    return changed
+
+
+def _is_held(cache: Cache, name: str, feature: str, rows: np.ndarray) -> bool:
+    held = cache.clip(name, [feature]).features[feature]
+    return np.array_equal(held, rows.astype(held.dtype))
 
 
 def _in_order(plan: ImportPlan, cache: Cache, wanted: Iterable[str]) -> list[Wanted]:

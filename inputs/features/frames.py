@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from ...cache.clip import Windows
 from ...cache.schema import DETECTED, NO_FACE
 from ...errors import SourceError
-from .config import ImportConfig, Level
+from .config import ImportConfig, Level, closest_first
 from .rows import Rows
 
 
@@ -25,6 +26,7 @@ class ClipRows:
     rows: np.ndarray | None = None  # (frames, *shape)
     windows: Windows | None = None
     notes: dict[str, int] = field(default_factory=dict)  # what was done to it, and how often
+    gap: str = ""  # where frame numbers leave some out
 
     @property
     def without_face(self) -> dict[str, Any]:
@@ -47,7 +49,9 @@ def of_frames(rows: Rows, config: ImportConfig, num_frames: int = -1) -> ClipRow
         absent = told["state"] <= 0
     features, notes = without_nan(rows, config, absent)
     time, fps = _times(rows, config)
-    score = told.get("score", np.full(len(rows), np.nan)).astype(np.float32)
+    score = told.get("score", np.zeros(len(rows))).astype(np.float32)
+    if (without := int((np.isnan(score) & ~absent).sum())) > 0:
+        notes["frames without a score, taken as 0"] = without
     return ClipRows(
         state=np.where(absent, NO_FACE, DETECTED).astype(np.uint8),
         time=time,
@@ -55,6 +59,7 @@ def of_frames(rows: Rows, config: ImportConfig, num_frames: int = -1) -> ClipRow
         fps=fps,
         rows=features,
         notes=notes,
+        gap=_gap(rows),
     )
 
 
@@ -62,14 +67,17 @@ def of_windows(
     levels: list[tuple[Rows, Level | None]], config: ImportConfig, num_frames: int, feature: str
 ) -> ClipRows:
     """Return a clip whose rows are windows of its frames: of one kind behind those of the other."""
-    start, stop, rate, rows, notes = [], [], [], [], {}
-    for part, level in levels:
+    start, stop, rate, rows, notes = [], [], [], [], Counter()
+    for part, level in sorted(levels, key=lambda one: closest_first(one[1]) if one[1] is not None else (0, 0.0)):
         features, more = without_nan(part, config, np.zeros(len(part), bool))
         first, last, looked = _places(part, level, config)
         order = np.lexsort((first, -looked)) if level is None else np.arange(len(part))
         start, stop, rate = [*start, first[order]], [*stop, last[order]], [*rate, looked[order]]
         rows.append(features[order])
-        notes = {name: notes.get(name, 0) + more.get(name, 0) for name in {**notes, **more}}
+        notes.update(more)
+        notes.update(_expect_all(part, level, num_frames) if level is not None else {})
+        if level is None:
+            _expect_one_kind_a_rate(part, first[order], looked[order], order)
     begin, end, seen = np.concatenate(start), np.concatenate(stop), np.concatenate(rate)
     count = num_frames if num_frames >= 0 else int(end.max())
     beyond = np.flatnonzero(end > count)
@@ -89,7 +97,7 @@ def of_windows(
         score=np.zeros(count, np.float32),
         fps=config.fps,
         windows=Windows(start=begin, stop=end.clip(max=count), rate=seen, features={feature: np.concatenate(rows)}),
-        notes=notes,
+        notes=dict(notes),
     )
 
 
@@ -127,6 +135,8 @@ def without_nan(rows: Rows, config: ImportConfig, absent: np.ndarray) -> tuple[n
             found = np.where(empty, np.float32(0), found)
     if absent.any():
         found = np.where(absent[:, None], np.float32(0), found)
+    if config.dtype == "float16" and (small := int(((found != 0) & (found.astype(np.float16) == 0)).sum())) > 0:
+        notes["numbers too small for float16, taken as 0"] = small
     return found.reshape(rows.features.shape), notes
 
 
@@ -178,10 +188,41 @@ def _places(rows: Rows, level: Level | None, config: ImportConfig) -> tuple[np.n
             f"{rows.place(at)}: a window covers frames from its start up to, but not including, its stop; "
             f"found {start[at]:g} to {stop[at]:g}"
         )
-    rate = rows.told.get("rate", np.full(len(rows), float((config.rate or (config.fps or 0.0,))[0])))
+    rate = rows.told.get("rate", np.full(len(rows), config.one_rate))
     if (low := np.flatnonzero(rate <= 0)).size:
         raise SourceError(f"{rows.place(int(low[0]))}: the rate of a window is above 0, found {rate[low[0]]:g}")
     return start.astype(np.int64), stop.astype(np.int64), rate
+
+
+def _expect_all(rows: Rows, level: Level, num_frames: int) -> dict[str, int]:
+    """Refuse fewer windows than the frames that a list tells hold; some tools leave out the last one, which is noted."""
+    whole = (num_frames - level.window) // level.stride + 1
+    if num_frames < level.window or len(rows) >= whole:
+        return {}
+    if len(rows) == whole - 1:
+        return {"clips without the last window that their frames hold": 1}
+    raise SourceError(
+        f"it has {len(rows)} windows, and {num_frames} frames hold {whole} ({level}): the list has another num_frames, or --window "
+        "and --stride are others"
+    )
+
+
+def _expect_one_kind_a_rate(rows: Rows, start: np.ndarray, rate: np.ndarray, order: np.ndarray) -> None:
+    """Refuse two windows of one rate that begin at one frame: they would be of several kinds, which nothing tells apart."""
+    if (same := np.flatnonzero((np.diff(start) == 0) & (np.diff(rate) == 0))).size:
+        one, other = sorted(int(order[at]) for at in (same[0], same[0] + 1))
+        raise SourceError(
+            f"{rows.place(other)}: its window begins at frame {start[same[0]]:g}, as that of {rows.place(one)} does, and at the same rate: "
+            "--rate-column tells kinds of windows apart"
+        )
+
+
+def _gap(rows: Rows) -> str:
+    """Say where frame numbers leave some out."""
+    frame = rows.told.get("frame")
+    if frame is None or not (after := np.flatnonzero(np.diff(frame) > 1)).size:
+        return ""
+    return f"frame {frame[after[0] + 1]:g} follows frame {frame[after[0]]:g}"
 
 
 def _expect_numbers(rows: Rows, role: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...cache import CacheWriter, Clip, Failure, Progress, Source, Watch, current_environment, open_cache
 from ...cache.checksum import of_file
-from ...cache.schema import MOMENTS, ColumnSpec
+from ...cache.schema import MOMENTS, UNKNOWN, ColumnSpec
 from ...cache.snapshot import staging_path
 from ...cache.sources import source_of
 from ...errors import EstError, SourceError, UsageError
@@ -67,11 +67,15 @@ def run_import(plan: ImportPlan, out: Path, *, filling: bool = False, watch: Wat
                 writer.fail(problem)
             report.failures.append(problem)
         described = {clip.id: _source(clip) for clip in plan.clips}
-        todo = [clip for clip in plan.clips if writer.status(clip.id, described[clip.id]) != "unchanged"]
+        todo = [clip for clip in plan.clips if not _is_there(writer, clip, described[clip.id])]
+        waiting = {clip.id for clip in todo}
         for clip in plan.clips:
-            if clip.id in writer and writer.status(clip.id, described[clip.id]) == "unchanged":
+            if clip.id not in waiting:
                 report.unchanged += 1
                 report.relabelled += [f"{clip.id}: {change}" for change in writer.update(clip.id, **_told(clip))]
+        if exists:
+            here = {*(clip.id for clip in plan.clips), *(problem.id for problem in plan.problems)}
+            report.not_here = [name for name in open_cache(out).ids if name not in here]
         digests: dict[Path, bytes] = {}
         for done, (clip, read) in enumerate(read_clips(plan, todo), start=1):
             try:
@@ -89,7 +93,18 @@ def run_import(plan: ImportPlan, out: Path, *, filling: bool = False, watch: Wat
             watch.progress(
                 Progress(what="Importing", unit="clips", done=done, total=len(todo), failed=len(report.failures))
             )
+        report.outdated = [failure.id for failure in report.failures if failure.id in writer]
     return report
+
+
+def _is_there(writer: CacheWriter, clip: Wanted, source: Source) -> bool:
+    """Say whether a clip is in the cache as its files are, and with the frames and moments that a list tells, which rows are checked by."""
+    if clip.id not in writer or writer.status(clip.id, source) != "unchanged":
+        return False
+    moments = clip.input.moments()
+    return clip.num_frames in (UNKNOWN, writer.num_frames(clip.id)) and all(
+        writer.cell(clip.id, name) == moment for name, moment in moments.items()
+    )
 
 
 def read_clips(plan: ImportPlan, clips: Sequence[Wanted]) -> Iterator[tuple[Wanted, Read]]:
@@ -103,9 +118,9 @@ def read_clips(plan: ImportPlan, clips: Sequence[Wanted]) -> Iterator[tuple[Want
         try:
             for clip, rows in zip(of_one, read_spans(path, plan.columns, spans), strict=True):
                 yield clip, partial(_finish, plan, clip, [rows])
-        except SourceError as error:  # of a cell: what stands behind it cannot be told from what stands before
+        except SourceError as error:  # of a cell: the clip that it is of, and those behind, are not read
             raise UsageError(
-                f"{path}: {error.message}.", remedy="correct the table; what was read before is in the cache"
+                f"{path}: {error.message}.", remedy="correct the table; the clips above that row are in the cache"
             ) from error
 
 
@@ -154,6 +169,12 @@ def _clip(clip: Wanted, rows: ClipRows, source: Source, columns: dict[str, Colum
     count, one = len(rows.state), clip.input
     if late := [name for name in MOMENTS if getattr(one, name) >= count]:
         raise SourceError(f"the list says {late[0]} {getattr(one, late[0])}, and the clip has {count} frames")
+    told = [name for name in MOMENTS if getattr(one, name) >= 0]
+    if rows.gap and told:
+        raise SourceError(
+            f"its rows leave frames out ({rows.gap}), and the list says {told[0]} {getattr(one, told[0])}, which counts all frames: a row "
+            "for each frame, or a list without onset, apex and offset"
+        )
     span = clip.pieces[0].span
     return Clip(
         id=clip.id,

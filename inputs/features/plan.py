@@ -193,7 +193,7 @@ class _Look:
     def _look_at_heads(self) -> None:
         """Find the width that most files have; others are failures of their clips."""
         shapes: dict[FeatureFile, tuple[int, ...]] = {}
-        arrays: Counter[str] = Counter()
+        arrays: dict[FeatureFile, str] = {}
         columns: dict[FeatureFile, Columns] = {}
         for file in self.files:
             try:
@@ -204,17 +204,38 @@ class _Look:
                     there = heads(file.path)
                     name = choose(there, self.config.array)
                     shapes[file] = row_shape(there[name])
-                    arrays[name] += 1
+                    arrays[file] = name
             except SourceError as error:
                 self.problems[file.id] = (file.path, error.message)
         if shapes:
+            self._take_array(arrays)
+            shapes = {file: shape for file, shape in shapes.items() if file.id not in self.problems}
+        if shapes:
             self._take_shape(shapes)
-            self.array = next(iter(arrays.most_common(1)))[0]
         if columns:
             self._take_most_common(columns)
         if not self.shape:
             told = some([f"{path}: {error}" for path, error in self.problems.values()], joint="; ")
             raise UsageError(f"None of {len(self.files) or len(self.problems)} files can be read: {told}.")
+
+    def _take_array(self, arrays: dict[FeatureFile, str]) -> None:
+        """Take the array that most .npz have; files whose one array has another name are failures of their clips."""
+        counted = Counter(name for name in arrays.values() if name).most_common()
+        if not counted:
+            return
+        self.array, most = counted[0]
+        if 2 * most <= sum(count for _, count in counted):
+            first, second = (next(file for file, name in arrays.items() if name == one) for one, _ in counted[:2])
+            raise UsageError(
+                f"The files have arrays of differing names: {arrays[first]!r} in {first.path}, {arrays[second]!r} in {second.path}.",
+                remedy="name files of one kind",
+            )
+        for file, name in arrays.items():
+            if name not in ("", self.array):
+                self.problems[file.id] = (
+                    file.path,
+                    f"its features are the array {name!r}, and those of {most} other files {self.array!r}",
+                )
 
     def _take_shape(self, shapes: dict[FeatureFile, tuple[int, ...]]) -> None:
         counted = Counter(shapes.values()).most_common()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...cache.checksum import of_text
 from ...cache.recipe import IMPORTED, FeatureRecipe, FramesRecipe, Recipes
 from .columns import shortened
-from .config import ImportConfig
+from .config import ImportConfig, closest_first
 from .plan import ImportPlan
 
 TREATED = {"refuse": "none", "zero": "NaN as 0", "no-face": "NaN as no face"}
@@ -23,7 +23,7 @@ def frames_recipe(plan: ImportPlan) -> FramesRecipe:
     roles = (
         columns.roles
         if columns
-        else {role: name for role in ("time", "state", "frame") if (name := getattr(config, f"{role}_column"))}
+        else {role: name for role in ("time", "state", "score", "frame") if (name := getattr(config, f"{role}_column"))}
     )
     rate = "" if config.fps is None else f"{config.fps:g} a second"
     times = ", ".join(
@@ -31,6 +31,7 @@ def frames_recipe(plan: ImportPlan) -> FramesRecipe:
     )
     faces = [f"above 0 in {roles['state']}"] if "state" in roles else []
     faces += ["NaN is none"] if config.nan == "no-face" else []
+    faces += [f"score of {roles['score']}"] if "score" in roles else []
     return FramesRecipe(
         decoder=IMPORTED,
         sampling=times or "one frame",
@@ -60,12 +61,12 @@ def feature_recipe(plan: ImportPlan, parent: str) -> FeatureRecipe:
 
 
 def window_text(plan: ImportPlan) -> str:
-    """Say which frames a row is of; empty where it is of one."""
+    """Say which frames a row is of, and at which rate they were looked at; empty where it is of one."""
     config: ImportConfig = plan.config
     if not config.of_windows:
         return ""
-    if not plan.levels:
-        return f"frames from {config.start_column} to {config.stop_column}" + (
-            ", cut at the end" * (config.past_end == "cut")
-        )
-    return " + ".join(map(str, plan.levels)) + ", cut at the end" * (config.past_end == "cut")
+    cut = ", cut at the end" * (config.past_end == "cut")
+    if plan.levels:
+        return " + ".join(map(str, sorted(plan.levels, key=closest_first))) + cut
+    rate = f"rate of {config.rate_column}" if config.rate_column else f"{config.one_rate:g} a second"
+    return f"frames from {config.start_column} to {config.stop_column}, {rate}{cut}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.clip import Failure
+from ...errors import some
 from .frames import ClipRows
 
 SHOWN = 20  # failures and changes that are named to people
@@ -25,6 +26,8 @@ class ImportReport:
     windows: int = 0
     unchanged: int = 0  # clips that were there before
     relabelled: list[str] = field(default_factory=list)
+    not_here: list[str] = field(default_factory=list)  # clips of the cache that SOURCE and the lists no longer have
+    outdated: list[str] = field(default_factory=list)  # clips that failed now and keep their earlier rows
     failures: list[Failure] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
@@ -46,6 +49,8 @@ class ImportReport:
             "windows": self.windows,
             "unchanged": self.unchanged,
             "relabelled": self.relabelled,
+            "not_here": self.not_here,
+            "outdated": self.outdated,
             "notes": dict(self.notes),
             "failures": [{"id": one.id, "path": one.path, "error": one.error} for one in self.failures],
         }
@@ -57,6 +62,15 @@ class ImportReport:
         if self.unchanged:
             lines.append(f"{self.unchanged} clips were there already")
         lines += [f"relabelled {change}" for change in self.relabelled[:SHOWN]]
+        if self.not_here:
+            lines.append(
+                f"{len(self.not_here)} clips of the cache are not among these files any more, and stay: "
+                f"{some(map(repr, self.not_here))} (est cache drop {self.out} ID removes one)"
+            )
+        if self.outdated:
+            lines.append(
+                f"{len(self.outdated)} clips failed now and keep the rows of an earlier import: {some(map(repr, self.outdated))}"
+            )
         lines += [f"{what}: {count}" for what, count in self.notes.items()]
         lines += [f"failed {one.id}: {one.error}" for one in self.failures[:SHOWN]]
         if (more := len(self.failures) - SHOWN) > 0:

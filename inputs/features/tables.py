@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Table(ABC):
 
     @abstractmethod
     def holds_numbers(self) -> dict[str, bool]:
-        """Say of each column whether it holds numbers, by its type or its first cell."""
+        """Say of each column whether it holds numbers, by its type or its first cell that is not empty."""
 
     @abstractmethod
     def blocks(self, numbers: Sequence[str], text: str = "") -> Iterator[Block]:
@@ -79,8 +79,13 @@ class CsvTable(Table):
         return self._names
 
     def holds_numbers(self) -> dict[str, bool]:
-        cells = next(islice(self._records(), 1, None), [""] * len(self._names))
-        return {name: _is_number(cell) for name, cell in zip(self._names, cells, strict=False)}
+        kinds: dict[str, bool] = {}
+        for cells in islice(self._records(), 1, 1 + BLOCK_ROWS):
+            told = {name: cell for name, cell in zip(self._names, cells, strict=False) if name not in kinds}
+            kinds |= {name: _is_number(cell) for name, cell in told.items() if not _is_empty(cell)}
+            if len(kinds) == len(self._names):
+                break
+        return {name: kinds.get(name, True) for name in self._names}
 
     def blocks(self, numbers: Sequence[str], text: str = "") -> Iterator[Block]:
         records = self._records()
@@ -88,38 +93,55 @@ class CsvTable(Table):
         places = [self._names.index(name) for name in numbers]
         of_text, first = self._names.index(text) if text else -1, 0
         while rows := list(islice(records, BLOCK_ROWS)):
-            self._expect_whole(rows, first)
-            yield Block(
-                first=first,
-                numbers=self._numbers(rows, places, first),
-                texts=[cells[of_text].strip() for cells in rows] if text else [],
-            )
+            found, error = self._numbers(rows, places, first)
+            whole = rows[: len(found)]
+            if whole:
+                yield Block(
+                    first=first, numbers=found, texts=[cells[of_text].strip() for cells in whole] if text else []
+                )
+            if error is not None:
+                raise error
             first += len(rows)
 
-    def _numbers(self, rows: list[list[str]], places: list[int], first: int) -> np.ndarray:
-        if not places:
-            return np.empty((len(rows), 0))
+    def _numbers(self, rows: list[list[str]], places: list[int], first: int) -> tuple[np.ndarray, SourceError | None]:
+        """Return rows up to the first that makes no sense, and what is wrong with that one."""
+        wrong = self._not_whole(rows, first)
+        if wrong is not None:
+            rows = rows[: wrong[0]]
+        error = None if wrong is None else wrong[1]
+        if not places or not rows:
+            return np.empty((len(rows), len(places))), error
         pick = itemgetter(*places) if len(places) > 1 else lambda cells: (cells[places[0]],)
+        picked = [pick(cells) for cells in rows]
         try:
-            return np.array([list(map(float, pick(cells))) for cells in rows])
+            if "_" not in "".join(chain.from_iterable(picked)):  # float() takes 1_000, which no tool writes
+                return np.array([list(map(float, cells)) for cells in picked]), error
         except ValueError:  # an empty cell, or no number: one by one
-            found = np.empty((len(rows), len(places)))
-            for number, cells in enumerate(rows):
-                for column, place in enumerate(places):
-                    found[number, column] = self._number(cells[place], first + number, self._names[place])
-            return found
+            pass
+        found = np.empty((len(rows), len(places)))
+        for number, cells in enumerate(picked):
+            for column, cell in enumerate(cells):
+                try:
+                    found[number, column] = self._number(cell, first + number, self._names[places[column]])
+                except SourceError as fault:
+                    return found[:number], fault
+        return found, error
 
     def _number(self, cell: str, row: int, name: str) -> float:
+        if _is_empty(cell):
+            return float("nan")
         try:
-            return float("nan") if cell.strip().casefold() in EMPTY_NUMBERS else float(cell)
+            return _float(cell)
         except ValueError:
             raise SourceError(f"row {row + 1}, column {name!r}: expected a number, found {cell!r}") from None
 
-    def _expect_whole(self, rows: list[list[str]], first: int) -> None:
+    def _not_whole(self, rows: list[list[str]], first: int) -> tuple[int, SourceError] | None:
+        """Return the first row with too few or too many cells, and the error that says so."""
         width = len(self._names)
         for number, cells in enumerate(rows):
             if len(cells) < width or any(cell.strip() for cell in cells[width:]):
-                raise SourceError(f"row {first + number + 1}: expected {width} cells, found {len(cells)}")
+                return number, SourceError(f"row {first + number + 1}: expected {width} cells, found {len(cells)}")
+        return None
 
     def _lines(self) -> Iterator[str]:
         with open(self.path, encoding=self._encoding, newline="") as file:
@@ -204,7 +226,17 @@ def _encoding(head: bytes) -> str:
 
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        _float(cell)
     except ValueError:
-        return cell.strip().casefold() in EMPTY_NUMBERS
+        return _is_empty(cell)
     return True
+
+
+def _is_empty(cell: str) -> bool:
+    return cell.strip().casefold() in EMPTY_NUMBERS
+
+
+def _float(cell: str) -> float:
+    if "_" in cell:
+        raise ValueError("a name such as 006_1_2 is no number")
+    return float(cell)

@@ -78,7 +78,7 @@ def test_openface_is_recognised(tmp_path):
     np.testing.assert_allclose(clip.score, 0.98 * found, rtol=1e-6)
     recipe = cache.recipes.features["features"]
     assert (recipe.backbone, recipe.weights, recipe.tap) == ("imported", "OpenFace 2.2", ", ".join(AUS))
-    assert cache.recipes.frames.tracking == "above 0 in success"
+    assert cache.recipes.frames.tracking == "above 0 in success, score of confidence"
     assert float(np.asarray(cache.clips.fps)[0]) == pytest.approx(25)
 
 
@@ -120,7 +120,10 @@ def test_windows_of_several_kinds(tmp_path):
     assert (found.rate == 25).all()
     wanted = np.concatenate([np.load(one / "a.npy") for one in sources])
     np.testing.assert_array_equal(found.features["vmae"], wanted)
-    assert open_cache(tmp_path / "c.zarr").recipes.features["vmae"].window == "8 frames, step 4 + 8 frames, step 8"
+    assert (
+        open_cache(tmp_path / "c.zarr").recipes.features["vmae"].window
+        == "8 frames, step 4, 25 a second + 8 frames, step 8, 25 a second"
+    )
 
 
 def test_places_of_windows_from_columns(tmp_path):

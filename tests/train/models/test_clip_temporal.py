@@ -51,7 +51,10 @@ def begun(path, width=WIDTH, **settings):
     return model
 
 
-@pytest.mark.parametrize(("width", "arrays"), [(WIDTH, {"projection": torch.randn(WIDTH, DIM)}), (DIM, {})])
+@pytest.mark.parametrize(
+    ("width", "arrays"),
+    [(WIDTH, {"projection": torch.randn(WIDTH, DIM)}), (DIM, {}), (DIM, {"projection": torch.randn(DIM, DIM)})],
+)
 def test_with_a_known_map_it_begins_as_the_cosine_of_the_mean_frame(tmp_path, width, arrays):
     vectors, projection = vectors_of(), arrays.get("projection", torch.eye(DIM))
     model = begun(written(tmp_path / "v.safetensors", **vectors, **arrays), width)
@@ -61,6 +64,15 @@ def test_with_a_known_map_it_begins_as_the_cosine_of_the_mean_frame(tmp_path, wi
     wanted = torch.cosine_similarity(mean[:, None], texts, dim=-1) / 0.07
     with torch.no_grad():
         torch.testing.assert_close(model({"features": features}).expression, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_the_scale_of_cosines_has_an_end():
+    model = build_model(model_config("clip-temporal", **SIZES), width=WIDTH, num_classes=3, seed=1).eval()
+    features = torch.randn(5, 4, 2, WIDTH)
+    with torch.no_grad():
+        first = model({"features": features}).expression
+        model.classifier.log_scale.fill_(20.0)
+        torch.testing.assert_close(model({"features": features}).expression, first * 0.07 * 100)
 
 
 def test_without_a_map_features_as_wide_as_the_vectors_stay_where_they_are(tmp_path):

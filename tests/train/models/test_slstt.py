@@ -40,8 +40,22 @@ def test_it_has_the_published_number_of_parameters(aggregation, parameters):
         assert sum(one.numel() for one in nn.LSTM(768, 512, 3).parameters()) == 6_828_032  # as published
 
 
-def test_it_computes_what_torchs_lstm_computes():
-    model, frames = built(), torch.randn(4, 11, WIDTH)
+def test_it_counts_what_a_clip_costs():
+    rows = describe_model(model_config("slstt", **SIZES), WIDTH, 3, lengths=[11]).rows
+    layers = [
+        11 * 4 * 10 * (WIDTH + 10 + 2),
+        *[11 * 4 * 10 * (10 + 10 + 2)] * 2,
+    ]  # four gates of x, state and two biases
+    assert [row.macs for row in rows if row.part.startswith(("norm", "LSTM", "classes"))] == [
+        11 * 2 * WIDTH,
+        *layers,
+        10 * 6 + 6 + 6 * 3 + 3,
+    ]
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-3])  # of small numbers the norm's 1e-6 counts
+def test_it_computes_what_torchs_lstm_computes(size):
+    model, frames = built(), size * torch.randn(4, 11, WIDTH)
     lstm, norm = nn.LSTM(WIDTH, 10, 3, batch_first=True), nn.LayerNorm(WIDTH, eps=1e-6)
     lstm.load_state_dict(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,10 +11,12 @@ from train_samples import STEPS, WINDOW, WINDOWED, fit_interrupted, learning_cac
 
 from est.cache import open_cache
 from est.errors import UsageError
+from est.inputs.features.config import ImportConfig
+from est.inputs.features.importing import import_features
 from est.train import ProtocolConfig, fit
 from est.train.config.sampling import SamplingConfig
 from est.train.data.sampling import sampler_of
-from est.train.data.windows import load_features
+from est.train.data.windows import kinds_of, load_features
 from est.train.models.contract import AllWindows
 from est.train.models.registry import build_model, describe_model, model_config
 from est.train.preparation import prepare
@@ -103,6 +106,34 @@ def test_it_is_the_published_head():
             wanted = reference(config, weights, batch["features"][:, kind, :places], mask, kind)
             logits = found.expression if kind == 0 else found.others[:, kind - 1]
             assert (logits - wanted).abs().max() < 1e-9
+
+
+def test_branches_begin_small_and_are_dropped_for_whole_clips():
+    model = build_model(tiny("window-head", path_dropout=0.5), width=12, num_classes=3, seed=3).train()
+    layers = [layer for branch in model.branches for layer in branch]
+    scales = [scale for layer in layers for scale in (layer.scale_mixed, layer.scale_fed)]
+    assert all((scale == 1e-4).all() for scale in scales)
+    assert all(layer.scale_mixed is None for layer in model.stem)  # what the stem adds is not scaled
+    x, mask = torch.randn(64, 4, model.config.embed_width), torch.ones(64, 4, dtype=torch.bool)
+    with torch.no_grad():
+        for scale in scales:
+            scale.fill_(1.0)
+        same = (layers[0](x, mask, 0) == x).flatten(1)
+        unscaled = model.stem[0](x, mask, 0)
+    dropped = same.all(1).float().mean()  # both of what is added: 1/4
+    assert 0.05 < dropped < 0.5
+    assert (unscaled != x).flatten(1).any(1).all()
+
+
+def test_a_kind_ends_where_the_rate_changes(tmp_path):
+    told = {"start": [0, 4, 8], "stop": [4, 8, 16], "hz": [25.0, 25.0, 12.5]}  # the last one begins behind the others
+    np.savez(tmp_path / "a.npz", rows=np.ones((3, 2)), **{name: np.array(values) for name, values in told.items()})
+    config = ImportConfig(
+        by="a test", fps=25.0, array="rows", start_column="start", stop_column="stop", rate_column="hz"
+    )
+    import_features([tmp_path / "a.npz"], tmp_path / "c.zarr", config)
+    first, count = kinds_of(open_cache(tmp_path / "c.zarr"), np.array([0]), 2)
+    assert (first.tolist(), count.tolist()) == ([[0, 2]], [[2, 1]])
 
 
 def test_its_sizes_are_the_published_ones():
