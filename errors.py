@@ -91,7 +91,7 @@ def some(names: Iterable[object], number: int = 3, *, joint: str = ", ") -> str:
     return joint.join(shown[:number]) + (f"{before}and {beside} more" if beside > 0 else "")
 
 
-def counted(number: int, noun: str, verb: str = "") -> str:
+def counted(number: float, noun: str, verb: str = "") -> str:
     """Count something in words, and say what it does: `1 clip`, `2 clips`; with the verb have `1 clip has`, `2 clips have`."""
     if number == 1:
         return f"1 {noun} {SINGULAR.get(verb, verb + 's')}" if verb else f"1 {noun}"

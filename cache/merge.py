@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import CacheError, RecipeMismatch, UsageError
+from ..errors import CacheError, RecipeMismatch, UsageError, counted
 from .copying import Wanted, copied_clips, copied_failures, creating
 from .disk import Disk
 from .environment import environment_changes
@@ -90,7 +90,7 @@ def merge_caches(
         others = sum(len(found) > 1 for found in labels.values())
         say = watch.warn if others else watch.say
         say(
-            f"{left_out} clips that are in several caches were left out; of {others} clips the caches have different labels"
+            f"left out: {counted(left_out, 'clip')} in several caches; the caches have different labels of {counted(others, 'clip')}"
         )
     return allowed
 

@@ -278,6 +278,13 @@ class Cache:
 
         return zarr.open_group(self.path, mode="r")
 
+    def told_features(self, *, of_windows: bool = False) -> str:
+        """Name the features of frames, or those of windows, for a sentence that begins with `the cache has`."""
+        names = self.window_features if of_windows else self.features
+        if of_windows:
+            return f"the features {', '.join(names)} of windows" if names else "no features of windows"
+        return f"the features {', '.join(names)}" if names else "no features of frames"
+
     def _windows(self, names: Sequence[str], start: int, stop: int) -> Windows:
         arrays = self.schema.window_arrays()
         places = {
@@ -287,9 +294,7 @@ class Cache:
 
     def _expect_windows(self, name: str) -> None:
         if name not in self.schema.window_features:
-            raise UsageError(
-                f"{self.path} has the features of windows {', '.join(self.window_features) or 'none'}, asked for {name!r}."
-            )
+            raise UsageError(f"{self.path} has {self.told_features(of_windows=True)}, asked for {name!r}.")
 
     def _feature(self, name: str) -> Any:
         if name in self.schema.window_features:
@@ -298,7 +303,7 @@ class Cache:
             )
         if name not in self.recipes.features:
             raise UsageError(
-                f"{self.path} has the features {', '.join(self.features) or 'none'}, asked for {name!r}.",
+                f"{self.path} has {self.told_features()}, asked for {name!r}.",
                 remedy=f"est extract … --features {','.join([*self.features, name])} adds them",
             )
         return self.schema.frame_arrays()[name]

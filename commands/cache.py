@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import STATUS_FAILED, STATUS_PARTIAL, UsageError
+from ..errors import STATUS_FAILED, STATUS_PARTIAL, UsageError, counted
 from .cacheimport import import_
 from .cachels import ls
 from .cacheshow import show
@@ -74,20 +74,20 @@ def verify(
     }
     learnt = [f"{name}: {what}" for name, what in report.trained_on.items()]
     if not problems:
-        sound = f"{cache}: {report.clips} clips, {report.frames} frames, all as they were written."
+        sound = (
+            f"{cache}: {counted(report.clips, 'clip')}, {counted(report.frames, 'frame')}, all as they were written."
+        )
         screen.result(data, "\n".join([sound, *learnt]))
         return 0
-    summary = f"{cache}: {len(report.problems)} problems, {len(report.damaged)} of {report.clips} clips damaged"
-    summary += f", {len(report.sources)} sources missing or changed." if sources else "."
+    summary = f"{cache}: {counted(len(report.problems), 'problem')}, {len(report.damaged)} of {counted(report.clips, 'clip')} damaged"
+    summary += f", {counted(len(report.sources), 'source')} missing or changed." if sources else "."
     if repair and report.problems:
         from ..cache.repair import repair_cache
 
         repair_cache(cache)
         again = verify_cache(cache)
         data["repaired"] = not again.problems
-        summary += (
-            f"\nRepaired: {again.clips} clips are left; est extract with the same settings makes the others again."
-        )
+        summary += f"\nRepaired: {counted(again.clips, 'clip', 'are')} left; est extract with the same settings makes the others again."
         screen.result(data, "\n".join([*lines, *learnt, summary]))
         return STATUS_FAILED if again.problems or report.sources else 0
     if report.problems:
@@ -162,7 +162,7 @@ def merge(
     merged = open_cache(out)
     screen.result(
         {"out": str(out), "clips": len(merged), "failures": len(merged.failures), "allowed": allowed},
-        f"{len(merged)} clips of {len(caches)} caches in {out}",
+        f"{counted(len(merged), 'clip')} of {counted(len(caches), 'cache')} in {out}",
     )
     return 0
 
@@ -198,7 +198,7 @@ def convert(
             cache, out, features=wanted, dtype=dtype, crops=crops, chunk_mb=chunk_mb, share=share, watch=watch
         )
     clips = len(open_cache(out))
-    screen.result({"out": str(out), "clips": clips}, f"{clips} clips in {out}, verified")
+    screen.result({"out": str(out), "clips": clips}, f"{counted(clips, 'clip')} in {out}, verified")
     return 0
 
 
@@ -229,7 +229,7 @@ def drop(
         before = len(writer)
         writer.remove(chosen)
         removed, left = before - len(writer), len(writer)
-    text = f"{removed} clips removed, {left} left in {cache}; their bytes stay until est cache convert {cache} NEW, or erase"
+    text = f"{counted(removed, 'clip')} removed, {left} left in {cache}; their bytes stay until est cache convert {cache} NEW, or erase"
     screen.result({"removed": removed, "clips": left}, text)
     return 0
 

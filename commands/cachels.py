@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import UsageError
+from ..errors import UsageError, counted
 from .clipoptions import Fold, Label, Reverse, Sort, Split, Subject, Where
 from .options import Overwrite
 from .screen import Screen
@@ -78,7 +78,7 @@ def ls(
     if csv != "-":
         written = {} if csv is None else {"csv": csv}
         text = "\n".join(map(clip_line, rows)) or "No clips."
-        screen.result({"clips": rows} | written, text if csv is None else f"{len(rows):,} clips in {csv}")
+        screen.result({"clips": rows} | written, text if csv is None else f"{counted(len(rows), 'clip')} in {csv}")
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import counted
 from .screen import Screen, columns
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def page(found: Comparison) -> list[str]:
         ]
         rows.append((one.name, *shown, "–" if one.name == "control" else str(seeds)))
     units = "people" if found.contestants[0].predictions.by_subject else "clips, people unknown"
-    lines = [*columns(rows), f"{found.clips} clips, {found.units} {units}"]
+    lines = [*columns(rows), f"{counted(found.clips, 'clip')}, {found.units} {units}"]
     for duel in found.duels:
         lines += ["", *_duel(duel)]
     if found.settings:

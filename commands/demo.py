@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UsageError
+from ..errors import UsageError, counted
 from .options import Out, Overwrite, Seed, command, group_command
 from .screen import Screen, clock
 
@@ -150,10 +150,11 @@ def render(
     labels = sorted({clip.label for clip in clips})
     frames = sum(clip.num_frames for clip in clips)
     people = len({clip.subject for clip in clips})
+    found = {"video": len(clips), "frame": frames, "subject": people, "label": len(labels)}
+    counts = ", ".join(counted(number, noun) for noun, number in found.items())
     screen.result(
         {"out": str(out), "videos": len(clips), "frames": frames, "subjects": people, "labels": labels},
-        f"{len(clips)} videos, {frames} frames, {people} subjects, {len(labels)} labels in {out}\n"
-        f"Labels, subjects and splits: {out / 'manifest.csv'}",
+        f"{counts} in {out}\nLabels, subjects and splits: {out / 'manifest.csv'}",
     )
     return 0
 

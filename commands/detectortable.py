@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..errors import counted
+
 if TYPE_CHECKING:
     from ..extract.compare import Comparison, Row
 
@@ -42,7 +44,8 @@ def comparison_text(found: Comparison) -> str:
     first = found.rows[0]
     named = ", ".join(found.inputs[:SHOWN]) + (" …" if len(found.inputs) > SHOWN else "")
     lines = [
-        f"{len(found.inputs)} of {found.available} inputs, {first.frames} frames; {found.device} in {found.precision}",
+        f"{len(found.inputs)} of {counted(found.available, 'input')}, {counted(first.frames, 'frame')}; "
+        f"{found.device} in {found.precision}",
         f"inputs: {named}",
         "",
         *table(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
+from ..errors import UsageError, counted
 
 if TYPE_CHECKING:
     from ..cache.rewriting import Erased
@@ -72,12 +72,12 @@ def erased_data(erased: Erased, runs: Runs) -> dict[str, Any]:
 
 def erased_text(cache: Path, erased: Erased, runs: Runs) -> str:
     """Lay an erasure out for people."""
-    what = f"{len(erased.clips)} clips and {len(erased.failures)} failures erased"
+    what = f"{counted(len(erased.clips), 'clip')} and {counted(len(erased.failures), 'failure')} erased"
     if not erased.clips and not erased.failures:
         what = "no clip and no failure of them was left"
-    lines = [f"{what}, {erased.left} clips left in {cache}, verified"]
+    lines = [f"{what}, {counted(erased.left, 'clip')} left in {cache}, verified"]
     if erased.removed:
-        lines.append(f"the bytes of {erased.removed} clips that were removed or replaced earlier are gone, too")
+        lines.append(f"the bytes of {counted(erased.removed, 'clip')} removed or replaced earlier are gone, too")
     lines += [f"the label {label!r}, which no clip has, is gone, too" for label in erased.labels]
     if erased.features:
         lines.append(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..errors import UsageError
+from ..errors import UsageError, counted
 from .detectortable import table
 from .screen import Screen
 
@@ -150,7 +150,7 @@ def lines(found: Evaluation) -> list[str]:
         for one in found.answers
     ]
     if scores.unpredicted:
-        shown.append(f"{scores.unpredicted} clips without a face or without frames count as wrong")
+        shown.append(f"counted as wrong: {counted(scores.unpredicted, 'clip')} without a face or without frames")
     if found.excluded:
         shown.append(
             "left out, classes that the run lacks: " + ", ".join(f"{name} {n}" for name, n in found.excluded.items())

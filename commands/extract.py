@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import STATUS_PARTIAL, UsageError
+from ..errors import STATUS_PARTIAL, UsageError, counted
 from .datasetinput import DatasetName, Frames, LabelNames, ListDatasets, Root, expect_inputs, find_named
 from .datasettable import check_text, datasets_data, datasets_text
 from .extractreport import show_report
@@ -19,8 +19,11 @@ from .recaching import From, Views, recache_clips, refuse_views
 from .screen import Screen
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..inputs.input import FoundInputs
 
+SHOWN_FAILING = 20  # inputs of a data set that are named
 Inputs = Annotated[
     list[Path] | None,
     typer.Argument(metavar="INPUT", help="Video files, folders of videos or of frame folders, or CSV lists."),
@@ -247,14 +250,16 @@ def extract(
     if dry_run:
         from ..extract.modality import modality_of
 
-        for line in modality_of(config).expect_inputs(found.inputs):
+        pictures = modality_of(config)
+        for line in pictures.expect_inputs(found.inputs):
             screen.warn(line)
+        doomed = {one.id: problem for one in found.inputs if (problem := pictures.problem(one))}
         from ..encoders.device import parse_device
         from ..encoders.precision import resolve_precision
 
         resolve_precision(config.precision, *(parse_device(text) for text in config.device.split(",")))
-        screen.result(plan(found), plan_text(found))
-        return 0
+        screen.result(plan(found, doomed), plan_text(found, doomed))
+        return STATUS_PARTIAL if doomed else 0
     if out is None:
         raise UsageError("Where to? --out names the cache.", remedy="--out cache.zarr")
     for finding in found.check.findings if found.check else ():
@@ -282,33 +287,38 @@ def run(screen: Screen, found: FoundInputs, out: Path, config: Any, *, retry_fai
     return show_report(screen, report, out)
 
 
-def plan(found: FoundInputs) -> dict[str, Any]:
-    """Return what a dry run shows."""
+def plan(found: FoundInputs, doomed: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a dry run shows; `doomed` says by id why an input will fail, as far as that is known without decoding."""
     return {
         "inputs": [
             {"id": i.id, "path": str(i.path), "kind": i.kind, "label": i.label, "subject": i.subject}
             | {"split": i.split, "fold": i.fold}
             for i in found.inputs
         ],
-        "problems": [{"id": p.id, "path": p.path, "error": p.error} for p in found.problems],
+        "problems": [{"id": p.id, "path": p.path, "error": p.error} for p in found.problems]
+        + [{"id": i.id, "path": str(i.path), "error": doomed[i.id]} for i in found.inputs if i.id in doomed],
         "ignored": dict(found.ignored),
         **({"dataset": found.check.to_json()} if found.check else {}),
     }
 
 
-def plan_text(found: FoundInputs) -> str:
+def plan_text(found: FoundInputs, doomed: Mapping[str, str]) -> str:
     """Lay a dry run out for people: of a data set its check, which holds all that is long otherwise."""
+    failing = [f"will fail: {name}: {problem}" for name, problem in doomed.items()]
     if found.check is not None:
-        return check_text(found.check)
+        rest = len(failing) - SHOWN_FAILING
+        failing = failing[:SHOWN_FAILING] + ([f"will fail: {rest} more"] if rest > 0 else [])
+        return "\n".join([check_text(found.check), *failing])
     lines = [f"{i.id}\t{i.kind}\t{i.label or '-'}\t{i.subject or '-'}" for i in found.inputs]
     lines += [f"cannot be read: {p.path}: {p.error}" for p in found.problems]
+    lines += failing
     if found.ignored:
         lines.append("ignored: " + ", ".join(f"{count} {suffix}" for suffix, count in found.ignored.items()))
     kinds = Counter(i.kind for i in found.inputs)
     labels = Counter(i.label for i in found.inputs if i.label is not None)
-    lines.append(
-        f"{len(found.inputs)} inputs: {kinds['video']} videos, {kinds['frames']} frame folders, {len(found.problems)} problems"
-    )
+    problems = counted(len(found.problems) + len(doomed), "problem")
+    videos, folders = counted(kinds["video"], "video"), counted(kinds["frames"], "frame folder")
+    lines.append(f"{counted(len(found.inputs), 'input')}: {videos}, {folders}, {problems}")
     if labels:
         lines.append("labels: " + ", ".join(f"{label} {count}" for label, count in labels.most_common()))
     return "\n".join(lines)

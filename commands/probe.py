@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UsageError
+from ..errors import UsageError, counted
 from .screen import Screen, columns
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def lines(found: Probe) -> list[str]:
     index = found.index
     shown = [
         found.run.facts["heading"],
-        f"{found.run.path}: {found.clips} clips of {found.people}",
+        f"{found.run.path}: {counted(found.clips, 'clip')} of {found.people}",
         *columns(rows),
         f"temporal-reliance index {_points(index.value)} points (WAR lost where the frames shown are in random order)",
     ]

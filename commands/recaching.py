@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import UsageError
+from ..errors import UsageError, counted
 from .extractreport import show_report
 from .screen import Screen
 
@@ -104,7 +104,7 @@ def plan(cache: Cache, out: Path | None, config: ExtractConfig, views: int) -> t
     }
     how = "the stored crops" if cache.has_crops else "the sources, decoded again and cut along the stored boxes"
     lines = [
-        f"{data['clips']} clips, {data['frames']} frames of {cache.path}",
+        f"{counted(data['clips'], 'clip')}, {counted(data['frames'], 'frame')} of {cache.path}",
         f"{', '.join(names)} by {config.weights}, of {how}",
     ]
     return data, "\n".join(lines)

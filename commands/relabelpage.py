@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import some
+from ..errors import counted, some
 
 if TYPE_CHECKING:
     from ..inputs.relabelling import Relabelling
@@ -18,15 +18,17 @@ def relabel_page(found: Relabelling) -> str:
     """Lay a relabelling out for people."""
     told = ", ".join(f"{count} {HOW[how]}" for how, count in found.matched().items())
     named = len(found.known) - len(found.unnamed)
-    what = f"{len(found.known)} clips" + (f" (with {len(found.failures)} failures)" if found.failures else "")
+    what = counted(len(found.known), "clip") + (
+        f" (with {counted(len(found.failures), 'failure')})" if found.failures else ""
+    )
     lines = [f"{found.cache}: {named} of {what} are on the lists: {told}"]
     for column in found.columns:
         lines += ["", *_changes(found, column)]
     if found.unnamed:
         names = [repr(name) for name in found.unnamed]
-        lines += ["", f"{len(names)} clips are on no line, and stay as they are: {some(names, EXAMPLES)}"]
+        lines += ["", f"{counted(len(names), 'clip', 'are')} on no line, and left unchanged: {some(names, EXAMPLES)}"]
     if found.unmatched:
-        lines += ["", f"{len(found.unmatched)} lines name no clip:"]
+        lines += ["", f"{counted(len(found.unmatched), 'line', 'name')} no clip:"]
         lines += [f"  {one.line.where}: {one.line.says}: {one.why}" for one in found.unmatched[:EXAMPLES]]
         lines += _more(len(found.unmatched))
     return "\n".join(lines)

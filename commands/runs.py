@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import counted
 from .screen import Screen, columns
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def page(rows: Sequence[Row], total: int) -> str:
     lines = columns(cells)
     lines += [f"{row.name}: {row.problem}" for row in rows if row.problem]
     if len(rows) < total:
-        lines.append(f"{len(rows)} of {total} runs")
+        lines.append(f"{len(rows)} of {counted(total, 'run')}")
     return "\n".join(lines)
 
 

@@ -77,7 +77,8 @@ class Screen:
             self.event("error", data)
         else:
             lines = [f"Error: {error.message}"]
-            lines += [f"  cause: {because}"] if because else []
+            told = _words(cause, error.message)
+            lines += [f"  cause: {told}"] if told else []
             lines += [f"  try: {error.remedy}"] if error.remedy else []
             print("\n".join(lines), file=sys.stderr, flush=True)
         return error.status
@@ -92,6 +93,16 @@ class Screen:
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
         """Print a JSON line; for --json alone."""
         print(json_module.dumps({"event": kind, **data}, ensure_ascii=False, default=str), flush=True)
+
+
+def _words(cause: BaseException | None, message: str) -> str:
+    """Return a cause for people; empty where the message says it. A class is named only where its words alone are none."""
+    if cause is None:
+        return ""
+    words = " ".join(str(cause).split())
+    if words and words.rstrip(".") in " ".join(message.split()):
+        return ""
+    return words if " " in words else f"{type(cause).__name__}: {words}".removesuffix(": ")
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

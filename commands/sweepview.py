@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import counted
 from ..sweep.found.record import StudyRecord, Sweep
 from ..sweep.found.table import lines, score_lines, settings_text
 from ..sweep.search.watching import SweepWatch
-from ..train.results.predictions import counted
 from .screen import Screen, clock
 from .watching import SECONDS_BETWEEN_LINES, JsonWatch, LineWatch, LiveWatch, QuietWatch
 

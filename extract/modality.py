@@ -15,7 +15,7 @@ from ..inputs.input import Input
 from .config import ExtractConfig
 from .flow.columns import COLUMNS, chosen_by
 from .flow.pictures import MIRRORED, PLAIN
-from .flow.selection import ONSETS, FlowFrames, Moments
+from .flow.selection import APEX, ONSETS, FlowFrames, Moments
 from .workers.device_worker import FLIP, Encoding
 
 
@@ -27,6 +27,10 @@ class Modality(Protocol):
 
     def expect_inputs(self, inputs: Sequence[Input]) -> list[str]:
         """Refuse inputs of which none can give rows, before anything is loaded; return what to know of the others."""
+        ...
+
+    def problem(self, source: Input) -> str:
+        """Say why an input cannot give rows, as far as that is known before a frame is decoded; empty where nothing is."""
         ...
 
     def is_outdated(self, source: Input, cells: Mapping[str, Any]) -> bool:
@@ -51,6 +55,10 @@ class Faces:
     def expect_inputs(self, inputs: Sequence[Input]) -> list[str]:
         """Take any."""
         return []
+
+    def problem(self, source: Input) -> str:
+        """Any can show a face."""
+        return ""
 
     def is_outdated(self, source: Input, cells: Mapping[str, Any]) -> bool:
         """Rows depend on the file alone."""
@@ -77,18 +85,22 @@ class Flow:
 
     def expect_inputs(self, inputs: Sequence[Input]) -> list[str]:
         """Refuse a list without the moments that are needed, and count the clips without them, which fail or have other frames."""
-        names = ("onset", "apex")
-        self._told = {name for name in names if any(getattr(source, name) >= 0 for source in inputs)}
+        self._told = {name for name in ("onset", "apex") if any(getattr(source, name) >= 0 for source in inputs)}
         if self._frames == "whole" or not inputs:
             return []
-        for name in names if self._frames == "apex" else ():
+        for name, remedy in (("onset", ONSETS), ("apex", APEX)) if self._frames == "apex" else ():
             if name not in self._told:
                 raise UsageError(
                     f"--modality flow compares a clip's onset frame with frames around its apex, and of none of {len(inputs)} inputs the "
                     f"{name} is known.",
-                    remedy=f"{ONSETS}; or --flow-frames whole, which needs no apex, and takes the first frame where no onset is known",
+                    remedy=f"{remedy}; or --flow-frames whole, which needs no apex, and takes the first frame where no onset is known",
                 )
         return lacking(inputs, self._frames)
+
+    def problem(self, source: Input) -> str:
+        """Say which moment is not told, or cannot be."""
+        moments = Moments(onset=source.onset, apex=source.apex)
+        return moments.problem(moments.rule(self._frames))
 
     def is_outdated(self, source: Input, cells: Mapping[str, Any]) -> bool:
         """Say whether the clip would have rows by another onset or apex; inputs of which none tells a moment take back none."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..cache.clip import Failure
+from ..errors import counted
 
 SHOWN = 20  # relabelled values that are named
 
@@ -39,39 +40,45 @@ class Report:
     def lines(self) -> list[str]:
         """Lay it out for people."""
         rate = self.frames / self.seconds if self.seconds else 0.0
-        lines = [f"{self.clips} clips, {self.frames} frames in {self.seconds:.1f} s ({rate:.0f} frames/s)"]
+        lines = [
+            f"{counted(self.clips, 'clip')}, {counted(self.frames, 'frame')} in {self.seconds:.1f} s ({rate:.0f} frames/s)"
+        ]
         if self.filling and self.source:
             lines.append(f"{', '.join(self.filling)} made of the crops of {self.source}")
         elif self.filling:
-            lines.append(f"{', '.join(self.filling)} added to {self.filled} clips that were there")
+            lines.append(f"{', '.join(self.filling)} added to {counted(self.filled, 'clip')} in the cache")
         if self.unchanged and self.source:
-            lines.append(f"nothing was left to do for {self.unchanged} clips")
+            lines.append(f"nothing was left to do for {counted(self.unchanged, 'clip')}")
         elif self.unchanged:
-            lines.append(f"{self.unchanged} inputs were there already")
+            lines.append(f"{counted(self.unchanged, 'input', 'were')} there already")
         if self.relabelled:
-            lines.append(f"{len(self.relabelled)} values changed, of clips and failures that were there")
+            lines.append(f"{counted(len(self.relabelled), 'value')} changed, of clips and failures that were there")
             lines += [f"relabelled {change}" for change in self.relabelled[:SHOWN]]
         if (beside := len(self.relabelled) - SHOWN) > 0:
             lines.append(f"and {beside} more (est cache ls shows the labels, subjects, splits and folds)")
         if self.decoders:
             counts = ", ".join(f"{name} {count}" for name, count in sorted(self.decoders.items()))
             lines.append(f"clips by decoder: {counts}")
-        for found, what in (
-            (self.no_face, "show no face"),
-            (self.incomplete, "have fewer frames than their files declare"),
-            (self.damaged, "have damaged places that could not be decoded"),
-            (self.disordered, "have an onset, apex and offset in a list that do not follow each other"),
-            (self.misplaced, "end before the onset, apex or offset that a list tells of them, which stays unknown"),
+        for found, verb, what in (
+            (self.no_face, "show", "no face"),
+            (self.incomplete, "have", "fewer frames than declared in the file"),
+            (self.damaged, "have", "damaged places that could not be decoded"),
+            (self.disordered, "have", "an onset, apex and offset in a list that do not follow each other"),
+            (self.misplaced, "end", "before an onset, apex or offset in a list, which stays unknown"),
         ):
             if found:
-                lines.append(f"{len(found)} clips {what}: {', '.join(found[:5])}{' …' if len(found) > 5 else ''}")
+                named = ", ".join(found[:5]) + (" …" if len(found) > 5 else "")
+                lines.append(f"{counted(len(found), 'clip', verb)} {what}: {named}")
         busy = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.stages.items() if seconds >= 0.05)
         if busy:
             lines.append(f"time went to: {busy}")
         lines += [f"failed {failure.id}: {failure.stage}: {failure.error}" for failure in self.failures]
         if self.interrupted and self.source:
-            lines.append(f"interrupted; {self.unfilled} clips lack {', '.join(self.filling)}: the same command goes on")
+            lines.append(f"interrupted; {self._lacking()}: the same command goes on")
         elif self.interrupted:
-            old = f"{self.unfilled} clips that lack {', '.join(self.filling)} and " if self.unfilled else ""
-            lines.append(f"interrupted; {old}{self.left} inputs are left: the same command goes on")
+            old = f"{self._lacking()}, and " if self.unfilled else ""
+            lines.append(f"interrupted; {old}{counted(self.left, 'input', 'are')} left: the same command goes on")
         return lines
+
+    def _lacking(self) -> str:
+        return f"{counted(self.unfilled, 'clip', 'lack')} {', '.join(self.filling)}"

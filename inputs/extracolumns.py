@@ -115,3 +115,14 @@ def expect_names(names: Iterable[str], where: str) -> None:
             f"{where}: extra columns have names of letters, digits and _, each once; found {what}.",
             remedy="extra:site, extra:age",
         )
+
+
+def names_of(found: ClipList) -> set[str]:
+    """Return the names of a list's columns that have a meaning."""
+    return {*found.columns, *(PREFIX + name for name in found.extra)}
+
+
+def listed_names(lists: Iterable[ClipList]) -> str:
+    """Name the columns of lists, those without a meaning too."""
+    names = [(*found.columns, *(PREFIX + name for name in found.extra), *found.unused) for found in lists]
+    return ", ".join(dict.fromkeys(repr(name) for found in names for name in found))

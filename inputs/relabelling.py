@@ -19,9 +19,9 @@ from ..cache import Cache, CacheWriter, open_cache
 from ..cache.interrupt import uninterrupted
 from ..cache.rewriting import add_columns, finish_rewriting, naming_repair
 from ..cache.schema import EXTRA, MOMENTS, NO_NUMBER, ColumnSpec
-from ..errors import CacheError, UsageError, some
+from ..errors import CacheError, UsageError, counted, some
 from .csvlist import ClipList, read_list
-from .extracolumns import PREFIX, column_specs, text_columns, typed_cells
+from .extracolumns import PREFIX, column_specs, listed_names, names_of, text_columns, typed_cells
 from .input import ANNOTATIONS, UNTOLD, is_disordered
 from .listmatch import HOW, Line, Match, Unmatched, match_lines
 
@@ -159,8 +159,8 @@ def plan_relabelling(
         raise _nothing_matches(opened, lines)
     if strict and (unmatched or unnamed):
         raise UsageError(
-            f"--strict: {len(unmatched)} lines name no clip{_in_brackets(one.line.says for one in unmatched)}; "
-            f"{len(unnamed)} clips are on no line{_in_brackets(unnamed)}.",
+            f"--strict: {counted(len(unmatched), 'line', 'name')} no clip{_in_brackets(one.line.says for one in unmatched)}; "
+            f"{counted(len(unnamed), 'clip', 'are')} on no line{_in_brackets(unnamed)}.",
             remedy="complete the lists, or leave out --strict",
         )
     wanted = _wanted(matches, read, columns, specs, clear=clear)
@@ -232,43 +232,34 @@ def _columns(read: Mapping[Path, ClipList], only: Sequence[str]) -> tuple[str, .
     all_columns = (*COLUMNS, *dict.fromkeys([*extra, *(name for name in only if name.startswith(PREFIX))]))
     wanted = tuple(name for name in all_columns if name in (only or all_columns))
     for path, found in read.items():
-        if not set(wanted) & _names(found):
+        if not set(wanted) & names_of(found):
             near = [(name, word) for name in found.unused for word in difflib.get_close_matches(name, wanted, n=1)]
             raise UsageError(
-                f"{path} has no column {' or '.join(wanted)}; its columns: {_listed([found])}.",
+                f"{path} has no column {' or '.join(wanted)}; its columns: {listed_names([found])}.",
                 remedy=f"is {near[0][0]!r} the {near[0][1]}?" if near else "name the columns in the first line",
             )
-    there = {name for found in read.values() for name in _names(found)}
+    there = {name for found in read.values() for name in names_of(found)}
     for name in only:
         if name not in there:
             raise UsageError(
-                f"No list has a column {name!r}; their columns: {_listed(read.values())}.",
+                f"No list has a column {name!r}; their columns: {listed_names(read.values())}.",
                 remedy=f"leave {name} out of --only",
             )
     return tuple(name for name in wanted if name in there)
 
 
-def _names(found: ClipList) -> set[str]:
-    return {*found.columns, *(PREFIX + name for name in found.extra)}
-
-
-def _listed(lists: Iterable[ClipList]) -> str:
-    """Name the columns of lists, those without a meaning too."""
-    extra = PREFIX + "{}"
-    names = [(*found.columns, *map(extra.format, found.extra), *found.unused) for found in lists]
-    return ", ".join(dict.fromkeys(repr(name) for found in names for name in found))
-
-
 def _expect_format(cache: Cache, columns: Sequence[str]) -> None:
     """Refuse columns that a cache of format 1 has no place for, and moments that are those of a cache's rows."""
     later = [name for name in columns if name in MOMENTS or name.startswith(PREFIX)]
+    barred = later if cache.snapshot.manifest.version == 1 else MOMENTS
+    only = f"; or --only {','.join(kept)}" if (kept := [name for name in columns if name not in barred]) else ""
     if later and cache.snapshot.manifest.version == 1:
         raise UsageError(
             f"{cache.path} has format 1, which has no place for {', '.join(later)}.",
-            remedy=f"est cache convert {cache.path} NEW upgrades it; or --only {','.join(ANNOTATIONS)}",
+            remedy=f"est cache convert {cache.path} NEW upgrades it{only}",
         )
     if cache.recipes.frames.flow and set(columns) & set(MOMENTS):
-        remedy = f"--only {','.join(ANNOTATIONS)}; est extract LIST with the cache's options makes rows anew"
+        remedy = f"est extract LIST with the cache's options makes rows anew{only}"
         raise UsageError(f"{cache.path} has rows of flow, which other onsets and apexes would change.", remedy=remedy)
 
 
@@ -324,7 +315,7 @@ def _wanted(
         line = match.line
         for column in columns:
             value = _said(line, column, specs)
-            if column not in _names(read[line.list]) or (_is_empty(column, value) and not clear):
+            if column not in names_of(read[line.list]) or (_is_empty(column, value) and not clear):
                 continue
             for clip_id in match.ids:
                 other, first = said.setdefault((clip_id, column), (value, line))
@@ -371,7 +362,7 @@ def _disordered(known: Mapping[str, Values], wanted: Mapping[str, Values]) -> It
         and is_disordered([values.get(name, known[clip_id].get(name, -1)) for name in MOMENTS])
     ]
     if found:
-        yield f"{len(found)} clips have an onset, apex and offset that do not follow each other: {some(map(repr, found))}"
+        yield f"{counted(len(found), 'clip', 'have')} an onset, apex and offset that do not follow each other: {some(map(repr, found))}"
 
 
 def _odd_labels(found: Relabelling) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Literal, Optional
 import numpy as np
 import pytest
 
-from est.errors import UsageError, expect_values
+from est.errors import UsageError, counted, expect_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,3 +64,9 @@ def test_everything_else_is_refused_with_a_setting_that_passes(values, message, 
         check(**values)
     assert refused.value.message == f"{message}."
     assert refused.value.remedy == remedy
+
+
+def test_one_is_counted_as_one():
+    assert [counted(number, "clip") for number in range(3)] == ["0 clips", "1 clip", "2 clips"]
+    assert [counted(1, "clip", verb) for verb in ("have", "are", "show")] == ["1 clip has", "1 clip is", "1 clip shows"]
+    assert counted(2, "clip", "have") == "2 clips have"

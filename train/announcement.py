@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import some
+from ..errors import counted, some
 from .config.config import PRESETS, SIZES, TrainConfig
 from .config.configfile import to_flat
 from .data.clipset import warn_of_rates
@@ -16,7 +16,6 @@ from .loop.watch import TrainingWatch
 from .models.contract import CROPS
 from .models.registry import describe_model
 from .preparation import Prepared
-from .results.predictions import counted
 
 FEW_CLIPS, FEW_PEOPLE = 20, 3  # to choose an epoch by
 LARGE = 1_000_000  # parameters from which on a smaller model is worth a trial
@@ -77,11 +76,13 @@ def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWa
             break
     blank = np.unique(np.concatenate([fold.train[~data.visible(fold.train)] for fold in plan.folds]))
     if len(blank):
-        watch.say(f"{len(blank)} clips to learn from show no face, and are left out: {some(data.table.ids[blank])}")
+        watch.say(
+            f"no face is shown in {counted(len(blank), 'clip')} to learn from; left out: {some(data.table.ids[blank])}"
+        )
     hidden = [str(data.table.ids[row]) for fold in plan.folds for row in fold.test[~data.visible(fold.test)]]
     if hidden:
         watch.warn(
-            f"{len(hidden)} clips of the test halves show no face or could not be extracted, and count as wrong: {some(hidden)}"
+            f"counted as wrong: {counted(len(hidden), 'clip')} of the test halves, without a face or not extracted: {some(hidden)}"
         )
     for line in ready.start.report() if ready.start is not None else ():
         watch.say(line)

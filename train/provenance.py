@@ -164,7 +164,7 @@ def recipe_differences(
         return {}, _differences(known["frames"], here["frames"])
     if name not in here["features"]:
         raise RecipeMismatch(
-            f"{cache.path} has the features {', '.join(cache.features) or 'none'}, and {run.path} reads {name!r}.",
+            f"{cache.path} has {cache.told_features()}, and {run.path} reads {name!r}.",
             remedy=f"est extract … --features {name}",
         )
     features = _differences(known["features"][array], here["features"][name])

@@ -90,7 +90,8 @@ def to_markdown(card: dict[str, Any], name: str) -> str:
     lines += ["", "## Validation", ""]
     kept = card["kept"]
     if not validation:
-        lines.append(f"None: the last of {kept['epoch']} epochs is kept.")
+        last = f"last of {kept['epoch']} epochs" if kept["epoch"] > 1 else "only epoch"
+        lines.append(f"None: the {last} is kept.")
     else:
         lines += [
             f"Epoch {kept['epoch']}, the best of {card['settings']['epochs']}; its scores are those it was chosen by.",

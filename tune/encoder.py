@@ -14,7 +14,7 @@ import numpy as np
 from ..cache import Cache, open_cache
 from ..encoders.device import parse_device
 from ..encoders.weights import Weights
-from ..errors import UsageError, some
+from ..errors import UsageError, counted, some
 from ..inputs.stills.stills import Stills
 from ..train.config.protocol import ProtocolConfig
 from ..train.folds.annotations import Annotations
@@ -135,7 +135,7 @@ def _tune(
     watch.say(samples.pictures.line)
     hidden = rows[unit_of[rows] < 0]
     if len(hidden):
-        watch.say(f"{len(hidden)} clips show no face, and are left out: {some(table.ids[hidden])}")
+        watch.say(f"no face is shown in {counted(len(hidden), 'clip')}; left out: {some(table.ids[hidden])}")
     return learn(_task(samples, unit_of, table, fold, start, config, watch, folds=folds), out, watch, part)
 
 

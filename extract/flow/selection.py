@@ -28,6 +28,7 @@ SAMPLING: Mapping[FlowFrames, str] = {
     "whole": f"{_WHOLE}, no apex; {_MISSING}",
     "auto": f"{_APEX}; {_WHOLE} where onset or apex is not known; {_MISSING}",
 }  # as recipes have it
+APEX = "a column apex in the list, or a --dataset that knows it"
 ONSETS = "a column onset in the list (and apex, offset), or a --dataset that knows them"
 
 
@@ -59,7 +60,7 @@ class Moments:
         if self.onset < 0:
             return f"its onset is not known. Try: {ONSETS}; or --flow-frames auto, which then takes the whole clip from its first frame"
         if self.apex < 0:
-            return f"its apex is not known. Try: --flow-frames auto, which then takes the whole clip; or {ONSETS}"
+            return f"its apex is not known. Try: {APEX}; or --flow-frames auto, which then takes the whole clip"
         if self.apex < self.onset:
             return f"its apex {self.apex} lies before its onset {self.onset}. Try: correct the list; both count the clip's frames from 0"
         return ""

@@ -115,7 +115,8 @@ class Pipeline:
                 if time.monotonic() - told >= PROGRESS_SECONDS:
                     told = time.monotonic()
                     watch.progress(self.progress())
-            watch.progress(self.progress())
+            if self._inputs:
+                watch.progress(self.progress())
         finally:
             self._pool.close()
             self._writing.shutdown(wait=True)

@@ -17,6 +17,7 @@ from ...cache.checksum import of_file
 from ...cache.interrupt import listening
 from ...cache.sources import source_of
 from ...cache.watch import Watch
+from ...errors import counted
 from ...extract.clip_pipeline import ClipPipeline
 from ...extract.extraction import at_work, default_workers
 from ...extract.workers.clip_worker import STOPPING
@@ -244,7 +245,9 @@ def _extract(
     """Send the inputs that are not `known` yet through the pipeline, which makes them so; return the frames, and what failed."""
     todo = [source for source in found.inputs if source.id not in known]
     if known:
-        watch.say(f"{len(known)} of {len(found.inputs)} videos were predicted before, and are as they were")
+        watch.say(
+            f"{len(known)} of {counted(len(found.inputs), 'video')} had been predicted before, and nothing about them has changed"
+        )
     failures = list(found.problems)
     if not todo:
         return 0, failures
@@ -266,7 +269,7 @@ def _extract(
         pipeline = ClipPipeline(todo, sink, list(device_workers), recipe.extraction, workers, stop)
         pipeline.run(_Predicting(watch))
     if stop.wanted:
-        watch.say(f"{pipeline.left} videos are left: the same command resumes")
+        watch.say(f"{counted(pipeline.left, 'video', 'are')} left: the same command resumes")
         raise KeyboardInterrupt
     trained = np.array([recipe.run.facts.get("frame_rate") or 0.0])
     if warning := warn_of_rates(trained, np.array(rates)):

@@ -55,6 +55,8 @@ class ImportConfig:
     past_end: PastEnd = "refuse"
 
     def __post_init__(self) -> None:
+        if self.fps == 0:
+            raise UsageError("--fps is above 0, found 0.", remedy="--fps 25, or what the features were made at")
         expect_values(self, "--", fps=(0.001, 100_000))
         if not self.by.strip():
             raise UsageError("What made these features? The cache's recipe says it.", remedy='--by "OpenFace 2.2"')

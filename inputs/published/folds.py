@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ...errors import UsageError, some
+from ...errors import UsageError, counted, some
 from ..folders import Key
 from .base import Entry, Finding
 from .clip_folder import ClipFolder
@@ -55,7 +55,8 @@ def merge_folds(folds: Mapping[int, FoldLists], dataset: str) -> tuple[list[List
         if shared := tested.keys() & learnt.keys():
             names = [clip.name for clip in lists.test if clip.key in shared]
             raise UsageError(
-                f"{dataset}: fold {number} tests {len(shared)} clips that it also learns from ({some(names, 5)}): its two lists overlap.",
+                f"{dataset}: fold {number} tests {counted(len(shared), 'clip')} that it also learns from "
+                f"({some(names, 5)}): its two lists overlap.",
                 remedy=REMEDY,
             )
         for key, clip in {**learnt, **tested}.items():

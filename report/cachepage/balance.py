@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...cache.listing import Listing
-from ...train.results.predictions import counted
+from ...errors import counted
 from ..charts import bars
 from ..page import Cell, figure, heading, percent, table, text
 

@@ -15,8 +15,7 @@ from ...cache.near_duplicates import feature_of
 from ...cache.reader import open_cache
 from ...cache.summary import Summary, summarise
 from ...cache.watch import Watch
-from ...errors import UsageError
-from ...train.results.predictions import counted
+from ...errors import UsageError, counted
 from ..charts import histogram
 from ..output import write_output
 from ..page import (

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...errors import UsageError
+from ...errors import UsageError, counted
 from ...train.results.compare import PERMUTED_LABELS
-from ...train.results.predictions import counted
 from ..output import expect_free, write_output
 from ..page import Section, code, page, table, text, warning
 from ..page import percent as share

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...errors import some
+from ...errors import counted, some
 from ...train.results.metrics import number
 from ...train.results.pages.summary import percent
-from ...train.results.predictions import counted
 from .blocks import Block, html, markdown
 from .importance import left_out, mean_importances, reasons, why_none
 from .pictures import SHOWN_FOLDS, history_picture, importance_picture, parallel_picture

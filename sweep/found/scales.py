@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from ...errors import counted
 from ...report.ticks import TICKS, linear_ticks, log_ticks
-from ...train.results.predictions import counted
 
 LOG_FROM = 20.0  # positive numbers that span a larger factor were drawn on a log scale, as far as values can tell
 FEW = 6  # different numbers, each of which stands on the axis

@@ -7,8 +7,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...errors import counted
 from ...train.results.pages.summary import interval, percent
-from ...train.results.predictions import counted
 from .record import Record, StudyRecord, Sweep
 from .scales import exact, keys_of, shown, varied
 

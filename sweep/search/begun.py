@@ -12,11 +12,10 @@ import torch
 
 from ...cache.interrupt import Stop, listening
 from ...encoders.precision import Precision
-from ...errors import EstError, some
+from ...errors import EstError, counted, some
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import to_toml
 from ...train.models.registry import config_class
-from ...train.results.predictions import counted
 from ...train.results.run import write, write_json
 from ..found.page import page_html, page_markdown
 from ..found.record import StudyRecord, Sweep

@@ -101,7 +101,7 @@ def test_the_bytes_of_removed_clips_are_counted(cache, capsys):
         writer.add(make_clip(4, version=1), replacing=True)
     out = est(capsys, "cache", "erase", cache, "--subject", "S1", "--yes")[1]
     assert "no clip and no failure of them was left, 3 clips left" in out
-    assert "the bytes of 2 clips that were removed or replaced earlier are gone" in out
+    assert "the bytes of 2 clips removed or replaced earlier are gone" in out
 
 
 def test_a_label_that_is_the_name_of_somebody_goes_once_no_clip_has_it(tmp_path, capsys):

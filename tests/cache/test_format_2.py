@@ -155,7 +155,7 @@ def test_windows_are_kept_copied_and_verified(cache_path, tmp_path):
     assert open_cache(convert_cache(cache_path, tmp_path / "less.zarr", features=["gap"])).window_features == []
     with pytest.raises(UsageError, match="has a row per window"):
         cache.load("flow")
-    with pytest.raises(UsageError, match="has the features of windows flow, asked for 'gap'"):
+    with pytest.raises(UsageError, match="has the features flow of windows, asked for 'gap'"):
         cache.load_windows("gap")
 
 

@@ -80,9 +80,7 @@ def test_merge_says_what_differs_and_what_is_left_out(est, tmp_path):
     assert status == 0
     assert "decoders differ in b.zarr: each clip says which read it" in err
     assert "Allowed to differ" not in err
-    assert (
-        "Warning: 2 clips that are in several caches were left out; of 1 clips the caches have different labels" in err
-    )
+    assert "Warning: left out: 2 clips in several caches; the caches have different labels of 1 clip" in err
     status, out, _ = est(*line, tmp_path / "again.zarr", "--duplicates", "first", "--json", "--quiet")
     assert [json.loads(text)["event"] for text in out.splitlines()] == ["warning", "result"]
     assert last(out)["allowed"] == []

@@ -93,7 +93,7 @@ def test_users_error_shows_message_cause_remedy_and_status(trial, capsys):
         except PermissionError as error:
             raise UsageError("Expected a folder, found a file.", remedy="est trial --out elsewhere") from error
 
-    expected = "Error: Expected a folder, found a file.\n  cause: PermissionError: not yours\n  try: est trial --out elsewhere\n"
+    expected = "Error: Expected a folder, found a file.\n  cause: not yours\n  try: est trial --out elsewhere\n"
     assert est("trial", capsys=capsys) == (2, "", expected)
     status, out, err = est("trial", "--debug", capsys=capsys)
     assert status == 2
@@ -106,6 +106,22 @@ def test_users_error_shows_message_cause_remedy_and_status(trial, capsys):
         "cause": "PermissionError: not yours",
         "remedy": "est trial --out elsewhere",
     }
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        (UsageError("Onset of 'a' is 900."), ""),  # the message says it
+        (UsageError("It has 12 frames."), "  cause: It has 12 frames.\n"),
+        (KeyError("age"), "  cause: KeyError: 'age'\n"),
+        (OSError(), "  cause: OSError\n"),
+    ],
+)
+def test_a_cause_says_what_the_message_does_not(cause, told, capsys):
+    error = UsageError("list.csv, line 2: Onset of 'a' is 900.")
+    error.__cause__ = cause
+    assert Screen().error(error) == 2
+    assert capsys.readouterr().err == f"Error: {error.message}\n{told}"
 
 
 def test_a_bug_keeps_its_traceback(trial):

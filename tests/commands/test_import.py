@@ -86,7 +86,8 @@ def test_folders_of_windows_become_a_cache_that_trains(est, tmp_path):
     status, events, _ = est("probe", run)
     assert (status, "reads windows" in events["error"]["message"]) == (2, True)
     status, events, _ = est("train", "--cache", cache, *SMALL, "--out", tmp_path / "x")
-    assert (status, "of windows vmae" in events["error"]["message"]) == (2, True)
+    assert (status, "the features vmae of windows" in events["error"]["message"]) == (2, True)
+    assert events["error"]["remedy"] == "--model window-head --feature vmae"
 
 
 @pytest.mark.parametrize(

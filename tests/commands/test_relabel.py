@@ -57,7 +57,7 @@ def test_the_command_shows_asks_and_writes(est, cache, tmp_path, monkeypatch):
         "set/clip 001: sad → fear",
         "fear           0 →       1",
         "fold: nothing changes",
-        "8 clips are on no line, and stay as they are: 'set/clip 000',",
+        "8 clips are on no line, and left unchanged: 'set/clip 000',",
         "line 4: no: no such clip",
     ):
         assert words in out, words

@@ -37,7 +37,7 @@ def test_a_folder_of_every_codec_is_extracted_in_one_run(tmp_path):
     assert report.damaged == ["cut"]
     lines = report.lines()
     assert f"clips by decoder: opencv {len(CODECS)}, pictures 1, pyav {len(AV1) + 1}" in lines
-    assert "1 clips have damaged places that could not be decoded: cut" in lines
+    assert "1 clip has damaged places that could not be decoded: cut" in lines
     cache = open_cache(tmp_path / "cache.zarr")
     assert cache.recipes.frames.decoder == "auto"
     assert len(cache) == len(CODECS) + len(AV1) + 2

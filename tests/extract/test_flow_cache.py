@@ -114,8 +114,13 @@ def test_rows_are_those_of_the_stored_pictures(cached):
 def test_moments_are_not_relabelled(cached, clips):
     with pytest.raises(UsageError, match="other onsets and apexes would change") as refused:
         plan_relabelling(cached[0], [clips])
-    assert refused.value.remedy.startswith("--only label,subject,split,fold")
-    assert plan_relabelling(cached[0], [clips], only=["label"]).changes == ()
+    columns = refused.value.remedy.rpartition("--only ")[2].split(",")
+    assert columns == ["label", "subject", "extra:database"], "those of the list"
+    assert plan_relabelling(cached[0], [clips], only=columns).changes == ()
+    (clips.parent / "moments.csv").write_text("id,onset\nlong,2\n")
+    with pytest.raises(UsageError, match="other onsets") as refused:
+        plan_relabelling(cached[0], [clips.parent / "moments.csv"])
+    assert "--only" not in refused.value.remedy
 
 
 def test_other_settings_are_refused_and_the_options_told(cached, clips):
@@ -165,6 +170,7 @@ def test_a_list_without_moments_is_refused_before_weights_are_loaded(clips, tmp_
             assert status_of([*call, *more]) == 2
             said = json.loads(capsys.readouterr().out.splitlines()[-1])
             assert f"the {name} is known" in said["message"]
+            assert said["remedy"].startswith(f"a column {name} in the list")
             assert "--flow-frames whole" in said["remedy"]
     assert status_of(["extract", str(clips), "--flow-frames", "whole", "--out", str(tmp_path / "x.zarr")]) == 2
     assert not (tmp_path / "x.zarr").exists()
@@ -200,6 +206,25 @@ def test_the_remedy_of_clips_that_all_failed_can_be_followed(cached, clips, tmp_
     assert not open_cache(out).failures
     with pytest.raises(RecipeMismatch, match="flow_frames"):
         extract(turned, out, FLOW)
+
+
+def test_a_dry_run_names_what_will_fail(clips, capsys):
+    call = ["extract", str(clips), "--modality", "flow", "--dry-run"]
+    assert status_of(call) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(". Try: ")[0] for line in lines if line.startswith("will fail")] == [
+        "will fail: bare: its onset is not known",
+        "will fail: turned: its apex 4 lies before its onset 9",
+    ]
+    assert "4 inputs: 0 videos, 4 frame folders, 3 problems" in lines
+    assert status_of([*call, "--json"]) == 3
+    assert [one["id"] for one in json.loads(capsys.readouterr().out.splitlines()[-1])["problems"]] == [
+        "gone",
+        "bare",
+        "turned",
+    ]
+    assert status_of([*call, "--flow-frames", "whole"]) == 0
+    assert "4 inputs: 0 videos, 4 frame folders, 1 problem" in capsys.readouterr().out
 
 
 def test_what_cannot_be_made_of_pictures_of_flow_is_refused(cached, tmp_path):

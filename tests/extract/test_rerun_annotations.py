@@ -8,6 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from watch_samples import Counting
 
 from est.cache import CacheWriter, open_cache, verify_cache
 from est.extract.config import ExtractConfig
@@ -115,7 +116,10 @@ def test_a_list_without_a_column_leaves_it(tmp_path):
 
 def test_a_long_list_of_changes_is_cut_and_says_so(annotated, tmp_path):
     found = find_inputs([tmp_path / "in"])
-    report = extract_videos(replace(found, inputs=found.inputs[:1], problems=()), annotated, CROPS)
+    seen = Counting()
+    report = extract_videos(replace(found, inputs=found.inputs[:1], problems=()), annotated, CROPS, watch=seen)
+    assert seen.seen == [], "no progress of nothing"
+    assert "1 input was there already" in report.lines()
     few = replace(report, relabelled=[f"c{number}: fold: 0 → 1" for number in range(20)]).lines()
     many = replace(report, relabelled=[f"c{number}: fold: 0 → 1" for number in range(27)]).lines()
     assert sum(line.startswith("relabelled ") for line in few) == 20

@@ -172,7 +172,7 @@ def test_a_moment_past_the_end_costs_no_clip(tmp_path):
         inputs = find_inputs([listed(folder / "l.csv", ("path", "label", "onset", "apex"), ("a.mp4", "sad", 1, 4))])
         report = extract_videos(inputs, out, CROPS)
         assert (report.failures, report.misplaced) == ([], ["a"])
-        assert any("end before the onset, apex or offset" in line for line in report.lines())
+        assert any("before an onset, apex or offset in a list" in line for line in report.lines())
         row = open_cache(out).clips.row(0)
         assert (row["onset"], row["apex"]) == (1, -1)
 

@@ -70,7 +70,7 @@ def test_overlapping_halves_and_folds_are_refused(tmp_path):
     path, tested = dfew_list(tmp_path, "train", 1), dfew_list(tmp_path, "test", 1)
     before = path.read_bytes()
     edit(path, lambda lines: [*lines, "00005,1"])
-    with pytest.raises(UsageError, match=r"fold 1 tests 1 clips that it also learns from \(00005\)"):
+    with pytest.raises(UsageError, match=r"fold 1 tests 1 clip that it also learns from \(00005\)"):
         find("dfew", tmp_path)
     path.write_bytes(before)
     dfew_list(tmp_path, "test", 4).write_bytes(tested.read_bytes())

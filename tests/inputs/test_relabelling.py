@@ -221,7 +221,7 @@ def test_a_list_may_be_the_one_of_the_extraction(tmp_path):
         (
             [("id", "label"), ("set/clip 001", "x"), ("nobody", "x")],
             {"strict": True},
-            "--strict: 1 lines name no clip ('nobody'); 9 clips are on no line ('set/clip 000', ",
+            "--strict: 1 line names no clip ('nobody'); 9 clips are on no line ('set/clip 000', ",
         ),
     ],
 )
@@ -339,4 +339,4 @@ def test_folds_from_a_list_are_a_protocol(tmp_path):
     plan_relabelling(cache, [written(tmp_path, ("id", "fold"), *rows)]).write()
     found = plan()
     assert [(fold.name, len(fold.test)) for fold in found.folds] == [("fold1", 13), ("fold2", 12)]
-    assert "1 labelled inputs gave no frames: in a test half they count as wrong." in found.notes
+    assert "1 labelled input gave no frames: counted as wrong in a test half." in found.notes

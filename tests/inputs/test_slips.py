@@ -96,9 +96,9 @@ def test_moments_out_of_order_are_named(tmp_path, make_cache):
     rows = [("path", "onset", "apex", "offset"), ("a.mp4", 2, 1, 3), ("b.mp4", 0, 1, 3)]
     report = extract_videos(find_inputs([listed(tmp_path / "l.csv", *rows)]), tmp_path / "c.zarr", CROPS)
     assert report.disordered == ["a"]
-    assert any("1 clips have an onset, apex and offset in a list that do not" in line for line in report.lines())
+    assert any("1 clip has an onset, apex and offset in a list that do not" in line for line in report.lines())
     found = plan_relabelling(tmp_path / "c.zarr", [listed(tmp_path / "l.csv", ("id", "offset"), ("b", 0))])
-    assert found.warnings == ("1 clips have an onset, apex and offset that do not follow each other: 'b'",)
+    assert found.warnings == ("1 clip has an onset, apex and offset that do not follow each other: 'b'",)
     assert (
         plan_relabelling(tmp_path / "c.zarr", [listed(tmp_path / "l.csv", ("id", "offset"), ("b", 2))]).warnings == ()
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...errors import UsageError, expect_values
+from ..models.contract import AllFrames, AllWindows, Evenly, EvenlyThenAll, Shown, Snippets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +53,22 @@ class SamplingConfig:
                 f"{name} goes from 0 to {self.spare}: the window has {self.window} of {self.unified} frames; found {start}.",
                 remedy=f"a start of {self.spare // 2} centres the window",
             )
+
+    def sentence(self, shown: Shown) -> str:
+        """Say which frames of a clip a model is shown; only snippets are cut from a unified clip."""
+        match shown:
+            case Snippets() if self.unify == "native":
+                return f"snippets lie in {self.window} consecutive frames of the clip (`native`); the EST paper brings clips to 105 frames"
+            case Snippets():
+                unified = f"frames are brought to {self.unified} by `{self.unify}`"
+                return f"{unified}, an assumption: the EST paper does not say how"
+            case EvenlyThenAll():
+                trained = f"{shown.parts} × {shown.frames} frames of equal parts of a clip"
+                return f"the model is shown {trained} in training, and in the test all frames, up to {shown.most}"
+            case Evenly():
+                return f"the model is shown {shown.parts} × {shown.frames} frames of equal parts of a clip"
+            case AllFrames():
+                return f"the model is shown all frames of a clip, up to {shown.most}; of a longer clip so many, evenly"
+            case AllWindows():
+                kinds = " + ".join(map(str, shown.each))
+                return f"the model is shown all windows of a clip, up to {kinds} (of each kind, in the cache's order)"

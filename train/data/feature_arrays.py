@@ -112,9 +112,15 @@ def expect_here(cache: Cache, feature: str, *, reader: str = "", beside: Sequenc
     """
     if feature in cache.features:
         return
-    there = f"the features {', '.join(cache.features) or 'none'}"
+    if feature in cache.window_features:
+        others = f", or --feature {cache.features[0]}" if cache.features else ""
+        raise UsageError(
+            f"{feature!r} of {cache.path} has a row for each window, and {reader or 'the model'} reads frames.",
+            remedy=f"--model window-head, which reads windows{others}",
+        )
+    there = cache.told_features()
     if cache.window_features:
-        there += f", and of windows {', '.join(cache.window_features)}"
+        there += f", and {cache.told_features(of_windows=True)}"
     raise UsageError(
         f"{reader} reads {feature}, which {cache.path} lacks: it has {there}."
         if reader
@@ -126,8 +132,8 @@ def expect_here(cache: Cache, feature: str, *, reader: str = "", beside: Sequenc
 def _adding(cache: Cache, feature: str, beside: Sequence[str]) -> str:
     """Return what gives a cache a feature, or names another one."""
     near = difflib.get_close_matches(feature, cache.features, n=1)
-    if feature in cache.window_features:
-        return "a model that reads windows: est train --list-models"
+    if cache.window_features and not cache.features:
+        return f"--model window-head --feature {cache.window_features[0]}"
     if cache.recipes.frames.decoder == IMPORTED:
         flat = [name for name, recipe in cache.recipes.features.items() if len(recipe.shape) == 1 and not recipe.window]
         adds = f"est cache import … --feature {feature} --into {cache.path} adds it"
@@ -145,7 +151,7 @@ def expect_windows(cache: Cache, feature: str) -> None:
         name = there[0] if there else "NAME"
         adds = f"est cache import … --feature {name} --window N --stride N --by … makes a cache with windows"
         raise UsageError(
-            f"The model reads windows, and {cache.path} has the features of windows {', '.join(there) or 'none'}"
+            f"The model reads windows, and {cache.path} has {cache.told_features(of_windows=True)}"
             + (f", asked for {feature!r}." if feature else "."),
             remedy=f"--feature {name}" if there else adds,
         )

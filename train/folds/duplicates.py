@@ -13,7 +13,7 @@ import numpy as np
 
 from ...cache import Cache
 from ...cache.duplicates import ClipList, of_one_face, overlapping
-from ...errors import some
+from ...errors import counted, some
 from .annotations import Annotations
 from .fold import Fold
 from .leaks import Half, Leak
@@ -73,7 +73,7 @@ def notes_on_content(table: Annotations, folds: Sequence[Fold], leaks: Iterable[
     notes = []
     if told:
         notes.append(
-            f"{len(told)} videos have clips in both halves under several names, of other frames or other faces: "
+            f"{counted(len(told), 'video', 'have')} clips in both halves under several names, of other frames or other faces: "
             f"{some(told.values(), joint='; ')}."
         )
     rows = np.unique(np.concatenate([half for fold in folds for half in (fold.train, fold.val, fold.test)]))

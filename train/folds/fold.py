@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...errors import UsageError, some
+from ...errors import UsageError, counted, some
 from ...inputs.splits import SPLIT_OF
 from .annotations import Annotations
 
@@ -64,9 +64,9 @@ def notes_on_clips(table: Annotations, rows: np.ndarray) -> list[str]:
     if number := int((unlabelled & ~table.missing).sum()):
         notes.append(f"{number} of {len(table)} clips have no label and are left out.")
     if number := int(table.missing[rows].sum()):
-        notes.append(f"{number} labelled inputs gave no frames: in a test half they count as wrong.")
+        notes.append(f"{counted(number, 'labelled input')} gave no frames: counted as wrong in a test half.")
     if number := int((unlabelled & table.missing).sum()):
-        notes.append(f"{number} inputs gave no frames and have no label: they count nowhere.")
+        notes.append(f"{counted(number, 'input')} gave no frames and had no label: counted nowhere.")
     return notes
 
 
@@ -104,11 +104,13 @@ def independence(table: Annotations, folds: Sequence[Fold]) -> tuple[str, list[s
         traced &= bool((table.path[seen] != "").all())
     notes = []
     if people:
-        notes.append(f"{len(people)} subjects are in both halves: {some(sorted(people))}.")
+        notes.append(f"{counted(len(people), 'subject', 'are')} in both halves: {some(sorted(people))}.")
     if sources:
-        notes.append(f"{len(sources)} source files have clips in both halves: {some(sorted(sources))}.")
+        notes.append(f"{counted(len(sources), 'source file', 'have')} clips in both halves: {some(sorted(sources))}.")
     if inner:
-        notes.append(f"{len(inner)} subjects are learnt from and in the validation half: {some(sorted(inner))}.")
+        notes.append(
+            f"{counted(len(inner), 'subject', 'are')} learnt from and in the validation half: {some(sorted(inner))}."
+        )
     if people:
         return f"subjects shared ({len(people)})", notes
     if known:

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ...errors import UsageError, some
+from ...errors import UsageError, counted, some
 from ...inputs.splits import SPLITS
 from ..config.protocol import PROTOCOLS, By, ProtocolConfig
 from .annotations import Annotations
@@ -144,9 +144,9 @@ def _given_folds(table: Annotations, rows: np.ndarray, notes: list[str]) -> list
         raise UsageError("No clip says in which fold it is tested.", remedy=f"--folds 5, or {relabel('fold')}")
     gone = table.missing[rows]
     if number := int(((fold < 0) & ~gone).sum()):
-        notes.append(f"{number} clips are in no fold: learnt from in all, tested in none.")
+        notes.append(f"{counted(number, 'clip', 'are')} in no fold: learnt from in all, tested in none.")
     if number := int(((fold < 0) & gone).sum()):
-        notes.append(f"{number} inputs gave no frames and are in no fold: they count nowhere.")
+        notes.append(f"{counted(number, 'input')} gave no frames and had no fold: counted nowhere.")
     return [Fold(name=f"fold{n}", train=np.sort(rows[fold != n]), test=np.sort(rows[fold == n])) for n in numbers]
 
 
@@ -161,14 +161,14 @@ def _given_split(table: Annotations, rows: np.ndarray, notes: list[str], *, vali
         )
     if (others := ~np.isin(splits, list(SPLITS))).any():
         found = [name or "none" for name in np.unique(table.split[rows][others])]
-        notes.append(f"{int(others.sum())} clips are in neither half; their splits: {some(found)}.")
+        notes.append(f"{counted(int(others.sum()), 'clip', 'are')} in neither half; their splits: {some(found)}.")
     if not len(part["test"]):
         notes.append("There is no test split: the validation split is tested on.")
         return Fold(name="split", train=part["train"], test=part["val"])
     val = part["val"][~table.missing[part["val"]]]
     if len(val) and not validation:
         notes.append(
-            f"The validation split ({len(val)} clips) is neither learnt from nor tested on; --select val uses it."
+            f"The validation split ({counted(len(val), 'clip')}) is neither learnt from nor tested on; --select val uses it."
         )
         val = val[:0]
     return Fold(name="split", train=part["train"], test=part["test"], val=val)

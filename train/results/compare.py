@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import EstError, UsageError, some
+from ...errors import EstError, UsageError, counted, some
 from ..config.configfile import MODEL, to_flat
 from ..folds.leaks import describe_leaks, leaks_of
 from .metrics import Spread
@@ -220,23 +220,24 @@ def _aligned(contestants: Sequence[Contestant], *, common: bool) -> tuple[list[C
     for other in contestants:
         ids = set(other.predictions.ids.tolist())
         if alone := sorted(ids - shared):
-            flagged.append(f"{other.name} tested {len(alone)} clips that others have not: {some(alone)}")
+            flagged.append(f"{other.name} tested {counted(len(alone), 'clip')} that others have not: {some(alone)}")
     if not shared:
         raise UsageError("These runs have tested no clip in common.", remedy="compare runs on the same data")
     if flagged and not common:
         raise UsageError(
             f"These runs have not tested the same clips: {'; '.join(flagged)}.",
-            remedy=f"--common compares them on the {len(shared)} clips that all tested",
+            remedy=f"--common compares them on the {counted(len(shared), 'clip')} that all tested",
         )
     if flagged:
-        flagged.append(f"compared on the {len(shared)} clips that all tested")
+        flagged.append(f"compared on the {counted(len(shared), 'clip')} that all tested")
     order = np.array(sorted(shared), str)
     found = [replace(one, predictions=_ordered(one.predictions, order, labels)) for one in contestants]
     truth = found[0].predictions.truth
     for other in found[1:]:
         if (changed := truth != other.predictions.truth).any():
             raise EstError(
-                f"{first.name} and {other.name} were scored by other labels of {int(changed.sum())} clips: {some(order[changed])}.",
+                f"{first.name} and {other.name} were scored by other labels of {counted(int(changed.sum()), 'clip')}: "
+                f"{some(order[changed])}.",
                 remedy="est evaluate cannot mend that: train both on the cache as it is now",
             )
     people = found[0].predictions.subjects
@@ -244,7 +245,7 @@ def _aligned(contestants: Sequence[Contestant], *, common: bool) -> tuple[list[C
         theirs = other.predictions.subjects
         if contrary := int(((people != theirs) & (people != "") & (theirs != "")).sum()):
             raise EstError(
-                f"{first.name} and {other.name} name other people for {contrary} clips.",
+                f"{first.name} and {other.name} name other people for {counted(contrary, 'clip')}.",
                 remedy="est cache relabel corrects a cache; then train both on it",
             )
         people = np.where(people == "", theirs, people)  # whoever knows
@@ -260,7 +261,8 @@ def _expect_same_videos(runs: Sequence[Run], names: Sequence[str]) -> None:
     for run, name in zip(runs[1:], names[1:], strict=True):
         if changed := other_clips(first, run.clips()):
             raise UsageError(
-                f"{len(changed)} clips of {names[0]} and {name} have the same ids and are other videos: {some(sorted(changed))}.",
+                f"In {names[0]} and {name} the same ids stand for other videos ({counted(len(changed), 'clip')}): "
+                f"{some(sorted(changed))}.",
                 remedy="compare runs on the same data",
             )
 

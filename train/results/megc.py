@@ -81,7 +81,9 @@ def table_of_run(run: Run, found: Predictions) -> MegcTable | None:
     facts = run.facts.get("megc")
     if facts is None:
         return None
-    remarks = [f"The last of {run.config.loop.epochs} epochs is scored, in every fold."]
+    epochs = run.config.loop.epochs
+    kept = f"The last of {epochs} epochs" if epochs > 1 else "The only epoch"
+    remarks = [f"{kept} is scored, in every fold."]
     if run.config.select != "last":
         remarks = ["The epoch of each fold is chosen on a part of the clips that it learns from."]
     remarks += [facts["apex"]] if facts.get("apex") else []

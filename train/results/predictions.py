@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...errors import EstError
+from ...errors import EstError, counted
 from .intervals import score_intervals
 from .metrics import Scores, Spread, mean_scores, plain, score, spread
 from .run import PREDICTIONS, Run
@@ -164,11 +164,6 @@ def unit_names(subjects: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Name the unit of each clip (N,): its person, or itself where the person is unknown."""
     alone = np.array([f"clip {name}\n" for name in ids.tolist()], str)  # no person has a name with a line break
     return np.where(subjects != "", subjects, alone)
-
-
-def counted(number: int, noun: str) -> str:
-    """Count something in words."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def read_predictions(run: Run, part: str) -> list[dict[str, str]]:

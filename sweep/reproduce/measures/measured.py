@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ....errors import counted
 from ....inputs.published.est_paper import PaperNumber, paper_number
 from ....train.folds.published import results_of
 from ....train.results.compare import UNITS
 from ....train.results.paired import Difference, compare_paired
-from ....train.results.predictions import Predictions, counted
+from ....train.results.predictions import Predictions
 from ..cells import probability
 from ..runs import Runs
 from ..sheet import Cell, Line

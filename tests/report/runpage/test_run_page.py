@@ -89,7 +89,7 @@ def test_it_says_what_the_run_says(run, page):
     for key in ("war", "uar", "uf1"):
         assert percent(metrics["over_seeds"][key]["mean"]) in words
     assert f"{metrics['pooled']['war']['right']:g} / {CLIPS} clips" in words
-    assert "1 clips without a face or without frames count as wrong" in words
+    assert "counted as wrong: 1 clip without a face or without frames" in words
     assert f"No face, or no frames, and therefore wrong in every number: clip{FACELESS:03d}" in words
     for part in metrics["parts"]:
         assert f"{part['right']} / {part['total']}" in words

@@ -156,7 +156,7 @@ def test_other_frames_of_one_video_are_warned_about(tmp_path):
     cache = with_copy(tmp_path / "c.zarr", first_frame=40)
     ready = prepare(cache, tiny_config(protocol=SPLIT))
     assert ready.leaks == ()
-    told = "1 videos have clips in both halves under several names, of other frames or other faces: a/x and b/y."
+    told = "1 video has clips in both halves under several names, of other frames or other faces: a/x and b/y."
     assert told in ready.plan.notes
     watch = Recorder()
     fit(ready, tmp_path / "run", tiny_config(epochs=1, protocol=SPLIT), watch=watch)
@@ -238,4 +238,4 @@ def test_a_video_of_two_names_is_said_once_for_many_folds():
     rows = np.arange(1000)
     folds = [Fold(name=str(n), train=rows[rows != n], test=rows[rows == n]) for n in range(1000)]
     (note,) = notes_on_content(table, folds, ())
-    assert note.startswith("1 videos have clips in both halves")
+    assert note.startswith("1 video has clips in both halves")

@@ -254,7 +254,7 @@ def test_independence_is_what_the_annotations_show():
     assert plan(people(split=half, subject=partly, path=["", *paths[1:]])).independence == "unknown"
     shared = plan(people(split=half, subject=None, path=[*paths[:-1], paths[0]]))
     assert shared.independence == "unknown"
-    assert any(note == "1 source files have clips in both halves: /videos/0.mp4." for note in shared.notes)
+    assert any(note == "1 source file has clips in both halves: /videos/0.mp4." for note in shared.notes)
     assert plan(people(split=half, subject=["s"] * 72, path=paths)).independence == "subjects shared (1)"
     assert plan(people(), kind="kfold", by="clip").independence == "subjects shared (12)"
     three = people(split=["train"] * 30 + ["val"] * 30 + ["test"] * 12, subject=["a"] * 30 + ["b"] * 36 + ["c"] * 6)
@@ -274,8 +274,8 @@ def test_what_is_left_out_is_said():
     found = plan(replace(table, label=label, missing=missing), kind="loso")
     assert found.notes[:3] == (
         "1 of 24 clips have no label and are left out.",
-        "2 labelled inputs gave no frames: in a test half they count as wrong.",
-        "1 inputs gave no frames and have no label: they count nowhere.",
+        "2 labelled inputs gave no frames: counted as wrong in a test half.",
+        "1 input gave no frames and had no label: counted nowhere.",
     )
     assert {8, 9} <= set(found.folds[1].test.tolist())
     assert not {8, 9} & {row for fold in found.folds for row in fold.train.tolist()}

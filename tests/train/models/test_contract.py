@@ -102,7 +102,10 @@ def test_all_frames_come_with_their_mask_and_times(cache, tmp_path):
     assert again.scores.right == trained.scores.right
     assert [(one.question, one.total, one.choices) for one in again.answers] == [("length", trained.scores.total, 2)]
     assert 0 < again.answers[0].right <= again.answers[0].total
-    assert "whether the clip leaves places over" in (trained.run.path / "summary.md").read_text(encoding="utf-8")
+    summary = (trained.run.path / "summary.md").read_text(encoding="utf-8")
+    assert "whether the clip leaves places over" in summary
+    assert "- the model is shown all frames of a clip, up to 40; of a longer clip so many, evenly" in summary
+    assert "brought to 105" not in summary, "only snippets are cut from a unified clip"
 
 
 def test_it_resumes_to_the_same_bytes(cache, tmp_path):

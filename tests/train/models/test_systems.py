@@ -51,6 +51,17 @@ def test_every_model_is_looked_at():
     assert {name: config_class(name).name for name in MODELS} == {name: name for name in MODELS}
 
 
+def test_a_summary_says_which_frames_each_model_is_shown():
+    shown = {name: tiny(name).shown for name in MODELS}
+    told = {name: SamplingConfig().sentence(one) for name, one in shown.items()}
+    assert {name for name in MODELS if "105" in told[name]} == {"est", "gru", "lstm", "transformer"}
+    assert f"up to {shown['slstt'].most}" in told["slstt"]
+    assert f"{shown['clip-temporal'].parts} × {shown['clip-temporal'].frames} frames" in told["clip-temporal"]
+    assert "all windows" in told["window-head"]
+    assert "in the test all frames" in told["fan"]
+    assert "consecutive frames" in SamplingConfig(unify="native").sentence(shown["est"])
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_clips_of_a_batch_know_nothing_of_each_other(name):
     config = tiny(name)

@@ -165,7 +165,7 @@ def test_other_clips_are_refused_or_left_out_and_named(runs, tmp_path):
     fewer = learning_cache(tmp_path / "c.zarr", [n for n in range(54) if n != 5], **HARD)
     fit(fewer, tmp_path / "fewer", tiny_config(epochs=1, protocol=FOLDS, model=TINY))
     pair = [runs / "gru", tmp_path / "fewer"]
-    with pytest.raises(UsageError, match=r"GRU tested 1 clips that others have not: clip005") as refused:
+    with pytest.raises(UsageError, match=r"GRU tested 1 clip that others have not: clip005") as refused:
         compare_runs(pair)
     assert "--common compares them on the 53 clips" in refused.value.remedy
     found = compare_runs(pair, common=True)
@@ -175,7 +175,7 @@ def test_other_clips_are_refused_or_left_out_and_named(runs, tmp_path):
     with CacheWriter.open(fewer, open_cache(fewer).recipes) as writer:
         writer.update("clip007", label="anger")
     fit(fewer, tmp_path / "relabelled", tiny_config(epochs=1, protocol=FOLDS, model=TINY))
-    with pytest.raises(EstError, match="scored by other labels of 1 clips: clip007"):
+    with pytest.raises(EstError, match="scored by other labels of 1 clip: clip007"):
         compare_runs([runs / "gru", tmp_path / "relabelled"], common=True)
 
 
@@ -184,7 +184,7 @@ def test_other_videos_behind_the_same_ids_are_refused(runs, tmp_path):
     shutil.copytree(runs / "gru", copy)
     known = read_json(copy / "clips.json")
     write_json(copy / "clips.json", known | {"clip003": ["00ff", known["clip003"][1] + 1]})
-    with pytest.raises(UsageError, match="1 clips of EST and GRU have the same ids and are other videos: clip003"):
+    with pytest.raises(UsageError, match=r"In EST and GRU the same ids stand for other videos \(1 clip\): clip003"):
         compare_runs([runs / "est", copy])
     (copy / "clips.json").unlink()  # as runs of before have none
     assert compare_runs([runs / "est", copy]).clips == 54

@@ -277,6 +277,7 @@ def test_a_cache_without_databases_has_one_row_and_is_told(tmp_path):
     watch = Recorder()
     results = fit(cache, tmp_path / "run", loso(), watch=watch)
     assert [row.name for row in results.megc.rows] == ["Full"]
+    assert results.megc.remarks[0] == "The only epoch is scored, in every fold."
     assert any("No clip says which database it is from" in text and "extra:database" in text for text in watch.warned)
 
 

@@ -197,7 +197,7 @@ def test_the_summary_says_what_was_measured_and_what_stands_beside(results):
         "UAR the mean over classes",
         f"WAR {100 * control.war:.2f} % ({control.right}/{control.total})",
         "independence of training and test: by subject",
-        "3 clips without a face or without frames count as wrong",
+        "counted as wrong: 3 clips without a face or without frames",
         "`gone, too`",
         "4 epochs, batch 8",
         "an assumption",

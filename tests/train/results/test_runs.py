@@ -313,8 +313,8 @@ def test_a_backbone_that_has_learnt_nothing_is_told_what_to_try(settings, words)
 def test_clips_without_a_face_are_wrong_and_named(base, cache, tmp_path):
     watch = Recorder()
     fit(cache, tmp_path / "run", tiny_config(epochs=1), watch=watch)
-    (text,) = [text for text in watch.warned if "count as wrong: " in text]
-    assert text.startswith("4 clips of the test halves")
+    (text,) = [text for text in watch.warned if "counted as wrong: " in text]
+    assert text.startswith("counted as wrong: 4 clips of the test halves")
     assert text.endswith("clip006, clip007, clip008 and 1 more")
     assert base.unseen == ["clip006", "clip007", "clip008", "gone"]
     assert base.scores.unpredicted == 4
@@ -331,7 +331,7 @@ def test_clips_to_learn_from_without_a_face_are_left_out_and_named(cache, tmp_pa
     watch = Recorder()
     cache = learning_cache(tmp_path / "c.zarr", faceless=(0, 1))
     fit(cache, tmp_path / "run", tiny_config(epochs=1), watch=watch)
-    assert "2 clips to learn from show no face, and are left out: clip000, clip001" in watch.said
+    assert "no face is shown in 2 clips to learn from; left out: clip000, clip001" in watch.said
     assert watch.results[0]["train_clips"] == 34
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ....errors import counted
 from ...folds.leaks import describe_leaks, leaks_of_fold
 from ...folds.published import convention, named, result_lines
 from ..metrics import Bin, Spread, number
@@ -60,7 +61,7 @@ def headline(results: Results) -> list[str]:
         )
         lines.append(results.gain.sentence(run.config.model.title, "control"))
     if results.unseen:
-        lines.append(f"{len(results.unseen)} clips without a face or without frames count as wrong")
+        lines.append(f"counted as wrong: {counted(len(results.unseen), 'clip')} without a face or without frames")
     protocol = run.facts["protocol"]
     shown = named(run.config.protocol.kind, protocol["kind"])
     lines.append(f"protocol {shown}, independence {protocol['independence']}")
@@ -148,7 +149,7 @@ def summary(results: Results) -> str:
             [
                 [
                     part["part"],
-                    f"{part['train_clips']} clips",
+                    counted(part["train_clips"], "clip"),
                     f"{percent(part['war'])} ({part['right']}/{part['total']})",
                     interval(results.part_intervals[part["part"]].get("war")),
                     percent(part["uar"]),
@@ -211,11 +212,11 @@ def how_lines(results: Results) -> list[str]:
         *([known] if (known := convention(run.config.protocol.kind)) else []),
         *protocol["notes"],
         *[f"weights behind {feature}: {learnt[feature]}" for feature in read if feature in learnt],
-        f"seeds {', '.join(map(str, run.config.seeds))}; {run.config.loop.epochs} epochs, batch {run.config.loop.batch}, "
+        f"seeds {', '.join(map(str, run.config.seeds))}; {counted(run.config.loop.epochs, 'epoch')}, batch {run.config.loop.batch}, "
         f"learning rate {run.config.loop.learning_rate:g}; every setting in config.toml",
         f"{run.facts['device']}, {run.facts['precision']}, {run.facts['threads']} threads; "
         f"trained in {results.seconds:.1f} s altogether",
-        f"frames are brought to {run.config.sampling.unified} by `{run.config.sampling.unify}`, an assumption: the paper does not say how",
+        run.config.sampling.sentence(run.config.model.shown),
     ]
 
 
