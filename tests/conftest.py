@@ -13,7 +13,7 @@ from est.cli import obey_ctrl_c
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))  # importlib mode does not; spawned workers inherit it
 
-hypothesis.settings.register_profile("untimed")  # a busy machine is no failure
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("untimed")
 
 # There are as many test processes as cores: more threads would wait for each other, spinning. A test of threads sets them itself.

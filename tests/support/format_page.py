@@ -111,7 +111,8 @@ def columns_of_the_page(section, page, *, checked=()):
             found |= {f"xxh3/{array}": dtype for array in checked}
         elif name == "extra/NAME":
             extra = page.attributes.get("extra", {})
-            found |= {f"extra/{column}": extra[column]["dtype"] for column in sorted(extra)}
+            here = [name for name in sorted(extra) if section == "clips" or extra[name].get("failures")]
+            found |= {f"extra/{column}": extra[column]["dtype"] for column in here}
         elif not (
             (name == "target" and not page.attributes["targets"])
             or (name in ("first_window", "windows") and not page.windows)

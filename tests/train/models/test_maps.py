@@ -237,7 +237,7 @@ def test_a_cache_without_maps_names_the_command_that_adds_them(cache, tmp_path, 
         line = ["--cache", bare, "--model", name, "--protocol", "holdout", "--json"]
         status, said = run_command(capsys, "train", *line)
         assert status == 2
-        assert f"asked for '{feature}'" in said
+        assert f"{name} reads {feature}, which" in said
         assert f"--features gap,{feature}" in said
     before = open_cache(bare)
     cache_of(listed, bare, features=("gap", "layer3"))

@@ -109,7 +109,7 @@ def test_the_training_of_its_authors_is_a_preset():
     assert (small.loop.schedule, small.loop.step_epochs) == ("cosine", 40)
     with pytest.raises(UsageError, match="is of slstt; how gru was trained") as refused:
         resolve("published", options={"model.name": "gru"})
-    assert refused.value.remedy == "--preset official"
+    assert refused.value.remedy == "--preset, one of official, paper-text, fast, small, modern"
 
 
 def test_a_run_says_what_the_published_system_reads(tmp_path):

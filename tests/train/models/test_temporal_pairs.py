@@ -19,7 +19,7 @@ FRAMES, PEOPLE, EPOCHS = 30, 24, 60
 LEARNT, TESTED = np.arange(2 * 16), np.arange(2 * 16, 2 * PEOPLE)
 RATES = {"est": 5e-3, "gru": 2e-2, "lstm": 2e-2}  # of learning; of the others 1e-2
 SLOWER = {"lstm", "gru", "slstt", "stt", "msstnet"}
-PICTURES = {"r3d18"}  # sees pixels, which these clips do not have
+OTHERS = {"r3d18", "window-head"}  # see pixels, or windows, which these clips do not have
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def cache(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(one, marks=[pytest.mark.slow] * (one in SLOWER)) for one in TINY if one not in PICTURES],
+    [pytest.param(one, marks=[pytest.mark.slow] * (one in SLOWER)) for one in TINY if one not in OTHERS],
 )
 def test_who_knows_the_order_tells_them_apart(cache, name):
     config = tiny(name, **({"frames": 75} if name in ("gru", "lstm") else {}))
