@@ -341,7 +341,7 @@ print("\\n".join(log))
 
 
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "every"])
-@pytest.mark.parametrize("number", [1, 2], ids=["convert", "merge"])
+@pytest.mark.parametrize("number", [1, pytest.param(2, marks=pytest.mark.slow)], ids=["convert", "merge"])
 def test_a_copy_that_is_killed_leaves_no_result_and_runs_again(number, every, store, tmp_path):
     sources = [make_cache(tmp_path / f"{k}.zarr", range(5 * k, 5 * k + 5), crops=True) for k in range(number)]
     out = tmp_path / f"out{store}"

@@ -305,6 +305,7 @@ SOME = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", EVERY, ids=["some", "every"])
 def test_repairing_drops_the_damaged_clips_and_touches_no_other(every, sound, store, tmp_path):
     source, shown = sound[store]

@@ -122,6 +122,7 @@ def test_nobody_is_erased_while_a_writer_is_at_work(cache_path):
     assert len(open_cache(cache_path)) == 7
 
 
+@pytest.mark.slow
 def test_an_interrupted_erasure_leaves_one_of_the_two_states(cache_path, tmp_path):
     kept = people(tmp_path / f"kept{cache_path.suffix}")
     put_copy(cache_path, kept)

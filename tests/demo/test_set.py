@@ -203,7 +203,7 @@ def assert_whole(out):
         assert len(decoded(out / path)) == plans[path].num_frames
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_interrupted_render_leaves_whole_clips_and_no_manifest(tmp_path, workers):
     out, links = tmp_path / "out", tmp_path / "links"
     links.mkdir()

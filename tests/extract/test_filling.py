@@ -81,7 +81,8 @@ def test_filled_from_the_sources_equals_made_at_once(pile, begun, at_once):
     assert np.abs(shown.features["layer3"]).max() > 0
 
 
-@pytest.mark.parametrize("suffix", [".h5", pytest.param(".zarr", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".h5", ".zarr"])
 def test_filled_from_the_stored_crops_equals_made_at_once(pile, tmp_path, suffix):
     folder = Path(shutil.copytree(pile.parent, tmp_path / "pile"))
     once, parts = tmp_path / f"once{suffix}", tmp_path / f"parts{suffix}"
@@ -132,7 +133,7 @@ def test_new_clips_come_with_all_features(pile, at_once, tmp_path):
     assert (report.filled, report.clips) == (3, 0)
 
 
-@pytest.mark.parametrize("clips", [1, 3])
+@pytest.mark.parametrize("clips", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_stopped_filling_goes_on(pile, begun, at_once, clips, small_commits):
     before = contents(begun)
     with pytest.raises(KeyboardInterrupt):

@@ -190,7 +190,11 @@ def undisturbed(with_crops, two_folds, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize(("clips", "suffix"), [(2, ".zarr"), (7, ".h5")], ids=["in the first", "in the second"])
+@pytest.mark.parametrize(
+    ("clips", "suffix"),
+    [(2, ".zarr"), pytest.param(7, ".h5", marks=pytest.mark.slow)],
+    ids=["in the first", "in the second"],
+)
 def test_a_stopped_one_goes_on(with_crops, two_folds, undisturbed, tmp_path, clips, suffix, small_commits):
     out = tmp_path / f"out{suffix}"
     with pytest.raises(KeyboardInterrupt):

@@ -20,7 +20,7 @@ print(report.clips, [one.error for one in report.failures])
 """
 
 
-@pytest.mark.parametrize("way", ["file", "standard input"])
+@pytest.mark.parametrize("way", ["file", pytest.param("standard input", marks=pytest.mark.slow)])
 def test_a_script_needs_no_main_guard(tmp_path, way):
     make_video(tmp_path / "clip.mp4", 6)
     (tmp_path / "script.py").write_text(SCRIPT)

@@ -72,7 +72,7 @@ def killed_again_and_again(trainings, cache, out, config, moments):
     return kills
 
 
-@pytest.mark.parametrize(("seed", "rounds"), [(0, 3), pytest.param(1, 40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("seed", "rounds"), [(0, 1), pytest.param(1, 40, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_been(trainings, cache, folder, tmp_path, seed, rounds):
     config = tiny_config(epochs=2, select="val", noise=0.1, protocol=ProtocolConfig(kind="kfold", folds=2, by="clip"))
     whole = folder / "whole"
@@ -178,6 +178,7 @@ def test_sigterm_saves_too_and_handlers_are_put_back(cache, tmp_path):
     assert (meta["epoch"], meta["step"], len(meta["history"])) == (1, 1, 1)
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_terminal(cache, tmp_path):
     """A real process and a real signal. What it says is read no faster than here, so that it cannot be done before the signal comes."""
     out = tmp_path / "run"

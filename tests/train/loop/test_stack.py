@@ -147,7 +147,9 @@ def share_apart(some, others):
 
 
 @pytest.mark.parametrize(
-    "model", [TINY, WITHOUT_SSOP, GRU, *OTHERS.values()], ids=["EST", "without SSOP", "GRU", *OTHERS]
+    "model",
+    [TINY, GRU, *(pytest.param(one, marks=pytest.mark.slow) for one in (WITHOUT_SSOP, *OTHERS.values()))],
+    ids=["EST", "GRU", "without SSOP", *OTHERS],
 )
 def test_fifty_steps_in_a_stack_are_fifty_steps_alone(cache, model):
     if model.of_windows:

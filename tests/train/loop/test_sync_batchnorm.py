@@ -392,7 +392,7 @@ def die_in(world, where):
     model(pictures(8)[world.rank :: world.size]).sum().backward()
 
 
-@pytest.mark.parametrize("where", ["forward", "backward"])
+@pytest.mark.parametrize("where", ["forward", pytest.param("backward", marks=pytest.mark.slow)])
 def test_a_process_that_dies_in_a_pass_ends_the_others(worlds, where):
     first, gone = worlds.end(2, die_in, where=where)
     assert gone.killed == signal.SIGKILL

@@ -35,6 +35,7 @@ def cache(tmp_path_factory):
     return tuning_cache(tmp_path_factory.mktemp("together"))
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(trainings, cache, tmp_path):
     settings = {"model": STILL, "learning_rate": 1e-5, "class_weights": True, "epochs": 1}
     configs = {
