@@ -189,7 +189,7 @@ def test_two_calls_share_the_trials(cache, tmp_path, kind):
 
 @pytest.mark.slow
 def test_two_workers_of_one_sweep(cache, tmp_path):
-    base = base_config(stack="off", epochs=20)
+    base = base_config(stack="off", epochs=150)
     found = swept(cache, tmp_path / "sweep", base=base, trials=5, workers=2)
     for study in found.studies:
         assert number_of(study) == len(study.records) == 5
