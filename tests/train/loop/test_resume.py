@@ -81,8 +81,7 @@ def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_been(trainings, cache
     rng, kills = random.Random(seed), 0
     for number in range(rounds):
         out = tmp_path / str(number)
-        # a life that may be long, and short ones
-        lives = [rng.randrange(1, 60), *(rng.randrange(1, 25) for _ in range(3))]
+        lives = [rng.randrange(1, 60), *(rng.randrange(1, 25) for _ in range(3))]  # one may be long
         kills += killed_again_and_again(trainings, cache, out, config, lives)
         assert outcome(out) == outcome(whole)
         assert not list(out.rglob("*.partial"))
