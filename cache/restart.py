@@ -28,7 +28,7 @@ def remove_without_clips(path: Path, recipes: Recipes, columns: Mapping[str, Col
     lock, disk = WriterLock(path), Disk()
     lock.acquire()
     try:
-        cache = open_cache(path)  # as it is now that nobody else writes
+        cache = open_cache(path)  # read again: another process may have written before the lock was taken
         fits = cache.recipes == recipes and all(cache.schema.extra.get(name) == spec for name, spec in columns.items())
         if len(cache) or fits:
             return False

@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from est.cli import obey_ctrl_c
+from est.cli import main, obey_ctrl_c
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))  # importlib mode does not; spawned workers inherit it
 
@@ -51,6 +51,19 @@ def trainings():
 def store(request):
     """The suffix of each store in turn."""
     return request.param
+
+
+@pytest.fixture
+def est(capsys):
+    """`est(arguments…)` runs the command; returns its status, stdout and stderr."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return stop.value.code, out, err
+
+    return run
 
 
 @pytest.fixture

@@ -9,23 +9,9 @@ import pytest
 from dataset_trees import MAKERS, dfew_label, dfew_list, fold_of, make_afew, make_cremad, make_dfew, text, video
 
 from est.cache import open_cache
-from est.cli import main
 from est.inputs.published import DATASETS, dfew
 
 QUICK = ("--weights", "random", "--size", "32", "--precision", "fp32", "--workers", "1")
-
-
-@pytest.fixture
-def est(capsys):
-    """`est(arguments…)` runs the command; returns its status, stdout and stderr."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return stop.value.code, out, err
-
-    return run
 
 
 def result(out):

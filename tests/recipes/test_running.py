@@ -15,7 +15,6 @@ from train_samples import Recorder
 from video_samples import make_video
 
 from est.cache import CacheWriter, open_cache
-from est.cli import main
 from est.commands.recipe import card_lines
 from est.errors import EstError, UsageError
 from est.extract.report import Report
@@ -49,19 +48,6 @@ def ran(tree, tmp_path_factory):
     assert 0 < len(watch.results) < 12
     again = Recorder()
     return out, run_ravdess(tree, out, watch=again), watch, again
-
-
-@pytest.fixture
-def est(capsys):
-    """`est(arguments…)` runs the command; returns its status, stdout and stderr."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return stop.value.code, out, err
-
-    return run
 
 
 def test_it_says_before_it_starts_what_it_will_do(ran):

@@ -8,23 +8,9 @@ from pathlib import Path
 import pytest
 from recipe_samples import faces, make_tree
 
-from est.cli import main
 from est.recipes.card import Card
 from est.recipes.checking import check_card
 from est.recipes.table import results_page
-
-
-@pytest.fixture
-def est(capsys):
-    """`est(arguments…)` runs the command; returns its status, stdout and stderr."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return stop.value.code, out, err
-
-    return run
 
 
 @pytest.mark.slow
