@@ -57,6 +57,18 @@ Balanced = Annotated[
 FramesPerClip = Annotated[
     int | None, typer.Option("--frames-per-clip", help="Frames drawn of a clip in an epoch, on average. [default: 8]")
 ]
+Together = Annotated[
+    int | None,
+    typer.Option(
+        "--together", help="Frames of a clip whose mean answer learns its label. [default: 1, each frame by itself]"
+    ),
+]
+Average = Annotated[
+    float | None,
+    typer.Option(
+        "--average", help="Keep a running mean of the weights: how much of itself it keeps at a step. [default: 0, off]"
+    ),
+]
 Apex = Annotated[
     str | None,
     typer.Option(
@@ -118,9 +130,11 @@ def tune(
     lr: Rate = None,
     encoder_rate: Share = None,
     label_smoothing: Smoothing = None,
+    average: Average = None,
     batch_norm: Norms = None,
     balanced: Balanced = None,
     frames_per_clip: FramesPerClip = None,
+    together: Together = None,
     apex: Apex = None,
     mirror: Mirror = None,
     shift: Shift = None,
@@ -145,6 +159,7 @@ def tune(
         "--fold": fold,
         "--split": split,
         "--frames-per-clip": frames_per_clip,
+        "--together": together,
         "--apex": apex,
     }
     expect_one_source(cache, images, of_clips, {"--votes": votes, "--size": size})
@@ -158,9 +173,11 @@ def tune(
         "learning_rate": lr,
         "rate": encoder_rate,
         "label_smoothing": label_smoothing,
+        "average": average,
         "batch_norm": batch_norm,
         "balanced": balanced,
         "frames_per_clip": frames_per_clip,
+        "together": together,
         "apex": apex,
         "mirrored": mirror,
         "shift": shift,

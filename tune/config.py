@@ -17,6 +17,8 @@ ELSEWHERE = (
     "workers",
 )  # said by the weights themselves, or no part of the result
 
+LATER = {"together": 1, "average": 0.0}  # settings that earlier releases had not, and what they did
+
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig:
@@ -31,9 +33,13 @@ class TuneConfig:
     warmup: float = 0.1  # share of the steps in which the rate rises
     weight_decay: float = 0.01
     label_smoothing: float = 0.1
+    average: float = (
+        0.0  # how much of itself the running mean of the weights keeps at a step; it is what is kept. 0 is off
+    )
     batch_norm: Literal["train", "frozen"] = "train"  # of the encoder
     balanced: bool = True  # every class is drawn equally often
     frames_per_clip: int = 8  # drawn of a clip in an epoch; with `balanced` on average
+    together: int = 1  # frames of a clip whose mean answer learns its label: one frame alone may not show it
     apex: Apex = "auto"  # where in a clip its expression is strongest: frames there are drawn more often
     mirrored: bool = True  # half of the pictures
     shift: float = 0.06  # up to this share of the side
@@ -62,6 +68,8 @@ class TuneConfig:
             weight_decay=(0, 100),
             label_smoothing=(0, 0.9),
             frames_per_clip=(1, 1_000_000),
+            together=(1, 1000),
+            average=(0, 0.99999),
             shift=(0, 0.5),
             zoom=(0, 0.5),
             brightness=(0, 0.9),
@@ -86,4 +94,8 @@ class TuneConfig:
 
     def settings(self) -> dict[str, Any]:
         """Return what the outcome follows from, beside the start and the data."""
-        return {name: value for name, value in asdict(self).items() if name not in ELSEWHERE}
+        found = {name: value for name, value in asdict(self).items() if name not in ELSEWHERE}
+        for name, off in LATER.items():
+            if found[name] == off:
+                del found[name]
+        return found

@@ -163,12 +163,12 @@ class EncoderTraining(Epochs):
                 for name, found in ((self.task.samples.noun, scores.units), ("frames", scores.frames))
             },
         }
-        tensors = self.trainer.model.encoder.state_dict()
+        tensors = self.trainer.scored.encoder.state_dict()
         self.best = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
     def write(self, out: Path) -> None:
         """Write weights and card, and let go of the state."""
-        encoder = self.trainer.model.encoder
+        encoder = self.trainer.scored.encoder
         if self.best:
             encoder.load_state_dict(self.best)
         card = build_card(self.task, self.identity, self.scores, self.trainer.precision)

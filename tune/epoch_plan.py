@@ -1,9 +1,10 @@
 """What an epoch looks at, drawn at once: which frames stand in which batch, and how each picture is changed.
 
 Everything follows from (seed, epoch). Of a unit that is drawn several times in an epoch the frames are spread over its weight: two near
-the apex of a clip, and not twice the same by chance.
+the apex of a clip, and not twice the same by chance. With `together` each draw is of several frames, which stand beside each other in a
+batch and are spread by themselves.
 
-Legend: S steps, B frames of a batch, E frames of an epoch, U units.
+Legend: S steps, B frames of a batch, E frames of an epoch, U units, K frames together.
 """
 
 from __future__ import annotations
@@ -37,8 +38,14 @@ class Epoch:
 def shape_of_epoch(samples: Samples, train: np.ndarray, config: TuneConfig) -> tuple[int, int]:
     """Return how many steps an epoch has, and how many frames a step: (S, B)."""
     wanted = int(np.minimum(samples.count[train], config.frames_per_clip).sum())
-    batch = min(config.batch, wanted)
+    together = frames_together(samples, config)
+    batch = max(1, min(config.batch, wanted) // together) * together
     return max(1, round(wanted / batch)), batch
+
+
+def frames_together(samples: Samples, config: TuneConfig) -> int:
+    """Return how many frames of a unit are judged together; of images, which have one frame each, one."""
+    return min(config.together, int(samples.count.max()))
 
 
 def draw_epoch(samples: Samples, train: np.ndarray, config: TuneConfig, epoch: int) -> Epoch:
@@ -48,8 +55,13 @@ def draw_epoch(samples: Samples, train: np.ndarray, config: TuneConfig, epoch: i
     rng = np.random.default_rng([config.seed, DRAWING, epoch])
     truth = samples.truth[train]
     groups = [train[truth == code] for code in np.unique(truth)] if config.balanced else [train]
-    units = draw_units(groups, total, rng)
-    frames = samples.frames_at(units, spread_shares(units, rng))
+    together = frames_together(samples, config)
+    units = draw_units(groups, total // together, rng)
+    if together == 1:
+        frames = samples.frames_at(units, spread_shares(units, rng))
+    else:
+        shares = (np.arange(together) + rng.random((len(units), together))) / together
+        frames = samples.frames_at(np.repeat(units, together), shares.ravel())
     mirrored = rng.random(total) < 0.5 if config.mirrored else None
     augmentation = holes = None
     if config.augments:

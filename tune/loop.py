@@ -2,7 +2,7 @@
 
 Everything random follows from (seed, epoch, step): a training that goes on after a kill takes the same steps as one that was never stopped.
 
-Legend: S steps, B frames of a batch, C classes, U units, K frames that are scored.
+Legend: S steps, B frames of a batch, C classes, U units, K frames that are scored, J frames of a unit that are judged together.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from ..errors import EstError
 from ..train.data.memory import is_shortage
 from ..train.data.prefetch import BatchRequest
 from ..train.loop.autocast import casting
+from ..train.loop.average import Average
 from ..train.loop.checkpoint import Checkpoint, learning_state, restore_learning
 from ..train.loop.trainer import clock, seed_device
 from ..train.loop.watch import TrainingWatch
 from ..train.results.metrics import Scores, score
 from .config import TuneConfig
-from .epoch_plan import Epoch, draw_epoch, punch, shape_of_epoch
+from .epoch_plan import Epoch, draw_epoch, frames_together, punch, shape_of_epoch
 from .model import FrameClassifier
 from .samples import Samples
 
@@ -66,6 +67,8 @@ class FrameTrainer:
         self.device = device
         self.precision: Precision = precision
         self.num_steps, self.batch = shape_of_epoch(samples, train, config)
+        self.together = frames_together(samples, config)
+        self.average = Average(self.model, config.average) if config.average else None
         self.target = torch.from_numpy(samples.target).to(device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         encoder, head = model.groups()
@@ -78,6 +81,11 @@ class FrameTrainer:
         self.tally = torch.zeros(self.num_steps, 2, dtype=torch.float64, device=device)
         self._waited = 0.0
 
+    @property
+    def scored(self) -> FrameClassifier:
+        """Return the model that is scored and kept: the running mean where there is one."""
+        return self.model if self.average is None else self.average.model
+
     def settle(self) -> None:
         """Take what stands at the start from some training frames: statistics of batch norms that learn, then the scale of the head."""
         units = self.train[np.linspace(0, len(self.train) - 1, min(len(self.train), LOOKED_AT)).astype(np.int64)]
@@ -86,6 +94,8 @@ class FrameTrainer:
             self._over(frames, self.model.features)
         self.model.eval()
         self.model.fit_scale(self._over(frames, self.model.features))
+        if self.average is not None:
+            self.average.model.load_state_dict(self.model.state_dict())
 
     def run_epoch(self, epoch: int, *, first_step: int, stop: Stop, watch: TrainingWatch, until: float) -> int:
         """Take the steps of an epoch from one on; return how many are done: fewer than all when somebody stops it, or from a time on."""
@@ -98,27 +108,31 @@ class FrameTrainer:
         for step in range(first_step, self.num_steps):
             self._set_rate(epoch * self.num_steps + step)
             seed_device(self.device, plan.seeds[step])
-            self._step(plan, step)
+            self._step(plan, step, epoch * self.num_steps + step)
             watch.step(epoch, step + 1)
             if stop.wanted or clock() >= until:
                 return step + 1
         return self.num_steps
 
-    def _step(self, plan: Epoch, step: int) -> None:
-        """Learn from one batch."""
+    def _step(self, plan: Epoch, step: int, number: int) -> None:
+        """Learn from one batch; `number` counts from the first step of the training."""
         try:
             augmentation = None if plan.augmentation is None else plan.augmentation[step]
             pictures = self._take((plan.index[step], augmentation))
             if plan.holes is not None:
                 pictures = punch(pictures, plan.holes[step].to(self.device))
-            target = self.target[torch.from_numpy(self.samples.unit[plan.frames[step]]).to(self.device)]
+            units = self.samples.unit[plan.frames[step][:: self.together]]
+            target = self.target[torch.from_numpy(units).to(self.device)]
             with casting(self.device, self.precision):
                 logits = self.model(pictures)
-            loss = F.cross_entropy(logits.float(), target, label_smoothing=self.config.label_smoothing)
+            logits = logits.float().unflatten(0, (-1, self.together)).mean(1)  # (B, C) → (B / J, C)
+            loss = F.cross_entropy(logits, target, label_smoothing=self.config.label_smoothing)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
             self.scaler.step(self.optimizer)
             self.scaler.update()
+            if self.average is not None:
+                self.average.update(self.model, number)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_shortage(error):
                 raise
@@ -150,8 +164,8 @@ class FrameTrainer:
         """Score some units, by single frames and by the mean over the frames of each."""
         samples = self.samples
         frames = samples.spread(units, self.config.frames_per_clip)
-        self.model.eval()
-        shares = self._over(frames, lambda pictures: self.model(pictures).softmax(1)).double().numpy()
+        model = self.scored.eval()
+        shares = self._over(frames, lambda pictures: model(pictures).softmax(1)).double().numpy()
         sums = np.zeros(samples.target.shape)
         np.add.at(sums, samples.unit[frames], shares)
         return FrameScores(
@@ -187,13 +201,14 @@ class FrameTrainer:
         """Sum an epoch up."""
         self.expect_sound(epoch, self.num_steps)
         tally, frames = self.tally.cpu(), self.num_steps * self.batch
+        judged = frames // self.together
         waited = self.samples.pictures.waited
         found = {
             "epoch": epoch + 1,
             "learning_rate": self.learning_rate((epoch + 1) * self.num_steps - 1),
             "loss": float(tally[:, LOSS].mean()),
             "train_right": int(tally[:, RIGHT].sum()),
-            "train_clips": frames,
+            "train_clips": judged,
             "waited": round(waited - self._waited, 4),
             "seconds": round(seconds, 4),
             "frames_per_second": round(frames / max(seconds, 1e-9), 1),
@@ -204,10 +219,14 @@ class FrameTrainer:
     def state(self) -> dict[str, Tensor]:
         """Return the tensors that going on needs."""
         tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average/{name}": tensor for name, tensor in self.average.model.state_dict().items()}
         return tensors | learning_state(self.optimizer, self.scaler) | {"tally": self.tally}
 
     def restore(self, found: Checkpoint) -> None:
         """Take back what `state` gave."""
         self.model.load_state_dict(found.group("model"))
+        if self.average is not None:
+            self.average.model.load_state_dict(found.group("average"))
         restore_learning(found, self.optimizer, self.scaler)
         self.tally.copy_(found.tensors["tally"])

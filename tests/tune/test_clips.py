@@ -95,15 +95,16 @@ def test_the_same_seed_gives_the_same_bytes(caches, tmp_path):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_interrupted_it_goes_on_to_the_bit(caches, tmp_path, precision):
-    whole = small_tuned(caches, tmp_path / "whole.safetensors", precision=precision)
+    changes = {"precision": precision, "average": 0.9, "together": 2}
+    whole = small_tuned(caches, tmp_path / "whole.safetensors", **changes)
     out = tmp_path / "parts.safetensors"
     for steps in (1, 6, 4):  # six steps an epoch: inside one, and at its end
         with pytest.raises(KeyboardInterrupt):
-            small_tuned(caches, out, Recorder(steps), precision=precision)
+            small_tuned(caches, out, Recorder(steps), **changes)
         assert out.with_suffix(".tuning").exists()
         assert not out.exists()
     watch = Recorder()
-    small_tuned(caches, out, watch, precision=precision)
+    small_tuned(caches, out, watch, **changes)
     assert any("going on" in line for line in watch.said)
     assert out.read_bytes() == whole.read_bytes()
     assert out.with_suffix(".md").read_text().replace("parts", "whole") == whole.with_suffix(".md").read_text()

@@ -150,3 +150,21 @@ def test_a_square_is_hidden_and_nothing_else(side):
     if side:
         assert grey[0:4, 2:6].all()  # down around 0.25, across around 0.5
     assert (pictures == 7).all()
+
+
+def test_frames_that_are_judged_together_are_of_one_clip_and_spread_over_it():
+    found = samples([9] * 8, [0, 1] * 4)
+    wanted = config(together=3, batch=8, frames_per_clip=6)
+    steps, size = shape_of_epoch(found, np.arange(8), wanted)
+    assert (steps, size) == (8, 6)  # two clips a step
+    frames = draw_epoch(found, np.arange(8), wanted, 0).frames.reshape(-1, 3)
+    assert (found.unit[frames] == found.unit[frames[:, :1]]).all()
+    assert (frames % 9 // 3 == [0, 1, 2]).all()  # one of each third
+    assert np.bincount(found.unit[frames[:, 0]]).tolist() == [2] * 8
+    images = samples([1] * 8, [0, 1] * 4)
+    assert shape_of_epoch(images, np.arange(8), wanted) == (1, 8)  # an image has one frame
+
+
+def test_settings_that_earlier_releases_had_not_are_said_where_they_change_something():
+    assert not {"together", "average"} & config(together=1, average=0.0).settings().keys()
+    assert config(together=2).settings()["together"] == 2

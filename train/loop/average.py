@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Generic, TypeVar
 
 import torch
-
-from ..models.model import Model
+from torch import nn
 
 SOON = 10  # steps after which the mean begins to remember; before, it follows the first weights out of the way
 
 
-class Average:
+Learning = TypeVar("Learning", bound=nn.Module)
+
+
+class Average(Generic[Learning]):
     """The mean of what a model was, the near past counting most."""
 
-    def __init__(self, model: Model, keep: float) -> None:
+    def __init__(self, model: Learning, keep: float) -> None:
         self.model = deepcopy(model).requires_grad_(False)
         self.keep = keep
 
     @torch.no_grad()
-    def update(self, model: Model, step: int) -> None:
+    def update(self, model: Learning, step: int) -> None:
         """Take in the weights after a step, which counts from the first of the training."""
         keep = min(self.keep, (1 + step) / (SOON + step))
         mine, theirs = (list(one.state_dict().values()) for one in (self.model, model))
