@@ -11,8 +11,9 @@ tuned         `est recache --tune --cross-fit 0`: the encoder learns on single f
 end to end    `est train --finetune all`: encoder and EST learn together from crops
 --also        crossed: tuned in three parts; views: the same with two views of each clip; layer4: `--finetune layer4`, from maps
 
-The weak start is `synface` weakened on purpose: layer4 drawn anew, noise in layer2 and layer3, batch norms fitted to these pictures.
-There the gap is wide enough to be measured. The whole start is `synface` as it ships, which was trained on faces of this renderer.
+The weak start is `synface` weakened on purpose: layer3 and layer4 drawn anew, noise in layer2, batch norms fitted to these pictures.
+There the gap is wide enough to be measured. The whole start is `synface` as it ships, which was trained on faces of this renderer: there
+may be no gap, and then no share of it.
 
 Seconds are those of a seed: tuning, re-caching and training with its control; extraction, which all need once, is not counted. Intervals of
 WAR are those of `est evaluate`, over people. Those of the share of the gap come from a paired bootstrap, over seeds and over the people in
@@ -72,7 +73,7 @@ LEARNING = [
     "control=false",
 ]
 PLAIN = ["finetune.shift=0", "finetune.zoom=0", "finetune.brightness=0"]  # maps stay as they are
-ANEW, NOISY = "layer4", ("layer2", "layer3")
+ANEW, NOISY = ("layer3", "layer4"), ("layer2",)
 DRAWS = 10_000  # of the bootstrap
 GOAL = (0.8, 0.15)
 
@@ -84,13 +85,13 @@ class Seed:
         self.folder, self.start, self.arguments = folder / start, start, arguments
         self.number, self.people = number, folder / "people"
         self.weights = str(self.people / "weak.safetensors") if start == WEAK else "synface"
-        self.cache = self.folder / "cache.zarr"
+        self.faces, self.cache = self.people / "faces.zarr", self.folder / "cache.zarr"
         self.share = arguments.tested / arguments.people
         self.tune = TuneConfig(weights=self.weights, epochs=arguments.tune_epochs, seed=number, select="last")
 
     def prepare(self) -> None:
         """Render people, extract them once, and make the features of the start; what is there stays."""
-        videos, faces = self.people / "videos", self.people / "faces.zarr"
+        videos = self.people / "videos"
         how = ExtractConfig(weights="synface", size=self.arguments.size, crops=True)
         extracted = self.people / "extracted"
         if not extracted.exists():
@@ -102,15 +103,15 @@ class Seed:
                 difficulty=self.arguments.difficulty,
             )
             render_set(spec, videos)
-            extract_videos(find_inputs([videos]), faces, how)
-            spoil(self.people / "weak.safetensors", open_cache(faces))
+            extract_videos(find_inputs([videos]), self.faces, how)
+            spoil(self.people / "weak.safetensors", open_cache(self.faces))
             shutil.rmtree(videos)
             extracted.touch()
         self.folder.mkdir(exist_ok=True)
         start = load_weights(self.weights)
         taps = ("gap", "layer3") if LAYER4 in self.arguments.also else ("gap",)
         arrays = [ArrayPlan(name=tap, tap=tap, weights=start) for tap in taps]
-        recache(faces, self.cache, arrays, replace(how, flip=LAYER4 in self.arguments.also), crops=True)
+        recache(self.faces, self.cache, arrays, replace(how, flip=LAYER4 in self.arguments.also), crops=False)
 
     def train(self, name: str, cache: Path, preset: str, settings: list[str]) -> Results:
         share = f"protocol.test_share={self.share}"
@@ -118,28 +119,28 @@ class Seed:
         return fit(cache, self.folder / f"run-{name}", config)
 
     def frozen(self) -> Results:
-        return self.train(FROZEN, self.cache, "fast", self._cached)
+        return self.train(FROZEN, self.cache, "small", self._cached)
 
     def on_tuned(self, name: str, parts: int, views: int) -> Results:
         """Tune, make the rows, and learn from them."""
-        source, out = open_cache(self.cache), self.folder / f"{name}.zarr"
+        source, out = open_cache(self.faces), self.folder / f"{name}.zarr"
         halves = ProtocolConfig(kind="holdout", test_share=self.share)
         arrays = tune_folds(source, out, self.tune, protocol=halves, parts=parts)
         recache(source, out, arrays, ExtractConfig(size=self.arguments.size), views=views)
         looks = ["data.views=true"] if views else []
         # each look is seen as often as the only one without views
         epochs = [f"loop.epochs={self.arguments.epochs * (1 + views)}"] if views else []
-        return self.train(name, out, "fast", [*self._cached, *looks, *epochs])
+        return self.train(name, out, "small", [*self._cached, *looks, *epochs])
 
     @property
     def _cached(self) -> list[str]:
-        return [f"loop.epochs={self.arguments.epochs}", "loop.batch=8"]
+        return [f"loop.epochs={self.arguments.epochs}", f"data.mixup={self.arguments.mixup}"]
 
     def layer4(self) -> Results:
         return self.train(LAYER4, self.cache, "modern", [*self._learning, "finetune.learns=layer4", *PLAIN])
 
     def end_to_end(self) -> Results:
-        return self.train("end", self.cache, "modern", [*self._learning, "finetune.learns=all"])
+        return self.train("end", self.faces, "modern", [*self._learning, "finetune.learns=all"])
 
     @property
     def _learning(self) -> list[str]:
@@ -157,7 +158,7 @@ WAYS: dict[str, Callable[[Seed], Results]] = {
 
 
 def spoil(path: Path, faces: Cache) -> None:
-    """Write synface with its last stage drawn anew and noise in those before it; batch norms take the statistics of some faces."""
+    """Write synface with its last two stages drawn anew and noise in the one before them; batch norms take the statistics of some faces."""
     found = load_weights("synface")
     network, generator = found.backbone, torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -316,6 +317,7 @@ def main() -> None:
     parser.add_argument("--whole-seeds", type=int, default=3, help="from synface as it ships: the first of the same")
     parser.add_argument("--also", nargs="*", default=[], choices=(CROSSED, VIEWS, LAYER4), help="further ways")
     parser.add_argument("--epochs", type=int, default=30, help="of training on cached features")
+    parser.add_argument("--mixup", type=float, default=0.4, help="of cached features")
     parser.add_argument("--tune-epochs", type=int, default=TuneConfig.epochs)
     parser.add_argument("--end-epochs", type=int, default=20, help="of training layer4, and end to end")
     parser.add_argument("--folder", type=Path, help="where results lie: a rerun resumes there. Temporary when left out")

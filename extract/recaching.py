@@ -51,7 +51,7 @@ from .workers.clip_worker import STOPPING
 from .workers.device_worker import DeviceWorker
 
 MAX_VIEWS = 16
-ENCODED_PER_READER = 4  # cores: reading and decoding a stored crop takes a tenth of the time of encoding it
+ENCODED_PER_READER = 4  # cores: reading and decoding a stored crop takes a small part of the time of encoding it
 SAME = (
     "count",
     "source_bytes",
