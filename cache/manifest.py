@@ -90,7 +90,9 @@ class Manifest:
         object.__setattr__(self, "extra", dict(sorted(self.extra.items())))  # their order in checksums
         later = self.extra or any(recipe.is_later for recipe in self.recipes.features.values())
         if self.version == 1 and later:
-            raise UsageError("A cache of format 1 has no extra columns, windows or modalities.", remedy=UPGRADE)
+            raise UsageError(
+                "A cache of format 1 has no extra columns, windows, modalities, or rows of onnxruntime.", remedy=UPGRADE
+            )
 
     @property
     def schema(self) -> Schema:
@@ -126,7 +128,7 @@ class Manifest:
         Recipes(frames=self.recipes.frames, features={name: recipe})  # refuses another parent and odd names
         if recipe.window or (self.version == 1 and recipe.is_later):
             raise UsageError(
-                f"{name!r} cannot be added to clips that are in a cache: it has rows for windows, or the cache has format 1.",
+                f"{name!r} cannot be added to clips that are in a cache: it has rows for windows, or format 1 has no place for it.",
                 remedy="extract into another cache",
             )
         return replace(

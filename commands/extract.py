@@ -13,6 +13,7 @@ import typer
 from ..errors import STATUS_PARTIAL, UsageError, counted
 from .datasetinput import DatasetName, Frames, LabelNames, ListDatasets, Root, expect_inputs, find_named
 from .datasettable import check_text, datasets_data, datasets_text
+from .engineoptions import EncoderPrecision, EngineOption, Engines
 from .extractreport import show_report
 from .flowoptions import FlowPlaces, Pictures, PicturesOption, flow_settings
 from .recaching import From, Views, recache_clips, refuse_views
@@ -112,9 +113,6 @@ Features = Annotated[
 ]
 Flip = Annotated[bool, typer.Option("--flip", help="Also cache the features of mirrored crops.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float16 or float32.")]
-Precision = Annotated[
-    str, typer.Option("--precision", help="auto, fp32, bf16 or fp16; auto takes bf16 where the hardware is fast at it.")
-]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or several: cuda:0,cuda:1.")]
 ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Where downloaded weights lie.")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Decoding processes; one a core when left out.")]
@@ -167,7 +165,8 @@ def extract(
     features: Features = "gap",
     flip: Flip = False,
     dtype: Dtype = "float16",
-    precision: Precision = "auto",
+    precision: EncoderPrecision = "auto",
+    engine: EngineOption = Engines.auto,
     device: Device = "auto",
     models_dir: ModelsDir = None,
     workers: Workers = None,
@@ -207,6 +206,7 @@ def extract(
         flip=flip,
         dtype=dtype,  # ty: ignore[invalid-argument-type]
         precision=precision,
+        engine=engine.value,
         device=device,
         models_dir=models_dir,
         workers=workers,
@@ -255,9 +255,9 @@ def extract(
             screen.warn(line)
         doomed = {one.id: problem for one in found.inputs if (problem := pictures.problem(one))}
         from ..encoders.device import parse_device
-        from ..encoders.precision import resolve_precision
+        from ..encoders.engines.choice import choose_engine
 
-        resolve_precision(config.precision, *(parse_device(text) for text in config.device.split(",")))
+        choose_engine(config.engine, config.precision, *(parse_device(text) for text in config.device.split(",")))
         screen.result(plan(found, doomed), plan_text(found, doomed))
         return STATUS_PARTIAL if doomed else 0
     if out is None:

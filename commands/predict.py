@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import STATUS_PARTIAL, UsageError
+from .engineoptions import Engines
 from .options import Overwrite
 from .screen import Screen
 
@@ -76,7 +77,10 @@ Detector = Annotated[
     str | None,
     typer.Option("--detector", help="In the place of the run's: for runs on face crops, whose detector is none."),
 ]
-Precision = Annotated[str | None, typer.Option("--precision", help="fp32, bf16 or fp16. [default: the run's]")]
+Precision = Annotated[str | None, typer.Option("--precision", help="fp32, bf16, fp16 or int8. [default: the run's]")]
+Engine = Annotated[
+    Engines | None, typer.Option("--engine", help="What computes the encoder of cached features. [default: the run's]")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or several: cuda:0,cuda:1.")]
 ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Where downloaded weights lie.")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Decoding processes; one a core when left out.")]
@@ -106,6 +110,7 @@ def predict(
     weights: WeightsFile = None,
     detector: Detector = None,
     precision: Precision = None,
+    engine: Engine = None,
     device: Device = "auto",
     models_dir: ModelsDir = None,
     workers: Workers = None,
@@ -134,6 +139,7 @@ def predict(
         weights=tuple(weights or ()),
         detector=detector,
         precision=precision,
+        engine=None if engine is None else engine.value,
         device=device,
         models_dir=models_dir,
         workers=workers,

@@ -9,6 +9,7 @@ import typer
 
 from ..errors import UsageError
 from . import tune as options
+from .engineoptions import EngineOption, Engines
 from .extractreport import show_report
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
 from .screen import Screen
@@ -42,6 +43,13 @@ Features = Annotated[str, typer.Option("--features", help="gap, layer1 to layer4
 Flip = Annotated[bool, typer.Option("--flip", help="Also the features of mirrored crops.")]
 Crops = Annotated[bool, typer.Option("--crops", help="Copy the crops into the new cache.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float16 or float32.")]
+RowsPrecision = Annotated[
+    str | None,
+    typer.Option(
+        "--rows-precision",
+        help="Of the rows of the new cache: auto, fp32, bf16, fp16 or int8. [default: that of --precision]",
+    ),
+]
 Train = Annotated[bool, typer.Option("--train", help="Then train on it, and evaluate the run.")]
 RunPath = Annotated[
     Path | None, typer.Option("--run", help="With --train: the folder of the run. [default: beside --out]")
@@ -83,6 +91,8 @@ def recache(
     crops: Crops = False,
     dtype: Dtype = "float16",
     precision: options.Precision = None,
+    rows_precision: RowsPrecision = None,
+    engine: EngineOption = Engines.auto,
     device: options.Device = None,
     threads: options.Threads = None,
     workers: options.Workers = None,
@@ -103,6 +113,7 @@ def recache(
     from ..cache import open_cache
     from ..crops.views import ViewConfig
     from ..encoders.device import parse_device
+    from ..encoders.engines.choice import choose_engine
     from ..encoders.precision import resolve_precision
     from ..extract.config import ExtractConfig
     from ..extract.recaching import expect_views
@@ -145,11 +156,13 @@ def recache(
         flip=flip,
         crops=crops,
         dtype=dtype,  # ty: ignore[invalid-argument-type]
-        precision=config.precision,
+        precision=rows_precision or config.precision,
+        engine=engine.value,
         device=config.device,
         workers=workers,
     )
     expect_views(views, ViewConfig())
+    choose_engine(extract.engine, extract.precision, parse_device(extract.device))  # refused before encoders are tuned
     wanted = training(config, protocol_settings, preset, settings, views=views, flip=flip) if train else None
     trained = run or out.with_name(f"{out.stem}-run")
     if wanted is not None and not trained.exists():

@@ -56,7 +56,7 @@ Limit = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Precision = Annotated[str, typer.Option("--precision", help="Of the extraction: auto, fp32, bf16 or fp16.")]
+Precision = Annotated[str, typer.Option("--precision", help="Of the extraction: auto, fp32, bf16, fp16 or int8.")]
 ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Where downloaded weights lie.")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Decoding processes; one a core when left out.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")]

@@ -58,7 +58,7 @@ def folder(tmp_path_factory):
 
 def run(folder, sink):
     """Run the pipeline alone."""
-    device_worker = DeviceWorker(torch.device("cpu"), "fp32", CONFIG, [load_weights("random").backbone])
+    device_worker = DeviceWorker(torch.device("cpu"), "fp32", CONFIG, [])
     with at_work([device_worker]):
         pipeline = ClipPipeline(find_inputs([folder]).inputs, sink, [device_worker], CONFIG, 1, Stop())
         pipeline.run(Watch())

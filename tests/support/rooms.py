@@ -29,6 +29,7 @@ FOUNDATIONS = {
     "inputs.published.micro",
     "crops",
     "encoders",
+    "encoders.engines",
     "encoders.kinds",
 }
 EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", "extract.flow", "extract.workers"}
@@ -70,6 +71,7 @@ MAY_IMPORT = {
     "inputs.stills": {"cache", "inputs"},
     "crops": set(),
     "encoders": {"cache", "encoders.kinds"},
+    "encoders.engines": {"cache", "encoders"},  # of cache: durable files, and what all recipes share
     "encoders.kinds": {"encoders"},
     "extract.video": {"inputs"},
     "extract.faces.detect": {"encoders"},
