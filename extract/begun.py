@@ -10,7 +10,7 @@ import torch
 
 from ..cache import FeatureRecipe, Recipes, open_cache
 from ..cache.recipe import TORCH
-from ..cache.restart import has_clips
+from ..cache.writing.restart import has_clips
 from ..encoders.engines.calibration import bits_of
 from ..encoders.engines.choice import why_no_bits
 from ..encoders.engines.folder import engines_folder

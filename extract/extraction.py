@@ -14,10 +14,10 @@ import numpy as np
 from ..cache import CacheWriter, current_environment, open_cache
 from ..cache.clip import Failure, Source
 from ..cache.interrupt import listening
-from ..cache.restart import has_clips, remove_without_clips
 from ..cache.schema import EXTRA, NO_LABEL, ColumnSpec
 from ..cache.sources import source_of
 from ..cache.watch import Watch
+from ..cache.writing.restart import has_clips, remove_without_clips
 from ..encoders.device import num_cores, parse_device
 from ..encoders.engines.choice import choose_engine
 from ..encoders.engines.preparation import prepare

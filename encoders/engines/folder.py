@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import xxhash
 
-from ...cache.disk import PARTIAL, Disk
+from ...cache.stores.disk import PARTIAL, Disk
 from ..backbone import FrameEncoder
 from .graph import OPSET
 

@@ -21,10 +21,10 @@ from hypothesis.stateful import (
 )
 
 from est.cache import CacheWriter, Clip, Failure, Source, convert_cache, open_cache, verify_cache
-from est.cache.copying import TOLD
-from est.cache.disk import Disk
+from est.cache.changes.copying import TOLD
 from est.cache.quality import box_jitter, coverage
 from est.cache.schema import MOMENTS, ColumnSpec
+from est.cache.stores.disk import Disk
 
 STABLE = {"derandomize": True, "suppress_health_check": list(HealthCheck)}
 
