@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -63,15 +63,15 @@ def choose_engine(engine: str, precision: str, *devices: torch.device, bits: int
                 f"onnxruntime computes encoders in fp32 or int8, not in {precision}.",
                 remedy=f"--engine torch --precision {precision}, or --precision fp32",
             )
-        return Computation(engine="onnxruntime", precision="fp32", searching="fp32", why="as asked", hint=_hint("fp32"))
+        return Computation(engine="onnxruntime", precision="fp32", searching="fp32", why="as asked")
     resolved, why = resolve_precision(precision, *devices)
     found = Computation(engine="torch", precision=resolved, searching=resolved, why=why)
     if elsewhere is not None or resolved != "fp32":
         return found
-    hint = _hint("fp32") if precision == "auto" else ""
+    hint = _hint() if precision == engine == "auto" else ""
     if engine == "torch" or not is_fast_here():
-        return Computation(engine="torch", precision=resolved, searching=resolved, why=why, hint=hint)
-    return Computation(engine="onnxruntime", precision="fp32", searching="fp32", why=why, hint=hint, may_fall_back=True)
+        return replace(found, hint=hint)
+    return replace(found, engine="onnxruntime", hint=hint, may_fall_back=True)
 
 
 def is_fast_here() -> bool:
@@ -119,12 +119,12 @@ def _in_int8(
     return Computation(engine="onnxruntime", precision="int8", searching=searching, why=why, bits=bits)
 
 
-def _hint(precision: str) -> str:
+def _hint() -> str:
     """Say what int8 would bring, where that is known and worth it."""
     gain = INT8_PAYS.get(kind_of_processor(), 0.0)
     if gain < WORTH_SAYING:
         return ""
-    return f"int8 would be about {gain:g} × faster here: --precision int8 (docs: extract, engines)"
+    return f"int8 would be about {gain:g} × faster here: --precision int8; docs/extract.md says what it costs"
 
 
 def _not_on(device: torch.device) -> EstError:

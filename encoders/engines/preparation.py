@@ -54,15 +54,18 @@ class PreparedEncoder:
         if self.engine == "torch":
             assert self.precision in DTYPES
             return Encoder(self.backbone, taps, device=device, precision=self.precision, batch=batch)
+        return RuntimeEngine(self.graph(taps), taps, batch=batch)
+
+    def graph(self, taps: Sequence[str]) -> bytes:
+        """Return the graph that gives some taps, in its precision."""
         import onnx
 
-        graph = _graph(self.backbone, self.size, self.digest, lambda line: None)
-        model = onnx.load_from_string(graph)
+        model = onnx.load_from_string(_graph(self.backbone, self.size, self.digest, lambda line: None))
         if self.ranges is not None:
             names = quantised_tensors(model.graph)
             quantise(model, dict(zip(names, self.ranges.ranges, strict=True)), self.ranges.bits)
         cut(model, taps)
-        return RuntimeEngine(model.SerializeToString(), taps, batch=batch)
+        return model.SerializeToString()
 
 
 def prepare(backbone: FrameEncoder, size: int, computation: Computation, say: Say) -> PreparedEncoder:

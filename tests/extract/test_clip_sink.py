@@ -15,6 +15,7 @@ from est.cache.interrupt import Stop
 from est.cache.schema import FRAME_COLUMNS, FeatureSpec
 from est.encoders.engines.choice import choose_engine
 from est.encoders.engines.preparation import prepare
+from est.encoders.weights import load_weights
 from est.extract.clip_pipeline import ClipPipeline
 from est.extract.extraction import at_work
 from est.extract.workers.device_worker import DeviceWorker
