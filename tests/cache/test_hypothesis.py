@@ -81,7 +81,7 @@ def clips(draw, clip_id=names, frames=counts):
         decoder=draw(texts),
         **{name: draw(integers) for name in TOLD if name not in ("decoder", *MOMENTS)},
         **{name: draw(st.integers(-1, count - 1)) for name in MOMENTS},
-        extra=draw(st.just({}) | st.fixed_dictionaries({"site": texts, "age": st.integers(-(2**63), 2**63 - 1)})),
+        extra=draw(st.just({}) | st.fixed_dictionaries({"site": texts, "age": st.integers(1 - 2**63, 2**63 - 1)})),
         **rows,
     )
 
