@@ -15,6 +15,7 @@ from est.cache.schema import FeatureSpec
 from est.encoders.engines import choice
 from est.encoders.weights import load_weights
 from est.errors import EstError, RecipeMismatch
+from est.extract.begun import as_begun
 from est.extract.recaching import ArrayPlan, recache
 from est.infer.prediction.encoders import ArraysDeviceWorker, FrameArray
 
@@ -84,6 +85,16 @@ def test_another_calibration_is_not_gone_on_with(videos, begun, monkeypatch):
         assert "another --out: its weights then have 7 bits" in refused.value.remedy
 
 
+def test_auto_is_the_engine_of_the_cache(begun, tmp_path):
+    assert as_begun(INT8, begun).engine == as_begun(replace(INT8, precision="auto"), begun).engine == "onnxruntime"
+    assert (
+        as_begun(replace(INT8, precision="bf16"), begun).engine == "auto"
+    )  # the precision is refused, by its own name
+    assert as_begun(replace(INT8, engine="torch"), begun).engine == "torch"
+    assert as_begun(INT8, tmp_path / "new.zarr").engine == "auto"
+
+
+@pytest.mark.slow
 def test_auto_goes_on_with_the_engine_of_the_cache(videos, tmp_path, monkeypatch):
     fp32 = replace(INT8, precision="fp32")
     extract(videos, tmp_path / "torch.zarr", fp32, engine="torch", limit=1)
@@ -109,6 +120,7 @@ def test_auto_goes_on_with_the_engine_of_the_cache(videos, tmp_path, monkeypatch
     assert len(merge_caches(both, tmp_path / "all.zarr", duplicates="first", allow=("gap.engine",))) == 1
 
 
+@pytest.mark.slow
 def test_recaching_in_int8(begun, tmp_path):
     plan = ArrayPlan(name="gap", weights=load_weights("synface"))
     recache(begun, tmp_path / "again.zarr", [plan], INT8)
