@@ -23,6 +23,7 @@ VNNI = ("avx512_vnni", "avx_vnni")  # products of unsigned and signed bytes are 
 # How many times as fast int8 is as what `auto` takes, one thread, by the kind of processor: benchmarks/engines.py prints it.
 INT8_PAYS = {"VNNI": 3.1, "AVX2": 1.9}
 WORTH_SAYING = 1.3
+COST = "rows in int8 differ from fp32 by some hundredths of what tells frames apart; what that costs in accuracy is not bounded yet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +34,12 @@ class Computation:
     precision: EncoderPrecision
     searching: Precision  # of the detector, which torch computes
     why: str
-    hint: str = ""  # what would be faster
+    hint: str = ""  # what would be faster, or what it costs
     bits: int = 8  # of weights in int8
     may_fall_back: bool = False  # to torch, for an encoder that ONNX has no words for: the engine was nobody's wish
 
     def lines(self, devices: Sequence[torch.device]) -> list[str]:
-        """Say it, and what would be faster."""
+        """Say it, and what would be faster, or what it costs."""
         told = f"{', '.join(map(str, devices))} in {self.precision} by {self.engine}: {self.why}"
         return [told, self.hint] if self.hint else [told]
 
@@ -116,7 +117,7 @@ def _in_int8(
         raise EstError(reason, remedy="--precision fp32")
     why = "as asked" if bits == 8 else f"as asked, weights of {bits} bits"
     searching, _ = resolve_precision("auto", *devices)
-    return Computation(engine="onnxruntime", precision="int8", searching=searching, why=why, bits=bits)
+    return Computation(engine="onnxruntime", precision="int8", searching=searching, why=why, hint=COST, bits=bits)
 
 
 def _hint() -> str:
