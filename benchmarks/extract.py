@@ -64,13 +64,17 @@ from pathlib import Path
 from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
 from est.inputs.input import find_inputs
-out, workers, *paths = sys.argv[1:]
-report = extract_videos(find_inputs([Path(p) for p in paths]), out, ExtractConfig(weights="random", workers=int(workers) or None))
+out, workers, engine, precision, *paths = sys.argv[1:]
+config = ExtractConfig(weights="random", workers=int(workers) or None, engine=engine, precision=precision)
+report = extract_videos(find_inputs([Path(p) for p in paths]), out, config)
 assert not report.failures, report.failures
 own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 print(json.dumps({"frames": report.frames, "seconds": report.running, "stages": report.stages, "own": own, "worker": workers}))
 """
+
+
+HOW = {"engine": "auto", "precision": "auto"}  # of ours
 
 
 def run(script: str, *arguments: str) -> str:
@@ -87,7 +91,7 @@ def ours(folder: Path, paths: list[str], workers: int = 0) -> dict:
 
     out = folder / "cache.zarr"
     shutil.rmtree(out, ignore_errors=True)
-    return json.loads(run(OURS, str(out), str(workers), *paths))
+    return json.loads(run(OURS, str(out), str(workers), *HOW.values(), *paths))
 
 
 def measure_speed(folder: Path, paths: list[str], rounds: int) -> None:
@@ -144,7 +148,10 @@ def main() -> None:
     parser.add_argument(
         "--memory", action="store_true", help="also measure memory over 1,000 and 20,000 frames (minutes)"
     )
+    for name, default in HOW.items():
+        parser.add_argument(f"--{name}", default=default, help="of est extract")
     arguments = parser.parse_args()
+    HOW.update({name: getattr(arguments, name) for name in HOW})
     from est.demo import RenderSpec, render_set
 
     print(machine("torch", "onnxruntime", "opencv-python-headless"))
