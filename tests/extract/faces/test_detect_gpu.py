@@ -1,4 +1,4 @@
-"""The default detector on a GPU. A file of its own: it asks for neither onnxruntime nor insightface, which a machine with a GPU may lack."""
+"""The default detector on a GPU. A file of its own: machines with a GPU may lack onnxruntime and insightface."""
 
 from __future__ import annotations
 
