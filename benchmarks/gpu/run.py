@@ -30,18 +30,19 @@ from wheels import install, lacking_modules, lacking_wheels
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 LEAST = 5  # seconds that must be left for a row to begin
+PATIENCE = 4  # budgets of a dry run: the machine may be busy, and nothing is measured
 
 
 def environment_for(links: Path, packages: Path, dry: str) -> dict[str, str]:
     """Return the environment of the processes: est is this folder, then come the packages that were brought."""
     (links / "est").symlink_to(ROOT)
-    paths = [links, packages, ROOT / "benchmarks", *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [links, packages, *filter(None, [os.environ.get("PYTHONPATH")])]
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "PYTHONUNBUFFERED": "1"}
     return found | {"CUDA_VISIBLE_DEVICES": ""} if dry == "cpu" else found
 
 
 def rows_of(
-    planned: tuple[Planned, ...], words: list[str], env: dict[str, str], log: Path, until: float
+    planned: tuple[Planned, ...], words: list[str], env: dict[str, str], log: Path, until: float, patience: int
 ) -> Iterator[Row]:
     """Measure rows, group by group; a process that was stopped is followed by another for the rest of its group."""
     for group, members in groupby(planned, key=lambda row: row.group):
@@ -56,7 +57,8 @@ def rows_of(
             try:
                 while left:
                     row = left.pop(0)
-                    budget = min(row.seconds + (START if process.is_new else 0), until - time.monotonic())
+                    budget = patience * (row.seconds + (START if process.is_new else 0))
+                    budget = min(budget, until - time.monotonic())
                     ended = process.wait_for(row.name, budget)
                     yield row_of(row, ended.fields)
                     if not ended.goes_on:
@@ -88,7 +90,7 @@ def main() -> None:
         "--dry-device",
         default="",
         metavar="cpu",
-        help="small sizes, on this device: no measurement, but a trial of all code",
+        help="small sizes on this device: nothing is measured",
     )
     parser.add_argument("--wheels", type=Path, help="take from this folder what the machine lacks")
     parser.add_argument("--out", type=Path, default=ROOT / "bench-gpu", help="for gpu.json, gpu.md and log.txt")
@@ -118,7 +120,7 @@ def main() -> None:
         table = Table(machine=describe(env, log, dry), dry=dry, taken=taken, lacking=lacking)
         words = [dry or "cuda", "DRY" if dry else "GPU", str(work)]
         table.save(arguments.out)
-        for row in rows_of(planned, words, env, log, until):
+        for row in rows_of(planned, words, env, log, until, PATIENCE if dry else 1):
             table.rows.append(row)
             table.save(arguments.out)
             print(f"{row.seconds:6.1f} s  {row.title}: {row.text or row.failed or row.left_out}", flush=True)

@@ -26,6 +26,9 @@ def main() -> None:
 
     with contextlib.redirect_stdout(sys.stderr):
         say(begin=names[0])  # importing counts, too
+        sys.path.append(
+            str(Path(__file__).resolve().parents[1])
+        )  # last: coverage.py there is not the package of that name
         import sizes
         from measured import Context, LeftOut
 

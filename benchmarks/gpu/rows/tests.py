@@ -22,10 +22,10 @@ def files() -> list[str]:
 
 def gpu(context: Context) -> Measured:
     """Run them; warnings of another torch are no failures."""
-    words = ["-m", "gpu", "-q", "-p", "no:cacheprovider", "--tb=short", "-o", "filterwarnings=default", "--no-header"]
+    words = ["-m", "gpu", "-p", "no:cacheprovider", "--tb=short", "-o", "filterwarnings=default", "--no-header"]
     words += [] if context.device.type == "cuda" else ["--collect-only"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *words, *files()], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-m", "pytest", *words, *files()], cwd=ROOT, capture_output=True, text=True, check=False
     )
     print(done.stdout, done.stderr)
     last = next((line for line in reversed(done.stdout.splitlines()) if line.strip()), "")
