@@ -77,6 +77,8 @@ class MeasuringProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._reader.join(timeout=5)
+        if self._process.stdout is not None and not self._reader.is_alive():
+            self._process.stdout.close()
         self._file.close()
 
     def _read(self) -> None:
