@@ -17,6 +17,7 @@ import sys
 import tempfile
 import tomllib
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +31,10 @@ WANTED = (  # what est needs, the most needed first, and what its tests need
     "typer",
     "annotated-doc",
     "shellingham",
-    "click",
+    "pydantic",
+    "pydantic-core",
+    "annotated-types",
+    "typing-inspection",
     "rich",
     "markdown-it-py",
     "mdurl",
@@ -42,6 +46,7 @@ WANTED = (  # what est needs, the most needed first, and what its tests need
     "numcodecs",
     "donfig",
     "pyyaml",
+    "msgspec",
     "google-crc32c",
     "pytest",
     "iniconfig",
@@ -49,6 +54,11 @@ WANTED = (  # what est needs, the most needed first, and what its tests need
     "hypothesis",
     "sortedcontainers",
 )
+NOT_BROUGHT = {
+    "numpy",
+    "onnxruntime",
+    "opencv-python",
+}  # the first is there, the others est runs without or has under another name
 NEEDED = (
     "torch",
     "numpy",
@@ -115,11 +125,35 @@ def collect(folder: Path, python: str) -> list[Path]:
     subprocess.run([*call, *requirements], check=True)
     found = sorted(folder.glob("*.whl"))
     size = sum(path.stat().st_size for path in found)
+    if unmet := sorted(unmet_by(found, python)):
+        raise SystemExit(f"the wheels need {', '.join(unmet)}: add it to WANTED in {__file__}")
     if size > MOST_BYTES:
         raise SystemExit(
             f"{folder} has {size / 1e6:.0f} MB, expected at most {MOST_BYTES / 1e6:.0f}: shorten WANTED in {__file__}"
         )
     return found
+
+
+def requirements_of(wheel: Path) -> list[str]:
+    """Return what a wheel says that it needs."""
+    with zipfile.ZipFile(wheel) as file:
+        name = next(name for name in file.namelist() if name.endswith(".dist-info/METADATA"))
+        return re.findall(r"^Requires-Dist: (.+)$", file.read(name).decode(), re.MULTILINE)
+
+
+def unmet_by(wheels: Sequence[Path], python: str) -> set[str]:
+    """Name what the wheels need and neither bring nor find."""
+    from packaging.requirements import Requirement
+
+    where = {"python_version": python, "sys_platform": "linux", "platform_system": "Linux", "extra": ""}
+    needed = (Requirement(text) for wheel in wheels for text in requirements_of(wheel))
+    names = {item.name.replace("_", "-").lower() for item in needed if not item.marker or item.marker.evaluate(where)}
+    return names - {distribution_of(wheel) for wheel in wheels} - NOT_BROUGHT
+
+
+def distribution_of(wheel: Path) -> str:
+    """Return the name of what a wheel brings."""
+    return wheel.name.split("-")[0].replace("_", "-").lower()
 
 
 def top_level(wheel: Path) -> list[str]:
@@ -130,18 +164,27 @@ def top_level(wheel: Path) -> list[str]:
     return sorted(names) or sorted(name.split(".")[0] for name in first if name.endswith(".so"))
 
 
-def minimum_versions() -> dict[str, str]:
-    """Return the least version of each package that pyproject.toml names."""
+def minimum_versions(wheels: Sequence[Path] = ()) -> dict[str, str]:
+    """Return the least version of each package that pyproject.toml names, or one of the wheels."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    texts = project["dependencies"]  # the tests' own tools may be of any version
-    found = (re.match(r"([\w.-]+)>=([\d.]+)", text) for text in texts)
-    return {match[1].lower(): match[2] for match in found if match}
+    texts = list(project["dependencies"])  # the tests' own tools may be of any version
+    texts += [text for wheel in wheels for text in requirements_of(wheel) if ";" not in text]
+    least: dict[str, str] = {}
+    for match in filter(None, (re.match(r"([\w.-]+)\s*\(?>=\s*([\d.]+)", text) for text in texts)):
+        name = match[1].replace("_", "-").lower()
+        least[name] = max(least.get(name, "0"), match[2], key=_numbers)
+    return least
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
 
 
 def lacking_wheels(folder: Path, python: str) -> list[Path]:
     """Return those wheels whose modules a Python cannot find, or has in a version that est is too new for."""
-    wheels, least = sorted(folder.glob("*.whl")), minimum_versions()
-    names = [wheel.name.split("-")[0].replace("_", "-").lower() for wheel in wheels]
+    wheels = sorted(folder.glob("*.whl"))
+    least = minimum_versions(wheels)
+    names = [distribution_of(wheel) for wheel in wheels]
     asked = [(top_level(wheel), least.get(name, "0"), name) for wheel, name in zip(wheels, names, strict=True)]
     return [wheel for wheel, there in zip(wheels, _ask(python, asked), strict=True) if not there]
 

@@ -21,13 +21,13 @@ def wheels(monkeypatch):
     sys.modules.pop("wheels")
 
 
-def make_wheel(folder, name, version="1.0", module=None, tag="py3-none-any"):
+def make_wheel(folder, name, version="1.0", module=None, tag="py3-none-any", needs=""):
     path = folder / f"{name}-{version}-{tag}.whl"
     info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr(f"{module or name}/__init__.py", f"VERSION = {version!r}\n")
         file.writestr(f"{name}.libs/x.so", "")
-        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
         file.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n")
         file.writestr(f"{info}/RECORD", "")
     return path
@@ -38,11 +38,26 @@ def test_only_what_is_missing_or_too_old_is_taken(wheels, tmp_path, monkeypatch)
     make_wheel(tmp_path, "numpy")
     assert wheels.top_level(absent) == ["no_such_thing"]
     assert wheels.lacking_wheels(tmp_path, sys.executable) == [absent]
-    monkeypatch.setattr(wheels, "minimum_versions", lambda: {"numpy": "999.0"})
+    monkeypatch.setattr(wheels, "minimum_versions", lambda _: {"numpy": "999.0"})
     assert [path.name for path in wheels.lacking_wheels(tmp_path, sys.executable)] == [
         "no_such_thing-1.0-py3-none-any.whl",
         "numpy-1.0-py3-none-any.whl",
     ]
+
+
+def test_what_a_wheel_needs_at_least_counts_too(wheels, tmp_path):
+    needs = "Requires-Dist: numpy (>=998.1)\nRequires-Dist: rich>=999.0\nRequires-Dist: xxhash >=9999; extra == 'x'\n"
+    wheel = make_wheel(tmp_path, "no_such_thing", needs=needs)
+    least = wheels.minimum_versions([wheel])
+    assert (least["numpy"], least["rich"]) == ("998.1", "999.0")
+    assert least["xxhash"] == wheels.minimum_versions()["xxhash"]
+
+
+def test_what_the_wheels_need_and_nobody_has_is_named(wheels, tmp_path):
+    needs = "Requires-Dist: other_thing>=2\nRequires-Dist: numpy\nRequires-Dist: colorama; sys_platform == 'win32'\n"
+    made = [make_wheel(tmp_path, "no_such_thing", needs=needs)]
+    assert wheels.unmet_by(made, "3.12") == {"other-thing"}
+    assert wheels.unmet_by([*made, make_wheel(tmp_path, "other_thing")], "3.12") == set()
 
 
 @pytest.mark.slow
