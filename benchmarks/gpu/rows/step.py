@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from material import random_cache
 from measured import Context, LeftOut, Measured
-from training import trainer_of
 
 BYTES = 28  # of a parameter: Adam reads weight, gradient and two means, and writes all but the gradient
 CLIPS, FRAMES = 64, 77
@@ -22,6 +21,8 @@ def copy(context: Context) -> Measured:
 
 def step(context: Context, name: str, *, precision: str, graph: bool) -> Measured:
     """Measure a step of the training loop on features that are on the device."""
+    from training import trainer_of  # here: a copy needs no training
+
     cache = random_cache(context, CLIPS, FRAMES)
     trainer = trainer_of(context, cache, precision=precision, graph=graph)
     plan = trainer.begin_epoch(0)
