@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from _machine import machine
+from _ratios import tell
 
 ROUNDS = 3
 
@@ -109,6 +110,7 @@ def measure_speed(folder: Path, paths: list[str], rounds: int) -> None:
         f"plain loop, threads shared   {statistics.median(shared):7.1f} frames/s  {statistics.median(shared) / base:5.2f} ×"
     )
     ratio = statistics.median(a / b for a, b in zip(fast, plain, strict=True))
+    tell("extract, of the tuned loop", statistics.median(a / b for a, b in zip(fast, shared, strict=True)))
     print(f"est extract                  {statistics.median(fast):7.1f} frames/s  {ratio:5.2f} ×")
     last = stages[-1]
     cores = len(os.sched_getaffinity(0))
@@ -117,6 +119,7 @@ def measure_speed(folder: Path, paths: list[str], rounds: int) -> None:
     # Decoding and cropping take one core each, the networks all of them.
     bound = sum(seconds / (cores if name in ("decode", "crop") else 1) for name, seconds in last["stages"].items())
     print(f"  share of the bound: {bound / last['seconds']:.1%}")
+    tell("extract, of its bound", bound / last["seconds"])
 
 
 def measure_memory(folder: Path) -> None:
