@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _machine import machine
@@ -40,12 +41,12 @@ def training(folder: Path) -> dict[str, list[str]]:
     """Write a small cache; return what is compared with a training on it: an epoch of two steps, and its scores."""
     cache = folder / "cache.zarr"
     rng = np.random.default_rng(0)
-    rows = {"state": np.ones(8, np.uint8), "time": np.arange(8) / 25.0, "score": np.ones(8, np.float32)}
+    rows: dict[str, Any] = {"state": np.ones(8, np.uint8), "time": np.arange(8) / 25.0, "score": np.ones(8, np.float32)}
     rows |= {"box": rng.random((8, 4), np.float32), "landmarks": rng.random((8, 5, 2), np.float32)}
     with CacheWriter.open(cache, make_recipes(WIDTH)) as writer:
         for index in range(CLIPS):
             features = {"gap": rng.standard_normal((8, WIDTH), np.float32).astype(np.float16)}
-            known = {"label": f"class {index % 2}", "split": "test" if index % 4 > 1 else "train"}
+            known: dict[str, Any] = {"label": f"class {index % 2}", "split": "test" if index % 4 > 1 else "train"}
             writer.add(Clip(id=f"{index:02d}", path=f"{index:02d}.mp4", features=features, **known, **rows))
         writer.commit()
     run = ["train", "--cache", str(cache), "--device", "cpu", "--epochs", "1", *SMALL]

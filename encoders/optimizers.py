@@ -29,4 +29,5 @@ def without_compiler(kind: type[Kind]) -> type[Kind]:
         """Take a step; no step is differentiated here."""
         return take_step(self, closure)
 
-    return type(kind.__name__, (kind,), {**behind, "step": step})
+    made: Any = type(kind.__name__, (kind,), {**behind, "step": step})
+    return made
