@@ -6,6 +6,9 @@ UV     := $(BIN)/uv
 STAMP  := $(VENV)/.installed
 SOURCE := __init__.py __main__.py cli.py errors.py cache commands crops demo doctor encoders extract infer inputs recipes report sweep train tune
 AXE    := 4.14.1
+
+# Compiled modules are kept, whatever the surroundings say: tests start hundreds of processes, and torch takes twice as long uncompiled.
+unexport PYTHONDONTWRITEBYTECODE
 FILES  := $(SOURCE) benchmarks tests docs
 
 GPU_PYTHON := 3.12
@@ -24,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@echo "opencv-python ; python_version < '0'" > $(VENV)/overrides.txt
-	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt \
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt \
 	    --override $(VENV)/overrides.txt --editable '.[dev]' opencv-python-headless
 	@touch $@
 
