@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..cache.interrupt import Stop
+from ..encoders.optimizers import without_compiler
 from ..encoders.precision import Precision, why_emulated
 from ..errors import EstError
 from ..train.data.memory import is_shortage
@@ -72,7 +73,7 @@ class FrameTrainer:
         self.target = torch.from_numpy(samples.target).to(device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         encoder, head = model.groups()
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = without_compiler(torch.optim.AdamW)(
             [{"params": head, "share": 1.0}, {"params": encoder, "share": config.rate}],
             lr=config.learning_rate,
             weight_decay=config.weight_decay,

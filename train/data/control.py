@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...encoders.optimizers import without_compiler
+
 # scikit-learn's C = 1 / (N · L2). Chosen on synthetic statistics (200 to 9,400 clips, 2,048 numbers each, tested on other subjects), where
 # ten times more or less costs up to three points, and never tuned on a data set.
 L2 = 0.1
@@ -120,7 +122,7 @@ def _minimise(inputs: Tensor, target: Tensor, num_classes: int, l2: float) -> tu
     """Return weight (C', F) and bias (C',) at the optimum, by L-BFGS from zero."""
     weight = torch.zeros(num_classes, inputs.shape[1], requires_grad=True)
     bias = torch.zeros(num_classes, requires_grad=True)
-    solver = torch.optim.LBFGS(
+    solver = without_compiler(torch.optim.LBFGS)(
         [weight, bias],
         max_iter=MAX_STEPS,
         max_eval=2 * MAX_STEPS,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ...encoders.optimizers import without_compiler
 from ..config.config import LoopConfig
 
 
@@ -18,11 +19,11 @@ def build_optimizer(groups: list[dict[str, Any]], loop: LoopConfig, device: torc
     shared: dict[str, Any] = {"lr": rate, "weight_decay": loop.weight_decay, "fused": device.type != "mps"}
     match loop.optimizer:
         case "sgd":
-            optimizer: Optimizer = torch.optim.SGD(groups, momentum=loop.momentum, **shared)
+            optimizer: Optimizer = without_compiler(torch.optim.SGD)(groups, momentum=loop.momentum, **shared)
         case "adamw":
-            optimizer = torch.optim.AdamW(groups, capturable=loop.graph, **shared)
+            optimizer = without_compiler(torch.optim.AdamW)(groups, capturable=loop.graph, **shared)
         case "adam":
-            optimizer = torch.optim.Adam(groups, capturable=loop.graph, **shared)
+            optimizer = without_compiler(torch.optim.Adam)(groups, capturable=loop.graph, **shared)
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"] = group["lr"].clone()  # filled in place, by each group's own share

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from ...encoders.backbone import Backbone, tap_shape
 from ...encoders.taps import STAGES
 from .contract import CROPS, WINDOWS
+from .unfilled import Unfilled
 
 IMAGE_SIDE = 224  # of the pictures on which the paper's MACs are counted
 WIDTH_OF_WINDOWS = 1408  # of VideoMAE v2-g
@@ -95,7 +95,7 @@ def backbone_row(frames: float, width: int, tap: str, maps: tuple[int, ...], sid
     """Count the backbone up to a tap on so many frames; none where features are not of the shape that it gives them."""
     if tap_shape(tap, side) != (width, *maps):
         return None
-    with torch.device("meta"):
+    with Unfilled():
         trunk = Backbone()
     later = list(STAGES)[num_stages(tap) :]
     parameters = num_parameters(trunk) - sum(num_parameters(getattr(trunk, name)) for name in later)

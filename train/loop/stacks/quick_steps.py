@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ....encoders.optimizers import without_compiler
+
 # They are no public interface of torch: where one is missing, the optimiser steps by itself.
 NAMES: dict[type[Optimizer], str] = {torch.optim.Adam: "_fused_adam_", torch.optim.AdamW: "_fused_adamw_"}
 KERNELS: dict[type[Optimizer], Callable[..., None]] = {
-    kind: getattr(torch, name) for kind, name in NAMES.items() if hasattr(torch, name)
+    without_compiler(kind): getattr(torch, name) for kind, name in NAMES.items() if hasattr(torch, name)
 }
 
 Listed = tuple[dict[str, Any], Tensor, list[list[Tensor]]]  # a group, its steps, and what the kernel is given

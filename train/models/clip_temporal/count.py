@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..description import Description, Row, num_parameters
 from ..former_temporal.count import block_macs
+from ..unfilled import Unfilled
 from .config import Config
 from .model import ClipTemporal
 
 
 def describe(config: Config, width: int, num_classes: int) -> Description:
     """Count parts."""
-    with torch.device("meta"):
+    with Unfilled():
         model = ClipTemporal(config, width=width, num_classes=num_classes)
     frames, dim = config.num_frames, config.dim
     blocks = config.layers * block_macs(

@@ -25,6 +25,7 @@ from ..contract import EMBEDDING
 from ..former_temporal.block import Block, draw_linear
 from ..model import Batch, wide
 from ..scaling import Scaling
+from ..unfilled import Linear
 from .classifier import CosineClassifier
 from .config import Config
 
@@ -47,7 +48,7 @@ class ClipTemporal(WithClassVectors):
         super().__init__()
         self.config, self.width, self.num_classes = config, width, num_classes
         self.scaling = Scaling(width)
-        self.projection = nn.utils.skip_init(nn.Linear, width, config.dim, bias=False)
+        self.projection = Linear(width, config.dim, bias=False)
         self.token = nn.Parameter(torch.empty(1, 1, config.dim))
         self.positions = nn.Parameter(torch.empty(1, config.num_frames, config.dim))
         head_width = config.dim // config.heads

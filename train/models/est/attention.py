@@ -12,12 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class Linear(nn.Linear):
-    """A linear layer that is born without values: `initialise` draws them, once and in one place."""
-
-    def reset_parameters(self) -> None:
-        """Draw nothing."""
+from ..unfilled import Linear
 
 
 class Attention(nn.Module):

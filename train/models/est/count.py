@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from ..description import Description, Row, linear, num_parameters, with_backbone
+from ..unfilled import Unfilled
 from .config import Config
 from .model import EST
 from .model import HIDDEN as EXPRESSION_HIDDEN
@@ -33,7 +34,7 @@ def describe(config: Config, width: int, num_classes: int) -> Description:
 
 def count_parameters(config: Config, width: int, num_classes: int) -> dict[str, int]:
     """Return part → parameters; everything that a training step on cached features updates."""
-    with torch.device("meta"):
+    with Unfilled():
         orders = torch.empty(config.orders if config.ssop else 0, config.snippets, dtype=torch.long)
         model = EST(config, width=width, num_classes=num_classes, orders=orders)
     parts: dict[str, nn.Module | None] = {

@@ -19,7 +19,7 @@ from ....errors import UsageError
 from ..contract import CLASSES, DETAILS
 from ..model import Batch, Extras, Model, wide
 from ..scaling import Scaling
-from .attention import Linear
+from ..unfilled import Linear
 from .config import Config
 from .initial import initialise
 from .order import OrderHead, draw_orders

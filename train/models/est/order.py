@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ....errors import UsageError
-from .attention import Linear
+from ..unfilled import Linear
 from .config import Config
 
 

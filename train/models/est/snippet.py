@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import Attention, Linear
+from ..unfilled import Linear
+from .attention import Attention
 from .config import Config
 
 SMALLEST = 1e-8  # of a frame's weight, and of a norm by which a cosine is divided

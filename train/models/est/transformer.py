@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import Attention, Linear
+from ..unfilled import Linear
+from .attention import Attention
 from .sizes import Sizes
 
 

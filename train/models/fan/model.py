@@ -18,6 +18,7 @@ from ....errors import UsageError
 from ..contract import ALPHA, EMBEDDING
 from ..model import Batch, Model, wide
 from ..scaling import Scaling
+from ..unfilled import Linear
 from .config import Config
 
 SMALLEST = 1e-8  # of a sum of weights, where no frame shows a face
@@ -42,9 +43,9 @@ class FAN(Model):
         self.config, self.width, self.num_classes = config, width, num_classes
         self.scaling = Scaling(width)
         self.dropout, self.relation_dropout = nn.Dropout(config.dropout), nn.Dropout(config.relation_dropout)
-        self.alpha = nn.utils.skip_init(nn.Linear, width, 1)
-        self.beta = nn.utils.skip_init(nn.Linear, 2 * width, 1)
-        self.classifier = nn.utils.skip_init(nn.Linear, 2 * width, num_classes)
+        self.alpha = Linear(width, 1)
+        self.beta = Linear(2 * width, 1)
+        self.classifier = Linear(2 * width, num_classes)
         with torch.no_grad():
             for layer in (self.alpha, self.beta, self.classifier):
                 bound = layer.in_features**-0.5

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..description import Description, Row, half, num_parameters, stage_macs
 from ..former_temporal.count import block_macs
 from ..former_temporal.count import describe as describe_temporal
+from ..unfilled import Unfilled
 from .config import Config
 from .model import FormerDfer
 
 
 def describe(config: Config, width: int, num_classes: int, maps: tuple[int, int]) -> Description:
     """Count parts; the backbone is ResNet-18 up to layer3, on crops that give maps of these sides."""
-    with torch.device("meta"):
+    with Unfilled():
         model = FormerDfer(config, width=width, num_classes=num_classes, maps=maps)
     temporal = describe_temporal(config, 2 * width, num_classes)
     frames, places, left = temporal.frames, maps[0] * maps[1], half(maps[0]) * half(maps[1])

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..unfilled import Linear
+
 
 class Block(nn.Module):
     """x ← x + attention(norm(x)), x ← x + feed(norm(x)); queries, keys and values have no bias."""
@@ -18,10 +20,10 @@ class Block(nn.Module):
         self.heads, self.dropout = heads, dropout
         inner = heads * head_width
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.to_qkv = nn.utils.skip_init(nn.Linear, width, 3 * inner, bias=False)
-        self.to_out = nn.utils.skip_init(nn.Linear, inner, width)
-        self.linear1 = nn.utils.skip_init(nn.Linear, width, ffn)
-        self.linear2 = nn.utils.skip_init(nn.Linear, ffn, width)
+        self.to_qkv = Linear(width, 3 * inner, bias=False)
+        self.to_out = Linear(inner, width)
+        self.linear1 = Linear(width, ffn)
+        self.linear2 = Linear(ffn, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Refine tokens.  # (B, S, d) → (B, S, d)"""

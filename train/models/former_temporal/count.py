@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..description import Description, Row, linear, num_parameters
+from ..unfilled import Unfilled
 from .config import Config
 from .model import FormerTemporal
 
 
 def describe(config: Config, width: int, num_classes: int) -> Description:
     """Count parts."""
-    with torch.device("meta"):
+    with Unfilled():
         model = FormerTemporal(config, width=width, num_classes=num_classes)
     frames = config.num_segments * config.segment_frames
     tokens = model.token.numel() + model.positions.numel()

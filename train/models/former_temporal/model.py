@@ -18,6 +18,7 @@ from ....errors import UsageError
 from ..contract import ATTENTION, EMBEDDING
 from ..model import Batch, Model, wide
 from ..scaling import Scaling
+from ..unfilled import Linear
 from .block import Block, draw_linear
 from .config import Config
 
@@ -47,7 +48,7 @@ class FormerTemporal(Model):
             Block(width, heads=config.heads, head_width=config.head_width, ffn=config.ffn, dropout=config.dropout)
             for _ in range(config.layers)
         )
-        self.classifier = nn.utils.skip_init(nn.Linear, width, num_classes)
+        self.classifier = Linear(width, num_classes)
         draw_linear(self, generator)
         with torch.no_grad():
             for parameter in (self.token, self.positions):

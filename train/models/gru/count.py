@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..description import Description, Row, num_parameters
+from ..unfilled import Unfilled
 from .config import Config
 from .model import GRU
 
 
 def describe(config: Config, width: int, num_classes: int) -> Description:
     """Count parts."""
-    with torch.device("meta"):
+    with Unfilled():
         model = GRU(config, width=width, num_classes=num_classes)
     return count(model)
 

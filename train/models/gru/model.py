@@ -19,6 +19,7 @@ from ....errors import UsageError
 from ..contract import EMBEDDING
 from ..model import Batch, Model, wide
 from ..scaling import Scaling
+from ..unfilled import Linear
 from .config import Config
 
 
@@ -79,7 +80,7 @@ class GRU(Model):
             for layer in range(config.layers)
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.utils.skip_init(nn.Linear, both, num_classes)  # nothing is drawn from the global stream
+        self.classifier = Linear(both, num_classes)  # nothing is drawn from the global stream
         with torch.no_grad():
             for parameter in self.classifier.parameters():
                 parameter.uniform_(-1 / math.sqrt(both), 1 / math.sqrt(both), generator=generator)

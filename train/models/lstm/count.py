@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..description import Description
 from ..gru.count import count
+from ..unfilled import Unfilled
 from .config import Config
 from .model import LSTM
 
 
 def describe(config: Config, width: int, num_classes: int) -> Description:
     """Count parts."""
-    with torch.device("meta"):
+    with Unfilled():
         model = LSTM(config, width=width, num_classes=num_classes)
     return count(model)

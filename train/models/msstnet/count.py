@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..description import Description, Row, linear, num_parameters
 from ..former_temporal.count import block_macs
+from ..unfilled import Unfilled
 from .config import Config
 from .model import MSSTNet
 
 
 def describe(config: Config, width: int, num_classes: int, maps: tuple[int, ...]) -> Description:
     """Count parts."""
-    with torch.device("meta"):
+    with Unfilled():
         model = MSSTNet(config, width=width, maps=maps, num_classes=num_classes)
     frames, slots, d = config.num_frames, maps[0] * maps[1], config.dim
     positions = model.slots.numel() + model.times.numel()

@@ -28,6 +28,7 @@ from ..former_temporal.block import Block, draw_linear
 from ..maps import places_of_maps
 from ..model import Batch, Model, wide
 from ..scaling import Scaling
+from ..unfilled import Linear
 from .config import Config
 
 SPREAD = 0.02  # of positions at the start
@@ -60,7 +61,7 @@ class MSSTNet(Model):
         self.scaling = Scaling(width)
         self.slots = nn.Parameter(torch.empty(1, maps[0] * maps[1], 1, config.dim))
         self.times = nn.Parameter(torch.empty(1, 1, config.num_frames, config.dim))
-        self.embeddings = nn.ModuleList(nn.utils.skip_init(nn.Linear, channels, config.dim) for channels in self.scales)
+        self.embeddings = nn.ModuleList(Linear(channels, config.dim) for channels in self.scales)
         self.blocks = nn.ModuleList(  # the layers of the first scale, then of the next
             Block(
                 config.dim,
@@ -72,7 +73,7 @@ class MSSTNet(Model):
             for _ in range(len(self.scales) * config.layers)
         )
         self.norm = nn.LayerNorm(config.dim)
-        self.classifier = nn.utils.skip_init(nn.Linear, config.dim, num_classes)
+        self.classifier = Linear(config.dim, num_classes)
         draw_linear(self, generator)
         with torch.no_grad():
             for parameter in (self.slots, self.times):

@@ -18,6 +18,7 @@ from ....errors import UsageError
 from ..contract import EMBEDDING
 from ..model import Batch, Model, wide
 from ..scaling import Scaling
+from ..unfilled import Linear
 from .config import Config
 
 STATISTICS = 4
@@ -43,7 +44,7 @@ class Pooled(Model):
         self.config, self.width, self.num_classes = config, width, num_classes
         self.scaling = Scaling(width)
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.utils.skip_init(nn.Linear, STATISTICS * width, num_classes)
+        self.classifier = Linear(STATISTICS * width, num_classes)
         bound = self.classifier.in_features**-0.5
         with torch.no_grad():
             for parameter in self.classifier.parameters():

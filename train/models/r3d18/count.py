@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from ..description import Description, Row, half, linear, num_parameters
+from ..unfilled import Unfilled
 from .config import Config
 from .model import BLOCKS, R3D18, STAGES, STEM
 
 
 def describe(config: Config, width: int, num_classes: int, maps: tuple[int, int]) -> Description:
     """Count parts, on crops of such sides; there is no backbone beside it."""
-    with torch.device("meta"):
+    with Unfilled():
         model = R3D18(config, width=width, num_classes=num_classes, maps=maps)
     sides = [config.frames, half(maps[0]), half(maps[1])]
     inputs = config.channels

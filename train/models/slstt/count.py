@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..description import Description, Row, linear, num_parameters
+from ..unfilled import Unfilled
 from .config import Config
 from .model import SLSTT
 
 
 def describe(config: Config, width: int, num_classes: int, frames: float) -> Description:
     """Count parts; a norm costs two a number."""
-    with torch.device("meta"):
+    with Unfilled():
         model = SLSTT(config, width=width, num_classes=num_classes)
     rows = [Row(part="norm", parameters=num_parameters(model.norm), macs=round(2 * width * frames))]
     if config.aggregation == "mean":

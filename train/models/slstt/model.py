@@ -23,6 +23,7 @@ from ..contract import EMBEDDING
 from ..lstm.model import LongRecurrence
 from ..model import Batch, Model, wide
 from ..scaling import Scaling
+from ..unfilled import Linear
 from .config import Config
 
 SMALLEST = 1e-6  # added to the variance in the norm, as in the ViT
@@ -50,16 +51,14 @@ class SLSTT(Model):
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList()
         if config.aggregation == "mean":
-            self.classifier = nn.utils.skip_init(
-                nn.Linear, width, num_classes
-            )  # nothing is drawn from the global stream
+            self.classifier = Linear(width, num_classes)  # nothing is drawn from the global stream
             nn.init.zeros_(self.classifier.weight)  # as the released code begins it
             nn.init.zeros_(self.classifier.bias)
             return
         for layer in range(config.layers):
             self.layers.append(LongRecurrence(config.hidden if layer else width, config.hidden, generator))
-        self.fc1 = nn.utils.skip_init(nn.Linear, config.hidden, config.classifier_hidden)
-        self.classifier = nn.utils.skip_init(nn.Linear, config.classifier_hidden, num_classes)
+        self.fc1 = Linear(config.hidden, config.classifier_hidden)
+        self.classifier = Linear(config.classifier_hidden, num_classes)
         with torch.no_grad():
             for linear in (self.fc1, self.classifier):
                 bound = linear.in_features**-0.5

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..unfilled import Linear
+
 Grid = tuple[int, int]  # F, P
 
 
@@ -24,8 +26,8 @@ class Block(nn.Module):
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
         self.spatial = DividedAttention(width, grid, heads=heads, over="places")
         self.temporal = DividedAttention(width, grid, heads=heads, over="frames")
-        self.linear1 = nn.utils.skip_init(nn.Linear, width, ffn)
-        self.linear2 = nn.utils.skip_init(nn.Linear, ffn, width)
+        self.linear1 = Linear(width, ffn)
+        self.linear2 = Linear(ffn, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Refine the class token and those of the frames.  # (B, 1 + T, d) → (B, 1 + T, d)"""
@@ -52,8 +54,8 @@ class DividedAttention(nn.Module):
     def __init__(self, width: int, grid: Grid, *, heads: int, over: str) -> None:
         super().__init__()
         self.heads, self.grid, self.over = heads, grid, over
-        self.to_qkv = nn.utils.skip_init(nn.Linear, width, 3 * width, bias=False)
-        self.to_out = nn.utils.skip_init(nn.Linear, width, width)
+        self.to_qkv = Linear(width, 3 * width, bias=False)
+        self.to_out = Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Let the class token attend to all, and every other token to its group.  # (B, 1 + T, d) → (B, 1 + T, d)"""

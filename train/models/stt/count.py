@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..description import Description, Row, linear, num_parameters
+from ..unfilled import Unfilled
 from .config import Config
 from .model import STT
 
 
 def describe(config: Config, width: int, num_classes: int, maps: tuple[int, ...]) -> Description:
     """Count parts."""
-    with torch.device("meta"):
+    with Unfilled():
         model = STT(config, width=width, maps=maps, num_classes=num_classes)
     frames, places, d = config.num_frames, maps[0] * maps[1], config.dim
     positions = model.token.numel() + model.times.numel() + model.places.numel()

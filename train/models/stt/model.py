@@ -30,6 +30,7 @@ from ..former_temporal.block import draw_linear
 from ..maps import places_of_maps
 from ..model import Batch, Model, wide
 from ..scaling import Scaling
+from ..unfilled import Linear
 from .block import Block
 from .config import Config
 
@@ -61,7 +62,7 @@ class STT(Model):
         self.config, self.width, self.maps, self.num_classes = config, width, maps, num_classes
         grid = config.num_frames, maps[0] * maps[1]
         self.scaling = Scaling(width)
-        self.projection = nn.utils.skip_init(nn.Linear, width, config.dim)  # of each place: a convolution of 1 × 1
+        self.projection = Linear(width, config.dim)  # of each place: a convolution of 1 × 1
         self.token = nn.Parameter(torch.empty(1, 1, config.dim))
         self.times = nn.Parameter(torch.empty(1, grid[0], 1, config.dim))
         self.places = nn.Parameter(torch.empty(1, 1, grid[1], config.dim))
@@ -70,7 +71,7 @@ class STT(Model):
             for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(config.dim)
-        self.classifier = nn.utils.skip_init(nn.Linear, config.dim, num_classes)
+        self.classifier = Linear(config.dim, num_classes)
         draw_linear(self, generator)
         with torch.no_grad():
             for parameter in (self.token, self.times, self.places):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..description import Description, Row, linear, num_parameters
 from ..est.count import attention
 from ..est.model import HIDDEN
+from ..unfilled import Unfilled
 from .config import Config
 from .model import TransformerBaseline
 
 
 def describe(config: Config, width: int, num_classes: int) -> Description:
     """Count parts."""
-    with torch.device("meta"):
+    with Unfilled():
         model = TransformerBaseline(config, width=width, num_classes=num_classes)
     frames, n, d = config.snippets * config.frames, config.num_tokens, config.dim
     norm = 2 * d

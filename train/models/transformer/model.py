@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from ....errors import UsageError
 from ..contract import ATTENTION, EMBEDDING
-from ..est.attention import Linear
 from ..est.initial import initialise
 from ..est.model import ExpressionHead
 from ..est.position import sinusoids
 from ..est.transformer import Transformer
 from ..model import Batch, Model, wide
 from ..scaling import Scaling
+from ..unfilled import Linear
 from .config import Config
 
 

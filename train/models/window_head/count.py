@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..description import Description, Row, linear, num_parameters
+from ..unfilled import Unfilled
 from .config import Config
 from .model import WindowHead
 
 
 def describe(config: Config, width: int, num_classes: int) -> Description:
     """Count parts; norms and what is added count nothing."""
-    with torch.device("meta"):
+    with Unfilled():
         model = WindowHead(config, width=width, num_classes=num_classes)
     dim, kinds = config.embed_width, config.num_kinds
     windows = sum(config.each)

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..unfilled import Linear
+
 EPS = 1e-5
 LAYER_SCALE = 1e-4  # at the start, of what a branch adds
 
@@ -38,7 +40,7 @@ class Convolution(nn.Module):
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        self.linear = nn.utils.skip_init(nn.Linear, 3 * inputs, width, bias=False)
+        self.linear = Linear(3 * inputs, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         padded = bordered(x, 1)
@@ -53,7 +55,7 @@ class CrossAttention(nn.Module):
         self.heads = heads
         self.around_query, self.around_key, self.around_value = (Around(width, 3, bias=False) for _ in range(3))
         self.norm_query, self.norm_key, self.norm_value = (nn.LayerNorm(width, eps=EPS) for _ in range(3))
-        self.query, self.key, self.value, self.out = (nn.utils.skip_init(nn.Linear, width, width) for _ in range(4))
+        self.query, self.key, self.value, self.out = (Linear(width, width) for _ in range(4))
 
     def forward(self, asking: Tensor, answering: Tensor, mask: Tensor) -> Tensor:
         """Mix windows; places without one neither ask nor answer.  # (B, T, d), (B, T, d), (B, T) → (B, T, d)"""
@@ -91,8 +93,8 @@ class Layer(nn.Module):
         self.wide = nn.ModuleList(Around(width, 2 * (kinds - kind) - 1) for kind in range(kinds))
         self.attention = CrossAttention(width, heads)
         self.group_norm = nn.GroupNorm(groups, width, eps=EPS)
-        self.linear1 = nn.utils.skip_init(nn.Linear, width, hidden)
-        self.linear2 = nn.utils.skip_init(nn.Linear, hidden, width)
+        self.linear1 = Linear(width, hidden)
+        self.linear2 = Linear(hidden, width)
         self.scale_mixed = nn.Parameter(torch.empty(width)) if scaled else None
         self.scale_fed = nn.Parameter(torch.empty(width)) if scaled else None
 

@@ -21,6 +21,7 @@ from ....errors import UsageError
 from ..contract import CLASSES, EMBEDDING
 from ..model import Batch, Model, wide
 from ..scaling import Scaling
+from ..unfilled import Linear
 from .config import Config
 from .layer import EPS, LAYER_SCALE, Around, Convolution, Layer, halved
 
@@ -63,7 +64,7 @@ class WindowHead(Model):
             )
             for _ in range(2)
         )
-        self.classifier = nn.utils.skip_init(nn.Linear, dim, num_classes)
+        self.classifier = Linear(dim, num_classes)
         _draw(self, generator)
 
     @property
