@@ -4,11 +4,12 @@
     python benchmarks/features.py --seeds 1 --whole-seeds 0 --people 8 --end-epochs 2    # minutes: whether it runs
 
 Every seed is a set of other rendered people, seven clips each: some are learnt from, the others tested. All ways are tested on the same
-clips and end with the same model (EST):
+clips by EST:
 
-frozen        cached features of the start
-tuned         `est recache --tune --cross-fit 0`: the encoder learns on single frames, and EST on what it then sees
-end to end    `est train --finetune all`: encoder and EST learn together from crops
+frozen        cached features of the start; from these and from tuned ones EST of the preset `small` learns with mixup
+tuned         `est recache --tune --cross-fit 0 --epochs 6 --select last`, from weak weights with `--encoder-rate 1`: the encoder learns on
+              single frames, and EST on what it then sees
+end to end    `est train --finetune all`: encoder and EST of full size learn together from crops
 --also        crossed: tuned in three parts; views: the same with two views of each clip; layer4: `--finetune layer4`, from maps
 
 The weak start is `synface` weakened on purpose: layer3 and layer4 drawn anew, noise in layer2, batch norms fitted to these pictures.
@@ -87,7 +88,10 @@ class Seed:
         self.weights = str(self.people / "weak.safetensors") if start == WEAK else "synface"
         self.faces, self.cache = self.people / "faces.zarr", self.folder / "cache.zarr"
         self.share = arguments.tested / arguments.people
-        self.tune = TuneConfig(weights=self.weights, epochs=arguments.tune_epochs, seed=number, select="last")
+        rate = 1.0 if start == WEAK else TuneConfig.rate  # as end to end has it
+        self.tune = TuneConfig(
+            weights=self.weights, epochs=arguments.tune_epochs, rate=rate, seed=number, select="last"
+        )
 
     def prepare(self) -> None:
         """Render people, extract them once, and make the features of the start; what is there stays."""
@@ -318,7 +322,7 @@ def main() -> None:
     parser.add_argument("--also", nargs="*", default=[], choices=(CROSSED, VIEWS, LAYER4), help="further ways")
     parser.add_argument("--epochs", type=int, default=30, help="of training on cached features")
     parser.add_argument("--mixup", type=float, default=0.4, help="of cached features")
-    parser.add_argument("--tune-epochs", type=int, default=TuneConfig.epochs)
+    parser.add_argument("--tune-epochs", type=int, default=6)
     parser.add_argument("--end-epochs", type=int, default=20, help="of training layer4, and end to end")
     parser.add_argument("--folder", type=Path, help="where results lie: a rerun resumes there. Temporary when left out")
     arguments = parser.parse_args()

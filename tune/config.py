@@ -27,9 +27,9 @@ class TuneConfig:
     weights: str = ""  # of the start; empty: those of the cache's features, and imagenet for images
     normalize: str = ""  # of pixels, where a file of weights does not say it
     epochs: int = 12
-    batch: int = 64  # frames in a step
+    batch: int = 32  # frames in a step
     learning_rate: float = 1e-3  # of the head, the highest
-    rate: float = 0.1  # of the encoder, in learning rates of the head
+    rate: float = 0.3  # of the encoder, in learning rates of the head
     warmup: float = 0.1  # share of the steps in which the rate rises
     weight_decay: float = 0.01
     label_smoothing: float = 0.1
@@ -39,7 +39,7 @@ class TuneConfig:
     batch_norm: Literal["train", "frozen"] = "train"  # of the encoder
     balanced: bool = True  # every class is drawn equally often
     frames_per_clip: int = 8  # drawn of a clip in an epoch; with `balanced` on average
-    together: int = 1  # frames of a clip whose mean answer learns its label: one frame alone may not show it
+    together: int = 4  # frames of a clip whose mean answer learns its label: one frame alone may not show it
     apex: Apex = "auto"  # where in a clip its expression is strongest: frames there are drawn more often
     mirrored: bool = True  # half of the pictures
     shift: float = 0.06  # up to this share of the side

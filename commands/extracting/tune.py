@@ -40,10 +40,10 @@ Normalize = Annotated[
     str | None, typer.Option("--normalize", help="Of pixels, for a file of weights: none, imagenet, or MEAN,STD.")
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="[default: 12]")]
-Batch = Annotated[int | None, typer.Option("--batch", help="Frames in a step. [default: 64]")]
+Batch = Annotated[int | None, typer.Option("--batch", help="Frames in a step. [default: 32]")]
 Rate = Annotated[float | None, typer.Option("--lr", help="The highest learning rate, of the head. [default: 1e-3]")]
 Share = Annotated[
-    float | None, typer.Option("--encoder-rate", help="Of the encoder, in rates of the head. [default: 0.1]")
+    float | None, typer.Option("--encoder-rate", help="Of the encoder, in rates of the head. [default: 0.3]")
 ]
 Smoothing = Annotated[
     float | None, typer.Option("--label-smoothing", help="Share of the target given to all classes. [default: 0.1]")
@@ -60,7 +60,7 @@ FramesPerClip = Annotated[
 Together = Annotated[
     int | None,
     typer.Option(
-        "--together", help="Frames of a clip whose mean answer learns its label. [default: 1, each frame by itself]"
+        "--together", help="Frames of a clip whose mean answer learns its label; 1: each by itself. [default: 4]"
     ),
 ]
 Average = Annotated[

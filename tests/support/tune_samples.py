@@ -23,7 +23,7 @@ SIDE = 32
 LABELS = ("blue", "green", "red")
 CONFIG = TuneConfig(
     weights="random", epochs=3, batch=12, learning_rate=1e-2, frames_per_clip=4, size=SIDE, threads=1, workers=1,
-    precision="fp32", device="cpu",
+    precision="fp32", device="cpu", together=1, rate=0.1,
 )  # fmt: skip
 
 
