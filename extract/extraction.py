@@ -19,7 +19,7 @@ from ..cache.restart import has_clips, remove_without_clips
 from ..cache.schema import EXTRA, NO_LABEL, ColumnSpec
 from ..cache.sources import source_of
 from ..cache.watch import Watch
-from ..encoders.device import num_cores, parse_device
+from ..encoders.device import parse_device
 from ..encoders.precision import DTYPES, resolve_precision, why_emulated
 from ..encoders.weights import Weights, load_weights
 from ..errors import EstError
@@ -33,6 +33,7 @@ from .filling import NewArrays, expect_fillings, fill_features
 from .modality import Modality, modality_of
 from .recipes import recipes_of
 from .report import Report
+from .threads import default_workers, too_many
 from .video.source import expect_decoder
 from .workers.clip_worker import STOPPING
 from .workers.device_worker import DeviceWorker
@@ -83,6 +84,8 @@ def extract_videos(
     watch.say(f"{', '.join(map(str, devices))} in {precision}: {why}")
     backbones = [weights.backbone] if weights else []
     device_workers = [DeviceWorker(device, precision, config, backbones) for device in devices]
+    for line in (*too_many(devices, config.workers), *device_workers[0].slow()):
+        watch.warn(line)
     if device_workers[0].detector.licence:
         watch.say(f"licence of the detector: {device_workers[0].detector.licence}")
     recipes = recipes_of(config, weights, device_workers[0], precision)
@@ -91,6 +94,7 @@ def extract_videos(
     environment = current_environment(
         ("torch", "torchvision", "opencv-python", "opencv-python-headless", "av", "onnxruntime"),
         device=[str(d) for d in devices],
+        kernels=device_workers[0].kernels,
         **({"dataset": found.check.record()} if found.check else {}),
     )
     black = black_rows(device_workers[0], config)
@@ -272,12 +276,6 @@ def sort_inputs(inputs: Sequence[Input], writer: CacheWriter, retry_failed: bool
         else:
             todo.new.append(source)
     return todo
-
-
-def default_workers(devices: Sequence[object]) -> int:
-    """Choose a number of decoding processes: the cores, a few less where a GPU does the rest."""
-    cores = num_cores()
-    return max(1, min(cores, 16) if str(devices[0]) == "cpu" else min(cores - 1, 24))
 
 
 @contextmanager

@@ -31,11 +31,12 @@ from ..cache.snapshot import is_hdf5, staging_path
 from ..cache.watch import Progress, Watch
 from ..crops.views import ViewConfig
 from ..encoders.device import parse_device
+from ..encoders.encoder import Encoder, kernels_of
 from ..encoders.precision import resolve_precision
 from ..errors import RecipeMismatch, UsageError
 from .arrayplan import ArrayPlan, Pass, passes_of
 from .config import ExtractConfig
-from .extraction import at_work, black_rows, default_workers, expect_precision_of, stages_of
+from .extraction import at_work, black_rows, expect_precision_of, stages_of
 from .filling import (
     FillPipeline,
     NewArrays,
@@ -47,6 +48,7 @@ from .filling import (
     made_as,
 )
 from .report import Report
+from .threads import default_workers
 from .workers.clip_worker import STOPPING
 from .workers.device_worker import DeviceWorker
 
@@ -95,8 +97,11 @@ def recache(
     passes = passes_of(arrays, frames, config, precision, views=views, view_config=view_config)
     recipes = Recipes(frames=frames, features={name: made for each in passes for name, made in each.recipes.items()})
     begin(cache, out, recipes, crops=crops, watch=Whole(watch))
+    encoders = (weights.backbone for part in passes for weights in part.plan.encoders)
     environment = current_environment(
-        ("torch", "torchvision", "opencv-python", "opencv-python-headless"), device=[str(d) for d in devices]
+        ("torch", "torchvision", "opencv-python", "opencv-python-headless"),
+        device=[str(d) for d in devices],
+        kernels=kernels_of(Encoder(one, (), device=devices[0], precision=precision) for one in encoders),
     )
     records = [plan.weights.trained_on for plan in arrays if plan.weights.trained_on is not None]
     with CacheWriter.open(
