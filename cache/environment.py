@@ -12,7 +12,7 @@ from typing import Any
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")  # that change how arithmetic rounds or runs
 UNCOMPARED = ("platform", "dataset")  # lists are corrected while a cache grows; that is no other way of making rows
 
-ASSUMED = {"kernels": "plain"}  # of caches that were begun before it was recorded
+ASSUMED = {"kernels": "plain"}  # of extractions that were begun before it was recorded
 
 
 def current_environment(packages: Iterable[str] = (), **more: Any) -> dict[str, Any]:
@@ -50,8 +50,8 @@ def environment_changes(
 
 
 def _completed(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Add what is assumed where only the other side knows it."""
-    return {name: value for name, value in ASSUMED.items() if name in other} | dict(one)
+    """Add what is assumed of an extraction where only the other side says it; imports have no device and compute nothing."""
+    return {name: value for name, value in ASSUMED.items() if name in other and "device" in one} | dict(one)
 
 
 def read_cpu_flags() -> frozenset[str]:
