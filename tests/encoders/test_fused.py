@@ -1,4 +1,4 @@
-"""Fused and in lanes an encoder gives what it gave: the same rows in fp32, rows within its own error in bf16; where it cannot, it says so."""
+"""Fused and in lanes an encoder gives what it gave, to the bit or within its own error; where it cannot run so, it says why."""
 
 from __future__ import annotations
 
