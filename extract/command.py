@@ -13,7 +13,7 @@ from typing import Any
 
 from ..cache import Cache, FeatureRecipe, FramesRecipe, open_cache
 from ..cache.recipe import IMPORTED
-from ..cache.restart import has_clips
+from ..cache.writing.restart import has_clips
 from ..encoders.device import parse_device
 from ..encoders.precision import resolve_precision
 from ..encoders.weights import is_known

@@ -15,10 +15,10 @@ import torch
 from ..cache import CacheWriter, current_environment, open_cache
 from ..cache.clip import Failure, Source
 from ..cache.interrupt import listening
-from ..cache.restart import has_clips, remove_without_clips
 from ..cache.schema import EXTRA, NO_LABEL, ColumnSpec
 from ..cache.sources import source_of
 from ..cache.watch import Watch
+from ..cache.writing.restart import has_clips, remove_without_clips
 from ..encoders.device import parse_device
 from ..encoders.precision import DTYPES, resolve_precision, why_emulated
 from ..encoders.weights import Weights, load_weights

@@ -24,10 +24,10 @@ from ..cache import (
     current_environment,
     open_cache,
 )
-from ..cache.disk import expect_free_space
 from ..cache.interrupt import Stop, listening
 from ..cache.recipe import IMPORTED
-from ..cache.snapshot import is_hdf5, staging_path
+from ..cache.stores.disk import expect_free_space
+from ..cache.stores.snapshot import is_hdf5, staging_path
 from ..cache.watch import Progress, Watch
 from ..crops.views import ViewConfig
 from ..encoders.device import parse_device
