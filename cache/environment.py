@@ -12,6 +12,8 @@ from typing import Any
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")  # that change how arithmetic rounds or runs
 UNCOMPARED = ("platform", "dataset")  # lists are corrected while a cache grows; that is no other way of making rows
 
+ASSUMED = {"kernels": "plain"}  # of extractions that were begun before it was recorded
+
 
 def current_environment(packages: Iterable[str] = (), **more: Any) -> dict[str, Any]:
     """Describe this machine, the versions of some packages, and what else the caller knows (its device, its codecs)."""
@@ -37,6 +39,7 @@ def environment_changes(
 ) -> list[str]:
     """List what differs, as `versions.numpy: 2.3 then, 2.4 now`; what only one side knows does not count."""
     found = []
+    recorded, current = _completed(recorded, current), _completed(current, recorded)
     for name in sorted((recorded.keys() & current.keys()) - set(UNCOMPARED)):
         then, now = recorded[name], current[name]
         if isinstance(then, Mapping) and isinstance(now, Mapping):
@@ -44,6 +47,11 @@ def environment_changes(
         elif then != now:
             found.append(f"{name}: {then} {words[0]}, {now} {words[1]}")
     return found
+
+
+def _completed(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Add what is assumed of an extraction where only the other side says it; imports have no device and compute nothing."""
+    return {name: value for name, value in ASSUMED.items() if name in other and "device" in one} | dict(one)
 
 
 def read_cpu_flags() -> frozenset[str]:

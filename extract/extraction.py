@@ -18,7 +18,7 @@ from ..cache.schema import EXTRA, NO_LABEL, ColumnSpec
 from ..cache.sources import source_of
 from ..cache.watch import Watch
 from ..cache.writing.restart import has_clips, remove_without_clips
-from ..encoders.device import num_cores, parse_device
+from ..encoders.device import parse_device
 from ..encoders.engines.choice import choose_engine
 from ..encoders.engines.preparation import prepare
 from ..encoders.weights import Weights, load_weights
@@ -33,6 +33,7 @@ from .filling import NewArrays, expect_fillings, fill_features
 from .modality import Modality, modality_of
 from .recipes import recipes_of
 from .report import Report
+from .threads import default_workers, too_many
 from .video.source import expect_decoder
 from .workers.clip_worker import STOPPING
 from .workers.device_worker import DeviceWorker
@@ -86,6 +87,8 @@ def extract_videos(
         encoder = prepare(weights.backbone, config.size, computation, watch.say)
     encoders = [encoder] if encoder else []
     device_workers = [DeviceWorker(device, computation.searching, config, encoders) for device in devices]
+    for line in (*too_many(devices, config.workers), *device_workers[0].slow()):
+        watch.warn(line)
     if device_workers[0].detector.licence:
         watch.say(f"licence of the detector: {device_workers[0].detector.licence}")
     recipes = recipes_of(config, weights, device_workers[0], encoder)
@@ -95,6 +98,7 @@ def extract_videos(
     environment = current_environment(
         ("torch", "torchvision", "opencv-python", "opencv-python-headless", "av", "onnxruntime"),
         device=[str(d) for d in devices],
+        kernels=device_workers[0].kernels,
         **({"dataset": found.check.record()} if found.check else {}),
     )
     black = black_rows(device_workers[0], config)
@@ -253,12 +257,6 @@ def sort_inputs(inputs: Sequence[Input], writer: CacheWriter, retry_failed: bool
         else:
             todo.new.append(source)
     return todo
-
-
-def default_workers(devices: Sequence[object]) -> int:
-    """Choose a number of decoding processes: the cores, a few less where a GPU does the rest."""
-    cores = num_cores()
-    return max(1, min(cores, 16) if str(devices[0]) == "cpu" else min(cores - 1, 24))
 
 
 @contextmanager

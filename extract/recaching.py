@@ -31,13 +31,14 @@ from ..cache.stores.snapshot import is_hdf5, staging_path
 from ..cache.watch import Progress, Watch
 from ..crops.views import ViewConfig
 from ..encoders.device import parse_device
+from ..encoders.encoder import BATCH, kernels_of
 from ..encoders.engines.choice import choose_engine
 from ..encoders.engines.preparation import PreparedEncoder, prepare
 from ..errors import RecipeMismatch, UsageError
 from .arrayplan import ArrayPlan, Pass, passes_of
 from .begun import as_begun, begun_bits, expect_calibration, expect_precision_of
 from .config import ExtractConfig
-from .extraction import at_work, black_rows, default_workers, stages_of
+from .extraction import at_work, black_rows, stages_of
 from .filling import (
     FillPipeline,
     NewArrays,
@@ -49,6 +50,7 @@ from .filling import (
     made_as,
 )
 from .report import Report
+from .threads import default_workers
 from .workers.clip_worker import STOPPING
 from .workers.device_worker import DeviceWorker
 
@@ -105,7 +107,9 @@ def recache(
     expect_calibration(out, recipes, next(iter(encoders.values())))
     begin(cache, out, recipes, crops=crops, watch=Whole(watch))
     environment = current_environment(
-        ("torch", "torchvision", "opencv-python", "opencv-python-headless"), device=[str(d) for d in devices]
+        ("torch", "torchvision", "opencv-python", "opencv-python-headless"),
+        device=[str(d) for d in devices],
+        kernels=kernels_of(encoder.build(("gap",), devices[0], BATCH) for encoder in encoders.values()),
     )
     records = [plan.weights.trained_on for plan in arrays if plan.weights.trained_on is not None]
     with CacheWriter.open(

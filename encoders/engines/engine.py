@@ -19,6 +19,12 @@ class FrameEngine(Protocol):
 
     taps: tuple[str, ...]
     batch: int
+    why_plain: str  # where it could be twice as fast by its device: why it is not
+
+    @property
+    def kernels(self) -> str:
+        """Say how the network is computed, as far as rows depend on it and no recipe says it."""
+        ...
 
     def encode(
         self, crops: np.ndarray, taps: Sequence[str] | None = None, *, mirrored: bool = False

@@ -7,6 +7,7 @@ its own. The folder holds no more than the files that were used last.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -68,18 +69,28 @@ def kept(name: str, make: Callable[[], bytes], say: Say) -> bytes:
 
 
 def _write(path: Path, data: bytes, say: Say) -> None:
-    """Write a file and remove those that were not used for longest; what cannot be written is made again next time."""
-    own = path.with_name(f"{path.name}.{os.getpid()}")  # two processes may make the same
+    """Write a file, and make room for it; what cannot be written is made again next time."""
+    own = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")  # two may make the same
     disk = Disk()
     try:
         disk.make_folder(path.parent)
         disk.write(own, data)
         disk.rename(own, path)
-        others = sorted(path.parent.glob(f"*{path.suffix}"), key=lambda file: file.stat().st_mtime, reverse=True)
-        for old in others[MOST[path.suffix] :]:
-            old.unlink(missing_ok=True)
     except OSError as error:
         for left in (own, own.with_name(own.name + PARTIAL)):
             with suppress(OSError):
                 left.unlink(missing_ok=True)
         say(f"{path} could not be written ({error.strerror}): each run makes it anew")
+        return
+    _remove_oldest(path.parent, path.suffix)
+
+
+def _remove_oldest(folder: Path, suffix: str) -> None:
+    """Remove the files of a kind that were not used for longest; others may do the same at the same time."""
+    used: dict[Path, float] = {}
+    with suppress(OSError):
+        for path in folder.glob(f"*{suffix}"):
+            with suppress(FileNotFoundError):
+                used[path] = path.stat().st_mtime
+        for path in sorted(used, key=used.__getitem__, reverse=True)[MOST[suffix] :]:
+            path.unlink(missing_ok=True)

@@ -45,6 +45,9 @@ def make_session(graph: bytes) -> InferenceSession:
 class RuntimeEngine:
     """Turns crops into feature rows by onnxruntime."""
 
+    kernels = "onnxruntime"
+    why_plain = ""
+
     def __init__(self, graph: bytes, taps: Sequence[str], *, batch: int) -> None:
         import onnxruntime
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +11,34 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...encoders.device import num_cores
+from ...encoders.encoder import PART, kernels_of
 from ...encoders.engines.preparation import PreparedEncoder
+from ...encoders.lanes import num_lanes
 from ..config import ExtractConfig
 from ..faces.detect import build_detector
+from ..faces.detect.base import PART as IMAGES
 from ..faces.detect.base import Detector
 
 FLIP = "_flip"  # behind a tap's name: of mirrored crops
 DETECT_BATCH = {"cpu": 8, "cuda": 64, "mps": 32}
 CROP_BATCH = {"cpu": 32, "cuda": 128, "mps": 64}
+MOST_LANES = 16  # that batches are cut for: more of them fill memory, and the processes that decode take cores too
+
+
+def batches_of(device: torch.device) -> tuple[int, int]:
+    """Return how many crops and how many frames go to a device at once: on a processor a part for each lane, of up to 16."""
+    crops, frames = CROP_BATCH[device.type], DETECT_BATCH[device.type]
+    if device.type != "cpu":
+        return crops, frames
+    lanes = min(num_lanes(), MOST_LANES)
+    return max(crops, PART * lanes), max(frames, IMAGES * lanes)
+
+
+def fewer_threads() -> None:
+    """Let this thread, and those that torch meets later, share an operation among no more threads than there are cores."""
+    if torch.get_num_threads() > num_cores():
+        torch.set_num_threads(num_cores())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +66,7 @@ class DeviceWorker:
         `one_by_one` is for pictures that cannot wait for a batch to be full, as a camera's.
         """
         self.device = device
-        self.crop_batch = 1 if one_by_one else CROP_BATCH[device.type]
-        self.detect_batch = 1 if one_by_one else DETECT_BATCH[device.type]
+        self.crop_batch, self.detect_batch = (1, 1) if one_by_one else batches_of(device)
         self.detector: Detector = build_detector(
             config.detector,
             device=str(device),
@@ -59,7 +78,18 @@ class DeviceWorker:
         self.encoders = [encoder.build(config.encoded, device, self.crop_batch) for encoder in encoders]
         self.seconds = {"detect": 0.0, "encode": 0.0}
         self._flip = config.flip
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"est-{device}")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"est-{device}", initializer=fewer_threads)
+
+    @property
+    def kernels(self) -> str:
+        """Say how the encoders are computed, as far as rows depend on it."""
+        return kernels_of(self.encoders)
+
+    def slow(self) -> Iterator[str]:
+        """Say what runs at half its speed, and why."""
+        parts = [("the detector", getattr(self.detector, "why_plain", ""))]
+        parts += [("ResNet-18", encoder.why_plain) for encoder in self.encoders]
+        yield from (f"{part} runs at half its speed: {why}" for part, why in parts if why)
 
     def detect(self, pictures: np.ndarray) -> Future[list[Any]]:
         """Find the faces in BGR pictures of one size."""

@@ -134,15 +134,15 @@ class Task:
 
     def _send_crops(self, track: int) -> None:
         rows, crops = self._waiting.pop(track)
-        pictures = np.stack(crops)[..., ::-1]  # OpenCV's BGR → RGB
-        self._send(lambda: Crops(index=self._index, track=track, rows=rows, pictures=SharedPictures.share(pictures)))
+        self._send(
+            lambda: Crops(index=self._index, track=track, rows=rows, pictures=SharedPictures.share(crops, as_rgb=True))
+        )
 
     def detect(self, frames: list[int], pictures: list[np.ndarray], scale: tuple[float, float], *, last: bool) -> None:
         """Ask for the faces in some frames, shrunk by `scale` in width and height."""
-        stacked = np.stack(pictures)
         self._send(
             lambda: DetectRequest(
-                index=self._index, frames=frames, scale=scale, pictures=SharedPictures.share(stacked), last=last
+                index=self._index, frames=frames, scale=scale, pictures=SharedPictures.share(pictures), last=last
             )
         )
 

@@ -19,7 +19,8 @@ from ...cache.sources import source_of
 from ...cache.watch import Watch
 from ...errors import counted
 from ...extract.clip_pipeline import ClipPipeline
-from ...extract.extraction import at_work, default_workers
+from ...extract.extraction import at_work
+from ...extract.threads import default_workers
 from ...extract.workers.clip_worker import STOPPING
 from ...inputs.input import FoundInputs, Input, find_inputs
 from ...train.data.clipset import warn_of_rates

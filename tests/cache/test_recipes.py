@@ -241,6 +241,10 @@ def test_environments_are_compared_where_both_know():
     assert environment_changes(then, now) == ["a: 1 then, 2 now", "versions.y: 2 then, 3 now"]
     assert environment_changes(then, then) == []
     assert environment_changes(now, then, words=("here", "there"))[0] == "a: 2 here, 1 there"
+    fused, earlier = {"device": ["cpu"], "kernels": "fused"}, {"device": ["cpu"]}
+    assert environment_changes(earlier, fused) == ["kernels: plain then, fused now"]  # extracted before it was recorded
+    assert environment_changes(fused, earlier) == ["kernels: fused then, plain now"]
+    assert environment_changes(fused, {"imported_by": "x"}) == environment_changes(fused, fused) == []
 
 
 def test_the_environment_of_this_machine():

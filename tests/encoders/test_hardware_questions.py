@@ -13,6 +13,7 @@ import torch
 import est
 from est.encoders import device as devices
 from est.encoders import precision as precisions
+from est.encoders.engines.choice import choose_engine
 from est.encoders.precision import resolve_precision
 from est.errors import EstError
 from est.train.loop.world import own_device
@@ -71,8 +72,16 @@ def refuses_what_the_flags_lack(monkeypatch):
             resolve_precision(name, CPU)
 
 
+def refuses_int8_without_avx2(monkeypatch):
+    monkeypatch.setattr(precisions.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(precisions, "cpu_flags", lambda: frozenset({"sse4_1"}))
+    with pytest.raises(EstError, match="int8 needs a processor with avx2"):
+        choose_engine("auto", "int8", CPU)
+
+
 REFUSALS = {  # who asks what the hardware can do (and how often), and how it refuses
     ("encoders/device.py:parse_device", 4): refuses_a_gpu,
+    ("encoders/engines/choice.py:kind_of_processor", 1): refuses_int8_without_avx2,
     ("train/loop/world.py:own_device", 1): refuses_a_gpu_too_few,
     ("encoders/precision.py:why_emulated", 1): refuses_an_old_gpu,
     ("encoders/precision.py:cpu_flags", 2): refuses_a_plain_processor,
@@ -87,7 +96,9 @@ RECORDS = {  # asks in order to write it down, or to choose between ways that gi
     ("doctor/machine.py:<module>", 1),
     ("doctor/machine.py:_flags", 1),
     ("doctor/machine.py:_gpus", 3),
-    ("extract/faces/detect/retinaface_net.py:forward", 2),
+    ("encoders/fused.py:why_different", 1),
+    ("encoders/fused.py:_pointwise", 1),
+    ("extract/faces/detect/retinaface_net.py:forward", 1),
 }
 QUESTION = re.compile(
     r"is_available|device_count|get_device_\w+|get_capabilities|get_arch_list|is_\w*_supported|_is_mkldnn_\w+"

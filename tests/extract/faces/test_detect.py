@@ -17,6 +17,7 @@ from est.errors import UsageError
 from est.extract.faces.detect import DETECTORS, build_detector
 from est.extract.faces.detect.anchors import decode, make_anchors
 from est.extract.faces.detect.base import Detections, reduced_size
+from est.extract.faces.detect.retinaface_net import Block, RetinaFaceNet
 
 cv2 = pytest.importorskip("cv2")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -170,6 +171,29 @@ def test_rendered_faces_are_found_where_they_are(detector, rendered):
             assert np.abs(found.landmarks[0] - truth.landmarks).max() < 0.3 * (truth.box[2] - truth.box[0])
     assert len(overlaps) > 30
     assert np.mean(overlaps) > 0.85
+
+
+# --- fused convolutions ---
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_fused_boxes_are_those_of_plain_convolutions(monkeypatch, rendered, precision):
+    images = rendered[0][:6]
+    fused = build_detector("retinaface", precision=precision)
+    monkeypatch.setattr(RetinaFaceNet, "fuse", lambda self: "a test wants it plain")
+    plain = build_detector("retinaface", precision=precision)
+    assert (fused.why_plain, plain.why_plain) == ("", "a test wants it plain")
+    for one, other in zip(fused.detect(images), plain.detect(images), strict=True):
+        assert len(one) == len(other)
+        assert all(overlap(*pair) > 0.99 for pair in zip(one.boxes, other.boxes, strict=True))
+        assert np.abs(one.landmarks - other.landmarks).max(initial=0) < 0.5
+
+
+def test_a_detector_that_cannot_be_fused_says_why(monkeypatch):
+    monkeypatch.setattr("est.encoders.fused.TOLERANCE", {torch.float32: -1.0})
+    detector = build_detector("retinaface")
+    assert "fused convolutions differ" in detector.why_plain
+    assert not any(block.fused for block in detector.net.modules() if isinstance(block, Block))
 
 
 # --- batches ---
