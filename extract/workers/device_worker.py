@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from ...encoders.backbone import FrameEncoder
 from ...encoders.encoder import Encoder
+from ...encoders.heap import keeping_freed_memory
 from ..config import ExtractConfig
 from ..faces.detect import build_detector
 from ..faces.detect.base import Detector
@@ -58,6 +60,9 @@ class DeviceWorker:
         self.encoders = [Encoder(backbone, config.encoded, **settings) for backbone in backbones]
         self.seconds = {"detect": 0.0, "encode": 0.0}
         self._flip = config.flip
+        self._memory = ExitStack()
+        if device.type == "cpu":
+            self._memory.enter_context(keeping_freed_memory())
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"est-{device}")
 
     def detect(self, pictures: np.ndarray) -> Future[list[Any]]:
@@ -71,6 +76,7 @@ class DeviceWorker:
     def close(self) -> None:
         """Let the thread end after the batch in hand."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self._memory.close()
 
     def _encode(self, crops: np.ndarray, encoding: Encoding) -> dict[str, np.ndarray]:
         encoder, names = self.encoders[encoding.encoder], encoding.names
