@@ -8,7 +8,9 @@ SOURCE := __init__.py __main__.py cli.py errors.py cache commands crops demo doc
 AXE    := 4.14.1
 FILES  := $(SOURCE) benchmarks tests docs
 
-.PHONY: help venv demo test test-all browser lint types docs docs-check bench format constraints clean
+GPU_PYTHON := 3.12
+
+.PHONY: help venv demo test test-all browser lint types docs docs-check bench bench-gpu gpu-wheels bench-check format constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -69,6 +71,16 @@ docs-check: $(STAMP) ## the generated pages are current and the site builds with
 bench: $(STAMP) ## run every benchmark and print its table
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
+# Both take ARGS="…": --dry-device cpu tries everything on a processor, --out FOLDER says where the table goes.
+bench-gpu: $(STAMP) ## every benchmark for a GPU and the tests marked gpu, within 8 minutes, into bench-gpu/
+	$(BIN)/python benchmarks/gpu/run.py $(ARGS)
+
+gpu-wheels: $(STAMP) ## collect wheels for a machine with a GPU and no package index, into .gpu-wheels/ (GPU_PYTHON=3.12)
+	$(BIN)/python benchmarks/gpu/wheels.py --python $(GPU_PYTHON)
+
+bench-check: $(STAMP) ## measure the ratios of docs/benchmarks.toml again; name what fell by more than a fifth
+	$(BIN)/python benchmarks/check/run.py $(ARGS)
+
 format: $(STAMP) ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix $(FILES)
 	$(BIN)/ruff format $(FILES)
@@ -78,5 +90,5 @@ constraints: $(STAMP) ## resolve constraints.txt anew, for every supported Pytho
 	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml - -o constraints.txt
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .types .browser docs/_build build *.egg-info est-demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .types .browser .gpu-wheels bench-gpu docs/_build build *.egg-info est-demo .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 from . import __version__
-from .commands.cachenames import with_cache_option
+from .commands.caches.cachenames import with_cache_option
 from .commands.lazy import LazyGroup
 from .commands.screen import Screen
 from .errors import STATUS_INTERRUPTED, UsageError
@@ -48,6 +48,12 @@ class Commands(LazyGroup):
         "cache": "Look at a cache, check it, find duplicates, import, join, convert, relabel and thin caches; erase people.",
         "doctor": "Look at versions, devices, codecs, weights, folders and disk; name each problem with the command that mends it.",
         "demo": "Go the whole way on rendered faces: render, extract, train, score. Or only render them.",
+    }
+    folders = {  # noqa: RUF012
+        "caches": ("cache",),
+        "extracting": ("extract", "tune", "recache"),
+        "training": ("train", "audit", "reproduce", "recipe", "sweep"),
+        "results": ("evaluate", "predict", "export", "probe", "runs", "compare", "report"),
     }
 
 

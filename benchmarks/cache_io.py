@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from _machine import machine
+from _ratios import tell
 
 from est.cache import CacheWriter, Clip, FeatureRecipe, FramesRecipe, Recipes, open_cache, verify_cache
 
@@ -102,6 +103,7 @@ def measure(path: Path, lengths: np.ndarray, folder: Path) -> None:
     print(
         f"{store:<6} load                 {load:8.3f} s  {rows.nbytes / load / GB:6.2f} GB/s  {ratio:6.1%} of np.copyto"
     )
+    tell(f"load {store}", ratio)
     verified = seconds(lambda: verify_cache(path))
     print(f"{store:<6} verify               {verified:8.2f} s  {num_bytes / verified / GB:6.2f} GB/s")
 

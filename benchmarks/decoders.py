@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 from _machine import machine
+from _ratios import tell
 
 from est.extract.video.source import open_source
 
@@ -66,6 +67,7 @@ def main() -> None:
     for name, values in times.items():
         ratio = statistics.median(a / b for a, b in zip(values[1:], base, strict=True))
         print(f"{name:<8} {FRAMES / statistics.median(values[1:]):>9.0f} {ratio:>15.2f}")
+        tell(f"decoding by {name}", ratio)
 
 
 if __name__ == "__main__":

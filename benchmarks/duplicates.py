@@ -16,8 +16,8 @@ import numpy as np
 from _machine import machine
 
 from est.cache import open_cache
-from est.cache.duplicates import ClipList
-from est.cache.near_duplicates import SIMILARITY, course_similarity, whiten
+from est.cache.reading.duplicates import ClipList
+from est.cache.reading.near_duplicates import SIMILARITY, course_similarity, whiten
 from est.demo.renderset import render_set
 from est.demo.spec import RenderSpec
 from est.extract.config import ExtractConfig

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from _machine import machine
+from _ratios import tell
 
 ROUNDS = 3
 
@@ -64,13 +65,17 @@ from pathlib import Path
 from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
 from est.inputs.input import find_inputs
-out, workers, *paths = sys.argv[1:]
-report = extract_videos(find_inputs([Path(p) for p in paths]), out, ExtractConfig(weights="random", workers=int(workers) or None))
+out, workers, engine, precision, *paths = sys.argv[1:]
+config = ExtractConfig(weights="random", workers=int(workers) or None, engine=engine, precision=precision)
+report = extract_videos(find_inputs([Path(p) for p in paths]), out, config)
 assert not report.failures, report.failures
 own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 print(json.dumps({"frames": report.frames, "seconds": report.running, "stages": report.stages, "own": own, "worker": workers}))
 """
+
+
+HOW = {"engine": "auto", "precision": "auto"}  # of ours
 
 
 def run(script: str, *arguments: str) -> str:
@@ -87,7 +92,7 @@ def ours(folder: Path, paths: list[str], workers: int = 0) -> dict:
 
     out = folder / "cache.zarr"
     shutil.rmtree(out, ignore_errors=True)
-    return json.loads(run(OURS, str(out), str(workers), *paths))
+    return json.loads(run(OURS, str(out), str(workers), *HOW.values(), *paths))
 
 
 def measure_speed(folder: Path, paths: list[str], rounds: int) -> None:
@@ -105,6 +110,7 @@ def measure_speed(folder: Path, paths: list[str], rounds: int) -> None:
         f"plain loop, threads shared   {statistics.median(shared):7.1f} frames/s  {statistics.median(shared) / base:5.2f} ×"
     )
     ratio = statistics.median(a / b for a, b in zip(fast, plain, strict=True))
+    tell("extract, of the tuned loop", statistics.median(a / b for a, b in zip(fast, shared, strict=True)))
     print(f"est extract                  {statistics.median(fast):7.1f} frames/s  {ratio:5.2f} ×")
     last = stages[-1]
     cores = len(os.sched_getaffinity(0))
@@ -113,6 +119,7 @@ def measure_speed(folder: Path, paths: list[str], rounds: int) -> None:
     # Decoding and cropping take one core each, the networks all of them.
     bound = sum(seconds / (cores if name in ("decode", "crop") else 1) for name, seconds in last["stages"].items())
     print(f"  share of the bound: {bound / last['seconds']:.1%}")
+    tell("extract, of its bound", bound / last["seconds"])
 
 
 def measure_memory(folder: Path) -> None:
@@ -144,7 +151,10 @@ def main() -> None:
     parser.add_argument(
         "--memory", action="store_true", help="also measure memory over 1,000 and 20,000 frames (minutes)"
     )
+    for name, default in HOW.items():
+        parser.add_argument(f"--{name}", default=default, help="of est extract")
     arguments = parser.parse_args()
+    HOW.update({name: getattr(arguments, name) for name in HOW})
     from est.demo import RenderSpec, render_set
 
     print(machine("torch", "onnxruntime", "opencv-python-headless"))

@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _machine import machine
+from _ratios import tell
 from cache_io import write
 
 from est.cache import open_cache
@@ -240,6 +241,7 @@ def row(model: str, parameters: int, found: dict[str, list[float]], rate: float)
         cell = f"{1000 * medians[name]:.2f}"
         if name not in ALONE:
             ratios = sorted(alone / own for alone, own in zip(found[base], times, strict=True))
+            tell(f"{model}: {name}", statistics.median(ratios))
             cell += f" · {statistics.median(ratios):.2f} × ({ratios[0]:.2f}–{ratios[-1]:.2f})"
         cells.append(cell)
     return f"| {' | '.join(cells)} | {1000 * BYTES * parameters / rate:.2f} |"

@@ -17,6 +17,7 @@ import time
 import torch
 import torch.nn.functional as F
 from _machine import machine
+from _ratios import tell
 
 from est.encoders.precision import DTYPES, LIMITS, cpu_flags, why_emulated
 
@@ -54,6 +55,8 @@ def measure() -> None:
     for operation in (convolution, product):
         times = {name: operation(dtype) for name, dtype in DTYPES.items()}
         cells = [f"{times['fp32']:.2f} ms"]
+        if not os.environ.get(LIMITS[0]):
+            tell(f"bf16 {operation.__name__}", times["bf16"] / times["fp32"])
         for name in ("bf16", "fp16"):
             kind = "emulated, refused" if why_emulated(name, cpu) else "native" if cpu_flags() else "unknown"
             cells.append(f"{times[name]:.2f} ms, {times[name] / times['fp32']:.1f} × ({kind})")

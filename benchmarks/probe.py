@@ -26,7 +26,7 @@ from _brief import PAIRS, render_brief
 from _machine import machine
 
 from est.cache import Cache, open_cache
-from est.commands.probe import lines
+from est.commands.results.probe import lines
 from est.demo import render_set
 from est.demo.demoset import POSED
 from est.demo.pipeline import CACHE, VIDEOS, DemoConfig, extract_set

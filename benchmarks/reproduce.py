@@ -25,7 +25,7 @@ from _machine import machine
 
 import demo as rendered
 from est.cache import CacheWriter, open_cache
-from est.cache.copying import Wanted, copied_clips
+from est.cache.changes.copying import Wanted, copied_clips
 from est.demo.spec import BENCHMARK_SEEDS
 from est.errors import UsageError
 from est.sweep.reproduce.recipe import Recipe

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from _machine import machine
+from _ratios import tell
 
 PAIRS = 15
 COMMANDS = {
@@ -36,6 +37,7 @@ def main() -> None:
     for name, values in times.items():
         ratio = statistics.median(a / b for a, b in zip(values[1:], base, strict=True))
         print(f"{name:<24} {statistics.median(values[1:]) * 1000:>9.0f} {ratio:>6.2f}")
+        tell(name, ratio)
 
 
 if __name__ == "__main__":

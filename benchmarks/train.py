@@ -24,6 +24,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from _machine import machine
+from _ratios import tell
 from cache_io import MEAN_FRAMES, NUM_CLIPS, write
 from torch.utils.data import DataLoader, Dataset
 
@@ -135,6 +136,8 @@ def measure_step(device: torch.device, end_to_end_steps: int) -> None:
             f"{name:<20} {1000 * middle:10.2f} ms  {middle / floor:7.2f} × floor  "
             f"end to end is {statistics.median(slow) / middle:7.0f} × slower"
         )
+        tell(f"{name}, of the floor", middle / floor)
+        tell(f"end to end, of {name}", statistics.median(slow) / middle)
     print(f"{'end to end, fp32':<20} {1000 * statistics.median(slow):10.2f} ms")
 
 

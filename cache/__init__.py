@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from .. import lazy_names
 
 if TYPE_CHECKING:
+    from .changes.convert import convert_cache
+    from .changes.merge import merge_caches
+    from .changes.rewriting import erase_clips
+    from .changes.verify import verify_cache
     from .clip import Clip, Failure, Source
-    from .convert import convert_cache
     from .environment import current_environment
-    from .merge import merge_caches
-    from .reader import Cache, open_cache
+    from .reading.reader import Cache, open_cache
     from .recipe import FeatureRecipe, FramesRecipe, Recipes
-    from .rewriting import erase_clips
     from .schema import Layout
-    from .verify import verify_cache
     from .watch import Progress, Watch
-    from .writer import CacheWriter
+    from .writing.writer import CacheWriter
 
 __getattr__ = lazy_names(__name__, __file__)

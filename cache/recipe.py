@@ -33,6 +33,7 @@ ANNOTATED_APEX = (
 )
 
 
+TORCH = "torch"  # the engine of recipes that name none
 IMPORTED = "imported"  # the decoder, detector or backbone of what was made elsewhere
 
 
@@ -152,7 +153,7 @@ class FramesRecipe(Recipe):
 class FeatureRecipe(Recipe):
     """From a face crop to one row of a feature array."""
 
-    LATER = ("fold", "cross_fit", "view", "look", "window", "modality")
+    LATER = ("fold", "cross_fit", "view", "look", "window", "modality", "engine", "calibration")
 
     parent: str  # fingerprint of the frames recipe
     backbone: str  # resnet18
@@ -162,7 +163,7 @@ class FeatureRecipe(Recipe):
     tap: str = "gap"
     shape: tuple[int, ...] = (512,)
     dtype: str = "float16"
-    precision: str = "fp32"  # that the backbone ran in, resolved
+    precision: str = "fp32"  # that the backbone ran in, resolved: fp32, bf16, fp16, int8
     mirrored: bool = False
     trained_on: str = ""  # fingerprint of the clips whose labels its weights have seen
     fold: str = ""  # of a protocol: the weights have seen its training half
@@ -173,6 +174,8 @@ class FeatureRecipe(Recipe):
     look: str = ""  # how they were changed
     window: str = ""  # which frames a row is of, as "16 frames, step 8, 25 a second"; empty: each row is of one frame
     modality: str = ""  # what the backbone saw, as "flow"; empty: the crops themselves
+    engine: str = TORCH  # that computed the backbone
+    calibration: str = ""  # of int8: bits of the weights, and the digest of the ranges of activations
 
     @property
     def is_imported(self) -> bool:
@@ -182,7 +185,12 @@ class FeatureRecipe(Recipe):
     @property
     def is_later(self) -> bool:
         """Say whether format 1 has no place for it."""
-        return bool(self.window or self.modality)
+        return bool(self.window or self.modality or self.engine != TORCH)
+
+    @property
+    def is_of_crops(self) -> bool:
+        """Say whether a row is what an encoder makes of one crop."""
+        return not (self.window or self.modality)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -32,7 +32,7 @@ Detectors = Annotated[
 ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Where downloaded weights lie.")]
 Folder = Annotated[Path, typer.Option("--folder", help="Where caches and runs are to be written.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-Speed = Annotated[bool, typer.Option("--speed", help="Measure the encoder in each precision: seconds.")]
+Speed = Annotated[bool, typer.Option("--speed", help="Measure the encoder by each engine in each precision: seconds.")]
 SIGNS = {"ok": "✓", "note": "·", "problem": "✗"}
 
 

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 
 class LazyCommands(MutableMapping[str, Any]):
-    """Commands by name: of a module of that name here, its `app`, or its function of that name."""
+    """Commands by name: of a module of that name in a folder here, its `app`, or its function of that name."""
 
-    def __init__(self, names: list[str]) -> None:
-        self._made: dict[str, Command | None] = dict.fromkeys(names)
+    def __init__(self, folders: dict[str, str]) -> None:
+        self._folders = folders
+        self._made: dict[str, Command | None] = dict.fromkeys(folders)
 
     def __getitem__(self, name: str) -> Command:
         found = self._made[name]
         if found is None:
-            found = self._made[name] = _made(name)
+            found = self._made[name] = _made(name, self._folders[name])
         return found
 
     def __setitem__(self, name: str, made: Command) -> None:
@@ -42,13 +43,15 @@ class LazyCommands(MutableMapping[str, Any]):
 
 
 class LazyGroup(TyperGroup):
-    """The group; those that inherit it say what its commands do, by name, in the words with which each help begins."""
+    """The group; those that inherit it say what its commands do, by name, in the words with which each help begins, and where they lie."""
 
     texts: ClassVar[dict[str, str]] = {}
+    folders: ClassVar[dict[str, tuple[str, ...]]] = {}  # with the commands in each; others lie beside this module
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        others, self.commands = self.commands, LazyCommands(list(self.texts))
+        homes = {name: folder for folder, names in self.folders.items() for name in names}
+        others, self.commands = self.commands, LazyCommands({name: homes.get(name, "") for name in self.texts})
         self.commands.update(others)
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
@@ -60,9 +63,9 @@ class LazyGroup(TyperGroup):
             formatter.write_dl(rows)
 
 
-def _made(name: str) -> Command:
+def _made(name: str, folder: str) -> Command:
     """Import a command."""
-    module = import_module(f".{name}", __package__)
+    module = import_module(f".{folder}.{name}" if folder else f".{name}", __package__)
     if hasattr(module, "app"):
         found: Command = get_group(module.app)
     else:

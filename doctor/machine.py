@@ -12,7 +12,8 @@ import torch
 
 from ..cache.environment import CPU_FLAGS
 from ..encoders.device import num_cores, parse_device
-from ..encoders.precision import cpu_flags, resolve_precision
+from ..encoders.engines.choice import choose_engine
+from ..encoders.precision import cpu_flags
 from ..errors import EstError
 from .check import Check, from_error
 
@@ -37,12 +38,14 @@ def check_machine(device: str = "auto") -> Iterator[Check]:
     yield from _gpus(device)
     try:
         where = parse_device(device)
-        precision, why = resolve_precision("auto", where)
+        chosen = choose_engine("auto", "auto", where)
     except EstError as error:
         yield from_error(GROUP, "device", error)
         return
     yield Check(group=GROUP, name="device", found=str(where))
-    yield Check(group=GROUP, name="precision", found=f"{precision}, computed by torch: {why}")
+    yield Check(group=GROUP, name="precision", found=f"{chosen.precision}, encoders by {chosen.engine}: {chosen.why}")
+    if chosen.hint:
+        yield Check(group=GROUP, name="int8", found=chosen.hint)
     yield from _threads()
 
 
@@ -104,7 +107,7 @@ def _processor() -> str:
 
 def _flags() -> str:
     there = cpu_flags()
-    names = [name for name in (*CPU_FLAGS, "avx512_vnni", "amx_int8") if name in there]
+    names = [name for name in (*CPU_FLAGS, "avx512_vnni", "avx_vnni", "amx_int8") if name in there]
     return " ".join(names) or "none of the instructions that est asks about"
 
 

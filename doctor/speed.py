@@ -1,15 +1,18 @@
-"""How fast est computes here: the frame encoder in each precision, and a step of training."""
+"""How fast est computes here: the frame encoder by each engine in each precision."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 
 from ..encoders.backbone import Backbone
 from ..encoders.device import parse_device
-from ..encoders.precision import DTYPES, resolve_precision, why_emulated
+from ..encoders.engines.choice import choose_engine, kind_of_processor
+from ..encoders.engines.preparation import prepare
+from ..encoders.precision import DTYPES, why_emulated
 from .check import Check
 
 GROUP = "speed"
@@ -17,29 +20,37 @@ PICTURES, SIDE = 16, 224
 SECONDS = 1.5  # for each
 
 
-@torch.inference_mode()
 def check_speed(device: str = "auto") -> Iterator[Check]:
-    """Measure the encoder in the precisions that the device computes in, and say whether the fastest is the one that is chosen."""
+    """Measure the encoder in what the device computes in, and say whether the fastest is what is chosen; int8 is nobody's default."""
     where = parse_device(device)
-    chosen, _ = resolve_precision("auto", where)
-    rates: dict[str, float] = {}
-    for name, dtype in DTYPES.items():
-        if name == "fp16" or why_emulated(name, where):
-            continue
-        net = Backbone().eval().to(where, dtype).to(memory_format=torch.channels_last)
-        pictures = torch.zeros(PICTURES, 3, SIDE, SIDE, dtype=dtype, device=where)
-        pictures = pictures.contiguous(memory_format=torch.channels_last)
-        rates[name] = PICTURES * _rate(lambda net=net, pictures=pictures: net.trunk(pictures), where)
-    fastest = max(rates, key=lambda name: rates[name])
-    for name, rate in rates.items():
-        other = name == chosen and fastest != chosen and rates[fastest] > 1.1 * rate
+    auto = choose_engine("auto", "auto", where)
+    chosen, rates = (auto.engine, auto.precision), {}
+    crops = np.zeros((PICTURES, SIDE, SIDE, 3), np.uint8)
+    for engine, precision in ways(where):
+        prepared = prepare(Backbone().eval(), SIDE, choose_engine(engine, precision, where), lambda line: None)
+        built = prepared.build(("gap",), where, PICTURES)
+        rates[engine, precision] = PICTURES * _rate(lambda built=built: built.encode(crops), where)
+    fastest = max((way for way in rates if way[1] != "int8"), key=lambda way: rates[way])
+    for (engine, precision), rate in rates.items():
+        other = (engine, precision) == chosen and fastest != chosen and rates[fastest] > 1.1 * rate
         yield Check(
             group=GROUP,
-            name=f"ResNet-18, {name}",
+            name=f"ResNet-18, {precision} by {engine}",
             state="note" if other else "ok",
-            found=f"{rate:.0f} pictures of {SIDE}² a second" + (", chosen" if name == chosen else ""),
-            remedy=f"--precision {fastest} is faster here" if other else "",
+            found=f"{rate:.0f} pictures of {SIDE}² a second" + (", chosen" if (engine, precision) == chosen else ""),
+            remedy=f"--engine {fastest[0]} --precision {fastest[1]} is faster here" if other else "",
         )
+
+
+def ways(device: torch.device) -> Iterator[tuple[str, str]]:
+    """Yield the engines and precisions that a device computes in."""
+    for precision in DTYPES:
+        if precision != "fp16" and not why_emulated(precision, device):
+            yield "torch", precision
+    if device.type == "cpu":
+        yield "onnxruntime", "fp32"
+        if kind_of_processor() != "x86":
+            yield "onnxruntime", "int8"
 
 
 def _rate(call: Callable[[], object], device: torch.device) -> float:

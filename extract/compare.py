@@ -16,7 +16,7 @@ import numpy as np
 
 from ..cache.watch import Progress, Watch
 from ..encoders.device import parse_device
-from ..encoders.precision import resolve_precision
+from ..encoders.engines.choice import choose_engine
 from ..errors import EstError, UsageError
 from ..inputs.input import FoundInputs, Input
 from .config import ExtractConfig
@@ -108,7 +108,7 @@ def compare_detectors(
             remedy="est extract INPUT... --dry-run shows what is found",
         )
     device = parse_device(config.device.split(",")[0])
-    precision, _ = resolve_precision(config.precision, device)
+    precision = choose_engine(config.engine, config.precision, device).searching
     rows = [Row(setting=setting, is_chosen=setting == chosen(config)) for setting in settings_for(config)]
     batch = DETECT_BATCH[device.type]
     detectors = _build(rows, config, str(device), precision, batch)

@@ -44,6 +44,7 @@ class ExtractConfig:
     flip: bool = False
     dtype: Literal["float16", "float32"] = "float16"
     precision: str = "auto"
+    engine: Literal["auto", "torch", "onnxruntime"] = "auto"  # that computes the encoder; auto: what is fast here
     device: str = "auto"
     models_dir: Path | None = None
     workers: int | None = None

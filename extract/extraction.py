@@ -10,22 +10,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ..cache import CacheWriter, current_environment, open_cache
 from ..cache.clip import Failure, Source
 from ..cache.interrupt import listening
-from ..cache.restart import has_clips, remove_without_clips
 from ..cache.schema import EXTRA, NO_LABEL, ColumnSpec
 from ..cache.sources import source_of
 from ..cache.watch import Watch
+from ..cache.writing.restart import has_clips, remove_without_clips
 from ..encoders.device import num_cores, parse_device
-from ..encoders.precision import DTYPES, resolve_precision, why_emulated
+from ..encoders.engines.choice import choose_engine
+from ..encoders.engines.preparation import prepare
 from ..encoders.weights import Weights, load_weights
-from ..errors import EstError
 from ..inputs.extracolumns import column_specs, typed_cells
 from ..inputs.input import FoundInputs, Input
 from .annotations import completed, recorded, relabel
+from .begun import as_begun, begun_bits, expect_calibration, expect_precision_of
 from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
 from .command import expect_as_made
 from .config import ExtractConfig
@@ -73,19 +73,23 @@ def extract_videos(
     config = as_begun(config, Path(out))
     expect_decoder(config.decoder)
     inputs, columns = with_columns(found.inputs, Path(out))
-    precision, why = resolve_precision(config.precision, *devices)
-    expect_as_made(config, Path(out), precision)
-    weights = None
+    computation = choose_engine(config.engine, config.precision, *devices, bits=begun_bits(Path(out)))
+    expect_as_made(config, Path(out), computation)
+    weights = encoder = None
     if config.encoded:
         weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
         for line in describe(weights):
             watch.say(line)
-    watch.say(f"{', '.join(map(str, devices))} in {precision}: {why}")
-    backbones = [weights.backbone] if weights else []
-    device_workers = [DeviceWorker(device, precision, config, backbones) for device in devices]
+    for line in computation.lines(devices):
+        watch.say(line)
+    if weights:
+        encoder = prepare(weights.backbone, config.size, computation, watch.say)
+    encoders = [encoder] if encoder else []
+    device_workers = [DeviceWorker(device, computation.searching, config, encoders) for device in devices]
     if device_workers[0].detector.licence:
         watch.say(f"licence of the detector: {device_workers[0].detector.licence}")
-    recipes = recipes_of(config, weights, device_workers[0], precision)
+    recipes = recipes_of(config, weights, device_workers[0], encoder)
+    expect_calibration(Path(out), recipes, encoder)
     if recipes.frames.by_annotated_apex:
         watch.say(f"rows are of {recipes.frames.sampling}")
     environment = current_environment(
@@ -197,29 +201,6 @@ def stages_of(pipelines: Sequence[Pipeline], device_workers: Sequence[DeviceWork
     for part in (*pipelines, *device_workers):
         busy.update(part.seconds)
     return dict(busy)
-
-
-def expect_precision_of(out: Path, devices: Sequence[torch.device]) -> None:
-    """Refuse to go on with a cache whose precision a device would emulate: `--precision` cannot mend that."""
-    if not has_clips(out):
-        return
-    recipes = open_cache(out).recipes
-    for name in DTYPES:
-        if name not in {recipes.frames.precision, *(recipe.precision for recipe in recipes.features.values())}:
-            continue
-        for device in devices:
-            if reason := why_emulated(name, device):
-                raise EstError(
-                    f"{out} was begun in {name}. {reason}",
-                    remedy=f"go on on a machine that computes in {name}, or another --out with --precision fp32",
-                )
-
-
-def as_begun(config: ExtractConfig, out: Path) -> ExtractConfig:
-    """Go on with OpenCV in a cache that was begun with it: `auto` gives the same rows wherever OpenCV gives any."""
-    if config.decoder != "auto" or not has_clips(out):
-        return config
-    return replace(config, decoder="opencv") if open_cache(out).recipes.frames.decoder == "opencv" else config
 
 
 def with_columns(inputs: Sequence[Input], out: Path) -> tuple[list[Input], dict[str, ColumnSpec]]:

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from ..cache import Cache, CacheWriter, FeatureRecipe, open_cache
-from ..cache.filling import FeatureFiller
 from ..cache.interrupt import Stop
 from ..cache.schema import FeatureSpec
 from ..cache.watch import Watch
+from ..cache.writing.filling import FeatureFiller
 from ..crops.views import ViewConfig
 from ..errors import CacheError, RecipeMismatch, some
 from ..inputs.input import Input

@@ -24,18 +24,20 @@ from ..cache import (
     current_environment,
     open_cache,
 )
-from ..cache.disk import expect_free_space
 from ..cache.interrupt import Stop, listening
 from ..cache.recipe import IMPORTED
-from ..cache.snapshot import is_hdf5, staging_path
+from ..cache.stores.disk import expect_free_space
+from ..cache.stores.snapshot import is_hdf5, staging_path
 from ..cache.watch import Progress, Watch
 from ..crops.views import ViewConfig
 from ..encoders.device import parse_device
-from ..encoders.precision import resolve_precision
+from ..encoders.engines.choice import choose_engine
+from ..encoders.engines.preparation import PreparedEncoder, prepare
 from ..errors import RecipeMismatch, UsageError
 from .arrayplan import ArrayPlan, Pass, passes_of
+from .begun import as_begun, begun_bits, expect_calibration, expect_precision_of
 from .config import ExtractConfig
-from .extraction import at_work, black_rows, default_workers, expect_precision_of, stages_of
+from .extraction import at_work, black_rows, default_workers, stages_of
 from .filling import (
     FillPipeline,
     NewArrays,
@@ -73,8 +75,8 @@ def recache(
 ) -> Report:
     """Make a cache of the same clips with arrays of other weights, or go on with one.
 
-    Of `config` counts how encoders run and what is kept of their rows: flip, dtype, precision, device, workers, timeout and strict. Every
-    array comes with `views` of its clips; `crops` copies the crops, too.
+    Of `config` counts how encoders run and what is kept of their rows: flip, dtype, precision, engine, device, workers, timeout and
+    strict. Every array comes with `views` of its clips; `crops` copies the crops, too.
     """
     start, watch = time.monotonic(), watch or Watch()
     cache = source if isinstance(source, Cache) else open_cache(source)
@@ -87,13 +89,19 @@ def recache(
     config = replace(config or ExtractConfig(), size=frames.size, detector="none", align="box", margin=None)
     devices = [parse_device(text) for text in config.device.split(",")]
     expect_precision_of(out, devices)
-    precision, why = resolve_precision(config.precision, *devices)
+    config = as_begun(config, out)
+    computation = choose_engine(config.engine, config.precision, *devices, bits=begun_bits(out))
     view_config = view_config or ViewConfig()
     expect_views(views, view_config)
     expect_faces(views, frames)
     expect_source(cache, out, arrays, crops=crops)
-    passes = passes_of(arrays, frames, config, precision, views=views, view_config=view_config)
+    all_weights = {id(weights): weights for plan in arrays for weights in plan.encoders}
+    encoders = {
+        name: prepare(weights.backbone, config.size, computation, watch.say) for name, weights in all_weights.items()
+    }
+    passes = passes_of(arrays, frames, config, encoders, views=views, view_config=view_config)
     recipes = Recipes(frames=frames, features={name: made for each in passes for name, made in each.recipes.items()})
+    expect_calibration(out, recipes, next(iter(encoders.values())))
     begin(cache, out, recipes, crops=crops, watch=Whole(watch))
     environment = current_environment(
         ("torch", "torchvision", "opencv-python", "opencv-python-headless"), device=[str(d) for d in devices]
@@ -114,9 +122,10 @@ def recache(
         expect_room(writer)
         todo = [part for each in passes if (part := each.lacking(writer.missing_features)) is not None]
         if todo:
-            watch.say(f"{', '.join(map(str, devices))} in {precision}: {why}")
+            for line in computation.lines(devices):
+                watch.say(line)
             watch.say(f"crops {'stored in' if cache.has_crops else 'cut again from the sources of'} {cache.path}")
-        recaching = Recaching(cache, writer, todo, config, devices, precision, view_config, watch)
+        recaching = Recaching(cache, writer, todo, config, devices, computation.searching, encoders, view_config, watch)
         with listening(STOPPING) as stop:
             recaching.fill(stop)
             if stop.wanted:
@@ -153,11 +162,12 @@ class Recaching:
         config: ExtractConfig,
         devices: Sequence[torch.device],
         precision: str,
+        encoders: Mapping[int, PreparedEncoder],
         view_config: ViewConfig,
         watch: Watch,
     ) -> None:
         self._cache, self._writer, self._todo = cache, writer, todo
-        self._config, self._devices, self._precision = config, devices, precision
+        self._config, self._devices, self._precision, self._encoders = config, devices, precision, encoders
         self._view_config, self._watch = view_config, watch
         copy = open_cache(writer.path)
         self.total = sum(len(clips_of_cache(copy, first=first_lacking(writer, list(part.recipes)))) for part in todo)
@@ -174,8 +184,8 @@ class Recaching:
             for line in part.describe():
                 self._watch.say(line)
             config = replace(self._config, features=part.taps)
-            backbones = [weights.backbone for weights in part.plan.encoders]
-            device_workers = [DeviceWorker(device, self._precision, config, backbones) for device in self._devices]
+            encoders = [self._encoders[id(weights)] for weights in part.plan.encoders]
+            device_workers = [DeviceWorker(device, self._precision, config, encoders) for device in self._devices]
             self.device_workers += device_workers
             with at_work(device_workers):
                 filled = fill_features(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..cache import FeatureRecipe, FramesRecipe, Recipes
+from ..encoders.engines.calibration import joined
+from ..encoders.engines.preparation import PreparedEncoder
 from ..encoders.weights import Weights
 from .config import ExtractConfig
 from .flow.field import FIELD, METHOD, SHAPE
@@ -15,7 +18,9 @@ from .workers.device_worker import FLIP, DeviceWorker
 FLOW = "flow"  # in recipes of features: what the backbone saw
 
 
-def recipes_of(config: ExtractConfig, weights: Weights | None, device_worker: DeviceWorker, precision: str) -> Recipes:
+def recipes_of(
+    config: ExtractConfig, weights: Weights | None, device_worker: DeviceWorker, encoder: PreparedEncoder | None
+) -> Recipes:
     """Write down everything that a row depends on; without weights, of features that no encoder makes."""
     is_crop = config.detector == "none"
     frames = FramesRecipe(
@@ -50,7 +55,8 @@ def recipes_of(config: ExtractConfig, weights: Weights | None, device_worker: De
             features[tap] = flow_recipe(frames, config)
             continue
         assert weights is not None
-        recipe = feature_recipe(frames, weights, tap, config, precision)
+        assert encoder is not None
+        recipe = feature_recipe(frames, weights, tap, config, [encoder])
         features[tap] = recipe
         if config.flip:
             features[tap + FLIP] = replace(recipe, mirrored=True)
@@ -58,9 +64,9 @@ def recipes_of(config: ExtractConfig, weights: Weights | None, device_worker: De
 
 
 def feature_recipe(
-    frames: FramesRecipe, weights: Weights, tap: str, config: ExtractConfig, precision: str
+    frames: FramesRecipe, weights: Weights, tap: str, config: ExtractConfig, encoders: Sequence[PreparedEncoder]
 ) -> FeatureRecipe:
-    """Write down how crops become rows of one tap."""
+    """Write down how crops become rows of one tap; of several encoders each makes the rows of some clips."""
     return FeatureRecipe(
         parent=frames.fingerprint,
         backbone=weights.backbone.name,
@@ -70,7 +76,9 @@ def feature_recipe(
         tap=tap,
         shape=weights.backbone.shape_of(tap, frames.size),
         dtype=config.dtype,
-        precision=precision,
+        precision=encoders[0].precision,
+        engine=encoders[0].engine,
+        calibration=joined([encoder.calibration for encoder in encoders]),
         trained_on="" if weights.trained_on is None else weights.trained_on.fingerprint,
         modality=FLOW if frames.flow else "",
     )

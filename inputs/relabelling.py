@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from ..cache import Cache, CacheWriter, open_cache
+from ..cache.changes.rewriting import add_columns, finish_rewriting, naming_repair
 from ..cache.interrupt import uninterrupted
-from ..cache.rewriting import add_columns, finish_rewriting, naming_repair
 from ..cache.schema import EXTRA, MOMENTS, NO_NUMBER, ColumnSpec
 from ..errors import CacheError, UsageError, counted, some
 from .csvlist import ClipList, read_list

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache import open_cache
-from ..cache.snapshot import staging_path
+from ..cache.stores.snapshot import staging_path
 from ..encoders.kinds import find_design, names_encoder
 from ..encoders.weights import LICENCES
 from ..errors import EstError, UsageError

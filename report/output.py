@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..cache.disk import Disk
+from ..cache.stores.disk import Disk
 from ..errors import EstError, UsageError
 
 

@@ -37,6 +37,14 @@ def no_waiting_for_the_disk():
     os.fsync = before
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_engines(tmp_path_factory):
+    """What onnxruntime computes is exported once for all tests of a process, and not into the user's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def trainings():
     """A process that trains on request, in children that can be killed: it has imported what takes longest."""

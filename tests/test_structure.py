@@ -268,7 +268,7 @@ def test_no_module_outgrows_its_noun():
             assert lines <= 400, f"{path.relative_to(ROOT)} has {lines} lines"
 
 
-LARGE = {"cache", "commands", "demo", "inputs.published"}  # folders of many small things of one kind
+LARGE = {"demo", "inputs.published"}  # folders of many small things of one kind
 
 
 def test_folders_are_short_enough_to_read():

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..cache import Cache, open_cache
 from ..cache.schema import CHECKSUMS
-from ..cache.snapshot import staging_path
+from ..cache.stores.snapshot import staging_path
 from ..encoders.backbone import Backbone
 from ..encoders.taps import MAPS
 from ..errors import EstError, RecipeMismatch, UsageError, some

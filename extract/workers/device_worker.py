@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...encoders.backbone import FrameEncoder
-from ...encoders.encoder import Encoder
+from ...encoders.engines.preparation import PreparedEncoder
 from ...encoders.heap import keeping_freed_memory
 from ..config import ExtractConfig
 from ..faces.detect import build_detector
@@ -40,11 +39,14 @@ class DeviceWorker:
         device: torch.device,
         precision: str,
         config: ExtractConfig,
-        backbones: Sequence[FrameEncoder],
+        encoders: Sequence[PreparedEncoder],
         *,
         one_by_one: bool = False,
     ) -> None:
-        """Load what is computed with; `one_by_one` for pictures that cannot wait for a batch to be full, as a camera's."""
+        """Load what is computed with; `precision` is the detector's.
+
+        `one_by_one` is for pictures that cannot wait for a batch to be full, as a camera's.
+        """
         self.device = device
         self.crop_batch = 1 if one_by_one else CROP_BATCH[device.type]
         self.detect_batch = 1 if one_by_one else DETECT_BATCH[device.type]
@@ -56,8 +58,7 @@ class DeviceWorker:
             models_dir=config.models_dir,
             batch_size=self.detect_batch,
         )
-        settings: dict[str, Any] = {"device": device, "precision": precision, "batch": self.crop_batch}
-        self.encoders = [Encoder(backbone, config.encoded, **settings) for backbone in backbones]
+        self.encoders = [encoder.build(config.encoded, device, self.crop_batch) for encoder in encoders]
         self.seconds = {"detect": 0.0, "encode": 0.0}
         self._flip = config.flip
         self._memory = ExitStack()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...cache.reader import ClipFrames
+from ...cache.reading.reader import ClipFrames
 from ...cache.recipe import FramesRecipe
 from ..flow.pictures import fields_of
 from ..flow.selection import neighbours

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...cache import Cache, FramesRecipe, checksum, open_cache
-from ...cache.reader import ClipFrames
+from ...cache.reading.reader import ClipFrames
 from ...cache.schema import CHECKSUMS, NO_FACE
 from ...cache.sources import source_of
 from ...crops.crop import crop_face

@@ -94,7 +94,7 @@ def part_encoder(run: Run, part: str, model: Model, weights: str | None) -> Part
                 f"{run.path} has an encoder of its own, which learnt with the model.", remedy="leave --weights out"
             )
         return PartEncoder(encoder=model.backbone.eval(), tap=model.tap)
-    if recipe.is_later:
+    if not recipe.is_of_crops:
         what = recipe.modality or recipe.window
         raise UsageError(
             f"{run.path} reads features of {what}, which no encoder makes of single crops.", remedy="--what head"

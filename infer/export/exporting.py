@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...cache import Cache, open_cache
-from ...cache.disk import PARTIAL, Disk
+from ...cache.stores.disk import PARTIAL, Disk
 from ...errors import EstError, UsageError, some
 from ...train.folds.annotations import Annotations
 from ...train.loop.checkpoint import load_model

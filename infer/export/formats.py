@@ -8,9 +8,7 @@ warnings are silenced here, by name.
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...encoders.engines.graph import tracing
 from ...errors import EstError
 from .graph import OUTPUTS, Graph
 
@@ -27,12 +26,6 @@ TITLES = {"onnx": "ONNX", "torchscript": "TorchScript"}
 OPSET = 17
 KEY = "est"  # under which the facts stand in the file's metadata
 ABOUT = "est.json"  # the same, in TorchScript's archive
-ANNOUNCED = (
-    r"You are using the legacy TorchScript-based ONNX export",
-    r"The feature will be removed\. Please remove usage of this function",
-    r"`torch\.jit\.\w+` is deprecated",
-    r"`torch\.jit\.\w+` is not supported in Python 3\.14",
-)
 
 Runner = Callable[[Sequence[Tensor]], tuple[np.ndarray, np.ndarray]]  # inputs → logits, probabilities
 
@@ -83,16 +76,6 @@ def runner(path: Path, form: Format) -> Runner:
         return logits.numpy(), probabilities.numpy()
 
     return run_torch
-
-
-@contextmanager
-def tracing() -> Generator[None]:
-    """Silence what torch says of tracing in general, and of checks of shapes that become constants of the graph."""
-    with warnings.catch_warnings():
-        for message in ANNOUNCED:
-            warnings.filterwarnings("ignore", message=message)
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
-        yield
 
 
 def _write_onnx(path: Path, graph: Graph, example: tuple[Tensor, ...], text: str) -> None:

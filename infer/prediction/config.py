@@ -23,6 +23,7 @@ class PredictConfig:
     weights: tuple[str, ...] = ()  # of the encoders that made the run's features, where they are not found by name
     detector: str | None = None  # in the place of the run's
     precision: str | None = None  # in the place of the run's
+    engine: str | None = None  # in the place of the run's
     device: str = "auto"
     models_dir: Path | None = None
     workers: int | None = None

@@ -15,8 +15,13 @@ import numpy as np
 import torch
 
 from ...cache import FeatureRecipe
+from ...cache.recipe import TORCH
 from ...cache.schema import FeatureSpec
-from ...encoders.encoder import Encoder
+from ...encoders.engines.calibration import bits_of
+from ...encoders.engines.choice import Computation, choose_engine
+from ...encoders.engines.engine import EncoderPrecision, FrameEngine
+from ...encoders.engines.folder import engines_folder
+from ...encoders.engines.preparation import prepare
 from ...encoders.kinds import names_encoder
 from ...encoders.precision import Precision
 from ...encoders.weights import LICENCES, Weights, load_weights
@@ -29,6 +34,8 @@ from ...train.models.contract import CROPS
 from ...train.models.finetuned import FinetunedModel
 from ...train.results.run import Run
 
+DIFFER = "--precision fp32, whose rows differ a little"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FrameArray:
@@ -37,8 +44,10 @@ class FrameArray:
     name: str
     spec: FeatureSpec
     tap: str
-    precision: Precision
+    precision: EncoderPrecision
     mirrored: bool = False
+    engine: str = TORCH
+    calibration: str = ""  # of the run's rows in int8
     weights: Weights | None = None  # of features that are made as a cache's are
     model: FinetunedModel | None = None  # whose own encoder makes them
 
@@ -57,20 +66,26 @@ class ArraysDeviceWorker(DeviceWorker):
     ) -> None:
         """Load what is computed with; `precision` is the detector's, each array has its own."""
         super().__init__(device, precision, config, [], one_by_one=one_by_one)
-        groups: dict[tuple[int, str], list[FrameArray]] = {}
+        self._size = config.size
+        groups: dict[tuple[int, str, str], list[FrameArray]] = {}
         for array in arrays:
             if array.weights is not None:
-                groups.setdefault((id(array.weights), array.precision), []).append(array)
+                groups.setdefault((id(array.weights), array.precision, array.engine), []).append(array)
         self._encoders = [(self._encoder(group), group) for group in groups.values()]
         self._models = [(one, _on(one.model, device)) for one in arrays if one.model is not None]
         self._crops = [one.name for one in arrays if one.tap == CROPS]
 
-    def _encoder(self, group: Sequence[FrameArray]) -> Encoder:
-        """Return the encoder of arrays that share weights and precision."""
+    def _encoder(self, group: Sequence[FrameArray]) -> FrameEngine:
+        """Return the encoder of arrays that share weights, precision and engine; refuse int8 that rounds in another way than the run's."""
         first, taps = group[0], list(dict.fromkeys(one.tap for one in group))
         assert first.weights is not None
-        backbone, precision = first.weights.backbone, first.precision
-        return Encoder(backbone, taps, device=self.device, precision=precision, batch=self.crop_batch)
+        encoder = prepare(first.weights.backbone, self._size, computation_of(first, self.device), lambda line: None)
+        if first.calibration and encoder.calibration != first.calibration:
+            raise RecipeMismatch(
+                f"The features of the run were calibrated to other ranges: {first.calibration} then, {encoder.calibration} here.",
+                remedy=f"copy {encoder.digest}.ranges from the machine that made them into {engines_folder()}, or {DIFFER}",
+            )
+        return encoder.build(taps, self.device, self.crop_batch)
 
     def _encode(self, crops: np.ndarray, encoding: Encoding) -> dict[str, np.ndarray]:
         rows: dict[str, np.ndarray] = {}
@@ -80,6 +95,7 @@ class ArraysDeviceWorker(DeviceWorker):
                 found = encoder.encode(crops, list(dict.fromkeys(one.tap for one in wanted)), mirrored=mirrored)
                 rows |= {one.name: found[one.tap] for one in wanted}
         for array, model in self._models:
+            assert array.precision != "int8"
             rows[array.name] = self._own_rows(model, crops, array.precision)
         return rows | dict.fromkeys(self._crops, crops.transpose(0, 3, 1, 2))
 
@@ -90,6 +106,14 @@ class ArraysDeviceWorker(DeviceWorker):
         place = torch.arange(len(crops), device=self.device)[:, None, None]
         with casting(self.device, precision):
             return model.features(BatchFrames(rows=pictures, place=place))[:, 0, 0].float().cpu().numpy()
+
+
+def computation_of(array: FrameArray, *devices: torch.device) -> Computation:
+    """Return how the rows of an array are computed, or say what is missing here."""
+    try:
+        return choose_engine(array.engine, array.precision, *devices, bits=bits_of(array.calibration))
+    except EstError as error:
+        raise type(error)(error.message, remedy=DIFFER) from error
 
 
 def _on(model: FinetunedModel, device: torch.device) -> FinetunedModel:
@@ -120,6 +144,8 @@ def cached_arrays(
             tap=recipe.tap,
             precision=recipe.precision,  # ty: ignore[invalid-argument-type]
             mirrored=recipe.mirrored,
+            engine=recipe.engine,
+            calibration=recipe.calibration,
             weights=loaded[key],
         )
     return {part: arrays[run.reads[part]] for part in parts}
@@ -153,7 +179,7 @@ def _expect_of_frames(run: Run, name: str, recipe: FeatureRecipe) -> None:
             f"{run.path} reads {name!r}, which was imported (by {recipe.weights}): est cannot make it of a video.",
             remedy=f"import the features of new clips, too, and est evaluate {run.path} --cache THEIRS",
         )
-    if recipe.view or recipe.is_later:
+    if recipe.view or not recipe.is_of_crops:
         what = "crops that were changed" if recipe.view else recipe.window or recipe.modality
         raise UsageError(
             f"{run.path} reads {name!r}, whose rows are of {what}; prediction makes rows of the crops as they are.",

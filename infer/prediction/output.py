@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...cache.disk import PARTIAL
-from ...cache.lock import WriterLock
+from ...cache.stores.disk import PARTIAL
+from ...cache.stores.lock import WriterLock
 from ...errors import CacheError, CacheLocked, EstError, UsageError, some
 from ...inputs.input import Input
 from ...train.results.run import read_json, write_json

@@ -209,7 +209,7 @@ def _folder(out: Path | str | None, settings: dict[str, Any], *, overwrite: bool
 
 def _settings(run: Run, config: PredictConfig, cutting: Cutting) -> dict[str, Any]:
     """Return what must be the same for a prediction to be resumed."""
-    rows = ("face", "part", "weights", "detector", "precision")
+    rows = ("face", "part", "weights", "detector", "precision", "engine")
     files = [run.path / CONFIG, *(run.part(part) / CHECKPOINT for part in parts_asked(run, config.part))]
     return {
         "run": str(run.path.absolute()),

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 
 from ...cache import FramesRecipe
+from ...cache.recipe import TORCH
 from ...cache.schema import FeatureSpec
 from ...encoders.device import parse_device
+from ...encoders.engines.choice import Computation, choose_engine
 from ...encoders.precision import DTYPES, Precision, resolve_precision
 from ...encoders.weights import Weights
 from ...errors import RecipeMismatch, UsageError, expect_choice
@@ -23,7 +25,15 @@ from ...train.models.finetuned import FinetunedModel
 from ...train.models.model import Model
 from ...train.results.run import CHECKPOINT, Run
 from .config import PredictConfig
-from .encoders import ArraysDeviceWorker, FrameArray, cached_arrays, crop_array, own_arrays
+from .encoders import (
+    DIFFER,
+    ArraysDeviceWorker,
+    FrameArray,
+    cached_arrays,
+    computation_of,
+    crop_array,
+    own_arrays,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,11 +102,15 @@ def recipe_of(run: Run, config: PredictConfig) -> RunRecipe:
         reads = cached_arrays(run, parts, config.weights, config.models_dir)
     searched = frames_of(run).precision
     precision: Precision = searched if searched in DTYPES else "fp32"
-    if config.precision is not None:
-        precision, _ = resolve_precision(config.precision, *devices)
-        reads = {part: replace(array, precision=precision) for part, array in reads.items()}
-    for name in sorted({precision, *(array.precision for array in reads.values())}):
-        resolve_precision(name, *devices, remedy="--precision fp32, whose rows differ a little")
+    if config.precision is not None or config.engine is not None:
+        asked = config.precision or next(iter(reads.values())).precision
+        chosen = choose_engine(config.engine or "auto", asked, *devices)
+        if config.precision is not None:
+            precision = chosen.searching
+        reads = {part: in_another_way(array, chosen, precision) for part, array in reads.items()}
+    resolve_precision(precision, *devices, remedy=DIFFER)
+    for array in reads.values():
+        computation_of(array, *devices)
     extraction = extraction_of(run, config)
     for model in tuned.values():
         model.backbone.shape_of("gap", extraction.size)
@@ -109,6 +123,18 @@ def recipe_of(run: Run, config: PredictConfig) -> RunRecipe:
         devices=devices,
         lines=_lines(run, parts, reads, devices),
     )
+
+
+def in_another_way(array: FrameArray, chosen: Computation, precision: Precision) -> FrameArray:
+    """Return an array whose rows are computed in another way than the run's; torch computes the encoder of a fine-tuned model."""
+    if array.weights is None:
+        if chosen.engine != TORCH:
+            raise UsageError(
+                "The encoder of a fine-tuned run is a part of its model, which torch computes.",
+                remedy="leave --engine out, and --precision int8",
+            )
+        return replace(array, precision=precision)
+    return replace(array, precision=chosen.precision, engine=chosen.engine, calibration="")
 
 
 def extraction_of(run: Run, config: PredictConfig) -> ExtractConfig:
@@ -179,6 +205,6 @@ def _lines(
     loaded: dict[str, Weights] = {one.weights.digest: one.weights for one in reads.values() if one.weights is not None}
     for weights in loaded.values():
         lines += describe(weights)
-    precisions = sorted({array.precision for array in reads.values()})
-    lines.append(f"{', '.join(map(str, devices))} in {', '.join(precisions)}")
+    ways = sorted({f"{array.precision} by {array.engine}" for array in reads.values()})
+    lines.append(f"{', '.join(map(str, devices))} in {', '.join(ways)}")
     return lines

@@ -14,8 +14,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from ...cache.disk import PARTIAL
 from ...cache.schema import NO_FACE
+from ...cache.stores.disk import PARTIAL
 from ...errors import EstError, UsageError
 from .track import PredictedVideo
 

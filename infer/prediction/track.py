@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...cache.disk import PARTIAL
+from ...cache.stores.disk import PARTIAL
 from .frame_times import shown_seconds
 
 ARRAYS = ("state", "box", "probabilities", "windows", "window_probabilities", "window_faces")

@@ -14,10 +14,10 @@ from typing import Any
 
 from ...cache import CacheWriter, Clip, Failure, Progress, Source, Watch, current_environment, open_cache
 from ...cache.checksum import of_file
-from ...cache.restart import has_clips, remove_without_clips
 from ...cache.schema import MOMENTS, UNKNOWN, ColumnSpec
-from ...cache.snapshot import staging_path
 from ...cache.sources import source_of
+from ...cache.stores.snapshot import staging_path
+from ...cache.writing.restart import has_clips, remove_without_clips
 from ...errors import SourceError, UsageError
 from ..extracolumns import column_specs, typed_cells
 from ..input import ANNOTATIONS, UNTOLD

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...cache.listing import Listing
+from ...cache.reading.listing import Listing
 from ...errors import counted
 from ..charts import bars
 from ..page import Cell, figure, heading, percent, table, text

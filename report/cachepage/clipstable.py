@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...cache.listing import EXTRA, Listing
+from ...cache.reading.listing import EXTRA, Listing
 from ..page import text
 from ..paged import Column, paged_table
 from .faces import Faces

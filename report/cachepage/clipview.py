@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ...cache.quality import box_steps
-from ...cache.reader import Cache, ClipFrames
+from ...cache.reading.reader import Cache, ClipFrames
 from ...cache.schema import NO_FACE
 from ...crops.jpeg import decode_crop
 from ...errors import EstError, UsageError

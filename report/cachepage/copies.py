@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...cache.duplicates import ClipList, find_duplicates
-from ...cache.near_duplicates import SIMILARITY, compare, feature_of, unknown_pairs, whiten
-from ...cache.reader import Cache
+from ...cache.reading.duplicates import ClipList, find_duplicates
+from ...cache.reading.near_duplicates import SIMILARITY, compare, feature_of, unknown_pairs, whiten
+from ...cache.reading.reader import Cache
 from ...cache.watch import Watch
 from ...errors import UsageError
 

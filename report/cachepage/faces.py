@@ -8,8 +8,8 @@ from html import escape
 import cv2
 import numpy as np
 
-from ...cache.listing import Listing
-from ...cache.reader import Cache
+from ...cache.reading.listing import Listing
+from ...cache.reading.reader import Cache
 from ...cache.schema import DETECTED, NO_FACE
 from ...cache.watch import Progress, Watch
 from ..page import MISSING, Cell

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...cache.reader import Cache
+from ...cache.reading.reader import Cache
 from ...cache.watch import Progress, Watch
 
 LEAST = 10  # clips, below which nothing is an outlier

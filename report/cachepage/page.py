@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ...cache.duplicates import ClipList
-from ...cache.listing import Listing
-from ...cache.near_duplicates import feature_of
-from ...cache.reader import open_cache
-from ...cache.summary import Summary, summarise
+from ...cache.reading.duplicates import ClipList
+from ...cache.reading.listing import Listing
+from ...cache.reading.near_duplicates import feature_of
+from ...cache.reading.reader import open_cache
+from ...cache.reading.summary import Summary, summarise
 from ...cache.watch import Watch
 from ...errors import UsageError, counted
 from ..charts import histogram

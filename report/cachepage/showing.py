@@ -8,8 +8,8 @@ from pathlib import Path
 
 import cv2
 
-from ...cache.listing import Choice, Listing
-from ...cache.reader import Cache
+from ...cache.reading.listing import Choice, Listing
+from ...cache.reading.reader import Cache
 from ...cache.schema import DETECTED, INTERPOLATED, NO_FACE
 from ...cache.watch import Progress, Watch
 from ...errors import CacheError, UsageError

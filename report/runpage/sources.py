@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...cache import Cache, open_cache
-from ...cache.listing import Listing
+from ...cache.reading.listing import Listing
 from ...cache.trained import hex_digest
 from ...errors import EstError, UsageError
 from ...train.results.run import Clips, Run

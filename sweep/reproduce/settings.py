@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache import Cache
-from ...cache.disk import PARTIAL
+from ...cache.stores.disk import PARTIAL
 from ...errors import EstError, UsageError, some
 from ...train.config.config import TrainConfig
 from ...train.folds.annotations import Annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache import Cache
-from ...cache.disk import PARTIAL
+from ...cache.stores.disk import PARTIAL
 from ...errors import EstError, UsageError, some
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import differences, from_flat, to_flat

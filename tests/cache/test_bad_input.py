@@ -11,7 +11,7 @@ import pytest
 from cache_samples import contents, leftovers, make_failure
 
 from est.cache import CacheWriter, Source, open_cache, verify_cache
-from est.cache.disk import Disk
+from est.cache.stores.disk import Disk
 from est.errors import CacheError, UsageError
 
 

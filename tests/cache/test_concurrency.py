@@ -17,7 +17,7 @@ from cache_samples import clip_contents, contents, leftovers, make_cache, make_c
 from cache_sessions import PHASES, Sessions, run_phase
 
 from est.cache import CacheWriter, convert_cache, merge_caches, open_cache, verify_cache
-from est.cache.snapshot import staging_path
+from est.cache.stores.snapshot import staging_path
 from est.errors import CacheError, CacheLocked
 
 HERE = str(Path(cache_samples.__file__).parent)

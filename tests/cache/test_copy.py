@@ -13,7 +13,7 @@ from cache_samples import LABELS, clip_contents, contents, expected_clip, leftov
 from watch_samples import Counting
 
 from est.cache import CacheWriter, Layout, Source, convert_cache, merge_caches, open_cache, verify_cache
-from est.cache.disk import Disk
+from est.cache.stores.disk import Disk
 from est.errors import CacheDamaged, CacheError, RecipeMismatch, UsageError
 
 

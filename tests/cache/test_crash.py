@@ -11,10 +11,10 @@ from cache_samples import LABELS, STORES, leftovers, put_copy, stored_arrays, st
 from cache_sessions import PHASES, RELABELLED, REMOVED, Sessions
 
 from est.cache import CacheWriter, open_cache, verify_cache
-from est.cache.creation import committed_rows
 from est.cache.schema import CLIP_COLUMNS
-from est.cache.snapshot import staging_path
-from est.cache.zarr_format import chunk_index, num_chunks
+from est.cache.stores.snapshot import staging_path
+from est.cache.stores.zarr_format import chunk_index, num_chunks
+from est.cache.writing.creation import committed_rows
 from est.errors import UsageError
 
 EDITABLE = {f"clips/{name}" for name in ("label", "subject", "split", "fold", "live", "xxh3/row")}

@@ -10,9 +10,9 @@ from cache_samples import clip_contents, contents, expected_clip, make_clip, put
 from cache_sessions import BOTH, PHASES, VERSIONS, run_phase
 
 from est.cache import CacheWriter, open_cache, verify_cache
-from est.cache.repair import repair_cache
+from est.cache.changes.repair import repair_cache
 from est.cache.schema import STRING
-from est.cache.zarr_format import chunk_index
+from est.cache.stores.zarr_format import chunk_index
 from est.errors import CacheDamaged, EstError
 
 EVERY = [False, pytest.param(True, marks=pytest.mark.slow)]

@@ -9,8 +9,8 @@ import pytest
 from cache_samples import make_clip, sample_recipes
 
 from est.cache import CacheWriter, Source, open_cache
-from est.cache.duplicates import ClipList, find_duplicates, joined, overlapping
-from est.cache.near_duplicates import close_pairs, course_similarity, find_near_duplicates
+from est.cache.reading.duplicates import ClipList, find_duplicates, joined, overlapping
+from est.cache.reading.near_duplicates import close_pairs, course_similarity, find_near_duplicates
 from est.errors import UsageError
 
 FRAMES = 20
@@ -119,7 +119,7 @@ def test_blocks_find_what_one_product_finds(monkeypatch):
     rows = np.random.default_rng(1).normal(size=(50, 6))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     expected = np.argwhere(np.triu(rows @ rows.T >= 0.5, 1)).tolist()
-    monkeypatch.setattr("est.cache.near_duplicates.BLOCK", 7)
+    monkeypatch.setattr("est.cache.reading.near_duplicates.BLOCK", 7)
     assert sorted(close_pairs(rows, 0.5).tolist()) == expected
     assert len(expected) > 10
 

@@ -11,11 +11,12 @@ from cache_samples import contents, make_clip, make_failure, put_copy, sample_re
 from cache_sessions import FaultyDisk
 from format_page import compare
 
-from est.cache import CacheWriter, erase_clips, open_cache, rewriting, verify_cache
+from est.cache import CacheWriter, erase_clips, open_cache, verify_cache
+from est.cache.changes import rewriting
+from est.cache.changes.rewriting import add_columns
 from est.cache.recipe import Recipes
-from est.cache.rewriting import add_columns
 from est.cache.schema import ColumnSpec
-from est.cache.snapshot import is_hdf5
+from est.cache.stores.snapshot import is_hdf5
 from est.cache.trained import TrainedOn
 from est.cli import main
 from est.errors import CacheDamaged, CacheError, CacheLocked, UsageError

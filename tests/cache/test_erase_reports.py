@@ -9,7 +9,7 @@ import pytest
 from cache_samples import make_clip, make_failure, sample_recipes
 
 from est.cache import CacheWriter, erase_clips, open_cache, verify_cache
-from est.cache.rewriting import clips_named
+from est.cache.changes.rewriting import clips_named
 from est.cli import main
 from est.errors import CacheDamaged, UsageError
 from est.inputs.relabelling import plan_relabelling

@@ -10,9 +10,9 @@ import pytest
 from cache_samples import LABELS, SMALL, leftovers, make_cache, make_clip, make_failure, sample_recipes, stored_arrays
 
 from est.cache import CacheWriter, Failure, Source, convert_cache, merge_caches, open_cache, verify_cache
-from est.cache.repair import repair_cache
+from est.cache.changes.repair import repair_cache
 from est.cache.schema import ColumnSpec
-from est.cache.table import Table
+from est.cache.writing.table import Table
 from est.cli import main
 from est.errors import CacheDamaged, CacheError, UsageError
 

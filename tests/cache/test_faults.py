@@ -13,9 +13,9 @@ from cache_samples import contents, leftovers, make_clip, put_copy, sample_recip
 from cache_sessions import PHASES, FaultyDisk, run_phase
 
 from est.cache import CacheWriter, convert_cache, merge_caches, open_cache, verify_cache
-from est.cache.hdf5_builder import Hdf5Builder
-from est.cache.repair import repair_cache
-from est.cache.snapshot import staging_path
+from est.cache.changes.repair import repair_cache
+from est.cache.stores.hdf5_builder import Hdf5Builder
+from est.cache.stores.snapshot import staging_path
 from est.errors import CacheError, UsageError
 
 SAID = {
@@ -258,7 +258,7 @@ def test_everything_is_flushed_before_the_commit_that_relies_on_it(store, tmp_pa
         os, "fsync", lambda fd: (fsync(fd), events.append(("flush", os.readlink(f"/proc/self/fd/{fd}"))))
     )
     monkeypatch.setattr(os, "rename", lambda a, b: (rename(a, b), events.append(("rename", str(a), str(b)))))
-    monkeypatch.setattr("est.cache.writer.COMMIT_BYTES", 4000)
+    monkeypatch.setattr("est.cache.writing.writer.COMMIT_BYTES", 4000)
     run_phase(path, "first")
     run_phase(path, "second")
     commits = 0

@@ -163,7 +163,7 @@ def test_two_arrays_are_filled_one_after_the_other(cache_path, make_cache, sampl
 
 
 def test_filling_commits_in_groups(begun, sample_recipes, make_clip, monkeypatch):
-    from est.cache import writer as writer_module
+    from est.cache.writing import writer as writer_module
 
     monkeypatch.setattr(writer_module, "COMMIT_BYTES", 1)
     with resume(begun, sample_recipes) as writer:

@@ -14,8 +14,8 @@ from cache_samples import LABELS, SMALL, make_failure
 from format_page import FRAMES, PAGE, RECORD, TABLES, compare
 
 from est.cache import CacheWriter, FeatureRecipe, FramesRecipe, open_cache
-from est.cache.manifest import Filling, Manifest, Staging
 from est.cache.schema import WINDOW_ARRAYS, ColumnSpec, FeatureSpec, Schema
+from est.cache.stores.manifest import Filling, Manifest, Staging
 from est.cache.trained import TrainedOn
 
 

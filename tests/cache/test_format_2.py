@@ -11,12 +11,12 @@ from cache_samples import SMALL, contents, make_clip, sample_recipes
 from format_page import compare
 
 from est.cache import CacheWriter, convert_cache, merge_caches, open_cache, verify_cache
+from est.cache.changes.repair import repair_cache
 from est.cache.clip import Windows
-from est.cache.manifest import Manifest
 from est.cache.quality import box_jitter, coverage
 from est.cache.recipe import Recipes
-from est.cache.repair import repair_cache
 from est.cache.schema import NO_NUMBER, ColumnSpec
+from est.cache.stores.manifest import Manifest
 from est.errors import CacheError, CacheVersionError, RecipeMismatch, UsageError
 
 COLUMNS = {

@@ -21,10 +21,10 @@ from hypothesis.stateful import (
 )
 
 from est.cache import CacheWriter, Clip, Failure, Source, convert_cache, open_cache, verify_cache
-from est.cache.copying import TOLD
-from est.cache.disk import Disk
+from est.cache.changes.copying import TOLD
 from est.cache.quality import box_jitter, coverage
 from est.cache.schema import MOMENTS, ColumnSpec
+from est.cache.stores.disk import Disk
 
 STABLE = {"derandomize": True, "suppress_health_check": list(HealthCheck)}
 
@@ -81,7 +81,7 @@ def clips(draw, clip_id=names, frames=counts):
         decoder=draw(texts),
         **{name: draw(integers) for name in TOLD if name not in ("decoder", *MOMENTS)},
         **{name: draw(st.integers(-1, count - 1)) for name in MOMENTS},
-        extra=draw(st.just({}) | st.fixed_dictionaries({"site": texts, "age": st.integers(-(2**63), 2**63 - 1)})),
+        extra=draw(st.just({}) | st.fixed_dictionaries({"site": texts, "age": st.integers(1 - 2**63, 2**63 - 1)})),
         **rows,
     )
 

@@ -10,8 +10,8 @@ import pytest
 from cache_samples import clip_contents, expected_clip, leftovers
 
 from est.cache import CacheWriter, open_cache, verify_cache
-from est.cache import writer as writer_module
 from est.cache.interrupt import uninterrupted
+from est.cache.writing import writer as writer_module
 from est.errors import CacheError
 
 

@@ -10,9 +10,10 @@ import pytest
 from cache_samples import SMALL, make_cache, make_clip, sample_recipes
 
 from est.cache import CacheWriter, open_cache
-from est.cache import quality as quality_module
-from est.cache.listing import Choice, Listing
-from est.cache.quality import box_jitter, clip_quality, coverage
+from est.cache.quality import box_jitter, coverage
+from est.cache.reading import cliptracks
+from est.cache.reading.cliptracks import clip_quality
+from est.cache.reading.listing import Choice, Listing
 from est.cache.schema import ColumnSpec
 from est.errors import UsageError
 
@@ -30,7 +31,7 @@ def earlier(tmp_path_factory):
 
 @pytest.mark.parametrize("frames", [40, 2**20])
 def test_quality_of_all_is_that_of_each(cache_path, monkeypatch, frames):
-    monkeypatch.setattr(quality_module, "FRAMES", frames)
+    monkeypatch.setattr(cliptracks, "FRAMES", frames)
     make_cache(cache_path, range(20))
     with CacheWriter.open(cache_path) as writer:
         writer.remove(["set/clip 003", "set/clip 007"])

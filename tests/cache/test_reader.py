@@ -11,7 +11,7 @@ import pytest
 from cache_samples import LABELS, SMALL, clip_contents, contents, expected_clip, make_failure
 
 from est.cache import CacheWriter, open_cache
-from est.cache.summary import summarise
+from est.cache.reading.summary import summarise
 from est.errors import CacheDamaged, CacheError
 
 

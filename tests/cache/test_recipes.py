@@ -73,7 +73,7 @@ def test_every_field_of_a_feature_counts(item):
 
 
 def test_fields_that_came_later_are_written_only_where_they_say_something():
-    assert FeatureRecipe.LATER == ("fold", "cross_fit", "view", "look", "window", "modality")
+    assert FeatureRecipe.LATER == ("fold", "cross_fit", "view", "look", "window", "modality", "engine", "calibration")
     assert not set(GAP.identity()) & set(FeatureRecipe.LATER)
     assert FeatureRecipe.from_identity(GAP.identity()) == GAP
     view = replace(GAP, fold="fold 1", view=2, look="flip")

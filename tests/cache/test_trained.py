@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est.cache import CacheWriter, Recipes, convert_cache, merge_caches, open_cache, verify_cache
-from est.cache.creation import root_file
-from est.cache.disk import Disk
-from est.cache.snapshot import read_manifest
+from est.cache.stores.disk import Disk
+from est.cache.stores.snapshot import read_manifest
 from est.cache.trained import TrainedOn
+from est.cache.writing.creation import root_file
 from est.cli import main
 from est.errors import CacheDamaged, CacheError, RecipeMismatch, UsageError
 

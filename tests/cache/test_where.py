@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from est.cache.reading.where import where
 from est.cache.schema import NO_NUMBER
-from est.cache.where import where
 from est.errors import UsageError
 
 NAN = float("nan")

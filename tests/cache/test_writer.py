@@ -19,8 +19,8 @@ from cache_samples import (
 )
 
 from est.cache import CacheWriter, Source, open_cache, verify_cache
-from est.cache import writer as writer_module
-from est.cache.disk import Disk
+from est.cache.stores.disk import Disk
+from est.cache.writing import writer as writer_module
 from est.errors import CacheError, RecipeMismatch, UsageError
 
 

@@ -9,8 +9,8 @@ import pytest
 from cache_samples import make_clip, sample_recipes
 
 from est.cache import CacheWriter, open_cache
-from est.cache.manifest import Manifest
 from est.cache.schema import ColumnSpec
+from est.cache.stores.manifest import Manifest
 from est.cli import main
 from est.errors import SourceError
 from est.extract.video.signature import PLAY, unreadable

@@ -12,8 +12,8 @@ from swept import arguments, base_config, folded_cache, number_of, space_file
 from train_samples import read_csv, read_lines
 
 from est.cli import app, main
-from est.commands.sweep import default_folder
-from est.commands.sweepview import LineSweep, repeat_command
+from est.commands.training.sweep import default_folder
+from est.commands.training.sweepview import LineSweep, repeat_command
 from est.sweep.found.record import Sweep
 from est.sweep.search.settings import SweepConfig
 from est.train import Run

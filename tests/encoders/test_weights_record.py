@@ -14,7 +14,7 @@ from extract_samples import extract, face_frames
 from safetensors import safe_open
 
 from est.cache import open_cache, verify_cache
-from est.cache.disk import Disk
+from est.cache.stores.disk import Disk
 from est.cache.trained import TrainedOn
 from est.encoders.weights import BACKBONE, load_weights, save_weights
 from est.errors import EstError, RecipeMismatch, UsageError

@@ -13,6 +13,8 @@ from video_samples import make_video
 from est.cache import Watch, open_cache
 from est.cache.interrupt import Stop
 from est.cache.schema import FRAME_COLUMNS, FeatureSpec
+from est.encoders.engines.choice import choose_engine
+from est.encoders.engines.preparation import prepare
 from est.encoders.weights import load_weights
 from est.extract.clip_pipeline import ClipPipeline
 from est.extract.extraction import at_work
@@ -58,7 +60,9 @@ def folder(tmp_path_factory):
 
 def run(folder, sink):
     """Run the pipeline alone."""
-    device_worker = DeviceWorker(torch.device("cpu"), "fp32", CONFIG, [load_weights("random").backbone])
+    cpu = torch.device("cpu")
+    encoder = prepare(load_weights("random").backbone, CONFIG.size, choose_engine("torch", "fp32", cpu), print)
+    device_worker = DeviceWorker(cpu, "fp32", CONFIG, [encoder])
     with at_work([device_worker]):
         pipeline = ClipPipeline(find_inputs([folder]).inputs, sink, [device_worker], CONFIG, 1, Stop())
         pipeline.run(Watch())

@@ -16,7 +16,7 @@ from video_samples import make_video
 from watch_samples import Calling
 
 from est.cache import CacheWriter, convert_cache, open_cache, verify_cache
-from est.cache import writer as writer_module
+from est.cache.writing import writer as writer_module
 from est.errors import CacheError, RecipeMismatch
 from est.extract.workers import pipeline as pipeline_module
 from est.extract.workers.recrop import source_change

@@ -17,9 +17,9 @@ from flow_samples import FLOW, moving, write_frames
 from watch_samples import Calling
 
 from est.cache import CacheWriter, open_cache, verify_cache
-from est.cache import writer as writer_module
 from est.cache.recipe import ANNOTATED_APEX
-from est.cache.restart import remove_without_clips
+from est.cache.writing import writer as writer_module
+from est.cache.writing.restart import remove_without_clips
 from est.cli import main
 from est.crops.jpeg import decode_crop
 from est.encoders.weights import load_weights

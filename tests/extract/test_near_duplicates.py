@@ -6,8 +6,8 @@ from extract_samples import extract
 from video_samples import make_video
 
 from est.cache import open_cache
-from est.cache.duplicates import ClipList, find_duplicates
-from est.cache.near_duplicates import find_near_duplicates
+from est.cache.reading.duplicates import ClipList, find_duplicates
+from est.cache.reading.near_duplicates import find_near_duplicates
 from est.demo import RenderSpec, plan_set
 from est.demo.clip import Clip
 

@@ -18,8 +18,8 @@ from recaching_samples import CLIPS, LEARNT, again, extract, rows, weights_of
 from watch_samples import Calling
 
 from est.cache import open_cache, verify_cache
-from est.cache import writer as writer_module
 from est.cache.schema import NO_FACE
+from est.cache.writing import writer as writer_module
 from est.crops.jpeg import decode_crop
 from est.crops.views import ViewConfig, draw_view, show
 from est.encoders.encoder import Encoder

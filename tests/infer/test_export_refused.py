@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from train_samples import Recorder, learning_cache, tiny_config
 
-from est.cache.disk import Disk
+from est.cache.stores.disk import Disk
 from est.errors import CacheError, EstError, UsageError
 from est.infer.export import verification
 from est.infer.export.exporting import export_run

@@ -13,7 +13,7 @@ from predict_samples import LENGTHS, QUIET
 from train_samples import Recorder, read_csv
 
 from est.cache import Watch
-from est.commands.predict import default_out, lines
+from est.commands.results.predict import default_out, lines
 from est.errors import EstError, UsageError
 from est.infer.prediction import drawing, predicting
 from est.infer.prediction.drawing import Drawings, draw_video

@@ -13,8 +13,8 @@ from video_samples import make_video, picture
 from watch_samples import Calling
 
 from est.cache import CacheWriter, open_cache
-from est.cache.manifest import Manifest
 from est.cache.schema import ColumnSpec
+from est.cache.stores.manifest import Manifest
 from est.cli import main
 from est.errors import CacheError, RecipeMismatch, UsageError
 from est.extract.config import ExtractConfig

@@ -10,7 +10,7 @@ from import_samples import openface, windows
 
 import est
 from est.cache import Watch, open_cache
-from est.cache.convert import convert_cache as convert
+from est.cache.changes.convert import convert_cache as convert
 from est.errors import CacheError, RecipeMismatch, UsageError
 from est.inputs.features.config import ImportConfig
 from est.inputs.features.plan import plan_import

@@ -15,7 +15,7 @@ from train_samples import Recorder
 from video_samples import make_video
 
 from est.cache import CacheWriter, open_cache
-from est.commands.recipe import card_lines
+from est.commands.training.recipe import card_lines
 from est.errors import EstError, UsageError
 from est.extract.report import Report
 from est.recipes import folder, running

@@ -15,7 +15,7 @@ import numpy as np
 
 from est.cache import CacheWriter, Clip, Failure, FeatureRecipe, FramesRecipe, Layout, Recipes, Source, open_cache
 from est.cache.schema import STRING
-from est.cache.snapshot import open_snapshot
+from est.cache.stores.snapshot import open_snapshot
 
 STORES = (".zarr", ".h5")
 SHAPES = {"gap": (16,), "map": (3, 2, 2)}

@@ -20,9 +20,10 @@ from pathlib import Path
 
 from cache_samples import LABELS, SMALL, make_clip, make_failure, sample_recipes
 
-from est.cache import CacheWriter, writer
-from est.cache.disk import PARTIAL, Disk
-from est.cache.hdf5_builder import Hdf5Builder
+from est.cache import CacheWriter
+from est.cache.stores.disk import PARTIAL, Disk
+from est.cache.stores.hdf5_builder import Hdf5Builder
+from est.cache.writing import writer
 
 PHASES = ("first", "second", "fill", "third")
 BOTH = ("gap", "map")

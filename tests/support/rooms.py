@@ -21,14 +21,15 @@ PACKAGES = (
 )
 
 # room → the rooms that its modules may import from. A room is a folder without its subfolders; `errors` and the version are everybody's.
-FOUNDATIONS = {
-    "cache",
+CACHE = {"cache", "cache.changes", "cache.reading", "cache.stores", "cache.writing"}
+FOUNDATIONS = CACHE | {
     "inputs",
     "inputs.features",
     "inputs.published",
     "inputs.published.micro",
     "crops",
     "encoders",
+    "encoders.engines",
     "encoders.kinds",
 }
 EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", "extract.flow", "extract.workers"}
@@ -62,19 +63,24 @@ TRAIN = {"train", *(f"train.{name}" for name in ROOMS_OF_TRAIN)}
 REPRODUCE = {"sweep.reproduce", "sweep.reproduce.measures", "sweep.reproduce.tables"}
 SWEEP = {"sweep.audit", "sweep.found", "sweep.search", "sweep.space"} | REPRODUCE
 MAY_IMPORT = {
-    "cache": set(),
-    "inputs": {"cache", "inputs.published"},
-    "inputs.published": {"cache", "inputs"},
-    "inputs.features": {"cache", "inputs"},  # tables and lists on one side, the cache's writer on the other
+    "cache": {"cache.stores"},  # the identity of a clip's source is read as stores read
+    "cache.stores": {"cache"},
+    "cache.reading": {"cache", "cache.stores"},
+    "cache.writing": {"cache", "cache.reading", "cache.stores"},
+    "cache.changes": CACHE,
+    "inputs": {*CACHE, "inputs.published"},
+    "inputs.published": {*CACHE, "inputs"},
+    "inputs.features": {*CACHE, "inputs"},  # tables and lists on one side, the cache's writer on the other
     "inputs.published.micro": {"inputs", "inputs.published"},
-    "inputs.stills": {"cache", "inputs"},
+    "inputs.stills": {*CACHE, "inputs"},
     "crops": set(),
-    "encoders": {"cache", "encoders.kinds"},
+    "encoders": {*CACHE, "encoders.kinds"},
+    "encoders.engines": {"cache", "cache.stores", "encoders"},  # of cache: durable files, and what all recipes share
     "encoders.kinds": {"encoders"},
     "extract.video": {"inputs"},
     "extract.faces.detect": {"encoders"},
-    "extract.faces": {"cache"},
-    "extract.flow": {"cache", "crops"},
+    "extract.faces": {*CACHE},
+    "extract.flow": {*CACHE, "crops"},
     "extract.workers": (FOUNDATIONS | EXTRACT) - {"inputs.published", "encoders.kinds"},  # of extract: config alone
     "extract": FOUNDATIONS | EXTRACT,
     "train.config": {"train.models"},  # the sections of models
@@ -95,19 +101,19 @@ MAY_IMPORT = {
     "train.models.transformer": {"train.models", "train.models.est"},  # blocks and starting values
     "train.models.window_head": {"train.models"},
     "train.folds": {
-        "cache",
+        *CACHE,
         "inputs",
         "inputs.published",
         "inputs.stills",
         "train.config",
     },  # of stills: how tables are read
     "train.data": {  # of extract: the command that adds a feature
-        *("cache", "crops", "encoders", "extract", "extract.workers", "train.config", "train.folds", "train.models")
+        *(*CACHE, "crops", "encoders", "extract", "extract.workers", "train.config", "train.folds", "train.models")
     },
-    "train.results": {"cache", "encoders", "inputs", "train.config", "train.folds", "train.results.pages"},
+    "train.results": {*CACHE, "encoders", "inputs", "train.config", "train.folds", "train.results.pages"},
     "train.results.pages": {"train.folds", "train.results"},
     "train.loop": {
-        "cache",
+        *CACHE,
         "encoders",
         "train.config",
         "train.data",
@@ -119,7 +125,7 @@ MAY_IMPORT = {
         "train.results",
     },
     "train.loop.starts": {
-        "cache",
+        *CACHE,
         "encoders",
         "encoders.kinds",
         "train.config",
@@ -129,7 +135,7 @@ MAY_IMPORT = {
         "train.results",
     },
     "train.loop.stacks": {
-        "cache",
+        *CACHE,
         "encoders",
         "train.config",
         "train.data",
@@ -137,33 +143,33 @@ MAY_IMPORT = {
         "train.losses",
         "train.models",
     },
-    "train": {"cache", "encoders"} | TRAIN,
-    "tune": {"cache", "encoders", "encoders.kinds", "extract", "inputs.stills"} | TRAIN,
+    "train": {*CACHE, "encoders"} | TRAIN,
+    "tune": {*CACHE, "encoders", "encoders.kinds", "extract", "inputs.stills"} | TRAIN,
     "sweep": SWEEP,
-    "sweep.audit": {"cache"} | TRAIN,
+    "sweep.audit": CACHE | TRAIN,
     "sweep.space": {"train.config", "train.models"},
     "sweep.found": {"report", "train.results", "train.results.pages"},  # of report: pieces of pictures
     "sweep.reproduce.tables": {"inputs.published", "sweep.reproduce", "train.models"},
-    "sweep.reproduce.measures": {"cache", "inputs.published", "report", "sweep.reproduce"} | TRAIN,
-    "sweep.reproduce": {"cache", "encoders", "inputs.published", "report"}
+    "sweep.reproduce.measures": {*CACHE, "inputs.published", "report", "sweep.reproduce"} | TRAIN,
+    "sweep.reproduce": {*CACHE, "encoders", "inputs.published", "report"}
     | REPRODUCE
     | TRAIN,  # of report: pieces of pictures
-    "sweep.search": {"cache", "encoders", "sweep.found", "sweep.space"} | TRAIN,
+    "sweep.search": {*CACHE, "encoders", "sweep.found", "sweep.space"} | TRAIN,
     "infer": FOUNDATIONS | EXTRACT | TRAIN,
     "infer.prediction": {"infer.prediction.pictures"} | FOUNDATIONS | EXTRACT | TRAIN,
-    "infer.prediction.pictures": {"cache", "infer.prediction"},
+    "infer.prediction.pictures": {*CACHE, "infer.prediction"},
     "infer.export": FOUNDATIONS | TRAIN | {"infer"},
-    "infer.probing": {"cache", "encoders", "infer"} | TRAIN,
-    "report": {"cache"},  # the pieces of pages, and files
+    "infer.probing": {*CACHE, "encoders", "infer"} | TRAIN,
+    "report": {*CACHE},  # the pieces of pages, and files
     "report.cachepage": {
-        "cache",
+        *CACHE,
         "crops",
         "extract.workers",
         "report",
         "train.results",
     },  # of workers: crops cut from sources once more
     "report.runpage": {
-        "cache",
+        *CACHE,
         "report",
         "crops",
         "report.cachepage",  # how states of frames are marked, and crops
@@ -174,24 +180,26 @@ MAY_IMPORT = {
         "train.results.pages",
     },
     "doctor": FOUNDATIONS | EXTRACT,
-    "demo": {"cache", "extract", "inputs"} | TRAIN,
+    "demo": {*CACHE, "extract", "inputs"} | TRAIN,
     "recipes": {"demo"} | FOUNDATIONS | EXTRACT | TRAIN,  # of demo: the data of one recipe
-    "commands": {
-        "demo",
-        "doctor",
+    "commands": {"cache", "demo", "doctor", "extract", "train.config", "train.loop"},
+    "commands.caches": {"commands", "report", "report.cachepage", "train.results", *FOUNDATIONS},
+    "commands.extracting": {"commands", "commands.results", "commands.training", "tune"}
+    | FOUNDATIONS
+    | EXTRACT
+    | TRAIN,
+    "commands.training": {"commands", "commands.caches", "recipes"} | SWEEP | FOUNDATIONS | EXTRACT | TRAIN,
+    "commands.results": {
+        "commands",
         "infer",
         "infer.export",
         "infer.prediction",
         "infer.probing",
-        "recipes",
         "report",
         "report.cachepage",
         "report.runpage",
-        "tune",
     }
-    | SWEEP
     | FOUNDATIONS
-    | EXTRACT
     | TRAIN,
-    "": {"commands"},  # cli.py and __main__.py
+    "": {"commands", "commands.caches"},  # cli.py and __main__.py
 }

@@ -20,7 +20,7 @@ import torch
 import torch._dynamo  # optimisers import it on first use, which takes longer than a training here
 from world_processes import free_port
 
-from est.cache.disk import PARTIAL, Disk
+from est.cache.stores.disk import PARTIAL, Disk
 from est.errors import EstError
 from est.train import TrainingWatch, fit
 from est.train.config.configfile import from_flat, to_flat

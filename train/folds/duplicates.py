@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ...cache import Cache
-from ...cache.duplicates import ClipList, of_one_face, overlapping
+from ...cache.reading.duplicates import ClipList, of_one_face, overlapping
 from ...errors import counted, some
 from .annotations import Annotations
 from .fold import Fold

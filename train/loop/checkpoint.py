@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-from ...cache.disk import PARTIAL, Disk
+from ...cache.stores.disk import PARTIAL, Disk
 from ...encoders.backbone import Backbone, FrameEncoder
 from ...encoders.weights import build_encoder
 from ...errors import EstError

@@ -29,7 +29,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...cache.disk import PARTIAL, Disk
+from ...cache.stores.disk import PARTIAL, Disk
 from ...encoders.taps import MAPS
 from ...errors import EstError, UsageError
 from ..config.config import TrainConfig

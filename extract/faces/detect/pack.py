@@ -10,9 +10,6 @@ import contextlib
 import io
 from pathlib import Path
 
-import onnx
-from google.protobuf.message import DecodeError
-
 from ....errors import EstError
 
 DEFAULT_ROOT = Path("~/.insightface")
@@ -51,6 +48,9 @@ def present_packs(models_dir: Path | None) -> list[str]:
 
 def find_detector(pack: str, folder: Path) -> Path:
     """Return the pack's detection model: the ONNX file whose graph has a detector's outputs."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
     files = sorted(folder.glob("*.onnx"), key=lambda file: (not file.name.startswith(TYPICAL), file.name))
     if not files and list((folder / pack).glob("*.onnx")):
         raise EstError(

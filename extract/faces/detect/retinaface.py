@@ -15,6 +15,7 @@ import torch
 from ....encoders.precision import DTYPES, Precision
 from .anchors import decode, make_anchors
 from .base import Detections, check_images
+from .packaged_weights import packaged_weights
 from .retinaface_net import MEAN, RetinaFaceNet, read_convolutions
 
 LOOSENESS = 0.01  # of the device's own selection, in logits; the exact threshold is applied afterwards
@@ -34,13 +35,12 @@ class RetinaFace:
         score_threshold: float = 0.8,
         batch_size: int = 8,
     ) -> None:
-        from retinaface.weights import WEIGHTS
-
-        self.digest = hashlib.sha256(WEIGHTS).hexdigest()[:16]
+        weights = packaged_weights()
+        self.digest = hashlib.sha256(weights).hexdigest()[:16]
         self.precision: str = precision
         self.batch_size, self.score_threshold = batch_size, score_threshold
         self._device, self._dtype = device, DTYPES[precision]
-        net = RetinaFaceNet(read_convolutions(WEIGHTS)).eval().requires_grad_(False)
+        net = RetinaFaceNet(read_convolutions(weights)).eval().requires_grad_(False)
         self.net = net.to(device=device, dtype=self._dtype).to(memory_format=torch.channels_last)
         self._mean = torch.tensor(MEAN, device=device, dtype=self._dtype)
         self._logit = math.log(score_threshold / (1 - score_threshold)) - LOOSENESS

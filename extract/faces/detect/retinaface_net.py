@@ -7,13 +7,12 @@ its 59 convolutions are the same ones applied twice to the same input: here they
 
 from __future__ import annotations
 
-import onnx
 import torch
 import torch.nn.functional as F
-from onnx import numpy_helper
 from torch import Tensor, nn
 
 from .anchors import NUM_RAW
+from .onnx_graph import read_graph
 
 SLOPE = 0.1
 MEAN = (104.0, 117.0, 127.0)  # BGR; nothing is divided
@@ -24,31 +23,29 @@ ANCHORS_PER_CELL = 2
 
 def read_convolutions(weights: bytes) -> dict[str, nn.Conv2d]:
     """Return the graph's convolutions, in its order, by the path of their node."""
-    graph = onnx.load_from_string(weights).graph
-    arrays = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    nodes, arrays = read_graph(weights)
     # Weights that two nodes share reach the second one through an Identity.
-    origin = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Identity"}
+    origin = {node.outputs[0]: node.inputs[0] for node in nodes if node.operator == "Identity"}
     found = {}
-    for node in graph.node:
-        if node.op_type == "Conv":
-            weight, bias = (torch.from_numpy(arrays[origin.get(name, name)].copy()) for name in node.input[1:])
-            stated = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
-            found[node.name.strip("/").removesuffix("/Conv")] = _convolution(weight, bias, stated)
+    for node in nodes:
+        if node.operator == "Conv":
+            weight, bias = (torch.from_numpy(arrays[origin.get(name, name)].copy()) for name in node.inputs[1:])
+            found[node.name.strip("/").removesuffix("/Conv")] = _convolution(weight, bias, node.integers)
     assert len(found) == NUM_CONVOLUTIONS, f"expected {NUM_CONVOLUTIONS} convolutions, found {len(found)}"
     return found
 
 
-def _convolution(weight: Tensor, bias: Tensor, stated: dict) -> nn.Conv2d:
+def _convolution(weight: Tensor, bias: Tensor, stated: dict[str, list[int]]) -> nn.Conv2d:
     """Build one layer from its arrays and its node's attributes."""
     top, left, bottom, right = stated["pads"]
     assert (top, left) == (bottom, right), stated
     assert set(stated["dilations"]) == {1}, stated
-    groups = stated["group"]
+    (groups,), (height, width), (down, across) = stated["group"], stated["kernel_shape"], stated["strides"]
     layer = nn.Conv2d(
         weight.shape[1] * groups,
         weight.shape[0],
-        tuple(stated["kernel_shape"]),
-        stride=tuple(stated["strides"]),
+        (height, width),
+        stride=(down, across),
         padding=(top, left),
         groups=groups,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import io
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,28 @@ from .pack import find_detector, pack_folder
 
 STRIDE = 32  # the coarsest: sides of the input are multiples of it
 LOW_RESOLUTION = 128
+PACKAGES = ("insightface", "onnx", "onnxruntime")
 
 
 def build_scrfd(
     pack: str, *, device: torch.device, score_threshold: float, models_dir: Path | None, threads: int | None
 ) -> Scrfd:
     """Load a pack's detection model on exactly the device asked for."""
+    expect_packages(pack)
     providers = execution_providers(device)
     folder = pack_folder(pack, models_dir)
     model = load_model(pack, folder, providers, threads or torch.get_num_threads())
     return Scrfd(pack, model, score_threshold=score_threshold)
+
+
+def expect_packages(pack: str) -> None:
+    """Refuse to look for a pack where what reads it is not installed."""
+    lacking = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise EstError(
+            f"The detector insightface:{pack} needs {', '.join(PACKAGES)}; not installed: {', '.join(lacking)}.",
+            remedy=f"pip install {' '.join(lacking)}, or --detector retinaface",
+        )
 
 
 def execution_providers(device: torch.device) -> list[Any]:

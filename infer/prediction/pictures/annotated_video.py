@@ -14,7 +14,7 @@ from typing import Any
 import av
 import numpy as np
 
-from ....cache.disk import PARTIAL
+from ....cache.stores.disk import PARTIAL
 from ....errors import EstError
 
 TICKS = Fraction(1, 90000)

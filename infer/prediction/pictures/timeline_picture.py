@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ....cache.disk import PARTIAL
+from ....cache.stores.disk import PARTIAL
 from ....errors import EstError
 from ..track import FaceTrack, PredictedVideo, lanes_of
 from .overlay import TITLE, lane_means

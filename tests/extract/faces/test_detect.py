@@ -272,17 +272,6 @@ def test_bf16_finds_the_same_faces_on_many_people(detector, detector_bf16, size)
     assert overlaps.mean() > 0.985
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 0.1), ("fp16", 1.5), ("bf16", 4.0)])
-def test_a_gpu_finds_the_same_faces(detector, group, rendered, precision, tolerance):
-    on_gpu = build_detector("retinaface", device="cuda", precision=precision)
-    for images in (group[None], rendered[0]):
-        for exact, found in zip(detector.detect(images), on_gpu.detect(images), strict=True):
-            assert len(exact) == len(found)
-            nearest = [max(range(len(found)), key=lambda k: overlap(box, found.boxes[k])) for box in exact.boxes]
-            assert len(exact) == 0 or np.abs(exact.boxes - found.boxes[nearest]).max() < tolerance
-
-
 # --- parts ---
 
 

@@ -15,8 +15,8 @@ from shown_samples import shown_cache
 from video_samples import corner_names, number_of
 
 from est.cache import open_cache
-from est.cache.listing import Choice, Listing
-from est.cache.manifest import Manifest
+from est.cache.reading.listing import Choice, Listing
+from est.cache.stores.manifest import Manifest
 from est.crops.jpeg import decode_crop
 from est.errors import CacheError, UsageError
 from est.report.cachepage import sheet as sheet_module

@@ -347,15 +347,3 @@ def test_a_damaged_crop_is_named(kept, tmp_path, monkeypatch):
     monkeypatch.setattr(pixels, "decode_crop", lambda data: np.zeros((SIDE, SIDE - 1, 3), np.uint8))
     with pytest.raises(CacheDamaged, match=f"It is {SIDE - 1}×{SIDE}, and not {SIDE}×{SIDE}"):
         clips.take(index)
-
-
-@pytest.mark.gpu
-def test_on_a_gpu_pictures_are_the_same(kept):
-    here, there = tuning_set(kept, "crops"), tuning_set(kept, "crops", device="cuda:0")
-    asked = [(views(here, seed), looks(6, seed)) for seed in range(6)]
-    there.expect(asked[:5])
-    for index, augmentation in asked:
-        expected, found = here.take(index, augmentation), there.take(index, augmentation)
-        assert found.rows.device.type == found.place.device.type == "cuda"
-        assert torch.equal(found.rows.cpu(), expected.rows)
-        assert torch.equal(found.place.cpu(), expected.place)

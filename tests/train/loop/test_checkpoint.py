@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from train_samples import TINY, tiny_config
 
-from est.cache.disk import Disk
+from est.cache.stores.disk import Disk
 from est.errors import EstError
 from est.train import build_model
 from est.train.config.configfile import to_flat

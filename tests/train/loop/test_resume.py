@@ -17,7 +17,7 @@ import torch
 from train_samples import Recorder, learning_cache, outcome, read_lines, tiny_config
 
 from est.cache import CacheWriter, open_cache
-from est.cache.disk import Disk
+from est.cache.stores.disk import Disk
 from est.encoders import precision as precisions
 from est.errors import EstError, RecipeMismatch, UsageError
 from est.train import ProtocolConfig, Run, evaluate, fit

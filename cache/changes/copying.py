@@ -1,0 +1,275 @@
+"""Copying clips from one cache into another: the one way that merge and convert work.
+
+What is read is compared with its checksums first, so that damage is not given new ones. The copy grows under a name of its own and
+takes its place when it is whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import CacheDamaged, UsageError, some
+from .. import checksum
+from ..clip import Clip, Failure, Source, Windows
+from ..reading.reader import Cache, ClipFrames
+from ..recipe import Recipes
+from ..schema import CHECKSUMS, FRAME_COLUMNS, NEW_COLUMNS, WINDOW_ARRAYS
+from ..stores.disk import PARTIAL, Disk, writing
+from ..stores.lock import WriterLock
+from ..stores.snapshot import Column, is_hdf5, replaced_path, staging_path
+from ..trained import TrainedOn, hex_digest
+from ..watch import Progress, Watch
+from ..writing.writer import CacheWriter
+from .verify import spoilt_rows, verify_cache
+
+TOLD = tuple(name for name in NEW_COLUMNS if name in Clip.__dataclass_fields__)  # the others are computed from the rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a copy takes over."""
+
+    features: dict[str, str]  # name → dtype; of frames and of windows
+    crops: bool
+    landmarks: bool = True
+    names: bool = True  # paths, subjects and sources, and ids that tell them
+    seed: int = 0  # of the order of clips and failures, where they lose their names: that of ids tells names, too
+
+    def order(self, total: int) -> list[int]:
+        """Return which clip, or failure, comes at each place of the copy."""
+        return list(range(total)) if self.names else np.random.default_rng(self.seed).permutation(total).tolist()
+
+
+def copied_clips(cache: Cache, wanted: Wanted) -> Iterator[Clip]:
+    """Yield the clips of a cache as they are to be added to another; those that lose their names are numbered."""
+    columns = cache.schema.clip_columns()
+    stored = {name: cache.snapshot.column(columns[CHECKSUMS + name]) for name in cache.schema.checked}
+    table = {name: cache.snapshot.column(spec) for name, spec in columns.items()}
+    if spoilt := set(spoilt_rows(table, columns)) & set(cache.clips.rows.tolist()):
+        names = some(repr(table["id"][row]) for row in sorted(spoilt))
+        raise CacheDamaged(
+            f"{cache.path}: the row of the clip table of {names} is not what was written.",
+            remedy=f"est cache verify {cache.path} --repair",
+        )
+    names = [name for name in cache.features if name in wanted.features]
+    of_windows = [name for name in cache.window_features if name in wanted.features]
+    for place, frames in enumerate(cache.iterate(names, which=wanted.order(len(cache)))):
+        _expect_sound(cache, frames, stored, names)
+        crops = _sound_crops(cache, frames, stored) if wanted.crops else None
+        windows = _sound_windows(cache, frames, stored, of_windows) if of_windows else None
+        yield _clip(cache, frames, wanted, crops, windows, number=place)
+
+
+def write_copy(
+    cache: Cache,
+    out: Path,
+    recipes: Recipes,
+    wanted: Wanted,
+    *,
+    what: str,
+    without: Collection[str] = (),
+    without_failures: Collection[str] = (),
+    watch: Watch,
+    disk: Disk,
+    **settings: Any,
+) -> None:
+    """Write a cache into a new one, but clips and failures of some ids, and verify it; `settings` are those of the writer."""
+    with CacheWriter.open(out, recipes, crops=wanted.crops, disk=disk, **settings) as writer:
+        for done, clip in enumerate(copied_clips(cache, wanted), start=1):
+            if clip.id not in without:
+                writer.add(clip)
+            watch.progress(Progress(what=what, unit="clips", done=done, total=len(cache)))
+        for failure in copied_failures(cache, wanted):
+            if failure.id not in without_failures:
+                writer.fail(failure)
+    report = verify_cache(out)
+    if report.problems or report.clips != sum(one not in without for one in cache.ids):
+        what = report.problems[0].what if report.problems else "clips are missing"
+        raise CacheDamaged(f"The copy is not sound: {what}.")
+
+
+def copied_record(cache: Cache, feature: str, wanted: Wanted) -> TrainedOn | None:
+    """Return what a copy says that the weights behind a feature have learnt from; without names, of its own clips, by their new ids."""
+    record = cache.trained_on(feature)
+    if record is None or wanted.names:
+        return record
+    clips = cache.clips
+    first = np.asarray(clips.first_frame)
+    spans = np.stack([first, first + np.asarray(clips.count)], axis=1)
+    by_id, by_content = record.seen(cache.ids, [hex_digest(digest) for digest in clips.source_digest], spans)
+    seen = (by_id | by_content)[wanted.order(len(cache))]
+    return TrainedOn(clips=tuple(map(shared_id, np.flatnonzero(seen).tolist())), how=record.how)
+
+
+def shared_id(number: int) -> str:
+    """Return the id of a clip that loses its own."""
+    return f"clip{number:06d}"
+
+
+def copied_failures(cache: Cache, wanted: Wanted) -> Iterator[Failure]:
+    """Yield the failures of a cache as they are to be recorded in another; without names, what scores need of them."""
+    extracted = set(cache.ids)
+    # without names: where an earlier extraction gave a clip, that stands for the failure
+    failures = [failure for failure in cache.failures if wanted.names or failure.id not in extracted]
+    for number, place in enumerate(wanted.order(len(failures))):
+        unnamed = {
+            "id": f"failure{number:06d}",
+            "path": "",
+            "error": "",
+            "subject": "",
+            "source": Source(),
+            "extra": {},
+        }
+        yield failures[place] if wanted.names else replace(failures[place], **unnamed)
+
+
+@contextmanager
+def creating(out: Path, disk: Disk) -> Generator[Path]:
+    """Yield the name under which a new cache grows; it becomes `out` when the block ends well, and goes when it does not."""
+    if (is_hdf5(out) and staging_path(out).exists()) or out.exists():  # another suffix is refused
+        raise UsageError(f"{out} exists already.", remedy="choose another name, or remove it first")
+    if not out.parent.is_dir():
+        raise UsageError(f"The folder {out.parent} does not exist.", remedy=f"mkdir -p '{out.parent}'")
+    with _growing(out, disk) as growing:
+        yield growing
+        disk.rename(growing, out)
+
+
+@contextmanager
+def replacing(path: Path, disk: Disk) -> Generator[Path]:
+    """Yield the name under which another state of a cache grows; it takes the old one's place when the block ends well.
+
+    A directory cannot be replaced at once: for a moment the old one has another name (`replaced_path`).
+    """
+    old = replaced_path(path)
+    with _growing(path, disk) as growing:
+        yield growing
+        shutil.copymode(path, growing)
+        if is_hdf5(path):
+            disk.rename(growing, path)
+        else:
+            disk.remove(old)
+            disk.rename(path, old)
+            disk.rename(growing, path)
+            disk.remove(old)
+
+
+def bring_back(path: Path, disk: Disk) -> None:
+    """Give a cache its name back when its replacing was interrupted; when that had come to its end, remove the old state."""
+    old = replaced_path(path)
+    disk.remove(old.with_name(old.name + PARTIAL))
+    if not old.exists():
+        return
+    if not path.exists():
+        disk.rename(old, path)
+    elif set(Cache.open(path).ids) <= set(Cache.open(old).ids):
+        disk.remove(old)
+    else:
+        raise UsageError(
+            f"{old} is what {path} was before, and has other clips.", remedy="keep the right one, and remove the other"
+        )
+
+
+@contextmanager
+def _growing(out: Path, disk: Disk) -> Generator[Path]:
+    """Yield the name under which a cache grows beside its place, while no other writer is at work."""
+    growing = out.with_name(f".{out.stem}.growing{out.suffix}")
+    lock = WriterLock(out)
+    lock.acquire()
+    try:
+        with writing(out):
+            _clear(growing, disk)
+            try:
+                yield growing
+            except BaseException:
+                _clear(growing, disk)
+                raise
+    finally:
+        lock.release()
+
+
+def _clear(growing: Path, disk: Disk) -> None:
+    """Remove whatever a copy that did not end well has left."""
+    for path in (growing, staging_path(growing)):
+        disk.remove(path)
+        disk.remove(path.with_name(path.name + PARTIAL))
+
+
+def _expect_sound(cache: Cache, frames: ClipFrames, stored: dict[str, Column], features: list[str]) -> None:
+    row = int(cache.clips.rows[frames.index])
+    found = {
+        **{name: getattr(frames, name) for name in FRAME_COLUMNS},
+        **{name: frames.features[name] for name in features},
+    }
+    for name, rows in found.items():
+        if checksum.of_rows(rows) != int(np.asarray(stored[name])[row]):
+            raise _damaged(cache, frames, name)
+
+
+def _sound_crops(cache: Cache, frames: ClipFrames, stored: dict[str, Column]) -> list[bytes]:
+    start = int(cache.clips.start[frames.index])
+    data, offsets = cache.crop_rows(start, start + len(frames.state))
+    if checksum.of_crops(data, offsets) != int(np.asarray(stored["crops"])[int(cache.clips.rows[frames.index])]):
+        raise _damaged(cache, frames, "crops")
+    return [data[a:b].tobytes() for a, b in pairwise(offsets - offsets[0])]
+
+
+def _sound_windows(cache: Cache, frames: ClipFrames, stored: dict[str, Column], names: list[str]) -> Windows:
+    windows = cache.windows(frames.index, names)
+    found = {**{name: getattr(windows, name.removeprefix("window_")) for name in WINDOW_ARRAYS}, **windows.features}
+    for name, rows in found.items():
+        if checksum.of_rows(rows) != int(np.asarray(stored[name])[int(cache.clips.rows[frames.index])]):
+            raise _damaged(cache, frames, name)
+    return windows
+
+
+def _damaged(cache: Cache, frames: ClipFrames, name: str) -> CacheDamaged:
+    return CacheDamaged(
+        f"{cache.path}: {name} of clip {frames.id!r} is not what was written.",
+        remedy=f"est cache verify {cache.path} --repair",
+    )
+
+
+def _clip(
+    cache: Cache,
+    frames: ClipFrames,
+    wanted: Wanted,
+    crops: list[bytes] | None,
+    windows: Windows | None,
+    *,
+    number: int,
+) -> Clip:
+    row = cache.clips.row(frames.index)
+    named: dict[str, Any] = (
+        {"id": row["id"], "path": row["path"], "subject": row["subject"]} if wanted.names else {"id": shared_id(number)}
+    )
+    source = Source(num_bytes=row["source_bytes"], mtime_ns=row["source_mtime_ns"], digest=bytes(row["source_digest"]))
+    return Clip(
+        **named,
+        **{name: row[name] for name in ("label", "split", "fold", "fps", "rotation", "declared", "first_frame")},
+        target=None if not cache.targets or np.isnan(row["target"]).all() else row["target"],
+        size=(row["size"][0], row["size"][1]),
+        mirrored=bool(row["mirrored"]),
+        source=source if wanted.names else Source(),
+        **{name: getattr(frames, name) for name in ("state", "time", "box", "score")},
+        landmarks=frames.landmarks if wanted.landmarks else np.full_like(frames.landmarks, np.nan),
+        features={name: _cast(rows, wanted.features[name]) for name, rows in frames.features.items()},
+        crops=crops,
+        windows=windows
+        and replace(windows, features={n: _cast(rows, wanted.features[n]) for n, rows in windows.features.items()}),
+        **{name: row[name] for name in TOLD if name in row},
+        extra=row.get("extra", {}) if wanted.names else {},
+    )
+
+
+def _cast(rows: np.ndarray, dtype: str) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what does not fit is refused when it is added
+        return rows.astype(dtype, copy=False)

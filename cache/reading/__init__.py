@@ -1,0 +1,1 @@
+"""Looking into a cache: arrays, the table of clips, lists, summaries, copies."""

@@ -1,0 +1,119 @@
+"""One writer per cache: an exclusive lock on `<cache>.lock`, held for as long as the process lives.
+
+The kernel frees the lock when its process ends, however it ends, so what is left behind by a killed writer is a file without a lock: it is
+taken over. Some network file systems grant every lock; that is found out by asking twice, and refused.
+"""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import json
+import os
+import socket
+from pathlib import Path
+
+from ...errors import CacheError, CacheLocked
+
+ATTEMPTS = 20  # a file that its holder removes while it is being opened is opened anew
+
+
+class WriterLock:
+    """The right to write a cache."""
+
+    def __init__(self, cache: Path) -> None:
+        self.path = cache.with_name(cache.name + ".lock")
+        self.stale: str | None = None  # who held it and died, where somebody did
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock or say who has it."""
+        for _ in range(ATTEMPTS):
+            try:
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except OSError as error:
+                raise CacheError(
+                    f"{self.path} cannot be made, so {self.path.stem} cannot be written: {error.strerror}.",
+                    remedy="check the rights and the room of its folder; reading needs neither",
+                ) from error
+            try:
+                self._lock(descriptor)
+                if self._is_current(descriptor):
+                    self._expect_locks_that_work()
+                    self._sign(descriptor)
+                    self._descriptor = descriptor
+                    os.register_at_fork(after_in_child=self._forget)
+                    return
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+        raise CacheLocked(
+            f"{self.path} comes and goes: other writers start and stop on this cache.", remedy="try again"
+        )
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._descriptor is not None:
+            self.path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _forget(self) -> None:
+        """Close the lock in a forked child, which would hold it beyond its parent's death."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _lock(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CacheLocked(
+                f"{self.path.stem} is being written by {_holder(descriptor) or 'another process'}.",
+                remedy="wait for it, or end it; readers may open the cache meanwhile",
+            ) from error
+        except OSError as error:
+            raise self._no_locks() from error
+
+    def _is_current(self, descriptor: int) -> bool:
+        """Say whether the locked file is still the one of that name."""
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            return False
+        mine = os.fstat(descriptor)
+        return (found.st_ino, found.st_dev) == (mine.st_ino, mine.st_dev)
+
+    def _expect_locks_that_work(self) -> None:
+        second = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise self._no_locks() from error
+        finally:
+            os.close(second)
+        raise self._no_locks()
+
+    def _no_locks(self) -> CacheLocked:
+        return CacheLocked(
+            f"The file system of {self.path.parent} has no working locks, so two writers could destroy a cache there.",
+            remedy="write the cache to a local disk and copy it when it is done",
+        )
+
+    def _sign(self, descriptor: int) -> None:
+        self.stale = _holder(descriptor)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now}).encode(), 0)
+
+
+def _holder(descriptor: int) -> str | None:
+    """Read who signed a lock file."""
+    try:
+        signature = json.loads(os.pread(descriptor, 1000, 0))
+        return f"process {signature['pid']} on {signature['host']} since {signature['since']}"
+    except (ValueError, KeyError, TypeError):
+        return None

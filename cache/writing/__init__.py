@@ -1,0 +1,1 @@
+"""Adding to a cache: clips by clips, features by features, in commits."""

@@ -1,0 +1,1 @@
+"""The commands of `est cache`, and what others say of caches."""

@@ -1,0 +1,43 @@
+"""A cache that is named where a command takes something else: the answer is the option that takes it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...errors import UsageError
+
+if TYPE_CHECKING:
+    from typer._click import Context
+
+SUFFIXES = (".zarr", ".h5", ".hdf5")  # as cache/stores/snapshot.py has them, which imports numpy
+OPTION = "--cache"
+EXTRA, MISSING = "unexpected extra argument", f"Missing option '{OPTION}'"  # in messages of the parser
+
+
+def is_cache_name(text: object) -> bool:
+    """Say whether a word is named as caches are."""
+    return isinstance(text, str) and text.rstrip("/").endswith(SUFFIXES)
+
+
+def expect_no_cache(option: str, found: object) -> None:
+    """Refuse the name of a cache as the value of an option."""
+    for one in found if isinstance(found, list | tuple) else [found]:
+        if is_cache_name(one):
+            raise UsageError(
+                f"{option} does not take {one!r}, which is named as a cache is.",
+                remedy=f"{OPTION} {shlex.quote(one)}",
+            )
+
+
+def with_cache_option(message: str, context: Context | None, arguments: Sequence[str]) -> str | None:
+    """Return a line that could not be parsed with the option before the cache that stands alone on it; None: there is no such cache."""
+    takes = context is not None and any(OPTION in parameter.opts for parameter in context.command.params)
+    if not takes or not (EXTRA in message or MISSING in message):
+        return None
+    for place, word in enumerate(arguments):
+        alone = word in message if EXTRA in message else not arguments[place - 1].startswith("-")
+        if is_cache_name(word) and alone:
+            return shlex.join(["est", *arguments[:place], OPTION, *arguments[place:]])
+    return None

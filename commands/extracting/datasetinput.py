@@ -1,0 +1,76 @@
+"""`--dataset` of est extract and what belongs to it: a published data set in place of INPUTs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...errors import UsageError
+
+if TYPE_CHECKING:
+    from ...inputs.input import FoundInputs
+
+DatasetName = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset", metavar="NAME", help="A published data set below --root: official labels, folds, checks."
+    ),
+]
+Root = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="The folder of the --dataset.")]
+Frames = Annotated[
+    bool | None,
+    typer.Option("--frames/--videos", help="Which form of the --dataset. [default: frames where there are some]"),
+]
+LabelNames = Annotated[
+    str | None,
+    typer.Option("--label-names", metavar="A,B…", help="Names for a --dataset whose lists give labels as numbers."),
+]
+ListDatasets = Annotated[
+    bool, typer.Option("--list-datasets", help="Show the data sets that are known, their layouts and protocols.")
+]
+
+
+def find_named(
+    name: str,
+    root: Path | None,
+    lists: list[Path],
+    *,
+    frames: bool | None,
+    label_names: str | None,
+    labels: str,
+    subjects: str,
+    part: dict[str, Any],
+) -> FoundInputs:
+    """Find a data set by its name."""
+    from ...inputs.published import dataset_named, find_dataset
+
+    dataset = dataset_named(name)
+    for what, given in (("labels", labels), ("subjects", subjects)):
+        if given != "none":
+            raise UsageError(
+                f"{dataset.title} brings its own {what}, found --{what} {given}.", remedy=f"leave out --{what}"
+            )
+    if root is None and dataset.is_generic and lists:
+        root = lists[0].parent
+    if root is None:
+        raise UsageError(f"Where is {dataset.title}? --root names its folder.", remedy=f"--dataset {name} --root DIR")
+    names = [part.strip() for part in label_names.split(",")] if label_names else []
+    media = None if frames is None else "frames" if frames else "videos"
+    return find_dataset(dataset, root, media=media, lists=lists, label_names=names, **part)
+
+
+def expect_inputs(inputs: list[Path] | None, of_datasets: dict[str, Any]) -> list[Path]:
+    """Return the INPUTs of a line without --dataset; refuse one that names none, or that has options of --dataset."""
+    if given := [option for option, value in of_datasets.items() if value is not None]:
+        raise UsageError(
+            f"{given[0]} belongs to --dataset, which is not there.",
+            remedy="--dataset NAME; est extract --list-datasets",
+        )
+    if not inputs:
+        raise UsageError(
+            "Which videos? INPUT names files, folders or lists; --dataset NAME --root DIR a data set.",
+            remedy="est extract videos/ --out cache.zarr",
+        )
+    return inputs

@@ -1,0 +1,52 @@
+"""`--modality` and `--flow-frames` of est extract: face crops, or the flow from a clip's onset."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from ...errors import UsageError
+
+
+class Pictures(StrEnum):
+    """What encoders see."""
+
+    face = "face"
+    flow = "flow"
+
+
+class Places(StrEnum):
+    """Which frames are compared with the onset."""
+
+    apex = "apex"
+    whole = "whole"
+    auto = "auto"
+
+
+PicturesOption = Annotated[
+    Pictures,
+    typer.Option(
+        "--modality",
+        help="face: a crop of every frame; flow: optical flow from a clip's onset to eleven later frames, as SLSTT takes it for "
+        "micro-expressions. Onset and apex come from a list's columns or a --dataset.",
+    ),
+]
+FlowPlaces = Annotated[
+    Places | None,
+    typer.Option(
+        "--flow-frames",
+        help="With --modality flow. apex: 11 frames from 5 before the annotated apex on; whole: 11 evenly over the clip behind its onset, "
+        "or its first frame; no apex is needed; auto: apex where a clip has one, else whole (MEGC 2019: SMIC has none). [default: apex]",
+    ),
+]
+
+
+def flow_settings(modality: Pictures, places: Places | None) -> dict[str, Any]:
+    """Return what the two options say, for the configuration of an extraction."""
+    if places is not None and modality is not Pictures.flow:
+        raise UsageError(
+            "--flow-frames says to which frames flow is computed.", remedy="--modality flow, or leave it out"
+        )
+    return {"modality": modality.value, "flow_frames": (places or Places.apex).value}

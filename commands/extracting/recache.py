@@ -1,0 +1,232 @@
+"""`est recache --tune`: a cache → encoders that have learnt from it, fold by fold → a cache of what they see; with --train → a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...errors import UsageError
+from ..engineoptions import EngineOption, Engines
+from ..screen import Screen
+from ..training.protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
+from . import tune as options
+from .extractreport import show_report
+
+if TYPE_CHECKING:
+    from ...tune import TuneConfig
+
+CachePath = Annotated[Path, typer.Argument(metavar="CACHE", help="The cache whose clips are looked at.")]
+OutCache = Annotated[Path, typer.Option("--out", "-o", help="The new cache; .zarr or .h5 chooses the store.")]
+Tune = Annotated[
+    bool,
+    typer.Option(
+        "--tune", help="Tune the encoders first: one on the training half of each fold, and those of the parts."
+    ),
+]
+CrossFit = Annotated[
+    int | None,
+    typer.Option(
+        "--cross-fit",
+        metavar="K",
+        help="Rows of clips that are learnt from come from encoders that have learnt from K − 1 of K parts, without these "
+        "clips; 0: from the fold's one encoder. [default: 5]",
+    ),
+]
+Views = Annotated[
+    int, typer.Option("--views", metavar="K", help="Also K sets of features of changed crops, for training.")
+]
+Encoders = Annotated[Path | None, typer.Option("--encoders", help="Where their weights go. [default: beside --out]")]
+Only = Annotated[list[str] | None, typer.Option("--fold", metavar="NAME", help="For this fold alone; may be repeated.")]
+Features = Annotated[str, typer.Option("--features", help="gap, layer1 to layer4, pyramid4x4; commas between.")]
+Flip = Annotated[bool, typer.Option("--flip", help="Also the features of mirrored crops.")]
+Crops = Annotated[bool, typer.Option("--crops", help="Copy the crops into the new cache.")]
+Dtype = Annotated[str, typer.Option("--dtype", help="float16 or float32.")]
+RowsPrecision = Annotated[
+    str | None,
+    typer.Option(
+        "--rows-precision",
+        help="Of the rows of the new cache: auto, fp32, bf16, fp16 or int8. [default: that of --precision]",
+    ),
+]
+Train = Annotated[bool, typer.Option("--train", help="Then train on it, and evaluate the run.")]
+RunPath = Annotated[
+    Path | None, typer.Option("--run", help="With --train: the folder of the run. [default: beside --out]")
+]
+Preset = Annotated[
+    str | None, typer.Option("--preset", help="With --train: official (the default), paper-text, fast or small.")
+]
+
+
+def recache(
+    screen: Screen,
+    *,
+    cache: CachePath,
+    out: OutCache,
+    tune: Tune = False,
+    cross_fit: CrossFit = None,
+    views: Views = 0,
+    encoders: Encoders = None,
+    protocol: Protocol = None,
+    folds: Folds = None,
+    loso: Loso = False,
+    holdout: Holdout = False,
+    by: By = None,
+    fold: Only = None,
+    weights: options.Weights = None,
+    normalize: options.Normalize = None,
+    epochs: options.Epochs = None,
+    batch: options.Batch = None,
+    lr: options.Rate = None,
+    encoder_rate: options.Share = None,
+    label_smoothing: options.Smoothing = None,
+    batch_norm: options.Norms = None,
+    frames_per_clip: options.FramesPerClip = None,
+    apex: options.Apex = None,
+    select: options.Select = None,
+    seed: options.Seed = None,
+    features: Features = "gap",
+    flip: Flip = False,
+    crops: Crops = False,
+    dtype: Dtype = "float16",
+    precision: options.Precision = None,
+    rows_precision: RowsPrecision = None,
+    engine: EngineOption = Engines.auto,
+    device: options.Device = None,
+    threads: options.Threads = None,
+    workers: options.Workers = None,
+    train: Train = False,
+    run: RunPath = None,
+    preset: Preset = None,
+    settings: Settings = None,
+) -> int:
+    """Tune encoders on a cache's clips and cache what they see, fold by fold, free of leaks; the same command goes on where it stopped."""
+    if not tune:
+        raise UsageError(
+            "What is to make the new features? --tune lets encoders learn from the clips themselves.",
+            remedy=f"--tune; with weights that are there: est extract --from {cache} --weights FILE --out {out}",
+        )
+    of_train = {"--run": run, "--preset": preset, "--set": settings}
+    if not train and (given := [name for name, value in of_train.items() if value]):
+        raise UsageError(f"{', '.join(given)} go with --train.", remedy=f"--train, or leave out {' and '.join(given)}")
+    from ...cache import open_cache
+    from ...crops.views import ViewConfig
+    from ...encoders.device import parse_device
+    from ...encoders.engines.choice import choose_engine
+    from ...encoders.precision import resolve_precision
+    from ...extract.config import ExtractConfig
+    from ...extract.recaching import expect_views
+    from ...extract.recaching import recache as make_cache
+    from ...train.config.protocol import ProtocolConfig
+    from ...tune import TuneConfig, tune_folds
+    from ...tune.crossfit import PARTS
+
+    named = protocol_options(protocol, folds, loso=loso, holdout=holdout)
+    protocol_settings: dict[str, Any] = {
+        "kind": named["protocol.kind"],
+        "folds": named["protocol.folds"],
+        "by": by,
+        "only": tuple(fold) if fold else None,
+    }
+    protocol_settings = {name: value for name, value in protocol_settings.items() if value is not None}
+    chosen = {
+        "weights": weights,
+        "normalize": normalize,
+        "epochs": epochs,
+        "batch": batch,
+        "learning_rate": lr,
+        "rate": encoder_rate,
+        "label_smoothing": label_smoothing,
+        "batch_norm": batch_norm,
+        "frames_per_clip": frames_per_clip,
+        "apex": apex,
+        "select": select,
+        "seed": seed,
+        "by": by,
+        "precision": precision,
+        "device": device,
+        "threads": threads,
+        "workers": workers,
+    }
+    given_tune: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    config = TuneConfig(**given_tune)
+    extract = ExtractConfig(
+        features=tuple(part.strip() for part in features.split(",")),
+        flip=flip,
+        crops=crops,
+        dtype=dtype,  # ty: ignore[invalid-argument-type]
+        precision=rows_precision or config.precision,
+        engine=engine.value,
+        device=config.device,
+        workers=workers,
+    )
+    expect_views(views, ViewConfig())
+    choose_engine(extract.engine, extract.precision, parse_device(extract.device))  # refused before encoders are tuned
+    wanted = training(config, protocol_settings, preset, settings, views=views, flip=flip) if train else None
+    trained = run or out.with_name(f"{out.stem}-run")
+    if wanted is not None and not trained.exists():
+        # refused before encoders are tuned
+        remedy = "--set loop.precision=fp32, which is the precision of the training"
+        resolve_precision(wanted.loop.precision, parse_device(wanted.device), remedy=remedy)
+    source = open_cache(cache)
+    parts = PARTS if cross_fit is None else cross_fit
+    with screen.watching() as watch:
+        arrays = tune_folds(
+            source,
+            out,
+            config,
+            protocol=ProtocolConfig(**protocol_settings),
+            parts=parts,
+            taps=extract.features,
+            crops=crops,
+            encoders=encoders,
+            watch=watch,
+        )
+    with screen.watching() as watch:
+        report = make_cache(source, out, arrays, extract, views=views, crops=crops, watch=watch)
+    if wanted is None or report.interrupted:
+        return show_report(screen, report, out)
+    return train_and_score(screen, out, trained, wanted)
+
+
+def training(
+    config: TuneConfig,
+    protocol_settings: dict[str, Any],
+    preset: str | None,
+    settings: list[str] | None,
+    *,
+    views: int,
+    flip: bool,
+) -> Any:
+    """Return how the new cache is learnt from: the same folds, and all looks at its clips."""
+    from ...train.config.configfile import resolve
+
+    same = {f"protocol.{name}": value for name, value in protocol_settings.items()}
+    looks = {"data.views": True if views else None, "data.mirrored": True if flip else None}
+    ours = {"seeds": (config.seed,), "device": config.device, "loop.threads": config.threads or None}
+    return resolve(preset, None, settings or (), {**same, **looks, **ours})
+
+
+def train_and_score(screen: Screen, cache: Path, path: Path, config: Any) -> int:
+    """Train, or go on with the run, and evaluate it."""
+    from ...train import evaluate, fit
+    from ...train.results.pages.summary import headline, part_lines
+    from ...train.results.run import FACTS, Run
+    from ..results.evaluate import lines
+
+    begun = (path / FACTS).exists()
+    with screen.watching() as watch:
+        if begun and Run.open(path).complete:
+            watch.say(f"{path} is trained already")
+            found = evaluate(path, watch=watch)
+            screen.result({"cache": str(cache), **found.to_json()}, "\n".join(lines(found)))
+            return 0
+        results = fit(cache, path, config, resume=begun, watch=watch)
+        again = evaluate(path, watch=watch)
+    if (again.scores.right, again.scores.total) != (results.scores.right, results.scores.total):
+        screen.warn("The models, scored again, do not say what they said.")
+    shown = [results.run.facts["heading"], *headline(results), *part_lines(results)]
+    shown += [f"summary: {path / 'summary.md'}", f"cache: {cache}"]
+    screen.result({"cache": str(cache), "run": str(path), **results.to_json()}, "\n".join(shown))
+    return 0

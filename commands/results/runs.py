@@ -1,0 +1,76 @@
+"""`est runs`: what was trained, what it came to, what is not done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...errors import counted
+from ..screen import Screen, columns
+
+if TYPE_CHECKING:
+    from ...train.results.table import Row
+
+Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="A folder of runs; those below it are listed, too.")]
+Sort = Annotated[str, typer.Option("--sort", help="age (the newest first), war, uar, name, data, model or protocol.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="KEY=VALUE",
+        help="Only runs of which this holds: name, data, model, protocol, status, or a setting (loop.epochs=30); may be repeated.",
+    ),
+]
+HEADER = ("run", "data", "model", "protocol", "WAR", "UAR", "clips", "status", "age")
+
+
+def runs(screen: Screen, *, folder: Folder = Path("runs"), sort: Sort = "age", where: Where = None) -> int:
+    """List runs: data, model, protocol, scores over seeds, status and age."""
+    from ...train.results.table import filter_runs, list_runs, sort_runs
+
+    found = list_runs(folder)
+    rows = sort_runs(filter_runs(found, where or ()), sort)
+    screen.result({"folder": str(folder), "runs": [row.to_json() for row in rows]}, page(rows, len(found)))
+    return 0
+
+
+def page(rows: Sequence[Row], total: int) -> str:
+    """Lay runs out as a table, and below it what is damaged."""
+    now = datetime.now(UTC)
+    cells = [HEADER, *(_cells(row, now) for row in rows)]
+    lines = columns(cells)
+    lines += [f"{row.name}: {row.problem}" for row in rows if row.problem]
+    if len(rows) < total:
+        lines.append(f"{len(rows)} of {counted(total, 'run')}")
+    return "\n".join(lines)
+
+
+def _cells(row: Row, now: datetime) -> tuple[str, ...]:
+    done = f" {row.parts} of {row.seeds * row.folds}" if row.status in ("training", "unfinished") else ""
+    seeds = f" × {row.seeds} seeds" if row.seeds > 1 else ""
+    clips = "–" if row.clips is None else f"{row.clips}{seeds}"
+    scores = (_score(row.war, row.war_sd), _score(row.uar, row.uar_sd))
+    leak = ", LEAK" * row.leaks + ", permuted labels" * row.permuted
+    return (
+        *(row.name, row.data, row.model, row.protocol, *scores, clips),
+        f"{row.status}{done}{leak}",
+        age((now - row.begun).total_seconds()),
+    )
+
+
+def _score(mean: float | None, sd: float | None) -> str:
+    if mean is None:
+        return "–"
+    return f"{100 * mean:.2f}" if sd is None else f"{100 * mean:.2f} ± {100 * sd:.2f}"
+
+
+def age(seconds: float) -> str:
+    """Say how long ago something was, in its largest unit."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"

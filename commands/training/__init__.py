@@ -1,0 +1,1 @@
+"""The commands that train: one run, its control, many runs."""

@@ -1,0 +1,131 @@
+"""`est audit`: how far a score on a cache may be trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...errors import UsageError
+from ..screen import Screen
+from .modelflags import MODEL_LIST, with_model_flags
+from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
+from .train import (
+    Balanced,
+    Batch,
+    Config,
+    Control,
+    Device,
+    Epochs,
+    Feature,
+    Leak,
+    Only,
+    Precision,
+    Preset,
+    Rate,
+    Threads,
+    parse_seeds,
+)
+
+CachePath = Annotated[Path, typer.Argument(metavar="CACHE", help="The cache to audit.")]
+OutFolder = Annotated[
+    Path,
+    typer.Option(
+        "--out", "-o", help="The folder of the audit; an unfinished one of the same settings is gone on with."
+    ),
+]
+Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help=f"{MODEL_LIST}. [default: est]")]
+Seeds = Annotated[
+    str | None, typer.Option("--seeds", metavar="N | N,N…", help="How many seeds, or which. [default: 3, from 3456 on]")
+]
+Permutations = Annotated[
+    int,
+    typer.Option("--permutations", help="Trainings of every fold on labels permuted within people; 0 leaves them out."),
+]
+Select = Annotated[
+    str | None,
+    typer.Option("--select", help="Which estimate counts as the score: last, or val, the inner validation part's."),
+]
+
+
+@with_model_flags
+def audit(
+    screen: Screen,
+    *,
+    cache: CachePath,
+    out: OutFolder,
+    permutations: Permutations = 10,
+    seeds: Seeds = None,
+    preset: Preset = None,
+    config: Config = None,
+    settings: Settings = None,
+    epochs: Epochs = None,
+    batch: Batch = None,
+    lr: Rate = None,
+    model: Model = None,
+    feature: Feature = None,
+    balanced: Balanced = None,
+    protocol: Protocol = None,
+    folds: Folds = None,
+    loso: Loso = False,
+    holdout: Holdout = False,
+    by: By = None,
+    fold: Only = None,
+    select: Select = None,
+    precision: Precision = None,
+    device: Device = None,
+    threads: Threads = None,
+    control: Control = None,
+    allow_leak: Leak = None,
+    **of_model: Any,
+) -> int:
+    """Train all folds with several seeds and on permuted labels: how far may a score be trusted? The same command goes on."""
+    from ...train.config.configfile import resolve
+
+    options: dict[str, Any] = {
+        "loop.epochs": epochs,
+        "loop.batch": batch,
+        "loop.learning_rate": lr,
+        "loop.precision": precision,
+        "loop.threads": threads,
+        "model.name": model,
+        **of_model,
+        "data.feature": feature,
+        "data.balanced": balanced,
+        **protocol_options(protocol, folds, loso=loso, holdout=holdout),
+        "protocol.by": by,
+        "protocol.only": tuple(fold) if fold else None,
+        "select": select,
+        "device": device,
+        "control": control,
+        "allow_leak": allow_leak,
+    }
+    wanted = resolve(preset, config, settings or (), options)
+    wanted.expect_read(feature)
+    wanted.expect_effective()
+    from dataclasses import replace
+
+    from ...sweep.audit.auditing import PAGE, SEEDS, audit_cache, seeds_from
+    from ...sweep.audit.page import lines
+
+    given = how_many_or_which(seeds, wanted.seeds)
+    if seeds is None and len(given) == 1:
+        given = seeds_from(given[0], SEEDS)
+    with screen.watching() as watch:
+        found = audit_cache(cache, out, replace(wanted, seeds=given), permutations=permutations, watch=watch)
+    screen.result({"audit": str(out), **found.to_json()}, "\n".join([*lines(found), f"page: {out / PAGE}"]))
+    return 0
+
+
+def how_many_or_which(text: str | None, known: tuple[int, ...]) -> tuple[int, ...]:
+    """Read 3 as three seeds from the first known one on, and 1,2,3 as these."""
+    if text is None:
+        return known
+    read = parse_seeds(text)
+    assert read is not None
+    if len(read) > 1 or "," in text:
+        return read
+    if not 2 <= read[0] <= 1000:
+        raise UsageError(f"An audit takes 2 to 1000 seeds, found {read[0]}.", remedy="--seeds 3, or --seeds 1,2,3")
+    return tuple(range(known[0], known[0] + read[0]))

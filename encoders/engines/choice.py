@@ -1,0 +1,139 @@
+"""Which engine computes encoders, and in which precision: what was asked for, or what is fast on this processor.
+
+`auto` goes by the processor's flags, and never changes the class of accuracy by itself: it takes bf16 where the processor multiplies in it,
+else fp32, by onnxruntime where that is faster; of int8 it only says what it would bring. The factors are measured on ResNet-18 at 224
+(`benchmarks/engines.py`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from ...errors import EstError, UsageError, expect_choice
+from .. import precision as of_torch
+from ..precision import Precision, resolve_precision
+from .engine import ENGINES, PRECISIONS, EncoderPrecision, EngineName
+
+VNNI = ("avx512_vnni", "avx_vnni")  # products of unsigned and signed bytes are added in 32 bits
+# How many times as fast int8 is as what `auto` takes, one thread, by the kind of processor: benchmarks/engines.py prints it.
+INT8_PAYS = {"VNNI": 3.1, "AVX2": 1.9}
+WORTH_SAYING = 1.3
+COST = "rows in int8 differ from fp32 by some hundredths of what tells frames apart; what that costs in accuracy is not bounded yet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computation:
+    """How encoders are computed."""
+
+    engine: EngineName
+    precision: EncoderPrecision
+    searching: Precision  # of the detector, which torch computes
+    why: str
+    hint: str = ""  # what would be faster, or what it costs
+    bits: int = 8  # of weights in int8
+    may_fall_back: bool = False  # to torch, for an encoder that ONNX has no words for: the engine was nobody's wish
+
+    def lines(self, devices: Sequence[torch.device]) -> list[str]:
+        """Say it, and what would be faster, or what it costs."""
+        told = f"{', '.join(map(str, devices))} in {self.precision} by {self.engine}: {self.why}"
+        return [told, self.hint] if self.hint else [told]
+
+
+def choose_engine(engine: str, precision: str, *devices: torch.device, bits: int | None = None) -> Computation:
+    """Turn what was asked for into what is computed, or say what is missing; `bits` are those that a cache was begun with."""
+    expect_choice("--engine", engine, ("auto", *ENGINES))
+    elsewhere = next((device for device in devices if device.type != "cpu"), None)
+    if engine == "onnxruntime" and elsewhere is not None:
+        raise _not_on(elsewhere)
+    if precision == "int8":
+        return _in_int8(engine, elsewhere, bits, devices)
+    if precision not in ("auto", *PRECISIONS):
+        near = difflib.get_close_matches(precision.lower(), PRECISIONS, n=1) or ["auto"]
+        raise UsageError(
+            f"A precision of encoders is auto, fp32, bf16, fp16 or int8; found {precision!r}.",
+            remedy=f"--precision {near[0]}",
+        )
+    if engine == "onnxruntime":
+        if precision not in ("auto", "fp32"):
+            raise UsageError(
+                f"onnxruntime computes encoders in fp32 or int8, not in {precision}.",
+                remedy=f"--engine torch --precision {precision}, or --precision fp32",
+            )
+        return Computation(engine="onnxruntime", precision="fp32", searching="fp32", why="as asked")
+    resolved, why = resolve_precision(precision, *devices)
+    found = Computation(engine="torch", precision=resolved, searching=resolved, why=why)
+    if elsewhere is not None or resolved != "fp32":
+        return found
+    hint = _hint() if precision == engine == "auto" else ""
+    if engine == "torch" or not is_fast_here():
+        return replace(found, hint=hint)
+    return replace(found, engine="onnxruntime", hint=hint, may_fall_back=True)
+
+
+def is_fast_here() -> bool:
+    """Say whether onnxruntime is known to be faster than torch in fp32: on x86 with AVX2, which has no bf16."""
+    return kind_of_processor() in INT8_PAYS and not of_torch.fast_bf16_flags()
+
+
+def kind_of_processor() -> str:
+    """Return VNNI, AVX2, x86 for one that has neither, or other."""
+    if platform.machine() not in of_torch.X86:
+        return "other"
+    flags = of_torch.cpu_flags()
+    return "VNNI" if flags & set(VNNI) else "AVX2" if "avx2" in flags else "x86"
+
+
+def bits_here() -> int:
+    """Return how many bits weights in int8 have on this processor: 8, or 7 where products of 8 saturate."""
+    return 7 if kind_of_processor() in ("AVX2", "x86") else 8
+
+
+def why_no_bits(bits: int) -> str | None:
+    """Say why this processor cannot compute with weights of so many bits; None where it can."""
+    if bits <= bits_here():
+        return None
+    return f"Weights of {bits} bits need a processor with {' or '.join(VNNI)}; on this one products of them saturate."
+
+
+def _in_int8(
+    engine: str, elsewhere: torch.device | None, bits: int | None, devices: Sequence[torch.device]
+) -> Computation:
+    if engine == "torch":
+        raise UsageError("int8 is computed by onnxruntime, not by torch.", remedy="leave out --engine torch")
+    if elsewhere is not None:
+        raise UsageError(
+            f"int8 is computed on the processor, and not on {elsewhere}.",
+            remedy="--device cpu, or --precision auto, which takes bf16 where the GPU multiplies in it",
+        )
+    if kind_of_processor() == "x86":
+        raise EstError("int8 needs a processor with avx2, and this one has none.", remedy="--precision fp32")
+    bits = bits or bits_here()
+    if reason := why_no_bits(bits):
+        raise EstError(reason, remedy="--precision fp32")
+    why = "as asked" if bits == 8 else f"as asked, weights of {bits} bits"
+    searching, _ = resolve_precision("auto", *devices)
+    return Computation(engine="onnxruntime", precision="int8", searching=searching, why=why, hint=COST, bits=bits)
+
+
+def _hint() -> str:
+    """Say what int8 would bring, where that is known and worth it."""
+    gain = INT8_PAYS.get(kind_of_processor(), 0.0)
+    if gain < WORTH_SAYING:
+        return ""
+    return f"int8 would be about {gain:g} × faster here: --precision int8; docs/extract.md says what it costs"
+
+
+def _not_on(device: torch.device) -> EstError:
+    """Say why onnxruntime does not compute on a device."""
+    import onnxruntime
+
+    there = ", ".join(onnxruntime.get_available_providers())
+    return EstError(
+        f"est computes encoders by onnxruntime on the processor alone, and {device} was asked for (this onnxruntime has {there}).",
+        remedy="--engine torch for the GPU, or --device cpu",
+    )

@@ -1,0 +1,27 @@
+"""What every engine offers, and the names of engines and of the precisions that they compute in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+
+EngineName = Literal["torch", "onnxruntime"]
+EncoderPrecision = Literal["fp32", "bf16", "fp16", "int8"]
+
+ENGINES: tuple[EngineName, ...] = ("torch", "onnxruntime")
+PRECISIONS: tuple[EncoderPrecision, ...] = ("fp32", "bf16", "fp16", "int8")
+
+
+class FrameEngine(Protocol):
+    """Turns crops into feature rows."""
+
+    taps: tuple[str, ...]
+    batch: int
+
+    def encode(
+        self, crops: np.ndarray, taps: Sequence[str] | None = None, *, mirrored: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Return the rows of each tap, or of some, in float32.  # (B, S, S, 3) RGB uint8, B ≤ batch"""
+        ...

@@ -1,0 +1,85 @@
+"""The folder of the user in which exported graphs and calibrations are kept, by the digest of what they were made of.
+
+A file begins with a checksum; one that is damaged is made again, and a line says so. Where nothing can be written, each process makes
+its own. The folder holds no more than the files that were used last.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+import xxhash
+
+from ...cache.stores.disk import PARTIAL, Disk
+from ..backbone import FrameEncoder
+from .graph import OPSET
+
+MADE_BY = 1  # counted up when the same weights give another graph
+HEAD = b"est engine 1\n"
+DIGEST_BYTES = 16
+MOST = {".onnx": 24, ".ranges": 500}  # files of each kind that are kept
+Say = Callable[[str], None]
+
+
+def engines_folder() -> Path | None:
+    """Return the folder; None where the user has none."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        root = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+    except RuntimeError:  # nothing says where home is
+        return None
+    return root / "est" / "engines"
+
+
+def digest_of(backbone: FrameEncoder, size: int) -> str:
+    """Return a name for everything that a graph is made of."""
+    about = (MADE_BY, OPSET, backbone.name, backbone.normalization.name, size, backbone.tap_names)
+    digest = xxhash.xxh3_128(repr(about).encode())
+    for name, tensor in sorted(backbone.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def kept(name: str, make: Callable[[], bytes], say: Say) -> bytes:
+    """Return the content of a file of the folder, made and written where it is not there whole."""
+    folder = engines_folder()
+    if folder is None:
+        return make()
+    path = folder / name
+    try:
+        data = path.read_bytes()
+    except OSError:
+        data = b""
+    body = data[len(HEAD) + DIGEST_BYTES :]
+    if data and data[: len(HEAD) + DIGEST_BYTES] == HEAD + xxhash.xxh3_128(body).digest():
+        with suppress(OSError):
+            os.utime(path)
+        return body
+    if data:
+        say(f"{path} is damaged, and is made again")
+    body = make()
+    _write(path, HEAD + xxhash.xxh3_128(body).digest() + body, say)
+    return body
+
+
+def _write(path: Path, data: bytes, say: Say) -> None:
+    """Write a file and remove those that were not used for longest; what cannot be written is made again next time."""
+    own = path.with_name(f"{path.name}.{os.getpid()}")  # two processes may make the same
+    disk = Disk()
+    try:
+        disk.make_folder(path.parent)
+        disk.write(own, data)
+        disk.rename(own, path)
+        others = sorted(path.parent.glob(f"*{path.suffix}"), key=lambda file: file.stat().st_mtime, reverse=True)
+        for old in others[MOST[path.suffix] :]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        for left in (own, own.with_name(own.name + PARTIAL)):
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
+        say(f"{path} could not be written ({error.strerror}): each run makes it anew")

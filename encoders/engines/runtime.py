@@ -1,0 +1,71 @@
+"""Sessions of onnxruntime on the processor, and the engine that encodes with one.
+
+A session has as many threads as torch, which sleep while they wait: decoders need the cores. Rows do not depend on their number, nor on
+who shares a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ...errors import EstError
+from ..device import num_cores
+from .graph import CROPS
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+PROVIDER = "CPUExecutionProvider"
+CHUNK = 8  # crops that are computed at once: what lies between two layers stays small
+ERRORS_ONLY = 3  # of its log
+
+
+def make_session(graph: bytes) -> InferenceSession:
+    """Open a graph on the processor."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = max(1, min(torch.get_num_threads(), num_cores()))
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = ERRORS_ONLY
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=[PROVIDER])
+    except Exception as error:  # onnxruntime has many kinds, none of them public
+        raise EstError(
+            f"onnxruntime {onnxruntime.__version__} cannot open the graph of the encoder: {str(error).splitlines()[0]}",
+            remedy="--engine torch",
+        ) from error
+
+
+class RuntimeEngine:
+    """Turns crops into feature rows by onnxruntime."""
+
+    def __init__(self, graph: bytes, taps: Sequence[str], *, batch: int) -> None:
+        import onnxruntime
+
+        self.taps = tuple(taps)
+        self.batch = batch
+        self._session = make_session(graph)
+        self._options = onnxruntime.RunOptions()
+        self._options.only_execute_path_to_fetches = True
+
+    def encode(
+        self, crops: np.ndarray, taps: Sequence[str] | None = None, *, mirrored: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Return the rows of each tap, or of some, in float32.  # (B, S, S, 3) RGB uint8, B ≤ batch"""
+        names = list(self.taps if taps is None else taps)
+        count = len(crops)
+        if rest := -count % min(CHUNK, self.batch):
+            crops = np.concatenate([crops, np.zeros((rest, *crops.shape[1:]), np.uint8)])
+        if mirrored:
+            crops = crops[:, :, ::-1]
+        found = [
+            self._session.run(names, {CROPS: np.ascontiguousarray(crops[start : start + CHUNK])}, self._options)
+            for start in range(0, len(crops), CHUNK)
+        ]
+        return {name: np.concatenate([part[place] for part in found])[:count] for place, name in enumerate(names)}

@@ -1,0 +1,104 @@
+"""Going on with a cache that is there: in its own decoder, engine and precision, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ..cache import FeatureRecipe, Recipes, open_cache
+from ..cache.recipe import TORCH
+from ..cache.writing.restart import has_clips
+from ..encoders.engines.calibration import bits_of
+from ..encoders.engines.choice import why_no_bits
+from ..encoders.engines.folder import engines_folder
+from ..encoders.engines.preparation import PreparedEncoder
+from ..encoders.precision import DTYPES, why_emulated
+from ..errors import EstError, RecipeMismatch
+from .config import ExtractConfig
+
+OF_ENGINE = {"onnxruntime": ("auto", "fp32", "int8"), TORCH: ("auto", *DTYPES)}  # what may be asked of each
+
+
+def as_begun(config: ExtractConfig, out: Path) -> ExtractConfig:
+    """Go on with the decoder and the engine that a cache was begun with, where `auto` was asked for.
+
+    The decoder `auto` gives the same rows as OpenCV wherever OpenCV gives any.
+    """
+    if not has_clips(out):
+        return config
+    recipes = open_cache(out).recipes
+    if config.decoder == "auto" and recipes.frames.decoder == "opencv":
+        config = replace(config, decoder="opencv")
+    engines = {recipe.engine for recipe in _encoded(recipes)}
+    if config.engine == "auto" and len(engines) == 1:
+        engine = engines.pop()
+        if config.precision in OF_ENGINE.get(engine, ()):  # else the precision is refused, by its own name
+            config = replace(config, engine=engine)
+    return config
+
+
+def begun_bits(out: Path) -> int | None:
+    """Return how many bits the weights of int8 have in a cache; None where it has no such rows."""
+    if not has_clips(out):
+        return None
+    found = {bits_of(recipe.calibration) for recipe in _encoded(open_cache(out).recipes) if recipe.calibration}
+    return found.pop() if len(found) == 1 else None
+
+
+def expect_precision_of(out: Path, devices: Sequence[torch.device]) -> None:
+    """Refuse to go on with a cache whose precision or engine a device has not: `--precision` cannot mend that."""
+    if not has_clips(out):
+        return
+    recipes = open_cache(out).recipes
+    for name in DTYPES:
+        if name not in {recipes.frames.precision, *(recipe.precision for recipe in recipes.features.values())}:
+            continue
+        for device in devices:
+            if reason := why_emulated(name, device):
+                raise EstError(
+                    f"{out} was begun in {name}. {reason}",
+                    remedy=f"go on on a machine that computes in {name}, or another --out with --precision fp32",
+                )
+    elsewhere = next((device for device in devices if device.type != "cpu"), None)
+    for recipe in _encoded(recipes):
+        if recipe.engine != TORCH and elsewhere is not None:
+            raise EstError(
+                f"{out} was begun by {recipe.engine}, which computes encoders on the processor; the device is {elsewhere}.",
+                remedy="--device cpu, or another --out",
+            )
+        if recipe.calibration and (reason := why_no_bits(bits_of(recipe.calibration) or 8)):
+            raise EstError(
+                f"{out} was begun in int8. {reason}",
+                remedy="go on on a machine with such a processor, or another --out: its weights then have 7 bits",
+            )
+
+
+def expect_calibration(out: Path, wanted: Recipes, encoder: PreparedEncoder | None) -> None:
+    """Refuse to go on in int8 where an encoder was calibrated to other ranges than those of the cache."""
+    if not has_clips(out):
+        return
+    there = open_cache(out).recipes.features
+    for name, recipe in wanted.features.items():
+        if name in there and there[name].calibration and recipe.calibration:
+            _expect_same(out, name, there[name], recipe, encoder)
+
+
+def _expect_same(
+    out: Path, name: str, there: FeatureRecipe, here: FeatureRecipe, encoder: PreparedEncoder | None
+) -> None:
+    same = replace(here, calibration=there.calibration, parent=there.parent)
+    if there.calibration == here.calibration or same != there:  # another field differs, and is told
+        return
+    file = f"{encoder.digest}.ranges" if encoder else "*.ranges"
+    raise RecipeMismatch(
+        f"{name} of {out} was calibrated to other ranges: {there.calibration} in the cache, {here.calibration} on this machine.",
+        remedy=f"copy {file} from the machine that began the cache into {engines_folder() or '~/.cache/est/engines'}, or another --out",
+    )
+
+
+def _encoded(recipes: Recipes) -> list[FeatureRecipe]:
+    """Return the recipes of rows that an encoder made here."""
+    return [recipe for recipe in recipes.features.values() if not recipe.is_imported and recipe.backbone != "none"]

@@ -1,0 +1,155 @@
+"""The run of all benchmarks for a GPU: its rows, its table, and what it does when rows fail, hang or die."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GPU = ROOT / "benchmarks" / "gpu"
+
+STUB = """
+import json, os, sys, time
+for name in sys.argv[5:]:
+    if name == "dies":
+        print("out of luck", file=sys.stderr, flush=True)
+        os._exit(7)
+    if name == "hangs":
+        time.sleep(600)
+    print("a library says something", flush=True)
+    result = {"failed": "ValueError: no"} if name == "fails" else {"value": 2.5, "text": "2.5 ×", "note": name}
+    print(json.dumps({"end": name, "seconds": 0.1, **result}), flush=True)
+"""
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Import a module of the benchmarks by name; none of them stays."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(GPU)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT / "benchmarks")])
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(ROOT / "benchmarks")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def measure(load, tmp_path, monkeypatch):
+    """`measure(names, seconds)` runs rows by a worker that does what their names say."""
+    run, plan = load("run"), load("plan")
+    (tmp_path / "worker.py").write_text(STUB)
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    monkeypatch.setattr(run, "START", 5)
+
+    def rows(names, *, budget=30, seconds=60.0):
+        planned = tuple(
+            plan.Planned(group="any", name=name, title=name, seconds=budget, goal=plan.at_most(3)) for name in names
+        )
+        log = tmp_path / "log.txt"
+        log.touch()
+        return run.rows_of(planned, ["cpu", "DRY", str(tmp_path)], {}, log, time.monotonic() + seconds, 1)
+
+    return rows
+
+
+def test_a_row_that_fails_or_dies_says_why_and_the_next_goes_on(measure):
+    good, fails, dies, last = measure(["good", "fails", "dies", "last"])
+    assert (good.text, good.reached, good.note, good.failed) == ("2.5 ×", True, "good", "")
+    assert (fails.failed, fails.reached) == ("ValueError: no", None)
+    assert dies.failed == "the process ended with status 7: out of luck"
+    assert last.text == "2.5 ×"
+
+
+def test_a_row_that_hangs_is_stopped(measure, monkeypatch):
+    monkeypatch.setattr(sys.modules["run"], "START", 0.4)
+    hangs, last = measure(["hangs", "last"], budget=0)
+    assert re.fullmatch(r"stopped after 0\.\d s, its budget", hangs.failed)
+    assert last.group == "any"
+
+
+def test_nothing_begins_when_the_time_is_over(measure):
+    assert [row.left_out for row in measure(["good"], seconds=1)] == ["the time of the whole run was over"]
+
+
+def test_the_table_is_whole_after_every_row(load, measure, tmp_path):
+    table = load("table")
+    machine = dict.fromkeys(("card", "driver", "cuda", "torch", "python", "cores", "date", "commit"), "x")
+    made = table.Table(machine=machine)
+    for number, row in enumerate(measure(["good", "fails"]), start=1):
+        made.rows.append(row)
+        made.save(tmp_path)
+        assert len(table.load(tmp_path / "gpu.json").rows) == number
+        assert (tmp_path / "gpu.md").read_text().count("\n| ") == number + 1
+    assert table.load(tmp_path / "gpu.json") == made
+    assert "| good | 2.5 × | ≤ 3 | reached | good |" in made.markdown()
+    assert "| fails | failed: ValueError: no | ≤ 3 |  |  |" in made.markdown()
+    assert "reached" not in table.Table(machine=machine, dry="cpu", rows=made.rows).markdown()
+
+
+def test_a_page_takes_the_table_over_and_no_dry_one(load, measure, tmp_path, monkeypatch):
+    table = load("table")
+    machine = dict.fromkeys(("card", "driver", "cuda", "torch", "python", "cores", "date", "commit"), "x")
+    made = table.Table(machine=machine, rows=list(measure(["good"])))
+    made.save(tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n\n{table.BEGIN}\nold\n{table.END}\n\nafter\n")
+    monkeypatch.setattr(sys, "argv", ["table.py", str(tmp_path / "gpu.json"), "--into", str(page)])
+    table.main()
+    first = page.read_text()
+    table.main()
+    assert page.read_text() == first == f"before\n\n{table.BEGIN}\n\n{made.markdown()}\n{table.END}\n\nafter\n"
+    table.Table(machine=machine, dry="cpu").save(tmp_path)
+    with pytest.raises(SystemExit, match="dry run on cpu"):
+        table.main()
+    with pytest.raises(ValueError, match="once each"):
+        table.insert("x", "a page without marks")
+    assert table.insert("x", (ROOT / "docs" / "benchmarks.md").read_text())
+
+
+def test_a_tiny_row_goes_through_the_worker(load, tmp_path, monkeypatch, capsys):
+    worker = load("worker")
+    monkeypatch.setattr(sys, "argv", ["worker.py", "step", "cpu", "DRY", str(tmp_path), "graph_gain", "copy", "graph"])
+    worker.main()
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    ended = {line["end"]: line for line in said if "end" in line}
+    assert [line["begin"] for line in said if "begin" in line] == ["graph_gain", "graph_gain", "copy", "graph"]
+    assert ended["graph_gain"]["left_out"] == "needs the row that measures the step, eager"
+    assert ended["copy"]["value"] > 0.1
+    assert ended["graph"]["left_out"].startswith("steps are recorded on a GPU")
+
+
+def test_every_planned_row_has_its_measurement(load):
+    planned = {}
+    for row in load("plan").PLAN:
+        planned.setdefault(row.group, []).append(row.name)
+    for group, names in planned.items():
+        text = (GPU / "rows" / f"{group}.py").read_text()
+        assert re.findall(r'"(\w+)": ', text[text.index("MEASURES = ") :]) == names
+    assert set(planned) == {path.stem for path in (GPU / "rows").glob("[a-z]*.py")}
+
+
+def test_the_tests_for_a_gpu_import_nothing_that_its_machine_may_lack(load):
+    """onnxruntime, insightface and PyAV are in no folder of wheels."""
+    files = load("rows.tests").files()
+    assert "tests/train/loop/test_graph.py" in files
+    assert len(files) >= 7
+    for name in files:
+        text = (ROOT / name).read_text()
+        assert not re.search(r"\b(onnx|onnxruntime|insightface|video_samples|extract_samples)\b", text.split('"""')[-1])
+
+
+@pytest.mark.slow
+def test_a_whole_dry_run_fails_nowhere(tmp_path):
+    call = [sys.executable, str(GPU / "run.py"), "--dry-device", "cpu", "--out", str(tmp_path)]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
+    assert {row["left_out"] for row in rows if row["name"] in ("gru", "videos", "plain", "all")} == {""}

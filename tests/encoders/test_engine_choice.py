@@ -1,0 +1,96 @@
+"""Which engine is taken, and what is refused, by kinds of processors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from est.encoders import precision as of_torch
+from est.encoders.engines.choice import bits_here, choose_engine, why_no_bits
+from est.errors import EstError, UsageError
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+KINDS = {
+    "bf16": {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"},
+    "VNNI": {"avx2", "avx_vnni"},
+    "AVX2": {"avx2"},
+    "old": {"sse4_1"},
+}
+
+
+@pytest.fixture
+def processor(monkeypatch):
+    """`processor(kind)`: let it be of a kind."""
+    monkeypatch.setattr(of_torch.platform, "machine", lambda: "x86_64")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
+    return lambda kind: monkeypatch.setattr(of_torch, "cpu_flags", lambda: frozenset(KINDS[kind]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "engine", "precision", "bits", "hint"),
+    [
+        ("bf16", "torch", "bf16", 8, ""),
+        ("VNNI", "onnxruntime", "fp32", 8, "about 3.1 × faster here: --precision int8"),
+        ("AVX2", "onnxruntime", "fp32", 7, "about 1.9 × faster here: --precision int8"),
+        ("old", "torch", "fp32", 7, ""),
+    ],
+)
+def test_auto_takes_what_is_fast_and_never_int8(processor, kind, engine, precision, bits, hint):
+    processor(kind)
+    found = choose_engine("auto", "auto", CPU)
+    assert (found.engine, found.precision, found.searching) == (engine, precision, precision)
+    assert found.may_fall_back == (engine == "onnxruntime")
+    assert hint in found.hint
+    assert bool(hint) == bool(found.hint)
+    assert found.lines([CPU])[0].startswith(f"cpu in {precision} by {engine}: ")
+    assert bits_here() == bits
+    assert choose_engine("torch", "fp32", CPU).engine == "torch"
+    assert choose_engine("onnxruntime", "auto", CPU).precision == "fp32"
+    assert not choose_engine("onnxruntime", "fp32", CPU).may_fall_back
+
+
+def test_fp32_that_was_asked_for_is_torchs_where_bf16_is_fast(processor):
+    processor("bf16")
+    assert choose_engine("auto", "fp32", CPU).engine == "torch"
+    processor("AVX2")
+    assert choose_engine("auto", "fp32", CPU).engine == "onnxruntime"
+
+
+def test_int8_has_the_bits_that_the_processor_can_add(processor):
+    processor("VNNI")
+    assert choose_engine("auto", "int8", CPU).bits == 8
+    assert choose_engine("auto", "int8", CPU, bits=7).bits == 7  # a cache that was begun elsewhere
+    processor("AVX2")
+    assert choose_engine("onnxruntime", "int8", CPU).bits == 7
+    with pytest.raises(EstError, match=r"8 bits need a processor with avx512_vnni or avx_vnni.*saturate"):
+        choose_engine("auto", "int8", CPU, bits=8)
+    assert why_no_bits(7) is None
+    processor("bf16")
+    assert choose_engine("auto", "int8", CPU).searching == "bf16"  # the detector's
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "message", "remedy"),
+    [
+        ("old", ("auto", "int8", CPU), "int8 needs a processor with avx2", "--precision fp32"),
+        ("VNNI", ("torch", "int8", CPU), "int8 is computed by onnxruntime", "leave out --engine torch"),
+        ("VNNI", ("onnxruntime", "bf16", CPU), "in fp32 or int8, not in bf16", "--engine torch --precision bf16"),
+        (
+            "VNNI",
+            ("onnxruntime", "auto", GPU),
+            r"on the processor alone, and cuda:0 .*CPUExecutionProvider",
+            "--device cpu",
+        ),
+        ("VNNI", ("auto", "int8", GPU), "and not on cuda:0", "--device cpu"),
+        ("VNNI", ("onxruntime", "auto", CPU), "--engine is auto, torch or onnxruntime", "--engine onnxruntime"),
+        ("VNNI", ("auto", "int4", CPU), "auto, fp32, bf16, fp16 or int8; found 'int4'", "--precision int8"),
+    ],
+)
+def test_what_cannot_be_is_refused(processor, kind, asked, message, remedy):
+    processor(kind)
+    with pytest.raises(EstError, match=message) as refused:
+        choose_engine(*asked)
+    assert remedy in refused.value.remedy
+    if asked[1] == "int4":
+        assert isinstance(refused.value, UsageError)

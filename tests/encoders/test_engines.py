@@ -1,0 +1,230 @@
+"""Engines: onnxruntime says what torch says, in fp32 to the last digits and in int8 to a small part of what tells frames apart."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from est.encoders.backbone import FrameEncoder, Normalization
+from est.encoders.encoder import Encoder
+from est.encoders.engines import folder
+from est.encoders.engines.calibration import bits_of, joined, rounded_up
+from est.encoders.engines.choice import choose_engine
+from est.encoders.engines.pictures import calibration_pictures
+from est.encoders.engines.preparation import prepare
+from est.encoders.weights import load_weights
+from est.errors import EstError
+
+CPU = torch.device("cpu")
+SIDE = 32
+TAPS = ("gap", "maps")
+SAME = 2e-5  # largest error in fp32 beside the largest number
+NEAR = 0.4  # error in int8 beside the deviation between pictures: large because pictures of 32 have one place to average over
+
+
+class Tiny(FrameEncoder):
+    """A small network with everything that int8 knows: convolutions, a pool, a residual sum, a product."""
+
+    name, title, width, tap_names = "tiny", "Tiny", 8, TAPS
+
+    def __init__(self):
+        super().__init__()
+        self.normalization = Normalization.named("imagenet")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            self.first, self.second = nn.Conv2d(3, 16, 5, stride=2), nn.Conv2d(16, 16, 3, padding=1)
+            self.last = nn.Linear(16, 8)
+
+    def taps(self, images, names):
+        x = F.max_pool2d(F.relu(self.first(self.normalize(images))), 2)
+        x = F.relu(self.second(x) + x)
+        return {"gap": self.last(x.float().mean((2, 3)).to(x.dtype)), "maps": x}
+
+    def shape_of(self, tap, size):
+        side = (size - 3) // 4
+        return (8,) if tap == "gap" else (16, side, side)
+
+
+@pytest.fixture
+def kept():
+    """The folder of engines of these tests."""
+    return folder.engines_folder()
+
+
+@pytest.fixture(scope="module")
+def crops():
+    return calibration_pictures(SIDE)[::5]
+
+
+def engine(backbone, name, precision, taps=TAPS, batch=32, bits=None):
+    prepared = prepare(backbone, SIDE, choose_engine(name, precision, CPU, bits=bits), lambda line: None)
+    return prepared.build(taps, CPU, batch)
+
+
+def errors(found, wanted):
+    """Return the error of each tap beside the deviation between pictures."""
+    for name, values in found.items():
+        deviation = wanted[name].reshape(len(values), -1).std(0).mean()
+        yield float(np.sqrt(np.square(values - wanted[name]).mean()) / deviation)
+
+
+def test_fp32_says_what_torch_says(crops):
+    torchs, other = (engine(Tiny(), name, "fp32") for name in ("torch", "onnxruntime"))
+    mirrored = torchs.encode(np.ascontiguousarray(crops[:3, :, ::-1]))
+    pairs = (other.encode(crops), torchs.encode(crops)), (other.encode(crops[:3], ("maps",), mirrored=True), mirrored)
+    for found, wanted in pairs:
+        for name, values in found.items():
+            assert values.dtype == np.float32
+            assert np.abs(values - wanted[name]).max() <= SAME * np.abs(wanted[name]).max()
+
+
+def test_int8_is_near_and_bits_tell(crops):
+    wanted = engine(Tiny(), "torch", "fp32").encode(crops)
+    fine, coarse = ([*errors(engine(Tiny(), "auto", "int8", bits=bits).encode(crops), wanted)] for bits in (8, 7))
+    assert all(0 < error < NEAR / 8 for error in (*fine, *coarse))
+    assert fine != coarse
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_row_depends_on_its_crop_alone(crops, precision, monkeypatch):
+    together = engine(Tiny(), "onnxruntime", precision).encode(crops)
+    for batch, taps in ((1, ("gap",)), (4, TAPS)):
+        alone = engine(Tiny(), "onnxruntime", precision, taps, batch).encode(crops[2 : 2 + batch])
+        for name in taps:
+            np.testing.assert_array_equal(alone[name], together[name][2 : 2 + batch], err_msg=name)
+    monkeypatch.setattr("est.encoders.engines.runtime.num_cores", lambda: 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)  # more than cores
+    found = engine(Tiny(), "onnxruntime", precision).encode(crops)
+    for name in TAPS:
+        np.testing.assert_array_equal(found[name], together[name], err_msg=name)
+
+
+def test_resnet18_in_integers(crops, tmp_path):
+    """Every convolution, sum and pool has its integer form, else int8 is slower than fp32; and what it says is near."""
+    backbone = load_weights("synface").backbone
+    wanted = Encoder(backbone, ("gap",), device=CPU, precision="fp32", batch=16).encode(crops)
+    prepared = prepare(backbone, SIDE, choose_engine("auto", "int8", CPU), lambda line: None)
+    (error,) = errors(prepared.build(("gap",), CPU, 16).encode(crops), wanted)
+    assert 0 < error < NEAR
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(prepared.graph(("gap",)), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert kinds.count("QLinearConv") == 20
+    assert kinds.count("QLinearAdd") == 8
+    assert not {"Conv", "Relu", "Add", "Mul", "QuantizeLinear"} & set(kinds)  # bytes of pixels are read as they are
+
+
+def test_the_pictures_are_the_same_everywhere():
+    found = calibration_pictures(48)
+    assert found.shape == (50, 48, 48, 3)
+    assert hashlib.sha256(found.tobytes()).hexdigest()[:16] == "c85c8d2804dd9b0e"
+
+
+def test_ranges_are_rounded_outwards():
+    for value in (0.0, 1.0, 1.01, 3.999, 1e-9, 12345.6):
+        assert value <= rounded_up(value) <= value * (1 + 1 / 16)
+        assert rounded_up(rounded_up(value)) == rounded_up(value)
+    assert rounded_up(7.3) == rounded_up(7.3 * (1 + 1e-6))
+
+
+def test_names_of_calibrations():
+    one, two = "8-bit weights, ranges aa", "8-bit weights, ranges bb"
+    assert (bits_of(one), bits_of("7-bit weights, ranges aa"), bits_of("")) == (8, 7, None)
+    assert (joined([""]), joined([one, one])) == ("", one)
+    assert joined([one, two]).startswith("8-bit weights, ranges ")
+    assert joined([one, two]) != joined([two, one])
+
+
+# ---------------------------------------------------------------------------------------------------------------------------------
+# the folder
+
+
+def test_a_damaged_file_is_made_again(kept, crops):
+    said = []
+    how = choose_engine("auto", "int8", CPU)
+    before = prepare(Tiny(), SIDE, how, said.append)
+    wanted = before.build(("gap",), CPU, 8).encode(crops[:2])["gap"]
+    files = [kept / f"{before.digest}{ending}" for ending in (".onnx", ".ranges")]
+    for path in files:
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-7] + bytes([whole[-7] ^ 1]) + whole[-6:])
+        said.clear()
+        after = prepare(Tiny(), SIDE, how, said.append)
+        assert said[0] == f"{path} is damaged, and is made again"
+        assert after.calibration == before.calibration
+        np.testing.assert_array_equal(after.build(("gap",), CPU, 8).encode(crops[:2])["gap"], wanted)
+    said.clear()
+    prepare(Tiny(), SIDE, how, said.append)
+    assert said == []
+    assert not [path for path in kept.iterdir() if path.suffix not in (".onnx", ".ranges")]
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+    (tmp_path / "est").write_text("a file where a folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    said = []
+    assert folder.kept("x.ranges", lambda: b"made", said.append) == b"made"
+    assert len(said) == 1
+    assert "could not be written" in said[0]
+    monkeypatch.setenv("XDG_CACHE_HOME", "not absolute")  # as the standard says: ignored
+    assert folder.engines_folder().parts[-3:] == (".cache", "est", "engines")
+
+
+def test_the_files_used_last_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setitem(folder.MOST, ".ranges", 2)
+    for number in range(2):
+        folder.kept(f"{number}.ranges", lambda: b"made", print)
+        os.utime(tmp_path / "est" / "engines" / f"{number}.ranges", (number, number))
+    assert folder.kept("0.ranges", lambda: b"not made", print) == b"made"  # which was used now
+    threads = [threading.Thread(target=folder.kept, args=("2.ranges", lambda: b"made", print)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(path.name for path in (tmp_path / "est" / "engines").iterdir()) == ["0.ranges", "2.ranges"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------------------
+# encoders that cannot be exported
+
+
+class Odd(FrameEncoder):
+    """An encoder with a step that ONNX has no words for."""
+
+    name, title, width = "odd", "Odd", 3
+
+    def __init__(self):
+        super().__init__()
+        self.normalization = Normalization()
+
+    def taps(self, images, names):
+        return {"gap": torch.linalg.svdvals(images[:, 0])[:, :3]}
+
+    def shape_of(self, tap, size):
+        return (3,)
+
+
+def test_what_cannot_be_exported_is_named(crops, monkeypatch):
+    with pytest.raises(EstError, match=r"odd cannot be computed by onnxruntime: .* the operator aten::") as refused:
+        engine(Odd(), "onnxruntime", "int8", ("gap",))
+    assert "--engine torch" in refused.value.remedy
+    with pytest.raises(EstError, match="the operator aten::"):
+        engine(Odd(), "onnxruntime", "fp32", ("gap",))
+    monkeypatch.setattr("est.encoders.engines.choice.is_fast_here", lambda: True)
+    said = []
+    prepared = prepare(Odd(), SIDE, choose_engine("auto", "fp32", CPU), said.append)
+    assert prepared.engine == "torch"
+    assert said[-1].endswith("torch computes it")
+    assert prepared.build(("gap",), CPU, 4).encode(crops[:2])["gap"].shape == (2, 3)

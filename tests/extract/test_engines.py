@@ -1,0 +1,129 @@
+"""Caches by engine: the same bytes whatever the workers, the engine that a cache was begun with, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from extract_samples import QUICK, contents, extract
+from video_samples import make_video
+
+from est.cache import merge_caches, open_cache
+from est.cache.schema import FeatureSpec
+from est.encoders.engines import choice
+from est.encoders.weights import load_weights
+from est.errors import EstError, RecipeMismatch
+from est.extract.begun import as_begun
+from est.extract.recaching import ArrayPlan, recache
+from est.infer.prediction.encoders import ArraysDeviceWorker, FrameArray
+
+INT8 = replace(QUICK, weights="synface", size=32, detector="none", precision="int8", workers=1)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """Two videos of colours."""
+    folder, draw = tmp_path_factory.mktemp("videos"), np.random.default_rng(0)
+    for name in "ab":
+        make_video(folder / f"{name}.mp4", list(draw.integers(0, 255, (20, 48, 48, 3), np.uint8)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def begun(videos, tmp_path_factory):
+    """A cache in int8."""
+    path = tmp_path_factory.mktemp("int8") / "c.zarr"
+    extract(videos, path, INT8)
+    return path
+
+
+def test_int8_has_the_same_bytes_in_parts_and_with_more_workers(videos, begun, tmp_path):
+    recipe = open_cache(begun).recipes.features["gap"]
+    assert (recipe.engine, recipe.precision) == ("onnxruntime", "int8")
+    assert recipe.calibration.startswith(f"{choice.bits_here()}-bit weights, ranges ")
+    extract(videos, tmp_path / "c.zarr", INT8, limit=1)
+    extract(videos, tmp_path / "c.zarr", INT8, workers=2)
+    whole, parts = contents(begun), contents(tmp_path / "c.zarr")
+    for name, rows in whole.items():
+        np.testing.assert_array_equal(parts[name], rows, err_msg=name)
+
+
+def test_a_prediction_makes_the_rows_of_the_cache(begun):
+    cache = open_cache(begun)
+    recipe, crops = cache.recipes.features["gap"], np.zeros((2, 32, 32, 3), np.uint8)
+    array = FrameArray(
+        name="gap",
+        spec=FeatureSpec(dtype="float32", shape=(512,)),
+        tap="gap",
+        precision=recipe.precision,
+        engine=recipe.engine,
+        calibration=recipe.calibration,
+        weights=load_weights("synface"),
+    )
+    worker = ArraysDeviceWorker(torch.device("cpu"), "fp32", INT8, [array])
+    row = worker.encode(crops).result()["gap"][0]
+    np.testing.assert_array_equal(row.astype(np.float16), np.array(cache.black["gap"], np.float16))
+    other = replace(array, calibration=recipe.calibration[:-1] + "-")
+    with pytest.raises(RecipeMismatch, match="calibrated to other ranges") as refused:
+        ArraysDeviceWorker(torch.device("cpu"), "fp32", INT8, [other])
+    assert "--precision fp32, whose rows differ a little" in refused.value.remedy
+
+
+def test_another_calibration_is_not_gone_on_with(videos, begun, monkeypatch):
+    monkeypatch.setattr("est.encoders.engines.calibration.SHOWN", 15)  # another digest
+    with pytest.raises(RecipeMismatch, match=r"gap of .* was calibrated to other ranges") as refused:
+        extract(videos, begun, INT8)
+    assert ".ranges from the machine that began the cache" in refused.value.remedy
+    monkeypatch.undo()
+    monkeypatch.setattr(choice, "kind_of_processor", lambda: "AVX2")
+    bits = int(open_cache(begun).recipes.features["gap"].calibration[0])
+    if bits == 8:
+        with pytest.raises(EstError, match=r"begun in int8\. Weights of 8 bits need") as refused:
+            extract(videos, begun, INT8)
+        assert "another --out: its weights then have 7 bits" in refused.value.remedy
+
+
+def test_auto_is_the_engine_of_the_cache(begun, tmp_path):
+    assert as_begun(INT8, begun).engine == as_begun(replace(INT8, precision="auto"), begun).engine == "onnxruntime"
+    assert (
+        as_begun(replace(INT8, precision="bf16"), begun).engine == "auto"
+    )  # the precision is refused, by its own name
+    assert as_begun(replace(INT8, engine="torch"), begun).engine == "torch"
+    assert as_begun(INT8, tmp_path / "new.zarr").engine == "auto"
+
+
+@pytest.mark.slow
+def test_auto_goes_on_with_the_engine_of_the_cache(videos, tmp_path, monkeypatch):
+    fp32 = replace(INT8, precision="fp32")
+    extract(videos, tmp_path / "torch.zarr", fp32, engine="torch", limit=1)
+    extract(videos, tmp_path / "ort.zarr", fp32, engine="onnxruntime", limit=1)
+    monkeypatch.setattr(choice, "is_fast_here", lambda: True)
+    for engine in ("torch", "ort"):
+        extract(videos, tmp_path / f"{engine}.zarr", fp32)
+    assert [open_cache(tmp_path / f"{name}.zarr").recipes.features["gap"].engine for name in ("torch", "ort")] == [
+        "torch",
+        "onnxruntime",
+    ]
+    assert "engine" not in open_cache(tmp_path / "torch.zarr").recipes.features["gap"].identity()
+    with pytest.raises(RecipeMismatch, match="engine: torch in the cache, onnxruntime asked for") as refused:
+        extract(videos, tmp_path / "torch.zarr", fp32, engine="onnxruntime")
+    assert "--engine torch" in refused.value.remedy
+    theirs, ours = (open_cache(tmp_path / f"{name}.zarr").clip("a").features["gap"] for name in ("torch", "ort"))
+    np.testing.assert_allclose(
+        ours.astype(float), theirs.astype(float), rtol=2e-3, atol=2e-3
+    )  # float16 of nearly the same
+    both = [tmp_path / "torch.zarr", tmp_path / "ort.zarr"]
+    with pytest.raises(RecipeMismatch, match=r"gap\.engine: torch here, onnxruntime there"):
+        merge_caches(both, tmp_path / "all.zarr", duplicates="first")
+    assert len(merge_caches(both, tmp_path / "all.zarr", duplicates="first", allow=("gap.engine",))) == 1
+
+
+@pytest.mark.slow
+def test_recaching_in_int8(begun, tmp_path):
+    plan = ArrayPlan(name="gap", weights=load_weights("synface"))
+    recache(begun, tmp_path / "again.zarr", [plan], INT8)
+    first, again = open_cache(begun), open_cache(tmp_path / "again.zarr")
+    assert again.recipes.features["gap"] == first.recipes.features["gap"]
+    np.testing.assert_array_equal(again.clip("b").features["gap"], first.clip("b").features["gap"])
