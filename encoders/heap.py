@@ -1,9 +1,9 @@
 """Freed memory: kept for the next batch, in place of being returned to the system and asked for again.
 
 glibc returns freed memory at the end of its heap, and whatever is larger than 32 MB. A batch of the encoder then asks for 200 MB page by
-page (fp32: 370 MB), and a bf16 step of the paper's model for 60 MB: a sixth and a fifth of their time. Numbers do not depend on it. Threads
-have heaps of 64 MB of their own, which keep nothing larger: those that begin afterwards share one heap, for as long as the process lives.
-Other C libraries are left alone.
+page (fp32: 370 MB), a sixth of its time in bf16 (benchmarks/heap.py), and a step of stacked trainings for their gradients. Numbers do not
+depend on it. Threads have heaps of 64 MB of their own, which keep nothing larger: those that begin afterwards share one heap, for as long as
+the process lives. Other C libraries are left alone.
 """
 
 from __future__ import annotations
