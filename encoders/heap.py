@@ -2,7 +2,7 @@
 
 glibc returns freed memory at the end of its heap, and whatever is larger than 32 MB. A batch of the encoder then asks for 200 MB page by
 page (fp32: 370 MB), a sixth of its time in bf16 (benchmarks/heap.py), and a step of stacked trainings for their gradients. Numbers do not
-depend on it. Threads have heaps of 64 MB of their own, which keep nothing larger: those that begin afterwards share one heap, for as long as
+depend on it. Threads have heaps of 64 MB of their own, which keep nothing larger: those that begin afterwards share one heap, as long as
 the process lives. Other C libraries are left alone.
 """
 
