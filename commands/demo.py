@@ -100,7 +100,7 @@ def demo_text(report: DemoReport) -> str:
     lines = [
         *report.table(),
         *(one.verdict() for one in report.sets),
-        f"{times}; {clock(sum(report.seconds.values()))} in all",
+        f"{times}; {clock(sum(report.seconds.values()))} in all, {sum(report.cpu_seconds.values()):.0f} CPU seconds",
         f"Summaries and confusion matrices: {', '.join(str(one.results.run.path) for one in report.sets)}",
         "Apparent expressions over time in one of the videos, and the annotated video:",
         report.predict_command(),

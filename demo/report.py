@@ -25,6 +25,7 @@ class SetReport:
     frames: int
     subjects: int
     seconds: dict[str, float]  # of each stage
+    cpu_seconds: dict[str, float]  # of the cores in each stage
     results: Results
     example: Path  # one of the videos
 
@@ -77,7 +78,8 @@ class SetReport:
             "videos": self.videos,
             "frames": self.frames,
             "subjects": self.subjects,
-            "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
+            "seconds": _rounded(self.seconds),
+            "cpu_seconds": _rounded(self.cpu_seconds),
             "points_above_control": self.points,
             "points_interval": self.interval and list(self.interval),
             "verdict": self.verdict(),
@@ -95,9 +97,12 @@ class DemoReport:
     @property
     def seconds(self) -> dict[str, float]:
         """Return the time of each stage, over all sets."""
-        stages = {name for one in self.sets for name in one.seconds}
-        in_order = [name for name in self.sets[0].seconds if name in stages]
-        return {name: sum(one.seconds[name] for one in self.sets) for name in in_order}
+        return _summed([one.seconds for one in self.sets])
+
+    @property
+    def cpu_seconds(self) -> dict[str, float]:
+        """Return the CPU seconds of each stage, over all sets."""
+        return _summed([one.cpu_seconds for one in self.sets])
 
     def table(self) -> list[str]:
         """Return the lines of the table."""
@@ -116,6 +121,16 @@ class DemoReport:
         return {
             "predict": self.predict_command(),
             "folder": str(self.folder),
-            "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
+            "seconds": _rounded(self.seconds),
+            "cpu_seconds": _rounded(self.cpu_seconds),
             "sets": {one.of.name: one.to_json() for one in self.sets},
         }
+
+
+def _summed(of_sets: list[dict[str, float]]) -> dict[str, float]:
+    """Add up the stages of all sets, which have the same ones."""
+    return {name: sum(one[name] for one in of_sets) for name in of_sets[0]}
+
+
+def _rounded(seconds: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 1) for name, value in seconds.items()}

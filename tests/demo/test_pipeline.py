@@ -67,7 +67,8 @@ def test_it_goes_the_whole_way(report):
     assert list(stages.items()) == [("Rendering", 4), ("Extracting", 4), ("fold1", 2), ("fold2", 2)]
     assert [one.of.name for one in made.sets] == ["posed", "dynamics"]
     assert list(made.seconds) == ["render", "extract", "train and score"]
-    assert all(seconds > 0 for seconds in made.seconds.values())
+    assert list(made.cpu_seconds) == list(made.seconds)
+    assert all(seconds > 0 for seconds in (*made.seconds.values(), *made.cpu_seconds.values()))
     for one in made.sets:
         folder = out / one.of.name
         assert (one.videos, one.subjects) == (4, 2)
@@ -97,7 +98,7 @@ def test_the_command_shows_table_verdicts_times_and_what_is_next(report):
     shown = demo_text(made).splitlines()
     assert shown[:3] == made.table()
     assert [line.split(":")[0] for line in shown[3:5]] == ["posed", "dynamics"]
-    assert shown[5].endswith("in all")
+    assert re.search(r" in all, \d+ CPU seconds$", shown[5])
     assert str(out / "dynamics" / "run") in shown[6]
     assert shown[-1] == NEXT
     json.dumps(made.to_json())
@@ -139,5 +140,5 @@ def test_only_what_is_given_is_changed():
 )
 def test_the_verdict_says_when_the_control_is_as_good(of, war, said):
     results = SimpleNamespace(scores=SimpleNamespace(war=1.0), control=SimpleNamespace(war=war))
-    made = SetReport(of=of, videos=1, frames=1, subjects=1, seconds={}, results=results, example=Path())
+    made = SetReport(of=of, videos=1, frames=1, subjects=1, seconds={}, cpu_seconds={}, results=results, example=Path())
     assert re.search(said, made.verdict())
