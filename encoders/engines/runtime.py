@@ -1,7 +1,7 @@
 """Sessions of onnxruntime on the processor, and the engine that encodes with one.
 
-A session has as many threads as torch, which sleep while they wait: decoders need the cores. Rows do not depend on their number, nor on
-who shares a batch.
+The engine computes parts of a batch in lanes, each on one core, as torch's does. Rows do not depend on their number, nor on who shares a
+batch.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from ...errors import EstError
-from ..device import num_cores
+from ..lanes import in_lanes, num_lanes
 from .graph import CROPS
 
 if TYPE_CHECKING:
@@ -24,12 +23,12 @@ CHUNK = 8  # crops that are computed at once: what lies between two layers stays
 ERRORS_ONLY = 3  # of its log
 
 
-def make_session(graph: bytes) -> InferenceSession:
-    """Open a graph on the processor."""
+def make_session(graph: bytes, threads: int | None = None) -> InferenceSession:
+    """Open a graph on the processor, with so many threads that sleep while they wait, or as many as torch has."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = max(1, min(torch.get_num_threads(), num_cores()))
+    options.intra_op_num_threads = threads or num_lanes()
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = ERRORS_ONLY
@@ -53,7 +52,7 @@ class RuntimeEngine:
 
         self.taps = tuple(taps)
         self.batch = batch
-        self._session = make_session(graph)
+        self._session = make_session(graph, threads=1)
         self._options = onnxruntime.RunOptions()
         self._options.only_execute_path_to_fetches = True
 
@@ -67,8 +66,10 @@ class RuntimeEngine:
             crops = np.concatenate([crops, np.zeros((rest, *crops.shape[1:]), np.uint8)])
         if mirrored:
             crops = crops[:, :, ::-1]
-        found = [
-            self._session.run(names, {CROPS: np.ascontiguousarray(crops[start : start + CHUNK])}, self._options)
-            for start in range(0, len(crops), CHUNK)
-        ]
+        found = in_lanes(
+            lambda start: self._session.run(
+                names, {CROPS: np.ascontiguousarray(crops[start : start + CHUNK])}, self._options
+            ),
+            range(0, len(crops), CHUNK),
+        )
         return {name: np.concatenate([part[place] for part in found])[:count] for place, name in enumerate(names)}

@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 
 from ...cache.interrupt import Stop
-from ...encoders.heap import keeping_freed_memory
 from ...encoders.precision import Precision
 from ...errors import EstError, UsageError
 from ..config.config import TrainConfig
@@ -342,7 +341,7 @@ def groups_of(model: Model, config: TrainConfig, centres: nn.Parameter | None = 
 def reproducible(device: torch.device, threads: int) -> Generator[None]:
     """Compute on so many threads, with which sums come out the same, and leave torch's state as it was."""
     before = torch.get_num_threads()
-    with keeping_freed_memory(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.set_num_threads(threads)
         try:
             yield
