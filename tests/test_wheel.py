@@ -13,7 +13,7 @@ from rooms import PACKAGES
 
 ROOT = Path(__file__).parents[1]
 ROOT_FILES = ("__init__.py", "__main__.py", "cli.py", "errors.py", "py.typed")
-DATA = {".py", ".safetensors"}
+DATA = {".py", ".safetensors", ".png"}
 
 
 def shipped() -> set[str]:

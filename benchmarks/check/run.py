@@ -127,6 +127,8 @@ def main() -> None:
         PAGE.write_text(page_with(PAGE.read_text(encoding="utf-8"), stated), encoding="utf-8")
         print(f"recorded {len(found)} ratios of {kind} in {FILE.name} and {PAGE.name}")
         sys.exit(1 if any(verdict.measured is None for verdict in verdicts) else 0)
+    if not verdicts:
+        sys.exit(f"no ratio is stated for {kind}: ARGS=--record states what is measured here")
     bad = [verdict for verdict in verdicts if verdict.is_bad]
     print(f"{kind}: {len(verdicts)} ratios measured, {len(bad)} bad")
     sys.exit(1 if bad else 0)

@@ -126,6 +126,15 @@ def test_a_tiny_row_goes_through_the_worker(load, tmp_path, monkeypatch, capsys)
     assert ended["graph"]["left_out"].startswith("steps are recorded on a GPU")
 
 
+def test_the_encoder_alone_is_measured(load, tmp_path, monkeypatch, capsys):
+    worker = load("worker")
+    monkeypatch.setattr(sys, "argv", ["worker.py", "extraction", "cpu", "DRY", str(tmp_path), "encode"])
+    worker.main()
+    ended = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (ended["end"], ended.get("failed")) == ("encode", None)
+    assert ended["value"] > 0
+
+
 def test_every_planned_row_has_its_measurement(load):
     planned = {}
     for row in load("plan").PLAN:

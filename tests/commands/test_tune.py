@@ -27,6 +27,8 @@ FLAGS = {
     "--batch-norm frozen": {"batch_norm": "frozen"},
     "--no-balanced": {"balanced": False},
     "--frames-per-clip 2": {"frames_per_clip": 2},
+    "--together 3": {"together": 3},
+    "--average 0.99": {"average": 0.99},
     "--apex end": {"apex": "end"},
     "--no-mirror": {"mirrored": False},
     "--shift 0": {"shift": 0.0},

@@ -21,10 +21,12 @@ from on_cores import crop_video, decode_video
 
 from est.encoders.backbone import Backbone
 from est.encoders.device import num_cores
-from est.encoders.precision import resolve_precision
+from est.encoders.engines.choice import choose_engine
+from est.encoders.engines.preparation import prepare
 from est.extract.config import ExtractConfig
-from est.extract.extraction import default_workers, extract_videos
+from est.extract.extraction import extract_videos
 from est.extract.faces.detect import build_detector
+from est.extract.threads import default_workers
 from est.extract.video.source import open_source
 from est.extract.workers.device_worker import DeviceWorker
 from est.inputs.input import find_inputs
@@ -63,8 +65,9 @@ def crop(context: Context) -> Measured:
 
 def device_worker(context: Context) -> DeviceWorker:
     """Return what detects and encodes."""
-    precision, _ = resolve_precision("auto", context.device)
-    return DeviceWorker(context.device, precision, config_of(context), [Backbone()])
+    computation = choose_engine("auto", "auto", context.device)
+    encoder = prepare(Backbone().eval(), context.sizes.crop, computation, print)
+    return DeviceWorker(context.device, computation.searching, config_of(context), [encoder])
 
 
 def detect(context: Context) -> Measured:

@@ -64,6 +64,7 @@ def test_two_processes_learn_what_one_learns(trainings, cache, tmp_path):
         assert Run.open(tmp_path / name).facts["processes"] == 2
 
 
+@pytest.mark.slow
 def test_a_lost_process_ends_the_run_which_goes_on_from_its_checkpoint(trainings, cache, tmp_path):
     config = tuning_config("layer4", model=STILL, learning_rate=1e-5, epochs=2)
     said, ended = trainings.together(task(cache, tmp_path / "run", config, lost=4, seconds=0.0))
