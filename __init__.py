@@ -6,6 +6,7 @@ whole of their commands; they are imported on first use.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from .sweep.reproduce.reproducing import reproduce
     from .train.evaluation import evaluate as evaluate_run
     from .train.fitting import fit
+
+# onnxruntime queues events about the machine as soon as it is imported; who works on videos of people does not expect that.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0.dev0"
 

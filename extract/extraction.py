@@ -79,6 +79,8 @@ def extract_videos(
     weights = encoder = None
     if config.encoded:
         weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
+        for tap in config.encoded:
+            weights.backbone.shape_of(tap, config.size)  # what there is not is refused before anything is exported
         for line in describe(weights):
             watch.say(line)
     for line in computation.lines(devices):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -228,3 +230,15 @@ def test_what_cannot_be_exported_is_named(crops, monkeypatch):
     assert prepared.engine == "torch"
     assert said[-1].endswith("torch computes it")
     assert prepared.build(("gap",), CPU, 4).encode(crops[:2])["gap"].shape == (2, 3)
+
+
+# ---------------------------------------------------------------------------------------------------------------------------------
+# what onnxruntime keeps of the machine
+
+
+@pytest.mark.parametrize("own", [{}, {"ORT_DISABLE_TELEMETRY": "0"}], ids=["est's", "the user's"])
+def test_onnxruntime_keeps_no_events_unless_the_user_wants_them(own):
+    others = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    code = "import os, est; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    said = subprocess.run([sys.executable, "-c", code], env=others | own, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == own.get("ORT_DISABLE_TELEMETRY", "1")
