@@ -14,7 +14,7 @@ from est.cache import merge_caches, open_cache
 from est.cache.schema import FeatureSpec
 from est.encoders.engines import choice
 from est.encoders.weights import load_weights
-from est.errors import EstError, RecipeMismatch
+from est.errors import EstError, RecipeMismatch, UsageError
 from est.extract.begun import as_begun
 from est.extract.recaching import ArrayPlan, recache
 from est.infer.prediction.encoders import ArraysDeviceWorker, FrameArray
@@ -48,6 +48,13 @@ def test_int8_has_the_same_bytes_in_parts_and_with_more_workers(videos, begun, t
     whole, parts = contents(begun), contents(tmp_path / "c.zarr")
     for name, rows in whole.items():
         np.testing.assert_array_equal(parts[name], rows, err_msg=name)
+
+
+def test_a_feature_that_the_encoder_lacks_is_refused_before_an_export(videos, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "engines"))
+    with pytest.raises(UsageError, match="found 'foo'"):
+        extract(videos, tmp_path / "c.zarr", INT8, features=("gap", "foo"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_prediction_makes_the_rows_of_the_cache(begun):
