@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,7 @@ class FrameArray:
     precision: EncoderPrecision
     mirrored: bool = False
     engine: str = TORCH
+    may_fall_back: bool = False  # to torch: the engine was nobody's wish
     calibration: str = ""  # of the run's rows in int8
     weights: Weights | None = None  # of features that are made as a cache's are
     model: FinetunedModel | None = None  # whose own encoder makes them
@@ -111,9 +112,10 @@ class ArraysDeviceWorker(DeviceWorker):
 def computation_of(array: FrameArray, *devices: torch.device) -> Computation:
     """Return how the rows of an array are computed, or say what is missing here."""
     try:
-        return choose_engine(array.engine, array.precision, *devices, bits=bits_of(array.calibration))
+        found = choose_engine(array.engine, array.precision, *devices, bits=bits_of(array.calibration))
     except EstError as error:
         raise type(error)(error.message, remedy=DIFFER) from error
+    return replace(found, may_fall_back=array.may_fall_back)
 
 
 def _on(model: FinetunedModel, device: torch.device) -> FinetunedModel:

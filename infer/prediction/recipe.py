@@ -13,7 +13,8 @@ from ...cache import FramesRecipe
 from ...cache.recipe import TORCH
 from ...cache.schema import FeatureSpec
 from ...encoders.device import parse_device
-from ...encoders.engines.choice import Computation, choose_engine
+from ...encoders.engines.calibration import bits_of
+from ...encoders.engines.choice import choose_engine
 from ...encoders.precision import DTYPES, Precision, resolve_precision
 from ...encoders.weights import Weights
 from ...errors import RecipeMismatch, UsageError, expect_choice
@@ -103,11 +104,10 @@ def recipe_of(run: Run, config: PredictConfig) -> RunRecipe:
     searched = frames_of(run).precision
     precision: Precision = searched if searched in DTYPES else "fp32"
     if config.precision is not None or config.engine is not None:
-        asked = config.precision or next(iter(reads.values())).precision
-        chosen = choose_engine(config.engine or "auto", asked, *devices)
-        if config.precision is not None:
-            precision = chosen.searching
-        reads = {part: in_another_way(array, chosen, precision) for part, array in reads.items()}
+        anew = {array.name: in_another_way(array, config, devices) for array in reads.values()}
+        reads = {part: anew[array.name] for part, array in reads.items()}
+    if config.precision is not None:
+        precision = choose_engine(config.engine or "auto", config.precision, *devices).searching
     resolve_precision(precision, *devices, remedy=DIFFER)
     for array in reads.values():
         computation_of(array, *devices)
@@ -125,16 +125,32 @@ def recipe_of(run: Run, config: PredictConfig) -> RunRecipe:
     )
 
 
-def in_another_way(array: FrameArray, chosen: Computation, precision: Precision) -> FrameArray:
-    """Return an array whose rows are computed in another way than the run's; torch computes the encoder of a fine-tuned model."""
+def in_another_way(array: FrameArray, config: PredictConfig, devices: Sequence[torch.device]) -> FrameArray:
+    """Return an array whose rows are computed as the options say; what they leave out is the run's."""
+    engine, precision = config.engine or "auto", config.precision or array.precision
     if array.weights is None:
-        if chosen.engine != TORCH:
-            raise UsageError(
-                "The encoder of a fine-tuned run is a part of its model, which torch computes.",
-                remedy="leave --engine out, and --precision int8",
-            )
-        return replace(array, precision=precision)
-    return replace(array, precision=chosen.precision, engine=chosen.engine, calibration="")
+        _expect_torch(engine, precision)
+        engine = TORCH
+    chosen = choose_engine(engine, precision, *devices, bits=bits_of(array.calibration))
+    is_own = (chosen.engine, chosen.precision) == (array.engine, array.precision)
+    return replace(
+        array,
+        precision=chosen.precision,
+        engine=chosen.engine,
+        may_fall_back=chosen.may_fall_back,
+        calibration=array.calibration if is_own else "",
+    )
+
+
+def _expect_torch(engine: str, precision: str) -> None:
+    """Refuse what torch does not compute, in a run whose model looks at the crops itself."""
+    if engine == "onnxruntime":
+        found, remedy = f"--engine {engine}", "leave --engine out"
+    elif precision == "int8":
+        found, remedy = f"--precision {precision}", "--precision fp32, or leave it out"
+    else:
+        return
+    raise UsageError(f"The run looks at crops by its own model, which torch computes; found {found}.", remedy=remedy)
 
 
 def extraction_of(run: Run, config: PredictConfig) -> ExtractConfig:

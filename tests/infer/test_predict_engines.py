@@ -1,0 +1,61 @@
+"""Which engine and precision a prediction computes in: the run's own, or what the options say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from predict_samples import QUIET
+
+from est.cache.schema import FeatureSpec
+from est.encoders.engines import choice
+from est.encoders.weights import load_weights
+from est.errors import EstError
+from est.infer.prediction.encoders import FrameArray, computation_of
+from est.infer.prediction.recipe import in_another_way
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def array():
+    """The array of a run on a cache in int8 of 7 bits."""
+    return FrameArray(
+        name="gap",
+        spec=FeatureSpec(dtype="float16", shape=(512,)),
+        tap="gap",
+        precision="int8",
+        engine="onnxruntime",
+        calibration="7-bit weights, ranges 00ff",
+        weights=load_weights("synface"),
+    )
+
+
+@pytest.mark.parametrize("asked", [{"precision": "int8"}, {"engine": "onnxruntime"}, {"engine": "auto"}])
+def test_int8_that_is_the_runs_keeps_its_bits_and_ranges(array, monkeypatch, asked):
+    monkeypatch.setattr(choice, "kind_of_processor", lambda: "VNNI")
+    same = in_another_way(array, replace(QUIET, **asked), [CPU])
+    assert (same.calibration, computation_of(same, CPU).bits) == (array.calibration, 7)
+    other = in_another_way(replace(array, precision="fp32", calibration=""), replace(QUIET, precision="int8"), [CPU])
+    assert (other.calibration, computation_of(other, CPU).bits) == ("", 8)
+
+
+def test_bits_that_this_processor_has_not_are_refused_however_they_are_asked_for(array, monkeypatch):
+    monkeypatch.setattr(choice, "kind_of_processor", lambda: "AVX2")
+    eight = replace(array, calibration="8-bit weights, ranges 00ff")
+    with pytest.raises(EstError, match="Weights of 8 bits need") as refused:
+        in_another_way(eight, replace(QUIET, precision="int8"), [CPU])
+    assert refused.value.remedy == "--precision fp32"
+
+
+def test_only_an_engine_that_nobody_asked_for_may_be_another(array, monkeypatch):
+    monkeypatch.setattr(choice, "is_fast_here", lambda: True)
+    ways = [
+        {"precision": "fp32"},
+        {"precision": "fp32", "engine": "auto"},
+        {"precision": "fp32", "engine": "onnxruntime"},
+    ]
+    found = [computation_of(in_another_way(array, replace(QUIET, **asked), [CPU]), CPU) for asked in ways]
+    assert [one.engine for one in found] == ["onnxruntime"] * 3
+    assert [one.may_fall_back for one in found] == [True, True, False]
