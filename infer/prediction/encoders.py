@@ -27,6 +27,7 @@ from ...encoders.precision import Precision
 from ...encoders.weights import LICENCES, Weights, load_weights
 from ...errors import EstError, RecipeMismatch, UsageError
 from ...extract.config import ExtractConfig
+from ...extract.recipes import first_calibration
 from ...extract.workers.device_worker import DeviceWorker, Encoding
 from ...train.loop.autocast import casting
 from ...train.models.batch_frames import BatchFrames
@@ -52,6 +53,11 @@ class FrameArray:
     weights: Weights | None = None  # of features that are made as a cache's are
     model: FinetunedModel | None = None  # whose own encoder makes them
 
+    @property
+    def own_calibration(self) -> str:
+        """Return the calibration of the encoder that prediction takes, of those that made the run's rows; empty where nothing tells."""
+        return first_calibration(self.calibration)
+
 
 class ArraysDeviceWorker(DeviceWorker):
     """Detects, and makes the rows of several arrays of each crop."""
@@ -68,22 +74,23 @@ class ArraysDeviceWorker(DeviceWorker):
         """Load what is computed with; `precision` is the detector's, each array has its own."""
         super().__init__(device, precision, config, [], one_by_one=one_by_one)
         self._size = config.size
-        groups: dict[tuple[int, str, str], list[FrameArray]] = {}
+        groups: dict[tuple[int, str, str, int | None], list[FrameArray]] = {}
         for array in arrays:
             if array.weights is not None:
-                groups.setdefault((id(array.weights), array.precision, array.engine), []).append(array)
+                way = (id(array.weights), array.precision, array.engine, bits_of(array.calibration))
+                groups.setdefault(way, []).append(array)
         self._encoders = [(self._encoder(group), group) for group in groups.values()]
         self._models = [(one, _on(one.model, device)) for one in arrays if one.model is not None]
         self._crops = [one.name for one in arrays if one.tap == CROPS]
 
     def _encoder(self, group: Sequence[FrameArray]) -> FrameEngine:
-        """Return the encoder of arrays that share weights, precision and engine; refuse int8 that rounds in another way than the run's."""
+        """Return the encoder of arrays that are computed in one way; refuse int8 that rounds in another way than the run's."""
         first, taps = group[0], list(dict.fromkeys(one.tap for one in group))
         assert first.weights is not None
         encoder = prepare(first.weights.backbone, self._size, computation_of(first, self.device), lambda line: None)
-        if first.calibration and encoder.calibration != first.calibration:
+        if other := sorted({one.own_calibration for one in group} - {"", encoder.calibration}):
             raise RecipeMismatch(
-                f"The features of the run were calibrated to other ranges: {first.calibration} then, {encoder.calibration} here.",
+                f"The features of the run were calibrated to other ranges: {other[0]} then, {encoder.calibration} here.",
                 remedy=f"copy {encoder.digest}.ranges from the machine that made them into {engines_folder()}, or {DIFFER}",
             )
         return encoder.build(taps, self.device, self.crop_batch)

@@ -223,4 +223,8 @@ def _lines(
         lines += describe(weights)
     ways = sorted({f"{array.precision} by {array.engine}" for array in reads.values()})
     lines.append(f"{', '.join(map(str, devices))} in {', '.join(ways)}")
+    if untold := sorted({array.name for array in reads.values() if array.calibration and not array.own_calibration}):
+        lines.append(
+            f"not compared: the ranges of {', '.join(untold)}, whose cache names only those of several encoders together"
+        )
     return lines

@@ -13,7 +13,8 @@ from est.encoders.engines import choice
 from est.encoders.weights import load_weights
 from est.errors import EstError
 from est.infer.prediction.encoders import FrameArray, computation_of
-from est.infer.prediction.recipe import in_another_way
+from est.infer.prediction.recipe import _lines, in_another_way
+from est.train import Run
 
 CPU = torch.device("cpu")
 
@@ -59,3 +60,12 @@ def test_only_an_engine_that_nobody_asked_for_may_be_another(array, monkeypatch)
     found = [computation_of(in_another_way(array, replace(QUIET, **asked), [CPU]), CPU) for asked in ways]
     assert [one.engine for one in found] == ["onnxruntime"] * 3
     assert [one.may_fall_back for one in found] == [True, True, False]
+
+
+def test_ranges_that_the_cache_does_not_tell_are_said_not_to_be_compared(sample, array):
+    several = replace(array, calibration="7-bit weights, ranges 00ff of 3 encoders")
+    told = [_lines(Run.open(sample.run), ["fold1"], {"fold1": one}, [CPU]) for one in (array, several)]
+    assert [[line for line in lines if line.startswith("not compared: the ranges of gap,")] for lines in told] == [
+        [],
+        told[1][-1:],
+    ]
