@@ -97,7 +97,7 @@ def predict(
             watch.say(line)
         for warning in _warnings(recipe):
             watch.warn(warning)
-        folder.begin()
+        folder.begin(recipe.computed)
         known = _known(folder, found.inputs)
         before = len(known)
         frames, failures = _extract(found, known, recipe, cutting, folder, watch)

@@ -59,6 +59,12 @@ class RunRecipe:
         """Return what the rows of each array are."""
         return {array.name: array.spec for array in self.arrays}
 
+    @property
+    def computed(self) -> dict[str, str]:
+        """Return the precision of the detector, and precision and engine of each array, as they are resolved here."""
+        found = {array.name: _way_of(array, self.devices) for array in self.arrays}
+        return found if self.extraction.frames_are_crops else {"the detector": self.precision, **found}
+
     def device_workers(self, *, one_by_one: bool = False) -> list[ArraysDeviceWorker]:
         """Return a worker for each device; refuse a detector that is not the one that the run's features are of."""
         found = [
@@ -212,6 +218,11 @@ def parts_asked(run: Run, part: str | None) -> list[str]:
     return [part]
 
 
+def _way_of(array: FrameArray, devices: Sequence[torch.device]) -> str:
+    bits = f" of {computation_of(array, *devices).bits} bits" if array.precision == "int8" else ""
+    return f"{array.precision}{bits} by {array.engine}"
+
+
 def _lines(
     run: Run, parts: Sequence[str], reads: Mapping[str, FrameArray], devices: Sequence[torch.device]
 ) -> list[str]:
@@ -221,7 +232,7 @@ def _lines(
     loaded: dict[str, Weights] = {one.weights.digest: one.weights for one in reads.values() if one.weights is not None}
     for weights in loaded.values():
         lines += describe(weights)
-    ways = sorted({f"{array.precision} by {array.engine}" for array in reads.values()})
+    ways = sorted({_way_of(array, devices) for array in reads.values()})
     lines.append(f"{', '.join(map(str, devices))} in {', '.join(ways)}")
     if untold := sorted({array.name for array in reads.values() if array.calibration and not array.own_calibration}):
         lines.append(

@@ -62,10 +62,12 @@ def test_only_an_engine_that_nobody_asked_for_may_be_another(array, monkeypatch)
     assert [one.may_fall_back for one in found] == [True, True, False]
 
 
-def test_ranges_that_the_cache_does_not_tell_are_said_not_to_be_compared(sample, array):
+def test_ranges_that_the_cache_does_not_tell_are_said_not_to_be_compared(sample, array, monkeypatch):
     several = replace(array, calibration="7-bit weights, ranges 00ff of 3 encoders")
+    monkeypatch.setattr(choice, "kind_of_processor", lambda: "VNNI")
     told = [_lines(Run.open(sample.run), ["fold1"], {"fold1": one}, [CPU]) for one in (array, several)]
     assert [[line for line in lines if line.startswith("not compared: the ranges of gap,")] for lines in told] == [
         [],
         told[1][-1:],
     ]
+    assert told[0][-1] == "cpu in int8 of 7 bits by onnxruntime"
