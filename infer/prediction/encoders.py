@@ -20,7 +20,7 @@ from ...cache.schema import FeatureSpec
 from ...encoders.engines.calibration import bits_of
 from ...encoders.engines.choice import Computation, choose_engine
 from ...encoders.engines.engine import EncoderPrecision, FrameEngine
-from ...encoders.engines.folder import engines_folder
+from ...encoders.engines.folder import Say, engines_folder
 from ...encoders.engines.preparation import prepare
 from ...encoders.kinds import names_encoder
 from ...encoders.precision import Precision
@@ -70,10 +70,11 @@ class ArraysDeviceWorker(DeviceWorker):
         arrays: Sequence[FrameArray],
         *,
         one_by_one: bool = False,
+        say: Say | None = None,
     ) -> None:
         """Load what is computed with; `precision` is the detector's, each array has its own."""
         super().__init__(device, precision, config, [], one_by_one=one_by_one)
-        self._size = config.size
+        self._size, self._say = config.size, say or (lambda line: None)
         groups: dict[tuple[int, str, str, int | None], list[FrameArray]] = {}
         for array in arrays:
             if array.weights is not None:
@@ -87,7 +88,7 @@ class ArraysDeviceWorker(DeviceWorker):
         """Return the encoder of arrays that are computed in one way; refuse int8 that rounds in another way than the run's."""
         first, taps = group[0], list(dict.fromkeys(one.tap for one in group))
         assert first.weights is not None
-        encoder = prepare(first.weights.backbone, self._size, computation_of(first, self.device), lambda line: None)
+        encoder = prepare(first.weights.backbone, self._size, computation_of(first, self.device), self._say)
         if other := sorted({one.own_calibration for one in group} - {"", encoder.calibration}):
             raise RecipeMismatch(
                 f"The features of the run were calibrated to other ranges: {other[0]} then, {encoder.calibration} here.",

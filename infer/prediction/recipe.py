@@ -15,6 +15,7 @@ from ...cache.schema import FeatureSpec
 from ...encoders.device import parse_device
 from ...encoders.engines.calibration import bits_of
 from ...encoders.engines.choice import choose_engine
+from ...encoders.engines.folder import Say
 from ...encoders.precision import DTYPES, Precision, resolve_precision
 from ...encoders.weights import Weights
 from ...errors import RecipeMismatch, UsageError, expect_choice
@@ -65,11 +66,13 @@ class RunRecipe:
         found = {array.name: _way_of(array, self.devices) for array in self.arrays}
         return found if self.extraction.frames_are_crops else {"the detector": self.precision, **found}
 
-    def device_workers(self, *, one_by_one: bool = False) -> list[ArraysDeviceWorker]:
+    def device_workers(self, *, one_by_one: bool = False, say: Say | None = None) -> list[ArraysDeviceWorker]:
         """Return a worker for each device; refuse a detector that is not the one that the run's features are of."""
         found = [
-            ArraysDeviceWorker(one, self.precision, self.extraction, self.arrays, one_by_one=one_by_one)
-            for one in self.devices
+            ArraysDeviceWorker(
+                one, self.precision, self.extraction, self.arrays, one_by_one=one_by_one, say=None if number else say
+            )
+            for number, one in enumerate(self.devices)
         ]
         known, detector = self.frames, found[0].detector
         if detector.name == known.detector and detector.digest != known.detector_digest:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from predict_samples import QUIET
+from predict_samples import EXTRACTION, QUIET
 
 from est.cache.schema import FeatureSpec
 from est.encoders.engines import choice
 from est.encoders.weights import load_weights
 from est.errors import EstError
-from est.infer.prediction.encoders import FrameArray, computation_of
+from est.infer.prediction.encoders import ArraysDeviceWorker, FrameArray, computation_of
 from est.infer.prediction.recipe import _lines, in_another_way
 from est.train import Run
 
@@ -71,3 +72,21 @@ def test_ranges_that_the_cache_does_not_tell_are_said_not_to_be_compared(sample,
         told[1][-1:],
     ]
     assert told[0][-1] == "cpu in int8 of 7 bits by onnxruntime"
+
+
+def test_an_encoder_that_onnx_cannot_express_is_computed_by_torch_and_that_is_said(array, monkeypatch):
+    def refuse(*_):
+        raise EstError("resnet18 cannot be computed by onnxruntime.")
+
+    monkeypatch.setattr("est.encoders.engines.preparation._graph", refuse)
+    monkeypatch.setattr(choice, "is_fast_here", lambda: True)
+    config, said = replace(EXTRACTION, detector="none", size=32), []
+    chosen, asked = (
+        in_another_way(array, replace(QUIET, precision="fp32", engine=engine), [CPU])
+        for engine in (None, "onnxruntime")
+    )
+    worker = ArraysDeviceWorker(CPU, "fp32", config, [chosen], say=said.append)
+    assert said == ["resnet18 cannot be computed by onnxruntime: torch computes it"]
+    assert worker.encode(np.zeros((1, 32, 32, 3), np.uint8)).result()["gap"].shape == (1, 512)
+    with pytest.raises(EstError, match="cannot be computed by onnxruntime"):
+        ArraysDeviceWorker(CPU, "fp32", config, [asked])
