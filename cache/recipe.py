@@ -175,7 +175,7 @@ class FeatureRecipe(Recipe):
     window: str = ""  # which frames a row is of, as "16 frames, step 8, 25 a second"; empty: each row is of one frame
     modality: str = ""  # what the backbone saw, as "flow"; empty: the crops themselves
     engine: str = TORCH  # that computed the backbone
-    calibration: str = ""  # of int8: bits of the weights, and the digest of the ranges of activations
+    calibration: str = ""  # of int8: bits of the weights, digest of the ranges of activations; of several encoders those of `weights` first
 
     @property
     def is_imported(self) -> bool:

@@ -16,6 +16,8 @@ from .flow.square import BY_POINTS
 from .workers.device_worker import FLIP, DeviceWorker
 
 FLOW = "flow"  # in recipes of features: what the backbone saw
+AMONG = "; all: "  # in the name of a calibration, between that of the first encoder and that of all
+SEVERAL = " encoders"  # at its end
 
 
 def recipes_of(
@@ -78,10 +80,22 @@ def feature_recipe(
         dtype=config.dtype,
         precision=encoders[0].precision,
         engine=encoders[0].engine,
-        calibration=joined([encoder.calibration for encoder in encoders]),
+        calibration=calibration_of([encoder.calibration for encoder in encoders]),
         trained_on="" if weights.trained_on is None else weights.trained_on.fingerprint,
         modality=FLOW if frames.flow else "",
     )
+
+
+def calibration_of(names: Sequence[str]) -> str:
+    """Return the name of the calibrations of the encoders of an array, which begins with that of the first: new clips are encoded by it."""
+    every = joined(list(names))
+    return every if every == names[0] else f"{names[0]}{AMONG}{every}"
+
+
+def first_calibration(name: str) -> str:
+    """Return the calibration of the first encoder of an array; empty where a name of earlier caches tells only that of all."""
+    first, among, _ = name.partition(AMONG)
+    return first if among or not name.endswith(SEVERAL) else ""
 
 
 def flow_recipe(frames: FramesRecipe, config: ExtractConfig) -> FeatureRecipe:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,14 @@ from ...cache.schema import FeatureSpec
 from ...encoders.engines.calibration import bits_of
 from ...encoders.engines.choice import Computation, choose_engine
 from ...encoders.engines.engine import EncoderPrecision, FrameEngine
-from ...encoders.engines.folder import engines_folder
+from ...encoders.engines.folder import Say, engines_folder
 from ...encoders.engines.preparation import prepare
 from ...encoders.kinds import names_encoder
 from ...encoders.precision import Precision
 from ...encoders.weights import LICENCES, Weights, load_weights
 from ...errors import EstError, RecipeMismatch, UsageError
 from ...extract.config import ExtractConfig
+from ...extract.recipes import first_calibration
 from ...extract.workers.device_worker import DeviceWorker, Encoding
 from ...train.loop.autocast import casting
 from ...train.models.batch_frames import BatchFrames
@@ -47,9 +48,15 @@ class FrameArray:
     precision: EncoderPrecision
     mirrored: bool = False
     engine: str = TORCH
+    may_fall_back: bool = False  # to torch: the engine was nobody's wish
     calibration: str = ""  # of the run's rows in int8
     weights: Weights | None = None  # of features that are made as a cache's are
     model: FinetunedModel | None = None  # whose own encoder makes them
+
+    @property
+    def own_calibration(self) -> str:
+        """Return the calibration of the encoder that prediction takes, of those that made the run's rows; empty where nothing tells."""
+        return first_calibration(self.calibration)
 
 
 class ArraysDeviceWorker(DeviceWorker):
@@ -63,26 +70,28 @@ class ArraysDeviceWorker(DeviceWorker):
         arrays: Sequence[FrameArray],
         *,
         one_by_one: bool = False,
+        say: Say | None = None,
     ) -> None:
         """Load what is computed with; `precision` is the detector's, each array has its own."""
         super().__init__(device, precision, config, [], one_by_one=one_by_one)
-        self._size = config.size
-        groups: dict[tuple[int, str, str], list[FrameArray]] = {}
+        self._size, self._say = config.size, say or (lambda line: None)
+        groups: dict[tuple[int, str, str, int | None], list[FrameArray]] = {}
         for array in arrays:
             if array.weights is not None:
-                groups.setdefault((id(array.weights), array.precision, array.engine), []).append(array)
+                way = (id(array.weights), array.precision, array.engine, bits_of(array.calibration))
+                groups.setdefault(way, []).append(array)
         self._encoders = [(self._encoder(group), group) for group in groups.values()]
         self._models = [(one, _on(one.model, device)) for one in arrays if one.model is not None]
         self._crops = [one.name for one in arrays if one.tap == CROPS]
 
     def _encoder(self, group: Sequence[FrameArray]) -> FrameEngine:
-        """Return the encoder of arrays that share weights, precision and engine; refuse int8 that rounds in another way than the run's."""
+        """Return the encoder of arrays that are computed in one way; refuse int8 that rounds in another way than the run's."""
         first, taps = group[0], list(dict.fromkeys(one.tap for one in group))
         assert first.weights is not None
-        encoder = prepare(first.weights.backbone, self._size, computation_of(first, self.device), lambda line: None)
-        if first.calibration and encoder.calibration != first.calibration:
+        encoder = prepare(first.weights.backbone, self._size, computation_of(first, self.device), self._say)
+        if other := sorted({one.own_calibration for one in group} - {"", encoder.calibration}):
             raise RecipeMismatch(
-                f"The features of the run were calibrated to other ranges: {first.calibration} then, {encoder.calibration} here.",
+                f"The features of the run were calibrated to other ranges: {other[0]} then, {encoder.calibration} here.",
                 remedy=f"copy {encoder.digest}.ranges from the machine that made them into {engines_folder()}, or {DIFFER}",
             )
         return encoder.build(taps, self.device, self.crop_batch)
@@ -111,9 +120,10 @@ class ArraysDeviceWorker(DeviceWorker):
 def computation_of(array: FrameArray, *devices: torch.device) -> Computation:
     """Return how the rows of an array are computed, or say what is missing here."""
     try:
-        return choose_engine(array.engine, array.precision, *devices, bits=bits_of(array.calibration))
+        found = choose_engine(array.engine, array.precision, *devices, bits=bits_of(array.calibration))
     except EstError as error:
         raise type(error)(error.message, remedy=DIFFER) from error
+    return replace(found, may_fall_back=array.may_fall_back)
 
 
 def _on(model: FinetunedModel, device: torch.device) -> FinetunedModel:

@@ -1,6 +1,7 @@
 """The folder of a prediction: complete ones are refused, unfinished ones are resumed, and only files that a prediction wrote are replaced.
 
 While it is not complete it holds `.unfinished/`: the settings, a file for each video that is predicted, and the names of what is written.
+The settings hold the resolved engine and precision, too: `auto` resolves to others on another machine.
 What is kept of a video is named after its identity (path, segment, size and time of the file): a source that changed is predicted anew.
 `predictions.json` comes last. One process writes a folder at a time: it holds a lock beside it, `FOLDER.lock`.
 """
@@ -24,6 +25,7 @@ from ...train.results.run import read_json, write_json
 FORMAT, VERSION = "est-predictions", 1
 SUMMARY = "predictions.json"
 UNFINISHED, SETTINGS, FILES = ".unfinished", "settings.json", "files.txt"
+COMPUTED = "computed"  # in the settings; earlier folders lack it
 ANOTHER = "another --out"
 LONGEST_NAME, DIGEST = 255, 8  # bytes, characters
 
@@ -51,15 +53,20 @@ class OutputFolder:
                 self._expect(overwrite, f"{path} holds predictions.")
             return [*known.get("files", []), *self._listed()]
         if UNFINISHED in there:
-            if not self._is_same():
-                self._expect(overwrite, f"{path} holds an unfinished prediction with other settings.")
+            if difference := self._difference():
+                self._expect(overwrite, f"{path} holds an unfinished prediction {difference}.")
             return self._listed() if overwrite else None
         if there:
             raise UsageError(f"{path} holds {some(there)}, which no prediction wrote.", remedy=ANOTHER)
         return None
 
-    def begin(self) -> None:
-        """Lock the folder and make it ready: nothing is written or removed before."""
+    def begin(self, computed: Mapping[str, str] | None = None) -> None:
+        """Lock the folder and make it ready: nothing is written or removed before.
+
+        `computed` names the resolved precision and engine of each array.
+        """
+        if computed is not None:
+            self._settings[COMPUTED] = dict(computed)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._acquire()
@@ -120,9 +127,16 @@ class OutputFolder:
         if not overwrite:
             raise UsageError(message, remedy=f"--overwrite, or {ANOTHER}")
 
-    def _is_same(self) -> bool:
-        known = self._work / SETTINGS
-        return known.is_file() and read_json(known) == self._settings
+    def _difference(self) -> str:
+        """Say in what an unfinished prediction differs from this one; nothing where it is resumed."""
+        known = read_json(self._work / SETTINGS) if (self._work / SETTINGS).is_file() else {}
+        then, now = known.get(COMPUTED), self._settings.get(COMPUTED)
+        if {**known, COMPUTED: None} != {**self._settings, COMPUTED: None}:
+            return "with other settings"
+        if then is None or now is None or then == now:
+            return ""
+        changed = [f"{name} in {then.get(name)} then, {way} here" for name, way in now.items() if then.get(name) != way]
+        return f"that was computed in another way: {', '.join(changed)}"
 
     def _listed(self) -> list[str]:
         listed = self._work / FILES

@@ -97,7 +97,7 @@ def predict(
             watch.say(line)
         for warning in _warnings(recipe):
             watch.warn(warning)
-        folder.begin()
+        folder.begin(recipe.computed)
         known = _known(folder, found.inputs)
         before = len(known)
         frames, failures = _extract(found, known, recipe, cutting, folder, watch)
@@ -263,7 +263,7 @@ def _extract(
         known[video.id] = path
 
     by_id = {source.id: source for source in todo}
-    device_workers = recipe.device_workers()
+    device_workers = recipe.device_workers(say=watch.say)
     sink = PredictionSink(recipe, cutting, todo, done)
     workers = recipe.extraction.workers or default_workers(recipe.devices)
     with listening(STOPPING) as stop, at_work(device_workers):

@@ -13,7 +13,9 @@ from ...cache import FramesRecipe
 from ...cache.recipe import TORCH
 from ...cache.schema import FeatureSpec
 from ...encoders.device import parse_device
-from ...encoders.engines.choice import Computation, choose_engine
+from ...encoders.engines.calibration import bits_of
+from ...encoders.engines.choice import choose_engine
+from ...encoders.engines.folder import Say
 from ...encoders.precision import DTYPES, Precision, resolve_precision
 from ...encoders.weights import Weights
 from ...errors import RecipeMismatch, UsageError, expect_choice
@@ -58,11 +60,19 @@ class RunRecipe:
         """Return what the rows of each array are."""
         return {array.name: array.spec for array in self.arrays}
 
-    def device_workers(self, *, one_by_one: bool = False) -> list[ArraysDeviceWorker]:
+    @property
+    def computed(self) -> dict[str, str]:
+        """Return the precision of the detector, and precision and engine of each array, as they are resolved here."""
+        found = {array.name: _way_of(array, self.devices) for array in self.arrays}
+        return found if self.extraction.frames_are_crops else {"the detector": self.precision, **found}
+
+    def device_workers(self, *, one_by_one: bool = False, say: Say | None = None) -> list[ArraysDeviceWorker]:
         """Return a worker for each device; refuse a detector that is not the one that the run's features are of."""
         found = [
-            ArraysDeviceWorker(one, self.precision, self.extraction, self.arrays, one_by_one=one_by_one)
-            for one in self.devices
+            ArraysDeviceWorker(
+                one, self.precision, self.extraction, self.arrays, one_by_one=one_by_one, say=None if number else say
+            )
+            for number, one in enumerate(self.devices)
         ]
         known, detector = self.frames, found[0].detector
         if detector.name == known.detector and detector.digest != known.detector_digest:
@@ -103,11 +113,10 @@ def recipe_of(run: Run, config: PredictConfig) -> RunRecipe:
     searched = frames_of(run).precision
     precision: Precision = searched if searched in DTYPES else "fp32"
     if config.precision is not None or config.engine is not None:
-        asked = config.precision or next(iter(reads.values())).precision
-        chosen = choose_engine(config.engine or "auto", asked, *devices)
-        if config.precision is not None:
-            precision = chosen.searching
-        reads = {part: in_another_way(array, chosen, precision) for part, array in reads.items()}
+        anew = {array.name: in_another_way(array, config, devices) for array in reads.values()}
+        reads = {part: anew[array.name] for part, array in reads.items()}
+    if config.precision is not None:
+        precision = choose_engine(config.engine or "auto", config.precision, *devices).searching
     resolve_precision(precision, *devices, remedy=DIFFER)
     for array in reads.values():
         computation_of(array, *devices)
@@ -125,16 +134,32 @@ def recipe_of(run: Run, config: PredictConfig) -> RunRecipe:
     )
 
 
-def in_another_way(array: FrameArray, chosen: Computation, precision: Precision) -> FrameArray:
-    """Return an array whose rows are computed in another way than the run's; torch computes the encoder of a fine-tuned model."""
+def in_another_way(array: FrameArray, config: PredictConfig, devices: Sequence[torch.device]) -> FrameArray:
+    """Return an array whose rows are computed as the options say; what they leave out is the run's."""
+    engine, precision = config.engine or "auto", config.precision or array.precision
     if array.weights is None:
-        if chosen.engine != TORCH:
-            raise UsageError(
-                "The encoder of a fine-tuned run is a part of its model, which torch computes.",
-                remedy="leave --engine out, and --precision int8",
-            )
-        return replace(array, precision=precision)
-    return replace(array, precision=chosen.precision, engine=chosen.engine, calibration="")
+        _expect_torch(engine, precision)
+        engine = TORCH
+    chosen = choose_engine(engine, precision, *devices, bits=bits_of(array.calibration))
+    is_own = (chosen.engine, chosen.precision) == (array.engine, array.precision)
+    return replace(
+        array,
+        precision=chosen.precision,
+        engine=chosen.engine,
+        may_fall_back=chosen.may_fall_back,
+        calibration=array.calibration if is_own else "",
+    )
+
+
+def _expect_torch(engine: str, precision: str) -> None:
+    """Refuse what torch does not compute, in a run whose model looks at the crops itself."""
+    if engine == "onnxruntime":
+        found, remedy = f"--engine {engine}", "leave --engine out"
+    elif precision == "int8":
+        found, remedy = f"--precision {precision}", "--precision fp32, or leave it out"
+    else:
+        return
+    raise UsageError(f"The run looks at crops by its own model, which torch computes; found {found}.", remedy=remedy)
 
 
 def extraction_of(run: Run, config: PredictConfig) -> ExtractConfig:
@@ -196,6 +221,11 @@ def parts_asked(run: Run, part: str | None) -> list[str]:
     return [part]
 
 
+def _way_of(array: FrameArray, devices: Sequence[torch.device]) -> str:
+    bits = f" of {computation_of(array, *devices).bits} bits" if array.precision == "int8" else ""
+    return f"{array.precision}{bits} by {array.engine}"
+
+
 def _lines(
     run: Run, parts: Sequence[str], reads: Mapping[str, FrameArray], devices: Sequence[torch.device]
 ) -> list[str]:
@@ -205,6 +235,10 @@ def _lines(
     loaded: dict[str, Weights] = {one.weights.digest: one.weights for one in reads.values() if one.weights is not None}
     for weights in loaded.values():
         lines += describe(weights)
-    ways = sorted({f"{array.precision} by {array.engine}" for array in reads.values()})
+    ways = sorted({_way_of(array, devices) for array in reads.values()})
     lines.append(f"{', '.join(map(str, devices))} in {', '.join(ways)}")
+    if untold := sorted({array.name for array in reads.values() if array.calibration and not array.own_calibration}):
+        lines.append(
+            f"not compared: the ranges of {', '.join(untold)}, whose cache names only those of several encoders together"
+        )
     return lines

@@ -13,10 +13,12 @@ from video_samples import make_video
 from est.cache import merge_caches, open_cache
 from est.cache.schema import FeatureSpec
 from est.encoders.engines import choice
+from est.encoders.engines.calibration import bits_of, joined
 from est.encoders.weights import load_weights
 from est.errors import EstError, RecipeMismatch, UsageError
 from est.extract.begun import as_begun
 from est.extract.recaching import ArrayPlan, recache
+from est.extract.recipes import calibration_of, first_calibration
 from est.infer.prediction.encoders import ArraysDeviceWorker, FrameArray
 
 INT8 = replace(QUICK, weights="synface", size=32, detector="none", precision="int8", workers=1)
@@ -72,10 +74,29 @@ def test_a_prediction_makes_the_rows_of_the_cache(begun):
     worker = ArraysDeviceWorker(torch.device("cpu"), "fp32", INT8, [array])
     row = worker.encode(crops).result()["gap"][0]
     np.testing.assert_array_equal(row.astype(np.float16), np.array(cache.black["gap"], np.float16))
-    other = replace(array, calibration=recipe.calibration[:-1] + "-")
-    with pytest.raises(RecipeMismatch, match="calibrated to other ranges") as refused:
-        ArraysDeviceWorker(torch.device("cpu"), "fp32", INT8, [other])
-    assert "--precision fp32, whose rows differ a little" in refused.value.remedy
+    mine, theirs = recipe.calibration, recipe.calibration[:-1] + "-"
+    crossed = replace(
+        array, name="gap_fold1", calibration=calibration_of([mine, theirs])
+    )  # other clips by another encoder
+    ArraysDeviceWorker(torch.device("cpu"), "fp32", INT8, [array, crossed])
+    for names in ([theirs], [theirs, mine]):
+        other = replace(crossed, calibration=calibration_of(names))
+        with pytest.raises(RecipeMismatch, match="calibrated to other ranges") as refused:
+            ArraysDeviceWorker(torch.device("cpu"), "fp32", INT8, [array, other])
+        assert "--precision fp32, whose rows differ a little" in refused.value.remedy
+    ArraysDeviceWorker(
+        torch.device("cpu"), "fp32", INT8, [replace(array, calibration=joined([theirs, mine]))]
+    )  # of earlier
+
+
+def test_the_calibration_of_several_encoders_tells_that_of_the_first():
+    one, two = "7-bit weights, ranges 00", "7-bit weights, ranges 11"
+    assert [calibration_of(names) for names in ([""], [one], [one, one])] == ["", one, one]
+    both = calibration_of([one, two])
+    assert (first_calibration(both), first_calibration(one), first_calibration("")) == (one, one, "")
+    assert bits_of(both) == 7
+    assert len({both, calibration_of([two, one]), calibration_of([one, two, one + "2"])}) == 3
+    assert first_calibration(joined([one, two])) == ""
 
 
 def test_another_calibration_is_not_gone_on_with(videos, begun, monkeypatch):
@@ -134,3 +155,8 @@ def test_recaching_in_int8(begun, tmp_path):
     first, again = open_cache(begun), open_cache(tmp_path / "again.zarr")
     assert again.recipes.features["gap"] == first.recipes.features["gap"]
     np.testing.assert_array_equal(again.clip("b").features["gap"], first.clip("b").features["gap"])
+    crossed = replace(plan, name="gap_crossed", parts=[(load_weights("random"), frozenset({"a"}))])
+    recache(begun, tmp_path / "crossed.zarr", [crossed], INT8)
+    recipe = open_cache(tmp_path / "crossed.zarr").recipes.features["gap_crossed"]
+    assert recipe.calibration.endswith(" of 2 encoders")
+    assert first_calibration(recipe.calibration) == first.recipes.features["gap"].calibration  # which est predict has

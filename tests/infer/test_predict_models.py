@@ -15,8 +15,11 @@ from predict_samples import EXTRACTION, QUIET, cache_of, run_on
 from torch import Tensor, nn
 from train_samples import Recorder
 
+from est.encoders.engines import choice
+from est.errors import UsageError
 from est.extract.extraction import extract_videos
 from est.infer.prediction.predicting import predict
+from est.infer.prediction.recipe import recipe_of
 from est.infer.prediction.windows import cutting_of
 from est.inputs.input import find_inputs
 from est.train import Run
@@ -112,7 +115,7 @@ def test_a_model_that_is_told_of_frames(sample, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("crops", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_an_encoder_that_learnt_too(tmp_path, crops):
+def test_an_encoder_that_learnt_too(tmp_path, crops, monkeypatch):
     listed = draw(tmp_path / "drawn", 8)
     config = replace(EXTRACTION, weights="random", detector="none", size=32, crops=crops)
     extract_videos(find_inputs([listed]), tmp_path / "cache.zarr", config)
@@ -120,6 +123,18 @@ def test_an_encoder_that_learnt_too(tmp_path, crops):
     expect_as_evaluated(tmp_path / "run", tmp_path / "drawn", "", 1e-5)
     with pytest.raises(Exception, match="encoders in its checkpoints"):
         predict(tmp_path / "drawn" / "clip00", tmp_path / "run", config=replace(QUIET, weights=("random",)))
+    monkeypatch.setattr(choice, "is_fast_here", lambda: True)  # onnxruntime, which auto then takes for other runs
+    monkeypatch.setattr(choice.of_torch, "fast_bf16_flags", list)
+    for asked in ({"precision": "fp32"}, {"precision": "auto"}, {"engine": "auto"}):
+        found = recipe_of(Run.open(tmp_path / "run"), replace(QUIET, **asked))
+        assert {(one.engine, one.precision) for one in found.arrays} == {("torch", "fp32")}
+    for asked, remedy in (
+        ({"engine": "onnxruntime"}, "leave --engine out"),
+        ({"precision": "int8"}, "--precision fp32"),
+    ):
+        with pytest.raises(UsageError, match="its own model, which torch computes") as refused:
+            recipe_of(Run.open(tmp_path / "run"), replace(QUIET, **asked))
+        assert remedy in refused.value.remedy
 
 
 def test_parts_that_read_arrays_of_their_own(sample, tmp_path):

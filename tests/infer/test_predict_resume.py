@@ -14,6 +14,7 @@ from train_samples import Recorder, read_csv
 
 from est.cache import Watch
 from est.commands.results.predict import default_out, lines
+from est.encoders.engines import choice
 from est.errors import EstError, UsageError
 from est.infer.prediction import drawing, predicting
 from est.infer.prediction.drawing import Drawings, draw_video
@@ -23,7 +24,7 @@ from est.infer.prediction.track import FaceTrack, PredictedVideo
 from est.infer.prediction.windows import cutting_of
 from est.inputs.input import Input
 from est.train import Run
-from est.train.results.run import CHECKPOINT, CONFIG, read_json
+from est.train.results.run import CHECKPOINT, CONFIG, read_json, write_json
 
 
 def interrupt(monkeypatch, *args, **kwargs):
@@ -101,6 +102,29 @@ def test_a_run_that_was_trained_again_is_another(sample, tmp_path, changed):
     one = replace(QUIET, part=run.parts[0])
     asked = predicting._settings(run, one, cutting_of(run, one))["files"]
     assert [name for name in asked if name.endswith(CHECKPOINT)] == [f"parts/{run.parts[0]}/{CHECKPOINT}"]
+
+
+def test_auto_that_means_another_engine_is_refused(sample, tmp_path, monkeypatch):
+    out, asked = tmp_path / "out", replace(QUIET, precision="auto")
+    monkeypatch.setattr(predicting, "_extract", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(choice.of_torch, "fast_bf16_flags", list)
+
+    def begin(fast):
+        monkeypatch.setattr(choice, "is_fast_here", lambda: fast)
+        with pytest.raises(KeyboardInterrupt):
+            predict(sample.video, sample.run, out=out, config=asked)
+
+    begin(False)
+    begin(False)
+    with pytest.raises(UsageError, match="gap in fp32 by torch then, fp32 by onnxruntime here") as refused:
+        begin(True)
+    assert "--overwrite" in refused.value.remedy
+    settings = out / ".unfinished" / "settings.json"
+    known = read_json(settings)
+    assert known.pop("computed") == {"the detector": "fp32", "gap": "fp32 by torch"}
+    write_json(settings, known)  # as earlier releases wrote them
+    begin(True)
+    assert read_json(settings)["computed"]["gap"] == "fp32 by onnxruntime"
 
 
 def test_overwrite_begins_anew(tmp_path):
