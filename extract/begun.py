@@ -59,14 +59,16 @@ def expect_precision_of(out: Path, devices: Sequence[torch.device]) -> None:
     if not has_clips(out):
         return
     cache = open_cache(out)
+    of_rows = {recipe.precision for recipe in _begun(cache).values()}
     for name in DTYPES:
-        if name not in {cache.recipes.frames.precision, *(recipe.precision for recipe in _begun(cache).values())}:
+        if name not in {cache.recipes.frames.precision, *of_rows}:
             continue
+        is_detectors = name not in of_rows and "int8" in of_rows
         for device in devices:
             if reason := why_emulated(name, device):
                 raise EstError(
-                    f"{out} was begun in {name}. {reason}",
-                    remedy=f"go on on a machine that computes in {name}, or another --out with --precision fp32",
+                    f"{out} was begun in {name}{', as far as its detector goes' * is_detectors}. {reason}",
+                    remedy=f"go on on a machine that computes in {name}, or another --out{' with --precision fp32' * (not is_detectors)}",
                 )
     elsewhere = next((device for device in devices if device.type != "cpu"), None)
     for recipe in _encoded(cache):

@@ -12,7 +12,7 @@ from extract_samples import QUICK, contents, extract
 from video_samples import make_video
 from watch_samples import Calling
 
-from est.cache import merge_caches, open_cache
+from est.cache import Recipes, merge_caches, open_cache
 from est.cache.schema import FeatureSpec
 from est.encoders.engines import choice
 from est.encoders.weights import load_weights
@@ -110,6 +110,20 @@ def test_int8_goes_on_with_the_bits_and_the_detector_of_the_cache(videos, begun,
     wanted = f"bits {choice.bits_here()}, searching in {open_cache(begun).recipes.frames.precision}"
     with pytest.raises(EstError, match=wanted):
         extract(videos, begun, INT8)
+
+
+def test_a_detector_that_would_be_emulated_is_refused_in_int8(begun, monkeypatch):
+    cache = open_cache(begun)
+    frames = replace(cache.recipes.frames, precision="bf16")
+    features = {name: replace(recipe, parent=frames.fingerprint) for name, recipe in cache.recipes.features.items()}
+    monkeypatch.setattr(type(cache), "recipes", Recipes(frames=frames, features=features))
+    assert begun_searching(begun) == "bf16"
+    monkeypatch.setattr(
+        "est.extract.begun.why_emulated", lambda name, device: "It is emulated." if name == "bf16" else None
+    )
+    with pytest.raises(EstError, match=r"begun in bf16, as far as its detector goes\. It is emulated") as refused:
+        expect_precision_of(begun, [torch.device("cpu")])
+    assert refused.value.remedy.endswith("or another --out")
 
 
 def test_arrays_that_are_being_filled_count_as_begun(begun, tmp_path, monkeypatch):
