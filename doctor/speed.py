@@ -10,7 +10,7 @@ import torch
 
 from ..encoders.backbone import Backbone
 from ..encoders.device import parse_device
-from ..encoders.engines.choice import choose_engine, kind_of_processor
+from ..encoders.engines.choice import choose_engine, kind_of_processor, lacking_packages
 from ..encoders.engines.preparation import prepare
 from ..encoders.precision import DTYPES, why_emulated
 from .check import Check
@@ -21,7 +21,7 @@ SECONDS = 1.5  # for each
 
 
 def check_speed(device: str = "auto") -> Iterator[Check]:
-    """Measure the encoder in what the device computes in, and say whether the fastest is what is chosen; int8 is nobody's default."""
+    """Measure the encoder in what the device computes in, and say whether the fastest is what is chosen; int8 is never the default."""
     where = parse_device(device)
     auto = choose_engine("auto", "auto", where)
     chosen, rates = (auto.engine, auto.precision), {}
@@ -47,7 +47,7 @@ def ways(device: torch.device) -> Iterator[tuple[str, str]]:
     for precision in DTYPES:
         if precision != "fp16" and not why_emulated(precision, device):
             yield "torch", precision
-    if device.type == "cpu":
+    if device.type == "cpu" and not lacking_packages():
         yield "onnxruntime", "fp32"
         if kind_of_processor() != "x86":
             yield "onnxruntime", "int8"

@@ -114,7 +114,8 @@ def why_different(expected: Mapping[str, Tensor], compute: Fused, dtype: torch.d
     try:
         found = compute()
     except (RuntimeError, AttributeError, TypeError) as error:  # of other releases of torch, and of other processors
-        return f"this torch has no such fused convolutions here ({str(error).splitlines()[0]})"
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return f"this torch has no such fused convolutions here ({reason})"
     for name in expected:
         one, other = expected[name].float(), found[name].float()
         error = float((one - other).abs().max() / one.std().clamp(min=1e-6))

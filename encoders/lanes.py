@@ -18,6 +18,8 @@ import torch
 
 from .device import num_cores
 
+START = 60.0  # seconds in which all lanes have begun, or something is wrong
+
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
@@ -50,9 +52,15 @@ def _pool(process: int, lanes: int) -> ThreadPoolExecutor:
     def begin() -> None:
         torch.set_num_threads(1)  # of this thread, and of those that torch meets later
         torch.get_num_threads()  # torch meets this one: else it would give it the number that is set next
-        all_there.wait()
+        all_there.wait(START)
 
     pool = ThreadPoolExecutor(lanes, thread_name_prefix="est-lane", initializer=begin)
-    list(pool.map(abs, range(lanes)))
-    torch.set_num_threads(threads)
+    try:
+        list(pool.map(abs, range(lanes)))
+    except BaseException:
+        all_there.abort()  # those that have begun wait for the others
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    finally:
+        torch.set_num_threads(threads)
     return pool

@@ -25,7 +25,7 @@ from ..encoders.weights import Weights, load_weights
 from ..inputs.extracolumns import column_specs, typed_cells
 from ..inputs.input import FoundInputs, Input
 from .annotations import completed, recorded, relabel
-from .begun import as_begun, begun_bits, expect_calibration, expect_precision_of
+from .begun import as_begun, begun_bits, begun_searching, expect_calibration, expect_precision_of
 from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
 from .command import expect_as_made
 from .config import ExtractConfig
@@ -74,7 +74,8 @@ def extract_videos(
     config = as_begun(config, Path(out))
     expect_decoder(config.decoder)
     inputs, columns = with_columns(found.inputs, Path(out))
-    computation = choose_engine(config.engine, config.precision, *devices, bits=begun_bits(Path(out)))
+    bits, searching = begun_bits(Path(out)), begun_searching(Path(out))
+    computation = choose_engine(config.engine, config.precision, *devices, bits=bits, searching=searching)
     expect_as_made(config, Path(out), computation)
     weights = encoder = None
     if config.encoded:
@@ -94,7 +95,7 @@ def extract_videos(
     if device_workers[0].detector.licence:
         watch.say(f"licence of the detector: {device_workers[0].detector.licence}")
     recipes = recipes_of(config, weights, device_workers[0], encoder)
-    expect_calibration(Path(out), recipes, encoder)
+    expect_calibration(Path(out), recipes, encoders)
     if recipes.frames.by_annotated_apex:
         watch.say(f"rows are of {recipes.frames.sampling}")
     environment = current_environment(

@@ -104,10 +104,10 @@ def recache(
     }
     passes = passes_of(arrays, frames, config, encoders, views=views, view_config=view_config)
     recipes = Recipes(frames=frames, features={name: made for each in passes for name, made in each.recipes.items()})
-    expect_calibration(out, recipes, next(iter(encoders.values())))
+    expect_calibration(out, recipes, list(encoders.values()))
     begin(cache, out, recipes, crops=crops, watch=Whole(watch))
     environment = current_environment(
-        ("torch", "torchvision", "opencv-python", "opencv-python-headless"),
+        ("torch", "torchvision", "opencv-python", "opencv-python-headless", "onnxruntime"),
         device=[str(d) for d in devices],
         kernels=kernels_of(encoder.build(("gap",), devices[0], BATCH) for encoder in encoders.values()),
     )

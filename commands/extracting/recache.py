@@ -132,6 +132,11 @@ def recache(
         "only": tuple(fold) if fold else None,
     }
     protocol_settings = {name: value for name, value in protocol_settings.items() if value is not None}
+    if precision == "int8":
+        raise UsageError(
+            "Encoders are tuned in auto, fp32, bf16 or fp16, and not in int8; the rows of the new cache may be.",
+            remedy="--rows-precision int8 in place of --precision int8",
+        )
     chosen = {
         "weights": weights,
         "normalize": normalize,
@@ -166,7 +171,9 @@ def recache(
         workers=workers,
     )
     expect_views(views, ViewConfig())
-    choose_engine(extract.engine, extract.precision, parse_device(extract.device))  # refused before encoders are tuned
+    where = parse_device(config.device)  # refused before encoders are tuned
+    resolve_precision(config.precision, where)
+    choose_engine(extract.engine, extract.precision, where, option="--rows-precision")
     wanted = training(config, protocol_settings, preset, settings, views=views, flip=flip) if train else None
     trained = run or out.with_name(f"{out.stem}-run")
     if wanted is not None and not trained.exists():

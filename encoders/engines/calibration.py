@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from ...cache.recipe import canonical_json
+from ...errors import EstError
 from .graph import CROPS
 from .pictures import calibration_pictures
 from .quantize import Range, quantised_tensors
@@ -59,8 +60,8 @@ def joined(names: list[str]) -> str:
     return f"{bits_of(distinct[0])}-bit weights, ranges {digest} of {len(distinct)} encoders"
 
 
-def measure(graph: bytes, size: int) -> tuple[Range, ...]:
-    """Return the ranges that activations of a graph reach on the fixed pictures."""
+def measure(graph: bytes, encoder: str, size: int) -> tuple[Range, ...]:
+    """Return the ranges that activations of an encoder's graph reach on the fixed pictures."""
     import onnx
     from onnx import helper
 
@@ -75,6 +76,11 @@ def measure(graph: bytes, size: int) -> tuple[Range, ...]:
         found = session.run(names, {CROPS: pictures[start : start + BATCH]})
         low = np.minimum(low, [np.min(np.asarray(rows)) for rows in found])
         high = np.maximum(high, [np.max(np.asarray(rows)) for rows in found])
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise EstError(
+            f"{encoder} cannot be calibrated for int8: some of its activations are infinite or no numbers.",
+            remedy="--precision fp32, after a look at its weights",
+        )
     return tuple(
         (0.0 - rounded_up(-min(float(least), 0.0)), rounded_up(max(float(most), 0.0)))
         for least, most in zip(low, high, strict=True)

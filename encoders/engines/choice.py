@@ -8,6 +8,7 @@ else fp32, by onnxruntime where that is faster; of int8 it only says what it wou
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +17,10 @@ import torch
 
 from ...errors import EstError, UsageError, expect_choice
 from .. import precision as of_torch
-from ..precision import Precision, resolve_precision
+from ..precision import DTYPES, Precision, resolve_precision
 from .engine import ENGINES, PRECISIONS, EncoderPrecision, EngineName
 
+PACKAGES = ("onnxruntime", "onnx")  # of the engine onnxruntime
 VNNI = ("avx512_vnni", "avx_vnni")  # products of unsigned and signed bytes are added in 32 bits
 # How many times as fast int8 is as what `auto` takes, one thread, by the kind of processor: benchmarks/engines.py prints it.
 INT8_PAYS = {"VNNI": 3.1, "AVX2": 1.9}
@@ -36,7 +38,7 @@ class Computation:
     why: str
     hint: str = ""  # what would be faster, or what it costs
     bits: int = 8  # of weights in int8
-    may_fall_back: bool = False  # to torch, for an encoder that ONNX has no words for: the engine was nobody's wish
+    may_fall_back: bool = False  # to torch, for an encoder that onnxruntime cannot compute: no engine was asked for
 
     def lines(self, devices: Sequence[torch.device]) -> list[str]:
         """Say it, and what would be faster, or what it costs."""
@@ -44,40 +46,69 @@ class Computation:
         return [told, self.hint] if self.hint else [told]
 
 
-def choose_engine(engine: str, precision: str, *devices: torch.device, bits: int | None = None) -> Computation:
-    """Turn what was asked for into what is computed, or say what is missing; `bits` are those that a cache was begun with."""
+def choose_engine(
+    engine: str,
+    precision: str,
+    *devices: torch.device,
+    bits: int | None = None,
+    searching: str | None = None,
+    option: str = "--precision",
+) -> Computation:
+    """Turn what was asked for into what is computed, or say what is missing.
+
+    A cache that was begun in int8 has the `bits` of its weights, and the precision that its detector is `searching` in; `option` is what
+    the caller calls the precision.
+    """
     expect_choice("--engine", engine, ("auto", *ENGINES))
     elsewhere = next((device for device in devices if device.type != "cpu"), None)
     if engine == "onnxruntime" and elsewhere is not None:
         raise _not_on(elsewhere)
     if precision == "int8":
-        return _in_int8(engine, elsewhere, bits, devices)
+        return _in_int8(engine, elsewhere, bits, searching, option, devices)
     if precision not in ("auto", *PRECISIONS):
         near = difflib.get_close_matches(precision.lower(), PRECISIONS, n=1) or ["auto"]
         raise UsageError(
             f"A precision of encoders is auto, fp32, bf16, fp16 or int8; found {precision!r}.",
-            remedy=f"--precision {near[0]}",
+            remedy=f"{option} {near[0]}",
         )
     if engine == "onnxruntime":
         if precision not in ("auto", "fp32"):
             raise UsageError(
                 f"onnxruntime computes encoders in fp32 or int8, not in {precision}.",
-                remedy=f"--engine torch --precision {precision}, or --precision fp32",
+                remedy=f"--engine torch {option} {precision}, or {option} fp32",
             )
+        expect_packages()
         return Computation(engine="onnxruntime", precision="fp32", searching="fp32", why="as asked")
-    resolved, why = resolve_precision(precision, *devices)
+    resolved, why = resolve_precision(precision, *devices, remedy=f"{option} fp32")
     found = Computation(engine="torch", precision=resolved, searching=resolved, why=why)
     if elsewhere is not None or resolved != "fp32":
         return found
-    hint = _hint() if precision == engine == "auto" else ""
+    hint = _hint(option) if precision == engine == "auto" else ""
     if engine == "torch" or not is_fast_here():
         return replace(found, hint=hint)
+    if lacking := lacking_packages():
+        said = f"{why}; onnxruntime would be faster, but {lacking} cannot be found: pip install {' '.join(PACKAGES)}"
+        return replace(found, why=said)
     return replace(found, engine="onnxruntime", hint=hint, may_fall_back=True)
 
 
 def is_fast_here() -> bool:
     """Say whether onnxruntime is known to be faster than torch in fp32: on x86 with AVX2, which has no bf16."""
     return kind_of_processor() in INT8_PAYS and not of_torch.fast_bf16_flags()
+
+
+def lacking_packages() -> str:
+    """Name the packages of onnxruntime that are not installed; empty where all are."""
+    return " and ".join(name for name in PACKAGES if importlib.util.find_spec(name) is None)
+
+
+def expect_packages() -> None:
+    """Refuse to compute by onnxruntime where it is not installed."""
+    if lacking := lacking_packages():
+        raise EstError(
+            f"onnxruntime computes encoders with the packages {' and '.join(PACKAGES)}; {lacking} cannot be found.",
+            remedy=f"pip install {' '.join(PACKAGES)}",
+        )
 
 
 def kind_of_processor() -> str:
@@ -101,39 +132,47 @@ def why_no_bits(bits: int) -> str | None:
 
 
 def _in_int8(
-    engine: str, elsewhere: torch.device | None, bits: int | None, devices: Sequence[torch.device]
+    engine: str,
+    elsewhere: torch.device | None,
+    bits: int | None,
+    searching: str | None,
+    option: str,
+    devices: Sequence[torch.device],
 ) -> Computation:
     if engine == "torch":
         raise UsageError("int8 is computed by onnxruntime, not by torch.", remedy="leave out --engine torch")
     if elsewhere is not None:
         raise UsageError(
             f"int8 is computed on the processor, and not on {elsewhere}.",
-            remedy="--device cpu, or --precision auto, which takes bf16 where the GPU multiplies in it",
+            remedy=f"--device cpu, or {option} auto, which takes bf16 where the GPU multiplies in it",
         )
     if kind_of_processor() == "x86":
-        raise EstError("int8 needs a processor with avx2, and this one has none.", remedy="--precision fp32")
+        raise EstError("int8 needs a processor with avx2, and this one has none.", remedy=f"{option} fp32")
     bits = bits or bits_here()
     if reason := why_no_bits(bits):
-        raise EstError(reason, remedy="--precision fp32")
+        raise EstError(reason, remedy=f"{option} fp32")
+    expect_packages()
     why = "as asked" if bits == 8 else f"as asked, weights of {bits} bits"
-    searching, _ = resolve_precision("auto", *devices)
-    return Computation(engine="onnxruntime", precision="int8", searching=searching, why=why, hint=COST, bits=bits)
+    found, _ = resolve_precision(searching if searching in DTYPES else "auto", *devices)
+    return Computation(engine="onnxruntime", precision="int8", searching=found, why=why, hint=COST, bits=bits)
 
 
-def _hint() -> str:
+def _hint(option: str) -> str:
     """Say what int8 would bring, where that is known and worth it."""
     gain = INT8_PAYS.get(kind_of_processor(), 0.0)
     if gain < WORTH_SAYING:
         return ""
-    return f"int8 would be about {gain:g} × faster here: --precision int8; docs/extract.md says what it costs"
+    return f"int8 would be about {gain:g} × faster here: {option} int8; docs/extract.md says what it costs"
 
 
 def _not_on(device: torch.device) -> EstError:
     """Say why onnxruntime does not compute on a device."""
-    import onnxruntime
+    there = ""
+    if not lacking_packages():
+        import onnxruntime
 
-    there = ", ".join(onnxruntime.get_available_providers())
+        there = f" (this onnxruntime has {', '.join(onnxruntime.get_available_providers())})"
     return EstError(
-        f"est computes encoders by onnxruntime on the processor alone, and {device} was asked for (this onnxruntime has {there}).",
+        f"est computes encoders by onnxruntime on the processor alone, and {device} was asked for{there}.",
         remedy="--engine torch for the GPU, or --device cpu",
     )

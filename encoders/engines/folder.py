@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ MADE_BY = 1  # counted up when the same weights give another graph
 HEAD = b"est engine 1\n"
 DIGEST_BYTES = 16
 MOST = {".onnx": 24, ".ranges": 500}  # files of each kind that are kept
+LEFT_AFTER = 24 * 3600  # seconds: nothing is written for so long
 Say = Callable[[str], None]
 
 
@@ -86,7 +88,7 @@ def _write(path: Path, data: bytes, say: Say) -> None:
 
 
 def _remove_oldest(folder: Path, suffix: str) -> None:
-    """Remove the files of a kind that were not used for longest; others may do the same at the same time."""
+    """Remove the files of a kind that were not used for longest, and what a kill left half written; others may do the same meanwhile."""
     used: dict[Path, float] = {}
     with suppress(OSError):
         for path in folder.glob(f"*{suffix}"):
@@ -94,3 +96,7 @@ def _remove_oldest(folder: Path, suffix: str) -> None:
                 used[path] = path.stat().st_mtime
         for path in sorted(used, key=used.__getitem__, reverse=True)[MOST[suffix] :]:
             path.unlink(missing_ok=True)
+        for path in folder.glob(f"*{suffix}.*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < time.time() - LEFT_AFTER:
+                    path.unlink()

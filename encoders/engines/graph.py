@@ -33,7 +33,7 @@ ANNOUNCED = (
     r"`torch\.jit\.\w+` is deprecated",
     r"`torch\.jit\.\w+` is not supported in Python 3\.14",
 )
-OPERATOR = re.compile(r"operator '([^']+)'")  # as the exporter names what it has no words for
+OPERATOR = re.compile(r"operator '([^']+)'")  # as the exporter names what ONNX cannot express
 
 
 class Whole(nn.Module):
@@ -72,7 +72,7 @@ def taps_at(backbone: FrameEncoder, size: int) -> tuple[str, ...]:
 
 
 def trace(backbone: FrameEncoder, size: int) -> bytes:
-    """Return the graph of an encoder for crops of some size; one that ONNX cannot express is refused, with the operator."""
+    """Return the graph of an encoder for crops of some size; one that cannot be exported is refused, with the operator or the error."""
     taps = taps_at(backbone, size)
     file = io.BytesIO()
     try:
@@ -87,17 +87,23 @@ def trace(backbone: FrameEncoder, size: int) -> bytes:
                 dynamic_axes={name: {0: "N"} for name in (CROPS, *taps)},
                 opset_version=OPSET,
             )
-    except (torch.onnx.errors.OnnxExporterError, RuntimeError, NotImplementedError, TypeError) as error:
-        text = str(error).strip()
-        named = OPERATOR.search(text)
-        reason = (
-            f"the operator {named[1]}" if named else text.splitlines()[0].rstrip(".") if text else type(error).__name__
-        )
+    except EstError:
+        raise
+    except Exception as error:  # the exporter lets out whatever it, the encoder or the tracing of it raises
         raise EstError(
-            f"{backbone.name} cannot be computed by onnxruntime: ONNX has no words for {reason}.",
+            f"{backbone.name} cannot be computed by onnxruntime: {why_not_exported(error)}.",
             remedy="--engine torch, with --precision fp32 or bf16",
         ) from error
     return file.getvalue()
+
+
+def why_not_exported(error: Exception) -> str:
+    """Say what ended an export: an operator that ONNX lacks, or an error of another kind."""
+    text = str(error).strip()
+    if named := OPERATOR.search(text):
+        return f"ONNX cannot express the operator {named[1]}"
+    kind = type(error).__name__
+    return f"its export failed ({kind}: {text.splitlines()[0].rstrip('.')})" if text else f"its export failed ({kind})"
 
 
 def cut(model: ModelProto, taps: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from .engine import EncoderPrecision, EngineName, FrameEngine
 from .folder import Say, digest_of, kept
 from .graph import cut, trace
 from .quantize import Range, quantise, quantised_tensors
-from .runtime import RuntimeEngine
+from .runtime import RuntimeEngine, make_session
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,6 +75,8 @@ def prepare(backbone: FrameEncoder, size: int, computation: Computation, say: Sa
     digest = digest_of(backbone, size)
     try:
         graph = _graph(backbone, size, digest, say)
+        if computation.may_fall_back:
+            make_session(graph, threads=1)  # else it is opened when the engine is built
     except EstError as error:
         if not computation.may_fall_back:
             raise
@@ -82,14 +84,14 @@ def prepare(backbone: FrameEncoder, size: int, computation: Computation, say: Sa
         return PreparedEncoder(backbone=backbone, computation=replace(computation, engine="torch"), size=size)
     ranges = None
     if computation.precision == "int8":
-        ranges = Calibration(bits=computation.bits, ranges=_ranges(graph, size, digest, say))
+        ranges = Calibration(bits=computation.bits, ranges=_ranges(graph, backbone.name, size, digest, say))
     return PreparedEncoder(backbone=backbone, computation=computation, size=size, digest=digest, ranges=ranges)
 
 
-def _ranges(graph: bytes, size: int, digest: str, say: Say) -> tuple[Range, ...]:
+def _ranges(graph: bytes, name: str, size: int, digest: str, say: Say) -> tuple[Range, ...]:
     def make() -> bytes:
         say("and calibrated for int8")
-        return ranges_of.write(ranges_of.measure(graph, size))
+        return ranges_of.write(ranges_of.measure(graph, name, size))
 
     return ranges_of.read(kept(calibration_file(digest), make, say))
 

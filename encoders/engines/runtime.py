@@ -35,8 +35,9 @@ def make_session(graph: bytes, threads: int | None = None) -> InferenceSession:
     try:
         return onnxruntime.InferenceSession(graph, options, providers=[PROVIDER])
     except Exception as error:  # onnxruntime has many kinds, none of them public
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise EstError(
-            f"onnxruntime {onnxruntime.__version__} cannot open the graph of the encoder: {str(error).splitlines()[0]}",
+            f"onnxruntime {onnxruntime.__version__} cannot open the graph of the encoder: {reason}",
             remedy="--engine torch",
         ) from error
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from est.doctor.speed import ways
 from est.encoders import precision as of_torch
+from est.encoders.engines import choice
 from est.encoders.engines.choice import bits_here, choose_engine, why_no_bits
 from est.errors import EstError, UsageError
 
@@ -94,3 +96,50 @@ def test_what_cannot_be_is_refused(processor, kind, asked, message, remedy):
     assert remedy in refused.value.remedy
     if asked[1] == "int4":
         assert isinstance(refused.value, UsageError)
+
+
+def test_int8_goes_on_with_the_detector_of_the_cache(processor):
+    for kind, begun, searching in (("bf16", "fp32", "fp32"), ("bf16", "none", "bf16"), ("VNNI", "fp32", "fp32")):
+        processor(kind)
+        assert choose_engine("auto", "int8", CPU, searching=begun).searching == searching
+    processor("VNNI")
+    with pytest.raises(EstError, match="bf16 needs a processor"):
+        choose_engine("auto", "int8", CPU, searching="bf16")
+
+
+@pytest.mark.parametrize(("absent", "named"), [(("onnx",), "onnx"), (("onnxruntime", "onnx"), "onnxruntime and onnx")])
+def test_where_it_is_not_installed(processor, monkeypatch, absent, named):
+    find = choice.importlib.util.find_spec
+    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None if name in absent else find(name))
+    processor("VNNI")
+    for precision in ("auto", "fp32"):
+        found = choose_engine("auto", precision, CPU)
+        assert (found.engine, found.precision) == ("torch", "fp32")
+        assert f"{named} cannot be found: pip install onnxruntime onnx" in found.lines([CPU])[0]
+    for engine, precision in (("onnxruntime", "auto"), ("onnxruntime", "int8"), ("auto", "int8")):
+        with pytest.raises(EstError, match=f"; {named} cannot be found") as refused:
+            choose_engine(engine, precision, CPU)
+        assert refused.value.remedy == "pip install onnxruntime onnx"
+    with pytest.raises(EstError, match=r"on the processor alone, and cuda:0 was asked for\."):
+        choose_engine("onnxruntime", "auto", GPU)
+    assert {engine for engine, _ in ways(CPU)} == {"torch"}
+    monkeypatch.undo()
+    assert "onnxruntime" in {engine for engine, _ in ways(CPU)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [
+        ("VNNI", ("onnxruntime", "bf16", CPU)),
+        ("VNNI", ("auto", "bf16", CPU)),
+        ("old", ("auto", "int8", CPU)),
+        ("VNNI", ("auto", "int8", GPU)),
+        ("VNNI", ("auto", "int4", CPU)),
+    ],
+)
+def test_remedies_name_the_option_of_the_caller(processor, kind, asked):
+    processor(kind)
+    with pytest.raises(EstError) as refused:
+        choose_engine(*asked, option="--rows-precision")
+    assert "--rows-precision " in refused.value.remedy
+    assert " --precision" not in f" {refused.value.remedy}"

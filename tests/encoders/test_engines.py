@@ -18,7 +18,7 @@ from torch import nn
 
 from est.encoders.backbone import FrameEncoder, Normalization
 from est.encoders.encoder import Encoder
-from est.encoders.engines import folder
+from est.encoders.engines import folder, graph, preparation, runtime
 from est.encoders.engines.calibration import bits_of, joined, rounded_up
 from est.encoders.engines.choice import choose_engine
 from est.encoders.engines.pictures import calibration_pictures
@@ -29,6 +29,7 @@ from est.errors import EstError
 CPU = torch.device("cpu")
 SIDE = 32
 TAPS = ("gap", "maps")
+LEFT = [("ranges", ""), ("ranges", ".partial"), ("ranges", ".partial2")]  # endings of files that a kill left
 SAME = 2e-5  # largest error in fp32 beside the largest number
 NEAR = 0.4  # error in int8 beside the deviation between pictures: large because pictures of 32 have one place to average over
 
@@ -145,7 +146,7 @@ def test_names_of_calibrations():
     assert (bits_of(one), bits_of("7-bit weights, ranges aa"), bits_of("")) == (8, 7, None)
     assert (joined([""]), joined([one, one])) == ("", one)
     assert joined([one, two]).startswith("8-bit weights, ranges ")
-    assert joined([one, two]) != joined([two, one])
+    assert len({one, two, joined([one, two]), joined([two, one]), joined([one, one, two, "another"])}) == 5
 
 
 # ---------------------------------------------------------------------------------------------------------------------------------
@@ -190,12 +191,29 @@ def test_the_files_used_last_are_kept(tmp_path, monkeypatch):
         folder.kept(f"{number}.ranges", lambda: b"made", print)
         os.utime(tmp_path / "est" / "engines" / f"{number}.ranges", (number, number))
     assert folder.kept("0.ranges", lambda: b"not made", print) == b"made"  # which was used now
+    left = [tmp_path / "est" / "engines" / f"9.{ending}.77.88{partial}" for ending, partial in LEFT]
+    for number, path in enumerate(left):
+        path.write_bytes(b"")
+        os.utime(path, (0, 0) if number < 2 else None)
     threads = [threading.Thread(target=folder.kept, args=("2.ranges", lambda: b"made", print)) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(path.name for path in (tmp_path / "est" / "engines").iterdir()) == ["0.ranges", "2.ranges"]
+    found = sorted(path.name for path in (tmp_path / "est" / "engines").iterdir())
+    assert found == ["0.ranges", "2.ranges", left[2].name]  # of a writer that may be at work
+
+
+def test_the_name_of_a_graph_tells_all_that_it_is_made_of():
+    plain, heavier, moved = Tiny(), Tiny(), Tiny()
+    with torch.no_grad():
+        heavier.last.weight[3, 5] += 1e-3
+    moved.normalization = Normalization.named("none")
+    renamed, fewer = Tiny(), Tiny()
+    renamed.name, fewer.tap_names = "other", ("gap",)
+    made = [folder.digest_of(one, SIDE) for one in (plain, heavier, moved, renamed, fewer)]
+    assert len({*made, folder.digest_of(plain, SIDE + 1)}) == 6
+    assert folder.digest_of(Tiny(), SIDE) == made[0]
 
 
 # ---------------------------------------------------------------------------------------------------------------------------------
@@ -203,7 +221,7 @@ def test_the_files_used_last_are_kept(tmp_path, monkeypatch):
 
 
 class Odd(FrameEncoder):
-    """An encoder with a step that ONNX has no words for."""
+    """An encoder with a step that ONNX cannot express."""
 
     name, title, width = "odd", "Odd", 3
 
@@ -230,6 +248,44 @@ def test_what_cannot_be_exported_is_named(crops, monkeypatch):
     assert prepared.engine == "torch"
     assert said[-1].endswith("torch computes it")
     assert prepared.build(("gap",), CPU, 4).encode(crops[:2])["gap"].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (IndexError("tuple index out of range\nat 7"), r"its export failed \(IndexError: tuple index out of range\)\."),
+        (RuntimeError(""), r"its export failed \(RuntimeError\)\."),
+    ],
+)
+def test_what_else_the_exporter_raises_is_told_as_it_is(monkeypatch, error, said):
+    def export(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    with pytest.raises(EstError, match=rf"^tiny cannot be computed by onnxruntime: {said}$"):
+        graph.trace(Tiny(), SIDE)
+
+
+@pytest.mark.parametrize(("message", "said"), [("no such type\nat 7", "no such type"), ("", "ValueError")])
+def test_a_graph_that_cannot_be_opened_is_left_to_torch(monkeypatch, message, said):
+    def refuse(*arguments, **options):
+        raise ValueError(message)
+
+    monkeypatch.setattr("est.encoders.engines.choice.is_fast_here", lambda: True)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    lines = []
+    assert preparation.prepare(Tiny(), SIDE, choose_engine("auto", "fp32", CPU), lines.append).engine == "torch"
+    assert lines[-1].endswith(f"cannot open the graph of the encoder: {said}: torch computes it")
+    with pytest.raises(EstError, match=f"cannot open the graph of the encoder: {said}$"):
+        runtime.make_session(b"")
+
+
+def test_infinite_activations_are_refused_by_name():
+    endless = Tiny()
+    with torch.no_grad():
+        endless.first.weight.fill_(1e38)
+    with pytest.raises(EstError, match="tiny cannot be calibrated for int8: some of its activations are infinite"):
+        engine(endless, "auto", "int8")
 
 
 # ---------------------------------------------------------------------------------------------------------------------------------

@@ -90,6 +90,26 @@ def test_lanes_are_threads_of_one_core_each(three_threads):
     assert len({thread for _, _, thread in found} - {threading.get_ident()}) == 3
 
 
+def test_a_lane_that_cannot_start_is_an_error_and_no_wait(three_threads, monkeypatch):
+    lanes._pool.cache_clear()
+    start, begun = threading.Thread.start, []
+
+    def first_alone(thread):
+        if begun:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", first_alone)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        lanes.in_lanes(abs, range(3))
+    begun[0].join(timeout=10)
+    assert not begun[0].is_alive()
+    assert torch.get_num_threads() == 3
+    monkeypatch.undo()
+    lanes._pool.cache_clear()
+
+
 def test_more_threads_than_cores_are_as_many_lanes_as_cores(three_threads, monkeypatch):
     monkeypatch.setattr(lanes, "num_cores", lambda: 1)
     assert lanes.num_lanes() == 1

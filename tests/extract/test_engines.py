@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from extract_samples import QUICK, contents, extract
 from video_samples import make_video
+from watch_samples import Calling
 
-from est.cache import merge_caches, open_cache
+from est.cache import Recipes, merge_caches, open_cache
 from est.cache.schema import FeatureSpec
 from est.encoders.engines import choice
 from est.encoders.engines.calibration import bits_of, joined
 from est.encoders.weights import load_weights
 from est.errors import EstError, RecipeMismatch, UsageError
-from est.extract.begun import as_begun
+from est.extract.begun import as_begun, begun_bits, begun_searching, expect_calibration, expect_precision_of
 from est.extract.recaching import ArrayPlan, recache
 from est.extract.recipes import calibration_of, first_calibration
 from est.infer.prediction.encoders import ArraysDeviceWorker, FrameArray
@@ -120,6 +122,62 @@ def test_auto_is_the_engine_of_the_cache(begun, tmp_path):
     )  # the precision is refused, by its own name
     assert as_begun(replace(INT8, engine="torch"), begun).engine == "torch"
     assert as_begun(INT8, tmp_path / "new.zarr").engine == "auto"
+
+
+def test_what_int8_was_begun_in(begun, tmp_path):
+    assert begun_bits(begun) == choice.bits_here()
+    assert begun_searching(begun) == open_cache(begun).recipes.frames.precision
+    assert begun_bits(tmp_path / "new.zarr") is begun_searching(tmp_path / "new.zarr") is None
+
+
+def test_int8_goes_on_with_the_bits_and_the_detector_of_the_cache(videos, begun, monkeypatch):
+    def refuse(*asked, **begun_in):
+        raise EstError(f"bits {begun_in['bits']}, searching in {begun_in['searching']}")
+
+    monkeypatch.setattr("est.extract.extraction.choose_engine", refuse)
+    wanted = f"bits {choice.bits_here()}, searching in {open_cache(begun).recipes.frames.precision}"
+    with pytest.raises(EstError, match=wanted):
+        extract(videos, begun, INT8)
+
+
+def test_a_detector_that_would_be_emulated_is_refused_in_int8(begun, monkeypatch):
+    cache = open_cache(begun)
+    frames = replace(cache.recipes.frames, precision="bf16")
+    features = {name: replace(recipe, parent=frames.fingerprint) for name, recipe in cache.recipes.features.items()}
+    monkeypatch.setattr(type(cache), "recipes", Recipes(frames=frames, features=features))
+    assert begun_searching(begun) == "bf16"
+    monkeypatch.setattr(
+        "est.extract.begun.why_emulated", lambda name, device: "It is emulated." if name == "bf16" else None
+    )
+    with pytest.raises(EstError, match=r"begun in bf16, as far as its detector goes\. It is emulated") as refused:
+        expect_precision_of(begun, [torch.device("cpu")])
+    assert refused.value.remedy.endswith("or another --out")
+
+
+def test_arrays_that_are_being_filled_count_as_begun(begun, tmp_path, monkeypatch):
+    def stop(state):
+        if state.stage != "copying the clips" and state.done:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("est.extract.workers.pipeline.PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("est.cache.writing.writer.COMMIT_BYTES", 1)
+    plans = [ArrayPlan(name="gap", weights=load_weights("synface"))]
+    with pytest.raises(KeyboardInterrupt):
+        recache(begun, tmp_path / "c.zarr", plans, INT8, watch=Calling(progress=stop))
+    cache = open_cache(tmp_path / "c.zarr")
+    assert (set(cache.recipes.features), set(cache.snapshot.manifest.filling)) == (set(), {"gap"})
+    assert "onnxruntime" in cache.environment["versions"]
+    assert begun_bits(cache.path) == choice.bits_here()
+    assert as_begun(INT8, cache.path).engine == "onnxruntime"
+    with pytest.raises(EstError, match=r"begun by onnxruntime, .*the device is cuda:0"):
+        expect_precision_of(cache.path, [torch.device("cuda", 0)])
+    recipes = open_cache(begun).recipes
+    other = replace(recipes.features["gap"], calibration="8-bit weights, ranges of others")
+    for number, named in ((1, "copy 0.ranges from"), (2, "copy 0.ranges and 1.ranges from"), (9, "copy all *.ranges")):
+        encoders = [SimpleNamespace(digest=str(place)) for place in range(number)]
+        with pytest.raises(RecipeMismatch, match=r"gap of .* was calibrated to other ranges") as refused:
+            expect_calibration(cache.path, replace(recipes, features={"gap": other}), encoders)
+        assert refused.value.remedy.startswith(named)
 
 
 @pytest.mark.slow

@@ -215,3 +215,10 @@ def test_the_command_refuses_what_has_no_meaning(est, with_crops, tmp_path):
     assert (status, "does not exist" in error["message"]) == (error["kind"] and status, True)
     status, error, _ = est("extract", "--from", with_crops, "--weights", "random", "--out", with_crops)
     assert "needs a name of its own" in error["message"]
+    tuning = ("recache", with_crops, "--tune", "--out", tmp_path / "out.zarr")
+    status, error, _ = est(*tuning, "--precision", "int8")
+    assert (status, "tuned in auto, fp32, bf16 or fp16, and not in int8" in error["message"]) == (2, True)
+    assert error["remedy"].startswith("--rows-precision int8")
+    status, error, _ = est(*tuning, "--rows-precision", "bf16", "--engine", "onnxruntime")
+    assert (status, error["remedy"].endswith("or --rows-precision fp32")) == (2, True)
+    assert not (tmp_path / "out.zarr").exists()
