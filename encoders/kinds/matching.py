@@ -12,6 +12,7 @@ from torch import nn
 
 from ...errors import EstError
 from ..backbone import Backbone, FrameEncoder
+from ..taps import STAGES
 from .design import Converter, Tensors
 
 PREFIXES = ("module.", "backbone.", "encoder.", "model.", "resnet.", "net.")
@@ -45,8 +46,20 @@ def fit(
                 f"{path}: {key} has shape {tuple(tensor.shape)}, expected {tuple(wanted[key].shape)}.",
                 remedy=f"use {_article(encoder)}{encoder.title}; {another}",
             )
+    unused = [key for key in tensors if key not in wanted]
+    if isinstance(encoder, Backbone) and (deeper := [key for key in unused if key.startswith(tuple(STAGES))]):
+        raise EstError(
+            f"{path} holds a deeper network than {encoder.title}: {len(deeper)} more in its stages, as {deeper[0]}.",
+            remedy=f"--weights torchvision:resnet34={path} for a ResNet-34; {another}",
+        )
+    for key, tensor in found.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise EstError(
+                f"{path}: {key} holds numbers that are not finite.",
+                remedy="take a checkpoint from before the training diverged, or --weights imagenet",
+            )
     net.load_state_dict({key: found.get(key, wanted[key]).to(wanted[key].dtype) for key in wanted})
-    return len(found), [key for key in tensors if key not in wanted]
+    return len(found), unused
 
 
 def _in_its_names(tensors: Tensors, wanted: Collection[str], net: nn.Module, convert: Converter | None) -> Tensors:

@@ -97,6 +97,16 @@ def test_what_does_not_fit_is_refused_and_named(model, tmp_path):
         load_weights("nowhere.pth")
 
 
+def test_a_deeper_network_and_numbers_that_are_not_finite_are_refused(model, tmp_path):
+    tensors = model.state_dict()
+    torch.save(tensors | {"layer1.2.conv1.weight": tensors["layer1.1.conv1.weight"]}, tmp_path / "deeper.pth")
+    with pytest.raises(EstError, match=r"deeper network than ResNet-18: 1 more in its stages, as layer1\.2"):
+        load_weights(str(tmp_path / "deeper.pth"), normalize="none")
+    torch.save(tensors | {"conv1.weight": tensors["conv1.weight"] * float("nan")}, tmp_path / "nan.pth")
+    with pytest.raises(EstError, match=r"conv1\.weight holds numbers that are not finite"):
+        load_weights(str(tmp_path / "nan.pth"), normalize="none")
+
+
 def test_nobody_guesses_how_pixels_are_normalised(model, tmp_path):
     path = tmp_path / "mine.pth"
     torch.save(model.state_dict(), path)
