@@ -127,9 +127,8 @@ def rows_of() -> dict[str, dict[str, Any]]:
         "int8": {"precision": "int8"},
         "--crops": {"crops": True},
     }
-    return {
-        f"est extract, {name}": settings for name, settings in rows.items() if name != "bf16" or not why_not("bf16")
-    }
+    there = {name: settings for name, settings in rows.items() if name != "bf16" or not why_not("bf16")}
+    return {f"est extract, {name}" if name else "est extract": settings for name, settings in there.items()}
 
 
 def why_not(precision: str) -> str | None:
