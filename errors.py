@@ -69,6 +69,11 @@ class SourceError(EstError):
     """An input that cannot be read."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what a library says of its error, or the error's kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def grouped(causes: Iterable[tuple[str, str]], number: int = 3) -> str:
     """Name what went wrong with inputs, (name, cause) each: the most common causes first, each with its first input and how many more."""
     first: dict[str, str] = {}

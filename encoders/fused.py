@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import first_line
 from .backbone import PYRAMID_SIDE, Backbone, pool_to
 from .resnet import Block
 from .taps import STAGES
@@ -114,8 +115,7 @@ def why_different(expected: Mapping[str, Tensor], compute: Fused, dtype: torch.d
     try:
         found = compute()
     except (RuntimeError, AttributeError, TypeError) as error:  # of other releases of torch, and of other processors
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return f"this torch has no such fused convolutions here ({reason})"
+        return f"this torch has no such fused convolutions here ({first_line(error)})"
     for name in expected:
         one, other = expected[name].float(), found[name].float()
         error = float((one - other).abs().max() / one.std().clamp(min=1e-6))

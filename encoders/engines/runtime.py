@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...errors import EstError
+from ...errors import EstError, first_line
 from ..lanes import in_lanes, num_lanes
 from .graph import CROPS
 
@@ -35,9 +35,8 @@ def make_session(graph: bytes, threads: int | None = None) -> InferenceSession:
     try:
         return onnxruntime.InferenceSession(graph, options, providers=[PROVIDER])
     except Exception as error:  # onnxruntime has many kinds, none of them public
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise EstError(
-            f"onnxruntime {onnxruntime.__version__} cannot open the graph of the encoder: {reason}",
+            f"onnxruntime {onnxruntime.__version__} cannot open the graph of the encoder: {first_line(error)}",
             remedy="--engine torch",
         ) from error
 

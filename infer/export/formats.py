@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ...encoders.engines.graph import tracing
-from ...errors import EstError
+from ...errors import EstError, first_line
 from .graph import OUTPUTS, Graph
 
 Format = Literal["onnx", "torchscript"]
@@ -44,7 +44,7 @@ def write(
                 traced.save(str(path), _extra_files={ABOUT: text})
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, NotImplementedError) as error:
         other = next(one for one in FORMATS if one != form)
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise EstError(
             f"{title} has a part that {TITLES[form]} cannot express: {reason}",
             remedy=f"--format {other}, or --what head where it is a part of the encoder",

@@ -48,7 +48,7 @@ class FrameArray:
     precision: EncoderPrecision
     mirrored: bool = False
     engine: str = TORCH
-    may_fall_back: bool = False  # to torch: the engine was nobody's wish
+    may_fall_back: bool = False  # to torch: no engine was asked for
     calibration: str = ""  # of the run's rows in int8
     weights: Weights | None = None  # of features that are made as a cache's are
     model: FinetunedModel | None = None  # whose own encoder makes them
