@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -109,6 +110,25 @@ def test_a_row_depends_on_its_crop_alone(crops, precision, monkeypatch):
         found = engine(Tiny(), "onnxruntime", precision).encode(np.concatenate([crops] * 5))  # more than one part
         for name in TAPS:
             np.testing.assert_array_equal(found[name], np.concatenate([together[name]] * 5), err_msg=name)
+
+
+@pytest.mark.parametrize("batch", [4, 32])
+def test_every_run_of_a_graph_is_of_the_same_few_crops(crops, batch):
+    """What lies between two layers stays small, lanes share a batch, and rows do not depend on how frames fall into batches."""
+    made, seen = engine(Tiny(), "onnxruntime", "fp32", ("gap",), batch), []
+
+    def run(names, given, options):
+        (values,) = given.values()
+        seen.append(values.shape)
+        return [values.mean((1, 2))]
+
+    made._session = SimpleNamespace(run=run)
+    part = min(batch, 8)
+    for count in range(1, batch + 1, 3):
+        found = made.encode(np.concatenate([crops] * 4)[:count])["gap"]
+        assert found.shape == (count, 3)
+        assert seen == [(part, SIDE, SIDE, 3)] * -(-count // part)
+        seen.clear()
 
 
 def test_resnet18_in_integers(crops, tmp_path):
