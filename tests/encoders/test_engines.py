@@ -224,6 +224,34 @@ def test_the_files_used_last_are_kept(tmp_path, monkeypatch):
     assert found == ["0.ranges", "2.ranges", left[2].name]  # of a writer that may be at work
 
 
+@pytest.mark.parametrize("other", ["thread", "process"])
+def test_two_that_write_the_same_file_at_once_do_not_share_a_temporary_one(tmp_path, monkeypatch, other):
+    """The one that renames first would take away the file of the other, or publish what that one has half written."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    rename, said = folder.Disk.rename, []
+
+    def second():
+        folder.kept("x.ranges", lambda: b"made by the second", said.append)
+
+    def after_the_second(disk, source, target):
+        monkeypatch.setattr(folder.Disk, "rename", rename)
+        if other == "thread":
+            thread = threading.Thread(target=second)
+            thread.start()
+            thread.join()
+        else:
+            with monkeypatch.context() as patched:
+                patched.setattr(folder.os, "getpid", lambda: 77)
+                second()
+        rename(disk, source, target)
+
+    monkeypatch.setattr(folder.Disk, "rename", after_the_second)
+    assert folder.kept("x.ranges", lambda: b"made by the first", said.append) == b"made by the first"
+    assert folder.kept("x.ranges", lambda: b"made again", said.append) == b"made by the first"
+    assert said == []
+    assert [path.name for path in folder.engines_folder().iterdir()] == ["x.ranges"]
+
+
 def test_the_name_of_a_graph_tells_all_that_it_is_made_of():
     plain, heavier, moved = Tiny(), Tiny(), Tiny()
     with torch.no_grad():
