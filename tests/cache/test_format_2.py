@@ -266,6 +266,23 @@ def test_format_1_takes_no_extra_columns(tmp_path, make_cache, format_1):
         CacheWriter.open(tmp_path / "c.zarr", sample_recipes(), columns=COLUMNS)
 
 
+@pytest.mark.parametrize(
+    "later",
+    [{"engine": "onnxruntime"}, {"modality": "flow"}, {"window": "4 frames, step 2"}],
+    ids=lambda made: next(iter(made)),
+)
+def test_format_1_has_no_rows_that_its_readers_would_take_for_others(later):
+    """Earlier releases do not know these fields: rows of two engines would have one recipe."""
+    recipes = sample_recipes()
+    other = replace(recipes.features["gap"], **later)
+    known = replace(recipes, features={"gap": other})
+    assert Manifest(recipes=known).version == 2
+    with pytest.raises(UsageError, match="format 1 has no extra columns, windows, modalities, or rows of onnxruntime"):
+        Manifest(recipes=known, version=1)
+    with pytest.raises(UsageError, match="format 1 has no place for it"):
+        Manifest(recipes=recipes, version=1).with_filling("gap2", other, {})
+
+
 def test_a_newer_format_names_what_reads_it(tmp_path, make_cache):
     path = make_cache(tmp_path / "c.zarr", range(2))
     document = json.loads((path / "zarr.json").read_text(encoding="utf-8"))

@@ -42,13 +42,17 @@ class Stages(TrainingWatch):
     """Keeps what is done, in its order."""
 
     def __init__(self):
-        self.seen = {}
+        self.seen, self.stacks = {}, []
 
     def progress(self, progress):
         self.seen[progress.what] = progress.done
 
     def begin(self, part, **facts):
         self.seen[part.name] = part.total
+
+    def begin_together(self, parts, **facts):
+        self.stacks.append([part.name for part in parts])
+        super().begin_together(parts, **facts)
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +63,13 @@ def report(tmp_path_factory):
         (out / "posed" / name).mkdir(parents=True)
         (out / "posed" / name / "stale.json").write_text("{}")
     made = run_demo(out, SMALL, watch=stages)
-    return out, stages.seen, made
+    return out, stages, made
 
 
 def test_it_goes_the_whole_way(report):
     out, stages, made = report
-    assert list(stages.items()) == [("Rendering", 4), ("Extracting", 4), ("fold1", 2), ("fold2", 2)]
+    assert list(stages.seen.items()) == [("Rendering", 4), ("Extracting", 4), ("fold1", 2), ("fold2", 2)]
+    assert stages.stacks == [["fold1", "fold2"]] * 2, "the folds of a set are one stack"
     assert [one.of.name for one in made.sets] == ["posed", "dynamics"]
     assert list(made.seconds) == ["render", "extract", "train and score"]
     assert list(made.cpu_seconds) == list(made.seconds)

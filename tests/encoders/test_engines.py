@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -111,6 +112,25 @@ def test_a_row_depends_on_its_crop_alone(crops, precision, monkeypatch):
             np.testing.assert_array_equal(found[name], np.concatenate([together[name]] * 5), err_msg=name)
 
 
+@pytest.mark.parametrize("batch", [4, 32])
+def test_every_run_of_a_graph_is_of_the_same_few_crops(crops, batch):
+    """What lies between two layers stays small, lanes share a batch, and rows do not depend on how frames fall into batches."""
+    made, seen = engine(Tiny(), "onnxruntime", "fp32", ("gap",), batch), []
+
+    def run(names, given, options):
+        (values,) = given.values()
+        seen.append(values.shape)
+        return [values.mean((1, 2))]
+
+    made._session = SimpleNamespace(run=run)
+    part = min(batch, 8)
+    for count in range(1, batch + 1, 3):
+        found = made.encode(np.concatenate([crops] * 4)[:count])["gap"]
+        assert found.shape == (count, 3)
+        assert seen == [(part, SIDE, SIDE, 3)] * -(-count // part)
+        seen.clear()
+
+
 def test_resnet18_in_integers(crops, tmp_path):
     """Every convolution, sum and pool has its integer form, else int8 is slower than fp32; and what it says is near."""
     backbone = load_weights("synface").backbone
@@ -202,6 +222,34 @@ def test_the_files_used_last_are_kept(tmp_path, monkeypatch):
         thread.join()
     found = sorted(path.name for path in (tmp_path / "est" / "engines").iterdir())
     assert found == ["0.ranges", "2.ranges", left[2].name]  # of a writer that may be at work
+
+
+@pytest.mark.parametrize("other", ["thread", "process"])
+def test_two_that_write_the_same_file_at_once_do_not_share_a_temporary_one(tmp_path, monkeypatch, other):
+    """The one that renames first would take away the file of the other, or publish what that one has half written."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    rename, said = folder.Disk.rename, []
+
+    def second():
+        folder.kept("x.ranges", lambda: b"made by the second", said.append)
+
+    def after_the_second(disk, source, target):
+        monkeypatch.setattr(folder.Disk, "rename", rename)
+        if other == "thread":
+            thread = threading.Thread(target=second)
+            thread.start()
+            thread.join()
+        else:
+            with monkeypatch.context() as patched:
+                patched.setattr(folder.os, "getpid", lambda: 77)
+                second()
+        rename(disk, source, target)
+
+    monkeypatch.setattr(folder.Disk, "rename", after_the_second)
+    assert folder.kept("x.ranges", lambda: b"made by the first", said.append) == b"made by the first"
+    assert folder.kept("x.ranges", lambda: b"made again", said.append) == b"made by the first"
+    assert said == []
+    assert [path.name for path in folder.engines_folder().iterdir()] == ["x.ranges"]
 
 
 def test_the_name_of_a_graph_tells_all_that_it_is_made_of():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from copy import deepcopy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +13,12 @@ from processor import PRECISIONS
 
 from est.encoders import encoder as encoders
 from est.encoders import lanes
+from est.encoders.backbone import Normalization
 from est.encoders.encoder import PART, Encoder
-from est.encoders.fused import why_not_fused
+from est.encoders.fused import FusedTrunk, why_different, why_not_fused
 from est.encoders.precision import DTYPES
+from est.encoders.tail import pool
+from est.encoders.taps import STAGES
 from est.encoders.weights import load_weights
 from est.extract.workers.device_worker import batches_of
 
@@ -75,6 +80,53 @@ def test_rows_do_not_depend_on_the_number_of_lanes(three_threads, backbone, crop
     one = encode(backbone, crops, precision)
     for name in NAMES:
         np.testing.assert_array_equal(many[name], one[name])
+
+
+@pytest.mark.parametrize("way", ["fused", "plain"])
+def test_every_part_has_the_same_shape(monkeypatch, backbone, crops, way):
+    """Convolutions of another shape may add in another order, and rows would depend on how frames fall into batches."""
+    if way == "plain":
+        plain(monkeypatch)
+    encoder, seen = Encoder(backbone, ("gap",), device=CPU, precision="fp32"), []
+    assert encoder.kernels == way
+    shape = (PART if way == "fused" else encoder.batch, 3, 32, 32)
+
+    def taps(images, names):
+        seen.append(tuple(images.shape))
+        return {"gap": images.mean((2, 3))}
+
+    monkeypatch.setattr(encoder._trunk, "taps", taps)
+    for count in (1, 7, 8, 9, 17):
+        assert encoder.encode(crops[:count])["gap"].shape == (count, 3)
+        assert set(seen) == {shape}, count
+        assert len(seen) == -(-count // shape[0])
+        seen.clear()
+
+
+def through_backbone(backbone, maps):
+    """Average maps as `Backbone.taps` does, past everything else in it."""
+    backbone = deepcopy(backbone)
+    backbone.normalization = Normalization()
+    for name in ("conv1", "bn1", *STAGES):
+        setattr(backbone, name, torch.nn.Identity())
+    return backbone.taps(maps, ("gap",))["gap"]
+
+
+def through_fused(backbone, maps):
+    """Average maps as `FusedTrunk.taps` does, past everything else in it."""
+    trunk = FusedTrunk(backbone)
+    trunk._stem, trunk._stages = SimpleNamespace(rectified=lambda images: images), dict.fromkeys(STAGES, ())
+    return trunk.taps(maps, ("gap",))["gap"]
+
+
+def test_maps_of_bf16_are_averaged_in_float32(backbone):
+    """A mean that is rounded to bf16 loses digits that the mean of 49 numbers has; nothing here depends on the processor."""
+    maps = torch.rand(2, 3, 14, 14, generator=torch.Generator().manual_seed(0)).bfloat16()
+    pooled = torch.nn.functional.max_pool2d(maps, 3, stride=2, padding=1)
+    exact = pooled.double().mean((2, 3))
+    for rows in (through_backbone(backbone, maps), through_fused(backbone, maps), pool(pooled)):
+        assert rows.dtype == torch.float32
+        np.testing.assert_allclose(rows.numpy(), exact.numpy(), rtol=1e-6)
 
 
 def test_lanes_are_threads_of_one_core_each(three_threads):
@@ -143,3 +195,22 @@ def test_fused_convolutions_that_give_something_else_are_not_used(monkeypatch, b
     assert why_not_fused(trunk, DTYPES[precision]) == ""
     monkeypatch.setattr("est.encoders.fused.FusedConvolution.rectified", lambda self, x: self.plain(x))
     assert "differ from plain ones" in why_not_fused(trunk, DTYPES[precision])
+
+
+# In deviations of a tap: a difference as rounding makes it, and one that is a fault.
+@pytest.mark.parametrize(
+    ("precision", "rounding", "wrong"), [("fp32", 1e-5, 2e-3), ("bf16", 0.1, 0.4), ("fp16", 0.01, 0.05)]
+)
+def test_one_number_that_is_wrong_by_more_than_rounding_is_enough(precision, rounding, wrong):
+    exact = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = {"layer1": exact, "gap": exact.mean((2, 3))}
+
+    def differing(name, share):
+        found = {tap: rows.clone() for tap, rows in expected.items()}
+        found[name].view(-1)[7] += share * expected[name].std()
+        return why_different(expected, lambda: found, DTYPES[precision])
+
+    for name in expected:
+        assert differing(name, rounding) == ""
+        assert f"differ from plain ones by {wrong:.2g} deviations in {name}" in differing(name, wrong)
+        assert "differ" in differing(name, float("nan"))

@@ -164,6 +164,11 @@ def test_arrays_that_are_being_filled_count_as_begun(begun, tmp_path, monkeypatc
     plans = [ArrayPlan(name="gap", weights=load_weights("synface"))]
     with pytest.raises(KeyboardInterrupt):
         recache(begun, tmp_path / "c.zarr", plans, INT8, watch=Calling(progress=stop))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("est.encoders.engines.calibration.SHOWN", 15)  # another digest
+        with pytest.raises(RecipeMismatch, match=r"gap of .* was calibrated to other ranges") as refused:
+            recache(begun, tmp_path / "c.zarr", plans, INT8)
+        assert ".ranges from the machine that began the cache" in refused.value.remedy
     cache = open_cache(tmp_path / "c.zarr")
     assert (set(cache.recipes.features), set(cache.snapshot.manifest.filling)) == (set(), {"gap"})
     assert "onnxruntime" in cache.environment["versions"]

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from est.extract import threads
+from est.extract.config import ExtractConfig
 from est.extract.threads import default_workers, too_many
+from est.extract.workers.device_worker import DeviceWorker
 
 CPU = torch.device("cpu")
 
@@ -30,6 +32,24 @@ def test_more_workers_than_cores_are_named():
     assert line.startswith("--workers 64: so many processes decode on 2 cores; 1 are")
 
 
-def test_default_workers():
-    assert default_workers([CPU]) == 2
-    assert default_workers([torch.device("cuda:0")]) == 1
+@pytest.mark.parametrize(("cores", "on_cpu", "beside_gpu"), [(1, 1, 1), (2, 2, 1), (16, 16, 15), (64, 16, 24)])
+def test_default_workers(monkeypatch, cores, on_cpu, beside_gpu):
+    monkeypatch.setattr(threads, "num_cores", lambda: cores)
+    assert default_workers([CPU]) == on_cpu
+    assert default_workers([torch.device("cuda:0")]) == beside_gpu
+
+
+def test_a_device_worker_shares_operations_among_no_more_threads_than_cores(monkeypatch):
+    """More of them wait for each other at the end of each operation of the detector, and of other networks than ResNet-18."""
+    monkeypatch.setattr("est.extract.workers.device_worker.num_cores", lambda: 2)
+    before = torch.get_num_threads()
+    try:
+        for threads_of_torch, computing in ((5, 2), (1, 1)):
+            torch.set_num_threads(threads_of_torch)
+            worker = DeviceWorker(CPU, "fp32", ExtractConfig(detector="none"), [])
+            try:
+                assert worker._thread.submit(torch.get_num_threads).result() == computing
+            finally:
+                worker.close()
+    finally:
+        torch.set_num_threads(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -61,6 +62,34 @@ def test_only_an_engine_that_nobody_asked_for_may_be_another(array, monkeypatch)
     found = [computation_of(in_another_way(array, replace(QUIET, **asked), [CPU]), CPU) for asked in ways]
     assert [one.engine for one in found] == ["onnxruntime"] * 3
     assert [one.may_fall_back for one in found] == [True, True, False]
+
+
+def test_rows_that_are_computed_in_different_ways_have_encoders_of_their_own(array, monkeypatch):
+    monkeypatch.setattr(choice, "kind_of_processor", lambda: "VNNI")
+    plain = replace(array, precision="fp32", calibration="")
+    ways = [plain, replace(plain, engine="torch"), array, replace(array, calibration="8-bit weights, ranges 00ff")]
+    same = [replace(way, name=f"again{number}", tap="layer4") for number, way in enumerate(ways)]
+    built = []
+
+    def prepare(backbone, size, computation, say):
+        way = (computation.engine, computation.precision, computation.bits)
+
+        def build(taps, device, batch):
+            built.append((way, taps))
+
+        return SimpleNamespace(calibration=f"{computation.bits}-bit weights, ranges 00ff", digest="0", build=build)
+
+    monkeypatch.setattr("est.infer.prediction.encoders.prepare", prepare)
+    ArraysDeviceWorker(CPU, "fp32", replace(EXTRACTION, detector="none", size=32), [*ways, *same])
+    assert built == [
+        (way, ["gap", "layer4"])
+        for way in (
+            ("onnxruntime", "fp32", 8),
+            ("torch", "fp32", 8),
+            ("onnxruntime", "int8", 7),
+            ("onnxruntime", "int8", 8),
+        )
+    ]
 
 
 def test_ranges_that_the_cache_does_not_tell_are_said_not_to_be_compared(sample, array, monkeypatch):

@@ -104,6 +104,30 @@ def test_a_run_that_was_trained_again_is_another(sample, tmp_path, changed):
     assert [name for name in asked if name.endswith(CHECKPOINT)] == [f"parts/{run.parts[0]}/{CHECKPOINT}"]
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"engine": "torch"},
+        {"precision": "fp32"},
+        {"face": "largest"},
+        {"part": "fold1"},
+        {"weights": ("synface",)},
+        {"detector": "none"},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_what_rows_depend_on_is_asked_for_as_before(sample, tmp_path, changed):
+    """Refused when the folder is opened: before models are loaded, and in folders that do not tell the resolved engine."""
+    run = Run.open(sample.run)
+    before, after = (predicting._settings(run, one, cutting_of(run, one)) for one in (QUIET, replace(QUIET, **changed)))
+    folder = OutputFolder(tmp_path / "out", before)
+    folder.begin()
+    folder.close()
+    OutputFolder(tmp_path / "out", before)
+    with pytest.raises(UsageError, match="holds an unfinished prediction with other settings"):
+        OutputFolder(tmp_path / "out", after)
+
+
 def test_auto_that_means_another_engine_is_refused(sample, tmp_path, monkeypatch):
     out, asked = tmp_path / "out", replace(QUIET, precision="auto")
     monkeypatch.setattr(predicting, "_extract", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

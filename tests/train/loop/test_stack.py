@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny_models import tiny
 from train_samples import WINDOWED, learning_cache, make_trainer
 
@@ -15,6 +16,7 @@ from est.train import EstConfig, model_config
 from est.train.data.clipset import ClipSet
 from est.train.data.windows import load_features
 from est.train.loop.checkpoint import load_checkpoint, save_checkpoint
+from est.train.loop.stacks.own_draws import Masks, OwnDraws
 from est.train.loop.stacks.stack import Stack
 from est.train.loop.trainer import reproducible
 
@@ -295,6 +297,40 @@ def test_every_model_draws_its_own_dropout(clips):
     first, same, other = (one.model.expression_head.layers[0].weight for one in twins)
     assert torch.equal(first, same)
     assert not torch.allclose(first, other)
+
+
+def test_masks_are_the_bits_that_each_model_would_draw_alone():
+    """Torch draws in the order in which numbers lie in memory, which a transposed tensor does not have of its places."""
+    shape, rates = (2, 3, 5), ((0.5, 0.2, 0.0, 0.4), (0.25, 0.7, 0.3, 0.6))
+
+    def model(x, own):
+        turned, flat, none, last = (
+            F.dropout(one, rate) for one, rate in zip((x.transpose(0, 2), x, x, x.mT), own, strict=True)
+        )
+        return [turned.transpose(0, 2), flat, none, last.mT]
+
+    def alone(x, own, seed):
+        torch.manual_seed(seed)
+        return model(x, own)
+
+    x, draws = torch.rand(len(rates), *shape, generator=torch.Generator().manual_seed(0)), OwnDraws()
+    sites = []
+    for one, own in zip(x, rates, strict=True):
+        with draws.recording() as found:
+            model(one, own)
+        sites.append(tuple(found))
+    assert [site.contiguous for site in sites[0]] == [False, True, True, False]
+    masks = Masks(sites, torch.device("cpu"))
+    with torch.random.fork_rng(devices=[]):
+        for step in range(3):
+            for number in range(len(rates)):
+                masks.draw(number, torch.Generator().manual_seed(10 * step + number))
+            values = masks.finish()
+            for number, own in enumerate(rates):
+                with draws.using([value[number] for value in values]):
+                    found = model(x[number], own)
+                for mine, wanted in zip(found, alone(x[number], own, 10 * step + number), strict=True):
+                    assert torch.equal(mine, wanted)
 
 
 def test_without_any_dropout_nothing_is_drawn(clips):
