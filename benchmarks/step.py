@@ -2,9 +2,9 @@
 
     python benchmarks/step.py
 
-Prints the rates of a copy, of a sum in place (which moves bytes as Adam does) and of large products in this process; the parts of a step
-as it is and with torch's own products, in turns (both are the same where train/models/products.py leaves products to torch); and the
-time that the step's arithmetic and bytes take at the best of those rates. Times are processor time, medians: for a machine that has other work to do.
+Prints the rates of a copy and of large products in this process; the parts of a step as it is and with torch's own products, in turns
+(both are the same where train/models/products.py leaves products to torch); and the time that the step's arithmetic and bytes take at
+those rates. Times are processor time, medians: for a machine that has other work to do.
 """
 
 from __future__ import annotations
@@ -104,16 +104,13 @@ def main() -> None:
     number = sum(parameter.numel() for parameter in step.model.parameters())
     source = torch.ones(MOVED * number // 2)
     target = torch.empty_like(source)
-    size = FLOAT * len(source) / GIGA
-    moving = {"copy": 2 * size / median(lambda: target.copy_(source), 9)}
-    moving["sum in place"] = 3 * size / median(lambda: target.add_(source), 9)
+    copying = 2 * FLOAT * len(source) / GIGA / median(lambda: target.copy_(source), 15)
     one, other = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
     work = 2 * SIDE**3 / GIGA
     rates = {"torch": work / median(lambda: one @ other, 9)}
     if torch.backends.mkldnn.is_available():
         rates["oneDNN"] = work / median(lambda: products.onednn_product(one, other), 9)
-    print("GB/s: " + ", ".join(f"{name} {rate:.1f}" for name, rate in moving.items()))
-    print("GFLOP/s of products: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()))
+    print(f"a copy moves {copying:.1f} GB/s; products: " + ", ".join(f"{n} {r:.0f} GFLOP/s" for n, r in rates.items()))
 
     faster = products.onednn_is_faster()
     for name, times in {f"as it is ({'oneDNN' if faster else 'torch'})": own, "torch's products": plain}.items():
@@ -126,10 +123,12 @@ def main() -> None:
     small = Step(TrainConfig(model=model_config("est", **TINY)), CPU, autocast=False, width=TINY["dim"])
     calls = median(small, arguments.rounds)
     operations, moved = arithmetic(step) / GIGA, MOVED * number * FLOAT / GIGA
-    shares = {"arithmetic": operations / max(rates.values()), "bytes": moved / max(moving.values()), "calls": calls}
+    shares = {"arithmetic": operations / max(rates.values()), "bytes": moved / copying, "calls": calls}
     print(f"{operations:.2f} GFLOP in products, {moved:.2f} GB moved ({MOVED} floats a parameter)")
     bound = sum(shares.values())
-    print("at these rates: " + " + ".join(f"{n} {1000 * s:.1f}" for n, s in shares.items()) + f" = {1000 * bound:.1f} ms")
+    print(
+        "at these rates: " + " + ".join(f"{n} {1000 * s:.1f}" for n, s in shares.items()) + f" = {1000 * bound:.1f} ms"
+    )
     whole = statistics.median(times[-1] for times in own)
     print(f"the step takes {whole / bound:.2f} of that")
 
