@@ -2,6 +2,7 @@
 
     python benchmarks/train.py              # all tables; minutes on a CPU, most of them for the end-to-end steps
     python benchmarks/train.py step epoch   # some of them
+    python benchmarks/train.py step --cpu-time   # one thread, processor time: for a machine that has other work to do
 
 step      a cached step against the end-to-end fp32 step at batch 8, and against the floor that Adam's bytes set
 epoch     what an epoch spends outside of the model's step, on a cache of DFEW's size; epochs per hour
@@ -42,6 +43,7 @@ from est.train.loop.watch import TrainingWatch
 WIDTH, CLASSES = 512, 7
 ROUNDS = 15
 GB = 1e9
+TIMING = {"clock": time.perf_counter}  # --cpu-time puts another in its place
 
 
 def synchronise(device: torch.device) -> None:
@@ -52,23 +54,24 @@ def synchronise(device: torch.device) -> None:
 
 def seconds(function: Callable[[], object], device: torch.device, rounds: int = 1) -> float:
     """Time one call, on average over some."""
+    clock = TIMING["clock"]
     synchronise(device)
-    start = time.perf_counter()
+    start = clock()
     for _ in range(rounds):
         function()
     synchronise(device)
-    return (time.perf_counter() - start) / rounds
+    return (clock() - start) / rounds
 
 
 class Step:
     """The bare step of a model: forward, backward, Adam, on one batch that is there already."""
 
-    def __init__(self, config: TrainConfig, device: torch.device, *, autocast: bool) -> None:
+    def __init__(self, config: TrainConfig, device: torch.device, *, autocast: bool, width: int = WIDTH) -> None:
         self.config, self.autocast = config, autocast
-        self.model = build_model(config.model, width=WIDTH, num_classes=CLASSES, seed=0).to(device).train()
+        self.model = build_model(config.model, width=width, num_classes=CLASSES, seed=0).to(device).train()
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4, weight_decay=1e-4, fused=True)
         batch, n, frames = config.loop.batch, config.model.snippets, config.model.frames
-        self.features = torch.randn(batch, n, frames, WIDTH, device=device)
+        self.features = torch.randn(batch, n, frames, width, device=device)
         self.target = torch.randint(CLASSES, (batch,), device=device)
         self.picks = torch.randint(config.model.orders, (batch,), device=device)
 
@@ -76,12 +79,16 @@ class Step:
         """Take it."""
         self.learn(self.features)
 
-    def learn(self, features: torch.Tensor) -> None:
-        """Take it on other features."""
+    def loss(self, features: torch.Tensor) -> torch.Tensor:
+        """Compute what it minimises."""
         with torch.autocast(features.device.type, torch.bfloat16, enabled=self.autocast):
             output = self.model({"features": features, "order": self.picks})
         loss = F.cross_entropy(output.expression.float(), self.target)
-        loss = loss + self.config.model.weight_of_order * F.cross_entropy(output.order.float(), self.picks)
+        return loss + self.config.model.weight_of_order * F.cross_entropy(output.order.float(), self.picks)
+
+    def learn(self, features: torch.Tensor) -> None:
+        """Take it on other features."""
+        loss = self.loss(features)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -273,10 +280,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60, help="at most so many steps of an epoch are taken")
     parser.add_argument("--end-to-end-steps", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="where to write; a temporary folder when left out")
+    parser.add_argument("--cpu-time", action="store_true", help="one thread of a processor, and its time")
     arguments = parser.parse_args()
     device = parse_device(arguments.device)
+    if arguments.cpu_time:
+        if device.type != "cpu":
+            parser.error(f"--cpu-time measures a processor, found the device {device}; --device cpu")
+        TIMING["clock"] = time.process_time
+        torch.set_num_threads(1)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    print(f"{machine('torch')}, {name}")
+    print(f"{machine('torch')}, {name}{', processor time' if arguments.cpu_time else ''}")
     for table in arguments.tables or tables:
         print(f"\n{table}")
         folder = Path(tempfile.mkdtemp(prefix="est-train-", dir=arguments.folder))

@@ -99,6 +99,7 @@ RECORDS = {  # asks in order to write it down, or to choose between ways that gi
     ("encoders/fused.py:why_different", 1),
     ("encoders/fused.py:_pointwise", 1),
     ("extract/faces/detect/retinaface_net.py:forward", 1),
+    ("train/models/products.py:onednn_is_faster", 3),
 }
 QUESTION = re.compile(
     r"is_available|device_count|get_device_\w+|get_capabilities|get_arch_list|is_\w*_supported|_is_mkldnn_\w+"

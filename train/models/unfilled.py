@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from .products import linear
 
 DRAWS = ("uniform", "normal")
 
@@ -20,6 +22,10 @@ class Linear(nn.Linear):
 
     def reset_parameters(self) -> None:
         """Draw nothing."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return x Wᵀ + b.  # (…, I) → (…, O)"""
+        return linear(input, self.weight, self.bias)
 
 
 class Unfilled(TorchFunctionMode):

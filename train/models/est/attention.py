@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..products import linear
 from ..unfilled import Linear
 
 
@@ -27,15 +28,15 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Let every token attend to all.  # (B, S, d) → (B, S, d)"""
-        q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        q, k, v = linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
         mixed = F.scaled_dot_product_attention(self._split(q), self._split(k), self._split(v), dropout_p=self._p)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
     def cross(self, query: Tensor, memory: Tensor, *, details: bool = False) -> tuple[Tensor, Tensor | None]:
         """Let one query attend to a memory.  # (B, d), (B, S, d) → (B, d), and with details (B, h, S)"""
         (wq, wkv), (bq, bkv) = self._pieces(self.dim)
-        q = F.linear(query, wq, bq).unflatten(-1, (self.heads, 1, -1))  # (B, h, 1, e)
-        k, v = F.linear(memory, wkv, bkv).chunk(2, dim=-1)
+        q = linear(query, wq, bq).unflatten(-1, (self.heads, 1, -1))  # (B, h, 1, e)
+        k, v = linear(memory, wkv, bkv).chunk(2, dim=-1)
         k, v = self._split(k), self._split(v)
         if details:
             scores = (q @ k.transpose(-2, -1)).float() / (self.dim // self.heads) ** 0.5
@@ -53,7 +54,7 @@ class Attention(nn.Module):
         gradients of zero, which is what the full computation gives them.
         """
         (_, w), (_, b) = self._pieces(2 * self.dim)
-        value = F.linear(x, w, b)
+        value = linear(x, w, b)
         if self.training:
             kept = F.dropout(value.new_ones(len(x), self.heads, 1), self.dropout)
             value = (value.unflatten(-1, (self.heads, -1)) * kept).flatten(1)
