@@ -12,7 +12,7 @@ tuned         `est recache --tune --cross-fit 0 --epochs 6 --select last`, from 
 end to end    `est train --finetune all`: encoder and EST of full size learn together from crops
 --also        crossed: tuned in three parts; views: the same with two views of each clip; layer4: `--finetune layer4`, from maps
 
-The weak start is `synface` weakened on purpose: layer3 and layer4 drawn anew, noise in layer2, batch norms fitted to these pictures.
+The weak start is `synface` weakened on purpose: layer4 drawn anew, noise in layer2 and layer3, batch norms fitted to these pictures.
 There the gap is wide enough to be measured. The whole start is `synface` as it ships, which was trained on faces of this renderer: there
 may be no gap, and then no share of it.
 
@@ -75,7 +75,7 @@ LEARNING = [
     "control=false",
 ]
 PLAIN = ["finetune.shift=0", "finetune.zoom=0", "finetune.brightness=0"]  # maps stay as they are
-ANEW, NOISY = ("layer3", "layer4"), ("layer2",)
+ANEW, NOISY = ("layer4",), ("layer2", "layer3")
 DRAWS = 10_000  # of the bootstrap
 GOAL = (0.8, 0.15)
 
@@ -163,7 +163,7 @@ WAYS: dict[str, Callable[[Seed], Results]] = {
 
 
 def spoil(path: Path, faces: Cache) -> None:
-    """Write synface with its last two stages drawn anew and noise in the one before them; batch norms take the statistics of some faces."""
+    """Write synface with its last stage drawn anew and noise in the two before it; batch norms take the statistics of some faces."""
     found = load_weights("synface")
     network, generator = found.backbone, torch.Generator().manual_seed(0)
     with torch.no_grad():
