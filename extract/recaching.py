@@ -32,11 +32,11 @@ from ..cache.watch import Progress, Watch
 from ..crops.views import ViewConfig
 from ..encoders.device import parse_device
 from ..encoders.encoder import BATCH, kernels_of
-from ..encoders.engines.choice import choose_engine
+from ..encoders.engines.choice import Computation
 from ..encoders.engines.preparation import PreparedEncoder, prepare
 from ..errors import RecipeMismatch, UsageError
 from .arrayplan import ArrayPlan, Pass, passes_of
-from .begun import as_begun, begun_bits, expect_calibration, expect_precision_of
+from .begun import as_begun, computation_for, expect_calibration, expect_computation
 from .config import ExtractConfig
 from .extraction import at_work, black_rows, stages_of
 from .filling import (
@@ -83,21 +83,10 @@ def recache(
     """
     start, watch = time.monotonic(), watch or Watch()
     cache = source if isinstance(source, Cache) else open_cache(source)
-    out, frames = Path(out), cache.recipes.frames
-    if frames.decoder == IMPORTED:
-        raise UsageError(
-            f"{cache.path} holds imported features, and no crops of which others could be made.",
-            remedy="est extract makes a cache of the videos",
-        )
-    config = replace(config or ExtractConfig(), size=frames.size, detector="none", align="box", margin=None)
-    devices = [parse_device(text) for text in config.device.split(",")]
-    expect_precision_of(out, devices)
-    config = as_begun(config, out)
-    computation = choose_engine(config.engine, config.precision, *devices, bits=begun_bits(out))
-    view_config = view_config or ViewConfig()
-    expect_views(views, view_config)
-    expect_faces(views, frames)
-    expect_source(cache, out, arrays, crops=crops)
+    out, frames, view_config = Path(out), cache.recipes.frames, view_config or ViewConfig()
+    config = as_begun(settings_for(cache, config or ExtractConfig()), out)
+    devices, computation = expect_recachable(cache, out, config, views=views, view_config=view_config, crops=crops)
+    expect_arrays(cache, arrays)
     all_weights = {id(weights): weights for plan in arrays for weights in plan.encoders}
     encoders = {
         name: prepare(weights.backbone, config.size, computation, watch.say) for name, weights in all_weights.items()
@@ -246,6 +235,40 @@ class Whole(Watch):
         )
 
 
+def settings_for(cache: Cache, config: ExtractConfig) -> ExtractConfig:
+    """Return settings for crops that are there: of their size, and with nothing to detect."""
+    return replace(config, size=cache.recipes.frames.size, detector="none", align="box", margin=None)
+
+
+def expect_recachable(
+    cache: Cache,
+    out: Path | None,
+    config: ExtractConfig,
+    *,
+    views: int,
+    crops: bool,
+    view_config: ViewConfig | None = None,
+    option: str = "--precision",
+) -> tuple[list[torch.device], Computation]:
+    """Refuse what cannot be made of a cache here, before weights are loaded; return the devices and what is computed on them.
+
+    `option` is what the caller calls the precision of rows.
+    """
+    if cache.recipes.frames.decoder == IMPORTED:
+        raise UsageError(
+            f"{cache.path} holds imported features, and no crops of which others could be made.",
+            remedy="est extract makes a cache of the videos",
+        )
+    devices = [parse_device(text) for text in config.device.split(",")]
+    computation = computation_for(config, out, devices, detects=False, option=option)
+    expect_views(views, view_config or ViewConfig())
+    expect_faces(views, cache.recipes.frames)
+    expect_source(cache, out, crops=crops)
+    if out is not None:
+        expect_computation(config, out, computation, option=option)
+    return devices, computation
+
+
 def expect_views(views: int, view_config: ViewConfig) -> None:
     """Refuse numbers of views that nobody means, and views that change nothing."""
     if not 0 <= views <= MAX_VIEWS:
@@ -263,14 +286,12 @@ def expect_faces(views: int, frames: FramesRecipe) -> None:
         )
 
 
-def expect_source(cache: Cache, out: Path, arrays: Sequence[ArrayPlan], *, crops: bool) -> None:
-    """Refuse what cannot be made of a cache, before anything is written."""
-    if out.absolute().resolve() == cache.path.absolute().resolve():
+def expect_source(cache: Cache, out: Path | None, *, crops: bool) -> None:
+    """Refuse a cache that has not the crops, nor the sources to cut them again."""
+    if out is not None and out.absolute().resolve() == cache.path.absolute().resolve():
         raise UsageError(
             f"{out} is the cache whose crops are read; the new one needs a name of its own.", remedy="another --out"
         )
-    if not arrays:
-        raise UsageError("There is no array to make.", remedy="--features gap")
     if crops and not cache.has_crops:
         raise UsageError(f"{cache.path} has no crops to be copied.", remedy=f"leave out --crops; or {KEEP_CROPS}")
     if not cache.has_crops and not any(cache.clips.path):
@@ -278,6 +299,12 @@ def expect_source(cache: Cache, out: Path, arrays: Sequence[ArrayPlan], *, crops
             f"{cache.path} has no crops and knows no sources of its clips: there is nothing to look at.",
             remedy=KEEP_CROPS,
         )
+
+
+def expect_arrays(cache: Cache, arrays: Sequence[ArrayPlan]) -> None:
+    """Refuse no arrays, and those whose encoders have learnt from clips that they should not have."""
+    if not arrays:
+        raise UsageError("There is no array to make.", remedy="--features gap")
     for plan in arrays:
         plan.expect_apart(cache)
 

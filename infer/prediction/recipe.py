@@ -14,7 +14,7 @@ from ...cache.recipe import TORCH
 from ...cache.schema import FeatureSpec
 from ...encoders.device import parse_device
 from ...encoders.engines.calibration import bits_of
-from ...encoders.engines.choice import choose_engine
+from ...encoders.engines.choice import Begun, choose_engine
 from ...encoders.engines.folder import Say
 from ...encoders.precision import DTYPES, Precision, resolve_precision
 from ...encoders.weights import Weights
@@ -140,7 +140,7 @@ def in_another_way(array: FrameArray, config: PredictConfig, devices: Sequence[t
     if array.weights is None:
         _expect_torch(engine, precision)
         engine = TORCH
-    chosen = choose_engine(engine, precision, *devices, bits=bits_of(array.calibration))
+    chosen = choose_engine(engine, precision, *devices, begun=Begun(bits=bits_of(array.calibration)))
     is_own = (chosen.engine, chosen.precision) == (array.engine, array.precision)
     return replace(
         array,
