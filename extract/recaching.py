@@ -50,7 +50,7 @@ from .filling import (
     made_as,
 )
 from .report import Report
-from .threads import default_workers
+from .threads import default_workers, too_many
 from .workers.clip_worker import STOPPING
 from .workers.device_worker import DeviceWorker
 
@@ -118,6 +118,8 @@ def recache(
         if todo:
             for line in computation.lines(devices):
                 watch.say(line)
+            for line in too_many(devices, config.workers):
+                watch.warn(line)
             watch.say(f"crops {'stored in' if cache.has_crops else 'cut again from the sources of'} {cache.path}")
         recaching = Recaching(cache, writer, todo, config, devices, computation.searching, encoders, view_config, watch)
         with listening(STOPPING) as stop:
