@@ -44,10 +44,11 @@ def computation_for(
 
     `detects` says whether faces are looked for, too; `option` is what the caller calls the precision.
     """
+    engine = config.engine if config.encoded else TORCH  # without an encoder it is the detector that is computed
     if out is None or not has_clips(out):
-        return choose_engine(config.engine, config.precision, *devices, option=option)
+        return choose_engine(engine, config.precision, *devices, option=option)
     expect_precision_of(out, devices, detects=detects)
-    return choose_engine(config.engine, config.precision, *devices, begun=begun_in(out), option=option)
+    return choose_engine(engine, config.precision, *devices, begun=begun_in(out), option=option)
 
 
 def begun_in(out: Path) -> Begun:
