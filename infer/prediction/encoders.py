@@ -126,6 +126,14 @@ def computation_of(array: FrameArray, *devices: torch.device) -> Computation:
     return replace(found, may_fall_back=array.may_fall_back)
 
 
+def settled(array: FrameArray, size: int, devices: Sequence[torch.device], say: Say) -> FrameArray:
+    """Return an array whose engine is the one that computes it: where onnxruntime cannot, and nobody asked for it, torch."""
+    if not array.may_fall_back or array.weights is None:
+        return array
+    prepared = prepare(array.weights.backbone, size, computation_of(array, *devices), say)
+    return replace(array, engine=prepared.engine, may_fall_back=False)
+
+
 def _on(model: FinetunedModel, device: torch.device) -> FinetunedModel:
     """Return a model on a device: itself where it is there, since the sink asks it too, and elsewhere a copy."""
     return model if model.device == device else deepcopy(model).to(device)
