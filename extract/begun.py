@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +20,7 @@ from ..encoders.engines.preparation import PreparedEncoder, calibration_file
 from ..encoders.precision import DTYPES, why_emulated
 from ..errors import EstError, RecipeMismatch
 from .config import ExtractConfig
+from .recipes import calibration_of_all
 
 MOST_NAMED = 3  # files
 Named = TypeVar("Named")
@@ -120,6 +121,18 @@ def expect_precision_of(out: Path, devices: Sequence[torch.device], *, detects: 
                 f"{out} was begun in int8. {reason}",
                 remedy="go on on a machine with such a processor, or another --out: its weights then have 7 bits",
             )
+
+
+def named_as_begun(out: Path, features: Mapping[str, FeatureRecipe]) -> dict[str, FeatureRecipe]:
+    """Return recipes with the calibrations of several encoders named as a cache of earlier code has them: all together alone."""
+    there = _begun(open_cache(out)) if has_clips(out) else {}
+    earlier = {name: calibration_of_all(recipe.calibration) for name, recipe in features.items()}
+    return {
+        name: replace(recipe, calibration=earlier[name])
+        if name in there and there[name].calibration == earlier[name]
+        else recipe
+        for name, recipe in features.items()
+    }
 
 
 def expect_calibration(out: Path, wanted: Recipes, encoders: Sequence[PreparedEncoder]) -> None:

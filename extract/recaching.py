@@ -36,7 +36,7 @@ from ..encoders.engines.choice import Computation
 from ..encoders.engines.preparation import PreparedEncoder, prepare
 from ..errors import RecipeMismatch, UsageError
 from .arrayplan import ArrayPlan, Pass, passes_of
-from .begun import as_begun, computation_for, expect_calibration, expect_computation
+from .begun import as_begun, computation_for, expect_calibration, expect_computation, named_as_begun
 from .config import ExtractConfig
 from .extraction import at_work, black_rows, stages_of
 from .filling import (
@@ -91,7 +91,10 @@ def recache(
     encoders = {
         name: prepare(weights.backbone, config.size, computation, watch.say) for name, weights in all_weights.items()
     }
-    passes = passes_of(arrays, frames, config, encoders, views=views, view_config=view_config)
+    passes = [
+        replace(each, recipes=named_as_begun(out, each.recipes))
+        for each in passes_of(arrays, frames, config, encoders, views=views, view_config=view_config)
+    ]
     recipes = Recipes(frames=frames, features={name: made for each in passes for name, made in each.recipes.items()})
     expect_calibration(out, recipes, list(encoders.values()))
     begin(cache, out, recipes, crops=crops, watch=Whole(watch))

@@ -24,7 +24,7 @@ from est.encoders.weights import load_weights
 from est.errors import EstError, RecipeMismatch, UsageError
 from est.extract.begun import begun_in, computation_for, expect_calibration, expect_precision_of
 from est.extract.recaching import ArrayPlan, recache
-from est.extract.recipes import calibration_of, first_calibration
+from est.extract.recipes import calibration_of, calibration_of_all, first_calibration
 from est.infer.prediction.encoders import ArraysDeviceWorker, FrameArray
 
 CPU = torch.device("cpu")
@@ -220,6 +220,35 @@ def test_arrays_that_are_being_filled_count_as_begun(begun, tmp_path, monkeypatc
         with pytest.raises(RecipeMismatch, match=r"gap of .* was calibrated to other ranges") as refused:
             expect_calibration(cache.path, replace(recipes, features={"gap": other}), encoders)
         assert refused.value.remedy.startswith(named)
+
+
+def test_a_cross_fitted_cache_of_earlier_code_is_resumed(begun, tmp_path, monkeypatch):
+    """Its recipes name the calibrations of all encoders together, and not that of the first."""
+
+    def stop(state):
+        if state.stage != "copying the clips" and state.done:
+            raise KeyboardInterrupt
+
+    parts = [(load_weights("random"), frozenset({"a"}))]
+    plans = [ArrayPlan(name="gap_fold1", weights=load_weights("synface"), parts=parts)]
+    monkeypatch.setattr("est.extract.workers.pipeline.PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("est.cache.writing.writer.COMMIT_BYTES", 1)
+    monkeypatch.setattr("est.extract.recipes.calibration_of", joined)
+    with pytest.raises(KeyboardInterrupt):
+        recache(begun, tmp_path / "c.zarr", plans, INT8, watch=Calling(progress=stop))
+    (filling,) = open_cache(tmp_path / "c.zarr").snapshot.manifest.filling.values()
+    monkeypatch.undo()
+    assert recache(begun, tmp_path / "c.zarr", plans, INT8).filled == 1  # of two
+    recipe = open_cache(tmp_path / "c.zarr").recipes.features["gap_fold1"]
+    assert recipe == filling.recipe
+    assert first_calibration(recipe.calibration) == ""
+    assert recache(begun, tmp_path / "c.zarr", plans, INT8).unchanged == 2
+    recache(begun, tmp_path / "new.zarr", plans, INT8)
+    new = open_cache(tmp_path / "new.zarr")
+    assert calibration_of_all(new.recipes.features["gap_fold1"].calibration) == recipe.calibration
+    assert first_calibration(new.recipes.features["gap_fold1"].calibration)
+    for name, rows in contents(new.path).items():
+        np.testing.assert_array_equal(contents(tmp_path / "c.zarr")[name], rows, err_msg=name)
 
 
 @pytest.mark.slow
