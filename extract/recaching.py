@@ -31,7 +31,7 @@ from ..cache.stores.snapshot import is_hdf5, staging_path
 from ..cache.watch import Progress, Watch
 from ..crops.views import ViewConfig
 from ..encoders.device import parse_device
-from ..encoders.encoder import BATCH, kernels_of
+from ..encoders.encoder import joined_kernels
 from ..encoders.engines.choice import Computation
 from ..encoders.engines.preparation import PreparedEncoder, prepare
 from ..errors import RecipeMismatch, UsageError
@@ -101,7 +101,7 @@ def recache(
     environment = current_environment(
         ("torch", "torchvision", "opencv-python", "opencv-python-headless", "onnxruntime"),
         device=[str(d) for d in devices],
-        kernels=kernels_of(encoder.build(("gap",), devices[0], BATCH) for encoder in encoders.values()),
+        kernels=joined_kernels(encoder.kernels(devices[0]) for encoder in encoders.values()),
     )
     records = [plan.weights.trained_on for plan in arrays if plan.weights.trained_on is not None]
     with CacheWriter.open(

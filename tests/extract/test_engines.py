@@ -20,6 +20,7 @@ from est.cli import main
 from est.encoders.engines import choice
 from est.encoders.engines.calibration import bits_of, joined
 from est.encoders.engines.choice import Begun
+from est.encoders.engines.runtime import RuntimeEngine
 from est.encoders.weights import load_weights
 from est.errors import EstError, RecipeMismatch, UsageError
 from est.extract.begun import begun_in, computation_for, expect_calibration, expect_precision_of
@@ -243,7 +244,10 @@ def test_a_cross_fitted_cache_of_earlier_code_is_resumed(begun, tmp_path, monkey
     assert recipe == filling.recipe
     assert first_calibration(recipe.calibration) == ""
     assert recache(begun, tmp_path / "c.zarr", plans, INT8).unchanged == 2
+    built, make = [], RuntimeEngine.__init__
+    monkeypatch.setattr(RuntimeEngine, "__init__", lambda self, *a, **b: (built.append(self), make(self, *a, **b))[1])
     recache(begun, tmp_path / "new.zarr", plans, INT8)
+    assert len(built) == 2  # each encoder once
     new = open_cache(tmp_path / "new.zarr")
     assert calibration_of_all(new.recipes.features["gap_fold1"].calibration) == recipe.calibration
     assert first_calibration(new.recipes.features["gap_fold1"].calibration)
