@@ -132,11 +132,15 @@ def expect_values(config: Any, prefix: str, **ranges: tuple[float, float]) -> No
 
 def expect_choice(name: str, found: object, choices: Sequence[str], *, default: str | None = None) -> None:
     """Refuse a word that is none of the choices."""
-    if found in choices:
-        return
+    if found not in choices:
+        raise wrong_choice(name, found, choices, default=default)
+
+
+def wrong_choice(name: str, found: object, choices: Sequence[str], *, default: str | None = None) -> UsageError:
+    """Return the error of a word that is none of the choices, which names the nearest."""
     near = difflib.get_close_matches(str(found).lower(), choices, n=1, cutoff=0.5)
     *others, last = choices
-    raise UsageError(
+    return UsageError(
         f"{name} is {', '.join(others)} or {last}, found {found!r}.",
         remedy=_setting(name, near[0] if near else default or choices[0]),
     )

@@ -35,7 +35,7 @@ from est.crops.crop import BOX_MARGIN, crop_face
 from est.demo import RenderSpec, plan_set, render_set
 from est.demo.clip import Clip
 from est.demo.renderset import MANIFEST
-from est.encoders.engines.choice import bits_here, choose_engine, kind_of_processor
+from est.encoders.engines.choice import Begun, bits_here, choose_engine, kind_of_processor
 from est.encoders.engines.pictures import SIDE as SIDE_OF_FACES
 from est.encoders.engines.preparation import prepare
 from est.encoders.precision import why_emulated
@@ -74,7 +74,7 @@ def speed(threads: int) -> None:
     crops = np.random.default_rng(0).integers(0, 255, (PICTURES, SIDE, SIDE, 3), np.uint8)
     engines = {}
     for engine, precision, bits in ways():
-        prepared = prepare(backbone, SIDE, choose_engine(engine, precision, CPU, bits=bits), print)
+        prepared = prepare(backbone, SIDE, choose_engine(engine, precision, CPU, begun=Begun(bits=bits)), print)
         engines[named(engine, precision, bits)] = prepared.build(("gap",), CPU, PICTURES)
     clock = dict.fromkeys(engines, float("inf"))
     work = dict.fromkeys(engines, float("inf"))

@@ -21,13 +21,14 @@ EngineOption = Annotated[
     typer.Option(
         "--engine",
         help="What computes the encoder: torch, onnxruntime (on the processor, in fp32 or int8), or auto: what is fast here, "
-        "and that of the cache that is gone on with.",
+        "or that of the cache that is resumed.",
     ),
 ]
 EncoderPrecision = Annotated[
     str,
     typer.Option(
         "--precision",
-        help="auto, fp32, bf16, fp16 or int8; auto takes bf16 where the hardware is fast at it, and int8 never.",
+        help="auto, fp32, bf16, fp16 or int8; auto takes bf16 where the hardware is fast at it, and int8 never; "
+        "or that of the cache that is resumed.",
     ),
 ]

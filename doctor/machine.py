@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 
 from ..cache.environment import CPU_FLAGS
-from ..encoders.device import num_cores, parse_device
+from ..encoders.device import num_cores, parse_device, threads_asked
 from ..encoders.engines.choice import choose_engine
 from ..encoders.precision import cpu_flags
-from ..errors import EstError
+from ..errors import EstError, counted
 from .check import Check, from_error
 
 GROUP = "machine"
@@ -85,15 +85,18 @@ def _gpus(device: str) -> Iterator[Check]:
 
 def _threads() -> Iterator[Check]:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        text = os.environ.get(name, "")
-        if text.isdecimal() and int(text) < num_cores():
-            yield Check(
-                group=GROUP,
-                name=name,
-                state="note",
-                found=f"{text}: torch takes no more threads than that, of {num_cores()} cores",
-                remedy=f"unset {name}",
-            )
+        asked, cores = threads_asked(name), num_cores()
+        if asked is None or asked == cores:
+            continue
+        few = f"torch takes no more threads than that, of {cores} cores"
+        many = f"this process may use {counted(cores, 'core')}, and more threads than these gain nothing"
+        yield Check(
+            group=GROUP,
+            name=name,
+            state="note",
+            found=f"{asked}: {few if asked < cores else many}",
+            remedy=f"unset {name}",
+        )
 
 
 def _processor() -> str:

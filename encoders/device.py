@@ -41,3 +41,9 @@ def parse_device(text: str) -> torch.device:
 def num_cores() -> int:
     """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_asked(name: str) -> int | None:
+    """Return how many threads a variable of the environment asks for, as OMP_NUM_THREADS; None where it is not set, or no number."""
+    first = os.environ.get(name, "").split(",")[0].strip()  # others are of nested loops
+    return int(first) if first.isdecimal() and int(first) else None

@@ -114,7 +114,12 @@ class Encoder:
 
 def kernels_of(encoders: Iterable[HasKernels]) -> str:
     """Say how encoders are computed, as an environment has it."""
-    return ", ".join(sorted({encoder.kernels for encoder in encoders})) or "plain"
+    return joined_kernels(encoder.kernels for encoder in encoders)
+
+
+def joined_kernels(names: Iterable[str]) -> str:
+    """Name the kernels of several encoders, as an environment has it."""
+    return ", ".join(sorted(set(names))) or "plain"
 
 
 def for_inference(backbone: FrameEncoder) -> FrameEncoder:

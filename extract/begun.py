@@ -1,10 +1,11 @@
-"""Going on with a cache that is there: in its own decoder, engine and precision, or not at all."""
+"""Resuming a cache that is there: in its own decoder, engine and precision, or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -12,56 +13,94 @@ from ..cache import Cache, FeatureRecipe, Recipes, open_cache
 from ..cache.recipe import TORCH
 from ..cache.writing.restart import has_clips
 from ..encoders.engines.calibration import bits_of
-from ..encoders.engines.choice import why_no_bits
+from ..encoders.engines.choice import UNBOUND, Begun, Computation, choose_engine, why_no_bits
+from ..encoders.engines.engine import ENGINES, PRECISIONS
 from ..encoders.engines.folder import engines_folder
 from ..encoders.engines.preparation import PreparedEncoder, calibration_file
 from ..encoders.precision import DTYPES, why_emulated
 from ..errors import EstError, RecipeMismatch
 from .config import ExtractConfig
+from .recipes import calibration_of_all
 
-OF_ENGINE = {"onnxruntime": ("auto", "fp32", "int8"), TORCH: ("auto", *DTYPES)}  # what may be asked of each
 MOST_NAMED = 3  # files
+Named = TypeVar("Named")
 
 
 def as_begun(config: ExtractConfig, out: Path) -> ExtractConfig:
-    """Go on with the decoder and the engine that a cache was begun with, where `auto` was asked for.
-
-    The decoder `auto` gives the same rows as OpenCV wherever OpenCV gives any.
-    """
-    if not has_clips(out):
-        return config
-    cache = open_cache(out)
-    if config.decoder == "auto" and cache.recipes.frames.decoder == "opencv":
-        config = replace(config, decoder="opencv")
-    engines = {recipe.engine for recipe in _encoded(cache)}
-    if config.engine == "auto" and len(engines) == 1:
-        engine = engines.pop()
-        if config.precision in OF_ENGINE.get(engine, ()):  # else the precision is refused, by its own name
-            config = replace(config, engine=engine)
+    """Take the decoder that a cache was begun with, where `auto` was asked for: it gives the rows of OpenCV wherever that gives any."""
+    if config.decoder == "auto" and has_clips(out) and open_cache(out).recipes.frames.decoder == "opencv":
+        return replace(config, decoder="opencv")
     return config
 
 
-def begun_bits(out: Path) -> int | None:
-    """Return how many bits the weights of int8 have in a cache; None where it has no such rows."""
+def computation_for(
+    config: ExtractConfig,
+    out: Path | None,
+    devices: Sequence[torch.device],
+    *,
+    detects: bool = True,
+    option: str = "--precision",
+) -> Computation:
+    """Choose what computes rows, or more rows of a cache that is there; refuse a cache that this machine cannot resume.
+
+    `detects` says whether faces are looked for, too; `option` is what the caller calls the precision.
+    """
+    engine = config.engine if config.encoded else TORCH  # without an encoder it is the detector that is computed
+    if out is None or not has_clips(out):
+        return choose_engine(engine, config.precision, *devices, option=option)
+    expect_precision_of(out, devices, detects=detects)
+    return choose_engine(engine, config.precision, *devices, begun=begun_in(out), option=option)
+
+
+def begun_in(out: Path) -> Begun:
+    """Return what the rows of a cache were computed in; None stands for what there is not, and for what differs between arrays."""
     if not has_clips(out):
-        return None
-    found = {bits_of(recipe.calibration) for recipe in _encoded(open_cache(out)) if recipe.calibration}
-    return found.pop() if len(found) == 1 else None
+        return UNBOUND
+    cache = open_cache(out)
+    encoded = _encoded(cache)
+    precisions, engines = {recipe.precision for recipe in encoded}, {recipe.engine for recipe in encoded}
+    bits = {bits_of(recipe.calibration) for recipe in encoded if recipe.calibration}
+    searching = next((name for name in DTYPES if name == cache.recipes.frames.precision), None)
+    if _begun(cache) and not encoded and searching:
+        precisions = {searching}  # no encoder made its rows: what computes is the detector
+    return Begun(
+        engine=_only(name for name in ENGINES if name in engines),
+        precision=_only(name for name in PRECISIONS if name in precisions),
+        searching=searching,
+        bits=_only(bits),
+    )
 
 
-def begun_searching(out: Path) -> str | None:
-    """Return the precision in which the detector of a cache searches: in int8 no option of the encoders tells it."""
-    return open_cache(out).recipes.frames.precision if has_clips(out) else None
+def expect_computation(config: ExtractConfig, out: Path, found: Computation, *, option: str = "--precision") -> None:
+    """Refuse to fill a cache whose rows another engine, or another precision, has begun."""
+    begun = begun_in(out)
+    pairs = {
+        option: (begun.precision, found.precision, config.precision),
+        "--engine": (begun.engine, found.engine, config.engine),
+    }
+    differing = {name: pair for name, pair in pairs.items() if pair[0] not in (None, pair[1])}
+    if differing:
+        told = ", ".join(
+            f"{name.rpartition('-')[2]}: {there} in the cache, {here} {chosen_or_asked(asked)}"
+            for name, (there, here, asked) in differing.items()
+        )
+        mend = " ".join(f"{name} {there}" for name, (there, _, _) in differing.items())
+        raise RecipeMismatch(f"{out} was made in another way: {told}.", remedy=f"{mend}, or another --out")
 
 
-def expect_precision_of(out: Path, devices: Sequence[torch.device]) -> None:
+def chosen_or_asked(option: str) -> str:
+    """Say where a setting comes from."""
+    return "chosen here" if option == "auto" else "asked for"
+
+
+def expect_precision_of(out: Path, devices: Sequence[torch.device], *, detects: bool = True) -> None:
     """Refuse to go on with a cache whose precision or engine a device has not: `--precision` cannot mend that."""
     if not has_clips(out):
         return
     cache = open_cache(out)
     of_rows = {recipe.precision for recipe in _begun(cache).values()}
     for name in DTYPES:
-        if name not in {cache.recipes.frames.precision, *of_rows}:
+        if name not in of_rows and not (detects and name == cache.recipes.frames.precision):
             continue
         is_detectors = name not in of_rows and "int8" in of_rows
         for device in devices:
@@ -82,6 +121,18 @@ def expect_precision_of(out: Path, devices: Sequence[torch.device]) -> None:
                 f"{out} was begun in int8. {reason}",
                 remedy="go on on a machine with such a processor, or another --out: its weights then have 7 bits",
             )
+
+
+def named_as_begun(out: Path, features: Mapping[str, FeatureRecipe]) -> dict[str, FeatureRecipe]:
+    """Return recipes with the calibrations of several encoders named as a cache of earlier code has them: all together alone."""
+    there = _begun(open_cache(out)) if has_clips(out) else {}
+    earlier = {name: calibration_of_all(recipe.calibration) for name, recipe in features.items()}
+    return {
+        name: replace(recipe, calibration=earlier[name])
+        if name in there and there[name].calibration == earlier[name]
+        else recipe
+        for name, recipe in features.items()
+    }
 
 
 def expect_calibration(out: Path, wanted: Recipes, encoders: Sequence[PreparedEncoder]) -> None:
@@ -117,3 +168,9 @@ def _begun(cache: Cache) -> dict[str, FeatureRecipe]:
 def _encoded(cache: Cache) -> list[FeatureRecipe]:
     """Return the recipes of rows that an encoder made here."""
     return [recipe for recipe in _begun(cache).values() if not recipe.is_imported and recipe.backbone != "none"]
+
+
+def _only(names: Iterable[Named]) -> Named | None:
+    """Return the one that there is; None where there are several, or none."""
+    found = list(names)
+    return found[0] if len(found) == 1 else None

@@ -19,6 +19,7 @@ from ..encoders.engines.choice import Computation, choose_engine
 from ..encoders.weights import is_known
 from ..errors import EstError, RecipeMismatch
 from ..inputs.input import find_inputs
+from .begun import chosen_or_asked
 from .config import ExtractConfig
 from .flow.field import FIELD
 from .flow.selection import SAMPLING
@@ -94,7 +95,11 @@ def expect_as_made(config: ExtractConfig, out: Path, computation: Computation) -
         if tap in recipes.features:
             found |= _differing_rows(config, recipes.features[tap], computation.precision, computation.engine)
     if found:
-        told = ", ".join(f"{name}: {here} in the cache, {asked} asked for" for name, (here, asked) in found.items())
+        origin = {"precision": chosen_or_asked(config.precision)}
+        told = ", ".join(
+            f"{name}: {here} in the cache, {asked} {origin.get(name, 'asked for')}"
+            for name, (here, asked) in found.items()
+        )
         mend = [shlex.join([part for name, (here, _) in found.items() for part in _options(name, here)])]
         if found.get("crops", ("", ""))[0] == NONE:
             mend.append("without --crops")

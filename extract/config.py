@@ -101,6 +101,19 @@ class ExtractConfig:
                     remedy=f"leave out {option}",
                 )
 
+        if not self.encoded:
+            self._expect_no_encoder()
+
+    def _expect_no_encoder(self) -> None:
+        """Refuse what says how an encoder is computed where the flow itself is all that is cached; a detector of torch has a precision."""
+        has_precision = self.precision == "auto" or (self.precision != "int8" and self.detector == "retinaface")
+        wrong = [*(["--engine"] if self.engine != "auto" else []), *([] if has_precision else ["--precision"])]
+        if wrong:
+            raise UsageError(
+                f"--features {FIELD} caches the flow itself, which no encoder makes: {' and '.join(wrong)} would change nothing.",
+                remedy=f"leave out {' and '.join(wrong)}; or --features gap,{FIELD}, which caches features of an encoder, too",
+            )
+
     @property
     def encoded(self) -> tuple[str, ...]:
         """Name the features that an encoder makes; the flow itself needs none."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ..cache import CacheWriter, current_environment, open_cache
 from ..cache.clip import Failure, Source
@@ -19,13 +20,13 @@ from ..cache.sources import source_of
 from ..cache.watch import Watch
 from ..cache.writing.restart import has_clips, remove_without_clips
 from ..encoders.device import parse_device
-from ..encoders.engines.choice import choose_engine
+from ..encoders.engines.choice import Computation
 from ..encoders.engines.preparation import prepare
 from ..encoders.weights import Weights, load_weights
 from ..inputs.extracolumns import column_specs, typed_cells
 from ..inputs.input import FoundInputs, Input
 from .annotations import completed, recorded, relabel
-from .begun import as_begun, begun_bits, begun_searching, expect_calibration, expect_precision_of
+from .begun import as_begun, computation_for, expect_calibration
 from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
 from .command import expect_as_made
 from .config import ExtractConfig
@@ -69,14 +70,9 @@ def extract_videos(
     modality = modality_of(config)
     for line in modality.expect_inputs(found.inputs):
         watch.warn(line)
-    devices = [parse_device(text) for text in config.device.split(",")]
-    expect_precision_of(Path(out), devices)
     config = as_begun(config, Path(out))
-    expect_decoder(config.decoder)
+    devices, computation = expect_extractable(config, Path(out))
     inputs, columns = with_columns(found.inputs, Path(out))
-    bits, searching = begun_bits(Path(out)), begun_searching(Path(out))
-    computation = choose_engine(config.engine, config.precision, *devices, bits=bits, searching=searching)
-    expect_as_made(config, Path(out), computation)
     weights = encoder = None
     if config.encoded:
         weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
@@ -215,6 +211,16 @@ def with_columns(inputs: Sequence[Input], out: Path) -> tuple[list[Input], dict[
     known = open_cache(out).schema.extra if has_clips(out) else {}
     columns = column_specs((source.extra for source in inputs), known)
     return [replace(source, extra=typed_cells(source.extra, columns, source.id)) for source in inputs], columns
+
+
+def expect_extractable(config: ExtractConfig, out: Path | None) -> tuple[list[torch.device], Computation]:
+    """Refuse what does not fit this machine or the cache that is there, before weights are loaded; return the devices and what computes."""
+    devices = [parse_device(text) for text in config.device.split(",")]
+    computation = computation_for(config, out, devices)
+    expect_decoder(config.decoder)
+    if out is not None:
+        expect_as_made(config, out, computation)
+    return devices, computation
 
 
 def describe(weights: Weights) -> Iterator[str]:

@@ -31,12 +31,12 @@ from ..cache.stores.snapshot import is_hdf5, staging_path
 from ..cache.watch import Progress, Watch
 from ..crops.views import ViewConfig
 from ..encoders.device import parse_device
-from ..encoders.encoder import BATCH, kernels_of
-from ..encoders.engines.choice import choose_engine
+from ..encoders.encoder import joined_kernels
+from ..encoders.engines.choice import Computation
 from ..encoders.engines.preparation import PreparedEncoder, prepare
 from ..errors import RecipeMismatch, UsageError
 from .arrayplan import ArrayPlan, Pass, passes_of
-from .begun import as_begun, begun_bits, expect_calibration, expect_precision_of
+from .begun import as_begun, computation_for, expect_calibration, expect_computation, named_as_begun
 from .config import ExtractConfig
 from .extraction import at_work, black_rows, stages_of
 from .filling import (
@@ -50,7 +50,7 @@ from .filling import (
     made_as,
 )
 from .report import Report
-from .threads import default_workers
+from .threads import default_workers, too_many
 from .workers.clip_worker import STOPPING
 from .workers.device_worker import DeviceWorker
 
@@ -83,33 +83,25 @@ def recache(
     """
     start, watch = time.monotonic(), watch or Watch()
     cache = source if isinstance(source, Cache) else open_cache(source)
-    out, frames = Path(out), cache.recipes.frames
-    if frames.decoder == IMPORTED:
-        raise UsageError(
-            f"{cache.path} holds imported features, and no crops of which others could be made.",
-            remedy="est extract makes a cache of the videos",
-        )
-    config = replace(config or ExtractConfig(), size=frames.size, detector="none", align="box", margin=None)
-    devices = [parse_device(text) for text in config.device.split(",")]
-    expect_precision_of(out, devices)
-    config = as_begun(config, out)
-    computation = choose_engine(config.engine, config.precision, *devices, bits=begun_bits(out))
-    view_config = view_config or ViewConfig()
-    expect_views(views, view_config)
-    expect_faces(views, frames)
-    expect_source(cache, out, arrays, crops=crops)
+    out, frames, view_config = Path(out), cache.recipes.frames, view_config or ViewConfig()
+    config = as_begun(settings_for(cache, config or ExtractConfig()), out)
+    devices, computation = expect_recachable(cache, out, config, views=views, view_config=view_config, crops=crops)
+    expect_arrays(cache, arrays)
     all_weights = {id(weights): weights for plan in arrays for weights in plan.encoders}
     encoders = {
         name: prepare(weights.backbone, config.size, computation, watch.say) for name, weights in all_weights.items()
     }
-    passes = passes_of(arrays, frames, config, encoders, views=views, view_config=view_config)
+    passes = [
+        replace(each, recipes=named_as_begun(out, each.recipes))
+        for each in passes_of(arrays, frames, config, encoders, views=views, view_config=view_config)
+    ]
     recipes = Recipes(frames=frames, features={name: made for each in passes for name, made in each.recipes.items()})
     expect_calibration(out, recipes, list(encoders.values()))
     begin(cache, out, recipes, crops=crops, watch=Whole(watch))
     environment = current_environment(
         ("torch", "torchvision", "opencv-python", "opencv-python-headless", "onnxruntime"),
         device=[str(d) for d in devices],
-        kernels=kernels_of(encoder.build(("gap",), devices[0], BATCH) for encoder in encoders.values()),
+        kernels=joined_kernels(encoder.kernels(devices[0]) for encoder in encoders.values()),
     )
     records = [plan.weights.trained_on for plan in arrays if plan.weights.trained_on is not None]
     with CacheWriter.open(
@@ -129,6 +121,8 @@ def recache(
         if todo:
             for line in computation.lines(devices):
                 watch.say(line)
+            for line in too_many(devices, config.workers):
+                watch.warn(line)
             watch.say(f"crops {'stored in' if cache.has_crops else 'cut again from the sources of'} {cache.path}")
         recaching = Recaching(cache, writer, todo, config, devices, computation.searching, encoders, view_config, watch)
         with listening(STOPPING) as stop:
@@ -246,6 +240,40 @@ class Whole(Watch):
         )
 
 
+def settings_for(cache: Cache, config: ExtractConfig) -> ExtractConfig:
+    """Return settings for crops that are there: of their size, and with nothing to detect."""
+    return replace(config, size=cache.recipes.frames.size, detector="none", align="box", margin=None)
+
+
+def expect_recachable(
+    cache: Cache,
+    out: Path | None,
+    config: ExtractConfig,
+    *,
+    views: int,
+    crops: bool,
+    view_config: ViewConfig | None = None,
+    option: str = "--precision",
+) -> tuple[list[torch.device], Computation]:
+    """Refuse what cannot be made of a cache here, before weights are loaded; return the devices and what is computed on them.
+
+    `option` is what the caller calls the precision of rows.
+    """
+    if cache.recipes.frames.decoder == IMPORTED:
+        raise UsageError(
+            f"{cache.path} holds imported features, and no crops of which others could be made.",
+            remedy="est extract makes a cache of the videos",
+        )
+    devices = [parse_device(text) for text in config.device.split(",")]
+    computation = computation_for(config, out, devices, detects=False, option=option)
+    expect_views(views, view_config or ViewConfig())
+    expect_faces(views, cache.recipes.frames)
+    expect_source(cache, out, crops=crops)
+    if out is not None:
+        expect_computation(config, out, computation, option=option)
+    return devices, computation
+
+
 def expect_views(views: int, view_config: ViewConfig) -> None:
     """Refuse numbers of views that nobody means, and views that change nothing."""
     if not 0 <= views <= MAX_VIEWS:
@@ -263,14 +291,12 @@ def expect_faces(views: int, frames: FramesRecipe) -> None:
         )
 
 
-def expect_source(cache: Cache, out: Path, arrays: Sequence[ArrayPlan], *, crops: bool) -> None:
-    """Refuse what cannot be made of a cache, before anything is written."""
-    if out.absolute().resolve() == cache.path.absolute().resolve():
+def expect_source(cache: Cache, out: Path | None, *, crops: bool) -> None:
+    """Refuse a cache that has not the crops, nor the sources to cut them again."""
+    if out is not None and out.absolute().resolve() == cache.path.absolute().resolve():
         raise UsageError(
             f"{out} is the cache whose crops are read; the new one needs a name of its own.", remedy="another --out"
         )
-    if not arrays:
-        raise UsageError("There is no array to make.", remedy="--features gap")
     if crops and not cache.has_crops:
         raise UsageError(f"{cache.path} has no crops to be copied.", remedy=f"leave out --crops; or {KEEP_CROPS}")
     if not cache.has_crops and not any(cache.clips.path):
@@ -278,6 +304,12 @@ def expect_source(cache: Cache, out: Path, arrays: Sequence[ArrayPlan], *, crops
             f"{cache.path} has no crops and knows no sources of its clips: there is nothing to look at.",
             remedy=KEEP_CROPS,
         )
+
+
+def expect_arrays(cache: Cache, arrays: Sequence[ArrayPlan]) -> None:
+    """Refuse no arrays, and those whose encoders have learnt from clips that they should not have."""
+    if not arrays:
+        raise UsageError("There is no array to make.", remedy="--features gap")
     for plan in arrays:
         plan.expect_apart(cache)
 

@@ -98,6 +98,11 @@ def first_calibration(name: str) -> str:
     return first if among or not name.endswith(SEVERAL) else ""
 
 
+def calibration_of_all(name: str) -> str:
+    """Return the calibrations of all encoders of an array together, which is all that recipes of earlier code have."""
+    return name.partition(AMONG)[2] or name
+
+
 def flow_recipe(frames: FramesRecipe, config: ExtractConfig) -> FeatureRecipe:
     """Write down how the flow itself becomes rows: no weights, no precision but float32."""
     return FeatureRecipe(

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from ..encoders.device import num_cores
+from ..encoders.device import num_cores, threads_asked
+
+VARIABLE = "OMP_NUM_THREADS"
 
 
 def default_workers(devices: Sequence[object]) -> int:
@@ -23,7 +25,11 @@ def too_many(devices: Sequence[object], workers: int | None) -> Iterator[str]:
     """Say what is asked for beyond the cores that there are."""
     cores, threads = num_cores(), torch.get_num_threads()
     these = f"{cores} core{'s' * (cores > 1)}"
-    if threads > cores and any(str(device) == "cpu" for device in devices):
-        yield f"torch is set to {threads} threads, and this process may use {these}: {cores} compute (unset OMP_NUM_THREADS)"
+    asked = threads_asked(VARIABLE)
+    is_on_cpu = any(str(device) == "cpu" for device in devices)
+    if is_on_cpu and asked is not None and asked > cores:  # torch may take fewer by itself, and say nothing
+        yield f"{VARIABLE} is {asked}, and this process may use {these}: {cores} compute (unset {VARIABLE})"
+    elif is_on_cpu and threads > cores:
+        yield f"torch is set to {threads} threads, and this process may use {these}: {cores} compute"
     if workers is not None and workers > cores:
         yield f"--workers {workers}: so many processes decode on {these}; {default_workers(devices)} are as fast and take less memory"

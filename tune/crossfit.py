@@ -24,7 +24,7 @@ from ..encoders.weights import Weights, load_weights
 from ..errors import EstError, UsageError, some
 from ..extract.arrayplan import ArrayPlan
 from ..extract.config import ExtractConfig
-from ..extract.recaching import expect_source, recache
+from ..extract.recaching import expect_arrays, expect_recachable, expect_source, recache
 from ..extract.report import Report
 from ..train.config.protocol import ProtocolConfig
 from ..train.folds.annotations import Annotations
@@ -68,6 +68,7 @@ def recache_tuned(
     `encoders` is the folder of their weights, by default beside the cache; with `parts` of 0 all rows of a fold come from its one encoder.
     """
     extract, out = extract or ExtractConfig(), Path(out)
+    expect_recachable(cache, out, extract, views=views, crops=extract.crops)  # refused before encoders are tuned
     arrays = tune_folds(
         cache,
         out,
@@ -105,7 +106,8 @@ def tune_folds(
         watch.warn(note)
     start = start_of_cache(cache, config)
     folds = [plan_fold(table, fold, slug, parts, config) for fold, slug in zip(plan.folds, slugs(plan), strict=True)]
-    expect_source(cache, out, [ArrayPlan(name=tap, tap=tap, weights=start) for tap in taps], crops=crops)
+    expect_source(cache, out, crops=crops)
+    expect_arrays(cache, [ArrayPlan(name=tap, tap=tap, weights=start) for tap in taps])
     for tap in taps:
         start.backbone.shape_of(tap, cache.recipes.frames.size)  # refuses what the encoder has not
     expect_unseen(start, folds, table, config)

@@ -55,6 +55,14 @@ class Summary:
         """Add up the arrays."""
         return sum(self.array_bytes.values())
 
+    @property
+    def merged(self) -> list[str]:
+        """Say in what the caches that it was merged from differ; a name may have been erased."""
+        return [
+            ": ".join(entry[key] for key in ("cache", "difference") if key in entry)
+            for entry in self.environment.get("merged", ())
+        ]
+
 
 KINDS = {STRING: "text", "int64": "whole numbers", "float64": "numbers"}
 

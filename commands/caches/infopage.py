@@ -54,6 +54,9 @@ def page(summary: Summary) -> str:
     for name, recipe in summary.recipes["features"].items():
         lines += ["", f"features {name} {summary.fingerprints[name]}", *settings(recipe)]
         lines += [f"  {summary.trained_on[name]}"] if name in summary.trained_on else []
+    if summary.merged:
+        lines += ["", 'merged of caches that differ; "here" is the first of them, as above']
+        lines += [f"  {difference}" for difference in summary.merged]
     lines += ["", f"last commit {summary.commit['sequence']} at {summary.commit['time']}"]
     return "\n".join(lines)
 

@@ -254,11 +254,12 @@ def extract(
         for line in pictures.expect_inputs(found.inputs):
             screen.warn(line)
         doomed = {one.id: problem for one in found.inputs if (problem := pictures.problem(one))}
-        from ...encoders.device import parse_device
-        from ...encoders.engines.choice import choose_engine
+        from ...extract.extraction import expect_extractable
 
-        choose_engine(config.engine, config.precision, *(parse_device(text) for text in config.device.split(",")))
-        screen.result(plan(found, doomed), plan_text(found, doomed))
+        devices, computation = expect_extractable(config, out)
+        how = {"engine": computation.engine, "precision": computation.precision}
+        told = [plan_text(found, doomed), *computation.lines(devices)]
+        screen.result({**plan(found, doomed), **how}, "\n".join(told))
         return STATUS_PARTIAL if doomed else 0
     if out is None:
         raise UsageError("Where to? --out names the cache.", remedy="--out cache.zarr")

@@ -113,12 +113,10 @@ def recache(
     if not train and (given := [name for name, value in of_train.items() if value]):
         raise UsageError(f"{', '.join(given)} go with --train.", remedy=f"--train, or leave out {' and '.join(given)}")
     from ...cache import open_cache
-    from ...crops.views import ViewConfig
     from ...encoders.device import parse_device
-    from ...encoders.engines.choice import choose_engine
     from ...encoders.precision import resolve_precision
     from ...extract.config import ExtractConfig
-    from ...extract.recaching import expect_views
+    from ...extract.recaching import expect_recachable
     from ...extract.recaching import recache as make_cache
     from ...train.config.protocol import ProtocolConfig
     from ...tune import TuneConfig, tune_folds
@@ -170,17 +168,15 @@ def recache(
         device=config.device,
         workers=workers,
     )
-    expect_views(views, ViewConfig())
-    where = parse_device(config.device)  # refused before encoders are tuned
-    resolve_precision(config.precision, where)
-    choose_engine(extract.engine, extract.precision, where, option="--rows-precision")
+    source = open_cache(cache)
+    resolve_precision(config.precision, parse_device(config.device))  # refused before encoders are tuned
+    expect_recachable(source, out, extract, views=views, crops=crops, option="--rows-precision")
     wanted = training(config, protocol_settings, preset, settings, views=views, flip=flip) if train else None
     trained = run or out.with_name(f"{out.stem}-run")
     if wanted is not None and not trained.exists():
         # refused before encoders are tuned
         remedy = "--set loop.precision=fp32, which is the precision of the training"
         resolve_precision(wanted.loop.precision, parse_device(wanted.device), remedy=remedy)
-    source = open_cache(cache)
     parts = PARTS if cross_fit is None else cross_fit
     with screen.watching() as watch:
         arrays = tune_folds(

@@ -51,7 +51,12 @@ def recache_clips(
 
     cache = open_cache(source)
     if dry_run:
-        screen.result(*plan(cache, out, config, views))
+        from ...extract.recaching import expect_recachable
+
+        devices, computation = expect_recachable(cache, out, config, views=views, crops=config.crops)
+        how = {"engine": computation.engine, "precision": computation.precision}
+        data, text = plan(cache, out, config, views)
+        screen.result({**data, **how}, "\n".join([text, *computation.lines(devices)]))
         return 0
     if out is None:
         raise UsageError("Where to? --out names the new cache.", remedy="--out tuned.zarr")

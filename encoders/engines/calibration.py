@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from ...cache.recipe import canonical_json
-from ...errors import EstError
+from ...errors import EstError, counted
 from .graph import CROPS
 from .pictures import calibration_pictures
 from .quantize import Range, quantised_tensors
@@ -32,6 +33,7 @@ class Calibration:
 
     bits: int  # of weights: 8, or 7 where products of 8 saturate
     ranges: tuple[Range, ...]  # of activations, in the order of the graph
+    tensors: tuple[str, ...] = ()  # their names; empty: of a file of earlier code, which holds the order alone
 
     @cached_property
     def digest(self) -> str:
@@ -43,6 +45,17 @@ class Calibration:
     def name(self) -> str:
         """Return it as recipes have it."""
         return f"{self.bits}-bit weights, ranges {self.digest}"
+
+    def for_graph(self, tensors: Sequence[str], file: str) -> dict[str, Range]:
+        """Return the range of each activation of a graph; refuse those of another one, with the file that holds them."""
+        names = self.tensors or tuple(tensors)
+        if len(names) != len(self.ranges) or list(names) != list(tensors):
+            held = counted(len(self.ranges), "activation")
+            raise EstError(
+                f"{file} holds the ranges of {held}, which are not the {len(tensors)} of the encoder's graph.",
+                remedy=f"delete {file}: the ranges are measured again",
+            )
+        return dict(zip(names, self.ranges, strict=True))
 
 
 def bits_of(name: str) -> int | None:
@@ -60,8 +73,8 @@ def joined(names: list[str]) -> str:
     return f"{bits_of(distinct[0])}-bit weights, ranges {digest} of {len(distinct)} encoders"
 
 
-def measure(graph: bytes, encoder: str, size: int) -> tuple[Range, ...]:
-    """Return the ranges that activations of an encoder's graph reach on the fixed pictures."""
+def measure(graph: bytes, encoder: str, size: int) -> dict[str, Range]:
+    """Return the ranges, by their names, that activations of an encoder's graph reach on the fixed pictures."""
     import onnx
     from onnx import helper
 
@@ -81,10 +94,10 @@ def measure(graph: bytes, encoder: str, size: int) -> tuple[Range, ...]:
             f"{encoder} cannot be calibrated for int8: some of its activations are infinite or no numbers.",
             remedy="--precision fp32, after a look at its weights",
         )
-    return tuple(
-        (0.0 - rounded_up(-min(float(least), 0.0)), rounded_up(max(float(most), 0.0)))
-        for least, most in zip(low, high, strict=True)
-    )
+    return {
+        name: (0.0 - rounded_up(-min(float(least), 0.0)), rounded_up(max(float(most), 0.0)))
+        for name, least, most in zip(names, low, high, strict=True)
+    }
 
 
 def rounded_up(value: float) -> float:
@@ -93,11 +106,14 @@ def rounded_up(value: float) -> float:
     return math.ldexp(math.ceil(share * STEPS) / STEPS, exponent)
 
 
-def write(ranges: tuple[Range, ...]) -> bytes:
+def write(ranges: Mapping[str, Range]) -> bytes:
     """Return ranges as a text."""
     return json.dumps(ranges).encode()
 
 
-def read(data: bytes) -> tuple[Range, ...]:
-    """Return what `write` wrote."""
-    return tuple((low, high) for low, high in json.loads(data))
+def read(data: bytes, bits: int) -> Calibration:
+    """Return what `write` wrote, now or in earlier code, which wrote a list without names."""
+    found = json.loads(data)
+    named = isinstance(found, dict)
+    ranges = tuple((low, high) for low, high in (found.values() if named else found))
+    return Calibration(bits=bits, ranges=ranges, tensors=tuple(found) if named else ())

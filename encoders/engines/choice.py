@@ -20,12 +20,38 @@ from .. import precision as of_torch
 from ..precision import DTYPES, Precision, resolve_precision
 from .engine import ENGINES, PRECISIONS, EncoderPrecision, EngineName
 
+OF_ENGINE: dict[EngineName, tuple[EncoderPrecision, ...]] = {"torch": tuple(DTYPES), "onnxruntime": ("fp32", "int8")}
+ASKED, AS_BEGUN = "as asked", "as the cache was begun"  # why
 PACKAGES = ("onnxruntime", "onnx")  # of the engine onnxruntime
 VNNI = ("avx512_vnni", "avx_vnni")  # products of unsigned and signed bytes are added in 32 bits
 # How many times as fast int8 is as what `auto` takes, one thread, by the kind of processor: benchmarks/engines.py prints it.
 INT8_PAYS = {"VNNI": 3.1, "AVX2": 1.9}
 WORTH_SAYING = 1.3
 COST = "rows in int8 differ from fp32 by some hundredths of what tells frames apart; what that costs in accuracy is not bounded yet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """What rows that are there were computed in, so that more of them are computed alike; None where nothing tells."""
+
+    engine: EngineName | None = None
+    precision: EncoderPrecision | None = None
+    searching: Precision | None = None  # of the detector
+    bits: int | None = None  # of weights in int8
+
+    def precision_for(self, engine: str, precision: str) -> str:
+        """Return the precision that `auto` takes: that of the rows, unless another engine was asked for that lacks it."""
+        is_able = engine == "auto" or self.precision in OF_ENGINE[engine]  # ty: ignore[invalid-argument-type]
+        return self.precision if precision == "auto" and self.precision is not None and is_able else precision
+
+    def engine_for(self, engine: str, precision: str) -> str:
+        """Return the engine that `auto` takes: that of the rows, unless a precision was asked for that it lacks."""
+        if engine != "auto" or self.engine is None or precision not in ("auto", *OF_ENGINE[self.engine]):
+            return engine
+        return self.engine
+
+
+UNBOUND = Begun()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,21 +76,26 @@ def choose_engine(
     engine: str,
     precision: str,
     *devices: torch.device,
-    bits: int | None = None,
-    searching: str | None = None,
+    begun: Begun = UNBOUND,
     option: str = "--precision",
 ) -> Computation:
     """Turn what was asked for into what is computed, or say what is missing.
 
-    A cache that was begun in int8 has the `bits` of its weights, and the precision that its detector is `searching` in; `option` is what
-    the caller calls the precision.
+    `auto` takes what rows that are there were `begun` in, where that is known; `option` is what the caller calls the precision.
     """
     expect_choice("--engine", engine, ("auto", *ENGINES))
+    taken = begun.precision_for(engine, precision)
+    found = _choose(begun.engine_for(engine, taken), taken, devices, begun, option)
+    return found if taken == precision else replace(found, why=found.why.replace(ASKED, AS_BEGUN, 1))
+
+
+def _choose(engine: str, precision: str, devices: Sequence[torch.device], begun: Begun, option: str) -> Computation:
+    """Choose where `auto` means what is fast here."""
     elsewhere = next((device for device in devices if device.type != "cpu"), None)
     if engine == "onnxruntime" and elsewhere is not None:
         raise _not_on(elsewhere)
     if precision == "int8":
-        return _in_int8(engine, elsewhere, bits, searching, option, devices)
+        return _in_int8(engine, elsewhere, begun, option, devices)
     if precision not in ("auto", *PRECISIONS):
         near = difflib.get_close_matches(precision.lower(), PRECISIONS, n=1) or ["auto"]
         raise UsageError(
@@ -78,9 +109,11 @@ def choose_engine(
                 remedy=f"--engine torch {option} {precision}, or {option} fp32",
             )
         expect_packages()
-        return Computation(engine="onnxruntime", precision="fp32", searching="fp32", why="as asked")
+        searching = _searching("fp32", begun, devices)
+        return Computation(engine="onnxruntime", precision="fp32", searching=searching, why=ASKED)
     resolved, why = resolve_precision(precision, *devices, remedy=f"{option} fp32")
-    found = Computation(engine="torch", precision=resolved, searching=resolved, why=why)
+    searching = _searching(resolved, begun, devices)
+    found = Computation(engine="torch", precision=resolved, searching=searching, why=why)
     if elsewhere is not None or resolved != "fp32":
         return found
     hint = _hint(option) if precision == engine == "auto" else ""
@@ -134,8 +167,7 @@ def why_no_bits(bits: int) -> str | None:
 def _in_int8(
     engine: str,
     elsewhere: torch.device | None,
-    bits: int | None,
-    searching: str | None,
+    begun: Begun,
     option: str,
     devices: Sequence[torch.device],
 ) -> Computation:
@@ -148,13 +180,20 @@ def _in_int8(
         )
     if kind_of_processor() == "x86":
         raise EstError("int8 needs a processor with avx2, and this one has none.", remedy=f"{option} fp32")
-    bits = bits or bits_here()
+    bits = begun.bits or bits_here()
     if reason := why_no_bits(bits):
         raise EstError(reason, remedy=f"{option} fp32")
     expect_packages()
-    why = "as asked" if bits == 8 else f"as asked, weights of {bits} bits"
-    found, _ = resolve_precision(searching if searching in DTYPES else "auto", *devices)
-    return Computation(engine="onnxruntime", precision="int8", searching=found, why=why, hint=COST, bits=bits)
+    why = ASKED if bits == 8 else f"{ASKED}, weights of {bits} bits"
+    searching = _searching("int8", begun, devices)
+    return Computation(engine="onnxruntime", precision="int8", searching=searching, why=why, hint=COST, bits=bits)
+
+
+def _searching(precision: EncoderPrecision, begun: Begun, devices: Sequence[torch.device]) -> Precision:
+    """Return the precision of the detector beside rows in some precision: as beside such rows that are there, else the same, but int8."""
+    if begun.searching is not None and begun.precision == precision:
+        return resolve_precision(begun.searching, *devices)[0]
+    return resolve_precision("auto", *devices)[0] if precision == "int8" else precision
 
 
 def _hint(option: str) -> str:
@@ -162,7 +201,9 @@ def _hint(option: str) -> str:
     gain = INT8_PAYS.get(kind_of_processor(), 0.0)
     if gain < WORTH_SAYING:
         return ""
-    return f"int8 would be about {gain:g} × faster here: {option} int8; docs/extract.md says what it costs"
+    return (
+        f"int8 would be about {gain:g} × faster for ResNet-18 here: {option} int8; docs/extract.md says what it costs"
+    )
 
 
 def _not_on(device: torch.device) -> EstError:

@@ -16,6 +16,7 @@ import numpy as np
 FACES = Path(__file__).with_name("faces.png")
 SIDE = 112  # of a face in the file
 NOISES = 8
+NUM_PICTURES = 50  # 16 faces, the same in other light, 8 of noise, 8 of both, black and white
 GAINS = ((160, -64), (72, 0), (128, 64), (224, -96))  # in 128ths, and added
 
 
@@ -31,7 +32,9 @@ def calibration_pictures(side: int) -> np.ndarray:
         ((face.astype(np.int32) + other) // 2).astype(np.uint8) for face, other in zip(faces, noises, strict=False)
     ]
     flat = [np.full((side, side, 3), level, np.uint8) for level in (0, 255)]
-    return np.stack([*faces, *lit, *noises, *mixed, *flat])
+    pictures = np.stack([*faces, *lit, *noises, *mixed, *flat])
+    assert len(pictures) == NUM_PICTURES
+    return pictures
 
 
 def stored_faces() -> list[np.ndarray]:

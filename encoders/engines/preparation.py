@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -18,9 +19,10 @@ from . import calibration as ranges_of
 from .calibration import Calibration
 from .choice import Computation
 from .engine import EncoderPrecision, EngineName, FrameEngine
-from .folder import Say, digest_of, kept
+from .folder import Say, digest_of, engines_folder, kept
 from .graph import cut, trace
-from .quantize import Range, quantise, quantised_tensors
+from .pictures import NUM_PICTURES
+from .quantize import quantise, quantised_tensors
 from .runtime import RuntimeEngine, make_session
 
 
@@ -56,14 +58,21 @@ class PreparedEncoder:
             return Encoder(self.backbone, taps, device=device, precision=self.precision, batch=batch)
         return RuntimeEngine(self.graph(taps), taps, batch=batch)
 
+    def kernels(self, device: torch.device) -> str:
+        """Say how a device computes it, as far as rows depend on it and no recipe says it; only for torch an engine has to be built."""
+        if self.engine == "torch":
+            return self.build(("gap",), device, 1).kernels
+        return RuntimeEngine.kernels
+
     def graph(self, taps: Sequence[str]) -> bytes:
         """Return the graph that gives some taps, in its precision."""
         import onnx
 
         model = onnx.load_from_string(_graph(self.backbone, self.size, self.digest, lambda line: None))
         if self.ranges is not None:
-            names = quantised_tensors(model.graph)
-            quantise(model, dict(zip(names, self.ranges.ranges, strict=True)), self.ranges.bits)
+            file = (engines_folder() or Path()) / calibration_file(self.digest)
+            ranges = self.ranges.for_graph(quantised_tensors(model.graph), str(file))
+            quantise(model, ranges, self.ranges.bits)
         cut(model, taps)
         return model.SerializeToString()
 
@@ -84,16 +93,18 @@ def prepare(backbone: FrameEncoder, size: int, computation: Computation, say: Sa
         return PreparedEncoder(backbone=backbone, computation=replace(computation, engine="torch"), size=size)
     ranges = None
     if computation.precision == "int8":
-        ranges = Calibration(bits=computation.bits, ranges=_ranges(graph, backbone.name, size, digest, say))
+        ranges = ranges_of.read(_ranges(graph, backbone.name, size, digest, say), computation.bits)
     return PreparedEncoder(backbone=backbone, computation=computation, size=size, digest=digest, ranges=ranges)
 
 
-def _ranges(graph: bytes, name: str, size: int, digest: str, say: Say) -> tuple[Range, ...]:
+def _ranges(graph: bytes, name: str, size: int, digest: str, say: Say) -> bytes:
     def make() -> bytes:
-        say("and calibrated for int8")
+        say(
+            f"and calibrated for int8: {NUM_PICTURES} pictures are encoded in fp32, which takes long for large encoders"
+        )
         return ranges_of.write(ranges_of.measure(graph, name, size))
 
-    return ranges_of.read(kept(calibration_file(digest), make, say))
+    return kept(calibration_file(digest), make, say)
 
 
 def calibration_file(digest: str) -> str:

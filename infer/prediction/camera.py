@@ -131,6 +131,7 @@ def watch_camera(
                     "heading": run.facts["heading"],
                     "labels": list(run.labels),
                     "camera": camera,
+                    **recipe.ways,
                     "began": began,
                     "pictures": pictures,
                     "faces": known,

@@ -18,7 +18,7 @@ from ...cache import FeatureRecipe
 from ...cache.recipe import TORCH
 from ...cache.schema import FeatureSpec
 from ...encoders.engines.calibration import bits_of
-from ...encoders.engines.choice import Computation, choose_engine
+from ...encoders.engines.choice import Begun, Computation, choose_engine
 from ...encoders.engines.engine import EncoderPrecision, FrameEngine
 from ...encoders.engines.folder import Say, engines_folder
 from ...encoders.engines.preparation import prepare
@@ -120,10 +120,18 @@ class ArraysDeviceWorker(DeviceWorker):
 def computation_of(array: FrameArray, *devices: torch.device) -> Computation:
     """Return how the rows of an array are computed, or say what is missing here."""
     try:
-        found = choose_engine(array.engine, array.precision, *devices, bits=bits_of(array.calibration))
+        found = choose_engine(array.engine, array.precision, *devices, begun=Begun(bits=bits_of(array.calibration)))
     except EstError as error:
         raise type(error)(error.message, remedy=DIFFER) from error
     return replace(found, may_fall_back=array.may_fall_back)
+
+
+def settled(array: FrameArray, size: int, devices: Sequence[torch.device], say: Say) -> FrameArray:
+    """Return an array whose engine is the one that computes it: where onnxruntime cannot, and nobody asked for it, torch."""
+    if not array.may_fall_back or array.weights is None:
+        return array
+    prepared = prepare(array.weights.backbone, size, computation_of(array, *devices), say)
+    return replace(array, engine=prepared.engine, may_fall_back=False)
 
 
 def _on(model: FinetunedModel, device: torch.device) -> FinetunedModel:

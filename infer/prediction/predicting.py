@@ -139,7 +139,7 @@ def predict(
                     "labels": list(run.labels),
                     "cutting": {**cutting.facts, "note": cutting.note},
                     "face": config.face,
-                    "precision": sorted({array.precision for array in recipe.arrays}),
+                    **recipe.ways,
                     "videos": summaries,
                     "failures": [
                         {"id": one.id, "path": one.path, "stage": one.stage, "error": one.error} for one in failures

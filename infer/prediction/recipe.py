@@ -14,7 +14,7 @@ from ...cache.recipe import TORCH
 from ...cache.schema import FeatureSpec
 from ...encoders.device import parse_device
 from ...encoders.engines.calibration import bits_of
-from ...encoders.engines.choice import choose_engine
+from ...encoders.engines.choice import Begun, choose_engine
 from ...encoders.engines.folder import Say
 from ...encoders.precision import DTYPES, Precision, resolve_precision
 from ...encoders.weights import Weights
@@ -35,6 +35,7 @@ from .encoders import (
     computation_of,
     crop_array,
     own_arrays,
+    settled,
 )
 
 
@@ -65,6 +66,15 @@ class RunRecipe:
         """Return the precision of the detector, and precision and engine of each array, as they are resolved here."""
         found = {array.name: _way_of(array, self.devices) for array in self.arrays}
         return found if self.extraction.frames_are_crops else {"the detector": self.precision, **found}
+
+    @property
+    def ways(self) -> dict[str, list[str]]:
+        """Return the engines and the precisions that the encoders are computed by."""
+        found = [computation_of(array, *self.devices) for array in self.arrays]
+        return {
+            "engine": sorted({one.engine for one in found}),
+            "precision": sorted({one.precision for one in found}),
+        }
 
     def device_workers(self, *, one_by_one: bool = False, say: Say | None = None) -> list[ArraysDeviceWorker]:
         """Return a worker for each device; refuse a detector that is not the one that the run's features are of."""
@@ -120,7 +130,10 @@ def recipe_of(run: Run, config: PredictConfig) -> RunRecipe:
     resolve_precision(precision, *devices, remedy=DIFFER)
     for array in reads.values():
         computation_of(array, *devices)
-    extraction = extraction_of(run, config)
+    extraction, said = extraction_of(run, config), []
+    found = {array.name: array for array in reads.values()}
+    found = {name: settled(array, extraction.size, devices, said.append) for name, array in found.items()}
+    reads = {part: found[array.name] for part, array in reads.items()}
     for model in tuned.values():
         model.backbone.shape_of("gap", extraction.size)
     return RunRecipe(
@@ -130,7 +143,7 @@ def recipe_of(run: Run, config: PredictConfig) -> RunRecipe:
         extraction=extraction,
         precision=precision,
         devices=devices,
-        lines=_lines(run, parts, reads, devices),
+        lines=[*said, *_lines(run, parts, reads, devices)],
     )
 
 
@@ -140,7 +153,7 @@ def in_another_way(array: FrameArray, config: PredictConfig, devices: Sequence[t
     if array.weights is None:
         _expect_torch(engine, precision)
         engine = TORCH
-    chosen = choose_engine(engine, precision, *devices, bits=bits_of(array.calibration))
+    chosen = choose_engine(engine, precision, *devices, begun=Begun(bits=bits_of(array.calibration)))
     is_own = (chosen.engine, chosen.precision) == (array.engine, array.precision)
     return replace(
         array,

@@ -285,7 +285,13 @@ def _recipes(summary: Summary) -> list[str]:
         parts += [heading(f"Features {name}"), facts(_told(recipe, summary.fingerprints[name]))]
         if name in summary.trained_on:
             parts.append(text(summary.trained_on[name]))
-    environment = [f"{name}: {_shown(value)}" for name, value in summary.environment.items()]
+    if summary.merged:
+        parts += [
+            heading("Merged of caches that differ"),
+            text("“Here” is the first of them, whose recipes stand above."),
+            items(summary.merged),
+        ]
+    environment = [f"{name}: {_shown(value)}" for name, value in summary.environment.items() if name != "merged"]
     return [*parts, details("The machine and the libraries that it was begun with", items(environment))]
 
 

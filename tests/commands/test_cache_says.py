@@ -14,6 +14,7 @@ from est.cache.stores.manifest import Manifest
 from est.cli import main
 from est.errors import SourceError
 from est.extract.video.signature import PLAY, unreadable
+from est.report.cachepage.page import cache_page
 
 
 @pytest.fixture
@@ -84,6 +85,24 @@ def test_merge_says_what_differs_and_what_is_left_out(est, tmp_path):
     status, out, _ = est(*line, tmp_path / "again.zarr", "--duplicates", "first", "--json", "--quiet")
     assert [json.loads(text)["event"] for text in out.splitlines()] == ["warning", "result"]
     assert last(out)["allowed"] == []
+
+
+def test_info_says_in_what_merged_caches_differ(est, tmp_path):
+    for name, engine in (("a", "torch"), ("b", "onnxruntime")):
+        made = sample_recipes()
+        features = {tap: replace(recipe, engine=engine) for tap, recipe in made.features.items()}
+        with CacheWriter.open(tmp_path / f"{name}.zarr", replace(made, features=features)) as writer:
+            writer.add(make_clip(2 + (name == "b")))
+    allow = [f"--allow={tap}.engine" for tap in features]
+    whole = tmp_path / "ab.zarr"
+    assert est("cache", "merge", tmp_path / "a.zarr", tmp_path / "b.zarr", "--out", whole, *allow)[0] == 0
+    _, out, _ = est("cache", "info", whole)
+    for tap in features:
+        assert f"  b.zarr: {tap}.engine: torch here, onnxruntime there" in out.splitlines()
+    page = cache_page(whole, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "gap.engine: torch here, onnxruntime there" in page
+    _, out, _ = est("cache", "info", tmp_path / "b.zarr")
+    assert "merged of caches" not in out
 
 
 def test_quiet_json_is_the_result_alone(est, tmp_path, make_cache):

@@ -64,6 +64,12 @@ def test_no_command_shows_help(capsys):
         ("reproduce small.zarr", "try: est reproduce all --cache small.zarr"),
         ("train --model small.zarr", "try: --cache small.zarr"),
         ("train --cache c --focal abc", "'--focal': it takes a number."),
+        ("extract v --engine onxruntime", "--engine is auto, torch or onnxruntime, found 'onxruntime'."),
+        ("extract v --engine onxruntime", "try: --engine onnxruntime\n"),
+        (
+            "predict v --run r --face 'all ones'",
+            "--face is all, main or largest, found 'all ones'.\n  try: --face all\n",
+        ),
         ("train --cache c --epochs 1.5", "'--epochs': it takes a whole number."),
     ],
 )

@@ -156,6 +156,9 @@ def test_few_threads_and_little_memory_are_said(tmp_path, monkeypatch):
     found = list(machine.check_machine())
     assert (named(found, "memory").state, named(found, "memory").found) == ("note", "1.0 of 8.0 GB are free")
     assert named(found, "OMP_NUM_THREADS").remedy == "unset OMP_NUM_THREADS"
+    assert named(found, "OMP_NUM_THREADS").found.startswith("2: torch takes no more threads")
+    monkeypatch.setenv("OMP_NUM_THREADS", "100000")
+    assert "more threads than these gain nothing" in named(list(machine._threads()), "OMP_NUM_THREADS").found
 
 
 def test_every_codec_is_decoded():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from est.doctor.speed import ways
 from est.encoders import precision as of_torch
 from est.encoders.engines import choice
-from est.encoders.engines.choice import bits_here, choose_engine, why_no_bits
+from est.encoders.engines.choice import AS_BEGUN, Begun, bits_here, choose_engine, why_no_bits
 from est.errors import EstError, UsageError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -33,8 +35,8 @@ def processor(monkeypatch):
     ("kind", "engine", "precision", "bits", "hint"),
     [
         ("bf16", "torch", "bf16", 8, ""),
-        ("VNNI", "onnxruntime", "fp32", 8, "about 3.1 × faster here: --precision int8"),
-        ("AVX2", "onnxruntime", "fp32", 7, "about 1.9 × faster here: --precision int8"),
+        ("VNNI", "onnxruntime", "fp32", 8, "about 3.1 × faster for ResNet-18 here: --precision int8"),
+        ("AVX2", "onnxruntime", "fp32", 7, "about 1.9 × faster for ResNet-18 here: --precision int8"),
         ("old", "torch", "fp32", 7, ""),
     ],
 )
@@ -62,11 +64,11 @@ def test_fp32_that_was_asked_for_is_torchs_where_bf16_is_fast(processor):
 def test_int8_has_the_bits_that_the_processor_can_add(processor):
     processor("VNNI")
     assert choose_engine("auto", "int8", CPU).bits == 8
-    assert choose_engine("auto", "int8", CPU, bits=7).bits == 7  # a cache that was begun elsewhere
+    assert choose_engine("auto", "int8", CPU, begun=Begun(bits=7)).bits == 7  # a cache that was begun elsewhere
     processor("AVX2")
     assert choose_engine("onnxruntime", "int8", CPU).bits == 7
     with pytest.raises(EstError, match=r"8 bits need a processor with avx512_vnni or avx_vnni.*saturate"):
-        choose_engine("auto", "int8", CPU, bits=8)
+        choose_engine("auto", "int8", CPU, begun=Begun(bits=8))
     assert why_no_bits(7) is None
     processor("bf16")
     assert choose_engine("auto", "int8", CPU).searching == "bf16"  # the detector's
@@ -99,12 +101,46 @@ def test_what_cannot_be_is_refused(processor, kind, asked, message, remedy):
 
 
 def test_int8_goes_on_with_the_detector_of_the_cache(processor):
-    for kind, begun, searching in (("bf16", "fp32", "fp32"), ("bf16", "none", "bf16"), ("VNNI", "fp32", "fp32")):
+    for kind, there, searching in (("bf16", "fp32", "fp32"), ("bf16", None, "bf16"), ("VNNI", "fp32", "fp32")):
         processor(kind)
-        assert choose_engine("auto", "int8", CPU, searching=begun).searching == searching
+        begun = Begun(engine="onnxruntime", precision="int8", searching=there)
+        assert choose_engine("auto", "int8", CPU, begun=begun).searching == searching
     processor("VNNI")
     with pytest.raises(EstError, match="bf16 needs a processor"):
-        choose_engine("auto", "int8", CPU, searching="bf16")
+        choose_engine("auto", "int8", CPU, begun=Begun(precision="int8", searching="bf16"))
+
+
+@pytest.mark.parametrize("kind", ["bf16", "VNNI"])
+@pytest.mark.parametrize(
+    ("engine", "precision", "searching"),
+    [("torch", "fp32", "fp32"), ("onnxruntime", "fp32", "fp32"), ("onnxruntime", "int8", "fp32")],
+)
+def test_auto_is_what_the_rows_that_are_there_were_begun_in(processor, kind, engine, precision, searching):
+    processor(kind)
+    begun = Begun(engine=engine, precision=precision, searching=searching, bits=7)
+    for asked in (("auto", "auto"), (engine, "auto")):
+        found = choose_engine(*asked, CPU, begun=begun)
+        assert (found.engine, found.precision, found.searching) == (engine, precision, searching)
+        assert found.why.startswith(AS_BEGUN)
+        assert not found.may_fall_back
+        assert "faster" not in found.hint
+    found = choose_engine("auto", precision, CPU, begun=begun)
+    assert (found.engine, found.precision) == (engine, precision)
+    assert found.why.startswith("as asked")
+
+
+def test_what_was_asked_for_and_the_rows_have_not_is_left_to_be_refused(processor):
+    processor("bf16")
+    ort, bf16 = Begun(engine="onnxruntime", precision="int8"), Begun(engine="torch", precision="bf16")
+    asked = [("torch", "auto", ort), ("auto", "bf16", ort), ("onnxruntime", "auto", bf16), ("auto", "int8", bf16)]
+    found = [choose_engine(engine, precision, CPU, begun=begun) for engine, precision, begun in asked]
+    assert [(one.engine, one.precision) for one in found] == [
+        ("torch", "bf16"),
+        ("torch", "bf16"),
+        ("onnxruntime", "fp32"),
+        ("onnxruntime", "int8"),
+    ]
+    assert choose_engine("torch", "auto", CPU, begun=replace(ort, precision="fp32")).precision == "fp32"
 
 
 @pytest.mark.parametrize(("absent", "named"), [(("onnx",), "onnx"), (("onnxruntime", "onnx"), "onnxruntime and onnx")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -15,13 +16,14 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
+import xxhash
 from torch import nn
 
 from est.encoders.backbone import FrameEncoder, Normalization
 from est.encoders.encoder import Encoder
 from est.encoders.engines import folder, graph, preparation, runtime
 from est.encoders.engines.calibration import bits_of, joined, rounded_up
-from est.encoders.engines.choice import choose_engine
+from est.encoders.engines.choice import Begun, choose_engine
 from est.encoders.engines.pictures import calibration_pictures
 from est.encoders.engines.preparation import prepare
 from est.encoders.weights import load_weights
@@ -70,7 +72,7 @@ def crops():
 
 
 def engine(backbone, name, precision, taps=TAPS, batch=32, bits=None):
-    prepared = prepare(backbone, SIDE, choose_engine(name, precision, CPU, bits=bits), lambda line: None)
+    prepared = prepare(backbone, SIDE, choose_engine(name, precision, CPU, begun=Begun(bits=bits)), lambda line: None)
     return prepared.build(taps, CPU, batch)
 
 
@@ -191,6 +193,29 @@ def test_a_damaged_file_is_made_again(kept, crops):
     prepare(Tiny(), SIDE, how, said.append)
     assert said == []
     assert not [path for path in kept.iterdir() if path.suffix not in (".onnx", ".ranges")]
+
+
+def test_ranges_are_kept_by_the_names_of_tensors(kept, crops):
+    how = choose_engine("auto", "int8", CPU)
+    encoder = prepare(Tiny(), SIDE, how, lambda line: None)
+    path, wanted = kept / f"{encoder.digest}.ranges", encoder.graph(("gap",))
+    named = json.loads(folder.kept(path.name, list, print))
+    swapped = dict(zip([*list(named)[1::-1], *list(named)[2:]], named.values(), strict=True))
+    fewer = dict(list(named.items())[1:])
+    for held in (swapped, fewer, list(fewer.values())):
+        folder._write(path, sealed(json.dumps(held).encode()), print)
+        with pytest.raises(EstError, match=f"{path} holds the ranges of {len(held)} activations") as refused:
+            prepare(Tiny(), SIDE, how, lambda line: None).graph(("gap",))
+        assert refused.value.remedy.startswith(f"delete {path}")
+    folder._write(path, sealed(json.dumps(list(named.values())).encode()), print)  # as earlier code wrote them
+    again = prepare(Tiny(), SIDE, how, lambda line: None)
+    assert again.calibration == encoder.calibration
+    assert again.graph(("gap",)) == wanted
+
+
+def sealed(body: bytes) -> bytes:
+    """Return a file of the folder as a sound one."""
+    return folder.HEAD + xxhash.xxh3_128(body).digest() + body
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,17 +14,21 @@ from extract_samples import QUICK, contents, extract
 from video_samples import make_video
 from watch_samples import Calling
 
-from est.cache import Recipes, merge_caches, open_cache
+from est.cache import Recipes, convert_cache, merge_caches, open_cache
 from est.cache.schema import FeatureSpec
+from est.cli import main
 from est.encoders.engines import choice
 from est.encoders.engines.calibration import bits_of, joined
+from est.encoders.engines.choice import Begun
+from est.encoders.engines.runtime import RuntimeEngine
 from est.encoders.weights import load_weights
 from est.errors import EstError, RecipeMismatch, UsageError
-from est.extract.begun import as_begun, begun_bits, begun_searching, expect_calibration, expect_precision_of
+from est.extract.begun import begun_in, computation_for, expect_calibration, expect_precision_of
 from est.extract.recaching import ArrayPlan, recache
-from est.extract.recipes import calibration_of, first_calibration
+from est.extract.recipes import calibration_of, calibration_of_all, first_calibration
 from est.infer.prediction.encoders import ArraysDeviceWorker, FrameArray
 
+CPU = torch.device("cpu")
 INT8 = replace(QUICK, weights="synface", size=32, detector="none", precision="int8", workers=1)
 
 
@@ -115,29 +121,67 @@ def test_another_calibration_is_not_gone_on_with(videos, begun, monkeypatch):
         assert "another --out: its weights then have 7 bits" in refused.value.remedy
 
 
-def test_auto_is_the_engine_of_the_cache(begun, tmp_path):
-    assert as_begun(INT8, begun).engine == as_begun(replace(INT8, precision="auto"), begun).engine == "onnxruntime"
-    assert (
-        as_begun(replace(INT8, precision="bf16"), begun).engine == "auto"
-    )  # the precision is refused, by its own name
-    assert as_begun(replace(INT8, engine="torch"), begun).engine == "torch"
-    assert as_begun(INT8, tmp_path / "new.zarr").engine == "auto"
+def test_what_a_cache_was_begun_in(begun, tmp_path):
+    assert begun_in(begun) == Begun(engine="onnxruntime", precision="int8", bits=choice.bits_here())
+    assert begun_in(tmp_path / "new.zarr") == Begun()
 
 
-def test_what_int8_was_begun_in(begun, tmp_path):
-    assert begun_bits(begun) == choice.bits_here()
-    assert begun_searching(begun) == open_cache(begun).recipes.frames.precision
-    assert begun_bits(tmp_path / "new.zarr") is begun_searching(tmp_path / "new.zarr") is None
+def test_the_bits_and_the_detector_of_the_cache_are_taken(videos, begun, monkeypatch):
+    there = Begun(engine="onnxruntime", precision="int8", searching="fp32", bits=7)
+    monkeypatch.setattr("est.extract.begun.begun_in", lambda out: there)
+    for precision in ("auto", "int8"):
+        found = computation_for(replace(INT8, precision=precision), begun, [CPU])
+        assert (found.engine, found.precision, found.bits, found.searching) == ("onnxruntime", "int8", 7, "fp32")
 
 
-def test_int8_goes_on_with_the_bits_and_the_detector_of_the_cache(videos, begun, monkeypatch):
-    def refuse(*asked, **begun_in):
-        raise EstError(f"bits {begun_in['bits']}, searching in {begun_in['searching']}")
+def test_the_same_command_resumes_and_so_does_one_without_flags(videos, begun, tmp_path):
+    path = tmp_path / "c.zarr"
+    shutil.copytree(begun, path)
+    said = []
+    assert extract(videos, path, INT8).unchanged == 2
+    assert extract(videos, path, INT8, precision="auto", watch=Calling(say=said.append)).unchanged == 2
+    bits = "" if choice.bits_here() == 8 else ", weights of 7 bits"
+    assert f"cpu in int8 by onnxruntime: as the cache was begun{bits}" in said
 
-    monkeypatch.setattr("est.extract.extraction.choose_engine", refuse)
-    wanted = f"bits {choice.bits_here()}, searching in {open_cache(begun).recipes.frames.precision}"
-    with pytest.raises(EstError, match=wanted):
-        extract(videos, begun, INT8)
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"precision": "fp32"}, "precision: int8 in the cache, fp32 asked for."),
+        (
+            {"precision": "auto", "engine": "torch"},
+            r"precision: int8 in the cache, (bf16|fp32) chosen here, engine: onnxruntime in the cache, torch asked for.",
+        ),
+    ],
+)
+def test_another_precision_or_engine_is_refused_with_what_the_cache_has(videos, begun, tmp_path, capsys, asked, told):
+    path = tmp_path / "c.zarr"
+    shutil.copytree(begun, path)
+    with pytest.raises(RecipeMismatch, match=told) as refused:
+        extract(videos, path, INT8, **asked)
+    assert refused.value.remedy.startswith("--precision int8")
+    options = [f"--{name}={value}" for name, value in asked.items()]
+    line = [videos, "--out", path, "--weights", "synface", "--size", "32", "--detector", "none", *options]
+    with pytest.raises(SystemExit) as ended:
+        main(["extract", *map(str, line), "--dry-run"])
+    assert ended.value.code == 1
+    assert re.search(told, capsys.readouterr().err)
+    with pytest.raises(RecipeMismatch, match=told) as refused:
+        recache(begun, path, [], replace(INT8, **asked))
+    assert refused.value.remedy.startswith("--precision int8")
+
+
+def test_a_copy_without_features_binds_no_encoder(begun, tmp_path, monkeypatch):
+    """A re-caching that was interrupted before its first row: its detector's precision says nothing of rows, and nothing is detected."""
+    convert_cache(begun, tmp_path / "c.zarr", features=[])
+    cache = open_cache(tmp_path / "c.zarr")
+    recipes = Recipes(frames=replace(cache.recipes.frames, precision="bf16"), features={})
+    monkeypatch.setattr(type(cache), "recipes", recipes)
+    monkeypatch.setattr("est.extract.begun.why_emulated", lambda name, device: "It is emulated.")
+    assert begun_in(cache.path) == Begun(searching="bf16")
+    expect_precision_of(cache.path, [CPU], detects=False)
+    with pytest.raises(EstError, match="begun in bf16"):
+        expect_precision_of(cache.path, [CPU])
 
 
 def test_a_detector_that_would_be_emulated_is_refused_in_int8(begun, monkeypatch):
@@ -145,12 +189,12 @@ def test_a_detector_that_would_be_emulated_is_refused_in_int8(begun, monkeypatch
     frames = replace(cache.recipes.frames, precision="bf16")
     features = {name: replace(recipe, parent=frames.fingerprint) for name, recipe in cache.recipes.features.items()}
     monkeypatch.setattr(type(cache), "recipes", Recipes(frames=frames, features=features))
-    assert begun_searching(begun) == "bf16"
+    assert begun_in(begun).searching == "bf16"
     monkeypatch.setattr(
         "est.extract.begun.why_emulated", lambda name, device: "It is emulated." if name == "bf16" else None
     )
     with pytest.raises(EstError, match=r"begun in bf16, as far as its detector goes\. It is emulated") as refused:
-        expect_precision_of(begun, [torch.device("cpu")])
+        expect_precision_of(begun, [CPU])
     assert refused.value.remedy.endswith("or another --out")
 
 
@@ -172,8 +216,7 @@ def test_arrays_that_are_being_filled_count_as_begun(begun, tmp_path, monkeypatc
     cache = open_cache(tmp_path / "c.zarr")
     assert (set(cache.recipes.features), set(cache.snapshot.manifest.filling)) == (set(), {"gap"})
     assert "onnxruntime" in cache.environment["versions"]
-    assert begun_bits(cache.path) == choice.bits_here()
-    assert as_begun(INT8, cache.path).engine == "onnxruntime"
+    assert begun_in(cache.path) == Begun(engine="onnxruntime", precision="int8", bits=choice.bits_here())
     with pytest.raises(EstError, match=r"begun by onnxruntime, .*the device is cuda:0"):
         expect_precision_of(cache.path, [torch.device("cuda", 0)])
     recipes = open_cache(begun).recipes
@@ -183,6 +226,38 @@ def test_arrays_that_are_being_filled_count_as_begun(begun, tmp_path, monkeypatc
         with pytest.raises(RecipeMismatch, match=r"gap of .* was calibrated to other ranges") as refused:
             expect_calibration(cache.path, replace(recipes, features={"gap": other}), encoders)
         assert refused.value.remedy.startswith(named)
+
+
+def test_a_cross_fitted_cache_of_earlier_code_is_resumed(begun, tmp_path, monkeypatch):
+    """Its recipes name the calibrations of all encoders together, and not that of the first."""
+
+    def stop(state):
+        if state.stage != "copying the clips" and state.done:
+            raise KeyboardInterrupt
+
+    parts = [(load_weights("random"), frozenset({"a"}))]
+    plans = [ArrayPlan(name="gap_fold1", weights=load_weights("synface"), parts=parts)]
+    monkeypatch.setattr("est.extract.workers.pipeline.PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("est.cache.writing.writer.COMMIT_BYTES", 1)
+    monkeypatch.setattr("est.extract.recipes.calibration_of", joined)
+    with pytest.raises(KeyboardInterrupt):
+        recache(begun, tmp_path / "c.zarr", plans, INT8, watch=Calling(progress=stop))
+    (filling,) = open_cache(tmp_path / "c.zarr").snapshot.manifest.filling.values()
+    monkeypatch.undo()
+    assert recache(begun, tmp_path / "c.zarr", plans, INT8).filled == 1  # of two
+    recipe = open_cache(tmp_path / "c.zarr").recipes.features["gap_fold1"]
+    assert recipe == filling.recipe
+    assert first_calibration(recipe.calibration) == ""
+    assert recache(begun, tmp_path / "c.zarr", plans, INT8).unchanged == 2
+    built, make = [], RuntimeEngine.__init__
+    monkeypatch.setattr(RuntimeEngine, "__init__", lambda self, *a, **b: (built.append(self), make(self, *a, **b))[1])
+    recache(begun, tmp_path / "new.zarr", plans, INT8)
+    assert len(built) == 2  # each encoder once
+    new = open_cache(tmp_path / "new.zarr")
+    assert calibration_of_all(new.recipes.features["gap_fold1"].calibration) == recipe.calibration
+    assert first_calibration(new.recipes.features["gap_fold1"].calibration)
+    for name, rows in contents(new.path).items():
+        np.testing.assert_array_equal(contents(tmp_path / "c.zarr")[name], rows, err_msg=name)
 
 
 @pytest.mark.slow

@@ -1,18 +1,25 @@
-"""Flow of known motion, its colours, its frames and its square."""
+"""Flow of known motion, its colours, its frames and its square, and what computes it."""
 
 from __future__ import annotations
 
 import colorsys
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from flow_samples import middle, texture
 
+from est.errors import UsageError
+from est.extract.begun import computation_for
+from est.extract.config import ExtractConfig
 from est.extract.flow.colour import picture_of
 from est.extract.flow.field import SIDE, flow, mirrored, mixed, row_of
 from est.extract.flow.selection import FrameError, Moments, is_between, neighbours, positions
 from est.extract.flow.square import cut, grey, square_of
+
+ALONE = ExtractConfig(modality="flow", features=("flow",), size=32)
 
 
 @pytest.mark.parametrize("step", [(3.0, 0.0), (0.0, -2.0), (1.5, 2.5)])
@@ -190,3 +197,27 @@ def test_pixels_of_a_square_are_those_of_the_frame(square):
     padded = cv2.copyMakeBorder(frame, 32, 32, 32, 32, cv2.BORDER_CONSTANT)
     x0, y0, x1, y1 = square
     np.testing.assert_array_equal(cut(frame, np.array(square)), padded[y0 + 32 : y1 + 32, x0 + 32 : x1 + 32])
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"engine": "onnxruntime"}, "--engine"),
+        ({"engine": "torch", "precision": "int8"}, "--engine and --precision"),
+        ({"detector": "none", "precision": "fp32"}, "--precision"),
+        ({"detector": "insightface:buffalo_l", "precision": "bf16"}, "--precision"),  # which is in fp32 always
+    ],
+)
+def test_how_an_encoder_is_computed_is_refused_where_there_is_none(changes, named):
+    with pytest.raises(UsageError, match=f"no encoder makes: {named} would change nothing") as refused:
+        replace(ALONE, **changes)
+    assert refused.value.remedy.startswith(f"leave out {named}; or")
+    replace(ALONE, features=("gap", "flow"), **changes)
+
+
+def test_without_an_encoder_the_precision_is_the_detectors(monkeypatch):
+    monkeypatch.setattr("est.encoders.engines.choice.is_fast_here", lambda: True)
+    monkeypatch.setattr("est.encoders.precision.fast_bf16_flags", list)
+    for precision in ("auto", "fp32"):
+        found = computation_for(replace(ALONE, precision=precision), None, [torch.device("cpu")])
+        assert (found.engine, found.searching, found.hint) == ("torch", "fp32", "")

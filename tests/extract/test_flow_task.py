@@ -89,7 +89,7 @@ def test_stored_pictures_are_those_that_are_encoded(clip):
 
 
 def test_the_flow_alone_needs_no_pictures(clip):
-    said, line = run_task(clip, onset=0, apex=3, features=("flow",), flip=True)
+    said, line = run_task(clip, onset=0, apex=3, features=("flow",), flip=True, precision="auto")
     assert not line.pictures
     assert said.tracks[0].features["flow"].shape == (11, 2, 112, 112)
     assert said.tracks[0].crops is None

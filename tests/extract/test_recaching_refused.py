@@ -222,3 +222,20 @@ def test_the_command_refuses_what_has_no_meaning(est, with_crops, tmp_path):
     status, error, _ = est(*tuning, "--rows-precision", "bf16", "--engine", "onnxruntime")
     assert (status, error["remedy"].endswith("or --rows-precision fp32")) == (2, True)
     assert not (tmp_path / "out.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--engine", "onnxruntime", "--precision", "bf16"],
+        ["--engine", "torch", "--precision", "int8"],
+        ["--views", "17"],
+        ["--device", "gpu"],
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_refuses(est, with_crops, tmp_path, options):
+    call = ["extract", "--from", with_crops, "--weights", "random", "--out", tmp_path / "out.zarr", *options]
+    dry, real = est(*call, "--dry-run"), est(*call)
+    assert (dry[0], dry[1]["message"], dry[1]["remedy"]) == (real[0], real[1]["message"], real[1]["remedy"])
+    assert dry[1]["event"] == "error"
+    assert not (tmp_path / "out.zarr").exists()

@@ -98,6 +98,7 @@ def test_files_hold_what_the_call_returns(sample, tmp_path):
     assert float(first["right"]) > float(first["left"]) > 0
     assert found.timeline["time"][: LENGTHS[0]] == pytest.approx(np.arange(LENGTHS[0]) / 25, abs=1e-3)
     summary = read_json(out / "predictions.json")
+    assert (summary["engine"], summary["precision"]) == (["torch"], ["fp32"])
     assert [video["id"] for video in summary["videos"]] == [row["video"] for row in windows]
     assert summary["labels"] == ["calm", "glad"]
     assert summary["models"] == Run.open(sample.run).parts

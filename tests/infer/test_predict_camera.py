@@ -67,7 +67,9 @@ def test_it_is_stored_where_that_is_asked_for(sample, tmp_path, monkeypatch):
     assert [row["frame"] for row in rows] == ["0", "1", "2", "3", "4"]
     assert {row["track"] for row in rows} == {"1"}
     assert all(abs(float(row["p_calm"]) + float(row["p_glad"]) - 1) < 1e-5 for row in rows)
-    assert read_json(tmp_path / "out" / "predictions.json")["pictures"] == found.pictures == 5
+    summary = read_json(tmp_path / "out" / "predictions.json")
+    assert summary["pictures"] == found.pictures == 5
+    assert summary["engine"] == ["torch"]
     with av.open(str(tmp_path / "out" / "camera.annotated.mp4")) as file:
         assert len(list(file.decode(video=0))) == 5
 

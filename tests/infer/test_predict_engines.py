@@ -14,7 +14,7 @@ from est.cache.schema import FeatureSpec
 from est.encoders.engines import choice
 from est.encoders.weights import load_weights
 from est.errors import EstError
-from est.infer.prediction.encoders import ArraysDeviceWorker, FrameArray, computation_of
+from est.infer.prediction.encoders import ArraysDeviceWorker, FrameArray, computation_of, settled
 from est.infer.prediction.recipe import _lines, in_another_way
 from est.train import Run
 
@@ -114,8 +114,12 @@ def test_an_encoder_that_onnx_cannot_express_is_computed_by_torch_and_that_is_sa
         in_another_way(array, replace(QUIET, precision="fp32", engine=engine), [CPU])
         for engine in (None, "onnxruntime")
     )
+    told = []
+    taken = settled(chosen, 32, [CPU], told.append)
+    assert (taken.engine, taken.may_fall_back) == ("torch", False)  # as predictions.json has it
+    assert settled(asked, 32, [CPU], told.append) is asked
     worker = ArraysDeviceWorker(CPU, "fp32", config, [chosen], say=said.append)
-    assert said == ["resnet18 cannot be computed by onnxruntime: torch computes it"]
+    assert said == told == ["resnet18 cannot be computed by onnxruntime: torch computes it"]
     assert worker.encode(np.zeros((1, 32, 32, 3), np.uint8)).result()["gap"].shape == (1, 512)
     with pytest.raises(EstError, match="cannot be computed by onnxruntime"):
         ArraysDeviceWorker(CPU, "fp32", config, [asked])
