@@ -6,7 +6,6 @@ called; and none imports numpy, torch, cv2, zarr, h5py or onnxruntime before it 
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 import threading
@@ -16,13 +15,9 @@ import typer
 from typer.exceptions import TyperException
 
 from . import __version__
-from .commands.caches.cachenames import with_cache_option
 from .commands.lazy import LazyGroup
 from .commands.screen import Screen
-from .errors import STATUS_INTERRUPTED, UsageError
-
-NO_NUMBER = re.compile(r"Input should be a valid (number|integer)\b.*")  # the parser's words
-NUMBERS = {"number": "it takes a number.", "integer": "it takes a whole number."}
+from .errors import STATUS_INTERRUPTED
 
 
 class Commands(LazyGroup):
@@ -101,14 +96,12 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         status = app(arguments, prog_name="est", standalone_mode=False) or 0
     except TyperException as error:  # the line could not be parsed: no command was reached
-        context = getattr(error, "ctx", None)
         if type(error).__name__ == "NoArgsIsHelpError":  # a group alone
             typer.echo(error.format_message())
             sys.exit(0)
-        message = NO_NUMBER.sub(lambda found: NUMBERS[found[1]], error.format_message())
-        remedy = f"{context.command_path} --help" if context else "est --help"
-        remedy = with_cache_option(message, context, arguments) or remedy
-        status = screen.error(UsageError(message, remedy=remedy))
+        from .commands.misspelt import mended
+
+        status = screen.error(mended(error, arguments))
     except (KeyboardInterrupt, typer.Abort):
         status = STATUS_INTERRUPTED
     if status == STATUS_INTERRUPTED:

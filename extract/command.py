@@ -17,7 +17,7 @@ from ..cache.writing.restart import has_clips
 from ..encoders.device import parse_device
 from ..encoders.engines.choice import Computation, choose_engine
 from ..encoders.weights import is_known
-from ..errors import EstError, RecipeMismatch
+from ..errors import EstError, RecipeMismatch, differing
 from ..inputs.input import find_inputs
 from .config import ExtractConfig
 from .flow.field import FIELD
@@ -94,13 +94,10 @@ def expect_as_made(config: ExtractConfig, out: Path, computation: Computation) -
         if tap in recipes.features:
             found |= _differing_rows(config, recipes.features[tap], computation.precision, computation.engine)
     if found:
-        told = ", ".join(f"{name}: {here} in the cache, {asked} asked for" for name, (here, asked) in found.items())
         mend = [shlex.join([part for name, (here, _) in found.items() for part in _options(name, here)])]
         if found.get("crops", ("", ""))[0] == NONE:
             mend.append("without --crops")
-        raise RecipeMismatch(
-            f"{out} was made in another way: {told}.", remedy=f"{' '.join(filter(None, mend))}, or another --out"
-        )
+        raise RecipeMismatch(differing(out, found), remedy=f"{' '.join(filter(None, mend))}, or another --out")
 
 
 def _differing_frames(config: ExtractConfig, frames: FramesRecipe) -> dict[str, tuple[Any, Any]]:

@@ -97,7 +97,7 @@ def test_a_run_that_was_trained_again_is_another(sample, tmp_path, changed):
             "labels": "calm",
         }[changed]
         (tmp_path / "run" / "run.json").write_text(facts.replace(f'"{known}"', '"other"'))
-    with pytest.raises(UsageError, match="other settings"):
+    with pytest.raises(UsageError, match="unfinished prediction"):
         OutputFolder(tmp_path / "out", settings())
     one = replace(QUIET, part=run.parts[0])
     asked = predicting._settings(run, one, cutting_of(run, one))["files"]
@@ -116,7 +116,9 @@ def test_auto_that_means_another_engine_is_refused(sample, tmp_path, monkeypatch
 
     begin(False)
     begin(False)
-    with pytest.raises(UsageError, match="gap in fp32 by torch then, fp32 by onnxruntime here") as refused:
+    with pytest.raises(
+        UsageError, match="precision of gap fp32 by torch, you asked for fp32 by onnxruntime"
+    ) as refused:
         begin(True)
     assert "--overwrite" in refused.value.remedy
     settings = out / ".unfinished" / "settings.json"
