@@ -180,11 +180,7 @@ def _class_problems(card: Card, recipe: DatasetRecipe, control: Scores) -> list[
     for label in labels:
         said = per_class.get(label, 0)
         if scored[label] > said or (is_tested_whole(recipe) and scored[label] != said):
-            found.append(
-                found.append(
-                    f"counts.per_class.{label} is {said}, and {counted(scored[label], 'clip')} of it can be counted."
-                )
-            )
+            found.append(f"counts.per_class.{label} is {said}, and {scored[label]} clips of it are scored.")
     if planned is not None and not card.partial and per_class != planned.per_class:
         found.append(f"counts.per_class is {shorten(per_class)}, and {recipe.protocol} renders {planned.per_class}.")
     return found

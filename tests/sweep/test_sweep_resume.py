@@ -216,7 +216,7 @@ OTHERS = {
         {"space": rates_space(loop={"learning_rate": {**RATES, "high": 0.1}})},
         "loop.learning_rate 0.001 to 0.03 (log), you asked for 0.001 to 0.1 (log)",
     ),
-    "inner": ({"inner": 3}, "--inner 2, you asked for 3"),
+    "inner": ({"inner": 3}, "--inner            2       3"),
     "objective": ({"objective": "war"}, "--objective uar, you asked for war"),
     "sampler": ({"sampler": "random"}, "--sampler tpe, you asked for random"),
     "storage": ({"storage": "sqlite:///{}/studies.db"}, "--storage none, you asked for sqlite:///"),
@@ -271,3 +271,9 @@ def test_what_a_kill_left_before_a_sweep_began_is_nothing(cache, tmp_path):
     for name in ("studies.lock", "studies.journal", "studies.journal.lock", "settings.json.partial"):
         (out / name).write_bytes(b"")
     assert [number_of(study) for study in swept(cache, out, trials=1).studies] == [1, 1, 1, 1]
+
+
+def test_a_storage_that_cannot_be_opened_leaves_no_folder(cache, tmp_path):
+    with pytest.raises(EstError, match="The storage nope://x cannot be opened"):
+        swept(cache, tmp_path / "out", storage="nope://x")
+    assert not (tmp_path / "out").exists()
