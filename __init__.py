@@ -49,7 +49,15 @@ def lazy_names(package: str, file: str) -> Callable[[str], Any]:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, original = homes[name]
-        return getattr(import_module(module, package), original)
+        try:
+            return getattr(import_module(module, package), original)
+        except ImportError as error:
+            from .errors import missing_library
+
+            explained = missing_library(error)
+            if explained is None:
+                raise
+        raise explained
 
     sys.modules[package].__dict__["__dir__"] = lambda: get("__all__")
     return get

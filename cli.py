@@ -16,7 +16,6 @@ from typer.exceptions import TyperException
 
 from . import __version__
 from .commands.lazy import LazyGroup
-from .commands.parsererrors import usage_error
 from .commands.screen import Screen
 from .errors import STATUS_INTERRUPTED
 
@@ -100,7 +99,9 @@ def main(arguments: list[str] | None = None) -> None:
         if type(error).__name__ == "NoArgsIsHelpError":  # a group alone
             typer.echo(error.format_message())
             sys.exit(0)
-        status = screen.error(usage_error(error, arguments))
+        from .commands.misspelt import mended
+
+        status = screen.error(mended(error, arguments))
     except (KeyboardInterrupt, typer.Abort):
         status = STATUS_INTERRUPTED
     if status == STATUS_INTERRUPTED:

@@ -10,9 +10,11 @@ import difflib
 import functools
 import math
 import numbers
+import re
 import sys
+import traceback
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -72,6 +74,100 @@ class SourceError(EstError):
 def first_line(error: BaseException) -> str:
     """Return the first line of what a library says of its error, or the error's kind where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def brief(error: BaseException, limit: int = 160) -> str:
+    """Return the first line of what a library says of its error, cut where it goes on for long."""
+    line = first_line(error)
+    return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
+
+
+def nearest(found: str, names: Iterable[object], *, cutoff: float = 0.6) -> str | None:
+    """Return the name that is spelt most like what was found; None where none is alike."""
+    folded = {str(name).casefold(): str(name) for name in names}
+    near = difflib.get_close_matches(found.casefold(), folded, n=1, cutoff=cutoff)
+    return folded[near[0]] if near else None
+
+
+def differing(where: object, settings: Mapping[str, tuple[object, object]], *, more: Sequence[str] = ()) -> str:
+    """Say in which settings, name → (here, asked), something that is to go on differs; several as a table, `more` sentences below it."""
+    rows = [(name, _worded(here), _worded(asked)) for name, (here, asked) in settings.items()]
+    told = [line[:1].upper() + line[1:].rstrip(".") + "." for line in more]
+    if not rows:
+        return f"{where} is not what you asked for. {' '.join(told)}"
+    if len(rows) == 1:
+        (name, here, asked) = rows[0]
+        return " ".join([f"{where} has {name} {here}, you asked for {asked}.", *told])
+    rows = [("setting", "it has", "you asked for"), *rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    lines = [f"  {name:<{widths[0]}}  {here:<{widths[1]}}  {asked}" for name, here, asked in rows]
+    return "\n".join([f"{where} has other settings than you asked for:", *lines, *(f"  {line}" for line in told)])
+
+
+def _worded(value: object) -> str:
+    """Write the value of a setting for a message."""
+    if value is None or value == "":
+        return "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)
+
+
+OPENCV = "cv2"
+OF_OPENCV = (
+    "libGL",
+    "libgthread",
+    "libglib",
+    "libSM",
+    "libXext",
+    "libXrender",
+)  # of the libraries here it alone needs these
+HEADLESS = "pip uninstall -y opencv-python && pip install opencv-python-headless"
+LIBGL = "apt-get install libgl1 libglib2.0-0 libsm6 libxext6"
+
+
+def missing_library(error: ImportError) -> EstError | None:
+    """Explain that OpenCV, or a library of the system, cannot be loaded; None where an import failed for another reason: that is a bug."""
+    explained = None
+    library = re.search(r"[\w.+-]+\.so[\w.]*(?=:)", str(error))
+    if isinstance(error, ModuleNotFoundError) and error.name == OPENCV:
+        explained = EstError("OpenCV is not installed.", remedy="pip install opencv-python-headless")
+    elif error.name == OPENCV or (library and library[0].startswith(OF_OPENCV)) or _is_raised_in(OPENCV, error):
+        explained = EstError(f"OpenCV cannot be loaded: {why_not_loaded(str(error))}.", remedy=opencv_remedy())
+    elif library is not None:
+        explained = EstError(f"A library of the system is missing: {library[0]}.", remedy="est doctor")
+    if explained is not None:
+        explained.__context__ = error  # for --debug; the message says all that it says
+    return explained
+
+
+def opencv_remedy() -> str:
+    """Return what mends an OpenCV that cannot be loaded: the package without windows, or the libraries of the system that it lacks."""
+    import importlib.metadata  # here: it costs est --help more than all else in this file
+
+    try:
+        importlib.metadata.version("opencv-python-headless")
+    except importlib.metadata.PackageNotFoundError:
+        return f"{HEADLESS}, or {LIBGL}"
+    return LIBGL
+
+
+def _is_raised_in(package: str, error: BaseException) -> bool:
+    """Say whether an error was raised by a package, or below it."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(frame.f_globals.get("__name__", "").partition(".")[0] == package for frame in frames)
+
+
+def why_not_loaded(text: str) -> str:
+    """Say of the words of an import that failed which library is missing; else their first line."""
+    library = re.search(r"([\w.+-]+\.so[\w.]*): cannot open shared object", text)
+    return (
+        f"{library[1]} is missing"
+        if library
+        else text.strip().splitlines()[0].rstrip(".")
+        if text.strip()
+        else "no reason is told"
+    )
 
 
 def grouped(causes: Iterable[tuple[str, str]], number: int = 3) -> str:

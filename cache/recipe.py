@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from ..errors import CacheDamaged, FeaturesLeftOut, RecipeMismatch, UsageError
+from ..errors import CacheDamaged, FeaturesLeftOut, RecipeMismatch, UsageError, differing
 from .schema import FRAME_COLUMNS, WINDOW_ARRAYS
 
 RESERVED = (
@@ -251,12 +251,14 @@ class Recipes:
         found += [f"{name} (only in one)" for name in sorted(self.features.keys() ^ other.features.keys())]
         return found
 
-    def describe(self, other: Recipes, differences: list[str], words: tuple[str, str] = ("here", "there")) -> str:
+    def pairs(self, other: Recipes, differences: list[str]) -> dict[str, tuple[Any, Any]]:
+        """Return for each difference what stands here and what there."""
+        return {name: (self._value(name), other._value(name)) for name in differences}
+
+    def describe(self, other: Recipes, differences: list[str]) -> str:
         """Say for each difference what stands here and what there."""
-        pairs = ((name, self._value(name), other._value(name)) for name in differences)
-        return ", ".join(
-            f"{name}: {_shown(mine)} {words[0]}, {_shown(theirs)} {words[1]}" for name, mine, theirs in pairs
-        )
+        pairs = self.pairs(other, differences).items()
+        return ", ".join(f"{name}: {_shown(mine)} here, {_shown(theirs)} there" for name, (mine, theirs) in pairs)
 
     def _value(self, name: str) -> Any:
         feature, dot, field_name = name.partition(".")
@@ -274,15 +276,17 @@ def expect_same(
     where: str,
     allow: tuple[str, ...] = (),
     remedy: str | None = None,
-    words: tuple[str, str] = ("here", "there"),
+    asked: bool = False,
 ) -> list[str]:
-    """Refuse recipes that differ in a field that is not allowed to; return the differences that were."""
+    """Refuse recipes that differ in a field that is not allowed to; return the differences that were.
+
+    What is wanted is asked for by settings, or that of another cache.
+    """
     differences = found.differences(wanted)
     refused = [name for name in differences if name not in allow]
     if refused:
-        raise RecipeMismatch(
-            f"{where} was made in another way: {found.describe(wanted, refused, words)}.", remedy=remedy
-        )
+        told = f"{where} was made in another way: {found.describe(wanted, refused)}."
+        raise RecipeMismatch(differing(where, found.pairs(wanted, refused)) if asked else told, remedy=remedy)
     return differences
 
 
@@ -295,7 +299,7 @@ def expect_recipes(found: Recipes, wanted: Recipes, path: Path) -> dict[str, Fea
         replace(wanted, features=shared),
         where=str(path),
         remedy="use the settings of the cache, or another --out",
-        words=("in the cache", "asked for"),
+        asked=True,
     )
     absent = sorted(found.features.keys() - wanted.features.keys())
     if absent:

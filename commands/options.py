@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import EstError
+from ..errors import EstError, missing_library
 from .screen import Screen
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout, for machines.")]
@@ -75,14 +75,6 @@ def group_command(app: typer.Typer, **settings: Any) -> Callable[[Command], Comm
     return register
 
 
-def missing_library(error: ImportError) -> EstError:
-    """Explain a package that is installed but lacks a library of the system: OpenCV's windows, mostly."""
-    remedy = "apt-get install libgl1 libglib2.0-0 libsm6 libxext6, or pip install opencv-python-headless instead of opencv-python"
-    explained = EstError(f"A library of the system is missing: {error}.", remedy=remedy)
-    explained.__cause__ = error
-    return explained
-
-
 def with_screen(function: Command) -> Command:
     """Replace the parameter `screen` by the options that shape it, and turn a user's error into a status."""
     signature = inspect.signature(function, eval_str=True)
@@ -98,9 +90,10 @@ def with_screen(function: Command) -> Command:
         except EstError as error:
             return screen.error(error)
         except ImportError as error:
-            if ".so" not in str(error):
+            explained = missing_library(error)
+            if explained is None:
                 raise
-            return screen.error(missing_library(error))
+            return screen.error(explained)
 
     run.__signature__ = signature.replace(parameters=parameters)  # ty: ignore[missing-attribute]
     run.__annotations__ = {p.name: p.annotation for p in parameters}

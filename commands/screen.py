@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EstError
+from ..errors import EstError, brief
 
 if TYPE_CHECKING:
     from ..train.loop.watch import TrainingWatch
@@ -99,7 +99,7 @@ def _words(cause: BaseException | None, message: str) -> str:
     """Return a cause for people; empty where the message says it. A class is named only where its words alone are none."""
     if cause is None:
         return ""
-    words = " ".join(str(cause).split())
+    words = brief(cause) if str(cause).strip() else ""
     if words and words.rstrip(".") in " ".join(message.split()):
         return ""
     return words if " " in words else f"{type(cause).__name__}: {words}".removesuffix(": ")

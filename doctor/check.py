@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ..errors import EstError
+from ..errors import EstError, brief
 
 State = Literal["ok", "note", "problem"]
 
@@ -47,5 +47,5 @@ class Examination:
 
 def from_error(group: str, name: str, error: EstError, *, state: State = "problem") -> Check:
     """Return what an error says."""
-    cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
+    cause = f" ({brief(error.__cause__)})" if error.__cause__ is not None else ""
     return Check(group=group, name=name, state=state, found=f"{error.message}{cause}", remedy=error.remedy or "")

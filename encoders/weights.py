@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from ..cache.recipe import FeatureRecipe
 from ..cache.trained import TrainedOn
-from ..errors import EstError, UsageError
+from ..errors import EstError, UsageError, nearest
 from .backbone import Backbone, FrameEncoder, Normalization
 from .kinds import KINDS, RESNET18, Design, find_design, names_encoder
 from .kinds.faces import Face, recognise
@@ -146,13 +147,22 @@ def save_weights(
 
 
 def _expect_file(path: Path) -> Path:
-    if not path.is_file():
-        kinds = ", ".join(f"{kind}:NAME" for kind in KINDS)
-        raise UsageError(
-            f"--weights is imagenet, synface, random, {kinds}, a file or a run; there is no file {str(path)!r}.",
-            remedy="--weights imagenet",
-        )
-    return path
+    if path.is_file():
+        return path
+    kinds = ", ".join(f"{kind}:NAME" for kind in KINDS)
+    name = nearest(str(path), LICENCES)
+    parent = path.absolute().parent
+    beside = nearest(path.name, sorted(one.name for one in parent.iterdir())) if parent.is_dir() else None
+    if name is not None and not path.suffix:
+        remedy = f"--weights {name}"
+    elif beside is not None:
+        remedy = f"--weights {shlex.quote(str(path.with_name(beside)))}"
+    else:
+        remedy = f"the path of the file, looked for from {Path.cwd()}"
+    raise UsageError(
+        f"--weights is imagenet, synface, random, {kinds}, a file or a run; there is no file {str(path)!r}.",
+        remedy=remedy,
+    )
 
 
 def _of_run(folder: Path) -> Path:

@@ -18,7 +18,7 @@ from ..encoders.engines.engine import ENGINES, PRECISIONS
 from ..encoders.engines.folder import engines_folder
 from ..encoders.engines.preparation import PreparedEncoder, calibration_file
 from ..encoders.precision import DTYPES, why_emulated
-from ..errors import EstError, RecipeMismatch
+from ..errors import EstError, RecipeMismatch, differing
 from .config import ExtractConfig
 from .recipes import calibration_of_all
 
@@ -78,19 +78,20 @@ def expect_computation(config: ExtractConfig, out: Path, found: Computation, *, 
         option: (begun.precision, found.precision, config.precision),
         "--engine": (begun.engine, found.engine, config.engine),
     }
-    differing = {name: pair for name, pair in pairs.items() if pair[0] not in (None, pair[1])}
-    if differing:
-        told = ", ".join(
-            f"{name.rpartition('-')[2]}: {there} in the cache, {here} {chosen_or_asked(asked)}"
-            for name, (there, here, asked) in differing.items()
-        )
-        mend = " ".join(f"{name} {there}" for name, (there, _, _) in differing.items())
-        raise RecipeMismatch(f"{out} was made in another way: {told}.", remedy=f"{mend}, or another --out")
+    found_there = {
+        name: (there, as_asked(asked, here))
+        for name, (there, here, asked) in pairs.items()
+        if there not in (None, here)
+    }
+    if found_there:
+        told = differing(out, {name.rpartition("-")[2]: pair for name, pair in found_there.items()})
+        mend = " ".join(f"{name} {there}" for name, (there, _) in found_there.items())
+        raise RecipeMismatch(told, remedy=f"{mend}, or another --out")
 
 
-def chosen_or_asked(option: str) -> str:
-    """Say where a setting comes from."""
-    return "chosen here" if option == "auto" else "asked for"
+def as_asked(option: str, chosen: str) -> str:
+    """Say what was asked for: a value, or the choice, which fell on some value here."""
+    return f"auto ({chosen} here)" if option == "auto" else chosen
 
 
 def expect_precision_of(out: Path, devices: Sequence[torch.device], *, detects: bool = True) -> None:

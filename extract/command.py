@@ -17,9 +17,9 @@ from ..cache.writing.restart import has_clips
 from ..encoders.device import parse_device
 from ..encoders.engines.choice import Computation, choose_engine
 from ..encoders.weights import is_known
-from ..errors import EstError, RecipeMismatch
+from ..errors import EstError, RecipeMismatch, differing
 from ..inputs.input import find_inputs
-from .begun import chosen_or_asked
+from .begun import as_asked
 from .config import ExtractConfig
 from .flow.field import FIELD
 from .flow.selection import SAMPLING
@@ -95,17 +95,14 @@ def expect_as_made(config: ExtractConfig, out: Path, computation: Computation) -
         if tap in recipes.features:
             found |= _differing_rows(config, recipes.features[tap], computation.precision, computation.engine)
     if found:
-        origin = {"precision": chosen_or_asked(config.precision)}
-        told = ", ".join(
-            f"{name}: {here} in the cache, {asked} {origin.get(name, 'asked for')}"
-            for name, (here, asked) in found.items()
-        )
         mend = [shlex.join([part for name, (here, _) in found.items() for part in _options(name, here)])]
         if found.get("crops", ("", ""))[0] == NONE:
             mend.append("without --crops")
-        raise RecipeMismatch(
-            f"{out} was made in another way: {told}.", remedy=f"{' '.join(filter(None, mend))}, or another --out"
-        )
+        told = {
+            name: (here, as_asked(config.precision, asked) if name == "precision" else asked)
+            for name, (here, asked) in found.items()
+        }
+        raise RecipeMismatch(differing(out, told), remedy=f"{' '.join(filter(None, mend))}, or another --out")
 
 
 def _differing_frames(config: ExtractConfig, frames: FramesRecipe) -> dict[str, tuple[Any, Any]]:

@@ -20,7 +20,7 @@ from ..cache.schema import FeatureSpec
 from ..cache.watch import Watch
 from ..cache.writing.filling import FeatureFiller
 from ..crops.views import ViewConfig
-from ..errors import CacheError, RecipeMismatch, some
+from ..errors import CacheError, RecipeMismatch, differing, some
 from ..inputs.input import Input
 from .config import ExtractConfig
 from .flow.field import FIELD
@@ -132,11 +132,9 @@ def expect_fillings(writer: CacheWriter, wanted: Mapping[str, FeatureRecipe]) ->
         if name not in wanted:
             raise RecipeMismatch(f"{state}, and it is not asked for.", remedy=f"ask for it too to go on; {leave}")
         if differences := filling.recipe.differences(wanted[name]):
-            told = ", ".join(
-                f"{what}: {getattr(filling.recipe, what)} there, {getattr(wanted[name], what)} asked for"
-                for what in differences
-            )
-            raise RecipeMismatch(f"{state}, in another way: {told}.", remedy=f"use the same settings; {leave}")
+            pairs = {what: (getattr(filling.recipe, what), getattr(wanted[name], what)) for what in differences}
+            told = differing(f"{name} in {writer.path}", pairs, more=[state])
+            raise RecipeMismatch(told, remedy=f"use the same settings; {leave}")
 
 
 def fill_features(

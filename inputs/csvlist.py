@@ -11,15 +11,16 @@ import codecs
 import csv
 import io
 import math
+import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..cache.schema import MOMENTS
-from ..errors import UsageError, some
+from ..errors import UsageError, nearest, some
 from .extracolumns import PREFIX, expect_names
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")
@@ -92,7 +93,7 @@ def read_list(path: Path, *, keys: tuple[str, ...] = ("path",), counted: bool = 
         wanted = " or ".join(f"`{key}`" for key in keys)
         raise UsageError(
             f"{path}: a list has a column {wanted}, found {', '.join(map(repr, header)) or 'an empty file'}.",
-            remedy=f"name the columns in the first line; for the path any of {', '.join(ALIASES['path'].split())} will do",
+            remedy=_named_nearest(header, keys),
         )
     _expect_once(header, path)
     extra = {i: name.strip()[len(PREFIX) :] for i, name in enumerate(header) if name.casefold().startswith(PREFIX)}
@@ -112,9 +113,37 @@ def read_list(path: Path, *, keys: tuple[str, ...] = ("path",), counted: bool = 
     return ClipList(rows=tuple(rows), columns=tuple(columns), extra=tuple(extra.values()), unused=unused)
 
 
+def _named_nearest(header: Sequence[str], keys: tuple[str, ...]) -> str:
+    """Say which column to rename: the one whose name is most like one of those that are read."""
+    known = {alias: key for key in keys for alias in ALIASES[key].split()}
+    for cutoff in (0.8, 0.7, 0.6):
+        for name in header:
+            if (near := nearest(_plain(name), known, cutoff=cutoff)) is not None:
+                return f"rename the column {name!r} to {known[near]}"
+    return f"name the columns in the first line; for the path any of {', '.join(ALIASES['path'].split())} will do"
+
+
 def has_path_column(path: Path) -> bool:
     """Say whether a table is a list of clips."""
     return "path" in _columns(_header(read_text(path), path, ("path",))[1])
+
+
+def expect_clips(read: ClipList, path: Path) -> None:
+    """Refuse a list that names nothing, or nothing that is there: it is empty, no list, or its files lie elsewhere."""
+    if not read.rows:
+        raise UsageError(f"{path}: the list names no clip.", remedy="a line for each clip, with the path of its file")
+    if any(os.path.lexists(locate(path.parent, row.path)) for row in read.rows):
+        return
+    first, number = read.rows[0], len(read.rows)
+    none = f"none of the {number} files that it names is there" if number > 1 else "the file that it names is not there"
+    looked = (
+        os.path.abspath(path.parent / first.path).encode(errors="surrogateescape").decode(errors="backslashreplace")
+    )
+    no_list = "; a text that is no list of clips is no INPUT" if path.suffix.lower() == ".txt" else ""
+    raise UsageError(
+        f"{path}: {none}; line {first.line} is {first.path!r}, looked for at {looked}.",
+        remedy=f"paths that begin at {path.parent}, the folder of the list, or at /{no_list}",
+    )
 
 
 def locate(folder: Path, written: str) -> Path:

@@ -13,6 +13,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from .sequence import is_sequence
+
 _VIDEOS = "mp4 m4v mov avi mkv webm mpg mpeg m1v m2v flv f4v wmv asf 3gp 3g2 ts mts m2ts vob ogv mxf divx mjpeg y4m"
 VIDEO_SUFFIXES = frozenset(f".{name}" for name in _VIDEOS.split())
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
@@ -32,6 +34,7 @@ class Found:
     problems: list[tuple[Path, str]] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     empty: list[Path] = field(default_factory=list)
+    unlike_frames: list[Path] = field(default_factory=list)  # of `folders`: their pictures are not called as frames are
 
 
 def natural_key(text: str) -> tuple:
@@ -125,6 +128,8 @@ def _search_one(folder: Path, found: Found, linked: list[Path], entered: set[tup
             found.videos.append(path)
     if images and not videos:
         found.folders.append(folder)
+        if not is_sequence([path.name for path in images]):
+            found.unlike_frames.append(folder)
     else:
         found.ignored.update(_kind(path) for path in images)
     if not (inner or videos or images or any(path.parent == folder for path in linked)):

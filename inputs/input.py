@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..cache.clip import Failure, Source
 from ..cache.schema import EXTRA, MOMENTS
-from ..errors import UsageError
-from .csvlist import LIST_SUFFIXES, MANIFEST, Row, has_path_column, locate, read_list
+from ..errors import UsageError, some
+from .csvlist import LIST_SUFFIXES, MANIFEST, Row, expect_clips, has_path_column, locate, read_list
 from .extracolumns import text_columns
 from .folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Found, file_problem, list_images, natural_key, search
 from .pathrule import NONE, PathRule, alike_labels, annotate, parse_rules
+from .places import expand, not_there
+from .sequence import is_sequence
 
 if TYPE_CHECKING:
     from .published.check import Check
@@ -102,7 +104,7 @@ def find_inputs(
     label, subject = parse_rules(labels, subjects)
     _expect_part(limit, shard)
     search_all = _Search()
-    for path in dict.fromkeys(Path(os.path.abspath(path)) for path in paths):
+    for path in expand(paths):
         search_all.add(path)
     inputs = annotate(search_all.inputs, label, subject)
     known = {clip.label for clip in inputs}
@@ -174,6 +176,9 @@ class _Search:
         self.ignored: Counter[str] = Counter()
         self.unused_columns: dict[str, tuple[str, ...]] = {}
         self.warnings: list[str] = []
+        self._unlike_frames: list[
+            str
+        ] = []  # clips of the list that is read whose pictures are not called as frames are
 
     def add(self, path: Path) -> None:
         """Take one INPUT."""
@@ -182,7 +187,7 @@ class _Search:
             if not self._add_manifest(path):
                 self._add_found(path, search(path))
         elif not os.path.lexists(path):
-            raise UsageError(f"{unicode_text(str(path))} does not exist.")
+            raise not_there(path)
         elif suffix in LIST_SUFFIXES:
             self._add_list(path)
         elif suffix in IMAGE_SUFFIXES:
@@ -203,6 +208,14 @@ class _Search:
         for path, problem in found.problems:
             self._fail(path, _folder_id(path, root) if path.is_dir() else _id(path, root), problem)
         self.ignored.update(found.ignored)
+        self._warn_of_stills([_folder_id(path, root) for path in found.unlike_frames])
+
+    def _warn_of_stills(self, ids: list[str]) -> None:
+        if ids:
+            self.warnings.append(
+                f"{some(ids)}: pictures that are not named by number, as frames are, and are taken as the frames of one clip a folder. "
+                "Pictures of different people or moments: one folder for each picture, or est tune --images for labelled ones."
+            )
 
     def _add_manifest(self, folder: Path) -> bool:
         manifest = folder / MANIFEST
@@ -218,10 +231,11 @@ class _Search:
     def _add_list(self, path: Path) -> set[Path]:
         """Take a list's clips; return their paths."""
         read = read_list(path)
+        expect_clips(read, path)
         if read.unused:
             self.unused_columns[unicode_text(str(path))] = read.unused
         self.warnings += text_columns(path, read)
-        listed, lines = set(), {}
+        listed, lines, self._unlike_frames = set(), {}, []
         for row in read.rows:
             clip_path = Path(os.path.normpath(locate(path.parent, row.path)))
             listed.add(clip_path)
@@ -233,6 +247,7 @@ class _Search:
                 )
             lines[clip_id] = row.line
             self._add_row(row, clip_path, clip_id)
+        self._warn_of_stills(self._unlike_frames)
         return listed
 
     def _add_row(self, row: Row, path: Path, clip_id: str) -> None:
@@ -252,6 +267,7 @@ class _Search:
                 return
             if images:
                 self._take(path, clip_id, "frames", **annotations)
+                self._unlike_frames += [] if is_sequence(images) else [clip_id]
             else:
                 self._fail(path, clip_id, "the folder holds no pictures", **annotations)
 

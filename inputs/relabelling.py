@@ -226,7 +226,7 @@ def _columns(read: Mapping[Path, ClipList], only: Sequence[str]) -> tuple[str, .
             near = difflib.get_close_matches(name, COLUMNS, n=1, cutoff=ALIKE)
             raise UsageError(
                 f"--only takes {', '.join(COLUMNS)} and {PREFIX}NAME; found {name!r}.",
-                remedy=f"did you mean {near[0]}?" if near else "--only fold",
+                remedy=f"--only {near[0]}" if near else "--only fold",
             )
     extra = [PREFIX + name for found in read.values() for name in found.extra]
     all_columns = (*COLUMNS, *dict.fromkeys([*extra, *(name for name in only if name.startswith(PREFIX))]))

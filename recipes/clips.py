@@ -13,7 +13,7 @@ from typing import Any
 
 from ..cache.clip import Failure
 from ..cache.sources import source_of
-from ..errors import UsageError
+from ..errors import UsageError, counted
 from ..inputs.folders import natural_key
 from ..inputs.input import ANNOTATIONS, FoundInputs, Input, find_inputs
 from ..inputs.published import Finding, dataset_named, find_dataset
@@ -85,7 +85,7 @@ def choose_clips(recipe: DatasetRecipe, found: FoundInputs, root: Path, limit: i
     problems: Sequence[Failure] = [one for one in found.problems if _belongs(recipe, one)]
     if not inputs:
         raise UsageError(
-            f"{recipe.title}: {len(found.inputs)} clips below {root}, and none of {recipe.what}.",
+            f"{recipe.title}: {counted(len(found.inputs), 'clip')} below {root}, and none of {recipe.what}.",
             remedy="docs/datasets.md shows the tree",
         )
     dealt = ""
@@ -134,7 +134,7 @@ def deal_folds(recipe: DatasetRecipe, subjects: set[str]) -> dict[str, int]:
     number = recipe.num_folds
     if "" in subjects or len(names) < number:
         raise UsageError(
-            f"{recipe.protocol} has {number} folds by subject, and the clips show {len(names)} subjects"
+            f"{recipe.protocol} has {number} folds by subject, and the clips show {counted(len(names), 'subject')}"
             f"{' (some without a name)' if '' in subjects else ''}: {', '.join(names[:8])}.",
             remedy="a root with the whole data set",
         )

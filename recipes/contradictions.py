@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError, some
+from ..errors import UsageError, counted, some
 from ..inputs.published import dataset_named
 from ..train.models.registry import config_class
 from ..train.results.compare import UNITS
@@ -147,12 +147,14 @@ def _count_problems(card: Card, recipe: DatasetRecipe, seeds: Sequence[Scores], 
             f"counts.failed is {failed} and counts.missing {missing} of {clips} clips: missing files are among those that failed."
         )
     if is_tested_whole(recipe) and total != clips:
-        found.append(f"{total} of {clips} clips are scored, and {recipe.protocol} tests each once.")
+        found.append(f"{total} of {counted(clips, 'clip', 'are')} scored, and {recipe.protocol} tests each once.")
     fewest = min(one.unpredicted for one in (*seeds, control))
     if failed - max(clips - total, 0) > fewest:
-        found.append(f"counts.failed is {failed}, and the matrices show {fewest} clips without a prediction.")
+        found.append(
+            f"counts.failed is {failed}, and the matrices show {counted(fewest, 'clip')} without a prediction."
+        )
     if subjects > clips:
-        found.append(f"counts.subjects is {subjects}, of {clips} clips.")
+        found.append(f"counts.subjects is {subjects}, of {counted(clips, 'clip')}.")
     if recipe.folds != "given" and subjects < recipe.num_folds:
         found.append(
             f"counts.subjects is {subjects}, and {recipe.protocol} deals people into {recipe.num_folds} folds."
@@ -188,7 +190,7 @@ def _fold_problems(card: Card, recipe: DatasetRecipe, total: int) -> list[str]:
     """Say where the folds are not those of the protocol."""
     tested, found = card.folds["tested"], []
     if sum(tested.values()) != total:
-        found.append(f"folds.tested adds up to {sum(tested.values())} clips, and {total} are scored.")
+        found.append(f"folds.tested adds up to {counted(sum(tested.values()), 'clip')}, and {total} are scored.")
     if empty := [name for name, number in tested.items() if not number]:
         found.append(f"folds.tested: {some(empty)} test no clip.")
     if len(tested) > recipe.num_folds or (len(tested) < recipe.num_folds and not card.partial):
@@ -200,7 +202,9 @@ def _fold_problems(card: Card, recipe: DatasetRecipe, total: int) -> list[str]:
     if is_dealt and not card.partial and not found and card.counts["subjects"] >= recipe.num_folds:
         for name, least in _least(card, recipe).items():
             if tested.get(name, 0) < least:
-                found.append(f"folds.tested.{name} is {tested.get(name, 0)}, and it tests at least {least} clips.")
+                found.append(
+                    f"folds.tested.{name} is {tested.get(name, 0)}, and it tests at least {counted(least, 'clip')}."
+                )
     return found
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import EstError, UsageError
+from ..errors import EstError, UsageError, differing
 from ..extract.config import ExtractConfig
 from ..train.results.run import Run, read_json, write_json
 from .code import describe_code
@@ -64,14 +64,12 @@ class RecipeFolder:
                 f"{path} was begun by {recipe.name} protocol {known['protocol']}, and this est has {recipe.protocol}.",
                 remedy="--out another folder, or the est that began it",
             )
-        changed = [f"--limit: {known['limit']} then, {limit} now"] if known["limit"] != limit else []
+        changed = {"--limit": (known["limit"], limit)} if known["limit"] != limit else {}
         then, now = known["extraction"], wanted["extraction"]
-        changed += [
-            f"{name}: {then.get(name)} then, {now.get(name)} now" for name in now if then.get(name) != now.get(name)
-        ]
+        changed |= {name: (then.get(name), now[name]) for name in now if then.get(name) != now[name]}
         if changed:
             raise UsageError(
-                f"{path} was begun with other settings: {'; '.join(changed)}.",
+                differing(path, changed),
                 remedy="--out another folder, or the settings of then",
             )
         return cls(path=path, facts=known)

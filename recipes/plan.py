@@ -14,7 +14,7 @@ from ..cache import open_cache
 from ..cache.stores.snapshot import staging_path
 from ..encoders.kinds import find_design, names_encoder
 from ..encoders.weights import LICENCES
-from ..errors import EstError, UsageError
+from ..errors import EstError, UsageError, counted
 from ..inputs.folders import list_images
 from ..inputs.input import Input
 from ..train.config.config import TrainConfig
@@ -182,7 +182,7 @@ def fit_batch(
         classes = {one.label for one in half}
         if len(classes) < 2:
             raise UsageError(
-                f"{recipe.protocol} on {clips.partial or len(clips.everything)}: {name} learns from {len(half)} clips of "
+                f"{recipe.protocol} on {clips.partial or len(clips.everything)}: {name} learns from {counted(len(half), 'clip')} of "
                 f"{', '.join(sorted(map(str, classes))) or 'no class'}, and it takes two classes.",
                 remedy=f"--limit {max(24, 2 * len(clips.everything))}, or the whole data set",
             )
@@ -192,11 +192,11 @@ def fit_batch(
         return config, ""
     if is_set or not clips.partial:
         raise UsageError(
-            f"A step takes {batch} clips, and a fold of {clips.partial or recipe.protocol} learns from {fewest}.",
+            f"A step takes {counted(batch, 'clip')}, and a fold of {clips.partial or recipe.protocol} learns from {fewest}.",
             remedy=f"--set {BATCH}={fewest}",
         )
     smaller = replace(config, loop=replace(config.loop, batch=fewest))
-    return smaller, f"a step takes {fewest} clips in place of {batch}: a fold learns from no more"
+    return smaller, f"a step takes {counted(fewest, 'clip')} in place of {batch}: a fold learns from no more"
 
 
 def estimate_frames(inputs: Sequence[Input]) -> int:

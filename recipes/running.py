@@ -12,7 +12,7 @@ from pathlib import Path
 from ..cache import CacheWriter, open_cache
 from ..cache.clip import Failure
 from ..encoders.weights import load_weights
-from ..errors import EstError, RecipeMismatch, UsageError, some
+from ..errors import EstError, RecipeMismatch, UsageError, counted, differing, some
 from ..extract.config import ExtractConfig
 from ..extract.extraction import extract_videos
 from ..inputs.input import Input
@@ -157,7 +157,7 @@ def _extract(folder: RecipeFolder, clips: RecipeClips, config: ExtractConfig, wa
         watch.warn(f"{failure.id}: {errors.get(failure.id, failure.error)}; it counts as wrong")
     if len(report.failures) >= len(clips.everything):
         raise EstError(
-            f"None of {len(clips.everything)} clips could be extracted: {report.failures[0].error}.",
+            f"None of {counted(len(clips.everything), 'clip')} could be extracted: {report.failures[0].error}.",
             remedy="est extract --compare-detectors 5 looks at a few of them",
         )
     if dropped := _drop_failed(folder.cache):
@@ -209,7 +209,7 @@ def _expect_run(folder: RecipeFolder, config: TrainConfig) -> None:
         return
     if changed := differences(_comparable(Run.open(path).config), _comparable(config)):
         raise UsageError(
-            f"{path} is a run of other settings: {'; '.join(changed)}.",
+            differing(path, changed),
             remedy=f"--out another folder, or the settings of then; without {path} the same command trains it anew",
         )
 

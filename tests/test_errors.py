@@ -8,7 +8,7 @@ from typing import Literal, Optional
 import numpy as np
 import pytest
 
-from est.errors import UsageError, counted, expect_values
+from est.errors import UsageError, brief, counted, differing, expect_values, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,3 +70,30 @@ def test_one_is_counted_as_one():
     assert [counted(number, "clip") for number in range(3)] == ["0 clips", "1 clip", "2 clips"]
     assert [counted(1, "clip", verb) for verb in ("have", "are", "show")] == ["1 clip has", "1 clip is", "1 clip shows"]
     assert counted(2, "clip", "have") == "2 clips have"
+
+
+def test_settings_that_differ_are_a_sentence_or_a_table():
+    assert differing("c.zarr", {"size": (224, 112)}) == "c.zarr has size 224, you asked for 112."
+    assert differing("run", {"seeds": ((1, 2), "")}) == "run has seeds 1, 2, you asked for none."
+    assert differing(
+        "c.zarr", {"size": (224, 112), "detector": ("none", "retinaface")}, more=["the cache is another"]
+    ) == (
+        "c.zarr has other settings than you asked for:\n"
+        "  setting   it has  you asked for\n"
+        "  size      224     112\n"
+        "  detector  none    retinaface\n"
+        "  The cache is another."
+    )
+    assert (
+        differing("out", {}, more=["the cache: labels differ"])
+        == "out is not what you asked for. The cache: labels differ."
+    )
+
+
+def test_the_nearest_name_and_a_brief_cause():
+    assert nearest("hapiness", ["sad", "Happiness"]) == "Happiness"
+    assert nearest("fold6", ["fold1", "fold2"]) in ("fold1", "fold2")
+    assert nearest("zzz", ["sad"]) is None
+    assert brief(OSError("x" * 400 + "\nmore")) == "x" * 159 + "…"
+    assert brief(OSError("short\nmore")) == "short"
+    assert brief(KeyError()) == "KeyError"

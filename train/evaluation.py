@@ -19,7 +19,7 @@ import torch
 from ..cache import Cache, open_cache
 from ..encoders.device import parse_device
 from ..encoders.precision import why_emulated
-from ..errors import EstError, UsageError, some
+from ..errors import EstError, UsageError, counted, some
 from .data.clipset import ClipSet, warn_of_rates
 from .data.data import Loaded, locate_rows
 from .data.feature_arrays import black_row
@@ -259,7 +259,7 @@ def tested_rows(run: Run, part: str, table: Annotations) -> np.ndarray:
     ):
         if changed:
             raise EstError(
-                f"{len(changed)} clips that {run.path} tested {what}: {some(changed)}.",
+                f"{counted(len(changed), 'clip')} that {run.path} tested {what}: {some(changed)}.",
                 remedy="evaluate on the cache as it was when the run was begun",
             )
     return np.array([where[name] for name in truth])
@@ -297,7 +297,7 @@ def load_clips(
     """Load what a run's models look at of rows: an array, or none where a backbone looks at frames; and where each row is in the set."""
     which, place = locate_rows(table, rows)
     if not len(which):
-        raise EstError(f"None of the {len(rows)} clips of {cache.path} that are to be scored has frames.")
+        raise EstError(f"None of {counted(len(rows), 'clip')} of {cache.path} to be scored has frames.")
     no_face, told = run.config.sampling.no_face, run.config.model.told
     if feature is not None:
         clips = load_features(cache, which, run.config.model, feature, device, no_face=no_face)

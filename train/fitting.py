@@ -20,7 +20,7 @@ from ..cache import Cache, current_environment
 from ..cache.interrupt import listening
 from ..encoders.device import parse_device
 from ..encoders.precision import Precision, resolve_precision
-from ..errors import EstError, UsageError
+from ..errors import EstError, UsageError, differing
 from .announcement import announce, heading
 from .config.config import TrainConfig
 from .config.configfile import differences
@@ -198,13 +198,13 @@ def _expect_same_start(run: Run, cache: Cache, source: FrameSource | None, start
     known = run.facts["finetune"]
     if source != known["source"]:
         raise EstError(
-            f"{run.path} was begun on {known['source']} of {cache.path}, and there are {source} now.",
+            differing(run.path, {f"what it looks at in {cache.path}": (known["source"], source)}),
             remedy="resume with the cache as it was, or begin a new run",
         )
     then, now = known["digest"], start.digest
     if then != now:
         raise EstError(
-            f"{run.path} was begun from the weights {known['weights']} ({then[:8]}); these are others ({now[:8]}).",
+            differing(run.path, {"weights": (f"{known['weights']} ({then[:8]})", f"others ({now[:8]})")}),
             remedy="bring the weights back, or begin a new run",
         )
 
@@ -278,9 +278,9 @@ def _expect_resumable(run: Run, config: TrainConfig | None) -> None:
     """Refuse a run that is complete, and settings that are not its own."""
     if run.complete:
         raise UsageError(f"{run.path} is complete.", remedy=f"est evaluate {run.path}, or est train without --resume")
-    changed = differences(run.config, config) if config is not None else []
+    changed = differences(run.config, config) if config is not None else {}
     if changed:
         raise UsageError(
-            f"{run.path} was begun with other settings: {'; '.join(changed)}.",
+            differing(run.path, changed),
             remedy="resume without them, or begin a run of its own",
         )

@@ -15,7 +15,7 @@ import torch
 
 from ..cache import Cache, open_cache
 from ..encoders.device import parse_device
-from ..errors import UsageError
+from ..errors import UsageError, differing
 from .config.config import TrainConfig
 from .data.data import Data, FoldData, FrameSource
 from .data.feature_arrays import Arrays, arrays_of, expect_shape
@@ -71,14 +71,10 @@ class Prepared:
     def expect_fitting(self, config: TrainConfig) -> None:
         """Refuse a configuration that reads other rows, or that these clips are too few for."""
         then, now = reading_of(self.config), reading_of(config)
-        changed = [
-            f"{name}: {then.get(name)} then, {now.get(name)} now"
-            for name in now | then
-            if then.get(name) != now.get(name)
-        ]
+        changed = {name: (then.get(name), now.get(name)) for name in now | then if then.get(name) != now.get(name)}
         if changed:
             raise UsageError(
-                f"These settings read other rows of {self.cache.path} than were loaded: {'; '.join(changed)}.",
+                differing(f"What was loaded of {self.cache.path}", changed),
                 remedy="prepare the cache by these settings, or fit(cache, …), which does",
             )
         expect_graph(config, self.data.clips, self.device)

@@ -18,7 +18,7 @@ from ..cache.schema import CHECKSUMS
 from ..cache.stores.snapshot import staging_path
 from ..encoders.backbone import Backbone
 from ..encoders.taps import MAPS
-from ..errors import EstError, RecipeMismatch, UsageError, some
+from ..errors import EstError, RecipeMismatch, UsageError, counted, differing, some
 from .config.config import TrainConfig
 from .data.data import FrameSource
 from .data.pixels import choose_source
@@ -106,8 +106,7 @@ def expect_same(run: Run, cache: Cache, table: Annotations, halves: Halves) -> N
         features, frames = recipe_differences(run, cache, name, name)
         if features or frames:
             raise RecipeMismatch(
-                f"{cache.path} is not the cache that {run.path} was begun on: its features were made in another way "
-                f"({_listed(features | frames)}).",
+                differing(run.path, features | frames, more=[f"The features of {cache.path} were made so"]),
                 remedy=remedy,
             )
     if known["annotations"] != digest(table) or run.halves() != halves:
@@ -117,7 +116,7 @@ def expect_same(run: Run, cache: Cache, table: Annotations, halves: Halves) -> N
         )
     if changed := other_clips(run.clips(), describe_clips(table)):
         raise EstError(
-            f"{len(changed)} clips of {cache.path} are other videos than when {run.path} was begun: {some(sorted(changed))}.",
+            f"Other videos than when {run.path} was begun: {counted(len(changed), 'clip')} of {cache.path} ({some(sorted(changed))}).",
             remedy=remedy,
         )
 
@@ -143,7 +142,7 @@ def _array_like(run: Run, array: str, cache: Cache) -> str:
             return name
     features = _that_matter(recipe_differences(run, cache, array, array)[0])  # refuses a cache without the array
     raise RecipeMismatch(
-        f"The features of {cache.path} are made in another way than those of {run.path}: {_listed(features)}.",
+        differing(run.path, features, more=[f"The features of {cache.path} were made so"]),
         remedy="extract the clips with the weights and settings of the run's cache",
     )
 

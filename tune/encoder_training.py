@@ -21,7 +21,7 @@ from ..cache.interrupt import Stop, listening
 from ..cache.trained import TrainedOn
 from ..encoders.precision import Precision, resolve_precision
 from ..encoders.weights import Weights, save_weights
-from ..errors import EstError, UsageError
+from ..errors import EstError, UsageError, differing
 from ..train.folds.leaks import Leak
 from ..train.loop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ..train.loop.epochs import Epochs
@@ -245,10 +245,8 @@ def warn_of_precision(out: Path, task: TuningTask, watch: TrainingWatch) -> None
 def expect_same(then: dict[str, Any], now: dict[str, Any], path: Path, *, remedy: str) -> None:
     """Refuse to take up what was begun otherwise."""
     keys = dict.fromkeys([*now, *then])
-    changed = [
-        f"{key} {then.get(key, 'unknown')}, and now {now.get(key, 'unknown')}"
-        for key in keys
-        if then.get(key) != now.get(key)
-    ]
+    changed = {
+        key: (then.get(key, "unknown"), now.get(key, "unknown")) for key in keys if then.get(key) != now.get(key)
+    }
     if changed:
-        raise UsageError(f"{path} is of other settings: {'; '.join(changed)}.", remedy=remedy)
+        raise UsageError(differing(path, changed), remedy=remedy)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ...errors import UsageError
+from ...errors import UsageError, nearest
 from ..schema import CHECKSUMS, EXTRA, NO_LABEL, NO_NUMBER
 from ..stores.snapshot import Column, Snapshot
 
@@ -103,8 +103,11 @@ class ClipTable:
             if name == "label":
                 unknown = values - set(self.labels)
                 if unknown:
+                    first = min(map(str, unknown))
+                    near = nearest(first, self.labels)
                     raise UsageError(
-                        f"The labels are {', '.join(self.labels)}; asked for {', '.join(sorted(map(str, unknown)))}."
+                        f"The labels are {', '.join(self.labels)}; asked for {', '.join(sorted(map(str, unknown)))}.",
+                        remedy=f"--label {near or self.labels[0]}" if self.labels else None,
                     )
             column: Any = self.label_names if name == "label" else self.columns[name]
             chosen &= np.fromiter((value in values for value in column), bool, len(self))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import UsageError
+from ...errors import UsageError, nearest, some
 from ..schema import NO_FOLD, NO_NUMBER, UNKNOWN
 from .cliptracks import clip_quality
 from .reader import Cache
@@ -82,6 +82,8 @@ class Listing:
     def choose(self, choice: Choice) -> np.ndarray:
         """Return the places of the clips that were chosen, in their order."""
         cache = self.cache
+        for name in ("subject", "split", "fold"):
+            self._expect_known(name, getattr(choice, name))
         chosen = cache.select(label=choice.label, subject=choice.subject, split=choice.split, fold=choice.fold)
         if choice.ids is not None:
             places = list(dict.fromkeys(cache.clips.index(clip) for clip in choice.ids))
@@ -101,6 +103,18 @@ class Listing:
         columns = {name: self.values(name, places) for name in self.columns}
         for values in zip(*columns.values(), strict=True):
             yield dict(zip(columns, values, strict=True))
+
+    def _expect_known(self, name: str, wanted: Sequence[Any] | None) -> None:
+        """Refuse to look for what no clip has: it is misspelt, or of another cache."""
+        column = np.asarray(self.cache.clips.columns[name]).tolist()
+        there = sorted({value for value in column if value not in ("", NO_FOLD)})
+        for value in wanted or ():
+            if value not in column:
+                near = nearest(str(value), there) or (there[0] if there else None)
+                raise UsageError(
+                    f"No clip has the {name} {value!r}; {f'there are {some(there, 8)}' if there else f'no {name} is known'}.",
+                    remedy=f"leave out --{name}" if near is None else f"--{name} {near}",
+                )
 
     def _sorted(self, places: np.ndarray, name: str, *, reverse: bool) -> np.ndarray:
         """Sort by a column; equal ones keep their order, and what is unknown stands last in either direction."""

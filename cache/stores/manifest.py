@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from ...errors import CacheDamaged, CacheError, CacheVersionError, RecipeMismatch, UsageError
+from ...errors import CacheDamaged, CacheError, CacheVersionError, RecipeMismatch, UsageError, differing
 from ..checksum import of_text
 from ..environment import environment_changes
 from ..recipe import FeatureRecipe, Recipes, canonical_json
@@ -269,20 +269,18 @@ def expect_settings(
 ) -> None:
     """Refuse to go on with a cache that keeps other things."""
     if manifest.crops != crops:
-        have, want = ("with", "without") if manifest.crops else ("without", "with")
-        raise RecipeMismatch(
-            f"{path} is made {have} crops, asked for {want}.", remedy="use the same setting, or another --out"
-        )
+        have, want = ("stored", "none") if manifest.crops else ("none", "stored")
+        remedy = f"{'--crops' if manifest.crops else 'without --crops'}, or another --out"
+        raise RecipeMismatch(differing(path, {"crops": (have, want)}), remedy=remedy)
     if tuple(targets) != manifest.targets:
         raise RecipeMismatch(
-            f"{path} has the targets {list(manifest.targets)}, asked for {list(targets)}.",
+            differing(path, {"targets": (manifest.targets, targets)}),
             remedy="use the same, or another --out",
         )
     for name, spec in columns.items():
         if manifest.extra.get(name) != spec:
-            there = ", ".join(manifest.extra) or "none"
             raise RecipeMismatch(
-                f"{path} has the extra columns {there}, asked for {name} ({spec.dtype}).",
+                differing(path, {"extra columns": (tuple(manifest.extra), f"{name} ({spec.dtype})")}),
                 remedy=f"est cache {'relabel' if manifest.version > 1 else 'convert'} {path} …",
             )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import CacheDamaged, CacheError, UsageError
+from ...errors import CacheDamaged, CacheError, EstError, UsageError
 from ..schema import STRING, ArraySpec
 from .hdf5_format import open_hdf5
 from .manifest import REPAIR, Manifest
@@ -79,8 +79,8 @@ def is_hdf5(path: Path) -> bool:
     raise UsageError(f"A cache is named .zarr, .h5 or .hdf5, found {path.name!r}.", remedy=f"{path.stem}.zarr")
 
 
-def find_caches(folder: Path) -> list[Path]:
-    """List the caches below a folder, without opening them."""
+def find_caches(folder: Path) -> tuple[list[Path], list[Path]]:
+    """List the caches below a folder, by their attributes alone; and what is named like one and is a store of somebody else's."""
     found = set()
     for path in folder.rglob("*"):
         inside = any(
@@ -92,7 +92,21 @@ def find_caches(folder: Path) -> list[Path]:
                 found.add(path)
             elif path.name.endswith(STAGING):
                 found.add(path.with_name(path.name.removesuffix(STAGING)))
-    return sorted(found)
+    foreign = {path for path in found if _is_foreign(path)}
+    return sorted(found - foreign), sorted(foreign)
+
+
+def _is_foreign(path: Path) -> bool:
+    """Say whether a file or folder is no cache; one that is damaged, or that cannot be read, may be one."""
+    if staging_path(path).exists():
+        return False
+    try:
+        open_snapshot(path)
+    except UsageError:
+        return True
+    except (EstError, OSError):
+        return False
+    return False
 
 
 def staging_path(path: Path) -> Path:

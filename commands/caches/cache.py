@@ -319,7 +319,7 @@ def relabel(
     if screen.json:
         screen.result({**found.to_json(), "written": agreed is True}, "")
     elif agreed:
-        screen.note(f"{len({change.id for change in found.changes})} clips are relabelled in {cache}")
+        screen.note(f"{counted(len({change.id for change in found.changes}), 'clip', 'are')} relabelled in {cache}")
     elif agreed is False and found.changes and not dry_run:
         screen.note("Nothing is written.")
     if agreed is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...cache.reading.summary import Summary
 from ...cache.schema import VERSION
+from ...errors import counted
 
 BAR = 30  # characters of the longest bar
 WIDE = 24  # characters of a name
@@ -31,7 +32,7 @@ def page(summary: Summary) -> str:
     lines += [f"  {name:<11} {count:,}" for name, count in notes.items() if count]
     if summary.decoders:
         lines.append("  decoders    " + ", ".join(f"{name} {count:,}" for name, count in summary.decoders.items()))
-        lines[-1] += f"; {summary.decode_errors:,} clips with decode errors" if summary.decode_errors else ""
+        lines[-1] += f"; {counted(summary.decode_errors, 'clip')} with decode errors" if summary.decode_errors else ""
     if summary.extra:
         lines.append("  extra       " + ", ".join(f"{name} ({what})" for name, what in summary.extra.items()))
     if summary.format < VERSION:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...errors import UsageError, counted
+from ...errors import UsageError, counted, some
 from ..options import Overwrite
 from ..screen import Screen
 from .clipoptions import Fold, Label, Reverse, Sort, Split, Subject, Where
@@ -59,10 +59,12 @@ def ls(
         label=label, subject=subject, split=split, fold=fold, where=where, sort=sort, reverse=reverse, limit=limit
     )
     if cache.is_dir() and cache.suffix != ".zarr":
-        found = find_caches(cache)
+        found, foreign = find_caches(cache)
+        lines = [str(path) for path in found] or [f"No caches in {cache}."]
+        if foreign:
+            lines.append(f"not caches of est: {some(foreign)}")
         screen.result(
-            {"caches": [str(path) for path in found]},
-            "\n".join(str(path) for path in found) or f"No caches in {cache}.",
+            {"caches": [str(path) for path in found], "foreign": [str(path) for path in foreign]}, "\n".join(lines)
         )
         return 0
     opened = open_cache(cache)

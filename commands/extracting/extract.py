@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 SHOWN_FAILING = 20  # inputs of a data set that are named
 Inputs = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="INPUT", help="Video files, folders of videos or of frame folders, or CSV lists."),
+    typer.Argument(
+        metavar="INPUT", help="Video files, folders of videos or of frame folders, lists, or quoted patterns of them."
+    ),
 ]
 OutCache = Annotated[
     Path | None,

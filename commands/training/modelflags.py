@@ -17,6 +17,9 @@ from ...train.models.registry import MODELS, config_class
 from ..caches.cachenames import expect_no_cache
 
 MODEL_LIST = "; ".join(f"{name}: {title}" for name, title in MODELS.items())
+FRAME_MODEL_LIST = "; ".join(
+    f"{name}: {title}" for name, title in MODELS.items() if not config_class(name)().of_windows
+)
 
 
 def with_model_flags(function: Callable[..., int]) -> Callable[..., int]:

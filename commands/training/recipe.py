@@ -11,7 +11,7 @@ import typer
 from ...errors import STATUS_FAILED, STATUS_PARTIAL
 from ..options import command
 from ..screen import Screen, columns
-from .modelflags import MODEL_LIST
+from .modelflags import FRAME_MODEL_LIST
 from .protocoloptions import Settings
 from .train import Leak, parse_seeds
 
@@ -36,7 +36,9 @@ OutFolder = Annotated[
         help="The folder of cache, runs and cards; a run of the same recipe in it is resumed. [default: recipe-NAME]",
     ),
 ]
-Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help=f"{MODEL_LIST}. [default: the recipe's]")]
+Model = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help=f"{FRAME_MODEL_LIST}. [default: the recipe's]")
+]
 WeightsName = Annotated[
     str | None,
     typer.Option("--weights", help="Of the frame encoder, as est extract takes them. [default: the recipe's]"),

@@ -20,8 +20,8 @@ Converter = Callable[[dict[str, Tensor], nn.Module], Tensors]
 class Fetch(Protocol):
     """Finds the file of published weights."""
 
-    def __call__(self, models_dir: Path | None, *, download: bool = True) -> Path:
-        """Find it in the folder of models or in a library's own, or else download it; without `download` that is `NotHere`."""
+    def __call__(self, models_dir: Path | None, *, download: bool = False) -> Path:
+        """Find it in the folder of models or in a library's own, or else, with `download`, download it; without, that is `NotHere`."""
         ...
 
 
@@ -43,7 +43,7 @@ class Design:
             return self.make().eval()
 
 
-def _imagenet(models_dir: Path | None, *, download: bool = True) -> Path:
+def _imagenet(models_dir: Path | None, *, download: bool = False) -> Path:
     from torchvision.models import ResNet18_Weights
 
     return find_file(ResNet18_Weights.IMAGENET1K_V1.url, models_dir, what="The ImageNet weights", download=download)

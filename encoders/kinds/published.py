@@ -1,7 +1,11 @@
-"""Where published weights lie: in the folder of models, in the cache of the library that publishes them, or on its server."""
+"""Where published weights lie: in the folder of models, or in the cache of the library that publishes them.
+
+`est doctor --fetch` downloads them, and nothing else does: weights are large, have licences, and a machine may have no network.
+"""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import torch
@@ -15,9 +19,15 @@ class NotHere(EstError):
 
 
 def find_file(
-    url: str, models_dir: Path | None, *, what: str, otherwise: str = "--weights FILE", download: bool = True
+    url: str,
+    models_dir: Path | None,
+    *,
+    what: str,
+    asked: str = "imagenet",
+    otherwise: str = "--weights FILE",
+    download: bool = False,
 ) -> Path:
-    """Find the file of an address, or let torch download it."""
+    """Find the file of an address; where that was asked for, by the name `asked`, let torch download it."""
     name = url.rpartition("/")[2]
     folders = [models_dir] if models_dir is not None else []
     folders.append(Path(torch.hub.get_dir()) / "checkpoints")
@@ -26,7 +36,7 @@ def find_file(
             return folder / name
     target = folders[0] / name
     if not download:
-        raise NotHere(f"{what} are not at {target}.", remedy=f"est doctor --fetch, or {otherwise}")
+        raise not_here(f"{what} are not at {target}", asked, models_dir, otherwise)
     digits = HASH_REGEX.search(name)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -37,3 +47,13 @@ def find_file(
             remedy=f"put {name} there from a machine with a network, or use {otherwise}",
         ) from error
     return target
+
+
+def not_here(found: str, asked: str, models_dir: Path | None, otherwise: str) -> NotHere:
+    """Say which command downloads weights: no other does."""
+    parts = ["est", "doctor", *([] if asked == "imagenet" else ["--weights", asked]), "--fetch"]
+    parts += [] if models_dir is None else ["--models-dir", str(models_dir)]
+    return NotHere(
+        f"{found}, and est downloads only what it is told to.",
+        remedy=f"{shlex.join(parts)} downloads them; or {otherwise}",
+    )

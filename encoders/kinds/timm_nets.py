@@ -17,7 +17,7 @@ from ...errors import EstError, UsageError
 from ..backbone import Normalization
 from .design import Converter, Design
 from .pooled import Pooled
-from .published import NotHere
+from .published import not_here
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # of a model on the hub
 
@@ -85,9 +85,9 @@ def _fetch(
     normalization: Normalization,
     models_dir: Path | None,
     *,
-    download: bool = True,
+    download: bool = False,
 ) -> Path:
-    """Find the file of published weights in the folder of models or in the hub's cache, or let the hub's library download it."""
+    """Find the file of published weights in the folder of models or in the hub's cache; with `download` let the hub's library get it."""
     hub = facts.get("hf_hub_id") or ""
     if not hub:
         raise UsageError(
@@ -103,8 +103,9 @@ def _fetch(
     try:
         found = _from_hub(hub, files, models_dir, downloading=False)
         if found is None and not download:
-            missing = f"The weights of {name} ({hub} on the hub) are not on this machine."
-            raise NotHere(missing, remedy=f"est doctor --weights {name} --fetch, or {by_hand}")
+            raise not_here(
+                f"The weights of {name} ({hub} on the hub) are not on this machine", name, models_dir, by_hand
+            )
         found = found or _from_hub(hub, files, models_dir, downloading=True)
     except OSError as error:  # the network, the server or the disk
         raise EstError(

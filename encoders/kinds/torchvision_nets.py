@@ -40,9 +40,10 @@ def design_of(name: str) -> Design:
     if "license" in weights.meta:
         licence += f"; these weights under {weights.meta['license']}"
 
-    def fetch(models_dir: Path | None, *, download: bool = True) -> Path:
+    def fetch(models_dir: Path | None, *, download: bool = False) -> Path:
+        asked = f"torchvision:{name}"
         what, otherwise = f"The weights of torchvision's {name}", f"--weights torchvision:{name}=FILE"
-        return find_file(weights.url, models_dir, what=what, otherwise=otherwise, download=download)
+        return find_file(weights.url, models_dir, what=what, asked=asked, otherwise=otherwise, download=download)
 
     return Design(
         name=f"torchvision:{name}",

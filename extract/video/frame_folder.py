@@ -59,7 +59,7 @@ class FrameFolder:
             raise SourceError(
                 f"{self._path / name} is {_size(frame.shape)}, and {self._first[0]} is {_size(self._first[1])}: "
                 "faces are followed in pictures of one size; with --detector none each picture is a face crop of any.",
-                remedy="bring the pictures of a clip to one size, or --detector none",
+                remedy="bring the pictures of a clip to one size, or --detector none; one folder each for pictures of different clips",
             )
         return frame
 

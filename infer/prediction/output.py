@@ -12,13 +12,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ...cache.stores.disk import PARTIAL
 from ...cache.stores.lock import WriterLock
-from ...errors import CacheError, CacheLocked, EstError, UsageError, some
+from ...errors import CacheError, CacheLocked, EstError, UsageError, differing, some
 from ...inputs.input import Input
 from ...train.results.run import read_json, write_json
 
@@ -39,6 +39,7 @@ class OutputFolder:
         self._overwrite = overwrite
         self._lock: WriterLock | None = None
         self._used: set[str] = set()  # files of this call
+        self._replaced: list[str] = []  # files of a complete prediction, which stay until the first new one is written
         self._expect_ours()
 
     def _expect_ours(self) -> list[str] | None:
@@ -54,7 +55,7 @@ class OutputFolder:
             return [*known.get("files", []), *self._listed()]
         if UNFINISHED in there:
             if difference := self._difference():
-                self._expect(overwrite, f"{path} holds an unfinished prediction {difference}.")
+                self._expect(overwrite, differing(path, difference, more=["It holds an unfinished prediction"]))
             return self._listed() if overwrite else None
         if there:
             raise UsageError(f"{path} holds {some(there)}, which no prediction wrote.", remedy=ANOTHER)
@@ -72,12 +73,25 @@ class OutputFolder:
             self._acquire()
             replaced = self._expect_ours()  # another process may have written meanwhile
             if replaced is not None:
-                self._clear(replaced)
+                if (self.path / SUMMARY).is_file():
+                    self._replaced = replaced
+                else:
+                    self._clear(replaced)
                 shutil.rmtree(self._work, ignore_errors=True)
             self._work.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{self.path} cannot be written: {error.strerror}.", remedy=ANOTHER) from error
         write_json(self._work / SETTINGS, self._settings)
+
+    @property
+    def replaces(self) -> bool:
+        """Say whether an earlier prediction, one of some videos, is still here."""
+        return bool(self._replaced) and bool(read_json(self.path / SUMMARY).get("videos"))
+
+    def give_up(self) -> None:
+        """Leave the earlier prediction as it is."""
+        shutil.rmtree(self._work)
+        self.close()
 
     def close(self) -> None:
         """Let others write the folder."""
@@ -92,7 +106,9 @@ class OutputFolder:
         return self._work / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.npz"
 
     def file(self, name: str) -> Path:
-        """Return the place of a file, which is from now on known as the prediction's own."""
+        """Return the place of a file, which is from now on known as the prediction's own; those of an earlier prediction go."""
+        self._clear(self._replaced)
+        self._replaced = []
         self._used.add(name)
         if name not in self._listed():
             with open(self._work / FILES, "a", encoding="utf-8") as file:
@@ -127,16 +143,20 @@ class OutputFolder:
         if not overwrite:
             raise UsageError(message, remedy=f"--overwrite, or {ANOTHER}")
 
-    def _difference(self) -> str:
-        """Say in what an unfinished prediction differs from this one; nothing where it is resumed."""
+    def _difference(self) -> dict[str, tuple[Any, Any]]:
+        """Return in what an unfinished prediction differs from this one; nothing where it is resumed."""
         known = read_json(self._work / SETTINGS) if (self._work / SETTINGS).is_file() else {}
         then, now = known.get(COMPUTED), self._settings.get(COMPUTED)
-        if {**known, COMPUTED: None} != {**self._settings, COMPUTED: None}:
-            return "with other settings"
-        if then is None or now is None or then == now:
-            return ""
-        changed = [f"{name} in {then.get(name)} then, {way} here" for name, way in now.items() if then.get(name) != way]
-        return f"that was computed in another way: {', '.join(changed)}"
+        flat = [dict(_flat({**one, COMPUTED: {}})) for one in (known, self._settings)]
+        if changed := {
+            name: (flat[0].get(name), flat[1].get(name))
+            for name in dict.fromkeys([*flat[0], *flat[1]])
+            if flat[0].get(name) != flat[1].get(name)
+        }:
+            return changed
+        if then is None or now is None:
+            return {}
+        return {f"precision of {name}": (then.get(name), way) for name, way in now.items() if then.get(name) != way}
 
     def _listed(self) -> list[str]:
         listed = self._work / FILES
@@ -164,3 +184,12 @@ def short_name(name: str, more: int = 0) -> str:
         return name
     digest = hashlib.sha256(encoded).hexdigest()[:DIGEST]
     return f"{encoded[: LONGEST_NAME - more - DIGEST - 1].decode(errors='ignore')}-{digest}"
+
+
+def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield settings by name, those of a section by their own."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value)
+        else:
+            yield name, value

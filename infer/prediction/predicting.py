@@ -17,7 +17,7 @@ from ...cache.checksum import of_file
 from ...cache.interrupt import listening
 from ...cache.sources import source_of
 from ...cache.watch import Watch
-from ...errors import counted
+from ...errors import EstError, counted, grouped
 from ...extract.clip_pipeline import ClipPipeline
 from ...extract.extraction import at_work
 from ...extract.threads import default_workers
@@ -102,6 +102,12 @@ def predict(
         before = len(known)
         frames, failures = _extract(found, known, recipe, cutting, folder, watch)
         kept = [known[source.id] for source in found.inputs if source.id in known]
+        if not kept and folder.replaces:
+            folder.give_up()
+            raise EstError(
+                f"Nothing could be predicted, and {out} keeps the earlier predictions: {grouped((one.id, one.error) for one in failures)}.",
+                remedy="other videos, or another --out",
+            )
         drawings = Drawings(
             picture=len(found.inputs) == 1 if config.picture is None else config.picture,
             video=len(found.inputs) == 1 if config.video is None else config.video,

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...cache import Cache, CacheWriter, Progress, Watch, open_cache
 from ...cache.schema import NO_FACE
-from ...errors import CacheError, RecipeMismatch, SourceError, UsageError, counted, grouped, some
+from ...errors import CacheError, RecipeMismatch, SourceError, UsageError, counted, differing, grouped, some
 from .frames import ClipRows
 from .listed import nearest
 from .plan import ImportPlan, Wanted
@@ -38,10 +38,8 @@ def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch)
         there = cache.recipes.features.get(config.feature)
         if there is not None:
             if there != recipe:
-                told = ", ".join(there.differences(recipe))
-                raise RecipeMismatch(
-                    f"{out} has {config.feature!r} already, made in another way: {told}.", remedy="--feature ANOTHER"
-                )
+                pairs = {name: (getattr(there, name), getattr(recipe, name)) for name in there.differences(recipe)}
+                raise RecipeMismatch(differing(f"{config.feature!r} in {out}", pairs), remedy="--feature ANOTHER")
             ids = set(cache.ids)
             compared = [clip for clip in plan.clips if clip.id in ids]
             changed = _changed(

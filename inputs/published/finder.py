@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...cache.clip import Failure
 from ...cache.schema import MOMENTS
-from ...errors import UsageError, some
+from ...errors import UsageError, counted, some
 from ..folders import file_problem
 from ..input import FoundInputs, Input, arrange, failure_at, unicode_text
 from .base import Dataset, Entry, Finding, Media, Reading, Request
@@ -104,7 +104,7 @@ def _distinct(entries: Sequence[Entry], dataset: Dataset) -> tuple[list[Entry], 
         twice.append(entry.id)
     if not twice:
         return list(found.values()), []
-    text = f"{len(twice)} clips are listed more than once; they count once"
+    text = f"{counted(len(twice), 'clip', 'are')} listed more than once, and each counts once"
     return list(found.values()), [Finding(kind="duplicates", text=text, count=len(twice), examples=tuple(twice))]
 
 
@@ -153,13 +153,15 @@ def _told(reading: Reading, failures: list[Failure], missing: list[str], counts:
     gone = set(missing)
     others = tuple(f"{failure.id} ({failure.error})" for failure in failures if failure.id not in gone)
     if others:
-        text = f"{len(others)} clips cannot be read; they are kept as failures and count as wrong"
+        text = f"{counted(len(others), 'clip')} cannot be read: kept as failures, which count as wrong"
         findings.append(Finding(kind="unreadable", text=text, count=len(others), examples=others))
     if counts:
-        text = f"{len(counts)} clips have another number of frames than their list says; the disk is taken"
+        text = (
+            f"{counted(len(counts), 'clip', 'have')} another number of frames than their list says; the disk is taken"
+        )
         findings.append(Finding(kind="frames", text=text, count=len(counts), examples=tuple(counts)))
     if reading.others:
-        text = f"{len(reading.others)} clips on the disk are on no list"
+        text = f"{counted(len(reading.others), 'clip')} on the disk {'is' if len(reading.others) == 1 else 'are'} on no list"
         text += f" ({reading.others_are})" if reading.others_are else ""
         findings.append(
             Finding(
@@ -180,7 +182,7 @@ def _nothing_there(dataset: Dataset, reading: Reading, root: Path, failures: Seq
             remedy="docs/datasets.md shows the tree",
         )
     return UsageError(
-        f"{dataset.title}: none of {len(failures)} clips is there ({reading.layout}); {failures[0].id}: {failures[0].error}.",
+        f"{dataset.title}: none of {counted(len(failures), 'clip')} is there ({reading.layout}); {failures[0].id}: {failures[0].error}.",
         remedy="--root is the folder above the lists and the clips; docs/datasets.md shows the tree",
     )
 

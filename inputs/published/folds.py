@@ -75,13 +75,13 @@ def merge_folds(folds: Mapping[int, FoldLists], dataset: str) -> tuple[list[List
         findings.append(
             Finding(
                 kind="untested",
-                text=f"{len(untested)} clips are tested in no fold, and learnt from in all",
+                text=f"{counted(len(untested), 'clip', 'are')} tested in no fold, and learnt from in all",
                 count=len(untested),
                 examples=tuple(untested),
             )
         )
     else:
-        text = f"each of {len(clips)} clips is tested in exactly one of {len(folds)} folds"
+        text = f"each of {counted(len(clips), 'clip')} is tested in exactly one of {len(folds)} folds"
         findings.append(Finding(kind="folds", text=text, count=len(clips), is_expected=True))
     if twice:
         findings.append(duplicates(list(twice)))
@@ -110,8 +110,8 @@ def _tested_twice(folds: Mapping[int, FoldLists], one: int, two: int, dataset: s
     first = {clip.key for clip in folds[one].test}
     names = [clip.name for clip in folds[two].test if clip.key in first]
     return UsageError(
-        f"{dataset}: folds {one} and {two} both test {len(names)} clips ({some(names, 5)}), and each clip is tested once: one of "
-        "the two is a fold list of another release.",
+        f"{dataset}: folds {one} and {two} both test {counted(len(names), 'clip')} ({some(names, 5)}), and each clip is tested once: "
+        "one of the two is a fold list of another release.",
         remedy=REMEDY,
     )
 
@@ -124,7 +124,7 @@ def _expect_same_clips(folds: Mapping[int, FoldLists], clips: Mapping[Key, Liste
         lacking = [clip for key, clip in clips.items() if key not in there]
         if lacking:
             raise UsageError(
-                f"{dataset}: the lists of fold {number} name {len(there)} clips, those of all folds {len(clips)}; they lack "
+                f"{dataset}: the lists of fold {number} name {counted(len(there), 'clip')}, those of all folds {len(clips)}; they lack "
                 f"{some([clip.name for clip in lacking], 5)}: lists of another release, or cut short.",
                 remedy=REMEDY,
             )

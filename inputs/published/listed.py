@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ...errors import counted
 from ..folders import Key, key_of
 from .base import Finding, known_label
 
@@ -34,7 +35,7 @@ class Listed:
 
 def duplicates(names: list[str]) -> Finding:
     """Say which clips a list names more than once."""
-    text = f"{len(names)} clips are more than once on a list; they count once"
+    text = f"{counted(len(names), 'clip', 'are')} more than once on a list, and each counts once"
     return Finding(kind="duplicates", text=text, count=len(names), examples=tuple(names))
 
 
@@ -47,5 +48,5 @@ def moved(listed: Sequence[Listed], labels: tuple[str, ...]) -> list[Finding]:
             wrong.append(f"{clip.name} is {clip.label}")
     if not wrong:
         return []
-    text = f"{len(wrong)} clips lie in the folder of another label than their list says; the list is taken"
+    text = f"{counted(len(wrong), 'clip', 'lie')} in the folder of another label than the list says; the list is taken"
     return [Finding(kind="folder", text=text, count=len(wrong), examples=tuple(wrong))]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import UsageError
+from ...errors import UsageError, counted
 from .base import (
     ON_TEST,
     OWN_BACKBONE,
@@ -145,7 +145,7 @@ def _findings(sessions: list[Session], entries: tuple[Entry, ...], strange: list
         text = f"{len(strange)} sessions have an emotion that is none of the classes; they are kept without a label"
         yield Finding(kind="other emotions", text=text, count=len(strange), examples=tuple(strange))
     if unlabelled := sum(entry.label is None for entry in entries):
-        text = f"{unlabelled} clips have no label; training leaves them out"
+        text = f"{counted(unlabelled, 'clip', 'have')} no label; training leaves them out"
         yield Finding(kind="unlabelled", text=text, count=unlabelled, is_expected=True)
     several = [session.folder.name for session in sessions if len(session.videos) > 1]
     if several:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from ...cache.schema import DETECTED, INTERPOLATED, NO_FACE
+from ...errors import counted
 from ..privacy import by_name
 from .clipview import TILE, ClipView
 from .clipwords import facts_line, mark_counts
@@ -49,7 +50,7 @@ def _legend(sheet: np.ndarray, count: int, drawn: int) -> None:
         _tile(sheet, left, MARGIN, 24, state)
         _write(sheet, left + 32, MARGIN + 17, MARKS[state].words)
         left += 150
-    more = f"; {drawn} of {count} clips" if drawn < count else ""
+    more = f"; {drawn} of {counted(count, 'clip')}" if drawn < count else ""
     _write(sheet, left, MARGIN + 17, f"below each tile: frame, seconds, step of the box in sides{more}", MUTED)
 
 

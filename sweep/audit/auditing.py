@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...cache import Cache, open_cache
-from ...errors import EstError, UsageError
+from ...errors import EstError, UsageError, differing
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import differences, from_flat, to_flat
 from ...train.fitting import fit
@@ -179,11 +179,14 @@ def _expect_same(out: Path, settings: dict[str, Any]) -> None:
         "annotations": "clips or labels differ",
         "rows": "the features of some clips differ",
     }
-    for what in named:
-        if then["cache"].get(what) != settings["cache"][what]:
-            changed.append(f"the cache: {named[what]} ({then['cache']['path']} then, {settings['cache']['path']} now)")
-    if changed:
+    places = f"({then['cache']['path']} then, {settings['cache']['path']} now)"
+    more = [
+        f"the cache: {words} {places}"
+        for what, words in named.items()
+        if then["cache"].get(what) != settings["cache"][what]
+    ]
+    if changed or more:
         raise UsageError(
-            f"{out} holds an audit of other settings: {'; '.join(changed)}.",
+            differing(out, changed, more=more),
             remedy="--out another folder, or the settings of then",
         )

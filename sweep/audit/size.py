@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...errors import EstError, UsageError
+from ...errors import EstError, UsageError, counted
 from ...train.config.config import TrainConfig
 from ...train.folds.annotations import Annotations
 from ...train.folds.protocols import Fold, Plan, plan_folds
@@ -36,7 +36,7 @@ def expect_validation(table: Annotations, plan: Plan, config: TrainConfig) -> No
         return
     fold = min(short, key=lambda one: len(one.val))
     people = _people(table, fold.val)
-    has = f"{len(fold.val)} clips" + (f" of {people} people" if people is not None else "")
+    has = f"{counted(len(fold.val), 'clip')}" + (f" of {people} people" if people is not None else "")
     wants = f"{VAL_CLIPS} clips" + (f" of {VAL_PEOPLE} people" if people is not None else "")
     used = np.unique(np.concatenate([rows for one in plan.folds for rows in (one.train, one.val, one.test)]))
     total = _people(table, used)

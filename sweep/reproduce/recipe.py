@@ -125,15 +125,15 @@ class Recipe:
         return found
 
 
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """List in which settings two recipes differ, each once, whatever the model."""
-    found: dict[str, None] = {}
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return in which settings two recipes differ, each once, whatever the model."""
+    found: dict[str, tuple[Any, Any]] = {}
     for name in then.keys() & now.keys():
         a, b = (to_flat(from_flat(one[name])) for one in (then, now))
         for key in a:
             if key in b and a[key] != b[key]:
-                found[f"{key}: {_plain(a[key])} then, {_plain(b[key])} now"] = None
-    return list(found)
+                found.setdefault(key, (_plain(a[key]), _plain(b[key])))
+    return found
 
 
 def _plain(value: Any) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...cache import Cache
 from ...encoders.device import parse_device
-from ...errors import EstError, UsageError
+from ...errors import EstError, UsageError, differing
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import differences
 from ...train.data.feature_arrays import arrays_of
@@ -123,9 +123,7 @@ class Runs:
         if (path / FACTS).is_file():
             run = Run.open(path)
             if changed := differences(run.config, config):
-                raise UsageError(
-                    f"{path} is a run of other settings: {'; '.join(changed)}.", remedy="--out another folder"
-                )
+                raise UsageError(differing(path, changed), remedy="--out another folder")
             if run.complete:
                 return run
         self.watch.enter(path.name, self.num_parts(config))

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...cache import Cache
 from ...cache.stores.disk import PARTIAL
-from ...errors import EstError, UsageError, some
+from ...errors import EstError, UsageError, differing
 from ...train.config.config import TrainConfig
 from ...train.folds.annotations import Annotations
 from ...train.folds.votes import digest_of
@@ -81,25 +81,26 @@ def expect_same(out: Path, settings: dict[str, Any], feature: str) -> None:
     trained = then["recipe"] and settings["recipe"]  # else clips alone are compared
     places = f"({then['cache']['path']} then, {settings['cache']['path']} now)"
     made, making = (one["cache"]["fingerprints"] for one in (then, settings))
+    more = []
     if trained:
-        changed += [
+        more += [
             f"the cache: {name} was made in another way {places}"
             for name in sorted(read_of(out, feature) & made.keys())
             if made[name] != making.get(name)
         ]
-        changed += [
+        more += [
             f"{key}: the file holds something else than then"
             for name, key in OF_FILES.items()
             if then["files"].get(name) != settings["files"].get(name)
         ]
-    changed += [
+    more += [
         f"the cache: {what} {places}"
         for name, what in OF_CACHE.items()
         if (trained or name == "annotations") and then["cache"][name] != settings["cache"][name]
     ]
-    if changed:
+    if changed or more:
         raise UsageError(
-            f"{out} holds tables of other settings: {some(changed, 5, joint='; ')}.",
+            differing(out, changed, more=more),
             remedy="--out another folder, or the settings of then",
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...cache import Cache
 from ...cache.stores.disk import PARTIAL
-from ...errors import EstError, UsageError, some
+from ...errors import EstError, UsageError, differing
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import differences, from_flat, to_flat
 from ...train.folds.annotations import Annotations
@@ -72,21 +72,21 @@ def expect_same(out: Path, settings: dict[str, Any]) -> str:
     then = read_json(path)
     if then.get("format") != FORMAT or then.get("version") != VERSION:
         raise EstError(f"{path} is not of this release.", remedy="--out another folder")
-    changed = [
+    more = [
         f"the cache: {what}" for name, what in HOW.items() if then["cache"].get(name) != settings["cache"].get(name)
     ]
-    changed += differences(_config(then), _config(settings))
-    changed += Space.from_json(then["space"]).differences(Space.from_json(settings["space"]))
-    changed += [
-        f"--{name}: {then['how'].get(name)} then, {value} now"
+    changed = differences(_config(then), _config(settings))
+    changed |= Space.from_json(then["space"]).differences(Space.from_json(settings["space"]))
+    changed |= {
+        f"--{name}": (then["how"].get(name), value)
         for name, value in settings["how"].items()
         if then["how"].get(name) != value
-    ]
+    }
     if then["storage"] != settings["storage"]:
-        changed.append(f"--storage: {then['storage'] or 'none'} then, {settings['storage'] or 'none'} now")
-    if changed:
+        changed["--storage"] = (then["storage"], settings["storage"])
+    if changed or more:
         raise UsageError(
-            f"{out} holds a sweep of other settings: {some(changed, 5, joint='; ')}.",
+            differing(out, changed, more=more),
             remedy="--out another folder, or the settings of then",
         )
     return then["study"]

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import EstError, UsageError, some
+from ...errors import EstError, UsageError, differing, some
 from ...train.config.config import TrainConfig
-from ...train.config.configfile import resolve, to_toml
+from ...train.config.configfile import differences, resolve, to_toml
 from ...train.fitting import fit
 from ...train.loop.predict import likeliest
 from ...train.loop.watch import TrainingWatch
@@ -117,7 +117,7 @@ def _expect_unread(out: Path, choices: Mapping[str, Any], seeds: Sequence[int]) 
         )
     if list(seeds) != then["seeds"]:
         raise UsageError(
-            f"The choices were trained with {len(then['seeds'])} seeds ({some(then['seeds'])}), and {len(seeds)} are asked for now.",
+            differing(path, {"seeds": (then["seeds"], list(seeds))}),
             remedy=f"--seeds {len(then['seeds'])}, or leave out --retrain-best, which shows the scores",
         )
 
@@ -167,7 +167,7 @@ def _run(path: Path, ground: Ground, config: TrainConfig, watch: TrainingWatch) 
     run = Run.open(path)
     if to_toml(run.config) != to_toml(config):
         raise EstError(
-            f"{path} holds a training of other settings than the choice has now.",
+            differing(path, differences(run.config, config), more=["It is of an earlier choice"]),
             remedy=f"remove {path.parent}, then run the same command again",
         )
     return run if run.complete else fit(ground.cache, path, resume=True, watch=watch).run

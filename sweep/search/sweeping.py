@@ -143,6 +143,7 @@ def begin(
         config = replace(config, trials=min(space.size(), config.trials or space.size()))
     known = identity(cache, ground.table, ground.base, space, config, storage)
     known["study"] = expect_same(out, known)
+    is_new = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -153,7 +154,13 @@ def begin(
     notes = []
     with KernelLock(out / LOCK).held():  # of two that begin at once, one finds what the other has made
         known["study"] = expect_same(out, known)
-        opened = open_storage(out, storage)
+        try:
+            opened = open_storage(out, storage)
+        except EstError:
+            if is_new:  # nothing is kept in it
+                (out / LOCK).unlink()
+                out.rmdir()
+            raise
         write_json(out / SETTINGS, known)
         for fold in ground.folds:
             for control in (True, False) if config.control else (False,):

@@ -163,15 +163,15 @@ class Space:
         found = {setting.name: setting.to_json() for setting in self.settings}
         return hashlib.sha256(json.dumps([found, dict(self.fixed)], sort_keys=True).encode()).hexdigest()[:32]
 
-    def differences(self, other: Space) -> list[str]:
-        """List what another space has otherwise, as `loop.epochs: 30 or 60 then, fixed at 80 now`; this one is then."""
+    def differences(self, other: Space) -> dict[str, tuple[str, str]]:
+        """Return what another space has otherwise, as `loop.epochs` → `30 or 60` here, `fixed at 80` there."""
         then, now = self._in_words(), other._in_words()
         absent = "not in the space"
-        return [
-            f"{name}: {then.get(name, absent)} then, {now.get(name, absent)} now"
+        return {
+            name: (then.get(name, absent), now.get(name, absent))
             for name in dict.fromkeys([*then, *now])
             if then.get(name) != now.get(name)
-        ]
+        }
 
     def _in_words(self) -> dict[str, str]:
         fixed = {name: f"fixed at {word(value)}" for name, value in self.fixed.items()}

@@ -51,11 +51,11 @@ def read_space(path: Path, *, model: str = DEFAULT, base: TrainConfig | None = N
     except OSError as error:
         raise UsageError(f"The search space {path} cannot be read.", remedy="--space names a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}", remedy=f"correct {path}") from error
+        raise UsageError(f"{path} is not TOML.", remedy=f"correct {path}") from error
     try:
         return space_of(tables, model=model, base=base)
     except UsageError as error:
-        raise UsageError(f"{path}: {error.message}", remedy=error.remedy) from error
+        raise UsageError(f"{path}: {error.message}", remedy=error.remedy) from error.__cause__
 
 
 def space_of(tables: Mapping[str, Any], *, model: str, base: TrainConfig) -> Space:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from cache_samples import (
     make_failure,
     stored_arrays,
 )
+from refusals import differs
 
 from est.cache import CacheWriter, Source, open_cache, verify_cache
 from est.cache.stores.disk import Disk
@@ -319,16 +321,17 @@ def test_another_recipe_is_refused_and_the_fields_are_named(cache_path, make_cac
     before = contents(cache_path)
     with pytest.raises(RecipeMismatch) as error:
         CacheWriter.open(cache_path, sample_recipes(size=112, decoder="pyav"))
-    assert "decoder: opencv in the cache, pyav asked for, size: 224 in the cache, 112 asked for" in error.value.message
+    assert re.search(differs("decoder", "opencv", "pyav"), error.value.message)
+    assert re.search(differs("size", 224, 112), error.value.message)
     assert "another --out" in error.value.remedy
-    with pytest.raises(RecipeMismatch, match=r"gap.dtype: float16 in the cache, float32 asked for"):
+    with pytest.raises(RecipeMismatch, match=differs("gap.dtype", "float16", "float32")):
         CacheWriter.open(cache_path, sample_recipes(dtype="float32"))
     with pytest.raises(RecipeMismatch, match="also has the features gap") as error:
         CacheWriter.open(cache_path, sample_recipes(("map",)))
     assert "--features gap" in error.value.remedy
-    with pytest.raises(RecipeMismatch, match="is made without crops, asked for with"):
+    with pytest.raises(RecipeMismatch, match=differs("crops", "none", "stored")):
         CacheWriter.open(cache_path, sample_recipes(), crops=True)
-    with pytest.raises(RecipeMismatch, match=r"has the targets \[\], asked for \['a'\]"):
+    with pytest.raises(RecipeMismatch, match=differs("targets", "none", "a")):
         CacheWriter.open(cache_path, sample_recipes(), targets=["a"])
     assert error.value.status == 2
     assert contents(cache_path) == before

@@ -40,6 +40,7 @@ def called(monkeypatch):
 
     monkeypatch.setattr("est.cache.open_cache", lambda path: "the cache")
     monkeypatch.setattr("est.tune.tune_folds", tune)
+    monkeypatch.setattr("est.extract.recaching.expect_recachable", lambda *asked, **options: None)
     monkeypatch.setattr("est.extract.recaching.recache", make)
     monkeypatch.setattr(choice, "kind_of_processor", lambda: "VNNI")
     return calls

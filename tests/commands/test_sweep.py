@@ -294,7 +294,7 @@ def test_another_sweep_in_the_folder_is_refused(est, cache, space, tmp_path):
     assert est(*arguments(cache, out, space, trials=1), "--no-control")[0] == 0
     status, _, err = est(*arguments(cache, out, space, trials=1, objective="war"), "--no-control")
     assert status == 2
-    assert "--objective: uar then, war now" in " ".join(err.split())
+    assert "--objective uar, you asked for war" in " ".join(err.split())
 
 
 def test_a_line_says_how_far_a_sweep_is(est, cache, space, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -209,7 +210,7 @@ def test_file_preset_set_and_flags_in_this_order(asked, tmp_path):
         ("train --cache c --protocol split --folds 3", "--folds and --protocol ask for different protocols"),
         ("train --cache c --protocol ck+ --folds 3", "--folds and --protocol ask for different protocols"),
         ("train --cache c --protocol mmi --set protocol.by=clip", "The protocol mmi goes by subject"),
-        ("train --cache c --protocol dfe", "did you mean dfew?"),
+        ("train --cache c --protocol dfe", "--protocol dfew"),
         ("train --cache c --loso --by clip", "Leave-one-subject-out goes by subject"),
         ("train --cache c --folds 1", "protocol.folds is 2 or more"),
         ("train --cache c --seeds 1,x", "--seeds is whole numbers with commas between"),
@@ -282,7 +283,7 @@ def test_resume_knows_the_settings(est, asked, cache, tmp_path):
     call = asked("train", "--resume", "--out", tmp_path / "run")
     assert call == {"cache": None, "out": tmp_path / "run", "config": tiny_config(), "resume": True}
     call = asked("train", "--resume", "--out", tmp_path / "run", "--lr", "0.5", "--cache", "elsewhere")
-    assert differences(tiny_config(), call["config"]) == ["loop.learning_rate: 0.003 then, 0.5 now"]
+    assert differences(tiny_config(), call["config"]) == {"loop.learning_rate": (0.003, 0.5)}
     assert str(call["cache"]) == "elsewhere"
 
 
@@ -291,8 +292,8 @@ def test_resume_with_another_setting_is_refused(est, cache, tmp_path):
         fit(cache, tmp_path / "run", tiny_config(), watch=Recorder(3))
     status, _, err = est("train", "--resume", "--out", tmp_path / "run", "--preset", "fast", "--no-control")
     assert status == 2
-    for words in ("loop.epochs: 4 then, 30 now", "control: True then, False now", "resume without them"):
-        assert words in err
+    for words in (r"loop.epochs +4 +30", r"control +True +False", "resume without them"):
+        assert re.search(words, err)
     assert est("train", "--resume", "--out", tmp_path / "run", "--threads", "1", "--quiet")[0] == 0
 
 

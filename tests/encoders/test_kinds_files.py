@@ -16,6 +16,8 @@ from torchvision import models
 
 from est.cache.trained import TrainedOn
 from est.encoders.backbone import Backbone, Normalization
+from est.encoders.kinds import find_design
+from est.encoders.kinds.published import NotHere
 from est.encoders.weights import load_weights, save_weights
 from est.errors import EstError, UsageError
 
@@ -122,8 +124,13 @@ def test_torchvisions_weights_are_found_where_models_lie(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     with pytest.raises(EstError, match=r"weights of torchvision's squeezenet1_1 are not at .*squeezenet1_1-b8") as no:
-        load_weights("torchvision:squeezenet1_1", models_dir=tmp_path)
+        find_design("torchvision:squeezenet1_1").fetch(tmp_path, download=True)
     assert "--weights torchvision:squeezenet1_1=FILE" in no.value.remedy
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: pytest.fail("downloads"))
+    with pytest.raises(NotHere, match="est downloads only what it is told to") as no:
+        load_weights("torchvision:squeezenet1_1", models_dir=tmp_path)
+    told = f"est doctor --weights torchvision:squeezenet1_1 --fetch --models-dir {tmp_path} downloads them; or "
+    assert no.value.remedy == f"{told}--weights torchvision:squeezenet1_1=FILE"
 
 
 class Hub:
@@ -159,19 +166,23 @@ def test_timms_weights_come_from_the_folder_of_models_the_hubs_cache_or_the_hub(
     assert hub.asked == [("timm/test_resnet.r160_in1k", "model.safetensors", True)]
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", hub := Hub(served={"pytorch_model.bin": resnet_file}))
-    assert load_weights(name).digest == found.digest
+    with pytest.raises(NotHere, match="est downloads only what it is told to") as no:
+        load_weights(name)
+    assert no.value.remedy.startswith(f"est doctor --weights {name} --fetch downloads them; or ")
+    assert all(here for _, _, here in hub.asked)
+    assert find_design(name).fetch(None, download=True) == resnet_file
     assert [file for _, file, here in hub.asked if not here] == ["model.safetensors", "pytorch_model.bin"]
 
 
 def test_without_a_network_the_way_by_hand_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.hf_hub_download", Hub(online=False))
     with pytest.raises(EstError, match=r"timm:test_resnet \(timm/test_resnet.r160_in1k on the hub\) are not on") as no:
-        load_weights("timm:test_resnet", models_dir=tmp_path)
+        find_design("timm:test_resnet").fetch(tmp_path, download=True)
     assert str(tmp_path / "test_resnet.r160_in1k.safetensors") in no.value.remedy
     assert "--weights timm:test_resnet=FILE --normalize 0.5,0.5,0.5,0.5,0.5,0.5" in no.value.remedy
     monkeypatch.setattr("huggingface_hub.hf_hub_download", Hub())
     with pytest.raises(EstError, match=r"has none of model.safetensors, pytorch_model.bin"):
-        load_weights("timm:test_resnet")
+        find_design("timm:test_resnet").fetch(None, download=True)
 
 
 @pytest.fixture

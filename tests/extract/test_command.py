@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 from extract_samples import QUICK, extract, face_frames
+from refusals import differs
 from train_samples import learning_cache
 from video_samples import make_video
 
@@ -79,10 +80,10 @@ def test_other_settings_are_refused_before_weights_are_loaded(video, tmp_path, m
     extract(video, path, QUICK, detector="none")
     monkeypatch.setattr(extraction, "load_weights", lambda *_, **__: pytest.fail("weights are loaded"))
     for changes, told, mend in (
-        ({"weights": "imagenet"}, "weights: random in the cache, imagenet asked for", "--weights random"),
-        ({"size": 96}, "size: 64 in the cache, 96 asked for", "--size 64"),
-        ({"crops": True}, "crops: none in the cache, jpeg 95 asked for", "without --crops"),
-        ({"dtype": "float32", "smooth": 3.0}, "smooth: 2.0 in the cache, 3.0 asked for", "--smooth 2 --dtype float16"),
+        ({"weights": "imagenet"}, differs("weights", "random", "imagenet"), "--weights random"),
+        ({"size": 96}, differs("size", 64, 96), "--size 64"),
+        ({"crops": True}, differs("crops", "none", "jpeg 95"), "without --crops"),
+        ({"dtype": "float32", "smooth": 3.0}, differs("smooth", 2.0, 3.0), "--smooth 2 --dtype float16"),
     ):
         with pytest.raises(RecipeMismatch, match=told) as refused:
             extract(video, path, QUICK, **({"detector": "none"} | changes))

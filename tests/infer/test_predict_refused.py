@@ -130,7 +130,7 @@ def test_an_unfinished_output_goes_on(sample, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         predict(sample.folder, sample.run, out=out, config=QUIET)
     monkeypatch.setattr(predicting, "draw_video", before)
-    with pytest.raises(UsageError, match="unfinished prediction with other settings"):
+    with pytest.raises(UsageError, match=r"face all, you asked for main\. It holds an unfinished prediction"):
         predict(sample.folder, sample.run, out=out, config=replace(QUIET, face="main"))
     monkeypatch.setattr(predicting, "ClipPipeline", None)  # nothing is extracted again
     found = predict(sample.folder, sample.run, out=out, config=QUIET)

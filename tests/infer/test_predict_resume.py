@@ -97,7 +97,7 @@ def test_a_run_that_was_trained_again_is_another(sample, tmp_path, changed):
             "labels": "calm",
         }[changed]
         (tmp_path / "run" / "run.json").write_text(facts.replace(f'"{known}"', '"other"'))
-    with pytest.raises(UsageError, match="other settings"):
+    with pytest.raises(UsageError, match="unfinished prediction"):
         OutputFolder(tmp_path / "out", settings())
     one = replace(QUIET, part=run.parts[0])
     asked = predicting._settings(run, one, cutting_of(run, one))["files"]
@@ -140,7 +140,9 @@ def test_auto_that_means_another_engine_is_refused(sample, tmp_path, monkeypatch
 
     begin(False)
     begin(False)
-    with pytest.raises(UsageError, match="gap in fp32 by torch then, fp32 by onnxruntime here") as refused:
+    with pytest.raises(
+        UsageError, match="precision of gap fp32 by torch, you asked for fp32 by onnxruntime"
+    ) as refused:
         begin(True)
     assert "--overwrite" in refused.value.remedy
     settings = out / ".unfinished" / "settings.json"
@@ -284,3 +286,39 @@ def test_means_and_shares_are_of_time(tmp_path):
     assert told["share_of_time"] == {"calm": pytest.approx(1 / 3, abs=1e-4), "glad": pytest.approx(2 / 3, abs=1e-4)}
     assert told["probabilities"]["glad"] == pytest.approx((0.1 + 2 * 0.9) / 3, abs=1e-5)
     assert told["apparent_expression"] == "glad"
+
+
+def test_overwriting_keeps_what_is_there_until_a_new_prediction_is(tmp_path):
+    out = tmp_path / "out"
+    first = OutputFolder(out, {"a": 1})
+    first.begin()
+    first.file("predictions.csv").write_text("old")
+    first.finish({"videos": ["x"]})
+    again = OutputFolder(out, {"a": 2}, overwrite=True)
+    again.begin()
+    assert again.replaces
+    again.give_up()  # as where every input fails
+    assert (out / "predictions.csv").read_text() == "old"
+    assert read_json(out / "predictions.json")["videos"] == ["x"]
+    assert not (out / ".unfinished").exists()
+    last = OutputFolder(out, {"a": 2}, overwrite=True)
+    last.begin()
+    last.file("windows.csv").write_text("new")
+    assert not last.replaces
+    last.finish({"videos": ["y"]})
+    assert sorted(path.name for path in out.iterdir()) == ["predictions.json", "windows.csv"]
+
+
+def test_overwriting_by_inputs_that_all_fail_is_refused(sample, tmp_path, monkeypatch):
+    out, bad = tmp_path / "out", tmp_path / "bad.mp4"
+    first = OutputFolder(out, {"a": 1})
+    first.begin()
+    first.file("predictions.csv").write_text("old")
+    first.finish({"videos": ["x"]})
+    bad.write_bytes(b"\x00" * 100)
+    with pytest.raises(
+        EstError, match=r"Nothing could be predicted, and .* keeps the earlier predictions: .*bad"
+    ) as refused:
+        predict(bad, sample.run, out=out, config=QUIET, overwrite=True)
+    assert refused.value.remedy == "other videos, or another --out"
+    assert (out / "predictions.csv").read_text() == "old"

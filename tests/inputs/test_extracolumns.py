@@ -100,7 +100,7 @@ def test_lists_reach_the_cache_and_a_rerun_changes_what_they_say(tmp_path):
     assert again.unchanged == 2
     changed = open_cache(out).clips.row(0)
     assert (changed["onset"], changed["apex"], changed["extra"]["site"]) == (1, 3, "47")
-    with pytest.raises(RecipeMismatch, match="has the extra columns age, big5, site, asked for pain"):
+    with pytest.raises(RecipeMismatch, match="has extra columns age, big5, site, you asked for pain"):
         extract_videos(find_inputs([listed(folder / "l.csv", (*header, "extra:pain"), (*rows[0], 1))]), out, CROPS)
 
 

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 from import_samples import openface, windows
+from refusals import differs
 
 import est
 from est.cache import Watch, open_cache
@@ -80,21 +81,24 @@ def test_the_recipe_says_rates_and_scores(tmp_path):
     windows(tmp_path, "a")
     told = {"window": (8,), "stride": (4,)}
     imported(tmp_path / "w4", tmp_path / "c.zarr", **told, rate=(25.0,))
-    with pytest.raises(RecipeMismatch, match=r"8 frames, step 4, 25 a second in the cache, .*, 50 a second asked for"):
+    with pytest.raises(
+        RecipeMismatch,
+        match=differs("features.window", "8 frames, step 4, 25 a second", "8 frames, step 4, 50 a second"),
+    ):
         imported(tmp_path / "w4", tmp_path / "c.zarr", **told, rate=(50.0,))
     places = {"start": [0, 4], "stop": [4, 8], "hz": [25.0, 25.0], "other": [50.0, 50.0]}
     np.savez(tmp_path / "p.npz", rows=np.ones((2, 3)), **places)
     told = {"array": "rows", "start_column": "start", "stop_column": "stop"}
     imported(tmp_path / "p.npz", tmp_path / "p.zarr", **told, rate_column="hz")
     for rate in ({"rate_column": "other"}, {"rate": (25.0,)}):
-        with pytest.raises(RecipeMismatch, match="rate of hz in the cache"):
+        with pytest.raises(RecipeMismatch, match="rate of hz, you asked for"):
             imported(tmp_path / "p.npz", tmp_path / "p.zarr", **told, **rate)
     with pytest.raises(UsageError, match="have one --rate"):
         ImportConfig(**FPS, **told, rate=(25.0, 50.0))
     (tmp_path / "s.csv").write_text("x,sure,also\n1,0.5,\n")
     report = imported(tmp_path / "s.csv", tmp_path / "s.zarr", columns=("x",), score_column="sure")
     assert not report.notes
-    with pytest.raises(RecipeMismatch, match="score of sure in the cache, score of also asked for"):
+    with pytest.raises(RecipeMismatch, match=r"score of sure.*score of also"):
         imported(tmp_path / "s.csv", tmp_path / "s.zarr", columns=("x",), score_column="also")
     report = imported(tmp_path / "s.csv", tmp_path / "d.zarr", columns=("x",), score_column="also")
     assert report.notes == {"frames without a score, taken as 0": 1}

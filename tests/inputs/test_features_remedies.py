@@ -49,7 +49,7 @@ def test_a_cache_without_clips_takes_other_settings(tmp_path, suffix):
     out = tmp_path / f"c{suffix}"
     np.save(tmp_path / "a.npy", np.ones((4, 2)))
     imported(tmp_path / "a.npy", out)
-    with pytest.raises(RecipeMismatch, match="30 a second asked for"):
+    with pytest.raises(RecipeMismatch, match="you asked for 30 a second"):
         imported(tmp_path / "a.npy", out, fps=30)
     with CacheWriter.open(out) as writer:
         writer.remove(["a"])

@@ -240,7 +240,7 @@ def test_hints(make_cache, tmp_path):
     assert caught.value.remedy == "is 'lbel' the label?"
     with pytest.raises(UsageError) as caught:
         plan_relabelling(cache, [tmp_path / "list.csv"], only=["lbels"])
-    assert caught.value.remedy == "did you mean label?"
+    assert caught.value.remedy == "--only label"
     with pytest.raises(UsageError, match="cannot be read"):
         plan_relabelling(cache, [tmp_path / "absent.csv"])
     with pytest.raises(UsageError, match="Which list"):

@@ -107,6 +107,7 @@ def test_moments_out_of_order_are_named(tmp_path, make_cache):
 def test_one_cell_that_makes_a_column_text_is_named(tmp_path, make_cache):
     names = [make_clip(index).id for index in range(2, 8)]
     ages = ["33", "old", "41", "", "29", "50"]
+    tree(tmp_path, names[0])  # a list whose files are all elsewhere is refused
     path = listed(tmp_path / "l.csv", ("path", "id", "extra:age"), *zip(names, names, ages, strict=True))
     (warning,) = find_inputs([path]).warnings
     assert warning.startswith(f"{path}: extra:age holds text in line 3 ('old'): the column is text")
@@ -133,4 +134,4 @@ def test_only_says_what_the_lists_have(tmp_path, make_cache):
     assert refused.value.remedy == "--only fold"
     with pytest.raises(UsageError) as refused:
         plan_relabelling(cache, [path], only=["onsett"])
-    assert refused.value.remedy == "did you mean onset?"
+    assert refused.value.remedy == "--only onset"

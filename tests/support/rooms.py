@@ -179,7 +179,7 @@ MAY_IMPORT = {
         "train.results",
         "train.results.pages",
     },
-    "doctor": FOUNDATIONS | EXTRACT,
+    "doctor": FOUNDATIONS | EXTRACT | {"train.models.r3d18"},  # its published weights
     "demo": {*CACHE, "extract", "inputs"} | TRAIN,
     "recipes": {"demo"} | FOUNDATIONS | EXTRACT | TRAIN,  # of demo: the data of one recipe
     "commands": {"cache", "demo", "doctor", "extract", "train.config", "train.loop"},

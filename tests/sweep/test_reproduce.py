@@ -120,7 +120,7 @@ def test_a_caption_says_what_rows_read_and_what_numbers_are(tmp_path):
 
 def test_differences_of_recipes_are_named_once():
     then, now = (Recipe(preset="small", options={"loop.epochs": epochs}).to_json() for epochs in (5, 6))
-    assert differences(then, now) == ["loop.epochs: 5 then, 6 now"]
+    assert differences(then, now) == {"loop.epochs": ("5", "6")}
     assert not differences(then, json.loads(json.dumps(then)))
 
 

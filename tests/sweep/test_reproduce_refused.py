@@ -159,7 +159,7 @@ def test_clips_alone_are_looked_at_without_labels_and_beside_any_settings(cache,
     keep(out, settings)
     reproduce("datasets", cache, out, recipe(epochs=3))
     other = recipe(epochs=3, seeds=(4,))
-    with pytest.raises(UsageError, match=r"loop\.epochs: 2 then, 3 now; seeds: 1, 2 then, 4 now"):
+    with pytest.raises(UsageError, match=r"loop\.epochs +2 +3\n  seeds +1, 2 +4"):
         expect_same(out, {**settings, "recipe": other.to_json()}, "gap")
 
 

@@ -206,20 +206,20 @@ def relabelled(folder):
 
 
 OTHERS = {
-    "labels": ({"cache": relabelled}, "the cache: clips or labels differ"),
+    "labels": ({"cache": relabelled}, "The cache: clips or labels differ"),
     "features": (
         {"cache": lambda f: folded_cache(f / "o.zarr", strength=2.0)},
-        "the cache: the features of some clips differ",
+        "The cache: the features of some clips differ",
     ),
     "model": ({"base": base_config(model=replace(GRU, hidden=16))}, "model.hidden"),
     "space": (
         {"space": rates_space(loop={"learning_rate": {**RATES, "high": 0.1}})},
-        "loop.learning_rate: 0.001 to 0.03 (log) then, 0.001 to 0.1 (log) now",
+        "loop.learning_rate 0.001 to 0.03 (log), you asked for 0.001 to 0.1 (log)",
     ),
-    "inner": ({"inner": 3}, "--inner: 2 then, 3 now"),
-    "objective": ({"objective": "war"}, "--objective: uar then, war now"),
-    "sampler": ({"sampler": "random"}, "--sampler: tpe then, random now"),
-    "storage": ({"storage": "sqlite:///{}/studies.db"}, "--storage: none then, sqlite:///"),
+    "inner": ({"inner": 3}, "--inner            2       3"),
+    "objective": ({"objective": "war"}, "--objective uar, you asked for war"),
+    "sampler": ({"sampler": "random"}, "--sampler tpe, you asked for random"),
+    "storage": ({"storage": "sqlite:///{}/studies.db"}, "--storage none, you asked for sqlite:///"),
 }
 
 
@@ -233,7 +233,7 @@ def test_another_sweep_is_refused(cache, copied, tmp_path, what):
     journal = (copied / JOURNAL).read_bytes()
     with pytest.raises(UsageError) as refused:
         swept(other, copied, **changed)
-    assert refused.value.message.startswith(f"{copied} holds a sweep of other settings: ")
+    assert refused.value.message.startswith(f"{copied} ")
     assert expected in refused.value.message
     assert refused.value.remedy == "--out another folder, or the settings of then"
     assert (copied / JOURNAL).read_bytes() == journal
@@ -271,3 +271,9 @@ def test_what_a_kill_left_before_a_sweep_began_is_nothing(cache, tmp_path):
     for name in ("studies.lock", "studies.journal", "studies.journal.lock", "settings.json.partial"):
         (out / name).write_bytes(b"")
     assert [number_of(study) for study in swept(cache, out, trials=1).studies] == [1, 1, 1, 1]
+
+
+def test_a_storage_that_cannot_be_opened_leaves_no_folder(cache, tmp_path):
+    with pytest.raises(EstError, match="The storage nope://x cannot be opened"):
+        swept(cache, tmp_path / "out", storage="nope://x")
+    assert not (tmp_path / "out").exists()

@@ -206,7 +206,7 @@ def test_features_of_another_recipe_are_refused(single, tmp_path):
     target = learning_cache(tmp_path / "t.zarr", 9, weights={"weights": "imagenet", "precision": "bf16"})
     with pytest.raises(RecipeMismatch) as caught:
         evaluate(single, target)
-    assert "weights: random in the run, imagenet here" in caught.value.message
+    assert "has weights random, you asked for imagenet." in caught.value.message
     assert "precision: fp32 in the run, bf16 here" in caught.value.message
     watch = Recorder()
     fields = {index: {"id": f"new{index}"} for index in range(9)}

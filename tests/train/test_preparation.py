@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from refusals import differs
 from train_samples import learning_cache, outcome, tiny_config
 
 from est.errors import UsageError
@@ -46,15 +47,15 @@ def test_a_run_resumes_on_prepared_rows(cache, tmp_path):
 @pytest.mark.parametrize(
     ("other", "what"),
     [
-        ({"mirrored": True}, "data.mirrored: False then, True now"),
-        ({"select": "val"}, "a validation part: False then, True now"),
-        ({"seeds": (9,)}, "the first seed: 3456 then, 9 now"),
-        ({"control": False}, "control: True then, False now"),
-        ({"protocol": ProtocolConfig(kind="holdout")}, "protocol.kind: auto then, holdout now"),
-        ({"residency": "stream"}, "data.residency: auto then, stream now"),
+        ({"mirrored": True}, differs("data.mirrored", False, True)),
+        ({"select": "val"}, differs("a validation part", False, True)),
+        ({"seeds": (9,)}, differs("the first seed", 3456, 9)),
+        ({"control": False}, differs("control", True, False)),
+        ({"protocol": ProtocolConfig(kind="holdout")}, differs("protocol.kind", "auto", "holdout")),
+        ({"residency": "stream"}, differs("data.residency", "auto", "stream")),
     ],
 )
 def test_settings_that_read_other_rows_are_refused(cache, tmp_path, other, what):
-    with pytest.raises(UsageError, match=f"read other rows of .*: {what}"):
+    with pytest.raises(UsageError, match=what):
         fit(prepare(cache, tiny_config()), tmp_path / "run", tiny_config(**other))
     assert not (tmp_path / "run").exists()

@@ -164,15 +164,15 @@ def to_flat(config: TrainConfig) -> Flat:
     return {MODEL: config.model.name, **flat}
 
 
-def differences(then: TrainConfig, now: TrainConfig) -> list[str]:
-    """List what differs between two configurations, as `loop.epochs: 160 then, 80 now`."""
+def differences(then: TrainConfig, now: TrainConfig) -> dict[str, tuple[Any, Any]]:
+    """Return what differs between two configurations: key → what stands in each."""
     a, b = to_flat(then), to_flat(now)
     if a[MODEL] != b[MODEL]:  # settings of two models cannot be compared
         a, b = (
             {key: value for key, value in flat.items() if key == MODEL or not key.startswith("model.")}
             for flat in (a, b)
         )
-    return [f"{key}: {a[key]} then, {b[key]} now" for key in a if a[key] != b[key]]
+    return {key: (a[key], b[key]) for key in a if a[key] != b[key]}
 
 
 def to_toml(config: TrainConfig) -> str:

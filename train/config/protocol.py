@@ -116,7 +116,7 @@ class ProtocolConfig:
             near = difflib.get_close_matches(self.kind, kinds, n=1)
             raise UsageError(
                 f"protocol.kind is {', '.join(kinds[:-1])} or {kinds[-1]}, found {self.kind!r}.",
-                remedy=f"did you mean {near[0]}?" if near else "est train --list-protocols says what they are",
+                remedy=f"--protocol {near[0]}" if near else "est train --list-protocols says what they are",
             )
         if self.folds is not None and self.folds < 2:
             raise UsageError(f"protocol.folds is 2 or more, found {self.folds}.", remedy="--folds 5")

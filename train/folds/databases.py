@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ...cache import Cache
-from ...errors import UsageError, some
+from ...errors import UsageError, counted, some
 from .annotations import Annotations
 from .fold import relabel
 
@@ -49,7 +49,8 @@ def expect_people_of_one(databases: dict[str, str], table: Annotations) -> None:
     if shared := sorted(subject for subject, names in found.items() if len(names) > 1):
         names = " and ".join(sorted(found[shared[0]]))
         raise UsageError(
-            f"{len(shared)} subjects have clips of several databases ({some(shared)}), as {shared[0]!r} of {names}: one name, two people.",
+            f"{counted(len(shared), 'subject', 'have')} clips of several databases ({some(shared)}), as {shared[0]!r} of {names}: "
+            "one name, two people.",
             remedy=f"{relabel('subject')} that names the database too, as smic-{shared[0]}",
         )
 
@@ -64,7 +65,7 @@ def apex_remark(cache: Cache) -> str:
     column = cache.clips.extra.get(COLUMN, [""] * len(bare))
     names = Counter(str(name) for name, is_bare in zip(column, bare, strict=True) if is_bare and name)
     of = ", ".join(f"{name} {count}" for name, count in names.most_common())
-    count = f"of {bare.sum()} of {len(bare)} clips no apex is known{f' ({of})' if of else ''}"
+    count = f"of {bare.sum()} of {counted(len(bare), 'clip')} no apex is known{f' ({of})' if of else ''}"
     return f"{APEX}; {count}, and their frames lie evenly over the whole clip."
 
 
@@ -73,7 +74,7 @@ def notes_on_databases(databases: dict[str, str]) -> list[str]:
     if not databases:
         return [f"{NO_DATABASES}: {relabel('extra:' + COLUMN)}, names them."]
     lacking = sorted(one for one, name in databases.items() if not name)
-    return [f"{len(lacking)} clips do not say which database they are from: {some(lacking)}."] if lacking else []
+    return [f"{counted(len(lacking), 'clip', 'do')} not say the database: {some(lacking)}."] if lacking else []
 
 
 def _folder(clip_id: str) -> str:

@@ -260,9 +260,11 @@ def _choose(folds: list[Fold], only: Iterable[str]) -> list[int]:
     names = [fold.name for fold in folds]
     for name in only:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
             shown = ", ".join(names) if len(names) <= 12 else f"{', '.join(names[:10])} … {names[-1]} ({len(names)})"
-            raise UsageError(f"There is no fold {name!r}; there are {shown}.", remedy=f"the nearest is {near[0]}")
+            raise UsageError(
+                f"There is no fold {name!r}; there are {shown}.", remedy=f"--fold {near[0] if near else names[0]}"
+            )
     wanted = set(only) or set(names)
     return [number for number, name in enumerate(names) if name in wanted]
 

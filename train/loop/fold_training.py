@@ -18,7 +18,7 @@ from torch import Tensor
 from ...cache.interrupt import Stop
 from ...encoders.precision import Precision
 from ...encoders.weights import BACKBONE, save_weights
-from ...errors import EstError
+from ...errors import EstError, differing
 from ..config.config import TrainConfig
 from ..config.configfile import differences, from_flat, to_flat
 from ..config.loss import CONTRASTIVE
@@ -292,10 +292,10 @@ class FoldTraining(Training):
         facts: dict[str, Any] = {"part": self.part.name, "seed": self.part.seed, "labels": list(self.data.labels)}
         facts |= {"width": self.data.clips.width, "maps": list(self.data.clips.maps)}
         then = {"maps": [], **meta}  # checkpoints of earlier versions do not say the sides of maps
-        changed += [f"{name}: {then[name]} then, {value} now" for name, value in facts.items() if then[name] != value]
+        changed |= {name: (then[name], value) for name, value in facts.items() if then[name] != value}
         if changed:
             raise EstError(
-                f"{path} belongs to another training: {'; '.join(changed)}.",
+                differing(path, changed),
                 remedy=f"undo the change, or remove {self.folder} to train that part again",
             )
 

@@ -7,19 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....errors import UsageError
+from .pack import PACKS
 
 if TYPE_CHECKING:
     from .base import Detections, Detector
 
 __all__ = ["DETECTORS", "Detections", "Detector", "build_detector"]
 
-PACKS = (
-    "buffalo_l",
-    "buffalo_m",
-    "buffalo_s",
-    "buffalo_sc",
-    "antelopev2",
-)  # that insightface publishes; others may lie on disk
 DETECTORS = ("retinaface", "none", *(f"insightface:{pack}" for pack in PACKS))
 SCORE_THRESHOLD = 0.8
 

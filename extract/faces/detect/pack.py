@@ -8,34 +8,57 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shlex
 from pathlib import Path
 
-from ....errors import EstError
+from ....errors import EstError, UsageError, nearest
 
 DEFAULT_ROOT = Path("~/.insightface")
 MIN_OUTPUTS = 5  # by which insightface tells a detector from its other models
+PACKS = (
+    "buffalo_l",
+    "buffalo_m",
+    "buffalo_s",
+    "buffalo_sc",
+    "antelopev2",
+)  # that insightface publishes; others may lie on disk
 TYPICAL = ("det_", "scrfd")  # how the detectors of the published packs are called: looked at first
 
 
-def pack_folder(pack: str, models_dir: Path | None, *, download: bool = True) -> Path:
-    """Return the folder that holds a pack: models/PACK or PACK below `models_dir`, else below insightface's own, downloaded if need be."""
+def pack_folder(pack: str, models_dir: Path | None, *, download: bool = False) -> Path:
+    """Return the folder that holds a pack: models/PACK or PACK below `models_dir`, else below insightface's own; or download it there."""
     if models_dir is None:
         folder = DEFAULT_ROOT.expanduser() / "models" / pack
         if not folder.exists():
             if not download:
-                raise EstError(
-                    f"Detector pack {pack}: nothing lies in {folder}.",
-                    remedy=f"est doctor --detector insightface:{pack} --fetch",
-                )
-            _download(pack, folder)
+                raise _not_here(pack, f"expected the folder {folder}, found nothing there", models_dir)
+            _download(pack, DEFAULT_ROOT, folder)
         return _expect_folder(pack, folder)
     for folder in (models_dir / "models" / pack, models_dir / pack):
         if folder.exists():
             return _expect_folder(pack, folder)
-    raise EstError(
-        f"Detector pack {pack}: expected the folder {models_dir / 'models' / pack} or {models_dir / pack}; found {_listing(models_dir)}.",
-        remedy=f"unpack {_address(pack)} into {models_dir / 'models' / pack}",
+    if download:
+        _download(pack, models_dir, models_dir / "models" / pack)
+        return _expect_folder(pack, models_dir / "models" / pack)
+    places = f"{models_dir / 'models' / pack} or {models_dir / pack}"
+    raise _not_here(pack, f"expected the folder {places}; found {_listing(models_dir)}", models_dir)
+
+
+def _not_here(pack: str, found: str, models_dir: Path | None) -> EstError:
+    """Say which command downloads a pack, which no other does; or which pack is meant."""
+    near = None if pack in PACKS else nearest(pack, PACKS)
+    if near is not None:
+        told = f"insightface publishes {', '.join(PACKS)}; found {pack!r}, which is not on this machine either."
+        return UsageError(told, remedy=f"--detector insightface:{near}")
+    return EstError(
+        f"Detector pack {pack}: {found}, and est downloads only what it is told to.",
+        remedy=f"{_fetching(pack, models_dir)} downloads it, for non-commercial research only; or --detector retinaface",
     )
+
+
+def _fetching(pack: str, models_dir: Path | None = None) -> str:
+    beside = [] if models_dir is None else ["--models-dir", str(models_dir)]
+    return shlex.join(["est", "doctor", "--detector", f"insightface:{pack}", "--fetch", *beside])
 
 
 def present_packs(models_dir: Path | None) -> list[str]:
@@ -72,7 +95,7 @@ def find_detector(pack: str, folder: Path) -> Path:
     raise EstError(
         f"Detector pack {pack}: expected a detection model (such as det_10g.onnx) in {folder}; found {_listing(folder)}{damage}. "
         "A download or its unpacking was interrupted.",
-        remedy=f"rm -r {folder}, then run again to download it, or unpack {_address(pack)} there",
+        remedy=f"rm -r {folder}, then {_fetching(pack)}, or unpack {_address(pack)} there",
     )
 
 
@@ -82,18 +105,18 @@ def _expect_folder(pack: str, folder: Path) -> Path:
     return folder
 
 
-def _download(pack: str, folder: Path) -> None:
+def _download(pack: str, root: Path, folder: Path) -> None:
     """Let insightface download a pack; it prints to stdout, which belongs to the results."""
     from insightface.utils import ensure_available
 
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            ensure_available("models", pack, root=str(DEFAULT_ROOT))
+            ensure_available("models", pack, root=str(root))
     except (
         Exception
     ) as error:  # the network, the server, the disk or the archive: whatever it was, the pack is not here
         raise EstError(
-            f"Detector pack {pack}: expected {folder}; found nothing there, and downloading it failed: {error}",
+            f"Detector pack {pack} could not be downloaded into {folder}.",
             remedy=f"unpack {_address(pack)} into {folder}, or --models-dir DIR where DIR/models/{pack} has it, or --detector retinaface",
         ) from error
 

@@ -90,8 +90,8 @@ def load_model(pack: str, folder: Path, providers: list[Any], threads: int) -> A
             )
     except Exception as error:  # onnxruntime's exceptions have no common class
         raise EstError(
-            f"Detector pack {pack}: {source} cannot be loaded: {error}",
-            remedy=f"rm -r {folder}, then run again to download it",
+            f"Detector pack {pack}: {source} cannot be loaded.",
+            remedy=f"rm -r {folder}, then est doctor --detector insightface:{pack} --fetch",
         ) from error
     if getattr(model, "taskname", None) != "detection":
         raise EstError(f"Detector pack {pack}: {source} is no detection model.", remedy="insightface:buffalo_l")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ....errors import UsageError
+from ....errors import UsageError, counted
 from ..base import Finding, Reading
 from ..tree import Tree
 from .release import Release
@@ -37,7 +37,7 @@ def read_coded(
         unlabelled += [entry.id] if label is None else []
     findings = release.findings()
     if unlabelled:
-        text = f"{len(unlabelled)} clips of {' and '.join(rest)} are kept without a label, and training leaves them out"
+        text = f"kept without a label, which training leaves out: {counted(len(unlabelled), 'clip')} of {' and '.join(rest)}"
         findings.append(Finding(kind="unlabelled", text=text, count=len(unlabelled), is_expected=True))
     assert release.place is not None
     return Reading(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ....errors import UsageError
+from ....errors import UsageError, counted
 from ..base import Dataset, Entry, Finding, PublishedUf1, Reading, Request
 from ..textlist import lines_of
 from ..tree import Tree
@@ -119,12 +119,12 @@ def _about(tree: Tree, release: Release, listed: int) -> list[Finding]:
     if not listed:
         return []
     if release.place is None:
-        text = f"{database.name} is not below {tree.root}: its {listed} clips are missing"
+        text = f"{database.name} is not below {tree.root}: its {counted(listed, 'clip', 'are')} missing"
         return [Finding(kind="release absent", text=text, count=listed)]
     if release.table is None and release.moments is None:
         text = (
             f"{database.name}: no coding table ({database.table}, or a CSV export) below {tree.root}: onset, apex and offset of its "
-            f"{listed} clips stay unknown"
+            f"{counted(listed, 'clip', 'stay')} unknown"
         )
         return [Finding(kind="no coding table", text=text, count=listed)]
     if release.moments is not None:

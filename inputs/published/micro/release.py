@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ....errors import UsageError
+from ....errors import UsageError, counted
 from ..base import Entry, Finding
 from ..tree import BRANCHES, Tree, folders
 from .coding import Coded
@@ -82,10 +82,10 @@ class Release:
         name = self.database.name
         found = []
         if self.doubtful:
-            text = f"{name}: the coding table tells moments of {len(self.doubtful)} clips that are not taken"
+            text = f"{name}: the coding table tells moments of {counted(len(self.doubtful), 'clip')} that are not taken"
             found.append(Finding(kind="moments", text=text, count=len(self.doubtful), examples=tuple(self.doubtful)))
         if self.uncoded:
-            text = f"{name}: {len(self.uncoded)} clips are not in the coding table, and their onset, apex and offset stay unknown"
+            text = f"{name}: {counted(len(self.uncoded), 'clip', 'are')} not in the coding table, and onset, apex and offset stay unknown"
             found.append(Finding(kind="not coded", text=text, count=len(self.uncoded), examples=tuple(self.uncoded)))
         return found
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from detector_samples import not_a_detector, stand_in
 
-from est.errors import EstError
+from est.errors import EstError, UsageError
 from est.extract.faces.detect import build_detector, pack
 from est.extract.faces.detect.pack import find_detector, pack_folder
 from est.extract.faces.detect.scrfd import check_session, execution_providers
@@ -63,13 +63,25 @@ def picture(width, height, *cells):
 # --- what can be wrong with a pack ---
 
 
-def test_a_missing_pack_names_the_place_the_reason_and_the_mend(no_network, capsys):
-    with pytest.raises(EstError) as error:
+def test_a_missing_pack_is_not_downloaded_and_the_command_that_does_is_named(no_network, monkeypatch):
+    monkeypatch.setattr("insightface.utils.ensure_available", lambda *_, **__: pytest.fail("downloads"))
+    with pytest.raises(EstError, match="est downloads only what it is told to") as error:
         build_detector("insightface:buffalo_l")
     assert str(no_network / "models" / "buffalo_l") in error.value.message
-    assert "Network is unreachable" in error.value.message
-    assert "buffalo_l.zip" in error.value.remedy
+    assert error.value.remedy.startswith("est doctor --detector insightface:buffalo_l --fetch downloads it")
     assert "retinaface" in error.value.remedy
+    with pytest.raises(UsageError, match=r"insightface publishes buffalo_l, .*found 'bufalo_l'") as error:
+        build_detector("insightface:bufalo_l")
+    assert error.value.remedy == "--detector insightface:buffalo_l"
+
+
+def test_a_download_that_fails_is_said_once_and_in_one_line(no_network, capsys):
+    with pytest.raises(EstError) as error:
+        pack.pack_folder("buffalo_l", None, download=True)
+    assert str(no_network / "models" / "buffalo_l") in error.value.message
+    assert "Network is unreachable" not in error.value.message, "the cause says it"
+    assert str(error.value.__cause__) == "Network is unreachable"
+    assert "buffalo_l.zip" in error.value.remedy
     assert capsys.readouterr().out == ""
 
 
@@ -168,6 +180,8 @@ def test_a_download_that_succeeds_is_used(monkeypatch, tmp_path, capsys):
 
     monkeypatch.setattr(insightface.utils, "ensure_available", download)
     monkeypatch.setattr(pack, "DEFAULT_ROOT", tmp_path / "home")
+    assert pack.pack_folder("fresh", None, download=True) == tmp_path / "home" / "models" / "fresh"
+    assert pack.pack_folder("fresh", tmp_path / "home", download=True) == tmp_path / "home" / "models" / "fresh"
     assert build_detector("insightface:fresh").name == "insightface:fresh"
     assert capsys.readouterr().out == ""
 

@@ -19,7 +19,7 @@ from ....encoders.backbone import FrameEncoder
 from ....encoders.kinds import names_encoder
 from ....encoders.taps import MAPS
 from ....encoders.weights import BACKBONE, Weights, is_random, load_weights, weights_of_recipe
-from ....errors import EstError, UsageError
+from ....errors import EstError, UsageError, differing
 from ...config.config import TrainConfig
 from ...config.configfile import differences
 from ...config.finetune import FinetuneConfig
@@ -179,7 +179,7 @@ def _expect_fitting(init: Run, config: TrainConfig, plan: Plan) -> None:
     changed = differences(TrainConfig(model=init.config.model), TrainConfig(model=config.model))
     if changed:
         raise UsageError(
-            f"The models of {init.path} are other ones: {'; '.join(changed)}.",
+            differing(init.path, changed),
             remedy=f"--config {init.path / 'config.toml'}, or --set the same",
         )
     there = {(part["fold"], part["seed"]) for part in init.facts["parts"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import torch
 from torchvision.models.video import R3D_18_Weights
@@ -10,21 +11,29 @@ from torchvision.models.video import R3D_18_Weights
 from ....encoders.kinds.published import find_file
 from ..published import Published
 
+NAME = "kinetics400"
 LICENCE = (
     "BSD-3-Clause code of torchvision, which states no licence for these weights; trained on Kinetics-400, whose videos are their "
     "uploaders' on YouTube"
 )
 
 
-def load(name: str) -> Published:
-    """Load them, without their classifier; they are downloaded where they are not here."""
-    assert name == "kinetics400"
-    path = find_file(
+def fetch(models_dir: Path | None = None, *, download: bool = False) -> Path:
+    """Find their file, or with `download` download it."""
+    return find_file(
         R3D_18_Weights.KINETICS400_V1.url,
-        None,
+        models_dir,
         what="The Kinetics-400 weights of R3D-18",
+        asked=NAME,
         otherwise="--weights random",
+        download=download,
     )
+
+
+def load(name: str) -> Published:
+    """Load them, without their classifier."""
+    assert name == NAME
+    path = fetch()
     tensors = torch.load(path, map_location="cpu", weights_only=True)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -235,7 +236,7 @@ def test_a_run_is_not_resumed_as_another_model(cache, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["train", "--resume", "--out", str(tmp_path / "run"), "--model", "gru"])
     assert ended.value.code == 2
-    assert "model.name: est then, gru now" in capsys.readouterr().err
+    assert re.search(r"model.name +est +gru", capsys.readouterr().err)
 
 
 def test_the_middle_snippet_of_one_is_refused(cache, tmp_path):

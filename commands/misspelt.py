@@ -1,0 +1,105 @@
+"""What mends a line that could not be parsed: the nearest option, command or value, in our own words in place of the parser's."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError, nearest
+from .caches.cachenames import with_cache_option
+
+if TYPE_CHECKING:
+    from typer._click import Context
+    from typer.exceptions import TyperException
+
+# What other tools call an option, for what is called so here; the first that a command has.
+CALLED: dict[str, tuple[str, ...]] = {
+    "batch-size": ("batch",),
+    "lr": ("set loop.learning_rate=",),
+    "learning-rate": ("lr", "set loop.learning_rate="),
+    "output": ("out",),
+    "output-dir": ("out",),
+    "out-dir": ("out",),
+    "features": ("feature", "set feature="),
+    "num-workers": ("workers",),
+    "gpu": ("device",),
+    "gpus": ("device",),
+    "force": ("overwrite",),
+    "data": ("cache",),
+    "checkpoint": ("run", "weights"),
+    "num-epochs": ("epochs",),
+    "num-folds": ("folds",),
+    "run-dir": ("run",),
+    "labels": ("label",),
+}
+KINDS = {
+    "Input should be a valid number": "a number",
+    "Input should be a valid integer": "a whole number",
+}
+
+
+def mended(error: TyperException, arguments: Sequence[str]) -> UsageError:
+    """Return what a user is told of a line that could not be parsed."""
+    context: Context | None = getattr(error, "ctx", None)
+    message = error.format_message()
+    remedy = f"{context.command_path} --help" if context else "est --help"
+    if with_cache := with_cache_option(message, context, arguments):
+        return UsageError(message, remedy=with_cache)
+    kind = type(error).__name__
+    if kind == "NoSuchOption" and context is not None:
+        return _no_option(error, context, remedy)
+    if kind == "BadParameter":
+        return _bad_value(error, message, remedy)
+    return UsageError(message, remedy=_command(context, message, arguments) or remedy)
+
+
+def _no_option(error: Any, context: Context, remedy: str) -> UsageError:
+    """Name the option that is meant, of those that the command has."""
+    given = error.option_name
+    known = [name for one in context.command.params for name in (*one.opts, *one.secondary_opts) if name[:2] == "--"]
+    plain = given.lstrip("-").casefold().replace("_", "-")
+    meant = next((f"--{name}" for name in CALLED.get(plain, ()) if f"--{name.split(' ')[0]}" in known), None)
+    near = meant or nearest(f"--{plain}", known, cutoff=0.7)
+    if near is None and (called := nearest(plain, CALLED, cutoff=0.8)):
+        near = next((f"--{name}" for name in CALLED[called] if f"--{name.split(' ')[0]}" in known), None)
+    message = f"{context.command_path} has no option {given}"
+    others = [name for name in sorted(error.possibilities or ()) if name != near][:3]
+    more = f"; alike are {', '.join(others)}" if others else ""
+    return UsageError(f"{message}{more}.", remedy=f"{near}, or {remedy} for all" if near else remedy)
+
+
+def _bad_value(error: Any, message: str, remedy: str) -> UsageError:
+    """Say what an option takes, and which of its words is nearest."""
+    parameter = error.param
+    option = next((name for name in getattr(parameter, "opts", ()) if name[:2] == "--"), None)
+    for words, kind in KINDS.items():
+        if words in error.message:
+            return UsageError(message.replace(error.message, f"it takes {kind}."), remedy=remedy)
+    head, between, tail = error.message.partition(" is not one of ")
+    if option is None or not between:
+        return UsageError(message, remedy=remedy)
+    found, choices = head.partition("'")[2].rstrip("'"), re.findall(r"'([^']*)'", tail)
+    *others, last = choices
+    near = nearest(found, choices, cutoff=0.5)
+    told = (
+        f"{option} is {', '.join(others)} or {last}, found {found!r}."
+        if others
+        else f"{option} is {last}, found {found!r}."
+    )
+    return UsageError(told, remedy=f"{option} {near}" if near else remedy)
+
+
+def _command(context: Context | None, message: str, arguments: Sequence[str]) -> str | None:
+    """Return the line with the command that is meant, where one word is none."""
+    commands = getattr(getattr(context, "command", None), "commands", None)
+    if context is None or commands is None or "No such command" not in message:
+        return None
+    found = message.partition("'")[2].partition("'")[0]
+    near = nearest(found, commands, cutoff=0.5)
+    if near is None or found not in arguments:
+        return None
+    line = list(arguments)
+    line[line.index(found)] = near
+    return shlex.join(["est", *line])

@@ -1,0 +1,84 @@
+"""Lines that could not be parsed, and names that nothing has: the remedy is the nearest one that there is."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import h5py
+import pytest
+import zarr
+from cache_samples import make_clip
+
+from est.commands.training.modelflags import FRAME_MODEL_LIST
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "remedy"),
+    [
+        ("extract x --detectr none", "est extract has no option --detectr", "--detector, or est extract --help"),
+        ("extract x --output c.zarr", "est extract has no option --output", "--out, or"),
+        ("train --cache c --batch-size 8", "est train has no option --batch-size", "--batch, or"),
+        ("train --cache c --learning-rate 1", "est train has no option --learning-rate", "--lr, or"),
+        ("train --cache c --learning-rat 1", "est train has no option --learning-rat", "--lr, or"),
+        ("tune --cache c --learning_rate 1", "est tune has no option --learning_rate", "--"),
+        ("train --cache c --nothing-like-it 1", "est train has no option --nothing-like-it", "est train --help"),
+        ("trian --cache c", "No such command 'trian'", "est train --cache c"),
+        ("cache inof c.zarr", "No such command 'inof'", "est cache info c.zarr"),
+        (
+            "extract x --engine onxruntime",
+            "--engine is auto, torch or onnxruntime, found 'onxruntime'.",
+            "--engine onnxruntime",
+        ),
+        ("extract x --modality flw", "--modality is face or flow, found 'flw'.", "--modality flow"),
+        ("extract x --modality zzz", "--modality is face or flow, found 'zzz'.", "est extract --help"),
+        ("extract x --face bigest", "--face is main, largest or all, found 'bigest'.", "--face largest"),
+    ],
+)
+def test_the_nearest_is_the_remedy(line, message, remedy, est):
+    status, out, err = est(*shlex.split(line), "--quiet") if "--cache c" not in line else est(*shlex.split(line))
+    assert (status, out) == (2, "")
+    assert message in err
+    assert f"try: {remedy}" in err
+    assert "Value error" not in err
+
+
+@pytest.fixture
+def folder(tmp_path, make_cache):
+    make_cache(tmp_path / "ours.zarr", range(2, 6))
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file["x"] = 1
+    zarr.open_group(tmp_path / "foreign.zarr", mode="w").create_array("x", shape=(2,), dtype="i4")
+    return tmp_path
+
+
+def test_only_our_caches_are_listed_and_foreign_stores_in_one_line(folder, est):
+    _, out, _ = est("cache", "ls", folder)
+    assert out.splitlines() == [
+        str(folder / "ours.zarr"),
+        f"not caches of est: {folder / 'foreign.h5'}, {folder / 'foreign.zarr'}",
+    ]
+    (folder / "ours.zarr" / "zarr.json").write_text("{")  # a damaged cache is one all the same
+    _, out, _ = est("cache", "ls", folder, "--json")
+    assert json.loads(out)["caches"] == [str(folder / "ours.zarr")]
+    assert len(json.loads(out)["foreign"]) == 2
+
+
+def test_names_of_clips_that_no_clip_has(folder, est):
+    cache, clip = folder / "ours.zarr", make_clip(2)
+    near = f"{clip.label[:-1]}x"
+    status, _, err = est("cache", "ls", cache, "--label", near)
+    assert status == 2
+    assert f"try: --label {clip.label}" in err
+    status, _, err = est("cache", "ls", cache, "--subject", "nobody at all")
+    assert status == 2
+    assert "No clip has the subject 'nobody at all'; there are " in err
+    assert "try: --subject " in err
+    status, _, err = est("cache", "ls", cache, "--fold", "77")
+    assert status == 2
+    assert "No clip has the fold 77" in err
+
+
+def test_a_recipe_offers_only_models_that_it_can_train():
+    assert "window-head" not in FRAME_MODEL_LIST
+    assert "est:" in FRAME_MODEL_LIST
