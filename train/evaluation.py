@@ -259,7 +259,7 @@ def tested_rows(run: Run, part: str, table: Annotations) -> np.ndarray:
     ):
         if changed:
             raise EstError(
-                f"{counted(len(changed), 'clip')} that {run.path} tested {what}: {some(changed)}.",
+                f"Clips that {run.path} tested {what} ({counted(len(changed), 'clip')}): {some(changed)}.",
                 remedy="evaluate on the cache as it was when the run was begun",
             )
     return np.array([where[name] for name in truth])

@@ -110,7 +110,7 @@ def test_a_trial_of_few_clips_takes_smaller_steps_and_says_so(whole):
         fit_batch(RAVDESS, clips, config, is_set=True)
     assert caught.value.remedy == "--set loop.batch=10"
     assert fit_batch(RAVDESS, find_clips(RAVDESS, whole), config) == (config, "")
-    with pytest.raises(UsageError, match="learns from 1 clips of calm, and it takes two classes") as caught:
+    with pytest.raises(UsageError, match="learns from 1 clip of calm, and it takes two classes") as caught:
         fit_batch(RAVDESS, find_clips(RAVDESS, whole, 2), config)
     assert caught.value.remedy == "--limit 24, or the whole data set"
 
@@ -154,10 +154,10 @@ def test_a_root_without_the_data_set_says_what_was_looked_for(tmp_path):
     with pytest.raises(UsageError, match=r"RAVDESS is not in .*looked for videos whose names tell what they are"):
         find_clips(RAVDESS, tmp_path)
     video(tmp_path / f"Actor_01/{ravdess_name(1, 3, channel=2)}.mp4")
-    with pytest.raises(UsageError, match=r"1 clips below .*, and none of speech"):
+    with pytest.raises(UsageError, match=r"1 clip below .*, and none of speech"):
         find_clips(RAVDESS, tmp_path)
     video(tmp_path / f"Actor_01/{ravdess_name(1, 3)}.mp4")
-    with pytest.raises(UsageError, match="6 folds by subject, and the clips show 1 subjects: 01"):
+    with pytest.raises(UsageError, match="6 folds by subject, and the clips show 1 subject: 01"):
         find_clips(RAVDESS, tmp_path)
 
 

@@ -290,7 +290,7 @@ def test_a_clip_that_is_another_by_now_is_not_passed_over(tree, tmp_path, ran):
     again = run_ravdess(copy, moved, watch=watch).card
     assert "1 to extract, 1 of them again: their files have another size or time of change" in "\n".join(watch.said)
     assert "a run is there: if its clips are others by now" in "\n".join(watch.said)
-    assert any("are other videos than when" in said for said in watch.warned)
+    assert any("Other videos than when" in said for said in watch.warned)
     assert again.counts == outcome.card.counts
     assert again.fingerprints["cache"] == outcome.card.fingerprints["cache"]
     assert again.date > outcome.card.date

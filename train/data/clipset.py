@@ -21,7 +21,7 @@ from torch import Tensor
 from ...cache import Cache
 from ...cache.schema import NO_FACE
 from ...encoders.taps import MAPS
-from ...errors import UsageError, some
+from ...errors import UsageError, counted, some
 from ..models.batch_frames import BatchFrames
 from .feature_arrays import expect_here, expect_other, expect_shape, mirrored_name
 from .frames import DenseMaps, MapRows
@@ -304,7 +304,9 @@ class ClipSet:
         rows = torch.from_numpy(ranges(first.reshape(-1), count.reshape(-1))).to(self._face.device)
         rows = rows[self._face[rows]]
         if not len(rows):
-            raise UsageError(f"None of {len(clips)} clips shows a face: there is nothing to take statistics of.")
+            raise UsageError(
+                f"None of {counted(len(clips), 'clip')} shows a face: there is nothing to take statistics of."
+            )
         parts = rows.split(STATISTICS_ROWS)
         self.expect((part, None) for part in parts)
         seen, mean, square = 0, *torch.zeros(2, self.width, dtype=torch.float64)

@@ -181,7 +181,7 @@ def test_statistics_are_of_the_frames_with_a_face(cache_path, kind, monkeypatch)
     mean, deviation = clip_set.statistics(torch.tensor(which))
     np.testing.assert_allclose(mean.numpy(), seen.mean(0), rtol=0, atol=1e-6)
     np.testing.assert_allclose(deviation.numpy(), seen.std(0), rtol=0, atol=1e-6)
-    with pytest.raises(UsageError, match="None of 1 clips shows a face"):
+    with pytest.raises(UsageError, match="None of 1 clip shows a face"):
         clip_set.statistics(torch.tensor([4]))
 
 

@@ -304,7 +304,7 @@ def test_folds_are_chosen_by_name():
     assert "2 of 5 folds run: fold2, fold4." in found.notes
     with pytest.raises(UsageError, match="no fold 'flod3'; there are fold1, fold2, fold3, fold4, fold5") as caught:
         plan(table, only=("flod3",))
-    assert caught.value.remedy == "the nearest is fold3"
+    assert caught.value.remedy == "--fold fold3"
 
 
 REFUSED = {

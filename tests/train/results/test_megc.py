@@ -286,7 +286,7 @@ def test_one_name_in_two_databases_is_refused(tmp_path):
     fields[3]["subject"] = "a-0"
     cache = learning_cache(tmp_path / "c.zarr", 18, labels=LABELS, fields=fields, columns=COLUMNS)
     with pytest.raises(
-        UsageError, match=r"1 subjects have clips of several databases \(a-0\), as 'a-0' of CASME II and SMIC"
+        UsageError, match=r"1 subject has clips of several databases \(a-0\), as 'a-0' of CASME II and SMIC"
     ):
         fit(cache, tmp_path / "run", loso())
 
