@@ -4,42 +4,32 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from ..cache import CacheWriter, current_environment, open_cache
+from ..cache import CacheWriter, current_environment
 from ..cache.clip import Failure, Source
 from ..cache.interrupt import listening
-from ..cache.schema import EXTRA, NO_LABEL, ColumnSpec
+from ..cache.schema import EXTRA, NO_LABEL
 from ..cache.sources import source_of
 from ..cache.watch import Watch
-from ..cache.writing.restart import has_clips, remove_without_clips
-from ..encoders.device import parse_device
-from ..encoders.engines.choice import choose_engine
-from ..encoders.engines.preparation import prepare
-from ..encoders.weights import Weights, load_weights
-from ..inputs.extracolumns import column_specs, typed_cells
+from ..cache.writing.restart import remove_without_clips
 from ..inputs.input import FoundInputs, Input
 from .annotations import completed, recorded, relabel
-from .begun import as_begun, begun_bits, begun_searching, expect_calibration, expect_precision_of
 from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
-from .command import expect_as_made
 from .config import ExtractConfig
 from .filling import NewArrays, expect_fillings, fill_features
-from .modality import Modality, modality_of
-from .recipes import recipes_of
+from .modality import Modality
+from .planning.preparation import prepare_extraction
 from .report import Report
-from .threads import default_workers, too_many
-from .video.source import expect_decoder
+from .threads import default_workers
 from .workers.clip_worker import STOPPING
 from .workers.device_worker import DeviceWorker
 from .workers.pipeline import Pipeline
-
-SHOWN_TO_ALL = ("imagenet", "synface", "random")  # weights that have seen nobody's clips, as those of KIND:NAME
 
 
 @dataclass(kw_only=True)
@@ -65,39 +55,10 @@ def extract_videos(
     Features that a cache lacks are first computed for the clips in it, whichever inputs are named.
     """
     config, watch = config or ExtractConfig(), watch or Watch()
-    start = time.monotonic()
-    modality = modality_of(config)
-    for line in modality.expect_inputs(found.inputs):
-        watch.warn(line)
-    devices = [parse_device(text) for text in config.device.split(",")]
-    expect_precision_of(Path(out), devices)
-    config = as_begun(config, Path(out))
-    expect_decoder(config.decoder)
-    inputs, columns = with_columns(found.inputs, Path(out))
-    bits, searching = begun_bits(Path(out)), begun_searching(Path(out))
-    computation = choose_engine(config.engine, config.precision, *devices, bits=bits, searching=searching)
-    expect_as_made(config, Path(out), computation)
-    weights = encoder = None
-    if config.encoded:
-        weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
-        for tap in config.encoded:
-            weights.backbone.shape_of(tap, config.size)  # what there is not is refused before anything is exported
-        for line in describe(weights):
-            watch.say(line)
-    for line in computation.lines(devices):
-        watch.say(line)
-    if weights:
-        encoder = prepare(weights.backbone, config.size, computation, watch.say)
-    encoders = [encoder] if encoder else []
-    device_workers = [DeviceWorker(device, computation.searching, config, encoders) for device in devices]
-    for line in (*too_many(devices, config.workers), *device_workers[0].slow()):
-        watch.warn(line)
-    if device_workers[0].detector.licence:
-        watch.say(f"licence of the detector: {device_workers[0].detector.licence}")
-    recipes = recipes_of(config, weights, device_workers[0], encoder)
-    expect_calibration(Path(out), recipes, encoders)
-    if recipes.frames.by_annotated_apex:
-        watch.say(f"rows are of {recipes.frames.sampling}")
+    start, out = time.monotonic(), Path(out)
+    ready = prepare_extraction(found, out, config, watch)
+    config, modality, weights, devices = ready.config, ready.modality, ready.weights, ready.devices
+    inputs, columns, recipes, device_workers = ready.inputs, ready.columns, ready.recipes, ready.device_workers
     environment = current_environment(
         ("torch", "torchvision", "opencv-python", "opencv-python-headless", "av", "onnxruntime"),
         device=[str(d) for d in devices],
@@ -208,24 +169,6 @@ def stages_of(pipelines: Sequence[Pipeline], device_workers: Sequence[DeviceWork
     for part in (*pipelines, *device_workers):
         busy.update(part.seconds)
     return dict(busy)
-
-
-def with_columns(inputs: Sequence[Input], out: Path) -> tuple[list[Input], dict[str, ColumnSpec]]:
-    """Return inputs whose extra cells have types, and the columns: of the type that the cache has them in, else by what all cells hold."""
-    known = open_cache(out).schema.extra if has_clips(out) else {}
-    columns = column_specs((source.extra for source in inputs), known)
-    return [replace(source, extra=typed_cells(source.extra, columns, source.id)) for source in inputs], columns
-
-
-def describe(weights: Weights) -> Iterator[str]:
-    """Say what was loaded, under which licence, and whether anybody knows what it has learnt from."""
-    yield weights.report()
-    if weights.licence:
-        yield f"licence of the weights: {weights.licence}"
-    if weights.trained_on is None and weights.name not in SHOWN_TO_ALL and ":" not in weights.name:
-        yield (
-            f"{weights.name} has no record of the clips it was trained on: the leak guard cannot see what it has learnt from"
-        )
 
 
 def black_rows(device_worker: DeviceWorker, config: ExtractConfig) -> dict[str, tuple[float, ...]]:
