@@ -6,8 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,20 +17,23 @@ from ..cache.clip import Failure, Source
 from ..cache.interrupt import listening
 from ..cache.schema import EXTRA, NO_LABEL
 from ..cache.sources import source_of
+from ..cache.stores.manifest import Extraction
 from ..cache.watch import Watch
-from ..cache.writing.restart import remove_without_clips
+from ..cache.writing.restart import remove_empty, remove_without_clips
 from ..inputs.input import FoundInputs, Input
 from .annotations import completed, recorded, relabel
 from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
 from .config import ExtractConfig
 from .filling import NewArrays, expect_fillings, fill_features
 from .modality import Modality
+from .planning.estimate import expect_least_room
 from .planning.preparation import prepare_extraction
 from .report import Report
 from .threads import default_workers
 from .workers.clip_worker import STOPPING
 from .workers.device_worker import DeviceWorker
-from .workers.pipeline import Pipeline
+from .workers.messages import Failed
+from .workers.pipeline import InHand, Pipeline
 
 
 @dataclass(kw_only=True)
@@ -65,9 +69,9 @@ def extract_videos(
         kernels=device_workers[0].kernels,
         **({"dataset": found.check.record()} if found.check else {}),
     )
+    expect_least_room(out, ready, retry_failed=retry_failed)
     black = black_rows(device_workers[0], config)
-    columns = {**columns, **modality.columns}
-    if remove_without_clips(Path(out), recipes, columns):
+    if remove_without_clips(out, recipes, columns):
         watch.say(f"{out} held no clip, and is made anew under these settings")
     everything = (*found.inputs, *found.problems)
     order = list(labels) or sorted({source.label for source in everything if source.label is not None})
@@ -80,6 +84,7 @@ def extract_videos(
         environment=environment,
         black=black,
         trained_on=[] if weights is None or weights.trained_on is None else [weights.trained_on],
+        extraction=Extraction(inputs=len(everything), left=len(inputs)) if inputs else None,
         strict=config.strict,
     ) as writer:
         for change in writer.environment_changes:
@@ -94,7 +99,8 @@ def extract_videos(
         for problem in problems:
             if writer.failure(problem.id) != problem:  # else it is on record
                 writer.fail(problem)
-        todo = sort_inputs(inputs, writer, retry_failed, modality)
+        # A cache without clips knows nothing but failures, and is removed where they fail again.
+        todo = sort_inputs(inputs, writer, retry_failed or not len(writer), modality)
         for source in todo.unchanged:
             if clips_of(source.id, writer):
                 writer.forget(
@@ -104,6 +110,7 @@ def extract_videos(
         relabelled += changes
         workers = config.workers or default_workers(devices)
         known = {clip_id: source.path for source in todo.unchanged for clip_id in clips_of(source.id, writer)}
+        writer.begin(Extraction(inputs=len(everything), left=len(todo.new)))
         begun = time.monotonic()
         with listening(STOPPING) as stop, at_work(device_workers):
             filled = None
@@ -123,12 +130,13 @@ def extract_videos(
                 watch.warn(
                     f"{bare} new clips have no label, and others of {out} have one: --labels, or a list, tells it"
                 )
-            pipeline = ClipPipeline(new, writer, device_workers, config, workers, stop)
+            pipeline = CacheClips(new, writer, device_workers, config, workers, stop)
             pipeline.run(watch)
             if stop.wanted:
                 writer.close(folding=False)  # the fold of a large HDF5 cache takes longer than people wait
         running = time.monotonic() - begun
         earlier = [completed(source, writer) for source in todo.failed]
+    kept = bool(len(writer)) or stop.wanted or not remove_empty(out)
     old = [
         Failure(
             id=i.id,
@@ -153,6 +161,7 @@ def extract_videos(
         misplaced=[*misplaced, *pipeline.misplaced],
         failures=[*problems, *old, *pipeline.failures],
         interrupted=stop.wanted,
+        kept=kept,
         left=pipeline.left,
         filling=filled.names if filled else (),
         filled=filled.clips if filled else 0,
@@ -161,6 +170,18 @@ def extract_videos(
         running=running,
         stages=stages_of([pipeline, *([filled] if filled else [])], device_workers),
     )
+
+
+class CacheClips(ClipPipeline):
+    """Clips that go to a cache, which knows how many are left."""
+
+    def __init__(self, inputs: Sequence[Input], sink: CacheWriter, *others: Any) -> None:
+        super().__init__(inputs, sink, *others)
+        self._writer = sink
+
+    def _write_one(self, source: Input, ended: InHand | Failed) -> None:
+        self._writer.one_less()  # first: the commit that holds the clip, or the failure, holds this
+        super()._write_one(source, ended)
 
 
 def stages_of(pipelines: Sequence[Pipeline], device_workers: Sequence[DeviceWorker]) -> dict[str, float]:

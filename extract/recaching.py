@@ -49,6 +49,7 @@ from .filling import (
     first_lacking,
     made_as,
 )
+from .planning.output import expect_out
 from .report import Report
 from .threads import default_workers
 from .workers.clip_worker import STOPPING
@@ -89,6 +90,7 @@ def recache(
             f"{cache.path} holds imported features, and no crops of which others could be made.",
             remedy="est extract makes a cache of the videos",
         )
+    expect_out(out)
     config = replace(config or ExtractConfig(), size=frames.size, detector="none", align="box", margin=None)
     devices = [parse_device(text) for text in config.device.split(",")]
     expect_precision_of(out, devices)

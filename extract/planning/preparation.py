@@ -56,6 +56,8 @@ class PreparedExtraction:
 
 def prepare_extraction(found: FoundInputs, out: Path | None, config: ExtractConfig, watch: Watch) -> PreparedExtraction:
     """Refuse what can be refused, then load; without `out` nothing is known of a cache."""
+    if out is not None:
+        expect_out(out)
     modality = modality_of(config)
     for line in modality.expect_inputs(found.inputs):
         watch.warn(line)
@@ -65,7 +67,6 @@ def prepare_extraction(found: FoundInputs, out: Path | None, config: ExtractConf
     expect_detector(config.detector, score_threshold=config.score_threshold, models_dir=config.models_dir)
     bits = searching = None
     if out is not None:
-        expect_out(out)
         expect_precision_of(out, devices)
         config = as_begun(config, out)
         bits, searching = begun_bits(out), begun_searching(out)

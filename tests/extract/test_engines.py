@@ -134,7 +134,7 @@ def test_int8_goes_on_with_the_bits_and_the_detector_of_the_cache(videos, begun,
     def refuse(*asked, **begun_in):
         raise EstError(f"bits {begun_in['bits']}, searching in {begun_in['searching']}")
 
-    monkeypatch.setattr("est.extract.extraction.choose_engine", refuse)
+    monkeypatch.setattr("est.extract.planning.preparation.choose_engine", refuse)
     wanted = f"bits {choice.bits_here()}, searching in {open_cache(begun).recipes.frames.precision}"
     with pytest.raises(EstError, match=wanted):
         extract(videos, begun, INT8)

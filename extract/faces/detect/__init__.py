@@ -63,9 +63,7 @@ def build_detector(
     return build_scrfd(pack, device=place, score_threshold=score_threshold, models_dir=models_dir, threads=threads)
 
 
-def expect_detector(
-    name: str, *, score_threshold: float = SCORE_THRESHOLD, models_dir: Path | None = None
-) -> None:
+def expect_detector(name: str, *, score_threshold: float = SCORE_THRESHOLD, models_dir: Path | None = None) -> None:
     """Refuse a detector that there is not, before one is loaded or downloaded."""
     family, _, pack = name.partition(":")
     if name not in ("retinaface", "none") and not (family == "insightface" and pack):
