@@ -209,7 +209,19 @@ def test_the_remedy_of_clips_that_all_failed_can_be_followed(cached, clips, tmp_
 
 
 def test_a_dry_run_names_what_will_fail(clips, capsys):
-    call = ["extract", str(clips), "--modality", "flow", "--dry-run"]
+    call = [
+        "extract",
+        str(clips),
+        "--modality",
+        "flow",
+        "--dry-run",
+        "--weights",
+        "random",
+        "--size",
+        "64",
+        "--workers",
+        "1",
+    ]
     assert status_of(call) == 3
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(". Try: ")[0] for line in lines if line.startswith("will fail")] == [
