@@ -111,7 +111,7 @@ def read_lines(columns: Sequence[ReadColumn], total: int) -> Iterator[str]:
     """Lay out what was read of the clips: from where, how many values, the first clips of the first values, and who has none."""
     if not columns:
         return
-    cells = [("read", "from", "values", "clips", "first examples")]
+    cells: list[tuple[str, ...]] = [("read", "from", "values", "clips", "first examples")]
     for column in columns:
         shown = [f"{value} {count} ({first})" for value, (count, first) in list(column.values.items())[:SHOWN_VALUES]]
         more = len(column.values) - SHOWN_VALUES

@@ -32,6 +32,7 @@ from .preparation import PreparedExtraction, prepare_extraction
 from .trial import SECONDS, Trial, try_clips
 
 MOST_TRIED = 512  # inputs that a trial may take
+SURE = 0.8  # of what is estimated from some inputs: an extraction that might fit is begun
 TEXT_BYTES = 64  # of a cell of text, about
 
 
@@ -109,7 +110,8 @@ def expect_least_room(out: Path, ready: PreparedExtraction, *, retry_failed: boo
         return
     is_exact = len(lengths) == len(inputs)
     counts = Counts(clips=len(inputs), frames=sum(lengths) * len(inputs) // len(lengths))
-    expect_room(out, _bytes_of(ready, counts, out), at_least=is_exact)
+    needed = _room_of(_bytes_of(ready, counts, out), out)
+    expect_room(out, needed if is_exact else round(SURE * needed), at_least=True)
 
 
 def not_there(inputs: Sequence[Input], out: Path | None, *, retry_failed: bool) -> list[Input]:
@@ -165,11 +167,9 @@ def _estimate(
     frames = float(NUM_ROWS) if config.modality == "flow" else _mean_length(inputs, trial)
     total = round(len(inputs) * frames * of_rows)
     counts = Counts(clips=len(inputs), frames=total, crop_bytes=round(total * trial.crop_bytes / max(trial.rows, 1)))
-    needed = _bytes_of(ready.recipes, ready.columns, counts, config)
+    needed = _bytes_of(ready, counts, out)
     if out is not None:
-        expect_room(
-            out, needed * (2 if is_hdf5(out) else 1)
-        )  # the staging and the file stand beside each other at the end
+        expect_room(out, _room_of(needed, out))
     memory = trial.own_bytes + workers * trial.worker_bytes + min(COMMIT_BYTES, needed)
     return replace(estimate, frames=frames, rate=trial.rate, num_bytes=needed, memory=memory, trial=trial)
 
@@ -183,15 +183,20 @@ def _mean_length(inputs: Sequence[Input], trial: Trial) -> float:
 
 
 def _bytes_of(ready: PreparedExtraction, counts: Counts, out: Path | None) -> int:
-    """Return what new clips take on the disk: in whole chunks where these are files; twice in HDF5, which is folded from a staging."""
+    """Return what new clips take in the cache: in whole chunks where these are files."""
     schema = _manifest(ready).schema
     sizes = [(counts.of(spec.axis), spec) for spec in schema.arrays().values()]
     if out is not None and is_hdf5(out):
-        return 2 * sum(rows * (spec.row_bytes or TEXT_BYTES) for rows, spec in sizes)
+        return sum(rows * (spec.row_bytes or TEXT_BYTES) for rows, spec in sizes)
     return sum(
         -(-rows // spec.chunk_rows) * spec.chunk_rows * spec.row_bytes if spec.row_bytes else rows * TEXT_BYTES
         for rows, spec in sizes
     )
+
+
+def _room_of(num_bytes: int, out: Path) -> int:
+    """Return what an extraction needs free: in HDF5 the staging and the file stand beside each other at its end."""
+    return 2 * num_bytes if is_hdf5(out) else num_bytes
 
 
 def _manifest(ready: PreparedExtraction) -> Manifest:

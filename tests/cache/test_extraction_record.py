@@ -8,8 +8,10 @@ import pytest
 from cache_samples import make_clip, sample_recipes
 
 from est.cache import CacheWriter, Failure, convert_cache, merge_caches, open_cache
+from est.cache.reading.summary import summarise
 from est.cache.stores.lock import WriterLock, writer_of
 from est.cache.stores.manifest import Extraction
+from est.commands.caches.infopage import page
 
 
 def begun(path, *numbers, inputs, **settings):
@@ -36,6 +38,7 @@ def test_what_is_left_is_committed_with_the_clips(cache_path):
         writer.one_less()
         writer.fail(Failure(id="broken", path="", stage="decode", error="no video"))
     assert open_cache(cache_path).extraction == Extraction(inputs=3, left=1)
+    assert "  missing     1" in page(summarise(open_cache(cache_path))).splitlines()
     begun(cache_path, 3, inputs=1)
     assert open_cache(cache_path).extraction == Extraction(inputs=1, left=0)
 

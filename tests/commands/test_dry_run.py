@@ -125,8 +125,9 @@ def test_weights_that_no_network_brings_are_refused_and_what_was_found_is_shown(
 
 def test_a_run_in_which_nothing_succeeded_says_that_there_is_no_cache(est, tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"no video at all")
+    (tmp_path / "list.csv").write_text("path\ngone.mp4\n")
     out = tmp_path / "c.zarr"
-    status, text, _ = est("extract", tmp_path / "broken.mp4", *QUICK, "--out", out)
+    status, text, _ = est("extract", tmp_path / "list.csv", *QUICK, "--out", out)
     assert status == 3
     assert text.splitlines()[-1] == f"no cache: nothing was extracted, and none was left at {out}"
     assert not out.exists()

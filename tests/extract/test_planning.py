@@ -14,16 +14,17 @@ import numpy as np
 import pytest
 from video_samples import make_video
 
-from est.cache import CacheWriter, Watch, open_cache
+from est.cache import CacheWriter, Failure, Watch, open_cache
 from est.cache.stores.lock import WriterLock
 from est.cache.stores.manifest import Extraction
 from est.errors import CacheError, CacheLocked, EstError, UsageError
 from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
-from est.extract.planning import preparation
+from est.extract.planning import estimate, preparation
 from est.extract.planning.estimate import Estimate, plan_extraction, told_seconds
 from est.extract.planning.lengths import frames_of
 from est.extract.planning.output import expect_out, expect_room, told_bytes
+from est.extract.planning.trial import Trial
 from est.inputs.input import Input, find_inputs
 
 CROPS = ExtractConfig(weights="random", size=32, detector="none", precision="fp32", workers=1)
@@ -139,7 +140,7 @@ def test_a_pack_that_is_not_in_the_folder_of_models_is_refused_before_weights_ar
 
 def test_a_disk_that_is_too_small_is_refused_before_a_cache_is_made(clips, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(100_000, 99_000, 1000))
-    with pytest.raises(CacheError, match=r"c\.zarr will need at least 4\.\d MB, and 1000 bytes are free") as refused:
+    with pytest.raises(CacheError, match=r"c\.zarr will need at least 6\.\d MB, and 1\.0 kB are free") as refused:
         extract_videos(clips, tmp_path / "c.zarr", CROPS)
     assert "--out on a larger disk" in refused.value.remedy
     assert not (tmp_path / "c.zarr").exists()
@@ -149,7 +150,7 @@ def test_a_disk_that_is_too_small_is_refused_before_a_cache_is_made(clips, tmp_p
         expect_room(tmp_path / "c.zarr", 1_100_000_000)
 
 
-def test_an_estimate_is_of_what_an_extraction_does(clips, tmp_path):
+def test_an_estimate_is_of_what_an_extraction_does(clips, tmp_path, monkeypatch):
     out = tmp_path / "c.zarr"
     planned = plan_extraction(clips, out, replace(CROPS, crops=True))
     assert not out.exists()
@@ -164,7 +165,8 @@ def test_an_estimate_is_of_what_an_extraction_does(clips, tmp_path):
     written = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     assert 0.5 < planned.num_bytes / written < 2
     draw(tmp_path / "in" / "d", 7)
-    more = plan_extraction(find_inputs([tmp_path / "in"]), out, replace(CROPS, crops=True), seconds=0.0)
+    monkeypatch.setattr(estimate, "try_clips", lambda inputs, *_, **__: planned.trial)
+    more = plan_extraction(find_inputs([tmp_path / "in"]), out, replace(CROPS, crops=True))
     assert (more.inputs, more.there, more.frames) == (1, 3, 7.0)
     assert "3 inputs are in the cache already, or on record as failed" in more.lines()
     again = plan_extraction(clips, out, replace(CROPS, crops=True, features=("gap", "layer1")))
@@ -172,11 +174,13 @@ def test_an_estimate_is_of_what_an_extraction_does(clips, tmp_path):
     assert again.adding == ("layer1",)
 
 
-def test_clips_of_a_trial_that_cannot_be_read_are_named(tmp_path):
-    (tmp_path / "broken.mp4").write_bytes(b"no video at all")
-    planned = plan_extraction(find_inputs([tmp_path / "broken.mp4"]), None, CROPS)
-    assert [(one.id, planned.seconds) for one in planned.failures] == [("broken", None)]
-    assert planned.lines() == ["no estimate: none of the first 1 clip can be read"]
+def test_where_no_clip_of_a_trial_can_be_read_there_is_no_estimate(tmp_path):
+    failures = tuple(Failure(id=name, path="", stage="decode", error="no video") for name in "ab")
+    nothing = {"rows": 0, "crop_bytes": 0, "rate": 0.0, "declared": (), "own_bytes": 0, "worker_bytes": 0}
+    trial = Trial(clips=0, frames=0, failures=failures, **nothing)
+    planned = Estimate(inputs=2, there=0, device="cpu", frames=0, rate=0, num_bytes=0, memory=0, trial=trial)
+    assert planned.seconds is None
+    assert planned.lines() == ["no estimate: none of the first 2 clips can be read"]
 
 
 def test_lengths_are_read_without_decoding(tmp_path):
@@ -214,13 +218,12 @@ def test_numbers_are_said_as_people_say_them():
 
 @pytest.mark.parametrize("store", [".zarr", ".h5"])
 def test_a_run_in_which_nothing_succeeded_leaves_no_cache(tmp_path, store):
-    (tmp_path / "broken.mp4").write_bytes(b"no video at all")
-    found, out = find_inputs([tmp_path / "broken.mp4"]), tmp_path / f"c{store}"
+    (tmp_path / "list.csv").write_text("path,label\ngone.mp4,sad\n")
+    found, out = find_inputs([tmp_path / "list.csv"]), tmp_path / f"c{store}"
     for _ in range(2):
         report = extract_videos(found, out, CROPS)
-        assert ([failure.id for failure in report.failures], report.kept) == (["broken"], False)
-        assert report.failures[0].stage == "decode", "it is tried again"
-        assert [file.name for file in tmp_path.iterdir()] == ["broken.mp4"]
+        assert ([failure.id for failure in report.failures], report.kept) == (["gone"], False)
+        assert [file.name for file in tmp_path.iterdir()] == ["list.csv"]
 
 
 class Stopping(Watch):
