@@ -95,14 +95,11 @@ def test_it_really_tries_the_clips_and_writes_nothing(est, clips, tmp_path):
         ("--weights random --detector mtcnn", 2, "A detector is retinaface, insightface:PACK or none", "--detector"),
         ("--weights random --features gapp", 2, "found 'gapp'", "--features gap"),
         ("--weights random --size 20", 2, "--size goes from 32 to 1024, found 20", "--size 224"),
-        ("--weights timm:nothing", 2, "nothing", "timm:"),
     ],
 )
 def test_what_an_extraction_would_refuse_is_refused_in_a_dry_run(
     est, clips, tmp_path, monkeypatch, line, status, message, remedy
 ):
-    if "timm" in line:
-        pytest.importorskip("timm")
     monkeypatch.chdir(tmp_path)
     for more in (["--dry-run"], [] if "--out" in line else ["--out", "c.zarr"]):
         found, _, err = est("extract", clips, *line.split(), *more)
