@@ -26,7 +26,7 @@ from ...inputs.input import FoundInputs, Input
 from ..config import ExtractConfig
 from ..flow.selection import NUM_ROWS
 from ..threads import default_workers
-from .lengths import known_lengths
+from .lengths import LOOKED_AT, known_lengths
 from .output import expect_room, told_bytes
 from .preparation import PreparedExtraction, prepare_extraction
 from .trial import SECONDS, Trial, try_clips
@@ -177,9 +177,9 @@ def _estimate(
 def _mean_length(inputs: Sequence[Input], trial: Trial) -> float:
     """Return the mean number of frames of a clip: of those that tell it without being opened, else of those that were tried."""
     known = known_lengths(inputs)
-    return float(
-        np.mean(known if len(known) >= len(trial.declared) else trial.declared or [trial.frames / trial.clips])
-    )
+    if 2 * len(known) < min(LOOKED_AT, len(inputs)):  # most files do not tell
+        known = list(trial.declared)
+    return float(np.mean(known or [trial.frames / trial.clips]))
 
 
 def _bytes_of(ready: PreparedExtraction, counts: Counts, out: Path | None) -> int:
