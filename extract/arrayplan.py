@@ -18,8 +18,8 @@ from ..encoders.engines.preparation import PreparedEncoder
 from ..encoders.weights import Weights
 from ..errors import EstError, UsageError
 from .config import ExtractConfig
-from .extraction import describe
 from .flow.field import FIELD
+from .planning.preparation import describe
 from .recipes import feature_recipe
 from .workers.device_worker import FLIP
 

@@ -38,6 +38,7 @@ class ExtractConfig:
     crops: bool = False
     crop_quality: int = 95
     forget_crops: bool = False  # crops pass through JPEG as those of a cache do, and are not kept: for predictions
+    trial_frames: int = 0  # of each clip at most, where a dry run tries the first clips; 0 all
     weights: str = "imagenet"
     normalize: str | None = None
     features: tuple[str, ...] = ("gap",)

@@ -4,43 +4,36 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
-from ..cache import CacheWriter, current_environment, open_cache
+from ..cache import CacheWriter, current_environment
 from ..cache.clip import Failure, Source
 from ..cache.interrupt import listening
-from ..cache.schema import EXTRA, NO_LABEL, ColumnSpec
+from ..cache.schema import EXTRA, NO_LABEL
 from ..cache.sources import source_of
+from ..cache.stores.manifest import Extraction
 from ..cache.watch import Watch
-from ..cache.writing.restart import has_clips, remove_without_clips
-from ..encoders.device import parse_device
-from ..encoders.engines.choice import Computation
-from ..encoders.engines.preparation import prepare
-from ..encoders.weights import Weights, load_weights
-from ..inputs.extracolumns import column_specs, typed_cells
+from ..cache.writing.restart import remove_empty, remove_without_clips
 from ..inputs.input import FoundInputs, Input
 from .annotations import completed, recorded, relabel
-from .begun import as_begun, computation_for, expect_calibration
 from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
-from .command import expect_as_made
 from .config import ExtractConfig
 from .filling import NewArrays, expect_fillings, fill_features
-from .modality import Modality, modality_of
-from .recipes import recipes_of
+from .modality import Modality
+from .planning.estimate import expect_least_room
+from .planning.preparation import prepare_extraction
 from .report import Report
-from .threads import default_workers, too_many
-from .video.source import expect_decoder
+from .threads import default_workers
 from .workers.clip_worker import STOPPING
 from .workers.device_worker import DeviceWorker
-from .workers.pipeline import Pipeline
-
-SHOWN_TO_ALL = ("imagenet", "synface", "random")  # weights that have seen nobody's clips, as those of KIND:NAME
+from .workers.messages import Failed
+from .workers.pipeline import InHand, Pipeline
 
 
 @dataclass(kw_only=True)
@@ -66,43 +59,19 @@ def extract_videos(
     Features that a cache lacks are first computed for the clips in it, whichever inputs are named.
     """
     config, watch = config or ExtractConfig(), watch or Watch()
-    start = time.monotonic()
-    modality = modality_of(config)
-    for line in modality.expect_inputs(found.inputs):
-        watch.warn(line)
-    config = as_begun(config, Path(out))
-    devices, computation = expect_extractable(config, Path(out))
-    inputs, columns = with_columns(found.inputs, Path(out))
-    weights = encoder = None
-    if config.encoded:
-        weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
-        for tap in config.encoded:
-            weights.backbone.shape_of(tap, config.size)  # what there is not is refused before anything is exported
-        for line in describe(weights):
-            watch.say(line)
-    for line in computation.lines(devices):
-        watch.say(line)
-    if weights:
-        encoder = prepare(weights.backbone, config.size, computation, watch.say)
-    encoders = [encoder] if encoder else []
-    device_workers = [DeviceWorker(device, computation.searching, config, encoders) for device in devices]
-    for line in (*too_many(devices, config.workers), *device_workers[0].slow()):
-        watch.warn(line)
-    if device_workers[0].detector.licence:
-        watch.say(f"licence of the detector: {device_workers[0].detector.licence}")
-    recipes = recipes_of(config, weights, device_workers[0], encoder)
-    expect_calibration(Path(out), recipes, encoders)
-    if recipes.frames.by_annotated_apex:
-        watch.say(f"rows are of {recipes.frames.sampling}")
+    start, out = time.monotonic(), Path(out)
+    ready = prepare_extraction(found, out, config, watch)
+    config, modality, weights, devices = ready.config, ready.modality, ready.weights, ready.devices
+    inputs, columns, recipes, device_workers = ready.inputs, ready.columns, ready.recipes, ready.device_workers
     environment = current_environment(
         ("torch", "torchvision", "opencv-python", "opencv-python-headless", "av", "onnxruntime"),
         device=[str(d) for d in devices],
         kernels=device_workers[0].kernels,
         **({"dataset": found.check.record()} if found.check else {}),
     )
+    expect_least_room(out, ready, retry_failed=retry_failed)
     black = black_rows(device_workers[0], config)
-    columns = {**columns, **modality.columns}
-    if remove_without_clips(Path(out), recipes, columns):
+    if remove_without_clips(out, recipes, columns):
         watch.say(f"{out} held no clip, and is made anew under these settings")
     everything = (*found.inputs, *found.problems)
     order = list(labels) or sorted({source.label for source in everything if source.label is not None})
@@ -115,6 +84,7 @@ def extract_videos(
         environment=environment,
         black=black,
         trained_on=[] if weights is None or weights.trained_on is None else [weights.trained_on],
+        extraction=Extraction(inputs=len(everything), left=len(inputs)) if inputs else None,
         strict=config.strict,
     ) as writer:
         for change in writer.environment_changes:
@@ -129,7 +99,8 @@ def extract_videos(
         for problem in problems:
             if writer.failure(problem.id) != problem:  # else it is on record
                 writer.fail(problem)
-        todo = sort_inputs(inputs, writer, retry_failed, modality)
+        # A cache without clips knows nothing but failures, and is removed where they fail again.
+        todo = sort_inputs(inputs, writer, retry_failed or not len(writer), modality)
         for source in todo.unchanged:
             if clips_of(source.id, writer):
                 writer.forget(
@@ -139,6 +110,7 @@ def extract_videos(
         relabelled += changes
         workers = config.workers or default_workers(devices)
         known = {clip_id: source.path for source in todo.unchanged for clip_id in clips_of(source.id, writer)}
+        writer.begin(Extraction(inputs=len(everything), left=len(todo.new)))
         begun = time.monotonic()
         with listening(STOPPING) as stop, at_work(device_workers):
             filled = None
@@ -158,12 +130,13 @@ def extract_videos(
                 watch.warn(
                     f"{bare} new clips have no label, and others of {out} have one: --labels, or a list, tells it"
                 )
-            pipeline = ClipPipeline(new, writer, device_workers, config, workers, stop)
+            pipeline = CacheClips(new, writer, device_workers, config, workers, stop)
             pipeline.run(watch)
             if stop.wanted:
                 writer.close(folding=False)  # the fold of a large HDF5 cache takes longer than people wait
         running = time.monotonic() - begun
         earlier = [completed(source, writer) for source in todo.failed]
+    kept = bool(len(writer)) or stop.wanted or not remove_empty(out)
     old = [
         Failure(
             id=i.id,
@@ -188,6 +161,7 @@ def extract_videos(
         misplaced=[*misplaced, *pipeline.misplaced],
         failures=[*problems, *old, *pipeline.failures],
         interrupted=stop.wanted,
+        kept=kept,
         left=pipeline.left,
         filling=filled.names if filled else (),
         filled=filled.clips if filled else 0,
@@ -198,40 +172,24 @@ def extract_videos(
     )
 
 
+class CacheClips(ClipPipeline):
+    """Clips that go to a cache, which knows how many are left."""
+
+    def __init__(self, inputs: Sequence[Input], sink: CacheWriter, *others: Any) -> None:
+        super().__init__(inputs, sink, *others)
+        self._writer = sink
+
+    def _write_one(self, source: Input, ended: InHand | Failed) -> None:
+        self._writer.one_less()  # first: the commit that holds the clip, or the failure, holds this
+        super()._write_one(source, ended)
+
+
 def stages_of(pipelines: Sequence[Pipeline], device_workers: Sequence[DeviceWorker]) -> dict[str, float]:
     """Add up the seconds that each stage was busy."""
     busy: Counter[str] = Counter()
     for part in (*pipelines, *device_workers):
         busy.update(part.seconds)
     return dict(busy)
-
-
-def with_columns(inputs: Sequence[Input], out: Path) -> tuple[list[Input], dict[str, ColumnSpec]]:
-    """Return inputs whose extra cells have types, and the columns: of the type that the cache has them in, else by what all cells hold."""
-    known = open_cache(out).schema.extra if has_clips(out) else {}
-    columns = column_specs((source.extra for source in inputs), known)
-    return [replace(source, extra=typed_cells(source.extra, columns, source.id)) for source in inputs], columns
-
-
-def expect_extractable(config: ExtractConfig, out: Path | None) -> tuple[list[torch.device], Computation]:
-    """Refuse what does not fit this machine or the cache that is there, before weights are loaded; return the devices and what computes."""
-    devices = [parse_device(text) for text in config.device.split(",")]
-    computation = computation_for(config, out, devices)
-    expect_decoder(config.decoder)
-    if out is not None:
-        expect_as_made(config, out, computation)
-    return devices, computation
-
-
-def describe(weights: Weights) -> Iterator[str]:
-    """Say what was loaded, under which licence, and whether anybody knows what it has learnt from."""
-    yield weights.report()
-    if weights.licence:
-        yield f"licence of the weights: {weights.licence}"
-    if weights.trained_on is None and weights.name not in SHOWN_TO_ALL and ":" not in weights.name:
-        yield (
-            f"{weights.name} has no record of the clips it was trained on: the leak guard cannot see what it has learnt from"
-        )
 
 
 def black_rows(device_worker: DeviceWorker, config: ExtractConfig) -> dict[str, tuple[float, ...]]:

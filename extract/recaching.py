@@ -49,6 +49,7 @@ from .filling import (
     first_lacking,
     made_as,
 )
+from .planning.output import expect_out
 from .report import Report
 from .threads import default_workers, too_many
 from .workers.clip_worker import STOPPING
@@ -264,6 +265,8 @@ def expect_recachable(
             f"{cache.path} holds imported features, and no crops of which others could be made.",
             remedy="est extract makes a cache of the videos",
         )
+    if out is not None:
+        expect_out(out)
     devices = [parse_device(text) for text in config.device.split(",")]
     computation = computation_for(config, out, devices, detects=False, option=option)
     expect_views(views, view_config or ViewConfig())

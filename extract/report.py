@@ -24,6 +24,7 @@ class Report:
     incomplete: list[str]
     failures: list[Failure]
     interrupted: bool
+    kept: bool = True  # False: nothing succeeded, and no cache was left behind
     left: int  # inputs that were not reached
     seconds: float  # of the whole call
     running: float  # of the pipeline alone, without loading weights

@@ -24,7 +24,8 @@ from ..errors import UsageError, some
 from .csvlist import LIST_SUFFIXES, MANIFEST, Row, expect_clips, has_path_column, locate, read_list
 from .extracolumns import text_columns
 from .folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Found, file_problem, list_images, natural_key, search
-from .pathrule import NONE, PathRule, alike_labels, annotate, parse_rules
+from .pathreading import PathReading, alike_labels, read_paths
+from .pathrule import COLUMNS, NONE, UNTOLD, PathRules, parse_rules
 from .places import expand, not_there
 from .sequence import is_sequence
 
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from .published.check import Check
 
 STAGE = "input"
-ANNOTATIONS = ("label", "subject", "split", "fold")
-UNTOLD: Mapping[str, Any] = {"label": None, "subject": "", "split": "", "fold": -1}  # what stands where none is told
+ANNOTATIONS = COLUMNS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,7 @@ class FoundInputs:
     labels: tuple[str, ...] = ()  # in a data set's own order; sorted names where there is none
     are_crops: bool = False  # a data set's frames, each a face crop by itself
     check: Check | None = None  # of a data set
+    reading: PathReading | None = None  # where annotations were read from, and which clips do not say them
 
 
 def find_inputs(
@@ -99,16 +100,23 @@ def find_inputs(
     subjects: str = NONE,
     limit: int | None = None,
     shard: tuple[int, int] | None = None,
+    complete: bool = True,
 ) -> FoundInputs:
-    """Find the clips in files, folders and lists; `shard=(i, n)` takes every n-th from i = 0, `limit` the first of those."""
-    label, subject = parse_rules(labels, subjects)
+    """Find the clips in files, folders and lists; `shard=(i, n)` takes every n-th from i = 0, `limit` the first of those.
+
+    Clips whose paths do not say what `labels` and `subjects` ask for are refused; with `complete=False` they are in `reading`.
+    """
+    rules = parse_rules(labels, subjects)
     _expect_part(limit, shard)
     search_all = _Search()
     for path in expand(paths):
         search_all.add(path)
-    inputs = annotate(search_all.inputs, label, subject)
+    reading = read_paths(search_all.inputs, rules)
+    if complete:
+        reading.expect_all()
+    inputs = reading.inputs
     known = {clip.label for clip in inputs}
-    problems = [_annotated(problem, label, subject, known) for problem in search_all.problems]
+    problems = [_annotated(problem, rules, known) for problem in search_all.problems]
     if not inputs and not problems:
         raise _nothing_found(paths, search_all.ignored)
     return replace(
@@ -116,6 +124,7 @@ def find_inputs(
         ignored=dict(search_all.ignored.most_common()),
         unused_columns=search_all.unused_columns,
         warnings=(*search_all.warnings, *alike_labels([one.label for one in (*inputs, *problems)])),
+        reading=reading,
     )
 
 
@@ -315,17 +324,17 @@ def _is_unicode(text: str) -> bool:
     return unicode_text(text) == text
 
 
-def _annotated(problem: Failure, label: PathRule, subject: PathRule, known: set[str | None]) -> Failure:
+def _annotated(problem: Failure, rules: PathRules, known: set[str | None]) -> Failure:
     """Add what its path says to a problem; a folder that cannot be read has a label only where clips have it: it may be a whole class."""
     path = Path(problem.path)
-    read = label.read(problem.id, path)
-    if read not in known and os.path.isdir(path):
-        read = None
-    return replace(
-        problem,
-        label=problem.label or read,
-        subject=problem.subject or subject.read(problem.id, path) or "",
-    )
+    read: dict[str, Any] = {
+        name: int(text) if name == "fold" else text
+        for name, text in rules.read(problem.id, path).items()
+        if getattr(problem, name) == UNTOLD[name]
+    }
+    if read.get("label") not in known and os.path.isdir(path):
+        read.pop("label", None)
+    return replace(problem, **read)
 
 
 def _expect_part(limit: int | None, shard: tuple[int, int] | None) -> None:

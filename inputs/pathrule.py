@@ -1,143 +1,140 @@
-"""How a label or a subject is read from the path of a clip: from the name of a folder, or by a regular expression.
+"""How labels, subjects, splits and folds are read from the path of a clip: from the names of folders, or by a regular expression.
 
 `folders` is the clip's own folder for labels. For subjects it is the folder above that one (SUBJECT/LABEL/clip.mp4), or the clip's own
-where labels do not come from folders. A pattern is searched in the clip's id, its path below the INPUT without suffix; its first group is
-the name: `(s\\d+)_` finds s012 in happy/s012_03.
+where labels do not come from folders. A pattern is searched in the clip's id, its path below the INPUT without suffix. Its named groups say
+what they find: `(?P<subject>S\\d+)_(?P<label>\\w+)` finds both in S01_happy. A group without a name is that of the option: with
+`--subjects '(s\\d+)_'` the subject of happy/s012_03 is s012.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from ..errors import UsageError, some
-
-if TYPE_CHECKING:
-    from .input import Input
+from ..errors import UsageError
 
 NONE, FOLDERS = "none", "folders"
+UNTOLD: Mapping[str, Any] = {"label": None, "subject": "", "split": "", "fold": -1}  # what stands where none is told
+COLUMNS = tuple(UNTOLD)  # what a group may be named, and in which order it is shown
 PATTERN_HINT = r"'(s\d+)_'"
-DEEPER_HINT = "--subjects '^([^/]+)/' --labels '^[^/]+/([^/]+)/' takes the first two folders"
+BOTH_HINT = r"'(?P<subject>S\d+)_(?P<label>\w+)'"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PathRule:
-    """Where one annotation stands in a path."""
+    """What one option says of where annotations stand in a path."""
 
-    what: str  # label or subject
+    what: str  # label or subject: the option's own
     text: str  # as it was given
     folder: int = 0  # how many folders above the clip; 0 is none
     pattern: re.Pattern[str] | None = None
-
-    def read(self, clip_id: str, path: Path) -> str | None:
-        """Return the name that a clip's path holds, if it does."""
-        if self.pattern is not None:
-            found = self.pattern.search(clip_id)
-            return (found[1] or None) if found else None
-        # Every clip has a folder, but a folder above the INPUT names no subject.
-        if not self.folder or (self.folder > clip_id.count("/") and self.what == "subject"):
-            return None
-        return path.parents[self.folder - 1].name or None
+    groups: Mapping[str, str | int] = field(default_factory=dict)  # annotation → its group in the pattern
 
     @property
-    def is_given(self) -> bool:
-        """Say whether paths are to be read."""
-        return self.text != NONE
+    def given(self) -> tuple[str, ...]:
+        """Name the annotations that it reads."""
+        return (self.what,) if self.folder else tuple(self.groups)
+
+    @property
+    def option(self) -> str:
+        """Return it as it stands on the command line."""
+        return f"--{self.what}s {self.text if self.text in (NONE, FOLDERS) else repr(self.text)}"
+
+    def find(self, clip_id: str, path: Path) -> dict[str, list[str]]:
+        """Return what a clip's path holds of each annotation: one text where all is well; none, several, or an empty one elsewhere."""
+        if self.pattern is None:
+            # Every clip has a folder, but a folder above the INPUT names no subject.
+            if not self.folder or (self.folder > clip_id.count("/") and self.what == "subject"):
+                return {name: [] for name in self.given}
+            return {self.what: [path.parents[self.folder - 1].name] if path.parents[self.folder - 1].name else []}
+        found: dict[str, dict[str, None]] = {name: {} for name in self.groups}
+        for match in self.pattern.finditer(clip_id):
+            for name, group in self.groups.items():
+                if match[group] is not None:
+                    found[name][match[group]] = None
+        return {name: [text for text in texts if text.strip()] or list(texts) for name, texts in found.items()}
 
 
-def parse_rules(labels: str, subjects: str) -> tuple[PathRule, PathRule]:
+@dataclass(frozen=True, kw_only=True)
+class PathRules:
+    """What --labels and --subjects say together."""
+
+    label: PathRule
+    subject: PathRule
+
+    @property
+    def sources(self) -> dict[str, PathRule]:
+        """Return which of the two reads an annotation; those that neither reads are left out."""
+        return {name: rule for rule in (self.subject, self.label) for name in rule.given}
+
+    @property
+    def are_folders(self) -> bool:
+        """Say whether labels and subjects both come from folders, so that all clips lie at one depth."""
+        return bool(self.label.folder and self.subject.folder)
+
+    def read(self, clip_id: str, path: Path) -> dict[str, str]:
+        """Return what a path says beyond doubt."""
+        sources = self.sources
+        found = {name: rule.find(clip_id, path)[name] for name, rule in sources.items()}
+        return {name: texts[0] for name, texts in found.items() if problem_of(name, texts) is None}
+
+
+def parse_rules(labels: str, subjects: str) -> PathRules:
     """Read the values of --labels and --subjects."""
     own = _parse("label", labels, 1)
-    return own, _parse("subject", subjects, 2 if own.folder else 1)
-
-
-def annotate(inputs: list[Input], label: PathRule, subject: PathRule) -> list[Input]:
-    """Add what the paths say to the clips; what a list says goes before it."""
-    if label.folder and subject.folder:
-        _expect_one_depth(inputs)
-    annotated = [
-        replace(
-            clip,
-            label=clip.label or label.read(clip.id, clip.path),
-            subject=clip.subject or subject.read(clip.id, clip.path) or "",
+    other = _parse("subject", subjects, 2 if own.folder else 1)
+    if twice := [name for name in own.given if name in other.given and own.text != other.text]:
+        raise UsageError(
+            f"{own.option} and {other.option} both say where the {twice[0]} of a clip stands.",
+            remedy=f"leave the group {twice[0]} out of one of them",
         )
-        for clip in inputs
-    ]
-    if subject.is_given:
-        _expect_all(subject, [clip.id for clip in annotated if not clip.subject], len(annotated))
-    if label.pattern is not None:
-        _expect_all(label, [clip.id for clip in annotated if clip.label is None], len(annotated))
-    return annotated
+    return PathRules(label=own, subject=other)
+
+
+def problem_of(name: str, texts: list[str]) -> str | None:
+    """Say what is wrong with what was found of an annotation: nothing, several, empty, or no number; None where it is good."""
+    if len(texts) != 1:
+        return "several" if texts else "nothing"
+    if not texts[0].strip():
+        return "empty"
+    if name == "fold" and not (texts[0].isascii() and texts[0].isdecimal() and int(texts[0]) < 2**31):
+        return "no number"
+    return None
 
 
 def _parse(what: str, text: str, folder: int) -> PathRule:
     if text in (NONE, FOLDERS):
         return PathRule(what=what, text=text, folder=folder if text == FOLDERS else 0)
+    option = f"--{what}s"
     try:
         pattern = re.compile(text)
     except re.error as error:
+        where = "" if error.pos is None else f", at character {error.pos + 1}: {text[error.pos :][:20]!r}"
         raise UsageError(
-            f"--{what}s: {text!r} is no regular expression ({error}).", remedy=f"--{what}s {PATTERN_HINT}"
+            f"{option}: {text!r} is no regular expression ({error.msg}{where}).", remedy=f"{option} {PATTERN_HINT}"
         ) from error
     if not pattern.groups:
         raise UsageError(
-            f"--{what}s: expected none or folders, or a pattern with a group in parentheses; found {text!r}.",
-            remedy=f"--{what}s folders, or --{what}s {PATTERN_HINT}",
+            f"{option}: expected none or folders, or a pattern with a group in parentheses; found {text!r}.",
+            remedy=f"{option} folders, {option} {PATTERN_HINT}, or with names {option} {BOTH_HINT}",
         )
-    return PathRule(what=what, text=text, pattern=pattern)
-
-
-def _expect_one_depth(inputs: list[Input]) -> None:
-    """Refuse clips at different depths: the folders next to a clip would be subjects here and labels there."""
-    depths = {clip.id: clip.id.count("/") for clip in inputs if clip.label is None or not clip.subject}
-    deeper = [clip_id for clip_id, depth in depths.items() if depth > max(2, min(depths.values()))]
-    if deeper:
+    if not pattern.groupindex:
+        return PathRule(what=what, text=text, pattern=pattern, groups={what: 1})
+    if unknown := [name for name in pattern.groupindex if name not in COLUMNS]:
+        near = difflib.get_close_matches(unknown[0], COLUMNS, n=1, cutoff=0.4) or [what]
         raise UsageError(
-            f"--labels folders --subjects folders expects each clip at SUBJECT/LABEL/clip, two folders below the INPUT; "
-            f"{len(deeper)} of {len(inputs)} lie deeper: {some(deeper)}.",
-            remedy=DEEPER_HINT,
+            f"{option}: a group is named {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; found {', '.join(map(repr, unknown))} in {text!r}.",
+            remedy=f"(?P<{near[0]}>…) in place of (?P<{unknown[0]}>…), or (?:…) where nothing is to be read",
         )
-
-
-def alike_labels(labels: Iterable[str | None]) -> list[str]:
-    """Warn of labels that differ in case alone."""
-    folded: dict[str, list[str]] = {}
-    for label in sorted({label for label in labels if label is not None}):
-        folded.setdefault(label.casefold(), []).append(label)
-    return [
-        f"The labels {' and '.join(map(repr, names))} differ in case alone, and are different classes: are they only spelt so?"
-        for names in folded.values()
-        if len(names) > 1
-    ]
-
-
-def label_of_source(inputs: Sequence[Input], rule: PathRule) -> list[str]:
-    """Warn where all clips lie in the INPUT itself, whose name is then the one label."""
-    if not rule.folder or len(inputs) < 2 or any("/" in clip.id for clip in inputs):
-        return []
-    names = {clip.label for clip in inputs}
-    if len(names) > 1 or names != {rule.read(inputs[0].id, inputs[0].path)}:
-        return []
-    return [
-        f"All {len(inputs)} clips have the label {names.pop()!r}: they lie in one folder, and --labels folders takes its name. "
-        "A list with a column label, or folders named after labels, tells them apart."
-    ]
-
-
-def _expect_all(rule: PathRule, missing: list[str], total: int) -> None:
-    """Refuse clips without the annotation: a person without a name would be trained on and tested."""
-    if not missing:
-        return
-    if rule.pattern is None:
-        layout = "SUBJECT/LABEL/clip" if rule.folder == 2 else "SUBJECT/clip"
+    if what not in pattern.groupindex:
+        named = [name for name in COLUMNS if name in pattern.groupindex]
         raise UsageError(
-            f"--subjects folders expects clips at {layout} below the INPUT; {len(missing)} of {total} are not: {some(missing)}.",
-            remedy=f"name the folder above the subjects, or give a pattern: --subjects {PATTERN_HINT}",
+            f"{option}: {text!r} names the group{'s' * (len(named) > 1)} {' and '.join(named)}, and none is the {what}.",
+            remedy=f"a group (?P<{what}>…)"
+            + (f", or --{named[0]}s {text!r}" if named[0] in ("label", "subject") else f": {option} {BOTH_HINT}"),
         )
-    raise UsageError(
-        f"--{rule.what}s {rule.text!r} finds no {rule.what} in {len(missing)} of {total} clips: {some(missing)}.",
-        remedy="a pattern that finds its first group in the path of each clip",
-    )
+    return PathRule(what=what, text=text, pattern=pattern, groups={name: name for name in pattern.groupindex})

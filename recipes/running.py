@@ -152,7 +152,7 @@ def _extract(folder: RecipeFolder, clips: RecipeClips, config: ExtractConfig, wa
     folder.note(seconds=round(spent, 1), rate=round(rate, 2))
     if report.interrupted:
         raise KeyboardInterrupt
-    errors = {failure.id: failure.error for failure in open_cache(folder.cache).failures}
+    errors = {failure.id: failure.error for failure in open_cache(folder.cache).failures} if report.kept else {}
     for failure in report.failures:
         watch.warn(f"{failure.id}: {errors.get(failure.id, failure.error)}; it counts as wrong")
     if len(report.failures) >= len(clips.everything):

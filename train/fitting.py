@@ -39,6 +39,7 @@ from .preparation import Prepared, expect_trainable, prepare
 from .provenance import describe_cache, describe_clips, describe_halves, describe_megc, expect_same, own_cache
 from .results.results import Results, collect
 from .results.run import Run, expect_free, latest_unfinished, new_path
+from .unfinished import clips_besides
 
 ELSEWHERE = "resume the run on a machine that computes in it, or begin another --out with --precision fp32"
 
@@ -107,10 +108,13 @@ def _resume(run: Run, cache: Cache | Path | str | Prepared | None, watch: Traini
         expect_trainable(run.config, world)
         _expect_votes(run)
         place = own_cache(run) if cache is None else cache
-        ready = place if isinstance(place, Prepared) else prepare(place, run.config)
+        # a cache may have grown since, as one does that is still being extracted: the run goes on with its own clips
+        ready = place if isinstance(place, Prepared) else prepare(place, run.config, only=run.clips())
         ready.expect_fitting(run.config)
         announce(ready, run.config, describe_machine(device, precision, why, world), watch)
         expect_same(run, ready.cache, ready.data.table, describe_halves(ready.plan, ready.data.table))
+        if grown := clips_besides(run, ready.cache):
+            watch.say(grown)
         if isinstance(ready.start, InitialWeights):
             ready = replace(ready, start=ready.start.as_begun(facts["finetune"]["digest"]))
         if ready.start is not None:

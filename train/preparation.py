@@ -6,7 +6,7 @@ configuration that reads the same clips in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from .loop.trainer import expect_graph
 from .loop.world import World, own_device
 from .models.contract import CROPS, TOLD, places_of
 from .models.registry import model_facts
+from .unfinished import notes_on_extraction
 
 START = (
     "learns",
@@ -92,13 +93,16 @@ def expect_trainable(config: TrainConfig, world: World) -> None:
     model_facts(config.model, config.seeds)  # refuses what cannot be drawn
 
 
-def prepare(cache: Cache | Path | str, config: TrainConfig | None = None) -> Prepared:
-    """Divide the clips of a cache as a configuration says, and load the rows."""
+def prepare(cache: Cache | Path | str, config: TrainConfig | None = None, *, only: Collection[str] = ()) -> Prepared:
+    """Divide the clips of a cache as a configuration says, and load the rows; with `only`, as if there were no other clips."""
     cache = cache if isinstance(cache, Cache) else open_cache(cache)
     config = config or TrainConfig()
     device = own_device(parse_device(config.device))
     table = Annotations.from_cache(cache)
+    table = table.only(only) if only else table
     plan = plan_of(cache, table, config)
+    if not only:  # a run that goes on has said so
+        plan = replace(plan, notes=(*plan.notes, *notes_on_extraction(cache)))
     names = [fold.name for fold in plan.folds]
     source: FrameSource | None = None
     start: Start | None = None

@@ -70,6 +70,7 @@ def convert_cache(
             "trained_on": [record for record in records.values() if record is not None],
             "environment": _environment(cache, names=wanted.names),
             "columns": cache.schema.extra if wanted.names else {},
+            "extraction": cache.extraction,
         }
         write_copy(cache, growing, recipes, wanted, what="Converting", watch=watch, disk=disk, **settings)
     return out

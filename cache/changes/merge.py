@@ -13,6 +13,7 @@ from ..reading.reader import Cache
 from ..recipe import Recipes, expect_same
 from ..schema import ColumnSpec
 from ..stores.disk import Disk
+from ..stores.manifest import Extraction
 from ..trained import TrainedOn
 from ..watch import Progress, Watch
 from ..writing.writer import CacheWriter
@@ -71,6 +72,7 @@ def merge_caches(
             "black": first.black,
             "trained_on": records.values(),
             "columns": _columns(caches),
+            "extraction": _extraction(caches),
         }
         with CacheWriter.open(
             growing, recipes, crops=first.has_crops, environment=environment, disk=disk, **settings
@@ -93,6 +95,13 @@ def merge_caches(
             f"left out: {counted(left_out, 'clip')} in several caches; the caches have different labels of {counted(others, 'clip')}"
         )
     return allowed
+
+
+def _extraction(caches: Sequence[Cache]) -> Extraction | None:
+    """Return how far the extractions into all caches came together; nothing where all have ended, or none has recorded itself."""
+    known = [cache.extraction for cache in caches if cache.extraction is not None]
+    left = sum(one.left for one in known)
+    return Extraction(inputs=sum(one.inputs for one in known), left=left) if left else None
 
 
 def _records(caches: Sequence[Cache]) -> dict[str, TrainedOn]:

@@ -210,6 +210,7 @@ def rewrite(
             black=cache.black,
             trained_on=records.values(),
             columns={**cache.schema.extra, **(columns or {})},
+            extraction=cache.extraction,
         )
 
 

@@ -18,6 +18,7 @@ from ...errors import CacheDamaged, CacheError, UsageError
 from ..clip import Failure, Windows, failure_of
 from ..recipe import Recipes
 from ..schema import CHECKSUMS, FRAME_COLUMNS, NO_FACE, WINDOW_ARRAYS, Schema
+from ..stores.manifest import Extraction
 from ..stores.snapshot import Snapshot, is_hdf5, is_outdated, open_snapshot, staging_path
 from ..trained import TrainedOn
 from .cliptable import ClipTable
@@ -145,6 +146,11 @@ class Cache:
     def environment(self) -> dict[str, Any]:
         """Return what the cache was begun with."""
         return dict(self._snapshot.manifest.environment)
+
+    @property
+    def extraction(self) -> Extraction | None:
+        """Return how far the last extraction into it came; None where it has not recorded itself."""
+        return self._snapshot.manifest.extraction
 
     @property
     def num_frames(self) -> int:

@@ -48,6 +48,7 @@ class Summary:
     trained_on: dict[str, str]  # features tuned on labels → on which, in a few words
     environment: dict[str, Any]
     commit: dict[str, Any]
+    missing: int  # inputs that the last extraction has left, as far as is known
     folded: bool  # False: the HDF5 file and a staging beside it
 
     @property
@@ -123,5 +124,6 @@ def summarise(cache: Cache) -> Summary:
         trained_on=manifest.describe_records(),
         environment=cache.environment,
         commit={"id": manifest.commit.id, "sequence": manifest.commit.sequence, "time": manifest.commit.time},
+        missing=manifest.left,
         folded=not (is_hdf5(cache.path) and staging_path(cache.path).exists()),
     )

@@ -11,10 +11,14 @@ import fcntl
 import json
 import os
 import socket
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from ...errors import CacheError, CacheLocked
 
+SUFFIX = ".lock"
+PATIENCE = 3  # times that a lock is asked for again
 ATTEMPTS = 20  # a file that its holder removes while it is being opened is opened anew
 
 
@@ -22,7 +26,7 @@ class WriterLock:
     """The right to write a cache."""
 
     def __init__(self, cache: Path) -> None:
-        self.path = cache.with_name(cache.name + ".lock")
+        self.path = cache.with_name(cache.name + SUFFIX)
         self.stale: str | None = None  # who held it and died, where somebody did
         self._descriptor: int | None = None
 
@@ -67,6 +71,10 @@ class WriterLock:
 
     def _lock(self, descriptor: int) -> None:
         try:
+            for _ in range(PATIENCE):  # whoever only asks, as `writer_of`, holds it for a moment
+                with suppress(BlockingIOError):
+                    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                time.sleep(0.01)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise CacheLocked(
@@ -108,6 +116,23 @@ class WriterLock:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now}).encode(), 0)
+
+
+def writer_of(cache: Path) -> str | None:
+    """Name the process that writes a cache right now, if one does; asking keeps nobody out."""
+    try:
+        descriptor = os.open(cache.with_name(cache.name + SUFFIX), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(descriptor) or "another process"
+    except OSError:  # a file system without locks, on which nothing is written
+        return None
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def _holder(descriptor: int) -> str | None:

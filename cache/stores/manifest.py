@@ -18,7 +18,7 @@ from ...errors import CacheDamaged, CacheError, CacheVersionError, RecipeMismatc
 from ..checksum import of_text
 from ..environment import environment_changes
 from ..recipe import FeatureRecipe, Recipes, canonical_json
-from ..schema import FORMAT, VERSION, VERSIONS, ColumnSpec, Counts, FeatureSpec, Layout, Schema
+from ..schema import CHECKSUMS, FORMAT, VERSION, VERSIONS, ColumnSpec, Counts, FeatureSpec, Layout, Schema
 from ..trained import TrainedOn, records_for
 
 Edits = Mapping[str, Mapping[str, Mapping[int, Any]]]  # table → column → row → value
@@ -53,6 +53,14 @@ class Filling:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """The last extraction into a cache: how many inputs it was to take, and how many of them are neither clips nor failures yet."""
+
+    inputs: int
+    left: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Staging:
     """What a staged cache continues: the rows that lie in the HDF5 file beside it."""
 
@@ -80,6 +88,7 @@ class Manifest:
     black: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # flat feature → its row for a black crop
     trained_on: Mapping[str, TrainedOn] = field(default_factory=dict)  # by the fingerprints that recipes name
     extra: Mapping[str, ColumnSpec] = field(default_factory=dict)  # columns of the clip table by name
+    extraction: Extraction | None = None  # the last one, where it has recorded itself
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -122,6 +131,22 @@ class Manifest:
         recipes = {**self.recipes.features, **{name: filling.recipe for name, filling in self.filling.items()}}
         named = {name: recipe.trained_on for name, recipe in recipes.items()}
         return {name: record for name, record in named.items() if record and record not in self.trained_on}
+
+    @property
+    def left(self) -> int:
+        """Count the inputs that the last extraction has left, as far as is known."""
+        return 0 if self.extraction is None else self.extraction.left
+
+    def following(
+        self, commit: Commit, *, edits: Edits, done: Mapping[str, FeatureRecipe], filling: Mapping[str, Filling]
+    ) -> Self:
+        """Return that of the next commit: with features that are `done`, and those that are still being filled."""
+        staging = self.staging
+        if staging is not None and done:
+            names = (name for feature in done for name in (f"frames/{feature}", f"clips/{CHECKSUMS}{feature}"))
+            staging = replace(staging, whole=(*staging.whole, *names))
+        recipes = replace(self.recipes, features={**self.recipes.features, **done})
+        return replace(self, recipes=recipes, commit=commit, edits=edits, filling=filling, staging=staging)
 
     def with_filling(self, name: str, recipe: FeatureRecipe, records: Mapping[str, TrainedOn]) -> Self:
         """Return it with a feature array that is begun; `records` are those that its recipe may name."""
@@ -174,6 +199,8 @@ class Manifest:
                 name: {"dtype": spec.dtype, "shape": list(spec.shape)} | ({"failures": True} if spec.failures else {})
                 for name, spec in self.extra.items()
             }
+        if self.extraction:
+            data["extraction"] = asdict(self.extraction)
         if self.black:
             data["black"] = {name: list(row) for name, row in self.black.items()}
         if self.trained_on:
@@ -227,6 +254,7 @@ class Manifest:
                     )
                     for name, spec in data.get("extra", {}).items()
                 },
+                extraction=Extraction(**data["extraction"]) if "extraction" in data else None,
                 version=data["version"],
             )
         except (KeyError, TypeError, AttributeError) as error:

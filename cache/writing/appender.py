@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,6 +76,16 @@ class Appender:
                 self._pending = [np.concatenate([self._tail, *self._pending])]
                 self._tail = self._tail[:0]
         return self._pending[0]
+
+
+def changed_files(
+    root: Path, arrays: Iterable[Appender], tables: Mapping[str, Table], edits: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[Path, Data]]:
+    """Yield the files that a commit writes before its attributes; `edits` are those of the commit before, by table."""
+    for array in arrays:
+        yield from array.files(root)
+    for name, table in tables.items():
+        yield from table_files(root, table, edits.get(name, {}))
 
 
 def table_files(root: Path, table: Table, edited: Mapping[str, Mapping[int, object]]) -> Iterator[tuple[Path, Data]]:

@@ -19,12 +19,12 @@ from ..clip import Clip, Failure, Source, checked_rows, clip_row, crop_rows, fai
 from ..interrupt import uninterrupted
 from ..recipe import FeatureRecipe, Recipes, expect_recipes
 from ..schema import CHECKSUMS, NO_LABEL, ColumnSpec, Counts, FeatureSpec, Layout
-from ..stores.disk import Data, Disk, writing
+from ..stores.disk import Disk, writing
 from ..stores.lock import WriterLock
-from ..stores.manifest import Edits, Manifest, expect_environment, expect_settings
+from ..stores.manifest import Edits, Extraction, Manifest, expect_environment, expect_settings
 from ..stores.snapshot import Snapshot, is_hdf5, no_cache, open_snapshot, replaced_path, staging_path
 from ..trained import TrainedOn, records_for
-from .appender import Appender, table_files
+from .appender import Appender, changed_files
 from .creation import clean_up, continue_hdf5, create, root_file
 from .filling import FeatureFiller
 from .fold import fold
@@ -50,12 +50,14 @@ class CacheWriter:
         self._disk = disk
         self._broken = False
         self._labels_grew = False
+        self._recorded = self.manifest.extraction  # as it is committed
         self._last_commit = time.monotonic()
         schema, counts = self.manifest.schema, self.manifest.commit.counts
         arrays = {**schema.frame_arrays(), **schema.window_arrays(), **schema.crop_arrays()}
         self._arrays = {name: Appender.open(snapshot, spec, counts.of(spec.axis)) for name, spec in arrays.items()}
         self.clips = Table.open(snapshot, schema.clip_columns())
         self.failures = Table.open(snapshot, schema.failure_columns())
+        self._tables = {"clips": self.clips, "failures": self.failures}
         self._row_of = self.clips.live_rows("id")
         self._failure_of = self.failures.live_rows("id")
         self._fillers = {
@@ -77,6 +79,7 @@ class CacheWriter:
         black: Mapping[str, tuple[float, ...]] | None = None,
         trained_on: Iterable[TrainedOn] = (),
         columns: Mapping[str, ColumnSpec] | None = None,
+        extraction: Extraction | None = None,
         strict: bool = False,
         disk: Disk | None = None,
     ) -> Self:
@@ -108,6 +111,7 @@ class CacheWriter:
                         black=black or {},
                         trained_on=records_for(recipes.features.values(), records),
                         extra=columns or {},
+                        extraction=extraction,
                     )
                     snapshot = create(path, manifest, disk)
                 missing = expect_recipes(snapshot.manifest.recipes, recipes, path) if recipes is not None else {}
@@ -160,6 +164,17 @@ class CacheWriter:
         row = self._failure_of.get(clip_id)
         values = None if row is None else {name: self.failures.value(name, row) for name in self.failures.specs}
         return None if values is None else failure_of(values, self.manifest.labels, self.path)
+
+    def begin(self, extraction: Extraction) -> None:
+        """Record what an extraction is to do, durably; one with nothing left to do only ends an earlier one that had."""
+        if extraction.left or self.manifest.left:
+            self.manifest = replace(self.manifest, extraction=extraction)
+            self.commit()
+
+    def one_less(self) -> None:
+        """Record that an input of the extraction that was begun is done; it is committed with what came of the input."""
+        if (known := self.manifest.extraction) is not None and known.left:
+            self.manifest = replace(self.manifest, extraction=replace(known, left=known.left - 1))
 
     def add(self, clip: Clip, *, replacing: bool = False) -> None:
         """Add a clip; with `replacing` in the place of the one of that id. A failure recorded under its id is forgotten."""
@@ -283,7 +298,7 @@ class CacheWriter:
         manifest = self._next_manifest()
         try:
             with writing(self.path):
-                self._disk.write_all(self._files())
+                self._disk.write_all(changed_files(self.root, self._growing(), self._tables, self.manifest.edits))
                 self._disk.write(*root_file(self.root, manifest))
                 self._disk.flush_folder(self.root)
         except CacheError:
@@ -292,13 +307,13 @@ class CacheWriter:
         with self._whole():
             self.manifest = manifest
             self._labels_grew = False
+            self._recorded = manifest.extraction
             for part in (*self._growing(), self.clips, self.failures):
                 part.settle()
             for name in [name for name in self._fillers if name in manifest.recipes.features]:
                 filler = self._fillers.pop(name)
                 self._arrays[name] = filler.rows
                 self.clips.add_column(CHECKSUMS + name, filler.checksums.spec, filler.all_checksums())
-        self._last_commit = time.monotonic()
 
     def close(self, *, folding: bool = True) -> None:
         """Commit what is whole and let the next writer in; `folding` ends the staging of an HDF5 cache."""
@@ -341,13 +356,8 @@ class CacheWriter:
         grown = any(table.length > table.committed for table in (self.clips, self.failures))
         pending = any(array.pending_rows for array in self._growing())
         done = any(filler.is_done for filler in self._fillers.values())
-        return grown or pending or done or self._labels_grew or self._next_edits() != self.manifest.edits
-
-    def _files(self) -> Iterator[tuple[Path, Data]]:
-        for array in self._growing():
-            yield from array.files(self.root)
-        for name, table in (("clips", self.clips), ("failures", self.failures)):
-            yield from table_files(self.root, table, self.manifest.edits.get(name, {}))
+        told = self._labels_grew or self.manifest.extraction != self._recorded
+        return grown or pending or done or told or self._next_edits() != self.manifest.edits
 
     def _next_manifest(self) -> Manifest:
         counts = Counts(
@@ -357,24 +367,15 @@ class CacheWriter:
             failures=self.failures.length,
             windows=self._arrays["window_start"].rows if self.manifest.schema.window_features else 0,
         )
-        edits = self._next_edits()
-        done = {name: filler.recipe for name, filler in self._fillers.items() if filler.is_done}
-        staging = self.manifest.staging
-        if staging is not None and done:
-            names = (name for feature in done for name in (f"frames/{feature}", f"clips/{CHECKSUMS}{feature}"))
-            staging = replace(staging, whole=(*staging.whole, *names))
-        return replace(
-            self.manifest,
-            recipes=replace(self.manifest.recipes, features={**self.manifest.recipes.features, **done}),
-            commit=self.manifest.commit.following(counts, edited=bool(self.clips.edits or self.failures.edits)),
-            edits=edits,
-            filling={name: filler.state() for name, filler in self._fillers.items() if name not in done},
-            staging=staging,
+        return self.manifest.following(
+            self.manifest.commit.following(counts, edited=bool(self.clips.edits or self.failures.edits)),
+            edits=self._next_edits(),
+            done={name: filler.recipe for name, filler in self._fillers.items() if filler.is_done},
+            filling={name: filler.state() for name, filler in self._fillers.items() if not filler.is_done},
         )
 
     def _next_edits(self) -> Edits:
-        tables = {"clips": self.clips, "failures": self.failures}
-        found = {name: table.next_edits(self.manifest.edits.get(name, {})) for name, table in tables.items()}
+        found = {name: table.next_edits(self.manifest.edits.get(name, {})) for name, table in self._tables.items()}
         return {name: edits for name, edits in found.items() if edits}
 
     def _expect_clips(self, clip_ids: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ def page(summary: Summary) -> str:
         "no face": summary.without_face,
         "incomplete": summary.incomplete,
         "removed": summary.removed,
+        "missing": summary.missing,  # inputs of an extraction that is under way, or was interrupted
     }
     lines += [f"  {name:<11} {count:,}" for name, count in notes.items() if count]
     if summary.decoders:

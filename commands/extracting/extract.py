@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...errors import STATUS_PARTIAL, UsageError, counted
+from ...errors import STATUS_PARTIAL, UsageError
 from ..engineoptions import EncoderPrecision, EngineOption, Engines
 from ..screen import Screen
 from .datasetinput import DatasetName, Frames, LabelNames, ListDatasets, Root, expect_inputs, find_named
-from .datasettable import check_text, datasets_data, datasets_text
+from .datasettable import datasets_data, datasets_text
+from .dryrun import show_plan
 from .extractreport import show_report
 from .flowoptions import FlowPlaces, Pictures, PicturesOption, flow_settings
 from .recaching import From, Views, recache_clips, refuse_views
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ...inputs.input import FoundInputs
 
-SHOWN_FAILING = 20  # inputs of a data set that are named
 Inputs = Annotated[
     list[Path] | None,
     typer.Argument(
@@ -39,23 +36,29 @@ Labels = Annotated[
     str,
     typer.Option(
         "--labels",
-        help="none; folders: a clip's label is the name of its folder; or a regular expression, whose first group is the label. "
-        "Lists bring their own.",
+        help="none; folders: a clip's label is the name of its folder; or a regular expression searched in a clip's path, whose group is "
+        r"the label: '(?P<subject>S\d+)_(?P<label>\w+)' gives both (also split, fold). Lists bring their own.",
     ),
 ]
 Subjects = Annotated[
     str,
     typer.Option(
         "--subjects",
-        help="Who is shown: none; folders: SUBJECT/LABEL/clip.mp4 with --labels folders, else SUBJECT/clip.mp4; or a regular expression "
-        r"searched in a clip's path, whose first group is the subject: '(s\d+)_'.",
+        help="Who is shown: none; folders: SUBJECT/LABEL/clip.mp4 with --labels folders, else SUBJECT/clip.mp4; or a regular expression, "
+        r"as of --labels: '(s\d+)_', or with names '(?P<subject>s\d+)_(?P<label>\w+)'.",
     ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", help="Only the first N inputs.")]
 Shard = Annotated[
     str | None, typer.Option("--shard", metavar="I/N", help="Only every N-th input, from the I-th: one machine's part.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and stop.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Show what would be read, what it would take by a trial of two seconds, and what is in its way; write nothing.",
+    ),
+]
 Retry = Annotated[bool, typer.Option("--retry-failed", help="Try inputs again that failed in an earlier run.")]
 Compare = Annotated[
     int | None,
@@ -238,7 +241,9 @@ def extract(
             config = replace(config, detector="none")
     else:
         of_datasets = {"--root": root, "--frames/--videos": frames, "--label-names": label_names}
-        found = find_inputs(expect_inputs(inputs, of_datasets), labels=labels, subjects=subjects, **part)
+        found = find_inputs(
+            expect_inputs(inputs, of_datasets), labels=labels, subjects=subjects, complete=not dry_run, **part
+        )
     for path, unused in found.unused_columns.items():
         screen.note(f"{path}: columns that are not used: {', '.join(unused)}")
     for warning in found.warnings:
@@ -246,23 +251,12 @@ def extract(
     if compare_detectors is not None:
         if dry_run:
             raise UsageError(
-                "--dry-run decodes nothing, and --compare-detectors has to.", remedy="leave out one of them"
+                "--dry-run tries what one extraction would do, and --compare-detectors compares several.",
+                remedy="leave out one of them",
             )
         return compare(screen, found, compare_detectors, config)
     if dry_run:
-        from ...extract.modality import modality_of
-
-        pictures = modality_of(config)
-        for line in pictures.expect_inputs(found.inputs):
-            screen.warn(line)
-        doomed = {one.id: problem for one in found.inputs if (problem := pictures.problem(one))}
-        from ...extract.extraction import expect_extractable
-
-        devices, computation = expect_extractable(config, out)
-        how = {"engine": computation.engine, "precision": computation.precision}
-        told = [plan_text(found, doomed), *computation.lines(devices)]
-        screen.result({**plan(found, doomed), **how}, "\n".join(told))
-        return STATUS_PARTIAL if doomed else 0
+        return show_plan(screen, found, out, config, retry_failed=retry_failed)
     if out is None:
         raise UsageError("Where to? --out names the cache.", remedy="--out cache.zarr")
     for finding in found.check.findings if found.check else ():
@@ -288,40 +282,3 @@ def run(screen: Screen, found: FoundInputs, out: Path, config: Any, *, retry_fai
     with screen.resumable(), screen.watching() as watch:
         report = extract_videos(found, out, config, labels=found.labels, retry_failed=retry_failed, watch=watch)
     return show_report(screen, report, out)
-
-
-def plan(found: FoundInputs, doomed: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a dry run shows; `doomed` says by id why an input will fail, as far as that is known without decoding."""
-    return {
-        "inputs": [
-            {"id": i.id, "path": str(i.path), "kind": i.kind, "label": i.label, "subject": i.subject}
-            | {"split": i.split, "fold": i.fold}
-            for i in found.inputs
-        ],
-        "problems": [{"id": p.id, "path": p.path, "error": p.error} for p in found.problems]
-        + [{"id": i.id, "path": str(i.path), "error": doomed[i.id]} for i in found.inputs if i.id in doomed],
-        "ignored": dict(found.ignored),
-        **({"dataset": found.check.to_json()} if found.check else {}),
-    }
-
-
-def plan_text(found: FoundInputs, doomed: Mapping[str, str]) -> str:
-    """Lay a dry run out for people: of a data set its check, which holds all that is long otherwise."""
-    failing = [f"will fail: {name}: {problem}" for name, problem in doomed.items()]
-    if found.check is not None:
-        rest = len(failing) - SHOWN_FAILING
-        failing = failing[:SHOWN_FAILING] + ([f"will fail: {rest} more"] if rest > 0 else [])
-        return "\n".join([check_text(found.check), *failing])
-    lines = [f"{i.id}\t{i.kind}\t{i.label or '-'}\t{i.subject or '-'}" for i in found.inputs]
-    lines += [f"cannot be read: {p.path}: {p.error}" for p in found.problems]
-    lines += failing
-    if found.ignored:
-        lines.append("ignored: " + ", ".join(f"{count} {suffix}" for suffix, count in found.ignored.items()))
-    kinds = Counter(i.kind for i in found.inputs)
-    labels = Counter(i.label for i in found.inputs if i.label is not None)
-    problems = counted(len(found.problems) + len(doomed), "problem")
-    videos, folders = counted(kinds["video"], "video"), counted(kinds["frames"], "frame folder")
-    lines.append(f"{counted(len(found.inputs), 'input')}: {videos}, {folders}, {problems}")
-    if labels:
-        lines.append("labels: " + ", ".join(f"{label} {count}" for label, count in labels.most_common()))
-    return "\n".join(lines)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def show_report(screen: Screen, report: Report, out: Path) -> int:
     """Show it, and return the exit status."""
     data = {
-        "out": str(out),
+        "out": str(out) if report.kept else None,
         **({"from": report.source} if report.source else {}),
         "clips": report.clips,
         "frames": report.frames,
@@ -36,7 +36,15 @@ def show_report(screen: Screen, report: Report, out: Path) -> int:
         "seconds": round(report.seconds, 2),
         "stages": {name: round(seconds, 2) for name, seconds in report.stages.items()},
     }
-    screen.result(data, "\n".join([*report.lines(), f"cache: {out}"]))
+    screen.result(
+        data,
+        "\n".join(
+            [
+                *report.lines(),
+                f"cache: {out}" if report.kept else f"no cache: nothing was extracted, and none was left at {out}",
+            ]
+        ),
+    )
     if report.interrupted:
         return STATUS_INTERRUPTED
     return STATUS_PARTIAL if report.failures else 0

@@ -48,8 +48,11 @@ def recache_clips(
     """Make or go on with a cache of another one's clips, and show how it ended."""
     expect_rows_alone(context)
     from ...cache import open_cache
+    from ...extract.planning.output import expect_out
 
     cache = open_cache(source)
+    if out is not None:
+        expect_out(out)  # before weights are loaded
     if dry_run:
         from ...extract.recaching import expect_recachable
 

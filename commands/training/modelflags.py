@@ -14,7 +14,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from ...train.models.registry import MODELS, config_class
-from ..caches.cachenames import expect_no_cache
+from ..cachenames import expect_no_cache
 
 MODEL_LIST = "; ".join(f"{name}: {title}" for name, title in MODELS.items())
 FRAME_MODEL_LIST = "; ".join(

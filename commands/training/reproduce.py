@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...errors import STATUS_PARTIAL, UsageError
-from ..caches.cachenames import is_cache_name
+from ..cachenames import is_cache_name
 from ..screen import Screen, columns
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
 from .train import Batch, Config, Device, Feature, Leak, Precision, Rate, Stack, Threads, parse_seeds

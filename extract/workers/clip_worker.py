@@ -6,6 +6,7 @@ shrunk pictures for the detector and crops for the backbone travel. A decoder th
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ class ClipTask(Task):
 
     def _finish(self) -> Finished:
         with self._open(self._input) as video:
-            held, times, cuts = self._watch(video.frames())
+            held, times, cuts = self._watch(self._tried(video.frames()))
             info, missing, decode_errors = video.info, video.missing, video.decode_errors
         if missing and self._config.incomplete == "fail":
             raise StageError("decode", f"{missing} of {len(times) + missing} frames could not be decoded")
@@ -78,9 +79,13 @@ class ClipTask(Task):
             num_tracks=found,
             moments=moments,
             misplaced=moments != self._input.moments(),
-            digest=source_of(self._input.path).digest,
+            digest=source_of(self._input.path, digest=not self._config.trial_frames).digest,
             seconds=self._seconds,
         )
+
+    def _tried(self, frames: Iterator[tuple[np.ndarray, float]]) -> Iterator[tuple[np.ndarray, float]]:
+        """Return all frames, or the first where a dry run tries clips."""
+        return itertools.islice(frames, self._config.trial_frames or None)
 
     def _watch(
         self, frames: Iterator[tuple[np.ndarray, float]]
@@ -119,7 +124,7 @@ class ClipTask(Task):
         """Decode a second time; another number of frames is a failure."""
         count = 0
         with self._open(self._input) as video:
-            for frame, _ in self._timed(video.frames()):
+            for frame, _ in self._timed(self._tried(video.frames())):
                 count += 1
                 if count <= num_frames:
                     yield frame

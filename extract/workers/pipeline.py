@@ -152,10 +152,14 @@ class Pipeline:
     def _begin(self) -> None:
         """Give idle workers the next inputs, not too far ahead of the oldest."""
         for worker in self._pool.idle():
-            if self._next < min(len(self._inputs), self._oldest + CLIPS_AHEAD):
+            if self._next < self._allowed():
                 self._in_hand[self._next] = InHand(rows=RowBuffer(self._specs))
                 self._pool.give(worker, self._work(self._next))
                 self._next += 1
+
+    def _allowed(self) -> int:
+        """Return how many inputs may have been begun by now."""
+        return min(len(self._inputs), self._oldest + CLIPS_AHEAD)
 
     def _work(self, index: int) -> Work | Recrop:
         """Say what a worker is to do."""

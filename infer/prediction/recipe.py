@@ -20,7 +20,7 @@ from ...encoders.precision import DTYPES, Precision, resolve_precision
 from ...encoders.weights import Weights
 from ...errors import RecipeMismatch, UsageError, expect_choice
 from ...extract.config import ExtractConfig
-from ...extract.extraction import describe
+from ...extract.planning.preparation import describe
 from ...train.loop.checkpoint import load_model
 from ...train.models.contract import CROPS
 from ...train.models.finetuned import FinetunedModel

@@ -14,7 +14,8 @@ from pathlib import Path
 from ...cache.clip import Failure
 from ...errors import SourceError, UsageError, grouped
 from ..input import Input, failure_at
-from ..pathrule import NONE, alike_labels, annotate, label_of_source, parse_rules
+from ..pathreading import alike_labels, label_of_source, read_paths
+from ..pathrule import NONE, parse_rules
 from .arrays import choose, heads, row_shape
 from .columns import Columns, choose_columns, expect_same_columns
 from .config import ImportConfig, Level
@@ -85,9 +86,11 @@ def plan_import(
     known = {name: places[0].path for name, places in pieces.items()}
     listed: Listed | None = match_list([Path(one) for one in lists], known, look.problems) if lists else None
     if listed is None:
-        inputs = annotate([Input(id=name, path=path, kind="frames") for name, path in known.items()], *rules)
+        reading = read_paths([Input(id=name, path=path, kind="frames") for name, path in known.items()], rules)
     else:
-        inputs = annotate(list(listed.inputs), *rules)
+        reading = read_paths(listed.inputs, rules)
+    reading.expect_all()
+    inputs = reading.inputs
     clips = [
         Wanted(input=one, pieces=pieces[one.id], num_frames=listed.num_frames.get(one.id, -1) if listed else -1)
         for one in inputs
@@ -111,7 +114,7 @@ def plan_import(
         warnings=(
             *(listed.warnings if listed else ()),
             *alike_labels([one.label for one in (*inputs, *problems)]),
-            *label_of_source(inputs, rules[0]),
+            *label_of_source(inputs, rules.label),
         ),
         labels=tuple(sorted(names)),
         ignored=dict(found.ignored.most_common()),

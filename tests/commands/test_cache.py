@@ -110,9 +110,11 @@ def test_extract_on_the_line(est, tmp_path):
     (tmp_path / "clips" / "broken.mp4").write_text("no video")
     out = tmp_path / "cache.zarr"
     options = ("--weights", "random", "--size", "64", "--detector", "none", "--labels", "folders", "--json")
-    status, data, _ = est("extract", tmp_path / "clips", "--dry-run", "--labels", "folders", "--json")
-    assert status == 0
+    status, data, _ = est("extract", tmp_path / "clips", "--dry-run", "--out", out, *options)
+    assert status == 3
     assert {row["id"]: row["label"] for row in data["inputs"]}["fear/one"] == "fear"
+    assert [(row["id"], "not a video" in row["error"]) for row in data["problems"]] == [("broken", False)]
+    assert (data["estimate"]["clips"], data["estimate"]["frames_per_clip"]) == (2, 3)
     assert not out.exists()
     status, data, _ = est("extract", tmp_path / "clips", "--out", out, *options)
     assert status == 3

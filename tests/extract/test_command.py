@@ -13,8 +13,8 @@ from video_samples import make_video
 from est.cache import open_cache
 from est.cli import main
 from est.errors import RecipeMismatch
-from est.extract import extraction
 from est.extract.command import command_that_adds, sources_of
+from est.extract.planning import preparation
 
 
 def run(command: str) -> int:
@@ -78,7 +78,7 @@ def test_options_that_differ_from_their_defaults_are_named(tmp_path):
 def test_other_settings_are_refused_before_weights_are_loaded(video, tmp_path, monkeypatch):
     path = tmp_path / "gap.zarr"
     extract(video, path, QUICK, detector="none")
-    monkeypatch.setattr(extraction, "load_weights", lambda *_, **__: pytest.fail("weights are loaded"))
+    monkeypatch.setattr(preparation, "load_weights", lambda *_, **__: pytest.fail("weights are loaded"))
     for changes, told, mend in (
         ({"weights": "imagenet"}, differs("weights", "random", "imagenet"), "--weights random"),
         ({"size": 96}, differs("size", 64, 96), "--size 64"),

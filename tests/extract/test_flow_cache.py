@@ -30,6 +30,8 @@ from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
 from est.extract.flow.field import row_of
 from est.extract.modality import Flow
+from est.extract.planning import estimate
+from est.extract.planning.trial import Trial
 from est.extract.recaching import ArrayPlan, recache
 from est.extract.workers import pipeline as pipeline_module
 from est.extract.workers.flow_again import fields_again
@@ -177,6 +179,10 @@ def test_a_list_without_moments_is_refused_before_weights_are_loaded(clips, tmp_
     assert not (tmp_path / "x.zarr").exists()
 
 
+COUNTS = {"clips": 1, "frames": 11, "rows": 11, "crop_bytes": 0, "rate": 0.0, "own_bytes": 0, "worker_bytes": 0}
+NOT_TRIED = Trial(**COUNTS, declared=(), failures=())
+
+
 def without_clips(cached, path):
     """Make a cache of the same settings, in which all that was extracted failed."""
     recipes = open_cache(cached[0]).recipes
@@ -209,8 +215,20 @@ def test_the_remedy_of_clips_that_all_failed_can_be_followed(cached, clips, tmp_
         extract(turned, out, FLOW)
 
 
-def test_a_dry_run_names_what_will_fail(clips, capsys):
-    call = ["extract", str(clips), "--modality", "flow", "--dry-run"]
+def test_a_dry_run_names_what_will_fail(clips, capsys, monkeypatch):
+    call = [
+        "extract",
+        str(clips),
+        "--modality",
+        "flow",
+        "--dry-run",
+        "--weights",
+        "random",
+        "--size",
+        "64",
+        "--workers",
+        "1",
+    ]
     assert status_of(call) == 3
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(". Try: ")[0] for line in lines if line.startswith("will fail")] == [
@@ -218,6 +236,8 @@ def test_a_dry_run_names_what_will_fail(clips, capsys):
         "will fail: turned: its apex 4 lies before its onset 9",
     ]
     assert "4 inputs: 0 videos, 4 frame folders, 3 problems" in lines
+    assert [line for line in lines if line.startswith("1 clip x 11 frames at ")]
+    monkeypatch.setattr(estimate, "try_clips", lambda *_, **__: replace(NOT_TRIED, rate=1.0))
     assert status_of([*call, "--json"]) == 3
     assert [one["id"] for one in json.loads(capsys.readouterr().out.splitlines()[-1])["problems"]] == [
         "gone",

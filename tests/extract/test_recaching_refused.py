@@ -18,7 +18,7 @@ from est.cli import main
 from est.crops.views import ViewConfig
 from est.encoders.weights import Weights, load_weights
 from est.errors import CacheError, EstError, RecipeMismatch, UsageError
-from est.extract.extraction import describe
+from est.extract.planning.preparation import describe
 from est.extract.recaching import MAX_VIEWS, ArrayPlan
 
 

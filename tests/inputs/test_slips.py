@@ -78,7 +78,7 @@ def test_of_two_names_for_one_column_the_first_of_the_table_is_used(tmp_path, ca
     path = listed(tmp_path / "l.csv", ("path", "emotion", "label", "note", "note"), ("a.mp4", "1", "happy", "x", "y"))
     assert find_inputs([path]).inputs[0].label == "happy"
     with pytest.raises(SystemExit):
-        main(["extract", str(path), "--dry-run"])
+        main(["extract", str(path), "--dry-run", "--weights", str(tmp_path / "none.pth")])
     assert "l.csv: columns that are not used: emotion, note" in capsys.readouterr().err
 
 

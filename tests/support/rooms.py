@@ -32,7 +32,15 @@ FOUNDATIONS = CACHE | {
     "encoders.engines",
     "encoders.kinds",
 }
-EXTRACT = {"extract", "extract.video", "extract.faces", "extract.faces.detect", "extract.flow", "extract.workers"}
+EXTRACT = {
+    "extract",
+    "extract.video",
+    "extract.faces",
+    "extract.faces.detect",
+    "extract.flow",
+    "extract.planning",
+    "extract.workers",
+}
 ROOMS_OF_TRAIN = (
     "config",
     "models",
@@ -82,6 +90,7 @@ MAY_IMPORT = {
     "extract.faces": {*CACHE},
     "extract.flow": {*CACHE, "crops"},
     "extract.workers": (FOUNDATIONS | EXTRACT) - {"inputs.published", "encoders.kinds"},  # of extract: config alone
+    "extract.planning": FOUNDATIONS | EXTRACT,
     "extract": FOUNDATIONS | EXTRACT,
     "train.config": {"train.models"},  # the sections of models
     "train.losses": set(),  # functions of tensors
@@ -179,7 +188,7 @@ MAY_IMPORT = {
         "train.results",
         "train.results.pages",
     },
-    "doctor": FOUNDATIONS | EXTRACT | {"train.models.r3d18"},  # its published weights
+    "doctor": FOUNDATIONS | EXTRACT | {"train.models"},  # their published weights
     "demo": {*CACHE, "extract", "inputs"} | TRAIN,
     "recipes": {"demo"} | FOUNDATIONS | EXTRACT | TRAIN,  # of demo: the data of one recipe
     "commands": {"cache", "demo", "doctor", "extract", "train.config", "train.loop"},

@@ -5,8 +5,8 @@ Inputs whose extraction failed stand beside the clips: they belong to a test hal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -35,6 +35,12 @@ class Annotations:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def only(self, ids: Collection[str]) -> Self:
+        """Return the rows of some clips; `place` stays that of the cache."""
+        rows = np.flatnonzero(np.isin(self.ids, np.array(sorted(ids), str)))
+        columns = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "labels"}
+        return replace(self, **{name: column[rows] for name, column in columns.items()})
 
     @classmethod
     def from_columns(

@@ -25,13 +25,13 @@ BEFORE = "clips that the run has learnt from"
 
 def find_duplicates(cache: Cache, folds: Iterable[Fold], table: Annotations) -> tuple[Leak, ...]:
     """Return the clips of each fold's test and validation halves that are learnt from, or chosen by, under other ids."""
-    clips = ClipList.of([cache])  # whose rows are the first of the table
-    assert table.ids[: len(clips)].tolist() == cache.ids
+    clips = ClipList.of([cache])
     halves: list[tuple[Fold, Half, str, np.ndarray, np.ndarray]] = []
     for fold in folds:
-        learnt = np.concatenate([fold.train, fold.val])
-        halves.append((fold, "test", CHOSEN if len(fold.val) else LEARNT, fold.test, learnt))
-        halves.append((fold, "val", LEARNT, fold.val, fold.train))
+        train, val, test = (table.place[rows] for rows in (fold.train, fold.val, fold.test))  # in the cache
+        learnt = np.concatenate([train, val])
+        halves.append((fold, "test", CHOSEN if len(val) else LEARNT, test, learnt))
+        halves.append((fold, "val", LEARNT, val, train))
     pairs = overlapping(clips)
     both = np.concatenate([pairs, pairs[:, ::-1]])
     crossing = [both[_has(clips, rows)[both[:, 0]] & _has(clips, learnt)[both[:, 1]]] for *_, rows, learnt in halves]
@@ -86,9 +86,9 @@ def notes_on_content(table: Annotations, folds: Sequence[Fold], leaks: Iterable[
 
 
 def _has(clips: ClipList, rows: np.ndarray) -> np.ndarray:
-    """Return which clips are among rows of a table; failures stand behind the clips, and are none."""
+    """Return which clips are among rows; failures, which are −1 or behind the clips, are none."""
     mask = np.zeros(len(clips), bool)
-    mask[rows[rows < len(clips)]] = True
+    mask[rows[(rows >= 0) & (rows < len(clips))]] = True
     return mask
 
 

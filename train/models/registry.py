@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ...errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .contract import ModelConfig
     from .description import Description
     from .model import Model
@@ -77,9 +79,25 @@ def model_facts(config: ModelConfig, seeds: Iterable[int]) -> dict[str, Any]:
     return _module(config, "model").facts(config, seeds)
 
 
-def load_published(config: ModelConfig, name: str) -> Published:
+def load_published(name: str) -> Published:
     """Load published weights that a model of crops can start from, by their name in its settings' `published_weights`."""
-    return _module(config, "weights").load(name)
+    return _module(_starting_from()[name], "weights").load(name)
+
+
+def names_of_published() -> tuple[str, ...]:
+    """Name the published weights that some model of crops can start from."""
+    return tuple(_starting_from())
+
+
+def fetch_published(name: str, *, download: bool = False) -> Path:
+    """Find the file of such weights, or with `download` download it."""
+    return _module(_starting_from()[name], "weights").fetch(download=download)
+
+
+def _starting_from() -> dict[str, ModelConfig]:
+    """Return the models that can start from published weights, by the names of these."""
+    configs = [config_class(name)() for name in MODELS]
+    return {name: config for config in configs for name in config.published_weights}
 
 
 def describe_model(

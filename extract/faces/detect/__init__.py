@@ -12,7 +12,7 @@ from .pack import PACKS
 if TYPE_CHECKING:
     from .base import Detections, Detector
 
-__all__ = ["DETECTORS", "Detections", "Detector", "build_detector"]
+__all__ = ["DETECTORS", "Detections", "Detector", "build_detector", "expect_detector"]
 
 DETECTORS = ("retinaface", "none", *(f"insightface:{pack}" for pack in PACKS))
 SCORE_THRESHOLD = 0.8
@@ -33,14 +33,8 @@ def build_detector(
     `models_dir` and `threads` belong to insightface: where its packs lie, and how many threads its onnxruntime session takes (by default
     as many as torch). The torch detector takes torch's own, which are one setting for the whole process.
     """
-    family, _, pack = name.partition(":")
-    if name not in ("retinaface", "none") and not (family == "insightface" and pack):
-        near = difflib.get_close_matches(name, DETECTORS, n=1, cutoff=0.3) or ["retinaface"]
-        raise UsageError(
-            f"A detector is retinaface, insightface:PACK or none; found {name!r}.", remedy=f"--detector {near[0]}"
-        )
-    if not 0 < score_threshold < 1:
-        raise UsageError(f"A score threshold lies between 0 and 1; found {score_threshold}.")
+    expect_detector(name, score_threshold=score_threshold, models_dir=models_dir)
+    pack = name.partition(":")[2]
     if batch_size < 1:
         raise UsageError(f"A batch holds at least one image; found {batch_size}.")
     if name == "none":
@@ -61,6 +55,25 @@ def build_detector(
     from .scrfd import build_scrfd
 
     return build_scrfd(pack, device=place, score_threshold=score_threshold, models_dir=models_dir, threads=threads)
+
+
+def expect_detector(name: str, *, score_threshold: float = SCORE_THRESHOLD, models_dir: Path | None = None) -> None:
+    """Refuse a detector that there is not, before one is loaded or downloaded."""
+    family, _, pack = name.partition(":")
+    if name not in ("retinaface", "none") and not (family == "insightface" and pack):
+        near = difflib.get_close_matches(name, DETECTORS, n=1, cutoff=0.3) or ["retinaface"]
+        raise UsageError(
+            f"A detector is retinaface, insightface:PACK or none; found {name!r}.", remedy=f"--detector {near[0]}"
+        )
+    if not 0 < score_threshold < 1:
+        raise UsageError(
+            f"A score threshold lies between 0 and 1; found {score_threshold}.",
+            remedy=f"--score-threshold {SCORE_THRESHOLD}",
+        )
+    if pack and models_dir is not None:
+        from .pack import pack_folder
+
+        pack_folder(pack, models_dir)  # a folder that is named is not downloaded to
 
 
 def __getattr__(name: str) -> object:

@@ -77,5 +77,5 @@ def find_crop_start(config: TrainConfig, side: int) -> CropStart:
         )
     if name == RANDOM:
         return CropStart(name=name, side=side)
-    found = load_published(config.model, name)
+    found = load_published(name)
     return CropStart(name=name, side=side, digest=found.digest, licence=found.licence, tensors=found.tensors)

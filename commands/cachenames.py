@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...errors import UsageError
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     from typer._click import Context
