@@ -18,6 +18,7 @@ from ..encoders.engines.preparation import PreparedEncoder, calibration_file
 from ..encoders.precision import DTYPES, why_emulated
 from ..errors import EstError, RecipeMismatch
 from .config import ExtractConfig
+from .faces.track_config import is_trimmed
 
 OF_ENGINE = {"onnxruntime": ("auto", "fp32", "int8"), TORCH: ("auto", *DTYPES)}  # what may be asked of each
 MOST_NAMED = 3  # files
@@ -26,13 +27,16 @@ MOST_NAMED = 3  # files
 def as_begun(config: ExtractConfig, out: Path) -> ExtractConfig:
     """Go on with the decoder and the engine that a cache was begun with, where `auto` was asked for.
 
-    The decoder `auto` gives the same rows as OpenCV wherever OpenCV gives any.
+    The decoder `auto` gives the same rows as OpenCV wherever OpenCV gives any. Clips of every face have rows of all frames of their source
+    in caches that earlier code began.
     """
     if not has_clips(out):
         return config
     cache = open_cache(out)
     if config.decoder == "auto" and cache.recipes.frames.decoder == "opencv":
         config = replace(config, decoder="opencv")
+    if config.face == "all" == cache.recipes.frames.face:
+        config = replace(config, trim=is_trimmed(cache.recipes.frames.tracking))
     engines = {recipe.engine for recipe in _encoded(cache)}
     if config.engine == "auto" and len(engines) == 1:
         engine = engines.pop()

@@ -71,7 +71,9 @@ def extract_videos(
         watch.warn(line)
     devices = [parse_device(text) for text in config.device.split(",")]
     expect_precision_of(Path(out), devices)
-    config = as_begun(config, Path(out))
+    asked, config = config, as_begun(config, Path(out))
+    if asked.trim != config.trim:
+        watch.say(f"clips of {out} have rows of all frames of their source, and new ones have, too: so it was begun")
     expect_decoder(config.decoder)
     inputs, columns = with_columns(found.inputs, Path(out))
     bits, searching = begun_bits(Path(out)), begun_searching(Path(out))
@@ -188,6 +190,10 @@ def extract_videos(
         incomplete=pipeline.incomplete,
         decoders=dict(pipeline.decoders),
         damaged=pipeline.damaged,
+        changed=pipeline.changed,
+        parted=pipeline.parted,
+        left_out=dict(pipeline.left_out),
+        crowded=pipeline.crowded,
         disordered=[source.id for source in inputs if source.is_disordered],
         misplaced=[*misplaced, *pipeline.misplaced],
         failures=[*problems, *old, *pipeline.failures],
