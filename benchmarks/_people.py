@@ -9,8 +9,18 @@ from est.demo.clip import Clip
 from est.demo.spec import ClipPlan
 
 
-def shot(rng: np.random.Generator, seed: int, person: int, num_frames: int, size: tuple[int, int]) -> Clip:
-    """Draw a shot of the person of that number of a seed: scene, light, camera and expression are new in each."""
+def shot(
+    rng: np.random.Generator,
+    seed: int,
+    person: int,
+    num_frames: int,
+    size: tuple[int, int],
+    difficulty: float | None = None,
+) -> Clip:
+    """Draw a shot of the person of that number of a seed: scene, light, camera and expression are new in each.
+
+    A difficulty that is not told is drawn, from 0.2 to 0.9.
+    """
     label = str(rng.choice(EXPRESSIONS))
     return Clip(
         ClipPlan(
@@ -23,7 +33,7 @@ def shot(rng: np.random.Generator, seed: int, person: int, num_frames: int, size
             num_frames=num_frames,
             fps=25,
             size=size,
-            difficulty=float(rng.uniform(0.2, 0.9)),
+            difficulty=float(rng.uniform(0.2, 0.9)) if difficulty is None else difficulty,
             identity_seed=(seed, person),
             expressions=(label,),
         )
