@@ -17,8 +17,7 @@ import cv2
 import numpy as np
 
 from ...crops.crop import points_matrix, warp
-from .detect.base import Detections
-from .face_linking import area
+from .face_linking import Detections, area
 
 SIDE = 72  # pixels of the upright face, with hair and chin
 AROUND = 0.8  # margin around the template of five points
