@@ -18,6 +18,8 @@ from .micro import CLASSES, DATABASES, MAX_FPS, MIN_FPS, draw_moments
 RESERVED_SEEDS = range(900_000, 1_000_000)
 # benchmarks/demo.py measures on these, which nobody has looked at while renderer and recipe were chosen.
 BENCHMARK_SEEDS = range(800_000, 800_010)
+# benchmarks/identity.py shows people of these, whom neither the map of looks nor its threshold has seen.
+IDENTITY_SEEDS = range(800_010, 800_014)
 
 TEMPORAL_PAIRS = (("anger", "happiness"), ("sadness", "surprise"), ("fear", "disgust"))
 
@@ -66,6 +68,12 @@ class RenderSpec:
             raise UsageError(
                 f"seed: {self.seed} is reserved; benchmarks/demo.py measures on seeds {BENCHMARK_SEEDS[0]} to "
                 f"{BENCHMARK_SEEDS[-1]}, which nothing is chosen by",
+                remedy="choose a seed outside that range",
+            )
+        if self.seed in IDENTITY_SEEDS and not self.reserved:
+            raise UsageError(
+                f"seed: {self.seed} is reserved; benchmarks/identity.py measures on seeds {IDENTITY_SEEDS[0]} to "
+                f"{IDENTITY_SEEDS[-1]}, whose people nothing is chosen by",
                 remedy="choose a seed outside that range",
             )
         if self.seed in RESERVED_SEEDS and not self.reserved:

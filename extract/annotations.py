@@ -12,6 +12,7 @@ from ..cache.schema import EXTRA, MOMENTS, NO_LABEL
 from ..cache.writing.table import same_cell
 from ..inputs.input import ANNOTATIONS, UNTOLD, Input
 from .clip_pipeline import clips_of
+from .faces.track_config import gives_parts
 from .modality import Modality
 
 Found = TypeVar("Found", Input, Failure)
@@ -20,9 +21,12 @@ Found = TypeVar("Found", Input, Failure)
 def relabel(inputs: Sequence[Input | Failure], writer: CacheWriter, modality: Modality) -> tuple[list[str], list[str]]:
     """Bring what is told of clips and failures that are there up to date; return what changed, and clips that end before a moment."""
     said, misplaced = [], []
+    parts = gives_parts(writer.manifest.recipes.frames.tracking)
     for source in inputs:
         clips = clips_of(source.id, writer)
         more = modality.told(source) if isinstance(source, Input) and writer.manifest.version > 1 else {}
+        if parts and clips != [source.id]:  # moments are frames of the source, and a part of it begins elsewhere
+            more = {name: value for name, value in more.items() if name not in MOMENTS}
         for clip_id in clips or ([source.id] if writer.failure(source.id) else []):
             late = [n for n in MOMENTS if clips and more.get(n, -1) >= writer.num_frames(clip_id)]
             held = more if clips else {EXTRA + name for name in writer.manifest.schema.failure_extra}

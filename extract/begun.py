@@ -20,6 +20,7 @@ from ..encoders.engines.preparation import PreparedEncoder, calibration_file
 from ..encoders.precision import DTYPES, why_emulated
 from ..errors import EstError, RecipeMismatch, differing
 from .config import ExtractConfig
+from .faces.track_config import is_trimmed
 from .recipes import calibration_of_all
 
 MOST_NAMED = 3  # files
@@ -27,9 +28,18 @@ Named = TypeVar("Named")
 
 
 def as_begun(config: ExtractConfig, out: Path) -> ExtractConfig:
-    """Take the decoder that a cache was begun with, where `auto` was asked for: it gives the rows of OpenCV wherever that gives any."""
-    if config.decoder == "auto" and has_clips(out) and open_cache(out).recipes.frames.decoder == "opencv":
-        return replace(config, decoder="opencv")
+    """Take what a cache was begun with, where nothing else was asked for.
+
+    The decoder `auto` gives the same rows as OpenCV wherever OpenCV gives any. Clips of every face have rows of all frames of their source
+    in caches that earlier code began.
+    """
+    if not has_clips(out):
+        return config
+    frames = open_cache(out).recipes.frames
+    if config.decoder == "auto" and frames.decoder == "opencv":
+        config = replace(config, decoder="opencv")
+    if config.face == "all" == frames.face:
+        config = replace(config, trim=is_trimmed(frames.tracking))
     return config
 
 

@@ -42,6 +42,10 @@ class ClipPipeline(Pipeline):
         self.decoders: Counter[str] = Counter()  # clips that each has read
         self.damaged: list[str] = []  # clips of which the decoder reported errors
         self.misplaced: list[str] = []  # clips that end before a moment that a list tells of them
+        self.changed: list[str] = []  # clips in which another person takes over
+        self.parted: list[str] = []  # inputs that gave a clip for each person in turn
+        self.left_out: Counter[str] = Counter()  # frames of others than the person who is kept, by input
+        self.crowded: list[str] = []  # inputs that show more faces than are followed
 
     def _work(self, index: int) -> Work:
         return Work(index=index, input=self._inputs[index])
@@ -65,7 +69,7 @@ class ClipPipeline(Pipeline):
             self._fail(source, NO_FACE_STAGE, "no face was found in any frame", counted=self._config.no_face == "fail")
             self.no_face.append(source.id)
             return
-        many = self._config.face == "all" and bool(faces)
+        many = bool(faces) and (self._config.face == "all" or len(finished.tracks) > 1)
         ids = [f"{source.id}#{number + 1}" if many else source.id for number in range(len(finished.tracks))]
         try:
             self._sink.remove([old for old in clips_of(source.id, self._sink) if old not in ids])
@@ -74,10 +78,20 @@ class ClipPipeline(Pipeline):
                 if not track.state.any():
                     self.no_face.append(clip_id)
             self._sink.forget(source.id)  # recorded before there were several faces to name
+            self._tell(source, finished)
         except CacheError as error:
             if error.__cause__ is not None:  # the disk, not this clip
                 raise
             self._fail(source, "write", error.message)
+
+    def _tell(self, source: Input, finished: Finished) -> None:
+        """Count what an input has given."""
+        self.frames += finished.decoded
+        self.changed += [source.id] * (finished.identity_changes > 0)
+        self.parted += [source.id] * (self._config.across_cuts == "split" and len(finished.tracks) > 1)
+        self.crowded += [source.id] * (finished.crowded > 0)
+        if finished.left_out:
+            self.left_out[source.id] += finished.left_out
 
     def _add(
         self,
@@ -87,11 +101,12 @@ class ClipPipeline(Pipeline):
         number: int,
         rows: RowBuffer,
     ) -> None:
-        track = finished.tracks[number].over(finished.decoded)
+        whole = self._config.across_cuts != "split" and not (self._config.face == "all" and self._config.trim)
+        track = finished.tracks[number].over(finished.decoded) if whole else finished.tracks[number]
         features = dict(track.features)
         for name in self._specs.keys() - features.keys():
             place, made = self._modality.place_of(name, number)
-            features[name] = rows.of_track(place, track.state, made)
+            features[name] = rows.of_track(place, track.state, made, track.start)
         if finished.missing:
             self.incomplete.append(clip_id)
         if finished.decode_errors > 0:
@@ -101,7 +116,6 @@ class ClipPipeline(Pipeline):
         self._sink.add(clip_of(source, clip_id, finished, track, features), replacing=True)
         self.decoders[finished.info.decoder] += 1
         self.clips += 1
-        self.frames += finished.decoded
 
     def _fail(self, source: Input, stage: str, error: str, *, counted: bool = True) -> None:
         try:
@@ -125,8 +139,10 @@ class ClipPipeline(Pipeline):
 def clip_of(
     source: Input, clip_id: str, finished: Finished, track: TrackRows, features: Mapping[str, np.ndarray]
 ) -> Clip:
-    """Build the clip of one track."""
+    """Build the clip of one track: of its rows alone, where those are not the whole source."""
     found = source_of(source.path, digest=False)
+    lost = finished.missing if track.stop == finished.decoded else 0  # frames that are missing are those at the end
+    moments = {name: frame - track.start for name, frame in finished.moments.items()}
     return Clip(
         id=clip_id,
         path=str(source.path),
@@ -138,11 +154,11 @@ def clip_of(
         size=finished.info.size,
         rotation=finished.info.rotation,
         mirrored=finished.info.mirrored,
-        declared=finished.decoded + finished.missing,
-        first_frame=finished.info.first_frame,
+        declared=len(track.state) + lost,
+        first_frame=finished.info.first_frame + track.start,
         source=type(found)(num_bytes=found.num_bytes, mtime_ns=found.mtime_ns, digest=finished.digest),
         state=track.state,
-        time=finished.time,
+        time=finished.time[track.start : track.stop],
         box=track.box,
         landmarks=track.landmarks,
         score=track.score,
@@ -151,8 +167,9 @@ def clip_of(
         decoder=finished.info.decoder,
         decode_errors=finished.decode_errors,
         tracks=finished.num_tracks,
+        identity_changes=finished.identity_changes,
         extra={**source.extra, **finished.extra},
-        **finished.moments,
+        **{name: frame for name, frame in moments.items() if 0 <= frame < len(track.state)},
     )
 
 

@@ -21,6 +21,7 @@ from ..errors import EstError, RecipeMismatch, differing
 from ..inputs.input import find_inputs
 from .begun import as_asked
 from .config import ExtractConfig
+from .faces.track_config import tracking_options
 from .flow.field import FIELD
 from .flow.selection import SAMPLING
 
@@ -119,6 +120,9 @@ def _differing_frames(config: ExtractConfig, frames: FramesRecipe) -> dict[str, 
     if frames.decoder not in (config.decoder, "opencv" if config.decoder == "auto" else ""):  # auto goes on with opencv
         pairs = {"decoder": (frames.decoder, config.decoder)} | pairs
     asked = as_there.crop_margin if config.margin is None else config.margin
+    if not frames.flow and "none" not in (frames.detector, config.detector):
+        there, now = tracking_options(frames.tracking), tracking_options(config.tracking.describe())
+        pairs |= {name: (there[name], now[name]) for name in there}
     pairs["margin"] = (frames.margin, asked)
     pairs["crops"] = (frames.crops or NONE, config.crop_format or NONE)
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

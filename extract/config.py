@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ..crops.crop import BOX_MARGIN
 from ..errors import UsageError, expect_choice, expect_values
-from .faces.track import TrackConfig
+from .faces.track_config import AcrossCuts, TrackConfig
 from .flow.field import FIELD
 from .flow.selection import SAMPLING, FlowFrames
 
@@ -29,6 +29,12 @@ class ExtractConfig:
     detect_every: int = 3
     score_threshold: float = 0.8
     face: Literal["main", "largest", "all"] = "main"
+    across_cuts: AcrossCuts = "keep"  # of the main face: where another person takes over
+    min_track: int = TrackConfig.min_length  # frames that a face lasts to be a clip of its own with face = "all"
+    min_face_size: int = TrackConfig.min_side  # pixels of such a face: median longer side of its boxes
+    trim: bool = (
+        True  # with face = "all": rows of a track's frames alone; caches of earlier code have those of all frames
+    )
     smooth: float = 2.0
     align: Literal["box", "5point"] = "box"
     margin: float | None = (
@@ -61,6 +67,8 @@ class ExtractConfig:
             size=(SIZES[0], SIZES[-1]),
             detect_size=(0, 8192),
             detect_every=(1, 100),
+            min_track=(1, 10**6),
+            min_face_size=(0, 8192),
             score_threshold=(0, 1),
             margin=(0, 2),
             smooth=(0, 30),
@@ -75,6 +83,12 @@ class ExtractConfig:
             )
         if self.align == "5point" and self.detector == "none":
             raise UsageError("--align 5point needs landmarks, and --detector none has none.", remedy="--align box")
+        if self.across_cuts != "keep" and self.detector == "none":
+            raise UsageError(
+                f"--across-cuts {self.across_cuts} follows faces, and with --detector none nothing is followed.",
+                remedy="leave out --across-cuts",
+            )
+        _ = self.tracking  # refuses what does not go together
         expect_choice("--modality", self.modality, ("face", "flow"))
         expect_choice("--flow-frames", self.flow_frames, tuple(SAMPLING))
         if self.modality == "flow":
@@ -89,6 +103,7 @@ class ExtractConfig:
         default = {item.name: item.default for item in fields(self)}
         why = {
             "face": "flow is of one face, the largest of the onset frame",
+            "across_cuts": "flow is of one face in one square",
             "align": "one upright square a clip is compared",
             "smooth": "one square a clip is compared, and nothing is smoothed",
             "detect_every": "the face is looked for in the onset frame alone",
@@ -123,7 +138,14 @@ class ExtractConfig:
     @property
     def tracking(self) -> TrackConfig:
         """Return how faces are followed."""
-        return TrackConfig(face=self.face, smooth=self.smooth)
+        return TrackConfig(
+            face=self.face,
+            across_cuts=self.across_cuts,
+            smooth=self.smooth,
+            min_length=self.min_track,
+            min_side=self.min_face_size,
+            trim=self.trim,
+        )
 
     @property
     def crop_margin(self) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..cache.clip import Failure
 from ..errors import counted
+from .faces.face_linking import MOST_FACES
 
 SHOWN = 20  # relabelled values that are named
 
@@ -33,6 +34,10 @@ class Report:
     damaged: Sequence[str] = ()  # clips of which the decoder reported errors
     misplaced: Sequence[str] = ()  # clips that end before a moment that a list tells of them
     disordered: Sequence[str] = ()  # inputs whose onset, apex and offset do not follow each other
+    changed: Sequence[str] = ()  # clips in which another person takes over
+    parted: Sequence[str] = ()  # inputs that gave a clip for each person in turn
+    left_out: Mapping[str, int] = field(default_factory=dict)  # by input: frames of others than the person who was kept
+    crowded: Sequence[str] = ()  # inputs with frames that show more faces than are followed
     filling: tuple[str, ...] = ()  # features that were added to clips that were there
     filled: int = 0  # such clips that have them now
     unfilled: int = 0  # such clips that were not reached
@@ -64,11 +69,32 @@ class Report:
             (self.no_face, "show", "no face"),
             (self.incomplete, "have", "fewer frames than declared in the file"),
             (self.damaged, "have", "damaged places that could not be decoded"),
+            (
+                self.changed,
+                "show",
+                "another person from some cut on, as far as colours and shapes tell (--across-cuts longest keeps the person who is there "
+                "longest, split makes a clip of each)",
+            ),
+            (
+                self.parted,
+                "show",
+                "several people in turn, and gave a clip for each, with the label and subject of the whole",
+            ),
+            (
+                self.left_out,
+                "have",
+                f"frames of other people that count as frames without a face, {sum(self.left_out.values())} in all",
+            ),
+            (
+                self.crowded,
+                "show",
+                f"more than {MOST_FACES} faces in a frame, of which the largest {MOST_FACES} are followed",
+            ),
             (self.disordered, "have", "an onset, apex and offset in a list that do not follow each other"),
             (self.misplaced, "end", "before an onset, apex or offset in a list, which stays unknown"),
         ):
             if found:
-                named = ", ".join(found[:5]) + (" …" if len(found) > 5 else "")
+                named = ", ".join(list(found)[:5]) + (" …" if len(found) > 5 else "")
                 lines.append(f"{counted(len(found), 'clip', verb)} {what}: {named}")
         busy = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.stages.items() if seconds >= 0.05)
         if busy:

@@ -17,6 +17,7 @@ from .datasettable import datasets_data, datasets_text
 from .dryrun import show_plan
 from .extractreport import show_report
 from .flowoptions import FlowPlaces, Pictures, PicturesOption, flow_settings
+from .personoptions import AcrossCuts, Cuts, MinFaceSize, MinTrack
 from .recaching import From, Views, recache_clips, refuse_views
 
 if TYPE_CHECKING:
@@ -159,6 +160,9 @@ def extract(
     detect_every: DetectEvery = 3,
     score_threshold: Threshold = 0.8,
     face: Face = "main",
+    across_cuts: AcrossCuts = Cuts.keep,
+    min_track: MinTrack = 10,
+    min_face_size: MinFaceSize = 0,
     smooth: Smooth = 2.0,
     align: Align = "box",
     margin: Margin = None,
@@ -199,6 +203,9 @@ def extract(
         detect_every=detect_every,
         score_threshold=score_threshold,
         face=face,  # ty: ignore[invalid-argument-type]
+        across_cuts=across_cuts.value,
+        min_track=min_track,
+        min_face_size=min_face_size,
         smooth=smooth,
         align=align,  # ty: ignore[invalid-argument-type]
         margin=margin,

@@ -11,50 +11,30 @@ Tracks never cross a cut, since nothing says whether the face behind it is the s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...cache.schema import DETECTED, INTERPOLATED, NO_FACE
-from ...errors import UsageError
 from .cuts import CutDetector
 from .face_linking import Chain, Detections, area, link
 from .smooth import smooth
+from .track_config import TrackConfig
 
-__all__ = ["CutDetector", "Detections", "Track", "TrackConfig", "choose", "select", "tracks_of"]
+__all__ = [
+    "CutDetector",
+    "Detections",
+    "Track",
+    "TrackConfig",
+    "choose",
+    "join",
+    "join_trimmed",
+    "main_tracks",
+    "select",
+    "tracks_of",
+]
 
 SAME_FACE = 1.5  # the ratio of sides up to which a face that comes back may be the one that left
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackConfig:
-    """How faces are followed, and which of them are kept."""
-
-    face: Literal["main", "largest", "all"] = "main"
-    max_gap: int = 15  # frames without a detection that are still interpolated: half a second at 30 frames/s
-    min_iou: float = 0.3  # a face may move by half its width between two runs of the detector, or grow by 1.8 in side
-    # Deviation in frames of the Gaussian over time; 0 is off. 2 takes a third of the jitter that every third frame leaves, and two thirds
-    # of every frame's, and an eighth of the swing of a nod of 1 Hz at 25 frames/s.
-    smooth: float = 2.0
-    min_length: int = 10  # frames that a track lasts to be a clip of its own with face = "all"
-
-    def describe(self) -> str:
-        """Return what the recipe says of it, beside `face` and `smooth`."""
-        least = f", length {self.min_length}" if self.face == "all" else ""
-        return f"gap {self.max_gap}, iou {self.min_iou:g}{least}"
-
-    def __post_init__(self) -> None:
-        if self.face not in ("main", "largest", "all"):
-            raise UsageError(f"--face is main, largest or all, found {self.face!r}.", remedy="--face main")
-        if self.max_gap < 0:
-            raise UsageError(f"A gap has 0 frames or more, found {self.max_gap}.", remedy="--set max_gap=15")
-        if not 0 < self.min_iou < 1:
-            raise UsageError(f"An overlap lies between 0 and 1, found {self.min_iou:g}.", remedy="--set min_iou=0.3")
-        if not 0 <= self.smooth < np.inf:
-            raise UsageError(f"--smooth is a number of frames, 0 for none, found {self.smooth:g}.", remedy="--smooth 2")
-        if self.min_length < 1:
-            raise UsageError(f"A track has at least one frame, found {self.min_length}.", remedy="--set min_length=10")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,6 +48,7 @@ class Track:
     box: np.ndarray  # (T, 4) float32, NaN in state 0
     landmarks: np.ndarray  # (T, 5, 2) float32, NaN in state 0 and from a detector without landmarks
     score: np.ndarray  # (T,) float32: the detector's, interpolated like the boxes; 0 in state 0
+    faces: tuple[tuple[int, int], ...] = ()  # the detections that it is made of: frame, place among the frame's faces
 
     @property
     def stop(self) -> int:
@@ -78,6 +59,11 @@ class Track:
     def areas(self) -> np.ndarray:
         """The face's area in each frame, 0 in state 0.  # (T,)"""
         return np.where(self.state != NO_FACE, area(np.nan_to_num(self.box.astype(float))), 0.0)
+
+    @property
+    def side(self) -> float:
+        """The median of its boxes' longer sides, in pixels."""
+        return float(np.nanmedian((self.box[:, 2:] - self.box[:, :2]).max(1)))
 
     @property
     def mass(self) -> float:
@@ -106,29 +92,48 @@ def tracks_of(
 
 def choose(tracks: Sequence[Track], config: TrackConfig) -> list[Track]:
     """Return the tracks that become clips, each over all frames; none where there is no face."""
-    return [track if len(track.state) == track.num_frames else _join([track]) for track in select(tracks, config)]
+    return [track if len(track.state) == track.num_frames else join([track]) for track in select(tracks, config)]
 
 
 def select(tracks: Sequence[Track], config: TrackConfig) -> list[Track]:
     """Return the tracks that become clips; those of `all` from their first frame to their last, as a film has thousands.
 
-    main: one track. In each scene the face that is longest × largest, and with it, while it is away, one of about its size, because a face
-    that was lost for long comes back as a new track. Scenes are joined: another shot may show another person, but a frame without
-    features helps nobody.
+    main: one track, the main face of each scene. Scenes are joined: another shot may show another person (`people.py`).
     largest: one track, in each frame the largest face.
-    all: each track that lasts, in order of first appearance; where none does, the main one.
+    all: each track that lasts and is large enough, in order of first appearance; where none lasts, the main one of those large enough.
     """
     if not tracks:
         return []
     if config.face == "largest":
         return [_largest(tracks)]
-    lasting = [track for track in tracks if len(track.state) >= config.min_length]
-    if config.face == "all" and lasting:
-        return lasting
-    chosen: list[Track] = []
-    for scene in sorted({track.scene or 0 for track in tracks}):
-        chosen += _main([track for track in tracks if (track.scene or 0) == scene])
-    return [_join(chosen)]
+    if config.face == "all":
+        tracks = [track for track in tracks if track.side >= config.min_side]
+        lasting = [track for track in tracks if len(track.state) >= config.min_length]
+        if lasting or not tracks:
+            return lasting
+        if config.trim:
+            return [join_trimmed(main_tracks(tracks))]
+    return [join(main_tracks(tracks))]
+
+
+def main_tracks(tracks: Sequence[Track]) -> list[Track]:
+    """Return the main face of each scene, in parts that share no frame.
+
+    It is the one that is longest × largest, and with it, while it is away, one of about its size, because a face that was lost for long
+    comes back as a new track.
+    """
+    scenes: dict[int, list[Track]] = {}
+    for track in tracks:
+        scenes.setdefault(track.scene or 0, []).append(track)
+    return [track for scene in sorted(scenes) for track in _main(scenes[scene])]
+
+
+def join_trimmed(tracks: Sequence[Track]) -> Track:
+    """Return tracks that share no frame as one, from the first frame of the first to the last one of the last."""
+    wide, start, stop = join(tracks), min(track.start for track in tracks), max(track.stop for track in tracks)
+    return replace(
+        wide, start=start, **{name: getattr(wide, name)[start:stop] for name in ("state", "box", "landmarks", "score")}
+    )
 
 
 def whole_track(detections: Sequence[Detections]) -> Track:
@@ -166,6 +171,7 @@ def _fill(chain: Chain, runs: np.ndarray, borders: np.ndarray, num_frames: int, 
         box=smooth(filled[:, :4], config.smooth).astype(np.float32),
         landmarks=smooth(filled[:, 4:14].reshape(-1, 5, 2), config.smooth).astype(np.float32),
         score=filled[:, 14].astype(np.float32),
+        faces=tuple(zip(chain.frames, chain.places, strict=True)),
     )
 
 
@@ -198,7 +204,7 @@ def _largest(tracks: Sequence[Track]) -> Track:
     return wide
 
 
-def _join(tracks: Sequence[Track]) -> Track:
+def join(tracks: Sequence[Track]) -> Track:
     """Lay tracks that share no frame over one blank."""
     scenes = {track.scene for track in tracks}
     wide = _blank(tracks[0].num_frames, scenes.pop() if len(scenes) == 1 else None)

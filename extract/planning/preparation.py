@@ -61,7 +61,11 @@ def prepare_extraction(found: FoundInputs, out: Path | None, config: ExtractConf
     for line in modality.expect_inputs(found.inputs):
         watch.warn(line)
     devices = [parse_device(text) for text in config.device.split(",")]
-    config = config if out is None else as_begun(config, out)
+    asked = config
+    if out is not None:
+        config = as_begun(config, out)
+    if asked.trim != config.trim:
+        watch.say(f"clips of {out} have rows of all frames of their source, and new ones have, too: so it was begun")
     computation = computation_for(config, out, devices)
     expect_decoder(config.decoder)
     expect_features(config)

@@ -23,7 +23,10 @@ from ..config import FORWARD_BYTES, ExtractConfig
 from ..faces.detect.base import Detections
 from ..faces.detect.no_detector import WholeFrame
 from ..faces.detection_frames import DetectionFrames
-from ..faces.track import CutDetector, Track, select, tracks_of, whole_track
+from ..faces.face_linking import MOST_FACES
+from ..faces.looks import Looks
+from ..faces.people import Selection, select_people
+from ..faces.track import CutDetector, Track, tracks_of, whole_track
 from .flow_task import FlowTask
 from .messages import Finished, Found, Recrop, TrackRows, Work
 from .recrop import RecropTask
@@ -58,6 +61,8 @@ class ClipTask(Task):
         super().__init__(line, config, crop_batch, work.index)
         self._input: Input = work.input
         self._detections: dict[int, Detections] = {}
+        self._looks = Looks()
+        self._asked: dict[int, tuple[np.ndarray, tuple[float, float]]] = {}  # pictures that the detector has, by frame
 
     def _finish(self) -> Finished:
         with self._open(self._input) as video:
@@ -66,7 +71,7 @@ class ClipTask(Task):
         if missing and self._config.incomplete == "fail":
             raise StageError("decode", f"{missing} of {len(times) + missing} frames could not be decoded")
         found, chosen = self._tracks(len(times), cuts)
-        rows = self._cut(chosen, held, len(times)) or [self._no_face(len(times))]
+        rows = self._cut(chosen.tracks, held, len(times)) or [self._no_face(len(times))]
         moments = self._input.moments(len(times))
         return Finished(
             index=self._index,
@@ -77,6 +82,9 @@ class ClipTask(Task):
             time=np.array(times, np.float64),
             tracks=rows,
             num_tracks=found,
+            identity_changes=chosen.identity_changes,
+            left_out=chosen.left_out,
+            crowded=sum(len(faces.boxes) > MOST_FACES for faces in self._detections.values()),
             moments=moments,
             misplaced=moments != self._input.moments(),
             digest=source_of(self._input.path, digest=not self._config.trial_frames).digest,
@@ -112,13 +120,20 @@ class ClipTask(Task):
             self._receive()
         return held, times, list(cutter.cuts)
 
-    def _tracks(self, num_frames: int, cuts: list[int]) -> tuple[int, list[Track]]:
+    def _tracks(self, num_frames: int, cuts: list[int]) -> tuple[int, Selection]:
         """Return how many faces were followed, and those that are wanted."""
         if self._config.frames_are_crops:
-            return -1, [whole_track([self._detections[number] for number in range(num_frames)])]
+            whole = whole_track([self._detections[number] for number in range(num_frames)])
+            return -1, Selection(tracks=[whole])
         following = self._config.tracking
         found = tracks_of(self._detections, num_frames, cuts, following)
-        return len(found), select(found, following)
+        return len(found), select_people(found, self._looks, following)
+
+    def detect(self, frames: list[int], pictures: list[np.ndarray], scale: tuple[float, float], *, last: bool) -> None:
+        """Ask for the faces, and keep the pictures until they are known: whose they are is seen there."""
+        if self._config.face == "main":
+            self._asked |= {number: (picture, scale) for number, picture in zip(frames, pictures, strict=True)}
+        super().detect(frames, pictures, scale, last=last)
 
     def _again(self, num_frames: int) -> Iterator[np.ndarray]:
         """Decode a second time; another number of frames is a failure."""
@@ -177,4 +192,9 @@ class ClipTask(Task):
         )
 
     def _know(self, found: Found) -> None:
-        self._detections.update(zip(found.frames, found.detections, strict=True))
+        for number, faces in zip(found.frames, found.detections, strict=True):
+            self._detections[number] = faces
+            if number in self._asked:
+                picture, scale = self._asked.pop(number)
+                with self._clock("crop"):
+                    self._looks.see(number, picture, faces, scale)

@@ -132,6 +132,11 @@ class TrackRows:
     crops: list[bytes] | None
     features: Mapping[str, np.ndarray] = field(default_factory=dict)  # that no encoder makes, of all rows
 
+    @property
+    def stop(self) -> int:
+        """The frame behind the last."""
+        return self.start + len(self.state)
+
     def over(self, num_frames: int) -> TrackRows:
         """Return it over all frames of a clip: without a face in those that it does not reach."""
         after = num_frames - self.start - len(self.state)
@@ -163,6 +168,9 @@ class Finished:
     time: np.ndarray
     tracks: list[TrackRows]
     num_tracks: int = -1  # faces that were followed in the source, those of other people too; −1: not searched
+    identity_changes: int = -1  # in the rows of its tracks: how often another person takes over; −1: unknown
+    left_out: int = 0  # frames with a face that no track has, because another person was kept
+    crowded: int = 0  # frames that were searched and show more faces than are followed
     moments: Mapping[str, Any] = field(
         default_factory=dict
     )  # onset, apex and offset, as far as they are among its rows

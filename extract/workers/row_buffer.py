@@ -35,12 +35,12 @@ class RowBuffer:
                 blocks.append(np.zeros((self._rows[name], *spec.shape), spec.dtype))
             blocks[block][position] = rows[place]
 
-    def of_track(self, track: int, state: np.ndarray, name: str) -> np.ndarray:
-        """Return the rows of one feature as the cache keeps them: zeros where there is no face."""
+    def of_track(self, track: int, state: np.ndarray, name: str, start: int = 0) -> np.ndarray:
+        """Return the rows of one feature from a frame on, as the cache keeps them: zeros where there is no face."""
         spec = self._specs[name]
         array = np.zeros((len(state), *spec.shape), spec.dtype)
         for frame in np.flatnonzero(state != NO_FACE).tolist():
-            block, position = divmod(self._place[name][track, frame], self._rows[name])
+            block, position = divmod(self._place[name][track, start + frame], self._rows[name])
             array[frame] = self._blocks[name][block][position]
         return array
 

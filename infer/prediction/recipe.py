@@ -20,6 +20,7 @@ from ...encoders.precision import DTYPES, Precision, resolve_precision
 from ...encoders.weights import Weights
 from ...errors import RecipeMismatch, UsageError, expect_choice
 from ...extract.config import ExtractConfig
+from ...extract.faces.track_config import is_trimmed, tracking_options, without_people
 from ...extract.planning.preparation import describe
 from ...train.loop.checkpoint import load_model
 from ...train.models.contract import CROPS
@@ -190,6 +191,7 @@ def extraction_of(run: Run, config: PredictConfig) -> ExtractConfig:
     found = ExtractConfig(
         decoder=frames.decoder,  # ty: ignore[invalid-argument-type]
         face=config.face,
+        trim=False,  # predictions are of all frames of a video
         align=frames.align,  # ty: ignore[invalid-argument-type]
         size=frames.size,
         features=("gap",),  # the device workers know better
@@ -210,8 +212,9 @@ def extraction_of(run: Run, config: PredictConfig) -> ExtractConfig:
             else {}
         ),
     )
-    told = replace(found, face=frames.face).tracking.describe()
-    if searched and frames.tracking != told:
+    options = tracking_options(frames.tracking) | {"across_cuts": "keep"} if searched else {}
+    told = replace(found, face=frames.face, trim=is_trimmed(frames.tracking), **options).tracking.describe()
+    if searched and without_people(frames.tracking) != told:
         raise RecipeMismatch(
             f"The faces of {run.path} were followed in another way: {frames.tracking} then, {told} here.",
             remedy="the release of est that made the run's cache",

@@ -87,7 +87,7 @@ MAY_IMPORT = {
     "encoders.kinds": {"encoders"},
     "extract.video": {"inputs"},
     "extract.faces.detect": {"encoders"},
-    "extract.faces": {*CACHE},
+    "extract.faces": {*CACHE, "crops"},
     "extract.flow": {*CACHE, "crops"},
     "extract.workers": (FOUNDATIONS | EXTRACT) - {"inputs.published", "encoders.kinds"},  # of extract: config alone
     "extract.planning": FOUNDATIONS | EXTRACT,

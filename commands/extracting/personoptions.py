@@ -1,0 +1,36 @@
+"""`--across-cuts`, `--min-track` and `--min-face-size` of est extract: whose face, and which faces, become clips."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Cuts(StrEnum):
+    """What becomes of a clip whose main face is another person's from some cut on."""
+
+    keep = "keep"
+    longest = "longest"
+    split = "split"
+
+
+AcrossCuts = Annotated[
+    Cuts,
+    typer.Option(
+        "--across-cuts",
+        help="With --face main, where another person takes over. keep: one clip of all, and a warning; longest: the person who is there "
+        "longest, the others' frames count as without a face; split: a clip for each person in turn.",
+    ),
+]
+MinTrack = Annotated[
+    int, typer.Option("--min-track", help="With --face all: frames that a face lasts to be a clip of its own.")
+]
+MinFaceSize = Annotated[
+    int,
+    typer.Option(
+        "--min-face-size",
+        help="With --face all: pixels of the longer side of a face's box, the median over its frames.",
+    ),
+]
