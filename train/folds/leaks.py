@@ -115,7 +115,7 @@ def find_in_halves(
     found = []
     for record, what in seen:
         by_id, by_content = record.seen(table.ids.tolist(), table.digest.tolist(), table.span)
-        people = by_subject & np.isin(table.subject, np.array(record.subjects, str)) & (table.subject != "")
+        people = by_subject & record.knows_subjects(table.subject.tolist())
         masks: dict[By, np.ndarray] = {
             "id": by_id,
             "content": by_content,
