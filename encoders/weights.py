@@ -207,8 +207,12 @@ def _from_file(
     encoder = design.build()
     matched, unused = fit(encoder, tensors, path, convert=design.convert)
     encoder.normalization = _normalization(path, normalize or metadata.get("normalize"), design, face)
+    record = _trained_on(path, metadata)
+    if record is None and design.learnt is not None:
+        record = design.learnt(name)
     if licence is None:
-        licence = face.licence if face is not None else LICENCES.get(name, "")
+        known = design.licence if design.learnt is not None else ""  # who has trained any weights of this kind
+        licence = face.licence if face is not None else LICENCES.get(name, known)
     return Weights(
         backbone=encoder,
         name=name,
@@ -218,7 +222,7 @@ def _from_file(
         matched=matched,
         unused=unused,
         card=json.loads(metadata["card"]) if "card" in metadata else {},
-        trained_on=_trained_on(path, metadata),
+        trained_on=record,
     )
 
 

@@ -184,7 +184,8 @@ def convert(
         float | None, typer.Option("--chunk-mb", help="Megabytes a chunk of features, for .zarr.")
     ] = None,
     share: Annotated[
-        bool, typer.Option("--share", help="Leave out crops, landmarks, paths and telling ids; people get random names.")
+        bool,
+        typer.Option("--share", help="Leave out crops, landmarks, paths and telling ids; people get random names."),
     ] = False,
 ) -> int:
     """Write a cache anew, in the other store or another form, without what was removed; verify it."""

@@ -76,7 +76,7 @@ MAY_IMPORT = {
     "crops": set(),
     "encoders": {*CACHE, "encoders.kinds"},
     "encoders.engines": {"cache", "cache.stores", "encoders"},  # of cache: durable files, and what all recipes share
-    "encoders.kinds": {"encoders"},
+    "encoders.kinds": {"cache", "cache.stores", "encoders"},  # of cache: durable files, what weights have learnt from
     "extract.video": {"inputs"},
     "extract.faces.detect": {"encoders"},
     "extract.faces": {*CACHE},
