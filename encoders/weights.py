@@ -17,6 +17,8 @@ from typing import Any
 from ..cache.recipe import FeatureRecipe
 from ..cache.trained import TrainedOn
 from ..errors import EstError, UsageError
+from ..hub.download import fetch_weights
+from ..hub.names import names_hub
 from .backbone import Backbone, FrameEncoder, Normalization
 from .kinds import KINDS, RESNET18, Design, find_design, names_encoder
 from .kinds.faces import Face, recognise
@@ -68,7 +70,8 @@ class Weights:
 def load_weights(name: str, *, normalize: str | None = None, models_dir: Path | None = None, seed: int = 0) -> Weights:
     """Load weights by name, from a file, or from the folder of a run, or of a part of one; `seed` is that of random ones.
 
-    KIND:NAME is another encoder with its published weights, KIND:NAME=FILE with those of a file, KIND:NAME=random with none.
+    KIND:NAME is another encoder with its published weights, KIND:NAME=FILE with those of a file, KIND:NAME=random with none;
+    hub:ORG/NAME lies on a hub, and is known by its commit from then on.
     """
     if name == RANDOM:
         return _random(RESNET18, RANDOM, Normalization.named(normalize or "none"), seed)
@@ -84,6 +87,9 @@ def load_weights(name: str, *, normalize: str | None = None, models_dir: Path | 
         if source == RANDOM:
             return _random(design, name, Normalization.named(normalize) if normalize else design.normalization, seed)
         return _from_file(_expect_file(Path(source)), Path(source).name, normalize, design)
+    if names_hub(name):
+        found = fetch_weights(name, models_dir)
+        return _from_file(found.path, str(found.name), normalize)
     path = Path(name)
     path = _expect_file(_of_run(path) if path.is_dir() else path)
     return _from_file(path, path.name, normalize)
@@ -104,7 +110,7 @@ def find_published(name: str) -> Design:
 
 def is_known(name: str) -> bool:
     """Say whether weights are loaded by name, rather than from a file."""
-    return name in LICENCES or (names_encoder(name) and "=" not in name.removesuffix(f"={RANDOM}"))
+    return name in LICENCES or names_hub(name) or (names_encoder(name) and "=" not in name.removesuffix(f"={RANDOM}"))
 
 
 def build_encoder(name: str, normalize: str) -> FrameEncoder:
@@ -149,7 +155,7 @@ def _expect_file(path: Path) -> Path:
     if not path.is_file():
         kinds = ", ".join(f"{kind}:NAME" for kind in KINDS)
         raise UsageError(
-            f"--weights is imagenet, synface, random, {kinds}, a file or a run; there is no file {str(path)!r}.",
+            f"--weights is imagenet, synface, random, {kinds}, hub:ORG/NAME, a file or a run; there is no file {str(path)!r}.",
             remedy="--weights imagenet",
         )
     return path

@@ -1,4 +1,4 @@
-"""`est cache`: look at a cache, check it, find duplicates, import, join, convert, relabel and thin caches."""
+"""`est cache`: look at a cache, check it, find duplicates, import, join, convert, relabel, thin, push and pull caches."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from ..screen import Screen
 from .clipoptions import CachePath, Fold, Label, Split, Subject
 from .importing import import_
 from .ls import ls
+from .sharing import pull, push
 from .show import show
 
 if TYPE_CHECKING:
     from ...cache.reading.reader import Cache
 
 app = typer.Typer(
-    help="Look at a cache, check it, find duplicates, import, join, convert, relabel and thin caches; erase people.",
+    help="Look at a cache, check it, find duplicates, import, join, convert, relabel, thin, push and pull caches; erase people.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -43,6 +44,8 @@ def info(screen: Screen, *, cache: CachePath) -> int:
 command(app, "import")(import_)
 command(app, "ls")(ls)
 command(app, "show")(show)
+command(app, "push")(push)
+command(app, "pull")(pull)
 
 
 @command(app, "verify")
