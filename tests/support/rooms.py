@@ -187,7 +187,7 @@ MAY_IMPORT = {
     "doctor": FOUNDATIONS | EXTRACT,
     "demo": {*CACHE, "extract", "inputs"} | TRAIN,
     "recipes": {"demo"} | FOUNDATIONS | EXTRACT | TRAIN,  # of demo: the data of one recipe
-    "commands": {"cache", "demo", "doctor", "extract", "train.config", "train.loop"},
+    "commands": {"cache", "demo", "doctor", "extract", "hub.sharing", "train.config", "train.loop"},
     "commands.caches": {"commands", "hub.sharing", "report", "report.cachepage", "train.results", *FOUNDATIONS},
     "commands.extracting": {"commands", "commands.results", "commands.training", "tune"}
     | FOUNDATIONS
