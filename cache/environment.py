@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")  # that change how arithmetic rounds or runs
-UNCOMPARED = ("platform", "dataset")  # lists are corrected while a cache grows; that is no other way of making rows
+UNCOMPARED = (
+    "platform",
+    "dataset",
+    "hub",
+)  # where a copy came from makes no rows; lists are corrected while a cache grows; that is no other way of making rows
 
 ASSUMED = {"kernels": "plain"}  # of extractions that were begun before it was recorded
 

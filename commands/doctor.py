@@ -17,6 +17,14 @@ Fetch = Annotated[
     bool,
     typer.Option("--fetch", help="Download what is named and not here, and the ImageNet weights of ResNet-18."),
 ]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="SOURCE",
+        help="With --fetch: the file, folder or address from which hsemotion:NAME is taken.",
+    ),
+]
 Weights = Annotated[
     list[str] | None,
     typer.Option(
@@ -40,6 +48,7 @@ def doctor(
     screen: Screen,
     *,
     fetch: Fetch = False,
+    source: From = None,
     weights: Weights = None,
     detector: Detectors = None,
     models_dir: ModelsDir = None,
@@ -57,6 +66,7 @@ def doctor(
         detectors=detector or (),
         models_dir=models_dir,
         fetch=fetch,
+        source=source,
         speed=speed,
         hear=lambda name: screen.note(f"looking at {name} …"),
     )

@@ -18,6 +18,7 @@ def examine(
     detectors: Sequence[str] = (),
     models_dir: Path | None = None,
     fetch: bool = False,
+    source: str | None = None,
     speed: bool = False,
     hear: Callable[[str], None] = lambda name: None,
 ) -> Examination:
@@ -37,11 +38,11 @@ def examine(
     from .speed import check_speed
     from .weights import check_weights, expect_names
 
-    expect_names(weights, detectors)
+    expect_names(weights, detectors, fetch=fetch, source=source)
     looks: dict[str, Callable[[], Iterable[Check]]] = {
         "machine": lambda: check_machine(device),
         "codecs": check_codecs,
-        "weights": lambda: check_weights(weights, detectors, models_dir=models_dir, fetch=fetch),
+        "weights": lambda: check_weights(weights, detectors, models_dir=models_dir, fetch=fetch, source=source),
         "folders": lambda: check_folders(folder or Path.cwd(), models_dir),
     }
     if speed:

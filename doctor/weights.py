@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..encoders.kinds.published import NotHere
 from ..encoders.weights import LICENCES, find_published, load_weights
-from ..errors import EstError
+from ..errors import EstError, UsageError
 from ..extract.faces.detect import build_detector
 from ..extract.faces.detect.pack import find_detector, pack_folder, present_packs
 from ..train.models.registry import fetch_published, load_published, names_of_published
@@ -22,24 +22,41 @@ DEFAULT_WEIGHTS = ("imagenet",)  # what `est extract --weights imagenet` asks fo
 
 
 def check_weights(
-    weights: Sequence[str] = (), detectors: Sequence[str] = (), *, models_dir: Path | None = None, fetch: bool = False
+    weights: Sequence[str] = (),
+    detectors: Sequence[str] = (),
+    *,
+    models_dir: Path | None = None,
+    fetch: bool = False,
+    source: str | None = None,
 ) -> Iterator[Check]:
-    """Look at what is shipped, at what lies here, and at what was named; with `fetch` download what is not here."""
+    """Look at what is shipped, at what lies here, and at what was named; with `fetch` download what is not here.
+
+    `source` is the file, folder or address from which weights are taken whose publisher est has no address of.
+    """
     yield _shipped()
     yield _retinaface()
     for name in dict.fromkeys([*DEFAULT_WEIGHTS, *weights]):
-        look = _of_a_model if name in names_of_published() else _published
-        yield look(name, models_dir, fetch=fetch, wanted=fetch or name in weights)
+        if name in names_of_published():
+            yield _of_a_model(name, fetch=fetch)
+            continue
+        yield _published(
+            name, models_dir, fetch=fetch, wanted=(fetch and source is None) or name in weights, source=source
+        )
     named = [name.partition(":")[2] for name in detectors if name not in ("retinaface", "none")]
     for pack in dict.fromkeys([*named, *present_packs(models_dir)]):
         yield _pack(pack, models_dir, fetch=fetch and pack in named)
 
 
-def expect_names(weights: Sequence[str], detectors: Sequence[str]) -> None:
-    """Refuse names that nothing has, before anything is looked at."""
-    for name in weights:
-        if name not in names_of_published():
-            find_published(name)
+def expect_names(
+    weights: Sequence[str], detectors: Sequence[str], *, fetch: bool = False, source: str | None = None
+) -> None:
+    """Refuse names that nothing has, and a source that nothing is taken from, before anything is looked at."""
+    designs = [find_published(name) for name in weights if name not in names_of_published()]
+    if source is not None and not (fetch and any(design.take is not None for design in designs)):
+        raise UsageError(
+            "--from says where weights are taken from that est has no address of, with --fetch and their name.",
+            remedy=f"--weights hsemotion:b0 --fetch --from {source}",
+        )
     for name in detectors:
         if not name.startswith("insightface:"):
             build_detector(name)
@@ -71,20 +88,24 @@ def _retinaface() -> Check:
     return Check(group=GROUP, name="retinaface", state="ok" if known else "note", found=found)
 
 
-def _published(name: str, models_dir: Path | None, *, fetch: bool, wanted: bool) -> Check:
+def _published(name: str, models_dir: Path | None, *, fetch: bool, wanted: bool, source: str | None) -> Check:
     """Look at published weights; those that were asked for and are not there are a problem."""
     try:
         design = find_published(name)
-        path = design.fetch(models_dir, download=fetch)
+        if source is not None and design.take is not None:
+            path = design.take(source, models_dir)
+        else:  # a source is for those that are taken from it, and needs no network for the others
+            path = design.fetch(models_dir, download=fetch and source is None)
         loaded = load_weights(name, models_dir=models_dir)
     except NotHere as error:
         return from_error(GROUP, name, error, state="problem" if wanted else "note")
     except EstError as error:
         return from_error(GROUP, name, error)
-    return Check(group=GROUP, name=name, found=f"{loaded.digest} at {path}; {design.licence}")
+    learnt = f"; {loaded.trained_on.describe()}" if loaded.trained_on is not None else ""
+    return Check(group=GROUP, name=name, found=f"{loaded.digest} at {path}{learnt}; {design.licence}")
 
 
-def _of_a_model(name: str, models_dir: Path | None, *, fetch: bool, wanted: bool) -> Check:
+def _of_a_model(name: str, *, fetch: bool) -> Check:
     """Look at published weights of a model of crops, which lie where torch keeps them."""
     try:
         path = fetch_published(name, download=fetch)

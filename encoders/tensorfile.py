@@ -1,6 +1,6 @@
 """Files of tensors: reading anybody's, writing ours with metadata and a checksum in the head, durably and in the place of earlier ones.
 
-Pickles are read as tensors alone, so that a file that was downloaded somewhere runs nothing.
+Pickles are read as tensors alone, whole modules too, so that a file that was downloaded somewhere runs nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..cache.stores.disk import PARTIAL, Disk
 from ..errors import EstError
+from .modulefile import Refused, read_module
 
 CONTAINERS = ("state_dict", "model_state_dict", "model", "net")  # where training scripts put the tensors
 
@@ -36,12 +37,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             _expect_as_written(path, path.read_bytes())
         return tensors, metadata
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises what the pickle raises
-        raise EstError(
-            f"{path} cannot be loaded as weights alone.",
-            remedy="save its state_dict: torch.save(model.state_dict(), 'weights.pth')",
-        ) from error
+        loaded = _unpickled(path)
+    except EstError as unsafe:
+        try:
+            return read_module(path), {}
+        except Refused as refused:
+            reason = refused.message.removeprefix(f"{path}: ")
+            raise EstError(f"{unsafe.message.removesuffix('.')}: {reason}", remedy=unsafe.remedy) from unsafe
     while isinstance(loaded, Mapping):  # a score may lie beside the tensors, as a tensor too
         inner = next((loaded[name] for name in CONTAINERS if isinstance(loaded.get(name), Mapping)), None)
         if inner is None:
@@ -50,6 +52,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not isinstance(loaded, Mapping):
         raise EstError(f"{path} holds a {type(loaded).__name__}, expected a state_dict.")
     return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}, {}
+
+
+def _unpickled(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises what the pickle raises
+        raise EstError(
+            f"{path} cannot be loaded as weights alone.",
+            remedy="save its state_dict: torch.save(model.state_dict(), 'weights.pth')",
+        ) from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

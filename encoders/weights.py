@@ -18,6 +18,8 @@ from typing import Any
 from ..cache.recipe import FeatureRecipe
 from ..cache.trained import TrainedOn
 from ..errors import EstError, UsageError, nearest
+from ..hub.download import fetch_weights
+from ..hub.names import names_hub
 from .backbone import Backbone, FrameEncoder, Normalization
 from .kinds import KINDS, RESNET18, Design, find_design, names_encoder
 from .kinds.faces import Face, recognise
@@ -69,7 +71,8 @@ class Weights:
 def load_weights(name: str, *, normalize: str | None = None, models_dir: Path | None = None, seed: int = 0) -> Weights:
     """Load weights by name, from a file, or from the folder of a run, or of a part of one; `seed` is that of random ones.
 
-    KIND:NAME is another encoder with its published weights, KIND:NAME=FILE with those of a file, KIND:NAME=random with none.
+    KIND:NAME is another encoder with its published weights, KIND:NAME=FILE with those of a file, KIND:NAME=random with none;
+    hub:ORG/NAME lies on a hub, and is known by its commit from then on.
     """
     if name == RANDOM:
         return _random(RESNET18, RANDOM, Normalization.named(normalize or "none"), seed)
@@ -85,6 +88,9 @@ def load_weights(name: str, *, normalize: str | None = None, models_dir: Path | 
         if source == RANDOM:
             return _random(design, name, Normalization.named(normalize) if normalize else design.normalization, seed)
         return _from_file(_expect_file(Path(source)), Path(source).name, normalize, design)
+    if names_hub(name):
+        found = fetch_weights(name, models_dir)
+        return _from_file(found.path, str(found.name), normalize)
     path = Path(name)
     path = _expect_file(_of_run(path) if path.is_dir() else path)
     return _from_file(path, path.name, normalize)
@@ -105,7 +111,7 @@ def find_published(name: str) -> Design:
 
 def is_known(name: str) -> bool:
     """Say whether weights are loaded by name, rather than from a file."""
-    return name in LICENCES or (names_encoder(name) and "=" not in name.removesuffix(f"={RANDOM}"))
+    return name in LICENCES or names_hub(name) or (names_encoder(name) and "=" not in name.removesuffix(f"={RANDOM}"))
 
 
 def build_encoder(name: str, normalize: str) -> FrameEncoder:
@@ -160,7 +166,7 @@ def _expect_file(path: Path) -> Path:
     else:
         remedy = f"the path of the file, looked for from {Path.cwd()}"
     raise UsageError(
-        f"--weights is imagenet, synface, random, {kinds}, a file or a run; there is no file {str(path)!r}.",
+        f"--weights is imagenet, synface, random, {kinds}, hub:ORG/NAME, a file or a run; there is no file {str(path)!r}.",
         remedy=remedy,
     )
 
@@ -217,8 +223,12 @@ def _from_file(
     encoder = design.build()
     matched, unused = fit(encoder, tensors, path, convert=design.convert)
     encoder.normalization = _normalization(path, normalize or metadata.get("normalize"), design, face)
+    record = _trained_on(path, metadata)
+    if record is None and design.learnt is not None:
+        record = design.learnt(name)
     if licence is None:
-        licence = face.licence if face is not None else LICENCES.get(name, "")
+        known = design.licence if design.learnt is not None else ""  # who has trained any weights of this kind
+        licence = face.licence if face is not None else LICENCES.get(name, known)
     return Weights(
         backbone=encoder,
         name=name,
@@ -228,7 +238,7 @@ def _from_file(
         matched=matched,
         unused=unused,
         card=json.loads(metadata["card"]) if "card" in metadata else {},
-        trained_on=_trained_on(path, metadata),
+        trained_on=record,
     )
 
 

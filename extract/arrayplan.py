@@ -13,6 +13,7 @@ from functools import cached_property
 
 from ..cache import Cache, FeatureRecipe, FramesRecipe
 from ..cache.recipe import canonical_json
+from ..cache.trained import TrainedOn
 from ..crops.views import ViewConfig
 from ..encoders.engines.preparation import PreparedEncoder
 from ..encoders.weights import Weights
@@ -70,7 +71,8 @@ class ArrayPlan:
                     f"{self.weights.name} is {' for '.join(mine)}, {weights.name} is {' for '.join(theirs)}."
                 )
             learnt = set() if weights.trained_on is None else set(weights.trained_on.clips)
-            if own := sorted(learnt & ids):
+            own = [] if weights.trained_on is None else _known(weights.trained_on, sorted(ids))
+            if own:
                 raise EstError(
                     f"{weights.name} has learnt from {len(own)} of the {len(ids)} clips whose rows of {self.name!r} it is to make: "
                     f"{_some(own)}.",
@@ -166,6 +168,11 @@ def array_names(name: str, *, flip: bool, views: int) -> dict[str, tuple[bool, i
     """Name the arrays that come of one: itself, its mirror image, its views; each with whether it is mirrored, and which view."""
     mirrored = {name + FLIP: (True, 0)} if flip else {}
     return {name: (False, 0), **mirrored, **{f"{name}{VIEW}{view}": (False, view) for view in range(1, views + 1)}}
+
+
+def _known(record: TrainedOn, ids: Sequence[str]) -> list[str]:
+    """Return which of some ids a record has, by name or as hashes."""
+    return [one for one, known in zip(ids, record.knows_clips(ids).tolist(), strict=True) if known]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from ..encoders.device import parse_device
 from ..encoders.engines.choice import Computation, choose_engine
 from ..encoders.weights import is_known
 from ..errors import EstError, RecipeMismatch, differing
+from ..hub.names import same_weights
 from ..inputs.input import find_inputs
 from .begun import as_asked
 from .config import ExtractConfig
@@ -144,7 +145,8 @@ def _differing_rows(
         if config.engine != "auto":  # by `auto` an encoder that ONNX cannot express is left to torch
             pairs["engine"] = (made.engine, engine)
     if not is_field and is_known(config.weights):  # a file, or that of a run, is compared by what it holds
-        pairs = {"weights": (made.weights, config.weights)} | pairs
+        same = same_weights(config.weights, made.weights)  # what lies on a hub is compared by its commit later
+        pairs = {"weights": (made.weights, made.weights if same else config.weights)} | pairs
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 

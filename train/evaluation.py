@@ -27,7 +27,7 @@ from .data.sampler import Sampler
 from .data.sampling import sampler_of
 from .data.windows import load_features
 from .evaluated import MEAN, Change, Evaluation, as_command
-from .evaluation_leaks import leaks_elsewhere, own_leaks, warn_of_learnt
+from .evaluation_leaks import leaks_elsewhere, own_leaks, warn_of_datasets, warn_of_learnt
 from .folds.annotations import Annotations
 from .folds.labels import Aligned, align_truth, match_labels
 from .folds.leaks import expect_none
@@ -104,6 +104,7 @@ def evaluate(
         own_leaks(run, cache, table, tested, reads) if own else leaks_elsewhere(run, cache, table, rows, reads, watch)
     )
     expect_none(leaks, allow=allow_leak, remedy="another cache, or weights that have not seen these clips")
+    warn_of_datasets(run, cache, reads, watch)
     target = _load(run, cache, table, rows, aligned, where, reads.get(run.parts[0]))
     watch.say(target.clips.residency)
     if reason := why_emulated(run.facts["precision"], where):

@@ -10,9 +10,20 @@ from ..cache import Cache
 from ..cache.trained import TrainedOn
 from ..errors import EstError
 from .folds.annotations import Annotations
+from .folds.databases import datasets_of
 from .folds.duplicates import find_duplicates, find_duplicates_elsewhere
 from .folds.fold import Fold
-from .folds.leaks import BY_SUBJECT, Half, Leak, Seen, describe_leaks, find_in_halves, leaks_of, seen_by_feature
+from .folds.leaks import (
+    BY_SUBJECT,
+    Half,
+    Leak,
+    Seen,
+    describe_leaks,
+    find_in_halves,
+    leaks_of,
+    notes_on_datasets,
+    seen_by_feature,
+)
 from .loop.watch import TrainingWatch
 from .provenance import own_cache
 from .results.run import Run
@@ -68,6 +79,13 @@ def _learnt_elsewhere(
         return ()
     learnt = {name for half in run.halves().values() for name in (*half["train"], *half["val"])}
     return find_duplicates_elsewhere(cache, rows, own, learnt)
+
+
+def warn_of_datasets(run: Run, cache: Cache, reads: Mapping[str, str], watch: TrainingWatch) -> None:
+    """Say so where features or weights at the start know the data set that is scored."""
+    arrays = dict.fromkeys(reads.values()) or [None]
+    for line in notes_on_datasets([one for array in arrays for one in _seen(run, cache, array)], datasets_of(cache)):
+        watch.warn(line)
 
 
 def _seen(run: Run, cache: Cache, feature: str | None) -> list[Seen]:

@@ -22,15 +22,15 @@ from .data.feature_arrays import Arrays, arrays_of, expect_shape
 from .data.pixels import choose_source
 from .data.sampling import sampler_of
 from .folds.annotations import Annotations
-from .folds.databases import databases_of, expect_people_of_one, notes_on_databases
+from .folds.databases import databases_of, datasets_of, expect_people_of_one, notes_on_databases
 from .folds.duplicates import find_duplicates, notes_on_content
-from .folds.leaks import Leak, expect_none, find_in_features
+from .folds.leaks import Leak, expect_none, find_in_features, notes_on_datasets, seen_by_feature
 from .folds.protocols import Plan, plan_folds
 from .folds.published import has_megc_table, of_another, of_one_database
 from .folds.votes import Votes
 from .loop.starts.class_vectors import ClassVectors
 from .loop.starts.crops import find_crop_start
-from .loop.starts.initial_weights import Start, find_initial_weights, find_leaks_of_initial_weights
+from .loop.starts.initial_weights import InitialWeights, Start, find_initial_weights, find_leaks_of_initial_weights
 from .loop.starts.last_stage import find_stage_start
 from .loop.tensorboard import board_writer
 from .loop.trainer import expect_graph
@@ -107,6 +107,7 @@ def prepare(cache: Cache | Path | str, config: TrainConfig | None = None, *, onl
     source: FrameSource | None = None
     start: Start | None = None
     leaks: tuple[Leak, ...] = ()
+    plain: dict[str, str] = {}  # fold → the array that it reads
     if config.looks_at_frames:
         learns = config.finetune.learns if config.finetune.on else "all"
         mirrored, augments = config.data.mirrored, config.finetune.augments
@@ -128,7 +129,11 @@ def prepare(cache: Cache | Path | str, config: TrainConfig | None = None, *, onl
         start = ClassVectors.read(config.model.class_file)
     leaks = (*leaks, *find_duplicates(cache, plan.folds, table))
     expect_none(leaks, allow=config.allow_leak, cache=cache.path)
-    plan = replace(plan, notes=(*plan.notes, *notes_on_content(table, plan.folds, leaks)))
+    known = start.seen() if isinstance(start, InitialWeights) else []
+    for feature in dict.fromkeys(plain.values()):
+        known += seen_by_feature(cache, feature)
+    told = notes_on_datasets(known, datasets_of(cache))
+    plan = replace(plan, notes=(*plan.notes, *notes_on_content(table, plan.folds, leaks), *told))
     shape = () if start is None else start.shape
     votes = Votes.read(Path(config.data.votes), table) if config.data.votes else None
 

@@ -23,7 +23,7 @@ from .config.config import TrainConfig
 from .data.data import FrameSource
 from .data.pixels import choose_source
 from .folds.annotations import Annotations
-from .folds.databases import apex_remark, databases_of
+from .folds.databases import apex_remark, databases_of, datasets_of
 from .folds.protocols import Plan
 from .loop.watch import TrainingWatch
 from .results.run import Clips, Run, other_clips
@@ -34,6 +34,7 @@ Halves = dict[str, dict[str, list[str]]]  # fold → train, val, test → ids
 def describe_cache(cache: Cache, table: Annotations) -> dict[str, Any]:
     """Return what run.json keeps of a cache."""
     learnt = cache.snapshot.manifest.describe_records()
+    datasets = datasets_of(cache)
     return {
         "path": str(cache.path.absolute()),
         "commit": cache.commit_id,
@@ -41,6 +42,7 @@ def describe_cache(cache: Cache, table: Annotations) -> dict[str, Any]:
         "recipes": cache.recipes.identity(),
         "annotations": digest(table),
         **({"trained_on": learnt} if learnt else {}),
+        **({"datasets": datasets} if datasets else {}),
     }
 
 

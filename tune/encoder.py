@@ -19,7 +19,7 @@ from ..inputs.stills.stills import Stills
 from ..train.config.protocol import ProtocolConfig
 from ..train.folds.annotations import Annotations
 from ..train.folds.fold import Fold
-from ..train.folds.leaks import describe_leaks, learnt_from
+from ..train.folds.leaks import describe_leaks, learnt_from, notes_on_datasets
 from ..train.loop.watch import Part, TrainingWatch
 from .clips import clip_samples, expect_labels
 from .config import TuneConfig
@@ -154,7 +154,8 @@ def _task(
     start.backbone.shape_of("gap", samples.side)  # refuses pictures of a size that the encoder cannot see
     leaks = find_start_leaks(start, fold, table)
     expect_no_leaks(leaks, config)
-    for line in describe_leaks(leaks):
+    seen = [] if start.trained_on is None else [(start.trained_on, f"the start {start.name}")]
+    for line in (*describe_leaks(leaks), *notes_on_datasets(seen, [samples.facts["dataset"]])):
         watch.warn(line)
     train, val = (unit_of[rows][unit_of[rows] >= 0] for rows in (fold.train, fold.val))
     expect_two_classes(table, fold.train[unit_of[fold.train] >= 0], f"{samples.noun} with a face")

@@ -30,12 +30,14 @@ def convert_cache(
     chunk_mb: float | None = None,
     share: bool = False,
     seed: int | None = None,
+    note: Mapping[str, Any] | None = None,
     watch: Watch | None = None,
     disk: Disk | None = None,
 ) -> Path:
-    """Write a cache anew and verify it; `share` leaves out crops, landmarks, paths, subjects, sources, and ids that tell them.
+    """Write a cache anew and verify it; `share` leaves out crops, landmarks, paths, sources, and ids that tell them.
 
-    What is shared is in random order, which nobody can undo unless a `seed` is given.
+    What is shared is in random order, and people have random names in the place of theirs: nobody can undo it unless a `seed` is given.
+    `note` is added to what the copy records of its making.
     """
     out, disk, watch = Path(out), disk or Disk(), watch or Watch()
     cache = Cache.open(source)
@@ -68,7 +70,7 @@ def convert_cache(
             "layout": layout,
             "black": {name: row for name, row in cache.black.items() if name in recipes.features},
             "trained_on": [record for record in records.values() if record is not None],
-            "environment": _environment(cache, names=wanted.names),
+            "environment": _environment(cache, names=wanted.names) | dict(note or {}),
             "columns": cache.schema.extra if wanted.names else {},
             "extraction": cache.extraction,
         }
@@ -93,7 +95,7 @@ def _expect_no_names(cache: Cache, chosen: Sequence[str]) -> None:
     if telling:
         others = [name for name in chosen if name not in telling]
         raise UsageError(
-            f"--share leaves out subjects, and {', '.join(telling[:3])}{' …' * (len(telling) > 3)} is named after one.",
+            f"--share leaves out the names of subjects, and {', '.join(telling[:3])}{' …' * (len(telling) > 3)} is named after one.",
             remedy=f"--features {','.join(others)}" if others else "share the cache that it was made from",
         )
 

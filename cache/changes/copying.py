@@ -6,6 +6,7 @@ takes its place when it is whole.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
@@ -40,12 +41,25 @@ class Wanted:
     features: dict[str, str]  # name → dtype; of frames and of windows
     crops: bool
     landmarks: bool = True
-    names: bool = True  # paths, subjects and sources, and ids that tell them
-    seed: int = 0  # of the order of clips and failures, where they lose their names: that of ids tells names, too
+    names: bool = True  # paths, names of subjects, sources, and ids that tell them
+    seed: int = 0  # of the order of clips and failures and of pseudonyms, where names are lost: the order of ids tells names, too
 
     def order(self, total: int) -> list[int]:
         """Return which clip, or failure, comes at each place of the copy."""
         return list(range(total)) if self.names else np.random.default_rng(self.seed).permutation(total).tolist()
+
+    def person(self, subject: str) -> str:
+        """Return what a person is called in the copy: clips of one person stay together, so that halves can be divided by person."""
+        return subject if self.names or not subject else f"person-{self._drawn(f'person:{subject}')[:12]}"
+
+    @property
+    def salt(self) -> str:
+        """Return the salt of the names that records keep as hashes."""
+        return self._drawn("salt")[:16]
+
+    def _drawn(self, what: str) -> str:
+        """Return random digits for something, the same ones for the same thing: nobody has the seed afterwards."""
+        return hashlib.sha256(f"{self.seed}:{what}".encode()).hexdigest()
 
 
 def copied_clips(cache: Cache, wanted: Wanted) -> Iterator[Clip]:
@@ -97,7 +111,10 @@ def write_copy(
 
 
 def copied_record(cache: Cache, feature: str, wanted: Wanted) -> TrainedOn | None:
-    """Return what a copy says that the weights behind a feature have learnt from; without names, of its own clips, by their new ids."""
+    """Return what a copy says that the weights behind a feature have learnt from.
+
+    Without names: its own clips and people by their new ones; others, and the content of all sources, as hashes.
+    """
     record = cache.trained_on(feature)
     if record is None or wanted.names:
         return record
@@ -106,7 +123,19 @@ def copied_record(cache: Cache, feature: str, wanted: Wanted) -> TrainedOn | Non
     spans = np.stack([first, first + np.asarray(clips.count)], axis=1)
     by_id, by_content = record.seen(cache.ids, [hex_digest(digest) for digest in clips.source_digest], spans)
     seen = (by_id | by_content)[wanted.order(len(cache))]
-    return TrainedOn(clips=tuple(map(shared_id, np.flatnonzero(seen).tolist())), how=record.how)
+    here, people = set(cache.ids), set(clips.subject)
+    others = replace(
+        record,
+        clips=tuple(one for one in record.clips if one not in here),
+        subjects=tuple(one for one in record.subjects if one not in people),
+    ).hashed(wanted.salt)
+    known = record.knows_subjects(sorted(people))
+    own = [wanted.person(one) for one, is_known in zip(sorted(people), known.tolist(), strict=True) if is_known]
+    return replace(
+        others,
+        clips=(*map(shared_id, np.flatnonzero(seen).tolist()), *others.clips),
+        subjects=(*own, *others.subjects),
+    )
 
 
 def shared_id(number: int) -> str:
@@ -124,7 +153,7 @@ def copied_failures(cache: Cache, wanted: Wanted) -> Iterator[Failure]:
             "id": f"failure{number:06d}",
             "path": "",
             "error": "",
-            "subject": "",
+            "subject": wanted.person(failures[place].subject),
             "source": Source(),
             "extra": {},
         }
@@ -248,12 +277,11 @@ def _clip(
     number: int,
 ) -> Clip:
     row = cache.clips.row(frames.index)
-    named: dict[str, Any] = (
-        {"id": row["id"], "path": row["path"], "subject": row["subject"]} if wanted.names else {"id": shared_id(number)}
-    )
+    named: dict[str, Any] = {"id": row["id"], "path": row["path"]} if wanted.names else {"id": shared_id(number)}
     source = Source(num_bytes=row["source_bytes"], mtime_ns=row["source_mtime_ns"], digest=bytes(row["source_digest"]))
     return Clip(
         **named,
+        subject=wanted.person(row["subject"]),
         **{name: row[name] for name in ("label", "split", "fold", "fps", "rotation", "declared", "first_frame")},
         target=None if not cache.targets or np.isnan(row["target"]).all() else row["target"],
         size=(row["size"][0], row["size"][1]),

@@ -74,12 +74,7 @@ def _erase(
     gone |= set(failures) - (set(cache.ids) - set(clips))
     people = set(subjects)
     records = {
-        name: replace(
-            record,
-            clips=tuple(one for one in record.clips if one not in gone),
-            digests=tuple(one for one in record.digests if one not in digests),
-            subjects=tuple(one for one in record.subjects if one not in people),
-        )
+        name: record.without(clips=gone, digests=digests, subjects=people)
         for name in cache.recipes.features
         if (record := cache.trained_on(name)) is not None
     }

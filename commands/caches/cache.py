@@ -1,4 +1,4 @@
-"""`est cache`: look at a cache, check it, find duplicates, import, join, convert, relabel and thin caches."""
+"""`est cache`: look at a cache, check it, find duplicates, import, join, convert, relabel, thin, push and pull caches."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from ..screen import Screen
 from .clipoptions import CachePath, Fold, Label, Split, Subject
 from .importing import import_
 from .ls import ls
+from .sharing import pull, push
 from .show import show
 
 if TYPE_CHECKING:
     from ...cache.reading.reader import Cache
 
 app = typer.Typer(
-    help="Look at a cache, check it, find duplicates, import, join, convert, relabel and thin caches; erase people.",
+    help="Look at a cache, check it, find duplicates, import, join, convert, relabel, thin, push and pull caches; erase people.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -43,6 +44,8 @@ def info(screen: Screen, *, cache: CachePath) -> int:
 command(app, "import")(import_)
 command(app, "ls")(ls)
 command(app, "show")(show)
+command(app, "push")(push)
+command(app, "pull")(pull)
 
 
 @command(app, "verify")
@@ -184,7 +187,8 @@ def convert(
         float | None, typer.Option("--chunk-mb", help="Megabytes a chunk of features, for .zarr.")
     ] = None,
     share: Annotated[
-        bool, typer.Option("--share", help="Leave out crops, landmarks, paths, subjects and telling ids.")
+        bool,
+        typer.Option("--share", help="Leave out crops, landmarks, paths and telling ids; people get random names."),
     ] = False,
 ) -> int:
     """Write a cache anew, in the other store or another form, without what was removed; verify it."""

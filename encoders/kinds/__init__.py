@@ -1,6 +1,7 @@
 """Frame encoders besides ResNet-18, behind its interface: `find_design(name)` knows how one is built and where its published weights are.
 
-A name is KIND:NAME: `torchvision:convnext_tiny`, `timm:resnet10t`, `clip:ViT-B-32`. Nothing of a kind is imported before it is asked for.
+A name is KIND:NAME: `torchvision:convnext_tiny`, `timm:resnet10t`, `clip:ViT-B-32`, `hsemotion:b0`. Nothing of a kind is imported
+before it is asked for.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ KINDS = {
     "torchvision": "torchvision:convnext_tiny",
     "timm": "timm:resnet10t",
     "clip": "clip:ViT-B-32",
+    "hsemotion": "hsemotion:b0",
 }  # kind → an example
 
 __all__ = ["KINDS", "RESNET18", "Design", "find_design", "names_encoder"]
@@ -37,6 +39,8 @@ def find_design(name: str) -> Design:
             from .timm_nets import design_of
         case "clip":
             from .clip_nets import design_of
+        case "hsemotion":
+            from .hsemotion import design_of
         case _:
             near = difflib.get_close_matches(kind, KINDS, n=1) or ["timm"]
             raise UsageError(

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from ...cache.trained import TrainedOn
 from ..backbone import Backbone, FrameEncoder, Normalization
 from .published import find_file
 
@@ -35,6 +36,8 @@ class Design:
     licence: str
     fetch: Fetch
     convert: Converter | None = None  # from names of tensors that other projects have for the network's
+    take: Callable[[str, Path | None], Path] | None = None  # published weights from where the user says
+    learnt: Callable[[str], TrainedOn] | None = None  # what weights have learnt from, by the name of their file
 
     def build(self, seed: int = 0) -> FrameEncoder:
         """Build it with the weights of a seed, without touching anybody's generator."""

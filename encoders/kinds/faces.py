@@ -9,13 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..backbone import Backbone
+from . import hsemotion
 from .design import Tensors
 
-HSEMOTION_CLASSES = (7, 8, 10)  # emotions with and without contempt, and eight with valence and arousal
-HSEMOTION_NETS = {
-    1280: "timm:tf_efficientnet_b0",
-    1408: "timm:tf_efficientnet_b2",
-}  # by the width of the last convolution
 DAN_CHILDREN = {
     "0": "conv1",
     "1": "bn1",
@@ -48,19 +44,15 @@ def recognise(path: Path, tensors: Tensors) -> Face | None:
 
 
 def _hsemotion(path: Path, tensors: Tensors) -> Face | None:
-    """HSEmotion (EmotiEffLib): timm's EfficientNet with a classifier of emotions, as it is or in a Sequential."""
-    head = tensors.get("classifier.bias", tensors.get("classifier.0.bias"))
-    last = tensors.get("conv_head.weight")
-    if head is None or last is None or "conv_stem.weight" not in tensors:
+    """HSEmotion (EmotiEffLib): EfficientNet with a classifier of emotions, as it is or in a Sequential."""
+    net = hsemotion.net_of(tensors)
+    if net is None:
         return None
-    if len(head) not in HSEMOTION_CLASSES or last.shape[0] not in HSEMOTION_NETS:
-        return None
-    net = HSEMOTION_NETS[last.shape[0]]
     return Face(
-        title=f"HSEmotion, EfficientNet-{net[-2:].upper()} with {len(head)} outputs",
-        encoder=net,
-        normalize="imagenet",
-        licence="Apache-2.0 code of HSEmotion (EmotiEffLib); trained on VGGFace2 and AffectNet, which are for research",
+        title=f"HSEmotion, EfficientNet-{net.upper()} with {hsemotion.num_outputs(tensors)} outputs",
+        encoder=f"{hsemotion.KIND}:{net}",
+        normalize=hsemotion.NORMALIZATION.name,
+        licence=hsemotion.LICENCE,
         tensors=tensors,
     )
 

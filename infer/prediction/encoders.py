@@ -24,7 +24,7 @@ from ...encoders.engines.folder import Say, engines_folder
 from ...encoders.engines.preparation import prepare
 from ...encoders.kinds import names_encoder
 from ...encoders.precision import Precision
-from ...encoders.weights import LICENCES, Weights, load_weights
+from ...encoders.weights import LICENCES, Weights, is_known, load_weights
 from ...errors import EstError, RecipeMismatch, UsageError
 from ...extract.config import ExtractConfig
 from ...extract.recipes import first_calibration
@@ -222,7 +222,7 @@ def _find(run: Run, recipe: FeatureRecipe, offered: Sequence[Weights], models_di
             f"The features of {run.path} were made with {recipe.weights} (digest {recipe.weights_digest[:8]}); --weights names {names}.",
             remedy=f"--weights FILE with the very file {recipe.weights} that the features were extracted with",
         )
-    if recipe.weights in LICENCES or names_encoder(recipe.weights):
+    if is_known(recipe.weights):
         return _expect_unchanged(run, recipe, _by_name(run, recipe, models_dir))
     seen: list[Path] = []
     for path in _places(run, recipe.weights, models_dir):

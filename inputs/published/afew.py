@@ -190,6 +190,7 @@ AFEW = Dataset(
     title="AFEW",
     labels=LABELS,
     licence="academic research; an agreement with the authors",
+    by_agreement=True,
     layouts=(
         "{Train,Val}_AFEW/<class>/<id>.avi",
         "{Train,Val}_AFEW/AlignedFaces_LBPTOP_Points[_Val]/<id>/*.jpg (face crops)",

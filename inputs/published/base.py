@@ -142,6 +142,7 @@ class Dataset:
     layouts: tuple[str, ...]
     protocol: str
     read: Callable[[Request], Reading]
+    by_agreement: bool = False  # with its authors, each user by name: nothing that is made of single clips is passed on
     aliases: tuple[str, ...] = ()
     media: tuple[Media, ...] = ("frames", "videos")
     published: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # row of the check → counts in use

@@ -79,6 +79,7 @@ BU4DFE = Dataset(
     title="BU-4DFE",
     labels=LABELS,
     licence="a licence from Binghamton University",
+    by_agreement=True,
     layouts=("F001/Angry/000.jpg",),
     protocol="10 folds by subject: est train --cache CACHE --protocol bu4dfe",
     read=read,

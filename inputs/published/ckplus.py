@@ -79,6 +79,7 @@ CK_PLUS = Dataset(
     title="CK+",
     labels=LABELS,
     licence="research; an agreement with the University of Pittsburgh",
+    by_agreement=True,
     layouts=("cohn-kanade-images/S005/001/*.png and Emotion/S005/001/*_emotion.txt, as we understand it",),
     protocol="10 folds by subject: est train --cache CACHE --protocol ck+",
     read=read,

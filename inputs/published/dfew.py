@@ -140,6 +140,7 @@ DFEW = Dataset(
     title="DFEW",
     labels=LABELS,
     licence="academic use; an agreement with the authors",
+    by_agreement=True,
     layouts=(
         "Clip/clip_224x224/00001/*.jpg (face crops), or Clip/clip_224x224_16f/",
         "Clip/original/1.mp4",

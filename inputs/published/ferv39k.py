@@ -66,6 +66,7 @@ FERV39K = Dataset(
     title="FERV39k",
     labels=LABELS,
     licence="non-commercial research; a password from the authors",
+    by_agreement=True,
     layouts=(
         "2_ClipsforFaceCrop/<scene>/<emotion>/<id>/*.jpg (face crops)",
         "0_7_labelClips/<scene>/<emotion>/<id>.mp4",

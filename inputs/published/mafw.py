@@ -91,6 +91,7 @@ MAFW = Dataset(
     title="MAFW (single labels)",
     labels=LABELS,
     licence="non-commercial research; a signed agreement",
+    by_agreement=True,
     layouts=(
         "data/frames/00001/*.png (face crops, as we understand it)",
         "data/clips/00001.mp4",

@@ -162,6 +162,7 @@ MMI = Dataset(
     title="MMI",
     labels=LABELS,
     licence="research; an agreement with the MMI database",
+    by_agreement=True,
     layouts=("Sessions/<id>/*.avi and session.xml, as we understand it",),
     protocol="10 folds by subject: est train --cache CACHE --protocol mmi",
     read=read,

@@ -70,3 +70,17 @@ def test_the_order_is_random_and_is_not_kept(cache, tmp_path, monkeypatch):
     )
     assert one == same != other
     assert rows(convert_cache(cache, tmp_path / "plain.zarr")) == rows(cache)
+
+
+def test_people_keep_apart_under_names_that_nobody_has(cache, tmp_path):
+    """Halves can be divided by person as before; two copies call one person by two names."""
+    before = open_cache(cache)
+    told = dict(zip(rows(cache), before.clips.subject, strict=True))
+    copies = [convert_cache(cache, tmp_path / f"{name}.zarr", share=True) for name in ("one", "other")]
+    names = []
+    for copy in copies:
+        pairs = set(zip((told[row] for row in rows(copy)), open_cache(copy).clips.subject, strict=True))
+        assert len(pairs) == len({mine for mine, _ in pairs}) == len({theirs for _, theirs in pairs}) > 1
+        names.append({theirs for _, theirs in pairs})
+    assert not names[0] & names[1]
+    assert not (names[0] | names[1]) & set(before.clips.subject)

@@ -206,7 +206,7 @@ def test_converting_leaves_a_record_behind_with_its_feature(tmp_path, store):
 
 
 def test_a_shared_cache_knows_its_own_clips_by_their_new_names(tmp_path, store):
-    """By id and by content; who else was learnt from, whose digests, subjects and folds, is not told."""
+    """By id and by content; who else was learnt from, whose digests, subjects and folds, is told by hashes alone."""
     twin = make_clip(7, id="twin", source=make_clip(2).source, first_frame=0)
     record = record_of(0, 2, 30, folds=("S2",))
     tuned_cache(tmp_path / "named.zarr", record, [3, 0, 4, 2], failures=[30])
@@ -219,7 +219,18 @@ def test_a_shared_cache_knows_its_own_clips_by_their_new_names(tmp_path, store):
     assert cache.ids == [f"clip{number:06d}" for number in range(4)]
     order = np.random.default_rng(7).permutation(4).tolist()  # of 0, 4, 2 and the twin; 4 was not learnt from
     seen = tuple(f"clip{number:06d}" for number in range(4) if order[number] != 1)
-    assert shared == TrainedOn(clips=seen, how="est train --finetune layer4")
+    assert shared.clips[:3] == seen
+    assert all(entry.startswith("sha256:") for entry in (*shared.clips[3:], *shared.digests))
+    assert (len(shared.clips), shared.folds, shared.how) == (4, (), record.how)
+    assert shared.knows_clips([make_clip(30).id, make_clip(31).id]).tolist() == [True, False]
+    known = shared.knows_subjects(
+        cache.clips.subject
+    )  # under their new names: all but the twin's, which the record does not name
+    assert known.tolist() == [place != 3 for place in order]
+    assert not shared.knows_subjects([make_clip(0).subject, ""]).any()
+    spans, nowhere = np.array([[0, 5]]), ["elsewhere"]
+    assert shared.seen(nowhere, [next(iter(record.digests))], spans)[1].all()
+    assert not shared.seen(nowhere, ["00" * 16], spans)[1].any()
     assert cache.recipes.features["gap"].trained_on == shared.fingerprint
     assert verify_cache(out).problems == []
     stored = json.dumps(cache.snapshot.manifest.attributes())

@@ -18,6 +18,8 @@ from est.doctor import codecs, examination, folders, libraries, machine, weights
 from est.doctor.check import Check
 from est.doctor.examination import examine
 from est.encoders import weights as encoder_weights
+from est.encoders.kinds import find_design
+from est.errors import UsageError
 
 LIBGL = 'raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")'
 
@@ -243,6 +245,27 @@ def test_fetching_downloads_and_says_digest_and_licence(tmp_path, monkeypatch):
     (file,) = tmp_path.glob("resnet18-*.pth")
     assert str(file) in check.found
     assert "non-commercial" in check.found
+
+
+def test_weights_without_an_address_are_taken_from_where_the_user_says(tmp_path, no_libraries, monkeypatch):
+    monkeypatch.delenv("EST_WEIGHTS_FROM", raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    check = named(weights.check_weights(["hsemotion:b0"], models_dir=tmp_path), "hsemotion:b0")
+    assert check.state == "problem"
+    assert "enet_b0_8_va_mtl.pt, published in models/affectnet_emotions of sb-ai-lab/EmotiEffLib" in check.found
+    assert "--from FILE" in check.remedy
+    torch.save(find_design("hsemotion:b0").build().trunk.state_dict(), tmp_path / "downloaded.pt")
+    settings = {"fetch": True, "models_dir": tmp_path / "models"}
+    found = list(weights.check_weights(["hsemotion:b0"], source=str(tmp_path / "downloaded.pt"), **settings))
+    check = named(found, "hsemotion:b0")
+    assert check.state == "ok"
+    assert "research only" in check.found
+    assert "AffectNet: expressions" in check.found
+    assert named(found, "imagenet").state == "note"  # nothing else is downloaded
+    assert (tmp_path / "models" / "enet_b0_8_va_mtl.pt.fetched.json").is_file()
+    for arguments in ({"weights": ["imagenet"], "fetch": True}, {"weights": ["hsemotion:b0"]}):
+        with pytest.raises(UsageError, match="--from says where"):
+            examine(source="x", **arguments)
 
 
 def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path):

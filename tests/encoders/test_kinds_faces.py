@@ -58,12 +58,12 @@ def test_the_resnet_of_msceleb_is_recognised_by_its_files_name_alone(tmp_path):
     [("b0", 8, "classifier", 1280, 224), ("b0", 10, "classifier.0", 1280, 224), ("b2", 7, "classifier.0", 1408, 260)],
 )
 def test_hsemotion_is_recognised(net, classes, head, width, side, tmp_path):
-    """Their files are whole modules; a state_dict of one has these names, its classifier is alone or in a Sequential."""
+    """A state_dict has these names, too; its classifier is alone or in a Sequential."""
     model = timm.create_model(f"tf_efficientnet_{net}", num_classes=classes)
     tensors = {key.replace("classifier", head): tensor for key, tensor in model.state_dict().items()}
     torch.save(tensors, tmp_path / "enet.pt")
     found = load_weights(str(tmp_path / "enet.pt"))
-    assert found.backbone.name == f"timm:tf_efficientnet_{net}"
+    assert found.backbone.name == f"hsemotion:{net}"
     assert (found.backbone.width, found.backbone.side) == (width, side)
     assert found.backbone.normalization == Normalization.named("imagenet")
     assert found.recognised == f"HSEmotion, EfficientNet-{net.upper()} with {classes} outputs"
@@ -82,8 +82,11 @@ def test_an_efficientnet_of_a_thousand_classes_or_of_none_is_not_taken_for_hsemo
     assert found.backbone.width == 1280
 
 
-def test_whole_modules_are_not_unpickled(tmp_path):
-    torch.save(models.squeezenet1_1(), tmp_path / "enet_b0_8.pt")
-    with pytest.raises(EstError, match="cannot be loaded as weights alone") as refused:
-        load_weights(str(tmp_path / "enet_b0_8.pt"))
-    assert "state_dict" in refused.value.remedy
+def test_whole_modules_are_read_for_their_tensors(tmp_path):
+    net = models.squeezenet1_1()
+    torch.save(net, tmp_path / "whole.pt")
+    found = load_weights(f"torchvision:squeezenet1_1={tmp_path / 'whole.pt'}", normalize="imagenet")
+    for key, tensor in found.backbone.trunk.state_dict().items():
+        assert torch.equal(tensor, net.state_dict()[key]), key
+    with pytest.raises(EstError, match="matches no tensor of ResNet-18"):
+        load_weights(str(tmp_path / "whole.pt"))

@@ -11,6 +11,7 @@ PACKAGES = (
     "doctor",
     "encoders",
     "extract",
+    "hub",
     "infer",
     "inputs",
     "recipes",
@@ -31,6 +32,7 @@ FOUNDATIONS = CACHE | {
     "encoders",
     "encoders.engines",
     "encoders.kinds",
+    "hub",
 }
 EXTRACT = {
     "extract",
@@ -82,9 +84,10 @@ MAY_IMPORT = {
     "inputs.published.micro": {"inputs", "inputs.published"},
     "inputs.stills": {*CACHE, "inputs"},
     "crops": set(),
-    "encoders": {*CACHE, "encoders.kinds"},
+    "encoders": {*CACHE, "encoders.kinds", "hub"},
     "encoders.engines": {"cache", "cache.stores", "encoders"},  # of cache: durable files, and what all recipes share
-    "encoders.kinds": {"encoders"},
+    "encoders.kinds": {"cache", "cache.stores", "encoders"},  # of cache: durable files, what weights have learnt from
+    "hub": set(),  # names, and files by name
     "extract.video": {"inputs"},
     "extract.faces.detect": {"encoders"},
     "extract.faces": {*CACHE, "crops"},
@@ -137,6 +140,7 @@ MAY_IMPORT = {
         *CACHE,
         "encoders",
         "encoders.kinds",
+        "hub",
         "train.config",
         "train.folds",
         "train.loop",
@@ -169,6 +173,7 @@ MAY_IMPORT = {
     "infer.prediction.pictures": {*CACHE, "infer.prediction"},
     "infer.export": FOUNDATIONS | TRAIN | {"infer"},
     "infer.probing": {*CACHE, "encoders", "infer"} | TRAIN,
+    "hub.sharing": {*FOUNDATIONS, "infer", "infer.export", "inputs.stills"} | TRAIN,
     "report": {*CACHE},  # the pieces of pages, and files
     "report.cachepage": {
         *CACHE,
@@ -191,8 +196,8 @@ MAY_IMPORT = {
     "doctor": FOUNDATIONS | EXTRACT | {"train.models"},  # their published weights
     "demo": {*CACHE, "extract", "inputs"} | TRAIN,
     "recipes": {"demo"} | FOUNDATIONS | EXTRACT | TRAIN,  # of demo: the data of one recipe
-    "commands": {"cache", "demo", "doctor", "extract", "train.config", "train.loop"},
-    "commands.caches": {"commands", "report", "report.cachepage", "train.results", *FOUNDATIONS},
+    "commands": {"cache", "demo", "doctor", "extract", "hub.sharing", "train.config", "train.loop"},
+    "commands.caches": {"commands", "hub.sharing", "report", "report.cachepage", "train.results", *FOUNDATIONS},
     "commands.extracting": {"commands", "commands.results", "commands.training", "tune"}
     | FOUNDATIONS
     | EXTRACT
@@ -200,6 +205,7 @@ MAY_IMPORT = {
     "commands.training": {"commands", "commands.caches", "recipes"} | SWEEP | FOUNDATIONS | EXTRACT | TRAIN,
     "commands.results": {
         "commands",
+        "hub.sharing",
         "infer",
         "infer.export",
         "infer.prediction",

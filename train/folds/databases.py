@@ -24,6 +24,12 @@ APEX, FLOW_APEX = (
 NO_DATABASES = "No clip says which database it is from, so the table has one row for all of them"
 
 
+def datasets_of(cache: Cache) -> list[str]:
+    """Name the data sets that clips of a cache are from, as far as the extraction or the column extra:database says it."""
+    recorded = cache.environment.get("dataset", {}).get("name", "")
+    return sorted({recorded, *map(str, cache.clips.extra.get(COLUMN, ()))} - {""})
+
+
 def databases_of(cache: Cache, table: Annotations) -> dict[str, str]:
     """Return the database of each labelled clip and failure, empty where it is not known; nothing where none is."""
     column = cache.clips.extra.get(COLUMN, ())

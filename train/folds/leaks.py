@@ -7,6 +7,7 @@ clip of a subject that was learnt from is a leak too; and so is a clip that show
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
@@ -72,6 +73,24 @@ def seen_by_feature(cache: Cache, feature: str) -> list[Seen]:
     return [] if record is None else [(record, f"the features {feature!r}")]
 
 
+def notes_on_datasets(seen: Iterable[Seen], tested: Iterable[str]) -> list[str]:
+    """Say which data sets that are tested a record names as a whole: single clips are not on record there, so nothing is refused."""
+    names = {_plain(name) for name in tested}
+    notes = []
+    for record, what in seen:
+        if told := [entry for entry in record.datasets if _plain(entry.partition(":")[0]) in names]:
+            notes.append(
+                f"LEAK, possibly: the weights behind {what} know the data set that is tested: {'; '.join(told)}. "
+                "Which clips is not on record, and so none is refused: scores may be too high."
+            )
+    return list(dict.fromkeys(notes))
+
+
+def _plain(dataset: str) -> str:
+    """Return a data set's name as compared: case, blanks and hyphens do not count."""
+    return re.sub(r"[\s_-]+", "", dataset).casefold()
+
+
 def learnt_from(table: Annotations, rows: np.ndarray, *, folds: Iterable[str], how: str) -> TrainedOn:
     """Return the record of weights that learn from rows of a table."""
     return TrainedOn(
@@ -115,7 +134,7 @@ def find_in_halves(
     found = []
     for record, what in seen:
         by_id, by_content = record.seen(table.ids.tolist(), table.digest.tolist(), table.span)
-        people = by_subject & np.isin(table.subject, np.array(record.subjects, str)) & (table.subject != "")
+        people = by_subject & record.knows_subjects(table.subject.tolist())
         masks: dict[By, np.ndarray] = {
             "id": by_id,
             "content": by_content,

@@ -68,6 +68,7 @@ CASME2 = Dataset(
     title="CASME II",
     labels=LABELS,
     licence="a signed agreement, academic use only, as we understand it",
+    by_agreement=True,
     layouts=("CASME2_RAW_selected/sub01/EP02_01f/img46.jpg and CASME2-coding-20140508.xlsx (or a CSV export of it)",),
     protocol="each subject is left out in turn: est train --cache CACHE --protocol casme2",
     read=read,

@@ -139,6 +139,7 @@ MEGC = Dataset(
     title="MEGC 2019 (composite)",
     labels=LABELS,
     licence="those of CASME II, SAMM and SMIC",
+    by_agreement=True,
     layouts=(f"{LIST}, and CASME2_RAW_selected, SAMM and HS below one folder, as casme2, samm and smic have them",),
     protocol="each of 68 subjects is left out in turn, UF1 and UAR pooled: est train --cache CACHE --protocol megc",
     read=read,

@@ -54,6 +54,7 @@ SAMM = Dataset(
     title="SAMM",
     labels=LABELS,
     licence="a signed agreement, research only, as we understand it",
+    by_agreement=True,
     layouts=(
         "SAMM/006/006_1_2/006_05562.jpg and SAMM_Micro_FACS_Codes_v2.xlsx (or a CSV export of it), as we understand it",
     ),

@@ -85,6 +85,7 @@ SMIC = Dataset(
     title="SMIC (HS)",
     labels=LABELS,
     licence="a signed agreement, research only, as we understand it",
+    by_agreement=True,
     layouts=("HS/s1/micro/negative/s1_ne_01/image000001.bmp; also below SMIC_all_raw or SMIC_all_cropped",),
     protocol="each subject is left out in turn: est train --cache CACHE --protocol smic",
     read=read,

@@ -213,8 +213,15 @@ def test_a_shared_cache_is_guarded_by_content_too(tmp_path):
     renamed = {name_of(index): {"id": f"other{index}"} for index in range(54)}
     cache = tuned_cache(tmp_path / "c.zarr", record_of(TEST[:2]), **renamed)
     shared = convert_cache(cache, tmp_path / "shared.h5", share=True, seed=7)
-    (leak,) = find_leaks([(open_cache(shared).trained_on("gap"), "x")], *planned(shared, SPLIT))
-    assert leak.clips == tuple(sorted(map(shared_name, TEST[:2])))
+    leaks = find_leaks([(open_cache(shared).trained_on("gap"), "x")], *planned(shared, SPLIT))
+    assert {leak.by: len(leak.clips) for leak in leaks} == {"id": 2, "subject": 7}  # all nine test clips of one person
+    assert leaks[0].clips == tuple(sorted(map(shared_name, TEST[:2])))
+    for by, ids in (("id", {}), ("content", {name_of(index): {"id": f"third{index}"} for index in range(54)})):
+        elsewhere = planned(
+            tuned_cache(tmp_path / f"{by}.zarr", None, **ids), SPLIT
+        )  # the same videos, as their owner has them
+        (leak,) = find_leaks([(open_cache(shared).trained_on("gap"), "x")], *elsewhere)
+        assert (leak.by, len(leak.clips)) == (by, 2)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from ....cache import Cache, FeatureRecipe
 from ....encoders.backbone import Backbone, tap_shape
 from ....encoders.weights import RANDOM, Weights, is_known, load_weights, weights_of_recipe
 from ....errors import EstError, UsageError
+from ....hub.names import same_weights
 from ...config.config import TrainConfig
 from .initial_weights import InitialWeights
 
@@ -39,7 +40,8 @@ def find_stage_start(cache: Cache, config: TrainConfig, arrays: Iterable[str]) -
             f"The folds of {cache.path} read maps of {len(recipes)} encoders, and layer4 starts as that of one.",
             remedy="--fold NAME with --weights FILE, fold by fold; or --weights random",
         )
-    if is_known(asked) and is_known(recipe.weights) and asked != recipe.weights:  # before anything is downloaded
+    named = is_known(asked) and is_known(recipe.weights)
+    if named and not same_weights(asked, recipe.weights):  # before anything is downloaded
         raise UsageError(
             f"{recipe.tap} of {cache.path} was made with {recipe.weights}; asked for {asked}, whose layer4 is for other maps.",
             remedy=f"leave out --weights, for the layer4 of {recipe.weights}; or --weights {RANDOM}",
