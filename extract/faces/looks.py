@@ -120,7 +120,7 @@ def _corners() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 @lru_cache(maxsize=1)
 def digest() -> str:
     """Return a short name of the map: the first hexadecimal digits of its SHA-256."""
-    return hashlib.sha256((files(__package__) / WEIGHTS).read_bytes()).hexdigest()[:8]
+    return hashlib.sha256((files("est.extract.faces") / WEIGHTS).read_bytes()).hexdigest()[:8]
 
 
 @lru_cache(maxsize=1)
@@ -128,5 +128,5 @@ def _weights() -> tuple[np.ndarray, np.ndarray]:
     """Read the map: the mean of what is measured, and the columns that it is multiplied by."""
     from safetensors.numpy import load
 
-    found = load((files(__package__) / WEIGHTS).read_bytes())
+    found = load((files("est.extract.faces") / WEIGHTS).read_bytes())
     return found["mean"], found["map"]

@@ -23,7 +23,7 @@ from est.commands.training.modelflags import FRAME_MODEL_LIST
         ("train --cache c --learning-rat 1", "est train has no option --learning-rat", "--lr, or"),
         ("tune --cache c --learning_rate 1", "est tune has no option --learning_rate", "--"),
         ("train --cache c --nothing-like-it 1", "est train has no option --nothing-like-it", "est train --help"),
-        ("trian --cache c", "No such command 'trian'", "est train --cache c"),
+        ("trainn --cache c", "No such command 'trainn'", "est train --cache c"),
         ("cache inof c.zarr", "No such command 'inof'", "est cache info c.zarr"),
         (
             "extract x --engine onxruntime",
@@ -32,7 +32,7 @@ from est.commands.training.modelflags import FRAME_MODEL_LIST
         ),
         ("extract x --modality flw", "--modality is face or flow, found 'flw'.", "--modality flow"),
         ("extract x --modality zzz", "--modality is face or flow, found 'zzz'.", "est extract --help"),
-        ("extract x --face bigest", "--face is main, largest or all, found 'bigest'.", "--face largest"),
+        ("extract x --face biggst", "--face is main, largest or all, found 'biggst'.", "--face largest"),
     ],
 )
 def test_the_nearest_is_the_remedy(line, message, remedy, est):
