@@ -92,7 +92,7 @@ def nearest(found: str, names: Iterable[object], *, cutoff: float = 0.6) -> str 
 def differing(where: object, settings: Mapping[str, tuple[object, object]], *, more: Sequence[str] = ()) -> str:
     """Say in which settings, name → (here, asked), something that is to go on differs; several as a table, `more` sentences below it."""
     rows = [(name, _worded(here), _worded(asked)) for name, (here, asked) in settings.items()]
-    told = [line[:1].upper() + line[1:].rstrip(".") + "." for line in more]
+    told = [f"{line.rstrip('.')}." for line in more]
     if not rows:
         return f"{where} is not what you asked for. {' '.join(told)}"
     if len(rows) == 1:

@@ -76,7 +76,7 @@ def test_settings_that_differ_are_a_sentence_or_a_table():
     assert differing("c.zarr", {"size": (224, 112)}) == "c.zarr has size 224, you asked for 112."
     assert differing("run", {"seeds": ((1, 2), "")}) == "run has seeds 1, 2, you asked for none."
     assert differing(
-        "c.zarr", {"size": (224, 112), "detector": ("none", "retinaface")}, more=["the cache is another"]
+        "c.zarr", {"size": (224, 112), "detector": ("none", "retinaface")}, more=["The cache is another"]
     ) == (
         "c.zarr has other settings than you asked for:\n"
         "  setting   it has  you asked for\n"
@@ -85,7 +85,7 @@ def test_settings_that_differ_are_a_sentence_or_a_table():
         "  The cache is another."
     )
     assert (
-        differing("out", {}, more=["the cache: labels differ"])
+        differing("out", {}, more=["The cache: labels differ"])
         == "out is not what you asked for. The cache: labels differ."
     )
 

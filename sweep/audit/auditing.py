@@ -181,7 +181,7 @@ def _expect_same(out: Path, settings: dict[str, Any]) -> None:
     }
     places = f"({then['cache']['path']} then, {settings['cache']['path']} now)"
     more = [
-        f"the cache: {words} {places}"
+        f"The cache: {words} {places}"
         for what, words in named.items()
         if then["cache"].get(what) != settings["cache"][what]
     ]

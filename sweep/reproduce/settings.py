@@ -84,7 +84,7 @@ def expect_same(out: Path, settings: dict[str, Any], feature: str) -> None:
     more = []
     if trained:
         more += [
-            f"the cache: {name} was made in another way {places}"
+            f"The cache: {name} was made in another way {places}"
             for name in sorted(read_of(out, feature) & made.keys())
             if made[name] != making.get(name)
         ]
@@ -94,7 +94,7 @@ def expect_same(out: Path, settings: dict[str, Any], feature: str) -> None:
             if then["files"].get(name) != settings["files"].get(name)
         ]
     more += [
-        f"the cache: {what} {places}"
+        f"The cache: {what} {places}"
         for name, what in OF_CACHE.items()
         if (trained or name == "annotations") and then["cache"][name] != settings["cache"][name]
     ]

@@ -73,7 +73,7 @@ def expect_same(out: Path, settings: dict[str, Any]) -> str:
     if then.get("format") != FORMAT or then.get("version") != VERSION:
         raise EstError(f"{path} is not of this release.", remedy="--out another folder")
     more = [
-        f"the cache: {what}" for name, what in HOW.items() if then["cache"].get(name) != settings["cache"].get(name)
+        f"The cache: {what}" for name, what in HOW.items() if then["cache"].get(name) != settings["cache"].get(name)
     ]
     changed = differences(_config(then), _config(settings))
     changed |= Space.from_json(then["space"]).differences(Space.from_json(settings["space"]))
