@@ -8,6 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from extract_samples import face_frames
 
 from est.cache import open_cache, verify_cache
 from est.extract.config import ExtractConfig
@@ -98,7 +99,9 @@ def test_clips_without_a_face_are_annotated(policy, counted, tmp_path):
     cache_path = tmp_path / "cache.h5"
     draw(tmp_path / "wall", count=1)
     listed = tmp_path / "clips.csv"
-    listed.write_text(COLUMNS + "wall,happy,S1,train,0,,\n")
+    (tmp_path / "shown").mkdir()
+    cv2.imwrite(str(tmp_path / "shown" / "0.png"), face_frames(1)[0])  # a cache without any clip is not kept
+    listed.write_text(COLUMNS + "wall,happy,S1,train,0,,\nshown,calm,S2,train,0,,\n")
     config = replace(CROPS, detector="retinaface", no_face=policy)
     report = extract_videos(find_inputs([listed]), cache_path, config)
     assert len(report.failures) == counted
