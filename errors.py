@@ -106,7 +106,9 @@ def differing(where: object, settings: Mapping[str, tuple[object, object]], *, m
 
 def _worded(value: object) -> str:
     """Write the value of a setting for a message."""
-    if value is None or value == "":
+    if value is None:
+        return "nothing"
+    if value == "":
         return "none"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"

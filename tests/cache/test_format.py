@@ -15,7 +15,7 @@ from format_page import FRAMES, PAGE, RECORD, TABLES, compare
 
 from est.cache import CacheWriter, FeatureRecipe, FramesRecipe, open_cache
 from est.cache.schema import WINDOW_ARRAYS, ColumnSpec, FeatureSpec, Schema
-from est.cache.stores.manifest import Filling, Manifest, Staging
+from est.cache.stores.manifest import Extraction, Filling, Manifest, Staging
 from est.cache.trained import TrainedOn
 
 
@@ -147,6 +147,7 @@ def test_the_page_names_every_attribute():
         black={"gap": (0.5,)},
         trained_on={"x": TrainedOn(clips=("clip 1",), how="est train --finetune all")},
         extra={"age": ColumnSpec(dtype="int64")},
+        extraction=Extraction(inputs=2, left=1),
     ).attributes()
     assert {row[0].strip("`") for row in TABLES["Attributes"]} == set(full)
     assert {row[0].strip("`") for row in TABLES["HDF5"]} == set(full["staging"])

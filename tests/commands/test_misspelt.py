@@ -32,7 +32,7 @@ from est.commands.training.modelflags import FRAME_MODEL_LIST
         ),
         ("extract x --modality flw", "--modality is face or flow, found 'flw'.", "--modality flow"),
         ("extract x --modality zzz", "--modality is face or flow, found 'zzz'.", "est extract --help"),
-        ("extract x --face biggst", "--face is main, largest or all, found 'biggst'.", "--face largest"),
+        ("extract x --face larges", "--face is main, largest or all, found 'larges'.", "--face largest"),
     ],
 )
 def test_the_nearest_is_the_remedy(line, message, remedy, est):

@@ -175,8 +175,8 @@ def test_encoders_learn():
             "An encoder of CLIP is ViT-B-32, ViT-B-16, ViT-L-14; found 'ViT-B-23'",
             "--weights clip:ViT-B-32",
         ),
-        ("keras:vgg16", "there is no file 'keras:vgg16'", "--weights imagenet"),
-        ("timm:", "there is no file 'timm:'", "--weights imagenet"),
+        ("keras:vgg16", "there is no file 'keras:vgg16'", "the path of the file"),
+        ("timm:", "there is no file 'timm:'", "the path of the file"),
     ],
 )
 def test_names_that_are_none(name, message, remedy):

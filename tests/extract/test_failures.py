@@ -159,6 +159,6 @@ def test_folders_give_labels_to_what_lies_in_them(tmp_path, monkeypatch):
 
 
 def test_a_list_goes_before_the_folders(tmp_path):
-    (tmp_path / "clips.csv").write_text("path,label\nhappy/1.mp4,sad\nhappy/2.mp4,\n")
+    (tmp_path / "clips.csv").write_text("path,label\nhappy/1.mp4,sad\nhappy/2.mp4,\nclips.csv,other\n")
     found = find_inputs([tmp_path / "clips.csv"], labels="folders")
     assert {problem.id: problem.label for problem in found.problems} == {"happy/1": "sad", "happy/2": "happy"}

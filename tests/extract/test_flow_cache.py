@@ -216,19 +216,8 @@ def test_the_remedy_of_clips_that_all_failed_can_be_followed(cached, clips, tmp_
 
 
 def test_a_dry_run_names_what_will_fail(clips, capsys, monkeypatch):
-    call = [
-        "extract",
-        str(clips),
-        "--modality",
-        "flow",
-        "--dry-run",
-        "--weights",
-        "random",
-        "--size",
-        "64",
-        "--workers",
-        "1",
-    ]
+    options = "--modality flow --dry-run --weights random --size 64 --workers 1 --detector none"
+    call = ["extract", str(clips), *options.split()]
     assert status_of(call) == 3
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(". Try: ")[0] for line in lines if line.startswith("will fail")] == [
@@ -236,7 +225,7 @@ def test_a_dry_run_names_what_will_fail(clips, capsys, monkeypatch):
         "will fail: turned: its apex 4 lies before its onset 9",
     ]
     assert "4 inputs: 0 videos, 4 frame folders, 3 problems" in lines
-    assert [line for line in lines if line.startswith("1 clip x 11 frames at ")]
+    assert [line for line in lines if line.startswith("2 clips x 11 frames at ")], lines
     monkeypatch.setattr(estimate, "try_clips", lambda *_, **__: replace(NOT_TRIED, rate=1.0))
     assert status_of([*call, "--json"]) == 3
     assert [one["id"] for one in json.loads(capsys.readouterr().out.splitlines()[-1])["problems"]] == [

@@ -218,12 +218,12 @@ def test_numbers_are_said_as_people_say_them():
 
 @pytest.mark.parametrize("store", [".zarr", ".h5"])
 def test_a_run_in_which_nothing_succeeded_leaves_no_cache(tmp_path, store):
-    (tmp_path / "list.csv").write_text("path,label\ngone.mp4,sad\n")
-    found, out = find_inputs([tmp_path / "list.csv"]), tmp_path / f"c{store}"
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    found, out = find_inputs([tmp_path / "broken.mp4"]), tmp_path / f"c{store}"
     for _ in range(2):
         report = extract_videos(found, out, CROPS)
-        assert ([failure.id for failure in report.failures], report.kept) == (["gone"], False)
-        assert [file.name for file in tmp_path.iterdir()] == ["list.csv"]
+        assert ([failure.id for failure in report.failures], report.kept) == (["broken"], False)
+        assert [file.name for file in tmp_path.iterdir()] == ["broken.mp4"]
 
 
 class Stopping(Watch):

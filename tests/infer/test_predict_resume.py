@@ -124,7 +124,7 @@ def test_what_rows_depend_on_is_asked_for_as_before(sample, tmp_path, changed):
     folder.begin()
     folder.close()
     OutputFolder(tmp_path / "out", before)
-    with pytest.raises(UsageError, match="holds an unfinished prediction with other settings"):
+    with pytest.raises(UsageError, match="holds an unfinished prediction"):
         OutputFolder(tmp_path / "out", after)
 
 

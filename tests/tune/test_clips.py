@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from processor import PRECISIONS
+from refusals import differs
 from safetensors import safe_open
 from train_samples import Recorder
 from tune_samples import (
@@ -131,10 +132,10 @@ def test_what_is_there_is_left_alone(caches, tmp_path):
     assert small_tuned(caches, out, watch) == out
     assert out.stat().st_mtime_ns == before
     assert not watch.records
-    with pytest.raises(UsageError, match=r"learning_rate 0\.01, and now 0\.02") as caught:
+    with pytest.raises(UsageError, match=differs("learning_rate", 0.01, 0.02)) as caught:
         small_tuned(caches, out, learning_rate=0.02)
     assert str(out) in caught.value.remedy
-    with pytest.raises(UsageError, match=r"start 5+, and now 6+"):
+    with pytest.raises(UsageError, match=differs("start", "5" * 12, "6" * 12)):
         small_tuned(caches, out, start=small_start(digest="6" * 32))
 
 
@@ -142,7 +143,7 @@ def test_a_state_of_other_settings_is_refused(caches, tmp_path):
     out = tmp_path / "a.safetensors"
     with pytest.raises(KeyboardInterrupt):
         small_tuned(caches, out, Recorder(2))
-    with pytest.raises(UsageError, match="epochs 3, and now 4") as caught:
+    with pytest.raises(UsageError, match=differs("epochs", 3, 4)) as caught:
         small_tuned(caches, out, epochs=4)
     assert "rm" in caught.value.remedy
     opened, table = table_of(caches)

@@ -131,7 +131,7 @@ def test_a_run_is_resumed_with_the_same_vectors_alone(cache, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(cache, tmp_path / "run", config, watch=Recorder(1))
     written(path, **vectors_of(seed=2))
-    with pytest.raises(EstError, match=r"begun from the weights v\.safetensors") as refused:
+    with pytest.raises(EstError, match=r"has weights v\.safetensors \(\w+\), you asked for others") as refused:
         fit(None, tmp_path / "run", resume=True)
     assert "bring the weights back" in refused.value.remedy
     written(path, **vectors_of())
