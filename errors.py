@@ -107,7 +107,7 @@ def differing(where: object, settings: Mapping[str, tuple[object, object]], *, m
 def _worded(value: object) -> str:
     """Write the value of a setting for a message."""
     if value is None:
-        return "nothing"
+        return "not set"
     if value == "":
         return "none"
     if isinstance(value, list | tuple):

@@ -161,7 +161,7 @@ def test_a_folder_of_something_else_is_refused(ran, tree, tmp_path):
             run_ravdess(tree, changes.pop("out", out), replace(TINY, **changes), **options)
         return caught.value.remedy
 
-    assert "--out another folder" in refused(differs("--limit", "none", 12), limit=12)
+    assert "--out another folder" in refused(differs("--limit", "not set", 12), limit=12)
     assert "--out another folder" in refused(differs("weights", "random", "synface"), weights="synface")
     remedy = refused(
         differs("loop.epochs", 2, 3),
