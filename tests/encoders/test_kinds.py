@@ -175,14 +175,31 @@ def test_encoders_learn():
             "An encoder of CLIP is ViT-B-32, ViT-B-16, ViT-L-14; found 'ViT-B-23'",
             "--weights clip:ViT-B-32",
         ),
-        ("keras:vgg16", "there is no file 'keras:vgg16'", "the path of the file"),
-        ("timm:", "there is no file 'timm:'", "the path of the file"),
+        ("keras:vgg16", "there is no file 'keras:vgg16'", "--weights timm:resnet10t, for example"),
+        ("timm:", "there is no file 'timm:'", "--weights timm:resnet10t, for example"),
     ],
 )
 def test_names_that_are_none(name, message, remedy):
     with pytest.raises(UsageError, match=message) as refused:
         load_weights(name)
     assert remedy in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("imagnet", "--weights imagenet"),
+        ("synfce", "--weights synface"),
+        ("fase.pth", "--weights face.pth"),
+        ("nofile.pt", "the path of the file, looked for from {}"),
+    ],
+)
+def test_a_misspelt_name_or_file_is_told_the_nearest(name, remedy, tmp_path, monkeypatch):
+    (tmp_path / "face.pth").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="there is no file") as refused:
+        load_weights(name)
+    assert refused.value.remedy == remedy.format(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["timm:resnet10t=random", "clip:ViT-B-32"])
