@@ -190,7 +190,7 @@ def test_names_that_are_none(name, message, remedy):
     [
         ("imagnet", "--weights imagenet"),
         ("synfce", "--weights synface"),
-        ("fase.pth", "--weights face.pth"),
+        ("fabe.pth", "--weights face.pth"),
         ("nofile.pt", "the path of the file, looked for from {}"),
     ],
 )
