@@ -3,10 +3,10 @@
     python benchmarks/identity.py --folder work              # the same command resumes
     python benchmarks/identity.py --folder work --cost       # the cost alone
 
-Clips of 24 to 40 frames of 320 × 180 of people whom neither the map nor the threshold has seen: 300 in which another person is there from a
-hard cut on, 300 in which nobody else comes, and 40 of each soft transition. Goals: at least 95 % of changes at hard cuts are noticed, at
-most 1 % of the clips without a change are warned about; and extraction takes at most 5 % more CPU seconds, in pairs of runs over the same
-clips, of which `--face largest` does not look at who is there. Intervals are 95 %, Wilson's.
+Clips of 24 to 40 frames, 320 × 180, of people who were used neither for the map nor for the threshold: in 300 the person changes at a hard
+cut, in 300 the person stays the same, and there are 40 of each soft transition. Goals: at least 95 % of the changes at hard cuts are
+noticed; at most 1 % of the clips without a change get a warning; extraction takes at most 5 % more CPU seconds than with `--face largest`,
+which does not compare people, in pairs of runs over the same clips. Intervals are 95 %, Wilson's.
 """
 
 from __future__ import annotations
