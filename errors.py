@@ -236,11 +236,11 @@ def expect_choice(name: str, found: object, choices: Sequence[str], *, default: 
 
 def wrong_choice(name: str, found: object, choices: Sequence[str], *, default: str | None = None) -> UsageError:
     """Return the error of a word that is none of the choices, which names the nearest."""
-    near = nearest(str(found), choices, cutoff=0.5)
+    near = difflib.get_close_matches(str(found).lower(), choices, n=1, cutoff=0.5)
     *others, last = choices
     return UsageError(
-        f"{name} is {' or '.join(filter(None, (', '.join(others), last)))}, found {found!r}.",
-        remedy=_setting(name, near or default or choices[0]),
+        f"{name} is {', '.join(others)} or {last}, found {found!r}.",
+        remedy=_setting(name, near[0] if near else default or choices[0]),
     )
 
 

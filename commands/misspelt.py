@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError, nearest, wrong_choice
+from ..errors import UsageError, nearest
 from .cachenames import with_cache_option
 
 if TYPE_CHECKING:
@@ -81,8 +81,14 @@ def _bad_value(error: Any, message: str, remedy: str) -> UsageError:
     if option is None or not between:
         return UsageError(message, remedy=remedy)
     found, choices = head.partition("'")[2].rstrip("'"), re.findall(r"'([^']*)'", tail)
-    wrong = wrong_choice(option, found, choices)
-    return wrong if nearest(found, choices, cutoff=0.5) else UsageError(wrong.message, remedy=remedy)
+    *others, last = choices
+    near = nearest(found, choices, cutoff=0.5)
+    told = (
+        f"{option} is {', '.join(others)} or {last}, found {found!r}."
+        if others
+        else f"{option} is {last}, found {found!r}."
+    )
+    return UsageError(told, remedy=f"{option} {near}" if near else remedy)
 
 
 def _command(context: Context | None, message: str, arguments: Sequence[str]) -> str | None:

@@ -48,11 +48,15 @@ def recache_clips(
     """Make or go on with a cache of another one's clips, and show how it ended."""
     expect_rows_alone(context)
     from ...cache import open_cache
-    from ...extract.recaching import ArrayPlan, expect_recachable, recache
+    from ...extract.planning.output import expect_out
 
     cache = open_cache(source)
-    devices, computation = expect_recachable(cache, out, config, views=views, crops=config.crops)
+    if out is not None:
+        expect_out(out)  # before weights are loaded
     if dry_run:
+        from ...extract.recaching import expect_recachable
+
+        devices, computation = expect_recachable(cache, out, config, views=views, crops=config.crops)
         how = {"engine": computation.engine, "precision": computation.precision}
         data, text = plan(cache, out, config, views)
         screen.result({**data, **how}, "\n".join([text, *computation.lines(devices)]))
@@ -60,6 +64,7 @@ def recache_clips(
     if out is None:
         raise UsageError("Where to? --out names the new cache.", remedy="--out tuned.zarr")
     from ...encoders.weights import load_weights
+    from ...extract.recaching import ArrayPlan, recache
 
     weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
     arrays = [ArrayPlan(name=tap, tap=tap, weights=weights) for tap in config.features]
