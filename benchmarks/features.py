@@ -51,6 +51,7 @@ from est.extract.arrayplan import ArrayPlan
 from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
 from est.extract.recaching import recache
+from est.extract.report import Report
 from est.inputs.input import find_inputs
 from est.train import ProtocolConfig, TrainConfig, fit
 from est.train.config.configfile import resolve
@@ -108,7 +109,7 @@ class Seed:
                 difficulty=self.arguments.difficulty,
             )
             render_set(spec, videos)
-            extract_videos(find_inputs([videos]), self.faces, how)
+            expect_whole(extract_videos(find_inputs([videos]), self.faces, how))
             spoil(self.people / "weak.safetensors", open_cache(self.faces))
             shutil.rmtree(videos)
             extracted.touch()
@@ -116,7 +117,8 @@ class Seed:
         start = load_weights(self.weights)
         taps = ("gap", "layer3") if LAYER4 in self.arguments.also else ("gap",)
         arrays = [ArrayPlan(name=tap, tap=tap, weights=start) for tap in taps]
-        recache(self.faces, self.cache, arrays, replace(how, flip=LAYER4 in self.arguments.also), crops=False)
+        how = replace(how, flip=LAYER4 in self.arguments.also)
+        expect_whole(recache(self.faces, self.cache, arrays, how, crops=False))
 
     def train(self, name: str, cache: Path, preset: str, settings: list[str]) -> Results:
         share = f"protocol.test_share={self.share}"
@@ -131,7 +133,7 @@ class Seed:
         source, out = open_cache(self.faces), self.folder / f"{name}.zarr"
         halves = ProtocolConfig(kind="holdout", test_share=self.share)
         arrays = tune_folds(source, out, self.tune, protocol=halves, parts=parts)
-        recache(source, out, arrays, ExtractConfig(size=self.arguments.size), views=views)
+        expect_whole(recache(source, out, arrays, ExtractConfig(size=self.arguments.size), views=views))
         looks = ["data.views=true"] if views else []
         # each look is seen as often as the only one without views
         epochs = [f"loop.epochs={self.arguments.epochs * (1 + views)}"] if views else []
@@ -160,6 +162,12 @@ WAYS: dict[str, Callable[[Seed], Results]] = {
     LAYER4: Seed.layer4,
     END: Seed.end_to_end,
 }
+
+
+def expect_whole(report: Report) -> None:
+    """Refuse a cache that Ctrl-C left unfinished: extraction stops in good order and returns, and half of the clips would be measured."""
+    if report.interrupted or report.failures:
+        raise SystemExit("\n".join(report.lines()))
 
 
 def spoil(path: Path, faces: Cache) -> None:

@@ -45,6 +45,13 @@ def own_engines(tmp_path_factory):
         yield
 
 
+@pytest.fixture(autouse=True)
+def same_random_numbers():
+    """A test draws the same numbers alone and in the suite: else its result would depend on which tests its process ran before."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def trainings():
     """A process that trains on request, in children that can be killed: it has imported what takes longest."""
