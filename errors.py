@@ -82,10 +82,10 @@ def brief(error: BaseException, limit: int = 160) -> str:
     return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
 
 
-def nearest(found: str, names: Iterable[object], *, cutoff: float = 0.6) -> str | None:
+def nearest(found: object, names: Iterable[object], *, cutoff: float = 0.6) -> str | None:
     """Return the name that is spelt most like what was found; None where none is alike."""
     folded = {str(name).casefold(): str(name) for name in names}
-    near = difflib.get_close_matches(found.casefold(), folded, n=1, cutoff=cutoff)
+    near = difflib.get_close_matches(str(found).casefold(), folded, n=1, cutoff=cutoff)
     return folded[near[0]] if near else None
 
 
@@ -236,11 +236,10 @@ def expect_choice(name: str, found: object, choices: Sequence[str], *, default: 
 
 def wrong_choice(name: str, found: object, choices: Sequence[str], *, default: str | None = None) -> UsageError:
     """Return the error of a word that is none of the choices, which names the nearest."""
-    near = difflib.get_close_matches(str(found).lower(), choices, n=1, cutoff=0.5)
     *others, last = choices
     return UsageError(
         f"{name} is {', '.join(others)} or {last}, found {found!r}.",
-        remedy=_setting(name, near[0] if near else default or choices[0]),
+        remedy=_setting(name, nearest(found, choices, cutoff=0.5) or default or choices[0]),
     )
 
 

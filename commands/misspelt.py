@@ -82,13 +82,9 @@ def _bad_value(error: Any, message: str, remedy: str) -> UsageError:
         return UsageError(message, remedy=remedy)
     found, choices = head.partition("'")[2].rstrip("'"), re.findall(r"'([^']*)'", tail)
     *others, last = choices
+    listed = f"{', '.join(others)} or {last}" if others else last
     near = nearest(found, choices, cutoff=0.5)
-    told = (
-        f"{option} is {', '.join(others)} or {last}, found {found!r}."
-        if others
-        else f"{option} is {last}, found {found!r}."
-    )
-    return UsageError(told, remedy=f"{option} {near}" if near else remedy)
+    return UsageError(f"{option} is {listed}, found {found!r}.", remedy=f"{option} {near}" if near else remedy)
 
 
 def _command(context: Context | None, message: str, arguments: Sequence[str]) -> str | None:

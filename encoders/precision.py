@@ -9,7 +9,6 @@ scores a run in the precision that the run was trained in.
 
 from __future__ import annotations
 
-import difflib
 import os
 import platform
 from typing import Literal
@@ -17,7 +16,7 @@ from typing import Literal
 import torch
 
 from ..cache.environment import read_cpu_flags
-from ..errors import EstError, UsageError
+from ..errors import EstError, UsageError, nearest
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -54,8 +53,8 @@ def resolve_precision(text: str, *devices: torch.device, remedy: str = "--precis
                     raise EstError(reason, remedy=remedy)
             return name, "as asked"
     if text != "auto":
-        near = difflib.get_close_matches(text.lower(), DTYPES, n=1) or ["auto"]
-        raise UsageError(f"A precision is auto, fp32, bf16 or fp16; found {text!r}.", remedy=f"--precision {near[0]}")
+        near = nearest(text, DTYPES) or "auto"
+        raise UsageError(f"A precision is auto, fp32, bf16 or fp16; found {text!r}.", remedy=f"--precision {near}")
     choices = [_fastest(device) for device in devices]
     return next((choice for choice in choices if choice[0] == "fp32"), choices[0])
 

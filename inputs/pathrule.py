@@ -8,14 +8,13 @@ what they find: `(?P<subject>S\\d+)_(?P<label>\\w+)` finds both in S01_happy. A 
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import UsageError, nearest
 
 NONE, FOLDERS = "none", "folders"
 UNTOLD: Mapping[str, Any] = {"label": None, "subject": "", "split": "", "fold": -1}  # what stands where none is told
@@ -125,10 +124,10 @@ def _parse(what: str, text: str, folder: int) -> PathRule:
     if not pattern.groupindex:
         return PathRule(what=what, text=text, pattern=pattern, groups={what: 1})
     if unknown := [name for name in pattern.groupindex if name not in COLUMNS]:
-        near = difflib.get_close_matches(unknown[0], COLUMNS, n=1, cutoff=0.4) or [what]
+        near = nearest(unknown[0], COLUMNS, cutoff=0.4) or what
         raise UsageError(
             f"{option}: a group is named {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; found {', '.join(map(repr, unknown))} in {text!r}.",
-            remedy=f"(?P<{near[0]}>…) in place of (?P<{unknown[0]}>…), or (?:…) where nothing is to be read",
+            remedy=f"(?P<{near}>…) in place of (?P<{unknown[0]}>…), or (?:…) where nothing is to be read",
         )
     if what not in pattern.groupindex:
         named = [name for name in COLUMNS if name in pattern.groupindex]

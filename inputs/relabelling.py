@@ -19,7 +19,7 @@ from ..cache import Cache, CacheWriter, open_cache
 from ..cache.changes.rewriting import add_columns, finish_rewriting, naming_repair
 from ..cache.interrupt import uninterrupted
 from ..cache.schema import EXTRA, MOMENTS, NO_NUMBER, ColumnSpec
-from ..errors import CacheError, UsageError, counted, some
+from ..errors import CacheError, UsageError, counted, nearest, some
 from .csvlist import ClipList, read_list
 from .extracolumns import PREFIX, column_specs, listed_names, names_of, text_columns, typed_cells
 from .input import ANNOTATIONS, UNTOLD, is_disordered
@@ -223,17 +223,17 @@ def _columns(read: Mapping[Path, ClipList], only: Sequence[str]) -> tuple[str, .
         raise UsageError("Which list?", remedy="est cache relabel CACHE LIST")
     for name in only:
         if name not in COLUMNS and not name.startswith(PREFIX):
-            near = difflib.get_close_matches(name, COLUMNS, n=1, cutoff=ALIKE)
+            near = nearest(name, COLUMNS, cutoff=ALIKE)
             raise UsageError(
                 f"--only takes {', '.join(COLUMNS)} and {PREFIX}NAME; found {name!r}.",
-                remedy=f"--only {near[0]}" if near else "--only fold",
+                remedy=f"--only {near}" if near else "--only fold",
             )
     extra = [PREFIX + name for found in read.values() for name in found.extra]
     all_columns = (*COLUMNS, *dict.fromkeys([*extra, *(name for name in only if name.startswith(PREFIX))]))
     wanted = tuple(name for name in all_columns if name in (only or all_columns))
     for path, found in read.items():
         if not set(wanted) & names_of(found):
-            near = [(name, word) for name in found.unused for word in difflib.get_close_matches(name, wanted, n=1)]
+            near = [(name, word) for name in found.unused if (word := nearest(name, wanted))]
             raise UsageError(
                 f"{path} has no column {' or '.join(wanted)}; its columns: {listed_names([found])}.",
                 remedy=f"is {near[0][0]!r} the {near[0][1]}?" if near else "name the columns in the first line",

@@ -5,9 +5,7 @@ Data sets of micro-expressions have none yet: they need optical flow and have a 
 
 from __future__ import annotations
 
-import difflib
-
-from ..errors import UsageError
+from ..errors import UsageError, nearest
 from ..inputs.published import DATASETS, dataset_named
 from ..train.config.protocol import PROTOCOLS
 from .recipe import DatasetRecipe, Rendering
@@ -102,7 +100,6 @@ def recipe_named(name: str) -> DatasetRecipe:
     )
     if alias in known:
         return known[alias]
-    near = difflib.get_close_matches(name.casefold(), known, n=1)
     if alias:
         title, is_micro = dataset_named(alias).title, alias in PROTOCOLS and PROTOCOLS[alias].is_micro
         flow, protocol = (" --modality flow", f" --protocol {alias}") if is_micro else ("", "")
@@ -110,7 +107,8 @@ def recipe_named(name: str) -> DatasetRecipe:
             f"There is no recipe of {title}; recipes are {', '.join(known)}.",
             remedy=f"est extract --dataset {alias}{flow}, then est train{protocol}",
         )
+    near = nearest(name, known)
     raise UsageError(
         f"No recipe {name!r}; recipes are {', '.join(known)}.",
-        remedy=f"est recipe run {near[0]}" if near else "est recipe list says more",
+        remedy=f"est recipe run {near}" if near else "est recipe list says more",
     )

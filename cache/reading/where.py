@@ -6,7 +6,6 @@ ever executed. Whole columns are compared at once. What is unknown meets no comp
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
 import re
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import UsageError
+from ...errors import UsageError, nearest
 from ..schema import NO_NUMBER
 
 # name → numbers, NaN where unknown; whole numbers, NO_NUMBER where unknown; or texts, empty where there is none
@@ -69,10 +68,10 @@ def named(name: str, columns: Columns, option: str = "--where") -> str:
     if name in columns:
         return name
     other = OTHER_WORDS.get(name.lower(), name.lower())
-    near = [other] if other in columns else difflib.get_close_matches(other, list(columns), n=1, cutoff=0.4)
+    near = other if other in columns else nearest(other, columns, cutoff=0.4)
     raise UsageError(
         f"{option} knows the columns {', '.join(columns)}; found {name!r}.",
-        remedy=f"{option} with {near[0]}" if near else EXAMPLE,
+        remedy=f"{option} with {near}" if near else EXAMPLE,
     )
 
 

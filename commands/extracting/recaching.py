@@ -48,15 +48,12 @@ def recache_clips(
     """Make or go on with a cache of another one's clips, and show how it ended."""
     expect_rows_alone(context)
     from ...cache import open_cache
-    from ...extract.planning.output import expect_out
+    from ...extract.recaching import expect_recachable
 
     cache = open_cache(source)
-    if out is not None:
-        expect_out(out)  # before weights are loaded
+    # before weights are loaded
+    devices, computation = expect_recachable(cache, out, config, views=views, crops=config.crops)
     if dry_run:
-        from ...extract.recaching import expect_recachable
-
-        devices, computation = expect_recachable(cache, out, config, views=views, crops=config.crops)
         how = {"engine": computation.engine, "precision": computation.precision}
         data, text = plan(cache, out, config, views)
         screen.result({**data, **how}, "\n".join([text, *computation.lines(devices)]))

@@ -7,7 +7,6 @@ else fp32, by onnxruntime where that is faster; of int8 it only says what it wou
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import platform
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ...errors import EstError, UsageError, expect_choice
+from ...errors import EstError, UsageError, expect_choice, nearest
 from .. import precision as of_torch
 from ..precision import DTYPES, Precision, resolve_precision
 from .engine import ENGINES, PRECISIONS, EncoderPrecision, EngineName
@@ -97,10 +96,10 @@ def _choose(engine: str, precision: str, devices: Sequence[torch.device], begun:
     if precision == "int8":
         return _in_int8(engine, elsewhere, begun, option, devices)
     if precision not in ("auto", *PRECISIONS):
-        near = difflib.get_close_matches(precision.lower(), PRECISIONS, n=1) or ["auto"]
+        near = nearest(precision, PRECISIONS) or "auto"
         raise UsageError(
             f"A precision of encoders is auto, fp32, bf16, fp16 or int8; found {precision!r}.",
-            remedy=f"{option} {near[0]}",
+            remedy=f"{option} {near}",
         )
     if engine == "onnxruntime":
         if precision not in ("auto", "fp32"):

@@ -6,9 +6,7 @@ before it is asked for.
 
 from __future__ import annotations
 
-import difflib
-
-from ...errors import UsageError
+from ...errors import UsageError, nearest
 from .design import RESNET18, Design
 
 KINDS = {
@@ -42,9 +40,9 @@ def find_design(name: str) -> Design:
         case "hsemotion":
             from .hsemotion import design_of
         case _:
-            near = difflib.get_close_matches(kind, KINDS, n=1) or ["timm"]
+            near = nearest(kind, KINDS) or "timm"
             raise UsageError(
                 f"An encoder is {', '.join(f'{kind}:NAME' for kind in KINDS)} or resnet18; found {name!r}.",
-                remedy=f"such as {KINDS[near[0]]}",
+                remedy=f"such as {KINDS[near]}",
             )
     return design_of(model)

@@ -5,9 +5,7 @@ They are timm's networks, those with the activation that the weights were traine
 
 from __future__ import annotations
 
-import difflib
-
-from ...errors import UsageError
+from ...errors import UsageError, nearest
 from . import timm_nets
 from .design import Design
 
@@ -25,8 +23,6 @@ LICENCE = (
 def design_of(name: str) -> Design:
     """Return what is known about clip:NAME."""
     if name not in NETS:
-        near = difflib.get_close_matches(name, NETS, n=1, cutoff=0.3) or ["ViT-B-32"]
-        raise UsageError(
-            f"An encoder of CLIP is {', '.join(NETS)}; found {name!r}.", remedy=f"--weights clip:{near[0]}"
-        )
+        near = nearest(name, NETS, cutoff=0.3) or "ViT-B-32"
+        raise UsageError(f"An encoder of CLIP is {', '.join(NETS)}; found {name!r}.", remedy=f"--weights clip:{near}")
     return timm_nets.design_of(NETS[name], name=f"clip:{name}", licence=LICENCE)

@@ -7,12 +7,11 @@ validation half. Two files are named after a data set that chose among them, AFE
 
 from __future__ import annotations
 
-import difflib
 from functools import partial
 from pathlib import Path
 
 from ...cache.trained import TrainedOn
-from ...errors import UsageError
+from ...errors import UsageError, nearest
 from ..backbone import Normalization
 from ..tensorfile import read_tensors
 from .design import Design, Tensors
@@ -36,13 +35,13 @@ NORMALIZATION = Normalization.named("imagenet")
 def design_of(model: str) -> Design:
     """Return what is known about hsemotion:NAME."""
     if model not in FILES:
-        near = difflib.get_close_matches(model, FILES, n=1, cutoff=0.3) or ["b0"]
+        near = nearest(model, FILES, cutoff=0.3) or "b0"
         hint = (
             ". A file that was chosen on AFEW has no name here, and goes by --weights FILE" if "afew" in model else ""
         )
         raise UsageError(
             f"An encoder of HSEmotion is {', '.join(FILES)}; found {model!r}{hint}.",
-            remedy=f"--weights {KIND}:{near[0]}",
+            remedy=f"--weights {KIND}:{near}",
         )
     name = f"{KIND}:{model}"
     file = PublishedFile(name=name, file=FILES[model], where=WHERE, licence=LICENCE, expect=partial(_expect, model))

@@ -6,7 +6,6 @@ downloaded, then what is exported for an engine. A dry run goes the same way.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from ...encoders.device import parse_device
 from ...encoders.engines.preparation import PreparedEncoder, prepare
 from ...encoders.taps import CLASS_TOKEN, TAPS
 from ...encoders.weights import LICENCES, Weights, load_weights
-from ...errors import UsageError
+from ...errors import UsageError, nearest
 from ...inputs.extracolumns import column_specs, typed_cells
 from ...inputs.input import FoundInputs, Input
 from ..begun import as_begun, computation_for, expect_calibration
@@ -112,8 +111,8 @@ def expect_features(config: ExtractConfig) -> None:
     known = (*TAPS, CLASS_TOKEN)
     for name in config.encoded:
         if name not in known:
-            near = difflib.get_close_matches(name.lower(), known, n=1) or ["gap"]
-            mended = ",".join(dict.fromkeys(near[0] if one == name else one for one in config.features))
+            near = nearest(name, known) or "gap"
+            mended = ",".join(dict.fromkeys(near if one == name else one for one in config.features))
             raise UsageError(
                 f"--features names {', '.join(known[:-1])} or {known[-1]} of an encoder; found {name!r}.",
                 remedy=f"--features {mended}",

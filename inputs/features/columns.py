@@ -7,12 +7,11 @@ feature only where --columns has its whole name.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 
-from ...errors import SourceError, counted
+from ...errors import SourceError, counted, nearest
 from .config import ImportConfig
 
 KNOWN: Mapping[str, Mapping[str, str]] = {
@@ -153,5 +152,5 @@ def _is(names: Sequence[str], told: Mapping[str, str]) -> bool:
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name.strip("*?"), [one for one in names if one], n=1, cutoff=0.3)
-    return f"; did you mean {near[0]!r}?" if near else f"; its columns: {shortened(list(names))}"
+    near = nearest(name.strip("*?"), filter(None, names), cutoff=0.3)
+    return f"; did you mean {near!r}?" if near else f"; its columns: {shortened(list(names))}"

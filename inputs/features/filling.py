@@ -15,7 +15,7 @@ from ...cache import Cache, CacheWriter, Progress, Watch, open_cache
 from ...cache.schema import NO_FACE
 from ...errors import CacheError, RecipeMismatch, SourceError, UsageError, counted, differing, grouped, some
 from .frames import ClipRows
-from .listed import nearest
+from .listed import naming_nearest
 from .plan import ImportPlan, Wanted
 from .recipes import feature_recipe
 from .report import ImportReport
@@ -145,7 +145,7 @@ def _in_order(plan: ImportPlan, cache: Cache, wanted: Iterable[str]) -> list[Wan
     names = list(wanted)
     if missing := [name for name in names if name not in known]:
         told = [
-            f"{name!r} ({unread[name]})" if name in unread else f"{name!r}{nearest(name, list(known))}"
+            f"{name!r} ({unread[name]})" if name in unread else f"{name!r}{naming_nearest(name, list(known))}"
             for name in missing[:3]
         ]
         raise CacheError(

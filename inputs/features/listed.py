@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.clip import Failure
-from ...errors import UsageError, counted, some
+from ...errors import UsageError, counted, nearest, some
 from ..csvlist import read_list
 from ..extracolumns import text_columns
 from ..input import ANNOTATIONS, Input, listed_id, segment, unicode_text
@@ -74,10 +73,10 @@ def match_list(lists: Sequence[Path], known: Mapping[str, Path], unread: Mapping
     )
 
 
-def nearest(name: str, names: Collection[str]) -> str:
+def naming_nearest(name: str, names: Collection[str]) -> str:
     """Return a clause that names what is spelt most alike."""
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"; the nearest is {near[0]!r}" if near else ""
+    near = nearest(name, names, cutoff=0.5)
+    return f"; the nearest is {near!r}" if near else ""
 
 
 def _input(name: str, path: Path, line: Line) -> Input:
@@ -93,12 +92,14 @@ def _annotations(line: Line) -> dict[str, Any]:
 def _without_features(one: Unmatched, there: Collection[str]) -> Failure:
     row, folder = one.line.row, Path(os.path.abspath(one.line.list.parent))
     name = row.id or listed_id(Path(one.line.place), folder) + segment(row)
-    error = f"line {row.line} of the list names no features: {one.why}{nearest(name, list(there))}"
+    error = f"line {row.line} of the list names no features: {one.why}{naming_nearest(name, list(there))}"
     path = unicode_text(one.line.place) if row.path else ""
     return Failure(id=unicode_text(name), path=path, stage=STAGE, error=error, **_annotations(one.line))
 
 
 def _unlisted(names: Sequence[str], lines: Sequence[str]) -> Iterable[str]:
     if names:
-        shown = some([f"{name!r}{nearest(name, lines)}" for name in names[:3]] + [repr(name) for name in names[3:]])
+        shown = some(
+            [f"{name!r}{naming_nearest(name, lines)}" for name in names[:3]] + [repr(name) for name in names[3:]]
+        )
         yield f"{counted(len(names), 'clip', 'are')} left out, as no line of the list names them: {shown}"

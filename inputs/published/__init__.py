@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 
-from ...errors import UsageError
+from ...errors import UsageError, nearest
 from .afew import AFEW
 from .base import Dataset, Entry, Finding, Media, PublishedResult, PublishedUf1, Reading, Request
 from .bu4dfe import BU4DFE
@@ -66,9 +65,9 @@ def dataset_named(name: str) -> Dataset:
     known = {_plain(word): dataset for dataset in DATASETS for word in (dataset.name, *dataset.aliases)}
     if found := known.get(_plain(name)):
         return found
-    near = difflib.get_close_matches(_plain(name), known, n=1)
+    near = nearest(_plain(name), known)
     hint = (
-        f"--dataset {known[near[0]].name}"
+        f"--dataset {known[near].name}"
         if near
         else "est extract --list-datasets says more; lists of your own need no name"
     )

@@ -16,13 +16,12 @@ batch = 16                                # fixed
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
 
-from ...errors import UsageError
+from ...errors import UsageError, nearest
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import MODEL, coerce, from_flat, known_keys
 from ...train.models.registry import DEFAULT, MODELS, config_class
@@ -137,10 +136,10 @@ def _models(entries: list[Entry], default: str) -> tuple[str, ...]:
     names = value if isinstance(value, list) else [value]
     for name in names:
         if not isinstance(name, str) or name not in MODELS:
-            near = difflib.get_close_matches(str(name), MODELS, n=1)
+            near = nearest(name, MODELS)
             raise UsageError(
                 f"There is no model {name!r}; the models are {', '.join(MODELS)}.",
-                remedy=f"{MODEL} = {in_toml(near[0] if near else list(MODELS))}",
+                remedy=f"{MODEL} = {in_toml(near or list(MODELS))}",
             )
     return Setting(key=MODEL, choices=tuple(names)).choices
 
@@ -161,10 +160,10 @@ def _expect_known(entry: Entry, models: tuple[str, ...]) -> None:
         )
     first, *rest = entry.key.split(".")
     if first == "model" and len(rest) > 1:
-        near = difflib.get_close_matches(rest[0], MODELS, n=1)
+        near = nearest(rest[0], MODELS)
         raise UsageError(
             f"There is no model {rest[0]!r}; the models are {', '.join(MODELS)}.",
-            remedy=f"[model.{near[0] if near else models[0]}]",
+            remedy=f"[model.{near or models[0]}]",
         )
     own = (entry.model,) if entry.model else models
     if not any(entry.key in known_keys(model) for model in own):
@@ -178,10 +177,10 @@ def _setting(entry: Entry, kind: Any, models: tuple[str, ...]) -> Setting:
         value = {"choices": value}
     for word in value:
         if word not in WORDS:
-            near = difflib.get_close_matches(word, WORDS, n=1)
+            near = nearest(word, WORDS)
             raise UsageError(
                 f"{key} has {', '.join(WORDS)}; found {word!r}.",
-                remedy=f"did you mean {near[0]}?" if near else f"leave {word} out",
+                remedy=f"did you mean {near}?" if near else f"leave {word} out",
             )
     parts: dict[str, Any] = {"key": key, "model": model, "when": _condition(key, value.get("when", {}), models)}
     if "choices" in value:

@@ -11,7 +11,7 @@ from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from ...errors import UsageError, hints_of
+from ...errors import UsageError, hints_of, nearest
 from ..models.registry import DEFAULT, MODELS, config_class
 from .config import ALIASES, OF_AUTHORS, PRESETS, SIZES, TrainConfig
 
@@ -133,8 +133,8 @@ def expect_no_other_models(key: str, model: str) -> None:
 def nearest_key(key: str, keys: Iterable[str]) -> str | None:
     """Return the setting that a word most likely means: one spelt nearly so, else one that shares words with it."""
     known = list(keys)
-    if slips := difflib.get_close_matches(key, known, n=1, cutoff=0.9):
-        return slips[0]
+    if slip := nearest(key, known, cutoff=0.9):
+        return slip
 
     def likeness(one: str) -> tuple[int, float]:
         same = one.partition(".")[0] == key.partition(".")[0]
@@ -142,7 +142,7 @@ def nearest_key(key: str, keys: Iterable[str]) -> str | None:
 
     if sharing := [one for one in known if words_of(one) & words_of(key)]:
         return max(sharing, key=likeness)
-    return next(iter(difflib.get_close_matches(key, known, n=1, cutoff=0.5)), None)
+    return nearest(key, known, cutoff=0.5)
 
 
 def related_keys(key: str, keys: Iterable[str]) -> list[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ...errors import UsageError, expect_values
+from ...errors import UsageError, expect_values, nearest
 
 # The protocols that are not a data set's, in the order in which they are listed.
 GENERAL = {
@@ -113,10 +112,10 @@ class ProtocolConfig:
             )
         kinds = (*GENERAL, *PROTOCOLS)
         if self.kind not in kinds:
-            near = difflib.get_close_matches(self.kind, kinds, n=1)
+            near = nearest(self.kind, kinds)
             raise UsageError(
                 f"protocol.kind is {', '.join(kinds[:-1])} or {kinds[-1]}, found {self.kind!r}.",
-                remedy=f"--protocol {near[0]}" if near else "est train --list-protocols says what they are",
+                remedy=f"--protocol {near}" if near else "est train --list-protocols says what they are",
             )
         if self.folds is not None and self.folds < 2:
             raise UsageError(f"protocol.folds is 2 or more, found {self.folds}.", remedy="--folds 5")

@@ -6,7 +6,6 @@ encoder that has learnt from that fold's training half alone: there the feature 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from torch import Tensor
 from ...cache import Cache, FeatureRecipe
 from ...cache.recipe import IMPORTED
 from ...encoders.taps import CLASS_TOKEN, TAPS
-from ...errors import UsageError
+from ...errors import UsageError, nearest
 from ...extract.command import command_that_adds
 from ..models.contract import CROPS, ModelConfig
 
@@ -131,13 +130,13 @@ def expect_here(cache: Cache, feature: str, *, reader: str = "", beside: Sequenc
 
 def _adding(cache: Cache, feature: str, beside: Sequence[str]) -> str:
     """Return what gives a cache a feature, or names another one."""
-    near = difflib.get_close_matches(feature, cache.features, n=1)
+    near = nearest(feature, cache.features)
     if cache.window_features and not cache.features:
         return f"--model window-head --feature {cache.window_features[0]}"
     if cache.recipes.frames.decoder == IMPORTED:
         flat = [name for name, recipe in cache.recipes.features.items() if len(recipe.shape) == 1 and not recipe.window]
         adds = f"est cache import … --feature {feature} --into {cache.path} adds it"
-        return f"--feature {near[0] if near else flat[0]}, or {adds}" if flat and feature not in TAPS[1:] else adds
+        return f"--feature {near or flat[0]}, or {adds}" if flat and feature not in TAPS[1:] else adds
     if feature in (*TAPS, CLASS_TOKEN):
         absent = [name for name in beside if name not in cache.features]
         return command_that_adds(cache, *dict.fromkeys([*absent, feature]))

@@ -6,7 +6,6 @@ The order of names never matters.
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from ...errors import UsageError
+from ...errors import UsageError, nearest
 
 SPELLINGS = {
     "angry": "anger ang",
@@ -132,8 +131,8 @@ def _find(name: str, names: Sequence[str], who: str) -> str:
     same = [known for known in names if known == name] or [k for k in names if canonical(k) == canonical(name)]
     if len(same) == 1:
         return same[0]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "an alias is THEIRS=OURS: --alias calm=neutral"
+    near = nearest(name, names)
+    hint = f"did you mean {near!r}?" if near else "an alias is THEIRS=OURS: --alias calm=neutral"
     raise UsageError(f"{who} {_listed(names)}, not {name!r}.", remedy=hint)
 
 

@@ -7,7 +7,6 @@ A data set's name is a protocol too: one of these, and what is published beside 
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ...errors import UsageError, counted, some
+from ...errors import UsageError, counted, nearest, some
 from ...inputs.splits import SPLITS
 from ..config.protocol import PROTOCOLS, By, ProtocolConfig
 from .annotations import Annotations
@@ -260,11 +259,9 @@ def _choose(folds: list[Fold], only: Iterable[str]) -> list[int]:
     names = [fold.name for fold in folds]
     for name in only:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+            near = nearest(name, names, cutoff=0.4)
             shown = ", ".join(names) if len(names) <= 12 else f"{', '.join(names[:10])} … {names[-1]} ({len(names)})"
-            raise UsageError(
-                f"There is no fold {name!r}; there are {shown}.", remedy=f"--fold {near[0] if near else names[0]}"
-            )
+            raise UsageError(f"There is no fold {name!r}; there are {shown}.", remedy=f"--fold {near or names[0]}")
     wanted = set(only) or set(names)
     return [number for number, name in enumerate(names) if name in wanted]
 

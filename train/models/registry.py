@@ -6,13 +6,12 @@ Models of maps are told the sides of the maps, `maps` = (h, w); those of flat fe
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ...errors import UsageError
+from ...errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,10 +43,9 @@ DEFAULT = "est"  # also of runs that were made before runs had a model's name
 def config_class(name: Any) -> type[ModelConfig]:
     """Return the settings of a model."""
     if not isinstance(name, str) or name not in MODELS:
-        near = difflib.get_close_matches(str(name).lower(), MODELS, n=1)
         raise UsageError(
             f"There is no model {name!r}; the models are {', '.join(MODELS)}.",
-            remedy=f"--model {near[0] if near else DEFAULT}",
+            remedy=f"--model {nearest(name, MODELS) or DEFAULT}",
         )
     return import_module(f".{folder_of(name)}.config", __package__).Config
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ....errors import UsageError
+from ....errors import UsageError, nearest
 from .pack import PACKS
 
 if TYPE_CHECKING:
@@ -61,9 +60,9 @@ def expect_detector(name: str, *, score_threshold: float = SCORE_THRESHOLD, mode
     """Refuse a detector that there is not, before one is loaded or downloaded."""
     family, _, pack = name.partition(":")
     if name not in ("retinaface", "none") and not (family == "insightface" and pack):
-        near = difflib.get_close_matches(name, DETECTORS, n=1, cutoff=0.3) or ["retinaface"]
+        near = nearest(name, DETECTORS, cutoff=0.3) or "retinaface"
         raise UsageError(
-            f"A detector is retinaface, insightface:PACK or none; found {name!r}.", remedy=f"--detector {near[0]}"
+            f"A detector is retinaface, insightface:PACK or none; found {name!r}.", remedy=f"--detector {near}"
         )
     if not 0 < score_threshold < 1:
         raise UsageError(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Any
 
-from ....errors import UsageError
+from ....errors import UsageError, nearest
 from ....inputs.published.est_paper import CLIPS, datasets_of
 from ..table import Table
 from .components import ABLATION, ATTENTION, FUSION, ORDER_ACCURACY, POSITION, ZERO_MIDDLE
@@ -55,10 +54,10 @@ def tables_named(what: str) -> tuple[Table, ...]:
     if what == ALL:
         return tuple(TABLES.values())
     if what not in TABLES:
-        near = _numbered(what) or difflib.get_close_matches(what.lower(), (*TABLES, ALL), n=1, cutoff=0.4)
+        near = _numbered(what) or nearest(what, (*TABLES, ALL), cutoff=0.4)
         raise UsageError(
             f"There is no table {what!r}; there are {', '.join(TABLES)}, and {ALL}.",
-            remedy=f"est reproduce {near[0]}" if near else "est reproduce --list",
+            remedy=f"est reproduce {near}" if near else "est reproduce --list",
         )
     return (TABLES[what],)
 
