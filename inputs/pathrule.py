@@ -9,6 +9,7 @@ what they find: `(?P<subject>S\\d+)_(?P<label>\\w+)` finds both in S01_happy. A 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +42,7 @@ class PathRule:
     @property
     def option(self) -> str:
         """Return it as it stands on the command line."""
-        return f"--{self.what}s {self.text if self.text in (NONE, FOLDERS) else repr(self.text)}"
+        return f"--{self.what}s {shlex.quote(self.text)}"
 
     def find(self, clip_id: str, path: Path) -> dict[str, list[str]]:
         """Return what a clip's path holds of each annotation: one text where all is well; none, several, or an empty one elsewhere."""
@@ -114,11 +115,11 @@ def _parse(what: str, text: str, folder: int) -> PathRule:
     except re.error as error:
         where = "" if error.pos is None else f", at character {error.pos + 1}: {text[error.pos :][:20]!r}"
         raise UsageError(
-            f"{option}: {text!r} is no regular expression ({error.msg}{where}).", remedy=f"{option} {PATTERN_HINT}"
+            f"{option}: '{text}' is no regular expression ({error.msg}{where}).", remedy=f"{option} {PATTERN_HINT}"
         ) from error
     if not pattern.groups:
         raise UsageError(
-            f"{option}: expected none or folders, or a pattern with a group in parentheses; found {text!r}.",
+            f"{option}: expected none or folders, or a pattern with a group in parentheses; found '{text}'.",
             remedy=f"{option} folders, {option} {PATTERN_HINT}, or with names {option} {BOTH_HINT}",
         )
     if not pattern.groupindex:
@@ -126,14 +127,14 @@ def _parse(what: str, text: str, folder: int) -> PathRule:
     if unknown := [name for name in pattern.groupindex if name not in COLUMNS]:
         near = nearest(unknown[0], COLUMNS, cutoff=0.4) or what
         raise UsageError(
-            f"{option}: a group is named {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; found {', '.join(map(repr, unknown))} in {text!r}.",
+            f"{option}: a group is named {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; found {', '.join(map(repr, unknown))} in '{text}'.",
             remedy=f"(?P<{near}>…) in place of (?P<{unknown[0]}>…), or (?:…) where nothing is to be read",
         )
     if what not in pattern.groupindex:
         named = [name for name in COLUMNS if name in pattern.groupindex]
         raise UsageError(
-            f"{option}: {text!r} names the group{'s' * (len(named) > 1)} {' and '.join(named)}, and none is the {what}.",
+            f"{option}: '{text}' names the group{'s' * (len(named) > 1)} {' and '.join(named)}, and none is the {what}.",
             remedy=f"a group (?P<{what}>…)"
-            + (f", or --{named[0]}s {text!r}" if named[0] in ("label", "subject") else f": {option} {BOTH_HINT}"),
+            + (f", or --{named[0]}s {shlex.quote(text)}" if named[0] in ("label", "subject") else f": {option} {BOTH_HINT}"),
         )
     return PathRule(what=what, text=text, pattern=pattern, groups={name: name for name in pattern.groupindex})

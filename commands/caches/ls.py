@@ -60,7 +60,7 @@ def ls(
     )
     if cache.is_dir() and cache.suffix != ".zarr":
         found, foreign = find_caches(cache)
-        lines = [str(path) for path in found] or [f"No caches in {cache}."]
+        lines = [str(path) for path in found] or [f"No caches in {cache.resolve()}."]
         if foreign:
             lines.append(f"not caches of est: {some(foreign)}")
         screen.result(

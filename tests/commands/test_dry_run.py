@@ -43,7 +43,7 @@ def test_a_table_shows_what_is_read_and_what_is_not(est, clips):
     assert "finds no label in 1 of 4 clips: odd" in err or "finds no subject in 1 of 4 clips: odd" in err
     assert "S01_happy\tframes\thappy\tS01" in lines
     (label,) = [line for line in lines if line.startswith("label ")]
-    assert label.split()[:6] == ["label", "--labels", repr(BOTH), "2", "3", "of"]
+    assert label.split()[:6] == ["label", "--labels", f"'{BOTH}'", "2", "3", "of"]
     assert label.endswith("  happy 2 (S01_happy), sad 1 (S01_sad)")
     assert "no subject in 1 clip: odd" in lines
     assert not any("frames/s" in line for line in lines), "what is refused is not tried"
