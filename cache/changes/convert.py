@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import UsageError
+from ..environment import with_datasets
+from ..reading.datasets import datasets_of
 from ..reading.reader import Cache
 from ..recipe import Recipes
 from ..schema import Layout
@@ -119,9 +121,11 @@ def _recipes(cache: Cache, wanted: Wanted, records: Mapping[str, TrainedOn | Non
 
 
 def _environment(cache: Cache, *, names: bool) -> dict[str, Any]:
-    """Return what the copy records; names of merged caches may tell a subject."""
-    environment = cache.environment
-    if not names and "merged" in environment:
+    """Return what the copy records; names of merged caches may tell a subject, and the column that names data sets is left out."""
+    if names:
+        return cache.environment
+    environment = with_datasets(cache.environment, datasets_of(cache))
+    if "merged" in environment:
         environment["merged"] = [{"difference": entry["difference"]} for entry in environment["merged"]]
     return environment
 

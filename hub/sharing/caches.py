@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ...cache import Cache, convert_cache, open_cache
+from ...cache.reading.datasets import datasets_of
 from ...cache.watch import Watch
 from ...errors import EstError, UsageError, counted
 from ...infer.export.encoder import licence_of
-from ...train.folds.databases import datasets_of
 from .. import client
 from ..client import Hub, HubError
 from ..download import fetch_file

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache import Cache
+from ...cache.reading.datasets import datasets_of
 from ...cache.trained import TrainedOn
 from ...cache.watch import Watch
 from ...encoders.tensorfile import read_tensors, write_tensors
@@ -17,7 +18,6 @@ from ...encoders.weights import BACKBONE
 from ...errors import EstError, UsageError
 from ...infer.export.encoder import licence_of
 from ...infer.export.exporting import Exported, export_run
-from ...train.folds.databases import datasets_of
 from ...train.folds.leaks import leaks_of, leaks_of_fold
 from ...train.loop.watch import TrainingWatch
 from ...train.provenance import own_cache
@@ -194,7 +194,8 @@ def _datasets_of(run: Run) -> list[str]:
 
 def _datasets_in(metadata: Mapping[str, str]) -> list[str]:
     """Name the data sets of a file of weights."""
-    return [json.loads(metadata.get("card", "{}")).get("data", {}).get("dataset", "")]
+    data = json.loads(metadata.get("card", "{}")).get("data", {})
+    return [data.get("dataset", ""), *data.get("datasets", ())]
 
 
 def _cache_of(run: Run) -> Cache | None:

@@ -8,7 +8,9 @@ import pytest
 from hub_samples import FakeHub
 from train_samples import LABELS, learning_cache, learning_clip, learning_recipes
 
-from est.cache import CacheWriter, Source, open_cache, verify_cache
+from est.cache import CacheWriter, Source, convert_cache, merge_caches, open_cache, verify_cache
+from est.cache.reading.datasets import datasets_of
+from est.cache.schema import STRING, ColumnSpec
 from est.cache.trained import TrainedOn
 from est.cli import main
 from est.errors import EstError, UsageError
@@ -106,6 +108,26 @@ def test_the_licence_is_named_and_confirmed_before_the_hub_is_asked(cache, hub):
 def test_data_sets_by_agreement_are_refused(name, hub, tmp_path):
     with pytest.raises(UsageError, match="features of the clips are not passed on"):
         push_cache(cache_of(tmp_path / "c.zarr", name), "hub:me/faces", ALLOWED)
+    assert hub.calls == []
+
+
+def test_a_data_set_is_known_behind_a_merge_a_shared_copy_and_a_cache_that_grew(hub, tmp_path):
+    """Wherever its clips come into a cache of one's own, features of a data set by agreement stay."""
+    own, dfew = cache_of(tmp_path / "own.zarr"), cache_of(tmp_path / "dfew.zarr", "dfew")
+    merge_caches([own, dfew], tmp_path / "all.zarr", duplicates="first")
+    shared = convert_cache(tmp_path / "all.zarr", tmp_path / "shared.h5", share=True)
+    column = learning_cache(
+        tmp_path / "column.zarr", 6, columns={"database": ColumnSpec(dtype=STRING)}, extra={"database": "CASME II"}
+    )
+    named = convert_cache(column, tmp_path / "named.zarr", share=True)
+    recipes = open_cache(own).recipes
+    with CacheWriter.open(own, recipes, environment={"dataset": {"name": "dfew"}}):
+        pass
+    for cache in (tmp_path / "all.zarr", shared, own, named):
+        with pytest.raises(UsageError, match=r"features of the clips are not passed on"):
+            push_cache(cache, "hub:me/faces", Permission(licence="CC-BY", confirmed=True, public=True))
+    assert datasets_of(open_cache(tmp_path / "all.zarr")) == datasets_of(open_cache(own)) == ["dfew"]
+    assert open_cache(dfew).environment == {"dataset": {"name": "dfew"}}
     assert hub.calls == []
 
 

@@ -132,10 +132,12 @@ def test_files_of_others_are_not_pushed(hub, tmp_path):
     (tmp_path / "w.pt").write_bytes(b"x")
     with pytest.raises(UsageError, match="as a file of safetensors"):
         push_weights(tmp_path / "w.pt", "hub:me/encoder", ALLOWED)
-    card = {"data": {"dataset": "AffectNet"}}
-    save_weights(tmp_path / "t.safetensors", SMALL.build(), normalize="none", trained_on=RECORD, card=card)
-    with pytest.raises(UsageError, match="AffectNet, which go to users"):
-        push_weights(tmp_path / "t.safetensors", "hub:me/encoder", EVERYBODY)
+    for data in ({"dataset": "AffectNet"}, {"dataset": "", "datasets": ["AffectNet"]}):
+        save_weights(
+            tmp_path / "t.safetensors", SMALL.build(), normalize="none", trained_on=RECORD, card={"data": data}
+        )
+        with pytest.raises(UsageError, match="AffectNet, which go to users"):
+            push_weights(tmp_path / "t.safetensors", "hub:me/encoder", EVERYBODY)
     assert hub.calls == []
 
 
