@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import zipfile
+from pathlib import Path
 
 import pytest
+import torch
 from hub_samples import FakeHub
 from train_samples import LABELS, Recorder, learning_clip, learning_recipes, tiny_config
 
+import est
 from est.cache import CacheWriter, Source
 from est.cache.trained import TrainedOn
 from est.cli import main
@@ -73,6 +77,20 @@ def test_a_model_goes_with_its_terms_and_a_record_in_hashes(run, hub, tmp_path):
     assert f"learnt from {len(learnt['train'])} clips" in card
     assert "apparent expressions" in card
     assert pushed.line().endswith("(private)")
+
+
+@pytest.mark.parametrize(("form", "name"), [("torchscript", "model.pt"), ("onnx", "model.onnx")])
+def test_an_exported_file_names_no_folder_of_this_machine(form, name, run, hub, tmp_path):
+    """Entries of TorchScript's archive are compressed: each is looked into."""
+    exported, _ = push_export(run, tmp_path / name, "hub:me/model", ALLOWED, form=form)
+    data = hub.files("me/model", "model")[name]
+    parts = [data]
+    if form == "torchscript":
+        with zipfile.ZipFile(exported.path) as archive:
+            parts += [archive.read(entry) for entry in archive.namelist()]
+        assert len(parts) > 10
+    for folder in (Path(est.__file__).parent, Path(torch.__file__).parents[1], Path(__file__).parent, tmp_path):
+        assert not any(str(folder.resolve()).encode() in part for part in parts), folder
 
 
 def test_what_forbids_the_push_is_found_before_the_export(run, hub, tmp_path):
