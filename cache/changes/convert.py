@@ -14,7 +14,7 @@ from ...errors import UsageError
 from ..environment import with_datasets
 from ..reading.datasets import datasets_of
 from ..reading.reader import Cache
-from ..recipe import Recipes
+from ..recipe import Recipes, unnamed
 from ..schema import Layout
 from ..stores.disk import Disk, expect_free_space
 from ..trained import TrainedOn
@@ -36,7 +36,7 @@ def convert_cache(
     watch: Watch | None = None,
     disk: Disk | None = None,
 ) -> Path:
-    """Write a cache anew and verify it; `share` leaves out crops, landmarks, paths, sources, and ids that tell them.
+    """Write a cache anew and verify it; `share` leaves out crops, landmarks, paths, sources, names of files, and ids that tell them.
 
     What is shared is in random order, and people have random names in the place of theirs: nobody can undo it unless a `seed` is given.
     `note` is added to what the copy records of its making.
@@ -111,7 +111,8 @@ def _recipes(cache: Cache, wanted: Wanted, records: Mapping[str, TrainedOn | Non
     """Return the recipes of the copy: those of its features, in the type that was asked for, naming the records that it holds."""
     recipes = {
         name: replace(
-            cache.recipes.features[name],
+            (made := cache.recipes.features[name]),
+            weights=made.weights if wanted.names or made.is_imported else unnamed(made.weights),
             dtype=dtype,
             trained_on="" if (record := records[name]) is None else record.fingerprint,
         )
@@ -126,8 +127,14 @@ def _environment(cache: Cache, *, names: bool) -> dict[str, Any]:
         return cache.environment
     environment = with_datasets(cache.environment, datasets_of(cache))
     if "merged" in environment:
-        environment["merged"] = [{"difference": entry["difference"]} for entry in environment["merged"]]
+        environment["merged"] = [{"difference": _unnamed(entry["difference"])} for entry in environment["merged"]]
     return environment
+
+
+def _unnamed(difference: str) -> str:
+    """Return in what merged caches differ, without the names of files of weights."""
+    field, colon, _ = difference.partition(": ")
+    return f"{field}: others there" if colon and field.endswith(".weights") else difference
 
 
 def _layout(chunk_mb: float) -> Layout:

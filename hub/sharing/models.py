@@ -53,7 +53,7 @@ def push_export(
 ) -> tuple[Exported, Pushed]:
     """Export a run and push the file, with the frame encoder that its part has tuned, to a model's repository.
 
-    `export` are settings of `export_run`. What forbids the push is found before anything is written.
+    `export` are settings of `export_run`, and the file names neither the run's folder nor files of weights. What forbids the push is found before anything is written.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     name, watch, terms = target_of(to), watch or TrainingWatch(), terms_of(run)
@@ -61,7 +61,7 @@ def push_export(
     _expect_no_names(run, export.get("part"))
     hub = hub or client.open_hub()
     expect_visibility(hub, name, "model", public=permission.public)
-    exported = export_run(run, out, watch=watch, **export)
+    exported = export_run(run, out, share=True, watch=watch, **export)
     tuned, salt = run.part(exported.part) / BACKBONE, secrets.token_hex(8)
     record = _record_of(run, exported.part).hashed(salt)
     with workplace(exported.path) as folder:

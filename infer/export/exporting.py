@@ -74,15 +74,19 @@ def export_run(
     cache: Cache | Path | str | None = None,
     weights: str | None = None,
     overwrite: bool = False,
+    share: bool = False,
     watch: TrainingWatch | None = None,
 ) -> Exported:
-    """Write a part's model, and its card beside it; nothing is put in place that does not compute what the run's model does."""
+    """Write a part's model, and its card beside it; nothing is put in place that does not compute what the run's model does.
+
+    `share` leaves the names of the run's folder and of files of weights out of both.
+    """
     run, watch = open_complete(run), watch or TrainingWatch()
     beside = expect_free(out, form, overwrite=overwrite)
     part = choose_part(run, part, watch)
     model = load_model(run.part(part) / CHECKPOINT)[0].eval()
     graph, example = build(run, part, model, what, weights)
-    about = facts(run, part, what, _shapes(graph, example))
+    about = facts(run, part, what, _shapes(graph, example), share=share)
     partial, card_partial = (one.with_name(f".{one.name}.{os.getpid()}{PARTIAL}") for one in (out, beside))
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:

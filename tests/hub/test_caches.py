@@ -37,7 +37,7 @@ def cache_of(path, dataset=""):
         clips=("planted/0", "planted/gone"), digests=("01" * 16,), subjects=("PlantedA",), how="est tune"
     )
     environment = {"dataset": {"name": dataset}} if dataset else {}
-    recipes = learning_recipes(trained_on=record.fingerprint)
+    recipes = learning_recipes(trained_on=record.fingerprint, weights="planted.safetensors", weights_digest="5a" * 16)
     with CacheWriter.open(path, recipes, labels=LABELS, trained_on=[record], environment=environment) as writer:
         for index in range(12):
             named = {"id": f"planted/{index}", "path": f"/videos/planted{index}.mp4", "subject": PEOPLE[index % 6]}
@@ -71,6 +71,10 @@ def test_what_is_pushed_comes_back_verified_and_without_names(cache, hub, tmp_pa
         assert gap(back) == gap(open_cache(cache))
         assert len(set(back.clips.subject)) == 6
         assert back.environment["hub"] == pushed.name
+        assert (back.recipes.features["gap"].weights, back.recipes.features["gap"].weights_digest) == (
+            "FILE",
+            "5a" * 16,
+        )
         assert back.trained_on("gap").knows_clips(["planted/gone", "planted/other"]).tolist() == [True, False]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back.h5", "back.zarr", "c.zarr", "hub"]
 

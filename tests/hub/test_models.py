@@ -41,7 +41,10 @@ def hub(tmp_path, monkeypatch):
 def trained(folder, dataset, protocol):
     """Train once on clips with planted names."""
     with CacheWriter.open(
-        folder / "c.zarr", learning_recipes(), labels=LABELS, environment={"dataset": {"name": dataset}}
+        folder / "c.zarr",
+        learning_recipes(weights="planted.pt"),
+        labels=LABELS,
+        environment={"dataset": {"name": dataset}},
     ) as writer:
         for index in range(54):
             source = Source(num_bytes=1, mtime_ns=1, digest=bytes([index + 1] * 16))
@@ -50,7 +53,10 @@ def trained(folder, dataset, protocol):
                 learning_clip(index, id=f"planted/{index:02d}", path="/videos/planted", subject=subject, source=source)
             )
     return fit(
-        folder / "c.zarr", folder / "run", tiny_config(epochs=1, protocol=protocol, seeds=(1,)), watch=Recorder()
+        folder / "c.zarr",
+        folder / "planted-run",
+        tiny_config(epochs=1, protocol=protocol, seeds=(1,)),
+        watch=Recorder(),
     ).run
 
 
