@@ -1,7 +1,7 @@
 """What an extraction needs before its first frame: settings that fit together, loaded weights, a detector; or the reason why not.
 
-What can be refused is refused in the order of what it costs to find out: names and folders first, then weights, which may have to be
-downloaded, then what is exported for an engine. A dry run goes the same way.
+What can be refused is refused in the order of what it costs to find out: names and folders first, then weights, which a hub may have to
+send, then what is exported for an engine. A dry run goes the same way.
 """
 
 from __future__ import annotations

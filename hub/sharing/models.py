@@ -53,7 +53,8 @@ def push_export(
 ) -> tuple[Exported, Pushed]:
     """Export a run and push the file, with the frame encoder that its part has tuned, to a model's repository.
 
-    `export` are settings of `export_run`, and the file names neither the run's folder nor files of weights. What forbids the push is found before anything is written.
+    `export` are settings of `export_run`; the file names neither the run's folder nor files of weights. What forbids the push is found
+    before anything is written.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     name, watch, terms = target_of(to), watch or TrainingWatch(), terms_of(run)

@@ -130,12 +130,14 @@ def test_settings_out_of_range_are_refused_by_the_configuration(changes, message
         replace(CROPS, **changes)
 
 
-def test_a_pack_that_is_not_in_the_folder_of_models_is_refused_before_weights_are_loaded(clips, tmp_path, unloaded):
+def test_a_pack_that_is_not_here_is_refused_before_weights_are_loaded(clips, tmp_path, unloaded, monkeypatch):
     pytest.importorskip("insightface")
-    with pytest.raises(EstError, match="Detector pack buffalo_l: expected the folder"):
-        extract_videos(
-            clips, tmp_path / "c.zarr", replace(CROPS, detector="insightface:buffalo_l", models_dir=tmp_path)
-        )
+    monkeypatch.setattr("est.extract.faces.detect.pack.DEFAULT_ROOT", tmp_path / "insightface")
+    for folder in (tmp_path, None):  # the second: where insightface keeps its own
+        with pytest.raises(EstError, match="Detector pack buffalo_l: expected the folder"):
+            extract_videos(
+                clips, tmp_path / "c.zarr", replace(CROPS, detector="insightface:buffalo_l", models_dir=folder)
+            )
 
 
 def test_a_disk_that_is_too_small_is_refused_before_a_cache_is_made(clips, tmp_path, monkeypatch):
