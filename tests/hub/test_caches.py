@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 
 import pytest
 from hub_samples import FakeHub
@@ -108,7 +110,7 @@ def test_the_licence_is_named_and_confirmed_before_the_hub_is_asked(cache, hub):
     assert hub.calls == []
 
 
-@pytest.mark.parametrize("name", ["dfew", "ck+", "megc", "AffectNet"])
+@pytest.mark.parametrize("name", ["dfew", "ck+", "megc", "AffectNet", "RAF-DB"])
 def test_data_sets_by_agreement_are_refused(name, hub, tmp_path):
     with pytest.raises(UsageError, match="features of the clips are not passed on"):
         push_cache(cache_of(tmp_path / "c.zarr", name), "hub:me/faces", ALLOWED)
@@ -152,6 +154,30 @@ def test_a_push_is_private_and_refuses_a_public_repository(cache, hub):
     assert list(hub.files("me/open", "dataset")) == ["README.md"]
     pushed = push_cache(cache, "hub:me/open", Permission(licence="CC BY 4.0", confirmed=True, public=True))
     assert pushed.public
+
+
+def test_a_repository_that_is_public_by_now_gets_nothing(cache, hub, monkeypatch):
+    """It was not there when it was looked for, and somebody made it meanwhile."""
+    create = hub.create
+    monkeypatch.setattr(hub, "create", lambda repo, kind, *, private: create(repo, kind, private=False))
+    with pytest.raises(UsageError, match="is there already, and public"):
+        push_cache(cache, "hub:me/faces", ALLOWED)
+    assert hub.calls == ["is_public", "create", "is_public"]
+
+
+def test_a_pulled_cache_has_the_rights_of_any_other(cache, hub, tmp_path):
+    """It is made beside a folder that this user alone may read, and everybody who works on it is to read it."""
+    push_cache(cache, "hub:me/faces", ALLOWED)
+    before = os.umask(0o022)
+    try:
+        for out in ("back.zarr", "back.h5"):
+            pull_cache("hub:me/faces", tmp_path / out)
+    finally:
+        os.umask(before)
+    made = [tmp_path / "back.h5", tmp_path / "back.zarr", *(tmp_path / "back.zarr").rglob("*")]
+    assert len(made) > 10
+    for path in made:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o755 if path.is_dir() else 0o644), path
 
 
 @pytest.mark.parametrize("spoils", ["half", "byte"])
