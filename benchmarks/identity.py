@@ -46,6 +46,7 @@ UNCHANGED = tuple(kind for kind in KINDS if kind.comes == "hard cut" and kind.be
 NOTICED, ALARMED, RIGHT, COST = 0.95, 0.01, 0.95, 1.05  # goals
 TIMED = {SMALL: 48, LARGE: 24}  # clips with a change that are timed
 WARM_UP = 4
+ANY_TWO = 20_000  # pairs of stretches of two people, by which the threshold is chosen
 
 Clips = Mapping[Kind, Sequence[Truth]]
 
@@ -216,18 +217,17 @@ def show_thresholds(videos: Path, seeds: Sequence[int]) -> None:
     from est.inputs.input import find_inputs
 
     class Seen(ClipTask):
-        """A clip's task that keeps how far each stretch of the main face is from the one before."""
+        """A clip's task that keeps what was seen of each stretch of the main face."""
 
-        apart = 0.0
+        seen: Sequence[np.ndarray] = ()
 
         def _tracks(self, num_frames, cuts):
             tracks = tracks_of(self._detections, num_frames, cuts, config.tracking)
             parts = sorted(main_tracks(tracks), key=lambda track: track.start)
-            seen = [one for one in (self._looks.of(part.faces) for part in parts) if len(one) >= LEAST_SEEN]
-            self.apart = max((distance(after, before) for before, after in pairwise(seen)), default=0.0)
+            self.seen = [one for one in (self._looks.of(part.faces) for part in parts) if len(one) >= LEAST_SEEN]
             return super()._tracks(num_frames, cuts)
 
-    apart: dict[Kind, list[float]] = {}
+    stretches: dict[Kind, list[Sequence[np.ndarray]]] = {}
     config = ExtractConfig(weights="random", size=32)
     for kind in (*CHANGED, *UNCHANGED):
         render(videos, kind, seeds)
@@ -240,13 +240,23 @@ def show_thresholds(videos: Path, seeds: Sequence[int]) -> None:
         for task in tasks:
             task.run()
         worker.close()
-        apart[kind] = [task.apart for task in tasks]
-    print("\n| further apart than | changes at hard cuts | hard cuts to the same person |\n|---|---|---|")
-    for threshold in np.arange(6, 12.5, 0.5):
-        shares = [[one > threshold for kind in kinds for one in apart[kind]] for kinds in (CHANGED, UNCHANGED)]
-        print(
-            f"| {threshold:g} | " + " | ".join(f"{sum(one)}/{len(one)} ({np.mean(one):.1%})" for one in shares) + " |"
-        )
+        stretches[kind] = [task.seen for task in tasks]
+    changed, unchanged = (
+        [
+            max((distance(after, before) for before, after in pairwise(seen)), default=0.0)
+            for kind in kinds
+            for seen in stretches[kind]
+        ]
+        for kinds in (CHANGED, UNCHANGED)
+    )
+    people = [seen for kind in CHANGED for seen in stretches[kind] if len(seen) > 1]
+    pairs = np.random.default_rng(0).integers(0, len(people), (ANY_TWO, 2))
+    any_two = [distance(people[one][-1], people[two][0]) for one, two in pairs if one != two]
+    print("\n| further apart than | changes at hard cuts | any two of these people | hard cuts to the same person |")
+    print("|---|---|---|---|")
+    for threshold in np.arange(6, 11, 0.5):
+        shares = [np.array(values) > threshold for values in (changed, any_two, unchanged)]
+        print(f"| {threshold:g} | " + " | ".join(f"{one.sum()}/{len(one)} ({one.mean():.1%})" for one in shares) + " |")
 
 
 def show_cost(videos: Path) -> None:

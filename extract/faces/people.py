@@ -18,7 +18,7 @@ from .looks import Looks, digest
 from .track import Track, join, join_trimmed, main_tracks, select
 from .track_config import TrackConfig
 
-DIFFERENT = 9.0  # distance of pictures from which on they show two people; benchmarks/identity.py --development
+DIFFERENT = 7.5  # distance of pictures from which on they show two people; benchmarks/identity.py --development
 ALIKE = 0.25  # of a stretch's pictures that look like one of the person whom it shows
 LEAST_SEEN, MOST_SEEN = 3, 256  # pictures of a stretch that say who it is, and of a person that are compared
 UNKNOWN = -1
