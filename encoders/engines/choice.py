@@ -7,7 +7,6 @@ else fp32, by onnxruntime where that is faster; of int8 it only says what it wou
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,13 +17,13 @@ from ...errors import EstError, UsageError, expect_choice, nearest
 from .. import precision as of_torch
 from ..precision import DTYPES, Precision, resolve_precision
 from .engine import ENGINES, PRECISIONS, EncoderPrecision, EngineName
+from .packages import expect_packages, what_is_wrong
 
 OF_ENGINE: dict[EngineName, tuple[EncoderPrecision, ...]] = {"torch": tuple(DTYPES), "onnxruntime": ("fp32", "int8")}
 ASKED, AS_BEGUN = "as asked", "as the cache was begun"  # why
-PACKAGES = ("onnxruntime", "onnx")  # of the engine onnxruntime
 VNNI = ("avx512_vnni", "avx_vnni")  # products of unsigned and signed bytes are added in 32 bits
 # How many times as fast int8 is as what `auto` takes, one thread, by the kind of processor: benchmarks/engines.py prints it.
-INT8_PAYS = {"VNNI": 3.1, "AVX2": 1.9}  # beside fp32 by onnxruntime
+INT8_PAYS = {"VNNI": 3.1, "AVX2": 1.9}  # beside fp32 by onnxruntime; on AVX2 of a graph that its own tool made
 INT8_PAYS_BESIDE_BF16 = 1.7  # without AMX; with it bf16 is as fast
 WORTH_SAYING = 1.3
 
@@ -120,29 +119,14 @@ def _choose(engine: str, precision: str, devices: Sequence[torch.device], begun:
         return replace(found, hint=hint)
     if engine == "torch" or not is_fast_here():
         return replace(found, hint=hint)
-    if lacking := lacking_packages():
-        said = f"{why}; onnxruntime would be faster, but {lacking} cannot be found: pip install {' '.join(PACKAGES)}"
-        return replace(found, why=said)
+    if wrong := what_is_wrong():
+        return replace(found, why=f"{why}; onnxruntime would be faster, but {': '.join(wrong)}")
     return replace(found, engine="onnxruntime", hint=hint, may_fall_back=True)
 
 
 def is_fast_here() -> bool:
     """Say whether onnxruntime is known to be faster than torch in fp32: on x86 with AVX2, which has no bf16."""
     return kind_of_processor() in INT8_PAYS and not of_torch.fast_bf16_flags()
-
-
-def lacking_packages() -> str:
-    """Name the packages of onnxruntime that are not installed; empty where all are."""
-    return " and ".join(name for name in PACKAGES if importlib.util.find_spec(name) is None)
-
-
-def expect_packages() -> None:
-    """Refuse to compute by onnxruntime where it is not installed."""
-    if lacking := lacking_packages():
-        raise EstError(
-            f"onnxruntime computes encoders with the packages {' and '.join(PACKAGES)}; {lacking} cannot be found.",
-            remedy=f"pip install {' '.join(PACKAGES)}",
-        )
 
 
 def kind_of_processor() -> str:
@@ -213,7 +197,7 @@ def _hint(precision: Precision, option: str) -> str:
 def _not_on(device: torch.device) -> EstError:
     """Say why onnxruntime does not compute on a device."""
     there = ""
-    if not lacking_packages():
+    if not what_is_wrong():
         import onnxruntime
 
         there = f" (this onnxruntime has {', '.join(onnxruntime.get_available_providers())})"
