@@ -57,8 +57,8 @@ app = typer.Typer(
     cls=Commands,
     name="est",
     help="Expression Snippet Transformer on cached features: extract once, train in seconds per epoch.",
-    epilog="Every command takes --json, --quiet and --debug. Exit status: 0 all good, 1 failed, 2 wrong usage, "
-    "3 finished but some inputs failed or duplicates were found, 130 interrupted.",
+    epilog="Every command takes --json, --quiet and --debug; --help-all shows all options of a command that has many. "
+    "Exit status: 0 all good, 1 failed, 2 wrong usage, 3 finished but some inputs failed or duplicates were found, 130 interrupted.",
     rich_markup_mode=None,  # rich's help pages alone cost more time than everything else here
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},

@@ -32,6 +32,10 @@ CALLED: dict[str, tuple[str, ...]] = {
     "run-dir": ("run",),
     "labels": ("label",),
 }
+EXPLAINED = {  # what says more of the words of an option than its help
+    "--model": "est train --list-models",
+    "--protocol": "est train --list-protocols",
+}
 KINDS = {
     "Input should be a valid number": "a number",
     "Input should be a valid integer": "a whole number",
@@ -83,8 +87,9 @@ def _bad_value(error: Any, message: str, remedy: str) -> UsageError:
         return no_cache(option, found)
     *others, last = choices
     listed = f"{', '.join(others)} or {last}" if others else last
-    near = nearest(found, choices, cutoff=0.5)
-    return UsageError(f"{option} is {listed}, found {found!r}.", remedy=f"{option} {near}" if near else remedy)
+    near = nearest(found, choices, cutoff=0.5) or ("auto" if parameter.default == "auto" else None)
+    remedy = f"{option} {near}" if near else EXPLAINED.get(option, remedy)
+    return UsageError(f"{option} is {listed}, found {found!r}.", remedy=remedy)
 
 
 def _command(context: Context | None, message: str, arguments: Sequence[str]) -> str | None:

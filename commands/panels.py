@@ -37,10 +37,10 @@ class Panel(str):
 
 
 INPUT = Panel("Input")
+DATA = Panel("Data")
 MODEL = Panel("Model")
 RECIPE = Panel("Recipe")
 SEARCH = Panel("Search")
-DATA = Panel("Data")
 PROTOCOL = Panel("Protocol")
 CLIPS = Panel("Clips")
 COLUMNS = Panel("Columns")

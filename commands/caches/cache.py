@@ -161,7 +161,8 @@ def merge(
     caches: Annotated[list[Path], typer.Argument(metavar="CACHE", help="Caches of one recipe.")],
     out: OutCache,
     duplicates: Annotated[
-        Literal["refuse", "first", "last"], typer.Option("--duplicates", help="Clips that are in several caches.")
+        Literal["refuse", "first", "last"],
+        typer.Option("--duplicates", help="Clips in several caches: refuse them, or keep which."),
     ] = "refuse",
     allow: Annotated[
         list[str] | None, typer.Option("--allow", metavar="FIELD", help="A field in which the recipes may differ.")

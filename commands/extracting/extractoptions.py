@@ -73,7 +73,7 @@ DryRun = Annotated[
 ]
 Retry = Annotated[
     bool,
-    typer.Option("--retry-failed", help="Try inputs again that failed in an earlier run.", rich_help_panel=OUTPUT),
+    typer.Option("--retry-failed", help="Try inputs again that failed in an earlier run.", rich_help_panel=INPUT),
 ]
 Compare = Annotated[
     int | None,

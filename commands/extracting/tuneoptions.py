@@ -67,9 +67,7 @@ Normalize = Annotated[
         rich_help_panel=MODEL.rare,
     ),
 ]
-Epochs = Annotated[
-    int | None, typer.Option("--epochs", help="Passes over the frames. [default: 12]", rich_help_panel=RECIPE)
-]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Training epochs. [default: 12]", rich_help_panel=RECIPE)]
 Batch = Annotated[
     int | None, typer.Option("--batch", "--batch-size", help="Frames in a step. [default: 32]", rich_help_panel=RECIPE)
 ]

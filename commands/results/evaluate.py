@@ -27,7 +27,7 @@ CachePath = Annotated[
     ),
 ]
 Shuffle = Annotated[
-    bool, typer.Option("--shuffle-test", help="Shuffle the snippets of clips, as in training.", rich_help_panel=CLIPS)
+    bool, typer.Option("--shuffle-test", help="Shuffle clips as the model does in training.", rich_help_panel=CLIPS)
 ]
 ZeroMiddle = Annotated[
     str | None,

@@ -73,7 +73,7 @@ Epochs = Annotated[
     int | None,
     typer.Option(
         "--epochs",
-        help="Passes over the training clips. [default: the preset's]\n\n60 of small, 160 of official.",
+        help="Training epochs. [default: the preset's]\n\n60 of small, 160 of official.",
         rich_help_panel=RECIPE,
     ),
 ]

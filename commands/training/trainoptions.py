@@ -102,7 +102,7 @@ Config = Annotated[
 ]
 Epochs = Annotated[
     int | None,
-    typer.Option("--epochs", help="Passes over the training clips. [default: 160]", rich_help_panel=RECIPE),
+    typer.Option("--epochs", help="Training epochs. [default: 160]", rich_help_panel=RECIPE),
 ]
 Batch = Annotated[
     int | None,

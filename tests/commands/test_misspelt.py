@@ -37,6 +37,8 @@ from est.commands.training.modelflags import FRAME_MODEL_LIST
         ),
         ("extract x --modality flw", "--modality is face or flow, found 'flw'.", "--modality flow"),
         ("extract x --modality zzz", "--modality is face or flow, found 'zzz'.", "est extract --help"),
+        ("extract x --decoder decord", "--decoder is auto, opencv or pyav, found 'decord'.", "--decoder auto"),
+        ("train --cache c --protocol xyzzy", "--protocol is auto, official, folds,", "est train --list-protocols"),
         ("extract x --incomplete fial", "--incomplete is keep or fail, found 'fial'.", "--incomplete fail"),
         ("train --cache c --model gruu", "--model is est, transformer, gru,", "--model gru"),
         ("train --cache c --protocol defw", "--protocol is auto, official, folds,", "--protocol dfew"),
