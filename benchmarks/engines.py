@@ -50,7 +50,7 @@ from est.train.results.results import read_predictions
 CPU = torch.device("cpu")
 SIDE, PICTURES, ROUNDS = 224, 16, 7
 WAYS = (("torch", "fp32"), ("torch", "bf16"), ("onnxruntime", "fp32"), ("onnxruntime", "int8"))
-SET = RenderSpec(subjects=24, clips_per_subject=14, frames=(16, 16), size=(360, 360), fps=10, seed=40)
+SET = RenderSpec(subjects=24, clips_per_subject=14, frames=(16, 16), size=(360, 360), fps=10, difficulty=0.8, seed=40)
 SEEDS, T_95 = 10, 2.262
 FACES = RenderSpec(subjects=16, clips_per_subject=1, seed=22)
 TRAINING = {"protocol.kind": "kfold", "protocol.folds": 4, "loop.epochs": 20, "loop.warmup": 2, "eval_every": 0}

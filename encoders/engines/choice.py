@@ -26,7 +26,6 @@ VNNI = ("avx512_vnni", "avx_vnni")  # products of unsigned and signed bytes are 
 # How many times as fast int8 is as what `auto` takes, one thread, by the kind of processor: benchmarks/engines.py prints it.
 INT8_PAYS = {"VNNI": 3.1, "AVX2": 1.9}
 WORTH_SAYING = 1.3
-COST = "rows in int8 differ from fp32 by some hundredths of what tells frames apart; what that costs in accuracy is not bounded yet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,7 @@ class Computation:
     precision: EncoderPrecision
     searching: Precision  # of the detector, which torch computes
     why: str
-    hint: str = ""  # what would be faster, or what it costs
+    hint: str = ""  # what would be faster
     bits: int = 8  # of weights in int8
     may_fall_back: bool = False  # to torch, for an encoder that onnxruntime cannot compute: no engine was asked for
 
@@ -185,7 +184,7 @@ def _in_int8(
     expect_packages()
     why = ASKED if bits == 8 else f"{ASKED}, weights of {bits} bits"
     searching = _searching("int8", begun, devices)
-    return Computation(engine="onnxruntime", precision="int8", searching=searching, why=why, hint=COST, bits=bits)
+    return Computation(engine="onnxruntime", precision="int8", searching=searching, why=why, bits=bits)
 
 
 def _searching(precision: EncoderPrecision, begun: Begun, devices: Sequence[torch.device]) -> Precision:
