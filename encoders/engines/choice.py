@@ -24,7 +24,8 @@ ASKED, AS_BEGUN = "as asked", "as the cache was begun"  # why
 PACKAGES = ("onnxruntime", "onnx")  # of the engine onnxruntime
 VNNI = ("avx512_vnni", "avx_vnni")  # products of unsigned and signed bytes are added in 32 bits
 # How many times as fast int8 is as what `auto` takes, one thread, by the kind of processor: benchmarks/engines.py prints it.
-INT8_PAYS = {"VNNI": 3.1, "AVX2": 1.9}
+INT8_PAYS = {"VNNI": 3.1, "AVX2": 1.9}  # beside fp32 by onnxruntime
+INT8_PAYS_BESIDE_BF16 = 1.7  # without AMX; with it bf16 is as fast
 WORTH_SAYING = 1.3
 
 
@@ -65,7 +66,7 @@ class Computation:
     may_fall_back: bool = False  # to torch, for an encoder that onnxruntime cannot compute: no engine was asked for
 
     def lines(self, devices: Sequence[torch.device]) -> list[str]:
-        """Say it, and what would be faster, or what it costs."""
+        """Say it, and what would be faster."""
         told = f"{', '.join(map(str, devices))} in {self.precision} by {self.engine}: {self.why}"
         return [told, self.hint] if self.hint else [told]
 
@@ -112,9 +113,11 @@ def _choose(engine: str, precision: str, devices: Sequence[torch.device], begun:
     resolved, why = resolve_precision(precision, *devices, remedy=f"{option} fp32")
     searching = _searching(resolved, begun, devices)
     found = Computation(engine="torch", precision=resolved, searching=searching, why=why)
-    if elsewhere is not None or resolved != "fp32":
+    if elsewhere is not None:
         return found
-    hint = _hint(option) if precision == engine == "auto" else ""
+    hint = _hint(resolved, option) if precision == engine == "auto" else ""
+    if resolved != "fp32":
+        return replace(found, hint=hint)
     if engine == "torch" or not is_fast_here():
         return replace(found, hint=hint)
     if lacking := lacking_packages():
@@ -194,13 +197,16 @@ def _searching(precision: EncoderPrecision, begun: Begun, devices: Sequence[torc
     return resolve_precision("auto", *devices)[0] if precision == "int8" else precision
 
 
-def _hint(option: str) -> str:
-    """Say what int8 would bring, where that is known and worth it."""
-    gain = INT8_PAYS.get(kind_of_processor(), 0.0)
+def _hint(precision: Precision, option: str) -> str:
+    """Say what int8 would bring beside a precision of torch, where that is known and worth it."""
+    if precision == "fp32":
+        gain = INT8_PAYS.get(kind_of_processor(), 0.0)
+    else:
+        gain = 0.0 if "amx_bf16" in of_torch.fast_bf16_flags() else INT8_PAYS_BESIDE_BF16
     if gain < WORTH_SAYING:
         return ""
     return (
-        f"int8 would be about {gain:g} × faster for ResNet-18 here: {option} int8; docs/extract.md says what it costs"
+        f"int8 would be about {gain:g} × faster for ResNet-18 here: {option} int8; docs/extract.md says how rows differ"
     )
 
 
