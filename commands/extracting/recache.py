@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from ...errors import UsageError
-from ..choices import AutoPrecision
-from ..choices import Dtype as DtypeName
-from ..choices import RowsPrecision as PrecisionOfRows
+from ..choices import AutoPrecision, Dtype, RowsPrecision
 from ..engineoptions import EngineOption, Engines
 from ..options import examples
 from ..panels import DATA, FEATURES, MACHINE, MODEL, OUTPUT, PROTOCOL, RECIPE
@@ -79,7 +77,9 @@ Features = Annotated[
 ]
 Flip = Annotated[bool, typer.Option("--flip", help="Also the features of mirrored crops.", rich_help_panel=FEATURES)]
 Crops = Annotated[bool, typer.Option("--crops", help="Copy the crops into the new cache.", rich_help_panel=OUTPUT.rare)]
-Dtype = Annotated[DtypeName, typer.Option("--dtype", help="Type of the cached numbers.", rich_help_panel=FEATURES.rare)]
+DtypeOption = Annotated[
+    Dtype, typer.Option("--dtype", help="Type of the cached numbers.", rich_help_panel=FEATURES.rare)
+]
 TuningPrecision = Annotated[
     str | None,  # int8 has an answer of its own, below
     typer.Option(
@@ -90,8 +90,8 @@ TuningPrecision = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
-RowsPrecision = Annotated[
-    PrecisionOfRows | None,
+RowsPrecisionOption = Annotated[
+    RowsPrecision | None,
     typer.Option(
         "--rows-precision",
         help="Precision of the new features: auto, fp32, bf16, fp16 or int8. [default: that of --precision]",
@@ -163,9 +163,9 @@ def recache(
     features: Features = "gap",
     flip: Flip = False,
     crops: Crops = False,
-    dtype: Dtype = "float16",
+    dtype: DtypeOption = "float16",
     precision: TuningPrecision = None,
-    rows_precision: RowsPrecision = None,
+    rows_precision: RowsPrecisionOption = None,
     engine: EngineOption = Engines.auto,
     device: options.Device = None,
     threads: options.Threads = None,
