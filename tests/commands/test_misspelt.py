@@ -39,7 +39,7 @@ from est.commands.training.modelflags import FRAME_MODEL_LIST
         ("extract x --modality zzz", "--modality is face or flow, found 'zzz'.", "est extract --help"),
         ("extract x --decoder decord", "--decoder is auto, opencv or pyav, found 'decord'.", "--decoder auto"),
         ("train --cache c --protocol xyzzy", "--protocol is auto, official, folds,", "est train --list-protocols"),
-        ("extract x --incomplete faill", "--incomplete is keep or fail, found 'faill'.", "--incomplete fail"),
+        ("extract x --incomplete fayl", "--incomplete is keep or fail, found 'fayl'.", "--incomplete fail"),
         ("train --cache c --model gruu", "--model is est, transformer, gru,", "--model gru"),
         ("train --cache c --protocol defw", "--protocol is auto, official, folds,", "--protocol dfew"),
         ("train --cache c --preset smaal", "--preset is official, paper-text, fast,", "--preset small"),
