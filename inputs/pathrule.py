@@ -135,6 +135,10 @@ def _parse(what: str, text: str, folder: int) -> PathRule:
         raise UsageError(
             f"{option}: '{text}' names the group{'s' * (len(named) > 1)} {' and '.join(named)}, and none is the {what}.",
             remedy=f"a group (?P<{what}>…)"
-            + (f", or --{named[0]}s {shlex.quote(text)}" if named[0] in ("label", "subject") else f": {option} {BOTH_HINT}"),
+            + (
+                f", or --{named[0]}s {shlex.quote(text)}"
+                if named[0] in ("label", "subject")
+                else f": {option} {BOTH_HINT}"
+            ),
         )
     return PathRule(what=what, text=text, pattern=pattern, groups={name: name for name in pattern.groupindex})
