@@ -10,7 +10,7 @@ Clips without a cut and with soft transitions have rows of their own and are no 
 
 Goals: at least 95 % of the changes at hard cuts are noticed; at most 1 % of the hard cuts to the same person are warned about; `keep`,
 `longest` and `split` are right in at least 95 % of the changes; looking at people takes at most 5 % more CPU seconds. Shares have Wilson's
-95 % intervals.
+95 % intervals. A folder is of one map and threshold: rows with `keep` do not depend on them, and would be kept.
 
 The cost is that of `--face main` against `--face largest`, which does not compare people: decoder, detector, tracks, crops and ResNet-18
 at 224 in this one process, without those who carry pictures between processes, clip by clip in pairs after a warm-up, the order
