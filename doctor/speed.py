@@ -10,7 +10,8 @@ import torch
 
 from ..encoders.backbone import Backbone
 from ..encoders.device import parse_device
-from ..encoders.engines.choice import choose_engine, kind_of_processor, lacking_packages
+from ..encoders.engines.choice import choose_engine, kind_of_processor
+from ..encoders.engines.packages import what_is_wrong
 from ..encoders.engines.preparation import prepare
 from ..encoders.precision import DTYPES, why_emulated
 from .check import Check
@@ -52,7 +53,7 @@ def ways(device: torch.device) -> Iterator[tuple[str, str]]:
     for precision in DTYPES:
         if precision != "fp16" and not why_emulated(precision, device):
             yield "torch", precision
-    if device.type == "cpu" and not lacking_packages():
+    if device.type == "cpu" and not what_is_wrong():
         yield "onnxruntime", "fp32"
         if kind_of_processor() != "x86":
             yield "onnxruntime", "int8"

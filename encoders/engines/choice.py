@@ -7,7 +7,6 @@ else fp32, by onnxruntime where that is faster; of int8 it only says what it wou
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,13 +17,14 @@ from ...errors import EstError, UsageError, expect_choice, nearest
 from .. import precision as of_torch
 from ..precision import DTYPES, Precision, resolve_precision
 from .engine import ENGINES, PRECISIONS, EncoderPrecision, EngineName
+from .packages import expect_packages, what_is_wrong
 
 OF_ENGINE: dict[EngineName, tuple[EncoderPrecision, ...]] = {"torch": tuple(DTYPES), "onnxruntime": ("fp32", "int8")}
 ASKED, AS_BEGUN = "as asked", "as the cache was begun"  # why
-PACKAGES = ("onnxruntime", "onnx")  # of the engine onnxruntime
 VNNI = ("avx512_vnni", "avx_vnni")  # products of unsigned and signed bytes are added in 32 bits
 # How many times as fast int8 is as what `auto` takes, one thread, by the kind of processor: benchmarks/engines.py prints it.
-INT8_PAYS = {"VNNI": 3.1, "AVX2": 1.9}
+INT8_PAYS = {"VNNI": 3.1, "AVX2": 1.9}  # beside fp32 by onnxruntime; on AVX2 of a graph that its own tool made
+INT8_PAYS_BESIDE_BF16 = 1.7  # without AMX; with it bf16 is as fast
 WORTH_SAYING = 1.3
 
 
@@ -65,7 +65,7 @@ class Computation:
     may_fall_back: bool = False  # to torch, for an encoder that onnxruntime cannot compute: no engine was asked for
 
     def lines(self, devices: Sequence[torch.device]) -> list[str]:
-        """Say it, and what would be faster, or what it costs."""
+        """Say it, and what would be faster."""
         told = f"{', '.join(map(str, devices))} in {self.precision} by {self.engine}: {self.why}"
         return [told, self.hint] if self.hint else [told]
 
@@ -112,34 +112,21 @@ def _choose(engine: str, precision: str, devices: Sequence[torch.device], begun:
     resolved, why = resolve_precision(precision, *devices, remedy=f"{option} fp32")
     searching = _searching(resolved, begun, devices)
     found = Computation(engine="torch", precision=resolved, searching=searching, why=why)
-    if elsewhere is not None or resolved != "fp32":
+    if elsewhere is not None:
         return found
-    hint = _hint(option) if precision == engine == "auto" else ""
+    hint = _hint(resolved, option) if precision == engine == "auto" else ""
+    if resolved != "fp32":
+        return replace(found, hint=hint)
     if engine == "torch" or not is_fast_here():
         return replace(found, hint=hint)
-    if lacking := lacking_packages():
-        said = f"{why}; onnxruntime would be faster, but {lacking} cannot be found: pip install {' '.join(PACKAGES)}"
-        return replace(found, why=said)
+    if wrong := what_is_wrong():
+        return replace(found, why=f"{why}; onnxruntime would be faster, but {': '.join(wrong)}")
     return replace(found, engine="onnxruntime", hint=hint, may_fall_back=True)
 
 
 def is_fast_here() -> bool:
     """Say whether onnxruntime is known to be faster than torch in fp32: on x86 with AVX2, which has no bf16."""
     return kind_of_processor() in INT8_PAYS and not of_torch.fast_bf16_flags()
-
-
-def lacking_packages() -> str:
-    """Name the packages of onnxruntime that are not installed; empty where all are."""
-    return " and ".join(name for name in PACKAGES if importlib.util.find_spec(name) is None)
-
-
-def expect_packages() -> None:
-    """Refuse to compute by onnxruntime where it is not installed."""
-    if lacking := lacking_packages():
-        raise EstError(
-            f"onnxruntime computes encoders with the packages {' and '.join(PACKAGES)}; {lacking} cannot be found.",
-            remedy=f"pip install {' '.join(PACKAGES)}",
-        )
 
 
 def kind_of_processor() -> str:
@@ -194,20 +181,23 @@ def _searching(precision: EncoderPrecision, begun: Begun, devices: Sequence[torc
     return resolve_precision("auto", *devices)[0] if precision == "int8" else precision
 
 
-def _hint(option: str) -> str:
-    """Say what int8 would bring, where that is known and worth it."""
-    gain = INT8_PAYS.get(kind_of_processor(), 0.0)
+def _hint(precision: Precision, option: str) -> str:
+    """Say what int8 would bring beside a precision of torch, where that is known and worth it."""
+    if precision == "fp32":
+        gain = INT8_PAYS.get(kind_of_processor(), 0.0)
+    else:
+        gain = 0.0 if "amx_bf16" in of_torch.fast_bf16_flags() else INT8_PAYS_BESIDE_BF16
     if gain < WORTH_SAYING:
         return ""
     return (
-        f"int8 would be about {gain:g} × faster for ResNet-18 here: {option} int8; docs/extract.md says what it costs"
+        f"int8 would be about {gain:g} × faster for ResNet-18 here: {option} int8; docs/extract.md says how rows differ"
     )
 
 
 def _not_on(device: torch.device) -> EstError:
     """Say why onnxruntime does not compute on a device."""
     there = ""
-    if not lacking_packages():
+    if not what_is_wrong():
         import onnxruntime
 
         there = f" (this onnxruntime has {', '.join(onnxruntime.get_available_providers())})"
