@@ -22,7 +22,7 @@ from torch import nn
 from est.encoders.backbone import FrameEncoder, Normalization
 from est.encoders.encoder import Encoder
 from est.encoders.engines import folder, graph, preparation, runtime
-from est.encoders.engines.calibration import bits_of, joined, rounded_up
+from est.encoders.engines.calibration import bits_of, joined, rounded_up, rounding_of
 from est.encoders.engines.choice import Begun, choose_engine
 from est.encoders.engines.pictures import calibration_pictures
 from est.encoders.engines.preparation import prepare
@@ -168,6 +168,8 @@ def test_names_of_calibrations():
     assert (bits_of(one), bits_of("7-bit weights, ranges aa"), bits_of("")) == (8, 7, None)
     assert (joined([""]), joined([one, one])) == ("", one)
     assert joined([one, two]).startswith("8-bit weights, ranges ")
+    later = "8-bit weights, rounding 2, ranges aa"
+    assert (bits_of(later), rounding_of(joined([later, later + "b"]))) == (8, "8-bit weights, rounding 2")
     assert len({one, two, joined([one, two]), joined([two, one]), joined([one, one, two, "another"])}) == 5
 
 
