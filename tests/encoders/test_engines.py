@@ -233,9 +233,9 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
 
 def test_the_files_used_last_are_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setitem(folder.MOST, ".ranges", 2)
-    for number in range(2):
-        folder.kept(f"{number}.ranges", lambda: b"made", print)
+    monkeypatch.setitem(folder.MOST, ".ranges", 2 * len(sealed(b"made")))
+    for number in range(2):  # of other processes
+        folder._write(tmp_path / "est" / "engines" / f"{number}.ranges", sealed(b"made"), print)
         os.utime(tmp_path / "est" / "engines" / f"{number}.ranges", (number, number))
     assert folder.kept("0.ranges", lambda: b"not made", print) == b"made"  # which was used now
     left = [tmp_path / "est" / "engines" / f"9.{ending}.77.88{partial}" for ending, partial in LEFT]
@@ -249,6 +249,20 @@ def test_the_files_used_last_are_kept(tmp_path, monkeypatch):
         thread.join()
     found = sorted(path.name for path in (tmp_path / "est" / "engines").iterdir())
     assert found == ["0.ranges", "2.ranges", left[2].name]  # of a writer that may be at work
+
+
+def test_what_a_process_has_used_is_not_made_twice(tmp_path, monkeypatch):
+    """A re-caching prepares all encoders, and then builds each: 30 with the options as they are, 45 MB each."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setitem(folder.MOST, ".onnx", 100)
+    made = []
+    for _ in range(2):
+        for number in range(30):
+            folder.kept(f"{number}.onnx", lambda number=number: made.append(number) or bytes(40), print)
+    assert made == list(range(30))
+    monkeypatch.setattr(folder, "_used_here", set())  # another process
+    folder.kept("other.onnx", lambda: bytes(100), print)
+    assert [path.name for path in folder.engines_folder().iterdir()] == ["other.onnx"]
 
 
 @pytest.mark.parametrize("other", ["thread", "process"])

@@ -120,7 +120,9 @@ def test_another_calibration_is_not_gone_on_with(videos, begun, monkeypatch):
     monkeypatch.undo()
     with monkeypatch.context() as later:
         later.setattr("est.encoders.engines.calibration.ROUNDING", 2)
-        with pytest.raises(RecipeMismatch, match=r"gap of .* rounded in another way: .*-bit weights, rounding 2, ranges"):
+        with pytest.raises(
+            RecipeMismatch, match=r"gap of .* rounded in another way: .*-bit weights, rounding 2, ranges"
+        ):
             extract(videos, begun, INT8)
     monkeypatch.setattr(choice, "kind_of_processor", lambda: "AVX2")
     bits = int(open_cache(begun).recipes.features["gap"].calibration[0])
