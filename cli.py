@@ -19,24 +19,25 @@ from .commands.lazy import LazyGroup
 from .commands.screen import Screen
 from .errors import STATUS_INTERRUPTED
 
+WIDTH = 100  # of help, on terminals that are as wide
+
 
 class Commands(LazyGroup):
     """The commands, each a module below `commands/`."""
 
     texts = {  # noqa: RUF012
-        "extract": "Find the face in every frame of videos and cache its features, once; the same command goes on where it stopped.",
-        "tune": "Let the frame encoder learn on single labelled frames, for est extract --weights; Ctrl-C saves, the same command goes on.",
-        "recache": "Tune encoders on a cache's clips and cache what they see, fold by fold, free of leaks; "
-        "the same command goes on where it stopped.",
-        "train": "Train a model on a cache, every fold and seed, and score it; Ctrl-C saves, --resume goes on.",
+        "extract": "Find the face in every frame of videos and cache its features; the same command resumes.",
+        "tune": "Train the encoder alone on labelled frames, for est extract --weights; the same command resumes.",
+        "recache": "Tune an encoder for each fold and cache its features, without leaks; the same command resumes.",
+        "train": "Train a model on a cache, every fold and seed, and score it; after Ctrl-C --resume continues.",
         "evaluate": "Score a run's models again: on their test halves, on another cache, on shuffled or blackened clips.",
         "predict": "Predict apparent expressions in videos by a run: tables, a timeline, an annotated video; the same command resumes.",
         "export": "Write a run's model as one ONNX or TorchScript file, verified against the run, with a model card beside it.",
         "probe": "Probe a run's models: does a score need the order of frames, and do attention and deletion point at the planted moment?",
-        "audit": "Train all folds with several seeds and on permuted labels: how far may a score be trusted? The same command goes on.",
-        "reproduce": "Make a table or figure of the EST paper on a cache: train, compare, draw; the same command goes on.",
+        "audit": "Train all folds with several seeds and on permuted labels: how far may a score be trusted? The same command resumes.",
+        "reproduce": "Make a table or figure of the EST paper on a cache: train, compare, draw; the same command resumes.",
         "recipe": "Run a data set's fixed protocol: extract, train, control, evaluate; ends in a result card.",
-        "sweep": "Search settings for each outer fold inside its training half; the same command resumes, or joins in.",
+        "sweep": "Search settings for each outer fold inside its training half; the same command resumes.",
         "runs": "List runs: data, model, protocol, scores over seeds, status and age.",
         "compare": "Compare runs with the first: paired differences over people, per class, and the settings that differ.",
         "report": "Write what is in a cache, or how runs did, as one HTML page that needs no other file and no network.",
@@ -56,11 +57,11 @@ app = typer.Typer(
     cls=Commands,
     name="est",
     help="Expression Snippet Transformer on cached features: extract once, train in seconds per epoch.",
-    epilog="Every command takes --json, --quiet and --debug. Exit status: 0 all good, 1 failed, 2 wrong usage, "
-    "3 finished but some inputs failed or duplicates were found, 130 interrupted.",
+    epilog="Every command takes --json, --quiet and --debug; --help-all shows all options of a command that has many. "
+    "Exit status: 0 all good, 1 failed, 2 wrong usage, 3 finished but some inputs failed or duplicates were found, 130 interrupted.",
     rich_markup_mode=None,  # rich's help pages alone cost more time than everything else here
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
 )
 
 

@@ -25,16 +25,24 @@ def expect_no_cache(option: str, found: object) -> None:
     """Refuse the name of a cache as the value of an option."""
     for one in found if isinstance(found, list | tuple) else [found]:
         if is_cache_name(one):
-            raise UsageError(
-                f"{option} does not take {one!r}, which is named as a cache is.",
-                remedy=f"{OPTION} {shlex.quote(one)}",
-            )
+            raise no_cache(option, one)
+
+
+def no_cache(option: str, found: str) -> UsageError:
+    """Return the refusal of a cache as the value of an option."""
+    return UsageError(
+        f"{option} does not take {found!r}, which is named as a cache is.", remedy=f"{OPTION} {shlex.quote(found)}"
+    )
+
+
+def takes_option(context: Context | None) -> bool:
+    """Say whether a command takes a cache by its option."""
+    return context is not None and any(OPTION in parameter.opts for parameter in context.command.params)
 
 
 def with_cache_option(message: str, context: Context | None, arguments: Sequence[str]) -> str | None:
     """Return a line that could not be parsed with the option before the cache that stands alone on it; None: there is no such cache."""
-    takes = context is not None and any(OPTION in parameter.opts for parameter in context.command.params)
-    if not takes or not (EXTRA in message or MISSING in message):
+    if not takes_option(context) or not (EXTRA in message or MISSING in message):
         return None
     for place, word in enumerate(arguments):
         alone = word in message if EXTRA in message else not arguments[place - 1].startswith("-")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError, counted
-from .options import Out, Overwrite, Seed, command, group_command
+from .options import Out, Overwrite, Seed, command, examples, group_command
+from .panels import DATA, MACHINE, PanelGroup
 from .screen import Screen, clock
 
 if TYPE_CHECKING:
@@ -18,30 +19,54 @@ if TYPE_CHECKING:
 DEMO_FOLDER = Path("est-demo")
 
 app = typer.Typer(
+    cls=PanelGroup,
     help="Go the whole way on rendered faces: render, extract, train, score. Or only render them.",
     rich_markup_mode=None,
 )
 
-Subjects = Annotated[int, typer.Option("--subjects", help="How many people.")]
-Clips = Annotated[int, typer.Option("--clips-per-subject", help="Videos of each; the expressions take turns.")]
-Difficulty = Annotated[float, typer.Option("--difficulty", help="From 0, posed and clean, to 1, subtle and disturbed.")]
-Size = Annotated[str, typer.Option("--size", metavar="WxH", help="Width and height of the videos in pixels.")]
-Fps = Annotated[int | None, typer.Option("--fps", help="Frames per second. [default: 25; 100 with --micro]")]
+Subjects = Annotated[int, typer.Option("--subjects", help="How many people.", rich_help_panel=DATA)]
+Clips = Annotated[
+    int, typer.Option("--clips-per-subject", help="Videos of each; the expressions take turns.", rich_help_panel=DATA)
+]
+Difficulty = Annotated[
+    float,
+    typer.Option("--difficulty", help="From 0, posed and clean, to 1, subtle and disturbed.", rich_help_panel=DATA),
+]
+Size = Annotated[
+    str, typer.Option("--size", metavar="WxH", help="Width and height of the videos in pixels.", rich_help_panel=DATA)
+]
+Fps = Annotated[
+    int | None, typer.Option("--fps", help="Frames per second. [default: 25; 100 with --micro]", rich_help_panel=DATA)
+]
 Pairs = Annotated[
-    bool, typer.Option("--temporal-pairs", help="Classes that differ only in the order of the same frames.")
+    bool,
+    typer.Option(
+        "--temporal-pairs", help="Classes that differ only in the order of the same frames.", rich_help_panel=DATA
+    ),
 ]
 Dynamics = Annotated[
     bool,
-    typer.Option("--dynamics", help="Classes that differ only in the course of their clips; lengths of their own."),
+    typer.Option(
+        "--dynamics",
+        help="Classes that differ only in their course over time.\n\nClips have lengths of their own.",
+        rich_help_panel=DATA,
+    ),
 ]
 Micro = Annotated[
     bool,
     typer.Option(
         "--micro",
-        help="Micro-expressions, faint and of 0.2 to 0.5 s: negative, positive, surprise; 100 to 200 frames a second.",
+        help="Micro-expressions: negative, positive, surprise.\n\n"
+        "Faint and of 0.2 to 0.5 s, at 100 to 200 frames a second.",
+        rich_help_panel=DATA,
     ),
 ]
-Workers = Annotated[int | None, typer.Option("--workers", help="Processes that render; one a core when left out.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", "--num-workers", help="Processes that render. [default: one a core]", rich_help_panel=MACHINE
+    ),
+]
 
 
 DemoSubjects = Annotated[
@@ -64,6 +89,7 @@ NEXT = "est extract VIDEOS --labels folders --subjects folders --out cache.zarr 
 
 
 @group_command(app)
+@examples("est demo", "est demo --out my-demo --epochs 5", "est demo render --out videos --subjects 2")
 def demo(
     screen: Screen,
     out: Out = DEMO_FOLDER,
@@ -111,6 +137,10 @@ def demo_text(report: DemoReport) -> str:
 
 
 @command(app, "render")
+@examples(
+    "est demo render --out videos --subjects 2 --clips-per-subject 3 --seed 7",
+    "est demo render --out micro --micro --subjects 6",
+)
 def render(
     screen: Screen,
     *,
@@ -160,10 +190,13 @@ def render(
 
 
 @command(app, "sheet")
+@examples("est demo sheet", "est demo sheet --out faces.png --seed 7")
 def sheet(
     screen: Screen,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .jpg or .png file to write.")] = Path("faces.jpg"),
+    out: Annotated[Path, typer.Option("--out", "-o", "--output", help="The .jpg or .png file to write.")] = Path(
+        "faces.jpg"
+    ),
     seed: Seed = 0,
 ) -> int:
     """Draw what the rendered faces look like on one page."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import STATUS_FAILED
+from .options import examples
 from .screen import Screen
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ Speed = Annotated[bool, typer.Option("--speed", help="Measure the encoder by eac
 SIGNS = {"ok": "✓", "note": "·", "problem": "✗"}
 
 
+@examples("est doctor", "est doctor --fetch --weights imagenet", "est doctor --speed")
 def doctor(
     screen: Screen,
     *,

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from .choices import RowsPrecision
+from .panels import MACHINE
+
 
 class Engines(StrEnum):
     """What computes the encoder."""
@@ -20,15 +23,20 @@ EngineOption = Annotated[
     Engines,
     typer.Option(
         "--engine",
-        help="What computes the encoder: torch, onnxruntime (on the processor, in fp32 or int8), or auto: what is fast here, "
-        "or that of the cache that is resumed.",
+        metavar="NAME",
+        help="auto, torch or onnxruntime.\n\n"
+        "What computes the encoder; auto: what is fast here, or the engine of the cache that is resumed. "
+        "onnxruntime runs on the processor, in fp32 or int8.",
+        rich_help_panel=MACHINE,
     ),
 ]
 EncoderPrecision = Annotated[
-    str,
+    RowsPrecision,
     typer.Option(
         "--precision",
-        help="auto, fp32, bf16, fp16 or int8; auto takes bf16 where the hardware is fast at it, and int8 never; "
-        "or that of the cache that is resumed.",
+        metavar="NAME",
+        help="auto, fp32, bf16, fp16 or int8.\n\n"
+        "auto takes bf16 where the hardware is fast at it, and int8 never; or that of the cache that is resumed.",
+        rich_help_panel=MACHINE,
     ),
 ]

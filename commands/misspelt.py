@@ -8,22 +8,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, nearest
-from .cachenames import with_cache_option
+from .cachenames import is_cache_name, no_cache, takes_option, with_cache_option
 
 if TYPE_CHECKING:
     from typer._click import Context
     from typer.exceptions import TyperException
 
-# What other tools call an option, for what is called so here; the first that a command has.
+# What other tools call an option that has another name here, or that a command has no option for; the first that the command has. Names
+# that most people type are not here: they are further names of the option itself.
 CALLED: dict[str, tuple[str, ...]] = {
-    "batch-size": ("batch",),
     "lr": ("set loop.learning_rate=",),
-    "learning-rate": ("lr", "set loop.learning_rate="),
-    "output": ("out",),
+    "learning-rate": ("set loop.learning_rate=",),
     "output-dir": ("out",),
     "out-dir": ("out",),
-    "features": ("feature", "set feature="),
-    "num-workers": ("workers",),
+    "features": ("set data.feature=",),
     "gpu": ("device",),
     "gpus": ("device",),
     "force": ("overwrite",),
@@ -33,6 +31,10 @@ CALLED: dict[str, tuple[str, ...]] = {
     "num-folds": ("folds",),
     "run-dir": ("run",),
     "labels": ("label",),
+}
+EXPLAINED = {  # what says more of the words of an option than its help
+    "--model": "est train --list-models",
+    "--protocol": "est train --list-protocols",
 }
 KINDS = {
     "Input should be a valid number": "a number",
@@ -81,10 +83,13 @@ def _bad_value(error: Any, message: str, remedy: str) -> UsageError:
     if option is None or not between:
         return UsageError(message, remedy=remedy)
     found, choices = head.partition("'")[2].rstrip("'"), re.findall(r"'([^']*)'", tail)
+    if is_cache_name(found) and takes_option(error.ctx):
+        return no_cache(option, found)
     *others, last = choices
     listed = f"{', '.join(others)} or {last}" if others else last
-    near = nearest(found, choices, cutoff=0.5)
-    return UsageError(f"{option} is {listed}, found {found!r}.", remedy=f"{option} {near}" if near else remedy)
+    near = nearest(found, choices, cutoff=0.5) or ("auto" if parameter.default == "auto" else None)
+    remedy = f"{option} {near}" if near else EXPLAINED.get(option, remedy)
+    return UsageError(f"{option} is {listed}, found {found!r}.", remedy=remedy)
 
 
 def _command(context: Context | None, message: str, arguments: Sequence[str]) -> str | None:

@@ -1,7 +1,8 @@
 """The options that commands share, written once.
 
 `command(app, "name")` registers a function whose first parameter is the `Screen`: the three options that shape it (--json, --quiet,
---debug) are added to the command line, and a user's error ends the command with its message and its exit status.
+--debug) are added to the command line, and a user's error ends the command with its message and its exit status. A command of many
+options gets --help-all, which shows those that --help leaves out; `examples` gives it the lines that end its help.
 """
 
 from __future__ import annotations
@@ -15,29 +16,61 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import EstError, missing_library
+from .panels import DATA, GENERAL, OUTPUT, PLAIN, PanelCommand, show_all
 from .screen import Screen
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout, for machines.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results, warnings and errors only.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print JSON lines on stdout, for machines.", rich_help_panel=GENERAL.rare)
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print results, warnings and errors only.", rich_help_panel=GENERAL.rare)
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=GENERAL.rare)]
+HelpAll = Annotated[
+    bool,
+    typer.Option(
+        "--help-all",
+        is_eager=True,
+        callback=show_all,
+        help="Show this message with every option and exit.",
+        rich_help_panel=GENERAL.rare,
+    ),
+]
 
-Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier call wrote there.")]
-Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same result.")]
+Out = Annotated[Path, typer.Option("--out", "-o", "--output", help="The folder to write.", rich_help_panel=OUTPUT)]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what an earlier call wrote there.", rich_help_panel=OUTPUT)
+]
+Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same result.", rich_help_panel=DATA)]
 
 SCREEN_OPTIONS = [
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
     for name, annotation in (("json", Json), ("quiet", Quiet), ("debug", Debug))
 ]
+HELP_ALL = inspect.Parameter("help_all", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=HelpAll)
 
 Command = Callable[..., int]  # returns the exit status
+
+
+def examples(*lines: str) -> Callable[[Command], Command]:
+    """Give a command the lines that end its help, as they are typed."""
+
+    def remember(function: Command) -> Command:
+        vars(function)["examples"] = lines
+        return function
+
+    return remember
+
+
+def _epilog(function: Command) -> str | None:
+    return "\n".join(vars(function).get("examples", ())) or None
 
 
 def command(app: typer.Typer, name: str, **settings: Any) -> Callable[[Command], Command]:
     """Register a function of (screen, options…) as a command."""
 
     def register(function: Command) -> Command:
-        app.command(name, **settings)(with_screen(function))
+        app.command(name, cls=PanelCommand, epilog=_epilog(function), **settings)(with_screen(function))
         return function
 
     return register
@@ -69,7 +102,7 @@ def group_command(app: typer.Typer, **settings: Any) -> Callable[[Command], Comm
         signature = inspect.signature(run)
         run_alone.__signature__ = signature.replace(parameters=[parameter, *signature.parameters.values()])  # ty: ignore[missing-attribute]
         run_alone.__annotations__ = {**run.__annotations__, "context": typer.Context}
-        app.callback(invoke_without_command=True, **settings)(run_alone)
+        app.callback(invoke_without_command=True, epilog=_epilog(function), **settings)(run_alone)
         return function
 
     return register
@@ -81,10 +114,13 @@ def with_screen(function: Command) -> Command:
     first, *others = signature.parameters.values()
     assert first.annotation is Screen, f"{function} takes no Screen first"
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in others] + SCREEN_OPTIONS
+    if len(parameters) > PLAIN:
+        parameters.append(HELP_ALL)
 
     @functools.wraps(function)
     def run(**options: Any) -> int:
         screen = Screen(**{p.name: options.pop(p.name) for p in SCREEN_OPTIONS})
+        options.pop(HELP_ALL.name, None)
         try:
             return function(screen, **options)
         except EstError as error:

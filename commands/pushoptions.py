@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .panels import OUTPUT
 from .screen import Screen
 
 if TYPE_CHECKING:
@@ -13,10 +14,23 @@ if TYPE_CHECKING:
 
 Licence = Annotated[
     str | None,
-    typer.Option("--licence", metavar="NAME", help="The licence of the data, under which this may be passed on."),
+    typer.Option(
+        "--licence",
+        metavar="NAME",
+        help="The licence of the data, under which this may be passed on.",
+        rich_help_panel=OUTPUT.rare,
+    ),
 ]
-Public = Annotated[bool, typer.Option("--public", help="Let everybody see the repository. [default: private]")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Confirm without being asked that the licence allows it.")]
+Public = Annotated[
+    bool,
+    typer.Option("--public", help="Let everybody see the repository. [default: private]", rich_help_panel=OUTPUT.rare),
+]
+Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes", "-y", help="Confirm without being asked that the licence allows it.", rich_help_panel=OUTPUT.rare
+    ),
+]
 
 
 def permission_of(screen: Screen, terms: Terms, licence: str | None, *, public: bool, yes: bool) -> Permission:

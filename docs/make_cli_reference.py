@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the `--help` of every command; with --check only say whether it is current."""
+"""Write docs/cli.md from the help of every command, as --help-all shows it; with --check only say whether it is current."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from est.cli import app
+from est.commands.panels import whole_help
 
 PAGE = Path(__file__).parent / "cli.md"
 WIDTH = 100
@@ -20,6 +21,9 @@ Written by `make docs` from the help of the commands themselves; `make test` che
 
 Results go to stdout, progress and messages to stderr. With `--json` stdout carries JSON lines only, each with an `event`:
 `progress`, `note`, `warning`, `result` or `error`.
+
+Commands with many options show the daily ones with `--help` and all of them, as below, with `--help-all`. Some options have a second name,
+which other tools use: `--output` is `--out`, `--batch-size` is `--batch`, `--learning-rate` is `--lr`, `--num-workers` is `--workers`.
 
 | exit status | meaning |
 |---|---|
@@ -44,7 +48,7 @@ def reference() -> str:
     for names, command in commands(typer.main.get_command(app), ("est",)):
         context = command.make_context(" ".join(names), [], resilient_parsing=True, terminal_width=WIDTH)
         title = " ".join(names)
-        sections.append(f"## {title}\n\n```text\n{command.get_help(context).rstrip()}\n```\n")
+        sections.append(f"## {title}\n\n```text\n{whole_help(context).rstrip()}\n```\n")
     return "\n".join(sections)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ...errors import STATUS_FAILED, STATUS_PARTIAL, UsageError, counted
-from ..options import command
+from ..choices import Dtype
+from ..options import command, examples
+from ..panels import OUTPUT
 from ..screen import Screen
 from .clipoptions import CachePath, Fold, Label, Split, Subject
 from .importing import import_
@@ -26,10 +28,16 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-OutCache = Annotated[Path, typer.Option("--out", "-o", help="The cache to write; .zarr or .h5 chooses the store.")]
+OutCache = Annotated[
+    Path,
+    typer.Option(
+        "--out", "-o", "--output", help="The cache to write; .zarr or .h5 chooses the store.", rich_help_panel=OUTPUT
+    ),
+]
 
 
 @command(app, "info")
+@examples("est cache info cache.zarr", "est cache info cache.zarr --json")
 def info(screen: Screen, *, cache: CachePath) -> int:
     """Show what a cache holds: recipe, sizes, clips per label and subject, face coverage, failures."""
     from ...cache import open_cache
@@ -49,6 +57,7 @@ command(app, "pull")(pull)
 
 
 @command(app, "verify")
+@examples("est cache verify cache.zarr", "est cache verify cache.zarr --sources --repair")
 def verify(
     screen: Screen,
     *,
@@ -100,10 +109,11 @@ def verify(
 
 
 @command(app, "duplicates")
+@examples("est cache duplicates cache.zarr", "est cache duplicates dfew.zarr ferv39k.zarr --near")
 def duplicates(
     screen: Screen,
     *,
-    caches: Annotated[list[Path], typer.Argument(metavar="CACHE...", help="Caches to look through together.")],
+    caches: Annotated[list[Path], typer.Argument(metavar="CACHE", help="Caches to look through together.")],
     near: Annotated[
         bool, typer.Option("--near", help="Also find copies that were encoded again, by their features; slower.")
     ] = False,
@@ -141,13 +151,18 @@ def duplicates(
 
 
 @command(app, "merge")
+@examples(
+    "est cache merge part1.zarr part2.zarr --out all.zarr",
+    "est cache merge a.zarr b.zarr --out all.zarr --duplicates first",
+)
 def merge(
     screen: Screen,
     *,
-    caches: Annotated[list[Path], typer.Argument(metavar="CACHE...", help="Caches of one recipe.")],
+    caches: Annotated[list[Path], typer.Argument(metavar="CACHE", help="Caches of one recipe.")],
     out: OutCache,
     duplicates: Annotated[
-        str, typer.Option("--duplicates", help="Clips in several caches: refuse, first or last.")
+        Literal["refuse", "first", "last"],
+        typer.Option("--duplicates", help="Clips in several caches: refuse them, or keep which."),
     ] = "refuse",
     allow: Annotated[
         list[str] | None, typer.Option("--allow", metavar="FIELD", help="A field in which the recipes may differ.")
@@ -156,8 +171,6 @@ def merge(
     """Join caches that machines wrote for themselves; whole, or not at all."""
     from ...cache import merge_caches, open_cache
 
-    if duplicates not in ("refuse", "first", "last"):
-        raise UsageError(f"--duplicates is refuse, first or last, found {duplicates!r}.")
     with screen.watching() as watch:
         allowed = merge_caches(caches, out, duplicates=duplicates, allow=allow or (), watch=watch)
     for difference in allowed:
@@ -171,6 +184,7 @@ def merge(
 
 
 @command(app, "convert")
+@examples("est cache convert cache.zarr cache.h5", "est cache convert cache.zarr small.zarr --features gap --no-crops")
 def convert(
     screen: Screen,
     *,
@@ -179,7 +193,7 @@ def convert(
     features: Annotated[
         str | None, typer.Option("--features", metavar="A,B", help="Only these feature arrays.")
     ] = None,
-    dtype: Annotated[str | None, typer.Option("--dtype", help="float16 or float32.")] = None,
+    dtype: Annotated[Dtype | None, typer.Option("--dtype", help="Type of the cached numbers.")] = None,
     crops: Annotated[
         bool | None, typer.Option("--crops/--no-crops", help="With the JPEG crops; as they are when left out.")
     ] = None,
@@ -194,8 +208,6 @@ def convert(
     """Write a cache anew, in the other store or another form, without what was removed; verify it."""
     from ...cache import convert_cache, open_cache
 
-    if dtype not in (None, "float16", "float32"):
-        raise UsageError(f"--dtype is float16 or float32, found {dtype!r}.")
     wanted = features.split(",") if features is not None else None
     with screen.watching() as watch:
         convert_cache(
@@ -207,11 +219,12 @@ def convert(
 
 
 @command(app, "drop")
+@examples("est cache drop cache.zarr clip7 clip9", "est cache drop cache.zarr --split song")
 def drop(
     screen: Screen,
     *,
     cache: CachePath,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Clips to remove.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Clips to remove.")] = None,
     label: Label = None,
     subject: Subject = None,
     split: Split = None,
@@ -239,6 +252,7 @@ def drop(
 
 
 @command(app, "erase")
+@examples("est cache erase cache.zarr --subject S07", "est cache erase cache.zarr --clip S07_happy --yes")
 def erase(
     screen: Screen,
     *,
@@ -284,13 +298,16 @@ def erase(
 
 
 @command(app, "relabel")
+@examples(
+    "est cache relabel cache.zarr labels.csv --dry-run", "est cache relabel cache.zarr folds.csv --only fold --yes"
+)
 def relabel(
     screen: Screen,
     *,
     cache: CachePath,
     lists: Annotated[
         list[Path],
-        typer.Argument(metavar="LIST...", help="Lists as est extract takes them; a column id or path tells the clips."),
+        typer.Argument(metavar="LIST", help="Lists as est extract takes them; a column id or path tells the clips."),
     ],
     only: Annotated[
         str | None,

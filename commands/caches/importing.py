@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import STATUS_PARTIAL, UsageError, counted
+from ..options import examples
+from ..panels import COLUMNS, INPUT, OUTPUT, WINDOWS
 from ..screen import Screen
 
 if TYPE_CHECKING:
@@ -42,70 +44,171 @@ class PastEnd(StrEnum):
 Sources = Annotated[
     list[Path],
     typer.Argument(
-        metavar="SOURCE...",
-        help="Folders or files: .npy, .npz, .csv, .tsv, .parquet, one for each clip; or tables of many, with --id-column.",
+        metavar="SOURCE",
+        help="Files or folders: .npy, .npz, .csv, .tsv, .parquet.\n\n"
+        "One for each clip; or tables of many, with --id-column.",
+        rich_help_panel=INPUT,
     ),
 ]
-By = Annotated[str, typer.Option("--by", metavar="TEXT", help='What made the features, as "OpenFace 2.2"; required.')]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="The cache to write, or to go on with; .zarr or .h5.")]
+By = Annotated[
+    str,
+    typer.Option(
+        "--by", metavar="TEXT", help='What made the features, as "OpenFace 2.2"; required.', rich_help_panel=INPUT
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", "--output", help="The cache to write or to resume; .zarr or .h5.", rich_help_panel=OUTPUT
+    ),
+]
 Into = Annotated[
     Path | None,
-    typer.Option("--into", metavar="CACHE", help="Add the feature to a cache whose clips have as many frames."),
+    typer.Option(
+        "--into",
+        metavar="CACHE",
+        help="Add the feature to a cache that has these clips.\n\nIts clips have as many frames.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
-FeatureName = Annotated[str, typer.Option("--feature", help="The name of the array, as est train --feature takes it.")]
+FeatureName = Annotated[
+    str,
+    typer.Option(
+        "--feature",
+        "--features",
+        help="The name of the array, as of est train.",
+        metavar="NAME",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Lists = Annotated[
     list[Path] | None,
     typer.Option(
         "--list",
-        help="A list of the clips by id or path, with label, subject, split, fold, num_frames; only these are imported; may be repeated.",
+        help="A list of the clips by id or path; may be repeated.\n\n"
+        "With label, subject, split, fold, num_frames; only these clips are imported.",
+        metavar="FILE",
+        rich_help_panel=INPUT,
     ),
 ]
-Labels = Annotated[str, typer.Option("--labels", help="none, folders, or a pattern with a group, as in est extract.")]
-Subjects = Annotated[str, typer.Option("--subjects", help="none, folders, or a pattern with a group.")]
+Labels = Annotated[
+    str,
+    typer.Option(
+        "--labels",
+        help="Labels: none, folders or a regular expression.\n\nAs of est extract.",
+        metavar="FROM",
+        rich_help_panel=INPUT,
+    ),
+]
+Subjects = Annotated[
+    str,
+    typer.Option(
+        "--subjects",
+        help="Subjects: none, folders or a regular expression.\n\nAs of est extract.",
+        metavar="FROM",
+        rich_help_panel=INPUT,
+    ),
+]
 ColumnPatterns = Annotated[
     str | None,
     typer.Option(
         "--columns",
         metavar="A,B*",
-        help="Columns of features, * and ? allowed. [default: those of numbers, but for labels, ids, frames]",
+        help="Columns of features, * and ? allowed. [default: all of numbers]\n\n"
+        "All but those of labels, ids and frames.",
+        rich_help_panel=COLUMNS,
     ),
 ]
-Array = Annotated[str, typer.Option("--array", help="Which array of an .npz holds the features.")]
-IdColumn = Annotated[str, typer.Option("--id-column", help="Column of the clip's id, in tables that hold many clips.")]
-TimeColumn = Annotated[str, typer.Option("--time-column", help="Seconds of each frame. [OpenFace: timestamp]")]
+Array = Annotated[
+    str, typer.Option("--array", help="Which array of an .npz holds the features.", rich_help_panel=COLUMNS.rare)
+]
+IdColumn = Annotated[
+    str, typer.Option("--id-column", help="Column of the clip's id, in tables of many clips.", rich_help_panel=COLUMNS)
+]
+TimeColumn = Annotated[
+    str,
+    typer.Option("--time-column", help="Seconds of each frame. [OpenFace: timestamp]", rich_help_panel=COLUMNS.rare),
+]
 StateColumn = Annotated[
-    str, typer.Option("--state-column", help="Above 0 where a frame shows a face. [OpenFace: success]")
+    str,
+    typer.Option(
+        "--state-column", help="Above 0 where a frame shows a face. [OpenFace: success]", rich_help_panel=COLUMNS.rare
+    ),
 ]
 ScoreColumn = Annotated[
-    str, typer.Option("--score-column", help="Confidence of the detector. [OpenFace: confidence; py-feat: FaceScore]")
+    str,
+    typer.Option(
+        "--score-column",
+        help="Confidence of the detector. [OpenFace: confidence; py-feat: FaceScore]",
+        rich_help_panel=COLUMNS.rare,
+    ),
 ]
-FrameColumn = Annotated[str, typer.Option("--frame-column", help="Number of the frame. [OpenFace, py-feat: frame]")]
-StartColumn = Annotated[str, typer.Option("--start-column", help="Of windows: their first frame, counted from 0.")]
-StopColumn = Annotated[str, typer.Option("--stop-column", help="Of windows: the frame behind their last one.")]
-RateColumn = Annotated[str, typer.Option("--rate-column", help="Of windows: frames a second that were looked at.")]
-Fps = Annotated[float | None, typer.Option("--fps", help="Frames a second of the videos, where no column has times.")]
+FrameColumn = Annotated[
+    str,
+    typer.Option(
+        "--frame-column", help="Number of the frame. [OpenFace, py-feat: frame]", rich_help_panel=COLUMNS.rare
+    ),
+]
+StartColumn = Annotated[
+    str,
+    typer.Option("--start-column", help="Of windows: their first frame, counted from 0.", rich_help_panel=WINDOWS.rare),
+]
+StopColumn = Annotated[
+    str,
+    typer.Option("--stop-column", help="Of windows: the frame behind their last one.", rich_help_panel=WINDOWS.rare),
+]
+RateColumn = Annotated[
+    str,
+    typer.Option(
+        "--rate-column", help="Of windows: frames a second that were looked at.", rich_help_panel=WINDOWS.rare
+    ),
+]
+Fps = Annotated[
+    float | None,
+    typer.Option("--fps", help="Frame rate of the videos, where no column has times.", rich_help_panel=COLUMNS),
+]
 Window = Annotated[
     str | None,
-    typer.Option("--window", metavar="N,…", help="Rows are of windows of N frames; one for all, or for each SOURCE."),
+    typer.Option(
+        "--window",
+        metavar="N,…",
+        help="Rows are of windows of N frames; one for all, or for each SOURCE.",
+        rich_help_panel=WINDOWS,
+    ),
 ]
 Stride = Annotated[
-    str | None, typer.Option("--stride", metavar="N,…", help="Frames from one window to the next, as --window.")
+    str | None,
+    typer.Option(
+        "--stride", metavar="N,…", help="Frames from one window to the next, as --window.", rich_help_panel=WINDOWS
+    ),
 ]
 Rate = Annotated[
     str | None,
-    typer.Option("--rate", metavar="X,…", help="Frames a second that windows looked at, as --window. [default: --fps]"),
+    typer.Option(
+        "--rate",
+        metavar="X,…",
+        help="Frames a second that windows looked at, as --window. [default: --fps]",
+        rich_help_panel=WINDOWS.rare,
+    ),
 ]
 NaNs = Annotated[
     NaN,
-    typer.Option(
-        "--nan", help="Empty cells and NaN: refuse the clip, take them as zero, or the frame as without a face."
-    ),
+    typer.Option("--nan", help="Empty cells and NaN: refuse the clip, 0, no face.", rich_help_panel=COLUMNS),
 ]
 Ends = Annotated[
-    PastEnd, typer.Option("--past-end", help="Windows that end behind their clip: refuse the clip, or cut them.")
+    PastEnd,
+    typer.Option(
+        "--past-end",
+        help="Windows that end behind their clip: refuse the clip, or cut them.",
+        rich_help_panel=WINDOWS.rare,
+    ),
 ]
 
 
+@examples(
+    "est cache import openface/ --by 'OpenFace 2.2' --columns 'AU*_r' --list clips.csv --out au.zarr",
+    "est cache import windows/ --by VideoMAE --window 16 --stride 8 --fps 25 --out windows.zarr --dry-run",
+)
 def import_(
     screen: Screen,
     *,
@@ -131,10 +234,14 @@ def import_(
     window: Window = None,
     stride: Stride = None,
     rate: Rate = None,
-    dtype: Annotated[Dtype, typer.Option("--dtype", help="Type of the numbers in the cache.")] = Dtype.FLOAT32,
+    dtype: Annotated[
+        Dtype, typer.Option("--dtype", help="Type of the numbers in the cache.", rich_help_panel=OUTPUT.rare)
+    ] = Dtype.FLOAT32,
     nan: NaNs = NaN.REFUSE,
     past_end: Ends = PastEnd.REFUSE,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be read, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be read and exit.", rich_help_panel=OUTPUT)
+    ] = False,
 ) -> int:
     """Bring features that others made (arrays or tables, of frames or of windows) into a cache; the same command resumes."""
     from ...inputs.features.config import ImportConfig

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import UsageError, counted, some
-from ..options import Overwrite
+from ..options import Overwrite, examples
+from ..panels import CLIPS, INPUT, OUTPUT
 from ..screen import Screen
 from .clipoptions import Fold, Label, Reverse, Sort, Split, Subject, Where
 
@@ -17,15 +18,28 @@ if TYPE_CHECKING:
     from ...cache.reading.reader import Cache
 
 CacheOrFolder = Annotated[
-    Path, typer.Argument(metavar="CACHE", help="A cache, or a folder in which caches are looked for.")
+    Path,
+    typer.Argument(metavar="CACHE", help="A cache, or a folder in which caches are looked for.", rich_help_panel=INPUT),
 ]
-Failures = Annotated[bool, typer.Option("--failures", help="List what could not be extracted instead of the clips.")]
-Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="At most so many. [default: all]")]
+Failures = Annotated[
+    bool, typer.Option("--failures", help="List what could not be extracted, in place of clips.", rich_help_panel=CLIPS)
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", help="At most so many. [default: all]", rich_help_panel=CLIPS)
+]
 Csv = Annotated[
-    str | None, typer.Option("--csv", metavar="FILE", help="Write a table with every column; - for the screen.")
+    str | None,
+    typer.Option(
+        "--csv", metavar="FILE", help="Write a table with every column; - for the screen.", rich_help_panel=OUTPUT
+    ),
 ]
 
 
+@examples(
+    "est cache ls cache.zarr --where 'coverage < 0.5' --sort coverage",
+    "est cache ls cache.zarr --failures",
+    "est cache ls cache.zarr --csv clips.csv",
+)
 def ls(
     screen: Screen,
     *,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ...errors import counted
+from ..options import examples
 from ..pushoptions import Licence, Public, Yes, permission_of
 from ..screen import Screen
 from .clipoptions import CachePath
@@ -16,10 +17,16 @@ To = Annotated[str, typer.Argument(metavar="hub:ORG/NAME", help="The repository 
 From = Annotated[
     str, typer.Argument(metavar="hub:ORG/NAME", help="The repository to pull from, with @REVISION behind it.")
 ]
-OutCache = Annotated[Path, typer.Option("--out", "-o", help="The cache to write; .zarr or .h5 chooses the store.")]
+OutCache = Annotated[
+    Path, typer.Option("--out", "-o", "--output", help="The cache to write; .zarr or .h5 chooses the store.")
+]
 Features = Annotated[str | None, typer.Option("--features", metavar="A,B", help="Only these feature arrays.")]
 
 
+@examples(
+    "est cache push cache.zarr hub:ORG/NAME --licence CC-BY-4.0",
+    "est cache push cache.zarr hub:ORG/NAME --features gap",
+)
 def push(
     screen: Screen,
     *,
@@ -43,6 +50,7 @@ def push(
     return 0
 
 
+@examples("est cache pull hub:ORG/NAME --out cache.zarr", "est cache pull hub:ORG/NAME@v1 --out cache.h5")
 def pull(screen: Screen, *, name: From, out: OutCache) -> int:
     """Write a cache from a hub, verified; the commit that it came from is recorded in it."""
     from ...cache import open_cache

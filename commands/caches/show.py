@@ -8,22 +8,44 @@ from typing import Annotated
 import typer
 
 from ...errors import STATUS_PARTIAL
-from ..options import Overwrite
+from ..options import Overwrite, examples
+from ..panels import CLIPS, INPUT, OUTPUT
 from ..screen import Screen
 from .clipoptions import CachePath, Fold, Label, Reverse, Sort, Split, Subject, Where
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[CLIP]...", help="Clips by id. [default: the first 24]")]
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="CLIP", help="Clips by id. [default: the first 24]", rich_help_panel=INPUT),
+]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="The folder for clips.png and clips.html. [default: CACHE's name and -clips]"),
+    typer.Option(
+        "--out",
+        "-o",
+        "--output",
+        help="The folder for clips.png and clips.html. [default: <cache>-clips]",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Frames = Annotated[
-    int | None, typer.Option("--frames", metavar="N", help="So many frames a clip, evenly spread. [default: 12]")
+    int | None,
+    typer.Option(
+        "--frames", metavar="N", help="So many frames a clip, evenly spread. [default: 12]", rich_help_panel=OUTPUT
+    ),
 ]
-Every = Annotated[int | None, typer.Option("--every", metavar="N", help="Every N-th frame of a clip, instead.")]
-Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="At most so many clips. [default: 24]")]
+Every = Annotated[
+    int | None,
+    typer.Option("--every", metavar="N", help="Every N-th frame of a clip, instead.", rich_help_panel=OUTPUT),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", help="At most so many clips. [default: 24]", rich_help_panel=CLIPS)
+]
 
 
+@examples(
+    "est cache show cache.zarr --sort coverage --limit 12",
+    "est cache show cache.zarr --label fear --every 10 --out fear",
+)
 def show(
     screen: Screen,
     *,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import UsageError
+from ..panels import INPUT
 
 if TYPE_CHECKING:
     from ...inputs.input import FoundInputs
@@ -15,20 +16,40 @@ if TYPE_CHECKING:
 DatasetName = Annotated[
     str | None,
     typer.Option(
-        "--dataset", metavar="NAME", help="A published data set below --root: official labels, folds, checks."
+        "--dataset",
+        metavar="NAME",
+        help="A published data set, such as dfew; --list-datasets lists all.\n\n"
+        "Labels, subjects, splits and folds are the official ones, and the number of clips is checked.",
+        rich_help_panel=INPUT,
     ),
 ]
-Root = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="The folder of the --dataset.")]
+Root = Annotated[
+    Path | None, typer.Option("--root", metavar="DIR", help="The folder of the --dataset.", rich_help_panel=INPUT)
+]
 Frames = Annotated[
     bool | None,
-    typer.Option("--frames/--videos", help="Which form of the --dataset. [default: frames where there are some]"),
+    typer.Option(
+        "--frames/--videos",
+        help="Which form of the --dataset. [default: frames where there are some]",
+        rich_help_panel=INPUT.rare,
+    ),
 ]
 LabelNames = Annotated[
     str | None,
-    typer.Option("--label-names", metavar="A,B…", help="Names for a --dataset whose lists give labels as numbers."),
+    typer.Option(
+        "--label-names",
+        metavar="A,B…",
+        help="Names for a --dataset whose lists give labels as numbers.",
+        rich_help_panel=INPUT.rare,
+    ),
 ]
 ListDatasets = Annotated[
-    bool, typer.Option("--list-datasets", help="Show the data sets that are known, their layouts and protocols.")
+    bool,
+    typer.Option(
+        "--list-datasets",
+        help="Show the known data sets, their layouts and protocols and exit.",
+        rich_help_panel=INPUT.rare,
+    ),
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...errors import UsageError
+from ..panels import FEATURES
 
 
 class Pictures(StrEnum):
@@ -29,16 +30,20 @@ PicturesOption = Annotated[
     Pictures,
     typer.Option(
         "--modality",
-        help="face: a crop of every frame; flow: optical flow from a clip's onset to eleven later frames, as SLSTT takes it for "
-        "micro-expressions. Onset and apex come from a list's columns or a --dataset.",
+        help="Face crops, or optical flow (micro-expressions).\n\n"
+        "face: a crop of every frame; flow: optical flow from a clip's onset to eleven later frames, as in SLSTT. Onset and apex come "
+        "from a list's columns or a --dataset.",
+        rich_help_panel=FEATURES,
     ),
 ]
 FlowPlaces = Annotated[
     Places | None,
     typer.Option(
         "--flow-frames",
-        help="With --modality flow. apex: 11 frames from 5 before the annotated apex on; whole: 11 evenly over the clip behind its onset, "
-        "or its first frame; no apex is needed; auto: apex where a clip has one, else whole (MEGC 2019: SMIC has none). [default: apex]",
+        help="With --modality flow: which frames are compared with the onset. [default: apex]\n\n"
+        "apex: 11 frames from 5 before the annotated apex on; whole: 11 evenly over the clip after its onset, or its first frame, without "
+        "an apex; auto: apex where a clip has one, else whole (MEGC 2019: SMIC has none).",
+        rich_help_panel=FEATURES.rare,
     ),
 ]
 

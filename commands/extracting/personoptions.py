@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..panels import FACES
+
 
 class Cuts(StrEnum):
     """What becomes of a clip whose main face is another person's from some cut on."""
@@ -20,17 +22,27 @@ AcrossCuts = Annotated[
     Cuts,
     typer.Option(
         "--across-cuts",
-        help="With --face main, where another person takes over. keep: one clip of all, and a warning; longest: the person who is there "
-        "longest, the others' frames count as without a face; split: a clip for each person in turn.",
+        help="With --face main: where another person takes over at a cut.\n\n"
+        "keep: one clip of all, and a warning; longest: the person who is there longest, the others' frames count as without a face; "
+        "split: a clip for each person in turn.",
+        rich_help_panel=FACES.rare,
     ),
 ]
 MinTrack = Annotated[
-    int, typer.Option("--min-track", help="With --face all: frames that a face lasts to be a clip of its own.")
+    int,
+    typer.Option(
+        "--min-track",
+        metavar="FRAMES",
+        help="With --face all: frames that a face lasts to be a clip of its own.",
+        rich_help_panel=FACES.rare,
+    ),
 ]
 MinFaceSize = Annotated[
     int,
     typer.Option(
         "--min-face-size",
-        help="With --face all: pixels of the longer side of a face's box, the median over its frames.",
+        metavar="PIXELS",
+        help="With --face all: the least longer side of a face's box, the median over its frames.",
+        rich_help_panel=FACES.rare,
     ),
 ]

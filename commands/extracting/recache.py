@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from ...errors import UsageError
+from ..choices import AutoPrecision, Dtype, RowsPrecision
 from ..engineoptions import EngineOption, Engines
+from ..options import examples
+from ..panels import DATA, FEATURES, MACHINE, MODEL, OUTPUT, PROTOCOL, RECIPE
 from ..screen import Screen
-from ..training.protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
-from . import tune as options
+from ..training.protocoloptions import By, Folds, Holdout, Loso, Protocol, protocol_options
+from ..training.trainoptions import PresetName
+from . import tuneoptions as options
 from .extractreport import show_report
 
 if TYPE_CHECKING:
     from ...tune import TuneConfig
 
-CachePath = Annotated[Path, typer.Argument(metavar="CACHE", help="The cache whose clips are looked at.")]
-OutCache = Annotated[Path, typer.Option("--out", "-o", help="The new cache; .zarr or .h5 chooses the store.")]
+CachePath = Annotated[
+    Path, typer.Argument(metavar="CACHE", help="The cache whose clips are used.", rich_help_panel=DATA)
+]
+OutCache = Annotated[
+    Path,
+    typer.Option(
+        "--out", "-o", "--output", help="The new cache; .zarr or .h5 chooses the store.", rich_help_panel=OUTPUT
+    ),
+]
 Tune = Annotated[
     bool,
     typer.Option(
-        "--tune", help="Tune the encoders first: one on the training half of each fold, and those of the parts."
+        "--tune",
+        help="Tune encoders on the training half of each fold; required.\n\n"
+        "One for each fold, and one for each part of --cross-fit.",
+        rich_help_panel=MODEL,
     ),
 ]
 CrossFit = Annotated[
@@ -30,35 +44,93 @@ CrossFit = Annotated[
     typer.Option(
         "--cross-fit",
         metavar="K",
-        help="Rows of clips that are learnt from come from encoders that have learnt from K − 1 of K parts, without these "
-        "clips; 0: from the fold's one encoder. [default: 5]",
+        help="Parts of a training half, with an encoder each. [default: 5]\n\n"
+        "Features of training clips come from encoders trained on K − 1 of K parts, without these clips; 0: "
+        "from the fold's one encoder.",
+        rich_help_panel=MODEL,
     ),
 ]
 Views = Annotated[
-    int, typer.Option("--views", metavar="K", help="Also K sets of features of changed crops, for training.")
-]
-Encoders = Annotated[Path | None, typer.Option("--encoders", help="Where their weights go. [default: beside --out]")]
-Only = Annotated[list[str] | None, typer.Option("--fold", metavar="NAME", help="For this fold alone; may be repeated.")]
-Features = Annotated[str, typer.Option("--features", help="gap, layer1 to layer4, pyramid4x4; commas between.")]
-Flip = Annotated[bool, typer.Option("--flip", help="Also the features of mirrored crops.")]
-Crops = Annotated[bool, typer.Option("--crops", help="Copy the crops into the new cache.")]
-Dtype = Annotated[str, typer.Option("--dtype", help="float16 or float32.")]
-RowsPrecision = Annotated[
-    str | None,
+    int,
     typer.Option(
-        "--rows-precision",
-        help="Of the rows of the new cache: auto, fp32, bf16, fp16 or int8. [default: that of --precision]",
+        "--views", metavar="K", help="Also K sets of features of changed crops, for training.", rich_help_panel=FEATURES
     ),
 ]
-Train = Annotated[bool, typer.Option("--train", help="Then train on it, and evaluate the run.")]
+Encoders = Annotated[
+    Path | None,
+    typer.Option(
+        "--encoders", help="The folder of the encoders' weights. [default: beside --out]", rich_help_panel=OUTPUT.rare
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--fold", metavar="NAME", help="For this fold alone; may be repeated.", rich_help_panel=PROTOCOL),
+]
+Features = Annotated[
+    str,
+    typer.Option(
+        "--features",
+        help="gap, layer1 to layer4, pyramid4x4; commas between.",
+        metavar="NAME,…",
+        rich_help_panel=FEATURES,
+    ),
+]
+Flip = Annotated[bool, typer.Option("--flip", help="Also the features of mirrored crops.", rich_help_panel=FEATURES)]
+Crops = Annotated[bool, typer.Option("--crops", help="Copy the crops into the new cache.", rich_help_panel=OUTPUT.rare)]
+DtypeOption = Annotated[
+    Dtype, typer.Option("--dtype", help="Type of the cached numbers.", rich_help_panel=FEATURES.rare)
+]
+TuningPrecision = Annotated[
+    str | None,  # int8 has an answer of its own, below
+    typer.Option(
+        "--precision",
+        metavar="NAME",
+        autocompletion=lambda: list(get_args(AutoPrecision)),
+        help="fp32, bf16, fp16, or auto: bf16 where it is fast. [default: auto]",
+        rich_help_panel=MACHINE,
+    ),
+]
+RowsPrecisionOption = Annotated[
+    RowsPrecision | None,
+    typer.Option(
+        "--rows-precision",
+        help="Precision of the new features: auto, fp32, bf16, fp16 or int8. [default: that of --precision]",
+        metavar="NAME",
+        rich_help_panel=MACHINE.rare,
+    ),
+]
+Train = Annotated[bool, typer.Option("--train", help="Then train on it, and evaluate the run.", rich_help_panel=OUTPUT)]
 RunPath = Annotated[
-    Path | None, typer.Option("--run", help="With --train: the folder of the run. [default: beside --out]")
+    Path | None,
+    typer.Option(
+        "--run", help="With --train: the folder of the run. [default: beside --out]", rich_help_panel=OUTPUT.rare
+    ),
 ]
 Preset = Annotated[
-    str | None, typer.Option("--preset", help="With --train: official (the default), paper-text, fast or small.")
+    PresetName | None,
+    typer.Option(
+        "--preset",
+        help="With --train: a preset of est train. [default: official]",
+        metavar="NAME",
+        rich_help_panel=RECIPE.rare,
+    ),
+]
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="With --train: set any setting of it by its name; may be repeated.",
+        rich_help_panel=RECIPE.rare,
+    ),
 ]
 
 
+@examples(
+    "est recache cache.zarr --tune --out tuned.zarr --folds 5 --views 3",
+    "est recache cache.zarr --tune --out tuned.zarr --protocol dfew --train",
+)
 def recache(
     screen: Screen,
     *,
@@ -91,9 +163,9 @@ def recache(
     features: Features = "gap",
     flip: Flip = False,
     crops: Crops = False,
-    dtype: Dtype = "float16",
-    precision: options.Precision = None,
-    rows_precision: RowsPrecision = None,
+    dtype: DtypeOption = "float16",
+    precision: TuningPrecision = None,
+    rows_precision: RowsPrecisionOption = None,
     engine: EngineOption = Engines.auto,
     device: options.Device = None,
     threads: options.Threads = None,
@@ -103,7 +175,10 @@ def recache(
     preset: Preset = None,
     settings: Settings = None,
 ) -> int:
-    """Tune encoders on a cache's clips and cache what they see, fold by fold, free of leaks; the same command goes on where it stopped."""
+    """Tune an encoder for each fold and cache its features, without leaks; the same command resumes.
+
+    est tune: one encoder alone; est train --finetune: encoder and model together.
+    """
     if not tune:
         raise UsageError(
             "What is to make the new features? --tune lets encoders learn from the clips themselves.",
@@ -162,7 +237,7 @@ def recache(
         features=tuple(part.strip() for part in features.split(",")),
         flip=flip,
         crops=crops,
-        dtype=dtype,  # ty: ignore[invalid-argument-type]
+        dtype=dtype,
         precision=rows_precision or config.precision,
         engine=engine.value,
         device=config.device,

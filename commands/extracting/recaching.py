@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import UsageError, counted
+from ..panels import FEATURES, INPUT
 from ..screen import Screen
 from .extractreport import show_report
 
@@ -20,12 +21,19 @@ From = Annotated[
     typer.Option(
         "--from",
         metavar="CACHE",
-        help="Make a new cache of this one's clips with other weights: of its crops, or cut again from its sources; no INPUT.",
+        help="In place of INPUT: clips of a cache, by other --weights.\n\n"
+        "The new cache is made of the old one's crops, or of its sources, which are cut again.",
+        rich_help_panel=INPUT,
     ),
 ]
 Views = Annotated[
     int,
-    typer.Option("--views", metavar="K", help="With --from: also K sets of features of changed crops, for training."),
+    typer.Option(
+        "--views",
+        metavar="K",
+        help="With --from: also K sets of features of changed crops, for training.",
+        rich_help_panel=FEATURES.rare,
+    ),
 ]
 
 # What says how rows are made of crops; everything else says how videos become crops, which with --from they are.

@@ -3,112 +3,53 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from ...errors import UsageError
+from ..options import examples
 from ..screen import Screen
 from ..training.protocoloptions import By, Folds, Holdout, Loso, Protocol, protocol_options
-
-OutFile = Annotated[Path, typer.Option("--out", "-o", help="The file of weights to write: .safetensors.")]
-CachePath = Annotated[
-    Path | None, typer.Option("--cache", "-c", help="Learn from a cache's crops, each frame with its clip's label.")
-]
-Images = Annotated[
-    Path | None,
-    typer.Option(
-        "--images",
-        metavar="DIR|CSV",
-        help="Learn from labelled images: fer2013.csv, RAF-DB, AffectNet, a folder for each class, or a CSV.",
-    ),
-]
-Votes = Annotated[Path | None, typer.Option("--votes", metavar="CSV", help="FER+'s votes on fer2013.csv: soft labels.")]
-Only = Annotated[
-    str | None, typer.Option("--fold", metavar="NAME", help="Learn from the training half of this fold alone.")
-]
-Split = Annotated[str | None, typer.Option("--split", help="Learn from the clips of this split alone: train.")]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        "--weights",
-        help="Where it starts: imagenet (not for commercial use), synface, random, a file or a run. "
-        "[default: as the cache's features; imagenet for images]",
-    ),
-]
-Normalize = Annotated[
-    str | None, typer.Option("--normalize", help="Of pixels, for a file of weights: none, imagenet, or MEAN,STD.")
-]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="[default: 12]")]
-Batch = Annotated[int | None, typer.Option("--batch", help="Frames in a step. [default: 32]")]
-Rate = Annotated[float | None, typer.Option("--lr", help="The highest learning rate, of the head. [default: 1e-3]")]
-Share = Annotated[
-    float | None, typer.Option("--encoder-rate", help="Of the encoder, in rates of the head. [default: 0.3]")
-]
-Smoothing = Annotated[
-    float | None, typer.Option("--label-smoothing", help="Share of the target given to all classes. [default: 0.1]")
-]
-Norms = Annotated[
-    str | None, typer.Option("--batch-norm", help="train: the encoder's learn too; frozen. [default: train]")
-]
-Balanced = Annotated[
-    bool | None, typer.Option("--balanced/--no-balanced", help="Draw every class equally often. [default: balanced]")
-]
-FramesPerClip = Annotated[
-    int | None, typer.Option("--frames-per-clip", help="Frames drawn of a clip in an epoch, on average. [default: 8]")
-]
-Together = Annotated[
-    int | None,
-    typer.Option(
-        "--together", help="Frames of a clip whose mean answer learns its label; 1: each by itself. [default: 4]"
-    ),
-]
-Average = Annotated[
-    float | None,
-    typer.Option(
-        "--average", help="Keep a running mean of the weights: how much of itself it keeps at a step. [default: 0, off]"
-    ),
-]
-Apex = Annotated[
-    str | None,
-    typer.Option(
-        "--apex",
-        help="Where clips are strongest, and frames drawn more often: uniform, middle, late, end. "
-        "[default: auto, by the data set of the cache]",
-    ),
-]
-Mirror = Annotated[
-    bool | None, typer.Option("--mirror/--no-mirror", help="Mirror half of the pictures. [default: mirror]")
-]
-Shift = Annotated[float | None, typer.Option("--shift", help="Move pictures, up to this share. [default: 0.06]")]
-Zoom = Annotated[float | None, typer.Option("--zoom", help="Scale pictures, up to this share. [default: 0.1]")]
-Brightness = Annotated[float | None, typer.Option("--brightness", help="Light them, up to this share. [default: 0.25]")]
-Occlusion = Annotated[
-    float | None, typer.Option("--occlusion", help="Hide squares in half, up to this share. [default: 0.25]")
-]
-Select = Annotated[
-    str | None,
-    typer.Option("--select", help="val: the best epoch on an inner part of the clips; last. [default: val]"),
-]
-Size = Annotated[int | None, typer.Option("--size", help="Side of images in pixels. [default: 224]")]
-Seed = Annotated[
-    int | None, typer.Option("--seed", help="Of everything random; assigns folds as est train does. [default: 3456]")
-]
-Precision = Annotated[
-    str | None, typer.Option("--precision", help="fp32, bf16, fp16, or auto: bf16 where it is fast. [default: auto]")
-]
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads; the same number gives the same bits.")]
-Workers = Annotated[int | None, typer.Option("--workers", help="Threads that decode; one a core when left out.")]
-AllowLeak = Annotated[
-    bool,
-    typer.Option(
-        "--allow-leak",
-        help="Start from weights that have learnt from clips to be chosen by or tested; the card says so.",
-    ),
-]
+from .tuneoptions import (
+    AllowLeak,
+    Apex,
+    Average,
+    Balanced,
+    Batch,
+    Brightness,
+    CachePath,
+    Device,
+    Epochs,
+    FramesPerClip,
+    Images,
+    Mirror,
+    Normalize,
+    Norms,
+    Occlusion,
+    Only,
+    OutFile,
+    Precision,
+    Rate,
+    Seed,
+    Select,
+    Share,
+    Shift,
+    Size,
+    Smoothing,
+    Split,
+    Threads,
+    Together,
+    Votes,
+    Weights,
+    Workers,
+    Zoom,
+)
 
 
+@examples(
+    "est tune --cache cache.zarr --out tuned.safetensors",
+    "est tune --cache cache.zarr --folds 5 --fold fold1 --out fold1.safetensors",
+    "est tune --images fer2013.csv --votes fer2013new.csv --out ferplus.safetensors",
+)
 def tune(
     screen: Screen,
     *,
@@ -150,7 +91,10 @@ def tune(
     workers: Workers = None,
     allow_leak: AllowLeak = False,
 ) -> int:
-    """Let the frame encoder learn on single labelled frames, for est extract --weights; Ctrl-C saves, the same command goes on."""
+    """Train the encoder alone on labelled frames, for est extract --weights; the same command resumes.
+
+    est recache --tune: an encoder for each fold; est train --finetune: encoder and model together.
+    """
     of_clips = {
         "--protocol": protocol,
         "--folds": folds,

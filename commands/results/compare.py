@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import counted
+from ..options import examples
 from ..screen import Screen, columns
 
 if TYPE_CHECKING:
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 
 Runs = Annotated[
     list[Path],
-    typer.Argument(metavar="RUN...", help="Folders that est train made; one alone is compared with its control."),
+    typer.Argument(metavar="RUN", help="Folders that est train made; one alone is compared with its control."),
 ]
 Common = Annotated[
     bool, typer.Option("--common", help="Compare on the clips that all runs tested, where they tested others besides.")
 ]
 
 
+@examples("est compare runs/mine runs/other", "est compare runs/mine runs/other --common")
 def compare(screen: Screen, *, runs: Runs, common: Common = False) -> int:
     """Compare runs with the first: paired differences over people, per class, and the settings that differ."""
     from ...train.results.compare import compare_runs

@@ -9,6 +9,8 @@ import typer
 
 from ...errors import UsageError, counted
 from ..detectortable import table
+from ..options import examples
+from ..panels import CLIPS, INPUT, MACHINE, OUTPUT
 from ..screen import Screen
 
 if TYPE_CHECKING:
@@ -17,51 +19,85 @@ if TYPE_CHECKING:
 
 SHOWN_GROUPS = 20  # on a terminal
 
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that est train made.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that est train made.", rich_help_panel=INPUT)]
 CachePath = Annotated[
-    Path | None, typer.Option("--cache", "-c", help="Another cache, with the same features. [default: the run's own]")
+    Path | None,
+    typer.Option(
+        "--cache", "-c", help="Another cache, with the same features. [default: the run's]", rich_help_panel=INPUT
+    ),
 ]
 Shuffle = Annotated[
-    bool, typer.Option("--shuffle-test", help="Show clips shuffled, as the model shuffles them in training.")
+    bool, typer.Option("--shuffle-test", help="Shuffle clips as the model does in training.", rich_help_panel=CLIPS)
 ]
 ZeroMiddle = Annotated[
     str | None,
     typer.Option(
         "--zero-middle",
         metavar="A:B",
-        help="Blacken these frames of the 105; `auto`: those that the middle snippet spans (Table 9).",
+        help="Blacken these frames of the 105; auto: the middle snippet.\n\n"
+        "auto: those that the middle snippet spans (Table 9 of the paper).",
+        rich_help_panel=CLIPS,
     ),
 ]
-Start = Annotated[int | None, typer.Option("--start", help="First of the 75 frames, 0 to 30 (Fig. 6). [default: 15]")]
+Start = Annotated[
+    int | None,
+    typer.Option("--start", help="First of the 75 frames, 0 to 30 (Fig. 6). [default: 15]", rich_help_panel=CLIPS),
+]
 Split = Annotated[
-    list[str] | None, typer.Option("--split", help="Only clips of this split of the other cache; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--split", help="Only clips of this split of --cache; may be repeated.", metavar="NAME", rich_help_panel=CLIPS
+    ),
 ]
 Alias = Annotated[
     list[str] | None,
-    typer.Option("--alias", metavar="THEIRS=OURS", help="Classes that mean the same; may be repeated."),
+    typer.Option(
+        "--alias", metavar="THEIRS=OURS", help="Classes that mean the same; may be repeated.", rich_help_panel=CLIPS
+    ),
 ]
 Unknown = Annotated[
-    str, typer.Option("--unknown", help="Clips of classes that the run lacks: exclude (and count), or wrong.")
+    Literal["exclude", "wrong"],
+    typer.Option(
+        "--unknown",
+        help="Exclude clips of classes that the run lacks, or count them wrong.\n\nExcluded clips are counted too.",
+        rich_help_panel=CLIPS,
+    ),
 ]
 AllowLeak = Annotated[
     bool,
-    typer.Option("--allow-leak", help="Score clips that the features have learnt from nevertheless, and say so."),
+    typer.Option(
+        "--allow-leak",
+        help="Score clips that the features were trained on; the result says so.",
+        rich_help_panel=CLIPS.rare,
+    ),
 ]
 Group = Annotated[
     list[str] | None,
     typer.Option(
         "--group",
         metavar="COLUMN",
-        help="Scores by group of a column of the cache, and the largest gap: extra:NAME, subject, split, …; may be repeated.",
+        help="Scores by group of a column of the cache, and the largest gap.\n\n"
+        "extra:NAME, subject, split, …; may be repeated.",
+        rich_help_panel=OUTPUT,
     ),
 ]
-Latex = Annotated[bool, typer.Option("--latex", help="Print a table for a paper, in LaTeX, and nothing else.")]
-Out = Annotated[
-    Path | None, typer.Option("--out", "-o", help="A folder for metrics.json, predictions.csv, table.tex and tables.")
+Latex = Annotated[
+    bool, typer.Option("--latex", help="Print a table for a paper, in LaTeX, and nothing else.", rich_help_panel=OUTPUT)
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", "--output", help="A folder for metrics.json, predictions.csv and tables.", rich_help_panel=OUTPUT
+    ),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", rich_help_panel=MACHINE)]
 
 
+@examples(
+    "est evaluate runs/mine",
+    "est evaluate runs/mine --cache other.zarr --alias surprised=surprise --out on-other",
+    "est evaluate runs/mine --shuffle-test",
+)
 def evaluate(
     screen: Screen,
     *,
@@ -80,8 +116,6 @@ def evaluate(
     device: Device = "auto",
 ) -> int:
     """Score a run's models again: on their test halves, on another cache, on shuffled or blackened clips."""
-    if unknown not in ("exclude", "wrong"):
-        raise UsageError(f"--unknown is exclude or wrong, found {unknown!r}.", remedy="--unknown exclude")
     from ...train.evaluated import Change, expect_free_for
     from ...train.evaluation import evaluate as score_again
     from ...train.folds.labels import parse_aliases

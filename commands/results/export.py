@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from ...errors import UsageError
-from ..options import Overwrite
+from ..options import Overwrite, examples
+from ..panels import INPUT, OUTPUT
 from ..pushoptions import Licence, Public, Yes, permission_of
 from ..screen import Screen
 
@@ -30,30 +31,64 @@ class What(StrEnum):
 
 RunPath = Annotated[
     Path,
-    typer.Argument(metavar="RUN", help="The folder that est train made; with --push also a file of weights of est."),
+    typer.Argument(
+        metavar="RUN",
+        help="The folder that est train made.\n\nWith --push also a file of weights of est.",
+        rich_help_panel=INPUT,
+    ),
 ]
 OutFile = Annotated[
-    Path | None, typer.Option("--out", "-o", help="The file to write; its model card goes beside it, as FILE.md.")
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        "--output",
+        help="The file to write; its model card goes beside it as FILE.md.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Push = Annotated[
-    str | None, typer.Option("--push", metavar="hub:ORG/NAME", help="Also push it to a hub, private, with a page.")
+    str | None,
+    typer.Option(
+        "--push", metavar="hub:ORG/NAME", help="Also push it to a hub, private, with a page.", rich_help_panel=OUTPUT
+    ),
 ]
-FormatOption = Annotated[Format, typer.Option("--format", help="onnx runs in onnxruntime, torchscript in torch alone.")]
+FormatOption = Annotated[
+    Format, typer.Option("--format", help="onnx is for onnxruntime, torchscript for torch.", rich_help_panel=OUTPUT)
+]
 WhatOption = Annotated[
-    What, typer.Option("--what", help="head: features in; full: face crops in, the frame encoder included.")
+    What,
+    typer.Option(
+        "--what",
+        help="features in, or crops in (with encoder).\n\nhead: the model alone; full: with the frame encoder.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 PartName = Annotated[
-    str | None, typer.Option("--part", metavar="NAME", help="Which part's model. [default: the first]")
+    str | None,
+    typer.Option(
+        "--part", metavar="NAME", help="The model to export, by its part. [default: the first]", rich_help_panel=INPUT
+    ),
 ]
 CachePath = Annotated[
-    Path | None, typer.Option("--cache", "-c", help="Where the run's cache is now. [default: where it was]")
+    Path | None,
+    typer.Option("--cache", "-c", help="Where the run's cache is now. [default: where it was]", rich_help_panel=INPUT),
 ]
 Weights = Annotated[
     str | None,
-    typer.Option("--weights", metavar="FILE", help="The encoder's weights, where the cache knows only their name."),
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="The encoder's weights, where the cache knows only their name.",
+        rich_help_panel=INPUT,
+    ),
 ]
 
 
+@examples(
+    "est export runs/mine --out model.onnx",
+    "est export runs/mine --out model.pt --format torchscript --what full",
+)
 def export(
     screen: Screen,
     *,

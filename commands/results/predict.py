@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import STATUS_PARTIAL, UsageError
+from ..choices import GivenPrecision
 from ..engineoptions import Engines
-from ..options import Overwrite
+from ..options import Overwrite, examples
+from ..panels import FACES, INPUT, MACHINE, MODEL, OUTPUT, TIMELINE
 from ..screen import Screen
 
 if TYPE_CHECKING:
@@ -33,66 +35,155 @@ class Faces(StrEnum):
 
 Inputs = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="VIDEO", help="Video files, folders of videos or of frame folders, or CSV lists."),
+    typer.Argument(
+        metavar="VIDEO", help="Videos, folders of them or of frame folders, or CSV lists.", rich_help_panel=INPUT
+    ),
 ]
-RunPath = Annotated[Path, typer.Option("--run", "-r", help="The folder that est train made.")]
+RunPath = Annotated[Path, typer.Option("--run", "-r", help="The folder that est train made.", rich_help_panel=INPUT)]
 OutFolder = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="The folder to write; an unfinished one is resumed. [default: predictions/VIDEO]"),
+    typer.Option(
+        "--out",
+        "-o",
+        "--output",
+        help="The folder to write. [default: predictions/VIDEO]\n\nAn unfinished one is resumed.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Face = Annotated[
-    Faces, typer.Option("--face", help="all: every face that lasts; main: longest and largest track; largest.")
+    Faces,
+    typer.Option(
+        "--face",
+        help="All faces that last, the main one, or the largest.\n\nmain: the longest and largest track.",
+        rich_help_panel=FACES,
+    ),
 ]
 Part = Annotated[
-    str | None, typer.Option("--part", metavar="NAME", help="One model of the run. [default: the mean of all]")
+    str | None,
+    typer.Option(
+        "--part", metavar="NAME", help="One model of the run. [default: the mean of all]", rich_help_panel=MODEL
+    ),
 ]
 Window = Annotated[
     float | None,
-    typer.Option("--window", metavar="SECONDS", help="Of long videos. [default: the median clip of the training]"),
+    typer.Option(
+        "--window",
+        metavar="SECONDS",
+        help="Window of long videos. [default: the median training clip]",
+        rich_help_panel=TIMELINE,
+    ),
 ]
 Stride = Annotated[
     float | None,
-    typer.Option("--stride", metavar="SECONDS", help="From window to window. [default: a quarter of the window]"),
+    typer.Option(
+        "--stride",
+        metavar="SECONDS",
+        help="Step between windows. [default: a quarter of the window]",
+        rich_help_panel=TIMELINE,
+    ),
 ]
 Smooth = Annotated[
     float | None,
-    typer.Option("--smooth", metavar="SECONDS", help="Smoothing of the timeline; 0 is off. [default: half the stride]"),
+    typer.Option(
+        "--smooth",
+        metavar="SECONDS",
+        help="Smoothing of the timeline; 0: off. [default: half the stride]",
+        rich_help_panel=TIMELINE,
+    ),
 ]
 Video = Annotated[
     bool | None,
-    typer.Option("--video/--no-video", help="Write the annotated MP4. [default: where there is one VIDEO]"),
+    typer.Option(
+        "--video/--no-video", help="Write the annotated MP4. [default: for one VIDEO]", rich_help_panel=OUTPUT
+    ),
 ]
 Picture = Annotated[
     bool | None,
-    typer.Option("--picture/--no-picture", help="Draw the timeline as PNG. [default: where there is one VIDEO]"),
+    typer.Option(
+        "--picture/--no-picture", help="Draw the timeline as PNG. [default: for one VIDEO]", rich_help_panel=OUTPUT
+    ),
 ]
-Parquet = Annotated[bool, typer.Option("--parquet", help="Write the tables as Parquet too (needs pyarrow).")]
+Parquet = Annotated[
+    bool,
+    typer.Option("--parquet", help="Write the tables as Parquet too (needs pyarrow).", rich_help_panel=OUTPUT.rare),
+]
 WeightsFile = Annotated[
     list[str] | None,
     typer.Option(
-        "--weights", help="The FILE of the encoder of the run's features, where it is not found; may be repeated."
+        "--weights",
+        help="The encoder's weights, where they are not found.\n\nThose of the run's features; may be repeated.",
+        metavar="FILE",
+        rich_help_panel=MODEL,
     ),
 ]
 Detector = Annotated[
     str | None,
-    typer.Option("--detector", help="In the place of the run's: for runs on face crops, whose detector is none."),
+    typer.Option(
+        "--detector",
+        help="For runs on face crops, whose detector is none.\n\nIt replaces the run's.",
+        metavar="NAME",
+        rich_help_panel=FACES,
+    ),
 ]
-Precision = Annotated[str | None, typer.Option("--precision", help="fp32, bf16, fp16 or int8. [default: the run's]")]
+Precision = Annotated[
+    GivenPrecision | None,
+    typer.Option(
+        "--precision", help="fp32, bf16, fp16 or int8. [default: the run's]", metavar="NAME", rich_help_panel=MACHINE
+    ),
+]
 Engine = Annotated[
-    Engines | None, typer.Option("--engine", help="What computes the encoder of cached features. [default: the run's]")
+    Engines | None,
+    typer.Option(
+        "--engine",
+        help="What computes the encoder of cached features. [default: the run's]",
+        rich_help_panel=MACHINE.rare,
+    ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or several: cuda:0,cuda:1.")]
-ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Where downloaded weights lie.")]
-Workers = Annotated[int | None, typer.Option("--workers", help="Decoding processes; one a core when left out.")]
-Timeout = Annotated[float, typer.Option("--timeout", help="Seconds in which a decoder must get somewhere.")]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, or several: cuda:0,cuda:1.", rich_help_panel=MACHINE)
+]
+ModelsDir = Annotated[
+    Path | None, typer.Option("--models-dir", help="Where downloaded weights lie.", rich_help_panel=MACHINE.rare)
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", "--num-workers", help="Decoding processes. [default: one a core]", rich_help_panel=MACHINE
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        help="Fail a file whose decoder makes no progress for so long.",
+        metavar="SECONDS",
+        rich_help_panel=MACHINE.rare,
+    ),
+]
 Camera = Annotated[
-    int | None, typer.Option("--camera", metavar="N", help="Watch camera N in a window; stores nothing without --save.")
+    int | None,
+    typer.Option(
+        "--camera",
+        metavar="N",
+        help="Watch camera N in a window; stores nothing without --save.",
+        rich_help_panel=INPUT,
+    ),
 ]
 Save = Annotated[
-    bool, typer.Option("--save", help="Of --camera: write the annotated video and the timeline into --out.")
+    bool,
+    typer.Option(
+        "--save",
+        help="Of --camera: write video and timeline to --out.\n\nThe video is annotated.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 
 
+@examples(
+    "est predict talk.mp4 --run runs/mine",
+    "est predict videos/ list.csv --run runs/mine --out found --video",
+    "est predict --camera 0 --run runs/mine",
+)
 def predict(
     screen: Screen,
     *,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...errors import UsageError, counted
+from ..options import examples
+from ..panels import MACHINE
 from ..screen import Screen, columns
 
 if TYPE_CHECKING:
@@ -26,9 +28,10 @@ Windows = Annotated[
     bool,
     typer.Option("--windows/--no-windows", help="Delete each window of each clip, too; most of the time goes there."),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", rich_help_panel=MACHINE)]
 
 
+@examples("est probe runs/mine", "est probe runs/mine --pair smile-posed=smile-spontaneous --no-windows")
 def probe(
     screen: Screen,
     *,

@@ -8,18 +8,21 @@ from typing import Annotated
 import typer
 
 from ...errors import UsageError
-from ..options import Overwrite
+from ..options import Overwrite, examples
 from ..screen import Screen
 
 CACHES = (".zarr", ".h5", ".hdf5")
 
 Paths = Annotated[
-    list[Path], typer.Argument(metavar="PATH...", help="A cache, or one or several runs, which are compared.")
+    list[Path], typer.Argument(metavar="PATH", help="A cache, or one or several runs, which are compared.")
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
-        "--out", "-o", help="The HTML file. [default: NAME-report.html here; of several runs, runs-report.html]"
+        "--out",
+        "-o",
+        "--output",
+        help="The HTML file. [default: NAME-report.html here; of several runs, runs-report.html]",
     ),
 ]
 Faces = Annotated[
@@ -35,6 +38,7 @@ CachePath = Annotated[
 Open = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
 
 
+@examples("est report cache.zarr --faces --open", "est report runs/mine runs/other --out comparison.html")
 def report(
     screen: Screen,
     *,

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ...errors import counted
+from ..options import examples
 from ..screen import Screen, columns
 
 if TYPE_CHECKING:
     from ...train.results.table import Row
 
-Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="A folder of runs; those below it are listed, too.")]
-Sort = Annotated[str, typer.Option("--sort", help="age (the newest first), war, uar, name, data, model or protocol.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs; those below it are listed, too.")]
+Sort = Annotated[
+    Literal["age", "war", "uar", "name", "data", "model", "protocol"],
+    typer.Option("--sort", help="By what: age is the newest first, scores the best first."),
+]
 Where = Annotated[
     list[str] | None,
     typer.Option(
@@ -28,6 +32,7 @@ Where = Annotated[
 HEADER = ("run", "data", "model", "protocol", "WAR", "UAR", "clips", "status", "age")
 
 
+@examples("est runs", "est runs --sort war --where model=gru")
 def runs(screen: Screen, *, folder: Folder = Path("runs"), sort: Sort = "age", where: Where = None) -> int:
     """List runs: data, model, protocol, scores over seeds, status and age."""
     from ...train.results.table import filter_runs, list_runs, sort_runs

@@ -8,10 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from ...errors import UsageError
+from ..choices import Selection
+from ..options import examples
+from ..panels import DATA, OUTPUT, PROTOCOL, RECIPE
 from ..screen import Screen
-from .modelflags import MODEL_LIST, with_model_flags
+from .modelflags import with_model_flags
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
-from .train import (
+from .trainoptions import (
     Balanced,
     Batch,
     Config,
@@ -20,6 +23,7 @@ from .train import (
     Epochs,
     Feature,
     Leak,
+    Model,
     Only,
     Precision,
     Preset,
@@ -28,27 +32,44 @@ from .train import (
     parse_seeds,
 )
 
-CachePath = Annotated[Path, typer.Argument(metavar="CACHE", help="The cache to audit.")]
+CachePath = Annotated[Path, typer.Argument(metavar="CACHE", help="The cache to audit.", rich_help_panel=DATA)]
 OutFolder = Annotated[
     Path,
     typer.Option(
-        "--out", "-o", help="The folder of the audit; an unfinished one of the same settings is gone on with."
+        "--out", "-o", "--output", help="The folder of the audit; an unfinished one is resumed.", rich_help_panel=OUTPUT
     ),
 ]
-Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help=f"{MODEL_LIST}. [default: est]")]
 Seeds = Annotated[
-    str | None, typer.Option("--seeds", metavar="N | N,N…", help="How many seeds, or which. [default: 3, from 3456 on]")
+    str | None,
+    typer.Option(
+        "--seeds",
+        metavar="N | N,N…",
+        help="How many seeds, or which. [default: 3, from 3456 on]",
+        rich_help_panel=RECIPE,
+    ),
 ]
 Permutations = Annotated[
     int,
-    typer.Option("--permutations", help="Trainings of every fold on labels permuted within people; 0 leaves them out."),
+    typer.Option(
+        "--permutations",
+        help="Trainings of every fold on labels permuted within people.\n\n0 leaves them out.",
+        rich_help_panel=PROTOCOL,
+    ),
 ]
 Select = Annotated[
-    str | None,
-    typer.Option("--select", help="Which estimate counts as the score: last, or val, the inner validation part's."),
+    Selection | None,
+    typer.Option(
+        "--select",
+        help="The epoch whose score counts: the last, or the best on an inner val part.",
+        rich_help_panel=PROTOCOL,
+    ),
 ]
 
 
+@examples(
+    "est audit cache.zarr --out audit --preset fast",
+    "est audit cache.zarr --out audit --model gru --folds 10 --seeds 5 --permutations 40",
+)
 @with_model_flags
 def audit(
     screen: Screen,
@@ -80,7 +101,7 @@ def audit(
     allow_leak: Leak = None,
     **of_model: Any,
 ) -> int:
-    """Train all folds with several seeds and on permuted labels: how far may a score be trusted? The same command goes on."""
+    """Train all folds with several seeds and on permuted labels: how far may a score be trusted? The same command resumes."""
     from ...train.config.configfile import resolve
 
     options: dict[str, Any] = {

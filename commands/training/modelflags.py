@@ -9,17 +9,19 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Literal, Optional, get_args, get_origin, get_type_hints
 
 import typer
 
 from ...train.models.registry import MODELS, config_class
 from ..cachenames import expect_no_cache
+from ..panels import MODEL
 
 MODEL_LIST = "; ".join(f"{name}: {title}" for name, title in MODELS.items())
-FRAME_MODEL_LIST = "; ".join(
-    f"{name}: {title}" for name, title in MODELS.items() if not config_class(name)().of_windows
-)
+FRAME_MODELS = [name for name in MODELS if not config_class(name)().of_windows]
+FRAME_MODEL_LIST = "; ".join(f"{name}: {MODELS[name]}" for name in FRAME_MODELS)
+ModelName = Literal[tuple(MODELS)]  # ty: ignore[invalid-type-form]
+FrameModelName = Literal[tuple(FRAME_MODELS)]  # ty: ignore[invalid-type-form]
 
 
 def with_model_flags(function: Callable[..., int]) -> Callable[..., int]:
@@ -46,6 +48,12 @@ def with_model_flags(function: Callable[..., int]) -> Callable[..., int]:
     return run
 
 
+def _words(name: str, key: str) -> tuple[str, ...]:
+    """Return the words that a setting of a model takes; none: it takes any value of its type."""
+    kind = get_type_hints(config_class(name))[key]
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
 def _parameter(key: str, owners: list[tuple[str, Any]], having: list[str]) -> inspect.Parameter:
     """Return an option that is left out unless it is typed; its help says which models have it, where there are several."""
     metadata = owners[0][1]
@@ -55,6 +63,7 @@ def _parameter(key: str, owners: list[tuple[str, Any]], having: list[str]) -> in
     text = " ".join(f"{name}: {of_model['help']}" if several else of_model["help"] for name, of_model in owners)
     if others := [name for name in having if name not in dict(owners)]:
         text += f" Also of {', '.join(others)}."
-    kind: Any = metadata["kind"]
-    annotation = Annotated[Optional[kind], typer.Option(metadata["flag"], help=text)]  # noqa: UP045
+    words = dict.fromkeys(word for name, _ in owners for word in _words(name, key))
+    kind: Any = Literal[tuple(words)] if words else metadata["kind"]  # ty: ignore[invalid-type-form]
+    annotation = Annotated[Optional[kind], typer.Option(metadata["flag"], help=text, rich_help_panel=MODEL.rare)]  # noqa: UP045
     return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ...errors import UsageError
+from ...train.config.protocol import GENERAL, PROTOCOLS
+from ..choices import Halves
+from ..panels import PROTOCOL, RECIPE
+
+ProtocolName = Literal[(*GENERAL, *PROTOCOLS)]  # ty: ignore[invalid-type-form]
 
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its name; may be repeated.")
-]
-
-
-Protocol = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        "--protocol",
-        help="auto (the cache's folds, else its splits, else folds by subject), official (those or none), folds, split, "
-        "kfold, loso, holdout, or a data set: dfew, mafw, afew, megc, ….",
+        "--set", metavar="KEY=VALUE", help="Set any setting by its name; may be repeated.", rich_help_panel=RECIPE
     ),
 ]
-
-
-Folds = Annotated[int | None, typer.Option("--folds", metavar="K", help="K folds by subject.")]
-
-
-Loso = Annotated[bool, typer.Option("--loso", help="Leave one subject out, each in turn.")]
-
-
-Holdout = Annotated[bool, typer.Option("--holdout", help="One fifth of the subjects is tested.")]
-
-
-By = Annotated[str | None, typer.Option("--by", help="What is never divided between halves: subject or clip.")]
+Protocol = Annotated[
+    ProtocolName | None,
+    typer.Option(
+        "--protocol",
+        metavar="NAME",
+        help="auto, official, dfew, …; est train --list-protocols lists all.\n\n"
+        f"{'; '.join(f'{name}: {what}' for name, what in GENERAL.items())}; or the protocol of a data set: "
+        f"{', '.join(PROTOCOLS)}. est train --list-protocols describes them.",
+        rich_help_panel=PROTOCOL,
+    ),
+]
+Folds = Annotated[
+    int | None, typer.Option("--folds", metavar="K", help="K folds by subject.", rich_help_panel=PROTOCOL)
+]
+Loso = Annotated[
+    bool, typer.Option("--loso", help="Leave each subject out in turn and test on it.", rich_help_panel=PROTOCOL)
+]
+Holdout = Annotated[
+    bool, typer.Option("--holdout", help="Test on one fifth of the subjects.", rich_help_panel=PROTOCOL)
+]
+By = Annotated[
+    Halves | None,
+    typer.Option(
+        "--by",
+        help="What stays whole when halves and folds are made. [default: subject]",
+        rich_help_panel=PROTOCOL.rare,
+    ),
+]
 
 
 def protocol_options(protocol: str | None, folds: int | None, *, loso: bool, holdout: bool) -> dict[str, Any]:
@@ -43,9 +57,8 @@ def protocol_options(protocol: str | None, folds: int | None, *, loso: bool, hol
     if len(set(kinds.values())) > 1:
         raise UsageError(f"{' and '.join(kinds)} ask for different protocols.", remedy="give one of them")
     kind = next(iter(kinds.values()), None)
-    if kind is not None and folds is None:
-        from ...train.config.protocol import PROTOCOLS
-
-        if kind in PROTOCOLS and PROTOCOLS[kind].kind == "kfold":  # whatever number a file says
-            folds = PROTOCOLS[kind].folds
+    if (
+        folds is None and kind is not None and kind in PROTOCOLS and PROTOCOLS[kind].kind == "kfold"
+    ):  # whatever number a file says
+        folds = PROTOCOLS[kind].folds
     return {"protocol.kind": kind, "protocol.folds": folds}

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import STATUS_FAILED, STATUS_PARTIAL
-from ..options import command
+from ..choices import RowsPrecision
+from ..options import command, examples
+from ..panels import INPUT, MACHINE, MODEL, OUTPUT, RECIPE
 from ..screen import Screen, columns
-from .modelflags import FRAME_MODEL_LIST
+from .modelflags import FRAME_MODEL_LIST, FrameModelName
 from .protocoloptions import Settings
-from .train import Leak, parse_seeds
+from .trainoptions import Leak, PresetName, parse_seeds
 
 if TYPE_CHECKING:
     from ...recipes.card import Card
@@ -26,42 +28,93 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe: est recipe list shows them.")]
-Root = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="The folder of the data set.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A recipe: est recipe list shows them.", rich_help_panel=INPUT)
+]
+Root = Annotated[
+    Path | None, typer.Option("--root", metavar="DIR", help="The folder of the data set.", rich_help_panel=INPUT)
+]
 OutFolder = Annotated[
     Path | None,
     typer.Option(
         "--out",
         "-o",
-        help="The folder of cache, runs and cards; a run of the same recipe in it is resumed. [default: recipe-NAME]",
+        "--output",
+        help="The folder of cache, runs and cards. [default: recipe-NAME]\n\n"
+        "A run of the same recipe in it is resumed.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Model = Annotated[
-    str | None, typer.Option("--model", metavar="NAME", help=f"{FRAME_MODEL_LIST}. [default: the recipe's]")
+    FrameModelName | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help=f"est, transformer, gru, …: all that read frames. [default: the recipe's]\n\n{FRAME_MODEL_LIST}.",
+        rich_help_panel=MODEL,
+    ),
 ]
 WeightsName = Annotated[
     str | None,
-    typer.Option("--weights", help="Of the frame encoder, as est extract takes them. [default: the recipe's]"),
+    typer.Option(
+        "--weights",
+        help="The encoder, as of est extract. [default: the recipe's]",
+        metavar="NAME|FILE|RUN",
+        rich_help_panel=MODEL,
+    ),
 ]
 Normalize = Annotated[
-    str | None, typer.Option("--normalize", help="Pixels of a FILE of weights: none, imagenet or MEAN,STD.")
+    str | None,
+    typer.Option(
+        "--normalize",
+        help="Pixel normalisation of a FILE of weights: none, imagenet or MEAN,STD.",
+        rich_help_panel=MODEL.rare,
+    ),
 ]
 Preset = Annotated[
-    str | None,
-    typer.Option("--preset", help="As est train takes it: fast, official, small, …. [default: the recipe's]"),
+    PresetName | None,
+    typer.Option(
+        "--preset",
+        help="A preset of est train: fast, official, …. [default: the recipe's]",
+        metavar="NAME",
+        rich_help_panel=RECIPE,
+    ),
 ]
-Seeds = Annotated[str | None, typer.Option("--seeds", metavar="N,N…", help="A training for each. [default: 1,2,3]")]
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds", metavar="N,N…", help="Train once for each of these seeds. [default: 1,2,3]", rich_help_panel=RECIPE
+    ),
+]
 Limit = Annotated[
     int | None,
     typer.Option(
-        "--limit", metavar="N", help="Only N clips, spread over people and classes: a trial, whose card is partial."
+        "--limit",
+        metavar="N",
+        help="Only N clips: a trial, whose card is partial.\n\nThey are spread over people and classes.",
+        rich_help_panel=INPUT,
     ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Precision = Annotated[str, typer.Option("--precision", help="Of the extraction: auto, fp32, bf16, fp16 or int8.")]
-ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Where downloaded weights lie.")]
-Workers = Annotated[int | None, typer.Option("--workers", help="Decoding processes; one a core when left out.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", rich_help_panel=MACHINE)]
+Precision = Annotated[
+    RowsPrecision,
+    typer.Option(
+        "--precision",
+        help="Of the extraction: auto, fp32, bf16, fp16 or int8.",
+        metavar="NAME",
+        rich_help_panel=MACHINE,
+    ),
+]
+ModelsDir = Annotated[
+    Path | None, typer.Option("--models-dir", help="Where downloaded weights lie.", rich_help_panel=MACHINE.rare)
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", "--num-workers", help="Decoding processes. [default: one a core]", rich_help_panel=MACHINE
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and exit.", rich_help_panel=OUTPUT)]
 Cards = Annotated[list[Path], typer.Argument(metavar="CARD", help="Result cards: JSON files.")]
 AllowPartial = Annotated[
     bool, typer.Option("--allow-partial", help="Check cards of a part of a data set, too; no table takes them.")
@@ -69,6 +122,11 @@ AllowPartial = Annotated[
 
 
 @command(app, "run")
+@examples(
+    "est recipe run rendered --out recipe-rendered",
+    "est recipe run ravdess --root RAVDESS --dry-run",
+    "est recipe run dfew --root DFEW --weights hsemotion:b0 --model est",
+)
 def run(
     screen: Screen,
     *,
@@ -124,6 +182,7 @@ def run(
 
 
 @command(app, "list")
+@examples("est recipe list", "est recipe list --json")
 def list_recipes(screen: Screen) -> int:
     """List the recipes: data set, protocol, clips."""
     from ...recipes.registry import RECIPES
@@ -135,6 +194,7 @@ def list_recipes(screen: Screen) -> int:
 
 
 @command(app, "show")
+@examples("est recipe show dfew", "est recipe show ravdess --json")
 def show(screen: Screen, *, name: Name) -> int:
     """Show what a recipe does: clips, folds, weights, model, seeds, settings."""
     from ...recipes.registry import recipe_named
@@ -148,6 +208,7 @@ def show(screen: Screen, *, name: Name) -> int:
 
 
 @command(app, "check")
+@examples("est recipe check recipe-dfew/est.json", "est recipe check --allow-partial cards/trial.json")
 def check(screen: Screen, *, cards: Cards, allow_partial: AllowPartial = False) -> int:
     """Check that cards are of this protocol and their numbers agree with each other; exit status 1 if one is refused."""
     from ...recipes.checking import check_card

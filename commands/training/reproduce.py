@@ -9,45 +9,72 @@ import typer
 
 from ...errors import STATUS_PARTIAL, UsageError
 from ..cachenames import is_cache_name
+from ..options import examples
+from ..panels import INPUT, OUTPUT, PROTOCOL, RECIPE
 from ..screen import Screen, columns
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
-from .train import Batch, Config, Device, Feature, Leak, Precision, Rate, Stack, Threads, parse_seeds
+from .trainoptions import Batch, Config, Device, Feature, Leak, Precision, PresetName, Rate, Stack, Threads, parse_seeds
 
 What = Annotated[
     str | None,
     typer.Argument(
-        metavar="WHAT", help="A table or figure of the paper, or all; --list shows them.", show_default=False
+        metavar="WHAT",
+        help="A table or figure of the paper, or all; --list lists them.",
+        show_default=False,
+        rich_help_panel=INPUT,
     ),
 ]
-CachePath = Annotated[Path | None, typer.Option("--cache", "-c", help="The cache to make it on.", show_default=False)]
+CachePath = Annotated[
+    Path | None, typer.Option("--cache", "-c", help="The cache to use.", show_default=False, rich_help_panel=INPUT)
+]
 OutFolder = Annotated[
     Path | None,
     typer.Option(
         "--out",
         "-o",
-        help="The folder of runs and tables; other tables of the same settings may be there already. [default: reproduced/<cache>]",
+        "--output",
+        help="The folder of runs and tables. [default: reproduced/<cache>]\n\n"
+        "Other tables of the same settings may be there already.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 ListTables = Annotated[
-    bool, typer.Option("--list", help="Show the tables, or WHAT alone, what they train and what they need, and stop.")
+    bool,
+    typer.Option(
+        "--list",
+        help="Show the tables, or WHAT alone, and exit.\n\nWith what they train and what they need.",
+        rich_help_panel=INPUT,
+    ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be trained, and about how long that takes, and stop.")
+    bool,
+    typer.Option("--dry-run", help="Show what would be trained and for how long, and exit.", rich_help_panel=OUTPUT),
 ]
 Seeds = Annotated[
     str | None,
-    typer.Option("--seeds", metavar="N,N…", help="A training for each. [default: 1,2,3, or those of --config]"),
+    typer.Option(
+        "--seeds",
+        metavar="N,N…",
+        help="Train once for each. [default: 1,2,3, or those of --config]",
+        rich_help_panel=RECIPE,
+    ),
 ]
 Preset = Annotated[
-    str | None,
+    PresetName | None,
     typer.Option(
-        "--preset", help="official (full width), small, fast or paper-text. [default: small; with --dataset official]"
+        "--preset",
+        help="official (full width), small, fast, paper-text. [default: small]\n\n"
+        "With --dataset the default is official.",
+        metavar="NAME",
+        rich_help_panel=RECIPE,
     ),
 ]
 Epochs = Annotated[
     int | None,
     typer.Option(
-        "--epochs", help="How often every clip is seen. [default: the preset's: 60 of small, 160 of official]"
+        "--epochs",
+        help="Training epochs. [default: the preset's]\n\n60 of small, 160 of official.",
+        rich_help_panel=RECIPE,
     ),
 ]
 Dataset = Annotated[
@@ -55,17 +82,27 @@ Dataset = Annotated[
     typer.Option(
         "--dataset",
         metavar="NAME",
-        help="The cache is this data set of the paper, dfew, afew, bu4dfe or mmi: its protocol, and the paper's numbers beside these.",
+        help="The data set of the cache: dfew, afew, bu4dfe or mmi.\n\n"
+        "Its protocol is used, and the paper's numbers are shown beside these.",
+        rich_help_panel=PROTOCOL,
     ),
 ]
 TestCache = Annotated[
-    Path | None, typer.Option("--test-cache", help="For cross-database: another cache, with the same features.")
+    Path | None,
+    typer.Option(
+        "--test-cache", help="For cross-database: another cache, with the same features.", rich_help_panel=INPUT.rare
+    ),
 ]
 NoModel = Annotated[
     str | None, typer.Option("--model", hidden=True, help="The rows of a table decide the model.")
 ]  # an answer to those who try it
 
 
+@examples(
+    "est reproduce --list",
+    "est reproduce ablation --cache cache.zarr --dry-run",
+    "est reproduce all --cache dfew.zarr --dataset dfew",
+)
 def reproduce(
     screen: Screen,
     *,
@@ -96,7 +133,7 @@ def reproduce(
     allow_leak: Leak = None,
     model: NoModel = None,
 ) -> int:
-    """Make a table or figure of the EST paper on a cache: train, compare, draw; the same command goes on."""
+    """Make a table or figure of the EST paper on a cache: train, compare, draw; the same command resumes."""
     from ...sweep.reproduce.tables import catalogue
 
     if is_cache_name(what):

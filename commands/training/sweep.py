@@ -9,10 +9,25 @@ from typing import Annotated, Any
 import typer
 
 from ...errors import UsageError
+from ...train.models.registry import MODELS
+from ..choices import Stacking
+from ..options import examples
+from ..panels import DATA, MACHINE, MODEL, OUTPUT, SEARCH
 from ..screen import Screen
 from .modelflags import MODEL_LIST, with_model_flags
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
-from .train import Balanced, Config, Device, Feature, Leak, Only, Precision, Preset, Threads
+from .trainoptions import (
+    MODEL_NAMES,
+    Balanced,
+    Config,
+    Device,
+    Feature,
+    Leak,
+    Only,
+    Precision,
+    Preset,
+    Threads,
+)
 
 
 class Sampler(StrEnum):
@@ -38,88 +53,131 @@ class Objective(StrEnum):
     war = "war"
 
 
-class Stack(StrEnum):
-    """Whether trainings of one shape are trained as one stacked model."""
-
-    auto = "auto"
-    on = "on"
-    off = "off"
-
-
-CachePath = Annotated[Path, typer.Option("--cache", "-c", help="The cache to search on.")]
+CachePath = Annotated[Path, typer.Option("--cache", "-c", help="The cache to search on.", rich_help_panel=DATA)]
 OutFolder = Annotated[
     Path | None,
     typer.Option(
         "--out",
         "-o",
-        help="The folder of the sweep; an unfinished one of the same settings is resumed, or joined. [default: sweeps/<cache>]",
+        "--output",
+        help="The folder of the sweep. [default: sweeps/<cache>]\n\n"
+        "An unfinished sweep of the same settings is resumed, or joined.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 SpaceFile = Annotated[
     Path | None,
-    typer.Option("--space", help="A TOML file of what is searched. [default: the built-in space of the model]"),
+    typer.Option(
+        "--space", help="A TOML file of the search space. [default: that of the model]", rich_help_panel=SEARCH
+    ),
 ]
 Model = Annotated[
     list[str] | None,
     typer.Option(
-        "--model", metavar="NAME", help=f"{MODEL_LIST}; may be repeated: one space of several. [default: est]"
+        "--model",
+        metavar="NAME",
+        autocompletion=lambda: list(MODELS),
+        help=f"{MODEL_NAMES}\n\nMay be repeated: one space of several models. {MODEL_LIST}.",
+        rich_help_panel=MODEL,
     ),
 ]
 Trials = Annotated[
     int | None,
-    typer.Option("--trials", help="Trials of each outer fold. [default: 20; with --minutes no limit; of a grid all]"),
+    typer.Option(
+        "--trials",
+        help="Trials of each outer fold. [default: 20]\n\nWith --minutes no limit by default, of a grid all.",
+        rich_help_panel=SEARCH,
+    ),
 ]
-Minutes = Annotated[float, typer.Option("--minutes", help="Begin no trial after so many minutes; 0: no limit.")]
+Minutes = Annotated[
+    float,
+    typer.Option(
+        "--minutes",
+        help="Begin no trial after N minutes. [default: no limit]",
+        metavar="N",
+        show_default=False,
+        rich_help_panel=SEARCH,
+    ),
+]
 SamplerName = Annotated[
-    Sampler, typer.Option("--sampler", help="How settings are drawn: tpe learns from earlier trials.")
+    Sampler,
+    typer.Option(
+        "--sampler", help="How settings are drawn.\n\ntpe uses the results of earlier trials.", rich_help_panel=SEARCH
+    ),
 ]
-PrunerName = Annotated[Pruner, typer.Option("--pruner", help="Which trials are stopped early.")]
-ObjectiveName = Annotated[Objective, typer.Option("--objective", help="The score that trials are compared by.")]
+PrunerName = Annotated[
+    Pruner, typer.Option("--pruner", help="Which trials are stopped early.", rich_help_panel=SEARCH.rare)
+]
+ObjectiveName = Annotated[
+    Objective, typer.Option("--objective", help="The score that trials are compared by.", rich_help_panel=SEARCH)
+]
 Inner = Annotated[
     int,
     typer.Option(
         "--inner",
         help="Folds of the inner validation, by subject; 1: one part. [default: 3 below 500 training clips, else 1]",
         show_default=False,
+        rich_help_panel=SEARCH.rare,
     ),
 ]
-Keep = Annotated[int, typer.Option("--keep", help="Checkpoints kept, of the best trials of each study.")]
-SearchControl = Annotated[
-    bool, typer.Option("--control/--no-control", help="Search the control, too, with as many trials.")
+Keep = Annotated[
+    int, typer.Option("--keep", help="Checkpoints kept, of the best trials of each study.", rich_help_panel=OUTPUT.rare)
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of what the studies draw.")]
+SearchControl = Annotated[
+    bool,
+    typer.Option(
+        "--control/--no-control", help="Search the control too, with as many trials.", rich_help_panel=SEARCH.rare
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of what the studies draw.", rich_help_panel=SEARCH.rare)]
 Storage = Annotated[
     str,
     typer.Option(
         "--storage",
         metavar="URL",
         help="Keep the studies in a database, which several machines may share. [default: --out]",
+        rich_help_panel=SEARCH.rare,
     ),
 ]
 WorkersNumber = Annotated[
     int,
     typer.Option(
-        "--workers", help="Processes that search at once. [default: one a core on a CPU, else 1]", show_default=False
+        "--workers",
+        "--num-workers",
+        help="Processes that search. [default: one a core on a CPU, else 1]",
+        show_default=False,
+        rich_help_panel=MACHINE,
     ),
 ]
 StackName = Annotated[
-    Stack | None,
+    Stacking | None,
     typer.Option(
         "--stack",
         help="Train models of one shape as one stacked model: auto, where that is faster; on, wherever possible; off. "
         "[default: auto]",
+        rich_help_panel=MACHINE.rare,
     ),
 ]
 Retrain = Annotated[
     bool,
     typer.Option(
         "--retrain-best/--no-retrain-best",
-        help="Train each fold's choice on its whole training half with several seeds, and score it once.",
+        help="Train and score each fold's choice once.\n\n"
+        "Each is trained on its whole training half with several seeds, and scored on the test half.",
+        show_default=False,
+        rich_help_panel=SEARCH,
     ),
 ]
-Seeds = Annotated[int, typer.Option("--seeds", min=1, max=1000, help="How many seeds --retrain-best trains with.")]
+Seeds = Annotated[
+    int, typer.Option("--seeds", min=1, max=1000, help="Seeds of --retrain-best.", metavar="N", rich_help_panel=SEARCH)
+]
 
 
+@examples(
+    "est sweep --cache cache.zarr --trials 30 --retrain-best",
+    "est sweep --cache cache.zarr --model est --model gru --minutes 60",
+    "est sweep --cache cache.zarr --space space.toml --out sweeps/mine",
+)
 @with_model_flags
 def sweep(
     screen: Screen,
@@ -159,14 +217,14 @@ def sweep(
     allow_leak: Leak = None,
     **of_model: Any,
 ) -> int:
-    """Search settings for each outer fold inside its training half; the same command resumes, or joins in."""
+    """Search settings for each outer fold inside its training half; the same command resumes."""
     from ...train.config.configfile import resolve
 
     names = tuple(model or ())
     options: dict[str, Any] = {
-        "loop.precision": precision.value if isinstance(precision, StrEnum) else precision,
+        "loop.precision": precision,
         "loop.threads": threads,
-        "loop.stack": stack.value if stack is not None else None,
+        "loop.stack": stack,
         "model.name": names[0] if names else None,
         **of_model,
         "data.feature": feature,

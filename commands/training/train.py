@@ -5,124 +5,50 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from ...errors import UsageError
+from ..options import examples
 from ..screen import Screen
-from .modelflags import MODEL_LIST, with_model_flags
+from .modelflags import with_model_flags
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options
-
-CachePath = Annotated[
-    Path | None, typer.Option("--cache", "-c", help="The cache to learn from; with --resume the run's own.")
-]
-OutRun = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="The folder of the run. [default: runs/<time>; with --resume the latest]"),
-]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run, under its own settings.")]
-Describe = Annotated[bool, typer.Option("--describe", help="Show the model's parameters and MACs, and stop.")]
-Preset = Annotated[
-    str | None,
-    typer.Option(
-        "--preset",
-        help="official (the default: the authors' code), paper-text (their text where it differs), fast, "
-        "small (a small model for tens to hundreds of clips), modern (for --finetune), "
-        "or published (as a model's authors train it: slstt).",
-    ),
-]
-Finetune = Annotated[
-    str | None,
-    typer.Option(
-        "--finetune",
-        help="Let the backbone learn too: all of it, from the cache's crops or the sources, or layer4, its last stage: "
-        "of a ResNet-18 from cached maps of layer3.",
-    ),
-]
-Start = Annotated[
-    str | None,
-    typer.Option(
-        "--weights",
-        help="With --finetune: where the backbone starts: imagenet (not for commercial use), synface, random, "
-        "an encoder such as timm:resnet10t, a file or a run. With --model former-dfer the file that the cache was made with, or random, "
-        "for its layer4; with --model r3d18 kinetics400 or random. [default: as the cache's features]",
-    ),
-]
-Normalize = Annotated[
-    str | None, typer.Option("--normalize", help="Of pixels, for a file of weights: none, imagenet, or MEAN,STD.")
-]
-Init = Annotated[
-    str | None,
-    typer.Option("--init", metavar="RUN", help="With --finetune: start from the models of a run on the same folds."),
-]
-Leak = Annotated[
-    bool | None,
-    typer.Option(
-        "--allow-leak/--no-allow-leak",
-        help="Score clips that the features have learnt from before; every table says so.",
-    ),
-]
-Config = Annotated[Path | None, typer.Option("--config", help="A TOML file; a run's config.toml is one.")]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="How often every clip is seen. [default: 160]")]
-Batch = Annotated[int | None, typer.Option("--batch", help="Clips in a step. [default: 8]")]
-Rate = Annotated[float | None, typer.Option("--lr", help="The highest learning rate. [default: 1e-4]")]
-Seeds = Annotated[str | None, typer.Option("--seeds", metavar="N,N…", help="A training for each. [default: 3456]")]
-Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help=f"{MODEL_LIST}. [default: est]")]
-Feature = Annotated[str | None, typer.Option("--feature", help="The feature array to read. [default: gap]")]
-Flip = Annotated[
-    bool | None, typer.Option("--flip/--no-flip", help="Show clips by mirrored crops as often, when cached.")
-]
-Views = Annotated[
-    bool | None,
-    typer.Option("--views/--no-views", help="Show clips by the cache's views too, one drawn for each clip and epoch."),
-]
-Balanced = Annotated[bool | None, typer.Option("--balanced/--no-balanced", help="Draw every class equally often.")]
-Weights = Annotated[
-    bool | None, typer.Option("--class-weights/--no-class-weights", help="Weigh rare classes more in the loss.")
-]
-Smoothing = Annotated[float | None, typer.Option("--label-smoothing", help="Share of the target given to all classes.")]
-Votes = Annotated[
-    Path | None,
-    typer.Option(
-        "--votes", metavar="FILE", help="Learn from a table of votes: id or path, and a column for each class."
-    ),
-]
-Focal = Annotated[
-    float | None, typer.Option("--focal", metavar="GAMMA", help="Focal loss: what is nearly right counts less.")
-]
-ListProtocols = Annotated[
-    bool, typer.Option("--list-protocols", help="Show the protocols and what is published of each, and stop.")
-]
-ListModels = Annotated[
-    bool,
-    typer.Option(
-        "--list-models",
-        help="Show the models: what each reads, its parameters, source and how near it is to the published one, and stop. "
-        "With --cache also what that lacks for one; with --model that one alone.",
-    ),
-]
-Only = Annotated[list[str] | None, typer.Option("--fold", metavar="NAME", help="Run this fold alone; may be repeated.")]
-Select = Annotated[
-    str | None,
-    typer.Option("--select", help="last epoch, or the best on an inner val half; never the best on the test."),
-]
-Precision = Annotated[str | None, typer.Option("--precision", help="fp32, bf16, fp16, or auto: bf16 where it is fast.")]
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads; the same number gives the same bits.")]
-Stack = Annotated[
-    str | None,
-    typer.Option(
-        "--stack",
-        help="Train folds and seeds as one stacked model: auto, where that is faster; on, wherever possible; off. [default: auto]",
-    ),
-]
-Control = Annotated[
-    bool | None, typer.Option("--control/--no-control", help="Fit pooled statistics and a linear classifier beside it.")
-]
-Board = Annotated[
-    bool | None, typer.Option("--tensorboard/--no-tensorboard", help="Write curves for TensorBoard into the run.")
-]
+from .trainoptions import (
+    Balanced,
+    Batch,
+    Board,
+    CachePath,
+    Config,
+    Control,
+    Describe,
+    Device,
+    Epochs,
+    Feature,
+    Finetune,
+    Flip,
+    Focal,
+    Init,
+    Leak,
+    ListModels,
+    ListProtocols,
+    Model,
+    Normalize,
+    Only,
+    OutRun,
+    Precision,
+    Preset,
+    Rate,
+    Resume,
+    Seeds,
+    Select,
+    Smoothing,
+    Stack,
+    Start,
+    Threads,
+    Views,
+    Votes,
+    Weights,
+    parse_seeds,
+)
 
 BEHIND = {  # settings of numbers that have an option
     "loop.epochs": "--epochs",
@@ -134,6 +60,11 @@ BEHIND = {  # settings of numbers that have an option
 }
 
 
+@examples(
+    "est train --cache cache.zarr --out runs/est",
+    "est train --cache dfew.zarr --protocol dfew --model gru --seeds 1,2,3",
+    "est train --cache cache.zarr --folds 5 --finetune all --preset modern",
+)
 @with_model_flags
 def train(
     screen: Screen,
@@ -141,19 +72,19 @@ def train(
     cache: CachePath = None,
     out: OutRun = None,
     resume: Resume = False,
-    describe: Describe = False,
-    preset: Preset = None,
+    model: Model = None,
     finetune: Finetune = None,
     weights: Start = None,
     normalize: Normalize = None,
     init: Init = None,
-    config: Config = None,
-    settings: Settings = None,
+    describe: Describe = False,
+    preset: Preset = None,
     epochs: Epochs = None,
     batch: Batch = None,
     lr: Rate = None,
     seeds: Seeds = None,
-    model: Model = None,
+    config: Config = None,
+    settings: Settings = None,
     feature: Feature = None,
     flip: Flip = None,
     views: Views = None,
@@ -180,7 +111,7 @@ def train(
     tensorboard: Board = None,
     **of_model: Any,
 ) -> int:
-    """Train a model on a cache, every fold and seed, and score it; Ctrl-C saves, --resume goes on."""
+    """Train a model on a cache, every fold and seed, and score it; after Ctrl-C --resume continues."""
     if list_protocols:
         return show_protocols(screen)
     if list_models:
@@ -318,15 +249,3 @@ def show_protocols(screen: Screen) -> int:
         lines += [f"{'':<{width}}  {line}" for line in result_lines(row["name"])]
     screen.result({"protocols": rows}, "\n".join(lines))
     return 0
-
-
-def parse_seeds(text: str | None) -> tuple[int, ...] | None:
-    """Read 1,2,3."""
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(
-            f"--seeds is whole numbers with commas between, found {text!r}.", remedy="--seeds 1,2,3"
-        ) from error

@@ -7,11 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-import typer
 from swept import arguments, base_config, folded_cache, number_of, space_file
 from train_samples import read_csv, read_lines
 
-from est.cli import app, main
+from est.cli import main
 from est.commands.training.sweep import default_folder
 from est.commands.training.sweepview import LineSweep, repeat_command
 from est.sweep.found.record import Sweep
@@ -152,17 +151,6 @@ def test_the_default_folder_has_the_name_of_the_cache(cache, expected):
 def test_the_folder_is_the_default_one_or_that_of_out(asked, tmp_path):
     assert asked()["out"] == Path("sweeps/faces")
     assert asked("--out", tmp_path)["out"] == tmp_path
-
-
-def test_help_names_every_option(est):
-    command = typer.main.get_command(app).commands["sweep"]
-    options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    status, out, _ = est("sweep", "--help")
-    assert status == 0
-    shown = set(re.findall(r"--[a-z][a-z-]*", out))
-    assert {option for option in options if option.startswith("--")} <= shown
-    assert {"--space", "--trials", "--minutes", "--inner", "--storage", "--workers", "--retrain-best"} <= options
-    assert all(parameter.help for parameter in command.params)
 
 
 def test_a_sweep_in_json(est, cache, space, tmp_path):

@@ -82,7 +82,9 @@ OTHERS = {
     "--json",
     "--quiet",
     "--debug",
+    "--help-all",
 }
+ALIASES = {"--output", "--batch-size", "--learning-rate", "--features"}
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +165,7 @@ def test_the_flags_above_are_all_there_are():
         "--no-tensorboard",
         "--no-allow-leak",
     }
-    assert options_of("train") == named | switches | OTHERS | {"-c", "-o", "-q"}
+    assert options_of("train") == named | switches | OTHERS | ALIASES | {"-c", "-o", "-q"}
 
 
 @pytest.mark.parametrize("flag", FLAGS)

@@ -54,7 +54,7 @@ def tables_named(what: str) -> tuple[Table, ...]:
     if what == ALL:
         return tuple(TABLES.values())
     if what not in TABLES:
-        near = _numbered(what) or nearest(what, (*TABLES, ALL), cutoff=0.4)
+        near = next(iter(_numbered(what)), None) or nearest(what, (*TABLES, ALL), cutoff=0.4)
         raise UsageError(
             f"There is no table {what!r}; there are {', '.join(TABLES)}, and {ALL}.",
             remedy=f"est reproduce {near}" if near else "est reproduce --list",
