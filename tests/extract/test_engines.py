@@ -53,6 +53,7 @@ def begun(videos, tmp_path_factory):
 def test_int8_has_the_same_bytes_in_parts_and_with_more_workers(videos, begun, tmp_path):
     recipe = open_cache(begun).recipes.features["gap"]
     assert (recipe.engine, recipe.precision) == ("onnxruntime", "int8")
+    assert open_cache(begun).environment["kernels"] == "onnxruntime"
     assert recipe.calibration.startswith(f"{choice.bits_here()}-bit weights, ranges ")
     extract(videos, tmp_path / "c.zarr", INT8, limit=1)
     extract(videos, tmp_path / "c.zarr", INT8, workers=2)
@@ -227,6 +228,7 @@ def test_arrays_that_are_being_filled_count_as_begun(begun, tmp_path, monkeypatc
     cache = open_cache(tmp_path / "c.zarr")
     assert (set(cache.recipes.features), set(cache.snapshot.manifest.filling)) == (set(), {"gap"})
     assert "onnxruntime" in cache.environment["versions"]
+    assert cache.environment["kernels"] == "onnxruntime"
     assert begun_in(cache.path) == Begun(engine="onnxruntime", precision="int8", bits=choice.bits_here())
     with pytest.raises(EstError, match=r"begun by onnxruntime, .*the device is cuda:0"):
         expect_precision_of(cache.path, [torch.device("cuda", 0)])

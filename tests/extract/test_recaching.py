@@ -87,6 +87,7 @@ def test_rows_are_those_of_an_extraction_with_these_weights(pile, tuned, folder,
     assert_same(out, once)
     made, wanted = open_cache(out), open_cache(once)
     assert made.recipes == wanted.recipes
+    assert made.environment["kernels"] == wanted.environment["kernels"]
     assert made.black == wanted.black
     assert made.trained_on("gap") == LEARNT
     assert verify_cache(out).problems == []
