@@ -181,9 +181,7 @@ def test_the_floor_of_a_step_is_what_adam_moves(load, context, monkeypatch):
         ("cpu", 100, 100, 50, "detect and encode on the device"),  # they share the cores
     ],
 )
-def test_extraction_is_bound_by_its_slowest_stage(
-    load, context, monkeypatch, device, on_cores, on_device, bound, name
-):
+def test_extraction_is_bound_by_its_slowest_stage(load, context, monkeypatch, device, on_cores, on_device, bound, name):
     extraction = load("rows.extraction")
     monkeypatch.setattr(extraction, "num_cores", lambda: 2)
     monkeypatch.setattr(extraction, "default_workers", lambda devices: 2)
@@ -201,6 +199,27 @@ def test_the_encoder_alone_is_measured(load, tmp_path, monkeypatch, capsys):
     ended = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (ended["end"], ended.get("failed")) == ("encode", None)
     assert ended["value"] > 0
+
+
+@pytest.mark.parametrize(
+    ("device", "status"), [("gpu", 2), ("cuda", "torch sees no GPU here. Check nvidia-smi, or try .*--dry-device cpu")]
+)
+def test_a_device_that_is_none_or_not_there_is_refused_at_the_start(
+    load, tmp_path, monkeypatch, capsys, device, status
+):
+    run = load("run")
+    (tmp_path / "machine.py").write_text("""print('{"end": "machine", "has_gpu": false}')""")
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    monkeypatch.setattr(run, "rows_of", lambda *arguments: pytest.fail("rows are measured"))
+    monkeypatch.setattr(run.signal, "signal", lambda *arguments: None)
+    monkeypatch.setattr(sys, "argv", ["run.py", "--dry-device", device, "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as stop:
+        run.main()
+    if device == "gpu":
+        assert stop.value.code == status
+        assert "--dry-device: invalid choice: 'gpu'" in capsys.readouterr().err
+    else:
+        assert re.match(status, stop.value.code)
 
 
 def test_every_planned_row_has_its_measurement(load):
