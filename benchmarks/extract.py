@@ -4,7 +4,7 @@ The plain loop: one video at a time, frame by frame, the packaged RetinaFace at 
 ResNet-18 in fp32, all with default threads. The tuned loop is the faster of two whose thread pools do not fight: torch's threads wait
 passively, or one thread detects; every ratio is to it. The bound on a CPU is the sum of the stages' costs. Goals: ≥ 4 × the tuned loop
 with bf16, or with int8 on a processor without it; ≥ 2.6 × in fp32; ≥ 90 % of the bound. With --neighbour all run once more while a busy
-loop takes one core.
+loop takes one core. What the look at people adds is too little for these times: benchmarks/identity.py measures it, clip by clip in pairs.
 """
 
 from __future__ import annotations
