@@ -111,11 +111,12 @@ def recache(
     ]
     recipes = Recipes(frames=frames, features={name: made for each in passes for name, made in each.recipes.items()})
     expect_calibration(out, recipes, list(encoders.values()))
-    begin(cache, out, recipes, crops=crops, watch=Whole(watch))
+    kernels = joined_kernels(encoder.kernels(devices[0]) for encoder in encoders.values())
+    begin(cache, out, recipes, crops=crops, kernels=kernels, watch=Whole(watch))
     environment = current_environment(
         ("torch", "torchvision", "opencv-python", "opencv-python-headless", "onnxruntime"),
         device=[str(d) for d in devices],
-        kernels=joined_kernels(encoder.kernels(devices[0]) for encoder in encoders.values()),
+        kernels=kernels,
     )
     records = [plan.weights.trained_on for plan in arrays if plan.weights.trained_on is not None]
     with CacheWriter.open(
@@ -336,12 +337,12 @@ def expect_arrays(cache: Cache, arrays: Sequence[ArrayPlan]) -> None:
         plan.expect_apart(cache)
 
 
-def begin(cache: Cache, out: Path, recipes: Recipes, *, crops: bool, watch: Watch) -> None:
-    """Make the copy without features; one that is there must be of the same clips."""
+def begin(cache: Cache, out: Path, recipes: Recipes, *, crops: bool, kernels: str, watch: Watch) -> None:
+    """Make the copy without features, which records the `kernels` of its own rows; one that is there must be of the same clips."""
     is_there = out.exists() or (is_hdf5(out) and staging_path(out).exists())
     if not is_there:
         expect_crops(cache, out, list(recipes.features), clips_of_cache(cache))
-        convert_cache(cache.path, out, features=[], crops=crops, watch=watch)
+        convert_cache(cache.path, out, features=[], crops=crops, note={"kernels": kernels}, watch=watch)
         return
     copy = open_cache(out)
     if copy.recipes.frames == recipes.frames:  # others are refused by the field
