@@ -36,7 +36,7 @@ def test_every_public_name_resolves():
     import est.demo
 
     assert all(getattr(est.demo, name) is not None for name in est.demo.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+    with pytest.raises(AttributeError, match="has no 'nonsense'"):
         _ = est.demo.nonsense
 
 

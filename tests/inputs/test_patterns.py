@@ -67,8 +67,8 @@ def test_what_a_list_says_goes_before_and_needs_no_match(tmp_path):
         "odd": ("sad", "X"),
     }
     assert found.reading.sources == {
-        "label": f"the list, else --labels {BOTH!r}",
-        "subject": f"the list, else --labels {BOTH!r}",
+        "label": f"the list, else --labels '{BOTH}'",
+        "subject": f"the list, else --labels '{BOTH}'",
     }
 
 

@@ -307,14 +307,16 @@ def test_clips_are_not_shuffled_for_it(cache, tmp_path, capsys):
     assert "no order to shuffle by" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("typed", "named"), [("gur", "gru"), ("EST1", "est"), ("xyz", "est")])
-def test_a_model_that_is_not_there_names_the_nearest(cache, capsys, typed, named):
+@pytest.mark.parametrize(
+    ("typed", "remedy"), [("gur", "--model gru"), ("EST1", "--model est"), ("xyz", "est train --list-models")]
+)
+def test_a_model_that_is_not_there_names_the_nearest(cache, capsys, typed, remedy):
     with pytest.raises(SystemExit) as ended:
         main(["train", "--cache", str(cache), "--model", typed])
     printed = capsys.readouterr().err
     assert ended.value.code == 2
-    assert "the models are est, " in printed
-    assert f"--model {named}" in printed
+    assert "--model is est, transformer, gru, " in printed
+    assert f"try: {remedy}\n" in printed
 
 
 def test_on_the_line(cache, tmp_path):
