@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import pytest
+
 from est.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +38,6 @@ def run_here(blocks: Iterable[str], folder: Path, shorten: Callable[[list[str]],
             if name != "est":
                 subprocess.run(["bash", "-euc", line], check=True, capture_output=True)
                 continue
-            try:
+            with pytest.raises(SystemExit) as end:
                 main(shorten(words))
-            except SystemExit as end:
-                assert end.code in (None, 0), f"{line}: exit status {end.code}"
+            assert end.value.code in (None, 0), f"{line}: exit status {end.value.code}"
