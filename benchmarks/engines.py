@@ -31,6 +31,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from _machine import machine
+from _ratios import tell
 
 from est.cache import Cache, open_cache
 from est.crops.crop import BOX_MARGIN, crop_face
@@ -91,6 +92,8 @@ def speed(threads: int) -> None:
     for name in engines:
         told = f"{PICTURES / clock[name]:.1f} | {base / clock[name]:.2f} × | {1000 * work[name] / PICTURES:.1f}"
         print(f"| {threads} | {name} | {told} |", flush=True)
+        if threads == 1:
+            tell(f"encoder by {name}", base / clock[name])
 
 
 def print_speed() -> None:
@@ -216,7 +219,8 @@ def main() -> None:
         print(machine("torch", "onnxruntime"))
         if options.part in ("all", "speed"):
             print_speed()
-        options.folder.mkdir(parents=True, exist_ok=True)
+        if options.part != "speed":
+            options.folder.mkdir(parents=True, exist_ok=True)
         if options.part in ("all", "errors"):
             print_errors(options.folder)
         if options.part in ("all", "accuracy"):

@@ -17,20 +17,25 @@ class Progress:
     what: str  # Extracting, Verifying, …
     unit: str  # of the two numbers that follow: videos or clips
     done: int
-    total: int
+    total: int  # 0 where nobody knows
+    ahead: int = 0  # that are finished besides, and wait for an older one
     stage: str = ""  # of the work, where it has several
     frames: int = 0
     failed: int = 0
-    seconds: float = 0.0  # that the frames took
-    waiting: Mapping[str, int] = field(default_factory=dict)  # pictures that wait for each step
+    seconds: float = 0.0  # that the frames took; 0 until the first is there
+    queued: Mapping[str, int] = field(default_factory=dict)  # what waits for each stage
+    bottleneck: str = ""  # which stage the others wait for, in words
+
+    def counts(self) -> str:
+        """Say how much is done, and of how much where that is known."""
+        return f"{self.done}/{self.total} {self.unit}" if self.total else f"{self.done} {self.unit}"
 
     def note(self) -> str:
         """Say in a few words what is known besides the two numbers."""
-        queues = ", ".join(f"{name} {count}" for name, count in self.waiting.items() if count)
         parts = [
             self.stage,
-            f"{self.frames / self.seconds:.0f} frames/s" if self.seconds else "",
-            f"waiting: {queues}" if queues else "",
+            f"{self.frames / self.seconds:.0f} frames/s" if self.seconds and self.frames else "",
+            self.bottleneck,
             f"{self.failed} failed" if self.failed else "",
         ]
         return " · ".join(filter(None, parts))

@@ -23,6 +23,7 @@ class Left:
     def __init__(self) -> None:
         self.start = time.monotonic()
         self.training = 0.0  # since when: loading says nothing about the speed of steps
+        self.warm = 0.0  # when the first step had ended, which takes longer than others
         self.total = self.done = self.before = self.taken = 0
         self.steps = 1
 
@@ -36,6 +37,8 @@ class Left:
     def step(self, epoch: int, step: int) -> None:
         self.done = epoch * self.steps + step
         self.taken += 1
+        if self.taken == 1:
+            self.warm = time.monotonic()
 
     def steps_done(self) -> int:
         return self.before + self.done
@@ -46,7 +49,10 @@ class Left:
     def text(self) -> str:
         """Return the time that is left, or nothing when nobody can know."""
         left = self.total - self.steps_done()
-        return clock(left * (time.monotonic() - self.training) / self.taken) if self.taken and left else ""
+        if not self.taken or not left:
+            return ""
+        since, taken = (self.warm, self.taken - 1) if self.taken > 1 else (self.training, 1)
+        return clock(left * (time.monotonic() - since) / taken)
 
 
 def title(part: Part) -> str:

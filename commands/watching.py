@@ -1,6 +1,6 @@
 """How long work is watched: a live bar or table on a terminal, plain lines elsewhere, JSON events with --json.
 
-Elsewhere than on a terminal there is a line every ten seconds, because a bar wrecks a log.
+Elsewhere than on a terminal there is a line now and then (`workview`), because a bar wrecks a log.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ from ..cache.watch import Progress
 from ..train.loop.watch import Part, Record, TrainingWatch
 from .screen import Screen, clock
 from .trainview import Left, cells, ending, joined, title
+from .workview import Pace, bar_of, every_second, line_of, now_and_then
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-    from rich.progress import Progress as Bar
+    from rich.console import RenderableType
 
-SECONDS_BETWEEN_LINES = 10.0
-SECONDS_BETWEEN_EVENTS = 1.0
 ROWS = 8  # epochs that the table shows
 
 
@@ -64,12 +62,14 @@ class JsonWatch(QuietWatch):
 
     def __init__(self, screen: Screen) -> None:
         super().__init__(screen)
-        self.pace = Pace(SECONDS_BETWEEN_EVENTS)
+        self.pace = Pace(every_second)
 
     def progress(self, progress: Progress) -> None:
-        if (seconds := self.pace.seconds(progress)) is not None:
+        if self.pace.take(progress):
             state = {"what": progress.what, "done": progress.done, "total": progress.total}
-            self.screen.event("progress", {**state, "seconds": seconds, "note": progress.note()})
+            left = self.pace.left
+            times = {"seconds": round(self.pace.elapsed, 1), "left": None if left is None else round(left, 1)}
+            self.screen.event("progress", {**state, **times, "queued": progress.queued, "note": progress.note()})
 
     def begin(self, part: Part, *, epochs: int, steps: int, first_epoch: int) -> None:
         self.screen.event("part", {**vars(part), "epochs": epochs, "steps": steps, "first_epoch": first_epoch})
@@ -86,15 +86,15 @@ class LineWatch(QuietWatch):
 
     def __init__(self, screen: Screen) -> None:
         super().__init__(screen)
-        self.pace = Pace(SECONDS_BETWEEN_LINES)
+        self.pace = Pace(now_and_then)
         self.epochs = 0
         self.left = Left()
         self.shown = -math.inf
         self.beside: set[str] = set()  # parts of a stack that are not shown
 
     def progress(self, progress: Progress) -> None:
-        if (seconds := self.pace.seconds(progress)) is not None:
-            self.screen.note(line_of(progress, seconds))
+        if self.pace.take(progress):
+            self.screen.note(line_of(progress, self.pace))
 
     def begin(self, part: Part, *, epochs: int, steps: int, first_epoch: int) -> None:
         self.epochs, self.beside = epochs, set()
@@ -111,7 +111,7 @@ class LineWatch(QuietWatch):
         if part.name in self.beside:  # of a stack one is shown
             return
         last = record["epoch"] == self.epochs
-        if last or time.monotonic() - self.shown >= SECONDS_BETWEEN_LINES:
+        if last or time.monotonic() - self.shown >= now_and_then(self.left.elapsed()):
             self.shown = time.monotonic()
             words = [f"{name} {value}" for name, value in cells(record).items() if value]
             left = self.left.text()
@@ -129,7 +129,7 @@ class LiveWatch(LineWatch):
         from rich.console import Console
         from rich.live import Live
 
-        self.bar: Bar | None = None
+        self.work: Progress | None = None
         self.part: Part | None = None
         self.records: list[Record] = []
         self.console = Console(stderr=True)
@@ -140,24 +140,20 @@ class LiveWatch(LineWatch):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end_bar()
+        self.end_work()
         self.live.stop()
 
     def progress(self, progress: Progress) -> None:
-        self.pace.seconds(progress)
-        if self.bar is None or progress.what != self.bar.tasks[0].description:
-            self.end_bar()
-            self.bar = bar_of(progress, self.console)
-            self.bar.tasks[0].start_time = self.pace.start
-        speed = self.bar.tasks[0].speed
-        rate = progress.note() or (f"{speed:.1f}/s" if speed else "")
-        self.bar.update(self.bar.task_ids[0], completed=progress.done, total=progress.total, rate=rate)
+        if self.work is not None and progress.what != self.work.what:
+            self.end_work()
+        self.pace.take(progress)
+        self.work = progress
 
-    def end_bar(self) -> None:
-        """Leave the last state of the bar on the terminal, and count the time of what follows anew."""
-        if self.bar is not None:
-            self.console.print(self.bar)
-            self.bar, self.left = None, Left()
+    def end_work(self) -> None:
+        """Leave the last state of counted work on the terminal, and count the time of what follows anew."""
+        if self.work is not None:
+            self.console.print(bar_of(self.work, self.pace))
+            self.work, self.left = None, Left()
 
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False)
@@ -166,7 +162,7 @@ class LiveWatch(LineWatch):
         self.console.print(f"Warning: {text}", style="yellow", highlight=False, markup=False)
 
     def begin(self, part: Part, *, epochs: int, steps: int, first_epoch: int) -> None:
-        self.end_bar()
+        self.end_work()
         super().begin(part, epochs=epochs, steps=steps, first_epoch=first_epoch)
         self.part, self.records = part, []
 
@@ -184,8 +180,8 @@ class LiveWatch(LineWatch):
         from rich.table import Table
         from rich.text import Text
 
-        if self.bar is not None:
-            return self.bar
+        if (work := self.work) is not None:
+            return bar_of(work, self.pace)
         if self.part is None:
             return Text("")
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -203,51 +199,3 @@ class LiveWatch(LineWatch):
         below = Table.grid(padding=(0, 2, 0, 0))
         below.add_row(ProgressBar(total=max(total, 1), completed=done, width=40), Text(line, style="dim"))
         return Group(table, below)
-
-
-class Pace:
-    """Chooses which states are shown: the first of each work, the last one, and at most one an interval between them."""
-
-    def __init__(self, interval: float) -> None:
-        self.interval = interval
-        self.what = ""
-        self.start = self.told = time.monotonic()
-        self.shown = -math.inf
-
-    def seconds(self, progress: Progress) -> float | None:
-        """Return how long the work has taken, or None where its state is not to be shown."""
-        now = time.monotonic()
-        if progress.what != self.what:  # it began where the one before it ended
-            self.what, self.start, self.shown = progress.what, self.told, -math.inf
-        self.told = now
-        if progress.done != progress.total and now - self.shown < self.interval:
-            return None
-        self.shown = now
-        return round(now - self.start, 1)
-
-
-def line_of(progress: Progress, seconds: float) -> str:
-    """Format a plain line of progress."""
-    done, total, note = progress.done, progress.total, progress.note()
-    line = f"{progress.what}: {done}/{total} {progress.unit}, {clock(seconds)}"
-    if 0 < done < total and seconds > 0:
-        line += f", {clock(seconds * (total - done) / done)} left"
-    return f"{line} · {note}" if note else line
-
-
-def bar_of(progress: Progress, console: Console) -> Bar:
-    """Make a bar with rate and remaining time."""
-    from rich import progress as rich
-
-    columns = [
-        rich.TextColumn("{task.description}"),
-        rich.BarColumn(),
-        rich.MofNCompleteColumn(),
-        rich.TextColumn(f"{progress.unit} · {{task.fields[rate]}}"),
-        rich.TimeElapsedColumn(),
-        rich.TextColumn("· left"),
-        rich.TimeRemainingColumn(),
-    ]
-    bar = rich.Progress(*columns, console=console)
-    bar.add_task(progress.what, total=None, rate="")
-    return bar

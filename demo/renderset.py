@@ -35,13 +35,18 @@ CLIP_NAME = re.compile(r"[a-z-]+/s\d{3,}_\d{2,}\.mp4")  # what a render calls it
 
 def render_set(
     spec: RenderSpec,
-    out: Path,
+    out: Path | str,
     *,
     overwrite: bool = False,
     workers: int | None = None,
     watch: Watch | None = None,
 ) -> list[ClipPlan]:
-    """Render a set into a folder, on all cores by default."""
+    """Render labelled videos of faces into a folder, with a list of them; on all cores by default.
+
+    >>> plans = est.render_set(est.RenderSpec(subjects=1, clips_per_subject=1, frames=(15, 15)), "drawn", workers=1)
+    >>> [(plan.path, plan.num_frames) for plan in plans]
+    [('disgust/s000_00.mp4', 15)]
+    """
     out = Path(out)
     if workers is not None and workers < 1:
         raise UsageError(f"workers: expected a whole number from 1, found {workers}")

@@ -35,10 +35,12 @@ HIDDEN = {
 FAST_BF16 = ("amx_bf16", "avx512_bf16")
 X86 = ("x86_64", "AMD64", "i386", "i686")
 
-# oneDNN uses no instructions beyond ONEDNN_MAX_CPU_ISA; with one of these values it emulates. The first variable that is set counts.
+# oneDNN uses no instructions beyond ONEDNN_MAX_CPU_ISA; with one of these values it has no AVX-512, or emulates. The first variable that
+# is set counts.
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-BELOW_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
-BELOW: dict[Precision, tuple[str, ...]] = {"bf16": BELOW_BF16, "fp16": (*BELOW_BF16, "AVX512_CORE_BF16")}
+BELOW_AVX512 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2")
+BELOW_BF16 = (*BELOW_AVX512, "AVX512_CORE", "AVX512_CORE_VNNI")
+BELOW = {"avx512": BELOW_AVX512, "bf16": BELOW_BF16, "fp16": (*BELOW_BF16, "AVX512_CORE_BF16")}
 
 BF16_CAPABILITY = (8, 0)  # of a GPU, from Ampere on; torch's `is_bf16_supported` counts emulation in
 TELLING = ("avx2", "avx512f", "avx512_f", "asimd")  # flags that say what kind of processor it is
@@ -98,10 +100,10 @@ def fast_bf16_flags() -> list[str]:
     return [flag for flag in FAST_BF16 if flag in flags]
 
 
-def onednn_limit(precision: Precision) -> str | None:
-    """Return the setting of the environment that keeps oneDNN from computing in a precision on an x86 processor, as NAME=VALUE."""
+def onednn_limit(needed: Precision | Literal["avx512"]) -> str | None:
+    """Return the setting of the environment that keeps oneDNN from instructions that an x86 processor may have, as NAME=VALUE."""
     name = next((name for name in LIMITS if os.environ.get(name)), None)
-    if name is None or platform.machine() not in X86 or os.environ[name].upper() not in BELOW[precision]:
+    if name is None or platform.machine() not in X86 or os.environ[name].upper() not in BELOW[needed]:
         return None
     return f"{name}={os.environ[name]}"
 

@@ -12,7 +12,7 @@ import torch
 from ..cache import Cache, FeatureRecipe, Recipes, open_cache
 from ..cache.recipe import TORCH
 from ..cache.writing.restart import has_clips
-from ..encoders.engines.calibration import bits_of
+from ..encoders.engines.calibration import bits_of, rounding_of
 from ..encoders.engines.choice import UNBOUND, Begun, Computation, choose_engine, why_no_bits
 from ..encoders.engines.engine import ENGINES, PRECISIONS
 from ..encoders.engines.folder import engines_folder
@@ -162,6 +162,11 @@ def _expect_same(
     same = replace(here, calibration=there.calibration, parent=there.parent)
     if there.calibration == here.calibration or same != there:  # another field differs, and is told
         return
+    if rounding_of(there.calibration) != rounding_of(here.calibration):
+        raise RecipeMismatch(
+            f"{name} of {out} was rounded in another way: {there.calibration} in the cache, {here.calibration} by this est.",
+            remedy="another --out, or the release of est that began the cache",
+        )
     files = list(dict.fromkeys(calibration_file(encoder.digest) for encoder in encoders if encoder.digest))
     named = " and ".join(files) if 0 < len(files) <= MOST_NAMED else f"all {calibration_file('*')}"
     raise RecipeMismatch(

@@ -61,6 +61,8 @@ class ExtractConfig:
     strict: bool = False
 
     def __post_init__(self) -> None:
+        if self.models_dir is not None:
+            object.__setattr__(self, "models_dir", Path(self.models_dir))
         expect_values(
             self,
             "--",

@@ -8,7 +8,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from ..cache.sources import source_of
 from ..cache.stores.manifest import Extraction
 from ..cache.watch import Watch
 from ..cache.writing.restart import remove_empty, remove_without_clips
+from ..inputs.given import as_found
 from ..inputs.input import FoundInputs, Input
+from ..inputs.pathrule import NONE
 from .annotations import completed, recorded, relabel
 from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
 from .config import ExtractConfig
@@ -35,6 +37,9 @@ from .workers.device_worker import DeviceWorker
 from .workers.messages import Failed
 from .workers.pipeline import InHand, Pipeline
 
+if TYPE_CHECKING:
+    from ..inputs.tablelist import Given
+
 
 @dataclass(kw_only=True)
 class Todo:
@@ -46,23 +51,32 @@ class Todo:
 
 
 def extract_videos(
-    found: FoundInputs,
+    inputs: Given | FoundInputs,
     out: Path | str,
     config: ExtractConfig | None = None,
     *,
-    labels: Sequence[str] = (),
+    labels: str = NONE,
+    subjects: str = NONE,
     retry_failed: bool = False,
     watch: Watch | None = None,
 ) -> Report:
-    """Extract inputs into a cache, or go on with one; inputs that are there and unchanged are skipped.
+    """Find the face in every frame of videos and cache its features; the same call resumes, and skips what is there and unchanged.
 
-    Features that a cache lacks are first computed for the clips in it, whichever inputs are named.
+    `inputs` are videos, folders, lists and data frames, one or several, or what `find_inputs` found; `out` is the cache (.zarr or .h5).
+    `labels` and `subjects` say how label and person are read from paths: "none", "folders", or a pattern with a group; lists and data
+    frames tell them by themselves. Features that a cache lacks are computed for the clips in it, whichever inputs are named.
+    `retry_failed` tries again what failed before. Returns what was done.
+
+    >>> report = est.extract_videos("videos", "cache.zarr", est.ExtractConfig(weights="synface"))
+    >>> report.clips, report.unchanged, len(report.failures)  # all of them are in this cache already
+    (0, 4, 0)
     """
     config, watch = config or ExtractConfig(), watch or Watch()
     start, out = time.monotonic(), Path(out)
+    found = as_found(inputs, watch, labels=labels, subjects=subjects)
     ready = prepare_extraction(found, out, config, watch)
     config, modality, weights, devices = ready.config, ready.modality, ready.weights, ready.devices
-    inputs, columns, recipes, device_workers = ready.inputs, ready.columns, ready.recipes, ready.device_workers
+    todo_inputs, columns, recipes, device_workers = ready.inputs, ready.columns, ready.recipes, ready.device_workers
     environment = current_environment(
         ("torch", "torchvision", "opencv-python", "opencv-python-headless", "av", "onnxruntime"),
         device=[str(d) for d in devices],
@@ -74,7 +88,7 @@ def extract_videos(
     if remove_without_clips(out, recipes, columns):
         watch.say(f"{out} held no clip, and is made anew under these settings")
     everything = (*found.inputs, *found.problems)
-    order = list(labels) or sorted({source.label for source in everything if source.label is not None})
+    order = list(found.labels) or sorted({source.label for source in everything if source.label is not None})
     with CacheWriter.open(
         out,
         recipes,
@@ -84,7 +98,7 @@ def extract_videos(
         environment=environment,
         black=black,
         trained_on=[] if weights is None or weights.trained_on is None else [weights.trained_on],
-        extraction=Extraction(inputs=len(everything), left=len(inputs)) if inputs else None,
+        extraction=Extraction(inputs=len(everything), left=len(todo_inputs)) if todo_inputs else None,
         strict=config.strict,
     ) as writer:
         for change in writer.environment_changes:
@@ -100,7 +114,7 @@ def extract_videos(
             if writer.failure(problem.id) != problem:  # else it is on record
                 writer.fail(problem)
         # A cache without clips knows nothing but failures, and is removed where they fail again.
-        todo = sort_inputs(inputs, writer, retry_failed or not len(writer), modality)
+        todo = sort_inputs(todo_inputs, writer, retry_failed or not len(writer), modality)
         for source in todo.unchanged:
             if clips_of(source.id, writer):
                 writer.forget(
@@ -161,7 +175,7 @@ def extract_videos(
         parted=pipeline.parted,
         left_out=dict(pipeline.left_out),
         crowded=pipeline.crowded,
-        disordered=[source.id for source in inputs if source.is_disordered],
+        disordered=[source.id for source in todo_inputs if source.is_disordered],
         misplaced=[*misplaced, *pipeline.misplaced],
         failures=[*problems, *old, *pipeline.failures],
         interrupted=stop.wanted,

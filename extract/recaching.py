@@ -34,6 +34,7 @@ from ..encoders.device import parse_device
 from ..encoders.encoder import joined_kernels
 from ..encoders.engines.choice import Computation
 from ..encoders.engines.preparation import PreparedEncoder, prepare
+from ..encoders.weights import load_weights
 from ..errors import RecipeMismatch, UsageError
 from .arrayplan import ArrayPlan, Pass, passes_of
 from .begun import as_begun, computation_for, expect_calibration, expect_computation, named_as_begun
@@ -69,7 +70,7 @@ KEEP_CROPS = "est extract … --crops into a new cache"
 def recache(
     source: Cache | Path | str,
     out: Path | str,
-    arrays: Sequence[ArrayPlan],
+    arrays: Sequence[ArrayPlan] | None = None,
     config: ExtractConfig | None = None,
     *,
     views: int = 0,
@@ -77,16 +78,28 @@ def recache(
     crops: bool = False,
     watch: Watch | None = None,
 ) -> Report:
-    """Make a cache of the same clips with arrays of other weights, or go on with one.
+    """Make a cache of the same clips with features of other weights, of the crops that are there; the same call resumes.
 
-    Of `config` counts how encoders run and what is kept of their rows: flip, dtype, precision, engine, device, workers, timeout and
-    strict. Every array comes with `views` of its clips; `crops` copies the crops, too.
+    `arrays` are the features to be made, by default those that `config` names, by its weights. Of `config` count also how encoders run
+    and what is kept of their rows: flip, dtype, precision, engine, device, workers, timeout and strict. Every array comes with `views`
+    of its clips; `crops` copies the crops, too.
+
+    >>> how = est.ExtractConfig(weights="random", features=("gap",))
+    >>> report = est.recache("cache.zarr", "random.zarr", config=how)
+    >>> report.filled, est.open_cache("random.zarr").features
+    (4, ['gap'])
     """
     start, watch = time.monotonic(), watch or Watch()
     cache = source if isinstance(source, Cache) else open_cache(source)
-    out, frames, view_config = Path(out), cache.recipes.frames, view_config or ViewConfig()
-    config = as_begun(settings_for(cache, config or ExtractConfig()), out)
+    out, frames, view_config, asked = (
+        Path(out),
+        cache.recipes.frames,
+        view_config or ViewConfig(),
+        config or ExtractConfig(),
+    )
+    config = as_begun(settings_for(cache, asked), out)
     devices, computation = expect_recachable(cache, out, config, views=views, view_config=view_config, crops=crops)
+    arrays = arrays_of(asked) if arrays is None else arrays
     expect_arrays(cache, arrays)
     all_weights = {id(weights): weights for plan in arrays for weights in plan.encoders}
     encoders = {
@@ -98,11 +111,12 @@ def recache(
     ]
     recipes = Recipes(frames=frames, features={name: made for each in passes for name, made in each.recipes.items()})
     expect_calibration(out, recipes, list(encoders.values()))
-    begin(cache, out, recipes, crops=crops, watch=Whole(watch))
+    kernels = joined_kernels(encoder.kernels(devices[0]) for encoder in encoders.values())
+    begin(cache, out, recipes, crops=crops, kernels=kernels, watch=Whole(watch))
     environment = current_environment(
         ("torch", "torchvision", "opencv-python", "opencv-python-headless", "onnxruntime"),
         device=[str(d) for d in devices],
-        kernels=joined_kernels(encoder.kernels(devices[0]) for encoder in encoders.values()),
+        kernels=kernels,
     )
     records = [plan.weights.trained_on for plan in arrays if plan.weights.trained_on is not None]
     with CacheWriter.open(
@@ -149,6 +163,12 @@ def recache(
         running=recaching.seconds,
         stages=stages_of(recaching.done, recaching.device_workers),
     )
+
+
+def arrays_of(config: ExtractConfig) -> list[ArrayPlan]:
+    """Return the features that a configuration names, by its weights."""
+    weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
+    return [ArrayPlan(name=tap, tap=tap, weights=weights) for tap in config.features]
 
 
 class Recaching:
@@ -317,12 +337,12 @@ def expect_arrays(cache: Cache, arrays: Sequence[ArrayPlan]) -> None:
         plan.expect_apart(cache)
 
 
-def begin(cache: Cache, out: Path, recipes: Recipes, *, crops: bool, watch: Watch) -> None:
-    """Make the copy without features; one that is there must be of the same clips."""
+def begin(cache: Cache, out: Path, recipes: Recipes, *, crops: bool, kernels: str, watch: Watch) -> None:
+    """Make the copy without features, which records the `kernels` of its own rows; one that is there must be of the same clips."""
     is_there = out.exists() or (is_hdf5(out) and staging_path(out).exists())
     if not is_there:
         expect_crops(cache, out, list(recipes.features), clips_of_cache(cache))
-        convert_cache(cache.path, out, features=[], crops=crops, watch=watch)
+        convert_cache(cache.path, out, features=[], crops=crops, note={"kernels": kernels}, watch=watch)
         return
     copy = open_cache(out)
     if copy.recipes.frames == recipes.frames:  # others are refused by the field

@@ -15,7 +15,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,34 +82,46 @@ def read_list(path: Path, *, keys: tuple[str, ...] = ("path",), counted: bool = 
     """
     text = read_text(path)
     delimiter, header = _header(text, path, keys)
+    if path.suffix.lower() == ".txt" and not any(key in _columns(header) for key in keys):
+        lines = enumerate(text.splitlines(), start=1)
+        return ClipList(rows=tuple(Row(line=number, path=line.strip()) for number, line in lines if line.strip()))
+    return make_list(header, _records(text, delimiter, path), str(path), keys=keys, counted=counted)
+
+
+def make_list(
+    header: Sequence[str],
+    records: Iterable[tuple[int, list[str]]],
+    where: str,
+    *,
+    keys: tuple[str, ...] = ("path",),
+    counted: bool = False,
+) -> ClipList:
+    """Make a list of a table's header and of its lines, each with its number."""
     columns = _columns(header)
     if counted:
         places = [place for place, name in enumerate(header) if _plain(name) in COUNTS]
         columns |= {"num_frames": places[0]} if places else {}
     if not any(key in columns for key in keys):
-        if path.suffix.lower() == ".txt":
-            lines = enumerate(text.splitlines(), start=1)
-            return ClipList(rows=tuple(Row(line=number, path=line.strip()) for number, line in lines if line.strip()))
         wanted = " or ".join(f"`{key}`" for key in keys)
         raise UsageError(
-            f"{path}: a list has a column {wanted}, found {', '.join(map(repr, header)) or 'an empty file'}.",
+            f"{where}: a list has a column {wanted}, found {', '.join(map(repr, header)) or 'an empty file'}.",
             remedy=_named_nearest(header, keys),
         )
-    _expect_once(header, path)
+    _expect_once(header, where)
     extra = {i: name.strip()[len(PREFIX) :] for i, name in enumerate(header) if name.casefold().startswith(PREFIX)}
-    expect_names(extra.values(), str(path))
+    expect_names(extra.values(), where)
     used = {*columns.values(), *extra}
     unused = tuple(name for i, name in enumerate(header) if i not in used and name and _plain(name) not in OF_THE_DEMO)
     rows = []
-    for line, cells in _records(text, delimiter, path):
+    for line, cells in records:
         if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
             raise UsageError(
-                f"{path}, line {line}: expected {len(header)} cells, found {len(cells)}.",
+                f"{where}, line {line}: expected {len(header)} cells, found {len(cells)}.",
                 remedy='a cell that holds the delimiter is written in quotes: "a, b.mp4"',
             )
         values = {name: cells[i].strip() if i < len(cells) else "" for name, i in columns.items()}
         more = {name: cells[i].strip() if i < len(cells) else "" for i, name in extra.items()}
-        rows.append(_row(values, more, line, f"{path}, line {line}", keys))
+        rows.append(_row(values, more, line, f"{where}, line {line}", keys))
     return ClipList(rows=tuple(rows), columns=tuple(columns), extra=tuple(extra.values()), unused=unused)
 
 
@@ -139,10 +151,11 @@ def expect_clips(read: ClipList, path: Path) -> None:
     looked = (
         os.path.abspath(path.parent / first.path).encode(errors="surrogateescape").decode(errors="backslashreplace")
     )
+    folder = f"{path.parent}, the folder of the list" if path.is_absolute() else "the folder in which Python works"
     no_list = "; a text that is no list of clips is no INPUT" if path.suffix.lower() == ".txt" else ""
     raise UsageError(
         f"{path}: {none}; line {first.line} is {first.path!r}, looked for at {looked}.",
-        remedy=f"paths that begin at {path.parent}, the folder of the list, or at /{no_list}",
+        remedy=f"paths that begin at {folder}, or at /{no_list}",
     )
 
 
@@ -228,7 +241,7 @@ def _records(text: str, delimiter: str, path: Path, *, header: bool = False) -> 
             ) from error
 
 
-def _columns(header: list[str]) -> dict[str, int]:
+def _columns(header: Sequence[str]) -> dict[str, int]:
     """Return which column holds what."""
     plain = [_plain(name) for name in header]
     found = {}
@@ -240,13 +253,13 @@ def _columns(header: list[str]) -> dict[str, int]:
     return found
 
 
-def _expect_once(header: list[str], path: Path) -> None:
+def _expect_once(header: Sequence[str], where: str) -> None:
     """Refuse a column that is named twice: which of the two is meant?"""
     named = Counter(_plain(name) for name in header)
     known = {name for names in ALIASES.values() for name in names.split()}
     if twice := [name for name, count in named.items() if count > 1 and name in known]:
         raise UsageError(
-            f"{path}: {some(f'{named[name]} columns are named {name!r}' for name in twice)}.",
+            f"{where}: {some(f'{named[name]} columns are named {name!r}' for name in twice)}.",
             remedy="remove or rename all but one",
         )
 

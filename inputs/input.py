@@ -21,16 +21,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..cache.clip import Failure, Source
 from ..cache.schema import EXTRA, MOMENTS
 from ..errors import UsageError, some
-from .csvlist import LIST_SUFFIXES, MANIFEST, Row, expect_clips, has_path_column, locate, read_list
+from .csvlist import LIST_SUFFIXES, MANIFEST, ClipList, Row, expect_clips, has_path_column, locate, read_list
 from .extracolumns import text_columns
 from .folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Found, file_problem, list_images, natural_key, search
 from .pathreading import PathReading, alike_labels, read_paths
 from .pathrule import COLUMNS, NONE, UNTOLD, PathRules, parse_rules
 from .places import expand, not_there
 from .sequence import is_sequence
+from .tablelist import each, is_table, read_lists
 
 if TYPE_CHECKING:
     from .published.check import Check
+    from .tablelist import Given
 
 STAGE = "input"
 ANNOTATIONS = COLUMNS
@@ -94,7 +96,7 @@ class FoundInputs:
 
 
 def find_inputs(
-    paths: Sequence[Path],
+    inputs: Given,
     *,
     labels: str = NONE,
     subjects: str = NONE,
@@ -102,28 +104,38 @@ def find_inputs(
     shard: tuple[int, int] | None = None,
     complete: bool = True,
 ) -> FoundInputs:
-    """Find the clips in files, folders and lists; `shard=(i, n)` takes every n-th from i = 0, `limit` the first of those.
+    """Find the clips in files, folders, lists and data frames, one of these or several, without reading a frame.
 
-    Clips whose paths do not say what `labels` and `subjects` ask for are refused; with `complete=False` they are in `reading`.
+    `labels` and `subjects` say how label and person are read from paths: "none", "folders", or a pattern with a group. Clips whose paths
+    do not say them are refused; with `complete=False` they are in `reading`. `limit` takes the first clips, `shard=(i, n)` every n-th
+    from i = 0.
+
+    >>> found = est.find_inputs("videos", limit=1)
+    >>> [(clip.id, clip.label) for clip in found.inputs], found.total
+    ([('anger/s001_01', 'anger')], 4)
     """
     rules = parse_rules(labels, subjects)
     _expect_part(limit, shard)
     search_all = _Search()
+    named = each(inputs)
+    paths = [Path(one) for one in named if isinstance(one, Path | str)]
     for path in expand(paths):
         search_all.add(path)
+    for name, read in read_lists([one for one in named if is_table(one)]).items():
+        search_all.add_list(name, read)
     reading = read_paths(search_all.inputs, rules)
     if complete:
         reading.expect_all()
-    inputs = reading.inputs
-    known = {clip.label for clip in inputs}
+    clips = reading.inputs
+    known = {clip.label for clip in clips}
     problems = [_annotated(problem, rules, known) for problem in search_all.problems]
-    if not inputs and not problems:
+    if not clips and not problems:
         raise _nothing_found(paths, search_all.ignored)
     return replace(
-        arrange(inputs, problems, limit=limit, shard=shard),
+        arrange(clips, problems, limit=limit, shard=shard),
         ignored=dict(search_all.ignored.most_common()),
         unused_columns=search_all.unused_columns,
-        warnings=(*search_all.warnings, *alike_labels([one.label for one in (*inputs, *problems)])),
+        warnings=(*search_all.warnings, *alike_labels([one.label for one in (*clips, *problems)])),
         reading=reading,
     )
 
@@ -198,7 +210,7 @@ class _Search:
         elif not os.path.lexists(path):
             raise not_there(path)
         elif suffix in LIST_SUFFIXES:
-            self._add_list(path)
+            self.add_list(path, read_list(path))
         elif suffix in IMAGE_SUFFIXES:
             raise UsageError(
                 f"{path} is a picture; a clip is a video or a folder of frames.",
@@ -230,25 +242,25 @@ class _Search:
         manifest = folder / MANIFEST
         if not manifest.is_file() or not has_path_column(manifest):
             return False
-        listed = self._add_list(manifest)
+        listed = self.add_list(manifest, read_list(manifest))
         found = search(folder)
         others = [path for path in (*found.videos, *found.folders) if path not in listed]
         if others:
             self.ignored[f"clips not in {MANIFEST}"] += len(others)
         return True
 
-    def _add_list(self, path: Path) -> set[Path]:
+    def add_list(self, path: Path, read: ClipList) -> set[Path]:
         """Take a list's clips; return their paths."""
-        read = read_list(path)
+        folder = Path(os.path.abspath(path.parent))
         expect_clips(read, path)
         if read.unused:
             self.unused_columns[unicode_text(str(path))] = read.unused
         self.warnings += text_columns(path, read)
         listed, lines, self._unlike_frames = set(), {}, []
         for row in read.rows:
-            clip_path = Path(os.path.normpath(locate(path.parent, row.path)))
+            clip_path = Path(os.path.normpath(locate(folder, row.path)))
             listed.add(clip_path)
-            clip_id = row.id or listed_id(clip_path, path.parent) + segment(row)
+            clip_id = row.id or listed_id(clip_path, folder) + segment(row)
             if clip_id in lines:
                 raise UsageError(
                     f"{path}: lines {lines[clip_id]} and {row.line} both give the clip {clip_id!r}.",

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,10 +20,14 @@ from ..cache.changes.rewriting import add_columns, finish_rewriting, naming_repa
 from ..cache.interrupt import uninterrupted
 from ..cache.schema import EXTRA, MOMENTS, NO_NUMBER, ColumnSpec
 from ..errors import CacheError, UsageError, counted, nearest, some
-from .csvlist import ClipList, read_list
+from .csvlist import ClipList
 from .extracolumns import PREFIX, column_specs, listed_names, names_of, text_columns, typed_cells
 from .input import ANNOTATIONS, UNTOLD, is_disordered
 from .listmatch import HOW, Line, Match, Unmatched, match_lines
+from .tablelist import read_lists
+
+if TYPE_CHECKING:
+    from .tablelist import Given
 
 EMPTY: Mapping[str, Any] = {**UNTOLD, **dict.fromkeys(MOMENTS, -1)}
 COLUMNS = (*ANNOTATIONS, *MOMENTS)
@@ -135,17 +139,24 @@ class Relabelling:
 
 def plan_relabelling(
     cache: Path | str,
-    lists: Sequence[Path | str],
+    lists: Given,
     *,
     only: Sequence[str] = (),
     clear: bool = False,
     strict: bool = False,
 ) -> Relabelling:
-    """Compare lists with what a cache says of its clips; `only` takes some of the columns, `strict` refuses what does not match."""
+    """Compare lists, files or data frames, with what a cache says of its clips; `write()` of the result then changes the cache.
+
+    `only` takes some of the columns, `clear` also empties cells, `strict` refuses what does not match.
+
+    >>> found = est.plan_relabelling("cache.zarr", {"id": ["happiness/s000_00"], "split": ["test"]})
+    >>> [(change.id, change.before, change.after) for change in found.changes]
+    [('happiness/s000_00', 'train', 'test')]
+    """
     finish_rewriting(cache)
     with naming_repair(Path(cache)):
         opened = open_cache(cache)
-    read = {Path(path): read_list(Path(path), keys=KEYS) for path in dict.fromkeys(map(str, lists))}
+    read = read_lists(lists, keys=KEYS)
     columns = _columns(read, only)
     specs = column_specs((row.extra for found in read.values() for row in found.rows), opened.schema.extra)
     new = {name: spec for name, spec in specs.items() if name not in opened.schema.extra and PREFIX + name in columns}
@@ -339,11 +350,8 @@ def _nothing_matches(cache: Cache, lines: Sequence[Line]) -> UsageError:
 
 
 def _unused(read: Mapping[Path, ClipList]) -> tuple[str, ...]:
-    return tuple(
-        f"{path}: columns that mean nothing here: {', '.join(found.unused)}"
-        for path, found in read.items()
-        if found.unused
-    )
+    unused = {path: ", ".join(found.unused) for path, found in read.items() if found.unused}
+    return tuple(f"{path}: columns that mean nothing here: {names}" for path, names in unused.items())
 
 
 def _text_columns(read: Mapping[Path, ClipList], there: Collection[str], columns: Sequence[str]) -> Iterator[str]:
@@ -387,5 +395,4 @@ def _odd_labels(found: Relabelling) -> list[str]:
 
 def _in_brackets(names: Iterable[str]) -> str:
     """Name the first few in brackets."""
-    shown = some(map(repr, names))
-    return f" ({shown})" if shown else ""
+    return f" ({shown})" if (shown := some(map(repr, names))) else ""

@@ -146,7 +146,7 @@ def _expect_root(recipe: DatasetRecipe, root: Path | None) -> Path:
 def _extract(folder: RecipeFolder, clips: RecipeClips, config: ExtractConfig, watch: TrainingWatch) -> None:
     """Extract what is not in the cache yet."""
     begun = time.monotonic()
-    report = extract_videos(clips.found, folder.cache, config, labels=clips.labels, watch=watch)
+    report = extract_videos(clips.found, folder.cache, config, watch=watch)
     spent = folder.facts.get("seconds", 0.0) + time.monotonic() - begun
     rate = report.frames / report.running if report.frames and report.running else folder.facts.get("rate", 0.0)
     folder.note(seconds=round(spent, 1), rate=round(rate, 2))

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..cache import Cache
 from ..errors import UsageError, some
@@ -17,9 +17,12 @@ from .results.groups import HEADER, Grouping
 from .results.megc import MegcTable, table_of_run
 from .results.metrics import AnswerScore, Scores, Spread
 from .results.pages.latex import latex_table
-from .results.predictions import Predictions
+from .results.predictions import Predictions, typed_frame
 from .results.results import FORMAT, VERSION, class_table, confusion_table, score_table
 from .results.run import FACTS, MEGC, Run, read_json, write, write_csv, write_json
+
+if TYPE_CHECKING:
+    import pandas
 
 MEAN = "mean"  # of all models, in the place of a part
 
@@ -88,6 +91,10 @@ class Evaluation:
     def published(self) -> bool:
         """Say whether published results stand beside these: of the run's own clips, shown as they are."""
         return self.own and self.what == Change().describe()
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return what was predicted of each clip, as predictions.csv has it; needs pandas."""
+        return typed_frame([dict(zip(self.header, row, strict=True)) for row in self.rows])
 
     def latex(self) -> str:
         """Return the scores as a table for a paper."""

@@ -73,9 +73,17 @@ def evaluate(
     allow_leak: bool = False,
     watch: TrainingWatch | None = None,
 ) -> Evaluation:
-    """Score a run's models again; without `cache` on the run's own, and by group of each column of `groups`.
+    """Score the models of a run again: on their own test halves, or on another cache.
 
-    Clips that the features have learnt from only with `allow_leak`.
+    `cache` is another cache, whose clips every model sees; `split` takes some of it, `aliases` are its names of classes → the run's,
+    and clips of `unknown` classes are left out ("exclude") or count as errors ("wrong"). `change` shuffles, blackens or shifts clips.
+    `groups` names columns of the clips by which scores are told, too. Clips that the features have learnt from need `allow_leak`.
+
+    >>> found = est.evaluate_run("runs/first")
+    >>> found.scores.total
+    4
+    >>> found.to_pandas().shape  # a row for each clip: part, id, subject, truth, prediction and four probabilities
+    (4, 9)
     """
     run = run if isinstance(run, Run) else Run.open(run)
     change, watch = change or Change(), watch or TrainingWatch()

@@ -52,9 +52,18 @@ def fit(
     resume: bool = False,
     watch: TrainingWatch | None = None,
 ) -> Results:
-    """Train what `config` says on a cache, into a new folder; with `resume` go on with a run (the latest unfinished one by default).
+    """Train on a cache, every fold and seed, score each on its test half, and write all of it into a new folder.
 
-    A cache that `prepare` has loaded is trained on without loading it again. Ctrl-C saves a checkpoint and raises KeyboardInterrupt.
+    `cache` is a cache, its path, or one that `prepare` has loaded; `out` the folder of the run, by default runs/<time>; `config` the
+    model, the protocol and the training. With `resume` a run is continued under its own settings: `out`, or the latest unfinished one.
+    Ctrl-C saves a checkpoint and raises KeyboardInterrupt. `watch` is told what happens.
+
+    >>> config = est.train_config("small", {"protocol.kind": "kfold", "protocol.folds": 2, "loop.batch": 2, "loop.epochs": 1})
+    >>> results = est.fit("cache.zarr", "runs/short", config)
+    >>> results.run.complete, results.scores.total
+    (True, 4)
+    >>> list(results.to_pandas().columns[:5])
+    ['part', 'id', 'subject', 'truth', 'prediction']
     """
     watch = watch or TrainingWatch()
     if not isinstance(watch, TrainingWatch):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cache import Cache
+from ..cache import Cache, open_cache
 from ..cache.trained import TrainedOn
 from ..encoders.device import parse_device
 from ..encoders.precision import resolve_precision
@@ -52,7 +52,7 @@ class FoldEncoders:
 
 
 def recache_tuned(
-    cache: Cache,
+    cache: Cache | Path | str,
     out: Path | str,
     tune: TuneConfig | None = None,
     extract: ExtractConfig | None = None,
@@ -60,14 +60,24 @@ def recache_tuned(
     protocol: ProtocolConfig | None = None,
     parts: int = PARTS,
     views: int = 0,
-    encoders: Path | None = None,
+    encoders: Path | str | None = None,
     watch: TrainingWatch | None = None,
 ) -> Report:
-    """Tune the encoders of a protocol's folds on a cache's clips, and make a cache of the rows that they make.
+    """Tune the frame encoder for each fold of a protocol, and make a cache of the rows that these encoders make of a cache's crops.
 
-    `encoders` is the folder of their weights, by default beside the cache; with `parts` of 0 all rows of a fold come from its one encoder.
+    `tune` says how encoders learn, `extract` how rows are made; `encoders` is the folder of the weights, by default beside the cache. The
+    rows of a fold's training half come from `parts` encoders, none of which has learnt from the clips whose rows it makes; with 0 they
+    come from the fold's one encoder. `views` adds features of changed crops.
+
+    >>> how = est.TuneConfig(epochs=1, batch=8, frames_per_clip=2, together=1, select="last")
+    >>> folds = est.ProtocolConfig(kind="kfold", folds=2)
+    >>> report = est.recache_tuned("cache.zarr", "tuned.zarr", how, protocol=folds, parts=0)
+    >>> est.open_cache("tuned.zarr").features
+    ['gap_fold1', 'gap_fold2']
     """
+    cache = cache if isinstance(cache, Cache) else open_cache(cache)
     extract, out = extract or ExtractConfig(), Path(out)
+    encoders = None if encoders is None else Path(encoders)
     expect_recachable(cache, out, extract, views=views, crops=extract.crops)  # refused before encoders are tuned
     arrays = tune_folds(
         cache,

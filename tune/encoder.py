@@ -41,7 +41,15 @@ def tune_cache(
     split: str | None = None,
     watch: TrainingWatch | None = None,
 ) -> Path:
-    """Learn from the training half of a protocol's one fold (`protocol.only` names it), from a split, or from all labelled clips."""
+    """Let the frame encoder of a cache learn from single frames of its labelled clips; return the file of the weights.
+
+    It learns from the training half of a protocol's one fold (`protocol.only` names it), from a `split`, or from all clips that have a
+    label. The file is what `ExtractConfig(weights=…)` takes, and knows which clips it has learnt from.
+
+    >>> how = est.TuneConfig(epochs=1, batch=8, frames_per_clip=2, together=1, select="last")
+    >>> est.tune_cache("cache.zarr", "tuned.safetensors", how).name
+    'tuned.safetensors'
+    """
     cache = cache if isinstance(cache, Cache) else open_cache(cache)
     config, watch = config or TuneConfig(), watch or TrainingWatch()
     table = Annotations.from_cache(cache)
@@ -83,7 +91,10 @@ def tune_clips(
 def tune_stills(
     stills: Stills, out: Path | str, config: TuneConfig | None = None, *, watch: TrainingWatch | None = None
 ) -> Path:
-    """Learn from labelled images; their own validation split chooses the epoch, else an inner part of the others."""
+    """Let a frame encoder learn from labelled images, as `find_stills` finds them; return the file of the weights.
+
+    The images' own validation split chooses the epoch, else an inner part of the others.
+    """
     config, watch, out = config or TuneConfig(), watch or TrainingWatch(), Path(out)
     expect_place(out)
     for line in stills.lines():

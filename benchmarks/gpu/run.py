@@ -78,7 +78,7 @@ def describe(env: dict[str, str], log: Path, dry: str) -> dict[str, object]:
     found = unknown | ended.fields
     if "failed" in ended.fields:
         sys.exit(f"torch cannot be asked what this machine is: {ended.fields['failed']}. The whole output: {log}")
-    if not found.pop("has_gpu") and not dry:
+    if not found.pop("has_gpu") and dry != "cpu":
         sys.exit("torch sees no GPU here. Check nvidia-smi, or try everything on a processor: --dry-device cpu")
     return {key: value for key, value in found.items() if key in unknown}
 
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument(
         "--dry-device",
         default="",
-        metavar="cpu",
+        choices=("cpu", "cuda"),
         help="small sizes on this device: nothing is measured",
     )
     parser.add_argument("--wheels", type=Path, help="take from this folder what the machine lacks")

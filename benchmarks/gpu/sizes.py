@@ -1,4 +1,4 @@
-"""How much is measured: on a GPU, and in a dry run, in which the same code has two cores of a CPU and three minutes."""
+"""How much is measured: on a GPU, and in a dry run, in which the same code has two cores of a CPU and two minutes."""
 
 from __future__ import annotations
 

@@ -34,10 +34,15 @@ def convert_cache(
     watch: Watch | None = None,
     disk: Disk | None = None,
 ) -> Path:
-    """Write a cache anew and verify it; `share` leaves out crops, landmarks, paths, sources, and ids that tell them.
+    """Write a cache anew, in the other store or with other arrays, and verify it; clips that were removed give their room back.
 
+    `features`, `dtype`, `crops` and `chunk_mb` choose what is kept and how. `share` leaves out crops, landmarks, paths, sources, and ids
+    that tell them.
     What is shared is in random order, and people have random names in the place of theirs: nobody can undo it unless a `seed` is given.
     `note` is added to what the copy records of its making.
+
+    >>> est.convert_cache("cache.zarr", "cache.h5").name
+    'cache.h5'
     """
     out, disk, watch = Path(out), disk or Disk(), watch or Watch()
     cache = Cache.open(source)

@@ -31,7 +31,14 @@ def merge_caches(
     watch: Watch | None = None,
     disk: Disk | None = None,
 ) -> list[str]:
-    """Join caches of one recipe in the order given; return the differences that were allowed, which the result records."""
+    """Join caches of one recipe in the order given; return the differences that were allowed, which the result records.
+
+    `duplicates` says what is done about clips of one id: they are refused, or the first or the last one is taken. `allow` names fields of
+    the recipe that may differ.
+
+    >>> est.merge_caches(["cache.zarr", "cache.zarr"], "merged.zarr", duplicates="first")
+    []
+    """
     if not sources:
         raise UsageError("There is nothing to merge.", remedy="est cache merge A.zarr B.zarr --out ALL.zarr")
     if duplicates not in ("refuse", "first", "last"):

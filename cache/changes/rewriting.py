@@ -53,7 +53,13 @@ def erase_clips(
     watch: Watch | None = None,
     disk: Disk | None = None,
 ) -> Erased:
-    """Take clips and people out of a cache, rows, crops and names, and out of its records of what weights have learnt from."""
+    """Take clips and people out of a cache: rows, crops and names, also in its records of what weights have learnt from.
+
+    >>> _ = est.convert_cache("cache.zarr", "copy.zarr")
+    >>> _ = est.erase_clips("copy.zarr", subjects=["s000"])
+    >>> est.open_cache("copy.zarr").ids  # those of s001 are left
+    ['anger/s001_01', 'disgust/s001_00']
+    """
     if not all((*ids, *subjects)):
         raise UsageError(
             "A clip and a person have a name; found an empty one. Nothing is erased.", remedy="est cache ls shows them"

@@ -56,7 +56,11 @@ class Report:
 
 
 def verify_cache(path: Path | str, *, sources: bool = False, watch: Watch | None = None) -> Report:
-    """Check the last commit of a cache; with `sources` also that the videos are there and unchanged."""
+    """Check the last commit of a cache; with `sources` also that the videos are there and unchanged.
+
+    >>> est.verify_cache("cache.zarr", sources=True).problems
+    []
+    """
     for _ in range(ATTEMPTS):
         snapshot = open_snapshot(Path(path))
         report = _verify(snapshot, sources, watch or Watch())

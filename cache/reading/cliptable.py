@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ...errors import UsageError, nearest
+from ..dataframe import expect_pandas
 from ..schema import CHECKSUMS, EXTRA, NO_LABEL, NO_NUMBER
 from ..stores.snapshot import Column, Snapshot
 
@@ -115,8 +116,7 @@ class ClipTable:
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return the table as a data frame, labels by name; needs pandas. Whole numbers that nobody told are missing (Int64)."""
-        import pandas
-
+        pandas = expect_pandas()
         flat = self._flat()
         for name, untold in self._untold().items():
             flat[name] = pandas.arrays.IntegerArray(np.asarray(flat[name]), untold)

@@ -344,7 +344,19 @@ class Cache:
 
 
 def open_cache(path: Path | str) -> Cache:
-    """Open the last committed state of a `.zarr`, `.h5` or `.hdf5` cache."""
+    """Open the last committed state of a `.zarr`, `.h5` or `.hdf5` cache, also while it is being written.
+
+    Nothing is read but the table of clips. `cache.clips.to_pandas()` is that table, `cache.load("gap")` the rows of all frames,
+    `cache.clip(id)` what is known of one clip.
+
+    >>> cache = est.open_cache("cache.zarr")
+    >>> len(cache), cache.labels
+    (4, ('anger', 'disgust', 'happiness', 'neutral'))
+    >>> cache.load("gap").rows.shape == (cache.num_frames, 512)
+    True
+    >>> cache.clips.to_pandas()[["id", "label", "subject"]].head(1).values.tolist()
+    [['anger/s001_01', 'anger', 's001']]
+    """
     return Cache.open(path)
 
 

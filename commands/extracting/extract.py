@@ -219,5 +219,5 @@ def run(screen: Screen, found: FoundInputs, out: Path, config: Any, *, retry_fai
     from ...extract.extraction import extract_videos
 
     with screen.resumable(), screen.watching() as watch:
-        report = extract_videos(found, out, config, labels=found.labels, retry_failed=retry_failed, watch=watch)
+        report = extract_videos(found, out, config, retry_failed=retry_failed, watch=watch)
     return show_report(screen, report, out)

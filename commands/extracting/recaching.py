@@ -68,13 +68,10 @@ def recache_clips(
         return 0
     if out is None:
         raise UsageError("Where to? --out names the new cache.", remedy="--out tuned.zarr")
-    from ...encoders.weights import load_weights
-    from ...extract.recaching import ArrayPlan, recache
+    from ...extract.recaching import recache
 
-    weights = load_weights(config.weights, normalize=config.normalize, models_dir=config.models_dir)
-    arrays = [ArrayPlan(name=tap, tap=tap, weights=weights) for tap in config.features]
     with screen.watching() as watch:
-        report = recache(cache, out, arrays, config, views=views, crops=config.crops, watch=watch)
+        report = recache(cache, out, config=config, views=views, crops=config.crops, watch=watch)
     return show_report(screen, report, out)
 
 

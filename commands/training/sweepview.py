@@ -15,7 +15,8 @@ from ...sweep.found.record import StudyRecord, Sweep
 from ...sweep.found.table import lines, score_lines, settings_text
 from ...sweep.search.watching import SweepWatch
 from ..screen import Screen, clock
-from ..watching import SECONDS_BETWEEN_LINES, JsonWatch, LineWatch, LiveWatch, QuietWatch
+from ..watching import JsonWatch, LineWatch, LiveWatch, QuietWatch
+from ..workview import now_and_then
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -70,8 +71,9 @@ class LineSweep(LineWatch, SweepWatch):
     def trials(self, found: Sweep) -> None:
         if self.first is None:
             self.first = ended(found)
-        if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
-            self.last = time.monotonic()
+        now = time.monotonic()
+        if now - self.last >= now_and_then(now - self.begun):
+            self.last = now
             self.screen.note(self.state(found))
 
     def state(self, found: Sweep) -> str:

@@ -19,12 +19,13 @@ from ...cache.recipe import canonical_json
 from ...errors import EstError, counted
 from .graph import CROPS
 from .pictures import calibration_pictures
-from .quantize import Range, quantised_tensors
+from .quantize import ROUNDING, Range, quantised_tensors
 from .runtime import make_session
 
 STEPS = 32  # between one half and one
 BATCH = 4
 SHOWN = 16  # hexadecimal digits
+RANGES = ", ranges "  # in the name of a calibration, between how numbers are rounded and the digest of the ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,8 @@ class Calibration:
     @property
     def name(self) -> str:
         """Return it as recipes have it."""
-        return f"{self.bits}-bit weights, ranges {self.digest}"
+        rounding = f", rounding {ROUNDING}" if ROUNDING > 1 else ""
+        return f"{self.bits}-bit weights{rounding}{RANGES}{self.digest}"
 
     def for_graph(self, tensors: Sequence[str], file: str) -> dict[str, Range]:
         """Return the range of each activation of a graph; refuse those of another one, with the file that holds them."""
@@ -64,13 +66,18 @@ def bits_of(name: str) -> int | None:
     return int(digit) if digit.isdecimal() else None
 
 
+def rounding_of(name: str) -> str:
+    """Return how numbers are rounded, whatever the ranges, as the name of a calibration tells it."""
+    return name.partition(RANGES)[0]
+
+
 def joined(names: list[str]) -> str:
     """Return the name of the calibrations of several encoders that make the rows of one array."""
     distinct = list(dict.fromkeys(names))
     if len(distinct) < 2:
         return distinct[0] if distinct else ""
     digest = hashlib.sha256(canonical_json(distinct).encode()).hexdigest()[:SHOWN]
-    return f"{bits_of(distinct[0])}-bit weights, ranges {digest} of {len(distinct)} encoders"
+    return f"{rounding_of(distinct[0])}{RANGES}{digest} of {len(distinct)} encoders"
 
 
 def measure(graph: bytes, encoder: str, size: int) -> dict[str, Range]:

@@ -1,7 +1,8 @@
 """The folder of the user in which exported graphs and calibrations are kept, by the digest of what they were made of.
 
 A file begins with a checksum; one that is damaged is made again, and a line says so. Where nothing can be written, each process makes
-its own. The folder holds no more than the files that were used last.
+its own. Of each kind of files the folder holds so many bytes, those that were used last; what this process has used stays in any case,
+because it is read again when an engine is built, and a cross-fitted re-caching has dozens of encoders.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from .graph import OPSET
 MADE_BY = 1  # counted up when the same weights give another graph
 HEAD = b"est engine 1\n"
 DIGEST_BYTES = 16
-MOST = {".onnx": 24, ".ranges": 500}  # files of each kind that are kept
+MOST = {".onnx": 2 * 10**9, ".ranges": 10**7}  # bytes of each kind of files
 LEFT_AFTER = 24 * 3600  # seconds: nothing is written for so long
 Say = Callable[[str], None]
+
+_used_here: set[Path] = set()  # by this process
 
 
 def engines_folder() -> Path | None:
@@ -54,6 +57,7 @@ def kept(name: str, make: Callable[[], bytes], say: Say) -> bytes:
     if folder is None:
         return make()
     path = folder / name
+    _used_here.add(path)
     try:
         data = path.read_bytes()
     except OSError:
@@ -89,13 +93,17 @@ def _write(path: Path, data: bytes, say: Say) -> None:
 
 def _remove_oldest(folder: Path, suffix: str) -> None:
     """Remove the files of a kind that were not used for longest, and what a kill left half written; others may do the same meanwhile."""
-    used: dict[Path, float] = {}
+    found: dict[Path, os.stat_result] = {}
     with suppress(OSError):
         for path in folder.glob(f"*{suffix}"):
             with suppress(FileNotFoundError):
-                used[path] = path.stat().st_mtime
-        for path in sorted(used, key=used.__getitem__, reverse=True)[MOST[suffix] :]:
+                found[path] = path.stat()
+        total = sum(about.st_size for about in found.values())
+        for path in sorted(found.keys() - _used_here, key=lambda path: found[path].st_mtime):
+            if total <= MOST[suffix]:
+                break
             path.unlink(missing_ok=True)
+            total -= found[path].st_size
         for path in folder.glob(f"*{suffix}.*"):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < time.time() - LEFT_AFTER:

@@ -100,7 +100,7 @@ def prepare(backbone: FrameEncoder, size: int, computation: Computation, say: Sa
 def _ranges(graph: bytes, name: str, size: int, digest: str, say: Say) -> bytes:
     def make() -> bytes:
         say(
-            f"and calibrated for int8: {NUM_PICTURES} pictures are encoded in fp32, which takes long for large encoders"
+            f"{name} is calibrated for int8: {NUM_PICTURES} pictures are encoded in fp32, which takes long for large encoders"
         )
         return ranges_of.write(ranges_of.measure(graph, name, size))
 

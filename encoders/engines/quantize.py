@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Range = tuple[float, float]
 
+ROUNDING = 1  # counted up when the same weights and ranges give another graph: it stands in the recipe
 LEVELS = {8: 127, 7: 63}  # largest weight of so many bits
 UNSIGNED = 255
 MOST_BIAS = 2.0**30

@@ -61,8 +61,8 @@ class RuntimeEngine:
     ) -> dict[str, np.ndarray]:
         """Return the rows of each tap, or of some, in float32.  # (B, S, S, 3) RGB uint8, B ≤ batch"""
         names = list(self.taps if taps is None else taps)
-        count = len(crops)
-        if rest := -count % min(CHUNK, self.batch):
+        count, part = len(crops), min(CHUNK, self.batch)
+        if rest := max(-(-count // part), 1) * part - count:  # of no crops a part tells the shapes
             crops = np.concatenate([crops, np.zeros((rest, *crops.shape[1:]), np.uint8)])
         if mirrored:
             crops = crops[:, :, ::-1]

@@ -79,8 +79,7 @@ def look_at(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 
 def measure(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """Measure a face: colours against those of the cheeks, that colour itself, contrast, and distances.  # (H, W, 3), (5, 2) → (M,)"""
-    face = warp(picture, points_matrix(landmarks, AROUND, SIDE), SIDE)
-    levels = np.log(face.astype(np.float32) + FAINT)
+    levels = np.log(upright(picture, landmarks).astype(np.float32) + FAINT)
     sums, squares = cv2.integral2(levels, sdepth=cv2.CV_64F, sqdepth=cv2.CV_64F)
     top, bottom, left, right = _corners()
     count = ((bottom - top) * (right - left))[:, None]
@@ -91,6 +90,19 @@ def measure(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     contrast = np.sqrt(np.maximum(spread - colours**2, 0)).mean(1)
     cheeks = colours[:CHEEKS].mean(0)
     return np.concatenate([(colours - cheeks).ravel(), cheeks, contrast, _distances(landmarks)]).astype(np.float32)
+
+
+def upright(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Cut a face with hair and chin; what a close-up leaves out looks as the edge of the picture does.  # (H, W, 3) → (SIDE, SIDE, 3)"""
+    matrix = points_matrix(landmarks, AROUND, SIDE)
+    corners = cv2.invertAffineTransform(matrix) @ np.array([[0, SIDE, 0, SIDE], [0, 0, SIDE, SIDE], [1, 1, 1, 1]])
+    size = np.array(picture.shape[1::-1])
+    left, top = np.clip(np.ceil(-corners.min(1)), 0, size).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(corners.max(1)) + 1 - size, 0, size).astype(int).tolist()
+    if left or top or right or bottom:
+        picture = cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_REPLICATE)
+        matrix[:, 2] -= matrix[:, :2] @ [left, top]
+    return warp(picture, matrix, SIDE)
 
 
 def _distances(landmarks: np.ndarray) -> np.ndarray:

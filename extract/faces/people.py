@@ -1,7 +1,8 @@
 """Who a clip shows: the tracks of its main face told apart into people, and what is kept of them.
 
 Nothing is known of who a person is; what is told apart is how two stretches of a face look (`looks.py`). A stretch belongs to the known
-person whom it looks most like, if it looks like one at all, else a new person begins: two people of one look are one person here.
+person whom it looks most like, if a quarter of its pictures look like any of that person, else a new person begins. So a hand before the
+face in most of its pictures makes nobody a stranger, and two people of one look are one person here.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from .looks import Looks, digest
 from .track import Track, join, join_trimmed, main_tracks, select
 from .track_config import TrackConfig
 
-DIFFERENT = 10.5  # distance of two looks from which on two people are shown; benchmarks/identity.py
-LEAST_SEEN, MOST_SEEN = 3, 512  # pictures of a stretch that say who it is, and of a person that are compared
+DIFFERENT = 7.5  # distance of pictures from which on they show two people; benchmarks/identity.py --development
+ALIKE = 0.25  # of a stretch's pictures that look like one of the person whom it shows
+LEAST_SEEN, MOST_SEEN = 3, 256  # pictures of a stretch that say who it is, and of a person that are compared
 UNKNOWN = -1
 
 
@@ -61,29 +63,37 @@ def people_of(looks: Sequence[np.ndarray]) -> list[int] | None:
     A stretch of which too little was seen goes with the one before it.  # each (n, D)
     """
     known: list[np.ndarray] = []  # what was seen of each person
-    middles: list[np.ndarray] = []  # and what each looks like
     found: list[int] = []
     for seen in looks:
         if len(seen) < LEAST_SEEN:
             found.append(found[-1] if found else 0)
             continue
-        look = np.median(seen, axis=0)
-        away = np.linalg.norm(np.array(middles) - look, axis=1) if known else np.array([np.inf])
+        seen = _some(seen)
+        away = np.array([distance(seen, person) for person in known] or [np.inf])
         person = int(away.argmin())
         if away[person] > DIFFERENT:
             person = len(known)
             known.append(seen)
-            middles.append(look)
         else:
-            known[person] = np.concatenate([known[person], seen])[-MOST_SEEN:]
-            middles[person] = np.median(known[person], axis=0)
+            known[person] = _some(np.concatenate([known[person], seen]))
         found.append(person)
     return found if known else None
 
 
+def distance(seen: np.ndarray, person: np.ndarray) -> float:
+    """Return how far the quarter of pictures that look most like a person are from the nearest of that person.  # (n, D), (m, D)"""
+    apart = np.linalg.norm(seen[:, None] - person[None], axis=2)
+    return float(np.quantile(apart.min(1), ALIKE))
+
+
+def _some(seen: np.ndarray) -> np.ndarray:
+    """Return at most so many pictures as are compared, from all that there are.  # (n, D)"""
+    return seen[:: -(-len(seen) // MOST_SEEN)]
+
+
 def method() -> str:
     """Return what tells people apart, for recipes whose rows depend on it."""
-    return f"looks {digest()} above {DIFFERENT:g}"
+    return f"looks {digest()} above {DIFFERENT:g} in {ALIKE:g}"
 
 
 def _runs(parts: Sequence[Track], people: Sequence[int]) -> list[tuple[list[Track], int]]:

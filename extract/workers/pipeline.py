@@ -21,6 +21,7 @@ from ...cache.watch import Progress, Watch
 from ...inputs.input import Input
 from ..config import CLIPS_AHEAD, ExtractConfig
 from .batcher import Batcher, Item
+from .bottleneck import Bottleneck
 from .device_worker import DeviceWorker, Encoding
 from .messages import (
     BLOCKS_UNDER_WAY,
@@ -40,6 +41,7 @@ from .worker_pool import Worker, WorkerPool
 
 DETECT_WAIT, IDLE_WAIT = 0.01, 0.1  # seconds
 PROGRESS_SECONDS = 0.25
+TO_WRITE = 4  # ended inputs that the writing thread is behind, from which on the others wait for the disk
 
 
 @dataclass(eq=False)
@@ -90,7 +92,10 @@ class Pipeline:
         self._pool = WorkerPool(0 if stop.wanted else min(workers, len(inputs)), config, device_workers[0].crop_batch)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="est-writer")
         self._written: list[Future[None]] = []
-        self._start = time.monotonic()
+        self._begun: float | None = None  # when the first picture came: until then workers start
+        count = len(device_workers)
+        full = {"detect": self._to_detect.capacity * count, "encode": self._crops.capacity * count, "write": TO_WRITE}
+        self._bottleneck = Bottleneck(full)
         self._urgent = 0  # requests that a worker does nothing but wait for
         self._stop = stop
         self.clips = 0
@@ -112,6 +117,8 @@ class Pipeline:
                 self._dispatch(partial=not heard)
                 self._collect()
                 self._write()
+                if self._begun is not None:
+                    self._bottleneck.look(self._queues(), busy=len(self._running) / len(self._device_workers))
                 if time.monotonic() - told >= PROGRESS_SECONDS:
                     told = time.monotonic()
                     watch.progress(self.progress())
@@ -135,12 +142,20 @@ class Pipeline:
             unit="videos",
             stage=self.stage,
             done=self._oldest,
+            ahead=len(self._ended),
             total=len(self._inputs),
             frames=self.frames,
             failed=len(self.failures),
-            seconds=time.monotonic() - self._start,
-            waiting={"detect": len(self._to_detect), "encode": len(self._crops)},
+            seconds=0.0 if self._begun is None else time.monotonic() - self._begun,
+            queued=self._queues(),
+            bottleneck=self._bottleneck.describe(
+                decoding=any(worker.busy is not None for worker in self._pool.workers)
+            ),
         )
+
+    def _queues(self) -> dict[str, int]:
+        """Count what waits for each stage."""
+        return {"detect": len(self._to_detect), "encode": len(self._crops), "write": max(len(self._written) - 1, 0)}
 
     def _idle_device_has_work(self) -> bool:
         """Say whether there is work that a device worker could begin at once."""
@@ -189,6 +204,7 @@ class Pipeline:
                 self._ended[message.index] = message
 
     def _take_pictures(self, worker: Worker, message: DetectRequest | Crops) -> None:
+        self._begun = self._begun or time.monotonic()
         pictures = message.pictures.take()
         numbers = message.frames if isinstance(message, DetectRequest) else message.rows
         request = Request(worker, message.index, numbers, [None] * len(numbers), len(numbers))

@@ -66,7 +66,7 @@ class Exported:
 
 def export_run(
     run: Run | Path | str,
-    out: Path,
+    out: Path | str,
     *,
     form: Format = "onnx",
     what: What = "head",
@@ -76,8 +76,17 @@ def export_run(
     overwrite: bool = False,
     watch: TrainingWatch | None = None,
 ) -> Exported:
-    """Write a part's model, and its card beside it; nothing is put in place that does not compute what the run's model does."""
-    run, watch = open_complete(run), watch or TrainingWatch()
+    """Write a model of a run as one file that runs without est, and its card beside it.
+
+    `form` is onnx or torchscript; `what` the model alone, which takes features ("head"), or with its frame encoder, which takes crops
+    ("full"). `part` names one of the run's models, by default the first. Nothing is put in place that does not compute what the run's
+    model does.
+
+    >>> made = est.export_run("runs/first", "first.onnx", overwrite=True)
+    >>> made.path.name, made.part
+    ('first.onnx', 'fold1')
+    """
+    run, watch, out = open_complete(run), watch or TrainingWatch(), Path(out)
     beside = expect_free(out, form, overwrite=overwrite)
     part = choose_part(run, part, watch)
     model = load_model(run.part(part) / CHECKPOINT)[0].eval()

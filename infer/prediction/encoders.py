@@ -17,7 +17,7 @@ import torch
 from ...cache import FeatureRecipe
 from ...cache.recipe import TORCH
 from ...cache.schema import FeatureSpec
-from ...encoders.engines.calibration import bits_of
+from ...encoders.engines.calibration import bits_of, rounding_of
 from ...encoders.engines.choice import Begun, Computation, choose_engine
 from ...encoders.engines.engine import EncoderPrecision, FrameEngine
 from ...encoders.engines.folder import Say, engines_folder
@@ -90,6 +90,11 @@ class ArraysDeviceWorker(DeviceWorker):
         assert first.weights is not None
         encoder = prepare(first.weights.backbone, self._size, computation_of(first, self.device), self._say)
         if other := sorted({one.own_calibration for one in group} - {"", encoder.calibration}):
+            if rounding_of(other[0]) != rounding_of(encoder.calibration):
+                raise RecipeMismatch(
+                    f"The features of the run were rounded in another way: {other[0]} then, {encoder.calibration} by this est.",
+                    remedy=DIFFER,
+                )
             raise RecipeMismatch(
                 f"The features of the run were calibrated to other ranges: {other[0]} then, {encoder.calibration} here.",
                 remedy=f"copy {encoder.digest}.ranges from the machine that made them into {engines_folder()}, or {DIFFER}",

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,8 @@ from ...extract.clip_pipeline import ClipPipeline
 from ...extract.extraction import at_work
 from ...extract.threads import default_workers
 from ...extract.workers.clip_worker import STOPPING
-from ...inputs.input import FoundInputs, Input, find_inputs
+from ...inputs.given import as_found
+from ...inputs.input import FoundInputs, Input
 from ...train.data.clipset import warn_of_rates
 from ...train.results.run import CHECKPOINT, CONFIG, Run
 from .config import PredictConfig
@@ -33,6 +34,11 @@ from .sink import PredictionSink
 from .tables import TIMELINE, Table, TableFiles, expect_pyarrow, read_table, timeline_columns, window_columns
 from .track import PredictedVideo
 from .windows import Cutting, cutting_of
+
+if TYPE_CHECKING:
+    import pandas
+
+    from ...inputs.tablelist import Given
 
 NOTE = "Apparent expressions, as a model reads them from faces; not what anybody feels."
 
@@ -66,6 +72,10 @@ class Predictions:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.windows)
 
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a row for each window of each face; needs pandas. `timeline.to_pandas()` has one for each frame."""
+        return self.windows.to_pandas()
+
     @property
     def faceless(self) -> list[str]:
         """Name the videos that show no face."""
@@ -73,7 +83,7 @@ class Predictions:
 
 
 def predict(
-    videos: Path | str | Sequence[Path | str] | FoundInputs,
+    videos: Given | FoundInputs,
     run: Run | Path | str,
     *,
     out: Path | str | None = None,
@@ -81,12 +91,20 @@ def predict(
     overwrite: bool = False,
     watch: Watch | None = None,
 ) -> Predictions:
-    """Predict the apparent expressions in videos by a run; with `out` into a folder, else in memory alone.
+    """Predict the apparent expressions in videos by the models of a run; with `out` into a folder, else in memory alone.
 
-    The same call resumes a folder that was begun.
+    `videos` are videos, folders, lists and data frames, one or several, or what `find_inputs` found; they become features by the
+    extraction that the run has learnt from. `config` says which faces, over which windows, by which of the models. The same call resumes
+    a folder that was begun; `overwrite` replaces one that holds other predictions.
+
+    >>> found = est.predict("videos/anger/s001_01.mp4", "runs/first", config=est.PredictConfig(device="cpu"))
+    >>> found.to_pandas()[["video", "track", "first_frame"]].values.tolist()  # a row for each window of each face
+    [['s001_01', 1, 0]]
+    >>> len(found.timeline.to_pandas()) == found.frames  # a row for each frame of each face
+    True
     """
     start, watch, config = time.monotonic(), watch or Watch(), config or PredictConfig()
-    found = _inputs(videos)
+    found = as_found(videos, watch)
     run = run if isinstance(run, Run) else Run.open(run)
     if config.parquet:
         expect_pyarrow()
@@ -195,12 +213,6 @@ def summary_of(video: PredictedVideo, labels: Sequence[str]) -> dict[str, Any]:
         "decode_errors": video.decode_errors,
         "tracks": tracks,
     }
-
-
-def _inputs(videos: Path | str | Sequence[Path | str] | FoundInputs) -> FoundInputs:
-    if isinstance(videos, FoundInputs):
-        return videos
-    return find_inputs([Path(one) for one in ([videos] if isinstance(videos, Path | str) else videos)])
 
 
 @contextmanager

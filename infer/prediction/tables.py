@@ -10,14 +10,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...cache.dataframe import expect_pandas
 from ...cache.schema import NO_FACE
 from ...cache.stores.disk import PARTIAL
 from ...errors import EstError, UsageError
 from .track import PredictedVideo
+
+if TYPE_CHECKING:
+    import pandas
 
 LABEL = "apparent_expression"
 WINDOWS, TIMELINE = "predictions", "timeline"  # names of files, without suffix
@@ -30,7 +34,7 @@ Columns = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Named columns of one length; iterating gives rows by name, and `pandas.DataFrame(table.columns)` a data frame."""
+    """Named columns of one length; iterating gives rows by name."""
 
     columns: Columns
 
@@ -43,6 +47,10 @@ class Table:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for values in zip(*(column.tolist() for column in self.columns.values()), strict=True):
             yield dict(zip(self.columns, values, strict=True))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a data frame; needs pandas."""
+        return expect_pandas().DataFrame(dict(self.columns))
 
     def probabilities(self) -> np.ndarray:
         """Return the probabilities of the classes, in their order.  # (R, C)"""

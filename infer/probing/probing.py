@@ -64,7 +64,14 @@ def probe_run(
     device: str = "auto",
     watch: TrainingWatch | None = None,
 ) -> Probe:
-    """Probe a run on its own test clips; `pairs` are classes that only time tells apart, besides those whose names say so."""
+    """Ask whether the models of a run use the order of frames, and whether they look at the right moment, on their own test clips.
+
+    `pairs` are classes that only time tells apart, besides those whose names say so; `windows` deletes parts of clips, too.
+
+    >>> found = est.probe_run("runs/first", windows=False)
+    >>> found.save().name
+    'probe'
+    """
     run, watch = open_complete(run), watch or TrainingWatch()
     if run.config.model.of_windows:
         raise UsageError(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...cache import CacheWriter, Clip, Failure, Progress, Source, Watch, current_environment, open_cache
 from ...cache.checksum import of_file
@@ -31,21 +31,36 @@ from .report import ImportReport
 from .rows import Rows, read_array, read_spans, read_table
 from .trial import expect_one_that_fits, told
 
+if TYPE_CHECKING:
+    from ..tablelist import Given
+
 Read = Callable[[], ClipRows]
 
 
 def import_features(
-    sources: Sequence[Path | str],
+    sources: Path | str | Sequence[Path | str],
     out: Path | str,
     config: ImportConfig,
     *,
-    lists: Sequence[Path | str] = (),
+    lists: Given = (),
     labels: str = "none",
     subjects: str = "none",
     filling: bool = False,
     watch: Watch | None = None,
 ) -> ImportReport:
-    """Import features into a new cache, or go on with one; with `filling` as one more array of a cache with the same frames."""
+    """Import features that other software made into a cache, which is resumed if it is there; nothing is extracted.
+
+    `sources` are tables or arrays, files or folders, one or several; `lists` name the clips, their labels and people, as files or data
+    frames; else `labels` and `subjects` read them from paths. With `filling` the features become one more array of a cache with the same
+    frames.
+
+    >>> import numpy as np, pathlib
+    >>> pathlib.Path("theirs").mkdir(exist_ok=True)
+    >>> np.save("theirs/a.npy", np.ones((20, 5), np.float32))
+    >>> how = est.ImportConfig(by="our network", fps=25)
+    >>> est.import_features("theirs", "imported.zarr", how, lists={"id": ["a"], "label": ["happiness"]}).clips
+    1
+    """
     plan = plan_import(sources, config, lists=lists, labels=labels, subjects=subjects)
     return run_import(plan, Path(out), filling=filling, watch=watch)
 

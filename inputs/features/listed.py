@@ -6,14 +6,17 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...cache.clip import Failure
 from ...errors import UsageError, counted, nearest, some
-from ..csvlist import read_list
 from ..extracolumns import text_columns
 from ..input import ANNOTATIONS, Input, listed_id, segment, unicode_text
 from ..listmatch import Line, Unmatched, match_lines
+from ..tablelist import read_lists
+
+if TYPE_CHECKING:
+    from ..tablelist import Given
 
 KEYS = ("id", "path")
 STAGE = "import"  # of failures
@@ -30,9 +33,9 @@ class Listed:
     warnings: tuple[str, ...]
 
 
-def match_list(lists: Sequence[Path], known: Mapping[str, Path], unread: Mapping[str, tuple[Path, str]]) -> Listed:
+def match_list(lists: Given, known: Mapping[str, Path], unread: Mapping[str, tuple[Path, str]]) -> Listed:
     """Bring lists and files together; only what is on a list is imported. `unread` are clips whose file cannot be read."""
-    read = {path: read_list(path, keys=KEYS, counted=True) for path in dict.fromkeys(lists)}
+    read = read_lists(lists, keys=KEYS, counted=True)
     lines = [Line(list=path, row=row) for path, found in read.items() for row in found.rows]
     there = {
         **{name: str(path) for name, path in known.items()},

@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...cache.clip import Failure
 from ...errors import SourceError, UsageError, grouped
 from ..input import Input, failure_at
 from ..pathreading import alike_labels, label_of_source, read_paths
 from ..pathrule import NONE, parse_rules
+from ..tablelist import each
 from .arrays import choose, heads, row_shape
 from .columns import Columns, choose_columns, expect_same_columns
 from .config import ImportConfig, Level
@@ -23,6 +25,9 @@ from .files import FeatureFile, FoundFiles, find_files, two_files
 from .listed import STAGE, Listed, match_list
 from .rows import Span, spans_of_ids
 from .tables import open_table
+
+if TYPE_CHECKING:
+    from ..tablelist import Given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,26 +70,26 @@ class ImportPlan:
 
 
 def plan_import(
-    sources: Sequence[Path | str],
+    sources: Path | str | Sequence[Path | str],
     config: ImportConfig,
     *,
-    lists: Sequence[Path | str] = (),
+    lists: Given = (),
     labels: str = NONE,
     subjects: str = NONE,
 ) -> ImportPlan:
     """Look at what SOURCEs hold, and at lists; rows are not read yet, but the ids of tables are."""
-    if not sources:
+    paths = [Path(source) for source in ([sources] if isinstance(sources, Path | str) else sources)]
+    if not paths:
         raise UsageError(
             "Which features? SOURCE names files or folders.", remedy="est cache import features/ --out cache.zarr …"
         )
     rules = parse_rules(labels, subjects)
-    paths = [Path(source) for source in sources]
     levels = config.levels(len(paths))
     found = find_files(paths)
     look = _Look(config, found)
     pieces = look.of_tables() if config.id_column else look.of_files(len(levels))
     known = {name: places[0].path for name, places in pieces.items()}
-    listed: Listed | None = match_list([Path(one) for one in lists], known, look.problems) if lists else None
+    listed: Listed | None = match_list(named, known, look.problems) if (named := each(lists)) else None
     if listed is None:
         reading = read_paths([Input(id=name, path=path, kind="frames") for name, path in known.items()], rules)
     else:

@@ -19,7 +19,10 @@ LAYOUTS = (
 
 
 def find_stills(path: Path | str, *, votes: Path | str | None = None) -> Stills:
-    """Recognise and read labelled images; `votes` are those of FER+."""
+    """Find labelled images in a folder or a list, by the layout of their release: FER2013, RAF-DB, AffectNet, folders, CSV.
+
+    `votes` are those of FER+.
+    """
     path = Path(path)
     if not path.exists():
         raise UsageError(f"There are no images at {path}.", remedy="--images with a folder or a list")

@@ -51,15 +51,22 @@ NO_FACES = "No face is shown: faces are personal data. est report CACHE --faces 
 
 
 def cache_page(
-    path: Path,
-    out: Path,
+    path: Path | str,
+    out: Path | str,
     *,
     faces: bool = False,
     paths: bool = False,
     overwrite: bool = False,
     watch: Watch | None = None,
 ) -> Path:
-    """Write the page of a cache, with the folders of files where `paths` are asked for; return where it is."""
+    """Write what is in a cache as one HTML file: clips, quality, balance, outliers, copies, failures; return where it is.
+
+    `faces` puts thumbnails into it, `paths` the folders of files.
+
+    >>> est.cache_page("cache.zarr", "cache.html", overwrite=True).name
+    'cache.html'
+    """
+    path, out = Path(path), Path(out)
     cache = open_cache(path)
     listing, summary = Listing(cache), summarise(cache)
     shown = Faces(cache, watch) if faces else None

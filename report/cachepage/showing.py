@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 
 from ...cache.reading.listing import Choice, Listing
-from ...cache.reading.reader import Cache
+from ...cache.reading.reader import Cache, open_cache
 from ...cache.schema import DETECTED, INTERPOLATED, NO_FACE
 from ...cache.watch import Progress, Watch
 from ...errors import CacheError, UsageError
@@ -49,8 +49,8 @@ class Shown:
 
 
 def show_clips(
-    cache: Cache,
-    out: Path,
+    cache: Cache | Path | str,
+    out: Path | str,
     *,
     ids: list[str] | None = None,
     choice: Choice | None = None,
@@ -58,8 +58,14 @@ def show_clips(
     overwrite: bool = False,
     watch: Watch | None = None,
 ) -> Shown:
-    """Write the contact sheet and the page of some clips into a folder: the first 24 of a choice, or all of its ids that meet it."""
-    watch = watch or Watch()
+    """Write the contact sheet and the page of some clips into a folder: the first 24 of a choice, or all of its ids that meet it.
+
+    >>> shown = est.show_clips("cache.zarr", "shown", ids=["anger/s001_01"], overwrite=True)
+    >>> shown.clips, shown.sheet.name
+    (['anger/s001_01'], 'clips.png')
+    """
+    watch, out = watch or Watch(), Path(out)
+    cache = cache if isinstance(cache, Cache) else open_cache(cache)
     sheet, html = out / SHEET, out / PAGE
     expect_free([sheet, html], overwrite=overwrite)
     listing = Listing(cache)

@@ -34,7 +34,7 @@ STYLE = (
 
 
 def run_page(
-    runs: Sequence[Path | str],
+    runs: Path | str | Sequence[Path | str],
     out: Path | str,
     *,
     faces: bool = False,
@@ -42,11 +42,14 @@ def run_page(
     cache: Path | str | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write the page of a run, or of several; `faces` puts crops of the hardest clips into it, `paths` the folders of files.
+    """Write the page of a run, or of several beside one another, as one HTML file.
 
-    `cache` is where the run's cache is now.
+    `faces` puts crops of the hardest clips into it, `paths` the folders of files; `cache` is where the run's cache is now.
+
+    >>> est.run_page("runs/first", "run.html", overwrite=True).name
+    'run.html'
     """
-    out = Path(out)
+    runs, out = [runs] if isinstance(runs, Path | str) else list(runs), Path(out)
     expect_free([out], overwrite=overwrite)
     if not runs:
         raise UsageError("Which run?", remedy="est report RUN; est runs lists them")

@@ -48,10 +48,17 @@ def audit_cache(
     permutations: int = PERMUTATIONS,
     watch: TrainingWatch | None = None,
 ) -> Audit:
-    """Audit a cache with the model and the recipe of a configuration, into a folder; an unfinished audit there is gone on with.
+    """Say how far a score on a cache may be trusted, into a folder: leaks, seeds, permuted labels; the same call resumes.
 
+    `config` is the model and its training.
     `config.select` says which estimate counts as the score: the last epoch, or the one that the inner validation part chose. Both are
     epochs of the same trainings. Ctrl-C saves a checkpoint and raises KeyboardInterrupt.
+
+    >>> folds = {"protocol.kind": "kfold", "protocol.folds": 2, "protocol.val_share": 0.5}
+    >>> config = est.train_config("small", {"model.name": "gru", "loop.epochs": 2, "seeds": [1, 2], **folds})
+    >>> audit = est.audit_cache("cache.zarr", "audit", config, permutations=2)
+    >>> sorted(audit.estimates)
+    ['control', 'inner_validation', 'last', 'oracle']
     """
     watch = watch or TrainingWatch()
     out = Path(out)

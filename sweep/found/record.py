@@ -8,9 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from ...cache.dataframe import expect_pandas
 from ...errors import EstError
+
+if TYPE_CHECKING:
+    import pandas
 
 FORMAT, VERSION = "est-sweep", 1
 State = Literal["complete", "pruned", "failed", "running"]
@@ -149,6 +153,17 @@ class Sweep:
     def studies_of(self, *, control: bool) -> tuple[StudyRecord, ...]:
         """Return the studies of the model, or those of the control."""
         return tuple(one for one in self.studies if one.control == control)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a row for each trial, with a column for each setting that was searched; needs pandas."""
+        told = ("number", "state", "value", "loss", "epochs", "seconds", "error")
+        return expect_pandas().DataFrame(
+            [
+                {"study": study.name, **{name: getattr(one, name) for name in told}, **one.values}
+                for study in self.studies
+                for one in study.records
+            ]
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return what sweep.json holds: numbers that are none are null, which JSON can write."""

@@ -100,7 +100,11 @@ def reproduce(
     """Make a table of the paper on a cache, or `all` of them, into a folder; `dry_run` says what would be trained, and for how long.
 
     With a data set the protocol is the published one, and the paper's numbers stand beside these. Ctrl-C saves a checkpoint and raises
-    KeyboardInterrupt; the same call goes on.
+    KeyboardInterrupt; the same call resumes.
+
+    >>> found = est.reproduce("ablation", "cache.zarr", "paper", dry_run=True)
+    >>> [work.row.label for work in found.plan.works][:2]
+    ['Transformer', 'with AA-SFE']
     """
     watch = watch or TrainingWatch()
     tables = tables_named(what)

@@ -61,11 +61,17 @@ def sweep_cache(
     retrain_seeds: int = 0,
     watch: SweepWatch | None = None,
 ) -> Sweep:
-    """Search settings on a cache, into a folder.
+    """Search settings on a cache, for each fold inside its training half, into a folder; the same call resumes.
 
     With so many `retrain_seeds` each fold's choice is trained on its whole training half and scored once. `models` are those of the
     built-in space, where `space` is None. `workers` processes search at once: 0 takes one a core on a CPU. Ctrl-C raises
     KeyboardInterrupt; trials under way are then tried again.
+
+    >>> folds = {"protocol.kind": "kfold", "protocol.folds": 2}
+    >>> base = est.train_config("small", {"model.name": "gru", "loop.epochs": 1, **folds})
+    >>> found = est.sweep_cache("cache.zarr", "sweeps/first", base, config=est.SweepConfig(trials=1, inner=1), workers=1)
+    >>> sorted(found.to_pandas()["study"])  # a row for each trial
+    ['fold1', 'fold1/control', 'fold2', 'fold2/control']
     """
     watch = watch or SweepWatch()
     optuna()  # without it nothing needs to be loaded

@@ -42,9 +42,9 @@ class Entry(NamedTuple):
     value: Any
 
 
-def read_space(path: Path, *, model: str = DEFAULT, base: TrainConfig | None = None) -> Space:
+def read_space(path: Path | str, *, model: str = DEFAULT, base: TrainConfig | None = None) -> Space:
     """Read a space file. `model` is searched where the file names none; every value is tried over `base`, or the defaults."""
-    base = base or TrainConfig(model=config_class(model)())
+    base, path = base or TrainConfig(model=config_class(model)()), Path(path)
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -61,7 +64,7 @@ def test_what_fell_is_measured_again_and_then_named(load, state):
         asked.append(command)
         return dict(rounds[len(asked) - 1])
 
-    verdicts = run.check([state("a"), state("b"), state("c"), state("d")], measure)
+    verdicts = list(run.check([state("a"), state("b"), state("c"), state("d")], measure))
     assert asked == ["benchmarks/x.py"] * 2
     assert [verdict.measured for verdict in verdicts] == [2.0, 4.1, 3.9, None]
     assert [verdict.is_bad for verdict in verdicts] == [True, False, False, True]
@@ -80,6 +83,31 @@ def test_a_benchmark_that_fails_is_no_success(load, state):
     bad, good = run.check([state("a", command="bad"), state("b")], measure)
     assert (bad.is_bad, bad.why) == (True, "bad ended with status 1: x")
     assert not good.is_bad
+
+
+def test_a_second_measurement_that_fails_leaves_the_first(load, state):
+    run = load("run")
+    rounds = [{"a": 2.0, "b": 4.0}]
+
+    def measure(command):
+        if rounds:
+            return rounds.pop()
+        raise run.BenchmarkFailed("x ended with status 1: y")
+
+    fell, good, untold = run.check([state("a"), state("b"), state("c")], measure)
+    assert (fell.measured, good.measured, untold.measured) == (2.0, 4.0, None)
+    assert str(fell).endswith("benchmarks/x.py; not measured again: x ended with status 1: y")
+    assert str(good) == "good          b: 4, stated 4 (higher is better)"
+    assert str(untold) == "NOT MEASURED  c: benchmarks/x.py tells no such ratio"
+
+
+def test_verdicts_come_while_others_are_measured(load, state):
+    asked = []
+    verdicts = load("run").check(
+        [state("a", command="one"), state("b", command="two")], lambda c: asked.append(c) or {}
+    )
+    assert next(verdicts).known.name == "a"
+    assert asked == ["one"]
 
 
 @pytest.fixture
@@ -158,6 +186,34 @@ def test_the_page_shows_what_the_file_states_and_every_name_is_told(load):
     stated = known.read()
     page = known.PAGE.read_text(encoding="utf-8")
     assert known.page_with(page, stated) == page, "python benchmarks/check/known.py"
+    names = {}
     for item in stated:
         path = next(word for word in item.command.split() if word.endswith(".py"))
-        assert "tell(" in (ROOT / path).read_text(encoding="utf-8"), item.name
+        names.setdefault(path, set()).add(item.name)
+    for path in (ROOT / "benchmarks").glob("[a-z]*.py"):
+        told, known_here = told_by(path), names.pop(f"benchmarks/{path.name}", set())
+        for name in known_here:
+            assert any(re.fullmatch(pattern, name) for pattern in told), name
+        for pattern in told:
+            assert any(re.fullmatch(pattern, name) for name in known_here), f"{path.name} tells {pattern}: --record"
+    assert not names
+
+
+def told_by(path: Path) -> list[str]:
+    """Return the names that a benchmark tells, as patterns."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "tell":
+            parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else [node.args[0]]
+            names.append("".join(re.escape(p.value) if isinstance(p, ast.Constant) else ".+" for p in parts))
+    return names
+
+
+def test_extraction_has_every_row_that_is_stated(load, monkeypatch):
+    spec = importlib.util.spec_from_file_location("benchmark_of_extraction", ROOT / "benchmarks" / "extract.py")
+    extraction = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(extraction)
+    monkeypatch.setattr(extraction, "why_not", lambda precision: None)
+    end, rows = ", of the tuned loop", extraction.rows_of()
+    stated = {item.name.removesuffix(end) for item in load("known").read() if item.name.endswith(end)}
+    assert {"extract", "extract, int8", "extract, fp32, torch", "extract, fp32, onnxruntime"} <= stated <= set(rows)

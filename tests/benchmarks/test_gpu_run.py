@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 GPU = ROOT / "benchmarks" / "gpu"
@@ -75,6 +77,29 @@ def test_a_row_that_hangs_is_stopped(measure, monkeypatch):
     assert last.group == "any"
 
 
+def test_no_row_has_more_time_than_is_left(load, measure, monkeypatch):
+    run, granted = load("run"), []
+
+    class Recording:
+        is_new = True
+
+        def __init__(self, *arguments):
+            pass
+
+        def wait_for(self, name, seconds):
+            granted.append(seconds)
+            return run.Ended(fields={"value": 1.0, "text": "1 ×"})
+
+        def end(self):
+            pass
+
+    monkeypatch.setattr(run, "MeasuringProcess", Recording)
+    list(measure(["good"], budget=30, seconds=20))
+    list(measure(["good"], budget=30, seconds=600))
+    assert granted[0] <= 20
+    assert granted[1] == 35  # its budget, and the start of the process
+
+
 def test_nothing_begins_when_the_time_is_over(measure):
     assert [row.left_out for row in measure(["good"], seconds=1)] == ["the time of the whole run was over"]
 
@@ -126,6 +151,47 @@ def test_a_tiny_row_goes_through_the_worker(load, tmp_path, monkeypatch, capsys)
     assert ended["graph"]["left_out"].startswith("steps are recorded on a GPU")
 
 
+@pytest.fixture
+def context(load, tmp_path):
+    """`context(device, **numbers)`: where rows are measured, with what others have kept."""
+
+    def make(device, **numbers):
+        made = load("measured").Context(device=torch.device(device), sizes=load("sizes").DRY, work=tmp_path)
+        made.keep(**numbers)
+        return made
+
+    return make
+
+
+def test_the_floor_of_a_step_is_what_adam_moves(load, context, monkeypatch):
+    """Weight, gradient and two means are read, and all but the gradient written: 7 floats of 4 bytes a parameter."""
+    step, trainer = load("rows.step"), SimpleNamespace(num_steps=1, begin_epoch=lambda epoch: None)
+    trainer.step, trainer.model = lambda plan, number: None, SimpleNamespace(parameters=lambda: [torch.empty(1000)])
+    monkeypatch.setattr(load("training"), "trainer_of", lambda *arguments, **options: trainer)
+    monkeypatch.setattr(step, "random_cache", lambda *arguments: None)
+    text = step.step(context("cpu", bandwidth=28e3), "eager", precision="fp32", graph=False).text
+    assert text.endswith("floor 1000.000 ms)")
+
+
+@pytest.mark.parametrize(
+    ("device", "on_cores", "on_device", "bound", "name"),
+    [
+        ("cuda", 50, 500, 50, "decode and crop in 2 processes"),
+        ("cuda", 500, 50, 50, "detect and encode on the device"),
+        ("cpu", 100, 100, 50, "detect and encode on the device"),  # they share the cores
+    ],
+)
+def test_extraction_is_bound_by_its_slowest_stage(load, context, monkeypatch, device, on_cores, on_device, bound, name):
+    extraction = load("rows.extraction")
+    monkeypatch.setattr(extraction, "num_cores", lambda: 2)
+    monkeypatch.setattr(extraction, "default_workers", lambda devices: 2)
+    monkeypatch.setattr(extraction, "extracted", lambda _, copies: (40 * copies, copies, {"encode": 1.0}))
+    rates = {"decode": 2 * on_cores, "crop": 2 * on_cores, "detect": 2 * on_device, "encode": 2 * on_device}
+    measured = extraction.whole(context(device, **rates))
+    assert measured.value == pytest.approx(40 / bound)
+    assert measured.note.startswith(f"bound by {name}: {bound} ")
+
+
 def test_the_encoder_alone_is_measured(load, tmp_path, monkeypatch, capsys):
     worker = load("worker")
     monkeypatch.setattr(sys, "argv", ["worker.py", "extraction", "cpu", "DRY", str(tmp_path), "encode"])
@@ -133,6 +199,27 @@ def test_the_encoder_alone_is_measured(load, tmp_path, monkeypatch, capsys):
     ended = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (ended["end"], ended.get("failed")) == ("encode", None)
     assert ended["value"] > 0
+
+
+@pytest.mark.parametrize(
+    ("device", "status"), [("gpu", 2), ("cuda", "torch sees no GPU here. Check nvidia-smi, or try .*--dry-device cpu")]
+)
+def test_a_device_that_is_none_or_not_there_is_refused_at_the_start(
+    load, tmp_path, monkeypatch, capsys, device, status
+):
+    run = load("run")
+    (tmp_path / "machine.py").write_text("""print('{"end": "machine", "has_gpu": false}')""")
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    monkeypatch.setattr(run, "rows_of", lambda *arguments: pytest.fail("rows are measured"))
+    monkeypatch.setattr(run.signal, "signal", lambda *arguments: None)
+    monkeypatch.setattr(sys, "argv", ["run.py", "--dry-device", device, "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as stop:
+        run.main()
+    if device == "gpu":
+        assert stop.value.code == status
+        assert "--dry-device: invalid choice: 'gpu'" in capsys.readouterr().err
+    else:
+        assert re.match(status, stop.value.code)
 
 
 def test_every_planned_row_has_its_measurement(load):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import sys
 
+import pytest
 from rich.console import Console
 from train_samples import read_lines
 
 from est.cache import Progress
 from est.commands.screen import Screen
 from est.commands.trainview import Left
-from est.commands.watching import JsonWatch, LineWatch, LiveWatch, Pace, watching
+from est.commands.watching import JsonWatch, LineWatch, LiveWatch, watching
+from est.commands.workview import Pace, bar_of, every_second, line_of, now_and_then
 from est.train.loop.watch import Part
 
 
@@ -77,7 +80,8 @@ def test_a_terminal_gets_a_bar(monkeypatch):
         watch.progress(Progress(what="Resting", unit="clips", done=1, total=7))
         watch.begin(PART, epochs=4, steps=2, first_epoch=1)
     lines = re.sub(r"\x1b\[[0-9;?]*\w", "", terminal.getvalue()).splitlines()
-    assert any(re.search(r"Working .*━.* 3/7 clips · halfway", line) for line in lines)
+    assert any(re.search(r"Working .*━.* 3/7 clips", line) for line in lines)
+    assert "halfway" in [line.strip() for line in lines]
     assert any(re.search(r"Resting .*━.* 1/7 clips", line) for line in lines)
 
 
@@ -153,28 +157,96 @@ def test_what_is_left_goes_by_this_process(monkeypatch):
     now[0] = 100.0  # of loading
     left.begin(Part(name="a", fold="a", seed=1, index=0, total=2), 10, 4, first_epoch=6)
     assert (left.total, left.steps_done()) == (80, 20)
-    now[0] = 108.0
-    for step in (1, 2, 3, 4):
+    for step, seconds in enumerate((130.0, 132.0, 134.0, 136.0), start=1):
+        now[0] = seconds
         left.step(5, step)
+        if step == 1:
+            assert left.text() == "29:30", "59 steps of thirty seconds, as far as is known"
     assert left.steps_done() == 24
-    assert left.text() == "1:52", "56 steps of two seconds"
-    assert left.elapsed() == 108.0
+    assert left.text() == "1:52", "56 steps of two seconds: the first one took longer"
+    assert left.elapsed() == 136.0
 
 
-def test_states_come_now_and_then(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr("est.commands.watching.time.monotonic", lambda: now[0])
-    pace = Pace(10.0)
+@pytest.fixture
+def now(monkeypatch):
+    """The time of the pace, which tests set."""
+    found = [0.0]
+    monkeypatch.setattr("est.commands.workview.time.monotonic", lambda: found[0])
+    return found
 
-    def told(second, what, done):
+
+def state(done, total=9, **more):
+    return Progress(**{"what": "Copying", "unit": "clips", "done": done, "total": total, **more})
+
+
+def test_states_come_now_and_then(now):
+    pace = Pace(lambda elapsed: 10.0)
+
+    def shown(second, what, done):
         now[0] = second
-        return pace.seconds(Progress(what=what, unit="clips", done=done, total=9))
+        return pace.elapsed if pace.take(state(done, what=what)) else None
 
-    assert [told(second, "Copying", done) for done, second in enumerate((2.0, 3.0, 12.0, 13.0))] == [
+    assert [shown(second, "Copying", done) for done, second in enumerate((2.0, 3.0, 12.0, 13.0))] == [
         2.0,
         None,
         12.0,
         None,
     ]
-    assert told(14.0, "Copying", 9) == 14.0, "the last one"
-    assert told(15.0, "Filling", 1) == 1.0, "what follows began then"
+    assert shown(14.0, "Copying", 9) == 14.0, "the last one"
+    assert shown(15.0, "Filling", 1) == 1.0, "what follows began then"
+
+
+def test_the_time_left_counts_from_the_first_that_is_finished(now):
+    """Loading and the start of workers do not count; clips that were finished ahead of an older one do."""
+    pace, found = Pace(now_and_then), []
+    for second, done, ahead in ((50, 0, 0), (100, 0, 0), (110, 0, 0), (120, 0, 4), (130, 6, 0), (145, 8, 1)):
+        now[0] = float(second)
+        pace.take(state(done, ahead=ahead, seconds=max(second - 100.0, 0.0)))
+        found.append(pace.left)
+    assert found == [None, None, None, 25.0, 15.0, None]
+    now[0] = 200.0
+    pace.take(state(0))
+    now[0] = 203.0
+    pace.take(state(1))
+    assert pace.left == 24.0, "another list of the same work counts from its own beginning"
+    now[0] = 213.0
+    assert pace.left == 14.0, "it runs down between states"
+
+
+def test_lines_become_rarer(now):
+    pace, shown = Pace(now_and_then), []
+    for second in range(4000):
+        now[0] = float(second)
+        if pace.take(state(1, 10_000)):
+            shown.append(second)
+    assert shown[:6] == [0, 10, 20, 30, 40, 50]
+    assert {after - before for before, after in itertools.pairwise(shown) if before >= 600} == {60}
+    assert len(shown) < 100
+    assert every_second(3000.0) == 1.0, "machines hear as often as before"
+
+
+def test_a_line_says_what_is_waited_for(now):
+    pace = Pace(now_and_then)
+    pace.take(state(0))
+    now[0] = 10.0
+    pace.take(state(0, what="Extracting"))
+    now[0] = 20.0
+    waited = "the encoder is the bottleneck, 138 crops queued"
+    told = state(3, what="Extracting", frames=500, seconds=10.0, failed=1, bottleneck=waited)
+    pace.take(told)
+    assert line_of(told, pace) == f"Extracting: 3/9 clips, 20s, 20s left · 50 frames/s · {waited} · 1 failed"
+    assert line_of(state(3, total=0), pace).startswith("Copying: 3 clips, 20s")
+
+
+def test_no_bar_of_an_unknown_number(now):
+    def drawn(progress):
+        pace = Pace(now_and_then)
+        pace.take(progress)
+        console = Console(file=io.StringIO(), width=120, color_system=None, force_terminal=True)
+        console.print(bar_of(progress, pace))
+        return console.file.getvalue()
+
+    assert "━" not in drawn(state(0, total=0))
+    assert "0 clips" in drawn(state(0, total=0))
+    assert "━" not in drawn(state(0)), "nor a full one at none of nine"
+    assert drawn(state(9)).count("━") == 40

@@ -111,6 +111,10 @@ def test_int8_goes_on_with_the_detector_of_the_cache(processor):
     processor("VNNI")
     with pytest.raises(EstError, match="bf16 needs a processor"):
         choose_engine("auto", "int8", CPU, begun=Begun(precision="int8", searching="bf16"))
+    # Beside rows of another precision, which are refused by their name later, the detector of these says nothing.
+    assert choose_engine("auto", "fp32", CPU, begun=Begun(precision="int8", searching="bf16")).searching == "fp32"
+    processor("bf16")
+    assert choose_engine("auto", "bf16", CPU, begun=Begun(precision="fp32", searching="fp32")).searching == "bf16"
 
 
 @pytest.mark.parametrize("kind", ["bf16", "VNNI"])

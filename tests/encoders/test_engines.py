@@ -22,7 +22,7 @@ from torch import nn
 from est.encoders.backbone import FrameEncoder, Normalization
 from est.encoders.encoder import Encoder
 from est.encoders.engines import folder, graph, preparation, runtime
-from est.encoders.engines.calibration import bits_of, joined, rounded_up
+from est.encoders.engines.calibration import bits_of, joined, rounded_up, rounding_of
 from est.encoders.engines.choice import Begun, choose_engine
 from est.encoders.engines.pictures import calibration_pictures
 from est.encoders.engines.preparation import prepare
@@ -126,10 +126,10 @@ def test_every_run_of_a_graph_is_of_the_same_few_crops(crops, batch):
 
     made._session = SimpleNamespace(run=run)
     part = min(batch, 8)
-    for count in range(1, batch + 1, 3):
+    for count in (0, *range(1, batch + 1, 3)):
         found = made.encode(np.concatenate([crops] * 4)[:count])["gap"]
         assert found.shape == (count, 3)
-        assert seen == [(part, SIDE, SIDE, 3)] * -(-count // part)
+        assert seen == [(part, SIDE, SIDE, 3)] * max(-(-count // part), 1)
         seen.clear()
 
 
@@ -168,6 +168,8 @@ def test_names_of_calibrations():
     assert (bits_of(one), bits_of("7-bit weights, ranges aa"), bits_of("")) == (8, 7, None)
     assert (joined([""]), joined([one, one])) == ("", one)
     assert joined([one, two]).startswith("8-bit weights, ranges ")
+    later = "8-bit weights, rounding 2, ranges aa"
+    assert (bits_of(later), rounding_of(joined([later, later + "b"]))) == (8, "8-bit weights, rounding 2")
     assert len({one, two, joined([one, two]), joined([two, one]), joined([one, one, two, "another"])}) == 5
 
 
@@ -179,6 +181,10 @@ def test_a_damaged_file_is_made_again(kept, crops):
     said = []
     how = choose_engine("auto", "int8", CPU)
     before = prepare(Tiny(), SIDE, how, said.append)
+    (kept / f"{before.digest}.ranges").unlink()  # these alone are measured
+    said.clear()
+    prepare(Tiny(), SIDE, how, said.append)
+    assert [line.split(":")[0] for line in said] == ["tiny is calibrated for int8"]
     wanted = before.build(("gap",), CPU, 8).encode(crops[:2])["gap"]
     files = [kept / f"{before.digest}{ending}" for ending in (".onnx", ".ranges")]
     for path in files:
@@ -231,9 +237,9 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
 
 def test_the_files_used_last_are_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setitem(folder.MOST, ".ranges", 2)
-    for number in range(2):
-        folder.kept(f"{number}.ranges", lambda: b"made", print)
+    monkeypatch.setitem(folder.MOST, ".ranges", 3 * len(sealed(b"made")))
+    for number in (0, 1, 3):  # of other processes
+        folder._write(tmp_path / "est" / "engines" / f"{number}.ranges", sealed(b"made"), print)
         os.utime(tmp_path / "est" / "engines" / f"{number}.ranges", (number, number))
     assert folder.kept("0.ranges", lambda: b"not made", print) == b"made"  # which was used now
     left = [tmp_path / "est" / "engines" / f"9.{ending}.77.88{partial}" for ending, partial in LEFT]
@@ -246,7 +252,21 @@ def test_the_files_used_last_are_kept(tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     found = sorted(path.name for path in (tmp_path / "est" / "engines").iterdir())
-    assert found == ["0.ranges", "2.ranges", left[2].name]  # of a writer that may be at work
+    assert found == ["0.ranges", "2.ranges", "3.ranges", left[2].name]  # of a writer that may be at work
+
+
+def test_what_a_process_has_used_is_not_made_twice(tmp_path, monkeypatch):
+    """A re-caching prepares all encoders, and then builds each: 30 with the options as they are, 45 MB each."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setitem(folder.MOST, ".onnx", 100)
+    made = []
+    for _ in range(2):
+        for number in range(30):
+            folder.kept(f"{number}.onnx", lambda number=number: made.append(number) or bytes(40), print)
+    assert made == list(range(30))
+    monkeypatch.setattr(folder, "_used_here", set())  # another process
+    folder.kept("other.onnx", lambda: bytes(100), print)
+    assert [path.name for path in folder.engines_folder().iterdir()] == ["other.onnx"]
 
 
 @pytest.mark.parametrize("other", ["thread", "process"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from est.encoders.engines.quantize import UNSIGNED, quantise, quantised_tensors
+from est.encoders.engines.quantize import ROUNDING, UNSIGNED, quantise, quantised_tensors
 
 LARGEST = (2.0, 2e-3, 2e-6, 0.0, 0.0)  # weight of each output channel
 BIAS = (0.5, -0.25, 50.0, -3.0, 0.0)  # the third is larger than its weights can ever add up to
@@ -92,3 +94,88 @@ def test_two_products_of_7_bits_fit_16_bits_and_two_of_8_do_not():
         quantise(model, dict.fromkeys(quantised_tensors(model.graph), (-RANGE, RANGE)), bits)
         fits[bits] = 2 * 255 * int(np.abs(rounded(model, 1)[0].astype(int)).max()) <= np.iinfo(np.int16).max
     assert fits == {8: False, 7: True}
+
+
+def network():
+    """Return a graph with all that is quantised, whose numbers are the same on every machine, and its ranges."""
+
+    def numbers(*shape, step):
+        places = np.arange(np.prod(shape)) * step % 101 - 50
+        return (places.reshape(shape) / 64).astype(np.float32)
+
+    tensors = {
+        "first": numbers(4, 3, 3, 3, step=37),
+        "first bias": numbers(4, step=29),
+        "second": numbers(4, 4, 3, 3, step=53) * np.float32(2) ** -np.arange(0, 40, 10).reshape(4, 1, 1, 1),
+        "second bias": numbers(4, step=31),
+        "third": numbers(5, 4, step=41),
+        "third bias": numbers(5, step=43),
+        "fourth": numbers(4, 2, step=47),
+    }
+    factor = numpy_helper.from_array(np.array(1 / 255, np.float32))
+    nodes = [
+        helper.make_node("Transpose", ["crops"], ["turned"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["turned"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Constant", [], ["factor"], value=factor),
+        helper.make_node("Mul", ["floats", "factor"], ["pixels"]),
+        helper.make_node("Conv", ["pixels", "first", "first bias"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("MaxPool", ["b"], ["c"], kernel_shape=[2, 2]),
+        helper.make_node("Conv", ["c", "second", "second bias"], ["d"], pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["d", "c"], ["e"]),
+        helper.make_node("Clip", ["e"], ["f"]),
+        helper.make_node("ReduceMean", ["f"], ["g"], axes=[2, 3], keepdims=0),
+        helper.make_node("Gemm", ["g", "third", "third bias"], ["gap"], transB=1),
+        helper.make_node("MatMul", ["g", "fourth"], ["other"]),
+    ]
+    inputs = [helper.make_tensor_value_info("crops", TensorProto.UINT8, None)]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("gap", "other")]
+    made = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in tensors.items()]
+    model = helper.make_model(helper.make_graph(nodes, "network", inputs, outputs, made))
+    ranges = {"pixels": (0.0, 1.0), "b": (0.0, 2.5), "c": (0.0, 2.25), "d": (-1.125, 3.0), "f": (-0.6875, 1.5)}
+    return model, ranges | {"g": (-0.3125, 1.0)}
+
+
+def contents(model):
+    """Return all that a graph computes with, whatever the version of the library that holds it."""
+
+    def value(item):
+        found = helper.get_attribute_value(item)
+        return array(found) if isinstance(found, TensorProto) else found
+
+    def array(tensor):
+        found = numpy_helper.to_array(tensor)
+        return str(found.dtype), found.shape, found.tobytes()
+
+    nodes = [
+        (node.op_type, [*node.input], [*node.output], sorted((item.name, value(item)) for item in node.attribute))
+        for node in model.graph.node
+    ]
+    return nodes, [(tensor.name, array(tensor)) for tensor in model.graph.initializer]
+
+
+@pytest.mark.parametrize(("bits", "digest"), [(8, "0ad502f89d35403b"), (7, "ba25c824e83b1986")])
+def test_the_same_weights_and_ranges_give_the_same_graph_to_the_bit(bits, digest):
+    """Rows of caches depend on all of it. Where a change is wanted, count ROUNDING up: caches then refuse to mix rows of both."""
+    model, ranges = network()
+    assert quantised_tensors(model.graph) == list(ranges)
+    quantise(model, ranges, bits)
+    found = hashlib.sha256(repr(contents(model)).encode()).hexdigest()[:16]
+    assert (ROUNDING, found) == (1, digest)
+
+
+def test_a_pool_keeps_the_scale_of_what_it_reads():
+    """onnxruntime pools bytes only where one scale stands before and behind; else it goes to floats and back."""
+    model, ranges = network()
+    assert ranges["b"] != ranges["c"]
+    quantise(model, ranges, 8)
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    scales = {node.output[0]: arrays[node.input[1]] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    assert scales["c"] == scales["b"] == np.float32(2.5 / UNSIGNED)
+
+
+def test_a_sum_is_quantised_where_all_that_is_added_comes_from_convolutions():
+    model, _ = network()
+    (plus,) = [node for node in model.graph.node if node.op_type == "Add"]
+    plus.input[1] = "floats"
+    assert quantised_tensors(model.graph) == ["pixels", "b", "c", "d", "g"]

@@ -53,6 +53,7 @@ def begun(videos, tmp_path_factory):
 def test_int8_has_the_same_bytes_in_parts_and_with_more_workers(videos, begun, tmp_path):
     recipe = open_cache(begun).recipes.features["gap"]
     assert (recipe.engine, recipe.precision) == ("onnxruntime", "int8")
+    assert open_cache(begun).environment["kernels"] == "onnxruntime"
     assert recipe.calibration.startswith(f"{choice.bits_here()}-bit weights, ranges ")
     extract(videos, tmp_path / "c.zarr", INT8, limit=1)
     extract(videos, tmp_path / "c.zarr", INT8, workers=2)
@@ -93,6 +94,10 @@ def test_a_prediction_makes_the_rows_of_the_cache(begun):
         with pytest.raises(RecipeMismatch, match="calibrated to other ranges") as refused:
             ArraysDeviceWorker(torch.device("cpu"), "fp32", INT8, [array, other])
         assert "--precision fp32, whose rows differ a little" in refused.value.remedy
+    later = replace(crossed, calibration=calibration_of([mine.replace(" weights", " weights, rounding 2"), mine]))
+    with pytest.raises(RecipeMismatch, match="rounded in another way") as refused:
+        ArraysDeviceWorker(torch.device("cpu"), "fp32", INT8, [array, later])
+    assert "copy" not in refused.value.remedy
     ArraysDeviceWorker(
         torch.device("cpu"), "fp32", INT8, [replace(array, calibration=joined([theirs, mine]))]
     )  # of earlier
@@ -114,6 +119,12 @@ def test_another_calibration_is_not_gone_on_with(videos, begun, monkeypatch):
         extract(videos, begun, INT8)
     assert ".ranges from the machine that began the cache" in refused.value.remedy
     monkeypatch.undo()
+    with monkeypatch.context() as later:
+        later.setattr("est.encoders.engines.calibration.ROUNDING", 2)
+        with pytest.raises(
+            RecipeMismatch, match=r"gap of .* rounded in another way: .*-bit weights, rounding 2, ranges"
+        ):
+            extract(videos, begun, INT8)
     monkeypatch.setattr(choice, "kind_of_processor", lambda: "AVX2")
     bits = int(open_cache(begun).recipes.features["gap"].calibration[0])
     if bits == 8:
@@ -217,11 +228,12 @@ def test_arrays_that_are_being_filled_count_as_begun(begun, tmp_path, monkeypatc
     cache = open_cache(tmp_path / "c.zarr")
     assert (set(cache.recipes.features), set(cache.snapshot.manifest.filling)) == (set(), {"gap"})
     assert "onnxruntime" in cache.environment["versions"]
+    assert cache.environment["kernels"] == "onnxruntime"
     assert begun_in(cache.path) == Begun(engine="onnxruntime", precision="int8", bits=choice.bits_here())
     with pytest.raises(EstError, match=r"begun by onnxruntime, .*the device is cuda:0"):
         expect_precision_of(cache.path, [torch.device("cuda", 0)])
     recipes = open_cache(begun).recipes
-    other = replace(recipes.features["gap"], calibration="8-bit weights, ranges of others")
+    other = replace(recipes.features["gap"], calibration=f"{choice.bits_here()}-bit weights, ranges of others")
     for number, named in ((1, "copy 0.ranges from"), (2, "copy 0.ranges and 1.ranges from"), (9, "copy all *.ranges")):
         encoders = [SimpleNamespace(digest=str(place)) for place in range(number)]
         with pytest.raises(RecipeMismatch, match=r"gap of .* was calibrated to other ranges") as refused:

@@ -85,6 +85,23 @@ def test_a_clip_for_each_person_in_turn(folder, tmp_path):
             np.testing.assert_array_equal(crop[..., ::-1], done[1].crops[number, frame + first])
 
 
+def test_faces_are_looked_at_in_the_shrunk_picture(folder, monkeypatch):
+    """Boxes and landmarks lie in pixels of the frame, the look in the picture that the detector was given."""
+    looked: list[tuple[tuple[int, ...], np.ndarray]] = []
+
+    def look(picture, landmarks):
+        looked.append((picture.shape, landmarks))
+        return look_of_colour(picture, landmarks)
+
+    monkeypatch.setattr(looks, "look_at", look)
+    done, *_ = run_task(folder, config=ExtractConfig(size=SIDE, detect_size=48))
+    assert done.identity_changes == 2
+    assert {shape for shape, _ in looked} == {(32, 48, 3)}
+    told = detections((10, 8, 42, 40)).landmarks[0] / 2
+    for _, landmarks in looked:
+        np.testing.assert_allclose(landmarks, told)
+
+
 def test_one_person_keeps_the_id(tmp_path):
     cache, pipeline = cached(tmp_path / "c.zarr", run_task(write_people(tmp_path / "film", "AAAA"), config=SPLIT))
     assert cache.ids == ["film"]

@@ -23,6 +23,7 @@ from est.cache.writing import writer as writer_module
 from est.crops.jpeg import decode_crop
 from est.crops.views import ViewConfig, draw_view, show
 from est.encoders.encoder import Encoder
+from est.encoders.engines.preparation import PreparedEncoder
 from est.encoders.weights import Weights
 from est.errors import RecipeMismatch
 from est.extract.recaching import ArrayPlan
@@ -75,18 +76,22 @@ def small_commits(monkeypatch):
     ("stored", "suffix"),
     [pytest.param(True, ".zarr", id="crops"), pytest.param(False, ".h5", id="sources", marks=pytest.mark.slow)],
 )
-def test_rows_are_those_of_an_extraction_with_these_weights(pile, tuned, folder, tmp_path, request, stored, suffix):
+def test_rows_are_those_of_an_extraction_with_these_weights(
+    pile, tuned, folder, tmp_path, request, stored, suffix, monkeypatch
+):
     source = request.getfixturevalue("with_crops" if stored else "without_crops")
     once, out = tmp_path / "once.zarr", tmp_path / f"out{suffix}"
     taps = ("gap", "layer4")
     extract(pile, once, weights=str(folder / "seed1.safetensors"), features=taps, flip=True, crops=stored)
     before = contents(source)
     plans = [ArrayPlan(name=tap, tap=tap, weights=tuned) for tap in taps]
-    report = again(source, out, plans, flip=True, crops=stored, workers=2)
+    monkeypatch.setattr(PreparedEncoder, "kernels", lambda self, device: "of these rows")  # and not of the source's
+    report = again(source, out, plans, flip=True, crops=stored, workers=2, strict=True)
     assert (report.clips, report.frames, report.source) == (5, open_cache(source).num_frames, str(source))
     assert_same(out, once)
     made, wanted = open_cache(out), open_cache(once)
     assert made.recipes == wanted.recipes
+    assert made.environment == wanted.environment | {"kernels": "of these rows"}
     assert made.black == wanted.black
     assert made.trained_on("gap") == LEARNT
     assert verify_cache(out).problems == []

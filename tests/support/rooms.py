@@ -161,7 +161,7 @@ MAY_IMPORT = {
     "sweep": SWEEP,
     "sweep.audit": CACHE | TRAIN,
     "sweep.space": {"train.config", "train.models"},
-    "sweep.found": {"report", "train.results", "train.results.pages"},  # of report: pieces of pictures
+    "sweep.found": {"cache", "report", "train.results", "train.results.pages"},  # of report: pieces of pictures
     "sweep.reproduce.tables": {"inputs.published", "sweep.reproduce", "train.models"},
     "sweep.reproduce.measures": {*CACHE, "inputs.published", "report", "sweep.reproduce"} | TRAIN,
     "sweep.reproduce": {*CACHE, "encoders", "inputs.published", "report"}

@@ -55,6 +55,21 @@ def resolve(
     return from_flat({**flat, MODEL: model})
 
 
+def train_config(
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    file: Path | str | None = None,
+) -> TrainConfig:
+    """Return the configuration of a training: a preset, a TOML file, and single settings by the keys of `--set`; settings win.
+
+    >>> config = est.train_config("small", {"model.name": "gru", "loop.epochs": 5, "protocol.kind": "loso"})
+    >>> config.loop.epochs, config.protocol.kind, config.model.name
+    (5, 'loso', 'gru')
+    """
+    return resolve(preset, None if file is None else Path(file), options=settings)
+
+
 def preset_settings(name: Any, model: str = DEFAULT, *, below: Mapping[str, Any] | None = None) -> Flat:
     """Return what a preset sets: every setting that presets differ in, as it has it.
 

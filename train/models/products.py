@@ -19,6 +19,8 @@ from torch._C import _functorch as functorch  # what torch.vmap is written with
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from ...encoders.precision import onednn_limit
+
 SMALLEST = 3_000_000  # multiplications of a product, below which calls cost as much as is gained
 
 
@@ -73,11 +75,12 @@ def _learns_here(x: Tensor, weight: Tensor) -> bool:
 
 @cache
 def onednn_is_faster() -> bool:
-    """Say whether torch's MKL leaves AVX-512 unused here, and oneDNN does not."""
+    """Say whether torch's MKL leaves AVX-512 unused here, and oneDNN does not: its own limit may forbid it."""
     about = getattr(torch.cpu, "get_capabilities", dict)()
     return (
         str(about.get("cpu_name")).startswith("AMD")
         and bool(about.get("avx512_f"))
+        and onednn_limit("avx512") is None
         and torch.backends.mkl.is_available()
         and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")

@@ -59,7 +59,11 @@ def maps_read(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def model_config(name: str, **settings: Any) -> ModelConfig:
-    """Return the settings of a model, those that are named as they are given: `TrainConfig(model=model_config("gru", layers=2))`."""
+    """Return the settings of a model by its name, those that are named as they are given, for `TrainConfig(model=…)`.
+
+    >>> est.model_config("gru", layers=2).layers
+    2
+    """
     return config_class(name)(**settings)
 
 

@@ -142,8 +142,16 @@ class Comparison:
         }
 
 
-def compare_runs(paths: Sequence[Path | str], *, common: bool = False) -> Comparison:
-    """Compare complete runs on the clips that all of them tested; with `common` also where some tested others besides."""
+def compare_runs(paths: Path | str | Sequence[Path | str], *, common: bool = False) -> Comparison:
+    """Compare complete runs on the clips that all of them tested, or one run with its control.
+
+    With `common` runs that tested others besides are compared on what they share.
+
+    >>> found = est.compare_runs("runs/first")  # with its control
+    >>> [one.name for one in found.contestants]
+    ['EST', 'control']
+    """
+    paths = [paths] if isinstance(paths, Path | str) else list(paths)
     if not paths:
         raise UsageError("Which runs?", remedy="est compare RUN RUN; est runs lists them")
     runs = [_open(path) for path in paths]

@@ -12,14 +12,18 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ...cache.dataframe import expect_pandas
 from ...errors import EstError, counted
 from .intervals import score_intervals
 from .metrics import Scores, Spread, mean_scores, plain, score, spread
 from .run import PREDICTIONS, Run
+
+if TYPE_CHECKING:
+    import pandas
 
 SCORES = ("war", "uar", "uf1")
 
@@ -164,6 +168,25 @@ def unit_names(subjects: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Name the unit of each clip (N,): its person, or itself where the person is unknown."""
     alone = np.array([f"clip {name}\n" for name in ids.tolist()], str)  # no person has a name with a line break
     return np.where(subjects != "", subjects, alone)
+
+
+def predictions_frame(run: Run) -> pandas.DataFrame:
+    """Return the predictions of a run's parts as a data frame, a row for each clip under each seed; needs pandas.
+
+    The columns are those of predictions.csv and of each part's fold and seed. What was not predicted has no name and no probabilities.
+    """
+    part = {one["name"]: {"fold": one["fold"], "seed": one["seed"]} for one in run.facts["parts"]}
+    rows = [{"part": name, **row, **part[name]} for name in run.parts for row in read_predictions(run, name)]
+    frame = typed_frame(rows)
+    return frame.astype({"frames": int, "coverage": float})
+
+
+def typed_frame(rows: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
+    """Return rows of predictions as a data frame: probabilities as numbers, what is empty as missing."""
+    frame = expect_pandas().DataFrame(
+        [{name: None if cell == "" else cell for name, cell in row.items()} for row in rows]
+    )
+    return frame.astype({name: float for name in frame.columns if name.startswith("p_")})
 
 
 def read_predictions(run: Run, part: str) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,8 +25,11 @@ from .metrics import COVERAGE_EDGES, LENGTH_EDGES, AnswerScore, Bin, Scores, Spr
 from .pages.pictures import NO_PREDICTION, confusion_picture, curves_picture
 from .pages.summary import summary
 from .paired import Difference, compare_paired
-from .predictions import Predictions, read_predictions
+from .predictions import Predictions, predictions_frame, read_predictions
 from .run import HISTORY, MEGC, RESULT, Run, read_history, read_json, write, write_csv, write_json
+
+if TYPE_CHECKING:
+    import pandas
 
 FORMAT, VERSION = "est-metrics", 1  # of metrics.json, as docs/scores.md says it
 ORACLE = "the best epoch chosen on the test half: no result, but what most published numbers are"
@@ -98,6 +101,10 @@ class Results:
     def conventions(self) -> tuple[Convention, ...]:
         """Return the same run's scores by the conventions of the field, ours first."""
         return conventions(self.predictions, self.parts, self.histories)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return what was predicted of each clip under each seed, as predictions.csv has it; needs pandas."""
+        return predictions_frame(self.run)
 
     @property
     def leaks(self) -> tuple[Leak, ...]:

@@ -50,7 +50,11 @@ class Row:
 
 
 def list_runs(root: Path | str = "runs") -> list[Row]:
-    """Return every run in a folder and below it, the newest first; those that cannot be opened too."""
+    """Return every run in a folder and below it, the newest first; those that cannot be opened too.
+
+    >>> [(row.name, row.status, row.clips) for row in est.list_runs("runs") if row.name == "first"]
+    [('first', 'complete', 4)]
+    """
     root = Path(root)
     if not root.is_dir():
         raise UsageError(

@@ -12,7 +12,7 @@ from est.errors import UsageError
 from est.extract.faces import looks as looks_module
 from est.extract.faces.face_linking import MOST_FACES
 from est.extract.faces.looks import Looks
-from est.extract.faces.people import DIFFERENT, LEAST_SEEN, people_of, select_people
+from est.extract.faces.people import DIFFERENT, LEAST_SEEN, MOST_SEEN, people_of, select_people
 from est.extract.faces.track import TrackConfig, choose, select, tracks_of
 from est.extract.faces.track_config import gives_parts, is_trimmed, tracking_options, without_people
 
@@ -104,6 +104,32 @@ def test_one_odd_picture_changes_nobody():
     look = np.zeros((5, 2), np.float32)
     look[1:3] = 50 * DIFFERENT
     assert people_of([np.zeros((5, 2), np.float32), look]) == [0, 0]
+    look[1:] = 50 * DIFFERENT  # in four of five: too little is left
+    look[1:, 1] += np.arange(4)
+    assert people_of([np.zeros((5, 2), np.float32), look]) == [0, 1]
+
+
+def test_a_person_is_all_that_was_seen_of_them():
+    """One odd stretch, in other light, does not become what the person looks like."""
+
+    def stretch(where, length):
+        return np.full((length, 2), [where * DIFFERENT, 0], np.float32)
+
+    assert people_of([stretch(0, 9), stretch(0.8, 3), stretch(-0.4, 3)]) == [0, 0, 0]
+    assert people_of([stretch(0, 9), stretch(0.8, 9), stretch(1.6, 9), stretch(2.4, 3)]) == [0, 0, 0, 0]  # by and by
+    assert people_of([stretch(0, 9), stretch(2.4, 3)]) == [0, 1]
+    assert people_of([stretch(0, 9), stretch(0.8, 10 * MOST_SEEN), stretch(-0.4, 3)]) == [
+        0,
+        0,
+        0,
+    ]  # nothing is crowded out
+    assert people_of([stretch(0, 9), stretch(3, 9), stretch(0.8, 3), stretch(-0.4, 3), stretch(3.4, 3)]) == [
+        0,
+        1,
+        0,
+        0,
+        1,
+    ]
 
 
 def test_two_hundred_cuts():

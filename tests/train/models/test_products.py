@@ -110,7 +110,12 @@ def test_the_processor_decides(monkeypatch, about, faster):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: about)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    assert onednn_is_faster.__wrapped__() is (faster and hasattr(torch.ops.mkldnn, "_linear_pointwise"))
+    monkeypatch.setattr("est.encoders.precision.platform.machine", lambda: "x86_64")
+    monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
+    for limit, allowed in (("", True), ("AVX512_CORE", True), ("avx2", False)):
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+        is_faster = faster and allowed and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        assert onednn_is_faster.__wrapped__() is is_faster
 
 
 @needs_onednn
