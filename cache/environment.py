@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")  # that change how arithmetic rounds or runs
+DATASETS = "datasets"  # names of further ones, of merged caches and of those that grew by another data set
 UNCOMPARED = (
     "platform",
     "dataset",
+    DATASETS,
     "hub",
 )  # where a copy came from makes no rows; lists are corrected while a cache grows; that is no other way of making rows
 
@@ -56,6 +58,19 @@ def environment_changes(
 def _completed(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
     """Add what is assumed of an extraction where only the other side says it; imports have no device and compute nothing."""
     return {name: value for name, value in ASSUMED.items() if name in other and "device" in one} | dict(one)
+
+
+def datasets_in(environment: Mapping[str, Any]) -> list[str]:
+    """Name the data sets that clips are on record as being from: the one that a cache was begun with, and those that came later."""
+    begun = environment.get("dataset", {}).get("name", "")
+    return sorted({begun, *environment.get(DATASETS, ())} - {""})
+
+
+def with_datasets(environment: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return an environment that names more data sets, without which nobody would know under which terms clips stand."""
+    known = {environment.get("dataset", {}).get("name", ""), ""}
+    more = sorted({*environment.get(DATASETS, ()), *names} - known)
+    return dict(environment) | ({DATASETS: more} if more else {})
 
 
 def read_cpu_flags() -> frozenset[str]:

@@ -35,6 +35,15 @@ ANNOTATED_APEX = (
 
 TORCH = "torch"  # the engine of recipes that name none
 IMPORTED = "imported"  # the decoder, detector or backbone of what was made elsewhere
+NAMED = ("imagenet", "synface", "random", "none")  # weights that are no file, and those of KIND:NAME
+KINDS = ("hub", "torchvision", "timm", "clip", "hsemotion")
+UNNAMED = "FILE"  # stands for the name of somebody's file of weights, which may be a person's
+
+
+def unnamed(weights: str) -> str:
+    """Return published weights by their name, and a file of somebody's without it: its digest says which one it was."""
+    kind, colon, _ = weights.partition(":")
+    return weights if weights in NAMED or (colon and kind in KINDS) else UNNAMED
 
 
 def _float(value: Any) -> float:

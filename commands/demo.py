@@ -85,6 +85,7 @@ DemoPairs = Annotated[
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Of each training. [default: 15 posed, 60 dynamics]")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
+FETCH = "est doctor --fetch"
 NEXT = "est extract VIDEOS --labels folders --subjects folders --out cache.zarr && est train --cache cache.zarr"
 
 
@@ -130,7 +131,8 @@ def demo_text(report: DemoReport) -> str:
         f"Summaries and confusion matrices: {', '.join(str(one.results.run.path) for one in report.sets)}",
         "Apparent expressions over time in one of the videos, and the annotated video:",
         report.predict_command(),
-        "Your own videos, as VIDEOS/SUBJECT/LABEL/clip.mp4:",
+        "Your own videos, as VIDEOS/SUBJECT/LABEL/clip.mp4, after the ImageNet weights have been downloaded once:",
+        FETCH,
         NEXT,
     ]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..encoders.kinds.fetched import shown
 from ..encoders.kinds.published import NotHere
 from ..encoders.weights import LICENCES, find_published, load_weights
 from ..errors import EstError, UsageError
@@ -55,7 +56,7 @@ def expect_names(
     if source is not None and not (fetch and any(design.take is not None for design in designs)):
         raise UsageError(
             "--from says where weights are taken from that est has no address of, with --fetch and their name.",
-            remedy=f"--weights hsemotion:b0 --fetch --from {source}",
+            remedy=f"--weights hsemotion:b0 --fetch --from {shown(source)}",
         )
     for name in detectors:
         if not name.startswith("insightface:"):

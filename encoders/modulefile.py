@@ -12,7 +12,7 @@ import pickle
 import struct
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -50,6 +50,7 @@ ENDS = (
     KeyError,
     IndexError,
     AttributeError,
+    OSError,  # a place in the archive that lies before its beginning
 )
 
 
@@ -99,8 +100,15 @@ class _Storage:
         self.flat = torch.frombuffer(self.data, dtype=dtype) if numel else torch.empty(0, dtype=dtype)
 
 
-class _Unpickler(pickle.Unpickler):
-    """A pickle of which nothing is called but what makes dictionaries, sets and tensors."""
+class _Unpickler(pickle._Unpickler):
+    """A pickle of which nothing is called but what makes dictionaries, sets and tensors.
+
+    It is Python's own reader: the one in C makes room for as many objects as a damaged number says, some 64 GB.
+    """
+
+    dispatch: ClassVar = {  # without byte arrays, for which Python's makes room, too: torch writes none
+        code: load for code, load in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what stands for a name."""
@@ -108,9 +116,9 @@ class _Unpickler(pickle.Unpickler):
             return found
         match module, name:
             case "torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor":
-                return _rebuilt
+                return _fresh(_rebuilt)
             case "torch._utils", "_rebuild_parameter":
-                return _parameter
+                return _fresh(_parameter)
             case "torch", _ if name in DTYPES:
                 return type(name, (Inert,), {"title": name})
         if module.partition(".")[0] in LIBRARIES or (module, name) == ("functools", "partial"):
@@ -186,6 +194,15 @@ def _load_legacy(file: IO[bytes], room: int) -> Any:
             raise Refused("it ends in the middle of a storage", remedy="download the file again")
         storage.data[:] = data
     return found
+
+
+def _fresh(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of its own: a pickle can give attributes and defaults to whatever it is given."""
+
+    def call(*given: Any) -> Any:
+        return function(*given)
+
+    return call
 
 
 def _rebuilt(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:

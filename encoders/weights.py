@@ -203,7 +203,8 @@ def _random(design: Design, name: str, normalization: Normalization, seed: int) 
 
 def _published(design: Design, name: str, normalize: str | None, models_dir: Path | None) -> Weights:
     """Load an encoder with the weights that were published for it."""
-    path = design.fetch(models_dir)
+    # What est has no address of is taken at its first use, from where the user's environment says.
+    path = design.fetch(models_dir, download=design.take is not None)
     return _from_file(path, name, normalize or design.normalization.name, design, licence=design.licence)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cache import CacheWriter, current_environment
+from ..cache import CacheWriter
 from ..cache.clip import Failure, Source
 from ..cache.interrupt import listening
 from ..cache.schema import EXTRA, NO_LABEL
@@ -26,7 +26,7 @@ from ..inputs.pathrule import NONE
 from .annotations import completed, recorded, relabel
 from .clip_pipeline import NO_FACE_STAGE, ClipPipeline, clips_of
 from .config import ExtractConfig
-from .filling import NewArrays, expect_fillings, fill_features
+from .filling import NewArrays, fill_features
 from .modality import Modality
 from .planning.estimate import expect_least_room
 from .planning.preparation import prepare_extraction
@@ -77,12 +77,6 @@ def extract_videos(
     ready = prepare_extraction(found, out, config, watch)
     config, modality, weights, devices = ready.config, ready.modality, ready.weights, ready.devices
     todo_inputs, columns, recipes, device_workers = ready.inputs, ready.columns, ready.recipes, ready.device_workers
-    environment = current_environment(
-        ("torch", "torchvision", "opencv-python", "opencv-python-headless", "av", "onnxruntime"),
-        device=[str(d) for d in devices],
-        kernels=device_workers[0].kernels,
-        **({"dataset": found.check.record()} if found.check else {}),
-    )
     expect_least_room(out, ready, retry_failed=retry_failed)
     black = black_rows(device_workers[0], config)
     if remove_without_clips(out, recipes, columns):
@@ -95,7 +89,7 @@ def extract_videos(
         labels=order,
         crops=config.crops,
         columns=columns,
-        environment=environment,
+        environment=ready.environment,
         black=black,
         trained_on=[] if weights is None or weights.trained_on is None else [weights.trained_on],
         extraction=Extraction(inputs=len(everything), left=len(todo_inputs)) if todo_inputs else None,
@@ -103,7 +97,6 @@ def extract_videos(
     ) as writer:
         for change in writer.environment_changes:
             watch.warn(f"the cache was begun in another environment: {change}")
-        expect_fillings(writer, recipes.features)
         if writer.manifest.version == 1 and any(source.told for source in found.inputs):
             watch.warn(
                 f"{out} has format 1, which has no place for onset, apex and offset: est cache convert {out} NEW upgrades it"

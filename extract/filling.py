@@ -17,6 +17,7 @@ import numpy as np
 from ..cache import Cache, CacheWriter, FeatureRecipe, open_cache
 from ..cache.interrupt import Stop
 from ..cache.schema import FeatureSpec
+from ..cache.stores.manifest import Manifest
 from ..cache.watch import Watch
 from ..cache.writing.filling import FeatureFiller
 from ..crops.views import ViewConfig
@@ -124,16 +125,16 @@ def flow_wanted(recipes: Collection[FeatureRecipe]) -> Wanted:
     )
 
 
-def expect_fillings(writer: CacheWriter, wanted: Mapping[str, FeatureRecipe]) -> None:
+def expect_fillings(path: Path, manifest: Manifest, wanted: Mapping[str, FeatureRecipe]) -> None:
     """Refuse to leave features half-way that an earlier run began to add, or to go on with them in another way."""
-    for name, filling in writer.manifest.filling.items():
-        state = f"{writer.path} is half-way to {name}: {filling.clips} of {writer.clips.length} clips have it"
-        leave = f"est cache convert {writer.path} NEW makes a cache without it"
+    for name, filling in manifest.filling.items():
+        state = f"{path} is half-way to {name}: {filling.clips} of {manifest.commit.counts.clips} clips have it"
+        leave = f"est cache convert {path} NEW makes a cache without it"
         if name not in wanted:
             raise RecipeMismatch(f"{state}, and it is not asked for.", remedy=f"ask for it too to go on; {leave}")
         if differences := filling.recipe.differences(wanted[name]):
             pairs = {what: (getattr(filling.recipe, what), getattr(wanted[name], what)) for what in differences}
-            told = differing(f"{name} in {writer.path}", pairs, more=[state])
+            told = differing(f"{name} in {path}", pairs, more=[state])
             raise RecipeMismatch(told, remedy=f"use the same settings; {leave}")
 
 

@@ -130,7 +130,7 @@ def recache(
     ) as writer:
         for change in writer.environment_changes:
             watch.warn(f"the cache was begun in another environment: {change}")
-        expect_fillings(writer, recipes.features)
+        expect_fillings(out, writer.manifest, recipes.features)
         expect_room(writer)
         todo = [part for each in passes if (part := each.lacking(writer.missing_features)) is not None]
         if todo:

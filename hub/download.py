@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import UsageError, some
 from . import client
 from .client import Hub, HubError, Kind, Listing, RemoteFile
-from .names import HubName
+from .names import COMMIT, HubName
 
 SAFE = ".safetensors"
 USUAL = ("backbone.safetensors", "model.safetensors")  # taken where there are several
@@ -32,12 +32,28 @@ def fetch_weights(text: str, folder: Path | None = None, *, hub: Hub | None = No
     if name.is_pinned and (path := hub.cached(name.repo, "model", name.revision, name.file, folder)):
         return Downloaded(name=name, path=path)
     listing = hub.listing(name.repo, "model", name.revision)
-    return fetch_file(name.pinned(_chosen(name, listing), listing.commit), "model", listing, folder, hub=hub)
+    return fetch_file(pinned(name, _chosen(name, listing), listing), "model", listing, folder, hub=hub)
+
+
+def pinned(name: HubName, file: str, listing: Listing) -> HubName:
+    """Return a name with a file and the commit of a listing; refuse what could not be read again from a recipe."""
+    if not COMMIT.fullmatch(listing.commit):
+        raise HubError(
+            f"The hub names the commit {listing.commit!r} of {name.repo}, expected 40 hexadecimal digits.",
+            remedy="another hub, by HF_ENDPOINT",
+        )
+    found = name.pinned(file, listing.commit)
+    if not found.is_readable:
+        raise HubError(
+            f"The file {file!r} of {name.repo} cannot be named as hub:ORG/NAME/FILE: its name has other characters than letters, "
+            "digits, '.', '_' and '-', or does not begin with a letter or digit.",
+            remedy="download it yourself, then --weights FILE",
+        )
+    return found
 
 
 def fetch_file(name: HubName, kind: Kind, listing: Listing, folder: Path | None, *, hub: Hub) -> Downloaded:
     """Download a file of a listing; one with other bytes than listed is removed."""
-    assert name.is_pinned, name
     path = hub.download(name.repo, kind, name.revision, name.file, folder)
     if problem := _differs(path, listing.files[name.file]):
         path.resolve().unlink(missing_ok=True)  # the library keeps content under its digest, and a link to it

@@ -41,7 +41,7 @@ class HuggingFace:
             )
             for one in found.siblings or ()
         }
-        return Listing(commit=found.sha, files=files)
+        return Listing(commit=found.sha or "", files=files)
 
     def cached(self, repo: str, kind: Kind, commit: str, file: str, folder: Path | None) -> Path | None:
         """Return a file of the library's cache."""

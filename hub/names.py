@@ -35,13 +35,19 @@ class HubName:
         name, at, revision = text.removeprefix(PREFIX).partition("@")
         org, _, rest = name.partition("/")
         repo, _, file = rest.partition("/")
-        parts = [org, repo, *(file.split("/") if file else ())]
-        if not text.startswith(PREFIX) or not all(PART.fullmatch(part) for part in parts) or bool(at) != bool(revision):
+        found = cls(repo=f"{org}/{repo}", file=file, revision=revision)
+        if not text.startswith(PREFIX) or not found.is_readable or bool(at) != bool(revision):
             raise UsageError(
                 f"On a hub things are named hub:ORG/NAME, and @REVISION behind it; found {text!r}.",
                 remedy="such as hub:someone/tuned-encoder",
             )
-        return cls(repo=f"{org}/{repo}", file=file, revision=revision)
+        return found
+
+    @property
+    def is_readable(self) -> bool:
+        """Say whether its text is read as the same name again."""
+        parts = [*self.repo.split("/"), *(self.file.split("/") if self.file else ())]
+        return all(PART.fullmatch(part) for part in parts)
 
     @property
     def is_pinned(self) -> bool:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..cache import Cache
+from ..cache.reading.datasets import datasets_of
 from ..cache.trained import TrainedOn
 from ..errors import EstError
 from .folds.annotations import Annotations
-from .folds.databases import datasets_of
 from .folds.duplicates import find_duplicates, find_duplicates_elsewhere
 from .folds.fold import Fold
 from .folds.leaks import (

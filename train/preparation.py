@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ..cache import Cache, open_cache
+from ..cache.reading.datasets import datasets_of
 from ..encoders.device import parse_device
 from ..errors import UsageError, differing
 from .config.config import TrainConfig
@@ -22,7 +23,7 @@ from .data.feature_arrays import Arrays, arrays_of, expect_shape
 from .data.pixels import choose_source
 from .data.sampling import sampler_of
 from .folds.annotations import Annotations
-from .folds.databases import databases_of, datasets_of, expect_people_of_one, notes_on_databases
+from .folds.databases import databases_of, expect_people_of_one, notes_on_databases
 from .folds.duplicates import find_duplicates, notes_on_content
 from .folds.leaks import Leak, expect_none, find_in_features, notes_on_datasets, seen_by_feature
 from .folds.protocols import Plan, plan_folds

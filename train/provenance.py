@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..cache import Cache, open_cache
+from ..cache.reading.datasets import datasets_of
 from ..cache.schema import CHECKSUMS
 from ..cache.stores.snapshot import staging_path
 from ..encoders.backbone import Backbone
@@ -23,7 +24,7 @@ from .config.config import TrainConfig
 from .data.data import FrameSource
 from .data.pixels import choose_source
 from .folds.annotations import Annotations
-from .folds.databases import apex_remark, databases_of, datasets_of
+from .folds.databases import apex_remark, databases_of
 from .folds.protocols import Plan
 from .loop.watch import TrainingWatch
 from .results.run import Clips, Run, other_clips

@@ -44,6 +44,7 @@ def build_card(task: TuningTask, identity: dict[str, Any], scores: dict[str, Any
         "data": {
             "from": facts["from"],
             "dataset": facts["dataset"],
+            **({"datasets": facts["datasets"]} if facts["datasets"] not in ([], [facts["dataset"]]) else {}),
             "labels": facts["labels"],
             **({"apex": facts["apex"]} if "apex" in facts else {}),
             **halves,
@@ -63,6 +64,7 @@ def to_markdown(card: dict[str, Any], name: str) -> str:
     """Write the card for people."""
     data, start, validation = card["data"], card["start"], card["validation"]
     unknown = "none that est knows of"
+    datasets = " and ".join(data.get("datasets", [data["dataset"]]))
     lines = [
         f"{TITLE}{name}",
         "",
@@ -70,7 +72,7 @@ def to_markdown(card: dict[str, Any], name: str) -> str:
         "",
         f"- encoder: {card['encoder']}",
         f"- start: {start['weights']} ({start['digest'][:8]}){'; ' + start['trained_on'] if start['trained_on'] else ''}",
-        f"- data: {data['from']}{', data set ' + data['dataset'] if data['dataset'] else ''}",
+        f"- data: {data['from']}{f', data set {datasets}' if datasets else ''}",
         f"- labels: {data['labels']}",
         *([f"- apex: {data['apex']}"] if "apex" in data else []),
         f"- {card['trained_on']}",

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..cache import Cache
+from ..cache.reading.datasets import datasets_of
 from ..cache.schema import NO_FACE
 from ..errors import UsageError, some
 from ..train.data.clipset import ClipSet
@@ -97,6 +98,7 @@ def clip_samples(
         facts={
             "from": f"{source} of {cache.path.name}",
             "dataset": dataset_of(cache),
+            "datasets": datasets_of(cache),
             "identity": f"frames {cache.recipes.frames.fingerprint[:8]}",
             "labels": "of the clips, each frame with its clip's",
             "apex": apex,

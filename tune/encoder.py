@@ -166,7 +166,7 @@ def _task(
     leaks = find_start_leaks(start, fold, table)
     expect_no_leaks(leaks, config)
     seen = [] if start.trained_on is None else [(start.trained_on, f"the start {start.name}")]
-    for line in (*describe_leaks(leaks), *notes_on_datasets(seen, [samples.facts["dataset"]])):
+    for line in (*describe_leaks(leaks), *notes_on_datasets(seen, samples.facts["datasets"])):
         watch.warn(line)
     train, val = (unit_of[rows][unit_of[rows] >= 0] for rows in (fold.train, fold.val))
     expect_two_classes(table, fold.train[unit_of[fold.train] >= 0], f"{samples.noun} with a face")

@@ -88,6 +88,7 @@ def still_samples(stills: Stills, rows: np.ndarray, config: TuneConfig, device: 
         facts={
             "from": f"images of {stills.root.name}",
             "dataset": stills.layout,
+            "datasets": [stills.layout],
             "identity": f"{stills.layout}, {len(stills.names)} images, {stills.num_bytes} bytes",
             "labels": "soft: a share of each class" if stills.soft else "one class each",
             "licence": stills.licence,

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import UsageError
+from ..environment import with_datasets
+from ..reading.datasets import datasets_of
 from ..reading.reader import Cache
-from ..recipe import Recipes
+from ..recipe import Recipes, unnamed
 from ..schema import Layout
 from ..stores.disk import Disk, expect_free_space
 from ..trained import TrainedOn
@@ -36,8 +38,8 @@ def convert_cache(
 ) -> Path:
     """Write a cache anew, in the other store or with other arrays, and verify it; clips that were removed give their room back.
 
-    `features`, `dtype`, `crops` and `chunk_mb` choose what is kept and how. `share` leaves out crops, landmarks, paths, sources, and ids
-    that tell them.
+    `features`, `dtype`, `crops` and `chunk_mb` choose what is kept and how. `share` leaves out crops, landmarks, paths, sources, names
+    of files of weights, and ids that tell them.
     What is shared is in random order, and people have random names in the place of theirs: nobody can undo it unless a `seed` is given.
     `note` is added to what the copy records of its making.
 
@@ -114,7 +116,8 @@ def _recipes(cache: Cache, wanted: Wanted, records: Mapping[str, TrainedOn | Non
     """Return the recipes of the copy: those of its features, in the type that was asked for, naming the records that it holds."""
     recipes = {
         name: replace(
-            cache.recipes.features[name],
+            (made := cache.recipes.features[name]),
+            weights=made.weights if wanted.names or made.is_imported else unnamed(made.weights),
             dtype=dtype,
             trained_on="" if (record := records[name]) is None else record.fingerprint,
         )
@@ -124,11 +127,19 @@ def _recipes(cache: Cache, wanted: Wanted, records: Mapping[str, TrainedOn | Non
 
 
 def _environment(cache: Cache, *, names: bool) -> dict[str, Any]:
-    """Return what the copy records; names of merged caches may tell a subject."""
-    environment = cache.environment
-    if not names and "merged" in environment:
-        environment["merged"] = [{"difference": entry["difference"]} for entry in environment["merged"]]
+    """Return what the copy records; names of merged caches may tell a subject, and the column that names data sets is left out."""
+    if names:
+        return cache.environment
+    environment = with_datasets(cache.environment, datasets_of(cache))
+    if "merged" in environment:
+        environment["merged"] = [{"difference": _unnamed(entry["difference"])} for entry in environment["merged"]]
     return environment
+
+
+def _unnamed(difference: str) -> str:
+    """Return in what merged caches differ, without the names of files of weights."""
+    field, colon, _ = difference.partition(": ")
+    return f"{field}: others there" if colon and field.endswith(".weights") else difference
 
 
 def _layout(chunk_mb: float) -> Layout:

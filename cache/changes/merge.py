@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...errors import CacheError, RecipeMismatch, UsageError, counted
-from ..environment import environment_changes
+from ..environment import datasets_in, environment_changes, with_datasets
 from ..reading.reader import Cache
 from ..recipe import Recipes, expect_same
 from ..schema import ColumnSpec
@@ -68,7 +68,8 @@ def merge_caches(
     records = _records(caches)
     recipes = _recipes(caches, records)
     merged = _merged(caches)
-    environment = first.environment | ({"merged": merged} if merged else {})
+    datasets = (name for cache in caches for name in datasets_in(cache.environment))
+    environment = with_datasets(first.environment, datasets) | ({"merged": merged} if merged else {})
     total, done = sum(len(cache) for cache in caches), 0
     labels: dict[str, set[str | None]] = {}  # of each id, in all caches
     with creating(out, disk) as growing:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from ...errors import CacheDamaged, CacheError, CacheVersionError, RecipeMismatch, UsageError, differing
 from ..checksum import of_text
-from ..environment import environment_changes
+from ..environment import environment_changes, with_datasets
 from ..recipe import FeatureRecipe, Recipes, canonical_json
 from ..schema import CHECKSUMS, FORMAT, VERSION, VERSIONS, ColumnSpec, Counts, FeatureSpec, Layout, Schema
 from ..trained import TrainedOn, records_for
@@ -133,6 +133,11 @@ class Manifest:
         return {name: record for name, record in named.items() if record and record not in self.trained_on}
 
     @property
+    def told(self) -> tuple[object, ...]:
+        """Return what a writer may change of it without a row: a commit is due when it differs from the last one."""
+        return self.labels, self.environment, self.extraction
+
+    @property
     def left(self) -> int:
         """Count the inputs that the last extraction has left, as far as is known."""
         return 0 if self.extraction is None else self.extraction.left
@@ -147,6 +152,10 @@ class Manifest:
             staging = replace(staging, whole=(*staging.whole, *names))
         recipes = replace(self.recipes, features={**self.recipes.features, **done})
         return replace(self, recipes=recipes, commit=commit, edits=edits, filling=filling, staging=staging)
+
+    def with_datasets(self, names: Sequence[str]) -> Self:
+        """Return it with more data sets on record, which clips may be from."""
+        return replace(self, environment=with_datasets(self.environment, names))
 
     def with_filling(self, name: str, recipe: FeatureRecipe, records: Mapping[str, TrainedOn]) -> Self:
         """Return it with a feature array that is begun; `records` are those that its recipe may name."""

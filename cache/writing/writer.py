@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 from ...errors import CacheError, RecipeMismatch, UsageError, some
 from .. import checksum
 from ..clip import Clip, Failure, Source, checked_rows, clip_row, crop_rows, failure_of, failure_row, typed_update
+from ..environment import datasets_in
 from ..interrupt import uninterrupted
 from ..recipe import FeatureRecipe, Recipes, expect_recipes
 from ..schema import CHECKSUMS, NO_LABEL, ColumnSpec, Counts, FeatureSpec, Layout
@@ -49,8 +50,7 @@ class CacheWriter:
         self._lock = lock
         self._disk = disk
         self._broken = False
-        self._labels_grew = False
-        self._recorded = self.manifest.extraction  # as it is committed
+        self._recorded = self.manifest  # as it is committed
         self._last_commit = time.monotonic()
         schema, counts = self.manifest.schema, self.manifest.commit.counts
         arrays = {**schema.frame_arrays(), **schema.window_arrays(), **schema.crop_arrays()}
@@ -123,6 +123,7 @@ class CacheWriter:
             writer.missing_features = missing
             writer._records |= records
             writer._add_labels(labels)
+            writer.manifest = writer.manifest.with_datasets(datasets_in(environment or {}))
         except BaseException:
             lock.release()
             raise
@@ -306,8 +307,7 @@ class CacheWriter:
             raise
         with self._whole():
             self.manifest = manifest
-            self._labels_grew = False
-            self._recorded = manifest.extraction
+            self._recorded = manifest
             for part in (*self._growing(), self.clips, self.failures):
                 part.settle()
             for name in [name for name in self._fillers if name in manifest.recipes.features]:
@@ -356,7 +356,7 @@ class CacheWriter:
         grown = any(table.length > table.committed for table in (self.clips, self.failures))
         pending = any(array.pending_rows for array in self._growing())
         done = any(filler.is_done for filler in self._fillers.values())
-        told = self._labels_grew or self.manifest.extraction != self._recorded
+        told = self.manifest.told != self._recorded.told
         return grown or pending or done or told or self._next_edits() != self.manifest.edits
 
     def _next_manifest(self) -> Manifest:
@@ -397,4 +397,3 @@ class CacheWriter:
         new = tuple(label for label in labels if label not in self.manifest.labels)
         if new:
             self.manifest = replace(self.manifest, labels=(*self.manifest.labels, *new))
-            self._labels_grew = True

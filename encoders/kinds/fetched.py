@@ -1,7 +1,8 @@
 """Published files that come from where the user says, and whose digest is recorded when one is first taken.
 
 est knows such a file by its name and the project that publishes it, and has not seen its bytes: it holds no address and no digest of it.
-What is taken first is read through before it is put in place, and its SHA-256 stands beside it from then on; other bytes are refused.
+What is taken first is read through before it is put in place, and its SHA-256 stands beside it from then on; other bytes are refused,
+those of a later source too. Of addresses neither the query nor a user's name is shown or kept: tokens stand there.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class PublishedFile:
     licence: str
     expect: Callable[[Path], object]  # reads it through; raises what is wrong with it
 
-    def find(self, models_dir: Path | None, *, download: bool = True) -> Path:
+    def find(self, models_dir: Path | None, *, download: bool = False) -> Path:
         """Find it where it was put, as it was then; else take it from where the environment says, if it may be downloaded."""
         path = self._place(models_dir)
         if path.is_file():
@@ -58,10 +59,12 @@ class PublishedFile:
         return self.take(source, models_dir)
 
     def take(self, source: str, models_dir: Path | None) -> Path:
-        """Take it from a file, a folder or an address, and record its digest; nothing is left where that fails."""
+        """Take it from a file, a folder or an address, and record its digest; nothing is left where that fails.
+
+        Where the file is here already, the source has to have the same bytes.
+        """
         path = self._place(models_dir)
-        if path.is_file():
-            return self._expect_same(path)
+        is_here = path.is_file() and bool(self._expect_same(path))
         partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,16 +72,18 @@ class PublishedFile:
                 written = _copy(file, out, source)
             if size is not None and written != size:
                 raise EstError(
-                    f"{source} broke off: {written} of {size} bytes of {self.file} arrived. Nothing was kept.",
+                    f"{shown(source)} broke off: {written} of {size} bytes of {self.file} arrived. Nothing was kept.",
                     remedy="run the same command again",
                 )
-            digest = self._expect_ours(path, partial, source)
+            digest = self._expect_ours(path, partial, shown(source))
+            if is_here:
+                return path
             Disk().flush_file(partial)
             Disk().rename(partial, path)
-            self._record(path, digest, source)
+            self._record(path, digest, shown(source))
         except (OSError, http.client.HTTPException) as error:
             raise EstError(
-                f"{self.file} could not be taken from {source}: {_reason(error)}. Nothing was kept.",
+                f"{self.file} could not be taken from {shown(source)}: {_reason(error)}. Nothing was kept.",
                 remedy=f"try again, or download the file from {self.where} by hand: --from FILE",
             ) from error
         finally:
@@ -112,10 +117,12 @@ class PublishedFile:
         """Compare a file with what is recorded for its place, and read it through; return its digest."""
         found, known = _digest(there), _read_record(path)
         if known and known["sha256"] != found:
+            first = f" ({shown(str(known['from']))})" if "from" in known else ""
+            beside = f"{path} " * path.is_file()
             raise EstError(
                 f"{source} gave another {self.file} than before: its SHA-256 is {found[:16]}…, recorded is {known['sha256'][:16]}…. "
                 "Nothing was kept.",
-                remedy=f"--from where the first one came from ({known['from']}); rm {_record_of(path)} takes another one from now on",
+                remedy=f"--from where the first one came from{first}; rm {beside}{_record_of(path)} takes another one from now on",
             )
         try:
             self.expect(there)
@@ -137,8 +144,12 @@ class PublishedFile:
     @contextmanager
     def _open(self, source: str) -> Generator[tuple[IO[bytes], int | None]]:
         """Open a source, and say how many bytes it has where that is known."""
-        scheme = urllib.parse.urlsplit(source).scheme
-        if scheme in ("http", "https"):
+        if _is_address(source):
+            if "@" in urllib.parse.urlsplit(source).netloc:
+                raise UsageError(
+                    f"--from takes no address with a user's name in it; found one of {shown(source)}.",
+                    remedy=f"download {self.file} yourself, then --from FILE",
+                )
             with urllib.request.urlopen(self._address(source), timeout=TIMEOUT) as answer:
                 told = answer.headers.get("Content-Length")
                 yield answer, int(told) if told and told.isdigit() else None
@@ -147,7 +158,7 @@ class PublishedFile:
         path = path / self.file if path.is_dir() else path
         if not path.is_file():
             raise UsageError(
-                f"--from is a file, a folder with {self.file} in it, or an address of http or https; found {source!r}.",
+                f"--from is a file, a folder with {self.file} in it, or an address of http or https; found {shown(source)!r}.",
                 remedy="--from FILE",
             )
         with open(path, "rb") as file:
@@ -161,12 +172,26 @@ class PublishedFile:
         return urllib.parse.urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{self.file}"))
 
 
+def shown(source: str) -> str:
+    """Return a source as it may be shown and kept: an address without its query and its user, where tokens stand."""
+    if "://" not in source:
+        return source
+    parts = urllib.parse.urlsplit(source)
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _is_address(source: str) -> bool:
+    return source.lower().startswith(("http://", "https://"))
+
+
 def _copy(file: IO[bytes], out: IO[bytes], source: str) -> int:
     written = 0
     while chunk := file.read(CHUNK):
         written += out.write(chunk)
         if written > MOST:
-            raise EstError(f"{source} has more than {MOST} bytes. Nothing was kept.", remedy="--from the file itself")
+            raise EstError(
+                f"{shown(source)} has more than {MOST} bytes. Nothing was kept.", remedy="--from the file itself"
+            )
     return written
 
 
@@ -184,10 +209,11 @@ def _read_record(path: Path) -> dict[str, Any]:
     record = _record_of(path)
     try:
         found = json.loads(record.read_text(encoding="utf-8"))
-        assert isinstance(found["sha256"], str)
+        if not isinstance(found, dict) or not isinstance(found.get("sha256"), str):
+            raise ValueError("no SHA-256")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+    except (OSError, ValueError) as error:
         raise EstError(
             f"{record}, which says which bytes were taken first, cannot be read.", remedy="bring back a copy"
         ) from error
@@ -195,7 +221,10 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, http.client.InvalidURL):  # which shows the address
+        return "the address has characters that none may have"
     if isinstance(error, urllib.error.HTTPError):
+        error.close()  # it is the answer, too
         return f"the server answers {error.code} {error.reason}"
     found = error.reason if isinstance(error, urllib.error.URLError) else error
     return getattr(found, "strerror", None) or str(found) or type(found).__name__

@@ -1,7 +1,7 @@
 """What an extraction needs before its first frame: settings that fit together, loaded weights, a detector; or the reason why not.
 
-What can be refused is refused in the order of what it costs to find out: names and folders first, then weights, which may have to be
-downloaded, then what is exported for an engine. A dry run goes the same way.
+What can be refused is refused in the order of what it costs to find out: names and folders first, then weights, which a hub may have to
+send, then what is exported for an engine. A dry run goes the same way.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from ...cache import Recipes, open_cache
+from ...cache import Recipes, current_environment, open_cache
 from ...cache.schema import ColumnSpec
 from ...cache.watch import Watch
 from ...cache.writing.restart import has_clips
@@ -34,6 +35,7 @@ from ..threads import too_many
 from ..video.source import expect_decoder
 from ..workers.device_worker import DeviceWorker
 from .output import expect_out
+from .resuming import expect_resumable
 
 SHOWN_TO_ALL = ("imagenet", "synface", "random")  # weights that have seen nobody's clips, as those of KIND:NAME
 
@@ -50,6 +52,7 @@ class PreparedExtraction:
     weights: Weights | None  # none where no encoder is asked for
     device_workers: list[DeviceWorker]
     recipes: Recipes
+    environment: Mapping[str, Any]  # that is recorded
 
 
 def prepare_extraction(found: FoundInputs, out: Path | None, config: ExtractConfig, watch: Watch) -> PreparedExtraction:
@@ -92,17 +95,28 @@ def prepare_extraction(found: FoundInputs, out: Path | None, config: ExtractConf
     recipes = recipes_of(config, weights, device_workers[0], encoder)
     if out is not None:
         expect_calibration(out, recipes, encoders)
+    columns = {**columns, **modality.columns}
+    environment = current_environment(
+        ("torch", "torchvision", "opencv-python", "opencv-python-headless", "av", "onnxruntime"),
+        device=[str(d) for d in devices],
+        kernels=device_workers[0].kernels,
+        **({"dataset": found.check.record()} if found.check else {}),
+    )
+    if out is not None:
+        record = None if weights is None else weights.trained_on
+        expect_resumable(out, recipes, columns, environment, config, inputs, record)
     if recipes.frames.by_annotated_apex:
         watch.say(f"rows are of {recipes.frames.sampling}")
     return PreparedExtraction(
         config=config,
         modality=modality,
         inputs=inputs,
-        columns={**columns, **modality.columns},
+        columns=columns,
         devices=devices,
         weights=weights,
         device_workers=device_workers,
         recipes=recipes,
+        environment=environment,
     )
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ...cache import Cache, convert_cache, open_cache
+from ...cache.reading.datasets import datasets_of
 from ...cache.watch import Watch
 from ...errors import EstError, UsageError, counted
 from ...infer.export.encoder import licence_of
-from ...train.folds.databases import datasets_of
 from .. import client
 from ..client import Hub, HubError
-from ..download import fetch_file
+from ..download import fetch_file, pinned
 from ..names import HubName
 from .card import PERSONAL, front_matter, leak_section, page, terms_section
 from .pushing import CARD, Pushed, expect_visibility, push_folder, target_of, workplace
@@ -75,13 +75,13 @@ def pull_cache(name: str, out: Path | str, *, hub: Hub | None = None, watch: Wat
         )
     with workplace(out) as folder:
         files = {
-            file: fetch_file(asked.pinned(file, listing.commit), "dataset", listing, folder, hub=hub).path
+            file: fetch_file(pinned(asked, file, listing), "dataset", listing, folder, hub=hub).path
             for file in (ABOUT, FILE)
         }
-        pinned = HubName(repo=asked.repo, revision=listing.commit)
-        _expect_as_pushed(files, pinned)
-        convert_cache(files[FILE], out, note={"hub": str(pinned)}, watch=watch)
-    return pinned
+        found = HubName(repo=asked.repo, revision=listing.commit)
+        _expect_as_pushed(files, found)
+        convert_cache(files[FILE], out, note={"hub": str(found)}, watch=watch)
+    return found
 
 
 def _expect_as_pushed(files: Mapping[str, Path], name: HubName) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache import Cache
+from ...cache.reading.datasets import datasets_of
 from ...cache.trained import TrainedOn
 from ...cache.watch import Watch
 from ...encoders.tensorfile import read_tensors, write_tensors
@@ -17,7 +18,6 @@ from ...encoders.weights import BACKBONE
 from ...errors import EstError, UsageError
 from ...infer.export.encoder import licence_of
 from ...infer.export.exporting import Exported, export_run
-from ...train.folds.databases import datasets_of
 from ...train.folds.leaks import leaks_of, leaks_of_fold
 from ...train.loop.watch import TrainingWatch
 from ...train.provenance import own_cache
@@ -53,7 +53,8 @@ def push_export(
 ) -> tuple[Exported, Pushed]:
     """Export a run and push the file, with the frame encoder that its part has tuned, to a model's repository.
 
-    `export` are settings of `export_run`. What forbids the push is found before anything is written.
+    `export` are settings of `export_run`; the file names neither the run's folder nor files of weights. What forbids the push is found
+    before anything is written.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     name, watch, terms = target_of(to), watch or TrainingWatch(), terms_of(run)
@@ -61,7 +62,7 @@ def push_export(
     _expect_no_names(run, export.get("part"))
     hub = hub or client.open_hub()
     expect_visibility(hub, name, "model", public=permission.public)
-    exported = export_run(run, out, watch=watch, **export)
+    exported = export_run(run, out, share=True, watch=watch, **export)
     tuned, salt = run.part(exported.part) / BACKBONE, secrets.token_hex(8)
     record = _record_of(run, exported.part).hashed(salt)
     with workplace(exported.path) as folder:
@@ -194,7 +195,8 @@ def _datasets_of(run: Run) -> list[str]:
 
 def _datasets_in(metadata: Mapping[str, str]) -> list[str]:
     """Name the data sets of a file of weights."""
-    return [json.loads(metadata.get("card", "{}")).get("data", {}).get("dataset", "")]
+    data = json.loads(metadata.get("card", "{}")).get("data", {})
+    return [data.get("dataset", ""), *data.get("datasets", ())]
 
 
 def _cache_of(run: Run) -> Cache | None:

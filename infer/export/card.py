@@ -25,8 +25,10 @@ NO_FACE = {
 }
 
 
-def facts(run: Run, part: str, what: str, shapes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what stands in the metadata; `shapes` says of each input its shape and kind of number."""
+def facts(
+    run: Run, part: str, what: str, shapes: Mapping[str, Mapping[str, Any]], *, share: bool = False
+) -> dict[str, Any]:
+    """Return what stands in the metadata; `shapes` says of each input its shape and kind of number, `share` leaves names of files out."""
     config, known = run.config, run.facts
     return {
         "format": FORMAT,
@@ -35,7 +37,7 @@ def facts(run: Run, part: str, what: str, shapes: Mapping[str, Mapping[str, Any]
         "what": what,
         "model": config.model.title,
         "heading": known["heading"],
-        "run": run.path.resolve().name,
+        **({} if share else {"run": run.path.resolve().name}),
         "part": part,
         "labels": list(run.labels),
         "inputs": shapes,
@@ -43,7 +45,7 @@ def facts(run: Run, part: str, what: str, shapes: Mapping[str, Mapping[str, Any]
         "sampling": sampler_of(config.sampling, config.model.shown).rule() | {"no_face": config.sampling.no_face},
         "frames": known["cache"]["recipes"]["frames"],
         "frame_rate": known.get("frame_rate"),
-        "encoder": describe_encoder(run, part),
+        "encoder": describe_encoder(run, part, share=share),
         "protocol": {name: known["protocol"].get(name) for name in ("kind", "independence")},
         "citation": [SOFTWARE, *([config.model.paper] if config.model.paper else [])],
         "meaning": APPARENT.replace("*", ""),
@@ -54,6 +56,7 @@ def card(about: Mapping[str, Any], name: str, digest: str, checks: Sequence[str]
     """Write the model card."""
     frames, encoder, sampling = about["frames"], about["encoder"], about["sampling"]
     full = CROPS in about["inputs"]
+    of = f"the run `{about['run']}`" if "run" in about else "a run"
     rows = [
         f"| `{key}` | {one['dtype']} | {' × '.join(map(str, one['shape']))} | {one.get('text', '')} |"
         for key, one in (*about["inputs"].items(), *about["outputs"].items())
@@ -61,7 +64,7 @@ def card(about: Mapping[str, Any], name: str, digest: str, checks: Sequence[str]
     lines = [
         f"# {name}",
         "",
-        f"{about['heading']}, exported by est {about['est']} from part `{about['part']}` of the run `{about['run']}`: "
+        f"{about['heading']}, exported by est {about['est']} from part `{about['part']}` of {of}: "
         + ("frame encoder and model." if full else "the model of features, without the frame encoder."),
         "",
         APPARENT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ...cache.recipe import FeatureRecipe
+from ...cache.recipe import FeatureRecipe, unnamed
 from ...encoders.backbone import FrameEncoder
 from ...encoders.kinds import find_design, names_encoder
 from ...encoders.weights import LICENCES, load_weights, weights_of_recipe
@@ -33,14 +33,18 @@ def feature_recipe(run: Run, part: str) -> FeatureRecipe | None:
     return FeatureRecipe.from_identity(run.facts["cache"]["recipes"]["features"][run.reads[part]])
 
 
-def describe_encoder(run: Run, part: str) -> dict[str, Any]:
-    """Say which encoder makes the features of a part, from which weights, and under which licence these are."""
+def describe_encoder(run: Run, part: str, *, share: bool = False) -> dict[str, Any]:
+    """Say which encoder makes the features of a part, from which weights, and under which licence these are.
+
+    `share` leaves out the names of files.
+    """
     recipe = feature_recipe(run, part)
+    named = unnamed if share and not (recipe is not None and recipe.is_imported) else str
     if run.config.model.reads == CROPS:
         facts = run.facts["finetune"]
         return {
             "encoder": "none: the model looks at crops",
-            "weights": f"{facts['weights']}, from which the model learnt on",
+            "weights": f"{named(facts['weights'])}, from which the model learnt on",
             "normalize": "inside the model",
             "tap": CROPS,
             "licence": facts["licence"] or licence_of(facts["weights"]),
@@ -50,14 +54,14 @@ def describe_encoder(run: Run, part: str) -> dict[str, Any]:
         name, weights = facts.get("encoder", "resnet18"), facts["weights"]
         return {
             "encoder": name,
-            "weights": f"{weights}, which learnt on with the model",
+            "weights": f"{named(weights)}, which learnt on with the model",
             "normalize": facts["normalize"],
             "tap": run.config.model.reads or "gap",
             "licence": licence_of(weights),
         }
     return {
         "encoder": recipe.backbone,
-        "weights": recipe.weights,
+        "weights": named(recipe.weights),
         "weights_digest": recipe.weights_digest,
         "normalize": recipe.normalize,
         "tap": recipe.tap,

@@ -74,13 +74,14 @@ def export_run(
     cache: Cache | Path | str | None = None,
     weights: str | None = None,
     overwrite: bool = False,
+    share: bool = False,
     watch: TrainingWatch | None = None,
 ) -> Exported:
     """Write a model of a run as one file that runs without est, and its card beside it.
 
     `form` is onnx or torchscript; `what` the model alone, which takes features ("head"), or with its frame encoder, which takes crops
     ("full"). `part` names one of the run's models, by default the first. Nothing is put in place that does not compute what the run's
-    model does.
+    model does. `share` leaves the names of the run's folder and of files of weights out of both.
 
     >>> made = est.export_run("runs/first", "first.onnx", overwrite=True)
     >>> made.path.name, made.part
@@ -91,7 +92,7 @@ def export_run(
     part = choose_part(run, part, watch)
     model = load_model(run.part(part) / CHECKPOINT)[0].eval()
     graph, example = build(run, part, model, what, weights)
-    about = facts(run, part, what, _shapes(graph, example))
+    about = facts(run, part, what, _shapes(graph, example), share=share)
     partial, card_partial = (one.with_name(f".{one.name}.{os.getpid()}{PARTIAL}") for one in (out, beside))
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -7,7 +7,9 @@ warnings are silenced here, by name.
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +28,7 @@ TITLES = {"onnx": "ONNX", "torchscript": "TorchScript"}
 OPSET = 17
 KEY = "est"  # under which the facts stand in the file's metadata
 ABOUT = "est.json"  # the same, in TorchScript's archive
+DEBUG = ".debug_pkl"  # entries there that say which line of which file each operation is from
 
 Runner = Callable[[Sequence[Tensor]], tuple[np.ndarray, np.ndarray]]  # inputs → logits, probabilities
 
@@ -39,9 +42,7 @@ def write(
         if form == "onnx":
             _write_onnx(path, graph, tuple(example), text)
         else:
-            with tracing(), torch.no_grad():
-                traced = torch.jit.trace(graph, tuple(example), check_trace=False)
-                traced.save(str(path), _extra_files={ABOUT: text})
+            _write_torchscript(path, graph, tuple(example), text)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, NotImplementedError) as error:
         other = next(one for one in FORMATS if one != form)
         reason = first_line(error)
@@ -76,6 +77,17 @@ def runner(path: Path, form: Format) -> Runner:
         return logits.numpy(), probabilities.numpy()
 
     return run_torch
+
+
+def _write_torchscript(path: Path, graph: Graph, example: tuple[Tensor, ...], text: str) -> None:
+    """Write the archive without torch's debug entries: they name files of this machine by their whole paths."""
+    whole = io.BytesIO()
+    with tracing(), torch.no_grad():
+        torch.jit.save(torch.jit.trace(graph, example, check_trace=False), whole, _extra_files={ABOUT: text})
+    with zipfile.ZipFile(whole) as made, zipfile.ZipFile(path, "w") as kept:
+        for entry in made.infolist():
+            if not entry.filename.endswith(DEBUG):
+                kept.writestr(entry, made.read(entry))
 
 
 def _write_onnx(path: Path, graph: Graph, example: tuple[Tensor, ...], text: str) -> None:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from cache_samples import make_clip, make_failure, sample_recipes
 
-from est.cache import CacheWriter, convert_cache, open_cache, verify_cache
-from est.cache.recipe import Recipes
+from est.cache import CacheWriter, convert_cache, merge_caches, open_cache, verify_cache
+from est.cache.recipe import KINDS, Recipes, unnamed
 from est.cache.trained import TrainedOn
+from est.encoders import kinds
+from est.encoders.weights import LICENCES
 
 CLIPS = range(2, 14)
 
@@ -84,3 +86,25 @@ def test_people_keep_apart_under_names_that_nobody_has(cache, tmp_path):
         names.append({theirs for _, theirs in pairs})
     assert not names[0] & names[1]
     assert not (names[0] | names[1]) & set(before.clips.subject)
+
+
+def test_files_of_weights_lose_their_names_and_keep_their_digests(tmp_path):
+    """A file of weights may be named after a person; published weights keep the name by which they are loaded."""
+    names = {"anna.zarr": "anna_schmidt.pt", "bert.zarr": "bert.safetensors"}
+    for number, (name, weights) in enumerate(names.items()):
+        recipes = sample_recipes()
+        gap = replace(recipes.features["gap"], weights=weights, weights_digest="0123")
+        with CacheWriter.open(tmp_path / name, Recipes(frames=recipes.frames, features={"gap": gap})) as writer:
+            writer.add(make_clip(2 + number))
+    merge_caches([tmp_path / name for name in names], tmp_path / "all.zarr", allow=["gap.weights"])
+    shared = open_cache(convert_cache(tmp_path / "all.zarr", tmp_path / "shared.zarr", share=True))
+    (made,) = shared.recipes.features.values()
+    assert (made.weights, made.weights_digest) == ("FILE", "0123")
+    assert shared.environment["merged"] == [{"difference": "gap.weights: others there"}]
+    assert {unnamed(name) for name in names.values()} == {"FILE"}
+
+
+def test_published_weights_keep_their_names():
+    assert set(KINDS) == {"hub", *kinds.KINDS}
+    for name in (*LICENCES, *kinds.KINDS.values(), "timm:resnet10t=random", "hub:me/encoder"):
+        assert unnamed(name) == name

@@ -278,15 +278,20 @@ def test_demo_render_and_sheet(tmp_path, capsys):
 
 
 def test_the_command_that_the_demo_ends_with_works_as_printed(tmp_path, monkeypatch, capsys):
-    from est.commands.demo import NEXT
+    from est.commands.demo import FETCH, NEXT
 
     for number, (person, label) in enumerate(itertools.product(("ann", "bob", "cy", "dee", "eve"), ("happy", "sad"))):
         (tmp_path / "VIDEOS" / person / label).mkdir(parents=True)
         make_video(tmp_path / "VIDEOS" / person / label / "1.mp4", 3 + number)  # no two are the same video
     monkeypatch.chdir(tmp_path)
     extract, train = (shlex.split(line)[1:] for line in NEXT.split(" && "))
-    quick = ("--weights", "random", "--size", "32", "--detector", "none", "--workers", "1", "--precision", "fp32")
-    assert est(*extract, *quick, capsys=capsys)[0] == 0  # as printed, but for what needs a network, and time
+    quick = ("--size", "32", "--detector", "none", "--workers", "1", "--precision", "fp32")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    status, _, err = est(*extract, *quick, capsys=capsys)
+    assert status == 1
+    assert f"{FETCH} downloads them" in err  # the command that is printed before
+    quick = ("--weights", "random", *quick)  # in the place of what it downloads
+    assert est(*extract, *quick, capsys=capsys)[0] == 0
     clips = open_cache("cache.zarr").clips
     found = set(zip(clips.subject, clips.label_names, strict=True))
     assert found == set(itertools.product(("ann", "bob", "cy", "dee", "eve"), ("happy", "sad")))

@@ -10,6 +10,7 @@ import pytest
 import zarr
 from cache_samples import make_clip
 
+from est.cache import open_cache
 from est.commands.training.modelflags import FRAME_MODEL_LIST
 
 
@@ -92,7 +93,9 @@ def test_names_of_clips_that_no_clip_has(folder, est):
     assert "try: --subject " in err
     status, _, err = est("cache", "ls", cache, "--fold", "77")
     assert status == 2
-    assert "No clip has the fold 77" in err
+    folds = sorted({fold for fold in open_cache(cache).clips.fold.tolist() if fold >= 0})
+    assert f"No clip has the fold 77; there are {', '.join(map(str, folds))}" in err
+    assert f"try: --fold {folds[0]}" in err
 
 
 def test_a_recipe_offers_only_models_that_it_can_train():

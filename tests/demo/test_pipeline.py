@@ -11,7 +11,7 @@ import pytest
 
 from est.cache import open_cache
 from est.cli import main
-from est.commands.demo import NEXT, demo_text
+from est.commands.demo import FETCH, NEXT, demo_text
 from est.demo import RenderSpec
 from est.demo.demoset import DYNAMICS, PAIRS, POSED, DemoSet
 from est.demo.pipeline import DemoConfig, run_demo
@@ -105,7 +105,7 @@ def test_the_command_shows_table_verdicts_times_and_what_is_next(report):
     assert [line.split(":")[0] for line in shown[3:5]] == ["posed", "dynamics"]
     assert re.search(r" in all, \d+ CPU seconds$", shown[5])
     assert str(out / "dynamics" / "run") in shown[6]
-    assert shown[-1] == NEXT
+    assert shown[-2:] == [FETCH, NEXT]
     json.dumps(made.to_json())
 
 

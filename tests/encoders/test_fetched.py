@@ -88,7 +88,11 @@ def test_it_is_taken_from_a_file_a_folder_or_an_address_and_recorded(published, 
         assert path.read_bytes() == source.read_bytes()
         assert names(folder) == [NAME, NAME + ".fetched.json"]
         record = json.loads((folder / f"{NAME}.fetched.json").read_text())
-        assert (record["from"], record["bytes"], len(record["sha256"])) == (where, path.stat().st_size, 64)
+        assert (record["from"], record["bytes"], len(record["sha256"])) == (
+            where.partition("?")[0],
+            path.stat().st_size,
+            64,
+        )
         assert published.find(folder, download=False) == path
 
 
@@ -104,8 +108,8 @@ def test_without_a_source_the_file_its_project_and_the_command_are_named(publish
 def test_at_first_use_the_environment_says_where(published, source, models, monkeypatch):
     monkeypatch.setenv(FROM, str(source.parent))
     with pytest.raises(NotHere):
-        published.find(models, download=False)
-    assert published.find(models).read_bytes() == source.read_bytes()
+        published.find(models)
+    assert published.find(models, download=True).read_bytes() == source.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -158,6 +162,59 @@ def test_other_bytes_than_the_first_are_refused(published, source, models):
     (models / f"{NAME}.fetched.json").write_text("{")
     with pytest.raises(EstError, match="cannot be read"):
         published.find(models)
+
+
+def test_a_later_source_is_compared_with_the_file_that_is_here(published, source, models, server):
+    path = published.take(str(source), models)
+    first = path.read_bytes()
+    assert published.take(f"{server}/files", models) == path
+    torch.save({"a": torch.full((3,), 2.0)}, source)
+    for where in (str(source), f"{server}/files"):
+        with pytest.raises(EstError, match=r"gave another net\.pt than before.*Nothing was kept") as refused:
+            published.take(where, models)
+    assert f"rm {path} {path}.fetched.json" in refused.value.remedy
+    assert path.read_bytes() == first
+    assert names(models) == [NAME, NAME + ".fetched.json"]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "{}/half?token=SECRET",
+        "{}/gone?token=SECRET",
+        "{}/page/?token=SECRET#SECRET",
+        "{}/fi les/?token=SECRET",
+        "http://127.0.0.1:9/?token=SECRET",
+        "ftp://me:SECRET@127.0.0.1/net.pt",
+    ],
+)
+def test_no_message_tells_a_token(where, published, models, server):
+    with pytest.raises(EstError) as refused:
+        published.take(where.format(server), models)
+    assert "SECRET" not in f"{refused.value.message} {refused.value.remedy}"
+
+
+def test_an_address_with_a_users_name_is_refused(published, models, server):
+    with pytest.raises(UsageError, match="--from takes no address with a user's name") as refused:
+        published.take(server.replace("//", "//me:SECRET@"), models)
+    assert "SECRET" not in f"{refused.value.message} {refused.value.remedy}"
+
+
+def test_a_record_without_its_source_or_of_earlier_code_is_read(published, source, models):
+    path = published.take(str(source), models)
+    record = path.with_name(f"{NAME}.fetched.json")
+    told = json.loads(record.read_text())
+    torch.save({"a": torch.full((3,), 2.0)}, source)
+    for known in ({}, {"from": "https://me:SECRET@host/files?token=SECRET"}):
+        record.write_text(json.dumps({"sha256": told["sha256"], **known}))
+        with pytest.raises(EstError, match="gave another") as refused:
+            published.take(str(source), models)
+        assert "SECRET" not in refused.value.remedy
+        assert ("https://host/files" in refused.value.remedy) == bool(known)
+    for damaged in ("[]", '{"sha256": 3}', "{}"):
+        record.write_text(damaged)
+        with pytest.raises(EstError, match="cannot be read"):
+            published.find(models)
 
 
 def test_a_file_that_was_put_there_is_recorded_at_its_first_use(published, source, models):

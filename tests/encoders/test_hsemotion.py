@@ -11,7 +11,7 @@ from est.cache.trained import TrainedOn
 from est.encoders.backbone import Normalization
 from est.encoders.kinds import find_design
 from est.encoders.kinds.efficientnet import SCALES, EfficientNet
-from est.encoders.kinds.hsemotion import FILES
+from est.encoders.kinds.hsemotion import FILES, record_of
 from est.encoders.weights import load_weights
 from est.errors import EstError, UsageError
 
@@ -64,6 +64,8 @@ def test_a_file_by_hand_is_the_same_encoder_and_its_name_tells_what_chose_it(tmp
         assert found.name == "enet_b0_8_best_afew.pt"
         assert "research only" in found.licence
         assert any(entry.startswith("AFEW: ") for entry in found.trained_on.datasets)
+    chosen = [one for one in record_of("enet_b0_8_best_vgaf.pt").datasets if one.startswith("VGAF: ")]
+    assert chosen == ["VGAF: the file was chosen on it, by its name"]
     assert load_weights("hsemotion:b0=random").trained_on is None
 
 

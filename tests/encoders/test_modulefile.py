@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import io
 import pickle
+import struct
 import zipfile
+from collections import OrderedDict
 
 import pytest
 import torch
 from torch import nn
 
+from est.encoders import modulefile
 from est.encoders.modulefile import Refused, read_module
 from est.encoders.tensorfile import read_tensors
 from est.errors import EstError
@@ -142,3 +145,75 @@ def test_a_changed_byte_is_noticed(saved):
     path.write_bytes(data)
     with pytest.raises(Refused):
         read_module(path)
+
+
+class Numbers:
+    """Four numbers in a storage of their own."""
+
+
+class View:
+    def __init__(self, offset, size, stride):
+        self.place = (offset, size, stride)
+
+    def __reduce__(self):
+        return torch._utils._rebuild_tensor_v2, (Numbers(), *self.place, False, OrderedDict())
+
+
+class Changed:
+    """A function of torch that is given other defaults and an attribute."""
+
+    def __reduce__(self):
+        function = torch._utils._rebuild_parameter
+        return function, (function, False, None), (None, {"__defaults__": (1,), "marked": True})
+
+
+class Pickler(pickle.Pickler):
+    def persistent_id(self, obj):
+        return ("storage", torch.FloatStorage, "0", "cpu", 4) if isinstance(obj, Numbers) else None
+
+
+def crafted(path, obj):
+    """Write an archive as somebody might who knows the format."""
+    told = io.BytesIO()
+    Pickler(told, 2).dump(obj)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/data.pkl", told.getvalue())
+        archive.writestr("net/data/0", torch.arange(4.0).numpy().tobytes())
+    return path
+
+
+def test_an_archive_that_says_it_begins_before_its_file_is_refused(tmp_path):
+    """Its entries lie before the file: reading there is an error of the system."""
+    path = crafted(tmp_path / "net.pt", {"a": View(0, (4,), (1,))})
+    data = bytearray(path.read_bytes())
+    (begins,) = struct.unpack("<L", data[-6:-2])
+    data[-6:-2] = struct.pack("<L", begins + 64)
+    path.write_bytes(data)
+    with pytest.raises(Refused, match="is no whole file"):
+        read_module(path)
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "stride"), [(-1, (2,), (1,)), (3, (2,), (-1,)), (0, (-1,), (1,)), (0, (5,), (0,))]
+)
+def test_a_tensor_that_begins_or_runs_before_its_storage_is_refused(offset, size, stride, tmp_path):
+    assert read_module(crafted(tmp_path / "net.pt", {"a": View(1, (2,), (2,))}))["a"].tolist() == [1.0, 3.0]
+    with pytest.raises(Refused, match="a tensor does not lie within its storage"):
+        read_module(crafted(tmp_path / "net.pt", {"a": View(offset, size, stride)}))
+
+
+def test_a_pickle_changes_no_function_of_est(tmp_path):
+    with pytest.raises(Refused):
+        read_module(crafted(tmp_path / "net.pt", Changed()))
+    assert modulefile._parameter.__defaults__ is None
+    assert not hasattr(modulefile._parameter, "marked")
+
+
+def test_a_damaged_number_asks_for_no_memory(tmp_path):
+    """The reader in C makes room for twice as many objects as the number of the one that is to be remembered."""
+    assert not issubclass(modulefile._Unpickler, pickle.Unpickler)
+    path = tmp_path / "net.pt"
+    for named in (b"}r\xff\xff\xff\xff.", b"\x96" + (1 << 40).to_bytes(8, "little") + b"."):
+        path.write_bytes(b"\x80\x02" + named)
+        with pytest.raises(Refused):
+            read_module(path)

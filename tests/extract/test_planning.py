@@ -130,12 +130,14 @@ def test_settings_out_of_range_are_refused_by_the_configuration(changes, message
         replace(CROPS, **changes)
 
 
-def test_a_pack_that_is_not_in_the_folder_of_models_is_refused_before_weights_are_loaded(clips, tmp_path, unloaded):
+def test_a_pack_that_is_not_here_is_refused_before_weights_are_loaded(clips, tmp_path, unloaded, monkeypatch):
     pytest.importorskip("insightface")
-    with pytest.raises(EstError, match="Detector pack buffalo_l: expected the folder"):
-        extract_videos(
-            clips, tmp_path / "c.zarr", replace(CROPS, detector="insightface:buffalo_l", models_dir=tmp_path)
-        )
+    monkeypatch.setattr("est.extract.faces.detect.pack.DEFAULT_ROOT", tmp_path / "insightface")
+    for folder in (tmp_path, None):  # the second: where insightface keeps its own
+        with pytest.raises(EstError, match="Detector pack buffalo_l: expected the folder"):
+            extract_videos(
+                clips, tmp_path / "c.zarr", replace(CROPS, detector="insightface:buffalo_l", models_dir=folder)
+            )
 
 
 def test_a_disk_that_is_too_small_is_refused_before_a_cache_is_made(clips, tmp_path, monkeypatch):
@@ -172,6 +174,31 @@ def test_an_estimate_is_of_what_an_extraction_does(clips, tmp_path, monkeypatch)
     again = plan_extraction(clips, out, replace(CROPS, crops=True, features=("gap", "layer1")))
     assert again.lines()[-1] == "nothing is left to extract"
     assert again.adding == ("layer1",)
+
+
+def test_a_dry_run_refuses_to_continue_what_an_extraction_does_not(clips, tmp_path, monkeypatch):
+    """Other bytes of weights, another environment, features that are left out, and crops that cannot be had again."""
+    out = tmp_path / "c.zarr"
+    extract_videos(clips, out, CROPS)
+    other = replace(preparation.load_weights("random"), digest="5" * 32)
+    current = preparation.current_environment
+    plain = replace(CROPS, weights="file.safetensors")
+
+    def refusals(config, message):
+        for act in (plan_extraction, extract_videos):
+            with pytest.raises(EstError, match=message):
+                act(clips, out, config)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(preparation, "load_weights", lambda *_, **__: other)
+        refusals(plain, "weights_digest")
+    with monkeypatch.context() as patched:
+        patched.setattr(preparation, "current_environment", lambda *names, **more: current(*names, **more, python="2"))
+        refusals(replace(CROPS, strict=True), "was begun in another environment: python")
+    refusals(replace(CROPS, features=("layer1",)), "also has the features gap")
+    (tmp_path / "in" / "a" / "0.png").unlink()
+    refusals(replace(CROPS, features=("gap", "layer1")), "The crops of 1 clip of .* cannot be had again")
+    assert list(open_cache(out).features) == ["gap"]
 
 
 def test_where_no_clip_of_a_trial_can_be_read_there_is_no_estimate(tmp_path):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 
 import pytest
 from hub_samples import FakeHub
 from train_samples import LABELS, learning_cache, learning_clip, learning_recipes
 
-from est.cache import CacheWriter, Source, open_cache, verify_cache
+from est.cache import CacheWriter, Source, convert_cache, merge_caches, open_cache, verify_cache
+from est.cache.reading.datasets import datasets_of
+from est.cache.schema import STRING, ColumnSpec
 from est.cache.trained import TrainedOn
 from est.cli import main
 from est.errors import EstError, UsageError
@@ -35,7 +39,7 @@ def cache_of(path, dataset=""):
         clips=("planted/0", "planted/gone"), digests=("01" * 16,), subjects=("PlantedA",), how="est tune"
     )
     environment = {"dataset": {"name": dataset}} if dataset else {}
-    recipes = learning_recipes(trained_on=record.fingerprint)
+    recipes = learning_recipes(trained_on=record.fingerprint, weights="planted.safetensors", weights_digest="5a" * 16)
     with CacheWriter.open(path, recipes, labels=LABELS, trained_on=[record], environment=environment) as writer:
         for index in range(12):
             named = {"id": f"planted/{index}", "path": f"/videos/planted{index}.mp4", "subject": PEOPLE[index % 6]}
@@ -69,6 +73,10 @@ def test_what_is_pushed_comes_back_verified_and_without_names(cache, hub, tmp_pa
         assert gap(back) == gap(open_cache(cache))
         assert len(set(back.clips.subject)) == 6
         assert back.environment["hub"] == pushed.name
+        assert (back.recipes.features["gap"].weights, back.recipes.features["gap"].weights_digest) == (
+            "FILE",
+            "5a" * 16,
+        )
         assert back.trained_on("gap").knows_clips(["planted/gone", "planted/other"]).tolist() == [True, False]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back.h5", "back.zarr", "c.zarr", "hub"]
 
@@ -102,10 +110,30 @@ def test_the_licence_is_named_and_confirmed_before_the_hub_is_asked(cache, hub):
     assert hub.calls == []
 
 
-@pytest.mark.parametrize("name", ["dfew", "ck+", "megc", "AffectNet"])
+@pytest.mark.parametrize("name", ["dfew", "ck+", "megc", "AffectNet", "RAF-DB"])
 def test_data_sets_by_agreement_are_refused(name, hub, tmp_path):
     with pytest.raises(UsageError, match="features of the clips are not passed on"):
         push_cache(cache_of(tmp_path / "c.zarr", name), "hub:me/faces", ALLOWED)
+    assert hub.calls == []
+
+
+def test_a_data_set_is_known_behind_a_merge_a_shared_copy_and_a_cache_that_grew(hub, tmp_path):
+    """Wherever its clips come into a cache of one's own, features of a data set by agreement stay."""
+    own, dfew = cache_of(tmp_path / "own.zarr"), cache_of(tmp_path / "dfew.zarr", "dfew")
+    merge_caches([own, dfew], tmp_path / "all.zarr", duplicates="first")
+    shared = convert_cache(tmp_path / "all.zarr", tmp_path / "shared.h5", share=True)
+    column = learning_cache(
+        tmp_path / "column.zarr", 6, columns={"database": ColumnSpec(dtype=STRING)}, extra={"database": "CASME II"}
+    )
+    named = convert_cache(column, tmp_path / "named.zarr", share=True)
+    recipes = open_cache(own).recipes
+    with CacheWriter.open(own, recipes, environment={"dataset": {"name": "dfew"}}):
+        pass
+    for cache in (tmp_path / "all.zarr", shared, own, named):
+        with pytest.raises(UsageError, match=r"features of the clips are not passed on"):
+            push_cache(cache, "hub:me/faces", Permission(licence="CC-BY", confirmed=True, public=True))
+    assert datasets_of(open_cache(tmp_path / "all.zarr")) == datasets_of(open_cache(own)) == ["dfew"]
+    assert open_cache(dfew).environment == {"dataset": {"name": "dfew"}}
     assert hub.calls == []
 
 
@@ -126,6 +154,30 @@ def test_a_push_is_private_and_refuses_a_public_repository(cache, hub):
     assert list(hub.files("me/open", "dataset")) == ["README.md"]
     pushed = push_cache(cache, "hub:me/open", Permission(licence="CC BY 4.0", confirmed=True, public=True))
     assert pushed.public
+
+
+def test_a_repository_that_is_public_by_now_gets_nothing(cache, hub, monkeypatch):
+    """It was not there when it was looked for, and somebody made it meanwhile."""
+    create = hub.create
+    monkeypatch.setattr(hub, "create", lambda repo, kind, *, private: create(repo, kind, private=False))
+    with pytest.raises(UsageError, match="is there already, and public"):
+        push_cache(cache, "hub:me/faces", ALLOWED)
+    assert hub.calls == ["is_public", "create", "is_public"]
+
+
+def test_a_pulled_cache_has_the_rights_of_any_other(cache, hub, tmp_path):
+    """It is made beside a folder that this user alone may read, and everybody who works on it is to read it."""
+    push_cache(cache, "hub:me/faces", ALLOWED)
+    before = os.umask(0o022)
+    try:
+        for out in ("back.zarr", "back.h5"):
+            pull_cache("hub:me/faces", tmp_path / out)
+    finally:
+        os.umask(before)
+    made = [tmp_path / "back.h5", tmp_path / "back.zarr", *(tmp_path / "back.zarr").rglob("*")]
+    assert len(made) > 10
+    for path in made:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o755 if path.is_dir() else 0o644), path
 
 
 @pytest.mark.parametrize("spoils", ["half", "byte"])

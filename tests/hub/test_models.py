@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import zipfile
+from pathlib import Path
 
 import pytest
+import torch
 from hub_samples import FakeHub
 from train_samples import LABELS, Recorder, learning_clip, learning_recipes, tiny_config
 
+import est
 from est.cache import CacheWriter, Source
 from est.cache.trained import TrainedOn
 from est.cli import main
@@ -37,7 +41,10 @@ def hub(tmp_path, monkeypatch):
 def trained(folder, dataset, protocol):
     """Train once on clips with planted names."""
     with CacheWriter.open(
-        folder / "c.zarr", learning_recipes(), labels=LABELS, environment={"dataset": {"name": dataset}}
+        folder / "c.zarr",
+        learning_recipes(weights="planted.pt"),
+        labels=LABELS,
+        environment={"dataset": {"name": dataset}},
     ) as writer:
         for index in range(54):
             source = Source(num_bytes=1, mtime_ns=1, digest=bytes([index + 1] * 16))
@@ -46,7 +53,10 @@ def trained(folder, dataset, protocol):
                 learning_clip(index, id=f"planted/{index:02d}", path="/videos/planted", subject=subject, source=source)
             )
     return fit(
-        folder / "c.zarr", folder / "run", tiny_config(epochs=1, protocol=protocol, seeds=(1,)), watch=Recorder()
+        folder / "c.zarr",
+        folder / "planted-run",
+        tiny_config(epochs=1, protocol=protocol, seeds=(1,)),
+        watch=Recorder(),
     ).run
 
 
@@ -73,6 +83,20 @@ def test_a_model_goes_with_its_terms_and_a_record_in_hashes(run, hub, tmp_path):
     assert f"learnt from {len(learnt['train'])} clips" in card
     assert "apparent expressions" in card
     assert pushed.line().endswith("(private)")
+
+
+@pytest.mark.parametrize(("form", "name"), [("torchscript", "model.pt"), ("onnx", "model.onnx")])
+def test_an_exported_file_names_no_folder_of_this_machine(form, name, run, hub, tmp_path):
+    """Entries of TorchScript's archive are compressed: each is looked into."""
+    exported, _ = push_export(run, tmp_path / name, "hub:me/model", ALLOWED, form=form)
+    data = hub.files("me/model", "model")[name]
+    parts = [data]
+    if form == "torchscript":
+        with zipfile.ZipFile(exported.path) as archive:
+            parts += [archive.read(entry) for entry in archive.namelist()]
+        assert len(parts) > 10
+    for folder in (Path(est.__file__).parent, Path(torch.__file__).parents[1], Path(__file__).parent, tmp_path):
+        assert not any(str(folder.resolve()).encode() in part for part in parts), folder
 
 
 def test_what_forbids_the_push_is_found_before_the_export(run, hub, tmp_path):
@@ -132,10 +156,12 @@ def test_files_of_others_are_not_pushed(hub, tmp_path):
     (tmp_path / "w.pt").write_bytes(b"x")
     with pytest.raises(UsageError, match="as a file of safetensors"):
         push_weights(tmp_path / "w.pt", "hub:me/encoder", ALLOWED)
-    card = {"data": {"dataset": "AffectNet"}}
-    save_weights(tmp_path / "t.safetensors", SMALL.build(), normalize="none", trained_on=RECORD, card=card)
-    with pytest.raises(UsageError, match="AffectNet, which go to users"):
-        push_weights(tmp_path / "t.safetensors", "hub:me/encoder", EVERYBODY)
+    for data in ({"dataset": "AffectNet"}, {"dataset": "", "datasets": ["AffectNet"]}):
+        save_weights(
+            tmp_path / "t.safetensors", SMALL.build(), normalize="none", trained_on=RECORD, card={"data": data}
+        )
+        with pytest.raises(UsageError, match="AffectNet, which go to users"):
+            push_weights(tmp_path / "t.safetensors", "hub:me/encoder", EVERYBODY)
     assert hub.calls == []
 
 

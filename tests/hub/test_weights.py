@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ from est.errors import EstError, UsageError
 from est.extract.command import _differing_rows
 from est.extract.config import ExtractConfig
 from est.hub import client
-from est.hub.client import HubError
+from est.hub.client import HubError, RemoteFile
+from est.hub.sharing.caches import pull_cache
 
 SMALL = find_design("torchvision:shufflenet_v2_x0_5")
 
@@ -81,6 +84,41 @@ def test_other_bytes_than_listed_are_refused_and_not_kept(spoils, hub, weights):
     with pytest.raises(HubError, match=r"is not what it lists: .*listed .*Nothing was kept"):
         load_weights("hub:me/encoder")
     assert not list((hub.root / "downloads").rglob("*.safetensors"))
+    hub.spoils = False
+    assert load_weights("hub:me/encoder").matched
+
+
+@pytest.mark.parametrize("file", ["_model.safetensors", "my model.safetensors", "m@1.safetensors"])
+def test_a_file_that_no_recipe_could_name_is_refused_before_it_is_fetched(file, hub, weights):
+    hub.put("me/encoder", {file: weights[0]})
+    with pytest.raises(HubError, match="cannot be named as hub:ORG/NAME/FILE") as refused:
+        load_weights("hub:me/encoder")
+    assert "--weights FILE" in refused.value.remedy
+    assert "download" not in hub.calls
+
+
+def test_a_commit_that_is_none_is_refused(hub, weights, tmp_path, monkeypatch):
+    hub.put("me/encoder", {"backbone.safetensors": weights[0]})
+    hub.put("me/encoder", {"cache.h5": b"x", "est.json": b"{}"}, kind="dataset")
+    listing = hub.listing
+    monkeypatch.setattr(hub, "listing", lambda *asked: replace(listing(*asked), commit="main"))
+    with pytest.raises(HubError, match="names the commit 'main' of me/encoder, expected 40"):
+        load_weights("hub:me/encoder")
+    with pytest.raises(HubError, match="names the commit 'main'"):
+        pull_cache("hub:me/encoder", tmp_path / "back.zarr")
+    assert "download" not in hub.calls
+
+
+def test_where_a_hub_lists_the_name_that_git_gives_it_is_compared(hub, weights, monkeypatch):
+    """Files that are no large ones of git have no SHA-256 in a listing."""
+    hub.put("me/encoder", {"backbone.safetensors": weights[0]})
+    data = weights[0]
+    listed = RemoteFile(size=len(data), git_blob=hashlib.sha1(f"blob {len(data)}\0".encode() + data).hexdigest())
+    listing = hub.listing
+    monkeypatch.setattr(hub, "listing", lambda *asked: replace(listing(*asked), files={"backbone.safetensors": listed}))
+    hub.spoils = "byte"
+    with pytest.raises(HubError, match="is not what it lists: git would name it"):
+        load_weights("hub:me/encoder")
     hub.spoils = False
     assert load_weights("hub:me/encoder").matched
 

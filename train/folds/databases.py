@@ -12,22 +12,16 @@ from collections.abc import Iterable
 import numpy as np
 
 from ...cache import Cache
+from ...cache.reading.datasets import COLUMN
 from ...errors import UsageError, counted, some
 from .annotations import Annotations
 from .fold import relabel
 
-COLUMN = "database"
 APEX, FLOW_APEX = (
     "Frames are chosen by the annotated apex (the field's usual practice), which no new video has",
     "flow_apex",
 )
 NO_DATABASES = "No clip says which database it is from, so the table has one row for all of them"
-
-
-def datasets_of(cache: Cache) -> list[str]:
-    """Name the data sets that clips of a cache are from, as far as the extraction or the column extra:database says it."""
-    recorded = cache.environment.get("dataset", {}).get("name", "")
-    return sorted({recorded, *map(str, cache.clips.extra.get(COLUMN, ()))} - {""})
 
 
 def databases_of(cache: Cache, table: Annotations) -> dict[str, str]:

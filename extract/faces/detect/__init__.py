@@ -57,7 +57,7 @@ def build_detector(
 
 
 def expect_detector(name: str, *, score_threshold: float = SCORE_THRESHOLD, models_dir: Path | None = None) -> None:
-    """Refuse a detector that there is not, before one is loaded or downloaded."""
+    """Refuse a detector that there is not, or that is not here, before one is loaded."""
     family, _, pack = name.partition(":")
     if name not in ("retinaface", "none") and not (family == "insightface" and pack):
         near = nearest(name, DETECTORS, cutoff=0.3) or "retinaface"
@@ -69,10 +69,12 @@ def expect_detector(name: str, *, score_threshold: float = SCORE_THRESHOLD, mode
             f"A score threshold lies between 0 and 1; found {score_threshold}.",
             remedy=f"--score-threshold {SCORE_THRESHOLD}",
         )
-    if pack and models_dir is not None:
+    if pack:
         from .pack import pack_folder
+        from .scrfd import expect_packages
 
-        pack_folder(pack, models_dir)  # a folder that is named is not downloaded to
+        expect_packages(pack)
+        pack_folder(pack, models_dir)
 
 
 def __getattr__(name: str) -> object:

@@ -31,7 +31,6 @@ def build_scrfd(
     pack: str, *, device: torch.device, score_threshold: float, models_dir: Path | None, threads: int | None
 ) -> Scrfd:
     """Load a pack's detection model on exactly the device asked for."""
-    expect_packages(pack)
     providers = execution_providers(device)
     folder = pack_folder(pack, models_dir)
     model = load_model(pack, folder, providers, threads or torch.get_num_threads())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from train_samples import LABELS, Recorder, learning_cache, learning_clip, learning_recipes, tiny_config
 
 from est.cache import CacheWriter, open_cache
+from est.cache.reading.datasets import datasets_of
 from est.cache.trained import TrainedOn
 from est.train import ProtocolConfig, evaluate, fit
-from est.train.folds.databases import datasets_of
 from est.train.folds.leaks import notes_on_datasets
 from est.train.preparation import prepare
 
