@@ -62,6 +62,7 @@ docs: $(STAMP) ## build the site into docs/_build/html
 	$(BIN)/python docs/make_cli_reference.py
 	$(BIN)/python docs/make_modules.py
 	$(BIN)/python docs/make_results.py
+	$(BIN)/python docs/make_datasets.py
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
@@ -69,6 +70,7 @@ docs-check: $(STAMP) ## the generated pages are current and the site builds with
 	$(BIN)/python docs/make_cli_reference.py --check
 	$(BIN)/python docs/make_modules.py --check
 	$(BIN)/python docs/make_results.py --check
+	$(BIN)/python docs/make_datasets.py --check
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html docs docs/_build/html
 
 bench: $(STAMP) ## run every benchmark and print its table
