@@ -1,7 +1,7 @@
 """Wrap the prose of the documentation at one width: `python docs/wrap.py` all pages, or those that are named.
 
 Tables, fenced code, headings, pictures and blocks between `begin` and `end` comments stay as they are. A code span is never broken, so a
-line with a longer one may exceed the width. Generated pages are wrapped by their generators, and the log's entries stay as written.
+line with a longer one may exceed the width. Generated pages, the log and the README are left alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ DOCS = Path(__file__).parent
 WIDTH = 120
 UNTOUCHED = {"log.md", "cli.md", "howto-datasets.md", "modules.md", "results.md", "troubleshooting.md"}
 PAGES = [page for page in sorted(DOCS.glob("*.md")) if page.name not in UNTOUCHED]
-PAGES += [DOCS.parent / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+PAGES += [DOCS.parent / "CHANGELOG.md", DOCS.parent / "CONTRIBUTING.md"]
 ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+")
 FIXED = re.compile(r"\s*(?:[#|<>]|!\[|\(\S+\)=|:::|$)")
 GLUE = "\0"  # stands for a blank at which no line may end
