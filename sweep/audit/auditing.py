@@ -78,7 +78,7 @@ def audit_cache(
     try:
         found = _train_all(ready, table, out, select, permutations, watch)
     except KeyboardInterrupt:
-        watch.stopped(f"stopped; the same command with --out {out} goes on")
+        watch.stopped(f"stopped; the same command with --out {out} resumes")
         raise
     write_json(out / JSON, found.to_json())
     write(out / PAGE, page(found))

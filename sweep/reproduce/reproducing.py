@@ -158,7 +158,7 @@ def reproduce(
                     raise
                 refused[one.name] = told(error)
     except KeyboardInterrupt:
-        watch.stopped(f"stopped; the same command with --out {out} goes on")
+        watch.stopped(f"stopped; the same command with --out {out} resumes")
         raise
     found = Reproduction(out=out, plan=wanted, sheets=tuple(sheets), refused=refused)
     for sheet in sheets:

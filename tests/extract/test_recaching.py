@@ -232,7 +232,7 @@ def test_a_copy_that_was_cut_off_begins_anew(with_crops, tuned, tmp_path):
 SCRIPT = """
 if __name__ == "__main__":
     import sys
-    from est.cache import writer
+    from est.cache.writing import writer
     from est.extract.workers import pipeline
     from recaching_samples import ArrayPlan, again, load_weights
     from watch_samples import Calling

@@ -229,7 +229,7 @@ def test_a_stopped_audit_goes_on(cache, tmp_path):
         watch = Recorder(steps)
         with pytest.raises(KeyboardInterrupt):
             audit_cache(cache, out, config, permutations=1, watch=watch)
-        assert watch.said[-1] == f"stopped; the same command with --out {out} goes on"
+        assert watch.said[-1] == f"stopped; the same command with --out {out} resumes"
     assert watch.parts[-1] == ("permuted 1, fold1", 1)
     watch = Recorder()
     resumed = audit_cache(cache, out, config, permutations=1, watch=watch)

@@ -79,7 +79,7 @@ def test_a_stopped_table_goes_on(cache, made, tmp_path, trained):
     out, watch = tmp_path / "out", Recorder(6)
     with pytest.raises(KeyboardInterrupt):
         reproduce("order-accuracy", cache, out, recipe(**QUICK, **{"loop.stack": "off"}), watch=watch)
-    assert watch.said[-1] == f"stopped; the same command with --out {out} goes on"
+    assert watch.said[-1] == f"stopped; the same command with --out {out} resumes"
     assert trained == ["est", "est-position=slot"]
     assert [Run.open(out / "runs" / name).complete for name in trained] == [True, False]
     watch = Recorder()

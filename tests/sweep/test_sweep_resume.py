@@ -112,7 +112,7 @@ def test_ctrl_c_ends_a_sweep_in_order(cache, tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 130, errors
-    assert f"the same command with --out {out} goes on" in errors
+    assert f"the same command with --out {out} resumes" in errors
     assert "Traceback" not in errors
     states = [trial.state.name for trials in trials_of(out).values() for trial in trials]
     assert "RUNNING" not in states  # they are given back at once

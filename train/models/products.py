@@ -61,9 +61,13 @@ def onednn_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
 
 
 def _learns_here(x: Tensor, weight: Tensor) -> bool:
-    """Say whether this is a product in fp32 on a processor, large enough, that is learnt from, and of one model."""
+    """Say whether this is a product in fp32 on a processor, large enough, that is learnt from, and of one model.
+
+    torch's compiler chooses products by itself, and must not trace the choice that is made here.
+    """
     return (
-        x.dtype == weight.dtype == torch.float32
+        not torch.compiler.is_compiling()
+        and x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
         and x.numel() * weight.shape[0] >= SMALLEST
         and weight.requires_grad
