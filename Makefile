@@ -86,9 +86,10 @@ gpu-wheels: $(STAMP) ## collect wheels for a machine with a GPU and no package i
 bench-check: $(STAMP) ## measure the ratios of docs/benchmarks.toml again; name what fell by more than a fifth
 	$(BIN)/python benchmarks/check/run.py $(ARGS)
 
-format: $(STAMP) ## let ruff rewrite what it can
+format: $(STAMP) ## format the code with ruff, wrap the documentation
 	$(BIN)/ruff check --fix $(FILES)
 	$(BIN)/ruff format $(FILES)
+	$(BIN)/python docs/wrap.py
 
 constraints: $(STAMP) ## resolve constraints.txt anew, for every supported Python
 	echo opencv-python-headless | $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \

@@ -25,7 +25,7 @@ it is current. Layouts on disk, lists and their traps: [data sets](datasets.md).
 No data set comes with est or is downloaded. Before you begin:
 
 1. **Get the weights.** `imagenet` is the default, and `est doctor --fetch` gets it. For real faces `--weights hsemotion:b0` is
-   recommended for research ([encoders](encoders.md#hsemotion-encoders-that-know-expressions)). Look at what the weights were trained
+   recommended for research ([encoders](encoders.md#hsemotion-encoders-trained-on-expressions)). Look at what the weights were trained
    and chosen on: weights that have seen the clips you test on leak.
 2. **Do the dry run.** It compares your copy with the published counts and names everything that does not fit.
 3. **Choose between two ways.** `est recipe run` fixes clips, folds and scores, and ends in a [result card](recipes.md) that can be

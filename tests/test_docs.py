@@ -41,7 +41,8 @@ def test_every_documented_command_and_option_exists(page):
     root = typer.main.get_command(app)
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     text = WRONG.sub("", text)
-    calls = re.findall(r"^(?:\$ )?est ([a-z].*)$", text, re.MULTILINE) + re.findall(r"`est ([a-z][^`]*)`", text)
+    code = "\n".join(re.findall(r"^ *```\w*\n(.*?)```", text, re.DOTALL | re.MULTILINE))
+    calls = re.findall(r"^(?:\$ )?est ([a-z].*)$", code, re.MULTILINE) + re.findall(r"`est ([a-z][^`]*)`", text)
     for call in calls:
         words = call.split("#")[0].split()
         command = root

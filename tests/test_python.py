@@ -1,11 +1,13 @@
-"""The top of the package: lazy, typed, documented by examples that run; and docs/python.md, whose blocks run in order."""
+"""The top of the package: lazy, typed, documented by examples that run; docs/python.md and the notebook, which run in order."""
 
 from __future__ import annotations
 
 import ast
 import doctest
 import inspect
+import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -42,6 +44,24 @@ def test_the_page_goes_the_whole_path(path_gone):
     assert names["results"].scores.total == 4
     assert {"cache.zarr", "cache.html", "videos", "runs"} <= {path.name for path in folder.iterdir()}
     assert est.open_cache(folder / "cache.zarr").clips.fold.tolist() == [0, 0, 1, 1], "relabelled by a data frame"
+
+
+def test_the_notebook_runs(path_gone, tmp_path, monkeypatch):
+    """Its code cells, in one namespace, without Jupyter. Outputs are not committed: they would differ between machines."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(path_gone[0] / "videos", "videos")
+    notebook = json.loads((ROOT / "docs" / "notebook.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    names: dict = {}
+    for cell in cells:
+        assert cell["outputs"] == []
+        exec(compile("".join(cell["source"]), f"docs/notebook.ipynb, {cell['id']}", "exec"), names)
+    assert names["clips"]["id"].tolist() == path_gone[1]["cache"].clips.ids, "the clips of docs/python.md"
+    assert names["tested"]["id"].nunique() == names["results"].scores.total == 4
+    assert len(names["timeline"]) == names["predicted"].frames
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", json.dumps(notebook))
+    assert pictures, "the notebook shows a picture"
+    assert all(Path(name).is_file() for name in pictures)
 
 
 def examples(name: str) -> doctest.DocTest:

@@ -81,7 +81,7 @@ def test_zarr_documents_and_chunks_are_those_of_the_page(tmp_path, make_cache):
     example = json.loads(re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)[1])
     schema = open_cache(path).schema
     groups = {str(file.parent.relative_to(path)) for file in path.rglob("zarr.json")} - set(schema.arrays()) - {"."}
-    named = set(re.findall(r"`([a-z0-9/]+)`", re.search(r"each group \((.*?)\)", PAGE)[1]))
+    named = set(re.findall(r"`([a-z0-9/]+)`", re.search(r"each\s+group\s+\((.*?)\)", PAGE, re.DOTALL)[1]))
     assert groups == named - {"windows", "clips/extra", "failures/extra"}
     for name, spec in schema.arrays().items():
         document = json.loads((path / name / "zarr.json").read_text(encoding="utf-8"))
