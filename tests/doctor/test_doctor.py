@@ -232,7 +232,8 @@ def test_fetching_without_a_network_says_what_to_bring(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     check = named(weights.check_weights(models_dir=tmp_path, fetch=True), "imagenet")
     assert check.state == "problem"
-    assert "from a machine with a network" in check.remedy
+    address = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
+    assert f"bring {address} from a machine with a network" in check.remedy
 
 
 def test_fetching_downloads_and_says_digest_and_licence(tmp_path, monkeypatch):

@@ -123,10 +123,20 @@ def test_every_face_has_the_rows_of_its_track(tmp_path):
     row = cache.clips.row("film#1")
     assert (cache.ids, row["first_frame"], row["count"], row["tracks"]) == (["film#1"], 6, 12, 2)
     assert cache.clip("film#1").mask.all()
+    assert (dict(pipeline.dropped), pipeline.small, pipeline.no_face) == ({"film": 1}, [], [])
     both = dataclasses.replace(config, min_face_size=0)
     cache, pipeline = cached(tmp_path / "d.zarr", run_task(folder, two, config=both))
     assert (len(cache), pipeline.clips, pipeline.frames) == (2, 2, 24)  # frames count once
+    assert not pipeline.dropped
     assert cache.clips.row("film#1")["identity_changes"] == -1
+
+
+def test_a_clip_whose_faces_are_all_too_small_is_not_called_faceless(tmp_path):
+    folder = write_people(tmp_path / "film", "A" * 12)
+    config = ExtractConfig(size=SIDE, face="all", min_face_size=60)
+    cache, pipeline = cached(tmp_path / "c.zarr", run_task(folder, config=config))
+    assert not cache.clip("film").mask.any()
+    assert (pipeline.small, pipeline.no_face, dict(pipeline.dropped)) == (["film"], [], {})
 
 
 def test_caches_of_earlier_code_go_on_with_rows_of_all_frames(tmp_path):
