@@ -66,6 +66,14 @@ def test_machines_are_told_the_same(est, clips):
 
 
 @pytest.mark.usefixtures("untried")
+def test_a_listed_file_that_cannot_be_read_is_status_3_as_in_the_extraction(est, clips):
+    (clips / "list.csv").write_text("path\nS01_happy\ngone.mp4\n")
+    status, out, _ = est("extract", clips / "list.csv", "--dry-run")
+    assert status == 3
+    assert "1 input: 0 videos, 1 frame folder, 1 problem" in out.splitlines()
+
+
+@pytest.mark.usefixtures("untried")
 def test_of_many_inputs_the_first_are_named(est, tmp_path):
     for number in range(25):
         (tmp_path / f"{number}.mp4").write_bytes(b"\x47 some bytes")
