@@ -21,7 +21,11 @@ from ..cache.stores.disk import PARTIAL, Disk
 from ..errors import EstError
 from .modulefile import Refused, read_module
 
-CUT_OFF = ("header too small", "invalid header length", "not fully covered")  # what safetensors says of a part of a file
+CUT_OFF = (
+    "header too small",
+    "invalid header length",
+    "not fully covered",
+)  # what safetensors says of a part of a file
 CONTAINERS = ("state_dict", "model_state_dict", "model", "net")  # where training scripts put the tensors
 
 

@@ -99,6 +99,7 @@ def test_it_really_tries_the_clips_and_writes_nothing(est, clips, tmp_path):
         ("--weights random --out c", 2, "A cache is named .zarr, .h5 or .hdf5, found 'c'", "c.zarr"),
         ("--weights random --out no/c.zarr", 2, "does not exist", "mkdir -p"),
         ("--weights nothing.pth", 2, "there is no file 'nothing.pth'", "the path of the file"),
+        ("--weights hsemotion", 2, "there is no file 'hsemotion'", "--weights hsemotion:b0"),
         ("--weights random --decoder decord", 2, "--decoder is auto, opencv or pyav, found 'decord'", "--decoder"),
         ("--weights random --detector mtcnn", 2, "A detector is retinaface, insightface:PACK or none", "--detector"),
         ("--weights random --features gapp", 2, "found 'gapp'", "--features gap"),

@@ -266,7 +266,9 @@ def test_weights_without_an_address_are_taken_from_where_the_user_says(tmp_path,
     assert (tmp_path / "models" / "enet_b0_8_va_mtl.pt.fetched.json").is_file()
     for arguments in ({"weights": ["imagenet"], "fetch": True}, {"weights": ["hsemotion:b0"]}):
         with pytest.raises(UsageError, match="--from says where"):
-            examine(source="x", **arguments)
+            examine(source=str(tmp_path), **arguments)
+        with pytest.raises(UsageError, match="--from says where.* There is no file or folder nofile.pt either"):
+            examine(source="nofile.pt", **arguments)
 
 
 def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path):

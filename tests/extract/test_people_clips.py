@@ -219,4 +219,7 @@ def test_the_report_says_what_to_do():
     assert "12 in all: d, e" in text
     assert "more than 256 faces in a frame" in text
     assert "1 clip shows only faces that are smaller than --min-face-size: g" in text
-    assert "2 clips show faces that are smaller than --min-face-size or shorter than --min-track, 4 in all, left out: h, i" in text
+    assert (
+        "2 clips show faces that are smaller than --min-face-size or shorter than --min-track, 4 in all, left out: h, i"
+        in text
+    )
