@@ -6,7 +6,7 @@ being written. A run goes on with the clips that it was begun on, whatever has b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from ..cache import Cache
@@ -31,7 +31,7 @@ def notes_on_extraction(cache: Cache) -> list[str]:
 
 
 @contextmanager
-def missing_clips_named(cache: Cache) -> Iterator[None]:
+def missing_clips_named(cache: Cache) -> Generator[None]:
     """Say of a refusal that clips are missing, where they are: those of one class often come first, so that labels seem to be at fault."""
     try:
         yield
