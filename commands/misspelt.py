@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, nearest
 from .cachenames import is_cache_name, no_cache, takes_option, with_cache_option
+from .panels import help_line
 
 if TYPE_CHECKING:
     from typer._click import Context
@@ -47,11 +48,13 @@ def mended(error: TyperException, arguments: Sequence[str]) -> UsageError:
     context: Context | None = getattr(error, "ctx", None)
     message = error.format_message()
     remedy = f"{context.command_path} --help" if context else "est --help"
+    if context is not None and (parameter := getattr(error, "param", None)) is not None:
+        remedy = help_line(context, parameter)
     if with_cache := with_cache_option(message, context, arguments):
         return UsageError(message, remedy=with_cache)
     kind = type(error).__name__
     if kind == "NoSuchOption" and context is not None:
-        return _no_option(error, context, remedy)
+        return _no_option(error, context, help_line(context))
     if kind == "BadParameter":
         return _bad_value(error, message, remedy)
     return UsageError(message, remedy=_command(context, message, arguments) or remedy)

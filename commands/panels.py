@@ -128,6 +128,12 @@ def has_panels(command: Command) -> bool:
     return any(parameter.name == "help_all" for parameter in command.params)
 
 
+def help_line(context: Context, parameter: Parameter | None = None) -> str:
+    """Return the line whose help shows an option, or, where none is given, every option."""
+    is_hidden = parameter is None or _panel(parameter).is_rare
+    return f"{context.command_path} --help{'-all' * (has_panels(context.command) and is_hidden)}"
+
+
 def aliases(parameter: Parameter) -> list[str]:
     """Return the further long names of an option, which other tools have for it."""
     return [name for name in parameter.opts if name.startswith("--")][1:]

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..encoders.kinds.fetched import shown
+from ..encoders.kinds.fetched import is_address, shown
 from ..encoders.kinds.published import NotHere
 from ..encoders.weights import LICENCES, find_published, load_weights
 from ..errors import EstError, UsageError
@@ -54,8 +54,10 @@ def expect_names(
     """Refuse names that nothing has, and a source that nothing is taken from, before anything is looked at."""
     designs = [find_published(name) for name in weights if name not in names_of_published()]
     if source is not None and not (fetch and any(design.take is not None for design in designs)):
+        is_there = is_address(source) or Path(source).exists()
         raise UsageError(
-            "--from says where weights are taken from that est has no address of, with --fetch and their name.",
+            "--from says where weights are taken from that est has no address of, with --fetch and their name."
+            + f" There is no file or folder {source} either." * (not is_there),
             remedy=f"--weights hsemotion:b0 --fetch --from {shown(source)}",
         )
     for name in detectors:

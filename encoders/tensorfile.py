@@ -21,6 +21,11 @@ from ..cache.stores.disk import PARTIAL, Disk
 from ..errors import EstError
 from .modulefile import Refused, read_module
 
+CUT_OFF = (
+    "header too small",
+    "invalid header length",
+    "not fully covered",
+)  # what safetensors says of a part of a file
 CONTAINERS = ("state_dict", "model_state_dict", "model", "net")  # where training scripts put the tensors
 
 
@@ -32,7 +37,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
                 metadata = file.metadata() or {}
         except SafetensorError as error:
-            raise EstError(f"{path} is not a safetensors file.") from error
+            is_cut = any(mark in str(error) for mark in CUT_OFF)
+            raise EstError(
+                f"{path} is not a {'whole ' * is_cut}safetensors file.",
+                remedy="fetch or copy it again: it is cut off, or damaged" if is_cut else None,
+            ) from error
         if "checksum" in metadata:
             _expect_as_written(path, path.read_bytes())
         return tensors, metadata

@@ -161,6 +161,8 @@ def _expect_file(path: Path) -> Path:
     beside = nearest(path.name, sorted(one.name for one in parent.iterdir())) if parent.is_dir() else None
     if name is not None and not path.suffix:
         remedy = f"--weights {name}"
+    elif str(path) in KINDS:
+        remedy = f"--weights {KINDS[str(path)]}, for example"
     elif ":" in path.name:  # the name of an encoder, misspelt
         remedy = f"--weights {KINDS[nearest(path.name.partition(':')[0], KINDS) or 'timm']}, for example"
     elif beside is not None:

@@ -38,7 +38,7 @@ from .loop.trainer import expect_graph
 from .loop.world import World, own_device
 from .models.contract import CROPS, TOLD, places_of
 from .models.registry import model_facts
-from .unfinished import notes_on_extraction
+from .unfinished import missing_clips_named, notes_on_extraction
 
 START = (
     "learns",
@@ -80,8 +80,9 @@ class Prepared:
                 remedy="prepare the cache by these settings, or fit(cache, …), which does",
             )
         expect_graph(config, self.data.clips, self.device)
-        for fold in self.plan.folds:
-            self.data.expect_enough(fold, config.loop.batch)
+        with missing_clips_named(self.cache):
+            for fold in self.plan.folds:
+                self.data.expect_enough(fold, config.loop.batch)
 
 
 def expect_trainable(config: TrainConfig, world: World) -> None:
@@ -163,7 +164,8 @@ def plan_of(cache: Cache, table: Annotations, config: TrainConfig) -> Plan:
     """Divide the clips, and note a protocol that belongs to another data set."""
     recorded = cache.environment.get("dataset", {}).get("name", "")
     protocol = of_one_database(config.protocol, recorded)
-    plan = plan_folds(table, protocol, seed=config.seeds[0], validation=config.select == "val")
+    with missing_clips_named(cache):
+        plan = plan_folds(table, protocol, seed=config.seeds[0], validation=config.select == "val")
     notes = [other] if (other := of_another(config.protocol.kind, recorded)) else []
     if has_megc_table(config.protocol):
         databases = databases_of(cache, table)

@@ -6,9 +6,12 @@ being written. A run goes on with the clips that it was begun on, whatever has b
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 from ..cache import Cache
 from ..cache.stores.lock import writer_of
-from ..errors import counted
+from ..errors import UsageError, counted
 from .results.run import Run
 
 
@@ -25,6 +28,24 @@ def notes_on_extraction(cache: Cache) -> list[str]:
     return [
         f"The last extraction into {cache.path} did not come to its end: {missing}. The same est extract command extracts the others."
     ]
+
+
+@contextmanager
+def missing_clips_named(cache: Cache) -> Generator[None]:
+    """Say of a refusal that clips are missing, where they are: those of one class often come first, so that labels seem to be at fault."""
+    try:
+        yield
+    except UsageError as error:
+        found = cache.extraction
+        if found is None or not found.left:
+            raise
+        missing = f"{found.left} of {found.inputs} inputs are missing"
+        if writer_of(cache.path) is not None:
+            state, remedy = "is being extracted by another process", "wait until the extraction has ended"
+        else:
+            state, remedy = "is not extracted to its end", "the same est extract command again extracts the others"
+        otherwise = f"; if it is refused then, too: {error.remedy}" if error.remedy else ""
+        raise UsageError(f"{error.message} {cache.path} {state}: {missing}.", remedy=f"{remedy}{otherwise}") from error
 
 
 def clips_besides(run: Run, cache: Cache) -> str:

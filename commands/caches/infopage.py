@@ -40,7 +40,10 @@ def page(summary: Summary) -> str:
         lines.append(f"  est cache convert {summary.path} NEW upgrades it to format {VERSION}")
     if not summary.folded:
         lines += ["  not folded: part of it lies in the staging beside it; the next est extract folds it in"]
-    lines += bars("labels", {**summary.labels, **({"(none)": summary.unlabelled} if summary.unlabelled else {})})
+    with_clips = {
+        label: number for label, number in summary.labels.items() if number
+    }  # of an unfinished cache some have none
+    lines += bars("labels", {**with_clips, **({"(none)": summary.unlabelled} if summary.unlabelled else {})})
     lines += bars("splits", summary.splits)
     lines += bars("folds", {str(fold): count for fold, count in summary.folds.items()})
     lines += bars("failures by stage", summary.failures)

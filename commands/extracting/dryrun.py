@@ -48,7 +48,7 @@ def show_plan(
     screen.result(plan(found, columns, doomed, estimate), plan_text(found, columns, doomed, estimate))
     if refusal is not None:
         raise refusal
-    return STATUS_PARTIAL if doomed else 0
+    return STATUS_PARTIAL if doomed or found.problems else 0
 
 
 def plan(

@@ -144,7 +144,7 @@ class PublishedFile:
     @contextmanager
     def _open(self, source: str) -> Generator[tuple[IO[bytes], int | None]]:
         """Open a source, and say how many bytes it has where that is known."""
-        if _is_address(source):
+        if is_address(source):
             if "@" in urllib.parse.urlsplit(source).netloc:
                 raise UsageError(
                     f"--from takes no address with a user's name in it; found one of {shown(source)}.",
@@ -180,7 +180,7 @@ def shown(source: str) -> str:
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def _is_address(source: str) -> bool:
+def is_address(source: str) -> bool:
     return source.lower().startswith(("http://", "https://"))
 
 

@@ -44,7 +44,7 @@ def find_file(
     except (OSError, RuntimeError) as error:
         raise EstError(
             f"{what} are not at {target}, and could not be downloaded.",
-            remedy=f"put {name} there from a machine with a network, or use {otherwise}",
+            remedy=f"bring {url} from a machine with a network and put it there, or use {otherwise}",
         ) from error
     return target
 

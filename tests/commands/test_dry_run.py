@@ -66,6 +66,14 @@ def test_machines_are_told_the_same(est, clips):
 
 
 @pytest.mark.usefixtures("untried")
+def test_a_listed_file_that_cannot_be_read_is_status_3_as_in_the_extraction(est, clips):
+    (clips / "list.csv").write_text("path\nS01_happy\ngone.mp4\n")
+    status, out, _ = est("extract", clips / "list.csv", "--dry-run")
+    assert status == 3
+    assert "1 input: 0 videos, 1 frame folder, 1 problem" in out.splitlines()
+
+
+@pytest.mark.usefixtures("untried")
 def test_of_many_inputs_the_first_are_named(est, tmp_path):
     for number in range(25):
         (tmp_path / f"{number}.mp4").write_bytes(b"\x47 some bytes")
@@ -91,6 +99,7 @@ def test_it_really_tries_the_clips_and_writes_nothing(est, clips, tmp_path):
         ("--weights random --out c", 2, "A cache is named .zarr, .h5 or .hdf5, found 'c'", "c.zarr"),
         ("--weights random --out no/c.zarr", 2, "does not exist", "mkdir -p"),
         ("--weights nothing.pth", 2, "there is no file 'nothing.pth'", "the path of the file"),
+        ("--weights hsemotion", 2, "there is no file 'hsemotion'", "--weights hsemotion:b0"),
         ("--weights random --decoder decord", 2, "--decoder is auto, opencv or pyav, found 'decord'", "--decoder"),
         ("--weights random --detector mtcnn", 2, "A detector is retinaface, insightface:PACK or none", "--detector"),
         ("--weights random --features gapp", 2, "found 'gapp'", "--features gap"),

@@ -17,7 +17,11 @@ from est.commands.training.modelflags import FRAME_MODEL_LIST
 @pytest.mark.parametrize(
     ("line", "message", "remedy"),
     [
-        ("extract x --detectr none", "est extract has no option --detectr", "--detector, or est extract --help"),
+        (
+            "extract x --detectr none",
+            "est extract has no option --detectr",
+            "--detector, or est extract --help-all for all",
+        ),
         ("extract x --output-dir c.zarr", "est extract has no option --output-dir", "--out, or"),
         ("train --cache c --num-epochs 8", "est train has no option --num-epochs", "--epochs, or"),
         ("train --cache c --gpu 1", "est train has no option --gpu", "--device, or"),
@@ -28,7 +32,14 @@ from est.commands.training.modelflags import FRAME_MODEL_LIST
         ),
         ("train --cache c --learning-rat 1", "est train has no option --learning-rat", "--learning-rate, or"),
         ("tune --cache c --learning_rate 1", "est tune has no option --learning_rate", "--"),
-        ("train --cache c --nothing-like-it 1", "est train has no option --nothing-like-it", "est train --help"),
+        ("train --cache c --nothing-like-it 1", "est train has no option --nothing-like-it", "est train --help-all"),
+        ("predict --nothing-like-it 1", "est predict has no option --nothing-like-it", "est predict --help-all"),
+        (
+            "cache verify --nothing-like-it 1",
+            "est cache verify has no option --nothing-like-it",
+            "est cache verify --help\n",
+        ),
+        ("extract x --across-cuts foo", "--across-cuts is keep,", "est extract --help-all\n"),
         ("trainn --cache c", "No such command 'trainn'", "est train --cache c"),
         ("cache inof c.zarr", "No such command 'inof'", "est cache info c.zarr"),
         (

@@ -232,7 +232,8 @@ def test_fetching_without_a_network_says_what_to_bring(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     check = named(weights.check_weights(models_dir=tmp_path, fetch=True), "imagenet")
     assert check.state == "problem"
-    assert "from a machine with a network" in check.remedy
+    address = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
+    assert f"bring {address} from a machine with a network" in check.remedy
 
 
 def test_fetching_downloads_and_says_digest_and_licence(tmp_path, monkeypatch):
@@ -265,7 +266,9 @@ def test_weights_without_an_address_are_taken_from_where_the_user_says(tmp_path,
     assert (tmp_path / "models" / "enet_b0_8_va_mtl.pt.fetched.json").is_file()
     for arguments in ({"weights": ["imagenet"], "fetch": True}, {"weights": ["hsemotion:b0"]}):
         with pytest.raises(UsageError, match="--from says where"):
-            examine(source="x", **arguments)
+            examine(source=str(tmp_path), **arguments)
+        with pytest.raises(UsageError, match="--from says where.* There is no file or folder nofile.pt either"):
+            examine(source="nofile.pt", **arguments)
 
 
 def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from train_samples import Recorder, learning_cache, learning_clip, outcome, tiny_config
 
 from est.cache import CacheWriter, open_cache
 from est.cache.stores.manifest import Extraction
-from est.errors import EstError
+from est.errors import EstError, UsageError
 from est.train import Run, evaluate, fit
 from est.train.folds.annotations import Annotations
 from est.train.unfinished import notes_on_extraction
@@ -78,3 +80,33 @@ def test_an_extraction_that_did_not_end_is_said_and_kept_in_the_run(tmp_path):
     with CacheWriter.open(cache) as writer:
         writer.begin(Extraction(inputs=31, left=0))
     assert notes_on_extraction(open_cache(cache)) == []
+
+
+def test_a_refusal_says_that_clips_are_missing(tmp_path):
+    cache = learning_cache(tmp_path / "cache.zarr", 0)
+    add_clips(cache, *range(6), label="anger")
+    with pytest.raises(UsageError) as refused:
+        fit(cache, tmp_path / "run", tiny_config())
+    assert "missing" not in refused.value.message, "the extraction has ended, as far as is known"
+    relabel = refused.value.remedy
+    with CacheWriter.open(cache) as writer:
+        writer.begin(Extraction(inputs=48, left=42))
+        with pytest.raises(UsageError, match="is being extracted by another process: 42 of 48 inputs") as refused:
+            fit(cache, tmp_path / "run", tiny_config())
+        assert refused.value.remedy.startswith("wait until the extraction has ended")
+    with pytest.raises(
+        UsageError, match=r"All 6 labelled clips are 'anger'.* is not extracted to its end: 42 of 48 inputs"
+    ) as refused:
+        fit(cache, tmp_path / "run", tiny_config())
+    assert refused.value.remedy.startswith("the same est extract command again")
+    assert refused.value.remedy.endswith(relabel)
+
+
+def test_a_batch_that_missing_clips_would_fill_says_so(tmp_path):
+    cache = learning_cache(tmp_path / "cache.zarr", 24, **COMMON)
+    with CacheWriter.open(cache) as writer:
+        writer.begin(Extraction(inputs=48, left=24))
+    config = tiny_config()
+    config = replace(config, loop=replace(config.loop, batch=40))
+    with pytest.raises(UsageError, match="24 of 48 inputs are missing"):
+        fit(cache, tmp_path / "run", config)
