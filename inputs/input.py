@@ -24,7 +24,7 @@ from ..errors import UsageError, some
 from .csvlist import LIST_SUFFIXES, MANIFEST, ClipList, Row, expect_clips, has_path_column, locate, read_list
 from .extracolumns import text_columns
 from .folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Found, file_problem, list_images, natural_key, search
-from .pathreading import PathReading, alike_labels, read_paths
+from .pathreading import PathReading, alike_labels, doubtful_labels, read_paths
 from .pathrule import COLUMNS, NONE, UNTOLD, PathRules, parse_rules
 from .places import expand, not_there
 from .sequence import is_sequence
@@ -135,7 +135,11 @@ def find_inputs(
         arrange(clips, problems, limit=limit, shard=shard),
         ignored=dict(search_all.ignored.most_common()),
         unused_columns=search_all.unused_columns,
-        warnings=(*search_all.warnings, *alike_labels([one.label for one in (*clips, *problems)])),
+        warnings=(
+            *search_all.warnings,
+            *alike_labels([one.label for one in (*clips, *problems)]),
+            *doubtful_labels(clips, rules),
+        ),
         reading=reading,
     )
 
