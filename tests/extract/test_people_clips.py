@@ -102,6 +102,24 @@ def test_faces_are_looked_at_in_the_shrunk_picture(folder, monkeypatch):
         np.testing.assert_allclose(landmarks, told)
 
 
+@pytest.mark.parametrize("across_cuts", ["keep", "split", "longest"])
+@pytest.mark.parametrize(
+    ("people", "changes"),
+    [
+        ("AAABBB" * 6, {-1}),  # looks like flashes, and then like fast motion
+        ("AABB" * 8, {-1}),
+        ("AAAABBBB" * 5, {-1, 1, 2, 3, 4, 5}),  # what is seen of them, or nothing is known
+        ("A" * 12 + "BBB" + "A" * 12, {0}),  # one flash
+        ("A" * 12 + "BBB" + "A" * 12 + "BBB" + "A" * 12, {0}),
+        ("A" * 30, {0}),
+    ],
+)
+def test_of_very_short_scenes_changes_are_not_known(tmp_path, people, changes, across_cuts):
+    config = dataclasses.replace(SPLIT, across_cuts=across_cuts)
+    done, *_ = run_task(write_people(tmp_path / "film", people), config=config)
+    assert done.identity_changes in changes
+
+
 def test_one_person_keeps_the_id(tmp_path):
     cache, pipeline = cached(tmp_path / "c.zarr", run_task(write_people(tmp_path / "film", "AAAA"), config=SPLIT))
     assert cache.ids == ["film"]
