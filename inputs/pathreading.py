@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, some
+from .folders import natural_key
 from .pathrule import COLUMNS, PATTERN_HINT, UNTOLD, PathRule, PathRules, problem_of
 
 if TYPE_CHECKING:
@@ -37,9 +38,12 @@ class Unread:
         count, what, option = f"{len(self.clips)} of {total}", self.name, self.rule.option
         if self.rule.pattern is None:
             layout = "SUBJECT/LABEL/clip" if self.rule.folder == 2 else "SUBJECT/clip"
+            place = "the folder above the subjects"
+            if not any("/" in clip for clip in self.clips):
+                place += " as the one INPUT (of a quoted pattern each match is an INPUT of its own)"
             return UsageError(
                 f"--subjects folders expects clips at {layout} below the INPUT; {count} are not: {some(self.clips)}.",
-                remedy=f"name the folder above the subjects, or give a pattern: --subjects {PATTERN_HINT}",
+                remedy=f"name {place}, or give a pattern: --subjects {PATTERN_HINT}",
             )
         match self.kind:
             case "several":
@@ -130,7 +134,8 @@ def read_paths(inputs: Sequence[Input], rules: PathRules) -> PathReading:
     return PathReading(
         inputs=annotated,
         unread=tuple(
-            Unread(name=name, kind=kind, rule=sources[name], clips=clips) for (name, kind), clips in unread.items()
+            Unread(name=name, kind=kind, rule=sources[name], clips=_in_order(clips))
+            for (name, kind), clips in unread.items()
         ),
         sources=where,
     )
@@ -208,6 +213,11 @@ def _expect_one_depth(inputs: Sequence[Input]) -> None:
             f"{len(deeper)} of {len(inputs)} lie deeper: {some(deeper)}.",
             remedy=DEEPER_HINT,
         )
+
+
+def _in_order(clips: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Sort clips by id, as people expect."""
+    return dict(sorted(clips.items(), key=lambda entry: natural_key(entry[0])))
 
 
 def _group(rule: PathRule, name: str) -> str:

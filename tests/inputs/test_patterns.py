@@ -88,7 +88,7 @@ def test_unreadable_clips_are_annotated_as_far_as_their_path_goes(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message", "remedy"),
     [
-        ({"subjects": r"(Z\d+)"}, r"finds no subject in 3 of 3 clips: S01_happy, S02_happy, deep/S02_sad", "first group"),
+        ({"subjects": r"(Z\d+)"}, r"finds no subject in 3 of 3 clips: deep/S02_sad, S01_happy, S02_happy", "first group"),
         ({"labels": r"(?P<label>sad)"}, r"finds no label in 2 of 3 clips: S01_happy, S02_happy", "the group label"),
         ({"labels": r"(?P<label>[a-z]+)"}, r"more than one label in 1 of 3 clips: 'deep/S02_sad' \(deep and sad\)", r"\^"),
         ({"labels": r"S\d+(?P<label>[0-9]*)"}, r"an empty label in 3 of 3 clips", r"\(\?P<label>\[a-z\]\+\)"),
