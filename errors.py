@@ -33,6 +33,8 @@ class EstError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        if remedy:
+            self.add_note(f"try: {remedy}")  # below the message in a traceback: in a notebook nothing else shows it
 
 
 class UsageError(EstError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from typing import Literal, Optional
 
@@ -64,6 +65,12 @@ def test_everything_else_is_refused_with_a_setting_that_passes(values, message, 
         check(**values)
     assert refused.value.message == f"{message}."
     assert refused.value.remedy == remedy
+
+
+def test_a_traceback_shows_the_remedy_too():
+    told = traceback.format_exception(UsageError("No cache.", remedy="est extract videos --out cache.zarr"))
+    assert told[-2:] == ["est.errors.UsageError: No cache.\n", "try: est extract videos --out cache.zarr\n"]
+    assert len(traceback.format_exception(UsageError("No cache."))) == 1
 
 
 def test_one_is_counted_as_one():

@@ -355,7 +355,7 @@ def test_what_else_the_exporter_raises_is_told_as_it_is(monkeypatch, error, said
         raise error
 
     monkeypatch.setattr(torch.onnx, "export", export)
-    with pytest.raises(EstError, match=rf"^tiny cannot be computed by onnxruntime: {said}$"):
+    with pytest.raises(EstError, match=rf"^tiny cannot be computed by onnxruntime: {said}(?m:$)"):
         graph.trace(Tiny(), SIDE)
 
 
@@ -369,7 +369,7 @@ def test_a_graph_that_cannot_be_opened_is_left_to_torch(monkeypatch, message, sa
     lines = []
     assert preparation.prepare(Tiny(), SIDE, choose_engine("auto", "fp32", CPU), lines.append).engine == "torch"
     assert lines[-1].endswith(f"cannot open the graph of the encoder: {said}: torch computes it")
-    with pytest.raises(EstError, match=f"cannot open the graph of the encoder: {said}$"):
+    with pytest.raises(EstError, match=f"cannot open the graph of the encoder: {said}(?m:$)"):
         runtime.make_session(b"")
 
 
