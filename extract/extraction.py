@@ -167,8 +167,6 @@ def extract_videos(
         changed=pipeline.changed,
         parted=pipeline.parted,
         left_out=dict(pipeline.left_out),
-        small=pipeline.small,
-        dropped=dict(pipeline.dropped),
         crowded=pipeline.crowded,
         disordered=[source.id for source in todo_inputs if source.is_disordered],
         misplaced=[*misplaced, *pipeline.misplaced],

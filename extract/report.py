@@ -37,10 +37,6 @@ class Report:
     changed: Sequence[str] = ()  # clips in which another person takes over
     parted: Sequence[str] = ()  # inputs that gave a clip for each person in turn
     left_out: Mapping[str, int] = field(default_factory=dict)  # by input: frames of others than the person who was kept
-    small: Sequence[str] = ()  # clips without a row of a face, because all faces are smaller than asked for
-    dropped: Mapping[str, int] = field(
-        default_factory=dict
-    )  # by input that gave clips: faces too small or too short for one
     crowded: Sequence[str] = ()  # inputs with frames that show more faces than are followed
     filling: tuple[str, ...] = ()  # features that were added to clips that were there
     filled: int = 0  # such clips that have them now
@@ -88,12 +84,6 @@ class Report:
                 self.left_out,
                 "have",
                 f"frames of other people that count as frames without a face, {sum(self.left_out.values())} in all",
-            ),
-            (self.small, "show", "only faces that are smaller than --min-face-size"),
-            (
-                self.dropped,
-                "show",
-                f"faces that are smaller than --min-face-size or shorter than --min-track, {sum(self.dropped.values())} in all, left out",
             ),
             (
                 self.crowded,

@@ -32,8 +32,6 @@ def show_report(screen: Screen, report: Report, out: Path) -> int:
         "changed": list(report.changed),
         "parted": list(report.parted),
         "left_out": dict(report.left_out),
-        "small": list(report.small),
-        "dropped": dict(report.dropped),
         "crowded": list(report.crowded),
         "failures": [{"id": f.id, "path": f.path, "stage": f.stage, "error": f.error} for f in report.failures],
         "interrupted": report.interrupted,

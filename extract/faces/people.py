@@ -15,7 +15,7 @@ import numpy as np
 
 from ...cache.schema import NO_FACE
 from .looks import Looks, digest
-from .track import Track, join, join_trimmed, kept_of_all, main_tracks, select
+from .track import Track, join, join_trimmed, main_tracks, select
 from .track_config import TrackConfig
 
 DIFFERENT = 7.5  # distance of pictures from which on they show two people; benchmarks/identity.py --development
@@ -32,14 +32,12 @@ class Selection:
     identity_changes: int = UNKNOWN  # in what the tracks show, each by itself
     people: int = UNKNOWN  # whom the main face of the source was
     left_out: int = 0  # frames that show the main face of the scene, and are no part of any track
-    dropped: int = 0  # tracks that are too small or too short for a clip
 
 
 def select_people(tracks: Sequence[Track], looks: Looks, config: TrackConfig) -> Selection:
     """Choose tracks as `select` does, and of the main one say whether another person takes over, and keep those that are wanted."""
     if config.face != "main" or not tracks:
-        dropped = len(tracks) - len(kept_of_all(tracks, config)) if config.face == "all" else 0
-        return Selection(tracks=select(tracks, config), dropped=dropped)
+        return Selection(tracks=select(tracks, config))
     parts = sorted(main_tracks(tracks), key=lambda track: track.start)
     people = people_of([looks.of(track.faces) for track in parts])
     if people is None:

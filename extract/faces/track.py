@@ -107,18 +107,13 @@ def select(tracks: Sequence[Track], config: TrackConfig) -> list[Track]:
     if config.face == "largest":
         return [_largest(tracks)]
     if config.face == "all":
-        tracks = kept_of_all(tracks, config)
-        if not tracks or len(tracks[0].state) >= config.min_length:
-            return tracks
+        tracks = [track for track in tracks if track.side >= config.min_side]
+        lasting = [track for track in tracks if len(track.state) >= config.min_length]
+        if lasting or not tracks:
+            return lasting
         if config.trim:
             return [join_trimmed(main_tracks(tracks))]
     return [join(main_tracks(tracks))]
-
-
-def kept_of_all(tracks: Sequence[Track], config: TrackConfig) -> list[Track]:
-    """Return the tracks that are large enough, and of these those that last, where any does."""
-    large = [track for track in tracks if track.side >= config.min_side]
-    return [track for track in large if len(track.state) >= config.min_length] or large
 
 
 def main_tracks(tracks: Sequence[Track]) -> list[Track]:

@@ -84,7 +84,6 @@ class ClipTask(Task):
             num_tracks=found,
             identity_changes=chosen.identity_changes,
             left_out=chosen.left_out,
-            dropped=chosen.dropped,
             crowded=sum(len(faces.boxes) > MOST_FACES for faces in self._detections.values()),
             moments=moments,
             misplaced=moments != self._input.moments(),

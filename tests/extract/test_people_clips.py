@@ -123,24 +123,10 @@ def test_every_face_has_the_rows_of_its_track(tmp_path):
     row = cache.clips.row("film#1")
     assert (cache.ids, row["first_frame"], row["count"], row["tracks"]) == (["film#1"], 6, 12, 2)
     assert cache.clip("film#1").mask.all()
-    assert (dict(pipeline.dropped), pipeline.small, pipeline.no_face) == ({"film": 1}, [], [])
     both = dataclasses.replace(config, min_face_size=0)
     cache, pipeline = cached(tmp_path / "d.zarr", run_task(folder, two, config=both))
     assert (len(cache), pipeline.clips, pipeline.frames) == (2, 2, 24)  # frames count once
-    assert not pipeline.dropped
     assert cache.clips.row("film#1")["identity_changes"] == -1
-
-
-def test_a_clip_whose_faces_are_all_too_small_is_not_called_faceless(tmp_path):
-    folder = write_people(tmp_path / "film", "A" * 12)
-    config = ExtractConfig(size=SIDE, face="all", min_face_size=60)
-    cache, pipeline = cached(tmp_path / "c.zarr", run_task(folder, config=config))
-    assert not cache.clip("film").mask.any()
-    assert (pipeline.small, pipeline.no_face, dict(pipeline.dropped)) == (["film"], [], {})
-    config = dataclasses.replace(config, no_face="fail")
-    cache, pipeline = cached(tmp_path / "d.zarr", run_task(folder, config=config))
-    assert (pipeline.small, pipeline.no_face) == (["film"], [])
-    assert [one.error for one in cache.failures] == ["its faces are smaller than --min-face-size 60"]
 
 
 def test_caches_of_earlier_code_go_on_with_rows_of_all_frames(tmp_path):
@@ -210,7 +196,6 @@ def test_the_report_says_what_to_do():
     report = Report(
         **counts, **lists, interrupted=False, seconds=1.0, running=1.0, stages={},
         changed=["a"], parted=["b", "c"], left_out={"d": 7, "e": 5}, crowded=["f"],
-        small=["g"], dropped={"h": 3, "i": 1},
     )  # fmt: skip
     text = "\n".join(report.lines())
     assert "1 clip shows another person from some cut on" in text
@@ -218,8 +203,3 @@ def test_the_report_says_what_to_do():
     assert "2 clips show several people in turn" in text
     assert "12 in all: d, e" in text
     assert "more than 256 faces in a frame" in text
-    assert "1 clip shows only faces that are smaller than --min-face-size: g" in text
-    assert (
-        "2 clips show faces that are smaller than --min-face-size or shorter than --min-track, 4 in all, left out: h, i"
-        in text
-    )
