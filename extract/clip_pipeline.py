@@ -45,6 +45,8 @@ class ClipPipeline(Pipeline):
         self.changed: list[str] = []  # clips in which another person takes over
         self.parted: list[str] = []  # inputs that gave a clip for each person in turn
         self.left_out: Counter[str] = Counter()  # frames of others than the person who is kept, by input
+        self.dropped: Counter[str] = Counter()  # faces that are too small or too short for clips of their own, by input
+        self.only_small: list[str] = []  # clips without a row of a face, because all faces are too small
         self.crowded: list[str] = []  # inputs that show more faces than are followed
 
     def _work(self, index: int) -> Work:
@@ -66,8 +68,10 @@ class ClipPipeline(Pipeline):
         assert isinstance(finished, Finished)
         faces = [track for track in finished.tracks if track.state.any()]
         if not faces and self._config.no_face != "keep":
-            self._fail(source, NO_FACE_STAGE, "no face was found in any frame", counted=self._config.no_face == "fail")
-            self.no_face.append(source.id)
+            why = f"all faces are smaller than --min-face-size {self._config.min_face_size}"
+            why = why if finished.dropped else "no face was found in any frame"
+            self._fail(source, NO_FACE_STAGE, why, counted=self._config.no_face == "fail")
+            (self.only_small if finished.dropped else self.no_face).append(source.id)
             return
         many = bool(faces) and (self._config.face == "all" or len(finished.tracks) > 1)
         ids = [f"{source.id}#{number + 1}" if many else source.id for number in range(len(finished.tracks))]
@@ -76,7 +80,7 @@ class ClipPipeline(Pipeline):
             for number, (clip_id, track) in enumerate(zip(ids, finished.tracks, strict=True)):
                 self._add(source, clip_id, finished, number, ended.rows)
                 if not track.state.any():
-                    self.no_face.append(clip_id)
+                    (self.only_small if finished.dropped else self.no_face).append(clip_id)
             self._sink.forget(source.id)  # recorded before there were several faces to name
             self._tell(source, finished)
         except CacheError as error:
@@ -90,6 +94,8 @@ class ClipPipeline(Pipeline):
         self.changed += [source.id] * (finished.identity_changes > 0)
         self.parted += [source.id] * (self._config.across_cuts == "split" and len(finished.tracks) > 1)
         self.crowded += [source.id] * (finished.crowded > 0)
+        if finished.dropped:
+            self.dropped[source.id] += finished.dropped
         if finished.left_out:
             self.left_out[source.id] += finished.left_out
 

@@ -37,6 +37,10 @@ class Report:
     changed: Sequence[str] = ()  # clips in which another person takes over
     parted: Sequence[str] = ()  # inputs that gave a clip for each person in turn
     left_out: Mapping[str, int] = field(default_factory=dict)  # by input: frames of others than the person who was kept
+    dropped: Mapping[str, int] = field(default_factory=dict)  # by input: faces too small or too short to be clips
+    only_small: Sequence[str] = ()  # clips that have no face, because all are too small
+    min_face_size: int = 0  # that those are smaller than
+    min_track: int = 0  # frames that those are shorter than
     crowded: Sequence[str] = ()  # inputs with frames that show more faces than are followed
     filling: tuple[str, ...] = ()  # features that were added to clips that were there
     filled: int = 0  # such clips that have them now
@@ -65,8 +69,16 @@ class Report:
         if self.decoders:
             counts = ", ".join(f"{name} {count}" for name, count in sorted(self.decoders.items()))
             lines.append(f"clips by decoder: {counts}")
+        beside_others = [name for name in self.dropped if name not in self.only_small]
         for found, verb, what in (
             (self.no_face, "show", "no face"),
+            (self.only_small, "show", f"only faces that are smaller than --min-face-size {self.min_face_size}"),
+            (
+                beside_others,
+                "have",
+                f"faces that are smaller than --min-face-size {self.min_face_size} or shorter than --min-track {self.min_track}, and "
+                f"became no clips, {sum(self.dropped[name] for name in beside_others)} in all",
+            ),
             (self.incomplete, "have", "fewer frames than declared in the file"),
             (self.damaged, "have", "damaged places that could not be decoded"),
             (

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +24,7 @@ NOT_SEARCHED = frozenset(("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "Sys
 CACHES = (".zarr", ".staging")
 LINKED_TWICE = "links to folders already searched"
 EMPTY = "empty folders"
+ONE = {LINKED_TWICE: "link to a folder already searched", EMPTY: "empty folder"}
 
 
 @dataclass(kw_only=True)
@@ -135,6 +137,11 @@ def _search_one(folder: Path, found: Found, linked: list[Path], entered: set[tup
     if not (inner or videos or images or any(path.parent == folder for path in linked)):
         found.empty.append(folder)
     return inner
+
+
+def ignored_text(ignored: Mapping[str, int]) -> str:
+    """Say in words what was ignored, and how often."""
+    return ", ".join(f"{count} {ONE.get(kind, kind) if count == 1 else kind}" for kind, count in ignored.items())
 
 
 def file_problem(path: Path) -> str | None:

@@ -23,8 +23,8 @@ from ..cache.schema import EXTRA, MOMENTS
 from ..errors import UsageError, some
 from .csvlist import LIST_SUFFIXES, MANIFEST, ClipList, Row, expect_clips, has_path_column, locate, read_list
 from .extracolumns import text_columns
-from .folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Found, file_problem, list_images, natural_key, search
-from .pathreading import PathReading, alike_labels, read_paths
+from .folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Found, file_problem, ignored_text, list_images, natural_key, search
+from .pathreading import PathReading, alike_labels, doubtful_labels, read_paths
 from .pathrule import COLUMNS, NONE, UNTOLD, PathRules, parse_rules
 from .places import expand, not_there
 from .sequence import is_sequence
@@ -135,7 +135,11 @@ def find_inputs(
         arrange(clips, problems, limit=limit, shard=shard),
         ignored=dict(search_all.ignored.most_common()),
         unused_columns=search_all.unused_columns,
-        warnings=(*search_all.warnings, *alike_labels([one.label for one in (*clips, *problems)])),
+        warnings=(
+            *search_all.warnings,
+            *alike_labels([one.label for one in (*clips, *problems)]),
+            *doubtful_labels(clips, rules),
+        ),
         reading=reading,
     )
 
@@ -374,7 +378,7 @@ def _ids_and_paths(inputs: Sequence[Input], problems: Sequence[Failure]) -> Iter
 
 def _nothing_found(paths: Sequence[Path], ignored: Counter[str]) -> UsageError:
     where = ", ".join(unicode_text(str(path)) for path in paths) or "no INPUT"
-    rest = ", ".join(f"{count} {name}" for name, count in ignored.most_common()) or "nothing"
+    rest = ignored_text(dict(ignored.most_common())) or "nothing"
     return UsageError(
         f"No clips in {where}: looked for videos ({' '.join(sorted(VIDEO_SUFFIXES))}), folders of frames "
         f"({' '.join(sorted(IMAGE_SUFFIXES))}) and lists ({' '.join(LIST_SUFFIXES)}); found {rest}.",

@@ -6,16 +6,21 @@ shows the table first, so that a pattern can be mended by what it found.
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, some
+from .folders import natural_key
 from .pathrule import COLUMNS, PATTERN_HINT, UNTOLD, PathRule, PathRules, problem_of
 
 if TYPE_CHECKING:
     from .input import Input
 
+ENOUGH = 4  # clips from which on one label, or a label for each, looks like a slip
 DEEPER_HINT = "--subjects '^([^/]+)/' --labels '^[^/]+/([^/]+)/' takes the first two folders"
 
 
@@ -33,9 +38,12 @@ class Unread:
         count, what, option = f"{len(self.clips)} of {total}", self.name, self.rule.option
         if self.rule.pattern is None:
             layout = "SUBJECT/LABEL/clip" if self.rule.folder == 2 else "SUBJECT/clip"
+            place = "the folder above the subjects"
+            if not any("/" in clip for clip in self.clips):
+                place += " as the one INPUT (of a quoted pattern each match is an INPUT of its own)"
             return UsageError(
                 f"--subjects folders expects clips at {layout} below the INPUT; {count} are not: {some(self.clips)}.",
-                remedy=f"name the folder above the subjects, or give a pattern: --subjects {PATTERN_HINT}",
+                remedy=f"name {place}, or give a pattern: --subjects {PATTERN_HINT}",
             )
         match self.kind:
             case "several":
@@ -51,9 +59,21 @@ class Unread:
                 remedy = r"digits alone in the group: fold(?P<fold>\d+)"
             case _:
                 message = f"{option} finds no {what} in {count} clips: {some(self.clips)}."
+                if self._differs_in_case():
+                    return UsageError(
+                        message,
+                        remedy=f"--{self.rule.what}s {shlex.quote(f'(?i){self.rule.text}')}: they differ in upper and lower case alone",
+                    )
                 group = "its first group" if isinstance(self.rule.groups[what], int) else f"the group {what}"
                 remedy = f"a pattern that finds {group} in the path of each clip; --dry-run shows what this one finds"
         return UsageError(message, remedy=remedy)
+
+    def _differs_in_case(self) -> bool:
+        """Say whether the pattern would read all these clips if it took upper and lower case for the same."""
+        pattern = self.rule.pattern
+        assert pattern is not None
+        blind = replace(self.rule, pattern=re.compile(pattern.pattern, pattern.flags | re.IGNORECASE))
+        return all(problem_of(self.name, blind.find(clip, Path(clip))[self.name]) is None for clip in self.clips)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +134,8 @@ def read_paths(inputs: Sequence[Input], rules: PathRules) -> PathReading:
     return PathReading(
         inputs=annotated,
         unread=tuple(
-            Unread(name=name, kind=kind, rule=sources[name], clips=clips) for (name, kind), clips in unread.items()
+            Unread(name=name, kind=kind, rule=sources[name], clips=_in_order(clips))
+            for (name, kind), clips in unread.items()
         ),
         sources=where,
     )
@@ -153,17 +174,33 @@ def alike_labels(labels: Iterable[str | None]) -> list[str]:
     ]
 
 
-def label_of_source(inputs: Sequence[Input], rule: PathRule) -> list[str]:
-    """Warn where all clips lie in the INPUT itself, whose name is then the one label."""
-    if not rule.folder or len(inputs) < 2 or any("/" in clip.id for clip in inputs):
+def doubtful_labels(inputs: Sequence[Input], rules: PathRules) -> list[str]:
+    """Warn where paths give all clips one label, or each clip a label of its own: then the wrong part of the path was read."""
+    rule = rules.sources.get("label")
+    labels = [clip.label for clip in inputs if clip.label is not None]
+    if rule is None or len(labels) < 2:
         return []
-    names = {clip.label for clip in inputs}
-    if len(names) > 1 or names != {rule.find(inputs[0].id, inputs[0].path)["label"][0]}:
+    own_folder = {path.parent.name for path in (clip.path for clip in inputs)}
+    if (
+        rule.folder
+        and not any("/" in clip.id for clip in inputs)
+        and set(labels) == own_folder
+        and len(own_folder) == 1
+    ):
+        return [
+            f"All {len(labels)} clips have the label {labels[0]!r}: they lie in one folder, and --labels folders takes its name. "
+            "A list with a column label, or folders named after labels, tells them apart."
+        ]
+    if len(labels) < ENOUGH or len(set(labels)) not in (1, len(labels)):
         return []
-    return [
-        f"All {len(inputs)} clips have the label {names.pop()!r}: they lie in one folder, and --labels folders takes its name. "
-        "A list with a column label, or folders named after labels, tells them apart."
-    ]
+    if len(set(labels)) == 1:
+        return [f"All {len(labels)} clips have the label {labels[0]!r} by {rule.option}."]
+    advice = (
+        "Folders named after labels hold several clips each."
+        if rule.pattern is None
+        else "A group of letters alone, such as (?P<label>[a-z]+), leaves out a number behind the label."
+    )
+    return [f"Each of {len(labels)} clips has a label of its own by {rule.option}: {some(labels)}. {advice}"]
 
 
 def _expect_one_depth(inputs: Sequence[Input]) -> None:
@@ -178,6 +215,12 @@ def _expect_one_depth(inputs: Sequence[Input]) -> None:
         )
 
 
+def _in_order(clips: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Sort clips by id, as people expect."""
+    return dict(sorted(clips.items(), key=lambda entry: natural_key(entry[0])))
+
+
 def _group(rule: PathRule, name: str) -> str:
     """Write a group of a pattern that is never empty."""
-    return r"(\w+)" if isinstance(rule.groups[name], int) else rf"(?P<{name}>\w+)"
+    taken = "[a-z]+" if name == "label" else r"\w+"
+    return f"({taken})" if isinstance(rule.groups[name], int) else f"(?P<{name}>{taken})"

@@ -2,7 +2,7 @@
 
 `folders` is the clip's own folder for labels. For subjects it is the folder above that one (SUBJECT/LABEL/clip.mp4), or the clip's own
 where labels do not come from folders. A pattern is searched in the clip's id, its path below the INPUT without suffix. Its named groups say
-what they find: `(?P<subject>S\\d+)_(?P<label>\\w+)` finds both in S01_happy. A group without a name is that of the option: with
+what they find: `(?P<subject>S\\d+)_(?P<label>[a-z]+)` finds both in S01_happy_2. A group without a name is that of the option: with
 `--subjects '(s\\d+)_'` the subject of happy/s012_03 is s012.
 """
 
@@ -21,7 +21,7 @@ NONE, FOLDERS = "none", "folders"
 UNTOLD: Mapping[str, Any] = {"label": None, "subject": "", "split": "", "fold": -1}  # what stands where none is told
 COLUMNS = tuple(UNTOLD)  # what a group may be named, and in which order it is shown
 PATTERN_HINT = r"'(s\d+)_'"
-BOTH_HINT = r"'(?P<subject>S\d+)_(?P<label>\w+)'"
+BOTH_HINT = r"'(?P<subject>S\d+)_(?P<label>[a-z]+)'"
 
 
 @dataclass(frozen=True, kw_only=True)

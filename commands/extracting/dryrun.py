@@ -95,12 +95,14 @@ def plan_text(
     taking = estimate.lines() if estimate else []
     if found.check is not None:
         return "\n".join([check_text(found.check), *cut(failing, SHOWN, "will fail: {} more"), *taking])
+    from ...inputs.folders import ignored_text
+
     inputs = [f"{i.id}\t{i.kind}\t{i.label or '-'}\t{i.subject or '-'}" for i in found.inputs]
     lines = cut(inputs, SHOWN, "and {} more (--json has them all)")
     lines += cut([f"cannot be read: {p.path}: {p.error}" for p in found.problems], SHOWN, "cannot be read: {} more")
     lines += cut(failing, SHOWN, "will fail: {} more")
     if found.ignored:
-        lines.append("ignored: " + ", ".join(f"{count} {suffix}" for suffix, count in found.ignored.items()))
+        lines.append(f"ignored: {ignored_text(found.ignored)}")
     kinds = Counter(i.kind for i in found.inputs)
     problems = counted(len(found.problems) + len(doomed), "problem")
     videos, folders = counted(kinds["video"], "video"), counted(kinds["frames"], "frame folder")

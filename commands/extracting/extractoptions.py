@@ -36,7 +36,7 @@ Labels = Annotated[
         metavar="FROM",
         help="Labels: none, folders or a regular expression.\n\n"
         "folders: a clip's label is the name of its folder; a regular expression is searched in a clip's path, its group is "
-        r"the label: '(?P<subject>S\d+)_(?P<label>\w+)' gives both (also split, fold). Lists bring their own.",
+        r"the label: '(?P<subject>S\d+)_(?P<label>[a-z]+)' gives both (also split, fold). Lists bring their own.",
         rich_help_panel=INPUT,
     ),
 ]
@@ -47,7 +47,7 @@ Subjects = Annotated[
         metavar="FROM",
         help="Subjects: none, folders or a regular expression.\n\n"
         "folders: SUBJECT/LABEL/clip.mp4 with --labels folders, else SUBJECT/clip.mp4; a regular expression as of --labels: "
-        r"'(s\d+)_', or with names '(?P<subject>s\d+)_(?P<label>\w+)'.",
+        r"'(s\d+)_', or with names '(?P<subject>s\d+)_(?P<label>[a-z]+)'.",
         rich_help_panel=INPUT,
     ),
 ]

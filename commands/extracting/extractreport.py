@@ -32,6 +32,8 @@ def show_report(screen: Screen, report: Report, out: Path) -> int:
         "changed": list(report.changed),
         "parted": list(report.parted),
         "left_out": dict(report.left_out),
+        "dropped": dict(report.dropped),
+        "only_small": list(report.only_small),
         "crowded": list(report.crowded),
         "failures": [{"id": f.id, "path": f.path, "stage": f.stage, "error": f.error} for f in report.failures],
         "interrupted": report.interrupted,

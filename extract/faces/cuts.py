@@ -19,6 +19,7 @@ QUIET = 30  # percentile of the blocks' changes: an object that passes over two 
 THRESHOLD = 3.0  # grey levels of that percentile: rendered clips stay under 1.3, cuts between them lie above 5.8
 ABOVE_MOTION = 2.5  # times what the camera's motion changes
 MEMORY = 6  # changes of which the second largest stands for motion: the largest may have been a cut
+HURRIED = 4  # jumps in a row, each at most so many frames after the last, from which on scenes are too short to be told
 FLASH = 3  # frames after which a picture that came back was not cut away from
 
 
@@ -30,6 +31,8 @@ class CutDetector:
         self._cuts: list[int] = []
         self._last: np.ndarray | None = None
         self._changes: deque[float] = deque(maxlen=MEMORY)
+        self._jump, self._num_jumps = -1, 0  # the last one, and how many in quick succession it ends
+        self._is_hurried = False
         self._before_cut: tuple[int, np.ndarray] | None = (
             None  # the number of a cut and the blocks of the frame before it
         )
@@ -38,6 +41,11 @@ class CutDetector:
     def cuts(self) -> tuple[int, ...]:
         """The cuts so far: frame t when one lies between t − 1 and t. Those that turned out to be a flash are gone from it."""
         return tuple(self._cuts)
+
+    @property
+    def is_hurried(self) -> bool:
+        """Say whether some scenes were so short that their cuts are not all known: they look like flashes, or like fast motion."""
+        return self._is_hurried
 
     def feed(self, frame: np.ndarray) -> bool:
         """Return whether this frame seems cut from the one before; a flash may do so, `cuts` knows better.  # (H, W, 3) uint8"""
@@ -48,6 +56,7 @@ class CutDetector:
             return False
         change = _change(last, blocks)
         motion = sorted(self._changes)[-2] if len(self._changes) > 1 else 0.0
+        self._note_jump(change)
         threshold = max(THRESHOLD, ABOVE_MOTION * motion)
         self._changes.append(change)
         if self._flash_is_over(blocks) or change <= threshold:
@@ -56,6 +65,15 @@ class CutDetector:
         if self._before_cut is None or self._frame - self._before_cut[0] > FLASH:
             self._before_cut = (self._frame, last)
         return True
+
+    def _note_jump(self, change: float) -> None:
+        """Count jumps in quick succession: changes far above the one before, be they cuts or not; a dissolve has one."""
+        before = self._changes[-1] if self._changes else 0.0
+        if change <= max(THRESHOLD, ABOVE_MOTION * before):
+            return
+        self._num_jumps = self._num_jumps + 1 if self._frame - self._jump <= HURRIED else 1
+        self._jump = self._frame
+        self._is_hurried |= self._num_jumps >= HURRIED
 
     def _flash_is_over(self, blocks: np.ndarray) -> bool:
         """Take back the last cuts if the picture before them is here again."""

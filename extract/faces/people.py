@@ -15,7 +15,7 @@ import numpy as np
 
 from ...cache.schema import NO_FACE
 from .looks import Looks, digest
-from .track import Track, join, join_trimmed, main_tracks, select
+from .track import Track, join, join_trimmed, main_tracks, num_dropped, select
 from .track_config import TrackConfig
 
 DIFFERENT = 7.5  # distance of pictures from which on they show two people; benchmarks/identity.py --development
@@ -31,13 +31,15 @@ class Selection:
     tracks: list[Track]
     identity_changes: int = UNKNOWN  # in what the tracks show, each by itself
     people: int = UNKNOWN  # whom the main face of the source was
+    dropped: int = 0  # faces that are too small or too short to be clips of their own
     left_out: int = 0  # frames that show the main face of the scene, and are no part of any track
 
 
 def select_people(tracks: Sequence[Track], looks: Looks, config: TrackConfig) -> Selection:
     """Choose tracks as `select` does, and of the main one say whether another person takes over, and keep those that are wanted."""
     if config.face != "main" or not tracks:
-        return Selection(tracks=select(tracks, config))
+        dropped = num_dropped(tracks, config) if config.face == "all" else 0
+        return Selection(tracks=select(tracks, config), dropped=dropped)
     parts = sorted(main_tracks(tracks), key=lambda track: track.start)
     people = people_of([looks.of(track.faces) for track in parts])
     if people is None:

@@ -30,6 +30,7 @@ __all__ = [
     "join",
     "join_trimmed",
     "main_tracks",
+    "num_dropped",
     "select",
     "tracks_of",
 ]
@@ -114,6 +115,13 @@ def select(tracks: Sequence[Track], config: TrackConfig) -> list[Track]:
         if config.trim:
             return [join_trimmed(main_tracks(tracks))]
     return [join(main_tracks(tracks))]
+
+
+def num_dropped(tracks: Sequence[Track], config: TrackConfig) -> int:
+    """Count the faces that `all` makes no clip of, because they are too small or do not last."""
+    large = [track for track in tracks if track.side >= config.min_side]
+    lasting = [track for track in large if len(track.state) >= config.min_length]
+    return len(tracks) - len(lasting or main_tracks(large))
 
 
 def main_tracks(tracks: Sequence[Track]) -> list[Track]:

@@ -10,6 +10,7 @@ import itertools
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 
 import cv2
@@ -25,7 +26,7 @@ from ..faces.detect.no_detector import WholeFrame
 from ..faces.detection_frames import DetectionFrames
 from ..faces.face_linking import MOST_FACES
 from ..faces.looks import Looks
-from ..faces.people import Selection, select_people
+from ..faces.people import UNKNOWN, Selection, select_people
 from ..faces.track import CutDetector, Track, tracks_of, whole_track
 from .flow_task import FlowTask
 from .messages import Finished, Found, Recrop, TrackRows, Work
@@ -62,6 +63,7 @@ class ClipTask(Task):
         self._input: Input = work.input
         self._detections: dict[int, Detections] = {}
         self._looks = Looks()
+        self._is_hurried = False  # scenes are too short to say that nobody else takes over
         self._asked: dict[int, tuple[np.ndarray, tuple[float, float]]] = {}  # pictures that the detector has, by frame
 
     def _finish(self) -> Finished:
@@ -84,6 +86,7 @@ class ClipTask(Task):
             num_tracks=found,
             identity_changes=chosen.identity_changes,
             left_out=chosen.left_out,
+            dropped=chosen.dropped,
             crowded=sum(len(faces.boxes) > MOST_FACES for faces in self._detections.values()),
             moments=moments,
             misplaced=moments != self._input.moments(),
@@ -118,6 +121,7 @@ class ClipTask(Task):
         detection_frames.end()
         while detection_frames.expected - self._detections.keys():
             self._receive()
+        self._is_hurried = cutter.is_hurried
         return held, times, list(cutter.cuts)
 
     def _tracks(self, num_frames: int, cuts: list[int]) -> tuple[int, Selection]:
@@ -127,7 +131,10 @@ class ClipTask(Task):
             return -1, Selection(tracks=[whole])
         following = self._config.tracking
         found = tracks_of(self._detections, num_frames, cuts, following)
-        return len(found), select_people(found, self._looks, following)
+        chosen = select_people(found, self._looks, following)
+        if self._is_hurried and chosen.identity_changes == 0:
+            chosen = replace(chosen, identity_changes=UNKNOWN)
+        return len(found), chosen
 
     def detect(self, frames: list[int], pictures: list[np.ndarray], scale: tuple[float, float], *, last: bool) -> None:
         """Ask for the faces, and keep the pictures until they are known: whose they are is seen there."""

@@ -170,6 +170,7 @@ class Finished:
     num_tracks: int = -1  # faces that were followed in the source, those of other people too; −1: not searched
     identity_changes: int = -1  # in the rows of its tracks: how often another person takes over; −1: unknown
     left_out: int = 0  # frames with a face that no track has, because another person was kept
+    dropped: int = 0  # faces that became no clips: smaller than --min-face-size or shorter than --min-track
     crowded: int = 0  # frames that were searched and show more faces than are followed
     moments: Mapping[str, Any] = field(
         default_factory=dict

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ...cache.clip import Failure
 from ...errors import SourceError, UsageError, grouped
 from ..input import Input, failure_at
-from ..pathreading import alike_labels, label_of_source, read_paths
+from ..pathreading import alike_labels, doubtful_labels, read_paths
 from ..pathrule import NONE, parse_rules
 from ..tablelist import each
 from .arrays import choose, heads, row_shape
@@ -119,7 +119,7 @@ def plan_import(
         warnings=(
             *(listed.warnings if listed else ()),
             *alike_labels([one.label for one in (*inputs, *problems)]),
-            *label_of_source(inputs, rules.label),
+            *doubtful_labels(inputs, rules),
         ),
         labels=tuple(sorted(names)),
         ignored=dict(found.ignored.most_common()),

@@ -102,6 +102,24 @@ def test_faces_are_looked_at_in_the_shrunk_picture(folder, monkeypatch):
         np.testing.assert_allclose(landmarks, told)
 
 
+@pytest.mark.parametrize("across_cuts", ["keep", "split", "longest"])
+@pytest.mark.parametrize(
+    ("people", "changes"),
+    [
+        ("AAABBB" * 6, {-1}),  # looks like flashes, and then like fast motion
+        ("AABB" * 8, {-1}),
+        ("AAAABBBB" * 5, {-1, 1, 2, 3, 4, 5}),  # what is seen of them, or nothing is known
+        ("A" * 12 + "BBB" + "A" * 12, {0}),  # one flash
+        ("A" * 12 + "BBB" + "A" * 12 + "BBB" + "A" * 12, {0}),
+        ("A" * 30, {0}),
+    ],
+)
+def test_of_very_short_scenes_changes_are_not_known(tmp_path, people, changes, across_cuts):
+    config = dataclasses.replace(SPLIT, across_cuts=across_cuts)
+    done, *_ = run_task(write_people(tmp_path / "film", people), config=config)
+    assert done.identity_changes in changes
+
+
 def test_one_person_keeps_the_id(tmp_path):
     cache, pipeline = cached(tmp_path / "c.zarr", run_task(write_people(tmp_path / "film", "AAAA"), config=SPLIT))
     assert cache.ids == ["film"]
@@ -190,16 +208,45 @@ def test_settings_that_do_not_go_together(settings, message):
         ExtractConfig(**settings)
 
 
+@pytest.mark.parametrize("no_face", ["keep", "skip", "fail"])
+def test_small_faces_are_not_called_none(tmp_path, no_face):
+    """The planted face has 32 pixels."""
+    config = ExtractConfig(size=SIDE, face="all", min_face_size=33, no_face=no_face)
+    done = run_task(write_people(tmp_path / "film", "A" * 12), config=config)
+    with CacheWriter.open(tmp_path / "c.zarr", recipes_for(config), labels=[]) as writer:
+        pipeline = write_clips(writer, done)
+    assert (pipeline.no_face, pipeline.only_small, pipeline.clips) == ([], ["film"], int(no_face == "keep"))
+    told = [failure.error for failure in pipeline.failures]
+    assert told == ["all faces are smaller than --min-face-size 33"] * (no_face == "fail")
+    found = run_task(write_people(tmp_path / "grey", "-" * 12), config=config)
+    with CacheWriter.open(tmp_path / "d.zarr", recipes_for(config), labels=[]) as writer:
+        assert (write_clips(writer, found).no_face, found[0].dropped) == (["grey"], 0)
+
+
+def test_faces_that_do_not_last_are_counted(tmp_path):
+    config = ExtractConfig(size=SIDE, face="all")
+    done = run_task(write_people(tmp_path / "film", "A" * 12 + "B" * 6 + "C" * 12), config=config)
+    with CacheWriter.open(tmp_path / "c.zarr", recipes_for(config), labels=[]) as writer:
+        pipeline = write_clips(writer, done)
+    assert (dict(pipeline.dropped), pipeline.only_small, pipeline.clips) == ({"film": 1}, [], 2)
+
+
 def test_the_report_says_what_to_do():
     counts = dict.fromkeys(("clips", "frames", "unchanged", "removed", "left"), 0)
     lists = {name: [] for name in ("relabelled", "no_face", "incomplete", "failures")}
     report = Report(
         **counts, **lists, interrupted=False, seconds=1.0, running=1.0, stages={},
         changed=["a"], parted=["b", "c"], left_out={"d": 7, "e": 5}, crowded=["f"],
+        dropped={"g": 2, "h": 1}, only_small=["h"], min_face_size=40, min_track=10,
     )  # fmt: skip
     text = "\n".join(report.lines())
     assert "1 clip shows another person from some cut on" in text
     assert "--across-cuts longest" in text
     assert "2 clips show several people in turn" in text
     assert "12 in all: d, e" in text
+    assert "1 clip shows only faces that are smaller than --min-face-size 40: h" in text
+    assert (
+        "1 clip has faces that are smaller than --min-face-size 40 or shorter than --min-track 10, and became no clips, 2 in all: g"
+        in text
+    )
     assert "more than 256 faces in a frame" in text

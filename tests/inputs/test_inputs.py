@@ -134,6 +134,17 @@ def test_subjects_by_folder(tree):
         UsageError, match="expects clips at SUBJECT/LABEL/clip below the INPUT; 1 of 1 are not: happy/1"
     ):
         find_inputs([root / "ann"], labels="folders", subjects="folders")
+    with pytest.raises(UsageError, match=r"3 of 3 are not: 1, 2, 10\.") as refused:
+        find_inputs([tree("c/x/10.mp4", "b/x/2.mp4", "a/x/1.mp4") / "[abc]/x/*.mp4"], subjects="folders")
+    assert "of a quoted pattern each match is an INPUT of its own" in refused.value.remedy
+
+
+@pytest.mark.parametrize(("names", "found"), [(("a",), "found 1 empty folder"), (("a", "b"), "found 2 empty folders")])
+def test_empty_folders_are_counted(tmp_path, names, found):
+    for name in names:
+        (tmp_path / "in" / name).mkdir(parents=True)
+    with pytest.raises(UsageError, match=rf"{found}\.$"):
+        find_inputs([tmp_path / "in"])
 
 
 def test_subjects_by_their_own_folder_where_labels_come_from_elsewhere(tree):

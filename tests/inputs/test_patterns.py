@@ -88,10 +88,11 @@ def test_unreadable_clips_are_annotated_as_far_as_their_path_goes(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message", "remedy"),
     [
-        ({"subjects": r"(Z\d+)"}, r"finds no subject in 3 of 3 clips: S01_happy, S02_happy, deep/S02_sad", "first group"),
+        ({"subjects": r"(Z\d+)"}, r"finds no subject in 3 of 3 clips: deep/S02_sad, S01_happy, S02_happy", "first group"),
         ({"labels": r"(?P<label>sad)"}, r"finds no label in 2 of 3 clips: S01_happy, S02_happy", "the group label"),
         ({"labels": r"(?P<label>[a-z]+)"}, r"more than one label in 1 of 3 clips: 'deep/S02_sad' \(deep and sad\)", r"\^"),
-        ({"labels": r"S\d+(?P<label>[0-9]*)"}, r"an empty label in 3 of 3 clips", r"\(\?P<label>\\w\+\)"),
+        ({"labels": r"S\d+(?P<label>[0-9]*)"}, r"an empty label in 3 of 3 clips", r"\(\?P<label>\[a-z\]\+\)"),
+        ({"subjects": r"(s\d+)_"}, r"finds no subject in 3 of 3 clips", r"^--subjects '\(\?i\)\(s\\d\+\)_': they differ in upper"),
         ({"labels": r"(?P<fold>[a-z]+)$|(?P<label>x)"}, r"folds that are no whole numbers.*'S01_happy' \('happy'\)", "fold"),
         ({"subjects": r"S\d+"}, r"none or folders, or a pattern with a group", r"\(\?P<subject>"),
         ({"labels": "folder"}, r"none or folders, or a pattern with a group", "--labels folders"),
@@ -108,6 +109,25 @@ def test_patterns_that_cannot_be_meant_are_refused(clips, options, message, reme
     with pytest.raises(UsageError, match=message) as refused:
         find_inputs([clips], **options)
     assert re.search(remedy, refused.value.remedy), refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "warning"),
+    [
+        ("S1_a_1 S1_b_1 S2_a_2 S2_b_2", r"(?P<subject>S\d)_(?P<label>\w+)", r"Each of 4 clips has a label of its own by .*: a_1, "),
+        ("S1_a_1 S1_b_1 S2_a_1 S2_b_1", r"S\d_(?P<label>[a-z]+)", None),
+        ("S1_a_1 S1_a_2 S2_a_1 S2_a_2", r"S\d_(?P<label>[a-z]+)", r"All 4 clips have the label 'a' by --labels"),
+        ("S1_a_1 S1_b_1 S2_c_1", r"S\d_(?P<label>[a-z]+)", None),
+        ("S1_a_1 S1_b_1", "folders", r"All 2 clips have the label 'in': they lie in one folder"),
+        ("a/1 b/1 c/1 d/1", "folders", r"Each of 4 clips has a label of its own by --labels folders"),
+        ("S1_a_1 S1_b_1 S2_a_1 S2_b_1", "none", None),
+    ],
+)  # fmt: skip
+def test_labels_that_are_one_or_as_many_as_clips_are_doubted(tmp_path, names, labels, warning):
+    root = tree(tmp_path / "in", *(f"{name}.mp4" for name in names.split()))
+    found = find_inputs([root], labels=labels).warnings
+    assert len(found) == (warning is not None)
+    assert warning is None or re.search(warning, found[0]), found
 
 
 def test_two_clips_of_one_id_are_refused(tmp_path):

@@ -353,6 +353,17 @@ def test_light_and_flashes_are_no_cuts(clips):
         assert kept == []
 
 
+def test_a_dissolve_is_no_succession_of_short_scenes():
+    start, end = np.random.default_rng(0).uniform(0, 255, (2, 72, 128, 3))
+    weights = [0.0] * 8 + [step / 8 for step in range(9)] + [1.0] * 8
+    dissolve, turns = CutDetector(), CutDetector()
+    for weight in weights:
+        dissolve.feed(((1 - weight) * start + weight * end).astype(np.uint8))
+    for number in range(20):
+        turns.feed((start if number // 3 % 2 else end).astype(np.uint8))
+    assert (dissolve.is_hurried, turns.is_hurried) == (False, True)
+
+
 def test_a_flash_does_not_hide_a_cut(clips):
     one, two = ([frame for frame, _ in clip[:10]] for clip in clips[:2])
     assert cuts_of([*one, np.full_like(one[0], 250), *two])[1] == [10, 11]
