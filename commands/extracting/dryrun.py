@@ -81,6 +81,7 @@ def estimate_data(estimate: Estimate) -> dict[str, Any]:
         "seconds": None if estimate.seconds is None else round(estimate.seconds, 1),
         "bytes": estimate.num_bytes,
         "memory": estimate.memory,
+        "installed": estimate.installed,
         "free": estimate.free,
         "adding": list(estimate.adding),
     }

@@ -6,6 +6,7 @@ those of crops from the crops of the trial. Memory is that of this process, and 
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,6 +48,7 @@ class Estimate:
     rate: float  # frames a second; 0 where none of the tried clips could be read
     num_bytes: int  # on the disk
     memory: int
+    installed: int | None = None  # bytes of memory of this machine, where the system tells
     free: int | None = None  # bytes of the disk of --out
     adding: tuple[str, ...] = ()  # features that clips in the cache are given first, whose time is not in the estimate
     trial: Trial | None = None
@@ -77,6 +79,8 @@ class Estimate:
         lines.append(f"{what}: about {told_seconds(self.seconds)} on {where}, {told_bytes(self.num_bytes)}")
         free = f"; {told_bytes(self.free)} are free on the disk" if self.free is not None else ""
         lines.append(f"about {told_bytes(self.memory)} of memory{free}")
+        if self.installed is not None and self.memory > self.installed:
+            lines.append(f"this machine has {told_bytes(self.installed)} of memory: fewer --workers take less")
         return lines
 
 
@@ -153,6 +157,7 @@ def _estimate(
         rate=0.0,
         num_bytes=0,
         memory=0,
+        installed=_installed_memory(),
         free=None if out is None else shutil.disk_usage(out.parent).free,
         adding=_adding(ready.recipes, out),
     )
@@ -172,6 +177,13 @@ def _estimate(
         expect_room(out, _room_of(needed, out))
     memory = trial.own_bytes + workers * trial.worker_bytes + min(COMMIT_BYTES, needed)
     return replace(estimate, frames=frames, rate=trial.rate, num_bytes=needed, memory=memory, trial=trial)
+
+
+def _installed_memory() -> int | None:
+    """Return the bytes of memory of this machine; None where the system does not tell."""
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _mean_length(inputs: Sequence[Input], trial: Trial) -> float:

@@ -267,7 +267,7 @@ def test_weights_without_an_address_are_taken_from_where_the_user_says(tmp_path,
     for arguments in ({"weights": ["imagenet"], "fetch": True}, {"weights": ["hsemotion:b0"]}):
         with pytest.raises(UsageError, match="--from says where"):
             examine(source=str(tmp_path), **arguments)
-        with pytest.raises(UsageError, match=r"--from says where.* There is no file or folder nofile.pt either"):
+        with pytest.raises(UsageError, match=r"--from says where.* There is no file or folder nofile\.pt either"):
             examine(source="nofile.pt", **arguments)
 
 

@@ -241,6 +241,17 @@ def test_numbers_are_said_as_people_say_them():
         inputs=50_000, there=0, device="cpu", frames=100, rate=20, num_bytes=5_100_000_000, memory=2_000_000_000
     )
     assert large.lines()[0] == "50,000 clips x 100 frames at 20 frames/s: about 69 hours on this processor, 5.1 GB"
+    assert not any("--workers" in line for line in replace(large, installed=2_000_000_000).lines())
+    small = replace(large, installed=1_000_000_000).lines()
+    assert small[1:] == ["about 2.0 GB of memory", "this machine has 1.0 GB of memory: fewer --workers take less"]
+
+
+def test_the_memory_of_this_machine_is_known_where_the_system_tells(monkeypatch):
+    monkeypatch.setattr(estimate.os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__)
+    monkeypatch.setattr(estimate.os, "sysconf_names", {"SC_PHYS_PAGES": 85})
+    assert estimate._installed_memory() == 4_096_000
+    monkeypatch.setattr(estimate.os, "sysconf_names", {})
+    assert estimate._installed_memory() is None
 
 
 @pytest.mark.parametrize("store", [".zarr", ".h5"])
