@@ -25,6 +25,11 @@ from ..stores.zarr_format import (
 from .appender import metadata_file
 
 
+def is_begun(path: Path) -> bool:
+    """Say whether a cache is there, or the staging in which the first session of an HDF5 file grows; another suffix is refused."""
+    return (is_hdf5(path) and staging_path(path).exists()) or path.exists()
+
+
 def create(path: Path, manifest: Manifest, disk: Disk) -> Snapshot:
     """Make an empty cache; for HDF5, the staging in which its first session grows."""
     if path.exists():

@@ -26,7 +26,7 @@ from ..stores.manifest import Edits, Extraction, Manifest, expect_environment, e
 from ..stores.snapshot import Snapshot, is_hdf5, no_cache, open_snapshot, replaced_path, staging_path
 from ..trained import TrainedOn, records_for
 from .appender import Appender, changed_files
-from .creation import clean_up, continue_hdf5, create, root_file
+from .creation import clean_up, continue_hdf5, create, is_begun, root_file
 from .filling import FeatureFiller
 from .fold import fold
 from .table import Table, same_cell, shown
@@ -86,8 +86,7 @@ class CacheWriter:
         """Open a cache to write, or make it; without `recipes` only an existing one is opened. `trained_on`: the records that they name."""
         path, disk = Path(path), disk or Disk()
         records = {record.fingerprint: record for record in trained_on}
-        exists = (is_hdf5(path) and staging_path(path).exists()) or path.exists()  # another suffix is refused
-        if not exists and (recipes is None or replaced_path(path).exists()):
+        if not is_begun(path) and (recipes is None or replaced_path(path).exists()):
             raise no_cache(path)
         if not path.parent.is_dir():
             raise UsageError(f"The folder {path.parent} does not exist.", remedy=f"mkdir -p '{path.parent}'")
@@ -95,12 +94,13 @@ class CacheWriter:
         lock.acquire()
         try:
             with writing(path):
-                if exists:
+                if is_begun(path):  # another writer may have begun it before this one had the lock
                     snapshot = clean_up(open_snapshot(path), disk)
                     if recipes is not None:
                         expect_settings(snapshot.manifest, targets, crops, columns or {}, path)
+                elif recipes is None:
+                    raise no_cache(path)
                 else:
-                    assert recipes is not None
                     manifest = Manifest(
                         recipes=recipes,
                         labels=tuple(labels),

@@ -17,6 +17,7 @@ from cache_samples import clip_contents, contents, leftovers, make_cache, make_c
 from cache_sessions import PHASES, Sessions, run_phase
 
 from est.cache import CacheWriter, convert_cache, merge_caches, open_cache, verify_cache
+from est.cache.stores.lock import WriterLock
 from est.cache.stores.snapshot import staging_path
 from est.errors import CacheError, CacheLocked
 
@@ -89,6 +90,19 @@ def test_a_second_writer_in_another_process_is_refused_until_the_first_is_killed
         assert "set/clip 004" not in writer
         writer.add(make_clip(4))
     assert open_cache(cache_path).ids == ["set/clip 003", "set/clip 004"]
+
+
+def test_a_cache_that_another_writer_makes_before_this_one_has_the_lock_is_continued(cache_path, monkeypatch):
+    acquire = WriterLock.acquire
+
+    def late(lock):
+        monkeypatch.undo()
+        make_cache(cache_path)
+        acquire(lock)
+
+    monkeypatch.setattr(WriterLock, "acquire", late)
+    with CacheWriter.open(cache_path, sample_recipes()) as writer:
+        assert len(writer) == len(open_cache(cache_path)) > 0
 
 
 def test_many_writers_at_once_never_write_together(cache_path, monkeypatch):

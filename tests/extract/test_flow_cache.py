@@ -233,7 +233,7 @@ def test_a_dry_run_names_what_will_fail(clips, capsys, monkeypatch):
         "bare",
         "turned",
     ]
-    assert status_of([*call, "--flow-frames", "whole"]) == 0
+    assert status_of([*call, "--flow-frames", "whole"]) == 3
     assert "4 inputs: 0 videos, 4 frame folders, 1 problem" in capsys.readouterr().out
 
 
