@@ -40,7 +40,7 @@ def convert_cache(
 
     `features`, `dtype`, `crops` and `chunk_mb` choose what is kept and how. `share` leaves out crops, landmarks, paths, sources, names
     of files of weights, and ids that tell them.
-    What is shared is in random order, and people have random names in the place of theirs: nobody can undo it unless a `seed` is given.
+    What is shared is in random order, and people get random names instead of their own. Without a `seed` this cannot be undone.
     `note` is added to what the copy records of its making.
 
     >>> est.convert_cache("cache.zarr", "cache.h5").name

@@ -58,7 +58,7 @@ class Wanted:
         return self._drawn("salt")[:16]
 
     def _drawn(self, what: str) -> str:
-        """Return random digits for something, the same ones for the same thing: nobody has the seed afterwards."""
+        """Return random digits for something, the same ones for the same thing; the seed is not kept."""
         return hashlib.sha256(f"{self.seed}:{what}".encode()).hexdigest()
 
 

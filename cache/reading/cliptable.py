@@ -79,7 +79,7 @@ class ClipTable:
         return int(which) % len(self)
 
     def row(self, which: str | int) -> dict[str, Any]:
-        """Return one clip's values, its label by name; an extra number that nobody told is None."""
+        """Return one clip's values, its label by name; an extra number that no list gave is None."""
         place = self.index(which)
         values = {name: _plain(column[place]) for name, column in self.columns.items()}
         extra = {name.removeprefix(EXTRA): _told(values.pop(name)) for name in list(values) if name.startswith(EXTRA)}
@@ -115,7 +115,7 @@ class ClipTable:
         return np.flatnonzero(chosen)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return the table as a data frame, labels by name; needs pandas. Whole numbers that nobody told are missing (Int64)."""
+        """Return the table as a data frame, labels by name; needs pandas. Whole numbers that no list gave are missing (Int64)."""
         pandas = expect_pandas()
         flat = self._flat()
         for name, untold in self._untold().items():
@@ -158,5 +158,5 @@ def _plain(value: Any) -> Any:
 
 
 def _told(value: Any) -> Any:
-    """Return a cell of an extra column, None for a number that nobody told."""
+    """Return a cell of an extra column, None for a number that no list gave."""
     return None if value == NO_NUMBER or value != value else value

@@ -142,7 +142,7 @@ def plain(value: Any) -> Any:
 
 
 def shown(value: Any) -> Any:
-    """Return a cell as a message shows it: an extra number that nobody told is None."""
+    """Return a cell as a message shows it: an extra number that no list gave is None."""
     found = plain(value)
     return None if found == NO_NUMBER else found
 
