@@ -3,9 +3,9 @@
     python benchmarks/processes.py                  # minutes on a CPU
     python benchmarks/processes.py --processes 2 --device cuda
 
-torch's DistributedDataParallel sums gradients while the backward pass still runs; est sums them after it. Steps of both kinds
-take turns in the same processes: the same buckets are summed after the backward pass, or each as soon as its last gradient is
-there. The time of the sums alone has no waiting for the slower process in it. Ratios are medians over pairs of steps, with quartiles.
+Steps of both kinds take turns in the same processes: the same buckets are summed after the backward pass, or each as soon as its
+last gradient is there, as est does. The time of the sums alone has no waiting for the slower process in it. Ratios are medians over
+pairs of steps, with quartiles.
 """
 
 from __future__ import annotations
@@ -19,10 +19,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
-import torch.distributed as dist
 from _machine import machine
 from finetune import rendered
 
@@ -31,7 +29,7 @@ from est.train.config.configfile import resolve
 from est.train.loop.starts.initial_weights import build
 from est.train.loop.trainer import Trainer
 from est.train.loop.watch import Part
-from est.train.loop.world import buckets, joined, own_device
+from est.train.loop.world import joined, own_device
 from est.train.models import build_model
 from est.train.preparation import prepare
 
@@ -56,22 +54,20 @@ def take_steps(cache: Path, device_name: str, steps: int, settings: list[str]) -
         learnt = ready.data.place[ready.data.learnt(fold.train)]
         trainer = Trainer(model, ready.data.clips, train=learnt, target=ready.data.target, **how)
         trainer.model.train()
-        early = Early(trainer)
         times: dict[bool, list[float]] = {False: [], True: []}
         sums: list[float] = []
         for step in range(2 * steps + 2):
-            early.wanted = step % 2 == 1
-            if step == 1:
-                early.begin()
+            early = step % 2 == 1
+            trainer._sums._early = early or step == 0  # the first step sees which parameters get gradients
             plan = trainer.planner.draw(step // 2)
             world.wait()
             start = time.perf_counter()
             trainer.step(plan, 0)
             synchronise(device)
-            times[early.wanted].append(time.perf_counter() - start)
-        early.wanted = False
+            times[early].append(time.perf_counter() - start)
+        learnt = [one for one in trainer._parameters() if one.requires_grad]
         for _ in range(steps):
-            found = [torch.ones_like(parameter) for parameter in early.parameters]
+            found = [torch.ones_like(one) for one in learnt]
             world.wait()
             start = time.perf_counter()
             world.add(found)
@@ -79,62 +75,13 @@ def take_steps(cache: Path, device_name: str, steps: int, settings: list[str]) -
             sums.append(time.perf_counter() - start)
         if world.first:
             told = {"late": times[False][1:], "early": times[True][1:], "sums": sums}
-            print(json.dumps(told | {"bytes": sum(parameter.nbytes for parameter in early.parameters)}))
+            print(json.dumps(told | {"bytes": sum(one.nbytes for one in learnt)}))
 
 
 def synchronise(device: torch.device) -> None:
     """Wait for a GPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-class Early:
-    """Sums gradients bucket by bucket as soon as they are there, where it is wanted; the optimiser's step waits for them."""
-
-    def __init__(self, trainer: Any) -> None:
-        self.wanted = False
-        self._world, self._add = trainer.world, trainer.world.add
-        self._trainer = trainer
-        self.parameters: list[Any] = []  # that get gradients, known after a step
-        self._buckets: list[list[Any]] = []
-        self._of: dict[int, int] = {}
-        self._missing: list[int] = []
-        self._flying: list[tuple[list[Any], Any, Any]] = []
-        self._world.add = self._finish
-
-    def begin(self) -> None:
-        """Watch the parameters that got a gradient in the step before."""
-        self.parameters = [one for one in self._trainer._parameters() if one.grad is not None]
-        self._buckets = list(buckets(self.parameters[::-1]))  # the last of them come first
-        self._of = {id(one): place for place, bucket in enumerate(self._buckets) for one in bucket}
-        self._missing = [len(bucket) for bucket in self._buckets]
-        for parameter in self.parameters:
-            parameter.register_post_accumulate_grad_hook(self._take)
-
-    def _take(self, parameter: Any) -> None:
-        if not self.wanted:
-            return
-        place = self._of[id(parameter)]
-        self._missing[place] -= 1
-        if not self._missing[place]:
-            gradients = [one.grad for one in self._buckets[place]]
-            flat = torch.cat([one.detach().reshape(-1) for one in gradients])
-            group = None if flat.is_cuda else self._world.group
-            self._flying.append((gradients, flat, dist.all_reduce(flat, group=group, async_op=True)))
-            self._missing[place] = len(self._buckets[place])
-
-    def _finish(self, tensors: Any) -> None:
-        """Take the place of `World.add`: of a whole step's gradients, only what is not under way is still added."""
-        if not self.wanted or len(tensors) < len(self.parameters):
-            self._add(tensors)
-            return
-        self._add(tensors[-1:])
-        assert len(self._flying) == len(self._buckets), "every gradient has come"
-        for gradients, flat, work in self._flying:
-            work.wait()
-            for gradient, total in zip(gradients, flat.split([one.numel() for one in gradients]), strict=True):
-                gradient.detach().copy_(total.view_as(gradient))
-        self._flying.clear()
 
 
 def main() -> None:

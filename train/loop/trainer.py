@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ from ..models.model import Extras, Model
 from .autocast import casting
 from .average import Average
 from .checkpoint import Checkpoint, learning_state, restore_learning
+from .gradient_sums import GradientSums
 from .graph import GraphedStep
 from .objective import Objective, centres_of, weighting_of
 from .optimizer import build_optimizer, learning_rate
@@ -81,6 +82,7 @@ class Trainer:
         # Pieces are the same, however many processes share them: batch norms see a piece at a time. Mixup mixes inside a process's share.
         pieces, stride = loop.accumulate, loop.accumulate * world.size
         self.pieces = [slice(piece + pieces * world.rank, None, stride) for piece in range(pieces)]
+        self._sums = GradientSums(world, self._parameters(), early=not loop.graph)
         self._learn = GraphedStep(self.learn) if loop.graph else self.learn
         labelled = torch.bincount(target[self.train], minlength=int(model.num_classes)).double()
         self.planner = Planner(
@@ -179,11 +181,13 @@ class Trainer:
         weight = summed_weight(self.class_weight, target, votes)
         self.optimizer.zero_grad(set_to_none=True)
         left = torch.zeros(len(self.columns), dtype=torch.float64, device=self.device)
-        for piece in self.pieces:
+        for number, piece in enumerate(self.pieces):
+            is_last = number == len(self.pieces) - 1
             features = self._features(index[piece], None if augmentation is None else augmentation[piece], share)
             own = {name: values[piece] for name, values in extras.items()}
             voted = None if votes is None else votes[piece]
-            left += self._learn_piece(features, target[piece], own, voted, share, weight, len(target))
+            with self._sums.during_last_backward() if is_last else nullcontext():
+                left += self._learn_piece(features, target[piece], own, voted, share, weight, len(target))
         self.update(left)
         return left
 
@@ -225,9 +229,7 @@ class Trainer:
 
     def update(self, left: Tensor, take_step: Callable[[], None] | None = None) -> None:
         """Add what all processes found, and take the step: the optimiser's own, or the one given for it."""
-        if self.world.size > 1:
-            found = [parameter.grad for parameter in self._parameters() if parameter.grad is not None]
-            self.world.add([*found, left])
+        self._sums.finish([left])
         if self.config.loop.clip_norm:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.loop.clip_norm)

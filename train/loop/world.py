@@ -12,7 +12,7 @@ is followed by `wait`, so that the others wait on sockets, which are patient, an
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -48,16 +48,25 @@ class World:
 
     def add(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over all processes, which is the same to the last bit on each of them."""
-        if self.size == 1:
-            return
+        if self.size > 1:
+            for bucket in buckets(tensors):
+                self.begin_to_add(bucket)()
+
+    def begin_to_add(self, bucket: Sequence[Tensor]) -> Callable[[], None]:
+        """Begin to sum tensors of one type and device; return what waits for the sums and puts them in the tensors' place."""
         import torch.distributed as dist
 
-        for bucket in buckets(tensors):
-            flat = torch.cat([tensor.detach().reshape(-1) for tensor in bucket])
+        flat = torch.cat([tensor.detach().reshape(-1) for tensor in bucket])
+        with self._together():
+            work = dist.all_reduce(flat, group=None if flat.is_cuda else self.group, async_op=True)
+
+        def finish() -> None:
             with self._together():
-                dist.all_reduce(flat, group=None if flat.is_cuda else self.group)
+                work.wait()
             for tensor, total in zip(bucket, flat.split([tensor.numel() for tensor in bucket]), strict=True):
                 tensor.detach().copy_(total.view_as(tensor))
+
+        return finish
 
     def any(self, flag: bool) -> bool:
         """Say whether any process says so."""
