@@ -26,9 +26,9 @@ class GradientSums:
         self._missing: list[int] = []  # gradients of each bucket that have not come in this step
         self._under_way: list[Callable[[], None]] = []  # of the first buckets; each waits for its sums
         self._early = early and world.size > 1
-        if self._early:
-            for parameter in parameters:
-                parameter.register_post_accumulate_grad_hook(self._take)
+        self._watched = [one for one in parameters if one.requires_grad] if self._early else []
+        for parameter in self._watched:
+            parameter.register_post_accumulate_grad_hook(self._take)
 
     @contextmanager
     def during_last_backward(self) -> Generator[None]:
@@ -43,15 +43,14 @@ class GradientSums:
         """Add what is not under way, and other tensors; wait for all sums."""
         if self._world.size == 1:
             return
-        found = [parameter for parameter in self._parameters if parameter.grad is not None]
         begun = {parameter for bucket in self._buckets[: len(self._under_way)] for parameter in bucket}
-        rest = [parameter.grad for parameter in found if parameter not in begun and parameter.grad is not None]
+        rest = [one.grad for one in self._parameters if one.grad is not None and one not in begun]
         for wait in self._under_way:
             wait()
         self._under_way.clear()
         self._world.add([*rest, *others])
         if rest and self._early:
-            self._buckets = list(buckets(found[::-1]))
+            self._buckets = list(buckets(one for one in reversed(self._watched) if one.grad is not None))
             self._bucket_of = {parameter: place for place, bucket in enumerate(self._buckets) for parameter in bucket}
 
     def _take(self, parameter: Tensor) -> None:

@@ -26,6 +26,7 @@ class Net(nn.Module):
         super().__init__()
         self.first, self.second, self.third = nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 16)
         self.unused = nn.Linear(2, 2)
+        self.unused.weight.requires_grad_(False)
 
     def forward(self, x, *, rests):
         with torch.set_grad_enabled(not rests):
