@@ -50,6 +50,23 @@ PHRASES = {
     "is a walk over": "reads",
     "brings along": "is shipped with",
     "named rightly": "predicted correctly",
+    "by the file's own account": "as the file states",
+    "to be looked at": "check them",
+    "dealt out": "assigned in turn",
+    "sign of life": "does not update its trial",
+    "come on top": "need additional space",
+    "knew the erased": "were tuned on the erased clips",
+    "gone on with": "continued",
+    "goes on with": "continues",
+    "lay the edits": "apply the edits",
+    "carry no meaning": "have no meaning",
+    "belong beside no": "are not comparable with",
+    "stands beside": "is compared with",
+    "stand beside": "are compared with",
+    "drawn anew": "with random weights",
+    "a cold head": "an untrained head",
+    "got wrong": "wrong prediction",
+    "nothing can be told": "is not significant",
 }
 
 
