@@ -40,6 +40,8 @@ def test_the_site_works_offline_and_is_searched(tmp_path):
     }
     for message in ("no label", "too few clips", "no such option", "weights are missing", "damaged"):
         assert any("troubleshooting" in places for title, places in titles.items() if message in title), message
+    scorer = (tmp_path / "_static" / "language_data.js").read_text(encoding="utf-8")
+    assert "troubleshooting: 1" in scorer, "docs/search_scorer.js orders the results"
     # single words that a search of a message is left with, once words like "no" and "few" are dropped
     for word in ("label", "batch", "fold", "subject", "devic"):
         found = index["titleterms"].get(word, [])
