@@ -26,7 +26,7 @@ from ...train.results.run import CHECKPOINT, Run
 from ..own_clips import OwnClips, open_complete, own_clips
 from .card import card, facts
 from .encoder import part_encoder
-from .formats import Format, runner, write
+from .formats import Format, expect_writable, runner, write
 from .graph import CROPS, FullGraph, Graph, HeadGraph
 from .verification import CLIPS, check_clips, check_random, expect_like_the_run
 
@@ -89,6 +89,7 @@ def export_run(
     """
     run, watch, out = open_complete(run), watch or TrainingWatch(), Path(out)
     beside = expect_free(out, form, overwrite=overwrite)
+    expect_writable(form)
     part = choose_part(run, part, watch)
     model = load_model(run.part(part) / CHECKPOINT)[0].eval()
     graph, example = build(run, part, model, what, weights)
