@@ -190,6 +190,8 @@ def test_no_setting_is_ignored(section):
         ("data.residency=moon", ["data.residency", "stream", "'moon'"]),
         ("select=best", ["select", "last or val", "'best'"]),
         ("loop.optimizer=lamb", ["loop.optimizer", "adam, adamw or sgd", "'lamb'"]),
+        ("protocol.val_share=2", ["lies between 0 and 1, found 2.", "--set protocol.val_share=0.15"]),
+        ("protocol.test_share=0", ["lies between 0 and 1, found 0.", "--set protocol.test_share=0.2"]),
         ("protocol.kind=random", ["protocol.kind", "'random'"]),
         ("loop.batch=1", ["at least two clips", "--batch 1", "--no-ssop"]),
         ("loop.epochs", ["KEY=VALUE", "'loop.epochs'"]),
