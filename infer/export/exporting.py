@@ -116,8 +116,14 @@ def expect_free(out: Path, form: Format, *, overwrite: bool) -> Path:
     beside = out.with_name(out.name + ".md")
     if out.suffix in ("", ".md"):
         raise UsageError(f"--out names a file such as model.onnx or model.pt, found {out}.", remedy="--out model.onnx")
-    other = next((name for name, endings in ENDINGS.items() if out.suffix.lower() in endings and name != form), None)
-    if other is not None:
+    other = next((name for name, endings in ENDINGS.items() if out.suffix.lower() in endings), None)
+    if other is None:
+        known = "; ".join(f"{name} {' '.join(endings)}" for name, endings in ENDINGS.items())
+        raise UsageError(
+            f"{out} ends in {out.suffix}, expected the ending of a format: {known}.",
+            remedy=f"--out {out.with_suffix(ENDINGS[form][0])}",
+        )
+    if other != form:
         raise UsageError(f"{out} is named as {other}, and the format is {form}.", remedy=f"--format {other}")
     for path in (out, beside):
         if path.is_dir() or (path.exists() and not overwrite):
