@@ -15,8 +15,9 @@ WIDE = 24  # characters of a name
 
 def page(summary: Summary) -> str:
     """Lay out a cache's figures."""
-    lines = [f"{summary.path}  ({summary.store}, format {summary.format}, {size(summary.num_bytes)})", ""]
+    lines = [f"{summary.path}  ({summary.store}, format {summary.format})", ""]
     lines += [
+        f"  size        {size(summary.disk_bytes)} on disk; arrays {size(summary.num_bytes)}",
         f"  clips       {summary.clips:,}",
         f"  frames      {summary.frames:,}  ({summary.median_frames:.0f} a clip, {duration(summary.hours)})",
     ]
