@@ -240,12 +240,13 @@ class TrainConfig:
                 f"The model {self.model.name} looks at crops, and not at maps.", remedy="--set finetune.source=auto"
             )
 
-    def expect_read(self, feature: str | None) -> None:
-        """Refuse a feature that is asked for by name where the model reads another; beside one of crops the control may read it."""
-        if feature is not None and self.model.reads not in ("", CROPS, feature):
+    def expect_read(self, option: str) -> None:
+        """Refuse the feature that an option asks for where the model reads another; beside one of crops the control may read it."""
+        if self.model.reads not in ("", CROPS, self.data.feature):
+            told = f"{option}{'=' if option.startswith('--set') else ' '}{self.data.feature}"
             raise UsageError(
-                f"The model {self.model.name} reads {self.model.reads}: --feature {feature} has no effect.",
-                remedy="leave --feature out",
+                f"The model {self.model.name} reads {self.model.reads}: {told} has no effect.",
+                remedy=f"leave {option} out",
             )
 
     def expect_effective(self) -> None:
