@@ -254,12 +254,7 @@ class TrainConfig:
 
         A configuration may hold them: earlier runs have them, and trials of a sweep, which varies the others.
         """
-        preset = PROTOCOLS.get(self.protocol.kind)
-        if preset is not None and preset.is_micro and self.select != "last":
-            raise UsageError(
-                f"The protocol {self.protocol.kind} trains a fixed number of epochs, and select = {self.select} chooses one.",
-                remedy="--select last with --epochs; --protocol loso may choose by an inner validation half",
-            )
+        self.expect_epoch_of_protocol()
         loop, loss = self.loop, self.loss
         readers = {  # by setting: whether it is read, by what, and an example of that
             "loop.momentum": (loop.optimizer == "sgd", "loop.optimizer=sgd", "loop.optimizer=sgd"),
@@ -276,6 +271,15 @@ class TrainConfig:
                     f"{key} is a setting of {reader}, which is not asked for: it would have no effect.",
                     remedy=f"leave {key} out, or --set {example}",
                 )
+
+    def expect_epoch_of_protocol(self) -> None:
+        """Refuse to choose an epoch where the protocol trains a fixed number of them."""
+        preset = PROTOCOLS.get(self.protocol.kind)
+        if preset is not None and preset.is_micro and self.select != "last":
+            raise UsageError(
+                f"The protocol {self.protocol.kind} trains a fixed number of epochs, and select = {self.select} chooses one.",
+                remedy="--select last with --epochs; --protocol loso may choose by an inner validation half",
+            )
 
     @property
     def looks_at_frames(self) -> bool:
