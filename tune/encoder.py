@@ -84,7 +84,7 @@ def tune_clips(
         name=", ".join(folds), train=np.unique(train).astype(np.int64), val=np.unique(val).astype(np.int64), test=NOBODY
     )
     if len(both := np.intersect1d(fold.train, fold.val)):
-        raise UsageError(f"{len(both)} clips are learnt from and chosen by: {some(table.ids[both])}.")
+        raise UsageError(f"{counted(len(both), 'clip', 'are')} learnt from and chosen by: {some(table.ids[both])}.")
     return _tune(cache, table, fold, out, config, start=start, folds=folds, watch=watch or TrainingWatch(), part=part)
 
 

@@ -69,7 +69,8 @@ def page(summary: Summary) -> str:
 
 def faces_held(summary: Summary) -> str:
     """Say how many face pictures a cache holds, and how a person is erased."""
-    held = f"{summary.face_pictures:,} face pictures" if summary.face_pictures else "no face pictures"
+    pictures = summary.face_pictures
+    held = f"{pictures:,} face picture{'s' * (pictures != 1)}" if pictures else "no face pictures"
     if summary.removed_face_pictures:
         held += f", {summary.removed_face_pictures:,} more of removed clips (est cache convert or erase deletes them)"
     return f"  faces       {held}; est cache erase {summary.path} --subject NAME erases a person"
