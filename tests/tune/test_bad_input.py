@@ -14,7 +14,8 @@ from est.cache import open_cache
 from est.encoders.weights import save_weights
 from est.errors import EstError, UsageError
 from est.train.config.protocol import ProtocolConfig
-from est.tune import TuneConfig, find_stills, read_card, recache_tuned, tune_cache, tune_clips, tune_stills
+from est.tune import TuneConfig, find_stills, read_card, tune_cache, tune_clips, tune_stills
+from est.tune.crossfit import tune_folds
 from est.tune.loop import FrameTrainer
 
 
@@ -307,12 +308,12 @@ def test_lists_of_data_sets(tmp_path):
     refused(lambda: find_stills(write_list(raf, "train_00001.jpg 8", [])), "line 1", "from 1 to 7")
 
 
-@pytest.mark.parametrize("tune", [tune_cache, recache_tuned])
+@pytest.mark.parametrize("tune", [tune_cache, tune_folds])
 def test_clips_that_gave_no_frames_are_named(tune, tmp_path):
     cache, watch = open_cache(make_cache(tmp_path / "c.zarr", failures=(11, 12))), Recorder()
     gone = [one.id for one in cache.failures if one.label is not None]
     with pytest.raises(EstError):  # the cache has no pictures to learn from
-        tune(cache, tmp_path / "out", watch=watch)
+        tune(cache, tmp_path / "out.zarr", TuneConfig(), watch=watch)
     (told,) = [text for text in watch.warned if "gave no frames, and nothing is learnt from them" in text]
     assert told.startswith(f"{len(gone)} labelled clip")
     assert all(name in told for name in gone)
