@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,7 +59,10 @@ def doctor(
     device: Device = "auto",
     speed: Speed = False,
 ) -> int:
-    """Look at versions, devices, codecs, weights, folders and disk; name each problem with the command that mends it."""
+    """Look at versions, devices, codecs, weights, folders and disk; name each problem with the command that mends it.
+
+    With --quiet only problems are shown; the exit status is 1 if there is one.
+    """
     from ..doctor.examination import examine
 
     found = examine(
@@ -72,13 +76,15 @@ def doctor(
         speed=speed,
         hear=lambda name: screen.note(f"looking at {name} …"),
     )
-    screen.result(found.to_json(), page(found))
+    shown = replace(found, checks=found.problems) if screen.quiet else found
+    if shown.checks or screen.json:
+        screen.result(found.to_json(), page(shown))
     return STATUS_FAILED if found.problems else 0
 
 
 def page(found: Examination) -> str:
     """Lay it out for people."""
-    width = max(len(check.name) for check in found.checks)
+    width = max((len(check.name) for check in found.checks), default=0)
     lines = []
     for group, checks in found.groups().items():
         lines.append(group)
