@@ -309,7 +309,7 @@ def test_a_record_that_is_not_its_fingerprint_is_damage(tmp_path, change):
         odd = TrainedOn(clips=())
         object.__setattr__(odd, "clips", "abc")  # a text, and no list
         rewritten(path, trained_on={record.fingerprint: odd})
-    with pytest.raises(CacheDamaged, match=r"have learnt from is not what was written|lack or misname"):
+    with pytest.raises(CacheDamaged, match=r"have learnt from does not match its checksum|missing or misspelt"):
         open_cache(path)
 
 
