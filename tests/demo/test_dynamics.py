@@ -143,7 +143,10 @@ def test_an_odd_number_of_clips_is_rounded_up():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"temporal_pairs": True, "dynamics": True}, "temporal pairs, dynamics or micro-expressions, and one"),
+        (
+            {"temporal_pairs": True, "dynamics": True},
+            "temporal pairs, dynamics or micro-expressions; found more than one",
+        ),
         ({"seed": BENCHMARK_SEEDS[0]}, "seed: 800000 is reserved; benchmarks/demo.py measures on"),
         ({"frames": (9, 40)}, r"frames: expected the shortest and the longest clip, from 15 to 150, found \(9, 40\)"),
         ({"frames": (40, 39)}, r"found \(40, 39\)"),
