@@ -13,7 +13,7 @@ BROKEN = (ImportError, AttributeError, TypeError, RuntimeError, OSError)
 
 
 def what_is_wrong() -> tuple[str, str] | None:
-    """Return what keeps the packages from being used, and what mends it; None where they can be used."""
+    """Return what keeps the packages from being used, and what fixes it; None where they can be used."""
     absent = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if absent:
         return f"{' and '.join(absent)} cannot be found", f"pip install {' '.join(PACKAGES)}"
