@@ -210,7 +210,7 @@ def test_the_same_is_expected_but_for_what_is_allowed():
     ) as error:
         expect_same(recipes(), other, where="X", remedy="do this")
     assert error.value.remedy == "do this"
-    with pytest.raises(RecipeMismatch, match=r"another way: size: 224 here, 112 there[.](?m:$)"):
+    with pytest.raises(RecipeMismatch, match=r"other settings: size: 224 here, 112 there[.](?m:$)"):
         expect_same(recipes(), other, where="X", allow=("gap.weights",))
     assert expect_same(recipes(), other, where="X", allow=("gap.weights", "size", "margin")) == ["size", "gap.weights"]
     assert expect_same(recipes(), recipes(), where="X") == []

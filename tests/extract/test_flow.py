@@ -163,7 +163,7 @@ def test_moments_that_are_missing_are_named_before_decoding(moments, frames, tol
     ("moments", "frames", "num_frames", "told"),
     [
         (Moments(onset=9, apex=12), "apex", 9, "onset 9 is beyond the end of the clip, which has 9 frames"),
-        (Moments(onset=2, apex=9), "apex", 9, "apex 9 lies beyond"),
+        (Moments(onset=2, apex=9), "apex", 9, "apex 9 is beyond"),
         (Moments(onset=8, apex=8), "apex", 9, "ends with its onset, frame 8"),
         (Moments(), "whole", 1, "has 1 frame and ends"),
     ],

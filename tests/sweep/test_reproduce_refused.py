@@ -78,7 +78,7 @@ def test_bad_input(cache, tmp_path):
 def test_settings_without_effect_are_refused(cache, tmp_path):
     out = tmp_path / "out"
     for setting, told in (
-        ("loss.temperature=3", "loss.temperature is a setting of loss.contrastive, which is not asked for"),
+        ("loss.temperature=3", "loss.temperature is a setting of loss.contrastive, which is not used"),
         ("model.hidden=3", "model.hidden is a setting of gru, lstm, slstt, and no row uses these models"),
     ):
         error = refused("ablation", cache, out, recipe(setting), dry_run=True)

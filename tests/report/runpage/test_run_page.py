@@ -228,7 +228,7 @@ def test_no_control_is_said(cache, tmp_path):
 
 
 def test_what_is_no_run_or_in_the_way_is_refused(run, tmp_path):
-    with pytest.raises(UsageError, match="is no run"):
+    with pytest.raises(UsageError, match="is not a run"):
         run_page([tmp_path], tmp_path / "page.html")
     with pytest.raises(UsageError, match="Which run"):
         run_page([], tmp_path / "page.html")

@@ -321,7 +321,7 @@ def test_a_folder_that_holds_something_is_left_alone(cache, tmp_path):
         assert caught.value.remedy == "--out another folder"
     (tmp_path / "empty").mkdir()
     assert fit(cache, tmp_path / "empty", tiny_config(epochs=1)).run.complete
-    with pytest.raises(UsageError, match="is no run"):
+    with pytest.raises(UsageError, match="is not a run"):
         fit(None, tmp_path / "mine", resume=True)
 
 
