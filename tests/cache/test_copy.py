@@ -115,7 +115,7 @@ def test_other_recipes_are_refused_or_recorded(tmp_path, out, make_clip, sample_
     with pytest.raises(RecipeMismatch, match="decoder: opencv here, pyav there, size: 224 here, 112 there") as error:
         merge_caches([first, second], out)
     assert "--allow FIELD" in error.value.remedy
-    with pytest.raises(RecipeMismatch, match="another way: decoder: opencv here, pyav there"):
+    with pytest.raises(RecipeMismatch, match="other settings: decoder: opencv here, pyav there"):
         merge_caches([first, second], out, allow=["size"])
     assert not out.exists()
     allowed = merge_caches([first, second], out, allow=["size", "decoder"])

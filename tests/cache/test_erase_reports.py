@@ -64,7 +64,7 @@ def test_the_folders_that_were_looked_at_are_named(cache, tmp_path, capsys):
     )
     assert (data["runs"], data["looked"]) == ({}, ["runs", str(tmp_path)])
     out = est(capsys, "cache", "erase", cache, "--clip", make_clip(3).id, "--yes")[1]
-    assert f"no run below runs or beside the cache (in {tmp_path}) knows them" in out
+    assert f"no run below runs or beside the cache (in {tmp_path}) has learnt from them or tested them" in out
     out = est(capsys, "cache", "erase", cache, "--subject", "S1", "--yes", "--runs", tmp_path / "runs")[1]
     assert f"{tmp_path / 'runs' / 'r'} has learnt" in out
     assert "beside" not in out
