@@ -26,7 +26,13 @@ app = typer.Typer(
 
 Subjects = Annotated[int, typer.Option("--subjects", help="Number of people.", rich_help_panel=DATA)]
 Clips = Annotated[
-    int, typer.Option("--clips-per-subject", help="Videos per person; the expressions alternate.", rich_help_panel=DATA)
+    int | None,
+    typer.Option(
+        "--clips-per-subject",
+        help="Videos per person; the classes alternate. [default: 7; 8 where classes come in pairs]\n\n"
+        "With --dynamics and --temporal-pairs an even number.",
+        rich_help_panel=DATA,
+    ),
 ]
 Difficulty = Annotated[
     float,
@@ -150,7 +156,7 @@ def render(
     *,
     out: Out,
     subjects: Subjects = 24,
-    clips_per_subject: Clips = 7,
+    clips_per_subject: Clips = None,
     seed: Seed = 0,
     difficulty: Difficulty = 0.4,
     size: Size = "640x360",

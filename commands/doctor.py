@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,7 +65,10 @@ def doctor(
     device: Device = "auto",
     speed: Speed = False,
 ) -> int:
-    """Check versions, devices, codecs, weights, folders and disk; name each problem with the command that fixes it."""
+    """Check versions, devices, codecs, weights, folders and disk; name each problem with the command that fixes it.
+
+    With --quiet only problems are shown; the exit status is 1 if there is one.
+    """
     from ..doctor.examination import examine
 
     found = examine(
@@ -78,13 +82,15 @@ def doctor(
         speed=speed,
         hear=lambda name: screen.note(f"checking {name} …"),
     )
-    screen.result(found.to_json(), page(found))
+    shown = replace(found, checks=found.problems) if screen.quiet else found
+    if shown.checks or screen.json:
+        screen.result(found.to_json(), page(shown))
     return STATUS_FAILED if found.problems else 0
 
 
 def page(found: Examination) -> str:
     """Format it as text."""
-    width = max(len(check.name) for check in found.checks)
+    width = max((len(check.name) for check in found.checks), default=0)
     lines = []
     for group, checks in found.groups().items():
         lines.append(group)

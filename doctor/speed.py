@@ -11,8 +11,8 @@ import torch
 from ..encoders.backbone import Backbone
 from ..encoders.device import parse_device
 from ..encoders.engines.choice import choose_engine, kind_of_processor
-from ..encoders.engines.packages import what_is_wrong
 from ..encoders.engines.preparation import prepare
+from ..encoders.engines.runtime import why_unusable
 from ..encoders.precision import DTYPES, why_emulated
 from .check import Check
 
@@ -53,7 +53,7 @@ def ways(device: torch.device) -> Iterator[tuple[str, str]]:
     for precision in DTYPES:
         if precision != "fp16" and not why_emulated(precision, device):
             yield "torch", precision
-    if device.type == "cpu" and not what_is_wrong():
+    if device.type == "cpu" and not why_unusable():
         yield "onnxruntime", "fp32"
         if kind_of_processor() != "x86":
             yield "onnxruntime", "int8"

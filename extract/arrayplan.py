@@ -17,7 +17,7 @@ from ..cache.trained import TrainedOn
 from ..crops.views import ViewConfig
 from ..encoders.engines.preparation import PreparedEncoder
 from ..encoders.weights import Weights
-from ..errors import EstError, UsageError
+from ..errors import EstError, UsageError, counted
 from .config import ExtractConfig
 from .flow.field import FIELD
 from .planning.preparation import describe
@@ -108,7 +108,7 @@ class Pass:
         """Return what the rows come from."""
         yield from describe(self.plan.weights)
         if self.plan.parts:
-            yield f"rows of {len(self.plan.encoder_of)} clips come from other weights ({self.plan.cross_fit})"
+            yield f"rows of {counted(len(self.plan.encoder_of), 'clip')} come from other weights ({self.plan.cross_fit})"
 
 
 def passes_of(

@@ -6,16 +6,21 @@ SOURCES if the clips are not the complete content of one folder.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..cache import Cache, FeatureRecipe, FramesRecipe, open_cache
 from ..cache.recipe import IMPORTED
 from ..cache.writing.restart import has_clips
+from ..encoders.backbone import Backbone, tap_shape
 from ..encoders.device import parse_device
 from ..encoders.engines.choice import Computation, choose_engine
+from ..encoders.taps import TAPS
 from ..encoders.weights import is_known
 from ..errors import EstError, RecipeMismatch, differing
 from ..hub.names import same_weights
@@ -25,6 +30,7 @@ from .config import ExtractConfig
 from .faces.track_config import tracking_options
 from .flow.field import FIELD
 from .flow.selection import SAMPLING
+from .planning.output import told_bytes
 
 OF_PICTURES = ("face", "smooth", "align", "size")  # settings whose recipe has them under the same name
 OF_DETECTOR = ("detect_size", "detect_every", "score_threshold")  # and those that frames which are crops have not
@@ -47,6 +53,16 @@ def command_that_adds(cache: Cache, *features: str) -> str:
     else:
         parts = [sources_of(cache), "--out", str(cache.path), *options_of_frames(cache.recipes.frames), *rows, *flip]
     return shlex.join(["est", "extract", *parts, "--features", taps])
+
+
+def room_for(cache: Cache, feature: str) -> str:
+    """Say what the rows of one more feature would take, where they are ResNet-18's; else nothing: nobody knows their shape."""
+    made = next((one for one in cache.recipes.features.values() if one.tap != FIELD), None)
+    if made is None or made.backbone != Backbone.name or feature not in TAPS:
+        return ""
+    frames = int(np.asarray(cache.clips.count).sum())
+    row = math.prod(tap_shape(feature, cache.recipes.frames.size)) * np.dtype(made.dtype).itemsize
+    return f"{feature} takes {told_bytes(row)} a frame, {told_bytes(frames * row)} for {frames:,} frames."
 
 
 def sources_of(cache: Cache) -> str:

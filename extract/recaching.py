@@ -35,7 +35,7 @@ from ..encoders.encoder import joined_kernels
 from ..encoders.engines.choice import Computation
 from ..encoders.engines.preparation import PreparedEncoder, prepare
 from ..encoders.weights import load_weights
-from ..errors import RecipeMismatch, UsageError
+from ..errors import RecipeMismatch, UsageError, counted, some
 from .arrayplan import ArrayPlan, Pass, passes_of
 from .begun import as_begun, computation_for, expect_calibration, expect_computation, named_as_begun
 from .config import ExtractConfig
@@ -354,8 +354,9 @@ def expect_same_clips(cache: Cache, copy: Cache) -> None:
     here, there = _facts(cache), _facts(copy)
     changed = [clip for clip in dict.fromkeys((*here, *there)) if here.get(clip) != there.get(clip)]
     if changed:
+        are = "is not that" if len(changed) == 1 else "are not those"
         raise RecipeMismatch(
-            f"{len(changed)} clips of {copy.path} are not those of {cache.path}: {', '.join(changed[:5])}{' …' * (len(changed) > 5)}.",
+            f"{counted(len(changed), 'clip')} of {copy.path} {are} of {cache.path}: {some(changed, 5)}.",
             remedy="another --out, which starts again",
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..errors import UsageError
+from ..packages import expect_packages
 from .client import HubError, Kind, Listing, RemoteFile
 
 TOKEN = "hf auth login, or HF_TOKEN=… with a token that may do this"
@@ -120,14 +121,12 @@ class HuggingFace:
 
 
 def _library() -> ModuleType:
-    try:
-        import huggingface_hub
-        import huggingface_hub.errors
-        import huggingface_hub.utils
-    except ImportError as error:
-        raise UsageError(
-            "Names that begin with hub: need the package huggingface-hub.", remedy="pip install 'est-fer[hub]'"
-        ) from error
+    need = "A name that begins with hub: needs the package huggingface-hub"
+    expect_packages(need, "huggingface_hub", install="'est-fer[hub]'", kind=UsageError)
+    import huggingface_hub
+    import huggingface_hub.errors
+    import huggingface_hub.utils
+
     return huggingface_hub
 
 

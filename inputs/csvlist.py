@@ -13,6 +13,7 @@ import io
 import math
 import os
 import re
+import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from pathlib import Path
 from ..cache.schema import MOMENTS
 from ..errors import UsageError, nearest, some
 from .extracolumns import PREFIX, expect_names
+from .places import not_there
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")
 MANIFEST = "manifest.csv"
@@ -193,8 +195,11 @@ def read_text(path: Path) -> str:
     """Return what a list says, whatever its encoding."""
     try:
         data = path.read_bytes()
+    except FileNotFoundError:
+        raise not_there(path) from None
     except OSError as error:
-        raise UsageError(f"{path}: the list cannot be read ({error.strerror}).") from error
+        remedy = f"a list (.csv, .tsv, .txt) in {path}" if path.is_dir() else f"chmod u+r {shlex.quote(str(path))}"
+        raise UsageError(f"{path}: the list cannot be read ({error.strerror}).", remedy=remedy) from error
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ("utf-16",)
     else:

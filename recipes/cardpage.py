@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import counted
 from ..train.models.registry import config_class
 from .card import Card
 
@@ -64,10 +65,10 @@ def published_modality(card: Card) -> str:
 def headline(card: Card) -> str:
     """Say under which protocol, on how many clips, of how many seeds."""
     tested = card.scores["war"]["total"]
-    seeds = len(card.seeds)
     return (
-        f"{card.recipe} protocol {card.protocol}: {tested:,} tested clips, {len(card.folds['tested'])} folds, "
-        f"{seeds} seed{'s' * (seeds != 1)}, independence {card.folds['independence']}. {card.model['heading']}."
+        f"{card.recipe} protocol {card.protocol}: {tested:,} tested clip{'s' * (tested != 1)}, "
+        f"{counted(len(card.folds['tested']), 'fold')}, "
+        f"{counted(len(card.seeds), 'seed')}, independence {card.folds['independence']}. {card.model['heading']}."
     )
 
 

@@ -194,7 +194,7 @@ def _fold_problems(card: Card, recipe: DatasetRecipe, total: int) -> list[str]:
     if empty := [name for name, number in tested.items() if not number]:
         found.append(f"folds.tested: {some(empty)} test no clip.")
     if len(tested) > recipe.num_folds or (len(tested) < recipe.num_folds and not card.partial):
-        found.append(f"folds.tested has {len(tested)} folds, and {recipe.protocol} has {recipe.num_folds}.")
+        found.append(f"folds.tested has {counted(len(tested), 'fold')}, and {recipe.protocol} has {recipe.num_folds}.")
     independence, is_dealt = card.folds["independence"], recipe.folds != "given"
     if not INDEPENDENCE.fullmatch(independence) or (is_dealt and independence != "by subject"):
         expected = "by subject" if is_dealt else "by subject, by source, unknown or subjects shared (N)"

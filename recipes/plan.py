@@ -63,9 +63,10 @@ class RecipePlan:
     def lines(self) -> list[str]:
         """Format it as text."""
         recipe, clips, config = self.recipe, self.clips, self.config
-        count = f"{len(clips.everything):,} clips"
+        number = len(clips.everything)
+        count = f"{number:,} clip{'s' * (number != 1)}"
         if clips.subjects:
-            count += f", {clips.subjects} people"
+            count += f", {clips.subjects} {'person' if clips.subjects == 1 else 'people'}"
         classes = ", ".join(f"{label} {number}" for label, number in clips.per_class.items())
         seeds = len(config.seeds)
         lines = [

@@ -42,6 +42,7 @@ from .plan import (
     licence_of,
 )
 from .recipe import DatasetRecipe
+from .registry import recipe_named
 from .rendering import expect_no_root, find_rendered
 
 
@@ -56,17 +57,27 @@ class RecipeOutcome:
 
 
 def run_recipe(
-    recipe: DatasetRecipe,
-    root: Path | None,
-    out: Path,
+    recipe: DatasetRecipe | str,
+    root: Path | str | None = None,
+    out: Path | str | None = None,
     choice: RecipeChoice | None = None,
     *,
     limit: int | None = None,
     dry_run: bool = False,
     watch: TrainingWatch | None = None,
 ) -> RecipeOutcome:
-    """Run a recipe into a folder. Ctrl-C saves and raises KeyboardInterrupt; calling it again resumes."""
+    """Run a recipe, or the one of that name, into a folder, by default recipe-NAME; calling it again resumes.
+
+    `root` is the folder of the data set, `limit` takes a few of its clips, a dry run only plans. Ctrl-C saves and raises KeyboardInterrupt.
+
+    >>> outcome = est.run_recipe("rendered", out="recipe", choice=est.RecipeChoice(model="gru"), dry_run=True)
+    >>> outcome.plan.trainings, outcome.card
+    (12, None)
+    """
     watch, choice = watch or TrainingWatch(), choice or RecipeChoice()
+    recipe = recipe_named(recipe) if isinstance(recipe, str) else recipe
+    root = None if root is None else Path(root)
+    out = Path(f"recipe-{recipe.name}" if out is None else out)
     config = choice.training(recipe)
     if recipe.rendering is not None:
         expect_no_root(recipe, root)

@@ -55,7 +55,9 @@ def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWa
     if note := of_another_modality(ready, config):
         watch.say(note)
     asked = config.protocol.kind
-    watch.say(f"protocol: {named(asked, plan.kind)}, {len(plan.folds)} folds, independence: {plan.independence}")
+    watch.say(
+        f"protocol: {named(asked, plan.kind)}, {counted(len(plan.folds), 'fold')}, independence: {plan.independence}"
+    )
     if known := convention(asked):
         watch.say(known)
     for note in plan.notes:
@@ -123,7 +125,10 @@ def warn_of_few(ready: Prepared) -> str | None:
     for fold in ready.plan.folds:
         clips, people = len(fold.val), len(set(table.subject[fold.val].tolist()) - {""})
         if clips and (clips < FEW_CLIPS or 0 < people < FEW_PEOPLE):
-            found.append(f"{fold.name} by {clips} clips" + (f" of {people} people" if people else ""))
+            found.append(
+                f"{fold.name} by {counted(clips, 'clip')}"
+                + (f" of {people} {'person' if people == 1 else 'people'}" if people else "")
+            )
     if not found:
         return None
     return (

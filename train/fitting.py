@@ -80,6 +80,8 @@ def fit(
         expect_free(out)
     if config is None:
         config = cache.config if isinstance(cache, Prepared) else TrainConfig()
+    if not isinstance(cache, Prepared):  # an audit prepares, and chooses epochs: it shows what choosing does
+        config.expect_epoch_of_protocol()
     return _begin(cache, out, config, watch)
 
 

@@ -33,7 +33,7 @@ from ..train.folds.fold import Fold, expect_subjects
 from ..train.folds.protocols import Plan, distinct, plan_folds
 from ..train.loop.watch import Part, TrainingWatch
 from .config import TuneConfig
-from .division import expect_no_leaks, find_start_leaks, with_inner_part
+from .division import expect_no_leaks, find_start_leaks, warn_of_missing, with_inner_part
 from .encoder import tune_clips
 from .start import start_of_cache
 
@@ -111,6 +111,7 @@ def tune_folds(
     if not folder.exists():
         resolve_precision(config.precision, parse_device(config.device))  # refused before the first of many encoders
     table = Annotations.from_cache(cache)
+    warn_of_missing(table, watch)
     plan = plan_folds(table, replace(protocol or ProtocolConfig(), by=config.by), seed=config.seed, validation=False)
     for note in plan.notes:
         watch.warn(note)

@@ -15,8 +15,9 @@ WIDE = 24  # characters of a name
 
 def page(summary: Summary) -> str:
     """Lay out a cache's figures."""
-    lines = [f"{summary.path}  ({summary.store}, format {summary.format}, {size(summary.num_bytes)})", ""]
+    lines = [f"{summary.path}  ({summary.store}, format {summary.format})", ""]
     lines += [
+        f"  size        {size(summary.disk_bytes)} on disk; arrays {size(summary.num_bytes)}",
         f"  clips       {summary.clips:,}",
         f"  frames      {summary.frames:,}  ({summary.median_frames:.0f} a clip, {duration(summary.hours)})",
     ]
@@ -70,7 +71,8 @@ def page(summary: Summary) -> str:
 
 def faces_held(summary: Summary) -> str:
     """Return how many face pictures a cache holds, and how a person is erased."""
-    held = f"{summary.face_pictures:,} face pictures" if summary.face_pictures else "no face pictures"
+    pictures = summary.face_pictures
+    held = f"{pictures:,} face picture{'s' * (pictures != 1)}" if pictures else "no face pictures"
     if summary.removed_face_pictures:
         held += f", {summary.removed_face_pictures:,} more of removed clips (est cache convert or erase deletes them)"
     return f"  faces       {held}; est cache erase {summary.path} --subject NAME erases a person"

@@ -254,13 +254,9 @@ def predict_files(
 ) -> int:
     """Predict files, and show what was found."""
     from ...infer.prediction.predicting import predict as predict_videos
-    from ...inputs.input import find_inputs
 
-    found = find_inputs(videos)
-    for warning in found.warnings:
-        screen.warn(warning)
     with screen.watching() as watch:
-        predictions = predict_videos(found, run, out=out, config=config, overwrite=overwrite, watch=watch)
+        predictions = predict_videos(videos, run, out=out, config=config, overwrite=overwrite, watch=watch)
     screen.result(data(predictions), "\n".join(lines(predictions)))
     return STATUS_PARTIAL if predictions.failures else 0
 

@@ -123,7 +123,6 @@ def audit(
         "allow_leak": allow_leak,
     }
     wanted = resolve(preset, config, settings or (), options)
-    wanted.expect_read(feature)
     wanted.expect_effective()
     from dataclasses import replace
 

@@ -169,14 +169,13 @@ def run(
         workers=workers,
         allow_leak=bool(allow_leak),
     )
-    folder = out or Path(f"recipe-{recipe.name}")
     with screen.watching() as watch:
-        outcome = run_recipe(recipe, root, folder, choice, limit=limit, dry_run=dry_run, watch=watch)
+        outcome = run_recipe(recipe, root, out, choice, limit=limit, dry_run=dry_run, watch=watch)
     if outcome.card is None or outcome.path is None:
         screen.result(outcome.plan.to_json(), "\n".join(outcome.plan.lines()))
         return 0
     page = outcome.path.with_suffix(".md")
-    data = {"card": str(outcome.path), "page": str(page), "out": str(folder), **outcome.card.to_json()}
+    data = {"card": str(outcome.path), "page": str(page), "out": str(outcome.plan.out), **outcome.card.to_json()}
     screen.result(data, "\n".join(card_lines(outcome.card, outcome.path, limit=limit)))
     return STATUS_PARTIAL if outcome.failed else 0
 

@@ -236,7 +236,6 @@ def sweep(
         "allow_leak": allow_leak,
     }
     base = resolve(preset, config, settings or (), options)
-    base.expect_read(feature)
     from ...sweep.search.begun import HTML
     from ...sweep.search.settings import TRIALS, SweepConfig
     from ...sweep.search.sweeping import own_base, sweep_cache

@@ -159,7 +159,6 @@ def train(
         wanted = resolve(preset, config, settings or (), options, base=base)
     except UsageError as error:
         raise in_words_of_options(error, options) from None
-    wanted.expect_read(feature)
     if not resume:
         wanted.expect_effective()
     if describe:

@@ -17,7 +17,7 @@ from ...errors import EstError, UsageError, expect_choice, nearest
 from .. import precision as of_torch
 from ..precision import DTYPES, Precision, resolve_precision
 from .engine import ENGINES, PRECISIONS, EncoderPrecision, EngineName
-from .packages import expect_packages, what_is_wrong
+from .runtime import expect_usable, why_unusable
 
 OF_ENGINE: dict[EngineName, tuple[EncoderPrecision, ...]] = {"torch": tuple(DTYPES), "onnxruntime": ("fp32", "int8")}
 ASKED, AS_BEGUN = "as asked", "as the cache was started"  # why
@@ -106,7 +106,7 @@ def _choose(engine: str, precision: str, devices: Sequence[torch.device], begun:
                 f"onnxruntime computes encoders in fp32 or int8, not in {precision}.",
                 remedy=f"--engine torch {option} {precision}, or {option} fp32",
             )
-        expect_packages()
+        expect_usable()
         searching = _searching("fp32", begun, devices)
         return Computation(engine="onnxruntime", precision="fp32", searching=searching, why=ASKED)
     resolved, why = resolve_precision(precision, *devices, remedy=f"{option} fp32")
@@ -119,7 +119,7 @@ def _choose(engine: str, precision: str, devices: Sequence[torch.device], begun:
         return replace(found, hint=hint)
     if engine == "torch" or not is_fast_here():
         return replace(found, hint=hint)
-    if wrong := what_is_wrong():
+    if wrong := why_unusable():
         return replace(found, why=f"{why}; onnxruntime would be faster, but {': '.join(wrong)}")
     return replace(found, engine="onnxruntime", hint=hint, may_fall_back=True)
 
@@ -168,7 +168,7 @@ def _in_int8(
     bits = begun.bits or bits_here()
     if reason := why_no_bits(bits):
         raise EstError(reason, remedy=f"{option} fp32")
-    expect_packages()
+    expect_usable()
     why = ASKED if bits == 8 else f"{ASKED}, weights of {bits} bits"
     searching = _searching("int8", begun, devices)
     return Computation(engine="onnxruntime", precision="int8", searching=searching, why=why, bits=bits)
@@ -197,7 +197,7 @@ def _hint(precision: Precision, option: str) -> str:
 def _not_on(device: torch.device) -> EstError:
     """Return why onnxruntime does not compute on a device."""
     there = ""
-    if not what_is_wrong():
+    if not why_unusable():
         import onnxruntime
 
         there = f" (this onnxruntime has {', '.join(onnxruntime.get_available_providers())})"

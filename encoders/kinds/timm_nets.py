@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from ...errors import EstError, UsageError
+from ...packages import expect_packages
 from ..backbone import Normalization
 from .design import Converter, Design
 from .pooled import Pooled
@@ -42,12 +43,10 @@ def design_of(model: str, *, name: str = "", licence: str = "") -> Design:
 
 
 def _timm() -> ModuleType:
-    try:
-        import timm
-    except ImportError as error:
-        raise UsageError(
-            "Encoders of timm, CLIP's among them, need the package timm.", remedy="pip install 'est-fer[encoders]'"
-        ) from error
+    need = "Encoders of timm, CLIP's among them, need the package timm"
+    expect_packages(need, "timm", install="'est-fer[encoders]'", kind=UsageError)
+    import timm
+
     return timm
 
 

@@ -43,7 +43,10 @@ def push_cache(
     hub: Hub | None = None,
     watch: Watch | None = None,
 ) -> Pushed:
-    """Push what may be shared of a cache to a data set's repository on a hub."""
+    """Push what may be shared of a cache to a data set's repository on a hub.
+
+    `permission` names the licence of the data and says that it allows this; without `public` the repository is private.
+    """
     name, watch = target_of(to), watch or Watch()
     cache = cache if isinstance(cache, Cache) else open_cache(cache)
     terms = terms_of_cache(cache)

@@ -43,7 +43,7 @@ def terms_of(source: Run | Path | str) -> Terms:
 
 def push_export(
     run: Run | Path | str,
-    out: Path,
+    out: Path | str,
     to: str,
     permission: Permission,
     *,
@@ -84,10 +84,10 @@ def push_export(
 
 
 def push_weights(
-    path: Path, to: str, permission: Permission, *, hub: Hub | None = None, watch: Watch | None = None
+    path: Path | str, to: str, permission: Permission, *, hub: Hub | None = None, watch: Watch | None = None
 ) -> Pushed:
-    """Push a file of weights that est has written, for `--weights hub:ORG/NAME`."""
-    name, watch = target_of(to), watch or Watch()
+    """Push a file of weights that est has written, for `--weights hub:ORG/NAME`; `permission` names the licence of the data."""
+    name, watch, path = target_of(to), watch or Watch(), Path(path)
     if path.suffix != SAFE or not path.is_file():
         raise UsageError(
             f"Weights are pushed as a file of safetensors, found {path}.", remedy="the file of est tune --out"

@@ -104,8 +104,10 @@ def predict(
     True
     """
     start, watch, config = time.monotonic(), watch or Watch(), config or PredictConfig()
+    run = (
+        run if isinstance(run, Run) else Run.open(run)
+    )  # before the videos: a folder of many takes time to look through
     found = as_found(videos, watch)
-    run = run if isinstance(run, Run) else Run.open(run)
     if config.parquet:
         expect_pyarrow()
     cutting = cutting_of(run, config)

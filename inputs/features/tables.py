@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import SourceError
+from ...packages import what_is_wrong
 from ..csvlist import DELIMITERS, EMPTY_NUMBERS
 
 BLOCK_ROWS = 4096
@@ -204,12 +205,9 @@ def _floats(column: Any) -> np.ndarray:
 
 
 def _pyarrow(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise SourceError(
-            "Parquet files are read by pyarrow: pip install 'est-fer[tables]', or save as .csv"
-        ) from error
+    if wrong := what_is_wrong("pyarrow", install="'est-fer[tables]'"):
+        raise SourceError(f"Parquet files are read by pyarrow; {': '.join(wrong)}, or save as .csv")
+    return import_module(module)
 
 
 def _encoding(head: bytes) -> str:

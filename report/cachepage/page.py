@@ -264,7 +264,7 @@ def _copy_rows(listing: Listing, found: Sequence[Copies]) -> tuple[list[list[Any
 
 
 def _people(summary: Summary) -> list[str]:
-    held = f"The cache holds {summary.face_pictures:,} face pictures (JPEG crops)."
+    held = f"The cache holds {summary.face_pictures:,} face picture{'s' * (summary.face_pictures != 1)} (JPEG crops)."
     if not summary.face_pictures:
         held = "The cache holds no face pictures."
     if summary.removed_face_pictures:

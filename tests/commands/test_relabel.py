@@ -44,6 +44,17 @@ def said(cache):
     return annotations(open_cache(cache))
 
 
+def test_a_list_that_cannot_be_read_says_what_mends_it(est, cache, tmp_path):
+    written(tmp_path, ("id", "label"))
+    status, _, err = est("cache", "relabel", cache, tmp_path / "lists.csv")
+    assert status == 2
+    assert f"{tmp_path / 'lists.csv'} does not exist.\n  try: {tmp_path / 'list.csv'}, which is nearest" in err
+    (tmp_path / "folder.csv").mkdir()
+    status, _, err = est("cache", "relabel", cache, tmp_path / "folder.csv")
+    assert status == 2
+    assert f"try: a list (.csv, .tsv, .txt) in {tmp_path / 'folder.csv'}" in err
+
+
 def test_the_command_shows_asks_and_writes(est, cache, tmp_path, monkeypatch):
     path = written(
         tmp_path, ("id", "label", "fold"), ("set/clip 001", "fear", 1), ("set/clip 012", "sad", ""), ("no", "x", "")

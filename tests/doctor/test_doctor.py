@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 
 from est.cli import main
 from est.doctor import codecs, examination, folders, libraries, machine, weights
-from est.doctor.check import Check
+from est.doctor.check import Check, Examination
 from est.doctor.examination import examine
 from est.encoders import weights as encoder_weights
 from est.encoders.kinds import find_design
@@ -325,7 +325,7 @@ def test_the_command_is_green_and_names_a_planted_fault(tmp_path, capsys, monkey
     monkeypatch.setattr(codecs, "CODECS", {"H.264": codecs.CODECS["H.264"]})
     monkeypatch.setattr(folders, "LITTLE_SPACE", 0)
     with pytest.raises(SystemExit) as stop:
-        main(["doctor", "--models-dir", str(tmp_path), "--quiet"])
+        main(["doctor", "--models-dir", str(tmp_path)])
     assert stop.value.code == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("Everything that est needs is here; ")
     with pytest.raises(SystemExit) as stop:
@@ -350,3 +350,19 @@ def test_a_name_that_nothing_has_is_refused(option, name, remedy, capsys):
         main(["doctor", option, name])
     assert stop.value.code == 2
     assert remedy in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("problems", [0, 1])
+def test_quiet_shows_what_is_wrong_and_nothing_else(problems, capsys, monkeypatch):
+    note = Check(group="machine", name="memory", state="note", found="1 of 2 GB are free", remedy="--workers 1")
+    wrong = [Check(group="folders", name="models", state="problem", found="cannot be written", remedy="chmod u+w m")]
+    found = Examination(checks=(Check(group="machine", name="GPU", found="none"), note, *wrong[:problems]))
+    monkeypatch.setattr(examination, "examine", lambda **_: found)
+    with pytest.raises(SystemExit) as stop:
+        main(["doctor", "-q"])
+    assert stop.value.code == problems
+    shown = ["folders", "  ✗ models  cannot be written", "            try: chmod u+w m", "1 problem: models"]
+    assert capsys.readouterr().out.splitlines() == shown[: 4 * problems]
+    with pytest.raises(SystemExit):
+        main(["doctor", "-q", "--json"])
+    assert len(json.loads(capsys.readouterr().out)["checks"]) == 2 + problems

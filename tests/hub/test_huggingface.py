@@ -157,7 +157,7 @@ def test_a_folder_is_pushed_as_one_commit(hub, server, tmp_path):
 
 def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
-    with pytest.raises(UsageError, match="need the package huggingface-hub") as refused:
+    with pytest.raises(UsageError, match="needs the package huggingface-hub") as refused:
         HuggingFace()
     assert refused.value.remedy == "pip install 'est-fer[hub]'"
     assert huggingface.TOKEN

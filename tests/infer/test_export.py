@@ -124,7 +124,7 @@ def logits_of(run, part, features, others=None):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_model_computes_the_same_in_every_format(runs, tmp_path, name, form):
     run, watch = runs[name], Recorder()
-    found = export_run(run, tmp_path / "model.bin", form=form, watch=watch)
+    found = export_run(run, tmp_path / {"onnx": "model.onnx", "torchscript": "model.pt"}[form], form=form, watch=watch)
     assert found.part == "fold1"
     assert "2 parts; exported is the first, fold1" in " ".join(watch.said)
     assert not watch.warned

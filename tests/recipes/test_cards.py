@@ -116,7 +116,7 @@ CHANGES = [
         {"fold1": 18, "fold2": 18, "fold3": 18, "fold4": 18, "fold5": 7370},
         "folds.tested.fold1 is 18, and it tests at least 19 clips",
     ),
-    ("folds.tested", {"fold1": 7442}, "folds.tested has 1 folds, and crema-d protocol 1 has 5"),
+    ("folds.tested", {"fold1": 7442}, "folds.tested has 1 fold, and crema-d protocol 1 has 5"),
     ("folds.independence", "unknown", "folds.independence is 'unknown', expected by subject"),
     ("counts.per_class.angry", 3, "counts.per_class adds up to 6174"),
     ("counts.per_class.fury", 0, "fury are no classes of CREMA-D"),

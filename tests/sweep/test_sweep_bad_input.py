@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import errno
 import os
 import shutil
@@ -38,17 +37,9 @@ def refusal(*arguments, kind=EstError, **settings):
 
 
 def test_optuna_is_asked_for(cache, tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *arguments):
-        if name.partition(".")[0] == "optuna":
-            raise ModuleNotFoundError("No module named 'optuna'")
-        return real(name, *arguments)
-
-    monkeypatch.delitem(sys.modules, "optuna", raising=False)
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "optuna", None)
     assert refusal(cache, tmp_path / "sweep") == (
-        "est sweep needs Optuna, which is not installed.",
+        "est sweep needs the package optuna; optuna is not installed.",
         "pip install 'est-fer[sweep]'",
     )
     assert not (tmp_path / "sweep").exists()

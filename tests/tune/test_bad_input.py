@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from cache_samples import make_cache
 from processor import LACKS_BF16
 from train_samples import Recorder
 from tune_samples import colour_cache, config, small_start, start_that_saw, table_of, write_images, write_list
@@ -14,6 +15,7 @@ from est.encoders.weights import save_weights
 from est.errors import EstError, UsageError
 from est.train.config.protocol import ProtocolConfig
 from est.tune import TuneConfig, find_stills, read_card, tune_cache, tune_clips, tune_stills
+from est.tune.crossfit import tune_folds
 from est.tune.loop import FrameTrainer
 
 
@@ -305,3 +307,15 @@ def test_lists_of_data_sets(tmp_path):
     (tmp_path / "Image" / "aligned").mkdir(parents=True)
     refused(lambda: find_stills(raf), "1 of 1 images", "train_00001_aligned.jpg")
     refused(lambda: find_stills(write_list(raf, "train_00001.jpg 8", [])), "line 1", "from 1 to 7")
+
+
+@pytest.mark.parametrize("tune", [tune_cache, tune_folds])
+def test_clips_that_gave_no_frames_are_named(tune, tmp_path):
+    cache, watch = open_cache(make_cache(tmp_path / "c.zarr", failures=(11, 12))), Recorder()
+    gone = [one.id for one in cache.failures if one.label is not None]
+    with pytest.raises(EstError):  # the cache has no pictures to learn from
+        tune(cache, tmp_path / "out.zarr", TuneConfig(), watch=watch)
+    (told,) = [text for text in watch.warned if "gave no frames, and nothing is learnt from them" in text]
+    assert told.startswith(f"{len(gone)} labelled clip")
+    assert all(name in told for name in gone)
+    assert gone

@@ -240,12 +240,13 @@ class TrainConfig:
                 f"The model {self.model.name} reads crops, and not at maps.", remedy="--set finetune.source=auto"
             )
 
-    def expect_read(self, feature: str | None) -> None:
-        """Refuse a feature that is asked for by name where the model reads another; beside one of crops the control may read it."""
-        if feature is not None and self.model.reads not in ("", CROPS, feature):
+    def expect_read(self, option: str) -> None:
+        """Refuse the feature that an option asks for where the model reads another; beside one of crops the control may read it."""
+        if self.model.reads not in ("", CROPS, self.data.feature):
+            told = f"{option}{'=' if option.startswith('--set') else ' '}{self.data.feature}"
             raise UsageError(
-                f"The model {self.model.name} reads {self.model.reads}: --feature {feature} has no effect.",
-                remedy="leave --feature out",
+                f"The model {self.model.name} reads {self.model.reads}: {told} has no effect.",
+                remedy=f"leave {option} out",
             )
 
     def expect_effective(self) -> None:
@@ -253,12 +254,7 @@ class TrainConfig:
 
         A configuration may hold them: earlier runs have them, and trials of a sweep, which varies the others.
         """
-        preset = PROTOCOLS.get(self.protocol.kind)
-        if preset is not None and preset.is_micro and self.select != "last":
-            raise UsageError(
-                f"The protocol {self.protocol.kind} trains a fixed number of epochs, and select = {self.select} chooses one.",
-                remedy="--select last with --epochs; --protocol loso may choose by an inner validation half",
-            )
+        self.expect_epoch_of_protocol()
         loop, loss = self.loop, self.loss
         readers = {  # by setting: whether it is read, by what, and an example of that
             "loop.momentum": (loop.optimizer == "sgd", "loop.optimizer=sgd", "loop.optimizer=sgd"),
@@ -275,6 +271,15 @@ class TrainConfig:
                     f"{key} is a setting of {reader}, which is not used: it would have no effect.",
                     remedy=f"leave {key} out, or --set {example}",
                 )
+
+    def expect_epoch_of_protocol(self) -> None:
+        """Refuse to choose an epoch where the protocol trains a fixed number of them."""
+        preset = PROTOCOLS.get(self.protocol.kind)
+        if preset is not None and preset.is_micro and self.select != "last":
+            raise UsageError(
+                f"The protocol {self.protocol.kind} trains a fixed number of epochs, and select = {self.select} chooses one.",
+                remedy="--select last with --epochs; --protocol loso may choose by an inner validation half",
+            )
 
     @property
     def looks_at_frames(self) -> bool:

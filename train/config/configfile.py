@@ -15,7 +15,7 @@ from ...errors import UsageError, hints_of, nearest
 from ..models.registry import DEFAULT, MODELS, config_class
 from .config import ALIASES, OF_AUTHORS, PRESETS, SIZES, TrainConfig
 
-MODEL = "model.name"
+MODEL, FEATURE = "model.name", "data.feature"
 MOST = sys.float_info.max
 Flat = dict[str, Any]  # "model.layers" → 3; "seeds" → (3456,)
 
@@ -52,7 +52,10 @@ def resolve(
     for name, above in ((own_preset if preset is None else None, from_file), (preset, typed)):
         flat |= preset_settings(name, model, below=flat) if name is not None else {}
         flat |= above
-    return from_flat({**flat, MODEL: model})
+    config = from_flat({**flat, MODEL: model})
+    if FEATURE in typed:  # a file of a run names the default, too, and means nothing by it
+        config.expect_read("--feature" if (options or {}).get(FEATURE) is not None else f"--set {FEATURE}")
+    return config
 
 
 def train_config(

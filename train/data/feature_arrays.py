@@ -17,7 +17,7 @@ from ...cache import Cache, FeatureRecipe
 from ...cache.recipe import IMPORTED
 from ...encoders.taps import CLASS_TOKEN, TAPS
 from ...errors import UsageError, nearest
-from ...extract.command import command_that_adds
+from ...extract.command import command_that_adds, room_for
 from ..models.contract import CROPS, ModelConfig
 
 if TYPE_CHECKING:
@@ -120,10 +120,13 @@ def expect_here(cache: Cache, feature: str, *, reader: str = "", beside: Sequenc
     there = cache.told_features()
     if cache.window_features:
         there += f", and {cache.told_features(of_windows=True)}"
-    raise UsageError(
+    said = (
         f"{reader} reads {feature}, which {cache.path} lacks: it has {there}."
         if reader
-        else f"{cache.path} has {there}, asked for {feature!r}.",
+        else f"{cache.path} has {there}, asked for {feature!r}."
+    )
+    raise UsageError(
+        f"{said} {room_for(cache, feature)}".rstrip(),
         remedy=_adding(cache, feature, beside),
     )
 

@@ -74,7 +74,8 @@ def plan_folds(table: Annotations, config: ProtocolConfig, *, seed: int, validat
         expect_halves(table, fold)
         if validation and len(fold.val) and config.val_part:
             raise UsageError(
-                f"protocol.val_part divides the training half, and the validation split ({len(fold.val)} clips) chooses already.",
+                "protocol.val_part divides the training half, and the validation split "
+                f"({counted(len(fold.val), 'clip')}) chooses already.",
                 remedy="leave protocol.val_part out, or --protocol kfold",
             )
         if validation and not len(fold.val):

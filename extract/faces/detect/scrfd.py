@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import io
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,17 @@ import numpy as np
 import torch
 
 from ....errors import EstError
+from ....packages import expect_packages
 from .base import Detections, check_images, reduced_size
 from .pack import find_detector, pack_folder
 
 STRIDE = 32  # the coarsest: sides of the input are multiples of it
 LOW_RESOLUTION = 128
-PACKAGES = ("insightface", "onnx", "onnxruntime")
+PACKAGES = (
+    "onnxruntime",
+    "onnx",
+    "insightface",
+)  # insightface last: it imports the others, and theirs would be its error
 
 
 def build_scrfd(
@@ -37,14 +41,10 @@ def build_scrfd(
     return Scrfd(pack, model, score_threshold=score_threshold)
 
 
-def expect_packages(pack: str) -> None:
-    """Refuse to look for a pack where what reads it is not installed."""
-    lacking = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if lacking:
-        raise EstError(
-            f"The detector insightface:{pack} needs {', '.join(PACKAGES)}; not installed: {', '.join(lacking)}.",
-            remedy=f"pip install {' '.join(lacking)}, or --detector retinaface",
-        )
+def expect_insightface(pack: str) -> None:
+    """Refuse to look for a pack where what reads it cannot be used."""
+    need = f"The detector insightface:{pack} needs the packages {', '.join(PACKAGES)}"
+    expect_packages(need, *PACKAGES, instead="--detector retinaface")
 
 
 def execution_providers(device: torch.device) -> list[Any]:

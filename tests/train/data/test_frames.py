@@ -132,6 +132,9 @@ def test_maps_that_are_not_there_are_asked_for(cache_path):
     cache = write_cache(cache_path, features=("gap",))
     with pytest.raises(UsageError, match="has the features gap, asked for 'layer3'") as error:
         ClipSet.for_tuning(cache, WHICH, "maps")
+    frames, row = int(cache.clips.count.sum()), 256 * 14 * 14 * 2
+    told = f"layer3 takes 100 kB a frame, {frames * row / 1e6:.0f} MB for {frames} frames."
+    assert error.value.message.endswith(told)
     assert error.value.remedy.startswith("est extract ")
     assert error.value.remedy.endswith(" --features gap,layer3")
     cache = write_cache(cache_path.with_name(f"plain{cache_path.suffix}"))

@@ -300,6 +300,10 @@ def test_no_epoch_is_chosen_on_anything(cache, capsys):
     ):
         TrainConfig(protocol=ProtocolConfig(kind="megc"), select="val").expect_effective()
     TrainConfig(protocol=ProtocolConfig(kind="loso"), select="val").expect_effective()
+    with pytest.raises(UsageError, match="fixed number of epochs") as refused:
+        fit(cache, cache.parent / "chosen", loso(select="val"))
+    assert refused.value.remedy.startswith("--select last")
+    assert not (cache.parent / "chosen").exists()
     assert est("train", "--cache", cache, "--protocol", "samm", "--select", "val") == 2
     assert "fixed number of epochs" in capsys.readouterr().err
     for settings in ({"folds": 5}, {"by": "clip"}):
