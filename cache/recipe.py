@@ -257,7 +257,7 @@ class Recipes:
                 for field in self.features[name].differences(other.features[name])
                 if field != "parent"
             ]
-        found += [f"{name} (in one of them only)" for name in sorted(self.features.keys() ^ other.features.keys())]
+        found += [f"{name} (only in one)" for name in sorted(self.features.keys() ^ other.features.keys())]
         return found
 
     def pairs(self, other: Recipes, differences: list[str]) -> dict[str, tuple[Any, Any]]:

@@ -196,10 +196,10 @@ def test_differences_name_features_that_only_one_has():
     both = recipes(gap=GAP, map=replace(GAP, tap="layer4"))
     other = recipes(replace(FRAMES, size=112), gap=replace(GAP, weights="synface", mirrored=True), late=GAP)
     found = both.differences(other)
-    assert found == ["size", "gap.weights", "gap.mirrored", "late (in one of them only)", "map (only in one)"]
+    assert found == ["size", "gap.weights", "gap.mirrored", "late (only in one)", "map (only in one)"]
     assert both.describe(other, found) == (
         "size: 224 here, 112 there, gap.weights: Gewichte.pt here, synface there, gap.mirrored: False here, True there, "
-        "late (in one of them only): absent here, present there, map (only in one): present here, absent there"
+        "late (only in one): absent here, present there, map (only in one): present here, absent there"
     )
 
 
