@@ -1,4 +1,4 @@
-"""The packages that single parts of est need: whether they can be used here, and the command that mends it where they cannot.
+"""The packages that single parts of est need: whether they can be used here, and the command that fixes it where they cannot.
 
 A package may be absent, or be there and fail when it is imported: a library of the system is missing, or its compiled parts do not fit
 numpy or protobuf. Both are told in the same way, before the work begins that needs it.
@@ -16,7 +16,7 @@ BROKEN = (ImportError, AttributeError, TypeError, RuntimeError, OSError)
 
 
 def what_is_wrong(*names: str, install: str = "") -> tuple[str, str] | None:
-    """Return what keeps packages from being used, and what mends it; None where all can be used.
+    """Return what keeps packages from being used, and what fixes it; None where all can be used.
 
     `install` is what pip installs, where that is not the packages by their names.
     """

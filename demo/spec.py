@@ -16,7 +16,7 @@ from .micro import CLASSES, DATABASES, MAX_FPS, MIN_FPS, draw_moments
 # The shipped weights are trained on renders of these seeds. Were they allowed in a demo set, its test subjects could be
 # people that the backbone has seen.
 RESERVED_SEEDS = range(900_000, 1_000_000)
-# benchmarks/demo.py measures on these, which nobody has looked at while renderer and recipe were chosen.
+# benchmarks/demo.py measures on these, which were not used while renderer and recipe were chosen.
 BENCHMARK_SEEDS = range(800_000, 800_010)
 # benchmarks/identity.py shows people of these, whom neither the map of looks nor its threshold has seen.
 IDENTITY_SEEDS = range(800_010, 800_014)
@@ -61,7 +61,7 @@ class RenderSpec:
         _expect_frames(self.frames)
         if self.temporal_pairs + self.dynamics + self.micro > 1:
             raise UsageError(
-                "A set has temporal pairs, dynamics or micro-expressions, and one of them only.",
+                "A set has temporal pairs, dynamics or micro-expressions; found more than one of them.",
                 remedy="leave the others out",
             )
         if self.in_pairs and self.num_clips % 2:
@@ -72,13 +72,13 @@ class RenderSpec:
         if self.seed in BENCHMARK_SEEDS and not self.reserved:
             raise UsageError(
                 f"seed: {self.seed} is reserved; benchmarks/demo.py measures on seeds {BENCHMARK_SEEDS[0]} to "
-                f"{BENCHMARK_SEEDS[-1]}, which nothing is chosen by",
+                f"{BENCHMARK_SEEDS[-1]}, which are kept out of every choice",
                 remedy="choose a seed outside that range",
             )
         if self.seed in IDENTITY_SEEDS and not self.reserved:
             raise UsageError(
                 f"seed: {self.seed} is reserved; benchmarks/identity.py measures on seeds {IDENTITY_SEEDS[0]} to "
-                f"{IDENTITY_SEEDS[-1]}, whose people nothing is chosen by",
+                f"{IDENTITY_SEEDS[-1]}, whose people are kept out of every choice",
                 remedy="choose a seed outside that range",
             )
         if self.seed in RESERVED_SEEDS and not self.reserved:

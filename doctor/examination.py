@@ -1,4 +1,4 @@
-"""`examine`: everything that `est doctor` looks at, as one call."""
+"""`examine`: all checks of `est doctor`, as one call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def examine(
     speed: bool = False,
     hear: Callable[[str], None] = lambda name: None,
 ) -> Examination:
-    """Look at libraries, machine, codecs, weights and folders; `hear` is told what is looked at next.
+    """Check libraries, machine, codecs, weights and folders; `hear` is called with the name of the next check.
 
     Where libraries cannot be imported, only they are looked at: all else needs them.
 
@@ -34,7 +34,7 @@ def examine(
     hear("libraries")
     found = list(check_libraries())
     if any(check.state == "problem" for check in found):
-        rest = "machine, codecs, weights and folders are looked at when the libraries can be imported"
+        rest = "machine, codecs, weights and folders are checked once the libraries can be imported"
         note = Check(group="libraries", name="the rest", state="note", found=rest)
         return Examination(checks=(*found, note))
     from .codecs import check_codecs

@@ -35,7 +35,7 @@ def check_speed(device: str = "auto") -> Iterator[Check]:
             group=GROUP,
             name=f"ResNet-18, {precision} by {engine}",
             state="note" if other else "ok",
-            found=f"{rate:.0f} pictures of {SIDE}² a second" + (", chosen" if (engine, precision) == chosen else ""),
+            found=f"{rate:.0f} images of {SIDE}² per second" + (", chosen" if (engine, precision) == chosen else ""),
             remedy=f"--engine {fastest[0]} --precision {fastest[1]} is faster here" if other else "",
         )
 

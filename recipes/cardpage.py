@@ -10,7 +10,9 @@ from ..train.models.registry import config_class
 from .card import Card
 
 APPARENT = "Predictions are apparent expressions: what a face looks like, not what somebody feels."
-RENDERED = "Rendered data: drawn by this project. It shows that the whole path works, and says nothing about people."
+RENDERED = (
+    "Rendered data: drawn by this project. It shows that the complete pipeline works, and says nothing about people."
+)
 
 
 def card_page(card: Card, *, level: int = 1) -> str:
@@ -92,7 +94,7 @@ def points(value: float) -> str:
 
 
 def difference_text(card: Card) -> str:
-    """Say how far the model is above the control, and whether that could be chance."""
+    """Return how far the model is above the control, and whether that could be chance."""
     found = card.difference
     text = f"Model − control: {points(found['value'])} points of WAR"
     if found.get("low") is None:

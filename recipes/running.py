@@ -110,7 +110,7 @@ def run_recipe(
     )
     if dry_run:
         return RecipeOutcome(plan=plan)
-    if not extracted:  # weights that cannot be had are said before anything else is done
+    if not extracted:  # missing weights are an error before anything else is done
         weights = load_weights(extraction.weights, normalize=extraction.normalize, models_dir=extraction.models_dir)
         plan = replace(plan, licence=weights.licence or plan.licence)
         folder.note(weights={"name": weights.name, "digest": weights.digest, "licence": weights.licence})
@@ -149,7 +149,7 @@ def run_recipe(
 def _expect_root(recipe: DatasetRecipe, root: Path | None) -> Path:
     if root is None:
         raise UsageError(
-            f"Where is {recipe.title}? --root names its folder.", remedy=f"est recipe run {recipe.name} --root DIR"
+            f"No folder of {recipe.title} is given: --root names it.", remedy=f"est recipe run {recipe.name} --root DIR"
         )
     return root
 
@@ -172,7 +172,7 @@ def _extract(folder: RecipeFolder, clips: RecipeClips, config: ExtractConfig, wa
             remedy="est extract --compare-detectors 5 looks at a few of them",
         )
     if dropped := _drop_failed(folder.cache):
-        watch.warn(f"taken out of {folder.cache}, because their files cannot be read any more: {some(dropped)}")
+        watch.warn(f"removed from {folder.cache}, because their files can no longer be read: {some(dropped)}")
     folder.note_code(EXTRACTION)
     features = {*folder.facts.get("extracted", {}).get("features", ()), *config.features}
     folder.note(extracted={"clips": clips.digest, "features": sorted(features)})
@@ -205,7 +205,7 @@ def _annotations(one: Input | Failure) -> tuple[str | None, str, str, int]:
 
 
 def _expect_clips(folder: RecipeFolder, clips: RecipeClips) -> None:
-    """Refuse a cache that somebody has changed: other clips are another measurement."""
+    """Refuse a cache that was changed: other clips are another measurement."""
     if others := other_clips(folder.cache, clips):
         raise EstError(
             f"{folder.cache} does not hold the clips of the protocol: {len(others)} are others ({some(others)}).",
@@ -221,7 +221,7 @@ def _expect_run(folder: RecipeFolder, config: TrainConfig) -> None:
     if changed := differences(_comparable(Run.open(path).config), _comparable(config)):
         raise UsageError(
             differing(path, changed),
-            remedy=f"--out another folder, or the settings of then; without {path} the same command trains it anew",
+            remedy=f"--out another folder, or the earlier settings; without {path} the same command trains it again",
         )
 
 

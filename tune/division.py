@@ -124,6 +124,6 @@ def expect_no_leaks(leaks: tuple[Leak, ...], config: TuneConfig) -> None:
 
 
 def are_other_people(table: Annotations, one: np.ndarray, other: np.ndarray) -> bool:
-    """Say whether two halves are known to share nobody."""
+    """Return whether two halves are known to share no subject."""
     known = (table.subject[one] != "").all() and (table.subject[other] != "").all()
     return bool(known) and not len(np.intersect1d(table.subject[one], table.subject[other]))

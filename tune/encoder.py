@@ -64,7 +64,7 @@ def tune_cache(
     table = Annotations.from_cache(cache)
     warn_of_missing(table, watch)
     if protocol is not None and split is not None:
-        raise UsageError("A fold and a split are two ways to say which clips.", remedy="--fold or --split, not both")
+        raise UsageError("Expected a fold or a split, found both.", remedy="--fold or --split, not both")
     if protocol is not None:
         fold, notes = fold_of(table, protocol, config)
         for note in notes:
@@ -113,7 +113,7 @@ def tune_stills(
     fold = split_of(stills)
     if not len(fold.val) and config.select == "val":
         if config.by == "subject" and (table.subject[fold.train] == "").all():
-            watch.warn("Nobody says who is on the images: the part that chooses the epoch is drawn by image.")
+            watch.warn("The people on the images are not known: the part that chooses the epoch is drawn by image.")
             config = replace(config, by="clip")
         fold = with_inner_part(table, fold, config)
     elif config.select == "last":
@@ -171,7 +171,7 @@ def _task(
     *,
     folds: Sequence[str],
 ) -> TuningTask:
-    """Say what is to be learnt; refuse what cannot be, and a start that has seen what it must not."""
+    """Return what is to be learnt; refuse what cannot be, and a start that has seen what it must not."""
     start.backbone.shape_of("gap", samples.side)  # refuses pictures of a size that the encoder cannot see
     leaks = find_start_leaks(start, fold, table)
     expect_no_leaks(leaks, config)

@@ -81,7 +81,7 @@ KINDS = {STRING: "text", "int64": "whole numbers", "float64": "numbers"}
 
 
 def describe_column(spec: ColumnSpec) -> str:
-    """Say what stands in an extra column."""
+    """Return what stands in an extra column."""
     return f"rows of {spec.shape[0]} numbers" if spec.shape else KINDS[spec.dtype]
 
 

@@ -40,7 +40,9 @@ def page(summary: Summary) -> str:
     if summary.format < VERSION:
         lines.append(f"  est cache convert {summary.path} NEW upgrades it to format {VERSION}")
     if not summary.folded:
-        lines += ["  not folded: part of it lies in the staging beside it; the next est extract folds it in"]
+        lines += [
+            "  unfinished: some of its clips are in the staging folder beside it; the next est extract moves them into the file"
+        ]
     with_clips = {
         label: number for label, number in summary.labels.items() if number
     }  # of an unfinished cache some have none
@@ -68,7 +70,7 @@ def page(summary: Summary) -> str:
 
 
 def faces_held(summary: Summary) -> str:
-    """Say how many face pictures a cache holds, and how a person is erased."""
+    """Return how many face pictures a cache holds, and how a person is erased."""
     pictures = summary.face_pictures
     held = f"{pictures:,} face picture{'s' * (pictures != 1)}" if pictures else "no face pictures"
     if summary.removed_face_pictures:
@@ -121,7 +123,7 @@ def clip_line(row: Mapping[str, Any]) -> str:
 
 
 def is_incomplete(row: Mapping[str, Any]) -> bool:
-    """Say whether a clip has fewer frames than its file declares."""
+    """Return whether a clip has fewer frames than its file declares."""
     return None not in (row["decoded"], row["declared"]) and row["decoded"] < row["declared"]
 
 

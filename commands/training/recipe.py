@@ -58,7 +58,7 @@ WeightsName = Annotated[
     str | None,
     typer.Option(
         "--weights",
-        help="The encoder, as of est extract. [default: the recipe's]",
+        help="The encoder, as in est extract. [default: the recipe's]",
         metavar="NAME|FILE|RUN",
         rich_help_panel=MODEL,
     ),
@@ -106,12 +106,12 @@ Precision = Annotated[
     ),
 ]
 ModelsDir = Annotated[
-    Path | None, typer.Option("--models-dir", help="Where downloaded weights lie.", rich_help_panel=MACHINE.rare)
+    Path | None, typer.Option("--models-dir", help="The folder of downloaded weights.", rich_help_panel=MACHINE.rare)
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", "--num-workers", help="Decoding processes. [default: one a core]", rich_help_panel=MACHINE
+        "--workers", "--num-workers", help="Decoding processes. [default: one per core]", rich_help_panel=MACHINE
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and exit.", rich_help_panel=OUTPUT)]
@@ -240,7 +240,7 @@ def checked_lines(one: Checked) -> list[str]:
 
 
 def recipe_data(recipe: DatasetRecipe) -> dict[str, Any]:
-    """Return a recipe for machines."""
+    """Return a recipe as JSON data."""
     found = {**vars(recipe), "protocol": recipe.protocol}
     found["rendering"] = None if recipe.rendering is None else dict(vars(recipe.rendering))
     return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}

@@ -164,7 +164,7 @@ def train(
     if describe:
         return show_model(screen, wanted, cache)
     if cache is None and not resume:
-        raise UsageError("Which cache? --cache names it.", remedy="est train --cache cache.zarr")
+        raise UsageError("No cache is given: --cache names it.", remedy="est train --cache cache.zarr")
     from ...train.fitting import fit
     from ...train.results.pages.megc import megc_lines
     from ...train.results.pages.summary import headline, part_lines

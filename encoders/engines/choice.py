@@ -20,7 +20,7 @@ from .engine import ENGINES, PRECISIONS, EncoderPrecision, EngineName
 from .runtime import expect_usable, why_unusable
 
 OF_ENGINE: dict[EngineName, tuple[EncoderPrecision, ...]] = {"torch": tuple(DTYPES), "onnxruntime": ("fp32", "int8")}
-ASKED, AS_BEGUN = "as asked", "as the cache was begun"  # why
+ASKED, AS_BEGUN = "as asked", "as the cache was started"  # why
 VNNI = ("avx512_vnni", "avx_vnni")  # products of unsigned and signed bytes are added in 32 bits
 # How many times as fast int8 is as what `auto` takes, one thread, by the kind of processor: benchmarks/engines.py prints it.
 INT8_PAYS = {"VNNI": 3.1, "AVX2": 1.9}  # beside fp32 by onnxruntime; on AVX2 of a graph that its own tool made
@@ -125,7 +125,7 @@ def _choose(engine: str, precision: str, devices: Sequence[torch.device], begun:
 
 
 def is_fast_here() -> bool:
-    """Say whether onnxruntime is known to be faster than torch in fp32: on x86 with AVX2, which has no bf16."""
+    """Return whether onnxruntime is known to be faster than torch in fp32: on x86 with AVX2, which has no bf16."""
     return kind_of_processor() in INT8_PAYS and not of_torch.fast_bf16_flags()
 
 
@@ -143,7 +143,7 @@ def bits_here() -> int:
 
 
 def why_no_bits(bits: int) -> str | None:
-    """Say why this processor cannot compute with weights of so many bits; None where it can."""
+    """Return why this processor cannot compute with weights of so many bits; None where it can."""
     if bits <= bits_here():
         return None
     return f"Weights of {bits} bits need a processor with {' or '.join(VNNI)}; on this one products of them saturate."
@@ -182,7 +182,7 @@ def _searching(precision: EncoderPrecision, begun: Begun, devices: Sequence[torc
 
 
 def _hint(precision: Precision, option: str) -> str:
-    """Say what int8 would bring beside a precision of torch, where that is known and worth it."""
+    """Return what int8 would bring beside a precision of torch, where that is known and worth it."""
     if precision == "fp32":
         gain = INT8_PAYS.get(kind_of_processor(), 0.0)
     else:
@@ -195,7 +195,7 @@ def _hint(precision: Precision, option: str) -> str:
 
 
 def _not_on(device: torch.device) -> EstError:
-    """Say why onnxruntime does not compute on a device."""
+    """Return why onnxruntime does not compute on a device."""
     there = ""
     if not why_unusable():
         import onnxruntime

@@ -26,7 +26,7 @@ ERRORS_ONLY = 3  # of its log
 
 
 def why_unusable() -> tuple[str, str] | None:
-    """Return what keeps onnxruntime from computing encoders here, and what mends it; None where it can."""
+    """Return what keeps onnxruntime from computing encoders here, and what fixes it; None where it can."""
     return what_is_wrong(*PACKAGES)
 
 

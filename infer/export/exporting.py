@@ -124,10 +124,10 @@ def expect_free(out: Path, form: Format, *, overwrite: bool) -> Path:
             remedy=f"--out {out.with_suffix(ENDINGS[form][0])}",
         )
     if other != form:
-        raise UsageError(f"{out} is named as {other}, and the format is {form}.", remedy=f"--format {other}")
+        raise UsageError(f"{out} has the suffix of {other}, and the format is {form}.", remedy=f"--format {other}")
     for path in (out, beside):
         if path.is_dir() or (path.exists() and not overwrite):
-            raise UsageError(f"{path} is there already.", remedy="--overwrite, or another --out")
+            raise UsageError(f"{path} exists already.", remedy="--overwrite, or another --out")
     return beside
 
 
@@ -193,7 +193,7 @@ def _verify(
         if cache is not None:  # it was named
             raise
         watch.warn(f"Verified on random inputs alone: {error.message}")
-        return [*lines, "no clips of the run's cache were at hand"]  # the card holds no paths
+        return [*lines, "no clips of the run's cache were available"]  # the card holds no paths
     said = {row["id"]: row for row in read_predictions(run, part)}
     check, against = check_clips(graph, opened, clips, form, said, run.labels)
     lines.append(check.line())
@@ -225,7 +225,7 @@ def _clips(
 
 
 def _score(run: Run, part: str) -> str:
-    """Say what the part scored, and on what."""
+    """Return what the part scored, and on what."""
     rows = read_predictions(run, part)
     right, protocol = sum(row["truth"] == row["prediction"] for row in rows), run.facts["protocol"]
     return (

@@ -154,7 +154,7 @@ class CsvTable(Table):
                 if any(cell.strip() for cell in cells):
                     yield cells
         except (csv.Error, UnicodeError) as error:
-            raise SourceError(f"it is no table of text: {error}") from error
+            raise SourceError(f"it is not a text table: {error}") from error
 
 
 class ParquetTable(Table):
@@ -214,7 +214,7 @@ def _encoding(head: bytes) -> str:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     if b"\0" in head:
-        raise SourceError("it is no text; a table is CSV in UTF-8")
+        raise SourceError("it is not text; a table is CSV in UTF-8")
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:

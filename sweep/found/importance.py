@@ -68,7 +68,7 @@ def mean_importances(studies: Sequence[StudyRecord]) -> dict[str, float] | None:
 
 
 def why_none(study: StudyRecord) -> str:
-    """Say why a study has no importances; empty where it has."""
+    """Return why a study has no importances; empty where it has."""
     scored = study.scored
     if len(scored) < LEAST:
         return too_few([study])

@@ -73,7 +73,7 @@ def test_the_command_shows_asks_and_writes(est, cache, tmp_path, monkeypatch):
     ):
         assert words in out, words
     status, out, err = est("cache", "relabel", cache, path)
-    assert (status, contents(cache)) == (2, before), "nobody to ask"
+    assert (status, contents(cache)) == (2, before), "the confirmation needs a terminal"
     assert "label: 2 changed" in out
     assert "--yes writes" in err
     assert est("cache", "relabel", cache, path, "--yes", "--dry-run")[0] == 2
@@ -103,7 +103,7 @@ def test_the_command_for_machines(est, cache, tmp_path):
     status, out, _ = est(*line, "--yes", "--only", "label,label")
     events = [json.loads(text) for text in out.splitlines()]
     assert status == 0
-    assert "is it only spelt so" in events[0]["message"]
+    assert "is it a misspelling" in events[0]["message"]
     result = events[-1]
     assert result["written"] is True
     assert result["changes"] == [

@@ -152,7 +152,10 @@ def test_each_subject_has_as_many_clips_as_asked():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"temporal_pairs": True, "dynamics": True}, "temporal pairs, dynamics or micro-expressions, and one"),
+        (
+            {"temporal_pairs": True, "dynamics": True},
+            "temporal pairs, dynamics or micro-expressions; found more than one",
+        ),
         ({"seed": BENCHMARK_SEEDS[0]}, "seed: 800000 is reserved; benchmarks/demo.py measures on"),
         ({"frames": (9, 40)}, r"frames: expected the shortest and the longest clip, from 15 to 150, found \(9, 40\)"),
         ({"frames": (40, 39)}, r"found \(40, 39\)"),

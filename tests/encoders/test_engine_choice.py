@@ -67,7 +67,7 @@ def test_fp32_that_was_asked_for_is_torchs_where_bf16_is_fast(processor):
 def test_int8_has_the_bits_that_the_processor_can_add(processor):
     processor("VNNI")
     assert choose_engine("auto", "int8", CPU).bits == 8
-    assert choose_engine("auto", "int8", CPU, begun=Begun(bits=7)).bits == 7  # a cache that was begun elsewhere
+    assert choose_engine("auto", "int8", CPU, begun=Begun(bits=7)).bits == 7  # a cache that was started elsewhere
     processor("AVX2")
     assert choose_engine("onnxruntime", "int8", CPU).bits == 7
     with pytest.raises(EstError, match=r"8 bits need a processor with avx512_vnni or avx_vnni.*saturate"):

@@ -126,7 +126,7 @@ def test_an_output_that_exists(sample, tmp_path, capsys):
     predict(sample.folder / "clip2.mp4", sample.run, out=out, config=QUIET, overwrite=True)
     assert [row["video"] for row in read_csv(out / "predictions.csv")] == ["clip2"]
     assert (out / "mine.txt").read_text() == "x"
-    with pytest.raises(UsageError, match="which no prediction wrote"):
+    with pytest.raises(UsageError, match="which was not written by est predict"):
         predict(sample.video, sample.run, out=sample.run, config=QUIET, overwrite=True)
 
 
@@ -164,7 +164,7 @@ def test_another_detector_or_tracking_than_then(sample, run):
     frames = facts["cache"]["recipes"]["frames"]
     frames["tracking"] = "gap 7, iou 0.3"
     write_json(run / FACTS, facts)
-    with pytest.raises(RecipeMismatch, match="followed in another way"):
+    with pytest.raises(RecipeMismatch, match="tracked with other settings"):
         predict(sample.video, run, config=QUIET)
     frames["tracking"], frames["detector_digest"] = "gap 15, iou 0.3", "00"
     write_json(run / FACTS, facts)

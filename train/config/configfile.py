@@ -87,7 +87,7 @@ def preset_settings(name: Any, model: str = DEFAULT, *, below: Mapping[str, Any]
         having = [one for one in MODELS if OF_AUTHORS in config_class(one).presets]
         is_est = model == DEFAULT
         said = f"the authors of {model} train it by the preset official"
-        said = said if is_est else f"how {model} was trained by its authors is no preset"
+        said = said if is_est else f"there is no preset of the training of {model} by its authors"
         others = ", ".join(one for one in PRESETS if one != OF_AUTHORS)
         raise UsageError(
             f"The preset {OF_AUTHORS} is of {', '.join(having)}; {said}.",
@@ -140,7 +140,7 @@ def expect_no_other_models(key: str, model: str) -> None:
         return
     own = [name for name in known_keys(model) if name.startswith("model.") and name != MODEL]
     near = related_keys(key, own)
-    has = f"near it {model} has {', '.join(near)}" if near else f"{model} has {', '.join(own) or 'no settings'}"
+    has = f"similar ones of {model} are {', '.join(near)}" if near else f"{model} has {', '.join(own) or 'no settings'}"
     models = f"the model {others[0]}" if len(others) == 1 else f"the models {', '.join(others)}"
     raise UsageError(
         f"{key} is a setting of {models}, and the model is {model}.",

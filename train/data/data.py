@@ -37,7 +37,7 @@ class Loaded:
     place: np.ndarray  # (rows,) in the clip set, −1 where there are no frames
 
     def visible(self, rows: np.ndarray) -> np.ndarray:
-        """Say which rows have a frame that shows a face: the others are not predicted, and nothing is learnt from them."""
+        """Return which rows have a frame that shows a face: the others are not predicted, and nothing is learnt from them."""
         place = self.place[rows]
         return (place >= 0) & np.asarray(self.clips.has_face)[place]
 

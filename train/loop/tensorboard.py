@@ -15,7 +15,7 @@ class Board:
     """One part's curves."""
 
     def __init__(self, folder: Path, *, first_epoch: int) -> None:
-        # What was written after the checkpoint that a run goes on from is hidden from view.
+        # What was written after the checkpoint that a run resumes from is hidden from view.
         self._writer = board_writer()(str(folder / FOLDER), purge_step=first_epoch)
 
     def add(self, record: Record) -> None:

@@ -50,7 +50,7 @@ def test_a_cut_file_is_no_model(cut):
 
 @pytest.fixture
 def without(monkeypatch):
-    """Hide what a small machine lacks, and let the detectors be imported anew."""
+    """Hide what a small machine lacks, and let the detectors be imported again."""
     for name in OTHERS:
         monkeypatch.setitem(sys.modules, name, None)
     for name in [name for name in sys.modules if name.startswith("est.extract.faces.detect")]:

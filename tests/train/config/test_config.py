@@ -278,7 +278,7 @@ def test_a_preset_is_what_it_says():
     with pytest.raises(UsageError, match="is of slstt; the authors of est train it by the preset official") as caught:
         resolve("published")
     assert caught.value.remedy == "--preset official"
-    with pytest.raises(UsageError, match="how gru was trained by its authors is no preset") as caught:
+    with pytest.raises(UsageError, match="there is no preset of the training of gru by its authors") as caught:
         resolve("published", None, (), {"model.name": "gru"})
     assert caught.value.remedy == "--preset, one of official, paper-text, fast, small, modern"
 

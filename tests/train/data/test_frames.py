@@ -173,8 +173,15 @@ def test_what_a_cache_cannot_give_is_refused(tmp_path):
     shared = open_cache(tmp_path / "shared.zarr")
     mirrored, augments = {"mirrored": True}, {"augments": True}
     for cache, wanted, learns, options, message, remedy in (
-        (shared, "auto", "layer4", {}, "has no crops and knows no sources of its clips", "est extract … --crops"),
-        (shared, "videos", "all", {}, "knows no sources", "finetune.source=auto"),
+        (
+            shared,
+            "auto",
+            "layer4",
+            {},
+            "has no crops and no record of the sources of its clips",
+            "est extract … --crops",
+        ),
+        (shared, "videos", "all", {}, "no record of the sources", "finetune.source=auto"),
         (shared, "crops", "all", {}, "has no crops", "est extract … --crops into a new cache"),
         (plain, "crops", "all", {}, "has no crops", "finetune.source=videos"),
         (flipped, "maps", "layer4", {}, r"has no maps of layer3\.", "--features gap,layer3 --flip adds them"),
