@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...train.data.control import L2, STATISTICS, fit_control
+from ...train.data.control import L2, STATISTICS, fit_control, fitted_on
 from ...train.data.data import Data
 from ...train.folds.fold import Fold
 from ...train.loop.predict import likeliest
@@ -72,7 +72,7 @@ def try_control(
 def control_probabilities(values: Mapping[str, Any], train: np.ndarray, rows: np.ndarray, data: Data) -> np.ndarray:
     """Return what a control with settings says of rows, having learnt from others: NaN where nothing shows a face.  # → (N, C)"""
     assert data.control is not None
-    learnt, seen = data.learnt(train), data.visible(rows)
+    learnt, seen = fitted_on(data.learnt(train)), data.visible(rows)
     columns = columns_of(CHOICES[values[READS]], data.control.shape[1])
     fitted = fit_control(
         data.control[data.place[learnt]][:, columns],
@@ -81,7 +81,8 @@ def control_probabilities(values: Mapping[str, Any], train: np.ndarray, rows: np
         l2=values[WEIGHT],
     )
     found = np.full((len(rows), len(data.labels)), np.nan, np.float32)
-    found[seen] = fitted.predict_proba(data.control[data.place[rows[seen]]][:, columns])
+    blocks = data.control.blocks(data.place[rows[seen]])
+    found[seen] = np.concatenate([fitted.predict_proba(block[:, columns]) for block in blocks])
     return found
 
 

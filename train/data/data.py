@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from ...cache import Cache
-from ...errors import CacheDamaged, UsageError, counted
+from ...errors import UsageError, counted
 from ..config.config import TrainConfig
 from ..folds.annotations import Annotations
 from ..folds.protocols import Fold
 from ..folds.votes import Votes
 from .clipset import ClipSet
-from .control import pooled
+from .control import ClipStatistics
 from .feature_arrays import Arrays
 from .windows import load_features
 
@@ -57,7 +57,7 @@ class Data(Loaded):
     labels: tuple[str, ...]  # the run's classes
     truth: np.ndarray  # (rows,) place in `labels`, −1 without a label
     target: Tensor  # the same for the clips of the set, on the device
-    control: np.ndarray | None  # (clips of the set, 4·D) pooled statistics
+    control: ClipStatistics | None  # (clips of the set, 4·D)
     votes: Tensor | None = None  # (clips of the set, C) shares of the classes to learn from, on the device
 
     @classmethod
@@ -113,7 +113,7 @@ class Data(Loaded):
             truth=truth,
             target=torch.from_numpy(truth[used[place[used] >= 0]]).to(device),
             votes=None if votes is None else _shares(votes, clips.ids, names, truth[used[place[used] >= 0]]).to(device),
-            control=pooled_statistics(cache, which, feature) if config.control and feature else None,
+            control=ClipStatistics(cache, which, feature) if config.control and feature else None,
         )
 
     def by_id(self, rows: np.ndarray) -> np.ndarray:
@@ -171,23 +171,3 @@ class FoldData:
             self._held = None  # before the next ones are loaded
             self._held = wanted, self._load(wanted)
         return self._held[1]
-
-
-def pooled_statistics(cache: Cache, places: np.ndarray, feature: str) -> np.ndarray:
-    """Return the control's input for clips of a cache, by their places: of their frames, or of all their windows.  # (N,) → (N, 4·D)"""
-    found = np.zeros((len(places), 4 * cache.recipes.features[feature].shape[0]), np.float32)
-    if feature in cache.window_features:
-        for number, place in enumerate(places.tolist()):
-            rows = cache.windows(place, [feature]).features[feature]
-            found[number] = pooled(rows, np.array([0]), np.array([len(rows)]), np.ones(len(rows), bool))[0]
-        return found
-    for number, clip in enumerate(cache.iterate([feature], which=places)):
-        rows = clip.features[feature]
-        if rows.ndim > 2:  # maps: their mean over places
-            rows = rows.mean((2, 3), dtype=np.float32)
-        found[number] = pooled(rows, np.array([0]), np.array([len(rows)]), clip.mask)[0]
-        if not np.isfinite(found[number]).all():
-            raise CacheDamaged(
-                f"{cache.path}: {feature} of clip {clip.id!r} is not finite.", remedy=f"est cache verify {cache.path}"
-            )
-    return found

@@ -22,7 +22,7 @@ from ...errors import EstError, differing
 from ..config.config import TrainConfig
 from ..config.configfile import differences, from_flat, to_flat
 from ..config.loss import CONTRASTIVE
-from ..data.control import fit_control
+from ..data.control import fit_control, fitted_on
 from ..data.data import Data
 from ..folds.leaks import learnt_from
 from ..folds.protocols import Fold
@@ -160,13 +160,17 @@ class FoldTraining(Training):
         """Fit the control on the same clips that the model has learnt from; return what it predicts."""
         if self.data.control is None:
             return None
-        learnt = self.data.learnt(self.fold.train)
+        half = self.data.learnt(self.fold.train)
+        learnt = fitted_on(half)
+        if len(learnt) < len(half):
+            self.watch.say(f"control: fitted on {len(learnt):,} of {len(half):,} clips, drawn evenly")
         fitted = fit_control(
             self.data.control[self.data.place[learnt]], self.data.truth[learnt], num_classes=len(self.data.labels)
         )
         seen = self.data.visible(rows)
         predicted = np.full(len(rows), -1)
-        predicted[seen] = fitted.predict(self.data.control[self.data.place[rows[seen]]])
+        blocks = self.data.control.blocks(self.data.place[rows[seen]])
+        predicted[seen] = np.concatenate([fitted.predict(block) for block in blocks])
         return predicted
 
     def _write_predictions(

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from cache_samples import make_cache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
+from est.cache import open_cache
 from est.train.data import control
-from est.train.data.control import L2, fit_control, pooled
+from est.train.data.control import L2, ClipStatistics, fit_control, fitted_on, pooled
 
 
 def literal(features, start, count, mask):
@@ -118,3 +120,31 @@ def test_it_learns_and_does_not_learn_noise():
     assert right.mean() > 0.9
     noise = fit_control(rng.normal(size=(500, 200)), label[train], 4).predict(rng.normal(size=(400, 200)))
     assert 0.17 < (noise == label[test]).mean() < 0.33
+
+
+def test_statistics_that_do_not_fit_are_read_again(tmp_path, monkeypatch):
+    cache = open_cache(make_cache(tmp_path / "some.zarr"))
+    places = np.array([5, 1, 2, 7])
+    kept = ClipStatistics(cache, places, "gap")
+    monkeypatch.setattr(control, "KEPT_BYTES", 100)
+    monkeypatch.setattr(control, "BLOCK", 2)
+    read = ClipStatistics(cache, places, "gap")
+    chosen = np.array([3, 0, 0, 2, 1])
+    np.testing.assert_array_equal(read[chosen], kept[chosen])
+    assert kept[chosen].any()
+    blocks = list(read.blocks(chosen))
+    assert [len(block) for block in blocks] == [2, 2, 1]
+    np.testing.assert_array_equal(np.concatenate(blocks), kept[chosen])
+    assert [block.shape for block in read.blocks(chosen[:0])] == [(0, read.shape[1])]
+    assert read._kept is None
+
+
+def test_many_clips_are_drawn_evenly_and_alike(monkeypatch):
+    rows = np.arange(100, 1100)
+    assert fitted_on(rows) is rows
+    monkeypatch.setattr(control, "MOST_FITTED", 200)
+    drawn = fitted_on(rows)
+    np.testing.assert_array_equal(drawn, fitted_on(rows))
+    assert len(np.unique(drawn)) == 200
+    assert set(drawn) <= set(rows)
+    assert all(30 <= count <= 70 for count in np.histogram(drawn, bins=4, range=(100, 1100))[0])
