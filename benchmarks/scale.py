@@ -79,18 +79,13 @@ def merge(first: Path, second: Path, out: Path) -> None:
     merge_caches([first, second], out, duplicates="last")
 
 
-def train(path: Path, run: Path) -> float:
+def train(path: Path, run: Path, model: str = "gru") -> float:
     """Train an epoch on rows that stay on the disk; return its accuracy."""
     from est import fit, train_config
 
     settings = {"protocol.kind": "kfold", "protocol.folds": 5, "protocol.only": "fold1", "data.residency": "stream"}
-    settings |= {
-        "model.name": "gru",
-        "model.hidden": 16,
-        "loop.epochs": 1,
-        "loop.batch": 512,
-        "loop.learning_rate": 0.003,
-    }
+    settings |= {"model.name": model, "loop.epochs": 1, "loop.batch": 512, "loop.learning_rate": 0.003}
+    settings |= {"model.hidden": 16} if model == "gru" else {}
     config = train_config(None, settings)
     return fit(path, run, config).scores.war
 
