@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 
 @examples(
-    "est extract videos/ --out cache.zarr --labels folders --weights hsemotion:b0",
+    "est extract videos/ --out cache.zarr --labels folders --subjects folders --weights imagenet",
     "est extract --dataset dfew --root DFEW --out dfew.zarr",
     "est extract 'clips/*.mp4' --out cache.zarr --crops --dry-run",
 )
