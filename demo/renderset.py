@@ -8,6 +8,7 @@ or the list of an unfinished render, names.
 import csv
 import os
 import re
+import shlex
 import shutil
 import signal
 import tempfile
@@ -158,9 +159,8 @@ def _prepare_folder(out: Path, plans: list[ClipPlan], overwrite: bool) -> None:
         raise UsageError(f"{out}: expected a folder to render into, found a file", remedy="choose another --out")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         state = "holds an unfinished render" if (out / UNFINISHED).exists() else "is not empty"
-        raise UsageError(
-            f"{out} {state}: expected an empty or new folder", remedy="add --overwrite to replace the clips it lists"
-        )
+        replacing = "; or --overwrite, which replaces the clips of the earlier render" if _own_clips(out) else ""
+        raise UsageError(f"{out} {state}: expected an empty or new folder", remedy=f"--out another folder{replacing}")
     try:
         out.mkdir(parents=True, exist_ok=True)
         own = _own_clips(out)
@@ -168,7 +168,7 @@ def _prepare_folder(out: Path, plans: list[ClipPlan], overwrite: bool) -> None:
         if foreign:
             raise UsageError(
                 f"{out / foreign[0]} exists, and is not listed in the manifest of a render",
-                remedy="choose another --out",
+                remedy=f"--out another folder; or, if the folder has nothing but rendered clips: rm -r {shlex.quote(str(out))}",
             )
         # The list comes before any removal and any clip: whatever happens next, a later run knows what is ours.
         (out / UNFINISHED).write_text("\n".join(sorted(own | {plan.path for plan in plans})) + "\n")

@@ -30,7 +30,7 @@ SHIPPED = Path(__file__).parent / "weights"
 BACKBONE = "backbone.safetensors"  # of a part of a run that has tuned one
 RANDOM = "random"
 LICENCES = {
-    "synface": "MIT; trained on rendered faces, for the demo and the tests: not for real faces",
+    "synface": "not for real faces: trained on rendered ones, for the demo and the tests; MIT",
     "imagenet": RESNET18.licence,
     RANDOM: "",
 }

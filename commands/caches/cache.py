@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...cache.reading.reader import Cache
 
 app = typer.Typer(
-    help="Show a cache, verify it, find duplicates, import, merge, convert, relabel, drop clips, push and pull; erase people.",
+    help="Show, verify, merge, convert, relabel or share a cache. Also find duplicates, import features, drop clips and erase people.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )

@@ -117,7 +117,7 @@ def extract(
     no_face: NoFace = "keep",
     strict: Strict = False,
 ) -> int:
-    """Find the face in every frame of videos and cache its features; the same command resumes."""
+    """Find faces in videos and cache the features of every frame. The same command resumes."""
     # Decoders and torch share the cores: threads that spin while they wait would take them from each other. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if list_datasets:

@@ -175,7 +175,7 @@ def recache(
     preset: Preset = None,
     settings: Settings = None,
 ) -> int:
-    """Tune an encoder for each fold and cache its features, without leaks; the same command resumes.
+    """Tune an encoder for each fold and cache its features. No fold learns from its test clips. The same command resumes.
 
     est tune: one encoder alone; est train --finetune: encoder and model together.
     """

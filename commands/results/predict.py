@@ -210,7 +210,7 @@ def predict(
     save: Save = False,
     overwrite: Overwrite = False,
 ) -> int:
-    """Predict apparent expressions in videos by a run: tables, a timeline, an annotated video; the same command resumes."""
+    """Predict apparent expressions in videos by a run. Writes tables, a timeline and an annotated video. The same command resumes."""
     # Decoders and torch share the cores: threads that spin while they wait would take them from each other. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if (camera is None) == (not videos):

@@ -53,7 +53,7 @@ def report(
     open_page: Open = False,
     overwrite: Overwrite = False,
 ) -> int:
-    """Write what is in a cache, or the results of runs, as one HTML page that needs no other file and no network."""
+    """Write a cache, or the results of runs, as one HTML page. It needs no other file and no network."""
     from ...report.output import expect_free
 
     caches = [path for path in paths if path.suffix.lower() in CACHES]

@@ -217,7 +217,7 @@ def sweep(
     allow_leak: Leak = None,
     **of_model: Any,
 ) -> int:
-    """Search settings for each outer fold inside its training half; the same command resumes."""
+    """Search settings for each fold inside its training half. The same command resumes."""
     from ...train.config.configfile import resolve
 
     names = tuple(model or ())
