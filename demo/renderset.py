@@ -8,7 +8,6 @@ or the list of an unfinished render, names.
 import csv
 import os
 import re
-import shlex
 import shutil
 import signal
 import tempfile
@@ -22,7 +21,7 @@ import cv2
 
 from ..cache.processes import nameless_main
 from ..cache.watch import Progress, Watch
-from ..errors import EstError, UsageError
+from ..errors import EstError, UsageError, quoted
 from .clip import render_clip
 from .course import plan_span
 from .spec import ClipPlan, RenderSpec, plan_set
@@ -168,7 +167,7 @@ def _prepare_folder(out: Path, plans: list[ClipPlan], overwrite: bool) -> None:
         if foreign:
             raise UsageError(
                 f"{out / foreign[0]} exists, and is not listed in the manifest of a render",
-                remedy=f"--out another folder; or, if the folder has nothing but rendered clips: rm -r {shlex.quote(str(out))}",
+                remedy=f"--out another folder; or, if the folder has nothing but rendered clips: rm -r {quoted(out)}",
             )
         # The list comes before any removal and any clip: whatever happens next, a later run knows what is ours.
         (out / UNFINISHED).write_text("\n".join(sorted(own | {plan.path for plan in plans})) + "\n")

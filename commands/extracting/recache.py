@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from ...errors import UsageError
+from ...errors import UsageError, quoted
 from ..choices import AutoPrecision, Dtype, RowsPrecision
 from ..engineoptions import EngineOption, Engines
 from ..options import examples
@@ -182,7 +182,7 @@ def recache(
     if not tune:
         raise UsageError(
             "No encoder is given: --tune trains encoders on the clips themselves.",
-            remedy=f"--tune; with existing weights: est extract --from {cache} --weights FILE --out {out}",
+            remedy=f"--tune; with existing weights: est extract --from {quoted(cache)} --weights FILE --out {quoted(out)}",
         )
     of_train = {"--run": run, "--preset": preset, "--set": settings}
     if not train and (given := [name for name, value in of_train.items() if value]):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...errors import STATUS_PARTIAL, UsageError
+from ...errors import STATUS_PARTIAL, UsageError, quoted
 from ..choices import GivenPrecision
 from ..engineoptions import Engines
 from ..options import Overwrite, examples
@@ -268,7 +268,7 @@ def predict_camera(
     from ...infer.prediction.camera import watch_camera
 
     if out is not None and not save:
-        raise UsageError("--camera stores nothing without --save, found --out.", remedy=f"--save --out {out}")
+        raise UsageError("--camera stores nothing without --save, found --out.", remedy=f"--save --out {quoted(out)}")
     place = (out or FOLDER / f"camera{camera}") if save else None
     with screen.watching() as watch:
         seen = watch_camera(camera, run, out=place, config=config, overwrite=overwrite, watch=watch)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import EstError
+from ...errors import EstError, quoted
 from .run import Run, write_arrays
 
 DETAILS = "details.npz"
@@ -47,4 +47,6 @@ def read_details(run: Run, part: str) -> Details | None:
             found = {name: file[name] for name in file.files}
         return Details(**{name: found.pop(name) for name in _OWN}, arrays=found)
     except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise EstError(f"{path} is damaged: {error}.", remedy=f"est evaluate {run.path} writes it again") from error
+        raise EstError(
+            f"{path} is damaged: {error}.", remedy=f"est evaluate {quoted(run.path)} writes it again"
+        ) from error

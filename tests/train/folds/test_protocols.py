@@ -13,7 +13,7 @@ from est.cache import CacheWriter, open_cache
 from est.errors import UsageError
 from est.train.config.protocol import ProtocolConfig
 from est.train.folds.annotations import Annotations
-from est.train.folds.protocols import fold_named, plan_folds
+from est.train.folds.protocols import plan_folds
 
 NAMES = ("happy", "sad", "neutral", "fear")
 
@@ -305,17 +305,6 @@ def test_folds_are_chosen_by_name():
     with pytest.raises(UsageError, match="no fold 'flod3'; there are fold1, fold2, fold3, fold4, fold5") as caught:
         plan(table, only=("flod3",))
     assert caught.value.remedy == "--fold fold3"
-
-
-def test_a_fold_may_be_named_by_its_number_where_that_is_one_fold():
-    names = [f"fold{number}" for number in range(1, 11)]
-    assert fold_named("1", names) == "fold1", "and not fold10"
-    assert fold_named("1", ["fold1", "part1"]) == "1", "which of them?"
-    assert fold_named("1", ["1", "fold1"]) == "1"
-    table = people(fold=[n % 5 + 1 for n in range(72)])
-    assert [fold.name for fold in plan(table, only=("2",)).folds] == ["fold2"]
-    with pytest.raises(UsageError, match="no fold '7'"):
-        plan(table, only=("7",))
 
 
 REFUSED = {
