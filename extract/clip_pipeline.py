@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from .modality import modality_of
 from .workers.device_worker import DeviceWorker, Encoding
 from .workers.flow_task import NO_FACE_STAGE
 from .workers.messages import Crops, Failed, Finished, TrackRows, Work
-from .workers.pipeline import InHand, Pipeline
+from .workers.pipeline import Pipeline
 from .workers.row_buffer import RowBuffer
+from .workers.stages import InHand, LocalStages, Stages
 
 
 class ClipPipeline(Pipeline):
@@ -33,10 +34,11 @@ class ClipPipeline(Pipeline):
         config: ExtractConfig,
         workers: int,
         stop: Stop,
+        stages: Callable[..., Stages] = LocalStages,
     ) -> None:
-        super().__init__(inputs, sink.features, device_workers, config, workers, stop)
-        self._sink = sink
         self._modality = modality_of(config)
+        super().__init__(inputs, sink.features, device_workers, config, workers, stop, stages)
+        self._sink = sink
         self.no_face: list[str] = []
         self.incomplete: list[str] = []
         self.decoders: Counter[str] = Counter()  # clips that each has read
