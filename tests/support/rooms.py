@@ -5,6 +5,7 @@ from __future__ import annotations
 # folders at the root that are packages
 PACKAGES = (
     "cache",
+    "cluster",
     "commands",
     "crops",
     "demo",
@@ -194,6 +195,8 @@ MAY_IMPORT = {
         "train.results.pages",
     },
     "doctor": FOUNDATIONS | EXTRACT | {"train.models"},  # their published weights
+    "cluster": set(),
+    "cluster.rayengine": FOUNDATIONS | EXTRACT,
     "demo": {*CACHE, "extract", "inputs"} | TRAIN,
     "recipes": {"demo"} | FOUNDATIONS | EXTRACT | TRAIN,  # of demo: the data of one recipe
     "commands": {"cache", "demo", "doctor", "extract", "hub.sharing", "train.config", "train.loop"},
