@@ -58,6 +58,7 @@ def extract_videos(
     labels: str = NONE,
     subjects: str = NONE,
     retry_failed: bool = False,
+    keep_empty: bool = False,
     watch: Watch | None = None,
 ) -> Report:
     """Find the face in every frame of videos and cache its features; the same call resumes, and skips what is there and unchanged.
@@ -65,7 +66,8 @@ def extract_videos(
     `inputs` are videos, folders, lists and data frames, one or several, or what `find_inputs` found; `out` is the cache (.zarr or .h5).
     `labels` and `subjects` say how label and person are read from paths: "none", "folders", or a pattern with a group; lists and data
     frames tell them by themselves. Features that a cache lacks are computed for the clips in it, whichever inputs are named.
-    `retry_failed` tries again what failed before. Returns what was done.
+    `retry_failed` tries again what failed before. Without any clip no cache is left, but with `keep_empty`: it then holds the failures.
+    Returns what was done.
 
     >>> report = est.extract_videos("videos", "cache.zarr", est.ExtractConfig(weights="synface"))
     >>> report.clips, report.unchanged, len(report.failures)  # all of them are in this cache already
@@ -143,7 +145,7 @@ def extract_videos(
                 writer.close(folding=False)  # the fold of a large HDF5 cache takes longer than people wait
         running = time.monotonic() - begun
         earlier = [completed(source, writer) for source in todo.failed]
-    kept = bool(len(writer)) or stop.wanted or not remove_empty(out)
+    kept = bool(len(writer)) or stop.wanted or keep_empty or not remove_empty(out)
     old = [
         Failure(
             id=i.id,
@@ -176,6 +178,7 @@ def extract_videos(
         misplaced=[*misplaced, *pipeline.misplaced],
         failures=[*problems, *old, *pipeline.failures],
         interrupted=stop.wanted,
+        signal=stop.signal,
         kept=kept,
         left=pipeline.left,
         filling=filled.names if filled else (),

@@ -154,6 +154,7 @@ def recache(
         incomplete=[],
         failures=[],
         interrupted=stop.wanted,
+        signal=stop.signal,
         left=0,
         filling=tuple(name for part in todo for name in part.recipes),
         filled=sum(filled.clips for filled in recaching.done),

@@ -72,7 +72,7 @@ def prepare_extraction(found: FoundInputs, out: Path | None, config: ExtractConf
     expect_decoder(config.decoder)
     expect_features(config)
     expect_detector(config.detector, score_threshold=config.score_threshold, models_dir=config.models_dir)
-    inputs, columns = with_columns(found.inputs, out)
+    inputs, columns = with_columns(found, out)
     if out is not None:
         expect_as_made(config, out, computation)
     weights = encoder = None
@@ -100,7 +100,7 @@ def prepare_extraction(found: FoundInputs, out: Path | None, config: ExtractConf
         ("torch", "torchvision", "opencv-python", "opencv-python-headless", "av", "onnxruntime"),
         device=[str(d) for d in devices],
         kernels=device_workers[0].kernels,
-        **({"dataset": found.check.record()} if found.check else {}),
+        **({"dataset": found.record} if found.record else {}),
     )
     if out is not None:
         record = None if weights is None else weights.trained_on
@@ -135,11 +135,11 @@ def expect_features(config: ExtractConfig) -> None:
             tap_shape(name, config.size)
 
 
-def with_columns(inputs: Sequence[Input], out: Path | None) -> tuple[list[Input], dict[str, ColumnSpec]]:
+def with_columns(found: FoundInputs, out: Path | None) -> tuple[list[Input], dict[str, ColumnSpec]]:
     """Return inputs whose extra cells have types, and the columns: of the type that the cache has them in, else by what all cells hold."""
     known = open_cache(out).schema.extra if out is not None and has_clips(out) else {}
-    columns = column_specs((source.extra for source in inputs), known)
-    return [replace(source, extra=typed_cells(source.extra, columns, source.id)) for source in inputs], columns
+    columns = column_specs((source.extra for source in found.inputs), {**found.columns, **known})
+    return [replace(source, extra=typed_cells(source.extra, columns, source.id)) for source in found.inputs], columns
 
 
 def describe(weights: Weights) -> Iterator[str]:

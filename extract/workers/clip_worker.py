@@ -33,7 +33,7 @@ from .messages import Finished, Found, Recrop, TrackRows, Work
 from .recrop import RecropTask
 from .task import Line, StageError, Task
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # what people and clusters send
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # what people and clusters send
 
 
 def work(connection: Connection, config: ExtractConfig, crop_batch: int) -> None:
