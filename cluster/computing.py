@@ -1,0 +1,39 @@
+"""What computes rows where that is left to the machine: the first shard that begins chooses, and all others take the same.
+
+`--precision auto` would be bf16 on one machine and fp32 on another, and their shards could not be merged.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from ..cache.watch import Watch
+from ..encoders.device import parse_device
+from ..extract.begun import computation_for
+from ..extract.config import ExtractConfig
+from .place import Place, named, read_json, write_json
+
+
+def agreed(place: Place, number: int, config: ExtractConfig, watch: Watch) -> ExtractConfig:
+    """Return settings in which precision and engine are those of the shard that began first."""
+    if not config.encoded or "auto" not in (config.precision, config.engine):
+        return config
+    devices = [parse_device(text) for text in config.device.split(",")]
+    path, own = place.folder / "computation.json", place.folder / f"computation.{named(number)}"
+    if not path.exists():
+        chosen = computation_for(config, None, devices)
+        write_json(own, {"precision": chosen.precision, "engine": chosen.engine, "shard": number})
+        try:
+            os.link(own, path)  # of several shards that begin at once one is first
+        except FileExistsError:
+            pass
+        finally:
+            own.unlink()
+    first = read_json(path)
+    if config.precision == "auto":
+        config = replace(config, precision=first["precision"])
+        watch.say(f"in {first['precision']}, as shard {first['shard']}, which began first")
+    if config.engine == "auto" and computation_for(config, None, devices).engine != first["engine"]:
+        config = replace(config, engine=first["engine"])
+    return config
