@@ -17,7 +17,7 @@ def extract_shard(place: Place, manifest: ExtractManifest, number: int, workers:
     """Extract a shard; failures are kept where no clip is, because the other shards have some."""
     with contextlib.chdir(manifest.folder):
         config = replace(manifest.config, workers=workers or manifest.config.workers)
-        config = agreed(place, number, config, watch)
+        config = agreed(place, number, config)
         found = manifest.found(place, number)
         for problem in found.problems if number else found.problems[len(manifest.problems) :]:
             watch.warn(f"{problem.path}: {problem.error}")

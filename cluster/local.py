@@ -13,15 +13,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from contextlib import suppress
+from dataclasses import asdict
 
 from ..cache.interrupt import listening
 from ..cache.watch import Progress, Watch
 from ..encoders.device import num_cores
 from .parts import Manifest, is_done
 from .place import LAST, Place, write_json
-from .state import State, asdict, read_state
+from .state import State, read_state
 
 STEP = 0.2  # seconds between two looks at the processes
 BEAT = 1.0  # seconds between signs of life, which the progress here is made of
@@ -30,13 +31,16 @@ BEAT = 1.0  # seconds between signs of life, which the progress here is made of
 def run_local(place: Place, manifest: Manifest, *, max_parallel: int | None, watch: Watch) -> bool:
     """Do all parts that are not done; say whether Ctrl-C, or another signal, stopped it."""
     gpus = _gpus() if manifest.device in ("auto", "cuda") else []
-    most = max_parallel or max(1, len(gpus))
+    most = max_parallel or max(manifest.at_once, len(gpus))
     workers = max(1, num_cores() // most) if most > 1 and not gpus else None
-    waiting = [number for number in range(manifest.parts) if not is_done(place, manifest, number)]
+    done = {number for number in range(manifest.parts) if is_done(place, manifest, number)}
+    waiting = [number for number in range(manifest.parts) if number not in done]
     for number in waiting:
-        place.log(number).unlink(missing_ok=True)
+        if not _works_elsewhere(place, number):
+            place.log(number).unlink(missing_ok=True)
     children: dict[int, subprocess.Popen[bytes]] = {}
     slots: dict[int, int] = {}  # part → which of those that run at once it is
+    told: Progress | None = None
     with listening((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)) as stop:
         try:
             while (waiting or children) and not stop.wanted:
@@ -44,20 +48,24 @@ def run_local(place: Place, manifest: Manifest, *, max_parallel: int | None, wat
                     _record_end(place, manifest, number, children.pop(number).returncode)
                     slots.pop(number)
                 elsewhere = [number for number in waiting if _works_elsewhere(place, number)]
-                begin = [number for number in waiting if number not in elsewhere][: most - len(children) - len(elsewhere)]
-                for number in begin:
+                ready = [number for number in waiting if number not in elsewhere]
+                for number in ready[: max(0, most - len(children) - len(elsewhere))]:
                     waiting.remove(number)
+                    if is_done(place, manifest, number):  # by a process that outlived the one that started it
+                        continue
                     slots[number] = min(set(range(most)) - set(slots.values()))
                     gpu = gpus[slots[number] % len(gpus)] if gpus and most > 1 else ""
                     children[number] = _start(place, number, workers, gpu)
-                waiting = [number for number in waiting if not is_done(place, manifest, number)]
-                watch.progress(_progress(place, manifest, children))
+                done |= {n for n in range(manifest.parts) if n not in waiting and n not in children}
+                now = _progress(place, manifest, done, len(children) + len(elsewhere))
+                if now != told:
+                    watch.progress(now)
+                    told = now
                 time.sleep(STEP)
         finally:
             _stop(children.values())
             for number, child in children.items():
                 _record_end(place, manifest, number, child.returncode)
-    watch.progress(_progress(place, manifest, children))
     return stop.wanted
 
 
@@ -109,17 +117,16 @@ def _works_elsewhere(place: Place, number: int) -> bool:
     return state is not None and state.is_alive(place, number)
 
 
-def _progress(place: Place, manifest: Manifest, children: Mapping[int, object]) -> Progress:
+def _progress(place: Place, manifest: Manifest, ended: Collection[int], working: int) -> Progress:
     """Add up how far all parts are."""
     total = sum(manifest.inputs_of(number) for number in range(manifest.parts))
-    left = failed = parts = 0
+    left = failed = 0
     for number in range(manifest.parts):
         state = read_state(place.state(number))
-        done = is_done(place, manifest, number)
-        parts += done
-        left += 0 if done else manifest.inputs_of(number) if state is None or state.left is None else state.left
+        known = state.left if state is not None else None
+        left += manifest.inputs_of(number) if known is None else known
         failed += 0 if state is None else state.failed
-    stage = f"{parts}/{manifest.parts} {manifest.part}s, {len(children)} at work"
+    stage = f"{len(ended)}/{manifest.parts} {manifest.part}s, {working} at work"
     return Progress(what=manifest.doing, unit=manifest.unit, done=total - left, total=total, stage=stage, failed=failed)
 
 

@@ -49,6 +49,8 @@ class ExtractManifest:
     part: ClassVar[str] = "shard"
     doing: ClassVar[str] = "Extracting"
     unit: ClassVar[str] = "videos"
+    last_computes: ClassVar[bool] = False
+    at_once: ClassVar[int] = 1  # an extraction uses every core by itself
 
     folder: str  # from which relative paths go out
     config: ExtractConfig

@@ -19,6 +19,7 @@ class Manifest(Protocol):
     part: str  # what a part is called
     doing: str  # the work in a word, for progress
     unit: str  # what is counted
+    last_computes: bool  # whether the last step needs what the parts need, such as a GPU
 
     @property
     def device(self) -> str:
@@ -28,6 +29,11 @@ class Manifest(Protocol):
     @property
     def parts(self) -> int:
         """Count the parts, without the last step."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """Return how many parts run at once on a machine without several GPUs, where nobody says."""
         ...
 
     def inputs_of(self, number: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import EstError, first_line
 from .jobs import PartJob
+from .parts import Manifest
 from .place import LAST, Place
 from .queue import Queue, slurm, write_queue
 from .slurmoptions import WARNING, SlurmOptions
@@ -32,7 +33,8 @@ def expect_slurm() -> None:
         )
 
 
-def submit_slurm(place: Place, queue: Queue, numbers: Sequence[int], waiting: Mapping[int, str]) -> Queue:
+def submit_slurm(
+    place: Place, manifest: Manifest, queue: Queue, numbers: Sequence[int], waiting: Mapping[int, str]) -> Queue:
     """Queue parts, and the last step behind them and behind those that are queued already; return what is queued now."""
     if LAST in waiting:
         slurm("scancel", queue.jobs[LAST])  # it waits for jobs that have failed
@@ -44,7 +46,7 @@ def submit_slurm(place: Place, queue: Queue, numbers: Sequence[int], waiting: Ma
     queue = replace(queue, jobs=jobs)
     write_queue(place, queue)  # already: what fails below finds the parts queued
     after = {"dependency": f"afterok:{':'.join(dict.fromkeys(jobs.values()))}"} if jobs else {}
-    made = _executor(place, "last", queue.options, gpus=False, **after)
+    made = _executor(place, "last", queue.options, gpus=manifest.last_computes, **after)
     last = _submit(lambda: made.submit(PartJob(place.out, LAST, keep_shards=queue.keep_shards)))
     queue = replace(queue, jobs={**jobs, LAST: last.job_id})
     write_queue(place, queue)

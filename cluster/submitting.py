@@ -150,7 +150,7 @@ def go_on(place: Place, queue: Queue, *, max_parallel: int | None, watch: Watch)
 
         with holding(place.folder / "submitting", f"The submission of {place.out}"):
             there = waiting(queue)
-            submit_slurm(place, queue, [n for n in _open(place, manifest) if n not in there], there)
+            submit_slurm(place, manifest, queue, [n for n in _open(place, manifest) if n not in there], there)
         return read_submission(place.out)
     write_queue(place, replace(queue, jobs={}))
     if queue.engine == "debug":

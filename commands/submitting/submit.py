@@ -26,6 +26,7 @@ from .clusteroptions import (
 )
 from .extractshards import extract
 from .submissionpage import page, show
+from .sweepjobs import sweep
 
 if TYPE_CHECKING:
     from ...cluster.state import State
@@ -45,6 +46,7 @@ KeepShards = Annotated[
 ]
 
 command(app, "extract")(extract)
+command(app, "sweep")(sweep)
 
 
 @command(app, "status")
