@@ -20,6 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .cache import Cache, Progress, Watch, convert_cache, erase_clips, merge_caches, open_cache, verify_cache
+    from .cluster.slurm.options import SlurmOptions
+    from .cluster.status import Submission, read_submission
+    from .cluster.submitting import submit_extract
+    from .cluster.sweeping import submit_sweep
     from .demo import RenderSpec, render_set
     from .errors import EstError
     from .extract.config import ExtractConfig
@@ -69,6 +73,7 @@ __all__ = [  # noqa: RUF022
     # videos → cache
     "find_inputs",
     "extract_videos",
+    "submit_extract",
     "import_features",
     "recache",
     "tune_cache",
@@ -82,12 +87,14 @@ __all__ = [  # noqa: RUF022
     "verify_cache",
     "convert_cache",
     "merge_caches",
+    "read_submission",
     "erase_clips",
     # cache → run
     "train_config",
     "model_config",
     "fit",
     "sweep_cache",
+    "submit_sweep",
     "read_space",
     "audit_cache",
     "reproduce",
@@ -120,9 +127,11 @@ __all__ = [  # noqa: RUF022
     "Recipe",
     "Change",
     "PredictConfig",
+    "SlurmOptions",
     # what comes back
     "FoundInputs",
     "Report",
+    "Submission",
     "Cache",
     "Relabelling",
     "Run",
@@ -145,6 +154,7 @@ __all__ = [  # noqa: RUF022
 # What is typed for a function whose name is another one: commands, most of which are packages, too.
 FUNCTIONS = {
     "extract": "extract_videos",
+    "submit": "submit_extract and est.submit_sweep",
     "train": "fit",
     "tune": "tune_cache",
     "sweep": "sweep_cache",

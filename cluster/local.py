@@ -15,11 +15,10 @@ import sys
 import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from ..cache.interrupt import listening
 from ..cache.watch import Progress, Watch
-from ..encoders.device import num_cores
 from .parts import Manifest, is_done
 from .place import LAST, Place, write_json
 from .state import State, read_state
@@ -30,6 +29,8 @@ BEAT = 1.0  # seconds between signs of life, which the progress here is made of
 
 def run_local(place: Place, manifest: Manifest, *, max_parallel: int | None, watch: Watch) -> bool:
     """Do all parts that are not done; say whether Ctrl-C, or another signal, stopped it."""
+    from ..encoders.device import num_cores  # here: to stop processes takes no torch
+
     gpus = _gpus() if manifest.device in ("auto", "cuda") else []
     most = max_parallel or max(manifest.at_once, len(gpus))
     workers = max(1, num_cores() // most) if most > 1 and not gpus else None
@@ -102,12 +103,15 @@ def _stop(children: Iterable[subprocess.Popen[bytes]]) -> None:
 def _record_end(place: Place, manifest: Manifest, number: int, status: int) -> None:
     """Write why a part has failed, where its process could not."""
     state = read_state(place.state(number))
-    if is_done(place, manifest, number) or (state is not None and (state.state != "running" or state.is_alive(place, number))):
+    if is_done(place, manifest, number) or (
+        state is not None and (state.state != "running" or state.is_alive(place, number))
+    ):
         return
     how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
     why = ", as a machine without free memory does" if status == -signal.SIGKILL else ""
-    before = asdict(state) if state is not None else {}
-    ended = State(**{**before, "state": "failed", "error": f"its process was ended {how}{why}", "ended": time.time()})
+    ended = replace(
+        state or State(state="failed"), state="failed", error=f"its process was ended {how}{why}", ended=time.time()
+    )
     write_json(place.state(number), asdict(ended))
 
 

@@ -24,7 +24,7 @@ from ..cache.watch import Watch
 from ..errors import EstError, UsageError, counted, differing, some
 from ..extract.config import ExtractConfig
 from ..inputs.input import FoundInputs, Input, failure_at
-from .place import Place, read_json, write_json
+from .place import Place, write_json
 from .shares import shares
 from .state import Ended
 
@@ -58,7 +58,9 @@ class ExtractManifest:
     columns: Mapping[str, ColumnSpec]
     dataset: Mapping[str, Any] | None
     are_crops: bool
-    problems: tuple[Failure, ...]  # inputs that give no clip: on record with the first shard, as one extraction has them first
+    problems: tuple[
+        Failure, ...
+    ]  # inputs that give no clip: on record with the first shard, as one extraction has them first
     shards: tuple[Shard, ...]
     est: str = __version__
     time: float = field(default_factory=time.time)
@@ -89,10 +91,13 @@ class ExtractManifest:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_json` returned."""
-        known = {item.name: data[item.name] for item in fields(cls)}
-        known["config"] = ExtractConfig(**{**data["config"], "features": tuple(data["config"]["features"])})
-        specs = data["columns"].items()
-        known["columns"] = {name: ColumnSpec(**{**spec, "shape": tuple(spec["shape"])}) for name, spec in specs}
+        known: dict[str, Any] = {item.name: data[item.name] for item in fields(cls)}
+        settings: dict[str, Any] = {**data["config"], "features": tuple(data["config"]["features"])}
+        columns: dict[str, dict[str, Any]] = {
+            n: {**spec, "shape": tuple(spec["shape"])} for n, spec in data["columns"].items()
+        }
+        known["config"] = ExtractConfig(**settings)
+        known["columns"] = {name: ColumnSpec(**spec) for name, spec in columns.items()}
         known["labels"] = tuple(data["labels"])
         known["problems"] = tuple(_failure(problem) for problem in data["problems"])
         known["shards"] = tuple(Shard(**shard) for shard in data["shards"])
@@ -184,7 +189,8 @@ def read_inputs(place: Place, manifest: ExtractManifest, number: int) -> Iterato
         )
     for data in json.loads(text):
         source = Source(num_bytes=data.pop("num_bytes"), mtime_ns=data.pop("mtime_ns"))
-        yield Input(**{**data, "path": Path(data["path"])}), source
+        known: dict[str, Any] = {**data, "path": Path(data["path"])}
+        yield Input(**known), source
 
 
 def expect_same(place: Place, there: ExtractManifest, asked: ExtractManifest, texts: Sequence[str]) -> ExtractManifest:
@@ -197,7 +203,8 @@ def expect_same(place: Place, there: ExtractManifest, asked: ExtractManifest, te
     }
     if settings:
         raise UsageError(
-            differing(place.folder, settings), remedy="the same settings, or another --out: rows of both do not go together"
+            differing(place.folder, settings),
+            remedy="the same settings, or another --out: rows of both do not go together",
         )
     changes = list(_changes(place, there, asked, texts))
     if changes:
@@ -265,5 +272,5 @@ def _failure_data(failure: Failure) -> dict[str, Any]:
 
 
 def _failure(data: Mapping[str, Any]) -> Failure:
-    return Failure(**{**data, "source": Source(**data["source"])})
-
+    known: dict[str, Any] = {**data, "source": Source(**data["source"])}
+    return Failure(**known)

@@ -43,7 +43,9 @@ def merge_shards(place: Place, manifest: ExtractManifest, *, keep_shards: bool, 
             expect_free_space(place.folder, sum(map(_size, shards)), "Merging the shards")
             merge_caches([shard.path for shard in shards], made, watch=watch)
             if problems := verify_cache(made, watch=watch).problems:
-                raise CacheDamaged(f"The merged cache is not sound: {problems[0].what}.", remedy=f"est submit merge {place.out}")
+                raise CacheDamaged(
+                    f"The merged cache is not sound: {problems[0].what}.", remedy=f"est submit merge {place.out}"
+                )
             write_json(record, {**result, "kept": True, "commit": open_cache(made).commit_id})
             disk.rename(made, place.out)
         if not keep_shards:
@@ -72,7 +74,9 @@ def whole_shards(place: Place, manifest: ExtractManifest) -> list[Cache]:
     shards = [open_cache(place.shard(number)) for number in range(manifest.parts)]
     first, *others = shards
     for number, shard in enumerate(others, start=1):
-        if names := [name for name in first.recipes.differences(shard.recipes) if name != "decoder"]:  # chosen file by file
+        if names := [
+            name for name in first.recipes.differences(shard.recipes) if name != "decoder"
+        ]:  # chosen file by file
             raise RecipeMismatch(
                 f"Shards 0 and {number} were made in other ways: {first.recipes.describe(shard.recipes, names)}.",
                 remedy=f"rm -r {shard.path}, or {named(0)}.zarr beside it, then est submit retry {place.out}",

@@ -15,11 +15,30 @@ from .state import BEAT, Ended, State, alive, read_state
 class Manifest(Protocol):
     """What was submitted."""
 
-    kind: str
-    part: str  # what a part is called
-    doing: str  # the work in a word, for progress
-    unit: str  # what is counted
-    last_computes: bool  # whether the last step needs what the parts need, such as a GPU
+    @property
+    def kind(self) -> str:
+        """Return extract or sweep."""
+        ...
+
+    @property
+    def part(self) -> str:
+        """Return what a part is called."""
+        ...
+
+    @property
+    def doing(self) -> str:
+        """Return the work in a word, for progress."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """Return what `inputs_of` counts."""
+        ...
+
+    @property
+    def last_computes(self) -> bool:
+        """Say whether the last step needs what the parts need, such as a GPU."""
+        ...
 
     @property
     def device(self) -> str:
@@ -90,9 +109,11 @@ def run_part(
             return before
         with alive(place, number, watch, beat=beat) as sign:
             if number == LAST:
-                return sign.end(state="done", left=0, result=manifest.finish(place, keep_shards=keep_shards, watch=sign))
+                return sign.end(
+                    state="done", left=0, result=manifest.finish(place, keep_shards=keep_shards, watch=sign)
+                )
             ended = manifest.work(place, number, workers=workers, watch=sign)
-            return sign.end(state="stopped" if ended.signal else "done", **vars(ended))
+            return sign.end(state="stopped" if ended.signal and ended.left else "done", **vars(ended))
 
 
 def is_done(place: Place, manifest: Manifest, number: int) -> bool:

@@ -1,4 +1,4 @@
-"""How far everything is that was submitted: what parts have written of themselves, what their caches record, and what waits in Slurm's queue."""
+"""How far everything is that was submitted: what parts have written of themselves, what their caches record, what Slurm's queue says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..cache.stores.snapshot import open_snapshot
 from ..errors import EstError
 from .parts import Manifest, is_done, read_manifest
 from .place import LAST, Place, named
-from .queue import read_queue, waiting
+from .slurm.queue import read_queue, waiting
 from .state import State, read_state, tail
 
 Stage = Literal["done", "running", "queued", "failed", "stopped", "missing"]
@@ -99,7 +99,12 @@ class Submission:
 
 
 def read_submission(out: Path | str) -> Submission:
-    """Look at everything that was submitted for an output."""
+    """Look at how far everything is that was submitted for an output.
+
+    >>> submission = est.submit_extract("videos", "shards.zarr", est.ExtractConfig(weights="synface"), shards=2, engine="debug")
+    >>> est.read_submission("shards.zarr").counts
+    {'done': 2}
+    """
     place = Place(Path(out))
     manifest, queue = read_manifest(place), read_queue(place)
     waits = waiting(queue)

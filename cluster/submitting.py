@@ -17,8 +17,8 @@ from ..inputs.pathrule import NONE
 from .local import run_local, stop_local
 from .parts import Manifest, is_done, read_manifest, run_part
 from .place import LAST, Place, holding
-from .queue import Queue, read_queue, waiting, write_queue
-from .slurmoptions import SlurmOptions
+from .slurm.queue import Queue, read_queue, waiting, write_queue
+from .slurm.options import SlurmOptions
 from .status import Submission, read_submission
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def cancel(out: Path | str) -> list[int]:
     manifest, queue = read_manifest(place), read_queue(place)
     found = waiting(queue)
     if found:
-        from .slurm import cancel_slurm
+        from .slurm.arrays import cancel_slurm
 
         cancel_slurm(queue, found)
     return sorted({*found, *stop_local(place, manifest)})
@@ -135,7 +135,7 @@ def expect_engine(engine: str) -> None:
     """Refuse an engine that there is not, or not here."""
     expect_choice("--engine", engine, get_args(Engine), default="local")
     if engine == "slurm":
-        from .slurm import expect_slurm
+        from .slurm.arrays import expect_slurm
 
         expect_slurm()
 
@@ -146,7 +146,7 @@ def go_on(place: Place, queue: Queue, *, max_parallel: int | None, watch: Watch)
     if is_done(place, manifest, LAST):
         return read_submission(place.out)
     if queue.engine == "slurm":
-        from .slurm import submit_slurm
+        from .slurm.arrays import submit_slurm
 
         with holding(place.folder / "submitting", f"The submission of {place.out}"):
             there = waiting(queue)
@@ -185,4 +185,3 @@ def _failed(submission: Submission) -> EstError:
         f"{counted(len(failed), submission.unit)} of {len(submission.parts)} failed: {some(told, joint='; ')}.",
         remedy="; ".join([*remedies[:1], f"est submit status {submission.out} shows the logs", again]),
     )
-

@@ -38,13 +38,13 @@ from .computing import of_first
 from .manifest import FORMAT, VERSION
 from .parts import read_manifest
 from .place import LAST, Place, holding, named, write_json
-from .queue import read_queue, waiting
+from .slurm.queue import read_queue, waiting
 from .state import Ended, read_state
 from .submitting import Engine, expect_engine, go_on
 
 if TYPE_CHECKING:
     from ..cache import Cache
-    from .slurmoptions import SlurmOptions
+    from .slurm.options import SlurmOptions
     from .status import Submission
 
 JOBS = 2
@@ -101,8 +101,9 @@ class SweepManifest:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_json` returned."""
-        known = {item.name: data[item.name] for item in fields(cls)}
-        return cls(**{**known, "models": tuple(data["models"])})
+        known: dict[str, Any] = {item.name: data[item.name] for item in fields(cls)}
+        known["models"] = tuple(data["models"])
+        return cls(**known)
 
     def work(self, place: Place, number: int, *, workers: int | None, watch: Watch) -> Ended:
         """Search until there is nothing left to try."""
@@ -148,7 +149,11 @@ class SweepManifest:
         base = from_flat(self.base)
         device = own_device(parse_device(base.device))
         threads = base.loop.threads or (1 if device.type == "cpu" else torch.get_num_threads())
-        return {"device": str(device), "threads": threads, "precision": resolve_precision(base.loop.precision, device)[0]}
+        return {
+            "device": str(device),
+            "threads": threads,
+            "precision": resolve_precision(base.loop.precision, device)[0],
+        }
 
 
 def submit_sweep(
@@ -222,7 +227,9 @@ def expect_same(place: Place, there: SweepManifest, asked: SweepManifest) -> Non
     changed |= {name: pair for name, pair in named_settings.items() if pair[0] != pair[1]}
     more = ["The search space differs."] if there.space != asked.space else []
     if changed or more:
-        raise UsageError(differing(place.folder, changed, more=more), remedy="--out another folder, or the settings of then")
+        raise UsageError(
+            differing(place.folder, changed, more=more), remedy="--out another folder, or the settings of then"
+        )
 
 
 def _forget(place: Place, asked: SweepManifest) -> None:
@@ -232,7 +239,8 @@ def _forget(place: Place, asked: SweepManifest) -> None:
         state = read_state(place.state(number))
         if number in busy or (state is not None and state.is_alive(place, number)):
             raise UsageError(
-                f"Jobs of {place.out} are at work, and would not know of other settings.", remedy=f"est submit cancel {place.out}"
+                f"Jobs of {place.out} are at work, and would not know of other settings.",
+                remedy=f"est submit cancel {place.out}",
             )
     for number in (*range(asked.parts), LAST):
         place.state(number).unlink(missing_ok=True)
@@ -251,7 +259,11 @@ class _Told(SweepWatch):
         self._watch.warn(text)
 
     def trials(self, found: Sweep) -> None:
-        best = [f"{study.name} {study.best.value:.3f}" for study in found.studies if study.best is not None and study.best.value]
+        best = [
+            f"{study.name} {study.best.value:.3f}"
+            for study in found.studies
+            if study.best is not None and study.best.value
+        ]
         ended = sum(len(study.records) - study.running for study in found.studies)
         self._watch.say(f"{ended} trials have ended; best: {', '.join(best) or 'none'}")
 

@@ -93,7 +93,9 @@ class FoundInputs:
     are_crops: bool = False  # a data set's frames, each a face crop by itself
     check: Check | None = None  # of a data set
     reading: PathReading | None = None  # where annotations were read from, and which clips do not say them
-    columns: Mapping[str, ColumnSpec] = field(default_factory=dict)  # types of extra columns, by all clips before `shard` and `limit`
+    columns: Mapping[str, ColumnSpec] = field(
+        default_factory=dict
+    )  # types of extra columns, by all clips before `shard` and `limit`
     dataset: Mapping[str, Any] | None = None  # what a cache records of a data set, where it was checked elsewhere
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from ..panels import CLUSTER, OUTPUT
 
 if TYPE_CHECKING:
-    from ...cluster.slurmoptions import SlurmOptions
+    from ...cluster.slurm.options import SlurmOptions
 
 
 class Engines(StrEnum):
@@ -23,7 +24,10 @@ class Engines(StrEnum):
 
 
 OutArgument = Annotated[
-    Path, typer.Argument(metavar="OUT", help="The cache, or the folder of the sweep, that was submitted.")
+    Path,
+    typer.Argument(
+        metavar="OUT", help="The cache, or the folder of the sweep, that was submitted.", rich_help_panel=OUTPUT
+    ),
 ]
 EngineName = Annotated[
     Engines,
@@ -59,12 +63,8 @@ Time = Annotated[
         rich_help_panel=CLUSTER,
     ),
 ]
-Gpus = Annotated[
-    int | None, typer.Option("--gpus", metavar="N", help="GPUs of a Slurm job.", rich_help_panel=CLUSTER)
-]
-Cpus = Annotated[
-    int | None, typer.Option("--cpus", metavar="N", help="Cores of a Slurm job.", rich_help_panel=CLUSTER)
-]
+Gpus = Annotated[int | None, typer.Option("--gpus", metavar="N", help="GPUs of a Slurm job.", rich_help_panel=CLUSTER)]
+Cpus = Annotated[int | None, typer.Option("--cpus", metavar="N", help="Cores of a Slurm job.", rich_help_panel=CLUSTER)]
 Mem = Annotated[
     str | None, typer.Option("--mem", metavar="SIZE", help="Memory of a Slurm job: 16G.", rich_help_panel=CLUSTER)
 ]
@@ -101,12 +101,13 @@ Print = Annotated[
 ]
 
 
-def slurm_options(base: SlurmOptions | None = None, **given: Any) -> SlurmOptions:
+def slurm_options(given: Mapping[str, Any], base: SlurmOptions | None = None) -> SlurmOptions:
     """Turn options into those of Slurm; what is not given is as in `base`."""
     from dataclasses import replace
 
-    from ...cluster.slurmoptions import SlurmOptions, read_more
+    from ...cluster.slurm.options import SlurmOptions, read_more
 
-    more = given.pop("slurm", None)
-    known = {name: value for name, value in given.items() if value is not None}
-    return replace(base or SlurmOptions(), **known, **({"more": read_more(more)} if more else {}))
+    known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if more := known.pop("slurm", None):
+        known["more"] = read_more(more)
+    return replace(base or SlurmOptions(), **known)

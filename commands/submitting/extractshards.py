@@ -88,10 +88,11 @@ def extract(
     **options: Any,
 ) -> int:
     """Extract in shards, on a cluster or as processes of this machine, and merge them; the same command resumes."""
-    given = {"partition": partition, "time": time, "gpus": gpus, "cpus": cpus, "mem": mem, "account": account}
+    given: dict[str, Any] = {"partition": partition, "time": time, "gpus": gpus, "cpus": cpus, "mem": mem}
+    given |= {"account": account, "requeues": requeues, "slurm": slurm}
     if engine is not Engines.slurm and not printing:
-        expect_no_slurm({**given, "requeues": requeues, "slurm": slurm}, engine)
-    of_slurm = slurm_options(**given, requeues=requeues, max_parallel=max_parallel, slurm=slurm)
+        expect_no_slurm(given, engine)
+    of_slurm = slurm_options({**given, "max_parallel": max_parallel})
 
     def submit(screen: Screen, found: FoundInputs, out: Path, config: ExtractConfig, *, retry_failed: bool) -> int:
         from ...cluster.submitting import prepare_extract, submit_extract
@@ -114,7 +115,7 @@ def extract(
         if not printing:
             return show(screen, submission)
         from ...cluster.parts import read_manifest
-        from ...cluster.script import sbatch_script
+        from ...cluster.slurm.script import sbatch_script
 
         text = sbatch_script(place, read_manifest(place), of_slurm, keep_shards=keep_shards)
         screen.result({"script": text}, text)

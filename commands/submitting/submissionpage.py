@@ -30,7 +30,9 @@ def page(submission: Submission) -> str:
     counts = ", ".join(f"{count} {state}" for state, count in submission.counts.items())
     done = f"{submission.inputs - submission.left}/{submission.inputs}"
     head = f"{submission.out}: {counted(len(submission.parts), submission.unit)}: {counts}; {done} inputs"
-    parts = [part for part in (*submission.parts, submission.last) if part.state not in ("done", "missing") or part.error]
+    parts = [
+        part for part in (*submission.parts, submission.last) if part.state not in ("done", "missing") or part.error
+    ]
     lines = [head]
     if parts:
         rows = [("part", "state", "inputs", "attempt", "where", "sign of life", "")]
@@ -54,10 +56,16 @@ def _next(submission: Submission) -> Iterator[str]:
     out = submission.out
     if submission.is_done:
         failures = submission.result.get("failures", 0)
-        told = [counted(submission.result[name], name[:-1]) for name in ("clips", "failures") if name in submission.result]
+        told = [
+            counted(submission.result[name], name[:-1]) for name in ("clips", "failures") if name in submission.result
+        ]
         yield ", ".join(told)
         if submission.kind == "extract":
-            yield f"cache: {out}" if submission.result["kept"] else f"no cache: nothing was extracted, and none was left at {out}"
+            yield (
+                f"cache: {out}"
+                if submission.result["kept"]
+                else f"no cache: nothing was extracted, and none was left at {out}"
+            )
         if failures and submission.result.get("kept"):
             yield f"est cache ls {out} --failures names them; est extract … --out {out} --retry-failed tries them again"
     elif submission.open or submission.last.state == "failed":

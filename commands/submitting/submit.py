@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -80,16 +80,14 @@ def retry(
     """Do what failed or is missing, with the inputs and options of then unless other options are given."""
     from ...cluster import submitting
     from ...cluster.place import Place
-    from ...cluster.queue import read_queue
+    from ...cluster.slurm.queue import read_queue
 
-    given = {"partition": partition, "time": time, "gpus": gpus, "cpus": cpus, "mem": mem, "account": account}
-    options = slurm_options(
-        read_queue(Place(out)).options, **given, requeues=requeues, max_parallel=max_parallel, slurm=slurm
-    )
+    given: dict[str, Any] = {"partition": partition, "time": time, "gpus": gpus, "cpus": cpus, "mem": mem}
+    given |= {"account": account, "requeues": requeues, "slurm": slurm, "max_parallel": max_parallel}
+    options = slurm_options(given, read_queue(Place(out)).options)
+    chosen = None if engine is None else engine.value
     with screen.resumable(), screen.watching() as watch:
-        submission = submitting.retry(
-            out, engine=engine and engine.value, max_parallel=max_parallel, slurm=options, watch=watch
-        )
+        submission = submitting.retry(out, engine=chosen, max_parallel=max_parallel, slurm=options, watch=watch)
     return show(screen, submission)
 
 
@@ -101,19 +99,25 @@ def cancel(screen: Screen, *, out: OutArgument) -> int:
     from ...cluster.submitting import cancel as cancel_parts
 
     stopped = [named(number) for number in cancel_parts(out)]
-    screen.result({"cancelled": stopped}, f"stopped: {some(stopped, 20)}" if stopped else "nothing was queued or running")
+    screen.result(
+        {"cancelled": stopped}, f"stopped: {some(stopped, 20)}" if stopped else "nothing was queued or running"
+    )
     return 0
 
 
 @command(app, "work")
 @examples("est submit work cache.zarr --part 3", 'est submit work cache.zarr --part "$SLURM_ARRAY_TASK_ID"')
-def work(screen: Screen, *, out: OutArgument, part: PartNumber, workers: WorkersNumber = None, beat: Beat = 10.0) -> int:
+def work(
+    screen: Screen, *, out: OutArgument, part: PartNumber, workers: WorkersNumber = None, beat: Beat = 10.0
+) -> int:
     """Do one part of what was submitted, as its jobs do it; run again it resumes."""
     from ...cluster.parts import run_part
     from ...cluster.place import Place
 
     if part < 0:
-        raise UsageError(f"Parts are counted from 0, found {part}.", remedy="--part 0; est submit merge does the last step")
+        raise UsageError(
+            f"Parts are counted from 0, found {part}.", remedy="--part 0; est submit merge does the last step"
+        )
     with screen.resumable(), screen.watching() as watch:
         state = run_part(Place(out), part, workers=workers, beat=beat, watch=watch)
     return show_state(screen, state)
@@ -138,5 +142,3 @@ def show_state(screen: Screen, state: State) -> int:
         f"{state.state}: " + ", ".join(f"{value} {name}" for name, value in state.result.items() if value is not True),
     )
     return 0 if state.is_done else STATUS_INTERRUPTED
-
-

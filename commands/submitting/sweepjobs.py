@@ -64,10 +64,11 @@ def sweep(
     **options: Any,
 ) -> int:
     """Search settings by several jobs that share one storage, then retrain and write the page; the same command resumes."""
-    given = {"partition": partition, "time": time, "gpus": gpus, "cpus": cpus, "mem": mem, "account": account}
+    given: dict[str, Any] = {"partition": partition, "time": time, "gpus": gpus, "cpus": cpus, "mem": mem}
+    given |= {"account": account, "requeues": requeues, "slurm": slurm}
     if engine is not Engines.slurm:
-        expect_no_slurm({**given, "requeues": requeues, "slurm": slurm}, engine)
-    of_slurm = slurm_options(**given, requeues=requeues, max_parallel=max_parallel, slurm=slurm)
+        expect_no_slurm(given, engine)
+    of_slurm = slurm_options({**given, "max_parallel": max_parallel})
 
     def submit(screen: Screen, cache: Path, out: Path, *settings: Any, **more: Any) -> int:
         from ...cluster.sweeping import submit_sweep

@@ -5,6 +5,7 @@ from __future__ import annotations
 # folders at the root that are packages
 PACKAGES = (
     "cache",
+    "cluster",
     "commands",
     "crops",
     "demo",
@@ -196,6 +197,19 @@ MAY_IMPORT = {
     "doctor": FOUNDATIONS | EXTRACT | {"train.models"},  # their published weights
     "demo": {*CACHE, "extract", "inputs"} | TRAIN,
     "recipes": {"demo"} | FOUNDATIONS | EXTRACT | TRAIN,  # of demo: the data of one recipe
+    "cluster": {
+        *(
+            *FOUNDATIONS,
+            *EXTRACT,
+            "cluster.slurm",
+            "sweep.found",
+            "sweep.search",
+            "sweep.space",
+            "train.config",
+            "train.loop",
+        )
+    },
+    "cluster.slurm": {*CACHE, "cluster"},
     "commands": {"cache", "demo", "doctor", "extract", "hub.sharing", "train.config", "train.loop"},
     "commands.caches": {"commands", "hub.sharing", "report", "report.cachepage", "train.results", *FOUNDATIONS},
     "commands.extracting": {"commands", "commands.results", "commands.training", "tune"}
@@ -203,6 +217,9 @@ MAY_IMPORT = {
     | EXTRACT
     | TRAIN,
     "commands.training": {"commands", "commands.caches", "recipes"} | SWEEP | FOUNDATIONS | EXTRACT | TRAIN,
+    "commands.submitting": {"cluster", "cluster.slurm", "commands", "commands.extracting", "commands.training"}
+    | FOUNDATIONS
+    | EXTRACT,
     "commands.results": {
         "commands",
         "hub.sharing",

@@ -1,7 +1,7 @@
 """What submitit calls on a machine of the cluster: one part, and what becomes of it when Slurm wants the machine back.
 
-Slurm warns with the signal of submitit (USR2) before the time of a job ends, and when it preempts one. The extraction takes it as Ctrl-C: it
-commits what it has. Then the signal is handed on to submitit, which queues the job again; the next attempt resumes.
+Slurm warns with the signal of submitit (USR2) before the time of a job ends, and when it preempts one. The extraction takes it as Ctrl-C
+and commits what it has. Then the signal is handed on to submitit, which queues the job again; the next attempt resumes.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..cache.watch import Progress, Watch
-from .parts import run_part
-from .place import Place
-from .state import State
+from ...cache.watch import Progress, Watch
+from ..parts import run_part
+from ..place import Place
+from ..state import State
 
 PATIENCE = 100  # seconds that a job waits, after SIGTERM, for Slurm to end it or to queue it again
 QUEUED_AGAIN = (signal.SIGUSR1, signal.SIGUSR2)

@@ -7,10 +7,11 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from ..errors import EstError
-from .place import Place, read_json, write_json
-from .slurmoptions import SlurmOptions
+from ...errors import EstError
+from ..place import Place, read_json, write_json
+from .options import SlurmOptions
 
 PATIENCE = 60  # seconds for a command of Slurm
 
@@ -32,7 +33,8 @@ def read_queue(place: Place) -> Queue:
     except FileNotFoundError:
         return Queue()
     jobs = {int(number): job for number, job in data["jobs"].items()}
-    return Queue(**{**data, "options": SlurmOptions(**data["options"]), "jobs": jobs})
+    known: dict[str, Any] = {**data, "options": SlurmOptions(**data["options"]), "jobs": jobs}
+    return Queue(**known)
 
 
 def write_queue(place: Place, queue: Queue) -> None:
@@ -56,5 +58,7 @@ def slurm(*words: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EstError(f"{words[0]} gives no answer.", remedy="try again; sinfo says whether Slurm is there") from error
     if done.returncode:
-        raise EstError(f"{words[0]} failed: {done.stderr.strip() or done.stdout.strip()}", remedy="sinfo says how Slurm is")
+        raise EstError(
+            f"{words[0]} failed: {done.stderr.strip() or done.stdout.strip()}", remedy="sinfo says how Slurm is"
+        )
     return done.stdout

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 import sys
 
-from .parts import Manifest
-from .place import Place
-from .slurmoptions import WARNING, SlurmOptions
+from ..parts import Manifest
+from ..place import Place
+from .options import WARNING, SlurmOptions
 
 INTERRUPTED = 130  # what `est submit work` ends with when a signal has stopped it
 
@@ -23,7 +23,8 @@ def sbatch_script(place: Place, manifest: Manifest, options: SlurmOptions, *, ke
     keep = " --keep-shards" if keep_shards else ""
     return f"""#!/bin/bash
 # {manifest.parts} {manifest.part}s of {place.out}, and one job that joins them. Submit both: bash THIS_FILE
-# A {manifest.part} that is warned by Slurm ({WARNING} s before its time ends, or when it is preempted) commits what it has and is queued again.
+# A {manifest.part} that Slurm warns, {WARNING} s before its time ends or when it is preempted,
+# commits what it has and is queued again.
 set -euo pipefail
 
 array=$(sbatch --parsable <<'PART'

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..errors import EstError, first_line
+from ...errors import EstError, first_line
 from .jobs import PartJob
-from .parts import Manifest
-from .place import LAST, Place
+from ..parts import Manifest
+from ..place import LAST, Place
 from .queue import Queue, slurm, write_queue
-from .slurmoptions import WARNING, SlurmOptions
+from .options import WARNING, SlurmOptions
 
 OF_PARTS = ("gpus", "gpus-per-node", "gres")  # the last step needs none
 LAST_CPUS = 2
@@ -34,7 +34,8 @@ def expect_slurm() -> None:
 
 
 def submit_slurm(
-    place: Place, manifest: Manifest, queue: Queue, numbers: Sequence[int], waiting: Mapping[int, str]) -> Queue:
+    place: Place, manifest: Manifest, queue: Queue, numbers: Sequence[int], waiting: Mapping[int, str]
+) -> Queue:
     """Queue parts, and the last step behind them and behind those that are queued already; return what is queued now."""
     if LAST in waiting:
         slurm("scancel", queue.jobs[LAST])  # it waits for jobs that have failed

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..errors import UsageError, expect_values
+from ...errors import UsageError, expect_values
 
 TIME = "04:00:00"  # short enough to be begun soon; a shard that is not done by then is queued again, and resumes
 REQUEUES = 20  # times that a job may run out of its time
@@ -37,7 +37,8 @@ class SlurmOptions:
         found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", self.time)
         if found is None:
             raise UsageError(
-                f"--time is minutes, H:MM:SS or D-HH:MM:SS, as sbatch takes it; found {self.time!r}.", remedy=f"--time {TIME}"
+                f"--time is minutes, H:MM:SS or D-HH:MM:SS, as sbatch takes it; found {self.time!r}.",
+                remedy=f"--time {TIME}",
             )
         days, *parts = (None if part is None else int(part) for part in found.groups())
         first, second, third = parts
@@ -58,6 +59,8 @@ def read_more(words: list[str]) -> dict[str, str]:
     for word in words:
         key, _, value = word.lstrip("-").partition("=")
         if not re.fullmatch(r"[a-z][a-z0-9-]*", key):
-            raise UsageError(f"--slurm takes an option of sbatch as KEY=VALUE, found {word!r}.", remedy="--slurm qos=long")
+            raise UsageError(
+                f"--slurm takes an option of sbatch as KEY=VALUE, found {word!r}.", remedy="--slurm qos=long"
+            )
         found[key] = value
     return found
