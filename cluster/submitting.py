@@ -17,8 +17,8 @@ from ..inputs.pathrule import NONE
 from .local import run_local, stop_local
 from .parts import Manifest, is_done, read_manifest, run_part
 from .place import LAST, Place, holding
-from .slurm.queue import Queue, read_queue, waiting, write_queue
 from .slurm.options import SlurmOptions
+from .slurm.queue import Queue, read_queue, waiting, write_queue
 from .status import Submission, read_submission
 
 if TYPE_CHECKING:

@@ -176,6 +176,13 @@ def submit_sweep(
     """Sweep by several jobs that share one database; the same call resumes. Arguments are those of `sweep_cache` and `submit_extract`.
 
     On one machine the database is a file beside the sweep; jobs of Slurm need a `storage` that all machines reach.
+
+    >>> folds = {"protocol.kind": "kfold", "protocol.folds": 2}
+    >>> base = est.train_config("small", {"model.name": "gru", "loop.epochs": 1, **folds})
+    >>> short = est.SweepConfig(trials=1, inner=1)
+    >>> submission = est.submit_sweep("cache.zarr", "sweeps/jobs", base, config=short, workers=1, engine="debug")
+    >>> submission.counts, submission.result["trials"]
+    ({'done': 2}, 4)
     """
     watch, place = watch or Watch(), Place(Path(out))
     optuna()  # without it nothing needs to be looked at

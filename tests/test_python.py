@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 FUNCTIONS = [name for name in est.__all__ if name[0].islower()]
 # Their examples are of the cache of numbers below: they train many times.
-OF_NUMBERS = ("sweep_cache", "audit_cache", "reproduce")
-SLOW = ("recache", "tune_cache", "recache_tuned", "audit_cache", "reproduce")
+OF_NUMBERS = ("sweep_cache", "submit_sweep", "audit_cache", "reproduce")
+SLOW = ("submit_sweep", "recache", "tune_cache", "recache_tuned", "audit_cache", "reproduce")
 WITHOUT = ("tune_stills", "find_stills", "read_space")  # they read what no example here has
 
 

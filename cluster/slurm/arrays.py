@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from ...errors import EstError, first_line
-from .jobs import PartJob
 from ..parts import Manifest
 from ..place import LAST, Place
-from .queue import Queue, slurm, write_queue
+from .jobs import PartJob
 from .options import WARNING, SlurmOptions
+from .queue import Queue, slurm, write_queue
 
 OF_PARTS = ("gpus", "gpus-per-node", "gres")  # the last step needs none
 LAST_CPUS = 2

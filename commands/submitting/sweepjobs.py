@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ...errors import UsageError
 from ..options import examples
 from ..panels import CLUSTER
 from ..sameoptions import with_options_of
@@ -73,8 +72,6 @@ def sweep(
     def submit(screen: Screen, cache: Path, out: Path, *settings: Any, **more: Any) -> int:
         from ...cluster.sweeping import submit_sweep
 
-        if not out.parent.is_dir():
-            raise UsageError(f"The folder {out.parent} does not exist.", remedy=f"mkdir -p '{out.parent}'")
         with screen.resumable(), screen.watching() as watch:
             submission = submit_sweep(
                 cache,

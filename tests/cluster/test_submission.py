@@ -47,7 +47,7 @@ def test_the_manifest_holds_what_was_there(place):
     assert ids == [["0", "1", "2"], ["3", "4"], ["5"]], "of 600, 900 and 600 bytes"
     (videos(place) / "00.mp4").write_bytes(b"new")
     shutil.rmtree(place.folder / "inputs", ignore_errors=False)
-    with pytest.raises(EstError, match="is not what manifest.json says"):
+    with pytest.raises(EstError, match=r"is not what manifest\.json says"):
         run_part(place, 0)
 
 
@@ -94,7 +94,7 @@ def test_shards_that_are_missing_half_there_or_made_otherwise(place):
     for number in range(3):
         run_part(place, number)
     shutil.rmtree(place.shard(1))
-    with pytest.raises(EstError, match="shard 1: .* is gone"):
+    with pytest.raises(EstError, match=r"shard 1: .* is gone"):
         run_part(place, LAST)
     assert read_submission(place.out).counts == {"done": 2, "missing": 1}
     manifest = read_manifest(place)
@@ -131,7 +131,7 @@ def test_one_process_works_on_a_shard(tmp_path, monkeypatch):
         while not (place.folder / "begun-0").exists():
             time.sleep(0.01)
         assert read_submission(place.out).counts == {"running": 1, "missing": 2}
-        with pytest.raises(CacheLocked, match="Shard 0 of .* is in the hands of another process, by process"):
+        with pytest.raises(CacheLocked, match=r"Shard 0 of .* is in the hands of another process, by process"):
             run_part(place, 0)
     finally:
         (place.folder / "hang").unlink()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from cache_samples import make_clip, sample_recipes
 
-from est.cache import CacheWriter, Failure
+from est.cache import CacheWriter
 from est.cache.interrupt import listening
 from est.cache.stores.manifest import Extraction
 from est.cluster import local
