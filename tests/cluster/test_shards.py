@@ -107,7 +107,7 @@ def est_submit(*words, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".zarr", ".h5"])
-def test_everything_is_killed_in_the_middle(tmp_path, suffix):
+def test_everything_is_killed_in_the_middle(tmp_path, monkeypatch, suffix):
     """The command and its shards by SIGKILL; then the command by Ctrl-C; the third call ends with the cache of one extraction."""
     (tmp_path / "videos").mkdir()
     first = make_video(tmp_path / "videos" / "0.mp4", face_frames(40)).read_bytes()
@@ -129,32 +129,32 @@ def test_everything_is_killed_in_the_middle(tmp_path, suffix):
     ]
     place = Place(tmp_path / f"cache{suffix}")
 
-    def wait_until_a_clip_is_done(running):
-        until = time.monotonic() + 120
+    def wait_until_a_clip_is_done(running, attempt):
+        until = time.monotonic() + 300
         while running.poll() is None and time.monotonic() < until:
             states = [json.loads(path.read_text()) for path in place.state(0).parent.glob("0*.json")]
-            if any(one["state"] == "running" and one["left"] == 1 for one in states):
+            if any((one["state"], one["left"], one["attempt"]) == ("running", 1, attempt) for one in states):
                 return states
             time.sleep(0.05)
         raise AssertionError(running.communicate())
 
     running = est_submit(*words, folder=tmp_path)
-    for one in wait_until_a_clip_is_done(running):
+    for one in wait_until_a_clip_is_done(running, 1):
         if one["state"] == "running":
             os.kill(one["pid"], signal.SIGKILL)
     running.kill()
     running.communicate()
     assert not place.out.exists()
     running = est_submit(*words, folder=tmp_path)
-    wait_until_a_clip_is_done(running)
+    wait_until_a_clip_is_done(running, 2)
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=120)
+    out, err = running.communicate(timeout=300)
     assert running.returncode == 130, err
     assert "stopped" in out
     running = est_submit(*words, folder=tmp_path)
-    out, err = running.communicate(timeout=300)
+    out, err = running.communicate(timeout=600)
     assert running.returncode == 0, err
     config = replace(CONFIG, workers=2)
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
     extract_videos("videos", tmp_path / f"one{suffix}", config)
     assert_same(tmp_path / f"one{suffix}", place.out)
