@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...errors import EstError, first_line
+from ...packages import expect_packages
 from ..parts import Manifest
 from ..place import LAST, Place
 from .jobs import PartJob
@@ -20,12 +21,7 @@ LAST_CPUS = 2
 
 def expect_slurm() -> None:
     """Refuse to submit where there is no submitit, or no Slurm."""
-    try:
-        import submitit  # noqa: F401
-    except ImportError as error:
-        raise EstError(
-            "est submit --engine slurm needs submitit, which is not installed.", remedy="pip install 'est-fer[cluster]'"
-        ) from error
+    expect_packages("est submit --engine slurm needs the package submitit", "submitit", install="'est-fer[cluster]'")
     if lacking := [name for name in ("sbatch", "srun", "squeue", "scancel") if shutil.which(name) is None]:
         raise EstError(
             f"Slurm is not on this machine: there is no {' and no '.join(lacking)}.",

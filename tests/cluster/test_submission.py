@@ -229,10 +229,11 @@ def test_what_is_not_there_is_said_before_anything_is_written(tmp_path, monkeypa
     monkeypatch.setattr("est.cluster.slurm.arrays.shutil.which", lambda name: None)
     with pytest.raises(EstError, match="there is no sbatch and no srun"):
         submit_extract(files, tmp_path / "cache.zarr", CONFIG, engine="slurm")
-    monkeypatch.setitem(__import__("sys").modules, "submitit", None)
-    with pytest.raises(EstError, match="submitit, which is not installed") as lacking:
+    monkeypatch.setattr("est.packages.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(EstError, match="submitit is not installed") as lacking:
         expect_slurm()
     assert "pip install 'est-fer[cluster]'" in lacking.value.remedy
+    monkeypatch.undo()
     with pytest.raises(UsageError, match="--engine is slurm, local or debug, found 'pbs'"):
         expect_engine("pbs")
     with pytest.raises(UsageError, match="--features names"):
