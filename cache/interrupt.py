@@ -1,4 +1,4 @@
-"""Ctrl-C and other signals that wait: until a change of several arrays is whole, or until long work can be stopped in order."""
+"""Delaying Ctrl-C and other signals: until a change of several arrays is complete, or until long work can be stopped in order."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ class Stop:
 
     def __init__(self, *, patient: bool = True) -> None:
         self.wanted = False
+        self.signal = 0  # the first that came
         self._patient = patient
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Take a signal; without patience a second one interrupts at once."""
         if self.wanted and not self._patient:
             raise KeyboardInterrupt
-        self.wanted = True
+        self.wanted, self.signal = True, self.signal or number
 
 
 @contextmanager

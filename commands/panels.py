@@ -49,12 +49,13 @@ FACES = Panel("Faces")
 FEATURES = Panel("Features")
 AUGMENTATION = Panel("Augmentation")
 TIMELINE = Panel("Timeline")
+CLUSTER = Panel("Cluster")
 MACHINE = Panel("Machine")
 OUTPUT = Panel("Output")
 GENERAL = Panel("Messages and help")
 ORDER = [
     *(INPUT, DATA, MODEL, RECIPE, SEARCH, PROTOCOL, CLIPS, COLUMNS, WINDOWS, FACES, FEATURES, AUGMENTATION, TIMELINE),
-    *(MACHINE, OUTPUT, GENERAL),
+    *(CLUSTER, MACHINE, OUTPUT, GENERAL),
 ]
 
 
@@ -124,7 +125,7 @@ def shown(command: Command, context: Context) -> list[Parameter]:
 
 
 def has_panels(command: Command) -> bool:
-    """Say whether a command has so many options that they stand in panels."""
+    """Return whether a command has so many options that they stand in panels."""
     return any(parameter.name == "help_all" for parameter in command.params)
 
 

@@ -60,6 +60,7 @@ def extract_videos(
     labels: str = NONE,
     subjects: str = NONE,
     retry_failed: bool = False,
+    keep_empty: bool = False,
     watch: Watch | None = None,
     machine: Machine | None = None,
     stop: Stop | None = None,
@@ -69,8 +70,9 @@ def extract_videos(
     `inputs` are videos, folders, lists and data frames, one or several, or what `find_inputs` found; `out` is the cache (.zarr or .h5).
     `labels` and `subjects` say how label and person are read from paths: "none", "folders", or a pattern with a group; lists and data
     frames tell them by themselves. Features that a cache lacks are computed for the clips in it, whichever inputs are named.
-    `retry_failed` tries again what failed before. `machine` is what computes, where it is not this one. Raising the flag of `stop` ends the
-    work in order, as signals do where there is none. Returns what was done.
+    `retry_failed` tries again what failed before. Without any clip no cache is left, but with `keep_empty`: it then holds the failures.
+    `machine` is what computes, where it is not this one. Raising the flag of `stop` ends the work in order, as signals do where there is
+    none. Returns what was done.
 
     >>> report = est.extract_videos("videos", "cache.zarr", est.ExtractConfig(weights="synface"))
     >>> report.clips, report.unchanged, len(report.failures)  # all of them are in this cache already
@@ -85,7 +87,7 @@ def extract_videos(
     expect_least_room(out, ready, retry_failed=retry_failed)
     black = black_rows(device_workers[0], config)
     if remove_without_clips(out, recipes, columns):
-        watch.say(f"{out} held no clip, and is made anew under these settings")
+        watch.say(f"{out} had no clips, and is made again with these settings")
     everything = (*found.inputs, *found.problems)
     order = list(found.labels) or sorted({source.label for source in everything if source.label is not None})
     with CacheWriter.open(
@@ -101,7 +103,7 @@ def extract_videos(
         strict=config.strict,
     ) as writer:
         for change in writer.environment_changes:
-            watch.warn(f"the cache was begun in another environment: {change}")
+            watch.warn(f"the cache was started in another environment: {change}")
         if writer.manifest.version == 1 and any(source.told for source in found.inputs):
             watch.warn(
                 f"{out} has format 1, which has no place for onset, apex and offset: est cache convert {out} NEW upgrades it"
@@ -139,16 +141,14 @@ def extract_videos(
             there = [clip for source in todo.unchanged for clip in clips_of(source.id, writer)]
             bare = sum(source.label is None for source in new)
             if bare and any(writer.cell(clip, "label") != NO_LABEL for clip in there):
-                watch.warn(
-                    f"{bare} new clips have no label, and others of {out} have one: --labels, or a list, tells it"
-                )
+                watch.warn(f"{bare} new clips have no label, and others of {out} have one: give --labels or a list")
             pipeline = CacheClips(new, writer, device_workers, config, workers, stop, machine.stages)
             pipeline.run(watch)
             if stop.wanted:
                 writer.close(folding=False)  # the fold of a large HDF5 cache takes longer than people wait
         running = time.monotonic() - begun
         earlier = [completed(source, writer) for source in todo.failed]
-    kept = bool(len(writer)) or stop.wanted or not remove_empty(out)
+    kept = bool(len(writer)) or stop.wanted or keep_empty or not remove_empty(out)
     old = [
         Failure(
             id=i.id,
@@ -181,6 +181,7 @@ def extract_videos(
         misplaced=[*misplaced, *pipeline.misplaced],
         failures=[*problems, *old, *pipeline.failures],
         interrupted=stop.wanted,
+        signal=stop.signal,
         kept=kept,
         left=pipeline.left,
         filling=filled.names if filled else (),

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..cache.clip import Failure, Source
-from ..cache.schema import EXTRA, MOMENTS
+from ..cache.schema import EXTRA, MOMENTS, ColumnSpec
 from ..errors import UsageError, some
 from .csvlist import LIST_SUFFIXES, MANIFEST, ClipList, Row, expect_clips, has_path_column, locate, read_list
-from .extracolumns import text_columns
+from .extracolumns import column_specs, text_columns
 from .folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Found, file_problem, ignored_text, list_images, natural_key, search
 from .pathreading import PathReading, alike_labels, doubtful_labels, read_paths
 from .pathrule import COLUMNS, NONE, UNTOLD, PathRules, parse_rules
@@ -65,7 +65,7 @@ class Input:
 
     @property
     def is_disordered(self) -> bool:
-        """Say whether its onset, apex and offset, as far as they are told, do not follow each other."""
+        """Return whether its onset, apex and offset, as far as they are told, do not follow each other."""
         return is_disordered([getattr(self, name) for name in MOMENTS])
 
     @property
@@ -93,6 +93,15 @@ class FoundInputs:
     are_crops: bool = False  # a data set's frames, each a face crop by itself
     check: Check | None = None  # of a data set
     reading: PathReading | None = None  # where annotations were read from, and which clips do not say them
+    columns: Mapping[str, ColumnSpec] = field(
+        default_factory=dict
+    )  # types of extra columns, by all clips before `shard` and `limit`
+    dataset: Mapping[str, Any] | None = None  # what a cache records of a data set, where it was checked elsewhere
+
+    @property
+    def record(self) -> Mapping[str, Any] | None:
+        """Return what a cache records of a data set."""
+        return self.check.record() if self.check is not None else self.dataset
 
 
 def find_inputs(
@@ -156,14 +165,14 @@ def arrange(
     _expect_distinct(inputs, problems)
     inputs = sorted(inputs, key=lambda clip: natural_key(clip.id))
     problems = sorted(problems, key=lambda problem: natural_key(problem.id))
-    total = len(inputs)
+    total, columns = len(inputs), column_specs(clip.extra for clip in inputs)
     if shard is not None:
         inputs, problems = inputs[shard[0] :: shard[1]], problems[shard[0] :: shard[1]]
-    return FoundInputs(inputs=tuple(inputs[:limit]), problems=tuple(problems), total=total)
+    return FoundInputs(inputs=tuple(inputs[:limit]), problems=tuple(problems), total=total, columns=columns)
 
 
 def is_disordered(moments: Sequence[int]) -> bool:
-    """Say whether an onset, an apex and an offset do not follow each other; −1 is unknown."""
+    """Return whether an onset, an apex and an offset do not follow each other; −1 is unknown."""
     known = [frame for frame in moments if frame >= 0]
     return known != sorted(known)
 

@@ -40,7 +40,7 @@ class DatasetRecipe:
     folds: FoldRule = "given"
     num_folds: int = 1
     split: str = ""  # only clips of this split
-    clips: tuple[int, ...] = ()  # labelled clips in published work; empty where nobody says which they are
+    clips: tuple[int, ...] = ()  # labelled clips in published work; empty if not published
     subjects: int = 0  # 0 where people are not known
     weights: str = "imagenet"
     size: int = 224

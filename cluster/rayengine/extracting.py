@@ -66,7 +66,7 @@ def _followed(ray: Any, work: tuple[Any, ...], watch: Watch) -> Report:
             while not ray.wait([report], timeout=STEP)[0]:
                 _tell(ray, writer, watch)
                 if stop.wanted and not is_told:
-                    writer.stop.remote()
+                    writer.stop.remote(stop.signal)
                     is_told = True
             result = ray.get(report)
             _tell(ray, writer, watch)

@@ -5,26 +5,20 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from ...errors import EstError, brief
+from ...errors import EstError
+from ...packages import expect_packages
 
 VERSION = "2.60"
-INSTALL = "pip install 'est-fer[ray]'"
+INSTALL = "'est-fer[ray]'"
 
 
 def import_ray() -> Any:
     """Return the module, or say what to install."""
-    try:
-        ray = importlib.import_module("ray")
-    except ModuleNotFoundError as error:
-        if error.name != "ray":
-            raise EstError(f"ray cannot be imported: {brief(error)}.", remedy=f"{INSTALL} --force-reinstall") from error
-        raise EstError("Extraction on Ray needs the package ray, which is not installed.", remedy=INSTALL) from error
-    except ImportError as error:
-        raise EstError(f"ray cannot be imported: {brief(error)}.", remedy=f"{INSTALL} --force-reinstall") from error
-    found = getattr(ray, "__version__", "of an unknown version")
-    if found.split(".")[:2] != VERSION.split("."):
+    expect_packages("Extraction on Ray needs the package ray", "ray", install=INSTALL)
+    ray = importlib.import_module("ray")
+    if ray.__version__.split(".")[:2] != VERSION.split("."):
         raise EstError(
-            f"est runs on Ray {VERSION}, and ray {found} is installed.",
-            remedy=f"{INSTALL}, here and on every node: a cluster has one version of Ray",
+            f"est runs on Ray {VERSION}, and ray {ray.__version__} is installed.",
+            remedy=f"pip install {INSTALL}, here and on every node: a cluster has one version of Ray",
         )
     return ray

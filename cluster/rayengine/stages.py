@@ -104,7 +104,7 @@ class ClusterStages:
 
     @property
     def has_room(self) -> bool:
-        """Say whether an actor can take one more; inputs to be done again go first."""
+        """Return whether an actor can take one more; inputs to be done again go first."""
         return not self._redo and self._free() is not None
 
     @property

@@ -59,6 +59,6 @@ class Writer:
             found.append(self._news.kept.get())
         return found
 
-    def stop(self) -> None:
-        """Commit what is whole, and end."""
-        self._stop.wanted = True
+    def stop(self, number: int) -> None:
+        """Commit what is whole, and end, as a signal would have it."""
+        self._stop(number, None)

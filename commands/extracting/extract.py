@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import typer
 from ...errors import STATUS_PARTIAL, UsageError
 from ..engineoptions import EncoderPrecision, EngineOption, Engines
 from ..options import examples
+from ..sameoptions import with_options_of
 from ..screen import Screen
 from .datasetinput import DatasetName, Frames, LabelNames, ListDatasets, Root, expect_inputs, find_named
 from .datasettable import datasets_data, datasets_text
@@ -60,14 +62,13 @@ if TYPE_CHECKING:
     from ...inputs.input import FoundInputs
 
 
-@examples(
-    "est extract videos/ --out cache.zarr --labels folders --weights hsemotion:b0",
-    "est extract --dataset dfew --root DFEW --out dfew.zarr",
-    "est extract 'clips/*.mp4' --out cache.zarr --crops --dry-run",
-)
-def extract(
+Extracting = Callable[..., int]  # (screen, inputs, cache, config, retry_failed=…) → exit status
+
+
+def asked(
     screen: Screen,
     context: typer.Context,
+    then: Extracting,
     *,
     inputs: Inputs = None,
     out: OutCache = None,
@@ -107,7 +108,7 @@ def extract(
     flip: Flip = False,
     dtype: DtypeOption = "float16",
     precision: EncoderPrecision = "auto",
-    engine: EngineOption = Engines.auto,
+    encoder_engine: EngineOption = Engines.auto,
     device: Device = "auto",
     models_dir: ModelsDir = None,
     workers: Workers = None,
@@ -117,7 +118,7 @@ def extract(
     no_face: NoFace = "keep",
     strict: Strict = False,
 ) -> int:
-    """Find the face in every frame of videos and cache its features; the same command resumes."""
+    """Turn options into inputs and settings, refuse what does not go together, and `then` extract."""
     # Decoders and torch share the cores: threads that spin while they wait would take them from each other. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if list_datasets:
@@ -150,7 +151,7 @@ def extract(
         flip=flip,
         dtype=dtype,
         precision=precision,
-        engine=engine.value,
+        engine=encoder_engine.value,
         device=device,
         models_dir=models_dir,
         workers=workers,
@@ -176,7 +177,7 @@ def extract(
             part=part,
         )
         if found.are_crops and detector is None:
-            screen.note(f"{dataset}: the frames are face crops, and so --detector none, unless another is given")
+            screen.note(f"{dataset}: the frames are face crops, so --detector none is used unless another is given")
             config = replace(config, detector="none")
     else:
         of_datasets = {"--root": root, "--frames/--videos": frames, "--label-names": label_names}
@@ -197,10 +198,21 @@ def extract(
     if dry_run:
         return show_plan(screen, found, out, config, retry_failed=retry_failed)
     if out is None:
-        raise UsageError("Where to? --out names the cache.", remedy="--out cache.zarr")
+        raise UsageError("No output is given: --out names the cache.", remedy="--out cache.zarr")
     for finding in found.check.findings if found.check else ():
         (screen.note if finding.is_expected else screen.warn)(finding.line())
-    return run(screen, found, out, config, retry_failed=retry_failed)
+    return then(screen, found, out, config, retry_failed=retry_failed)
+
+
+@examples(
+    "est extract videos/ --out cache.zarr --labels folders --weights hsemotion:b0",
+    "est extract --dataset dfew --root DFEW --out dfew.zarr",
+    "est extract 'clips/*.mp4' --out cache.zarr --crops --dry-run",
+)
+@with_options_of(asked)
+def extract(screen: Screen, context: typer.Context, **options: Any) -> int:
+    """Find the face in every frame of videos and cache its features; the same command resumes."""
+    return asked(screen, context, run, **options)
 
 
 def compare(screen: Screen, found: FoundInputs, count: int, config: Any) -> int:

@@ -6,7 +6,7 @@ send, then what is exported for an engine. A dry run goes the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,14 @@ from .machine import Machine, ThisMachine
 from .output import expect_out
 from .resuming import expect_resumable
 
-SHOWN_TO_ALL = ("imagenet", "synface", "random")  # weights that have seen nobody's clips, as those of KIND:NAME
+SHOWN_TO_ALL = ("imagenet", "synface", "random")  # weights that have not seen any user's clips, as those of KIND:NAME
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedExtraction:
     """Everything that an extraction computes with."""
 
-    config: ExtractConfig  # as it goes on with a cache that is there
+    config: ExtractConfig  # as an existing cache is resumed
     modality: Modality
     inputs: list[Input]  # with typed cells
     columns: Mapping[str, ColumnSpec]  # of these cells
@@ -69,12 +69,14 @@ def prepare_extraction(
     if out is not None:
         config = as_begun(config, out)
     if asked.trim != config.trim:
-        watch.say(f"clips of {out} have rows of all frames of their source, and new ones have, too: so it was begun")
+        watch.say(
+            f"clips of {out} have rows for all frames of their source, so new ones have, too: earlier code started this cache"
+        )
     computation = machine.computation(config, earlier_in(out), devices)
     expect_decoder(config.decoder)
     expect_features(config)
     expect_detector(config.detector, score_threshold=config.score_threshold, models_dir=config.models_dir)
-    inputs, columns = with_columns(found.inputs, out)
+    inputs, columns = with_columns(found, out)
     if out is not None:
         expect_as_made(config, out, computation)
     weights = encoder = None
@@ -97,8 +99,8 @@ def prepare_extraction(
         expect_calibration(out, recipes, encoders)
     columns = {**columns, **modality.columns}
     environment = device_workers[0].environment | {"device": [str(device) for device in devices]}
-    if found.check:
-        environment["dataset"] = found.check.record()
+    if found.record:
+        environment["dataset"] = found.record
     if out is not None:
         record = None if weights is None else weights.trained_on
         expect_resumable(out, recipes, columns, environment, config, inputs, record)
@@ -132,19 +134,17 @@ def expect_features(config: ExtractConfig) -> None:
             tap_shape(name, config.size)
 
 
-def with_columns(inputs: Sequence[Input], out: Path | None) -> tuple[list[Input], dict[str, ColumnSpec]]:
+def with_columns(found: FoundInputs, out: Path | None) -> tuple[list[Input], dict[str, ColumnSpec]]:
     """Return inputs whose extra cells have types, and the columns: of the type that the cache has them in, else by what all cells hold."""
     known = open_cache(out).schema.extra if out is not None and has_clips(out) else {}
-    columns = column_specs((source.extra for source in inputs), known)
-    return [replace(source, extra=typed_cells(source.extra, columns, source.id)) for source in inputs], columns
+    columns = column_specs((source.extra for source in found.inputs), {**found.columns, **known})
+    return [replace(source, extra=typed_cells(source.extra, columns, source.id)) for source in found.inputs], columns
 
 
 def describe(weights: Weights) -> Iterator[str]:
-    """Say what was loaded, under which licence, and whether anybody knows what it has learnt from."""
+    """Return what was loaded, under which licence, and whether its training data is on record."""
     yield weights.report()
     if weights.licence:
         yield f"licence of the weights: {weights.licence}"
     if weights.trained_on is None and weights.name not in SHOWN_TO_ALL and ":" not in weights.name:
-        yield (
-            f"{weights.name} has no record of the clips it was trained on: the leak guard cannot see what it has learnt from"
-        )
+        yield (f"{weights.name} has no record of the clips it was trained on: the leak check cannot cover it")

@@ -45,7 +45,7 @@ class Pipeline:
         self._specs = specs
         self._config = config
         self._ended: dict[int, InHand | Failed] = {}  # finished ahead of an older one
-        self._next = 0  # to be begun
+        self._next = 0  # to be started
         self._oldest = 0  # not written yet
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="est-writer")
         self._written: list[Future[None]] = []
@@ -89,7 +89,7 @@ class Pipeline:
         return len(self._inputs) - self._oldest
 
     def progress(self) -> Progress:
-        """Say how far this is."""
+        """Return how far this is."""
         begun = self._stages.begun
         return Progress(
             what="Extracting",
@@ -116,15 +116,15 @@ class Pipeline:
             self._next += 1
 
     def _allowed(self) -> int:
-        """Return how many inputs may have been begun by now."""
+        """Return how many inputs may have been started by now."""
         return min(len(self._inputs), self._oldest + self._stages.ahead)
 
     def _work(self, index: int) -> Work | Recrop:
-        """Say what a worker is to do."""
+        """Return what a worker is to do."""
         raise NotImplementedError
 
     def _encoding(self, message: Crops) -> Encoding:
-        """Say what a device worker is to make of crops."""
+        """Return what a device worker is to make of crops."""
         return Encoding()
 
     def _write(self) -> None:

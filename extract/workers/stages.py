@@ -66,7 +66,7 @@ class Stages(Protocol):
 
     @property
     def has_room(self) -> bool:
-        """Say whether one more input can be begun at once."""
+        """Return whether one more input can be begun at once."""
         ...
 
     @property
@@ -81,7 +81,7 @@ class Stages(Protocol):
 
     @property
     def is_decoding(self) -> bool:
-        """Say whether an input is being decoded."""
+        """Return whether an input is being decoded."""
         ...
 
     def begin(self, job: Work | Recrop) -> None:
@@ -128,7 +128,7 @@ class LocalStages:
 
     @property
     def has_room(self) -> bool:
-        """Say whether a worker is idle."""
+        """Return whether a worker is idle."""
         return bool(self._pool.idle())
 
     @property
@@ -143,7 +143,7 @@ class LocalStages:
 
     @property
     def is_decoding(self) -> bool:
-        """Say whether a worker has an input."""
+        """Return whether a worker has an input."""
         return any(worker.busy is not None for worker in self._pool.workers)
 
     def begin(self, job: Work | Recrop) -> None:
@@ -168,7 +168,7 @@ class LocalStages:
         self._pool.close()
 
     def _idle_device_has_work(self) -> bool:
-        """Say whether there is work that a device worker could begin at once."""
+        """Return whether there is work that a device worker could begin at once."""
         free = len(self._running) < len(self._device_workers)
         return free and (
             self._to_detect.is_ready or self._crops.is_ready or (len(self._crops) > 0 and self._must_flush())
@@ -229,7 +229,7 @@ class LocalStages:
             self._running[future] = (device_worker, batch)
 
     def _must_flush(self) -> bool:
-        """Say whether waiting for a full batch of crops would last for ever: no worker can send more until some are encoded."""
+        """Return whether waiting for a full batch of crops would last for ever: no worker can send more until some are encoded."""
         blocked = all(worker.busy is None or worker.owed >= BLOCKS_UNDER_WAY for worker in self._pool.workers)
         return blocked and not self._running and not len(self._to_detect)
 

@@ -64,7 +64,7 @@ class Table:
 
     @property
     def trains(self) -> bool:
-        """Say whether there is something to train."""
+        """Return whether there is something to train."""
         return bool(self.rows) and self.measure != "complexity"
 
     def row(self, label: str) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -29,13 +30,14 @@ AUTO = {"device": "auto", "actors": None, "num_gpus": None, "workers": None}
 
 def test_ray_that_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(EstError, match="needs the package ray, which is not installed") as refused:
+    with pytest.raises(EstError, match=r"needs the package ray; ray is not installed\.") as refused:
         import_ray()
     assert refused.value.remedy == "pip install 'est-fer[ray]'"
 
 
 def test_ray_of_another_version(monkeypatch):
     other = ModuleType("ray")
+    other.__spec__ = ModuleSpec("ray", None)
     other.__version__ = "2.49.1"
     monkeypatch.setitem(sys.modules, "ray", other)
     with pytest.raises(EstError, match=r"est runs on Ray 2\.60, and ray 2\.49\.1 is installed"):

@@ -194,9 +194,9 @@ def test_a_cache_begun_elsewhere_is_not_gone_on_with_in_emulation(plain, video, 
     path = learning_cache(tmp_path / "c.zarr", 9, weights={"precision": "bf16"})
     for name in ("auto", "fp32", "bf16"):
         asked = ExtractConfig(weights="random", detector="none", precision=name)
-        remedy = refused(lambda asked=asked: extract_videos(find_inputs([video]), path, asked), "was begun in bf16")
+        remedy = refused(lambda asked=asked: extract_videos(find_inputs([video]), path, asked), "was started in bf16")
         assert "a machine that computes in bf16, or another --out" in remedy
-        refused(lambda name=name: again(colours, path, random_start(), precision=name), "was begun in bf16")
+        refused(lambda name=name: again(colours, path, random_start(), precision=name), "was started in bf16")
 
 
 def test_recaching_refuses(plain, colours, tmp_path):

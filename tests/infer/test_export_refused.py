@@ -9,7 +9,7 @@ from train_samples import Recorder, learning_cache, tiny_config
 from est.cache.stores.disk import Disk
 from est.errors import CacheError, EstError, UsageError
 from est.infer.export import verification
-from est.infer.export.exporting import export_run
+from est.infer.export.exporting import ENDINGS, expect_free, export_run
 from est.infer.export.verification import AgainstRun, expect_like_the_run
 from est.train import ProtocolConfig, fit, model_config
 
@@ -32,6 +32,20 @@ def test_a_name_that_says_another_format(run, tmp_path, name, form):
     with pytest.raises(UsageError, match="is named as"):
         export_run(run, tmp_path / name, form=form)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("form", "remedy"), [("onnx", "model.onnx"), ("torchscript", "model.pt")])
+def test_a_name_that_says_no_format(run, tmp_path, form, remedy):
+    with pytest.raises(UsageError, match=r"ends in \.txt.*onnx \.onnx; torchscript \.pt \.pth \.ts\.(?m:$)") as refused:
+        export_run(run, tmp_path / "model.txt", form=form)
+    assert refused.value.remedy == f"--out {tmp_path / remedy}"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("form", "ending"), [(form, ending) for form in ENDINGS for ending in ENDINGS[form]])
+def test_every_ending_of_a_format_is_taken(tmp_path, form, ending):
+    for name in (f"model{ending}", f"model.v2{ending.upper()}"):
+        assert expect_free(tmp_path / name, form, overwrite=False) == tmp_path / f"{name}.md"
 
 
 def test_a_cache_that_is_named_must_be_there(run, tmp_path):

@@ -208,7 +208,7 @@ def test_afew_without_videos_needs_a_list(tmp_path):
     make_afew(tmp_path)
     for label in afew.LABELS:
         shutil.rmtree(tmp_path / "Train_AFEW" / label)
-    with pytest.raises(UsageError, match=r"no class folders .* and no list says the labels"):
+    with pytest.raises(UsageError, match=r"no class folders .* and no list gives the labels"):
         find("afew", tmp_path)
 
 

@@ -35,7 +35,7 @@ def tree(root, *names):
 def test_clips_at_different_depths_are_refused_by_name(tmp_path):
     root = tree(tmp_path / "in", "s1/happy/a.mp4", "s1/sad/b.mp4", "s1/happy/deep/x.mp4")
     with pytest.raises(
-        UsageError, match=r"SUBJECT/LABEL/clip, two folders below .* 1 of 3 lie deeper: s1/happy/deep/x"
+        UsageError, match=r"SUBJECT/LABEL/clip, two folders below .* 1 of 3 are deeper: s1/happy/deep/x"
     ):
         find_inputs([root], labels="folders", subjects="folders")
     with pytest.raises(UsageError) as refused:

@@ -34,7 +34,9 @@ extract_on_ray(videos, out, config, labels="folders")
 def ray_cluster(nodes: int) -> Generator[tuple[Any, list[Any]]]:
     """Start a cluster of so many nodes with a processor each; the first is the head."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # read by ray when it is imported: nodes listen on loopback alone
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = (
+        "0"  # read by ray when it is imported: nodes listen on loopback alone
+    )
     os.environ["RAY_TMPDIR"] = folder = tempfile.mkdtemp(prefix="est-ray-", dir="/tmp")  # paths of sockets are short
     from ray.cluster_utils import Cluster
 

@@ -22,7 +22,8 @@ PACKAGES = (
     "tune",
 )
 
-# room → the rooms that its modules may import from. A room is a folder without its subfolders; `errors` and the version are everybody's.
+# room → the rooms that its modules may import from. A room is a folder without its subfolders. `errors`, `packages` and the version are
+# everybody's.
 CACHE = {"cache", "cache.changes", "cache.reading", "cache.stores", "cache.writing"}
 FOUNDATIONS = CACHE | {
     "inputs",
@@ -195,10 +196,22 @@ MAY_IMPORT = {
         "train.results.pages",
     },
     "doctor": FOUNDATIONS | EXTRACT | {"train.models"},  # their published weights
-    "cluster": set(),
-    "cluster.rayengine": FOUNDATIONS | EXTRACT,
     "demo": {*CACHE, "extract", "inputs"} | TRAIN,
     "recipes": {"demo"} | FOUNDATIONS | EXTRACT | TRAIN,  # of demo: the data of one recipe
+    "cluster": {
+        *(
+            *FOUNDATIONS,
+            *EXTRACT,
+            "cluster.slurm",
+            "sweep.found",
+            "sweep.search",
+            "sweep.space",
+            "train.config",
+            "train.loop",
+        )
+    },
+    "cluster.rayengine": FOUNDATIONS | EXTRACT,
+    "cluster.slurm": {*CACHE, "cluster"},
     "commands": {"cache", "demo", "doctor", "extract", "hub.sharing", "train.config", "train.loop"},
     "commands.caches": {"commands", "hub.sharing", "report", "report.cachepage", "train.results", *FOUNDATIONS},
     "commands.extracting": {"commands", "commands.results", "commands.training", "tune"}
@@ -206,6 +219,16 @@ MAY_IMPORT = {
     | EXTRACT
     | TRAIN,
     "commands.training": {"commands", "commands.caches", "recipes"} | SWEEP | FOUNDATIONS | EXTRACT | TRAIN,
+    "commands.submitting": {
+        "cluster",
+        "cluster.rayengine",
+        "cluster.slurm",
+        "commands",
+        "commands.extracting",
+        "commands.training",
+    }
+    | FOUNDATIONS
+    | EXTRACT,
     "commands.results": {
         "commands",
         "hub.sharing",

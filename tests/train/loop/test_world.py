@@ -203,7 +203,7 @@ def test_the_first_may_die_as_well(worlds):
 def fail_alone(world, folder):
     """Let one process find a mistake; the others say when they know."""
     if world.rank == 1:
-        raise UsageError("A mistake that one process finds.", remedy="mend it")
+        raise UsageError("A mistake that one process finds.", remedy="fix it")
     try:
         while True:
             world.wait()
@@ -349,7 +349,7 @@ def test_each_process_has_its_gpu(monkeypatch):
     assert own_device(torch.device("cuda", 0)) == torch.device("cuda", 1)
     assert own_device(CPU) == CPU
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(UsageError, match="torch sees 1") as caught:
+    with pytest.raises(UsageError, match="found by torch: 1") as caught:
         own_device(torch.device("cuda", 0))
     assert "--nproc-per-node 1" in caught.value.remedy
     with pytest.raises(UsageError, match="not on mps"):
