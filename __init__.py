@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .cache import Cache, Progress, Watch, convert_cache, erase_clips, merge_caches, open_cache, verify_cache
+    from .cluster.rayengine.extracting import extract_on_ray
     from .cluster.slurm.options import SlurmOptions
     from .cluster.status import Submission, read_submission
     from .cluster.submitting import submit_extract
@@ -82,6 +83,7 @@ __all__ = [  # noqa: RUF022
     "find_inputs",
     "extract_videos",
     "submit_extract",
+    "extract_on_ray",
     "import_features",
     "recache",
     "tune_cache",

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from ...errors import EstError, UsageError, brief
 from .sizes import Node
 
 QUIET = {"log_to_driver": False, "logging_level": "ERROR"}  # stdout is for results
-ON_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: no other machine reaches a cluster that is started here
+LISTENER = "ray_listen_error_messages"  # the thread in which Ray prints
 
 
 @contextmanager
 def connected(ray: Any, address: str) -> Generator[None]:
     """Connect to the cluster at an address: "auto" is that of this machine, "local" starts one. A connection that is there stays."""
-    if ray.is_initialized():
-        yield
-        return
+    with redirect_stdout(WithoutRay(sys.stdout)):
+        if ray.is_initialized():
+            yield
+            return
+        _connect(ray, address)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _connect(ray: Any, address: str) -> None:
+    """Connect, or say why not."""
     local = {"include_dashboard": False} if address == "local" else {}
     if local:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -44,10 +56,21 @@ def connected(ray: Any, address: str) -> Generator[None]:
             f"Ray cannot connect to {address}: {told.rstrip('.')}.",
             remedy="the same Ray and Python here as on the cluster",
         ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
+
+
+class WithoutRay:
+    """A stream on which the thread of Ray writes nothing: it prints what its daemons report, also where stdout is for results alone."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, unless it is Ray that does."""
+        is_rays = threading.current_thread().name == LISTENER
+        return len(text) if is_rays else self._stream.write(text)
 
 
 def nodes_of(ray: Any) -> list[Node]:

@@ -12,7 +12,7 @@ import pytest
 
 from est import __version__
 from est.cluster.rayengine import extractor
-from est.cluster.rayengine.connection import connected
+from est.cluster.rayengine.connection import LISTENER, connected
 from est.cluster.rayengine.crew import RayCrew, why_died
 from est.cluster.rayengine.extractor import Extractor
 from est.cluster.rayengine.package import import_ray
@@ -113,6 +113,17 @@ def test_a_cluster_that_cannot_be_reached(error, message):
         connected(SimpleNamespace(is_initialized=lambda: False, init=init), "auto"),
     ):
         pass
+
+
+def test_what_ray_prints_is_not_on_stdout(capsys):
+    """Its thread writes what daemons report; results and JSON lines of est are there alone."""
+    ray = SimpleNamespace(is_initialized=lambda: True)
+    with connected(ray, "auto"):
+        thread = threading.Thread(target=print, args=("(raylet) died",), name=LISTENER)
+        thread.start()
+        thread.join()
+        sys.stdout.write("a result\n")
+    assert capsys.readouterr().out == "a result\n"
 
 
 class FakeStages:
