@@ -72,6 +72,10 @@ class WithoutRay:
         is_rays = threading.current_thread().name == LISTENER
         return len(text) if is_rays else self._stream.write(text)
 
+    def flush(self) -> None:
+        """Hand on what was written."""
+        self._stream.flush()
+
 
 def nodes_of(ray: Any) -> list[Node]:
     """Return the machines that are there."""

@@ -62,7 +62,7 @@ class RayCrew:
         self._ray = ray
         self._strict = config.strict
         self._known: set[str] = set()  # what was said of nodes
-        self.warn = warn
+        self._warn = warn
         self.capacity = sizes.num_cpus
         kind = ray.remote(
             num_cpus=sizes.num_cpus,
@@ -109,6 +109,10 @@ class RayCrew:
             if line not in self._known:
                 self._known.add(line)
                 self.warn(line)
+
+    def warn(self, text: str) -> None:
+        """Tell people."""
+        self._warn(text)
 
     def _first(self) -> tuple[RayActor, Facts]:
         """Wait for the actor that is ready first."""

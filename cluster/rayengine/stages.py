@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from ...cache.schema import FeatureSpec
 from ...errors import EstError
 from ...extract.config import CLIPS_AHEAD
-from ...extract.workers.messages import Failed, Work
+from ...extract.workers.messages import Failed, Recrop, Work
 from ...extract.workers.stages import InHand
 from .extractor import Extracted
 
@@ -52,8 +52,15 @@ class Actor(Protocol):
 class Crew(Protocol):
     """All actors of a run."""
 
-    actors: Sequence[Actor]
-    capacity: int  # clips that each decodes at once
+    @property
+    def actors(self) -> Sequence[Actor]:
+        """Return them."""
+        ...
+
+    @property
+    def capacity(self) -> int:
+        """Count the clips that each decodes at once."""
+        ...
 
     def answers(self, calls: Sequence[object], timeout: float) -> list[tuple[object, Any]]:
         """Wait a moment for answers; return them, each with its call: `Lost` where the actor died."""
@@ -122,8 +129,9 @@ class ClusterStages:
         """Actors do not tell which of their stages is slowest."""
         return False
 
-    def begin(self, job: Work) -> None:
+    def begin(self, job: Work | Recrop) -> None:
         """Give an input to the actor that has fewest."""
+        assert isinstance(job, Work), "crops of a cache are brought on the node that writes"
         slot = self._free()
         assert slot is not None
         self._jobs[job.index] = job

@@ -20,7 +20,10 @@ from ..workers.stages import LocalStages, Stages
 class Machine(Protocol):
     """What an extraction asks of it, in this order."""
 
-    stages: Callable[..., Stages]  # of its pipeline; called as `LocalStages` is
+    @property
+    def stages(self) -> Callable[..., Stages]:
+        """Return what makes the stages of its pipeline; it is called as `LocalStages` is."""
+        ...
 
     def devices(self, config: ExtractConfig) -> list[torch.device]:
         """Return the devices that a configuration names."""

@@ -59,10 +59,25 @@ class InHand:
 class Stages(Protocol):
     """What turns inputs into rows: this machine, or others. All calls come from one thread."""
 
-    ahead: int  # inputs that may be begun before the oldest unfinished one has ended
-    full: Mapping[str, int]  # how much each stage takes at once
-    seconds: Mapping[str, float]  # that the workers' stages were busy
-    begun: float | None  # when the first news of a worker came: until then they start
+    @property
+    def ahead(self) -> int:
+        """Count the inputs that may be started before the oldest unfinished one has ended."""
+        ...
+
+    @property
+    def full(self) -> Mapping[str, int]:
+        """Return how much each stage takes at once."""
+        ...
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Return how long the stages were busy."""
+        ...
+
+    @property
+    def begun(self) -> float | None:
+        """Return when the first news of a worker came: until then they start."""
+        ...
 
     @property
     def has_room(self) -> bool:

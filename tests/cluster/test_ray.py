@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from extract_samples import assert_same
-from ray_samples import EAGER, ray_cluster
+from ray_samples import EAGER, is_extracting, ray_cluster
 from watch_samples import Calling
 
 from est.cache import open_cache
@@ -80,9 +80,9 @@ def test_a_node_that_is_killed_costs_nothing(videos, alone, cluster, tmp_path):
     out, told, killed = tmp_path / "cache.zarr", [], []
 
     def kill(progress):
-        if progress.done + progress.ahead >= 3 and not killed:
-            killed.append(progress.done)
-            running.remove_node(nodes.pop(), allow_graceful=False)
+        if progress.done and not killed and is_extracting(nodes[-1]):
+            killed.append(nodes.pop())
+            running.remove_node(killed[0], allow_graceful=False)
 
     watch = Calling(progress=kill, warn=told.append)
     report = extract_on_ray(videos, out, QUICK, address=running.address, labels="folders", watch=watch)

@@ -208,7 +208,7 @@ def crew(strict=False):
     """Return a crew whose first actor was ready on n1."""
     made = RayCrew.__new__(RayCrew)
     made.facts, made._strict, made._known, told = facts("n1"), strict, set(), []
-    made.warn = told.append
+    made._warn = told.append
     return made, told
 
 

@@ -52,6 +52,20 @@ def ray_cluster(nodes: int) -> Generator[tuple[Any, list[Any]]]:
     assert not left, left
 
 
+def is_extracting(node: Any) -> bool:
+    """Return whether an actor of a node has a clip in hand: Ray writes it into the title of its process."""
+    raylet = node.all_processes["raylet"][0].process.pid
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            title = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if parent == raylet and title.startswith(b"ray::Extractor.extract"):
+            return True
+    return False
+
+
 def processes_of(folder: str) -> list[str]:
     """Return the command lines of processes that name a folder."""
     found = []
