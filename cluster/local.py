@@ -24,7 +24,7 @@ from .place import LAST, Place, write_json
 from .state import State, read_state, tail
 
 STEP = 0.2  # seconds between two looks at the processes
-BEAT = 1.0  # seconds between signs of life, which the progress here is made of
+BEAT = 1.0  # seconds between heartbeats, which the progress here is made of
 
 
 def run_local(place: Place, manifest: Manifest, *, max_parallel: int | None, watch: Watch) -> bool:
