@@ -21,10 +21,10 @@ from ..cache.interrupt import listening
 from ..cache.watch import Progress, Watch
 from .parts import Manifest, is_done
 from .place import LAST, Place, write_json
-from .state import State, read_state
+from .state import State, read_state, tail
 
 STEP = 0.2  # seconds between two looks at the processes
-BEAT = 1.0  # seconds between signs of life, which the progress here is made of
+BEAT = 1.0  # seconds between heartbeats, which the progress here is made of
 
 
 def run_local(place: Place, manifest: Manifest, *, max_parallel: int | None, watch: Watch) -> bool:
@@ -109,6 +109,8 @@ def _record_end(place: Place, manifest: Manifest, number: int, status: int) -> N
         return
     how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
     why = ", as a machine without free memory does" if status == -signal.SIGKILL else ""
+    if not why and (last := tail(place.log(number), 1)):
+        why = f": {last[0].strip()}"
     ended = replace(
         state or State(state="failed"), state="failed", error=f"its process was ended {how}{why}", ended=time.time()
     )

@@ -204,13 +204,13 @@ def expect_same(place: Place, there: ExtractManifest, asked: ExtractManifest, te
     if settings:
         raise UsageError(
             differing(place.folder, settings),
-            remedy="the same settings, or another --out: rows of both do not go together",
+            remedy="the earlier settings, or another --out",
         )
     changes = list(_changes(place, there, asked, texts))
     if changes:
         raise UsageError(
             f"{place.folder} was submitted with other inputs: {'; '.join(changes)}.",
-            remedy=f"est submit retry {place.out} goes on with those of then; for the inputs of now another --out",
+            remedy=f"est submit retry {place.out} resumes with the earlier inputs; another --out takes the new ones",
         )
     return replace(there, config=replace(then, **{name: getattr(now, name) for name in CHANGEABLE}))
 
@@ -246,7 +246,7 @@ def _change(one: Input, then: Source) -> str:
         return f"it cannot be read any more: {error.strerror}"
     if now.num_bytes != then.num_bytes:
         return f"it has changed since it was submitted: it had {then.num_bytes} bytes, and has {now.num_bytes}"
-    return "" if now.mtime_ns == then.mtime_ns else "it has been written anew since it was submitted"
+    return "" if now.mtime_ns == then.mtime_ns else "it has been written again since it was submitted"
 
 
 def _described(one: Input) -> Source:

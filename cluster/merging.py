@@ -1,7 +1,7 @@
 """The last part of an extraction: shards that are whole become the cache, which is verified before it has its name.
 
-Nothing is guessed: a shard that is missing, half there, or made in another way is refused by name. A merge that was killed begins anew,
-and one that was killed after the new cache had its name only removes the shards.
+A shard that is missing, incomplete, or made with other settings is refused by name. A merge that was killed begins again, and one that was
+killed after the new cache had its name only removes the shards.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def is_in_place(place: Place) -> bool:
 
 
 def whole_shards(place: Place, manifest: ExtractManifest) -> list[Cache]:
-    """Open the shards; refuse one that is not there, not whole, or made in another way than the others."""
+    """Open the shards; refuse one that is not there, not whole, or or made with other settings than the others."""
     lacking = dict(_lacking(place, manifest))
     if lacking:
         told = [f"shard {number}: {what}" for number, what in lacking.items()]

@@ -107,13 +107,13 @@ def run_part(
     with holding(place.held(number), f"{told(manifest, number)} of {place.out}"):
         if (before := read_state(place.state(number))) is not None and is_done(place, manifest, number):
             return before
-        with alive(place, number, watch, beat=beat) as sign:
+        with alive(place, number, watch, beat=beat) as heartbeat:
             if number == LAST:
-                return sign.end(
-                    state="done", left=0, result=manifest.finish(place, keep_shards=keep_shards, watch=sign)
+                return heartbeat.end(
+                    state="done", left=0, result=manifest.finish(place, keep_shards=keep_shards, watch=heartbeat)
                 )
-            ended = manifest.work(place, number, workers=workers, watch=sign)
-            return sign.end(state="stopped" if ended.signal and ended.left else "done", **vars(ended))
+            ended = manifest.work(place, number, workers=workers, watch=heartbeat)
+            return heartbeat.end(state="stopped" if ended.signal and ended.left else "done", **vars(ended))
 
 
 def is_done(place: Place, manifest: Manifest, number: int) -> bool:

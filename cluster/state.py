@@ -1,6 +1,6 @@
 """How far a part is: a file that its process writes when it begins, now and then while it works, and when it ends.
 
-A process that is killed cannot write. Its end shows by the lock that it held, on this machine, and elsewhere by the age of its last sign.
+A process that is killed cannot write. Its end shows by the lock that it held, on this machine, and elsewhere by the age of its last heartbeat.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from ..cache.watch import Progress, Watch
 from ..errors import EstError
 from .place import Place, read_json, write_json
 
-BEAT = 10.0  # seconds between signs of life
+BEAT = 10.0  # seconds between heartbeats
 SILENT = 180.0  # seconds without one, after which a process on another machine counts as gone
 TAIL = 12  # lines of a log that are shown
 
@@ -35,7 +35,7 @@ class State:
     pid: int = field(default_factory=os.getpid)
     job: str = ""  # of Slurm
     started: float = field(default_factory=time.time)
-    sign: float = field(default_factory=time.time)  # of life, the last one
+    heartbeat: float = field(default_factory=time.time)  # the last one
     ended: float | None = None
     left: int | None = None  # inputs, as far as is known
     failed: int = 0
@@ -55,7 +55,7 @@ class State:
             return False
         if self.host == socket.gethostname():
             return writer_of(place.held(number)) is not None
-        return time.time() - self.sign < SILENT
+        return time.time() - self.heartbeat < SILENT
 
 
 def read_state(path: Path) -> State | None:
@@ -78,8 +78,8 @@ class Ended:
     result: dict[str, Any] = field(default_factory=dict)
 
 
-class Sign(Watch):
-    """Passes on what is told, and writes a sign of life beside it."""
+class Heartbeat(Watch):
+    """Passes on what is told, and writes a heartbeat beside it."""
 
     def __init__(self, path: Path, state: State, watch: Watch, beat: float) -> None:
         self._path, self._watch, self._beat = path, watch, beat
@@ -99,7 +99,7 @@ class Sign(Watch):
         self._watch.progress(progress)
 
     def begin(self) -> None:
-        """Write the first sign, and go on."""
+        """Write the first one, and continue."""
         write_json(self._path, asdict(self.state))
         self._thread.start()
 
@@ -109,17 +109,18 @@ class Sign(Watch):
         if self._thread.is_alive():
             self._thread.join()
         now = time.time()
-        self.state = replace(self.state, sign=now, ended=now, **changes)
+        self.state = replace(self.state, heartbeat=now, ended=now, **changes)
         write_json(self._path, asdict(self.state))
         return self.state
 
     def _write(self) -> None:
         while not self._ended.wait(self._beat):
-            write_json(self._path, asdict(replace(self.state, sign=time.time())))
+            with suppress(OSError):  # a full disk is told of by the work itself
+                write_json(self._path, asdict(replace(self.state, heartbeat=time.time())))
 
 
 @contextmanager
-def alive(place: Place, number: int, watch: Watch, *, beat: float) -> Generator[Sign]:
+def alive(place: Place, number: int, watch: Watch, *, beat: float) -> Generator[Heartbeat]:
     """Write that a part runs while the block does, and how it failed where it raises."""
     path = place.state(number)
     before = read_state(path)
@@ -130,18 +131,18 @@ def alive(place: Place, number: int, watch: Watch, *, beat: float) -> Generator[
         job=job or os.environ.get("SLURM_JOB_ID", ""),
         left=before.left if before else None,
     )
-    sign = Sign(path, state, watch, beat)
-    sign.begin()
+    heartbeat = Heartbeat(path, state, watch, beat)
+    heartbeat.begin()
     try:
-        yield sign
+        yield heartbeat
     except EstError as error:
-        sign.end(state="failed", error=error.message, remedy=error.remedy or "")
+        heartbeat.end(state="failed", error=error.message, remedy=error.remedy or "")
         raise
     except Exception as error:
-        sign.end(state="failed", error=f"{type(error).__name__}: {error}")
+        heartbeat.end(state="failed", error=f"{type(error).__name__}: {error}")
         raise
     except BaseException:  # Ctrl-C, or the exit that submitit makes after it has queued the job again
-        sign.end(state="stopped")
+        heartbeat.end(state="stopped")
         raise
 
 

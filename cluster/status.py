@@ -32,7 +32,7 @@ class Part:
     attempt: int = 0
     host: str = ""
     job: str = ""
-    sign: float | None = None  # seconds since the last sign of life
+    heartbeat: float | None = None  # seconds since the last heartbeat
     error: str = ""
     remedy: str = ""
     log: Path
@@ -129,7 +129,7 @@ def _part(place: Place, manifest: Manifest, number: int, waits: Mapping[int, str
     known |= {"failed": state.failed, "attempt": state.attempt, "host": state.host, "job": state.job}
     if is_done(place, manifest, number):
         return Part(**known, state="done", left=0)
-    known |= {"left": _left(place, number, state), "sign": time.time() - state.sign}
+    known |= {"left": _left(place, number, state), "heartbeat": time.time() - state.heartbeat}
     if state.is_alive(place, number):
         return Part(**known, state="running")
     if number in waits:
@@ -149,7 +149,7 @@ def _unbegun(waits: Mapping[int, str], number: int) -> Stage:
 
 
 def _left(place: Place, number: int, state: State) -> int | None:
-    """Return how many inputs are left: by the cache's own record, which holds after a kill, or by the last sign."""
+    """Return how many inputs are left: by the cache's own record, which holds after a kill, or by the last heartbeat."""
     if state.state == "running" and state.left is not None:
         return state.left
     try:
@@ -160,4 +160,9 @@ def _left(place: Place, number: int, state: State) -> int | None:
 
 
 def _part_data(part: Part) -> dict[str, Any]:
-    return {**asdict(part), "log": str(part.log), "tail": list(part.tail), "sign": part.sign and round(part.sign, 1)}
+    return {
+        **asdict(part),
+        "log": str(part.log),
+        "tail": list(part.tail),
+        "heartbeat": part.heartbeat and round(part.heartbeat, 1),
+    }

@@ -185,7 +185,7 @@ def submit_sweep(
     ({'done': 2}, 4)
     """
     watch, place = watch or Watch(), Place(Path(out))
-    optuna()  # without it nothing needs to be looked at
+    optuna()  # refused first where it is not installed
     expect_engine(engine)
     if jobs is not None:
         expect_range("--jobs", jobs, 1, 10_000, default=JOBS)
@@ -235,7 +235,7 @@ def expect_same(place: Place, there: SweepManifest, asked: SweepManifest) -> Non
     more = ["The search space differs."] if there.space != asked.space else []
     if changed or more:
         raise UsageError(
-            differing(place.folder, changed, more=more), remedy="--out another folder, or the settings of then"
+            differing(place.folder, changed, more=more), remedy="--out another folder, or the earlier settings"
         )
 
 

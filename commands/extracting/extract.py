@@ -12,8 +12,7 @@ import typer
 
 from ...errors import STATUS_PARTIAL, UsageError
 from ..engineoptions import EncoderPrecision, EngineOption, Engines
-from ..options import examples
-from ..sameoptions import with_options_of
+from ..options import examples, with_options_of
 from ..screen import Screen
 from .datasetinput import DatasetName, Frames, LabelNames, ListDatasets, Root, expect_inputs, find_named
 from .datasettable import datasets_data, datasets_text

@@ -11,9 +11,8 @@ import typer
 from ...errors import UsageError
 from ..engineoptions import Engines as EncoderEngines
 from ..extracting.extract import asked
-from ..options import examples
+from ..options import examples, with_options_of
 from ..panels import CLUSTER, MACHINE, OUTPUT
-from ..sameoptions import with_options_of
 from ..screen import Screen
 from .clusteroptions import (
     Account,

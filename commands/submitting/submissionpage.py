@@ -35,7 +35,7 @@ def page(submission: Submission) -> str:
     ]
     lines = [head]
     if parts:
-        rows = [("part", "state", "inputs", "attempt", "where", "sign of life", "")]
+        rows = [("part", "state", "inputs", "attempt", "where", "heartbeat", "")]
         lines += columns([*rows, *(_row(part) for part in parts[:SHOWN])])
     if len(parts) > SHOWN:
         lines.append(f"and {len(parts) - SHOWN} more (--json shows all)")
@@ -47,8 +47,8 @@ def page(submission: Submission) -> str:
 def _row(part: Part) -> tuple[str, ...]:
     done = "" if part.left is None or not part.inputs else f"{part.inputs - part.left}/{part.inputs}"
     where = " ".join(filter(None, (part.host, f"job {part.job}" if part.job else "")))
-    sign = "" if part.sign is None else f"{clock(part.sign)} ago"
-    return part.name, part.state, done, str(part.attempt or ""), where, sign, part.error
+    heartbeat = "" if part.heartbeat is None else f"{clock(part.heartbeat)} ago"
+    return part.name, part.state, done, str(part.attempt or ""), where, heartbeat, part.error
 
 
 def _next(submission: Submission) -> Iterator[str]:

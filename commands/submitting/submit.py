@@ -40,7 +40,7 @@ PartNumber = Annotated[int, typer.Option("--part", metavar="N", help="Which shar
 WorkersNumber = Annotated[
     int | None, typer.Option("--workers", "--num-workers", help="Other processes than was submitted.")
 ]
-Beat = Annotated[float, typer.Option("--beat", metavar="SECONDS", help="Between signs of life.")]
+Beat = Annotated[float, typer.Option("--beat", metavar="SECONDS", help="Between heartbeats.")]
 KeepShards = Annotated[
     bool, typer.Option("--keep-shards", help="Do not remove the shards.", rich_help_panel=OUTPUT.rare)
 ]

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..options import examples
+from ..options import examples, with_options_of
 from ..panels import CLUSTER
-from ..sameoptions import with_options_of
 from ..screen import Screen
 from ..training.sweep import asked
 from .clusteroptions import (

@@ -12,9 +12,8 @@ import typer
 from ...errors import UsageError
 from ...train.models.registry import MODELS
 from ..choices import Stacking
-from ..options import examples
+from ..options import examples, with_options_of
 from ..panels import DATA, MACHINE, MODEL, OUTPUT, SEARCH
-from ..sameoptions import with_options_of
 from ..screen import Screen
 from .modelflags import MODEL_LIST, with_model_flags
 from .protocoloptions import By, Folds, Holdout, Loso, Protocol, Settings, protocol_options

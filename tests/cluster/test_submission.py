@@ -192,7 +192,7 @@ def test_a_job_of_submitit_that_is_preempted_twice(tmp_path, monkeypatch):
 
 def test_what_slurm_says_of_jobs(place, monkeypatch):
     run_part(place, 0)
-    write_json(place.state(1), asdict(State(state="running", host="elsewhere", sign=0.0)))
+    write_json(place.state(1), asdict(State(state="running", host="elsewhere", heartbeat=0.0)))
     place.log(1).write_text("line\nkilled: out of memory\n")
     write_queue(place, Queue(engine="slurm", jobs={0: "7_0", 1: "7_1", 2: "7_2", LAST: "8"}))
     monkeypatch.setattr(queues.shutil, "which", lambda name: f"/usr/bin/{name}")
@@ -206,7 +206,7 @@ def test_what_slurm_says_of_jobs(place, monkeypatch):
     assert read_submission(place.out).counts == {"done": 1, "running": 1, "queued": 1}
     write_json(place.state(1), asdict(State(state="running", host="elsewhere")))
     monkeypatch.setattr(queues, "slurm", lambda *words: "")
-    assert read_submission(place.out).counts == {"done": 1, "running": 1, "missing": 1}, "by its sign of life"
+    assert read_submission(place.out).counts == {"done": 1, "running": 1, "missing": 1}, "by its heartbeat"
 
 
 def test_what_is_asked_of_slurm():
