@@ -26,7 +26,7 @@ INSTALLED = f"est-fer {__version__} with the packages of this environment on eve
 
 
 class RayActor:
-    """One actor; Ray starts it anew where it dies, on any node that has room."""
+    """One actor; Ray starts it again where it dies, on any node that has room."""
 
     def __init__(self, ray: Any, handle: Any) -> None:
         self._ray = ray

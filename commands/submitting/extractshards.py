@@ -69,7 +69,6 @@ OF_ONE_CACHE = ("source", "views", "shard", "retry_failed", "compare_detectors",
 @examples(
     "est submit extract videos/ --out cache.zarr --shards 4 --engine local",
     "est submit extract videos/ --out cache.zarr --shards 100 --partition gpu --gpus 1 --time 2:00:00",
-    "est submit extract videos/ --out cache.zarr --shards 100 --print > extract.sh",
     "est submit extract videos/ --out cache.zarr --engine ray --num-gpus 1",
 )
 @with_options_of(asked, without=OF_ONE_CACHE, changed={"encoder_engine": EncoderEngine})
