@@ -125,6 +125,7 @@ class RayCrew:
                     return actor, answer
                 if answer.is_alive:
                     raise EstError(f"An actor cannot start: {answer.reason}.", remedy=LOGS)
+                time.sleep(1.0)  # it is being replaced
                 calls[actor.start()] = actor
             if time.monotonic() - begun > SOON and WAITING not in self._known:
                 self._known.add(WAITING)
