@@ -19,7 +19,7 @@ from .extractor import Extractor, Facts
 from .sizes import Sizes
 from .stages import PATIENCE, SPARE, Lost, no_room
 
-SOON = 30.0  # seconds until it is said that nothing has started
+SOON = 60.0  # seconds until it is said that nothing has started
 WAITING = "no actor is ready yet: ray status shows what is taken on the cluster"
 LOGS = "the logs of Ray on that node say more"
 INSTALLED = f"est-fer {__version__} with the packages of this environment on every node"
