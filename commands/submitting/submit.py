@@ -40,7 +40,6 @@ PartNumber = Annotated[int, typer.Option("--part", metavar="N", help="Which shar
 WorkersNumber = Annotated[
     int | None, typer.Option("--workers", "--num-workers", help="Other processes than was submitted.")
 ]
-Beat = Annotated[float, typer.Option("--beat", metavar="SECONDS", help="Between heartbeats.")]
 KeepShards = Annotated[
     bool, typer.Option("--keep-shards", help="Do not remove the shards.", rich_help_panel=OUTPUT.rare)
 ]
@@ -107,9 +106,7 @@ def cancel(screen: Screen, *, out: OutArgument) -> int:
 
 @command(app, "work")
 @examples("est submit work cache.zarr --part 3", 'est submit work cache.zarr --part "$SLURM_ARRAY_TASK_ID"')
-def work(
-    screen: Screen, *, out: OutArgument, part: PartNumber, workers: WorkersNumber = None, beat: Beat = 10.0
-) -> int:
+def work(screen: Screen, *, out: OutArgument, part: PartNumber, workers: WorkersNumber = None) -> int:
     """Do one part of what was submitted, as its jobs do it; run again it resumes."""
     from ...cluster.parts import run_part
     from ...cluster.place import Place
@@ -119,7 +116,7 @@ def work(
             f"Parts are counted from 0, found {part}.", remedy="--part 0; est submit merge does the last step"
         )
     with screen.resumable(), screen.watching() as watch:
-        state = run_part(Place(out), part, workers=workers, beat=beat, watch=watch)
+        state = run_part(Place(out), part, workers=workers, watch=watch)
     return show_state(screen, state)
 
 

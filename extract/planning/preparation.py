@@ -60,7 +60,7 @@ def prepare_extraction(found: FoundInputs, out: Path | None, config: ExtractConf
     if out is not None:
         expect_out(out)
     modality = modality_of(config)
-    for line in modality.expect_inputs(found.inputs):
+    for line in modality.expect_inputs(found.inputs, are_all=not found.is_part):
         watch.warn(line)
     devices = [parse_device(text) for text in config.device.split(",")]
     asked = config

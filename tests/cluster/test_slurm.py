@@ -60,6 +60,7 @@ def node(tmp_path_factory):
         patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
         patch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin")
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        patch.setenv("EST_HEARTBEAT", "0.1")
         patch.setenv("EST_SLURM_PORT", str(20000 + os.getpid() % 20000))
         subprocess.run(["bash", NODE, "start", folder], check=True, capture_output=True, timeout=120)
         yield folder
