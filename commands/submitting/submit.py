@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...errors import STATUS_INTERRUPTED, UsageError, some
+from ...errors import STATUS_INTERRUPTED, UsageError, counted, some
 from ..options import command, examples
 from ..panels import OUTPUT
 from ..screen import Screen
@@ -43,6 +43,7 @@ WorkersNumber = Annotated[
 KeepShards = Annotated[
     bool, typer.Option("--keep-shards", help="Do not remove the shards.", rich_help_panel=OUTPUT.rare)
 ]
+COUNTED = ("clips", "frames", "failures", "trials")  # of what a part has made
 
 command(app, "extract")(extract)
 command(app, "sweep")(sweep)
@@ -134,8 +135,6 @@ def merge(screen: Screen, *, out: OutArgument, keep_shards: KeepShards = False) 
 
 def show_state(screen: Screen, state: State) -> int:
     """Show how one part ended, and return the exit status."""
-    screen.result(
-        {"state": state.state, "left": state.left, **state.result},
-        f"{state.state}: " + ", ".join(f"{value} {name}" for name, value in state.result.items() if value is not True),
-    )
+    told = [counted(state.result[name], name[:-1]) for name in COUNTED if name in state.result]
+    screen.result({"state": state.state, "left": state.left, **state.result}, ": ".join([state.state, ", ".join(told)]))
     return 0 if state.is_done else STATUS_INTERRUPTED
