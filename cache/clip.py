@@ -72,7 +72,7 @@ class Clip:
     size: tuple[int, int] = (0, 0)
     rotation: int = 0
     mirrored: bool = False
-    declared: int | None = None  # frames by the file's own account; as many as decoded when left out
+    declared: int | None = None  # frames as the file says; as many as decoded when left out
     first_frame: int = 0
     source: Source = field(default_factory=Source)
     state: np.ndarray  # (frames,)

@@ -124,7 +124,7 @@ def why_partial(recipe: DatasetRecipe, listed: int, missing: int) -> str:
 
 
 def why_other_folds(recipe: DatasetRecipe, subjects: int) -> str:
-    """Say that folds are dealt out to other people than those of the whole data set; nothing where they are not."""
+    """Say that folds are assigned to other people than those of the whole data set; nothing where they are not."""
     if subjects == recipe.subjects or not recipe.subjects:
         return ""
     return (

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-# given: the data set's own folds or halves. blocks and turns: subjects in the order of their names, in equal runs, or dealt out in turn.
+# given: the data set's own folds or halves. blocks and turns: subjects in the order of their names, in equal runs, or assigned in turn.
 FoldRule = Literal["given", "blocks", "turns"]
 SEEDS = (1, 2, 3)
 

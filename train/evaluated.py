@@ -89,7 +89,7 @@ class Evaluation:
 
     @property
     def published(self) -> bool:
-        """Return whether published results stand beside these: of the run's own clips, shown as they are."""
+        """Return whether published results are shown with these: of the run's own clips, shown as they are."""
         return self.own and self.what == Change().describe()
 
     def to_pandas(self) -> pandas.DataFrame:

@@ -90,7 +90,7 @@ def with_inner_part(table: Annotations, fold: Fold, config: TuneConfig) -> Fold:
 
 
 def expect_two_classes(table: Annotations, rows: np.ndarray, noun: str) -> None:
-    """Refuse a training half from which nothing can be told apart."""
+    """Refuse a training half from which nothing can be learnt."""
     if not len(rows):
         raise UsageError(f"There are no {noun} to learn from.", remedy="another --fold, or --folds with another number")
     classes = np.unique(table.label[rows])

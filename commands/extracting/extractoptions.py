@@ -1,4 +1,4 @@
-"""The options of `est extract`, except those of one subject that stand beside this module: data sets, flow, persons, another cache."""
+"""The options of `est extract`, except those of one subject in modules of their own: data sets, flow, persons, another cache."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Published files that come from where the user says, and whose digest is recorded when one is first taken.
 
 est knows such a file by its name and the project that publishes it, and has not seen its bytes: it holds no address and no digest of it.
-What is taken first is read through before it is put in place, and its SHA-256 stands beside it from then on; other bytes are refused,
+What is taken first is read through before it is put in place, and its SHA-256 is kept in a file next to it; other bytes are refused,
 those of a later source too. Of addresses neither the query nor a user's name is shown or kept: tokens stand there.
 """
 

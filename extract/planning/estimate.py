@@ -207,7 +207,7 @@ def _bytes_of(ready: PreparedExtraction, counts: Counts, out: Path | None) -> in
 
 
 def _room_of(num_bytes: int, out: Path) -> int:
-    """Return what an extraction needs free: in HDF5 the staging and the file stand beside each other at its end."""
+    """Return what an extraction needs free: in HDF5 the staging and the file are both there at its end."""
     return 2 * num_bytes if is_hdf5(out) else num_bytes
 
 

@@ -50,7 +50,7 @@ class Stream(Protocol):
     codec: str  # of the file, empty when unknown
     fps: float  # 0.0 when unknown
     declared: int  # 0 when unknown
-    duration: float  # seconds by the file's own account, 0.0 when unknown
+    duration: float  # seconds as the file says, 0.0 when unknown
     orientation: Orientation
 
     @property

@@ -228,7 +228,7 @@ def _copies(listing: Listing, faces: Faces | None, watch: Watch) -> list[str]:
 
 
 def _copies_found(found: Sequence[Copies]) -> list[str]:
-    """Count what is certain and what is to be looked at, each for itself."""
+    """Count what is certain and what should be inspected, each for itself."""
     parts = []
     for near in (False, True):
         groups = [one for one in found if (one.similarity is not None) == near]

@@ -99,7 +99,7 @@ def reproduce(
 ) -> Reproduction:
     """Make a table of the paper on a cache, or `all` of them, into a folder; `dry_run` says what would be trained, and for how long.
 
-    With a data set the protocol is the published one, and the paper's numbers stand beside these. Ctrl-C saves a checkpoint and raises
+    With a data set the protocol is the published one, and the paper's numbers are shown with these. Ctrl-C saves a checkpoint and raises
     KeyboardInterrupt; the same call resumes.
 
     >>> found = est.reproduce("ablation", "cache.zarr", "paper", dry_run=True)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 TENTHS = 10  # of a training, after which its value is told: trainings of different length can be compared
 ATTEMPTS = 3  # at a trial whose process is lost
 STARTUP = 5  # trials before the others are compared with them
-SILENT = 1800.0  # seconds without a sign of life, after which a process on another machine counts as gone
+SILENT = 1800.0  # seconds without a heartbeat, after which a process on another machine counts as gone
 BETWEEN_SIGNS = 60.0
 
 _numbers = itertools.count()
@@ -288,7 +288,7 @@ class Study:
         return time.time() - float(self.study.user_attrs.get(f"alive {worker}", begun)) < SILENT
 
     def give_sign(self) -> None:
-        """Record a sign of life for processes of other machines."""
+        """Record a heartbeat for processes of other machines."""
         if time.monotonic() - self._last_sign >= BETWEEN_SIGNS:
             self._last_sign = time.monotonic()
             with _reaching():

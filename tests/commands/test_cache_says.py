@@ -129,4 +129,4 @@ def test_what_is_no_video_is_not_to_be_played(tmp_path, data, tracks, words):
     assert isinstance(error, SourceError)
     assert words in error.message
     assert error.remedy != PLAY
-    assert "take" in error.remedy
+    assert "remove it from the folder or the list" in error.remedy

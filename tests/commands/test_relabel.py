@@ -48,7 +48,7 @@ def test_a_list_that_cannot_be_read_says_what_mends_it(est, cache, tmp_path):
     written(tmp_path, ("id", "label"))
     status, _, err = est("cache", "relabel", cache, tmp_path / "lists.csv")
     assert status == 2
-    assert f"{tmp_path / 'lists.csv'} does not exist.\n  try: {tmp_path / 'list.csv'}, which is nearest" in err
+    assert f"{tmp_path / 'lists.csv'} does not exist.\n  try: {tmp_path / 'list.csv'}, the nearest name" in err
     (tmp_path / "folder.csv").mkdir()
     status, _, err = est("cache", "relabel", cache, tmp_path / "folder.csv")
     assert status == 2

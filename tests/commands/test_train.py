@@ -205,7 +205,7 @@ def test_file_preset_set_and_flags_in_this_order(asked, tmp_path):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("train", "Which cache? --cache names it."),
+        ("train", "No cache is given: --cache names it."),
         ("train --cache absent.zarr", "absent.zarr"),
         ("train --cache c --folds 3 --loso", "--folds and --loso ask for different protocols"),
         ("train --cache c --holdout --loso", "--loso and --holdout ask for different protocols"),

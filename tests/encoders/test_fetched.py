@@ -222,7 +222,7 @@ def test_a_file_that_was_put_there_is_recorded_at_its_first_use(published, sourc
     (models / NAME).write_bytes(source.read_bytes())
     assert published.find(models, download=False) == models / NAME
     torch.save({"a": torch.zeros(3)}, models / NAME)
-    with pytest.raises(EstError, match="taken first"):
+    with pytest.raises(EstError, match="has changed since it was first used"):
         published.find(models)
 
 

@@ -90,7 +90,7 @@ class Asks:
 @pytest.mark.parametrize(("bad", "named"), [(Runs(), "getattr"), (Asks(), "eval")], ids=["method", "function"])
 def test_any_other_name_is_refused_and_nothing_is_run(archive, bad, named, saved):
     path, _ = saved(archive, {"weight": torch.zeros(1), "more": bad})
-    with pytest.raises(Refused, match=rf"asks for \w+\.{named},.*nothing of the file was run"):
+    with pytest.raises(Refused, match=rf"refers to \w+\.{named},.*nothing of the file was run"):
         read_module(path)
     with pytest.raises(EstError, match="cannot be loaded as weights alone"):
         read_tensors(path)

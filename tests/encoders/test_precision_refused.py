@@ -261,7 +261,7 @@ def test_a_run_trained_elsewhere_is_scored_and_the_price_is_told(plain, learnabl
     write_json(run.path / FACTS, {**read_json(run.path / FACTS), "precision": "bf16"})
     found = evaluate(run.path, watch=watch)
     assert np.isfinite(found.scores.war)
-    assert any("compute in bf16" in text and "emulated" in text for text in watch.warned)
+    assert any("trained in bf16" in text and "emulated" in text for text in watch.warned)
 
 
 @pytest.mark.parametrize(

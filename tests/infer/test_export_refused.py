@@ -29,7 +29,7 @@ def run(folder):
 
 @pytest.mark.parametrize(("name", "form"), [("m.pt", "onnx"), ("m.onnx", "torchscript")])
 def test_a_name_that_says_another_format(run, tmp_path, name, form):
-    with pytest.raises(UsageError, match="is named as"):
+    with pytest.raises(UsageError, match="has the suffix of"):
         export_run(run, tmp_path / name, form=form)
     assert not list(tmp_path.iterdir())
 
@@ -76,7 +76,7 @@ def test_a_file_that_says_other_things_than_the_run_is_refused(run, tmp_path, mo
         with pytest.raises(EstError, match=r"differ from predictions\.csv"):
             expect_like_the_run(AgainstRun(clips=4, alike=4, probabilities=far), "onnx")
     monkeypatch.setattr(verification, "AGAINST_RUN", -1.0)
-    with pytest.raises(EstError, match="does not compute what the run's model does"):
+    with pytest.raises(EstError, match="does not give the outputs of the run's model"):
         export_run(run, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
 

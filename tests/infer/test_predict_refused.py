@@ -71,7 +71,7 @@ def test_a_run_that_is_not_complete(sample, run):
 def test_a_run_that_is_not_there_is_named_before_a_video_that_is_not(sample, tmp_path, capsys):
     assert est(tmp_path / "none.mp4", "--run", tmp_path / "mine") == 2
     told = capsys.readouterr().err
-    assert "mine is no run" in told
+    assert "mine is not a run" in told
     assert "none.mp4" not in told
     assert est(tmp_path / "none.mp4", "--run", sample.run) == 2
     assert "none.mp4 does not exist" in capsys.readouterr().err

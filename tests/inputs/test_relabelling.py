@@ -241,7 +241,7 @@ def test_hints(make_cache, tmp_path):
     with pytest.raises(UsageError) as caught:
         plan_relabelling(cache, [tmp_path / "list.csv"], only=["lbels"])
     assert caught.value.remedy == "--only label"
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="does not exist"):
         plan_relabelling(cache, [tmp_path / "absent.csv"])
     with pytest.raises(UsageError, match="Which list"):
         plan_relabelling(cache, [])

@@ -63,7 +63,7 @@ def test_one_depth_is_taken_and_lists_say_their_own(tmp_path):
 def test_labels_that_differ_in_case_are_warned_about(tmp_path):
     root = tree(tmp_path / "in", "Happy/a.mp4", "happy/b.mp4", "sad/c.mp4")
     (warning,) = find_inputs([root], labels="folders").warnings
-    assert "'Happy' and 'happy' differ in case alone" in warning
+    assert "'Happy' and 'happy' differ only in upper and lower case" in warning
     assert find_inputs([root / "Happy", root / "sad"], labels="folders").warnings == ()
 
 

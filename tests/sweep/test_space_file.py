@@ -167,7 +167,7 @@ WRONG = {
     "step-long": (RATE + "{low = 0, high = 1, step = 2}", "left over", "step = 0.1"),
     "step-log": (RATE + "{low = 0.1, high = 1, step = 0.1, log = true}", "A log range has no step", "leave out log or step"),
     "word-range": ("loop.optimizer = {low = 1, high = 2}", "loop.optimizer is not a number, so it has no range", "[first, second]"),
-    "switch-range": ("data.scaling = {low = 0, high = 1}", "data.scaling is no number", "scaling = [first, second]"),
+    "switch-range": ("data.scaling = {low = 0, high = 1}", "data.scaling is not a number", "scaling = [first, second]"),
     # values
     "twice-choice": (RATE + "[0.1, 1, 0.1]", "each choice once, found 0.1 twice", "leave one out"),
     "same-number": (RATE + "[1, 1.0]", "each choice once, found 1.0 twice", "leave one out"),

@@ -241,7 +241,7 @@ def test_the_start_of_a_cache_is_that_of_its_features(tmp_path, cache):
     )
     object.__setattr__(recipe, "weights", "mine.pt")
     assert "mine.pt" in refused(
-        lambda: module.start_of_cache(opened, config(weights="")), "does not say where they lie"
+        lambda: module.start_of_cache(opened, config(weights="")), "has no record of their path"
     )
 
 

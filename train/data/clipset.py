@@ -1,4 +1,4 @@
-"""A set of clips, ready to be looked at: who they are, and the features of any of their frames.
+"""A set of clips, ready to be read: who they are, and the features of any of their frames.
 
 A frame is named by the clip's place in the set and its position in the clip. Frames without a face have no features of their own: under the
 policy `nearest` the clip's nearest frame with a face stands in (the earlier of two); a clip without any face stays zeros.

@@ -81,7 +81,7 @@ def notes_on_datasets(seen: Iterable[Seen], tested: Iterable[str]) -> list[str]:
         if told := [entry for entry in record.datasets if _plain(entry.partition(":")[0]) in names]:
             notes.append(
                 f"LEAK, possibly: the weights of {what} have seen the data set that is tested: {'; '.join(told)}. "
-                "Which clips is not on record, and so none is refused: scores may be too high."
+                "Which clips they have seen is not recorded, so no clip is refused, and scores may be too high."
             )
     return list(dict.fromkeys(notes))
 

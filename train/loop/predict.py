@@ -181,7 +181,7 @@ def batch_size(model: Model) -> int:
 def _batches(
     model: Model, clips: ClipSet, which: np.ndarray, sampler: Sampler, view: ClipView, world: World
 ) -> Iterator[_Batch]:
-    """Return what is to be looked at, in this process's share of the clips."""
+    """Return the batches to predict, in this process's share of the clips."""
     device, head = model.device, model.on_features
     size = batch_size(model)
     numbers = np.array_split(np.arange(len(which)), world.size)[world.rank]

@@ -14,7 +14,7 @@ known of their spread: a share 1 − 0.025^(1/units) of all people may be differ
 With one seed of a model the variation between trainings cannot be estimated: `seeds_counted` is False, and a difference that another
 seed would not repeat may count as real. benchmarks/coverage.py measures how often.
 
-The interval decides. p, from flipping the signs of the units' differences, stands beside it and may say otherwise where units are few.
+The interval decides. p, from flipping the signs of the units' differences, is shown with it and may say otherwise where units are few.
 
 Legend: N clips, U units, S seeds.
 """

@@ -29,7 +29,7 @@ def read_place() -> Place | None:
     if missing:
         there = " and ".join(f"{name}={found[name]}" for name in ("RANK", "WORLD_SIZE") if found[name])
         raise UsageError(
-            f"{there} in the environment: training in several processes needs {', '.join(missing)}, which is not set.",
+            f"{there} in the environment: training in several processes needs {', '.join(missing)}, not set there.",
             remedy=remedy,
         )
     rank, size, local, port = (_number(name, found[name], remedy) for name in VARIABLES if name != "MASTER_ADDR")

@@ -1,7 +1,7 @@
 """The results of a run: its parts' predictions pooled and scored, and written where people and programs look for them.
 
 Pooled means that confusion matrices are added over folds before anything is divided; over seeds a mean is taken, because a clip that was
-predicted several times is still one clip. Each part's own scores, with intervals, stand beside it, and so do three numbers that are no
+predicted several times is still one clip. Each part's own scores, with intervals, are shown with it, and so do three numbers that are no
 result of the model: the oracle (the best epoch on the test half, which most published numbers are), chance of further questions, and the
 control (pooled statistics and a linear classifier).
 """

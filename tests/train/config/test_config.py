@@ -203,7 +203,7 @@ def test_no_setting_is_ignored(section):
         ("loop.step_size=2", ["did you mean loop.step_"]),
         ("loop.batch_size=2", ["did you mean loop.batch?"]),
         ("loss.effective_number=1.5", ["found 1.5", "--set loss.effective_number=0.99"]),
-        ("model.hidden=8", ["of the models gru, lstm,", "--model gru; near it est has model.order_hidden"]),
+        ("model.hidden=8", ["of the models gru, lstm,", "--model gru; similar ones of est are model.order_hidden"]),
         ("xyzzy=3", ["'xyzzy'", "the settings are", "loop.epochs"]),
     ],
 )
@@ -220,7 +220,7 @@ def test_a_setting_of_other_models_names_all_of_them_and_what_is_near_it():
         resolve(settings=["model.frames=8"], options={"model.name": "stt"})
     for name in MODELS:
         assert (f" {name}," in caught.value.message) == ("model.frames" in known_keys(name)), name
-    assert caught.value.remedy.endswith("near it stt has model.num_segments, model.segment_frames")
+    assert caught.value.remedy.endswith("similar ones of stt are model.num_segments, model.segment_frames")
 
 
 def test_a_feature_beside_a_model_that_reads_another_is_refused_however_it_is_set(tmp_path):

@@ -316,11 +316,11 @@ def test_torchrun_is_read(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"MASTER_ADDR": None}, "MASTER_ADDR is not set"),
-        ({"MASTER_ADDR": None, "MASTER_PORT": ""}, "MASTER_ADDR, MASTER_PORT is not set"),
-        ({"RANK": None}, "RANK is not set"),
-        ({"WORLD_SIZE": None}, "WORLD_SIZE is not set"),
-        ({"LOCAL_RANK": None}, "LOCAL_RANK is not set"),
+        ({"MASTER_ADDR": None}, "needs MASTER_ADDR, not set there"),
+        ({"MASTER_ADDR": None, "MASTER_PORT": ""}, "needs MASTER_ADDR, MASTER_PORT, not set there"),
+        ({"RANK": None}, "needs RANK, not set there"),
+        ({"WORLD_SIZE": None}, "needs WORLD_SIZE, not set there"),
+        ({"LOCAL_RANK": None}, "needs LOCAL_RANK, not set there"),
         ({"RANK": "two"}, "RANK in the environment is a whole number from 0, found 'two'"),
         ({"WORLD_SIZE": "2.0"}, "WORLD_SIZE in the environment is a whole number"),
         ({"RANK": "-1"}, "RANK in the environment is a whole number"),
