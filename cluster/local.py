@@ -18,13 +18,15 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 
 from ..cache.interrupt import listening
+from ..cache.stores.lock import WriterLock, writer_of
 from ..cache.watch import Progress, Watch
 from .parts import Manifest, is_done
-from .place import LAST, Place, write_json
-from .state import State, read_state, tail
+from .place import LAST, Place, holding, read_json, write_json
+from .state import BEAT, State, read_state, tail
 
 STEP = 0.2  # seconds between two looks at the processes
-BEAT = 1.0  # seconds between heartbeats, which the progress here is made of
+STARTER = "starter"  # what the process that starts the others holds the lock of
+SECONDS = 1.0  # between heartbeats, which the progress here is made of
 
 
 def run_local(place: Place, manifest: Manifest, *, max_parallel: int | None, watch: Watch) -> bool:
@@ -42,7 +44,8 @@ def run_local(place: Place, manifest: Manifest, *, max_parallel: int | None, wat
     children: dict[int, subprocess.Popen[bytes]] = {}
     slots: dict[int, int] = {}  # part → which of those that run at once it is
     told: Progress | None = None
-    with listening((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)) as stop:
+    one = holding(place.folder / STARTER, f"The work on {place.out}")
+    with listening((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)) as stop, one:
         try:
             while (waiting or children) and not stop.wanted:
                 for number in [number for number, child in children.items() if child.poll() is not None]:
@@ -62,7 +65,7 @@ def run_local(place: Place, manifest: Manifest, *, max_parallel: int | None, wat
                 if now != told:
                     watch.progress(now)
                     told = now
-                time.sleep(STEP)
+                time.sleep(max(STEP, manifest.parts / 1000))
         finally:
             _stop(children.values())
             for number, child in children.items():
@@ -71,8 +74,14 @@ def run_local(place: Place, manifest: Manifest, *, max_parallel: int | None, wat
 
 
 def stop_local(place: Place, manifest: Manifest) -> list[int]:
-    """Stop the processes of this machine that work on parts; return which parts."""
+    """Stop the processes of this machine that work on parts, and the one that starts them; return which parts."""
     stopped = []
+    starter = WriterLock(place.folder / STARTER).path
+    if writer_of(place.folder / STARTER) is not None:
+        signature = read_json(starter)
+        if signature["host"] == socket.gethostname():
+            with suppress(ProcessLookupError):
+                os.kill(signature["pid"], signal.SIGTERM)  # it stops those that it has started
     for number in (*range(manifest.parts), LAST):
         state = read_state(place.state(number))
         if state is not None and state.host == socket.gethostname() and state.is_alive(place, number):
@@ -84,9 +93,9 @@ def stop_local(place: Place, manifest: Manifest) -> list[int]:
 
 def _start(place: Place, number: int, workers: int | None, gpu: str) -> subprocess.Popen[bytes]:
     """Start a process that does one part; what it says goes to its log."""
-    words = [sys.executable, "-m", "est", "submit", "work", str(place.out), "--part", str(number), "--beat", str(BEAT)]
+    words = [sys.executable, "-m", "est", "submit", "work", str(place.out), "--part", str(number)]
     words += ["--workers", str(workers)] if workers else []
-    chosen = {"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}
+    chosen = {BEAT: str(SECONDS)} | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})
     with open(place.log(number), "ab") as log:
         return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **chosen})
 

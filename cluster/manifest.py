@@ -135,6 +135,7 @@ class ExtractManifest:
             are_crops=self.are_crops,
             columns=self.columns,
             dataset=self.dataset,
+            is_part=True,
         )
 
 

@@ -63,7 +63,7 @@ def is_in_place(place: Place) -> bool:
 
 
 def whole_shards(place: Place, manifest: ExtractManifest) -> list[Cache]:
-    """Open the shards; refuse one that is not there, not whole, or or made with other settings than the others."""
+    """Open the shards; refuse one that is not there, not whole, or made with other settings than the others."""
     lacking = dict(_lacking(place, manifest))
     if lacking:
         told = [f"shard {number}: {what}" for number, what in lacking.items()]

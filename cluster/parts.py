@@ -9,7 +9,7 @@ from ..cache.watch import Watch
 from ..errors import EstError, UsageError
 from .manifest import FORMAT, VERSION, ExtractManifest
 from .place import LAST, Place, holding, read_json
-from .state import BEAT, Ended, State, alive, read_state
+from .state import Ended, State, alive, read_state
 
 
 class Manifest(Protocol):
@@ -94,7 +94,6 @@ def run_part(
     *,
     workers: int | None = None,
     keep_shards: bool = False,
-    beat: float = BEAT,
     watch: Watch | None = None,
 ) -> State:
     """Do one part, or the `LAST`; return how it ended. One that is done is left as it is; one process at a time works on it."""
@@ -107,7 +106,7 @@ def run_part(
     with holding(place.held(number), f"{told(manifest, number)} of {place.out}"):
         if (before := read_state(place.state(number))) is not None and is_done(place, manifest, number):
             return before
-        with alive(place, number, watch, beat=beat) as heartbeat:
+        with alive(place, number, watch) as heartbeat:
             if number == LAST:
                 return heartbeat.end(
                     state="done", left=0, result=manifest.finish(place, keep_shards=keep_shards, watch=heartbeat)

@@ -1,6 +1,6 @@
 """How far a part is: a file that its process writes when it begins, now and then while it works, and when it ends.
 
-A process that is killed cannot write. Its end shows by the lock that it held, on this machine, and elsewhere by the age of its last heartbeat.
+A process that is killed cannot write. Its end shows by the lock that it held, on this machine, or by the age of its last heartbeat.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from ..cache.watch import Progress, Watch
 from ..errors import EstError
 from .place import Place, read_json, write_json
 
-BEAT = 10.0  # seconds between heartbeats
+BEAT = "EST_HEARTBEAT"  # of the environment: seconds between heartbeats
+SECONDS = 10.0  # where it is not set
 SILENT = 180.0  # seconds without one, after which a process on another machine counts as gone
 TAIL = 12  # lines of a log that are shown
 
@@ -81,8 +82,9 @@ class Ended:
 class Heartbeat(Watch):
     """Passes on what is told, and writes a heartbeat beside it."""
 
-    def __init__(self, path: Path, state: State, watch: Watch, beat: float) -> None:
-        self._path, self._watch, self._beat = path, watch, beat
+    def __init__(self, path: Path, state: State, watch: Watch) -> None:
+        self._path, self._watch = path, watch
+        self._beat = float(os.environ.get(BEAT, SECONDS))
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
         self.state = state
@@ -120,7 +122,7 @@ class Heartbeat(Watch):
 
 
 @contextmanager
-def alive(place: Place, number: int, watch: Watch, *, beat: float) -> Generator[Heartbeat]:
+def alive(place: Place, number: int, watch: Watch) -> Generator[Heartbeat]:
     """Write that a part runs while the block does, and how it failed where it raises."""
     path = place.state(number)
     before = read_state(path)
@@ -131,7 +133,7 @@ def alive(place: Place, number: int, watch: Watch, *, beat: float) -> Generator[
         job=job or os.environ.get("SLURM_JOB_ID", ""),
         left=before.left if before else None,
     )
-    heartbeat = Heartbeat(path, state, watch, beat)
+    heartbeat = Heartbeat(path, state, watch)
     heartbeat.begin()
     try:
         yield heartbeat

@@ -96,6 +96,7 @@ class FoundInputs:
     columns: Mapping[str, ColumnSpec] = field(
         default_factory=dict
     )  # types of extra columns, by all clips before `shard` and `limit`
+    is_part: bool = False  # of the inputs of an extraction that others take the rest of
     dataset: Mapping[str, Any] | None = None  # what a cache records of a data set, where it was checked elsewhere
 
     @property

@@ -17,6 +17,8 @@ from .queue import Queue, slurm, write_queue
 
 OF_PARTS = ("gpus", "gpus-per-node", "gres")  # the last step needs none
 LAST_CPUS = 2
+MOST = 100_000  # jobs at once, where nobody says
+WORKING = ("RUNNING", "COMPLETING")
 
 
 def expect_slurm() -> None:
@@ -33,17 +35,21 @@ def submit_slurm(
     place: Place, manifest: Manifest, queue: Queue, numbers: Sequence[int], waiting: Mapping[int, str]
 ) -> Queue:
     """Queue parts, and the last step behind them and behind those that are queued already; return what is queued now."""
+    if waiting.get(LAST) in WORKING:
+        return queue
     if LAST in waiting:
         slurm("scancel", queue.jobs[LAST])  # it waits for jobs that have failed
     jobs = {number: job for number, job in queue.jobs.items() if number in waiting and number != LAST}
+    after = list(jobs.values())
     if numbers:
         made = _executor(place, "part", queue.options, gpus=True)
         found = _submit(lambda: made.submit_array([PartJob(place.out, number) for number in numbers]))
         jobs |= {number: job.job_id for number, job in zip(numbers, found, strict=True)}
+        after.append(found[0].job_id.partition("_")[0])  # the whole array
     queue = replace(queue, jobs=jobs)
     write_queue(place, queue)  # already: what fails below finds the parts queued
-    after = {"dependency": f"afterok:{':'.join(dict.fromkeys(jobs.values()))}"} if jobs else {}
-    made = _executor(place, "last", queue.options, gpus=manifest.last_computes, **after)
+    wait = {"dependency": f"afterok:{':'.join(after)}"} if after else {}
+    made = _executor(place, "last", queue.options, gpus=manifest.last_computes, **wait)
     last = _submit(lambda: made.submit(PartJob(place.out, LAST, keep_shards=queue.keep_shards)))
     queue = replace(queue, jobs={**jobs, LAST: last.job_id})
     write_queue(place, queue)
@@ -70,7 +76,7 @@ def _executor(place: Place, name: str, options: SlurmOptions, *, gpus: bool, **m
         "cpus_per_task": options.cpus if gpus else min(options.cpus or LAST_CPUS, LAST_CPUS),
         "mem": options.mem,
         "gpus_per_node": (options.gpus or None) if gpus else None,
-        "array_parallelism": options.max_parallel,
+        "array_parallelism": options.max_parallel or MOST,
     }
     made.update_parameters(
         job_name=f"est-{place.out.stem}-{name}",

@@ -10,6 +10,7 @@ from ..place import Place
 from .options import WARNING, SlurmOptions
 
 INTERRUPTED = 130  # what `est submit work` ends with when a signal has stopped it
+WARNED = 140  # and where it came before there was anything to stop: 128 and SIGUSR2
 
 
 def sbatch_script(place: Place, manifest: Manifest, options: SlurmOptions, *, keep_shards: bool) -> str:
@@ -37,7 +38,7 @@ array=$(sbatch --parsable <<'PART'
 #SBATCH --output={log}/%4a.log
 {own}{shared}
 srun {est} submit work {out} --part "$SLURM_ARRAY_TASK_ID" || status=$?
-if [ "${{status:-0}}" = {INTERRUPTED} ]; then scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"; fi
+case "${{status:-0}}" in {INTERRUPTED}|{WARNED}) scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}" ;; esac
 exit "${{status:-0}}"
 PART
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...errors import STATUS_INTERRUPTED, UsageError, some
+from ...errors import STATUS_INTERRUPTED, UsageError, counted, some
 from ..options import command, examples
 from ..panels import OUTPUT
 from ..screen import Screen
@@ -40,10 +40,10 @@ PartNumber = Annotated[int, typer.Option("--part", metavar="N", help="Which shar
 WorkersNumber = Annotated[
     int | None, typer.Option("--workers", "--num-workers", help="Other processes than was submitted.")
 ]
-Beat = Annotated[float, typer.Option("--beat", metavar="SECONDS", help="Between heartbeats.")]
 KeepShards = Annotated[
     bool, typer.Option("--keep-shards", help="Do not remove the shards.", rich_help_panel=OUTPUT.rare)
 ]
+COUNTED = ("clips", "frames", "failures", "trials")  # of what a part has made
 
 command(app, "extract")(extract)
 command(app, "sweep")(sweep)
@@ -107,9 +107,7 @@ def cancel(screen: Screen, *, out: OutArgument) -> int:
 
 @command(app, "work")
 @examples("est submit work cache.zarr --part 3", 'est submit work cache.zarr --part "$SLURM_ARRAY_TASK_ID"')
-def work(
-    screen: Screen, *, out: OutArgument, part: PartNumber, workers: WorkersNumber = None, beat: Beat = 10.0
-) -> int:
+def work(screen: Screen, *, out: OutArgument, part: PartNumber, workers: WorkersNumber = None) -> int:
     """Do one part of what was submitted, as its jobs do it; run again it resumes."""
     from ...cluster.parts import run_part
     from ...cluster.place import Place
@@ -119,7 +117,7 @@ def work(
             f"Parts are counted from 0, found {part}.", remedy="--part 0; est submit merge does the last step"
         )
     with screen.resumable(), screen.watching() as watch:
-        state = run_part(Place(out), part, workers=workers, beat=beat, watch=watch)
+        state = run_part(Place(out), part, workers=workers, watch=watch)
     return show_state(screen, state)
 
 
@@ -137,8 +135,6 @@ def merge(screen: Screen, *, out: OutArgument, keep_shards: KeepShards = False) 
 
 def show_state(screen: Screen, state: State) -> int:
     """Show how one part ended, and return the exit status."""
-    screen.result(
-        {"state": state.state, "left": state.left, **state.result},
-        f"{state.state}: " + ", ".join(f"{value} {name}" for name, value in state.result.items() if value is not True),
-    )
+    told = [counted(state.result[name], name[:-1]) for name in COUNTED if name in state.result]
+    screen.result({"state": state.state, "left": state.left, **state.result}, ": ".join([state.state, ", ".join(told)]))
     return 0 if state.is_done else STATUS_INTERRUPTED

@@ -62,7 +62,7 @@ def prepare_extraction(
     if out is not None:
         expect_out(out)
     modality = modality_of(config)
-    for line in modality.expect_inputs(found.inputs):
+    for line in modality.expect_inputs(found.inputs, are_all=not found.is_part):
         watch.warn(line)
     devices = machine.devices(config)
     asked = config

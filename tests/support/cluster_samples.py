@@ -101,7 +101,7 @@ class FakeJob(PartJob):
 def start_fake(place: Place, number: int, workers, gpu):
     """Start a process that does one part, as `local` does."""
     script = "from cluster_samples import *; import sys\nfrom est.cluster.parts import run_part\nwork_as_told()\n"
-    script += f"run_part(Place(Path({str(place.out)!r})), {number}, beat=0.05)"
+    script += f"run_part(Place(Path({str(place.out)!r})), {number})"
     with open(place.log(number), "ab") as log:
         return subprocess.Popen([sys.executable, "-c", script], stdout=log, stderr=log)
 
@@ -111,6 +111,7 @@ def use_fakes(monkeypatch, name: str = "") -> None:
     from est.cluster import possible  # here: the processes that are started need no torch
 
     monkeypatch.setenv(FAKE, name)
+    monkeypatch.setenv("EST_HEARTBEAT", "0.05")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
     monkeypatch.setattr(ExtractManifest, "work", ExtractManifest.work)  # is put back
     monkeypatch.setattr(local, "_start", start_fake)
