@@ -43,10 +43,6 @@ def extract_on_ray(
     `address` is "auto" for the cluster that this machine belongs to, HOST:PORT, ray://HOST:PORT, or "local", which starts one here. Each of
     `actors` decodes with `config.workers` processes and encodes on `num_gpus` of a GPU; by default they fill the cluster. Every node has
     to see the videos under the same paths, and the node of this process the cache.
-
-    >>> report = est.extract_on_ray("videos", "cache.zarr", est.ExtractConfig(weights="synface"), address="local")
-    >>> report.clips, report.unchanged
-    (0, 4)
     """
     ray = import_ray()
     config, watch = config or ExtractConfig(), watch or Watch()
