@@ -19,7 +19,7 @@ from .. import checksum
 from ..schema import CHECKSUMS, NO_LABEL, ROW_CHECKSUM, STRING, ArraySpec
 from ..sources import source_problem
 from ..stores.manifest import Manifest
-from ..stores.segment import THREADS, ZarrSegment, has_chunk
+from ..stores.segment import THREADS, ZarrSegment
 from ..stores.snapshot import Snapshot, is_outdated, open_snapshot
 from ..stores.zarr_format import METADATA, array_document, group_document, num_chunks
 from ..watch import Progress, Watch
@@ -220,7 +220,7 @@ def _chunk_problems(snapshot: Snapshot, said: str) -> Iterator[Problem]:
         rows = snapshot.manifest.commit.counts.of(spec.axis) - segment.first_row(spec)
         for index in range(num_chunks(spec, rows)):
             file = segment.chunk_path(spec, index)
-            if not has_chunk(spec, file) and str(file) not in said:
+            if not segment.has_chunk(spec, index) and str(file) not in said:
                 yield Problem(what=f"{file} is missing, or not as long as it was written")
 
 
