@@ -19,7 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .cache import Cache, Progress, Watch, convert_cache, erase_clips, merge_caches, open_cache, verify_cache
+    from .cache import (
+        Cache,
+        Progress,
+        Uploaded,
+        Watch,
+        convert_cache,
+        download_cache,
+        erase_clips,
+        merge_caches,
+        open_cache,
+        upload_cache,
+        verify_cache,
+    )
     from .demo import RenderSpec, render_set
     from .errors import EstError
     from .extract.config import ExtractConfig
@@ -83,6 +95,8 @@ __all__ = [  # noqa: RUF022
     "convert_cache",
     "merge_caches",
     "erase_clips",
+    "upload_cache",
+    "download_cache",
     # cache → run
     "train_config",
     "model_config",
@@ -125,6 +139,7 @@ __all__ = [  # noqa: RUF022
     "Report",
     "Cache",
     "Relabelling",
+    "Uploaded",
     "Run",
     "Results",
     "Evaluation",

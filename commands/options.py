@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..errors import EstError, missing_library
+from ..errors import EstError, UsageError, missing_library
 from .panels import DATA, GENERAL, OUTPUT, PLAIN, PanelCommand, show_all
 from .screen import Screen
 
@@ -49,6 +49,13 @@ SCREEN_OPTIONS = [
 ]
 HELP_ALL = inspect.Parameter("help_all", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=HelpAll)
 
+URLS = ("cache", "caches", "test_cache", "paths", "source")  # parameters by which a cache is read: it may lie at a URL
+DOWNLOAD = "download it first; only caches are read from URLs"
+REMEDIES = {
+    "out": "--out FOLDER; est cache upload CACHE URL brings a cache to an object store",
+    "into": "est cache download URL",
+}
+
 Command = Callable[..., int]  # returns the exit status
 
 
@@ -60,6 +67,19 @@ def examples(*lines: str) -> Callable[[Command], Command]:
         return function
 
     return remember
+
+
+def expect_paths(options: Mapping[str, Any]) -> None:
+    """Refuse a URL where a command takes a path of this machine: else a folder of that name would be made."""
+    from ..cache.remote.address import url_of
+
+    for name, found in options.items():
+        for one in found if isinstance(found, list | tuple) else [found]:
+            if isinstance(one, Path) and name not in URLS and (url := url_of(one)):
+                raise UsageError(
+                    f"{name.strip('_').replace('_', '-')} is a path on this machine, found {url}.",
+                    remedy=REMEDIES.get(name, DOWNLOAD),
+                )
 
 
 def _epilog(function: Command) -> str | None:
@@ -122,6 +142,7 @@ def with_screen(function: Command) -> Command:
         screen = Screen(**{p.name: options.pop(p.name) for p in SCREEN_OPTIONS})
         options.pop(HELP_ALL.name, None)
         try:
+            expect_paths(options)
             return function(screen, **options)
         except EstError as error:
             return screen.error(error)

@@ -109,7 +109,9 @@ def download_cache(url: str, out: Path | str, *, watch: Watch | None = None) -> 
         raise UsageError(f"{url} is no URL.", remedy=f"est cache convert {url} {out} copies a cache of this machine")
     expect_cache_url(source)
     if url_of(out) or out.suffix != ZARR:
-        raise UsageError(f"A download is a .zarr folder of this machine, found {out}.", remedy=f"--out {out.stem}{ZARR}")
+        raise UsageError(
+            f"A download is a .zarr folder of this machine, found {out}.", remedy=f"--out {out.stem}{ZARR}"
+        )
     if out.exists():
         raise UsageError(f"{out} exists already.", remedy="choose another name, or remove it first")
     store = ObjectStore(source)
@@ -130,7 +132,9 @@ def _target(path: Path, url: str) -> str:
     """Return the URL to upload to; refuse what cannot be uploaded, or not there."""
     target = url_of(url)
     if target is None:
-        raise UsageError(f"An upload goes to a URL, found {url!r}.", remedy=f"est cache convert {path} {url} copies a cache")
+        raise UsageError(
+            f"An upload goes to a URL, found {url!r}.", remedy=f"est cache convert {path} {url} copies a cache"
+        )
     expect_cache_url(target)
     if target.startswith("http"):
         raise UsageError(

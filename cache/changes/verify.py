@@ -220,8 +220,12 @@ def _chunk_problems(snapshot: Snapshot, said: str) -> Iterator[Problem]:
         rows = snapshot.manifest.commit.counts.of(spec.axis) - segment.first_row(spec)
         for index in range(num_chunks(spec, rows)):
             file = segment.chunk_path(spec, index)
-            if not segment.has_chunk(spec, index) and str(file) not in said:
-                yield Problem(what=f"{file} is missing, or not as long as it was written")
+            try:
+                what = "" if segment.has_chunk(spec, index) else f"{file} is missing, or not as long as it was written"
+            except CacheDamaged as error:
+                what = error.message
+            if what and str(file) not in said and what not in said:
+                yield Problem(what=what)
 
 
 def _data_problems(snapshot: Snapshot, tables: _Tables, rows: list[int], watch: Watch) -> list[Problem]:

@@ -85,7 +85,9 @@ class Cache:
         return len(self.clips)
 
     def __repr__(self) -> str:
-        return f"<Cache {self.url or self.path}: {len(self)} clips, {self.num_frames} frames, {', '.join(self.features)}>"
+        return (
+            f"<Cache {self.url or self.path}: {len(self)} clips, {self.num_frames} frames, {', '.join(self.features)}>"
+        )
 
     @property
     def url(self) -> str:

@@ -19,6 +19,8 @@ class Summary:
     """The figures of `est cache info`."""
 
     path: Path
+    url: str  # that it lies at; empty for a cache on this machine
+    here_bytes: int  # of one at a URL, what its mirror holds
     store: str
     format: int  # version
     clips: int
@@ -75,7 +77,7 @@ def describe_column(spec: ColumnSpec) -> str:
 
 def summarise(cache: Cache) -> Summary:
     """Compute the figures of a cache."""
-    manifest = cache.snapshot.manifest
+    manifest, mirror = cache.snapshot.manifest, cache.snapshot.mirror
     counts = manifest.commit.counts
     clips = {name: np.asarray(values) for name, values in cache.clips.columns.items() if not isinstance(values, list)}
     state = cache.load_column("state")
@@ -95,6 +97,8 @@ def summarise(cache: Cache) -> Summary:
     failed = Counter(failure.label for failure in cache.failures)
     return Summary(
         path=cache.path,
+        url=cache.url,
+        here_bytes=0 if mirror is None else mirror.num_bytes(),
         store="HDF5" if is_hdf5(cache.path) else "Zarr",
         format=manifest.version,
         clips=len(cache),

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass
@@ -123,6 +122,8 @@ def expect_encrypted(url: str) -> None:
 
 
 def _is_here(host: str) -> bool:
+    import ipaddress  # here: every command imports this file
+
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

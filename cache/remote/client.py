@@ -54,7 +54,10 @@ class ObjectStore:
 
         def fetch(start: int) -> None:
             end = min(size, start + RANGE_BYTES)
-            take(start, self._again(name, lambda: bytes(self._library.get_range(self._store, name, start=start, end=end))))
+            take(
+                start,
+                self._again(name, lambda: bytes(self._library.get_range(self._store, name, start=start, end=end))),
+            )
 
         with ThreadPoolExecutor(THREADS) as pool:
             for _ in pool.map(fetch, range(0, size, RANGE_BYTES)):

@@ -24,7 +24,11 @@ class StoreError(EstError):
 
 
 class NotThere(StoreError):
-    """An object, or a bucket, that is not there."""
+    """An object that is not there."""
+
+
+class NoBucket(NotThere):
+    """A bucket that is not there."""
 
 
 class CutOff(StoreError):
@@ -68,7 +72,7 @@ def anonymous(url: str) -> str:
 
 def _not_there(url: str, text: str) -> StoreError:
     if "NoSuchBucket" in text:
-        return NotThere(
+        return NoBucket(
             f"There is no bucket of that name for {url}.",
             remedy="check the name; AWS_ENDPOINT_URL, where the store is not Amazon's",
         )
@@ -79,9 +83,7 @@ def _refused(url: str, text: str) -> StoreError:
     if EXPIRED.search(text):
         return _expired(url)
     if CLOCK.search(text):
-        return StoreError(
-            f"The store refuses {url}: this machine's clock is wrong by minutes.", remedy="set the clock"
-        )
+        return StoreError(f"The store refuses {url}: this machine's clock is wrong by minutes.", remedy="set the clock")
     if WRONG_KEY.search(text):
         return StoreError(f"The store does not know the credentials for {url}.", remedy=CREDENTIALS)
     if url.startswith("http"):
@@ -118,6 +120,4 @@ def _failed(url: str, text: str) -> StoreError:
             f"The connection to {url} was lost again and again while data was on its way.",
             remedy="check the network, then the same command again: what has arrived is kept",
         )
-    return StoreError(
-        f"{url} cannot be reached.", remedy="check the network and the URL, then the same command again"
-    )
+    return StoreError(f"{url} cannot be reached.", remedy="check the network and the URL, then the same command again")

@@ -14,9 +14,9 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -111,6 +111,17 @@ def list_mirrors() -> list[Mirror]:
     return [Mirror(path.parent) for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
 
 
+def replaced(mirrors: Iterable[Mirror]) -> list[Mirror]:
+    """Return those mirrors that are not the newest of their URL on this machine; the one used last comes first."""
+    seen: set[str] = set()
+    found = []
+    for mirror in mirrors:
+        if mirror.url in seen:
+            found.append(mirror)
+        seen.add(mirror.url)
+    return found
+
+
 def remove_mirrors(mirrors: Iterable[Mirror]) -> int:
     """Remove mirrors; return the bytes that they held."""
     freed = 0
@@ -123,32 +134,34 @@ def remove_mirrors(mirrors: Iterable[Mirror]) -> int:
     return freed
 
 
-def fetch(store: ObjectStore, files: dict[str, Entry], root: Path, watch: Watch | None = None) -> None:
+def fetch(store: ObjectStore, files: Mapping[str, Entry], root: Path, watch: Watch | None = None) -> None:
     """Fetch files into a folder, several at a time, each compared with its digest before it is named."""
     expect_free_space(root, sum(entry.size for entry in files.values()) + SLACK_BYTES, f"What is read of {store.url}")
-    large = {name: entry for name, entry in files.items() if entry.size > RANGE_BYTES}
+    names: dict[Entry, list[str]] = {}  # files of one content are fetched once
+    for name, entry in files.items():
+        names.setdefault(entry, []).append(name)
+    large = [entry for entry in names if entry.size > RANGE_BYTES]
+    done = 0
     with writing(root), ThreadPoolExecutor(THREADS) as pool:
         try:
-            done = 0
-            small = (item for item in files.items() if item[0] not in large)
-            for _ in pool.map(lambda item: _fetch(store, *item, root), small):
+            small = (entry for entry in names if entry.size <= RANGE_BYTES)
+            for _ in pool.map(lambda entry: _fetch(store, entry, names[entry], root), small):
                 done += 1
-                _tell(watch, done, len(files))
-            for name, entry in large.items():  # in ranges: many at a time would fill the memory
-                _fetch(store, name, entry, root)
+                _tell(watch, done, len(names))
+            for entry in large:  # in ranges: many at a time would fill the memory
+                _fetch(store, entry, names[entry], root)
                 done += 1
-                _tell(watch, done, len(files))
+                _tell(watch, done, len(names))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _fetch(store: ObjectStore, name: str, entry: Entry, root: Path) -> None:
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")  # others may fetch the same
-    try:
-        with open(partial, "w+b") as file:
+def _fetch(store: ObjectStore, entry: Entry, names: Sequence[str], root: Path) -> None:
+    """Fetch one object, and give it its names."""
+    with ExitStack() as stack:
+        partials = [stack.enter_context(_partial(root / name)) for name in names]
+        with open(partials[0], "w+b") as file:
             try:
                 if entry.size > RANGE_BYTES:
                     store.read_into(entry.object, entry.size, lambda start, data: os.pwrite(file.fileno(), data, start))
@@ -156,18 +169,30 @@ def _fetch(store: ObjectStore, name: str, entry: Entry, root: Path) -> None:
                     file.write(store.read(entry.object))
             except NotThere as error:
                 raise CacheError(
-                    f"{store.url} lacks the object of {name}, which its list names: it was removed, or replaced and pruned since.",
+                    f"{store.url} lacks the object of {names[0]}, which its list names: it was removed, or replaced and pruned since.",
                     remedy=f"open {store.url} again; est cache upload CACHE {store.url} sends what is missing",
                 ) from error
             file.flush()
             file.seek(0)
             if (found := hashlib.file_digest(file, "sha256").hexdigest()) != entry.sha256:
                 raise CacheDamaged(
-                    f"{name} of {store.url} is not what was uploaded: its SHA-256 is {found[:16]}…, listed is {entry.sha256[:16]}….",
+                    f"{names[0]} of {store.url} is not what was uploaded: its SHA-256 is {found[:16]}…, listed is {entry.sha256[:16]}….",
                     remedy=f"est cache upload CACHE {store.url} --anew",
                 )
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        for partial in partials[1:]:
+            shutil.copyfile(partials[0], partial)
+        for partial, name in zip(partials, names, strict=True):
+            os.replace(partial, root / name)
+
+
+@contextmanager
+def _partial(path: Path) -> Generator[Path]:
+    """Yield a name beside a file's own, under which it grows; others may fetch the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        yield partial
     finally:
         partial.unlink(missing_ok=True)
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from ...errors import CacheVersionError, EstError
 from .client import ObjectStore
-from .failures import NotThere, StoreError
+from .failures import NoBucket, NotThere, StoreError
 
 LIST, FOLDER = "est-upload.json", "files"
 FORMAT, VERSION = "est-upload", 1
@@ -85,7 +85,11 @@ class Upload:
             upload = cls(commit=found["commit"], clips=found["clips"], files=files)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{where}/{LIST} lacks or misnames something.", remedy=_anew(where)) from error
-        if not isinstance(upload.commit, str) or type(upload.clips) is not int or not all(map(_is_sound, *zip(*files.items(), strict=True))):
+        if (
+            not isinstance(upload.commit, str)
+            or type(upload.clips) is not int
+            or not all(map(_is_sound, *zip(*files.items(), strict=True)))
+        ):
             raise StoreError(f"{where}/{LIST} lists what no file of a cache can be.", remedy=_anew(where))
         return upload
 
@@ -95,7 +99,7 @@ def read_upload(store: ObjectStore) -> tuple[Upload, bytes]:
     try:
         data = store.read(LIST)
     except NotThere as error:
-        if "bucket" in error.message:
+        if isinstance(error, NoBucket):
             raise
         raise _no_upload(store) from error
     return Upload.decode(data, store.url), data

@@ -15,7 +15,12 @@ WIDE = 24  # characters of a name
 
 def page(summary: Summary) -> str:
     """Lay out a cache's figures."""
-    lines = [f"{summary.path}  ({summary.store}, format {summary.format}, {size(summary.num_bytes)})", ""]
+    lines = [
+        f"{summary.url or summary.path}  ({summary.store}, format {summary.format}, {size(summary.num_bytes)})",
+        "",
+    ]
+    if summary.url:
+        lines.append(f"  mirror      {summary.path}, {size(summary.here_bytes)} of it here")
     lines += [
         f"  clips       {summary.clips:,}",
         f"  frames      {summary.frames:,}  ({summary.median_frames:.0f} a clip, {duration(summary.hours)})",

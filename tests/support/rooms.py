@@ -22,7 +22,7 @@ PACKAGES = (
 )
 
 # room → the rooms that its modules may import from. A room is a folder without its subfolders; `errors` and the version are everybody's.
-CACHE = {"cache", "cache.changes", "cache.reading", "cache.stores", "cache.writing"}
+CACHE = {"cache", "cache.changes", "cache.reading", "cache.remote", "cache.stores", "cache.writing"}
 FOUNDATIONS = CACHE | {
     "inputs",
     "inputs.features",
@@ -74,8 +74,9 @@ REPRODUCE = {"sweep.reproduce", "sweep.reproduce.measures", "sweep.reproduce.tab
 SWEEP = {"sweep.audit", "sweep.found", "sweep.search", "sweep.space"} | REPRODUCE
 MAY_IMPORT = {
     "cache": {"cache.stores"},  # the identity of a clip's source is read as stores read
-    "cache.stores": {"cache"},
-    "cache.reading": {"cache", "cache.stores"},
+    "cache.remote": {"cache", "cache.stores"},  # of stores: durable files
+    "cache.stores": {"cache", "cache.remote"},  # of remote: what is a URL, and the mirror of one
+    "cache.reading": {"cache", "cache.remote", "cache.stores"},
     "cache.writing": {"cache", "cache.reading", "cache.stores"},
     "cache.changes": CACHE,
     "inputs": {*CACHE, "inputs.published"},
@@ -196,7 +197,7 @@ MAY_IMPORT = {
     "doctor": FOUNDATIONS | EXTRACT | {"train.models"},  # their published weights
     "demo": {*CACHE, "extract", "inputs"} | TRAIN,
     "recipes": {"demo"} | FOUNDATIONS | EXTRACT | TRAIN,  # of demo: the data of one recipe
-    "commands": {"cache", "demo", "doctor", "extract", "hub.sharing", "train.config", "train.loop"},
+    "commands": {"cache", "cache.remote", "demo", "doctor", "extract", "hub.sharing", "train.config", "train.loop"},
     "commands.caches": {"commands", "hub.sharing", "report", "report.cachepage", "train.results", *FOUNDATIONS},
     "commands.extracting": {"commands", "commands.results", "commands.training", "tune"}
     | FOUNDATIONS

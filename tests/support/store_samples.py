@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.server
 import logging
 import threading
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
@@ -26,26 +27,10 @@ def s3_server():
     host, port = server.get_host_and_port()
     address = f"http://{host}:{port}"
     try:
-        put(f"{address}/{BUCKET}", b"")
+        urllib.request.urlopen(urllib.request.Request(f"{address}/{BUCKET}", method="PUT")).close()
         yield address
     finally:
         server.stop()
-
-
-def put(url, data):
-    """Put an object, or a bucket, by the server's own interface."""
-    urllib.request.urlopen(urllib.request.Request(url, data=data, method="PUT")).close()
-
-
-def get(url):
-    """Return an object's bytes."""
-    with urllib.request.urlopen(url) as answer:
-        return answer.read()
-
-
-def delete(url):
-    """Delete an object."""
-    urllib.request.urlopen(urllib.request.Request(url, method="DELETE")).close()
 
 
 class Proxy:
