@@ -114,11 +114,16 @@ def expect_encrypted(url: str) -> None:
     """Refuse to send plain text over a network, but where the user wants it; a server on this machine needs no encryption."""
     host = re.sub(r"^http://", "", url).partition("/")[0]
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    if url.startswith("http://") and not _is_here(name) and os.environ.get(ALLOW_HTTP) != "1":
+    if url.startswith("http://") and not _is_here(name) and not allows_http():
         raise UsageError(
             f"{url} is not encrypted: whoever is on the way can read the features, and change them.",
             remedy=f"https://…; or {ALLOW_HTTP}=1 in a network that you trust",
         )
+
+
+def allows_http() -> bool:
+    """Say whether the user wants plain text to cross the network."""
+    return os.environ.get(ALLOW_HTTP) == "1"
 
 
 def _is_here(host: str) -> bool:

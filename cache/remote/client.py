@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from .address import ALLOW_HTTP, Address, expect_encrypted
+from .address import Address, allows_http, expect_encrypted
 from .credentials import s3_settings
 from .failures import CutOff, NotThere, asking, no_client
 
@@ -133,6 +133,7 @@ def _open(address: Address) -> tuple[Any, Any]:
                 client["allow_http"] = endpoint.startswith("http://")
             return obstore, store.S3Store(address.host, prefix=address.key, **settings, **common)
         if address.scheme == "gs":
+            client["allow_http"] = allows_http()
             return obstore, store.GCSStore(address.host, prefix=address.key, **common)
         client["allow_http"] = address.scheme == "http"
         return obstore, store.HTTPStore(address.url, **common)
