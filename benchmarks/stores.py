@@ -241,9 +241,8 @@ def read_a_cache(folder: Path, share: int) -> None:
     again = cost(lambda: upload_cache(path, url))
     upload = mirror_of(url).upload
     remove_mirrors(list_mirrors())
-    print(
-        f"A cache of {len(lengths):,} clips: {upload.num_bytes / 1e6:.0f} MB, {len(upload.files):,} files, {len(upload.objects):,} objects\n"
-    )
+    size = f"{upload.num_bytes / 1e6:.0f} MB, {len(upload.files):,} files, {len(upload.objects):,} objects"
+    print(f"A cache of {len(lengths):,} clips: {size}\n")
     rows = {"upload (verified and hashed first)": sent, "the same again, nothing sent": again}
     rows["open, no mirror yet"] = cost(lambda: open_cache(url))
     rows["open, mirror there"] = cost(lambda: open_cache(url))

@@ -39,7 +39,7 @@ REPLACEMENTS = {  # package → others that bring the same module
     "opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
     "onnxruntime": ("onnxruntime-gpu",),
 }
-EXTRAS = {"timm": "encoders", "optuna": "sweep"}  # package → the extra of est that brings it
+EXTRAS = {"timm": "encoders", "optuna": "sweep", "obstore": "stores"}  # package → the extra of est that brings it
 LIMIT = 120  # seconds for all imports
 SCRIPT = """
 import importlib, importlib.util, json, sys

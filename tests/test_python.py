@@ -24,7 +24,13 @@ FUNCTIONS = [name for name in est.__all__ if name[0].islower()]
 # Their examples are of the cache of numbers below: they train many times.
 OF_NUMBERS = ("sweep_cache", "audit_cache", "reproduce")
 SLOW = ("recache", "tune_cache", "recache_tuned", "audit_cache", "reproduce")
-WITHOUT = ("tune_stills", "find_stills", "read_space")  # they read what no example here has
+WITHOUT = (
+    "tune_stills",
+    "find_stills",
+    "read_space",
+    "upload_cache",
+    "download_cache",
+)  # they read what no example here has
 
 
 @pytest.fixture(scope="module")

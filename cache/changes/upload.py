@@ -63,10 +63,9 @@ class Uploaded:
 def upload_cache(
     path: Path | str, url: str, *, anew: bool = False, prune: bool = False, watch: Watch | None = None
 ) -> Uploaded:
-    """Upload a `.zarr` cache to a URL, verified; `anew` sends what is there already too, `prune` removes what earlier uploads left.
+    """Upload a `.zarr` cache to a URL, verified; the same call resumes.
 
-    >>> est.upload_cache("cache.zarr", "s3://bucket/cache.zarr").clips
-    4
+    `anew` sends what is there already too, `prune` removes what earlier uploads left there.
     """
     path, watch = Path(path), watch or Watch()
     target = _target(path, str(url))

@@ -16,8 +16,8 @@ import numpy as np
 
 from ...errors import CacheDamaged, CacheError, UsageError
 from ..clip import Failure, Windows, failure_of
-from ..remote.address import local_path
 from ..recipe import Recipes
+from ..remote.address import local_path
 from ..schema import CHECKSUMS, FRAME_COLUMNS, NO_FACE, WINDOW_ARRAYS, Schema
 from ..stores.manifest import Extraction
 from ..stores.snapshot import Snapshot, is_hdf5, is_outdated, open_snapshot, staging_path

@@ -59,7 +59,10 @@ def upload(screen: Screen, *, cache: LocalCache, url: To, anew: Anew = False, pr
     return 0
 
 
-@examples("est cache download s3://bucket/cache.zarr --out cache.zarr")
+@examples(
+    "est cache download s3://bucket/cache.zarr --out cache.zarr",
+    "est cache download https://host/cache.zarr --out cache.zarr",
+)
 def download(screen: Screen, *, url: Url, out: OutCache) -> int:
     """Write a cache at a URL into a folder of this machine, whole, every file compared; the same command resumes."""
     from ...cache import download_cache, open_cache

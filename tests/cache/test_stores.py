@@ -194,7 +194,7 @@ def test_a_list_that_leads_elsewhere_is_refused(cache, url, there):
             open_cache(url)
     for entry in ([-1, "0" * 64], [True, "0" * 64], [3, "0/../x"], [3]):
         (there / LIST).write_text(json.dumps(found | {"files": {"zarr.json": entry}}))
-        with pytest.raises(EstError, match="lists what no file|lacks or misnames"):
+        with pytest.raises(EstError, match=r"lists what no file|lacks or misnames"):
             open_cache(url)
     (there / LIST).write_text(json.dumps(found | {"version": 2}))
     with pytest.raises(CacheVersionError, match="reads est-upload 1"):
@@ -225,7 +225,7 @@ def test_a_download_is_the_cache_whole_and_resumes(cache, url, tmp_path, there, 
     with pytest.raises(UsageError, match="exists already"):
         download_cache(url, out)
     for wrong in (tmp_path / "d.h5", Path(url)):
-        with pytest.raises(UsageError, match="a .zarr folder of this machine"):
+        with pytest.raises(UsageError, match=r"a \.zarr folder of this machine"):
             download_cache(url, wrong)
     with pytest.raises(UsageError, match="is no URL"):
         download_cache("c.zarr", tmp_path / "e.zarr")
@@ -241,7 +241,7 @@ def test_large_files_are_fetched_in_ranges(cache, url, monkeypatch):
 def test_what_cannot_be_uploaded_is_refused(cache, url, tmp_path):
     with pytest.raises(UsageError, match="goes to a URL"):
         upload_cache(cache, "bucket/c.zarr")
-    with pytest.raises(UsageError, match="named .zarr"):
+    with pytest.raises(UsageError, match=r"named \.zarr"):
         upload_cache(cache, url.removesuffix(".zarr"))
     with pytest.raises(UsageError, match="takes no uploads"):
         upload_cache(cache, "https://host/c.zarr")
@@ -251,7 +251,7 @@ def test_what_cannot_be_uploaded_is_refused(cache, url, tmp_path):
     with pytest.raises(UsageError, match="HDF5") as caught:
         upload_cache(h5, url)
     assert "est cache convert" in caught.value.remedy
-    with pytest.raises(UsageError, match="is a .zarr one"):
+    with pytest.raises(UsageError, match=r"is a \.zarr one"):
         open_cache(url.replace(".zarr", ".h5"))
     with CacheWriter.open(cache), pytest.raises(CacheLocked):
         upload_cache(cache, url)

@@ -226,7 +226,8 @@ def test_credentials_of_a_profile_the_environment_and_nobody(uploaded, server, m
         "[lab]\naws_access_key_id = of-lab\naws_secret_access_key = s\naws_session_token = t\n"
     )
     (tmp_path / ".aws/config").write_text(
-        f"[profile lab]\nregion = eu-north-1\nendpoint_url = {proxy.address}\n[profile work]\nsso_session = work\n[profile role]\nrole_arn = arn\n"
+        f"[profile lab]\nregion = eu-north-1\nendpoint_url = {proxy.address}\n"
+        "[profile work]\nsso_session = work\n[profile role]\nrole_arn = arn\n"
     )
     asked = partial(_signature, proxy)
     assert "Credential=key/" in asked()
