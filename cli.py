@@ -41,7 +41,7 @@ class Commands(LazyGroup):
         "runs": "List runs: data, model, protocol, scores over seeds, status and age.",
         "compare": "Compare runs with the first: paired differences over people, per class, and the settings that differ.",
         "report": "Write what is in a cache, or how runs did, as one HTML page that needs no other file and no network.",
-        "cache": "Look at a cache, verify, find duplicates, import, join, convert, relabel, thin, push, pull and upload caches; erase people.",
+        "cache": "Look at a cache, verify, find duplicates, import, join, convert, relabel, thin, push, pull, upload caches; erase people.",
         "doctor": "Look at versions, devices, codecs, weights, folders and disk; name each problem with the command that mends it.",
         "demo": "Go the whole way on rendered faces: render, extract, train, score. Or only render them.",
     }

@@ -49,11 +49,9 @@ SCREEN_OPTIONS = [
 ]
 HELP_ALL = inspect.Parameter("help_all", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=HelpAll)
 
-URLS = ("cache", "caches", "test_cache", "paths", "source")  # parameters by which a cache is read: it may lie at a URL
-DOWNLOAD = "download it first; only caches are read from URLs"
-REMEDIES = {
-    "out": "--out FOLDER; est cache upload CACHE URL brings a cache to an object store",
-    "into": "est cache download URL",
+LOCAL = {  # parameters by which something is written → what mends a URL there
+    "out": "--out FOLDER or CACHE; est cache upload CACHE URL brings a cache to an object store",
+    "into": "est cache download URL --out CACHE, then --into CACHE",
 }
 
 Command = Callable[..., int]  # returns the exit status
@@ -70,16 +68,12 @@ def examples(*lines: str) -> Callable[[Command], Command]:
 
 
 def expect_paths(options: Mapping[str, Any]) -> None:
-    """Refuse a URL where a command takes a path of this machine: else a folder of that name would be made."""
+    """Refuse a URL where something is written: else a folder of that name would be made."""
     from ..cache.remote.address import url_of
 
-    for name, found in options.items():
-        for one in found if isinstance(found, list | tuple) else [found]:
-            if isinstance(one, Path) and name not in URLS and (url := url_of(one)):
-                raise UsageError(
-                    f"{name.strip('_').replace('_', '-')} is a path on this machine, found {url}.",
-                    remedy=REMEDIES.get(name, DOWNLOAD),
-                )
+    for name, remedy in LOCAL.items():
+        if isinstance(options.get(name), Path) and (url := url_of(options[name])):
+            raise UsageError(f"--{name} is a path on this machine, found {url}.", remedy=remedy)
 
 
 def _epilog(function: Command) -> str | None:

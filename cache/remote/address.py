@@ -20,6 +20,7 @@ EXAMPLE = "such as s3://bucket/folder/cache.zarr, gs://bucket/cache.zarr or http
 ALLOW_HTTP = "EST_ALLOW_HTTP"  # set to 1: data may cross a network in plain text
 RECORD = "est-mirror.json"  # in a mirror: the URL; written last
 ZARR, HDF5 = ".zarr", (".h5", ".hdf5")  # as snapshot.py has them
+LISTED = ("s3", "gs")  # schemes of stores that list what they hold
 URL = re.compile(r"(s3|gs|https?):/+(.*)", re.DOTALL)
 
 
@@ -67,8 +68,8 @@ class Address:
         """Take a URL apart, or say what is wrong with it."""
         found = URL.fullmatch(url)
         host, _, key = (found[2] if found else "").strip("/").partition("/")
-        if found is None or not host or not key:
-            raise UsageError(f"A URL has a bucket or host and a path, found {url!r}.", remedy=EXAMPLE)
+        if found is None or not host:
+            raise UsageError(f"A URL has a bucket or host, found {url!r}.", remedy=EXAMPLE)
         if "@" in host:
             raise UsageError(
                 f"A URL holds no user name or password, found one in that of {host.rpartition('@')[2]}: runs keep URLs.",
@@ -89,6 +90,8 @@ class Address:
 
 def expect_cache_url(url: str) -> None:
     """Refuse a URL that is not named as an uploaded cache is."""
+    if not Address.parse(url).key:
+        raise UsageError(f"The URL of a cache has a bucket or host and a path, found {url!r}.", remedy=EXAMPLE)
     if url.endswith(HDF5):
         raise UsageError(
             f"A cache in an object store is a .zarr one, found {url}.",

@@ -7,7 +7,7 @@ does not repeat an answer that breaks off: that is done here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -71,11 +71,13 @@ class ObjectStore:
     def listing(self, folder: str = "") -> list[Listed]:
         """List the objects below a folder."""
         with asking(f"{self.url}/{folder}".rstrip("/")):
-            return [
-                Listed(name=one["path"], size=one["size"], mtime_ns=int(one["last_modified"].timestamp() * 1e9))
-                for batch in self._library.list(self._store, folder or None)
-                for one in batch
-            ]
+            return [_listed(one) for batch in self._library.list(self._store, folder or None) for one in batch]
+
+    def describe(self, name: str) -> Listed:
+        """Say what there is to say of an object."""
+        with asking(f"{self.url}/{name}"):
+            found = self._library.head(self._store, name)
+        return _listed(found | {"path": name})
 
     def holds(self, folder: str) -> bool:
         """Say whether there is anything below a folder; False where that cannot be told."""
@@ -101,6 +103,12 @@ class ObjectStore:
                     raise
                 time.sleep(FIRST_PAUSE * 2**attempt)
         raise AssertionError("the last attempt returns or raises")
+
+
+def _listed(meta: Mapping[str, Any]) -> Listed:
+    """Return what a store says of an object; its times are whole seconds, or thousandths."""
+    mtime_ns = round(meta["last_modified"].timestamp() * 1000) * 10**6
+    return Listed(name=meta["path"], size=meta["size"], mtime_ns=mtime_ns)
 
 
 def _open(address: Address) -> tuple[Any, Any]:
@@ -131,9 +139,9 @@ def _open(address: Address) -> tuple[Any, Any]:
             if endpoint := settings.get("endpoint", ""):
                 expect_encrypted(endpoint)
                 client["allow_http"] = endpoint.startswith("http://")
-            return obstore, store.S3Store(address.host, prefix=address.key, **settings, **common)
+            return obstore, store.S3Store(address.host, prefix=address.key or None, **settings, **common)
         if address.scheme == "gs":
             client["allow_http"] = allows_http()
-            return obstore, store.GCSStore(address.host, prefix=address.key, **common)
+            return obstore, store.GCSStore(address.host, prefix=address.key or None, **common)
         client["allow_http"] = address.scheme == "http"
         return obstore, store.HTTPStore(address.url, **common)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ...cache.reading.reader import Cache
 
 app = typer.Typer(
-    help="Look at a cache, verify, find duplicates, import, join, convert, relabel, thin, push, pull and upload caches; erase people.",
+    help="Look at a cache, verify, find duplicates, import, join, convert, relabel, thin, push, pull, upload caches; erase people.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )

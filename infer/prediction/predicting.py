@@ -17,7 +17,7 @@ from ...cache.checksum import of_file
 from ...cache.interrupt import listening
 from ...cache.sources import source_of
 from ...cache.watch import Watch
-from ...errors import EstError, counted, grouped
+from ...errors import EstError, UsageError, counted, grouped
 from ...extract.clip_pipeline import ClipPipeline
 from ...extract.extraction import at_work
 from ...extract.threads import default_workers
@@ -105,6 +105,7 @@ def predict(
     """
     start, watch, config = time.monotonic(), watch or Watch(), config or PredictConfig()
     found = as_found(videos, watch)
+    _expect_here(found)
     run = run if isinstance(run, Run) else Run.open(run)
     if config.parquet:
         expect_pyarrow()
@@ -224,6 +225,14 @@ def _folder(out: Path | str | None, settings: dict[str, Any], *, overwrite: bool
         folder = OutputFolder(Path(out), settings, overwrite=overwrite)
         stack.callback(folder.close)
         yield folder
+
+
+def _expect_here(found: FoundInputs) -> None:
+    """Refuse videos at URLs: they are read twice, and drawn on."""
+    if remote := [one.place for one in found.inputs if one.remote is not None]:
+        raise UsageError(
+            f"A prediction reads videos of this machine, found {remote[0]}.", remedy="download it, and name the file"
+        )
 
 
 def _settings(run: Run, config: PredictConfig, cutting: Cutting) -> dict[str, Any]:

@@ -73,7 +73,7 @@ TRAIN = {"train", *(f"train.{name}" for name in ROOMS_OF_TRAIN)}
 REPRODUCE = {"sweep.reproduce", "sweep.reproduce.measures", "sweep.reproduce.tables"}
 SWEEP = {"sweep.audit", "sweep.found", "sweep.search", "sweep.space"} | REPRODUCE
 MAY_IMPORT = {
-    "cache": {"cache.stores"},  # the identity of a clip's source is read as stores read
+    "cache": {"cache.remote", "cache.stores"},  # the identity of a clip's source is read as stores read
     "cache.remote": {"cache", "cache.stores"},  # of stores: durable files
     "cache.stores": {"cache", "cache.remote"},  # of remote: what is a URL, and the mirror of one
     "cache.reading": {"cache", "cache.remote", "cache.stores"},
