@@ -15,7 +15,7 @@ from typing import Any
 
 from .address import Address, allows_http, expect_encrypted
 from .credentials import s3_settings
-from .failures import CutOff, NotThere, asking, no_client
+from .failures import CutOff, NotThere, asking, no_client, watch_forks
 
 THREADS = 16  # requests at a time: their answers take long to begin, and little work
 RANGE_BYTES = 8 * 2**20  # of one request
@@ -133,6 +133,7 @@ def _open(address: Address) -> tuple[Any, Any]:
         "user_agent": "est",
     }
     common: Any = {"client_options": client, "retry_config": retry}
+    watch_forks()
     with asking(address.url):
         if address.scheme == "s3":
             settings: Any = s3_settings(address.url)

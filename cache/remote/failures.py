@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -35,11 +36,26 @@ class CutOff(StoreError):
     """A connection that was lost while an answer was on its way."""
 
 
+_forks = {"watched": False, "forked": False}  # of this process
+
+
+def watch_forks() -> None:
+    """Note when this process is forked: the client's threads are not in the child, which would wait for them for ever."""
+    if not _forks["watched"]:
+        _forks["watched"] = True
+        os.register_at_fork(after_in_child=lambda: _forks.update(forked=True))
+
+
 @contextmanager
 def asking(url: str) -> Generator[None]:
     """Turn what the client raises into a sentence."""
     from obstore import exceptions
 
+    if _forks["forked"]:
+        raise StoreError(
+            f"{url} cannot be read in a process that was forked from one that has read from an object store.",
+            remedy='multiprocessing.get_context("spawn"); or read the rows before the fork',
+        )
     try:
         yield
     except FileNotFoundError as error:

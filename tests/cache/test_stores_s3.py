@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from functools import partial
 
@@ -276,3 +277,30 @@ def _signature(proxy):
     number = len(proxy.signed)
     open_cache(URL)
     return proxy.signed[number]
+
+
+FORKED = """
+import os
+import est
+from est.errors import EstError
+cache = est.open_cache({url!r})
+child = os.fork()
+if child == 0:
+    try:
+        cache.load("gap")
+    except EstError as error:
+        print(error.message, flush=True)
+    finally:
+        os._exit(0)
+os.waitpid(child, 0)
+print(len(cache.load("gap").rows))
+"""
+
+
+def test_a_forked_process_is_refused_and_does_not_wait_for_ever(uploaded, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED.format(url=URL)], capture_output=True, text=True, timeout=60, check=True
+    )
+    refused, rows = done.stdout.splitlines()
+    assert "cannot be read in a process that was forked" in refused
+    assert int(rows) == open_cache(uploaded).num_frames
