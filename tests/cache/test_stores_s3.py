@@ -125,6 +125,7 @@ def test_https_reads_without_credentials_and_http_on_this_machine_alone(uploaded
         assert "word" not in caught.value.message.replace("password", "")
 
 
+@pytest.mark.slow
 def test_gs_is_read_by_its_own_client(uploaded, server, monkeypatch, tmp_path):
     with Proxy(server) as proxy:
         key = {
@@ -194,6 +195,7 @@ def test_without_the_extra(monkeypatch):
     assert "est-fer[stores]" in caught.value.remedy
 
 
+@pytest.mark.slow
 def test_an_upload_that_is_throttled_says_so_and_resumes(tmp_path, server, monkeypatch):
     local = make_cache(tmp_path / "c.zarr", range(3), layout=None)
     url = f"s3://{BUCKET}/throttled/c.zarr"
