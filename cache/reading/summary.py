@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,6 @@ class Summary:
 
     path: Path
     url: str  # that it lies at; empty for a cache on this machine
-    here_bytes: int  # of one at a URL, what its mirror holds
     store: str
     format: int  # version
     clips: int
@@ -45,6 +45,7 @@ class Summary:
     face_pictures: int  # JPEG crops of the clips
     removed_face_pictures: int  # of clips that were removed: the bytes are there still
     array_bytes: dict[str, int]
+    disk_bytes: int  # of its files, with what is staged beside an HDF5 file
     recipes: dict[str, Any]
     fingerprints: dict[str, str]
     trained_on: dict[str, str]  # features tuned on labels → on which, in a few words
@@ -55,7 +56,7 @@ class Summary:
 
     @property
     def num_bytes(self) -> int:
-        """Add up the arrays."""
+        """Add up the arrays: what their rows take in memory."""
         return sum(self.array_bytes.values())
 
     @property
@@ -67,17 +68,27 @@ class Summary:
         ]
 
 
+def disk_bytes(path: Path) -> int:
+    """Add up the files of a cache; one that another process removes meanwhile counts nothing."""
+    total = 0
+    for place in (path, staging_path(path)):
+        for file in [place] if place.is_file() else place.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                total += file.stat().st_size if file.is_file() else 0
+    return total
+
+
 KINDS = {STRING: "text", "int64": "whole numbers", "float64": "numbers"}
 
 
 def describe_column(spec: ColumnSpec) -> str:
-    """Say what stands in an extra column."""
+    """Return what stands in an extra column."""
     return f"rows of {spec.shape[0]} numbers" if spec.shape else KINDS[spec.dtype]
 
 
 def summarise(cache: Cache) -> Summary:
     """Compute the figures of a cache."""
-    manifest, mirror = cache.snapshot.manifest, cache.snapshot.mirror
+    manifest = cache.snapshot.manifest
     counts = manifest.commit.counts
     clips = {name: np.asarray(values) for name, values in cache.clips.columns.items() if not isinstance(values, list)}
     state = cache.load_column("state")
@@ -98,7 +109,6 @@ def summarise(cache: Cache) -> Summary:
     return Summary(
         path=cache.path,
         url=cache.url,
-        here_bytes=0 if mirror is None else mirror.num_bytes(),
         store="HDF5" if is_hdf5(cache.path) else "Zarr",
         format=manifest.version,
         clips=len(cache),
@@ -123,6 +133,7 @@ def summarise(cache: Cache) -> Summary:
         face_pictures=int(pictures[live].sum()),
         removed_face_pictures=int(pictures[~live].sum()),
         array_bytes={name: counts.of(spec.axis) * spec.row_bytes for name, spec in cache.schema.arrays().items()},
+        disk_bytes=disk_bytes(cache.path),
         recipes=cache.recipes.identity(),
         fingerprints=cache.recipes.fingerprints(),
         trained_on=manifest.describe_records(),

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from ...errors import UsageError
+from ...packages import expect_packages
 from .address import Address, allows_http, expect_encrypted
 from .credentials import s3_settings
-from .failures import CutOff, NotThere, asking, no_client, watch_forks
+from .failures import CutOff, NotThere, asking, watch_forks
 
 THREADS = 16  # requests at a time: their answers take long to begin, and little work
 RANGE_BYTES = 8 * 2**20  # of one request
@@ -113,11 +115,12 @@ def _listed(meta: Mapping[str, Any]) -> Listed:
 
 def _open(address: Address) -> tuple[Any, Any]:
     """Return the library and its store of a URL."""
-    try:
-        import obstore
-        from obstore import store
-    except ImportError as error:
-        raise no_client(error) from error
+    expect_packages(
+        "What lies in an object store is read by obstore", "obstore", install="'est-fer[stores]'", kind=UsageError
+    )
+    import obstore
+    from obstore import store
+
     retry: Any = {
         "max_retries": RETRIES,
         "retry_timeout": timedelta(seconds=LONGEST),

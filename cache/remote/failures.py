@@ -7,7 +7,7 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from ...errors import EstError, UsageError
+from ...errors import EstError
 
 CREDENTIALS = "credentials by the environment or by `aws configure`, as docs/stores.md lists them"
 EXTRA = "pip install 'est-fer[stores]'"
@@ -66,11 +66,6 @@ def asking(url: str) -> Generator[None]:
         raise StoreError("This obstore is too old for est.", remedy=f"{EXTRA} --upgrade") from error
     except exceptions.BaseError as error:
         raise _failed(url, str(error)) from error
-
-
-def no_client(error: ImportError) -> UsageError:
-    """Say that the extra is not installed."""
-    return UsageError("What lies in an object store is read by the package obstore.", remedy=EXTRA)
 
 
 def no_credentials(url: str) -> StoreError:
