@@ -49,7 +49,7 @@ SCREEN_OPTIONS = [
 ]
 HELP_ALL = inspect.Parameter("help_all", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=HelpAll)
 
-LOCAL = {  # parameters by which something is written → what mends a URL there
+LOCAL = {  # parameters by which something is written → what fixes a URL there
     "out": "--out FOLDER or CACHE; est cache upload CACHE URL brings a cache to an object store",
     "into": "est cache download URL --out CACHE, then --into CACHE",
 }

@@ -61,11 +61,11 @@ class Uploaded:
 
 
 def upload_cache(
-    path: Path | str, url: str, *, anew: bool = False, prune: bool = False, watch: Watch | None = None
+    path: Path | str, url: str, *, resend: bool = False, prune: bool = False, watch: Watch | None = None
 ) -> Uploaded:
     """Upload a `.zarr` cache to a URL, verified; the same call resumes.
 
-    `anew` sends what is there already too, `prune` removes what earlier uploads left there.
+    `resend` sends what is there already too, `prune` removes what earlier uploads left there.
     """
     path, watch = Path(path), watch or Watch()
     target = _target(path, str(url))
@@ -76,7 +76,7 @@ def upload_cache(
         snapshot = _sound(path, watch)
         upload = _list_files(snapshot, len(open_cache(path)), watch)
         listed = {one.name: one.size for one in store.listing(FOLDER)}
-        there = {} if anew else listed
+        there = {} if resend else listed
         missing = {name: entry for name, entry in upload.objects.items() if there.get(name) != entry.size}
         _send(store, path, upload, missing, watch)
         if open_snapshot(path).manifest.commit.id != upload.commit:

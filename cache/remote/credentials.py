@@ -67,7 +67,7 @@ def read_profile(environment: Mapping[str, str]) -> dict[str, str]:
             parser.read(file, encoding="utf-8")
         except (configparser.Error, UnicodeDecodeError, PermissionError) as error:
             raise UsageError(
-                f"{file} cannot be read as a file of profiles.", remedy="mend it, or keys by the environment"
+                f"{file} cannot be read as a file of profiles.", remedy="fix it, or keys by the environment"
             ) from error
         if parser.has_section(section):
             found |= dict(parser.items(section))

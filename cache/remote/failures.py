@@ -1,4 +1,4 @@
-"""What a store answers when it does not give what was asked for, as sentences with the command that mends it."""
+"""What a store answers when it does not give what was asked for, as sentences with the command that fixes it."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def _fetch(store: ObjectStore, entry: Entry, names: Sequence[str], root: Path) -
             if (found := hashlib.file_digest(file, "sha256").hexdigest()) != entry.sha256:
                 raise CacheDamaged(
                     f"{names[0]} of {store.url} is not what was uploaded: its SHA-256 is {found[:16]}…, listed is {entry.sha256[:16]}….",
-                    remedy=f"est cache upload CACHE {store.url} --anew",
+                    remedy=f"est cache upload CACHE {store.url} --resend",
                 )
             os.fsync(file.fileno())
         for partial in partials[1:]:

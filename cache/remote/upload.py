@@ -74,7 +74,7 @@ class Upload:
             found: Any = json.loads(data)
             known = (found["format"], found["version"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise StoreError(f"{where}/{LIST} is not the list of an upload.", remedy=_anew(where)) from error
+            raise StoreError(f"{where}/{LIST} is not the list of an upload.", remedy=_again(where)) from error
         if known != (FORMAT, VERSION):
             raise CacheVersionError(
                 f"{where} is {known[0]} {known[1]}; this est reads {FORMAT} {VERSION}.",
@@ -84,13 +84,13 @@ class Upload:
             files = {name: Entry(size=size, sha256=sha256) for name, (size, sha256) in found["files"].items()}
             upload = cls(commit=found["commit"], clips=found["clips"], files=files)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{where}/{LIST} lacks or misnames something.", remedy=_anew(where)) from error
+            raise StoreError(f"{where}/{LIST} lacks or misnames something.", remedy=_again(where)) from error
         if (
             not isinstance(upload.commit, str)
             or type(upload.clips) is not int
             or not all(map(_is_sound, *zip(*files.items(), strict=True)))
         ):
-            raise StoreError(f"{where}/{LIST} lists what no file of a cache can be.", remedy=_anew(where))
+            raise StoreError(f"{where}/{LIST} lists what no file of a cache can be.", remedy=_again(where))
         return upload
 
 
@@ -136,5 +136,5 @@ def _is_below(name: str) -> bool:
     return not odd and FILE.fullmatch(file) is not None
 
 
-def _anew(where: str) -> str:
-    return f"est cache upload CACHE {where}, anew"
+def _again(where: str) -> str:
+    return f"est cache upload CACHE {where}"

@@ -24,8 +24,8 @@ Url = Annotated[
 To = Annotated[
     str, typer.Argument(metavar="URL", help="s3://BUCKET/NAME.zarr or gs://BUCKET/NAME.zarr.", rich_help_panel=OUTPUT)
 ]
-Anew = Annotated[
-    bool, typer.Option("--anew", help="Send what is there already, too: objects that were damaged in the store.")
+Resend = Annotated[
+    bool, typer.Option("--resend", help="Send what is there already, too: objects that were damaged in the store.")
 ]
 Prune = Annotated[
     bool,
@@ -46,7 +46,7 @@ Remove = Annotated[bool, typer.Option("--remove", help="Remove them; the URLs st
 @examples(
     "est cache upload cache.zarr s3://bucket/cache.zarr", "est cache upload cache.zarr s3://bucket/cache.zarr --prune"
 )
-def upload(screen: Screen, *, cache: LocalCache, url: To, anew: Anew = False, prune: Prune = False) -> int:
+def upload(screen: Screen, *, cache: LocalCache, url: To, resend: Resend = False, prune: Prune = False) -> int:
     """Upload a cache to an object store, verified, its list of files last; the same command resumes.
 
     Everything goes: names, paths and crops. est cache convert --share leaves them out.
@@ -54,7 +54,7 @@ def upload(screen: Screen, *, cache: LocalCache, url: To, anew: Anew = False, pr
     from ...cache import upload_cache
 
     with screen.resumable(), screen.watching() as watch:
-        done = upload_cache(cache, url, anew=anew, prune=prune, watch=watch)
+        done = upload_cache(cache, url, resend=resend, prune=prune, watch=watch)
     screen.result(done.to_json(), done.line())
     return 0
 

@@ -108,7 +108,7 @@ def predict(
         run if isinstance(run, Run) else Run.open(run)
     )  # before the videos: a folder of many takes time to look through
     found = as_found(videos, watch)
-    _expect_here(found)
+    expect_here(found)
     if config.parquet:
         expect_pyarrow()
     cutting = cutting_of(run, config)
@@ -230,7 +230,7 @@ def _folder(out: Path | str | None, settings: dict[str, Any], *, overwrite: bool
         yield folder
 
 
-def _expect_here(found: FoundInputs) -> None:
+def expect_here(found: FoundInputs) -> None:
     """Refuse videos at URLs: they are read twice, and drawn on."""
     if remote := [one.place for one in found.inputs if one.remote is not None]:
         raise UsageError(

@@ -163,7 +163,7 @@ def test_bytes_that_differ_from_the_list_are_never_read(cache, url, there):
     damaged = verify_cache(url)
     assert 0 < len(damaged.damaged) < 8
     assert upload_cache(cache, url).sent == 0  # its size is right
-    assert upload_cache(cache, url, anew=True).sent > 0
+    assert upload_cache(cache, url, resend=True).sent > 0
     assert not verify_cache(url).problems
     (there / entry.object).write_bytes(data[:-1])
     assert upload_cache(cache, url).sent == 1

@@ -17,7 +17,7 @@ from est.errors import EstError, SourceError, UsageError
 from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
 from est.extract.workers import at_hand
-from est.infer.prediction.predicting import predict
+from est.infer.prediction import predicting
 from est.inputs.input import find_inputs
 
 CROPS = ExtractConfig(weights="random", size=64, detector="none", precision="fp32", workers=1)
@@ -69,7 +69,7 @@ def test_a_bucket_is_listed_as_a_folder_is(videos):
     with pytest.raises(UsageError, match="pictures and no videos"):
         find_inputs([f"s3://{BUCKET}/frames"])
     with pytest.raises(UsageError, match="reads videos of this machine"):
-        predict([f"{URL}/sad/s2.mp4"], "run")
+        predicting.expect_here(find_inputs([f"{URL}/sad/s2.mp4"]))
 
 
 def test_lists_may_name_urls(videos, tmp_path):
