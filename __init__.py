@@ -19,7 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .cache import Cache, Progress, Watch, convert_cache, erase_clips, merge_caches, open_cache, verify_cache
+    from .cache import (
+        Cache,
+        Progress,
+        Uploaded,
+        Watch,
+        convert_cache,
+        download_cache,
+        erase_clips,
+        merge_caches,
+        open_cache,
+        upload_cache,
+        verify_cache,
+    )
     from .cluster.rayengine.extracting import extract_on_ray
     from .cluster.slurm.options import SlurmOptions
     from .cluster.status import Submission, read_submission
@@ -99,6 +111,8 @@ __all__ = [  # noqa: RUF022
     "merge_caches",
     "read_submission",
     "erase_clips",
+    "upload_cache",
+    "download_cache",
     # cache → run
     "train_config",
     "model_config",
@@ -154,6 +168,7 @@ __all__ = [  # noqa: RUF022
     "Submission",
     "Cache",
     "Relabelling",
+    "Uploaded",
     "Run",
     "Results",
     "Evaluation",

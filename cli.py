@@ -42,7 +42,7 @@ class Commands(LazyGroup):
         "runs": "List runs: data, model, protocol, scores over seeds, status and age.",
         "compare": "Compare runs with the first: paired differences over people, per class, and the settings that differ.",
         "report": "Write what is in a cache, or the results of runs, as one HTML page that needs no other file and no network.",
-        "cache": "Show a cache, verify it, find duplicates, import, merge, convert, relabel, drop clips, push and pull; erase people.",
+        "cache": "Show a cache, verify it, find duplicates, import, merge, convert, relabel, drop clips, push, pull, upload; erase people.",
         "doctor": "Check versions, devices, codecs, weights, folders and disk; name each problem with the command that fixes it.",
         "demo": "Run the complete pipeline on rendered faces: render, extract, train, score. Or only render them.",
     }

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import EstError, missing_library
+from ..errors import EstError, UsageError, missing_library
 from .panels import DATA, GENERAL, OUTPUT, PLAIN, PanelCommand, show_all
 from .screen import Screen
 
@@ -49,6 +49,11 @@ SCREEN_OPTIONS = [
 ]
 HELP_ALL = inspect.Parameter("help_all", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=HelpAll)
 
+LOCAL = {  # parameters by which something is written → what fixes a URL there
+    "out": "--out FOLDER or CACHE; est cache upload CACHE URL brings a cache to an object store",
+    "into": "est cache download URL --out CACHE, then --into CACHE",
+}
+
 Command = Callable[..., int]  # returns the exit status
 
 
@@ -60,6 +65,15 @@ def examples(*lines: str) -> Callable[[Command], Command]:
         return function
 
     return remember
+
+
+def expect_paths(options: Mapping[str, Any]) -> None:
+    """Refuse a URL where something is written: else a folder of that name would be made."""
+    from ..cache.remote.address import url_of
+
+    for name, remedy in LOCAL.items():
+        if isinstance(options.get(name), Path) and (url := url_of(options[name])):
+            raise UsageError(f"--{name} is a path on this machine, found {url}.", remedy=remedy)
 
 
 def _epilog(function: Command) -> str | None:
@@ -150,6 +164,7 @@ def with_screen(function: Command) -> Command:
         screen = Screen(**{p.name: options.pop(p.name) for p in SCREEN_OPTIONS})
         options.pop(HELP_ALL.name, None)
         try:
+            expect_paths(options)
             return function(screen, **options)
         except EstError as error:
             return screen.error(error)

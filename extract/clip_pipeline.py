@@ -9,7 +9,6 @@ import numpy as np
 
 from ..cache import Clip, Failure, Source
 from ..cache.interrupt import Stop
-from ..cache.sources import source_of
 from ..errors import CacheError
 from ..inputs.input import Input
 from .clip_sink import ClipSink
@@ -127,12 +126,12 @@ class ClipPipeline(Pipeline):
 
     def _fail(self, source: Input, stage: str, error: str, *, counted: bool = True) -> None:
         try:
-            described = source_of(source.path, digest=False)
+            described = source.describe()
         except OSError:
             described = Source()
         failure = Failure(
             id=source.id,
-            path=str(source.path),
+            path=source.place,
             stage=stage,
             error=error,
             source=described,
@@ -148,12 +147,12 @@ def clip_of(
     source: Input, clip_id: str, finished: Finished, track: TrackRows, features: Mapping[str, np.ndarray]
 ) -> Clip:
     """Build the clip of one track: of its rows alone, where those are not the whole source."""
-    found = source_of(source.path, digest=False)
+    found = source.describe()
     lost = finished.missing if track.stop == finished.decoded else 0  # frames that are missing are those at the end
     moments = {name: frame - track.start for name, frame in finished.moments.items()}
     return Clip(
         id=clip_id,
-        path=str(source.path),
+        path=source.place,
         label=source.label,
         subject=source.subject,
         split=source.split,

@@ -16,7 +16,6 @@ from ..cache import CacheWriter
 from ..cache.clip import Failure, Source
 from ..cache.interrupt import Stop, listening
 from ..cache.schema import EXTRA, NO_LABEL
-from ..cache.sources import source_of
 from ..cache.stores.manifest import Extraction
 from ..cache.watch import Watch
 from ..cache.writing.restart import remove_empty, remove_without_clips
@@ -152,7 +151,7 @@ def extract_videos(
     old = [
         Failure(
             id=i.id,
-            path=str(i.path),
+            path=i.place,
             stage="earlier run",
             error="failed before; --retry-failed tries again",
             **i.annotations,
@@ -227,7 +226,7 @@ def sort_inputs(inputs: Sequence[Input], writer: CacheWriter, retry_failed: bool
     todo = Todo()
     for source in inputs:
         try:
-            described = source_of(source.path, digest=False)
+            described = source.describe()
         except OSError:
             described = Source()
         status = writer.status(source.id, described)

@@ -25,7 +25,15 @@ FUNCTIONS = [name for name in est.__all__ if name[0].islower()]
 OF_NUMBERS = ("sweep_cache", "submit_sweep", "audit_cache", "reproduce")
 SLOW = ("examine_machine", "submit_sweep", "recache", "tune_cache", "recache_tuned", "audit_cache", "reproduce")
 HUB = ("push_cache", "pull_cache", "push_export", "push_weights")
-WITHOUT = ("extract_on_ray", "tune_stills", "find_stills", "read_space", *HUB)  # they need what no example here has
+STORES = ("upload_cache", "download_cache")
+WITHOUT = (
+    "extract_on_ray",
+    "tune_stills",
+    "find_stills",
+    "read_space",
+    *HUB,
+    *STORES,
+)  # they read what no example here has
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,8 @@ def asked(
         screen.result(datasets_data(DATASETS), datasets_text(DATASETS))
         return 0
     from ...extract.config import ExtractConfig
-    from ...inputs.input import find_inputs, parse_shard
+    from ...inputs.given import parse_shard
+    from ...inputs.input import find_inputs
 
     config = ExtractConfig(
         **flow_settings(modality, flow_frames),
