@@ -38,6 +38,7 @@ class Commands(LazyGroup):
         "reproduce": "Make a table or figure of the EST paper on a cache.",
         "recipe": "Run a data set's fixed protocol, from videos to a result card.",
         "sweep": "Search settings for each fold inside its training half.",
+        "submit": "Extract or sweep on many machines, or in parts on this one.",
         "runs": "List runs: data, model, protocol, scores, status and age.",
         "compare": "Compare runs with the first: differences over people.",
         "report": "Write a cache, or the results of runs, as one HTML page.",
@@ -49,6 +50,7 @@ class Commands(LazyGroup):
         "caches": ("cache",),
         "extracting": ("extract", "tune", "recache"),
         "training": ("train", "audit", "reproduce", "recipe", "sweep"),
+        "submitting": ("submit",),
         "results": ("evaluate", "predict", "export", "probe", "runs", "compare", "report"),
     }
 
