@@ -40,7 +40,7 @@ class Case:
     is_refused: Callable[[Path], bool] = lambda path: (
         False
     )  # whether the command refuses to run again, because its result is there
-    commits: bool = False  # whether a cache is committed meanwhile, now and then
+    most_kills: int = 3  # in a row
 
     def next_command(self, folder: Path) -> list[str]:
         """Return the command that goes on in a folder."""
@@ -67,7 +67,6 @@ CASES = {
                 f"out.{suffix}",
                 so_far=states.cache_so_far,
                 is_refused=lambda path: False,
-                commits=True,
             )
             for suffix in ("zarr", "h5")
         ),
@@ -94,6 +93,7 @@ CASES = {
             result="out",
             outcome=states.sweep_outcome,
             so_far=states.sweep_so_far,
+            most_kills=2,  # a trial whose process was lost three times is given up
         ),
         Case(
             name="predict",
@@ -126,7 +126,7 @@ CASES = {
 
 def place(scratch: Path | None) -> Path:
     """Make a folder for a campaign, in memory where there is a file system of that kind."""
-    memory = Path("/dev/shm")  # noqa: S108
+    memory = Path("/dev/shm")
     root = scratch or (memory if memory.is_dir() else None)
     return Path(tempfile.mkdtemp(prefix="est-hardening-", dir=root))
 

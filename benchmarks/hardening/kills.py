@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ import warm
 from _machine import machine
 from cases import CASES, Case
 
-COUNT, MOST = 1000, 3  # kills in all; in a round
+COUNT = 1000
 COMMIT_SECONDS = (0.0, 0.03, 20.0)  # between commits of a cache, of checkpoints and of a sweep's files
 KILLED = [name for name in CASES if name not in ("export", "report")]
 
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, help="a folder for what is written; by default one in memory")
     options = parser.parse_args()
     names = options.what.split(",")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which who starts it in the background has it ignore
     warm.warm_up()
     home = cases.place(options.scratch)
     tallies = {name: Tally() for name in names}
@@ -77,7 +79,9 @@ def kill_all(names: list[str], count: int, rng: random.Random, home: Path, talli
         name = names[number % len(names)]
         outcome, files, _ = known[name]
         tally = tallies[name]
-        seconds[name] = round_of(CASES[name], outcome, files, seconds[name], min(MOST, count - done), rng, home, tally)
+        seconds[name] = round_of(
+            CASES[name], outcome, files, seconds[name], min(CASES[name].most_kills, count - done), rng, home, tally
+        )
         number += 1
         if number % (5 * len(names)) == 0:
             print(f"{sum(tally.kills for tally in tallies.values())} kills", file=sys.stderr)

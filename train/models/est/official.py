@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ....encoders.backbone import Backbone, Normalization
+from ....encoders.tensorfile import save_file
 from ....errors import EstError, UsageError, some
 from .config import Config
 from .model import EST, Output
@@ -213,8 +214,6 @@ def _write(tensors: dict[str, Tensor], path: Path, *, epoch: int, prec1: float) 
     beside = path.with_name(f"{path.name}.partial")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import save_file
-
             save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, beside)
         else:
             torch.save({"epoch": epoch, "state_dict": tensors, "prec1": prec1}, beside)
