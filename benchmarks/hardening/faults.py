@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import errno
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -32,7 +33,7 @@ from kills import differences
 from syscalls import Fault
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
-FAILED, PARTLY = 1, 3  # exit statuses
+FAILED, USAGE, PARTLY = 1, 2, 3  # exit statuses
 AGAIN = {"export": "--overwrite"}  # what finishes a command that the sentence names a flag for
 
 
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, help="a folder for what is written; by default one in memory")
     options = parser.parse_args()
     syscalls.expect_possible()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     warm.warm_up()
     home = cases.place(options.scratch)
     tallies = {name: Tally() for name in options.what.split(",")}
@@ -111,9 +113,9 @@ def fail_once(
         return problems + [one for one in found if not (fault.lasting and one.startswith("left behind"))]
     text = states.sentence(ended.said)
     said[text] += 1
-    if ended.status not in (FAILED, PARTLY) or "Traceback" in ended.said:
-        problems.append(f"ended with {ended.status}: {text}\n{ended.said[-3000:]}")
-    elif ended.status == FAILED and not ("Error:" in text and "try:" in text):
+    if ended.status not in (FAILED, USAGE, PARTLY) or "Traceback" in ended.said:
+        problems.append(f"ended with {ended.status}: {text}\n{ended.said[-600:]}")
+    elif ended.status != PARTLY and not ("Error:" in text and "try:" in text):
         problems.append(f"no remedy: {text}")
     else:
         tally.told += 1

@@ -90,9 +90,9 @@ def run_so_far(path: Path, finished: Outcome) -> int:
     for name in run.parts:
         folder = run.part(name)
         place = f"{path.name}/parts/{name}"
-        done += len(read_history(folder / HISTORY))
+        read_history(folder / HISTORY)
         if (folder / CHECKPOINT).is_file():
-            load_checkpoint(folder / CHECKPOINT)
+            done += load_checkpoint(folder / CHECKPOINT).meta["epoch"]
         if (folder / RESULT).is_file():
             for file in (RESULT, CHECKPOINT):
                 assert files[f"{place}/{file}"] == finished[f"{place}/{file}"], f"{place}/{file} differs"

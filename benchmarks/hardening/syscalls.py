@@ -145,8 +145,8 @@ def _serve(listener: int, ending: int, below: str, fault: Fault) -> None:
     for descriptor in (listener, ending):
         poll.register(descriptor, select.POLLIN)
     while ready := poll.poll(1000 * warm.PATIENCE):
-        if all(descriptor == ending for descriptor, _ in ready):
-            return
+        if (listener, select.POLLIN) not in [(descriptor, what & select.POLLIN) for descriptor, what in ready]:
+            return  # the process has ended
         call = bytearray(80)
         try:
             fcntl.ioctl(listener, RECEIVE, call)

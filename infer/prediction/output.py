@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,21 @@ UNFINISHED, SETTINGS, FILES = ".unfinished", "settings.json", "files.txt"
 COMPUTED = "computed"  # in the settings; earlier folders lack it
 ANOTHER = "another --out"
 LONGEST_NAME, DIGEST = 255, 8  # bytes, characters
+
+
+@contextmanager
+def writing(folder: Path) -> Generator[None]:
+    """Turn what the operating system says while a prediction is written into a sentence."""
+    try:
+        yield
+    except BrokenPipeError:  # whoever reads what is printed is gone
+        raise
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise EstError(
+            f"The prediction in {folder} could not be written: {error.strerror or error}{where}.",
+            remedy="free some space or check the rights, then run the same command again: it resumes",
+        ) from error
 
 
 class OutputFolder:
@@ -124,7 +140,13 @@ class OutputFolder:
         )  # of inputs that are no longer among them
         files = [*(name for name in self._listed() if (self.path / name).exists()), SUMMARY]
         write_json(self.path / SUMMARY, {"format": FORMAT, "version": VERSION, **summary, "files": files})
-        shutil.rmtree(self._work)
+        try:
+            shutil.rmtree(self._work)
+        except OSError as error:
+            raise EstError(
+                f"The predictions in {self.path} are complete, and {self._work} could not be removed: {error.strerror}.",
+                remedy=f"rm -r '{self._work}'",
+            ) from error
         self.close()
 
     def _acquire(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -219,5 +220,8 @@ def _write(tensors: dict[str, Tensor], path: Path, *, epoch: int, prec1: float) 
             torch.save({"epoch": epoch, "state_dict": tensors, "prec1": prec1}, beside)
         os.replace(beside, path)
     except (OSError, RuntimeError) as error:  # torch wraps a full disk in a RuntimeError
-        beside.unlink(missing_ok=True)
-        raise EstError(f"{path} cannot be written: {error}.") from error
+        with suppress(OSError):  # what forbids to write may forbid to remove: the first reason counts
+            beside.unlink(missing_ok=True)
+        raise EstError(
+            f"{path} cannot be written: {error}.", remedy="free some space or check the rights, or another name"
+        ) from error
