@@ -53,10 +53,6 @@ def _cache_case(name: str, command: str, result: str, **fields: object) -> Case:
     return Case(name=name, command=f"{command} {result}", result=result, **judged)  # ty: ignore[invalid-argument-type]
 
 
-def _is_complete(path: Path) -> bool:
-    return (path / states.FACTS).is_file() and states.Run.open(path).complete
-
-
 CASES = {
     case.name: case
     for case in (
@@ -85,7 +81,7 @@ CASES = {
             result="out",
             outcome=states.files_in,
             so_far=states.run_so_far,
-            is_refused=_is_complete,
+            is_refused=states.is_complete,
         ),
         Case(
             name="sweep",
@@ -182,7 +178,8 @@ def fresh(home: Path, name: str) -> Path:
 def settle(folder: Path) -> None:
     """Have a command keep its temporary files and its state in a folder; called in its process."""
     os.environ["TMPDIR"] = str(folder / TEMPORARY) if (folder / TEMPORARY).is_dir() else str(folder)
-    os.environ["XDG_STATE_HOME"] = os.environ["XDG_CACHE_HOME"] = str(folder)
+    os.environ["XDG_STATE_HOME"] = str(folder.parent)  # what a user is told once is told once
+    os.environ["XDG_CACHE_HOME"] = str(folder)
     tempfile.tempdir = None
 
 

@@ -156,11 +156,11 @@ def differences(case: Case, outcome: states.Outcome, files: list[str], folder: P
 def _before(folder: Path, between: float) -> None:
     """Have a command commit and save so often, in its process."""
     from est.cache.writing import writer
-    from est.train.loop import epochs
 
     cases.settle(folder)
     writer.COMMIT_SECONDS = between
-    epochs.SECONDS_BETWEEN_CHECKPOINTS = between
+    if epochs := sys.modules.get("est.train.loop.epochs"):
+        epochs.SECONDS_BETWEEN_CHECKPOINTS = between
 
 
 def table(tallies: dict[str, Tally], seconds: float) -> str:

@@ -18,16 +18,10 @@ from est.cache import open_cache, verify_cache
 from est.cache.schema import STRING
 from est.cache.stores.disk import PARTIAL
 from est.cache.stores.snapshot import open_snapshot, staging_path
-from est.infer.prediction.output import FILES, SUMMARY, UNFINISHED
-from est.infer.prediction.track import PredictedVideo
-from est.sweep.search.storage import JOURNAL, open_storage
-from est.train import Run
-from est.train.loop.checkpoint import load_checkpoint
-from est.train.results.run import CHECKPOINT, FACTS, HISTORY, RESULT, read_history, read_json
 
 Outcome = Mapping[str, Any]
+FACTS, SUMMARY = "run.json", "predictions.json"  # what a run and a prediction end in
 LOCK = ".lock"
-HISTORY_TIMES = {"seconds", "clips_per_second", "waited"}
 
 
 def names_below(folder: Path) -> list[str]:
@@ -82,6 +76,10 @@ def whole_cache(path: Path, finished: Outcome) -> int:
 
 def run_so_far(path: Path, finished: Outcome) -> int:
     """Expect a run whose files are whole: parts that are scored are as they will be, others have a checkpoint that loads."""
+    from est.train import Run
+    from est.train.loop.checkpoint import load_checkpoint
+    from est.train.results.run import CHECKPOINT, HISTORY, RESULT, read_history
+
     if not (path / FACTS).is_file():
         return -1
     run = Run.open(path)
@@ -106,7 +104,7 @@ def run_so_far(path: Path, finished: Outcome) -> int:
 
 def sweep_outcome(path: Path) -> Outcome:
     """Return what a sweep found: each fold's points and their values, its choice, and what that reaches."""
-    found = read_json(path / "sweep.json")
+    found = json.loads((path / "sweep.json").read_text(encoding="utf-8"))
     studies = {
         study["name"]: sorted(
             json.dumps([record["values"], record["value"]])
@@ -122,6 +120,8 @@ def sweep_outcome(path: Path) -> Outcome:
 
 def sweep_so_far(path: Path, finished: Outcome) -> int:
     """Expect studies that can be read, with no trial twice."""
+    from est.sweep.search.storage import JOURNAL, open_storage
+
     if not (path / JOURNAL).is_file():
         return -1
     storage = open_storage(path)
@@ -137,6 +137,9 @@ def sweep_so_far(path: Path, finished: Outcome) -> int:
 
 def predictions_so_far(path: Path, finished: Outcome) -> int:
     """Expect a folder of predictions: complete, or with a work folder in which every kept video can be read."""
+    from est.infer.prediction.output import FILES, UNFINISHED
+    from est.infer.prediction.track import PredictedVideo
+
     if not path.exists():
         return -1
     if (path / SUMMARY).is_file():
@@ -154,6 +157,13 @@ def predictions_so_far(path: Path, finished: Outcome) -> int:
     strange = [name for name in files_in(path) if UNFINISHED not in name and name.removesuffix(PARTIAL) not in allowed]
     assert not strange, f"{strange} nobody knows of"
     return len(kept)
+
+
+def is_complete(path: Path) -> bool:
+    """Say whether a run is complete."""
+    from est.train import Run
+
+    return (path / FACTS).is_file() and Run.open(path).complete
 
 
 def whole_files(path: Path, finished: Outcome) -> int:

@@ -143,6 +143,11 @@ def ask(function: Callable[..., Any], *arguments: Any) -> Any:
     return value
 
 
+def wait_for(function: Callable[[], Any]) -> int:
+    """Call a function in a child, and return how that ended: 0, or a signal's number below 0."""
+    return os.waitstatus_to_exitcode(os.waitpid(_fork(function), 0)[1])
+
+
 def orphans(seconds: float = 20.0) -> int:
     """Wait for the processes that killed commands left behind; return how many did not end, after ending them."""
     deadline = time.monotonic() + seconds

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ...errors import UsageError, nearest
+from ...errors import CacheDamaged, UsageError, nearest
 from ..dataframe import expect_pandas
 from ..schema import CHECKSUMS, EXTRA, NO_LABEL, NO_NUMBER
 from ..stores.snapshot import Column, Snapshot
@@ -43,7 +43,14 @@ class ClipTable:
                 name: [values[row] for row in rows] if isinstance(values, list) else values[rows]
                 for name, values in columns.items()
             }
-        return cls(columns=columns, labels=snapshot.manifest.labels, rows=rows)
+        labels = snapshot.manifest.labels
+        codes = np.asarray(columns["label"])
+        if wrong := np.flatnonzero((codes < NO_LABEL) | (codes >= len(labels))).tolist():
+            raise CacheDamaged(
+                f"{snapshot.path}: the label of the clip {columns['id'][wrong[0]]!r} is number {codes[wrong[0]]} of {len(labels)}.",
+                remedy=f"est cache verify {snapshot.path} --repair",
+            )
+        return cls(columns=columns, labels=labels, rows=rows)
 
     def __len__(self) -> int:
         return len(self.rows)

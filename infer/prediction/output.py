@@ -69,6 +69,8 @@ class OutputFolder:
             if known.get("videos", ["unknown"]):  # where every input failed, the same command tries again
                 self._expect(overwrite, f"{path} holds predictions.")
             return [*known.get("files", []), *self._listed()]
+        if UNFINISHED in there and not (self._work / SETTINGS).is_file():
+            return self._listed()  # stopped before anything was kept
         if UNFINISHED in there:
             if difference := self._difference():
                 self._expect(overwrite, differing(path, difference, more=["It holds an unfinished prediction"]))
@@ -167,7 +169,7 @@ class OutputFolder:
 
     def _difference(self) -> dict[str, tuple[Any, Any]]:
         """Return in what an unfinished prediction differs from this one; nothing where it is resumed."""
-        known = read_json(self._work / SETTINGS) if (self._work / SETTINGS).is_file() else {}
+        known = read_json(self._work / SETTINGS)
         then, now = known.get(COMPUTED), self._settings.get(COMPUTED)
         flat = [dict(_flat({**one, COMPUTED: {}})) for one in (known, self._settings)]
         if changed := {

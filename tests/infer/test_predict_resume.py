@@ -18,7 +18,7 @@ from est.encoders.engines import choice
 from est.errors import EstError, UsageError
 from est.infer.prediction import drawing, predicting
 from est.infer.prediction.drawing import Drawings, draw_video
-from est.infer.prediction.output import OutputFolder, file_name
+from est.infer.prediction.output import UNFINISHED, OutputFolder, file_name, writing
 from est.infer.prediction.predicting import predict, summary_of
 from est.infer.prediction.track import FaceTrack, PredictedVideo
 from est.infer.prediction.windows import cutting_of
@@ -322,3 +322,42 @@ def test_overwriting_by_inputs_that_all_fail_is_refused(sample, tmp_path, monkey
         predict(bad, sample.run, out=out, config=QUIET, overwrite=True)
     assert refused.value.remedy == "other videos, or another --out"
     assert (out / "predictions.csv").read_text() == "old"
+
+
+def test_what_the_disk_says_becomes_a_sentence(tmp_path):
+    with (
+        pytest.raises(
+            EstError, match=r"in out could not be written: No space left on device \(out/x\.csv\)\.(?m:$)"
+        ) as caught,
+        writing(Path("out")),
+    ):
+        raise OSError(28, "No space left on device", "out/x.csv")
+    assert "run the same command again" in caught.value.remedy
+    with pytest.raises(BrokenPipeError), writing(Path("out")):  # who reads what is printed is gone: nothing was written
+        raise BrokenPipeError
+
+
+def test_what_was_kept_meanwhile_and_cannot_be_removed_is_named(tmp_path, monkeypatch):
+    folder = OutputFolder(tmp_path / "out", {})
+    folder.begin()
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+        with pytest.raises(EstError, match=r"are complete, and .* could not be removed: Permission denied") as caught:
+            folder.finish({"videos": ["a"]})
+    folder.close()
+    assert caught.value.remedy == f"rm -r '{tmp_path / 'out' / UNFINISHED}'"
+    assert read_json(tmp_path / "out" / "predictions.json")["videos"] == ["a"]
+
+
+def test_one_that_was_stopped_before_its_settings_were_written_begins_anew(tmp_path):
+    folder = OutputFolder(tmp_path / "out", {"face": "all"})
+    folder.begin()
+    folder.close()
+    (tmp_path / "out" / UNFINISHED / "settings.json").unlink()
+    (tmp_path / "out" / UNFINISHED / "of nobody.npz").touch()
+    again = OutputFolder(tmp_path / "out", {"face": "main"})
+    again.begin()
+    again.close()
+    assert os.listdir(tmp_path / "out" / UNFINISHED) == ["settings.json"]
+    with pytest.raises(UsageError, match="has face main, you asked for all"):
+        OutputFolder(tmp_path / "out", {"face": "all"})
