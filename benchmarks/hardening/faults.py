@@ -23,14 +23,14 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-import cases
-import states
-import syscalls
-import warm
+import _cases
+import _states
+import _syscalls
+import _warm
+from _cases import CASES, Case
 from _machine import machine
-from cases import CASES, Case
+from _syscalls import Fault
 from kills import differences
-from syscalls import Fault
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 FAILED, USAGE, PARTLY = 1, 2, 3  # exit statuses
@@ -57,15 +57,15 @@ def main() -> None:
     parser.add_argument("--sentences", action="store_true", help="print what the commands said, and how often")
     parser.add_argument("--scratch", type=Path, help="a folder for what is written; by default one in memory")
     options = parser.parse_args()
-    syscalls.expect_possible()
+    _syscalls.expect_possible()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    warm.warm_up()
-    home = cases.place(options.scratch)
+    _warm.warm_up()
+    home = _cases.place(options.scratch)
     tallies = {name: Tally() for name in options.what.split(",")}
     said: Counter[str] = Counter()
     begun = time.monotonic()
     try:
-        cases.make_inputs(home)
+        _cases.make_inputs(home)
         for name, tally in tallies.items():
             fail_everywhere(CASES[name], options.first, options.every, home, tally, said)
             print(f"{name}: {tally.faults} faults", file=sys.stderr)
@@ -83,10 +83,10 @@ def main() -> None:
 
 def fail_everywhere(case: Case, first: int, every: int, home: Path, tally: Tally, said: Counter[str]) -> None:
     """Let one change after the other fail."""
-    outcome, files, _ = cases.undisturbed(case, home)
-    folder = cases.fresh(home, "counted")
+    outcome, files, _ = _cases.undisturbed(case, home)
+    folder = _cases.fresh(home, "counted")
     counting = Fault()
-    ended = syscalls.run(case.next_command(folder), folder, counting, lambda: cases.settle(folder))
+    ended = _syscalls.run(case.next_command(folder), folder, counting, lambda: _cases.settle(folder))
     assert ended.status == 0, f"{case.name} ended with {ended.status}:\n{ended.said}"
     tally.changes = len(counting.seen)
     for turn, at in enumerate(range(first, tally.changes + 1, every)):
@@ -101,17 +101,17 @@ def fail_everywhere(case: Case, first: int, every: int, home: Path, tally: Tally
 
 
 def fail_once(
-    case: Case, fault: Fault, outcome: states.Outcome, files: list[str], home: Path, tally: Tally, said: Counter[str]
+    case: Case, fault: Fault, outcome: _states.Outcome, files: list[str], home: Path, tally: Tally, said: Counter[str]
 ) -> list[str]:
     """Run a command with a fault, look at what it left, and let it finish; return what is wrong."""
-    folder = cases.fresh(home, "failing")
-    ended = syscalls.run(case.next_command(folder), folder, fault, lambda: cases.settle(folder))
-    problems = [f"{lost} processes stayed behind"] if (lost := warm.orphans()) else []
+    folder = _cases.fresh(home, "failing")
+    ended = _syscalls.run(case.next_command(folder), folder, fault, lambda: _cases.settle(folder))
+    problems = [f"{lost} processes stayed behind"] if (lost := _warm.orphans()) else []
     if ended.status == 0:
         tally.harmless += 1
         found = differences(case, outcome, files, folder)
         return problems + [one for one in found if not (fault.lasting and one.startswith("left behind"))]
-    text = states.sentence(ended.said)
+    text = _states.sentence(ended.said)
     said[text] += 1
     if ended.status not in (FAILED, USAGE, PARTLY) or "Traceback" in ended.said:
         problems.append(f"ended with {ended.status}: {text}\n{ended.said[-600:]}")
@@ -120,14 +120,14 @@ def fail_once(
     else:
         tally.told += 1
     try:
-        warm.ask(case.so_far, folder / case.result, outcome)
+        _warm.ask(case.so_far, folder / case.result, outcome)
     except (AssertionError, ChildProcessError) as error:
         problems.append(f"what is left: {error}")
     if not case.is_refused(folder / case.result):
         again = [*case.next_command(folder), *AGAIN.get(case.name, "").split()]
-        ended = warm.run(again, folder, lambda: cases.settle(folder))
+        ended = _warm.run(again, folder, lambda: _cases.settle(folder))
         if ended.status:
-            problems.append(f"run again it ended with {ended.status}: {states.sentence(ended.said)}")
+            problems.append(f"run again it ended with {ended.status}: {_states.sentence(ended.said)}")
             return problems
     return problems + differences(case, outcome, files, folder)
 

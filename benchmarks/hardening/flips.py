@@ -31,8 +31,8 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))
 sys.path.append(str(Path(__file__).parents[2] / "tests" / "support"))
 
-import cases
-import warm
+import _cases
+import _warm
 from _machine import machine
 
 from est.errors import EstError
@@ -177,8 +177,8 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, help="a folder for what is written; by default one in memory")
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    warm.warm_up()
-    home = cases.place(options.scratch)
+    _warm.warm_up()
+    home = _cases.place(options.scratch)
     begun = time.monotonic()
     lines, is_bad = ["what          bytes     flips" + "".join(f"{kind:>11}" for kind in KINDS)], False
     try:
@@ -206,13 +206,13 @@ def main() -> None:
 
 def flip_all(target: Target, folder: Path, every: int) -> tuple[Counter[str], int, list[str]]:
     """Flip the bits of a target; return how often what happened, its bytes, and lines about what must not happen."""
-    path = warm.ask(target.make, folder)
+    path = _warm.ask(target.make, folder)
     files = sorted(file for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
     bits = [(file, place) for file in files for place in range(8 * file.stat().st_size)][::every]
     memory = mmap.mmap(-1, 8 * (1 + len(KINDS)))  # shared with the child, which may die: the next flip, and the counts
     bad = folder / "bad"
     while (reached := struct.unpack_from("q", memory)[0]) < len(bits):
-        status = warm.wait_for(lambda: _flip_from(target, path, bits, memory, bad))
+        status = _warm.wait_for(lambda: _flip_from(target, path, bits, memory, bad))
         if status:  # it died or hung at the flip that it was at
             at = struct.unpack_from("q", memory)[0]
             file, place = bits[at]

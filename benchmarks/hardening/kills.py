@@ -21,11 +21,11 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-import cases
-import states
-import warm
+import _cases
+import _states
+import _warm
+from _cases import CASES, Case
 from _machine import machine
-from cases import CASES, Case
 
 COUNT = 1000
 COMMIT_SECONDS = (0.0, 0.03, 20.0)  # between commits of a cache, of checkpoints and of a sweep's files
@@ -54,12 +54,12 @@ def main() -> None:
     options = parser.parse_args()
     names = options.what.split(",")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which who starts it in the background has it ignore
-    warm.warm_up()
-    home = cases.place(options.scratch)
+    _warm.warm_up()
+    home = _cases.place(options.scratch)
     tallies = {name: Tally() for name in names}
     begun = time.monotonic()
     try:
-        cases.make_inputs(home)
+        _cases.make_inputs(home)
         kill_all(names, options.count, random.Random(options.seed), home, tallies)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -72,7 +72,7 @@ def main() -> None:
 
 def kill_all(names: list[str], count: int, rng: random.Random, home: Path, tallies: dict[str, Tally]) -> None:
     """Kill one command after the other, a round each, until there were so many kills in all."""
-    known = {name: cases.undisturbed(CASES[name], home) for name in names}
+    known = {name: _cases.undisturbed(CASES[name], home) for name in names}
     seconds = {name: took for name, (_, _, took) in known.items()}
     number = 0
     while (done := sum(tally.kills for tally in tallies.values())) < count:
@@ -89,7 +89,7 @@ def kill_all(names: list[str], count: int, rng: random.Random, home: Path, talli
 
 def round_of(
     case: Case,
-    outcome: states.Outcome,
+    outcome: _states.Outcome,
     files: list[str],
     seconds: float,
     most: int,
@@ -98,28 +98,28 @@ def round_of(
     tally: Tally,
 ) -> float:
     """Kill a command up to so many times and let it finish; return how long it takes, as far as is known now."""
-    folder = cases.fresh(home, "killed")
+    folder = _cases.fresh(home, "killed")
     left, reached = rng.randint(1, most), -1
     problems: list[str] = []
     between = rng.choice(COMMIT_SECONDS)
     while not case.is_refused(folder / case.result):
-        child = warm.begin(case.next_command(folder), folder, lambda: _before(folder, between))
+        child = _warm.begin(case.next_command(folder), folder, lambda: _before(folder, between))
         if left:
             time.sleep(rng.uniform(0, 1.1 * seconds))
             child.kill()
         ended = child.wait()
-        if lost := warm.orphans():
+        if lost := _warm.orphans():
             problems.append(f"{lost} processes stayed behind")
         if not ended.killed:
             tally.late += bool(left)
             if ended.status:
-                problems.append(f"ended with {ended.status}: {states.sentence(ended.said)}")
+                problems.append(f"ended with {ended.status}: {_states.sentence(ended.said)}")
             seconds += 0.2 * (ended.seconds - seconds) if not ended.status else 0
             break
         tally.kills += 1
         left -= 1
         try:
-            now = warm.ask(case.so_far, folder / case.result, outcome)
+            now = _warm.ask(case.so_far, folder / case.result, outcome)
         except (AssertionError, ChildProcessError) as error:
             problems.append(f"after kill {tally.kills}: {error}")
             break
@@ -137,14 +137,14 @@ def round_of(
     return seconds
 
 
-def differences(case: Case, outcome: states.Outcome, files: list[str], folder: Path) -> list[str]:
+def differences(case: Case, outcome: _states.Outcome, files: list[str], folder: Path) -> list[str]:
     """Say in what a finished result differs from that of an undisturbed run."""
     try:
-        found = warm.ask(case.outcome, folder / case.result)
+        found = _warm.ask(case.outcome, folder / case.result)
     except (AssertionError, ChildProcessError) as error:
         return [f"cannot be read: {error}"]
     other = sorted(name for name in found.keys() | outcome.keys() if found.get(name) != outcome.get(name))
-    names = states.names_below(folder)
+    names = _states.names_below(folder)
     strange, missing = sorted(set(names) - set(files)), sorted(set(files) - set(names))
     return [
         *([f"other content: {', '.join(other[:6])}"] if other else []),
@@ -157,7 +157,7 @@ def _before(folder: Path, between: float) -> None:
     """Have a command commit and save so often, in its process."""
     from est.cache.writing import writer
 
-    cases.settle(folder)
+    _cases.settle(folder)
     writer.COMMIT_SECONDS = between
     if epochs := sys.modules.get("est.train.loop.epochs"):
         epochs.SECONDS_BETWEEN_CHECKPOINTS = between

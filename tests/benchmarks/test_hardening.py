@@ -18,28 +18,28 @@ from collections import Counter
 from pathlib import Path
 root, home = Path(sys.argv[1]), Path(sys.argv[2])
 sys.path[:0] = [str(root / "benchmarks" / "hardening"), str(root / "benchmarks"), str(root / "tests" / "support")]
-import cases, faults, flips, kills, warm
+import _cases, _warm, faults, flips, kills
 import cache_samples
 
-warm.warm_up(("est.cli", "est.commands.caches.cache"))
-(home / cases.INPUTS).mkdir()
-warm.ask(cache_samples.make_cache, home / cases.INPUTS / "all.h5", (1, 2))
-sound = cases.CASES["convert zarr"]
+_warm.warm_up(("est.cli", "est.commands.caches.cache"))
+(home / _cases.INPUTS).mkdir()
+_warm.ask(cache_samples.make_cache, home / _cases.INPUTS / "all.h5", (1, 2))
+sound = _cases.CASES["convert zarr"]
 
 def looks_wrong(path, finished):
     raise AssertionError("planted")
 
 def leaves(path):
     (path.parent / "stray").touch()
-    return cases.states.cache_rows(path)
+    return _cases.states.cache_rows(path)
 
 found = {"kills": {}, "faults": {}, "flips": {}}
-cases.CASES |= {"unsound": dataclasses.replace(sound, so_far=looks_wrong)}
+_cases.CASES |= {"unsound": dataclasses.replace(sound, so_far=looks_wrong)}
 for name, count in (("convert zarr", 2), ("unsound", 1)):
     tallies = {name: kills.Tally()}
     kills.kill_all([name], count, random.Random(1), home, tallies)
     found["kills"][name] = dataclasses.asdict(tallies[name])
-outcome, files, _ = cases.undisturbed(sound, home)
+outcome, files, _ = _cases.undisturbed(sound, home)
 (home / "undisturbed" / "stray").touch()
 found["strays"] = kills.differences(sound, outcome, files, home / "undisturbed")
 found["other"] = kills.differences(sound, outcome | {"clips/id": []}, [*files, "gone"], home / "undisturbed")

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import states
-import warm
-from states import Outcome
+import _states
+import _warm
+from _states import Outcome
 
 CLIPS, SIDE, PEOPLE = 12, 64, 6
 INPUTS, TEMPORARY = "inputs", "tmp"
@@ -44,12 +44,12 @@ class Case:
 
     def next_command(self, folder: Path) -> list[str]:
         """Return the command that goes on in a folder."""
-        begun = self.resume and (folder / self.result / states.FACTS).is_file()
+        begun = self.resume and (folder / self.result / _states.FACTS).is_file()
         return (self.resume if begun else self.command).split()
 
 
 def _cache_case(name: str, command: str, result: str, **fields: object) -> Case:
-    judged = {"outcome": states.cache_rows, "so_far": states.whole_cache, "is_refused": Path.exists, **fields}
+    judged = {"outcome": _states.cache_rows, "so_far": _states.whole_cache, "is_refused": Path.exists, **fields}
     return Case(name=name, command=f"{command} {result}", result=result, **judged)  # ty: ignore[invalid-argument-type]
 
 
@@ -61,7 +61,7 @@ CASES = {
                 f"extract {suffix}",
                 f"extract ../{INPUTS}/videos/list.csv {EXTRACT} --out",
                 f"out.{suffix}",
-                so_far=states.cache_so_far,
+                so_far=_states.cache_so_far,
                 is_refused=lambda path: False,
             )
             for suffix in ("zarr", "h5")
@@ -79,16 +79,16 @@ CASES = {
             command=f"train --cache ../{INPUTS}/all.zarr --out out {TINY} {QUICK} --epochs 3",
             resume="train --resume --out out",
             result="out",
-            outcome=states.files_in,
-            so_far=states.run_so_far,
-            is_refused=states.is_complete,
+            outcome=_states.files_in,
+            so_far=_states.run_so_far,
+            is_refused=_states.is_complete,
         ),
         Case(
             name="sweep",
             command=f"sweep --cache ../{INPUTS}/all.zarr --space ../{INPUTS}/space.toml --out out {SWEPT} {GRU}",
             result="out",
-            outcome=states.sweep_outcome,
-            so_far=states.sweep_so_far,
+            outcome=_states.sweep_outcome,
+            so_far=_states.sweep_so_far,
             most_kills=2,  # a trial whose process was lost three times is given up
         ),
         Case(
@@ -96,24 +96,24 @@ CASES = {
             command=f"predict ../{INPUTS}/videos/clip0.mp4 ../{INPUTS}/videos/clip1.mp4 --run ../{INPUTS}/run --out out "
             "--video --picture --device cpu --workers 1",
             result="out",
-            outcome=states.files_in,
-            so_far=states.predictions_so_far,
-            is_refused=lambda path: (path / states.SUMMARY).is_file(),
+            outcome=_states.files_in,
+            so_far=_states.predictions_so_far,
+            is_refused=lambda path: (path / _states.SUMMARY).is_file(),
         ),
         Case(
             name="export",
             command=f"export ../{INPUTS}/run --out out.onnx",
             result="out.onnx",
-            outcome=states.files_in,
-            so_far=states.whole_files,
+            outcome=_states.files_in,
+            so_far=_states.whole_files,
             is_refused=lambda path: path.exists() and path.with_name(path.name + ".md").exists(),
         ),
         Case(
             name="report",
             command=f"report ../{INPUTS}/run --out out.html",
             result="out.html",
-            outcome=states.files_in,
-            so_far=states.whole_files,
+            outcome=_states.files_in,
+            so_far=_states.whole_files,
             is_refused=Path.exists,
         ),
     )
@@ -131,7 +131,7 @@ def make_inputs(home: Path) -> None:
     """Make the inputs of all commands below a folder."""
     folder = home / INPUTS
     folder.mkdir()
-    warm.ask(draw_clips, folder / "videos")
+    _warm.ask(draw_clips, folder / "videos")
     (folder / "space.toml").write_text(SPACE, encoding="utf-8")
     for command in (
         f"extract videos/list.csv --out all.zarr {EXTRACT}",
@@ -140,7 +140,7 @@ def make_inputs(home: Path) -> None:
         f"extract videos/list.csv --out two.zarr {EXTRACT} --shard 2/2",
         f"train --cache all.zarr --out run {TINY} {QUICK} --epochs 1",
     ):
-        ended = warm.run(command.split(), folder, lambda: settle(home))
+        ended = _warm.run(command.split(), folder, lambda: settle(home))
         assert ended.status == 0, f"est {command} ended with {ended.status}:\n{ended.said}"
 
 
@@ -186,6 +186,6 @@ def settle(folder: Path) -> None:
 def undisturbed(case: Case, home: Path) -> tuple[Outcome, list[str], float]:
     """Run a command to its end; return its result, the names of what it wrote, and how long it took."""
     folder = fresh(home, "undisturbed")
-    ended = warm.run(case.next_command(folder), folder, lambda: settle(folder))
+    ended = _warm.run(case.next_command(folder), folder, lambda: settle(folder))
     assert ended.status == 0, f"{case.name} ended with {ended.status}:\n{ended.said}"
-    return warm.ask(case.outcome, folder / case.result), states.names_below(folder), ended.seconds
+    return _warm.ask(case.outcome, folder / case.result), _states.names_below(folder), ended.seconds

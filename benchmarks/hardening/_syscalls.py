@@ -20,8 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import warm
-from warm import Ended
+import _warm
+from _warm import Ended
 
 PR_SET_NO_NEW_PRIVS, SYS_SECCOMP = 38, 317
 SET_FILTER, NEW_LISTENER = 1, 8
@@ -106,7 +106,7 @@ def run(command: list[str], folder: Path, fault: Fault, before: Callable[[], Non
         os.close(listener)
         theirs.close()
 
-    child = warm.begin(command, folder, listened_to)
+    child = _warm.begin(command, folder, listened_to)
     theirs.close()
     _, (listener,), *_ = socket.recv_fds(ours, 1, 1)
     ours.close()
@@ -144,7 +144,7 @@ def _serve(listener: int, ending: int, below: str, fault: Fault) -> None:
     poll = select.poll()
     for descriptor in (listener, ending):
         poll.register(descriptor, select.POLLIN)
-    while ready := poll.poll(1000 * warm.PATIENCE):
+    while ready := poll.poll(1000 * _warm.PATIENCE):
         if (listener, select.POLLIN) not in [(descriptor, what & select.POLLIN) for descriptor, what in ready]:
             return  # the process has ended
         call = bytearray(80)
