@@ -40,6 +40,7 @@ class Case:
     is_refused: Callable[[Path], bool] = lambda path: (
         False
     )  # whether the command refuses to run again, because its result is there
+    is_replaced: Callable[[Path], bool] = lambda path: False  # whether only --overwrite goes on, as the sentence says
     most_kills: int = 3  # in a row
 
     def next_command(self, folder: Path) -> list[str]:
@@ -99,6 +100,7 @@ CASES = {
             outcome=_states.files_in,
             so_far=_states.predictions_so_far,
             is_refused=lambda path: (path / _states.SUMMARY).is_file(),
+            is_replaced=lambda path: (path / _states.SUMMARY).is_file(),
         ),
         Case(
             name="export",
@@ -107,6 +109,7 @@ CASES = {
             outcome=_states.files_in,
             so_far=_states.whole_files,
             is_refused=lambda path: path.exists() and path.with_name(path.name + ".md").exists(),
+            is_replaced=lambda path: path.with_name(path.name + ".md").exists(),
         ),
         Case(
             name="report",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import re
 import shutil
 import signal
 import sys
@@ -34,7 +35,6 @@ from kills import differences
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 FAILED, USAGE, PARTLY = 1, 2, 3  # exit statuses
-AGAIN = {"export": "--overwrite"}  # what finishes a command that the sentence names a flag for
 
 
 @dataclass(kw_only=True)
@@ -119,12 +119,14 @@ def fail_once(
         problems.append(f"no remedy: {text}")
     else:
         tally.told += 1
+    if remedy := re.search(r"try: rm -r '([^']+)'", ended.said):
+        shutil.rmtree(folder / remedy[1])
     try:
         _warm.ask(case.so_far, folder / case.result, outcome)
     except (AssertionError, ChildProcessError) as error:
         problems.append(f"what is left: {error}")
-    if not case.is_refused(folder / case.result):
-        again = [*case.next_command(folder), *AGAIN.get(case.name, "").split()]
+    if ended.status == PARTLY or not case.is_refused(folder / case.result):
+        again = [*case.next_command(folder), *(["--overwrite"] if case.is_replaced(folder / case.result) else [])]
         ended = _warm.run(again, folder, lambda: _cases.settle(folder))
         if ended.status:
             problems.append(f"run again it ended with {ended.status}: {_states.sentence(ended.said)}")
