@@ -138,11 +138,14 @@ def make_weights(folder: Path) -> Path:
 
 
 def read_weights(path: Path) -> Any:
-    """Return the tensors of a file of weights and what is said beside them."""
+    """Return the tensors of a file of weights and the words beside them.
+
+    A bit in the name of the checksum makes it a file without one, in which nothing else has changed.
+    """
     from est.encoders.tensorfile import read_tensors
 
     tensors, metadata = read_tensors(path)
-    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}, metadata
+    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}, metadata["made"]
 
 
 def make_export(folder: Path) -> Path:
