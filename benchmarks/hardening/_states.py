@@ -103,7 +103,10 @@ def run_so_far(path: Path, finished: Outcome) -> int:
 
 
 def sweep_outcome(path: Path) -> Outcome:
-    """Return what a sweep found: each fold's points and their values, its choice, and what that reaches."""
+    """Return what a sweep found: each fold's points and their values, its choice, and what that reaches.
+
+    The control's points are drawn, and others are drawn where one was interrupted: they are counted.
+    """
     found = json.loads((path / "sweep.json").read_text(encoding="utf-8"))
     studies = {
         study["name"]: sorted(
@@ -115,7 +118,8 @@ def sweep_outcome(path: Path) -> Outcome:
     }
     told = {name: len(points) if "control" in name else points for name, points in studies.items()}
     chosen = {file.name: file.read_text(encoding="utf-8") for file in sorted((path / "best").glob("fold?.toml"))}
-    return told | chosen | {f"retrained/{name}": value for name, value in files_in(path / "retrained").items()}
+    runs = {name: value for name, value in files_in(path / "retrained").items() if name.startswith("retrained/fold")}
+    return told | chosen | runs
 
 
 def sweep_so_far(path: Path, finished: Outcome) -> int:
