@@ -188,7 +188,7 @@ def test_a_file_system_without_working_locks_is_refused(flock, cache_path, monke
 def test_a_lock_that_cannot_be_signed_is_a_sentence(call, cache_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, call, lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
-        with pytest.raises(CacheError, match=r"cannot be made, so .* cannot be written: No space left on device"):
+        with pytest.raises(CacheError, match=r"cannot be created, so .* cannot be written: No space left on device"):
             make_cache(cache_path, range(2))
     assert len(open_cache(make_cache(cache_path, range(2)))) == 2
 

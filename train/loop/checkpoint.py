@@ -67,7 +67,7 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str
             partial.unlink(missing_ok=True)
         raise EstError(
             f"The checkpoint {path} could not be saved: {_reason(error)}.{' The earlier one is intact.' if path.exists() else ''}",
-            remedy="free some space or check the rights, then est train --resume",
+            remedy="free some space or check the permissions, then est train --resume",
         ) from error
 
 
@@ -80,17 +80,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except FileNotFoundError as error:
         raise EstError(f"There is no checkpoint {path}.", remedy="est train makes one") from error
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        raise _damaged(path, "it is cut short, or no checkpoint") from error
+        raise _damaged(path, "it is truncated, or not a checkpoint") from error
     if head.get("format") != FORMAT:
-        raise EstError(f"{path} holds tensors, but is no checkpoint of est.", remedy="give the folder of a run")
+        raise EstError(f"{path} holds tensors, but is not a checkpoint of est.", remedy="give the folder of a run")
     if head.get("version") != VERSION:
         raise EstError(
             f"{path} has version {head.get('version')}, expected {VERSION}.",
-            remedy="use the est that wrote it, or train anew",
+            remedy="use the est that wrote it, or train again",
         )
     text = head.get("meta", "")
     if head.get("checksum") != _checksum(tensors, text):
-        raise _damaged(path, "its content is not what was written")
+        raise _damaged(path, "its content does not match its checksum")
     return Checkpoint(path=path, tensors=tensors, meta=json.loads(text))
 
 

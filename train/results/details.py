@@ -47,4 +47,4 @@ def read_details(run: Run, part: str) -> Details | None:
             found = {name: file[name] for name in file.files}
         return Details(**{name: found.pop(name) for name in _OWN}, arrays=found)
     except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise EstError(f"{path} is damaged: {error}.", remedy=f"est evaluate {run.path} writes it anew") from error
+        raise EstError(f"{path} is damaged: {error}.", remedy=f"est evaluate {run.path} writes it again") from error

@@ -32,7 +32,7 @@ def read_workbook(path: Path) -> list[Sheet]:
     except (OSError, ValueError, IndexError, zipfile.BadZipFile, ElementTree.ParseError) as error:
         raise UsageError(
             f"{path} cannot be read as an Excel workbook (.xlsx): {error}.",
-            remedy="save the sheet as CSV beside it, which is taken in its place",
+            remedy="save the sheet as CSV beside it, which is used instead",
         ) from error
 
 
