@@ -44,12 +44,7 @@ class ClipTable:
                 for name, values in columns.items()
             }
         labels = snapshot.manifest.labels
-        codes = np.asarray(columns["label"])
-        if wrong := np.flatnonzero((codes < NO_LABEL) | (codes >= len(labels))).tolist():
-            raise CacheDamaged(
-                f"{snapshot.path}: the label of the clip {columns['id'][wrong[0]]!r} is number {codes[wrong[0]]} of {len(labels)}.",
-                remedy=f"est cache verify {snapshot.path} --repair",
-            )
+        _expect_possible(snapshot, columns)
         return cls(columns=columns, labels=labels, rows=rows)
 
     def __len__(self) -> int:
@@ -158,6 +153,26 @@ class ClipTable:
                     name = f"extra:{name.removeprefix(EXTRA)}" if name.startswith(EXTRA) else name
                     flat[name] = list(values) if np.ndim(values) > 1 else values
         return flat
+
+
+def _expect_possible(snapshot: Snapshot, columns: dict[str, Column]) -> None:
+    """Refuse numbers of labels that no label has, and places beyond the rows that there are."""
+    counts = snapshot.manifest.commit.counts
+    codes, num_labels = np.asarray(columns["label"]), len(snapshot.manifest.labels)
+    impossible = {"label": (codes < NO_LABEL) | (codes >= num_labels)}
+    for first, length, total in (("start", "count", counts.frames), ("first_window", "windows", counts.windows)):
+        if first in columns:
+            start, count = np.asarray(columns[first]), np.asarray(columns[length])
+            impossible[length] = (count < 0) | (count > total) | (start < 0) | (start > total - count)
+    for name, wrong in impossible.items():
+        if wrong.any():
+            place = int(np.flatnonzero(wrong)[0])
+            told = (
+                f"the label of the clip {columns['id'][place]!r} is number {codes[place]} of {num_labels}"
+                if name == "label"
+                else f"the clip {columns['id'][place]!r} lies beyond the rows that were committed"
+            )
+            raise CacheDamaged(f"{snapshot.path}: {told}.", remedy=f"est cache verify {snapshot.path} --repair")
 
 
 def _plain(value: Any) -> Any:

@@ -177,3 +177,15 @@ def test_a_label_that_no_name_belongs_to_is_an_error(code, tmp_path):
     assert verify_cache(path).damaged == ["set/clip 002"]
     repair_cache(path)
     assert open_cache(path).ids == ["set/clip 001", "set/clip 003"]
+
+
+@pytest.mark.parametrize(("column", "number"), [("count", 2**37), ("start", -1), ("start", 2**62), ("count", -5)])
+def test_a_clip_beyond_the_committed_rows_is_an_error(column, number, tmp_path):
+    path = write_cache(tmp_path / "cache.zarr", range(1, 4))
+    chunk = path / "clips" / column / "c.0"
+    numbers = np.fromfile(chunk, "<i8")
+    numbers[1] = number
+    numbers.tofile(chunk)
+    with pytest.raises(CacheDamaged, match="the clip 'set/clip 002' lies beyond the rows that were committed"):
+        open_cache(path)
+    assert verify_cache(path).damaged == ["set/clip 002"]

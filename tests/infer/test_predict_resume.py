@@ -13,6 +13,7 @@ from predict_samples import LENGTHS, QUIET
 from train_samples import Recorder, read_csv
 
 from est.cache import Watch
+from est.cache.stores.disk import Disk
 from est.commands.results.predict import default_out, lines
 from est.encoders.engines import choice
 from est.errors import EstError, UsageError
@@ -239,6 +240,12 @@ def test_an_annotated_video_is_kept_only_where_it_is_of_this_prediction(tmp_path
         assert found.lines == ["x: said"]
         assert (tmp_path / "out" / found.files["video"]).read_text() == path
     assert drawn == ["one.mp4", "two.mp4"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Disk, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        note = tmp_path / "out" / ".unfinished" / "four.drawn"
+        with pytest.raises(OSError, match="No space"):
+            draw_video(video_of("four.mp4"), ("a", "b"), folder, wanted, drawn_note=note, watch=Watch())
+        assert not note.exists(), "half a note would be taken for a whole one"
 
     def fail(*_, **__):
         raise EstError("no")
