@@ -230,8 +230,10 @@ def flip_all(target: Target, folder: Path, every: int) -> tuple[Counter[str], in
 
 
 def _few(lines: list[str]) -> list[str]:
-    """Leave out all but a few lines."""
-    return lines if len(lines) <= SHOWN else [*lines[:: len(lines) // SHOWN], f"  … {len(lines)} in all"]
+    """Leave out all but a few lines, those of crashes and tracebacks last."""
+    rare = [line for line in lines if not line.startswith("  silent")][:SHOWN]
+    lines = [line for line in lines if line.startswith("  silent")]
+    return [*(lines if len(lines) <= SHOWN else [*lines[:: len(lines) // SHOWN], f"  … {len(lines)} silent"]), *rare]
 
 
 def _flip_from(target: Target, path: Path, bits: list[tuple[Path, int]], memory: mmap.mmap, bad: Path) -> None:
