@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 STAMP  := $(VENV)/.installed
-SOURCE := __init__.py __main__.py cli.py errors.py packages.py cache commands crops demo doctor encoders extract hub infer inputs recipes report sweep train tune
+SOURCE := __init__.py __main__.py cli.py errors.py packages.py cache cluster commands crops demo doctor encoders extract hub infer inputs recipes report sweep train tune
 AXE    := 4.14.1
 
 # Compiled modules are kept, whatever the surroundings say: tests start hundreds of processes, and torch takes twice as long uncompiled.

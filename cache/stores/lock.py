@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...errors import CacheError, CacheLocked
+from ..remote.address import expect_writable
 
 SUFFIX = ".lock"
 PATIENCE = 3  # times that a lock is asked for again
@@ -26,6 +27,7 @@ class WriterLock:
     """The right to write a cache."""
 
     def __init__(self, cache: Path) -> None:
+        expect_writable(cache)
         self.path = cache.with_name(cache.name + SUFFIX)
         self.stale: str | None = None  # the holder, if it died
         self._descriptor: int | None = None

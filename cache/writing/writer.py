@@ -86,11 +86,11 @@ class CacheWriter:
         """Open a cache to write, or make it; without `recipes` only an existing one is opened. `trained_on`: the records that they name."""
         path, disk = Path(path), disk or Disk()
         records = {record.fingerprint: record for record in trained_on}
+        lock = WriterLock(path)
         if not is_begun(path) and (recipes is None or replaced_path(path).exists()):
             raise no_cache(path)
         if not path.parent.is_dir():
             raise UsageError(f"The folder {path.parent} does not exist.", remedy=f"mkdir -p '{path.parent}'")
-        lock = WriterLock(path)
         lock.acquire()
         try:
             with writing(path):

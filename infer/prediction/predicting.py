@@ -17,7 +17,7 @@ from ...cache.checksum import of_file
 from ...cache.interrupt import listening
 from ...cache.sources import source_of
 from ...cache.watch import Watch
-from ...errors import EstError, counted, grouped
+from ...errors import EstError, UsageError, counted, grouped
 from ...extract.clip_pipeline import ClipPipeline
 from ...extract.extraction import at_work
 from ...extract.threads import default_workers
@@ -108,6 +108,7 @@ def predict(
         run if isinstance(run, Run) else Run.open(run)
     )  # before the videos: a folder of many takes time to look through
     found = as_found(videos, watch)
+    expect_here(found)
     if config.parquet:
         expect_pyarrow()
     cutting = cutting_of(run, config)
@@ -227,6 +228,14 @@ def _folder(out: Path | str | None, settings: dict[str, Any], *, overwrite: bool
         folder = OutputFolder(Path(out), settings, overwrite=overwrite)
         stack.callback(folder.close)
         yield folder
+
+
+def expect_here(found: FoundInputs) -> None:
+    """Refuse videos at URLs: they are read twice, and drawn on."""
+    if remote := [one.place for one in found.inputs if one.remote is not None]:
+        raise UsageError(
+            f"A prediction reads videos of this machine, found {remote[0]}.", remedy="download it, and name the file"
+        )
 
 
 def _settings(run: Run, config: PredictConfig, cutting: Cutting) -> dict[str, Any]:
