@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -381,18 +381,13 @@ def _expect_part(limit: int | None, shard: tuple[int, int] | None) -> None:
 
 def _expect_distinct(inputs: Sequence[Input], problems: Sequence[Failure]) -> None:
     taken: dict[str, str] = {}
-    for clip_id, path in _ids_and_paths(inputs, problems):
+    for clip_id, path in [*((one.id, one.place) for one in inputs), *((one.id, one.path) for one in problems)]:
         if clip_id in taken:
             raise UsageError(
                 f"Two inputs have the id {clip_id!r}: {taken[clip_id]} and {path}.",
                 remedy="rename one, give the folder above both as the INPUT, or a list with a column id",
             )
         taken[clip_id] = path
-
-
-def _ids_and_paths(inputs: Sequence[Input], problems: Sequence[Failure]) -> Iterator[tuple[str, str]]:
-    yield from ((clip.id, clip.place) for clip in inputs)
-    yield from ((problem.id, problem.path) for problem in problems)
 
 
 def _nothing_found(paths: Sequence[Path], ignored: Counter[str]) -> UsageError:

@@ -38,10 +38,7 @@ class WriterLock:
             try:
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             except OSError as error:
-                raise CacheError(
-                    f"{self.path} cannot be created, so {self.path.stem} cannot be written: {error.strerror}.",
-                    remedy="check the permissions and the free space of its folder; reading needs neither",
-                ) from error
+                raise self._cannot_be_created(error) from error
             try:
                 self._lock(descriptor)
                 if self._is_current(descriptor):
@@ -50,8 +47,10 @@ class WriterLock:
                     self._descriptor = descriptor
                     os.register_at_fork(after_in_child=self._forget)
                     return
-            except BaseException:
+            except BaseException as error:
                 os.close(descriptor)
+                if isinstance(error, OSError):
+                    raise self._cannot_be_created(error) from error
                 raise
             os.close(descriptor)
         raise CacheLocked(
@@ -60,9 +59,10 @@ class WriterLock:
         )
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Give the lock back; its file may stay where the disk refuses to remove it, and keeps nobody out."""
         if self._descriptor is not None:
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -107,6 +107,12 @@ class WriterLock:
         finally:
             os.close(second)
         raise self._no_locks()
+
+    def _cannot_be_created(self, error: OSError) -> CacheError:
+        return CacheError(
+            f"{self.path} cannot be created, so {self.path.stem} cannot be written: {error.strerror}.",
+            remedy="check the permissions and the free space of its folder; reading needs neither",
+        )
 
     def _no_locks(self) -> CacheLocked:
         return CacheLocked(

@@ -106,7 +106,7 @@ def cancel(screen: Screen, *, out: OutArgument) -> int:
 
 
 @command(app, "work")
-@examples("est submit work cache.zarr --part 3", 'est submit work cache.zarr --part "$SLURM_ARRAY_TASK_ID"')
+@examples("est submit work cache.zarr --part 3", "est submit work cache.zarr --part 12 --workers 2")
 def work(screen: Screen, *, out: OutArgument, part: PartNumber, workers: WorkersNumber = None) -> int:
     """Do one part of what was submitted, as its jobs do it; run again it resumes."""
     from ...cluster.parts import run_part

@@ -28,7 +28,7 @@ from ...train.data.clipset import warn_of_rates
 from ...train.results.run import CHECKPOINT, CONFIG, Run
 from .config import PredictConfig
 from .drawing import DRAWN, Drawings, draw_video
-from .output import OutputFolder
+from .output import OutputFolder, writing
 from .recipe import RunRecipe, parts_asked, recipe_of
 from .sink import PredictionSink
 from .tables import TIMELINE, Table, TableFiles, expect_pyarrow, read_table, timeline_columns, window_columns
@@ -112,7 +112,7 @@ def predict(
     if config.parquet:
         expect_pyarrow()
     cutting = cutting_of(run, config)
-    with _folder(out, _settings(run, config, cutting), overwrite=overwrite) as folder:
+    with _folder(out, _settings(run, config, cutting), overwrite=overwrite) as folder, writing(folder.path):
         recipe = recipe_of(run, config)
         for line in (*recipe.lines, cutting.describe(), *([cutting.note] if cutting.note else [])):
             watch.say(line)

@@ -307,8 +307,11 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     """Read the records of a part; a last line that a kill cut short is left out."""
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+    except (OSError, ValueError) as error:  # no JSON, or no UTF-8
+        raise EstError(f"{path} cannot be read.", remedy="restore it, or train again") from error
 
 
 def other_clips(one: Clips, other: Clips) -> list[str]:

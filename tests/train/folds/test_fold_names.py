@@ -26,7 +26,7 @@ def test_the_plan_takes_it():
         subject=[f"s{n // 2}" for n in numbers],
         fold=[n // 2 % 3 + 1 for n in numbers],
     )
-    found = plan_folds(table, ProtocolConfig(only=("2",)), seed=0)
+    found = plan_folds(table, ProtocolConfig(only=("2",)), seed=0, validation=False)
     assert [fold.name for fold in found.folds] == ["fold2"]
     with pytest.raises(UsageError, match="no fold '7'"):
-        plan_folds(table, ProtocolConfig(only=("7",)), seed=0)
+        plan_folds(table, ProtocolConfig(only=("7",)), seed=0, validation=False)
