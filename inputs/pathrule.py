@@ -101,7 +101,7 @@ def problem_of(name: str, texts: list[str]) -> str | None:
         return "several" if texts else "nothing"
     if not texts[0].strip():
         return "empty"
-    if name == "fold" and not (texts[0].isascii() and texts[0].isdecimal() and int(texts[0]) < 2**31):
+    if name == "fold" and not (re.fullmatch("[0-9]{1,300}", texts[0]) and int(texts[0]) < 2**31):
         return "no number"
     return None
 
@@ -116,6 +116,11 @@ def _parse(what: str, text: str, folder: int) -> PathRule:
         where = "" if error.pos is None else f", at character {error.pos + 1}: {text[error.pos :][:20]!r}"
         raise UsageError(
             f"{option}: '{text}' is no regular expression ({error.msg}{where}).", remedy=f"{option} {PATTERN_HINT}"
+        ) from error
+    except (RecursionError, OverflowError) as error:  # parentheses in parentheses, a repetition of billions
+        raise UsageError(
+            f"{option}: a pattern of {len(text):,} characters that starts with '{text[:40]}' is nested too deeply or repeats too often.",
+            remedy=f"{option} {PATTERN_HINT}",
         ) from error
     if not pattern.groups:
         raise UsageError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,18 @@ from _list_parsers import into
 from _reading import Parser
 from cache_samples import make_cache
 from recipe_samples import made_card
+from safetensors import safe_open
 from safetensors.torch import save
 
 from est.cache import CacheWriter, open_cache, verify_cache
 from est.cache.checksum import of_text
 from est.cache.recipe import canonical_json
 from est.cache.stores.lock import SUFFIX
+from est.cache.trained import TrainedOn
+from est.encoders.kinds.design import RESNET18
 from est.encoders.kinds.fetched import _read_record
 from est.encoders.tensorfile import read_tensors
 from est.encoders.weights import _normalization, _trained_on
-from est.encoders.kinds.design import RESNET18
 from est.hub.names import HubName
 from est.hub.sharing.caches import _expect_as_pushed
 from est.infer.prediction.tables import read_table
@@ -34,7 +38,7 @@ from est.report.runpage.opened import open_for_page
 from est.sweep.search.identity import expect_same
 from est.sweep.space.tables import read_space
 from est.train.config.configfile import resolve
-from est.train.loop.checkpoint import load_checkpoint
+from est.train.loop.checkpoint import load_checkpoint, save_checkpoint
 from est.train.loop.starts.class_vectors import _read as read_vectors
 from est.train.results.run import Run
 from est.train.results.table import list_runs
@@ -65,7 +69,18 @@ optimizer = ["adam", "adamw"]
 weight_decay = {low = 1e-5, high = 0.1, log = true, when = {loop.optimizer = "adamw"}}
 batch = {low = 8, high = 32, step = 8}
 """
-TOML = (b"[model]", b"loop.epochs = 1\n", b"low = 1", b"{low = 1, high = 2}", b"choices = []", b"[[loop]]", b"1979-05-27", b"0x7f", b"'''", b"true")
+TOML = (
+    b"[model]",
+    b"loop.epochs = 1\n",
+    b"low = 1",
+    b"{low = 1, high = 2}",
+    b"choices = []",
+    b"[[loop]]",
+    b"1979-05-27",
+    b"0x7f",
+    b"'''",
+    b"true",
+)
 
 
 def file_parsers(folder: Path) -> Iterator[Parser]:
@@ -79,7 +94,11 @@ def file_parsers(folder: Path) -> Iterator[Parser]:
         read=into(folder / "run.toml", lambda path: resolve(file=path)),
     )
     yield Parser(
-        name="search spaces", what="`--space`", samples=(SPACE,), words=TOML, read=into(folder / "space.toml", read_space)
+        name="search spaces",
+        what="`--space`",
+        samples=(SPACE,),
+        words=TOML,
+        read=into(folder / "space.toml", read_space),
     )
     yield from _caches(folder)
     yield from _runs(folder / "earlier")
@@ -98,18 +117,17 @@ def file_parsers(folder: Path) -> Iterator[Parser]:
 
 def _caches(folder: Path) -> Iterator[Parser]:
     """The attributes of caches, as they are and with a checksum that is right again; metadata of arrays; the file of the lock."""
-    for store in (".zarr", ".h5"):
+    for store, put in ((".zarr", _with_zarr_attributes), (".h5", _with_hdf5_attributes)):
         cache = make_cache(folder / f"cache{store}", range(4), failures=())
-        read = (lambda data, cache=cache: _with_zarr_attributes(data, cache)) if store == ".zarr" else None
-        attributes = _attributes(cache)
-        sample = json.dumps(attributes).encode()
-        if read is None:
-            read = lambda data, cache=cache: _with_hdf5_attributes(data, cache)  # noqa: E731
-        yield Parser(name=f"attributes of {store}", what="every command on caches", samples=(sample,), read=read, share=0.25)
-        forged = (lambda data, read=read: read(_with_checksum(data)))
-        yield Parser(
-            name=f"attributes of {store}, forged", what="every command on caches", samples=(sample,), read=forged, share=0.25
-        )
+        sample = json.dumps(_attributes(cache)).encode()
+        for name, change in (("", bytes), (", forged", _with_checksum)):
+            yield Parser(
+                name=f"attributes of {store}{name}",
+                what="every command on caches",
+                samples=(sample,),
+                read=partial(_put, put=put, change=change, cache=cache),
+                share=0.25,
+            )
     cache = make_cache(folder / "other.zarr", range(4))
     for name in ("frames/gap", "clips/id", "clips/start"):
         path = cache / name / "zarr.json"
@@ -136,6 +154,11 @@ def _caches(folder: Path) -> Iterator[Parser]:
         read=into(lock, lambda _: CacheWriter.open(cache).close()),
         share=0.1,
     )
+
+
+def _put(data: bytes, *, put: Callable[[bytes, Path], None], change: Callable[[bytes], bytes], cache: Path) -> None:
+    """Read a cache with other attributes."""
+    put(change(data), cache)
 
 
 def _attributes(cache: Path) -> dict[str, Any]:
@@ -211,7 +234,9 @@ def _runs(folder: Path) -> Iterator[Parser]:
     yield Parser(
         name="tables of predictions",
         what="est predict, resumed",
-        samples=(b"video,track,frame,time,label,p_happy,p_sad\na,1,0,0.0,happy,0.9,0.1\na,1,1,0.04,,,\n",),
+        samples=(
+            b"video,track,frame,time,apparent_expression,p_happy,p_sad\na,1,0,0.0,happy,0.9,0.1\na,1,1,0.04,,,\n",
+        ),
         read=into(folder / "frames.csv", read_table),
     )
 
@@ -255,10 +280,33 @@ def _weights(folder: Path) -> Iterator[Parser]:
     """The heads of files of tensors, what they say of themselves, and the text beside them."""
     folder.mkdir()
     tensors = {"fc.weight": torch.ones(2, 3), "fc.bias": torch.zeros(2)}
-    about = {"card": '{"data": {}}', "trained_on": '{"clips": ["a"], "subjects": [], "folds": []}', "normalize": "none"}
+    about = {
+        "card": '{"data": {}}',
+        "trained_on": json.dumps(TrainedOn(clips=("a",), subjects=("S1",)).to_json()),
+        "normalize": "none",
+    }
     whole = save(tensors, about)
-    yield Parser(name="weights: .safetensors", what="`--weights`", samples=(whole,), read=into(folder / "a.safetensors", _read_weights))
-    yield Parser(name="weights: checkpoint", what="`--init`, RUN", samples=(save(tensors, {"est": '{"format": "x", "version": 1, "meta": "{}"}'}),), read=into(folder / "c.safetensors", load_checkpoint))
+    yield Parser(
+        name="weights: .safetensors",
+        what="`--weights`",
+        samples=(whole,),
+        read=into(folder / "a.safetensors", _read_weights),
+    )
+    save_checkpoint(folder / "c.safetensors", tensors, {"epoch": 1})
+    checkpoint = folder / "c.safetensors"
+    yield Parser(
+        name="weights: checkpoint",
+        what="RUN, `--resume`",
+        samples=(checkpoint.read_bytes(),),
+        read=into(checkpoint, load_checkpoint),
+    )
+    head = json.dumps(_head_of(checkpoint)).encode()
+    yield Parser(
+        name="weights: a checkpoint's facts",
+        what="RUN, `--resume`",
+        samples=(head,),
+        read=lambda data: _read_head(data, checkpoint),
+    )
     yield Parser(
         name="weights: beside a file",
         what="`--weights`",
@@ -267,7 +315,10 @@ def _weights(folder: Path) -> Iterator[Parser]:
     )
     metadata = json.dumps(about).encode()
     yield Parser(
-        name="weights: their metadata", what="`--weights`", samples=(metadata,), read=lambda data: _read_metadata(data, folder)
+        name="weights: their metadata",
+        what="`--weights`",
+        samples=(metadata,),
+        read=lambda data: _read_metadata(data, folder),
     )
     np.savez(folder / "classes.npz", happy=np.ones(4, np.float32), sad=np.ones(4, np.float32))
     yield Parser(
@@ -276,6 +327,18 @@ def _weights(folder: Path) -> Iterator[Parser]:
         samples=((folder / "classes.npz").read_bytes(),),
         read=into(folder / "classes.npz", read_vectors),
     )
+
+
+def _head_of(path: Path) -> dict[str, Any]:
+    with safe_open(path, "pt") as file:
+        return json.loads(file.metadata()["est"])
+
+
+def _read_head(data: bytes, path: Path) -> None:
+    """Read a checkpoint whose facts are this text, in the place where est looks for them."""
+    copy = path.with_name("copied.safetensors")
+    copy.write_bytes(save({"fc.bias": torch.zeros(2)}, {"est": data.decode(errors="replace")}))
+    load_checkpoint(copy)
 
 
 def _read_weights(path: Path) -> None:
@@ -310,9 +373,10 @@ def _others(folder: Path) -> Iterator[Parser]:
         read=into(record, lambda _: _read_record(folder / "w.bin")),
     )
     (folder / "shared.h5").write_bytes(b"x")
+    digest = hashlib.sha256(b"x").hexdigest()
     from est.hub.sharing.caches import ABOUT, FILE, FORMAT, VERSION
 
-    sample = json.dumps({"format": FORMAT, "version": VERSION, "sha256": "0" * 64}).encode()
+    sample = json.dumps({"format": FORMAT, "version": VERSION, "sha256": digest}).encode()
     files = {ABOUT: folder / "about.json", FILE: folder / "shared.h5"}
     name = HubName(repo="a/b")
     yield Parser(
@@ -321,6 +385,3 @@ def _others(folder: Path) -> Iterator[Parser]:
         samples=(sample,),
         read=into(folder / "about.json", lambda _: _expect_as_pushed(files, name)),
     )
-
-
-Read = Callable[[bytes], object]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _reading import Parser
-from dataset_trees import MAKERS, PICTURE, text
+from dataset_trees import MAKERS, PICTURE
 from import_samples import openface
 from micro_trees import MICRO, make_casme2
 
-from est.errors import EstError, SourceError
+from est.errors import SourceError
 from est.inputs.features.config import ImportConfig
 from est.inputs.features.importing import read_clips
 from est.inputs.features.plan import plan_import
@@ -32,9 +32,24 @@ CLIPS = (
     b'sep=;\npath;label\n"a;b.mp4";happy\n',
     b"id,path,label,extra:age\na,a.mp4,sad,33\nb/1,b/1.mp4,happy,4e3\n",
 )
-WORDS = (b"path", b"label", b"subject", b"fold", b"start", b"extra:", b"extra:age", b"id", b"1:2:3:4", b"0.5", b"happy", b"train")
-LISTS = {"dfew": "*.csv", "mafw": "*.txt", "ferv39k": "*.csv", "mmi": "*.xml", "ck+": "*.txt", "casme2": "*.csv", "samm": "*.csv", "megc": "*.csv"}  # fmt: skip
-MOST_SAMPLES = 4
+WORDS = (
+    b"path",
+    b"label",
+    b"subject",
+    b"fold",
+    b"start",
+    b"extra:",
+    b"extra:age",
+    b"id",
+    b"1:2:3:4",
+    b"0.5",
+    b"happy",
+    b"train",
+)
+LISTS = {
+    "dfew": "*.csv", "mafw": "*.txt", "ferv39k": "*.csv", "mmi": "*.xml", "ck+": "*.txt", "casme2": "*.csv", "samm": "*.csv",
+    "megc": "*.csv",
+}  # fmt: skip
 
 
 def list_parsers(folder: Path) -> Iterator[Parser]:
@@ -43,7 +58,9 @@ def list_parsers(folder: Path) -> Iterator[Parser]:
         place = _clips(folder / f"clips{suffix}")
         read = into(place / f"list{suffix}", lambda path: find_inputs([path]))
         plain = (b"a.mp4\nb/1.mp4\n",) if suffix == ".txt" else ()
-        yield Parser(name=f"clip lists {suffix}", what="INPUT, `--list`", samples=(*CLIPS, *plain), words=WORDS, read=read)
+        yield Parser(
+            name=f"clip lists {suffix}", what="INPUT, `--list`", samples=(*CLIPS, *plain), words=WORDS, read=read
+        )
     yield from _relabelling(folder / "relabel")
     yield from _published(folder / "published")
     yield from _stills(folder / "stills")
@@ -78,7 +95,9 @@ def _relabelling(folder: Path) -> Iterator[Parser]:
     folder.mkdir(parents=True)
     cache = make_cache(folder / "cache.zarr", range(4))
     ids = [f"set/clip {number:03}" for number in range(4)]
-    lines = "id,label,subject,fold,extra:age\n" + "".join(f"{name},sad,S{place},{place},{place}\n" for place, name in enumerate(ids))
+    lines = "id,label,subject,fold,extra:age\n" + "".join(
+        f"{name},sad,S{place},{place},{place}\n" for place, name in enumerate(ids)
+    )
     yield Parser(
         name="relabelling",
         what="`est cache relabel --list`",
@@ -124,7 +143,10 @@ def _published(folder: Path) -> Iterator[Parser]:
         yield Parser(
             name=f"lists of --dataset {name}",
             what=f"INPUT with `--dataset {name}`",
-            samples=(f"a/1{middle} 0\na/2{middle} 1\n".encode(), f"/x/a/1{middle} happy\n/x/a/2{middle} sad\n".encode()),
+            samples=(
+                f"a/1{middle} 0\na/2{middle} 1\n".encode(),
+                f"/x/a/1{middle} happy\n/x/a/2{middle} sad\n".encode(),
+            ),
             read=into(
                 root / "train.txt",
                 lambda path, name=name, root=root: find_dataset(
@@ -150,10 +172,16 @@ def _stills(folder: Path) -> Iterator[Parser]:
     """Lists of labelled images."""
     pixels = " ".join(["7"] * 48**2)
     fer = f"emotion,pixels,Usage\n0,{pixels},Training\n3,{pixels},PublicTest\n".encode()
-    votes = b"Usage,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\nTraining,1,9,0,0,0,0,0,0,0,0\nPublicTest,1,0,0,0,8,0,0,0,1,0\n"
-    affect = b"subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal\na.jpg,1,2,20,20,,3,0,0\n"
+    votes = (
+        b"Usage,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
+        b"Training,1,9,0,0,0,0,0,0,0,0\nPublicTest,1,0,0,0,8,0,0,0,1,0\n"
+    )
+    affect = (
+        b"subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal\n"
+        b"a.jpg,1,2,20,20,,3,0,0\n"
+    )
     own = b"path,label,split,subject\na.jpg,happy,train,S1\nb.jpg,sad,val,S2\n"
-    shares = b"path,happy,sad\na.jpg,3,7\nb.jpg,0.5,0.5\n"
+    shares = b"path,happy,sad\na.jpg,3,7\nb.jpg,0,5\n"
     for name, file, samples in (
         ("fer2013", "fer2013.csv", (fer,)),
         ("rafdb", "list_patition_label.txt", (b"train_00001.jpg 5\ntest_0001.jpg 2\n",)),
@@ -162,6 +190,8 @@ def _stills(folder: Path) -> Iterator[Parser]:
     ):
         place = folder / name
         (place / "Image" / "aligned").mkdir(parents=True)
+        for image in ("a", "b", "Image/aligned/train_00001_aligned", "Image/aligned/test_0001_aligned"):
+            (place / f"{image}.jpg").write_bytes(PICTURE)
         yield Parser(
             name=f"images: {file}",
             what="`est tune --images`",
@@ -169,12 +199,14 @@ def _stills(folder: Path) -> Iterator[Parser]:
             words=(b"pixels", b"label", b"path", b"happy", b"0.5"),
             read=into(place / file, find_stills),
         )
-    (folder / "fer2013" / "fer2013.csv").write_bytes(fer)
+    voted = folder / "voted"
+    voted.mkdir()
+    (voted / "fer2013.csv").write_bytes(fer)
     yield Parser(
         name="images: fer2013new.csv",
         what="`est tune --votes`",
         samples=(votes,),
-        read=into(folder / "fer2013" / "votes.csv", lambda path: find_stills(path.parent, votes=path)),
+        read=into(voted / "votes.csv", lambda path: find_stills(path.parent, votes=path)),
     )
     annotated = folder / "numbers"
     for half in ("train_set", "val_set"):
@@ -184,7 +216,10 @@ def _stills(folder: Path) -> Iterator[Parser]:
         np.save(annotated / half / "annotations" / "0_exp.npy", np.array("3"))
     one = annotated / "train_set" / "annotations" / "0_exp.npy"
     yield Parser(
-        name="images: 0_exp.npy", what="`est tune --images`", samples=(one.read_bytes(),), read=into(one, lambda _: find_stills(annotated))
+        name="images: 0_exp.npy",
+        what="`est tune --images`",
+        samples=(one.read_bytes(),),
+        read=into(one, lambda _: find_stills(annotated)),
     )
 
 
@@ -234,7 +269,5 @@ def _import(path: Path, config: ImportConfig, **how: Any) -> None:
     plan = plan_import(path, config, **how)
     expect_one_that_fits(plan, read_clips)
     for _, read in read_clips(plan, plan.clips):
-        try:
+        with suppress(SourceError, OSError):
             read()
-        except (SourceError, OSError):
-            pass

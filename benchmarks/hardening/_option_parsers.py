@@ -13,8 +13,8 @@ from est.commands.demo import parse_size
 from est.commands.results.evaluate import parse_range
 from est.commands.results.probe import parse_pairs
 from est.commands.training.trainoptions import parse_seeds
-from est.encoders.device import parse_device
 from est.encoders.backbone import Normalization
+from est.encoders.device import parse_device
 from est.hub.names import HubName
 from est.inputs.input import Input, parse_shard
 from est.inputs.pathreading import read_paths
@@ -28,9 +28,13 @@ COLUMNS = {
     "count": np.array([3, -1, 40]),
 }
 CLIPS = ("S01/fold2_happy_3", "S02/fold11_sad_" + "1" * 30, "ü/ _" + "9" * 5000)
+PATTERNS = (
+    b"folders", b"none", rb"(?P<label>[a-z]+)", rb"S(?P<subject>\d+)_(?P<label>[a-z]+)", rb"(\w+)/",
+    rb"fold(?P<fold>\d+)_(?P<label>\w+)",
+)  # fmt: skip
 SETTINGS = (
     b"model.layers=2", b"loop.epochs=5", b"seeds=[1,2]", b"loop.learning_rate=1e-4", b"model.name=gru", b"protocol.kind=loso",
-    b"finetune.learns=layer4", b"sampling.rate=none", b"model.dropout=0.1",
+    b"finetune.learns=layer4", b"protocol.folds=none", b"model.dropout=0.1",
 )  # fmt: skip
 
 
@@ -39,7 +43,12 @@ def option_parsers() -> Iterator[Parser]:
     yield Parser(
         name="conditions",
         what="`--where`",
-        samples=(b"coverage < 0.5 and not (label = fear or label = none)", b"count >= 3", b"label ~ 'app'", b"coverage = none"),
+        samples=(
+            b"coverage < 0.5 and not (label = fear or label = none)",
+            b"count >= 3",
+            b"label ~ 'app'",
+            b"coverage = none",
+        ),
         words=(b"and", b"or", b"not ", b"(", b")", b"<=", b"~", b"coverage", b"label", b"none", b"not " * 100),
         read=of_text(lambda text: where(text, COLUMNS, 3)),
     )
@@ -54,8 +63,26 @@ def option_parsers() -> Iterator[Parser]:
     yield Parser(
         name="path patterns",
         what="`--labels`, `--subjects`",
-        samples=(b"folders", b"none", rb"(?P<label>[a-z]+)", rb"S(?P<subject>\d+)_(?P<label>[a-z]+)", rb"(\w+)/", rb"fold(?P<fold>\d+)_(?P<label>\w+)"),
-        words=(b"(?P<label>", b"(?P<fold>", b"(?P<split>", b"(?:", b"[a-", rb"\d", b"{1,3}", b"(?i)", b"(?<=a)", rb"\1"),
+        samples=(
+            b"folders",
+            b"none",
+            rb"(?P<label>[a-z]+)",
+            rb"S(?P<subject>\d+)_(?P<label>[a-z]+)",
+            rb"(\w+)/",
+            rb"fold(?P<fold>\d+)_(?P<label>\w+)",
+        ),
+        words=(
+            b"(?P<label>",
+            b"(?P<fold>",
+            b"(?P<split>",
+            b"(?:",
+            b"[a-",
+            rb"\d",
+            b"{1,3}",
+            b"(?i)",
+            b"(?<=a)",
+            rb"\1",
+        ),
         read=of_text(_read_pattern),
     )
     yield Parser(
@@ -64,12 +91,16 @@ def option_parsers() -> Iterator[Parser]:
         samples=(b"hub:someone/encoder", b"hub:a/b/c.safetensors@main", b"hub:a/b@" + b"0" * 40),
         read=of_text(lambda text: str(HubName.parse(text))),
     )
-    yield Parser(name="aliases", what="`--alias`", samples=(b"calm=neutral",), read=of_text(lambda text: parse_aliases([text])))
+    yield Parser(
+        name="aliases", what="`--alias`", samples=(b"calm=neutral",), read=of_text(lambda text: parse_aliases([text]))
+    )
     yield Parser(name="pairs", what="`--pair`", samples=(b"a=b",), read=of_text(lambda text: parse_pairs([text])))
     yield Parser(name="seeds", what="`--seeds`", samples=(b"1,2,3", b"7"), read=of_text(parse_seeds))
     yield Parser(name="ranges", what="`--zero-middle`", samples=(b"45:60", b"auto"), read=of_text(parse_range))
     yield Parser(name="sizes", what="`--size` of `est demo render`", samples=(b"640x360",), read=of_text(parse_size))
-    yield Parser(name="devices", what="`--device`", samples=(b"cpu", b"cuda:1", b"auto", b"mps"), read=of_text(parse_device))
+    yield Parser(
+        name="devices", what="`--device`", samples=(b"cpu", b"cuda:1", b"auto", b"mps"), read=of_text(parse_device)
+    )
     yield Parser(
         name="pixel scalings",
         what="`--normalize`",

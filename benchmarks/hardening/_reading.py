@@ -32,7 +32,26 @@ ODD = (
 )  # fmt: skip
 
 ABSENT = object()
-NODES = (ABSENT, ABSENT, None, True, 0, -1, 1.5, 10**30, math.nan, "", "x", "\ud800", "../x", [], [1], ["x", "x"], {}, {"x": 1})
+NODES = (
+    ABSENT,
+    ABSENT,
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    10**30,
+    math.nan,
+    "",
+    "x",
+    "\ud800",
+    "../x",
+    [],
+    [1],
+    ["x", "x"],
+    {},
+    {"x": 1},
+)
 
 
 class TooSlow(BaseException):
@@ -112,7 +131,9 @@ def examine(parser: Parser, examples: int, number: int) -> Tally:
 def mutated(draw: Any, parser: Parser) -> bytes:
     """Draw a sound text with a few changes, or any bytes."""
     if draw(st.integers(0, 15)) == 0:
-        return draw(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: text.encode(errors="replace"))))
+        return draw(
+            st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: text.encode(errors="replace")))
+        )
     data = draw(st.sampled_from(list(parser.samples)))
     words = [*ODD, *parser.words]
     for _ in range(draw(st.integers(0, 3))):

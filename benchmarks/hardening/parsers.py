@@ -3,9 +3,9 @@
     python benchmarks/hardening/parsers.py                       # 2,000 examples of each, minutes
     python benchmarks/hardening/parsers.py --examples 50 --only votes --seed 3
 
-Examples are sound texts with a few changes (cells, signs, long and deep ones, other encodings, cuts, flipped bits), or any bytes. An example
-that leads to another exception, to a warning, or that takes more than 5 s of CPU time is a finding: the shortest of each place is printed,
-and the exit status is 1.
+Examples are sound texts with a few changes (cells, signs, long and deep ones, other encodings, cuts, flipped bits), or any bytes.
+An example that leads to another exception, to a warning, or that takes more than 5 s of CPU time is a finding: the shortest of each
+place is printed, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path += [str(ROOT / "benchmarks"), str(ROOT / "tests" / "support")]
 
-from _file_parsers import file_parsers
-from _list_parsers import list_parsers
-from _machine import machine
-from _option_parsers import option_parsers
-from _reading import Parser, examine
+from _file_parsers import file_parsers  # noqa: E402
+from _list_parsers import list_parsers  # noqa: E402
+from _machine import machine  # noqa: E402
+from _option_parsers import option_parsers  # noqa: E402
+from _reading import Parser, examine  # noqa: E402
 
 
 def all_parsers(folder: Path) -> list[Parser]:

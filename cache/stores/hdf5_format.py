@@ -93,7 +93,7 @@ def _attributes(file: h5py.File, path: Path) -> dict[str, Any]:
         )
     try:
         return {name: json.loads(value) for name, value in file.attrs.items()}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise CacheDamaged(
             f"The attributes of {path} are not JSON.", remedy="bring back a copy, or extract again"
         ) from error

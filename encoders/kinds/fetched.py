@@ -213,7 +213,7 @@ def _read_record(path: Path) -> dict[str, Any]:
             raise ValueError("no SHA-256")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EstError(
             f"{record}, which says which bytes were taken first, cannot be read.", remedy="bring back a copy"
         ) from error

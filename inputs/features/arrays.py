@@ -12,7 +12,8 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from ...errors import SourceError
+from ...cache.arrayfile import UNREADABLE
+from ...errors import SourceError, brief
 
 ARRAYS = (".npy", ".npz")
 SUFFIX = ".npy"  # of the members of an .npz
@@ -100,5 +101,5 @@ def _head(file: IO[bytes]) -> Head:
 def _explained() -> Generator[None]:
     try:
         yield
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise SourceError(f"it cannot be read as an array ({error})") from error
+    except UNREADABLE as error:
+        raise SourceError(f"it cannot be read as an array ({brief(error)})") from error
