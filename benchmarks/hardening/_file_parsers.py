@@ -19,7 +19,7 @@ from _reading import Parser
 from cache_samples import make_cache
 from recipe_samples import made_card
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 
 from est.cache import CacheWriter, open_cache, verify_cache
 from est.cache.checksum import of_text
@@ -337,7 +337,7 @@ def _head_of(path: Path) -> dict[str, Any]:
 def _read_head(data: bytes, path: Path) -> None:
     """Read a checkpoint whose facts are this text, in the place where est looks for them."""
     copy = path.with_name("copied.safetensors")
-    copy.write_bytes(save({"fc.bias": torch.zeros(2)}, {"est": data.decode(errors="replace")}))
+    copy.write_bytes(save(load_file(path), {"est": data.decode(errors="replace")}))
     load_checkpoint(copy)
 
 

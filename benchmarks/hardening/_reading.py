@@ -191,14 +191,14 @@ def _cell(data: bytes, at: int) -> tuple[int, int]:
 
 
 @contextmanager
-def bounded(seconds: float = MOST_SECONDS) -> Generator[None]:
-    """End what takes more CPU time than that."""
+def bounded() -> Generator[None]:
+    """End what takes more CPU time than it may."""
 
     def end(*_: Any) -> None:
         raise TooSlow
 
     before = signal.signal(signal.SIGVTALRM, end)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    signal.setitimer(signal.ITIMER_VIRTUAL, MOST_SECONDS)
     try:
         yield
     finally:

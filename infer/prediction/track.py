@@ -111,7 +111,7 @@ class PredictedVideo:
 
     @classmethod
     def _load(cls, path: Path) -> Self:
-        with np.load(path, allow_pickle=False) as found:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
             facts: Mapping[str, Any] = json.loads(found["facts"].tobytes())
             tracks = [
                 FaceTrack(

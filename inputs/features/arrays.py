@@ -48,7 +48,7 @@ def load(path: Path, name: str) -> np.ndarray:
             head = heads(path)[""]
             whole = int(np.prod(head.shape)) > 0  # an empty file cannot be mapped
             return np.load(path, mmap_mode="r" if whole else None, allow_pickle=False)
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return archive[name]
 
 

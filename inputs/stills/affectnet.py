@@ -104,8 +104,8 @@ def _stills(
 def _expression(path: Path) -> int:
     """Read what an annotation says: a number, as text."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # of a head as Python 2 wrote it
-            return int(str(np.load(path, allow_pickle=False)))
+        with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):  # of a head as Python 2 wrote it
+            return int(str(np.load(file, allow_pickle=False)))
     except FileNotFoundError as error:
         raise UsageError(f"There is no annotation {path}.", remedy="unpack annotations/ as released") from error
     except UNREADABLE as error:

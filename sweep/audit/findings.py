@@ -105,7 +105,7 @@ def read_epochs(run: Run, part: str) -> tuple[list[int], np.ndarray]:
     """Return the tested epochs of a part (E,), and what each predicted for the clips of the test half (E, N)."""
     path = run.part(part) / EPOCHS
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with open(path, "rb") as held, np.load(held, allow_pickle=False) as kept:
             return kept["epoch"].tolist(), kept["predicted"]
     except UNREADABLE as error:
         raise EstError(

@@ -144,7 +144,7 @@ class Runs:
             kept.parent.mkdir(exist_ok=True)
             write_arrays(kept, ids=found.ids, predicted=found.predicted)
         try:
-            with np.load(kept, allow_pickle=False) as held:
+            with open(kept, "rb") as file, np.load(file, allow_pickle=False) as held:
                 place = {name: number for number, name in enumerate(held["ids"].tolist())}
                 predicted = held["predicted"][:, [place[name] for name in plain.ids.tolist()]]
         except UNREADABLE as error:

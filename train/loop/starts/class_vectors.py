@@ -132,7 +132,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str]:
         if path.suffix == ".safetensors":
             return {name: tensor.float() for name, tensor in load_file(path).items()}, digest
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
+            with open(path, "rb") as held, np.load(held, allow_pickle=False) as arrays:
                 return {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays.files}, digest
     except OSError as error:
         raise UsageError(f"The class vectors {path} cannot be read ({error.strerror}).", remedy=FORM) from error
