@@ -173,7 +173,7 @@ def test_arrays_of_objects(mark, tmp_path):
     np.save(tmp_path / "a.npy", objects(mark), allow_pickle=True)
     np.savez(tmp_path / "b.npz", features=objects(mark), time=objects(mark))
     for name in ("a.npy", "b.npz"):
-        with pytest.raises(EstError, match="objects|cannot be read|None of"):
+        with pytest.raises(EstError, match=r"objects|cannot be read|None of"):
             import_features(tmp_path / name, tmp_path / "out.zarr", ImportConfig(by="x", fps=25))
     np.savez(tmp_path / "classes.npz", happy=objects(mark))
     with pytest.raises(EstError):

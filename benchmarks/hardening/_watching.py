@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from est.cache.watch import Progress, Watch
 
 PROC, SHARED = Path("/proc"), Path("/dev/shm")
 MIB = 2**20
+SETTLED = 10.0  # seconds after which nobody will take a block of shared memory any more: it was left behind
+BEGUN = time.time()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class Sample:
     descriptors: int  # open, of the process itself
     threads: int  # of the process itself
     temporary: int  # entries of the folder of temporary files
-    blocks: int  # of shared memory
+    blocks: int  # of shared memory that were made since this process began, and that nobody has taken for a while
 
 
 class Sampler(Watch):
@@ -62,7 +65,7 @@ def sample(done: int, temporary: Path) -> Sample:
         descriptors=len(os.listdir(PROC / "self" / "fd")),
         threads=len(os.listdir(PROC / "self" / "task")),
         temporary=len(os.listdir(temporary)),
-        blocks=sum(name.startswith("psm_") for name in os.listdir(SHARED)) if SHARED.is_dir() else 0,
+        blocks=_left_blocks(),
     )
 
 
@@ -100,6 +103,14 @@ def _slope(places: Sequence[float], values: Sequence[float]) -> float:
     return (
         sum((place - x) * (value - y) for place, value in zip(places, values, strict=True)) / spread if spread else 0.0
     )
+
+
+def _left_blocks() -> int:
+    found = 0
+    for path in SHARED.glob("psm_*"):
+        with suppress(OSError):  # taken meanwhile
+            found += BEGUN < path.stat().st_ctime < time.time() - SETTLED
+    return found
 
 
 def _resident(process: int) -> float:

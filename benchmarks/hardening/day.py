@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path += [str(ROOT / "benchmarks"), str(ROOT / "tests" / "support")]
 
 from _machine import machine  # noqa: E402
-from _watching import Sample, Sampler, growth, growth_lines, sample  # noqa: E402
+from _watching import SETTLED, Sample, Sampler, growth, growth_lines, sample  # noqa: E402
 from extract_samples import face_frames  # noqa: E402
 from video_samples import make_video  # noqa: E402
 
@@ -66,12 +66,12 @@ class Killing(Sampler):
             os.kill(workers[0].pid, signal.SIGKILL)
 
 
-def write_clips(folder: Path, count: int, seed: int, made: Path) -> None:
-    """Make so many files of a few clips: links to them, and damaged copies."""
-    draw = random.Random(seed)
+def write_clips(folder: Path, first: int, stop: int, seed: int, made: Path) -> None:
+    """Make files of a few clips, numbered: links to them, and damaged copies."""
+    draw = random.Random(seed + first)
     whole = sorted(made.glob("*.mp4"))
     folder.mkdir()
-    for number in range(count):
+    for number in range(first, stop):
         source, place = draw.choice(whole), folder / f"{number:06d}.mp4"
         if number % DAMAGED:
             os.link(source, place)
@@ -85,10 +85,13 @@ def write_clips(folder: Path, count: int, seed: int, made: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Extract, look, compare with the bounds."""
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    reader.add_argument("--clips", type=int, default=20_000)
-    reader.add_argument("--calls", type=int, default=4, help="extractions, one after the other in one process")
+    reader.add_argument("--clips", type=int, default=17_280)
     reader.add_argument(
-        "--kill-every", type=int, default=1000, help="clips after which a worker process is killed; 0 none"
+        "--each", type=int, default=720, help="clips of each extraction, one after the other in one process"
+    )
+    reader.add_argument("--minutes", type=float, default=120, help="after which no further extraction begins")
+    reader.add_argument(
+        "--kill-every", type=int, default=300, help="clips after which a worker process is killed; 0 none"
     )
     reader.add_argument("--workers", type=int, default=2)
     reader.add_argument("--seed", type=int, default=0)
@@ -107,7 +110,6 @@ def run(folder: Path, asked: argparse.Namespace) -> int:
     for number in range(5):
         frames = [frame[:SIDE, :SIDE] for frame in face_frames(FRAMES, step=2 + number)]
         make_video(folder / "made" / f"{number}.mp4", frames, pixels="yuv420p")
-    each = asked.clips // asked.calls
     config = ExtractConfig(
         weights="random",
         size=32,
@@ -118,26 +120,25 @@ def run(folder: Path, asked: argparse.Namespace) -> int:
         workers=asked.workers,
         timeout=20,
     )
-    out, samples, killed, crashed, begun = folder / "day.zarr", [], 0, 0, time.monotonic()
-    for call in range(asked.calls):
-        write_clips(folder / f"hour{call}", each, asked.seed + call, folder / "made")
-        watch = Killing(asked.kill_every, max(10, asked.clips // 200), temporary, before=call * each)
-        report = extract_videos(find_inputs([folder / f"hour{call}"]), out, config, watch=watch)
+    out, samples, killed, crashed, done, begun = folder / "day.zarr", [], 0, 0, 0, time.monotonic()
+    while done < asked.clips and time.monotonic() - begun < 60 * asked.minutes:
+        hour = folder / f"hour{done // asked.each}"
+        write_clips(hour, done, done + asked.each, asked.seed, folder / "made")
+        watch = Killing(asked.kill_every, max(1, asked.each // 10), temporary, before=done)
+        report = extract_videos(find_inputs([hour]), out, config, watch=watch)
+        done += asked.each
         samples += watch.samples
         killed += watch.killed
         crashed += sum(CRASHED in failure.error for failure in report.failures)
-        print(
-            f"call {call + 1}: {report.clips:,} clips, {len(report.failures):,} failures after {time.monotonic() - begun:,.0f} s",
-            flush=True,
-        )
+        print(f"{done:,} clips after {time.monotonic() - begun:,.0f} s", flush=True)
     cache = open_cache(out)
-    wrong = [f"{len(cache) + len(cache.failures)} clips and failures of {each * asked.calls} files"]
-    wrong = wrong if len(cache) + len(cache.failures) != each * asked.calls else []
+    count = len(cache) + len(cache.failures)
+    wrong = [] if count == done else [f"{count} clips and failures of {done} files"]
     wrong += [str(problem) for problem in verify_cache(out).problems]
-    print(
-        f"\n{len(cache):,} clips of {cache.num_frames:,} frames, {len(cache.failures):,} failures; {killed} workers killed, {crashed} clips lost to that"
-    )
-    samples.append(sample(each * asked.calls, temporary))
+    print(f"\n{len(cache):,} clips of {cache.num_frames:,} frames, {len(cache.failures):,} failures")
+    print(f"{killed} worker processes killed, which cost {crashed} clips, each on record as a failure")
+    time.sleep(SETTLED)
+    samples.append(sample(done, temporary))
     print("\n".join(growth_lines(samples)))
     wrong += grown(samples)
     print(
