@@ -68,7 +68,10 @@ def clocks(rounds: int, folder: Path, counts: Counter[str], wrong: list[str]) ->
     for turn in range(rounds):
         suffix = (".zarr", ".h5")[turn % 2]
         path = folder / f"{turn}{suffix}"
-        with mock.patch.object(time, "time", Jumping(time.time, turn)), mock.patch.object(time, "monotonic", Jumping(time.monotonic, turn)):
+        with (
+            mock.patch.object(time, "time", Jumping(time.time, turn)),
+            mock.patch.object(time, "monotonic", Jumping(time.monotonic, turn)),
+        ):
             for phase in PHASES:
                 run_phase(path, phase)
         if contents(path) != contents(quiet[suffix]) or verify_cache(path).problems:
@@ -118,7 +121,10 @@ def _trainings(rounds: int, folder: Path, counts: Counter[str], wrong: list[str]
 def _told(run) -> tuple:
     """Return what a run came to, without its times."""
     histories = [
-        [{name: value for name, value in record.items() if "second" not in name} for record in read_history(run.part(part) / HISTORY)]
+        [
+            {name: value for name, value in record.items() if "second" not in name}
+            for record in read_history(run.part(part) / HISTORY)
+        ]
         for part in run.parts
     ]
     return histories, read_csv(run.path / "predictions.csv")

@@ -120,7 +120,9 @@ def _write_slowly(path: Path) -> None:
 
 def refusing(rounds: int, folder: Path, counts: Counter[str], wrong: list[str]) -> None:
     """Write where the file system refuses locks, or grants every one of them: nothing is written."""
-    refusals = [(os.strerror(number), _refuse(number)) for number in REFUSALS] + [("granting every lock", lambda *_: None)]
+    refusals = [(os.strerror(number), _refuse(number)) for number in REFUSALS] + [
+        ("granting every lock", lambda *_: None)
+    ]
     for turn in range(rounds):
         for suffix in (".zarr", ".h5"):
             for name, flock in refusals:
