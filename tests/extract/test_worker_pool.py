@@ -23,8 +23,11 @@ class Clock:
         return []
 
 
-@pytest.mark.parametrize(("late", "hangs"), [(0.0, True), (0.5, True), (500.0, False)])
-def test_a_worker_hangs_if_it_is_silent_while_this_process_runs(late, hangs, monkeypatch):
+@pytest.mark.parametrize(
+    ("late", "turns", "hangs"),
+    [(0.0, 23, False), (0.0, 25, True), (0.5, 25, True), (500.0, 23, False), (500.0, 25, True)],
+)
+def test_a_worker_hangs_if_it_is_silent_while_this_process_runs(late, turns, hangs, monkeypatch):
     clock = Clock(late)
     monkeypatch.setattr(worker_pool, "wait", clock.wait)
     monkeypatch.setattr(worker_pool, "time", clock)
@@ -32,6 +35,6 @@ def test_a_worker_hangs_if_it_is_silent_while_this_process_runs(late, hangs, mon
     pool._config = ExtractConfig(weights="random", timeout=120)
     pool.workers = [Worker(None, None, busy=3)]
     monkeypatch.setattr(pool, "_replace", lambda worker: None)
-    heard = [message for _ in range(25) for _, message in pool.listen(5.0)]
+    heard = [message for _ in range(turns) for _, message in pool.listen(5.0)]
     assert [failed.index for failed in heard[:1]] == [3] * hangs
     assert all("did not get anywhere in 120 s" in failed.error for failed in heard)
