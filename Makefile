@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 STAMP  := $(VENV)/.installed
-SOURCE := __init__.py __main__.py cli.py errors.py cache commands crops demo doctor encoders extract hub infer inputs recipes report sweep train tune
+SOURCE := __init__.py __main__.py cli.py errors.py packages.py cache commands crops demo doctor encoders extract hub infer inputs recipes report sweep train tune
 AXE    := 4.14.1
 
 # Compiled modules are kept, whatever the surroundings say: tests start hundreds of processes, and torch takes twice as long uncompiled.
@@ -24,9 +24,11 @@ venv: $(STAMP) ## build .venv from constraints.txt (automatic)
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "est needs Python 3.11 to 3.13, found %d.%d: make PYTHON=python3.12 ..." % v)'
 	rm -rf $(VENV)
+	@echo "making $(VENV) with the package manager uv"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@echo "opencv-python ; python_version < '0'" > $(VENV)/overrides.txt
+	@echo "installing est and its dependencies into $(VENV): gigabytes the first time; this takes minutes"
 	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt \
 	    --override $(VENV)/overrides.txt --editable '.[dev]' opencv-python-headless
 	@touch $@

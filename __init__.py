@@ -21,11 +21,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .cache import Cache, Progress, Watch, convert_cache, erase_clips, merge_caches, open_cache, verify_cache
     from .demo import RenderSpec, render_set
+    from .doctor.check import Examination
+    from .doctor.examination import examine as examine_machine
     from .errors import EstError
     from .extract.config import ExtractConfig
     from .extract.extraction import extract_videos
     from .extract.recaching import recache
     from .extract.report import Report
+    from .hub.sharing.caches import pull_cache, push_cache
+    from .hub.sharing.models import push_export, push_weights
+    from .hub.sharing.pushing import Pushed
+    from .hub.sharing.terms import Permission
     from .infer.export.exporting import Exported, export_run
     from .infer.prediction.config import PredictConfig
     from .infer.prediction.predicting import Predictions, predict
@@ -36,6 +42,8 @@ if TYPE_CHECKING:
     from .inputs.input import FoundInputs, find_inputs
     from .inputs.relabelling import Relabelling, plan_relabelling
     from .inputs.stills import find_stills
+    from .recipes.choice import RecipeChoice
+    from .recipes.running import RecipeOutcome, run_recipe
     from .report.cachepage.page import cache_page
     from .report.cachepage.showing import show_clips
     from .report.runpage.page import run_page
@@ -91,6 +99,7 @@ __all__ = [  # noqa: RUF022
     "read_space",
     "audit_cache",
     "reproduce",
+    "run_recipe",
     # run
     "list_runs",
     "evaluate_run",
@@ -98,6 +107,13 @@ __all__ = [  # noqa: RUF022
     "predict",
     "probe_run",
     "export_run",
+    # hub
+    "push_cache",
+    "pull_cache",
+    "push_export",
+    "push_weights",
+    # machine
+    "examine_machine",
     # pages
     "cache_page",
     "show_clips",
@@ -118,8 +134,10 @@ __all__ = [  # noqa: RUF022
     "SweepConfig",
     "Space",
     "Recipe",
+    "RecipeChoice",
     "Change",
     "PredictConfig",
+    "Permission",
     # what comes back
     "FoundInputs",
     "Report",
@@ -132,9 +150,12 @@ __all__ = [  # noqa: RUF022
     "Sweep",
     "Audit",
     "Reproduction",
+    "RecipeOutcome",
     "Predictions",
     "Probe",
     "Exported",
+    "Pushed",
+    "Examination",
     # while it works
     "Watch",
     "TrainingWatch",
@@ -157,6 +178,12 @@ FUNCTIONS = {
     "runs": "list_runs",
     "relabel": "plan_relabelling",
     "render": "render_set",
+    "recipe": "run_recipe",
+    "recipes": "run_recipe",
+    "push": "push_cache and est.push_export",
+    "pull": "pull_cache",
+    "hub": "push_cache and est.pull_cache",
+    "doctor": "examine_machine",
 }
 
 # onnxruntime queues events about the machine as soon as it is imported; who works on videos of people does not expect that.

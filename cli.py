@@ -40,10 +40,10 @@ class Commands(LazyGroup):
         "sweep": "Search settings for each outer fold inside its training half; the same command resumes.",
         "runs": "List runs: data, model, protocol, scores over seeds, status and age.",
         "compare": "Compare runs with the first: paired differences over people, per class, and the settings that differ.",
-        "report": "Write what is in a cache, or how runs did, as one HTML page that needs no other file and no network.",
-        "cache": "Look at a cache, check it, find duplicates, import, join, convert, relabel, thin, push and pull caches; erase people.",
-        "doctor": "Look at versions, devices, codecs, weights, folders and disk; name each problem with the command that mends it.",
-        "demo": "Go the whole way on rendered faces: render, extract, train, score. Or only render them.",
+        "report": "Write what is in a cache, or the results of runs, as one HTML page that needs no other file and no network.",
+        "cache": "Show a cache, verify it, find duplicates, import, merge, convert, relabel, drop clips, push and pull; erase people.",
+        "doctor": "Check versions, devices, codecs, weights, folders and disk; name each problem with the command that fixes it.",
+        "demo": "Run the complete pipeline on rendered faces: render, extract, train, score. Or only render them.",
     }
     folders = {  # noqa: RUF012
         "caches": ("cache",),
@@ -58,7 +58,7 @@ app = typer.Typer(
     name="est",
     help="Expression Snippet Transformer on cached features: extract once, train in seconds per epoch.",
     epilog="Every command takes --json, --quiet and --debug; --help-all shows all options of a command that has many. "
-    "Exit status: 0 all good, 1 failed, 2 wrong usage, 3 finished but some inputs failed or duplicates were found, 130 interrupted.",
+    "Exit status: 0 success, 1 failed, 2 wrong usage, 3 finished but some inputs failed or duplicates were found, 130 interrupted.",
     rich_markup_mode=None,  # rich's help pages alone cost more time than everything else here
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
@@ -76,7 +76,7 @@ def show_version(wanted: bool) -> None:
 def options(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:

@@ -1,6 +1,6 @@
-"""The errors that are a user's business, and the checks of settings that raise them; everything else is a bug and keeps its traceback.
+"""The errors that a user can fix, and the checks of settings that raise them; everything else is a bug and keeps its traceback.
 
-An error says what was expected and what was found (`message`), and the command or change that mends it (`remedy`). The cause is
+An error says what was expected and what was found (`message`), and the command or change that fixes it (`remedy`). The cause is
 Python's own: `raise CacheError(...) from error`. The exit status belongs to the class.
 """
 
@@ -26,7 +26,7 @@ STATUS_INTERRUPTED = 130
 
 
 class EstError(Exception):
-    """Something that a user can mend: `message` says what, `remedy` how."""
+    """An error that a user can fix: `message` says what is wrong, `remedy` how to fix it."""
 
     status = STATUS_FAILED
 
@@ -57,11 +57,11 @@ class CacheLocked(CacheError):
 
 
 class CacheDamaged(CacheError):
-    """Committed data that is missing or not what was written."""
+    """Committed data that is missing or does not match its checksum."""
 
 
 class RecipeMismatch(CacheError):
-    """A cache made in another way than the one asked for."""
+    """A cache made with other settings than those asked for."""
 
 
 class FeaturesLeftOut(RecipeMismatch):
@@ -91,7 +91,7 @@ def first_line(error: BaseException) -> str:
 
 
 def brief(error: BaseException, limit: int = 160) -> str:
-    """Return the first line of what a library says of its error, cut where it goes on for long."""
+    """Return the first line of what a library says of its error, cut if it is long."""
     line = first_line(error)
     return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
 
@@ -104,7 +104,7 @@ def nearest(found: object, names: Iterable[object], *, cutoff: float = 0.6) -> s
 
 
 def differing(where: object, settings: Mapping[str, tuple[object, object]], *, more: Sequence[str] = ()) -> str:
-    """Say in which settings, name → (here, asked), something that is to go on differs; several as a table, `more` sentences below it."""
+    """Say in which settings, name → (here, asked), something to be resumed differs; several as a table, `more` sentences below it."""
     rows = [(name, _worded(here), _worded(asked)) for name, (here, asked) in settings.items()]
     told = [f"{line.rstrip('.')}." for line in more]
     if not rows:
@@ -158,7 +158,7 @@ def missing_library(error: ImportError) -> EstError | None:
 
 
 def opencv_remedy() -> str:
-    """Return what mends an OpenCV that cannot be loaded: the package without windows, or the libraries of the system that it lacks."""
+    """Return what fixes an OpenCV that cannot be loaded: the package without windows, or the libraries of the system that it lacks."""
     import importlib.metadata  # here: it costs est --help more than all else in this file
 
     try:
@@ -169,7 +169,7 @@ def opencv_remedy() -> str:
 
 
 def _is_raised_in(package: str, error: BaseException) -> bool:
-    """Say whether an error was raised by a package, or below it."""
+    """Return whether an error was raised by a package, or below it."""
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     return any(frame.f_globals.get("__name__", "").partition(".")[0] == package for frame in frames)
 
@@ -182,7 +182,7 @@ def why_not_loaded(text: str) -> str:
         if library
         else text.strip().splitlines()[0].rstrip(".")
         if text.strip()
-        else "no reason is told"
+        else "no reason is given"
     )
 
 
@@ -209,7 +209,7 @@ def some(names: Iterable[object], number: int = 3, *, joint: str = ", ") -> str:
 
 
 def counted(number: float, noun: str, verb: str = "") -> str:
-    """Count something in words, and say what it does: `1 clip`, `2 clips`; with the verb have `1 clip has`, `2 clips have`."""
+    """Count something in words, with a verb: `1 clip`, `2 clips`; with the verb have `1 clip has`, `2 clips have`."""
     if number == 1:
         return f"1 {noun} {SINGULAR.get(verb, verb + 's')}" if verb else f"1 {noun}"
     return f"{number} {noun}s {verb}".rstrip()
@@ -217,9 +217,7 @@ def counted(number: float, noun: str, verb: str = "") -> str:
 
 SINGULAR = {"are": "is", "were": "was", "have": "has", "do": "does"}
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-COUNTLESS = (
-    2**31 - 1
-)  # an upper end from here on is none that a message should name to somebody who is below the lower one
+COUNTLESS = 2**31 - 1  # from here on the upper end is left out of a message about a number below the lower one
 NUMBERS = {int: numbers.Integral, float: numbers.Real}  # those of numpy too
 
 
@@ -275,7 +273,7 @@ def hints_of(kind: type) -> dict[str, Any]:
 
 
 def _is_of(kind: type, found: object) -> bool:
-    """Say whether a value is of a kind; true and false are numbers to Python alone."""
+    """Return whether a value is of a kind; true and false are numbers to Python alone."""
     if isinstance(found, bool):
         return kind is bool
     return isinstance(found, NUMBERS.get(kind, kind))

@@ -61,7 +61,7 @@ class Windows:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clip:
-    """One clip: who, whence, and its rows. `features` holds every array of the recipes, (frames, *shape)."""
+    """One clip: its annotations, its source and its rows. `features` holds every array of the recipes, (frames, *shape)."""
 
     id: str
     path: str = ""
@@ -74,7 +74,7 @@ class Clip:
     size: tuple[int, int] = (0, 0)
     rotation: int = 0
     mirrored: bool = False
-    declared: int | None = None  # frames by the file's own account; as many as decoded when left out
+    declared: int | None = None  # frames as the file says; as many as decoded when left out
     first_frame: int = 0
     source: Source = field(default_factory=Source)
     state: np.ndarray  # (frames,)
@@ -102,7 +102,7 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """An input that could not be extracted, and why; what its clip would be is told, so that scores count it where it belongs."""
+    """An input that could not be extracted, and why; with its annotations, so that scores count it as an error."""
 
     id: str
     path: str
@@ -127,7 +127,7 @@ def checked_rows(clip: Clip, schema: Schema) -> dict[str, np.ndarray]:
     expect_text(who, id=clip.id, path=clip.path, subject=clip.subject, split=clip.split)
     expect_label(who, clip.label)
     if not clip.id:
-        raise CacheError("A clip has an id, found an empty one.")
+        raise CacheError("Expected a clip id, found an empty one.")
     found = {**{name: getattr(clip, name) for name in FRAME_COLUMNS}, **clip.features}
     wanted = {**FRAME_COLUMNS, **schema.features}
     if found.keys() != wanted.keys():
@@ -147,7 +147,7 @@ def checked_rows(clip: Clip, schema: Schema) -> dict[str, np.ndarray]:
         raise CacheError(f"{who}: frame {wrong[0]} has a face without a crop, or a crop without a face.")
     target_row(clip.target, schema.num_targets, who)
     if clip.declared is not None and clip.declared < 0:
-        raise CacheError(f"{who} declares {clip.declared} frames.")
+        raise CacheError(f"{who}: expected a number of declared frames from 0, found {clip.declared}.")
     if unknown := sorted(clip.extra.keys() - schema.extra.keys()):
         raise CacheError(
             f"{who} has the extra columns {', '.join(unknown)}; the cache has {', '.join(schema.extra) or 'none'}.",
@@ -239,7 +239,7 @@ def failure_row(failure: Failure, schema: Schema) -> dict[str, Any]:
     expect_text(who, **texts)
     expect_label(who, failure.label)
     if not failure.id:
-        raise CacheError("A failure has the id of its input, found an empty one.")
+        raise CacheError("Expected the id of an input that failed, found an empty one.")
     row: dict[str, Any] = {
         **texts,
         "label": NO_LABEL,
@@ -348,7 +348,7 @@ def expect_finite(rows: np.ndarray, who: str) -> None:
         frame = int(np.flatnonzero(wrong.reshape(len(rows), -1).any(axis=1))[0])
         raise CacheError(
             f"{who}: frame {frame} is NaN, infinite or too large for {rows.dtype}.",
-            remedy="look at that frame, or use float32",
+            remedy="check that frame, or use float32",
         )
 
 
@@ -362,11 +362,11 @@ def expect_text(who: str, **texts: str) -> None:
         except UnicodeEncodeError as error:
             raise CacheError(f"{who}: its {name} {text!a} is not Unicode text.", remedy="rename the file") from error
         if "\0" in text:
-            raise CacheError(f"{who}: its {name} {text!a} holds a NUL.")
+            raise CacheError(f"{who}: its {name} {text!a} contains a NUL character.")
 
 
 def expect_moment(value: Any, num_frames: int, who: str) -> None:
-    """Refuse a moment that is none of the clip's frames; −1 stands for unknown."""
+    """Refuse a moment that is not a frame of the clip; −1 stands for unknown."""
     if isinstance(value, int | np.integer) and not UNKNOWN <= value < num_frames:
         raise CacheError(
             f"{who}: expected one of {num_frames} frames, counted from 0, or −1 for unknown; found {value}."
@@ -374,9 +374,9 @@ def expect_moment(value: Any, num_frames: int, who: str) -> None:
 
 
 def expect_label(who: str, label: str | None) -> None:
-    """Refuse a label that names nothing."""
+    """Refuse an empty label."""
     if label == "":
-        raise CacheError(f"{who}: its label is empty.", remedy="None stands for no label")
+        raise CacheError(f"{who}: its label is empty.", remedy="use None for a clip without a label")
     if label is not None:
         expect_text(who, label=label)
 

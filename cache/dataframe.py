@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import EstError
+from ..packages import expect_packages
 
 
 def expect_pandas() -> Any:
     """Return pandas, or say how to get it."""
-    try:
-        import pandas
-    except ImportError as error:
-        raise EstError("Data frames need the package pandas.", remedy="pip install 'est-fer[tables]'") from error
+    expect_packages("Data frames need the package pandas", "pandas", install="'est-fer[tables]'")
+    import pandas
+
     return pandas

@@ -18,11 +18,11 @@ UNCOMPARED = (
     "hub",
 )  # where a copy came from makes no rows; lists are corrected while a cache grows; that is no other way of making rows
 
-ASSUMED = {"kernels": "plain"}  # of extractions that were begun before it was recorded
+ASSUMED = {"kernels": "plain"}  # of extractions that were started before it was recorded
 
 
 def current_environment(packages: Iterable[str] = (), **more: Any) -> dict[str, Any]:
-    """Describe this machine, the versions of some packages, and what else the caller knows (its device, its codecs)."""
+    """Describe this machine, the versions of some packages, and further facts of the caller (its device, its codecs)."""
     names = sorted({"numpy", "h5py", "xxhash", *packages})
     versions = {}
     for name in names:
@@ -43,7 +43,7 @@ def current_environment(packages: Iterable[str] = (), **more: Any) -> dict[str, 
 def environment_changes(
     recorded: Mapping[str, Any], current: Mapping[str, Any], *, words: tuple[str, str] = ("then", "now")
 ) -> list[str]:
-    """List what differs, as `versions.numpy: 2.3 then, 2.4 now`; what only one side knows does not count."""
+    """List what differs, as `versions.numpy: 2.3 then, 2.4 now`; what only one side has does not count."""
     found = []
     recorded, current = _completed(recorded, current), _completed(current, recorded)
     for name in sorted((recorded.keys() & current.keys()) - set(UNCOMPARED)):
@@ -61,13 +61,13 @@ def _completed(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str,
 
 
 def datasets_in(environment: Mapping[str, Any]) -> list[str]:
-    """Name the data sets that clips are on record as being from: the one that a cache was begun with, and those that came later."""
+    """Name the data sets that clips are on record as being from: the one that a cache was started with, and those that came later."""
     begun = environment.get("dataset", {}).get("name", "")
     return sorted({begun, *environment.get(DATASETS, ())} - {""})
 
 
 def with_datasets(environment: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Return an environment that names more data sets, without which nobody would know under which terms clips stand."""
+    """Return an environment that names more data sets, so that the terms of all clips are known."""
     known = {environment.get("dataset", {}).get("name", ""), ""}
     more = sorted({*environment.get(DATASETS, ()), *names} - known)
     return dict(environment) | ({DATASETS: more} if more else {})

@@ -1,4 +1,4 @@
-"""Ctrl-C and other signals that wait: until a change of several arrays is whole, or until long work can be stopped in order."""
+"""Delaying Ctrl-C and other signals: until a change of several arrays is complete, or until long work can be stopped in order."""
 
 from __future__ import annotations
 

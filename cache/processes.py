@@ -10,7 +10,7 @@ from types import ModuleType
 
 @contextmanager
 def nameless_main() -> Generator[None]:
-    """Keep processes that are spawned from importing the caller's main module: what they run lies in est."""
+    """Keep processes that are spawned from importing the caller's main module: what they run is in est."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:

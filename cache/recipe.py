@@ -37,11 +37,11 @@ TORCH = "torch"  # the engine of recipes that name none
 IMPORTED = "imported"  # the decoder, detector or backbone of what was made elsewhere
 NAMED = ("imagenet", "synface", "random", "none")  # weights that are no file, and those of KIND:NAME
 KINDS = ("hub", "torchvision", "timm", "clip", "hsemotion")
-UNNAMED = "FILE"  # stands for the name of somebody's file of weights, which may be a person's
+UNNAMED = "FILE"  # stands for the name of a user's file of weights, which may contain a person's name
 
 
 def unnamed(weights: str) -> str:
-    """Return published weights by their name, and a file of somebody's without it: its digest says which one it was."""
+    """Return published weights by their name, and a user's file without it: its digest identifies it."""
     kind, colon, _ = weights.partition(":")
     return weights if weights in NAMED or (colon and kind in KINDS) else UNNAMED
 
@@ -147,7 +147,7 @@ class FramesRecipe(Recipe):
 
     @property
     def by_annotated_apex(self) -> bool:
-        """Say whether rows were chosen by the annotated apex, which prediction on new videos does not have."""
+        """Return whether rows were chosen by the annotated apex, which prediction on new videos does not have."""
         return ANNOTATED_APEX in self.sampling
 
     def __post_init__(self) -> None:
@@ -188,17 +188,17 @@ class FeatureRecipe(Recipe):
 
     @property
     def is_imported(self) -> bool:
-        """Say whether its rows were made elsewhere: `weights` then says by what, and `tap` from which columns."""
+        """Return whether its rows were made elsewhere: `weights` then says by what, and `tap` from which columns."""
         return self.backbone == IMPORTED
 
     @property
     def is_later(self) -> bool:
-        """Say whether format 1 has no place for it."""
+        """Return whether format 1 has no place for it."""
         return bool(self.window or self.modality or self.engine != TORCH)
 
     @property
     def is_of_crops(self) -> bool:
-        """Say whether a row is what an encoder makes of one crop."""
+        """Return whether a row is what an encoder makes of one crop."""
         return not (self.window or self.modality)
 
     def __post_init__(self) -> None:
@@ -294,7 +294,7 @@ def expect_same(
     differences = found.differences(wanted)
     refused = [name for name in differences if name not in allow]
     if refused:
-        told = f"{where} was made in another way: {found.describe(wanted, refused)}."
+        told = f"{where} was made with other settings: {found.describe(wanted, refused)}."
         raise RecipeMismatch(differing(where, found.pairs(wanted, refused)) if asked else told, remedy=remedy)
     return differences
 

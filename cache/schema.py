@@ -18,7 +18,7 @@ from ..errors import UsageError
 
 FORMAT = "est-cache"
 VERSION = 2  # of new caches
-VERSIONS = (1, 2)  # that are read, and gone on with
+VERSIONS = (1, 2)  # that are read and extended
 
 Axis = Literal["frame", "offset", "byte", "clip", "failure", "window"]
 
@@ -114,7 +114,7 @@ CLIP_COLUMNS: Mapping[str, tuple[str, tuple[int, ...]]] = MappingProxyType(
         "size": ("int32", (2,)),  # width, height of the upright frame
         "rotation": ("int32", ()),  # degrees clockwise that the file asks for
         "mirrored": ("uint8", ()),
-        "declared": ("int64", ()),  # frames, by the file's own account
+        "declared": ("int64", ()),  # frames, as the file says
         "decoded": ("int64", ()),
         "first_frame": ("int64", ()),
         "source_bytes": ("int64", ()),
@@ -158,7 +158,10 @@ FAILURE_COLUMNS: Mapping[str, tuple[str, tuple[int, ...]]] = MappingProxyType(
         "path": (STRING, ()),
         "stage": (STRING, ()),
         "error": (STRING, ()),
-        "label": ("int32", ()),  # these four as for clips: so that scores can count it as a clip that was got wrong
+        "label": (
+            "int32",
+            (),
+        ),  # these four as for clips: so that scores can count it as a clip that was predicted wrongly
         "subject": (STRING, ()),
         "split": (STRING, ()),
         "fold": ("int32", ()),

@@ -28,9 +28,9 @@ def source_of(path: Path, *, digest: bool = True) -> Source:
 
 
 def source_problem(path: str, num_bytes: int, digest: bytes) -> str | None:
-    """Say what is wrong with a source, by its content where a digest is known."""
+    """Return what is wrong with a source, by its content where a digest is known."""
     if not path:
-        return "the cache does not know where it came from"
+        return "the cache has no record of its source"
     try:
         known = any(digest)
         found = source_of(Path(path), digest=known)
@@ -39,7 +39,7 @@ def source_problem(path: str, num_bytes: int, digest: bytes) -> str | None:
     if found.num_bytes != num_bytes:
         return f"its source {path} has {found.num_bytes} bytes, and had {num_bytes}"
     if known and found.digest != digest:
-        return f"its source {path} has another content"
+        return f"its source {path} has changed"
     return None
 
 

@@ -107,15 +107,15 @@ class TrainedOn:
         return replace(self, **left)
 
     def knows_clips(self, ids: Sequence[str]) -> np.ndarray:
-        """Say which ids are in the record.  # (T,)"""
+        """Return which ids are in the record.  # (T,)"""
         return _among(ids, self.clips)
 
     def knows_subjects(self, subjects: Sequence[str]) -> np.ndarray:
-        """Say which subjects are in the record.  # (T,)"""
+        """Return which subjects are in the record.  # (T,)"""
         return _among(subjects, self.subjects)
 
     def seen(self, ids: Sequence[str], digests: Sequence[str], spans: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Say which clips are in the record by their ids, and which others by the content of their sources.
+        """Return which clips are in the record by their ids, and which others by the content of their sources.
 
         A source may give several clips: `spans` are the frames of each, first and stop. Where some are known by their ids, others of the
         same source are seen only if they share frames with these.
@@ -150,7 +150,7 @@ def _forms(name: str, salts: Iterable[str]) -> list[str]:
 
 
 def _among(names: Sequence[str], entries: Sequence[str]) -> np.ndarray:
-    """Say which names stand among the entries of a record; an empty name stands for nothing.  # (T,)"""
+    """Return which names stand among the entries of a record; an empty name stands for nothing.  # (T,)"""
     known, salts = set(entries), _salts(entries)
     if not known:
         return np.zeros(len(names), bool)
@@ -164,7 +164,7 @@ def hex_digest(digest: Any) -> str:
 
 
 def records_for(recipes: Iterable[FeatureRecipe], known: Mapping[str, TrainedOn]) -> dict[str, TrainedOn]:
-    """Return the records that recipes name; refuse a recipe whose record nobody has."""
+    """Return the records that recipes name; refuse a recipe whose record is missing."""
     wanted = dict.fromkeys(recipe.trained_on for recipe in recipes if recipe.trained_on)
     for name in wanted:
         if name not in known:

@@ -1,4 +1,4 @@
-"""What long work tells whoever watches it: sentences, warnings, and how far it is.
+"""What long work reports: messages, warnings and progress.
 
 The methods do nothing here. The command line shows them live; a notebook may override what it likes. It lies in the lowest package, so
 that every other can tell; a training tells more: `est.train.TrainingWatch`.
@@ -17,7 +17,7 @@ class Progress:
     what: str  # Extracting, Verifying, …
     unit: str  # of the two numbers that follow: videos or clips
     done: int
-    total: int  # 0 where nobody knows
+    total: int  # 0 if not known
     ahead: int = 0  # that are finished besides, and wait for an older one
     stage: str = ""  # of the work, where it has several
     frames: int = 0
@@ -27,7 +27,7 @@ class Progress:
     bottleneck: str = ""  # which stage the others wait for, in words
 
     def counts(self) -> str:
-        """Say how much is done, and of how much where that is known."""
+        """Return how much is done, and of how much where that is known."""
         return f"{self.done}/{self.total} {self.unit}" if self.total else f"{self.done} {self.unit}"
 
     def note(self) -> str:
@@ -45,10 +45,10 @@ class Watch:
     """Receives what long work reports; its methods do nothing until they are overridden."""
 
     def say(self, text: str) -> None:
-        """Something worth knowing."""
+        """A message."""
 
     def warn(self, text: str) -> None:
-        """Something that the user should act on."""
+        """A warning, on which the user should act."""
 
     def progress(self, progress: Progress) -> None:
         """Some of the work is done; called often."""

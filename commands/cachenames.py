@@ -17,7 +17,7 @@ EXTRA, MISSING = "unexpected extra argument", f"Missing option '{OPTION}'"  # in
 
 
 def is_cache_name(text: object) -> bool:
-    """Say whether a word is named as caches are."""
+    """Return whether a word is named as caches are."""
     return isinstance(text, str) and text.rstrip("/").endswith(SUFFIXES)
 
 
@@ -31,12 +31,12 @@ def expect_no_cache(option: str, found: object) -> None:
 def no_cache(option: str, found: str) -> UsageError:
     """Return the refusal of a cache as the value of an option."""
     return UsageError(
-        f"{option} does not take {found!r}, which is named as a cache is.", remedy=f"{OPTION} {shlex.quote(found)}"
+        f"{option} does not take {found!r}, which has the name of a cache.", remedy=f"{OPTION} {shlex.quote(found)}"
     )
 
 
 def takes_option(context: Context | None) -> bool:
-    """Say whether a command takes a cache by its option."""
+    """Return whether a command takes a cache by its option."""
     return context is not None and any(OPTION in parameter.opts for parameter in context.command.params)
 
 

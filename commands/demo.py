@@ -1,4 +1,4 @@
-"""`est demo`: the whole way on rendered faces; `est demo render`: labelled videos that need no licence, no download and no network."""
+"""`est demo`: the complete pipeline on rendered faces; `est demo render`: labelled videos without licence, download or network."""
 
 from __future__ import annotations
 
@@ -21,13 +21,19 @@ DEMO_FOLDER = Path("est-demo")
 
 app = typer.Typer(
     cls=PanelGroup,
-    help="Go the whole way on rendered faces: render, extract, train, score. Or only render them.",
+    help="Run the complete pipeline on rendered faces: render, extract, train, score. Or only render them.",
     rich_markup_mode=None,
 )
 
-Subjects = Annotated[int, typer.Option("--subjects", help="How many people.", rich_help_panel=DATA)]
+Subjects = Annotated[int, typer.Option("--subjects", help="Number of people.", rich_help_panel=DATA)]
 Clips = Annotated[
-    int, typer.Option("--clips-per-subject", help="Videos of each; the expressions take turns.", rich_help_panel=DATA)
+    int | None,
+    typer.Option(
+        "--clips-per-subject",
+        help="Videos per person; the classes alternate. [default: 7; 8 where classes come in pairs]\n\n"
+        "With --dynamics and --temporal-pairs an even number.",
+        rich_help_panel=DATA,
+    ),
 ]
 Difficulty = Annotated[
     float,
@@ -49,7 +55,7 @@ Dynamics = Annotated[
     bool,
     typer.Option(
         "--dynamics",
-        help="Classes that differ only in their course over time.\n\nClips have lengths of their own.",
+        help="Classes that differ only in their course over time.\n\nClips differ in length.",
         rich_help_panel=DATA,
     ),
 ]
@@ -65,13 +71,13 @@ Micro = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", "--num-workers", help="Processes that render. [default: one a core]", rich_help_panel=MACHINE
+        "--workers", "--num-workers", help="Rendering processes. [default: one per core]", rich_help_panel=MACHINE
     ),
 ]
 
 
 DemoSubjects = Annotated[
-    int | None, typer.Option("--subjects", help="How many people. [default: 8 posed, 12 dynamics]")
+    int | None, typer.Option("--subjects", help="Number of people. [default: 8 posed, 12 dynamics]")
 ]
 DemoDifficulty = Annotated[
     float | None,
@@ -83,7 +89,9 @@ DemoPairs = Annotated[
     bool,
     typer.Option("--temporal-pairs", help="Only classes that differ in nothing but the order of the same frames."),
 ]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="Of each training. [default: 15 posed, 60 dynamics]")]
+Epochs = Annotated[
+    int | None, typer.Option("--epochs", help="Epochs of each training. [default: 15 posed, 60 dynamics]")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
 FETCH = "est doctor --fetch"
@@ -123,7 +131,7 @@ def demo(
 
 
 def demo_text(report: DemoReport) -> str:
-    """Lay out what a demo came to, and what to do next."""
+    """Format the result of a demo, and what to do next."""
     times = ", ".join(f"{name} {clock(seconds)}" for name, seconds in report.seconds.items())
     lines = [
         *report.table(),
@@ -149,7 +157,7 @@ def render(
     *,
     out: Out,
     subjects: Subjects = 24,
-    clips_per_subject: Clips = 7,
+    clips_per_subject: Clips = None,
     seed: Seed = 0,
     difficulty: Difficulty = 0.4,
     size: Size = "640x360",

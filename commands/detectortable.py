@@ -13,7 +13,7 @@ SHOWN = 5  # inputs that are named
 
 
 def comparison_data(found: Comparison) -> dict[str, Any]:
-    """Return what machines are told."""
+    """Return the JSON data."""
     return {
         "inputs": found.inputs,
         "available": found.available,
@@ -40,7 +40,7 @@ def comparison_data(found: Comparison) -> dict[str, Any]:
 
 
 def comparison_text(found: Comparison) -> str:
-    """Lay a comparison out for people."""
+    """Format a comparison as text."""
     first = found.rows[0]
     named = ", ".join(found.inputs[:SHOWN]) + (" …" if len(found.inputs) > SHOWN else "")
     lines = [

@@ -1,7 +1,8 @@
-"""`est doctor`: what this machine has, and what mends what it has not."""
+"""`est doctor`: checks what est needs on this machine, and names the command that fixes each problem."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 Fetch = Annotated[
     bool,
-    typer.Option("--fetch", help="Download what is named and not here, and the ImageNet weights of ResNet-18."),
+    typer.Option(
+        "--fetch",
+        help="Download the named weights and detectors that are missing, and the ImageNet weights of ResNet-18.",
+    ),
 ]
 From = Annotated[
     str | None,
@@ -29,19 +33,22 @@ From = Annotated[
 Weights = Annotated[
     list[str] | None,
     typer.Option(
-        "--weights", metavar="NAME", help="Published weights to look at, as est extract takes them; may be repeated."
+        "--weights", metavar="NAME", help="Published weights to check, as est extract takes them; may be repeated."
     ),
 ]
 Detectors = Annotated[
     list[str] | None,
     typer.Option(
-        "--detector", metavar="NAME", help="A detector to look at, such as insightface:buffalo_l; may be repeated."
+        "--detector", metavar="NAME", help="A detector to check, such as insightface:buffalo_l; may be repeated."
     ),
 ]
-ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Where downloaded weights lie.")]
-Folder = Annotated[Path, typer.Option("--folder", help="Where caches and runs are to be written.")]
+ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="The folder of downloaded weights.")]
+Folder = Annotated[Path, typer.Option("--folder", help="The folder for caches and runs.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-Speed = Annotated[bool, typer.Option("--speed", help="Measure the encoder by each engine in each precision: seconds.")]
+Speed = Annotated[
+    bool,
+    typer.Option("--speed", help="Measure the speed of the encoder with each engine and precision; takes seconds."),
+]
 SIGNS = {"ok": "✓", "note": "·", "problem": "✗"}
 
 
@@ -58,7 +65,10 @@ def doctor(
     device: Device = "auto",
     speed: Speed = False,
 ) -> int:
-    """Look at versions, devices, codecs, weights, folders and disk; name each problem with the command that mends it."""
+    """Check versions, devices, codecs, weights, folders and disk; name each problem with the command that fixes it.
+
+    With --quiet only problems are shown; the exit status is 1 if there is one.
+    """
     from ..doctor.examination import examine
 
     found = examine(
@@ -70,15 +80,17 @@ def doctor(
         fetch=fetch,
         source=source,
         speed=speed,
-        hear=lambda name: screen.note(f"looking at {name} …"),
+        hear=lambda name: screen.note(f"checking {name} …"),
     )
-    screen.result(found.to_json(), page(found))
+    shown = replace(found, checks=found.problems) if screen.quiet else found
+    if shown.checks or screen.json:
+        screen.result(found.to_json(), page(shown))
     return STATUS_FAILED if found.problems else 0
 
 
 def page(found: Examination) -> str:
-    """Lay it out for people."""
-    width = max(len(check.name) for check in found.checks)
+    """Format it as text."""
+    width = max((len(check.name) for check in found.checks), default=0)
     lines = []
     for group, checks in found.groups().items():
         lines.append(group)

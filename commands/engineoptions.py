@@ -25,8 +25,8 @@ EngineOption = Annotated[
         "--engine",
         metavar="NAME",
         help="auto, torch or onnxruntime.\n\n"
-        "What computes the encoder; auto: what is fast here, or the engine of the cache that is resumed. "
-        "onnxruntime runs on the processor, in fp32 or int8.",
+        "What computes the encoder; auto: the fastest here, or the engine of the cache that is resumed. "
+        "onnxruntime runs on the CPU, in fp32 or int8.",
         rich_help_panel=MACHINE,
     ),
 ]
@@ -36,7 +36,7 @@ EncoderPrecision = Annotated[
         "--precision",
         metavar="NAME",
         help="auto, fp32, bf16, fp16 or int8.\n\n"
-        "auto takes bf16 where the hardware is fast at it, and int8 never; or that of the cache that is resumed.",
+        "auto: bf16 if the hardware is fast at it, else fp32, never int8; or the precision of the cache that is resumed.",
         rich_help_panel=MACHINE,
     ),
 ]

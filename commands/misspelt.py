@@ -1,4 +1,4 @@
-"""What mends a line that could not be parsed: the nearest option, command or value, in our own words in place of the parser's."""
+"""Messages for a command line that could not be parsed: the nearest option, command or value, instead of the parser's message."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def _no_option(error: Any, context: Context, remedy: str) -> UsageError:
         near = next((f"--{name}" for name in CALLED[called] if f"--{name.split(' ')[0]}" in known), None)
     message = f"{context.command_path} has no option {given}"
     others = [name for name in sorted(error.possibilities or ()) if name != near][:3]
-    more = f"; alike are {', '.join(others)}" if others else ""
+    more = f"; similar are {', '.join(others)}" if others else ""
     return UsageError(f"{message}{more}.", remedy=f"{near}, or {remedy} for all" if near else remedy)
 
 
 def _bad_value(error: Any, message: str, remedy: str) -> UsageError:
-    """Say what an option takes, and which of its words is nearest."""
+    """Return what an option takes, and which of its words is nearest."""
     parameter = error.param
     option = next((name for name in getattr(parameter, "opts", ()) if name[:2] == "--"), None)
     for words, kind in KINDS.items():

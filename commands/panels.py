@@ -124,7 +124,7 @@ def shown(command: Command, context: Context) -> list[Parameter]:
 
 
 def has_panels(command: Command) -> bool:
-    """Say whether a command has so many options that they stand in panels."""
+    """Return whether a command has so many options that they stand in panels."""
     return any(parameter.name == "help_all" for parameter in command.params)
 
 

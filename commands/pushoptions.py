@@ -17,7 +17,7 @@ Licence = Annotated[
     typer.Option(
         "--licence",
         metavar="NAME",
-        help="The licence of the data, under which this may be passed on.",
+        help="The licence of the data, which must allow passing this on.",
         rich_help_panel=OUTPUT.rare,
     ),
 ]
@@ -37,6 +37,6 @@ def permission_of(screen: Screen, terms: Terms, licence: str | None, *, public: 
     """Ask whether the licence allows to pass something on, where it is named and not confirmed yet."""
     from ..hub.sharing.terms import Permission
 
-    question = f"Behind this is {terms.describe()}. Does {licence!r} allow to pass it on?"
+    question = f"This is derived from {terms.describe()}. Does {licence!r} allow passing it on?"
     confirmed = yes or (licence is not None and screen.confirm(question) is True)
     return Permission(licence=licence, confirmed=confirmed, public=public)

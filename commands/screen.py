@@ -1,4 +1,4 @@
-"""What a command says: results on stdout, everything else on stderr; as JSON lines on stdout with `--json`."""
+"""The output of a command: results on stdout, everything else on stderr; as JSON lines on stdout with `--json`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Screen:
 
     @contextmanager
     def resumable(self) -> Generator[None]:
-        """Tell who interrupts the work that the same command resumes it, with --quiet too."""
+        """Show, when the work is interrupted, that the same command resumes it; with --quiet too."""
         try:
             yield
         except KeyboardInterrupt:
@@ -40,14 +40,14 @@ class Screen:
             raise
 
     def result(self, data: Mapping[str, Any], text: str) -> None:
-        """Show what the command was called for: `data` to machines, `text` to people."""
+        """Show the result of the command: `data` with --json, else `text`."""
         if self.json:
             self.event("result", data)
         else:
             print(text, flush=True)
 
     def note(self, text: str) -> None:
-        """Say something by the way; nothing with --quiet."""
+        """Show a message; nothing with --quiet."""
         if self.quiet:
             return
         if self.json:
@@ -56,11 +56,11 @@ class Screen:
             print(text, file=sys.stderr, flush=True)
 
     def aside(self, text: str) -> None:
-        """Tell people something on stderr; machines are not told."""
+        """Show text on stderr; nothing with --json."""
         print(text, file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
-        """Say something that the user should act on; not even --quiet silences it."""
+        """Show a warning; with --quiet too."""
         if self.json:
             self.event("warning", {"message": text})
         else:
@@ -84,7 +84,7 @@ class Screen:
         return error.status
 
     def confirm(self, question: str) -> bool | None:
-        """Ask on a terminal; None where there is nobody to ask."""
+        """Ask on a terminal; None without a terminal."""
         if self.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
             return None
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
@@ -96,7 +96,7 @@ class Screen:
 
 
 def _words(cause: BaseException | None, message: str) -> str:
-    """Return a cause for people; empty where the message says it. A class is named only where its words alone are none."""
+    """Return a cause as text; empty if the message has it. A class is named only where its words alone are none."""
     if cause is None:
         return ""
     words = brief(cause) if str(cause).strip() else ""

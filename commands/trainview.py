@@ -47,7 +47,7 @@ class Left:
         return time.monotonic() - self.start
 
     def text(self) -> str:
-        """Return the time that is left, or nothing when nobody can know."""
+        """Return the time that is left, or nothing if it is not known."""
         left = self.total - self.steps_done()
         if not self.taken or not left:
             return ""
@@ -63,7 +63,7 @@ def title(part: Part) -> str:
 def joined(parts: Sequence[Part]) -> Part:
     """Return parts that are trained as one stack as one, the first of which stands for its figures."""
     first, size = parts[0], len(parts)
-    name = f"{first.name} and {size - 1} beside it"
+    name = f"{first.name} and {size - 1} more"
     return replace(first, name=name, index=first.index // size, total=-(-first.total // size))
 
 
@@ -93,7 +93,7 @@ def cells(record: Record) -> dict[str, str]:
 
 
 def ending(result: Mapping[str, Any]) -> str:
-    """Say what a part came to."""
+    """Format the result of a part."""
     line = f"WAR {result['war']:.1%} ({result['right']}/{result['total']}), UAR {result['uar']:.1%}"
     if "control" in result:
         line += f", control {result['control']['war']:.1%}"

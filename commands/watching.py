@@ -54,7 +54,7 @@ class QuietWatch(TrainingWatch):
     def stopped(self, text: str) -> None:
         replace(self.screen, quiet=False).note(
             text
-        )  # who stops the work by hand is told how it goes on, with --quiet too
+        )  # after an interruption it is shown how to resume, with --quiet too
 
 
 class JsonWatch(QuietWatch):
@@ -150,7 +150,7 @@ class LiveWatch(LineWatch):
         self.work = progress
 
     def end_work(self) -> None:
-        """Leave the last state of counted work on the terminal, and count the time of what follows anew."""
+        """Leave the last state of counted work on the terminal, and count the time of what follows again."""
         if self.work is not None:
             self.console.print(bar_of(self.work, self.pace))
             self.work, self.left = None, Left()

@@ -1,4 +1,4 @@
-"""What is shown of work that is counted: how much is done, how long it still takes, what it waits for.
+"""The display of counted work: how much is done, how long it still takes, what it waits for.
 
 The time that is left follows from all that was finished since the work began in earnest, so that loading before it does not count, nor
 that clips of one batch are finished together. Nothing is said before the first is finished, and no bar is drawn of an unknown number.
@@ -21,7 +21,7 @@ BAR = 40  # columns
 
 
 def every_second(elapsed: float) -> float:
-    """Return the seconds between events for machines."""
+    """Return the seconds between JSON events."""
     return 1.0
 
 
@@ -72,11 +72,11 @@ class Pace:
 
     @property
     def left(self) -> float | None:
-        """Return the seconds that it still takes; None where nobody knows."""
+        """Return the seconds that it still takes; None if not known."""
         return None if self._left is None else max(self._left - (time.monotonic() - self._told), 0.0)
 
     def words(self, progress: Progress) -> str:
-        """Say how much is done, since when, and how long it still takes."""
+        """Return how much is done, since when, and how long it still takes."""
         left = self.left
         parts = [progress.counts(), clock(self.elapsed), *([f"{clock(left)} left"] if left is not None else [])]
         return ", ".join(parts)

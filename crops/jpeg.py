@@ -1,6 +1,6 @@
 """Crops as JPEG, the form in which a cache keeps them.
 
-Where crops are stored, features are computed from what `decode_crop` returns, so that whoever reads the cache has exactly the pixels behind
+Where crops are stored, features are computed from what `decode_crop` returns, so that readers of the cache have exactly the pixels behind
 them. The same pixels, quality and library give the same bytes; `library()` says which one it was.
 """
 

@@ -1,4 +1,4 @@
-"""Views: a clip's crops as another day would have shown them, moved, mirrored, lit, blurred, partly hidden.
+"""Views: augmented versions of a clip's crops, moved, mirrored, brightened, blurred, partly hidden.
 
 All crops of a clip are changed alike, so that its motion stays what it was. Which way follows from the clip's id and the number of the
 view, and from nothing else: no order of work, no number of workers, no generator.
@@ -74,7 +74,7 @@ def draw_view(name: str, number: int, config: ViewConfig) -> View:
 
 
 def show(crop: np.ndarray, view: View) -> np.ndarray:
-    """Return a crop as a view shows it; beyond its border the border goes on.  # (S, S, 3) uint8 BGR → the same"""
+    """Return a crop as a view shows it; the border is repeated outside.  # (S, S, 3) uint8 BGR → the same"""
     side = len(crop)
     if (view.right, view.down, view.zoom) != (0.0, 0.0, 1.0):
         middle = (side - 1) / 2  # in numbers of pixels, as OpenCV's maps are

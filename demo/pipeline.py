@@ -1,6 +1,6 @@
-"""The whole way on rendered faces: render, extract, train, score, for each set. The one module of the demo that knows the stages.
+"""The complete pipeline on rendered faces: render, extract, train, score, for each set. The one module of the demo that knows the stages.
 
-Everything is done anew at each call, so that the times it reports are those of the work.
+Everything is done again at each call, so that the times it reports are those of the work.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def run_demo(
 def _run_set(
     folder: Path, of: DemoSet, training: TrainConfig, config: DemoConfig, watch: TrainingWatch | None
 ) -> SetReport:
-    """Go the whole way on one set."""
+    """Run the complete pipeline on one set."""
     from ..train import fit
     from .renderset import render_set
 

@@ -147,7 +147,7 @@ def _expect_whole(link: Path, target: Path, plan: ClipPlan) -> None:
     if found != plan.num_frames or not readable:
         free = shutil.disk_usage(target.parent).free / 1e6
         raise EstError(
-            f"{target} could not be written whole: expected {plan.num_frames} frames, found {found} ({free:.0f} MB are free)",
+            f"{target} could not be written completely: expected {plan.num_frames} frames, found {found} ({free:.0f} MB are free)",
             remedy="free some space, or choose another folder",
         )
 
@@ -167,7 +167,8 @@ def _prepare_folder(out: Path, plans: list[ClipPlan], overwrite: bool) -> None:
         foreign = [plan.path for plan in plans if plan.path not in own and (out / plan.path).exists()]
         if foreign:
             raise UsageError(
-                f"{out / foreign[0]} exists, and no manifest says that a render made it", remedy="choose another --out"
+                f"{out / foreign[0]} exists, and is not listed in the manifest of a render",
+                remedy="choose another --out",
             )
         # The list comes before any removal and any clip: whatever happens next, a later run knows what is ours.
         (out / UNFINISHED).write_text("\n".join(sorted(own | {plan.path for plan in plans})) + "\n")

@@ -1,4 +1,4 @@
-"""What a demo came to: a row for each set, EST beside the control, and a sentence on what that says."""
+"""The result of a demo: a row for each set, EST beside the control, and a sentence on what it means."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = ("set", "people", "videos", "frames", "EST", "control", "EST − contr
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SetReport:
-    """What one set came to."""
+    """The result of one set."""
 
     of: DemoSet
     videos: int
@@ -43,15 +43,15 @@ class SetReport:
         return None if found is None or found.low is None or found.high is None else (100 * found.low, 100 * found.high)
 
     def verdict(self) -> str:
-        """Say whether time was worth modelling here."""
+        """Return a sentence on whether modelling time helped."""
         if self.points >= POINTS:
             told = f"EST is {self.points:.1f} points above the control, which ignores the order of frames"
-            return f"{self.of.name}: {told}: it reads the course of the clips."
+            return f"{self.of.name}: {told}: it uses how the clips change over time."
         told = f"EST is not {POINTS:g} points above the control ({self.points:+.1f})"
         why = (
-            "it has learnt little of what only the course of these clips tells; more people or epochs may help"
+            "it has learnt little from how these clips change over time; more people or epochs may help"
             if self.of.told_by_time
-            else "nothing for time to win, single frames tell these classes apart"
+            else "single frames are enough to tell these classes apart"
         )
         return f"{self.of.name}: {told}: {why}."
 
@@ -63,7 +63,7 @@ class SetReport:
         gain = self.results.gain
         alike = gain is not None and gain.alike
         ends = (
-            "right on the very same clips"
+            "right on exactly the same clips"
             if alike
             else "–"
             if self.interval is None
@@ -73,7 +73,7 @@ class SetReport:
         return (self.of.name, *numbers, *shares, f"{self.points:+.1f}", ends)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what machines read."""
+        """Return the JSON data."""
         return {
             "videos": self.videos,
             "frames": self.frames,
@@ -89,7 +89,7 @@ class SetReport:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DemoReport:
-    """What a demo came to."""
+    """The result of a demo."""
 
     folder: Path
     sets: tuple[SetReport, ...]
@@ -117,7 +117,7 @@ class DemoReport:
         return shlex.join(["est", "predict", str(one.example), "--run", str(one.results.run.path), *windows])
 
     def to_json(self) -> dict[str, Any]:
-        """Return what machines read."""
+        """Return the JSON data."""
         return {
             "predict": self.predict_command(),
             "folder": str(self.folder),

@@ -136,7 +136,7 @@ def _course(spec: RenderSpec) -> list[np.ndarray]:
 
 
 def _is_clear(plan: ClipPlan) -> bool:
-    """Tell whether a clip starts and ends at rest and nothing passes before it."""
+    """Return whether a clip starts and ends at rest and nothing passes before it."""
     course = plan_course(plan)
     return max(course.intensity[0], course.intensity[-1]) < 0.1 and not any(course.occluders)
 

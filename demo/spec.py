@@ -16,7 +16,7 @@ from .micro import CLASSES, DATABASES, MAX_FPS, MIN_FPS, draw_moments
 # The shipped weights are trained on renders of these seeds. Were they allowed in a demo set, its test subjects could be
 # people that the backbone has seen.
 RESERVED_SEEDS = range(900_000, 1_000_000)
-# benchmarks/demo.py measures on these, which nobody has looked at while renderer and recipe were chosen.
+# benchmarks/demo.py measures on these, which were not used while renderer and recipe were chosen.
 BENCHMARK_SEEDS = range(800_000, 800_010)
 # benchmarks/identity.py shows people of these, whom neither the map of looks nor its threshold has seen.
 IDENTITY_SEEDS = range(800_010, 800_014)
@@ -33,10 +33,10 @@ MIN_PAIR_FRAMES = 60
 
 @dataclass(frozen=True, kw_only=True)
 class RenderSpec:
-    """A set of clips; with `temporal_pairs` or `dynamics`, clips per subject are rounded up to whole pairs."""
+    """A set of clips; with `temporal_pairs` or `dynamics`, classes come in pairs, and so do the clips of a subject."""
 
     subjects: int = 24
-    clips_per_subject: int = 7
+    clips_per_subject: int | None = None  # 7; 8 where classes come in pairs
     seed: int = 0
     difficulty: float = 0.4  # 0 posed … 1 subtle, with every nuisance
     size: tuple[int, int] = (640, 360)  # width, height
@@ -49,7 +49,7 @@ class RenderSpec:
 
     def __post_init__(self) -> None:
         _expect_count("subjects", self.subjects, 1, MAX_SUBJECTS)
-        _expect_count("clips per subject", self.clips_per_subject, 1, MAX_CLIPS_PER_SUBJECT)
+        _expect_count("clips per subject", self.num_clips, 1, MAX_CLIPS_PER_SUBJECT)
         _expect_count("seed", self.seed, 0, 2**31 - 1)
         if self.micro:
             _expect_count("fps of micro-expressions", self.fps, MIN_FPS, MAX_FPS)
@@ -61,19 +61,24 @@ class RenderSpec:
         _expect_frames(self.frames)
         if self.temporal_pairs + self.dynamics + self.micro > 1:
             raise UsageError(
-                "A set has temporal pairs, dynamics or micro-expressions, and one of them only.",
+                "A set has temporal pairs, dynamics or micro-expressions; found more than one of them.",
                 remedy="leave the others out",
+            )
+        if self.in_pairs and self.num_clips % 2:
+            raise UsageError(
+                f"clips per subject: expected an even number, because classes come in pairs, found {self.num_clips}",
+                remedy=f"--clips-per-subject {self.num_clips + 1}",
             )
         if self.seed in BENCHMARK_SEEDS and not self.reserved:
             raise UsageError(
                 f"seed: {self.seed} is reserved; benchmarks/demo.py measures on seeds {BENCHMARK_SEEDS[0]} to "
-                f"{BENCHMARK_SEEDS[-1]}, which nothing is chosen by",
+                f"{BENCHMARK_SEEDS[-1]}, which are kept out of every choice",
                 remedy="choose a seed outside that range",
             )
         if self.seed in IDENTITY_SEEDS and not self.reserved:
             raise UsageError(
                 f"seed: {self.seed} is reserved; benchmarks/identity.py measures on seeds {IDENTITY_SEEDS[0]} to "
-                f"{IDENTITY_SEEDS[-1]}, whose people nothing is chosen by",
+                f"{IDENTITY_SEEDS[-1]}, whose people are kept out of every choice",
                 remedy="choose a seed outside that range",
             )
         if self.seed in RESERVED_SEEDS and not self.reserved:
@@ -82,6 +87,16 @@ class RenderSpec:
                 f"{RESERVED_SEEDS[-1]}, so a set rendered from one would be tested on faces the backbone has seen",
                 remedy="choose a seed outside that range",
             )
+
+    @property
+    def in_pairs(self) -> bool:
+        """Say whether classes come in pairs, of which each subject shows both."""
+        return self.temporal_pairs or self.dynamics
+
+    @property
+    def num_clips(self) -> int:
+        """Return how many clips each subject has."""
+        return (8 if self.in_pairs else 7) if self.clips_per_subject is None else self.clips_per_subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +142,8 @@ def plan_set(spec: RenderSpec) -> list[ClipPlan]:
             plans += _plan_micro(spec, subject, splits[subject])
             continue
         # A fresh shuffle for each round of seven keeps the labels balanced within every subject.
-        labels = [label for _ in range(-(-spec.clips_per_subject // 7)) for label in rng.permutation(EXPRESSIONS)]
-        for number, label in enumerate(labels[: spec.clips_per_subject]):
+        labels = [label for _ in range(-(-spec.num_clips // 7)) for label in rng.permutation(EXPRESSIONS)]
+        for number, label in enumerate(labels[: spec.num_clips]):
             plans.append(_plan_clip(spec, subject, splits[subject], number, str(label), (str(label),), rng))
     return plans
 
@@ -162,7 +177,7 @@ def _plan_clip(
 def _plan_pairs(spec: RenderSpec, subject: int, split: str, rng: np.random.Generator) -> list[ClipPlan]:
     """Plan clips two by two: the second delivers the first one's frames in opposite order."""
     plans: list[ClipPlan] = []
-    for pair in range(-(-spec.clips_per_subject // 2)):
+    for pair in range(spec.num_clips // 2):
         first, second = TEMPORAL_PAIRS[(pair + subject) % len(TEMPORAL_PAIRS)]
         # Which label is the unreversed one is drawn, so that the arrow of time (of a blink, of a word) tells nothing.
         if rng.random() < 0.5:
@@ -190,7 +205,7 @@ def _plan_dynamics(spec: RenderSpec, subject: int, split: str) -> list[ClipPlan]
     rng = np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(subject, 3)))
     labels = list(DYNAMICS)
     plans: list[ClipPlan] = []
-    for number in range(2 * -(-spec.clips_per_subject // 2)):
+    for number in range(spec.num_clips):
         label = labels[(number + 2 * subject) % len(labels)]
         plan = _plan_clip(spec, subject, split, number, label, DYNAMICS[label], rng)
         num_frames = max(round(rng.uniform(*SECONDS) * spec.fps), MIN_FRAMES)
@@ -204,7 +219,7 @@ def _plan_micro(spec: RenderSpec, subject: int, split: str) -> list[ClipPlan]:
     rng = np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(subject, 4)))
     labels = list(CLASSES)
     plans: list[ClipPlan] = []
-    for number in range(spec.clips_per_subject):
+    for number in range(spec.num_clips):
         label = labels[(number + subject) % len(labels)]
         choice = int(rng.integers(2**16))
         expression = CLASSES[label][choice % len(CLASSES[label])]

@@ -1,5 +1,7 @@
 """Sphinx configuration: Markdown pages through MyST, the furo theme."""
 
+from pathlib import Path
+
 project = "est"
 author = "The est authors"
 copyright = "2026, The est authors"
@@ -10,5 +12,6 @@ myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "est"
+html_search_scorer = str(Path(__file__).parent / "search_scorer.js")  # Sphinx opens it from the working directory
 html_static_path: list[str] = []
 templates_path: list[str] = []

@@ -18,22 +18,22 @@ LAYOUTS = Path(__file__).parent / "datasets.md"
 HEAD = """\
 # How to use a published data set
 
-For each data set: the commands, how many clips there should be, what is published, and in what that differs from a run of yours.
+For each data set: the commands, how many clips there should be, the published scores, and how their conditions differ from a run of yours.
 This page is made by `python docs/make_datasets.py` from what `est` knows (`inputs/published/`, `recipes/`); `make test` checks that
-it is current. Layouts on disk, lists and their traps: [data sets](datasets.md).
+it is current. Layouts on disk, lists, and what else to know about each release: [data sets](datasets.md).
 
 No data set comes with est or is downloaded. Before you begin:
 
-1. **Get the weights.** `imagenet` is the default, and `est doctor --fetch` gets it. For real faces `--weights hsemotion:b0` is
-   recommended for research ([encoders](encoders.md#hsemotion-encoders-trained-on-expressions)). Look at what the weights were trained
-   and chosen on: weights that have seen the clips you test on leak.
-2. **Do the dry run.** It compares your copy with the published counts and names everything that does not fit.
-3. **Choose between two ways.** `est recipe run` fixes clips, folds and scores, and ends in a [result card](recipes.md) that can be
-   compared with other people's. `est extract` and `est train` leave every setting to you.
+1. **Get the weights.** `imagenet` is the default, and `est doctor --fetch` downloads it. For research on real faces we recommend
+   `--weights hsemotion:b0` ([encoders](encoders.md#hsemotion-encoders-trained-on-expressions)). Find out which data the weights were
+   trained and selected on. If your test clips are among them, scores are too high (a [leak](concepts.md#leak)).
+2. **Do the dry run.** It compares your copy with the published counts and lists every difference.
+3. **Choose between two ways.** `est recipe run` fixes clips, folds and scores, and writes a [result card](recipes.md) that can be
+   compared with other people's. With `est extract` and `est train` you choose every setting.
 
-Published scores are those that we read in the source that is named; numbers known from memory are left out. **None of them is of
-frozen features as est's default uses them**, so a difference to your run has several causes at once. Compare with the control beside
-your score first ([what scores mean](reading-scores.md)).
+We read every published score on this page in the source that is named beside it. **None of them is for frozen features, which are
+est's default**, so a difference to your run has several causes at once. First compare your score with its control ([what scores
+mean](reading-scores.md)).
 """
 WITHOUT_APEX = ("smic", "megc")  # clips of SMIC have none, and optical flow around it would fail
 NONE = "No published score was read in a source that could be named, so none is quoted."
@@ -66,7 +66,7 @@ def section(dataset: Dataset, recipe: DatasetRecipe | None, anchor: str) -> Iter
     yield from (f"## {dataset.title}", "")
     yield from (f"Licence: {dataset.licence}. Layout and lists: [data sets](datasets.md{anchor}).", "", "```text")
     if recipe:
-        yield f"est recipe run {name} --root {root} --dry-run            # what it will do, and about how long it takes"
+        yield f"est recipe run {name} --root {root} --dry-run            # prints the steps and an estimate of the time"
         yield f"est recipe run {name} --root {root}                      # all of it; the same command resumes"
         yield from ("```", "", "or step by step, with settings of your own:", "", "```text")
     yield f"est extract --dataset {name} --root {root} --dry-run"

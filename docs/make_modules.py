@@ -29,8 +29,8 @@ PACKAGES = (
 )
 HEAD = """# Modules
 
-What each module is for, in the first sentence of its docstring. This page is generated: `make docs` writes it anew. Packages stand in
-the order in which they build on each other.
+What each module is for, in the first sentence of its docstring. This page is generated: `make docs` writes it anew. Packages are
+ordered by dependence, the most basic ones first.
 """
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 WIDTH = 120
-UNTOUCHED = {"log.md", "cli.md", "howto-datasets.md", "modules.md", "results.md", "troubleshooting.md"}
+UNTOUCHED = {"cli.md", "howto-datasets.md", "modules.md", "results.md", "troubleshooting.md"}
 PAGES = [page for page in sorted(DOCS.glob("*.md")) if page.name not in UNTOUCHED]
 PAGES += [DOCS.parent / "CHANGELOG.md", DOCS.parent / "CONTRIBUTING.md"]
 ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+")

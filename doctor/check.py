@@ -1,4 +1,4 @@
-"""One thing that was looked at on a machine: how it is, and what mends it."""
+"""One check of a machine: what was found, and what fixes it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Check:
     name: str
     state: State = "ok"  # note: est works without it; problem: something that est needs does not work
     found: str
-    remedy: str = ""  # the command that mends it
+    remedy: str = ""  # the command that fixes it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Examination:
-    """Everything that was looked at."""
+    """All checks of a machine."""
 
     checks: tuple[Check, ...]
 

@@ -1,4 +1,4 @@
-"""`examine`: everything that `est doctor` looks at, as one call."""
+"""`examine`: all checks of `est doctor`, as one call."""
 
 from __future__ import annotations
 
@@ -12,24 +12,29 @@ from .libraries import check_libraries
 
 def examine(
     *,
-    folder: Path | None = None,
+    folder: Path | str | None = None,
     device: str = "auto",
     weights: Sequence[str] = (),
     detectors: Sequence[str] = (),
-    models_dir: Path | None = None,
+    models_dir: Path | str | None = None,
     fetch: bool = False,
     source: str | None = None,
     speed: bool = False,
     hear: Callable[[str], None] = lambda name: None,
 ) -> Examination:
-    """Look at libraries, machine, codecs, weights and folders; `hear` is told what is looked at next.
+    """Check libraries, machine, codecs, weights and folders; `hear` is called with the name of the next check.
 
     Where libraries cannot be imported, only they are looked at: all else needs them.
+
+    >>> found = est.examine_machine()
+    >>> found.to_json()["healthy"] == (not found.problems)
+    True
     """
+    folder, models_dir = Path(folder or Path.cwd()), None if models_dir is None else Path(models_dir)
     hear("libraries")
     found = list(check_libraries())
     if any(check.state == "problem" for check in found):
-        rest = "machine, codecs, weights and folders are looked at when the libraries can be imported"
+        rest = "machine, codecs, weights and folders are checked once the libraries can be imported"
         note = Check(group="libraries", name="the rest", state="note", found=rest)
         return Examination(checks=(*found, note))
     from .codecs import check_codecs
@@ -43,7 +48,7 @@ def examine(
         "machine": lambda: check_machine(device),
         "codecs": check_codecs,
         "weights": lambda: check_weights(weights, detectors, models_dir=models_dir, fetch=fetch, source=source),
-        "folders": lambda: check_folders(folder or Path.cwd(), models_dir),
+        "folders": lambda: check_folders(folder, models_dir),
     }
     if speed:
         looks["speed"] = lambda: check_speed(device)

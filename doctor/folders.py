@@ -22,14 +22,14 @@ LITTLE_SHARED = 0.25  # GB
 
 
 def check_folders(folder: Path, models_dir: Path | None = None) -> Iterator[Check]:
-    """Look at the folder for caches and runs, at that of models, and at the system's for temporary files."""
+    """Check the folder for caches and runs, that of models, and the system's for temporary files."""
     yield _writable(
-        "caches and runs", folder, "--folder with another one, and --out there", locks=True, space=LITTLE_SPACE
+        "caches and runs", folder, "--folder with another folder, and --out in it", locks=True, space=LITTLE_SPACE
     )
     models = models_dir or Path(torch.hub.get_dir())
-    yield _writable("models", models, "--models-dir with another one", space=LITTLE_FOR_MODELS)
+    yield _writable("models", models, "--models-dir with another folder", space=LITTLE_FOR_MODELS)
     yield _writable(
-        "temporary files", Path(tempfile.gettempdir()), "export TMPDIR=… with another one", space=LITTLE_TEMPORARY
+        "temporary files", Path(tempfile.gettempdir()), "export TMPDIR=… with another folder", space=LITTLE_TEMPORARY
     )
     yield _shared_memory()
 
@@ -70,8 +70,8 @@ def _writable(name: str, folder: Path, option: str, *, locks: bool = False, spac
         what = f"{folder} cannot be written: {error.strerror}"
         remedy = f"chmod u+w {there}, or {option}" if error.errno == errno.EACCES else option
         if locks and error.errno is not None and there.is_dir() and _plainly_writable(there):
-            what = f"{folder} is on a file system without locks: {error.strerror}"
-            remedy = "a local disk for caches; est cache convert copies one elsewhere"
+            what = f"{folder} is on a file system without file locks: {error.strerror}"
+            remedy = "use a local disk for caches; est cache convert copies a cache elsewhere"
         return Check(group=GROUP, name=name, state="problem", found=what, remedy=remedy)
     free = shutil.disk_usage(there).free / 1e9
     if free < space:

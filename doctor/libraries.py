@@ -58,7 +58,7 @@ for name in sys.argv[1:]:
 
 
 def check_libraries() -> Iterator[Check]:
-    """Look at Python, at what est requires, and at its extras."""
+    """Check Python, what est requires, and its extras."""
     yield Check(group=GROUP, name="python", found=platform.python_version())
     try:
         needed = {one.name: one for one in requirements()}
@@ -135,7 +135,7 @@ def import_all(modules: list[str]) -> dict[str, Imported]:
             )
     if ended and begun in modules and begun not in found:
         return {**found, begun: Imported(error=ended), **import_all(modules[modules.index(begun) + 1 :])}
-    never = Imported(error=f"not imported: another Python ends at once ({ended})")
+    never = Imported(error=f"not imported: a second Python process ends at once ({ended})")
     return {**(dict.fromkeys(modules, never) if ended else {}), **found}
 
 
@@ -155,7 +155,7 @@ def _check(name: str, requirement: Requirement, imported: Imported | None, openc
         return Check(group=GROUP, name=name, state="problem", found=found, remedy=install)
     if imported and error:
         if name != "opencv-python" and opencv is not None and opencv.error and opencv.error in error:
-            found, remedy = f"{shown}: needs opencv-python, which cannot be imported", "mend opencv-python first"
+            found, remedy = f"{shown}: needs opencv-python, which cannot be imported", "fix opencv-python first"
         else:
             why = f"OpenCV cannot be loaded: {why_not_loaded(error)}" if name == "opencv-python" else error
             found, remedy = f"{shown}: {why}{imported.where}", _remedy(name, error)

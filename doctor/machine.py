@@ -24,7 +24,7 @@ LITTLE_MEMORY = 4  # GB: below it extraction and training may not fit
 
 
 def check_machine(device: str = "auto") -> Iterator[Check]:
-    """Look at the processor, memory, GPUs and the device that was asked for."""
+    """Check the processor, memory, GPUs and the device that was asked for."""
     yield Check(group=GROUP, name="processor", found=f"{_processor()}, {num_cores()} cores; {_flags()}")
     if (memory := _memory()) is not None:
         total, free = memory
@@ -61,11 +61,11 @@ def _gpus(device: str) -> Iterator[Check]:
                 group=GROUP,
                 name="GPU",
                 state="note" if hidden else "problem",
-                found=f"there is a GPU of NVIDIA ({NODE}), and torch {torch.__version__} sees none",
+                found=f"there is an NVIDIA GPU ({NODE}), but torch {torch.__version__} finds none",
                 remedy=mended,
             )
         else:
-            yield Check(group=GROUP, name="GPU", found="none; est computes on the processor")
+            yield Check(group=GROUP, name="GPU", found="none; est computes on the CPU")
         return
     for number in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(number)
@@ -77,8 +77,7 @@ def _gpus(device: str) -> Iterator[Check]:
         group=GROUP,
         name="onnxruntime",
         state="ok" if there else "note",
-        found=f"providers {', '.join(providers)}"
-        + ("" if there else "; detectors of insightface run on the processor"),
+        found=f"providers {', '.join(providers)}" + ("" if there else "; detectors of insightface run on the CPU"),
         remedy="" if there else "pip uninstall onnxruntime, then pip install onnxruntime-gpu",
     )
 
@@ -88,7 +87,7 @@ def _threads() -> Iterator[Check]:
         asked, cores = threads_asked(name), num_cores()
         if asked is None or asked == cores:
             continue
-        few = f"torch takes no more threads than that, of {cores} cores"
+        few = f"torch uses no more threads than that, of {cores} cores"
         many = f"this process may use {counted(cores, 'core')}, and more threads than these gain nothing"
         yield Check(
             group=GROUP,

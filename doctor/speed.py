@@ -11,8 +11,8 @@ import torch
 from ..encoders.backbone import Backbone
 from ..encoders.device import parse_device
 from ..encoders.engines.choice import choose_engine, kind_of_processor
-from ..encoders.engines.packages import what_is_wrong
 from ..encoders.engines.preparation import prepare
+from ..encoders.engines.runtime import why_unusable
 from ..encoders.precision import DTYPES, why_emulated
 from .check import Check
 
@@ -35,7 +35,7 @@ def check_speed(device: str = "auto") -> Iterator[Check]:
             group=GROUP,
             name=f"ResNet-18, {precision} by {engine}",
             state="note" if other else "ok",
-            found=f"{rate:.0f} pictures of {SIDE}² a second" + (", chosen" if (engine, precision) == chosen else ""),
+            found=f"{rate:.0f} images of {SIDE}² per second" + (", chosen" if (engine, precision) == chosen else ""),
             remedy=f"--engine {fastest[0]} --precision {fastest[1]} is faster here" if other else "",
         )
 
@@ -53,7 +53,7 @@ def ways(device: torch.device) -> Iterator[tuple[str, str]]:
     for precision in DTYPES:
         if precision != "fp16" and not why_emulated(precision, device):
             yield "torch", precision
-    if device.type == "cpu" and not what_is_wrong():
+    if device.type == "cpu" and not why_unusable():
         yield "onnxruntime", "fp32"
         if kind_of_processor() != "x86":
             yield "onnxruntime", "int8"

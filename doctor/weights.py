@@ -30,7 +30,7 @@ def check_weights(
     fetch: bool = False,
     source: str | None = None,
 ) -> Iterator[Check]:
-    """Look at what is shipped, at what lies here, and at what was named; with `fetch` download what is not here.
+    """Check shipped, downloaded and named weights; with `fetch` download those that are missing.
 
     `source` is the file, folder or address from which weights are taken whose publisher est has no address of.
     """
@@ -51,12 +51,12 @@ def check_weights(
 def expect_names(
     weights: Sequence[str], detectors: Sequence[str], *, fetch: bool = False, source: str | None = None
 ) -> None:
-    """Refuse names that nothing has, and a source that nothing is taken from, before anything is looked at."""
+    """Refuse unknown names, and a source that no weights are taken from, before any check."""
     designs = [find_published(name) for name in weights if name not in names_of_published()]
     if source is not None and not (fetch and any(design.take is not None for design in designs)):
         is_there = is_address(source) or Path(source).exists()
         raise UsageError(
-            "--from says where weights are taken from that est has no address of, with --fetch and their name."
+            "--from is the source of weights for which est has no download address; it needs --fetch and their name."
             + f" There is no file or folder {source} either." * (not is_there),
             remedy=f"--weights hsemotion:b0 --fetch --from {shown(source)}",
         )
@@ -92,7 +92,7 @@ def _retinaface() -> Check:
 
 
 def _published(name: str, models_dir: Path | None, *, fetch: bool, wanted: bool, source: str | None) -> Check:
-    """Look at published weights; those that were asked for and are not there are a problem."""
+    """Check published weights; those that were asked for and are missing are a problem."""
     try:
         design = find_published(name)
         if source is not None and design.take is not None:
@@ -109,7 +109,7 @@ def _published(name: str, models_dir: Path | None, *, fetch: bool, wanted: bool,
 
 
 def _of_a_model(name: str, *, fetch: bool) -> Check:
-    """Look at published weights of a model of crops, which lie where torch keeps them."""
+    """Check published weights of a model of crops, which are in torch's own folder."""
     try:
         path = fetch_published(name, download=fetch)
         loaded = load_published(name)

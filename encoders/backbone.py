@@ -1,6 +1,6 @@
-"""The frame encoder: what every one offers, and the paper's: torchvision's ResNet-18 up to its average pool, with taps at its four stages.
+"""The frame encoder: the interface, and the paper's encoder: torchvision's ResNet-18 up to its average pool, with taps at its four stages.
 
-Input is RGB in [0, 1]; the pixel normalisation belongs to the weights and is part of the module, so that nobody can forget it. Layers
+Input is RGB in [0, 1]; the pixel normalisation belongs to the weights and is part of the module, so that it cannot be forgotten. Layers
 keep torchvision's names, so that its checkpoints load. Other encoders are in `kinds/`.
 """
 
@@ -61,13 +61,13 @@ class Normalization:
 
 
 def _digits(number: float) -> str:
-    """Write a number with as many digits as bring it back."""
+    """Write a number with enough digits to read the same number."""
     short = f"{number:g}"
     return short if float(short) == number else repr(float(number))
 
 
 class FrameEncoder(nn.Module, ABC):
-    """Turns pictures of faces into rows of its taps; gap, one row of numbers a frame, is everybody's."""
+    """Turns pictures of faces into rows of its taps; every encoder has gap, one row of numbers per frame."""
 
     name: str  # as recipes and files of weights have it
     title: str  # as people have it

@@ -21,14 +21,14 @@ def parse_device(text: str) -> torch.device:
         return torch.device("cpu")
     if text == "mps":
         if not torch.backends.mps.is_available():
-            raise EstError("Device mps was asked for, and this machine or this torch has none.", remedy="--device cpu")
+            raise EstError("Device mps was asked for, but this machine or this torch has none.", remedy="--device cpu")
         return torch.device("mps")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if count == 0:
         built = torch.version.cuda
-        reason = "torch sees no GPU" if built else "this torch is built without CUDA"
+        reason = "torch finds no GPU" if built else "this torch is built without CUDA"
         raise EstError(
-            f"Device {text} was asked for, and {reason}.",
+            f"Device {text} was asked for, but {reason}.",
             remedy="check nvidia-smi and CUDA_VISIBLE_DEVICES, or --device cpu",
         )
     index = int(found[2] or 0)

@@ -1,4 +1,4 @@
-"""The backbone at work: crops in, rows of every feature array out, at one batch shape on one device in one precision.
+"""Running the backbone: crops in, rows of every feature array out, at one batch shape on one device in one precision.
 
 Batches are always of the same shape, short ones filled with black, so that a row does not depend on who shares its batch. Batch norms of
 ResNet-18 are folded into the convolutions, channels come last: three times faster in bf16 on processors that have it. On a processor its
@@ -28,7 +28,7 @@ PART = 8  # crops that a core takes at once: with 4 torch spends more on calling
 
 
 class HasKernels(Protocol):
-    """Something that says how it computes."""
+    """An object that names its kernels."""
 
     @property
     def kernels(self) -> str: ...
@@ -63,7 +63,7 @@ class Encoder:
 
     @property
     def kernels(self) -> str:
-        """Say how the network is computed, as far as rows depend on it: two ways round differently."""
+        """Return how the network is computed, as far as rows depend on it: two ways round differently."""
         return "fused" if isinstance(self._trunk, FusedTrunk) else "plain"
 
     def encode(
@@ -113,7 +113,7 @@ class Encoder:
 
 
 def kernels_of(encoders: Iterable[HasKernels]) -> str:
-    """Say how encoders are computed, as an environment has it."""
+    """Return how encoders are computed, as an environment has it."""
     return joined_kernels(encoder.kernels for encoder in encoders)
 
 

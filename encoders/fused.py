@@ -101,7 +101,7 @@ class FusedTrunk:
 
 @torch.inference_mode()
 def why_not_fused(folded: Backbone, dtype: torch.dtype) -> str:
-    """Say why a trunk cannot run fused here; empty where it gives what its modules give."""
+    """Return why a trunk cannot run fused here; empty where it gives what its modules give."""
     images = torch.rand(TRIAL, generator=torch.Generator().manual_seed(0))
     images = images.to(dtype, memory_format=torch.channels_last)
     names = (*STAGES, "gap", "pyramid4x4")
@@ -109,7 +109,7 @@ def why_not_fused(folded: Backbone, dtype: torch.dtype) -> str:
 
 
 def why_different(expected: Mapping[str, Tensor], compute: Fused, dtype: torch.dtype) -> str:
-    """Say why fused convolutions are of no use here: torch has none, or they give something else; empty where they are."""
+    """Return why fused convolutions are of no use here: torch has none, or they give something else; empty where they are."""
     if not torch.backends.mkldnn.is_available():
         return "this torch is built without oneDNN"
     try:

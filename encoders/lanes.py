@@ -2,7 +2,7 @@
 
 Cores that share an operation wait for the slowest at its end, some sixty times a batch: beside a busy neighbour both run at the pace of
 the one that it disturbs. Lanes take the next part when they are free, and their maps stay in their own core's cache. A part has the same
-shape whoever computes it, so that rows do not depend on the number of lanes.
+shape in every lane, so that rows do not depend on the number of lanes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 
 from .device import num_cores
 
-START = 60.0  # seconds in which all lanes have begun, or something is wrong
+START = 60.0  # seconds in which all lanes have started, or something is wrong
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -58,7 +58,7 @@ def _pool(process: int, lanes: int) -> ThreadPoolExecutor:
     try:
         list(pool.map(abs, range(lanes)))
     except BaseException:
-        all_there.abort()  # those that have begun wait for the others
+        all_there.abort()  # those that have started wait for the others
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     finally:

@@ -86,7 +86,7 @@ def read_module(path: Path) -> dict[str, Tensor]:
     except Refused as error:
         raise Refused(f"{path}: {error.message}", remedy=error.remedy) from error
     except (*ENDS, RuntimeError, MemoryError, OverflowError, struct.error, RecursionError) as error:
-        raise Refused(f"{path} is no whole file of a torch module.", remedy="download it again") from error
+        raise Refused(f"{path} is not a complete file of a torch module.", remedy="download it again") from error
 
 
 class _Storage:
@@ -95,7 +95,9 @@ class _Storage:
     def __init__(self, dtype: torch.dtype, numel: int, *, data: bytearray | None = None, room: int = 0) -> None:
         size = numel * dtype.itemsize
         if size < 0 or size > (room if data is None else len(data)) or (data is not None and size < len(data)):
-            raise Refused("a storage has not as many numbers as the file says", remedy="download the file again")
+            raise Refused(
+                "a storage does not have the number of elements that the file gives", remedy="download the file again"
+            )
         self.data = bytearray(size) if data is None else data
         self.flat = torch.frombuffer(self.data, dtype=dtype) if numel else torch.empty(0, dtype=dtype)
 
@@ -124,8 +126,8 @@ class _Unpickler(pickle._Unpickler):
         if module.partition(".")[0] in LIBRARIES or (module, name) == ("functools", "partial"):
             return type("Inert", (Inert,), {"title": f"{module}.{name}"})
         raise Refused(
-            f"it asks for {module}.{name}, which is no part of a network; nothing of the file was run",
-            remedy="take the file from those who published it",
+            f"it refers to {module}.{name}, which is not part of a network; nothing of the file was run",
+            remedy="download the file from its publisher",
         )
 
 
@@ -135,13 +137,13 @@ class _Archive(_Unpickler):
     def __init__(self, archive: zipfile.ZipFile) -> None:
         pickles = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
         if len(pickles) != 1 or any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise Refused("it is an archive, but none of torch's", remedy="download the file again")
+            raise Refused("it is an archive, but not one of torch", remedy="download the file again")
         self._archive, self._folder = archive, pickles[0].removesuffix("data.pkl")
         if archive.testzip() is not None:
             raise Refused("a part of it is damaged", remedy="download the file again")
         order = f"{self._folder}byteorder"
         if order in archive.namelist() and archive.read(order) != b"little":
-            raise Refused("its numbers are big-endian", remedy="save it on a machine of the usual kind")
+            raise Refused("its numbers are big-endian", remedy="save it on a little-endian machine")
         self._known: dict[str, _Storage] = {}
         super().__init__(archive.open(pickles[0]), encoding="utf-8")
 
@@ -149,7 +151,7 @@ class _Archive(_Unpickler):
         """Return a storage."""
         kind, holder, key, _, numel = pid
         if kind != "storage":
-            raise Refused("it keeps something besides storages", remedy="download the file again")
+            raise Refused("it contains something other than storages", remedy="download the file again")
         if key not in self._known:
             data = bytearray(self._archive.read(f"{self._folder}data/{key}"))
             self._known[key] = _Storage(DTYPES[holder.title], numel, data=data)
@@ -171,7 +173,7 @@ class _Legacy(_Unpickler):
             return holder
         key, _, numel, *view = rest
         if kind != "storage" or any(one is not None for one in view):
-            raise Refused("it keeps something besides storages", remedy="download the file again")
+            raise Refused("it contains something other than storages", remedy="download the file again")
         if key not in self.storages:
             self.storages[key] = _Storage(DTYPES[holder.title], numel, room=self._room)
             self._room -= len(self.storages[key].data)
@@ -181,9 +183,9 @@ class _Legacy(_Unpickler):
 def _load_legacy(file: IO[bytes], room: int) -> Any:
     """Read the format before the archive."""
     if _Unpickler(file).load() != MAGIC or _Unpickler(file).load() != PROTOCOL:
-        raise Refused("it is none of torch's files", remedy="download the file again")
+        raise Refused("it is not a torch file", remedy="download the file again")
     if not _Unpickler(file).load().get("little_endian", False):
-        raise Refused("its numbers are big-endian", remedy="save it on a machine of the usual kind")
+        raise Refused("its numbers are big-endian", remedy="save it on a little-endian machine")
     reader = _Legacy(file, room)
     found = reader.load()
     for key in _Unpickler(file).load():
@@ -208,7 +210,7 @@ def _fresh(function: Callable[..., Any]) -> Callable[..., Any]:
 def _rebuilt(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
     """Return a tensor, a view of a storage within its bounds."""
     if not isinstance(storage, _Storage) or math.prod(size) > len(storage.flat) or min((0, *size, *stride, offset)) < 0:
-        raise Refused("a tensor does not lie within its storage", remedy="download the file again")
+        raise Refused("a tensor extends beyond its storage", remedy="download the file again")
     return torch.as_strided(storage.flat, tuple(size), tuple(stride), offset)
 
 

@@ -69,17 +69,17 @@ def _fastest(device: torch.device) -> tuple[Precision, str]:
         if limit := onednn_limit("bf16"):
             return "fp32", f"{limit} disables bf16"
         if not cpu_flags():
-            return "fp32", "nothing tells whether the processor computes in bf16"
+            return "fp32", "it is not known whether the processor computes in bf16"
         return "fp32", f"the processor has neither {' nor '.join(FAST_BF16)}, and without them bf16 is slower"
     if device.type == "cuda":
         if why_emulated("bf16", device):
             return "fp32", "the GPU is older than bf16"
-        return "bf16", "the GPU multiplies in bf16"
+        return "bf16", "the GPU computes in bf16"
     return "fp32", f"bf16 is not measured on {device.type}"
 
 
 def why_emulated(precision: Precision, device: torch.device) -> str | None:
-    """Say why a device would emulate a precision; None where it computes in it, or where nothing tells."""
+    """Return why a device would emulate a precision; None where it computes in it, or where nothing tells."""
     if precision == "fp32":
         return None
     if device.type == "cpu":

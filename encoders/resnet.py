@@ -16,7 +16,7 @@ NUM_CLASSES = 1000  # of ImageNet
 
 
 class Block(nn.Module):
-    """Two convolutions, and a way around them."""
+    """Two convolutions with a shortcut."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Block(nn.Module):
         self.downsample = around
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take maps through it.  # (N, C, h, w)"""
+        """Apply it to maps.  # (N, C, h, w)"""
         around = x if self.downsample is None else self.downsample(x)
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         return F.relu(self.bn2(self.conv2(y)).add_(around), inplace=True)
@@ -53,7 +53,7 @@ def make_trunk(stages: dict[str, int]) -> OrderedDict[str, nn.Module]:
 
 
 def make_stage(channels: int, width: int, generator: torch.Generator | None = None) -> nn.Sequential:
-    """Return one stage by itself, drawn as the trunk is, from a generator: nobody else's stream is touched."""
+    """Return one stage by itself, drawn as the trunk is, from a generator: no other random stream changes."""
     with torch.random.fork_rng(devices=[]):
         stage = stage_of(channels, width)
     draw_convolutions(stage, generator)

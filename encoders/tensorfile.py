@@ -1,4 +1,4 @@
-"""Files of tensors: reading anybody's, writing ours with metadata and a checksum in the head, durably and in the place of earlier ones.
+"""Files of tensors: reading those of any software, writing est's own with metadata and a checksum in the head, durably and atomically.
 
 Pickles are read as tensors alone, whole modules too, so that a file that was downloaded somewhere runs nothing.
 """
@@ -40,7 +40,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             is_cut = any(mark in str(error) for mark in CUT_OFF)
             raise EstError(
                 f"{path} is not a {'whole ' * is_cut}safetensors file.",
-                remedy="fetch or copy it again: it is cut off, or damaged" if is_cut else None,
+                remedy="download or copy it again: it is truncated or damaged" if is_cut else None,
             ) from error
         if "checksum" in metadata:
             _expect_as_written(path, path.read_bytes())
@@ -86,7 +86,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
             path.with_name(path.name + PARTIAL).unlink(missing_ok=True)
         raise EstError(
             f"The weights {path} could not be written: {error.strerror}.",
-            remedy="free some space or check the rights, then run the same command again",
+            remedy="free some space or check the permissions, then run the same command again",
         ) from error
 
 
@@ -100,12 +100,12 @@ def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
 
 
 def _expect_as_written(path: Path, data: bytes) -> None:
-    """Refuse a file of ours in which a byte has changed: tensors that are worthless, or clips that are forgotten."""
+    """Refuse a file of est in which a byte has changed: its tensors or its record of training clips are wrong."""
     head, tensors = _split(data)
     metadata = dict(head.pop("__metadata__"))
     checksum = metadata.pop("checksum")
     if checksum != _checksum(head, metadata, tensors):
-        raise EstError(f"{path} is damaged: its content is not what was written.", remedy="bring back a copy")
+        raise EstError(f"{path} is damaged: its content does not match its checksum.", remedy="restore a copy")
 
 
 def _split(data: bytes) -> tuple[dict[str, Any], bytes]:

@@ -97,7 +97,7 @@ def load_weights(name: str, *, normalize: str | None = None, models_dir: Path | 
 
 
 def is_random(name: str) -> bool:
-    """Say whether weights are random numbers: random, or KIND:NAME=random."""
+    """Return whether weights are random numbers: random, or KIND:NAME=random."""
     return name == RANDOM or (names_encoder(name) and name.partition("=")[2] == RANDOM)
 
 
@@ -110,24 +110,24 @@ def find_published(name: str) -> Design:
 
 
 def is_known(name: str) -> bool:
-    """Say whether weights are loaded by name, rather than from a file."""
+    """Return whether weights are loaded by name, rather than from a file."""
     return name in LICENCES or names_hub(name) or (names_encoder(name) and "=" not in name.removesuffix(f"={RANDOM}"))
 
 
 def build_encoder(name: str, normalize: str) -> FrameEncoder:
-    """Build an encoder by its own name, for tensors that somebody else brings."""
+    """Build an encoder by its own name, for tensors that the caller loads."""
     encoder = find_design(name).build()
     encoder.normalization = Normalization.named(normalize)
     return encoder
 
 
 def weights_of_recipe(recipe: FeatureRecipe | None, where: Path, *, normalize: str | None = None) -> Weights:
-    """Load again what features of the cache at `where` were made with: a cache knows shipped and published weights by name."""
+    """Load again what features of the cache at `where` were made with: a cache names shipped and published weights."""
     if recipe is None:
         raise UsageError(f"{where} has no features whose weights could be the start.", remedy="--weights imagenet")
     if not is_known(recipe.weights):
         raise UsageError(
-            f"The features of {where} were made with the weights {recipe.weights}, and a cache does not say where they lie.",
+            f"The features of {where} were made with the weights {recipe.weights}, and a cache has no record of their path.",
             remedy=f"--weights FOLDER/{recipe.weights}, or --weights imagenet",
         )
     return load_weights(recipe.weights, normalize=normalize or recipe.normalize)
@@ -182,8 +182,8 @@ def _of_run(folder: Path) -> Path:
     found = sorted(folder.glob(f"parts/*/{BACKBONE}"))
     if not found:
         raise UsageError(
-            f"{folder} holds no weights of a backbone: no parts/*/{BACKBONE}.",
-            remedy="give a run whose backbone has learnt too, or a file",
+            f"{folder} has no weights of a tuned backbone: no parts/*/{BACKBONE}.",
+            remedy="give a run of est train --finetune, or a file",
         )
     if len(found) > 1:
         parts = ", ".join(path.parent.name for path in found)
@@ -264,14 +264,14 @@ def card_in(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _trained_on(path: Path, metadata: Mapping[str, str]) -> TrainedOn | None:
-    """Read what the file says that its weights have learnt from; what cannot be read is not taken for nothing."""
+    """Read what the file says that its weights have learnt from; a record that cannot be read is an error."""
     if "trained_on" not in metadata:
         return None
     try:
         return TrainedOn.from_json(json.loads(metadata["trained_on"]))
     except (ValueError, TypeError, RecursionError) as error:
         raise EstError(
-            f"{path} does not say rightly what its weights have learnt from.", remedy="write the file anew"
+            f"The record in {path} of what its weights have learnt from cannot be read.", remedy="make the file again"
         ) from error
 
 
@@ -291,7 +291,7 @@ def _read_sidecar(path: Path) -> str | None:
 
 
 def _normalization(path: Path, normalize: str | None, design: Design, face: Face | None) -> Normalization:
-    """Take the user's or the file's word, its sidecar's, or what was published with the file; never guess."""
+    """Return the normalisation that the user, the file, its sidecar or its publication gives; never guess."""
     sidecar = path.with_suffix(".json")
     if normalize is None and sidecar.is_file():
         normalize = _read_sidecar(sidecar)
@@ -302,7 +302,7 @@ def _normalization(path: Path, normalize: str | None, design: Design, face: Face
         if design is not RESNET18:
             hint = f"--normalize {design.normalization.name} (published weights of {design.name}), none, or MEAN,STD"
         raise UsageError(
-            f"How were the pixels of {path.name} normalised? The file does not say.",
+            f"The pixel normalisation of {path.name} is not known: the file does not give it.",
             remedy=hint,
         )
     return Normalization.named(normalize)

@@ -1,4 +1,4 @@
-"""What inputs tell of clips and failures that a cache has already: what is told is brought up to date, all else stays as it is."""
+"""New annotations of clips and failures that a cache has already: given values are updated, all others stay."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Found = TypeVar("Found", Input, Failure)
 
 
 def relabel(inputs: Sequence[Input | Failure], writer: CacheWriter, modality: Modality) -> tuple[list[str], list[str]]:
-    """Bring what is told of clips and failures that are there up to date; return what changed, and clips that end before a moment."""
+    """Update the annotations of existing clips and failures; return what changed, and clips that end before a moment."""
     said, misplaced = [], []
     parts = gives_parts(writer.manifest.recipes.frames.tracking)
     for source in inputs:
@@ -37,7 +37,7 @@ def relabel(inputs: Sequence[Input | Failure], writer: CacheWriter, modality: Mo
 
 
 def told(source: Input | Failure) -> dict[str, Any]:
-    """Return label, subject, split and fold, as far as they are told."""
+    """Return label, subject, split and fold, as far as they are given."""
     found = {name: getattr(source, name) for name in ANNOTATIONS}
     return {name: value for name, value in found.items() if value != UNTOLD[name]}
 

@@ -17,7 +17,7 @@ from ..cache.trained import TrainedOn
 from ..crops.views import ViewConfig
 from ..encoders.engines.preparation import PreparedEncoder
 from ..encoders.weights import Weights
-from ..errors import EstError, UsageError
+from ..errors import EstError, UsageError, counted
 from .config import ExtractConfig
 from .flow.field import FIELD
 from .planning.preparation import describe
@@ -81,9 +81,9 @@ class ArrayPlan:
             told = set() if self.weights.trained_on is None else set(self.weights.trained_on.clips)
             if more := sorted(learnt - told):
                 raise EstError(
-                    f"{weights.name} has learnt from clips that {self.weights.name} has no record of, and so the leak guard would not "
-                    f"see them behind {self.name!r}: {_some(more)}.",
-                    remedy="make the rows of all other clips with weights that have learnt from every part",
+                    f"{weights.name} has learnt from clips that {self.weights.name} has no record of, so the leak check could not "
+                    f"find them in {self.name!r}: {_some(more)}.",
+                    remedy="use weights for the other clips that have learnt from every part",
                 )
 
 
@@ -105,10 +105,10 @@ class Pass:
         return replace(self, recipes=recipes) if recipes else None
 
     def describe(self) -> Iterator[str]:
-        """Say what the rows come from."""
+        """Return what the rows come from."""
         yield from describe(self.plan.weights)
         if self.plan.parts:
-            yield f"rows of {len(self.plan.encoder_of)} clips come from other weights ({self.plan.cross_fit})"
+            yield f"rows of {counted(len(self.plan.encoder_of), 'clip')} come from other weights ({self.plan.cross_fit})"
 
 
 def passes_of(
@@ -120,7 +120,7 @@ def passes_of(
     views: int,
     view_config: ViewConfig,
 ) -> list[Pass]:
-    """Write down everything that rows depend on; plans with the very same weights are made in one pass.
+    """Write down everything that rows depend on; plans with the same weights are made in one pass.
 
     `encoders` are those of all weights, by their `id`.
     """
@@ -153,8 +153,8 @@ def _recipes(
     """Return the recipes of an array, of its mirror image where that is asked for, and of its views."""
     if plan.tap == FIELD:
         raise UsageError(
-            f"The feature {FIELD} is no encoder's, and is not made of pictures.",
-            remedy="est extract INPUT --modality flow --features gap,flow, which gives it to a cache that lacks it",
+            f"The feature {FIELD} is not made by an encoder, and cannot be made from crops.",
+            remedy="est extract INPUT --modality flow --features gap,flow, which adds it to a cache that lacks it",
         )
     recipe = feature_recipe(frames, plan.weights, plan.tap, config, [encoders[id(one)] for one in plan.encoders])
     recipe = replace(recipe, fold=plan.fold, cross_fit=plan.cross_fit)

@@ -28,7 +28,7 @@ Named = TypeVar("Named")
 
 
 def as_begun(config: ExtractConfig, out: Path) -> ExtractConfig:
-    """Take what a cache was begun with, where nothing else was asked for.
+    """Take what a cache was started with, where nothing else was asked for.
 
     The decoder `auto` gives the same rows as OpenCV wherever OpenCV gives any. Clips of every face have rows of all frames of their source
     in caches that earlier code began.
@@ -82,7 +82,7 @@ def begun_in(out: Path) -> Begun:
 
 
 def expect_computation(config: ExtractConfig, out: Path, found: Computation, *, option: str = "--precision") -> None:
-    """Refuse to fill a cache whose rows another engine, or another precision, has begun."""
+    """Refuse to fill a cache whose rows another engine, or another precision, has started."""
     begun = begun_in(out)
     pairs = {
         option: (begun.precision, found.precision, config.precision),
@@ -100,12 +100,12 @@ def expect_computation(config: ExtractConfig, out: Path, found: Computation, *, 
 
 
 def as_asked(option: str, chosen: str) -> str:
-    """Say what was asked for: a value, or the choice, which fell on some value here."""
+    """Return what was asked for: a value, or the choice, which fell on some value here."""
     return f"auto ({chosen} here)" if option == "auto" else chosen
 
 
 def expect_precision_of(out: Path, devices: Sequence[torch.device], *, detects: bool = True) -> None:
-    """Refuse to go on with a cache whose precision or engine a device has not: `--precision` cannot mend that."""
+    """Refuse to resume with a cache whose precision or engine a device has not: `--precision` cannot mend that."""
     if not has_clips(out):
         return
     cache = open_cache(out)
@@ -117,20 +117,21 @@ def expect_precision_of(out: Path, devices: Sequence[torch.device], *, detects: 
         for device in devices:
             if reason := why_emulated(name, device):
                 raise EstError(
-                    f"{out} was begun in {name}{', as far as its detector goes' * is_detectors}. {reason}",
-                    remedy=f"go on on a machine that computes in {name}, or another --out{' with --precision fp32' * (not is_detectors)}",
+                    f"{out} was started in {name}{', as far as its detector goes' * is_detectors}. {reason}",
+                    remedy=f"resume on a machine that computes in {name}, or another "
+                    f"--out{' with --precision fp32' * (not is_detectors)}",
                 )
     elsewhere = next((device for device in devices if device.type != "cpu"), None)
     for recipe in _encoded(cache):
         if recipe.engine != TORCH and elsewhere is not None:
             raise EstError(
-                f"{out} was begun by {recipe.engine}, which computes encoders on the processor; the device is {elsewhere}.",
+                f"{out} was started by {recipe.engine}, which computes encoders on the CPU; the device is {elsewhere}.",
                 remedy="--device cpu, or another --out",
             )
         if recipe.calibration and (reason := why_no_bits(bits_of(recipe.calibration) or 8)):
             raise EstError(
-                f"{out} was begun in int8. {reason}",
-                remedy="go on on a machine with such a processor, or another --out: its weights then have 7 bits",
+                f"{out} was started in int8. {reason}",
+                remedy="resume on a machine with such a processor, or another --out: its weights then have 7 bits",
             )
 
 
@@ -147,7 +148,7 @@ def named_as_begun(out: Path, features: Mapping[str, FeatureRecipe]) -> dict[str
 
 
 def expect_calibration(out: Path, wanted: Recipes, encoders: Sequence[PreparedEncoder]) -> None:
-    """Refuse to go on in int8 where an encoder was calibrated to other ranges than those of the cache."""
+    """Refuse to resume in int8 where an encoder was calibrated to other ranges than those of the cache."""
     if not has_clips(out):
         return
     there = _begun(open_cache(out))
@@ -164,14 +165,15 @@ def _expect_same(
         return
     if rounding_of(there.calibration) != rounding_of(here.calibration):
         raise RecipeMismatch(
-            f"{name} of {out} was rounded in another way: {there.calibration} in the cache, {here.calibration} by this est.",
-            remedy="another --out, or the release of est that began the cache",
+            f"{name} of {out} was made with other rounding: {there.calibration} in the cache, {here.calibration} by this est.",
+            remedy="another --out, or the release of est that started the cache",
         )
     files = list(dict.fromkeys(calibration_file(encoder.digest) for encoder in encoders if encoder.digest))
     named = " and ".join(files) if 0 < len(files) <= MOST_NAMED else f"all {calibration_file('*')}"
     raise RecipeMismatch(
-        f"{name} of {out} was calibrated to other ranges: {there.calibration} in the cache, {here.calibration} on this machine.",
-        remedy=f"copy {named} from the machine that began the cache into {engines_folder() or '~/.cache/est/engines'}, or another --out",
+        f"{name} of {out} was made with another calibration: {there.calibration} in the cache, {here.calibration} on this machine.",
+        remedy=f"copy {named} from the machine that started the cache into "
+        f"{engines_folder() or '~/.cache/est/engines'}, or another --out",
     )
 
 

@@ -18,7 +18,7 @@ class ClipSink(Protocol):
         ...
 
     def __contains__(self, clip_id: str) -> bool:
-        """Say whether it has a clip, from an earlier run."""
+        """Return whether it has a clip, from an earlier run."""
         ...
 
     def add(self, clip: Clip, *, replacing: bool) -> None:
@@ -30,11 +30,11 @@ class ClipSink(Protocol):
         ...
 
     def fail(self, failure: Failure) -> None:
-        """Take note of an input that gave no clip."""
+        """Record an input that gave no clip."""
         ...
 
     def forget(self, clip_id: str) -> None:
-        """Take the note of a failure back, if there is one."""
+        """Remove the record of a failure, if there is one."""
         ...
 
     def commit_if_due(self) -> None:

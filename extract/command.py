@@ -1,21 +1,26 @@
 """The `est extract` command that extends a cache: the options with which it was made, read from its recipe.
 
-Options that have their defaults are left out. What nobody knows stands for itself: the folder of a file of weights, and SOURCES where
-the clips are not all that lies in one folder.
+Options that have their defaults are left out. What is not known is left as a placeholder: the folder of a file of weights, and
+SOURCES if the clips are not the complete content of one folder.
 """
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..cache import Cache, FeatureRecipe, FramesRecipe, open_cache
 from ..cache.recipe import IMPORTED
 from ..cache.writing.restart import has_clips
+from ..encoders.backbone import Backbone, tap_shape
 from ..encoders.device import parse_device
 from ..encoders.engines.choice import Computation, choose_engine
+from ..encoders.taps import TAPS
 from ..encoders.weights import is_known
 from ..errors import EstError, RecipeMismatch, differing
 from ..hub.names import same_weights
@@ -25,6 +30,7 @@ from .config import ExtractConfig
 from .faces.track_config import tracking_options
 from .flow.field import FIELD
 from .flow.selection import SAMPLING
+from .planning.output import told_bytes
 
 OF_PICTURES = ("face", "smooth", "align", "size")  # settings whose recipe has them under the same name
 OF_DETECTOR = ("detect_size", "detect_every", "score_threshold")  # and those that frames which are crops have not
@@ -49,8 +55,18 @@ def command_that_adds(cache: Cache, *features: str) -> str:
     return shlex.join(["est", "extract", *parts, "--features", taps])
 
 
+def room_for(cache: Cache, feature: str) -> str:
+    """Say what the rows of one more feature would take, where they are ResNet-18's; else nothing: nobody knows their shape."""
+    made = next((one for one in cache.recipes.features.values() if one.tap != FIELD), None)
+    if made is None or made.backbone != Backbone.name or feature not in TAPS:
+        return ""
+    frames = int(np.asarray(cache.clips.count).sum())
+    row = math.prod(tap_shape(feature, cache.recipes.frames.size)) * np.dtype(made.dtype).itemsize
+    return f"{feature} takes {told_bytes(row)} a frame, {told_bytes(frames * row)} for {frames:,} frames."
+
+
 def sources_of(cache: Cache) -> str:
-    """Return the folder that holds the very clips of a cache, under their ids; SOURCES where there is none."""
+    """Return the folder that holds the same clips of a cache, under their ids; SOURCES where there is none."""
     known = dict(zip(cache.ids, cache.clips.path, strict=True))
     known |= {failure.id: failure.path for failure in cache.failures}
     roots = {_root_of(clip_id, path) for clip_id, path in known.items()}
@@ -83,14 +99,14 @@ def options_of_frames(frames: FramesRecipe) -> Iterator[str]:
 
 
 def expect_as_made(config: ExtractConfig, out: Path, computation: Computation) -> None:
-    """Refuse settings under which a cache was not made, with the options that mend it: before weights are loaded, or downloaded."""
+    """Refuse settings under which a cache was not made, with the options that fix it: before weights are loaded, or downloaded."""
     if not has_clips(out):  # one without clips takes any
         return
     recipes = open_cache(out).recipes
     if recipes.frames.decoder == IMPORTED:
         raise RecipeMismatch(
-            f"{out} holds imported features, to which videos add nothing.",
-            remedy="another --out; est cache import goes on with this one",
+            f"{out} holds imported features, to which videos cannot be added.",
+            remedy="another --out; est cache import adds clips to this one",
         )
     found = _differing_frames(config, recipes.frames)
     for tap in config.features:
@@ -118,7 +134,7 @@ def _differing_frames(config: ExtractConfig, frames: FramesRecipe) -> dict[str, 
     names = [name for name in ("detector", *of_detector, *OF_PICTURES) if name not in unused]
     pairs = _frames_of_flow(frames, config)
     pairs |= {name: (getattr(frames, name), getattr(config, name)) for name in names}
-    if frames.decoder not in (config.decoder, "opencv" if config.decoder == "auto" else ""):  # auto goes on with opencv
+    if frames.decoder not in (config.decoder, "opencv" if config.decoder == "auto" else ""):  # auto resumes with opencv
         pairs = {"decoder": (frames.decoder, config.decoder)} | pairs
     asked = as_there.crop_margin if config.margin is None else config.margin
     if not frames.flow and "none" not in (frames.detector, config.detector):

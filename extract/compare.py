@@ -1,4 +1,4 @@
-"""Detectors side by side on a few inputs, before one commits to hours: how many frames show a face, where, and how fast.
+"""Comparing detectors on a few inputs before a long extraction: how many frames show a face, where, and how fast.
 
 Each clip is decoded once, frame by frame, and every setting sees the frames that it would see in an extraction, and has its tracks made
 as there. So the figures are of the boxes that a cache would hold, interpolated and smoothed. Nothing is written.
@@ -45,7 +45,7 @@ class Setting:
 
 @dataclass(kw_only=True)
 class Row:
-    """What came of a setting."""
+    """The result of a setting."""
 
     setting: Setting
     is_chosen: bool = False  # by the options of this command
@@ -75,7 +75,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What came of all; the first row is the reference."""
+    """All results; the first row is the reference."""
 
     rows: list[Row]
     inputs: list[str]  # ids
@@ -92,13 +92,13 @@ def compare_detectors(
     *,
     watch: Watch | None = None,
 ) -> Comparison:
-    """Run the settings that are to be had on some of the inputs, evenly chosen."""
+    """Run the available settings on some of the inputs, evenly chosen."""
     config, watch = config or ExtractConfig(), watch or Watch()
     if count < 1:
         raise UsageError(f"--compare-detectors takes a number of inputs from 1, found {count}.")
     if config.frames_are_crops:
         raise UsageError(
-            "With --detector none there is nothing to compare: the frames are the faces.",
+            "With --detector none there is nothing to compare: the frames are face crops.",
             remedy="leave out --detector none",
         )
     if not found.inputs:
@@ -161,7 +161,7 @@ def evenly(inputs: Sequence[Input], count: int) -> list[Input]:
 
 
 def _build(rows: Sequence[Row], config: ExtractConfig, device: str, precision: str, batch: int) -> dict[str, Detector]:
-    """Build each detector once; one that cannot be had is noted, unless it was asked for."""
+    """Build each detector once; one that is not available is noted, unless it was asked for."""
     detectors: dict[str, Detector] = {}
     broken: dict[str, str] = {}
     for row in rows:
@@ -193,7 +193,7 @@ def _watch_clip(
     batch: int,
     warm: set[Any],
 ) -> None:
-    """Decode a clip once and let every setting look; it counts when it was read to its end."""
+    """Decode a clip once for all settings; it counts if it was read to its end."""
     able = [row for row in rows if not row.problem]
     watchers = [Watcher(detectors[row.setting.detector], row.setting, batch, warm) for row in able]
     cutter = CutDetector()

@@ -87,7 +87,7 @@ class ExtractConfig:
             raise UsageError("--align 5point needs landmarks, and --detector none has none.", remedy="--align box")
         if self.across_cuts != "keep" and self.detector == "none":
             raise UsageError(
-                f"--across-cuts {self.across_cuts} follows faces, and with --detector none nothing is followed.",
+                f"--across-cuts {self.across_cuts} follows faces, and --detector none finds none to follow.",
                 remedy="leave out --across-cuts",
             )
         _ = self.tracking  # refuses what does not go together
@@ -96,9 +96,9 @@ class ExtractConfig:
         if self.modality == "flow":
             self._expect_flow()
         elif self.flow_frames != "apex":
-            raise UsageError("--flow-frames says to which frames flow is computed.", remedy="--modality flow")
+            raise UsageError("--flow-frames needs --modality flow.", remedy="--modality flow")
         elif FIELD in self.features:
-            raise UsageError(f"The feature {FIELD} is of --modality flow.", remedy="--modality flow")
+            raise UsageError(f"The feature {FIELD} needs --modality flow.", remedy="--modality flow")
 
     def _expect_flow(self) -> None:
         """Refuse what flow in one square has no use for."""
@@ -108,7 +108,7 @@ class ExtractConfig:
             "across_cuts": "flow is of one face in one square",
             "align": "one upright square a clip is compared",
             "smooth": "one square a clip is compared, and nothing is smoothed",
-            "detect_every": "the face is looked for in the onset frame alone",
+            "detect_every": "the face is detected in the onset frame only",
         }
         taken = {"face": ("main", "largest")}
         for name, reason in why.items():
@@ -128,7 +128,7 @@ class ExtractConfig:
         wrong = [*(["--engine"] if self.engine != "auto" else []), *([] if has_precision else ["--precision"])]
         if wrong:
             raise UsageError(
-                f"--features {FIELD} caches the flow itself, which no encoder makes: {' and '.join(wrong)} would change nothing.",
+                f"--features {FIELD} caches the flow itself, which no encoder makes: {' and '.join(wrong)} would have no effect.",
                 remedy=f"leave out {' and '.join(wrong)}; or --features gap,{FIELD}, which caches features of an encoder, too",
             )
 
@@ -159,7 +159,7 @@ class ExtractConfig:
 
     @property
     def frames_are_crops(self) -> bool:
-        """Say whether each frame is a face crop by itself, so that nothing is searched or followed."""
+        """Return whether each frame is a face crop by itself, so that nothing is searched or followed."""
         return self.detector == "none"
 
     @property

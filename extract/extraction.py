@@ -80,7 +80,7 @@ def extract_videos(
     expect_least_room(out, ready, retry_failed=retry_failed)
     black = black_rows(device_workers[0], config)
     if remove_without_clips(out, recipes, columns):
-        watch.say(f"{out} held no clip, and is made anew under these settings")
+        watch.say(f"{out} had no clips, and is made again with these settings")
     everything = (*found.inputs, *found.problems)
     order = list(found.labels) or sorted({source.label for source in everything if source.label is not None})
     with CacheWriter.open(
@@ -96,7 +96,7 @@ def extract_videos(
         strict=config.strict,
     ) as writer:
         for change in writer.environment_changes:
-            watch.warn(f"the cache was begun in another environment: {change}")
+            watch.warn(f"the cache was started in another environment: {change}")
         if writer.manifest.version == 1 and any(source.told for source in found.inputs):
             watch.warn(
                 f"{out} has format 1, which has no place for onset, apex and offset: est cache convert {out} NEW upgrades it"
@@ -134,9 +134,7 @@ def extract_videos(
             there = [clip for source in todo.unchanged for clip in clips_of(source.id, writer)]
             bare = sum(source.label is None for source in new)
             if bare and any(writer.cell(clip, "label") != NO_LABEL for clip in there):
-                watch.warn(
-                    f"{bare} new clips have no label, and others of {out} have one: --labels, or a list, tells it"
-                )
+                watch.warn(f"{bare} new clips have no label, and others of {out} have one: give --labels or a list")
             pipeline = CacheClips(new, writer, device_workers, config, workers, stop)
             pipeline.run(watch)
             if stop.wanted:

@@ -94,7 +94,7 @@ class FillPipeline(Pipeline):
         assert isinstance(ended.finished, Recropped)
         state = ended.finished.state
         for name, filler in self._fillers.items():
-            if filler.next_clip == source.id:  # one that was begun earlier may be ahead of the others
+            if filler.next_clip == source.id:  # one that was started earlier may be ahead of the others
                 view, made = self._made[name]
                 rows = ended.finished.features.get(name)
                 filler.add(source.id, ended.rows.of_track(view, state, made) if rows is None else rows, state)
@@ -126,12 +126,14 @@ def flow_wanted(recipes: Collection[FeatureRecipe]) -> Wanted:
 
 
 def expect_fillings(path: Path, manifest: Manifest, wanted: Mapping[str, FeatureRecipe]) -> None:
-    """Refuse to leave features half-way that an earlier run began to add, or to go on with them in another way."""
+    """Refuse to leave features incomplete that an earlier run started to add, or to resume them with other settings."""
     for name, filling in manifest.filling.items():
-        state = f"{path} is half-way to {name}: {filling.clips} of {manifest.commit.counts.clips} clips have it"
+        state = f"{name} is incomplete in {path}: {filling.clips} of {manifest.commit.counts.clips} clips have it"
         leave = f"est cache convert {path} NEW makes a cache without it"
         if name not in wanted:
-            raise RecipeMismatch(f"{state}, and it is not asked for.", remedy=f"ask for it too to go on; {leave}")
+            raise RecipeMismatch(
+                f"{state}, and --features does not name it.", remedy=f"add it to --features to resume; {leave}"
+            )
         if differences := filling.recipe.differences(wanted[name]):
             pairs = {what: (getattr(filling.recipe, what), getattr(wanted[name], what)) for what in differences}
             told = differing(f"{name} in {path}", pairs, more=[state])
@@ -193,7 +195,7 @@ def expect_crops(cache: Cache, out: Path, names: Sequence[str], clips: Sequence[
 
 
 def cannot_fill(out: Path, crops: Path, names: Sequence[str], problems: Mapping[str, str]) -> CacheError:
-    """Say which clips stand in the way of a feature, and that it is not there."""
+    """Return which clips stand in the way of a feature, and that it is not there."""
     told = [f"{clip_id}: {problem}" for clip_id, problem in problems.items()]
     shown = some(told, SHOWN, joint="; ")
     drop = f"est cache drop {crops} {next(iter(problems))!r}"
@@ -203,7 +205,7 @@ def cannot_fill(out: Path, crops: Path, names: Sequence[str], problems: Mapping[
         else f"extract with --crops into a new cache, which then needs no sources; or {drop}, and choose another --out"
     )
     return CacheError(
-        f"The crops of {len(told)} {'clip' if len(told) == 1 else 'clips'} of {crops} cannot be had again, and so nothing of "
+        f"The crops of {len(told)} {'clip' if len(told) == 1 else 'clips'} of {crops} cannot be cut again, and so nothing of "
         f"{', '.join(names)} is in {'it' if out == crops else out}. {shown}.",
-        remedy=f"bring the sources back as they were; or {otherwise}",
+        remedy=f"restore the sources; or {otherwise}",
     )

@@ -1,4 +1,4 @@
-"""What a clip's rows are made from: face crops of its frames, or the flow from its onset. Whoever extracts knows it by this interface.
+"""What a clip's rows are made from: face crops of its frames, or the flow from its onset. The extraction uses this interface.
 
 Clip workers make the pictures (`workers/clip_worker`, `workers/flow_task`); recipes say which they are (`extraction.recipes_of`).
 """
@@ -30,11 +30,11 @@ class Modality(Protocol):
         ...
 
     def problem(self, source: Input) -> str:
-        """Say why an input cannot give rows, as far as that is known before a frame is decoded; empty where nothing is."""
+        """Return why an input cannot give rows, as far as that is known before a frame is decoded; empty where nothing is."""
         ...
 
     def is_outdated(self, source: Input, cells: Mapping[str, Any]) -> bool:
-        """Say whether the rows of a clip that is there would be others by what is told of it now; `cells` are those of its columns."""
+        """Return whether the rows of a clip that is there would be others by what is told of it now; `cells` are those of its columns."""
         ...
 
     def told(self, source: Input) -> dict[str, Any]:
@@ -91,19 +91,19 @@ class Flow:
         for name, remedy in (("onset", ONSETS), ("apex", APEX)) if self._frames == "apex" else ():
             if name not in self._told:
                 raise UsageError(
-                    f"--modality flow compares a clip's onset frame with frames around its apex, and of none of {len(inputs)} inputs the "
-                    f"{name} is known.",
+                    "--modality flow compares a clip's onset frame with frames around its apex, and of none of "
+                    f"{len(inputs)} inputs the {name} is known.",
                     remedy=f"{remedy}; or --flow-frames whole, which needs no apex, and takes the first frame where no onset is known",
                 )
         return lacking(inputs, self._frames)
 
     def problem(self, source: Input) -> str:
-        """Say which moment is not told, or cannot be."""
+        """Return which moment is not told, or cannot be."""
         moments = Moments(onset=source.onset, apex=source.apex)
         return moments.problem(moments.rule(self._frames))
 
     def is_outdated(self, source: Input, cells: Mapping[str, Any]) -> bool:
-        """Say whether the clip would have rows by another onset or apex; inputs of which none tells a moment take back none."""
+        """Return whether the clip would have rows by another onset or apex; inputs of which none tells a moment take back none."""
         moments = Moments(onset=source.onset, apex=source.apex)
         now = chosen_by(moments, moments.rule(self._frames))
         return any(
@@ -120,7 +120,7 @@ class Flow:
 
 
 def lacking(inputs: Sequence[Input], frames: FlowFrames) -> list[str]:
-    """Say how many inputs have no onset or no apex, of which databases, and what becomes of them."""
+    """Return how many inputs have no onset or no apex, of which databases, and what becomes of them."""
     bare = [source for source in inputs if source.onset < 0 or source.apex < 0]
     if not bare:
         return []
@@ -130,7 +130,8 @@ def lacking(inputs: Sequence[Input], frames: FlowFrames) -> list[str]:
     if frames == "auto":
         return [f"{count}: their frames are taken evenly over the whole clip."]
     return [
-        f"{count}: they fail, and count as wrong in scores. Try: --flow-frames auto, which takes their frames evenly over the whole clip."
+        f"{count}: they fail, and count as wrong in scores. Try: --flow-frames auto, which takes their frames evenly "
+        f"over the whole clip."
     ]
 
 

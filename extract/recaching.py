@@ -1,7 +1,7 @@
-"""`recache`: a new cache of the same clips, whose rows other weights make of the crops that are there.
+"""`recache`: a new cache of the same clips, whose rows are made with other weights from the existing crops.
 
-Nothing is detected or cut anew. The new cache is a copy without features, and its arrays are filled one pass after the other, as those that
-are added to any cache: what was killed goes on where its last commit was.
+Nothing is detected or cut again. The new cache is a copy without features; its arrays are filled one pass after the other, as those that
+are added to any cache: after a kill it resumes from its last commit.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ..encoders.encoder import joined_kernels
 from ..encoders.engines.choice import Computation
 from ..encoders.engines.preparation import PreparedEncoder, prepare
 from ..encoders.weights import load_weights
-from ..errors import RecipeMismatch, UsageError
+from ..errors import RecipeMismatch, UsageError, counted, some
 from .arrayplan import ArrayPlan, Pass, passes_of
 from .begun import as_begun, computation_for, expect_calibration, expect_computation, named_as_begun
 from .config import ExtractConfig
@@ -129,7 +129,7 @@ def recache(
         strict=config.strict,
     ) as writer:
         for change in writer.environment_changes:
-            watch.warn(f"the cache was begun in another environment: {change}")
+            watch.warn(f"the cache was started in another environment: {change}")
         expect_fillings(out, writer.manifest, recipes.features)
         expect_room(writer)
         todo = [part for each in passes if (part := each.lacking(writer.missing_features)) is not None]
@@ -229,7 +229,7 @@ class Recaching:
         return found
 
     def _new_arrays(self, part: Pass, black: Mapping[str, tuple[float, ...]]) -> NewArrays:
-        """Say what the rows of a pass are made of; `black` are rows as device workers name them."""
+        """Return what the rows of a pass are made of; `black` are rows as device workers name them."""
         made = {name: made_as(recipe) for name, recipe in part.recipes.items()}
         return NewArrays(
             recipes=part.recipes,
@@ -282,7 +282,7 @@ def expect_recachable(
     """
     if cache.recipes.frames.decoder == IMPORTED:
         raise UsageError(
-            f"{cache.path} holds imported features, and no crops of which others could be made.",
+            f"{cache.path} holds imported features, and no crops from which other features could be made.",
             remedy="est extract makes a cache of the videos",
         )
     if out is not None:
@@ -298,18 +298,18 @@ def expect_recachable(
 
 
 def expect_views(views: int, view_config: ViewConfig) -> None:
-    """Refuse numbers of views that nobody means, and views that change nothing."""
+    """Refuse impossible numbers of views, and views without any change."""
     if not 0 <= views <= MAX_VIEWS:
         raise UsageError(f"--views goes from 0 to {MAX_VIEWS}, found {views}.", remedy="--views 4")
     if views and not view_config.describe():
-        raise UsageError("Views that change nothing are the clips once more.", remedy="leave out the views")
+        raise UsageError("Views without any change would only repeat the clips.", remedy="leave out the views")
 
 
 def expect_faces(views: int, frames: FramesRecipe) -> None:
     """Refuse views of pictures that show no face."""
     if views and frames.flow:
         raise UsageError(
-            "Views move, light and mirror pictures of faces; colours of flow are directions and distances.",
+            "Views move, brighten and mirror images of faces, which makes no sense for the colours of flow.",
             remedy="leave out the views; --flip mirrors flow before it is coloured",
         )
 
@@ -318,13 +318,13 @@ def expect_source(cache: Cache, out: Path | None, *, crops: bool) -> None:
     """Refuse a cache that has not the crops, nor the sources to cut them again."""
     if out is not None and out.absolute().resolve() == cache.path.absolute().resolve():
         raise UsageError(
-            f"{out} is the cache whose crops are read; the new one needs a name of its own.", remedy="another --out"
+            f"{out} is the cache whose crops are read; the new cache needs another name.", remedy="another --out"
         )
     if crops and not cache.has_crops:
         raise UsageError(f"{cache.path} has no crops to be copied.", remedy=f"leave out --crops; or {KEEP_CROPS}")
     if not cache.has_crops and not any(cache.clips.path):
         raise UsageError(
-            f"{cache.path} has no crops and knows no sources of its clips: there is nothing to look at.",
+            f"{cache.path} has no crops and no record of the sources of its clips: there are no images to encode.",
             remedy=KEEP_CROPS,
         )
 
@@ -350,13 +350,14 @@ def begin(cache: Cache, out: Path, recipes: Recipes, *, crops: bool, kernels: st
 
 
 def expect_same_clips(cache: Cache, copy: Cache) -> None:
-    """Refuse to go on with what is no copy of this cache, or of an earlier state of it."""
+    """Refuse to resume with what is no copy of this cache, or of an earlier state of it."""
     here, there = _facts(cache), _facts(copy)
     changed = [clip for clip in dict.fromkeys((*here, *there)) if here.get(clip) != there.get(clip)]
     if changed:
+        are = "is not that" if len(changed) == 1 else "are not those"
         raise RecipeMismatch(
-            f"{len(changed)} clips of {copy.path} are not those of {cache.path}: {', '.join(changed[:5])}{' …' * (len(changed) > 5)}.",
-            remedy="another --out, which begins anew",
+            f"{counted(len(changed), 'clip')} of {copy.path} {are} of {cache.path}: {some(changed, 5)}.",
+            remedy="another --out, which starts again",
         )
 
 
@@ -372,7 +373,7 @@ def expect_room(writer: CacheWriter) -> None:
     for name, recipe in writer.missing_features.items():
         rows = num_frames - (begun[name].frames if name in begun else 0)
         needed += rows * _row_bytes(recipe)
-    if is_hdf5(writer.path):  # which is written anew when they are whole
+    if is_hdf5(writer.path):  # which is written again when they are whole
         needed += num_frames * sum(map(_row_bytes, writer.missing_features.values()))
     expect_free_space(writer.path.absolute().parent, needed, f"Filling {writer.path.name}")
 

@@ -48,7 +48,7 @@ class Report:
     source: str = ""  # the cache whose crops were read, where that is another one
 
     def lines(self) -> list[str]:
-        """Lay it out for people."""
+        """Format it as text."""
         rate = self.frames / self.seconds if self.seconds else 0.0
         lines = [
             f"{counted(self.clips, 'clip')}, {counted(self.frames, 'frame')} in {self.seconds:.1f} s ({rate:.0f} frames/s)"
@@ -76,16 +76,16 @@ class Report:
             (
                 beside_others,
                 "have",
-                f"faces that are smaller than --min-face-size {self.min_face_size} or shorter than --min-track {self.min_track}, and "
-                f"became no clips, {sum(self.dropped[name] for name in beside_others)} in all",
+                f"faces that are smaller than --min-face-size {self.min_face_size} or shorter than --min-track "
+                f"{self.min_track}, and gave no clips, {sum(self.dropped[name] for name in beside_others)} in all",
             ),
             (self.incomplete, "have", "fewer frames than declared in the file"),
             (self.damaged, "have", "damaged places that could not be decoded"),
             (
                 self.changed,
                 "show",
-                "another person from some cut on, as far as colours and shapes tell (--across-cuts longest keeps the person who is there "
-                "longest, split makes a clip of each)",
+                "another person from some cut on, as far as colours and shapes tell (--across-cuts longest keeps the "
+                "person who is there longest, split makes a clip of each)",
             ),
             (
                 self.parted,
@@ -113,10 +113,10 @@ class Report:
             lines.append(f"time went to: {busy}")
         lines += [f"failed {failure.id}: {failure.stage}: {failure.error}" for failure in self.failures]
         if self.interrupted and self.source:
-            lines.append(f"interrupted; {self._lacking()}: the same command goes on")
+            lines.append(f"interrupted; {self._lacking()}: the same command resumes")
         elif self.interrupted:
             old = f"{self._lacking()}, and " if self.unfilled else ""
-            lines.append(f"interrupted; {old}{counted(self.left, 'input', 'are')} left: the same command goes on")
+            lines.append(f"interrupted; {old}{counted(self.left, 'input', 'are')} left: the same command resumes")
         return lines
 
     def _lacking(self) -> str:

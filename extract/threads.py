@@ -22,7 +22,7 @@ def default_workers(devices: Sequence[object]) -> int:
 
 
 def too_many(devices: Sequence[object], workers: int | None) -> Iterator[str]:
-    """Say what is asked for beyond the cores that there are."""
+    """Return what is asked for beyond the cores that there are."""
     cores, threads = num_cores(), torch.get_num_threads()
     these = f"{cores} core{'s' * (cores > 1)}"
     asked = threads_asked(VARIABLE)

@@ -49,7 +49,7 @@ class Hub(Protocol):
         ...
 
     def is_public(self, repo: str, kind: Kind) -> bool | None:
-        """Say whether everybody can read a repository; None where there is none."""
+        """Return whether everybody can read a repository; None where there is none."""
         ...
 
     def create(self, repo: str, kind: Kind, *, private: bool) -> None:

@@ -45,7 +45,7 @@ def pinned(name: HubName, file: str, listing: Listing) -> HubName:
     found = name.pinned(file, listing.commit)
     if not found.is_readable:
         raise HubError(
-            f"The file {file!r} of {name.repo} cannot be named as hub:ORG/NAME/FILE: its name has other characters than letters, "
+            f"The file {file!r} of {name.repo} cannot be named as hub:ORG/NAME/FILE: its name has characters other than letters, "
             "digits, '.', '_' and '-', or does not begin with a letter or digit.",
             remedy="download it yourself, then --weights FILE",
         )
@@ -59,8 +59,8 @@ def fetch_file(name: HubName, kind: Kind, listing: Listing, folder: Path | None,
         path.resolve().unlink(missing_ok=True)  # the library keeps content under its digest, and a link to it
         path.unlink(missing_ok=True)
         raise HubError(
-            f"What the hub gave for {name} is not what it lists: {problem}. Nothing was kept.",
-            remedy="run the same command again; if it stays so, tell who published it",
+            f"The file that the hub sent for {name} is not the one that it lists: {problem}. Nothing was kept.",
+            remedy="run the same command again; if that does not help, tell the publisher",
         )
     return Downloaded(name=name, path=path)
 
@@ -85,13 +85,13 @@ def _chosen(name: HubName, listing: Listing) -> str:
 
 def _no_safetensors(name: HubName, there: list[str]) -> UsageError:
     return UsageError(
-        f"From a hub est takes weights in safetensors alone, and {name.repo} has none: {some(there) or 'no files'}.",
+        f"est takes only safetensors from a hub, and {name.repo} has none: {some(there) or 'no files'}.",
         remedy="another repository; a file that you trust goes by --weights FILE",
     )
 
 
 def _differs(path: Path, listed: RemoteFile) -> str:
-    """Say how a file differs from what is listed; empty where it does not, as far as the hub says it."""
+    """Return how a file differs from what is listed; empty where it does not, as far as the hub says it."""
     size = path.stat().st_size
     if listed.size is not None and size != listed.size:
         return f"{size} bytes, listed are {listed.size}"

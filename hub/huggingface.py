@@ -1,4 +1,4 @@
-"""The hub of Hugging Face by its own library, the extra `hub`; what it raises becomes a sentence with the command that mends it."""
+"""The hub of Hugging Face by its own library, the extra `hub`; what it raises becomes a message with the command that fixes it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..errors import UsageError
+from ..packages import expect_packages
 from .client import HubError, Kind, Listing, RemoteFile
 
 TOKEN = "hf auth login, or HF_TOKEN=… with a token that may do this"
@@ -58,7 +59,7 @@ class HuggingFace:
         return Path(found)
 
     def is_public(self, repo: str, kind: Kind) -> bool | None:
-        """Say whether everybody can read a repository; None where there is none that this token can see."""
+        """Return whether everybody can read a repository; None where there is none that this token can see."""
         try:
             with self._asking(repo, ""):
                 return not self._api.repo_info(repo, repo_type=kind).private
@@ -87,14 +88,14 @@ class HuggingFace:
             yield
         except errors.GatedRepoError as error:
             raise HubError(
-                f"{repo} is open to those alone whom its owners have admitted.",
+                f"{repo} is open only to users whom its owners have approved.",
                 remedy=f"ask for access on its page, then {TOKEN}",
             ) from error
         except errors.LocalTokenNotFoundError as error:
-            raise HubError("The hub wants a token, and there is none here.", remedy=TOKEN) from error
+            raise HubError("The hub needs a token, and none is set.", remedy=TOKEN) from error
         except errors.RepositoryNotFoundError as error:
             raise HubError(
-                f"The hub has no {repo}, or shows it to a token alone that may see it.",
+                f"The hub has no {repo}, or shows it only with a token that has access.",
                 remedy=f"check the name; {TOKEN}",
             ) from error
         except (errors.RevisionNotFoundError, errors.RevisionResolutionError) as error:
@@ -104,7 +105,7 @@ class HuggingFace:
         except errors.EntryNotFoundError as error:
             raise HubError(f"{repo} lacks a file: {_line(error)}", remedy="another @REVISION") from error
         except errors.HFValidationError as error:
-            raise HubError(f"{repo} is no name on the hub: {_line(error)}", remedy="hub:ORG/NAME") from error
+            raise HubError(f"{repo} is not a valid name on the hub: {_line(error)}", remedy="hub:ORG/NAME") from error
         except errors.HfHubHTTPError as error:
             status = getattr(error.response, "status_code", None)
             if status in (401, 403):
@@ -120,14 +121,12 @@ class HuggingFace:
 
 
 def _library() -> ModuleType:
-    try:
-        import huggingface_hub
-        import huggingface_hub.errors
-        import huggingface_hub.utils
-    except ImportError as error:
-        raise UsageError(
-            "What lies on a hub needs the package huggingface-hub.", remedy="pip install 'est-fer[hub]'"
-        ) from error
+    need = "A name that begins with hub: needs the package huggingface-hub"
+    expect_packages(need, "huggingface_hub", install="'est-fer[hub]'", kind=UsageError)
+    import huggingface_hub
+    import huggingface_hub.errors
+    import huggingface_hub.utils
+
     return huggingface_hub
 
 

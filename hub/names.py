@@ -38,20 +38,20 @@ class HubName:
         found = cls(repo=f"{org}/{repo}", file=file, revision=revision)
         if not text.startswith(PREFIX) or not found.is_readable or bool(at) != bool(revision):
             raise UsageError(
-                f"On a hub things are named hub:ORG/NAME, and @REVISION behind it; found {text!r}.",
+                f"Expected hub:ORG/NAME or hub:ORG/NAME@REVISION, found {text!r}.",
                 remedy="such as hub:someone/tuned-encoder",
             )
         return found
 
     @property
     def is_readable(self) -> bool:
-        """Say whether its text is read as the same name again."""
+        """Return whether its text is read as the same name again."""
         parts = [*self.repo.split("/"), *(self.file.split("/") if self.file else ())]
         return all(PART.fullmatch(part) for part in parts)
 
     @property
     def is_pinned(self) -> bool:
-        """Say whether it always names the same bytes."""
+        """Return whether it always names the same bytes."""
         return bool(self.file) and COMMIT.fullmatch(self.revision) is not None
 
     def pinned(self, file: str, commit: str) -> HubName:
@@ -59,7 +59,7 @@ class HubName:
         return replace(self, file=file, revision=commit)
 
     def may_be(self, recorded: HubName) -> bool:
-        """Say whether it can turn out to be what was recorded under a pinned name: a branch is resolved later."""
+        """Return whether it can turn out to be what was recorded under a pinned name: a branch is resolved later."""
         return (
             self.repo == recorded.repo
             and self.file in ("", recorded.file)
@@ -68,12 +68,12 @@ class HubName:
 
 
 def names_hub(text: str) -> bool:
-    """Say whether a text names something on a hub, rather than a file."""
+    """Return whether a text names something on a hub, rather than a file."""
     return text.startswith(PREFIX)
 
 
 def same_weights(asked: str, recorded: str) -> bool:
-    """Say whether weights that are asked for by name can be those that a recipe names."""
+    """Return whether weights that are asked for by name can be those that a recipe names."""
     if names_hub(asked) and names_hub(recorded):
         return HubName.parse(asked).may_be(HubName.parse(recorded))
     return asked == recorded

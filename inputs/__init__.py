@@ -1,1 +1,1 @@
-"""What lies on users' disks: files, folders, lists, published data sets, labelled images. No torch."""
+"""Inputs: files, folders, lists, published data sets, labelled images. No torch."""

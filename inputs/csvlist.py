@@ -13,6 +13,7 @@ import io
 import math
 import os
 import re
+import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from ..cache.schema import MOMENTS
 from ..errors import UsageError, nearest, some
 from .extracolumns import PREFIX, expect_names
 from .folders import MOST_DIGITS
+from .places import not_there
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")
 MANIFEST = "manifest.csv"
@@ -128,7 +130,7 @@ def make_list(
 
 
 def _named_nearest(header: Sequence[str], keys: tuple[str, ...]) -> str:
-    """Say which column to rename: the one whose name is most like one of those that are read."""
+    """Return which column to rename: the one whose name is most like one of those that are read."""
     known = {alias: key for key in keys for alias in ALIASES[key].split()}
     for cutoff in (0.8, 0.7, 0.6):
         for name in header:
@@ -138,7 +140,7 @@ def _named_nearest(header: Sequence[str], keys: tuple[str, ...]) -> str:
 
 
 def has_path_column(path: Path) -> bool:
-    """Say whether a table is a list of clips."""
+    """Return whether a table is a list of clips."""
     return "path" in _columns(_header(read_text(path), path, ("path",))[1])
 
 
@@ -154,7 +156,7 @@ def expect_clips(read: ClipList, path: Path) -> None:
         os.path.abspath(path.parent / first.path).encode(errors="surrogateescape").decode(errors="backslashreplace")
     )
     folder = f"{path.parent}, the folder of the list" if path.is_absolute() else "the folder in which Python works"
-    no_list = "; a text that is no list of clips is no INPUT" if path.suffix.lower() == ".txt" else ""
+    no_list = "; only a text that lists clips can be an INPUT" if path.suffix.lower() == ".txt" else ""
     raise UsageError(
         f"{path}: {none}; line {first.line} is {first.path!r}, looked for at {looked}.",
         remedy=f"paths that begin at {folder}, or at /{no_list}",
@@ -183,7 +185,7 @@ def _row(values: dict[str, str], extra: dict[str, str], line: int, where: str, k
         subject=values.get("subject", ""),
         split=values.get("split", ""),
         fold=_whole(values.get("fold", ""), f"{where}: fold"),
-        start=start or None,  # from the very start is no segment
+        start=start or None,  # a start of 0 is no segment
         end=end,
         **{name: _frame(values.get(name, ""), f"{where}: {name}") for name in MOMENTS},
         num_frames=_whole(values.get("num_frames", ""), f"{where}: num_frames"),
@@ -195,8 +197,11 @@ def read_text(path: Path) -> str:
     """Return what a list says, whatever its encoding."""
     try:
         data = path.read_bytes()
+    except FileNotFoundError:
+        raise not_there(path) from None
     except OSError as error:
-        raise UsageError(f"{path}: the list cannot be read ({error.strerror}).") from error
+        remedy = f"a list (.csv, .tsv, .txt) in {path}" if path.is_dir() else f"chmod u+r {shlex.quote(str(path))}"
+        raise UsageError(f"{path}: the list cannot be read ({error.strerror}).", remedy=remedy) from error
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ("utf-16",)
     else:

@@ -99,7 +99,7 @@ def text_columns(path: Path, read: ClipList, known: Collection[str] = ()) -> lis
             (line, text), beside = odd[0], len(odd) - 1
             more = f" and {beside} more" if beside else ""
             warnings.append(
-                f"{path}: {PREFIX}{name} holds text in line {line} ({text!r}){more}: the column is text, and no numbers"
+                f"{path}: {PREFIX}{name} holds text in line {line} ({text!r}){more}: the column is text, not numbers"
             )
     return warnings
 

@@ -1,4 +1,4 @@
-"""What lies in folders: video files, folders of frames, and the rest; and the order people expect, 2 before 10.
+"""Searching folders: video files, folders of frames, and other files; and natural order, 2 before 10.
 
 Links to folders are followed, each real folder once: whatever loops there are, the search ends. Hidden files and folders are passed over,
 and so are caches of this project, unfinished downloads and what operating systems leave behind.
@@ -147,7 +147,7 @@ def ignored_text(ignored: Mapping[str, int]) -> str:
 
 
 def file_problem(path: Path) -> str | None:
-    """Say why a file cannot be read, by looking at it only."""
+    """Return why a file cannot be read, by looking at it only."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -158,7 +158,7 @@ def file_problem(path: Path) -> str | None:
 
 
 def _enter(folder: Path, entered: set[tuple[int, int]]) -> bool:
-    """Note a folder by what it really is; False when that has been searched, or is about to be."""
+    """Record a folder by its real path; False if it has been searched, or is about to be."""
     try:
         found = folder.stat()
     except OSError:
@@ -175,7 +175,7 @@ def _is_passed(name: str) -> bool:
 
 
 def is_text(head: bytes) -> bool:
-    """Say whether bytes look like text."""
+    """Return whether bytes look like text."""
     return bool(head) and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def as_found(inputs: Given | FoundInputs, watch: Watch, *, labels: str = NONE, subjects: str = NONE) -> FoundInputs:
-    """Return inputs that were found as they are; find the others, and tell the watch what looks like a slip."""
+    """Return inputs that were found as they are; find the others, and report likely mistakes."""
     if isinstance(inputs, FoundInputs):
         if (labels, subjects) != (NONE, NONE):
             raise UsageError(

@@ -65,7 +65,7 @@ class Input:
 
     @property
     def is_disordered(self) -> bool:
-        """Say whether its onset, apex and offset, as far as they are told, do not follow each other."""
+        """Return whether its onset, apex and offset, as far as they are told, do not follow each other."""
         return is_disordered([getattr(self, name) for name in MOMENTS])
 
     @property
@@ -163,7 +163,7 @@ def arrange(
 
 
 def is_disordered(moments: Sequence[int]) -> bool:
-    """Say whether an onset, an apex and an offset do not follow each other; −1 is unknown."""
+    """Return whether an onset, an apex and an offset do not follow each other; −1 is unknown."""
     known = [frame for frame in moments if frame >= 0]
     return known != sorted(known)
 

@@ -3,7 +3,7 @@
 - `id`: the list's id is that of a clip; or of an input that `--face all` made several clips of, which are then all meant.
 - `path`: the clip was extracted from the file that the line names; or extraction would give that path the clip's id.
 - `name`: the file's name, less suffix, case and leading zeros, is that of one clip, and of one on the list. It never takes a clip that
-  the same list names by id or path elsewhere: a guess does not stand beside knowledge.
+  the same list names by id or path elsewhere: a guess is not mixed with what is certain.
 
 A segment (start and end) is part of a path and of a name. Nothing is looked up on the disk: videos may be gone.
 """

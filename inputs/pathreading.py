@@ -56,20 +56,20 @@ class Unread:
             case "no number":
                 shown = some(f"{clip!r} ({texts[0]!r})" for clip, texts in self.clips.items())
                 message = f"{option} finds folds that are no whole numbers in {count} clips: {shown}."
-                remedy = r"digits alone in the group: fold(?P<fold>\d+)"
+                remedy = r"only digits in the group: fold(?P<fold>\d+)"
             case _:
                 message = f"{option} finds no {what} in {count} clips: {some(self.clips)}."
                 if self._differs_in_case():
                     return UsageError(
                         message,
-                        remedy=f"--{self.rule.what}s {shlex.quote(f'(?i){self.rule.text}')}: they differ in upper and lower case alone",
+                        remedy=f"--{self.rule.what}s {shlex.quote(f'(?i){self.rule.text}')}: they differ only in upper and lower case",
                     )
                 group = "its first group" if isinstance(self.rule.groups[what], int) else f"the group {what}"
                 remedy = f"a pattern that finds {group} in the path of each clip; --dry-run shows what this one finds"
         return UsageError(message, remedy=remedy)
 
     def _differs_in_case(self) -> bool:
-        """Say whether the pattern would read all these clips if it took upper and lower case for the same."""
+        """Return whether the pattern would read all these clips if it took upper and lower case for the same."""
         pattern = self.rule.pattern
         assert pattern is not None
         blind = replace(self.rule, pattern=re.compile(pattern.pattern, pattern.flags | re.IGNORECASE))
@@ -100,7 +100,7 @@ class ReadColumn:
     lacking: tuple[str, ...]  # ids of clips without it
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for machines."""
+        """Return it as JSON data."""
         values = [{"value": value, "clips": count, "first": first} for value, (count, first) in self.values.items()]
         return {"name": self.name, "from": self.source, "values": values, "without": list(self.lacking)}
 
@@ -168,7 +168,8 @@ def alike_labels(labels: Iterable[str | None]) -> list[str]:
     for label in sorted({label for label in labels if label is not None}):
         folded.setdefault(label.casefold(), []).append(label)
     return [
-        f"The labels {' and '.join(map(repr, names))} differ in case alone, and are different classes: are they only spelt so?"
+        f"The labels {' and '.join(map(repr, names))} differ only in upper and lower case, and are different "
+        f"classes: is one a misspelling?"
         for names in folded.values()
         if len(names) > 1
     ]
@@ -188,7 +189,7 @@ def doubtful_labels(inputs: Sequence[Input], rules: PathRules) -> list[str]:
         and len(own_folder) == 1
     ):
         return [
-            f"All {len(labels)} clips have the label {labels[0]!r}: they lie in one folder, and --labels folders takes its name. "
+            f"All {len(labels)} clips have the label {labels[0]!r}: they are in one folder, and --labels folders takes its name. "
             "A list with a column label, or folders named after labels, tells them apart."
         ]
     if len(labels) < ENOUGH or len(set(labels)) not in (1, len(labels)):
@@ -210,7 +211,7 @@ def _expect_one_depth(inputs: Sequence[Input]) -> None:
     if deeper:
         raise UsageError(
             f"--labels folders --subjects folders expects each clip at SUBJECT/LABEL/clip, two folders below the INPUT; "
-            f"{len(deeper)} of {len(inputs)} lie deeper: {some(deeper)}.",
+            f"{len(deeper)} of {len(inputs)} are deeper: {some(deeper)}.",
             remedy=DEEPER_HINT,
         )
 

@@ -73,7 +73,7 @@ class PathRules:
 
     @property
     def are_folders(self) -> bool:
-        """Say whether labels and subjects both come from folders, so that all clips lie at one depth."""
+        """Return whether labels and subjects both come from folders, so that all clips lie at one depth."""
         return bool(self.label.folder and self.subject.folder)
 
     def read(self, clip_id: str, path: Path) -> dict[str, str]:
@@ -89,14 +89,14 @@ def parse_rules(labels: str, subjects: str) -> PathRules:
     other = _parse("subject", subjects, 2 if own.folder else 1)
     if twice := [name for name in own.given if name in other.given and own.text != other.text]:
         raise UsageError(
-            f"{own.option} and {other.option} both say where the {twice[0]} of a clip stands.",
+            f"{own.option} and {other.option} both give the {twice[0]} of a clip.",
             remedy=f"leave the group {twice[0]} out of one of them",
         )
     return PathRules(label=own, subject=other)
 
 
 def problem_of(name: str, texts: list[str]) -> str | None:
-    """Say what is wrong with what was found of an annotation: nothing, several, empty, or no number; None where it is good."""
+    """Return what is wrong with what was found of an annotation: nothing, several, empty, or no number; None where it is good."""
     if len(texts) != 1:
         return "several" if texts else "nothing"
     if not texts[0].strip():
@@ -132,7 +132,8 @@ def _parse(what: str, text: str, folder: int) -> PathRule:
     if unknown := [name for name in pattern.groupindex if name not in COLUMNS]:
         near = nearest(unknown[0], COLUMNS, cutoff=0.4) or what
         raise UsageError(
-            f"{option}: a group is named {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; found {', '.join(map(repr, unknown))} in '{text}'.",
+            f"{option}: a group is named {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; found "
+            f"{', '.join(map(repr, unknown))} in '{text}'.",
             remedy=f"(?P<{near}>…) in place of (?P<{unknown[0]}>…), or (?:…) where nothing is to be read",
         )
     if what not in pattern.groupindex:

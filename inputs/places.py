@@ -61,7 +61,8 @@ def _expect_place(text: str) -> None:
         device = f"/dev/video{camera[1]}"
         raise UsageError(
             f"{WHAT}; found the camera {text}.",
-            remedy=f"ffmpeg -f v4l2 -i {device} -t 10 clip.mp4 records a clip; est predict --camera {camera[1]} --run RUN watches a camera",
+            remedy=f"ffmpeg -f v4l2 -i {device} -t 10 clip.mp4 records a clip; est predict --camera {camera[1]} "
+            f"--run RUN watches a camera",
         )
 
 
@@ -88,7 +89,7 @@ def not_there(path: Path) -> UsageError:
     told = "" if parent == path.parent else f": {parent} has no folder {missing!r}"
     near = nearest(missing, names)
     if near is not None:
-        remedy = f"{shlex.quote(str(parent / near))}, which is nearest"
+        remedy = f"{shlex.quote(str(parent / near))}, the nearest name"
     elif names:
         remedy = f"{parent} has {some(names)}"
     else:

@@ -47,7 +47,7 @@ class Change:
 
     @property
     def kind(self) -> str:
-        """Say whether something is set where nothing was, changed, or cleared."""
+        """Return whether something is set where nothing was, changed, or cleared."""
         if _is_empty(self.column, self.before):
             return "set"
         return "cleared" if _is_empty(self.column, self.after) else "changed"
@@ -91,7 +91,7 @@ class Relabelling:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it for machines."""
+        """Return everything as JSON data."""
         return {
             "cache": str(self.cache),
             "columns": list(self.columns),
@@ -112,7 +112,7 @@ class Relabelling:
         }
 
     def write(self) -> None:
-        """Change the cache, in one commit; refused when somebody has changed it meanwhile."""
+        """Change the cache, in one commit; refused if it was changed meanwhile."""
         if self.changes:
             with naming_repair(self.cache):
                 self._write()
@@ -133,7 +133,7 @@ class Relabelling:
         if not is_same:
             raise CacheError(
                 f"{self.cache} has changed since it was compared with the lists; nothing was written.",
-                remedy="the same command again shows what would change now",
+                remedy="run the same command again: it shows what would change now",
             )
 
 
@@ -270,7 +270,7 @@ def _expect_format(cache: Cache, columns: Sequence[str]) -> None:
             remedy=f"est cache convert {cache.path} NEW upgrades it{only}",
         )
     if cache.recipes.frames.flow and set(columns) & set(MOMENTS):
-        remedy = f"est extract LIST with the cache's options makes rows anew{only}"
+        remedy = f"est extract LIST with the cache's options makes rows again{only}"
         raise UsageError(f"{cache.path} has rows of flow, which other onsets and apexes would change.", remedy=remedy)
 
 
@@ -351,7 +351,7 @@ def _nothing_matches(cache: Cache, lines: Sequence[Line]) -> UsageError:
 
 def _unused(read: Mapping[Path, ClipList]) -> tuple[str, ...]:
     unused = {path: ", ".join(found.unused) for path, found in read.items() if found.unused}
-    return tuple(f"{path}: columns that mean nothing here: {names}" for path, names in unused.items())
+    return tuple(f"{path}: columns that are not used: {names}" for path, names in unused.items())
 
 
 def _text_columns(read: Mapping[Path, ClipList], there: Collection[str], columns: Sequence[str]) -> Iterator[str]:
@@ -382,14 +382,14 @@ def _odd_labels(found: Relabelling) -> list[str]:
     numbers = [label for label in new if label.isdecimal()]
     if numbers and any(before and label and not label.isdecimal() for label, (before, _) in counts.items()):
         warnings.append(
-            f"The lists have the labels {', '.join(numbers)}: a cache holds names, and nothing tells which number is which."
+            f"The lists have the labels {', '.join(numbers)}: a cache holds names, and the meaning of each number is not known."
         )
     folded = {label: label.casefold() for label in there}
     for label in new:
         others = {text: other for other, text in folded.items() if other != label}
         near = difflib.get_close_matches(folded[label], others, n=1, cutoff=ALIKE)
         if near and not label.isdecimal():
-            warnings.append(f"The new label {label!r} is another class than {others[near[0]]!r}: is it only spelt so?")
+            warnings.append(f"The new label {label!r} is another class than {others[near[0]]!r}: is it a misspelling?")
     return warnings
 
 

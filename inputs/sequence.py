@@ -1,4 +1,4 @@
-"""Whether the pictures of a folder are called as the frames of one clip are: by numbers in names that are alike otherwise.
+"""Whether the pictures of a folder are named like the frames of one clip: by numbers in otherwise equal names.
 
 Frames are called `00001.jpg`, `frame_12.png`, `S005_001_00000011.png`, `img46.jpg`, with gaps and from any number on; a cover picture may
 lie beside them. Pictures of different things mostly are not. Names are all that is looked at: frames that are face crops differ in size.
@@ -15,7 +15,7 @@ from ..cache.schema import MOMENTS
 
 
 def is_sequence(names: Sequence[str]) -> bool:
-    """Say whether most names differ in their numbers alone; a single picture is a sequence, and so are onset, apex and offset."""
+    """Return whether most names differ in their numbers alone; a single picture is a sequence, and so are onset, apex and offset."""
     stems = [PurePath(name).stem.casefold() for name in names]
     if len(stems) < 2 or set(stems) <= set(MOMENTS):
         return True

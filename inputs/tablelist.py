@@ -26,7 +26,7 @@ NAME = "data frame"  # in messages, in the place of a file's name
 
 
 def is_table(given: object) -> TypeGuard[Table]:
-    """Say whether something has named columns."""
+    """Return whether something has named columns."""
     return isinstance(given, Mapping) or (hasattr(given, "columns") and hasattr(given, "__getitem__"))
 
 

@@ -1,4 +1,4 @@
-"""A result card: the result of a recipe's run, with all that is needed to trust it, compare it and make it again.
+"""A result card: the result of a recipe's run, with all that is needed to check it, compare it and repeat it.
 
 There are no paths on it, and no names of people.
 
@@ -30,7 +30,7 @@ OPTIONAL = "?"  # before the type of a key that a card may lack
 
 
 def is_number(value: Any) -> bool:
-    """Say whether a value is a finite number of a size that a card may have."""
+    """Return whether a value is a finite number of a size that a card may have."""
     return type(value) in (int, float) and abs(value) <= MOST and not math.isnan(value)
 
 
@@ -212,29 +212,29 @@ class Card:
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read a card; what is no card, or one of another release, is refused."""
-        anew = "est recipe run makes cards; they lie in cards/ of its folder"
+        again = "est recipe run makes cards; they are in cards/ of its folder"
         try:
             data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
             json.dumps(data, ensure_ascii=False).encode()  # half a character cannot be written again
         except FileNotFoundError as error:
-            raise EstError(f"There is no card {path}.", remedy=anew) from error
+            raise EstError(f"There is no card {path}.", remedy=again) from error
         except IsADirectoryError as error:
             raise EstError(
                 f"{path} is a folder, expected the JSON of a card.", remedy=f"est recipe check {path / '*.json'}"
             ) from error
         except OSError as error:
-            raise EstError(f"The card {path} cannot be read.", remedy=anew) from error
+            raise EstError(f"The card {path} cannot be read.", remedy=again) from error
         except (ValueError, RecursionError) as error:
-            raise EstError(f"{path} is no result card: it is no JSON.", remedy=anew) from error
+            raise EstError(f"{path} is not a result card: it is not JSON.", remedy=again) from error
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             found = data.get("format") if isinstance(data, dict) else type(data).__name__
-            raise EstError(f"{path} is no result card: expected the format {FORMAT}, found {found}.", remedy=anew)
+            raise EstError(f"{path} is not a result card: expected the format {FORMAT}, found {found}.", remedy=again)
         if data.get("version") != VERSION:
             code = data.get("code")
             by = code.get("version", "unknown") if isinstance(code, dict) else "unknown"
             raise EstError(
                 f"{path} is a card of version {data.get('version')}, made by est {by}; this est reads version {VERSION}.",
-                remedy="the est that made it, or est recipe run with this one",
+                remedy="use the release of est that made it, or make it again with est recipe run",
             )
         wrong = [
             f"{item.name} ({'absent' if item.name not in data else type(data[item.name]).__name__}, expected {item.type})"
@@ -242,7 +242,7 @@ class Card:
             if type(data.get(item.name)) is not KINDS[str(item.type)]
         ]
         if wrong:
-            raise EstError(f"The card {path} is damaged: {', '.join(wrong)}.", remedy=anew)
+            raise EstError(f"The card {path} is damaged: {', '.join(wrong)}.", remedy=again)
         return cls(**{item.name: data[item.name] for item in fields(cls)})
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import counted
 from ..train.models.registry import config_class
 from .card import Card
 
 APPARENT = "Predictions are apparent expressions: what a face looks like, not what somebody feels."
-RENDERED = "Rendered data: drawn by this project. It shows that the whole path works, and says nothing about people."
+RENDERED = (
+    "Rendered data: drawn by this project. It shows that the complete pipeline works, and says nothing about people."
+)
 
 
 def card_page(card: Card, *, level: int = 1) -> str:
@@ -62,10 +65,10 @@ def published_modality(card: Card) -> str:
 def headline(card: Card) -> str:
     """Say under which protocol, on how many clips, of how many seeds."""
     tested = card.scores["war"]["total"]
-    seeds = len(card.seeds)
     return (
-        f"{card.recipe} protocol {card.protocol}: {tested:,} tested clips, {len(card.folds['tested'])} folds, "
-        f"{seeds} seed{'s' * (seeds != 1)}, independence {card.folds['independence']}. {card.model['heading']}."
+        f"{card.recipe} protocol {card.protocol}: {tested:,} tested clip{'s' * (tested != 1)}, "
+        f"{counted(len(card.folds['tested']), 'fold')}, "
+        f"{counted(len(card.seeds), 'seed')}, independence {card.folds['independence']}. {card.model['heading']}."
     )
 
 
@@ -91,7 +94,7 @@ def points(value: float) -> str:
 
 
 def difference_text(card: Card) -> str:
-    """Say how far the model is above the control, and whether that could be chance."""
+    """Return how far the model is above the control, and whether that could be chance."""
     found = card.difference
     text = f"Model − control: {points(found['value'])} points of WAR"
     if found.get("low") is None:

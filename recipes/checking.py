@@ -29,7 +29,7 @@ class Checked:
     remarks: tuple[str, ...] = field(default=())  # worth knowing, and no reason to refuse
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for machines."""
+        """Return it as JSON data."""
         return {
             "card": str(self.path),
             "good": not self.problems,
@@ -55,7 +55,7 @@ def check_card(path: Path, *, allow_partial: bool = False) -> Checked:
     if partial and not allow_partial:
         problems.append(f"It is partial ({partial}), and the table takes whole data sets only.")
     remarks = [f"leak: {leak['words']}" for leak in card.leaks]
-    remarks += [] if len(card.seeds) > 1 else ["one seed: the luck of training is not in its interval"]
+    remarks += [] if len(card.seeds) > 1 else ["one seed: the variation between trainings is not in its interval"]
     remedy = command_of(card, recipe) if problems else ""
     return Checked(path=path, card=card, problems=_shorten(problems), remedy=remedy, remarks=tuple(remarks))
 
@@ -66,14 +66,15 @@ def other_protocol(card: Card, recipe: DatasetRecipe) -> str:
         return ""
     age = "an earlier" if card.protocol < recipe.version else "a later"
     return (
-        f"It is of {card.recipe} protocol {card.protocol}, {age} version, made by est {card.code.get('version', 'unknown')} "
-        f"({str(card.code.get('commit') or card.code.get('sources', ''))[:12]}); this est has {recipe.protocol}. Numbers of two protocols "
-        "are not compared."
+        f"It is of {card.recipe} protocol {card.protocol}, {age} version, made by est "
+        f"{card.code.get('version', 'unknown')} "
+        f"({str(card.code.get('commit') or card.code.get('sources', ''))[:12]}); this est has {recipe.protocol}. "
+        "Numbers of two protocols are not compared."
     )
 
 
 def command_of(card: Card, recipe: DatasetRecipe) -> str:
-    """Return the command that makes the card anew."""
+    """Return the command that makes the card again."""
     root = "" if recipe.rendering is not None else " --root DIR"
     model, weights = card.model.get("name"), card.encoder.get("weights")
     options = f" --model {model}" if model != recipe.model and model in frame_models() else ""

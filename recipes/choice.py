@@ -39,7 +39,7 @@ class RecipeChoice:
     )  # other fields of ExtractConfig, for tests and small machines
 
     def sets(self, key: str) -> bool:
-        """Say whether --set names a key."""
+        """Return whether --set names a key."""
         return any(text.partition("=")[0].strip() == key for text in self.settings)
 
     def training(self, recipe: DatasetRecipe) -> TrainConfig:
@@ -49,8 +49,8 @@ class RecipeChoice:
             if key.startswith(FIXED):
                 remedy = {MODEL: "--model NAME", "seeds": "--seeds N,N…", "allow_leak": "--allow-leak"}.get(key)
                 raise UsageError(
-                    f"{key} belongs to {recipe.protocol}, and --set changes what the protocol leaves open.",
-                    remedy=remedy or "est train --cache CACHE, which knows any protocol",
+                    f"{key} belongs to {recipe.protocol}, and --set can change only settings that the protocol leaves open.",
+                    remedy=remedy or "est train --cache CACHE, which takes any protocol",
                 )
         model = self.model or recipe.model
         own = {

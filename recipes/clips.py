@@ -112,15 +112,19 @@ def choose_clips(recipe: DatasetRecipe, found: FoundInputs, root: Path, limit: i
 
 
 def why_partial(recipe: DatasetRecipe, listed: int, missing: int) -> str:
-    """Say why a score on these clips is no result of the data set; nothing where it is one."""
+    """Return why a score on these clips is no result of the data set; nothing where it is one."""
     if recipe.clips and listed not in recipe.clips:
         known = " or ".join(f"{number:,}" for number in recipe.clips)
-        return f"{listed:,} of {known} clips" if listed < max(recipe.clips) else f"{listed:,} clips, {known} expected"
+        return (
+            f"{listed:,} of {known} clips"
+            if listed < max(recipe.clips)
+            else f"{listed:,} clip{'s' * (listed != 1)}, {known} expected"
+        )
     return f"{listed - missing:,} of {listed:,} clips: the files of {missing:,} are not there" if missing else ""
 
 
 def why_other_folds(recipe: DatasetRecipe, subjects: int) -> str:
-    """Say that folds are dealt out to other people than those of the whole data set; nothing where they are not."""
+    """Say that folds are assigned to other people than those of the whole data set; nothing where they are not."""
     if subjects == recipe.subjects or not recipe.subjects:
         return ""
     return (

@@ -62,12 +62,12 @@ def find_problems(card: Card, recipe: DatasetRecipe) -> list[str]:
 
 
 def is_tested_whole(recipe: DatasetRecipe) -> bool:
-    """Say whether the protocol tests each clip once, and not only those of one half."""
+    """Return whether the protocol tests each clip once, and not only those of one half."""
     return recipe.folds != "given" or recipe.num_folds > 1
 
 
 def _origin_problems(card: Card, recipe: DatasetRecipe) -> list[str]:
-    """Say where the recipe could not have made such a card."""
+    """Return where the recipe could not have made such a card."""
     found = []
     if card.rendered != (recipe.rendering is not None):
         does = "renders its clips" if recipe.rendering else "renders nothing"
@@ -85,7 +85,7 @@ def _origin_problems(card: Card, recipe: DatasetRecipe) -> list[str]:
 
 
 def _matrix_problems(card: Card) -> list[str]:
-    """Say which confusion matrices cannot be read."""
+    """Return which confusion matrices cannot be read."""
     labels = card.scores["labels"]
     if card.control["labels"] != labels:
         return ["control.labels are not scores.labels: model and control were not scored on the same classes."]
@@ -132,7 +132,7 @@ def _disagreements(name: str, said: Any, follows: Any, source: str) -> list[str]
 
 
 def _count_problems(card: Card, recipe: DatasetRecipe, seeds: Sequence[Scores], control: Scores) -> list[str]:
-    """Say where clips and people contradict each other."""
+    """Return where clips and people contradict each other."""
     counts, total, found = card.counts, control.total, []
     clips, listed, failed, missing, subjects = (
         counts[name] for name in ("clips", "listed", "failed", "missing", "subjects")
@@ -167,7 +167,7 @@ def _count_problems(card: Card, recipe: DatasetRecipe, seeds: Sequence[Scores], 
 
 
 def _class_problems(card: Card, recipe: DatasetRecipe, control: Scores) -> list[str]:
-    """Say where the classes are not those of the data set, or their clips not those that were scored."""
+    """Return where the classes are not those of the data set, or their clips not those that were scored."""
     per_class, clips = card.counts["per_class"], card.counts["clips"]
     planned = planned_clips(recipe) if recipe.rendering is not None else None
     labels = dataset_named(recipe.name).labels if planned is None else planned.labels
@@ -187,14 +187,14 @@ def _class_problems(card: Card, recipe: DatasetRecipe, control: Scores) -> list[
 
 
 def _fold_problems(card: Card, recipe: DatasetRecipe, total: int) -> list[str]:
-    """Say where the folds are not those of the protocol."""
+    """Return where the folds are not those of the protocol."""
     tested, found = card.folds["tested"], []
     if sum(tested.values()) != total:
         found.append(f"folds.tested adds up to {counted(sum(tested.values()), 'clip')}, and {total} are scored.")
     if empty := [name for name, number in tested.items() if not number]:
         found.append(f"folds.tested: {some(empty)} test no clip.")
     if len(tested) > recipe.num_folds or (len(tested) < recipe.num_folds and not card.partial):
-        found.append(f"folds.tested has {len(tested)} folds, and {recipe.protocol} has {recipe.num_folds}.")
+        found.append(f"folds.tested has {counted(len(tested), 'fold')}, and {recipe.protocol} has {recipe.num_folds}.")
     independence, is_dealt = card.folds["independence"], recipe.folds != "given"
     if not INDEPENDENCE.fullmatch(independence) or (is_dealt and independence != "by subject"):
         expected = "by subject" if is_dealt else "by subject, by source, unknown or subjects shared (N)"
@@ -219,7 +219,7 @@ def _least(card: Card, recipe: DatasetRecipe) -> dict[str, int]:
 
 
 def _unit_problems(card: Card, recipe: DatasetRecipe, total: int) -> list[str]:
-    """Say where people or clips, which intervals are over, are others than were tested."""
+    """Return where people or clips, which intervals are over, are others than were tested."""
     over, units, subjects = card.intervals["over"], card.difference["units"], card.counts["subjects"]
     if over not in UNITS or card.difference["unit"] != UNITS[over]:
         return [
@@ -236,7 +236,7 @@ def _unit_problems(card: Card, recipe: DatasetRecipe, total: int) -> list[str]:
 
 
 def _interval_problems(card: Card, values: Mapping[str, float]) -> list[str]:
-    """Say which intervals of scores cannot be: outside 0 to 1, beside their score, of no width, or absent."""
+    """Return which intervals of scores cannot be: outside 0 to 1, beside their score, of no width, or absent."""
     found, units = [], card.difference["units"]
     for metric, value in values.items():
         ends = card.intervals.get(metric)
@@ -256,7 +256,7 @@ def _interval_problems(card: Card, values: Mapping[str, float]) -> list[str]:
 
 
 def _difference_problems(card: Card, seeds: Sequence[Scores], control: Scores) -> list[str]:
-    """Say where the difference to the control is not that of the scores, or its verdict not that of its interval."""
+    """Return where the difference to the control is not that of the scores, or its verdict not that of its interval."""
     one, found = card.difference, []
     value, low, high = one["value"], one["low"], one["high"]
     gain = float(np.mean([seed.war for seed in seeds])) - control.war

@@ -49,7 +49,7 @@ class RecipeFolder:
         if not path.exists() or (path.is_dir() and not any(path.iterdir())):
             return cls(path=path, facts=wanted)
         if not (path / FACTS).is_file():
-            what = "is a file" if path.is_file() else "holds something else than a recipe's run"
+            what = "is a file" if path.is_file() else "contains something other than the run of a recipe"
             raise UsageError(f"{path} {what}.", remedy="--out another folder")
         known = read_json(path / FACTS)
         if known.get("format") != FORMAT or known.get("version") != VERSION:
@@ -62,8 +62,8 @@ class RecipeFolder:
                 )
             if known["protocol"] != recipe.version:
                 raise UsageError(
-                    f"{path} was begun by {recipe.name} protocol {known['protocol']}, and this est has {recipe.protocol}.",
-                    remedy="--out another folder, or the est that began it",
+                    f"{path} was started by {recipe.name} protocol {known['protocol']}, and this est has {recipe.protocol}.",
+                    remedy="--out another folder, or the release of est that started it",
                 )
             changed = {"--limit": (known["limit"], limit)} if known["limit"] != limit else {}
             then, now = known["extraction"], wanted["extraction"]
@@ -71,7 +71,7 @@ class RecipeFolder:
         if changed:
             raise UsageError(
                 differing(path, changed),
-                remedy="--out another folder, or the settings of then",
+                remedy="--out another folder, or the earlier settings",
             )
         return cls(path=path, facts=known)
 
@@ -100,7 +100,7 @@ class RecipeFolder:
         return kept
 
     def is_extracted(self, digest: str, features: tuple[str, ...]) -> bool:
-        """Say whether the cache holds these arrays of exactly these clips."""
+        """Return whether the cache holds these arrays of exactly these clips."""
         done = self.facts.get("extracted", {})
         return self.cache.exists() and done.get("clips") == digest and set(features) <= set(done.get("features", ()))
 

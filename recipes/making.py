@@ -101,7 +101,7 @@ def make_card(
 
 
 def describe_machine(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return on what a run was trained: of the operating system its name alone, because a build may name somebody's machine."""
+    """Return on what a run was trained: of the operating system its name alone, because a build may name a user's machine."""
     known = dict(facts["environment"])
     system = str(known.pop("platform", "")).partition("-")[0]
     return {"system": system, **known, **{name: facts[name] for name in TOLD if name in facts}}

@@ -1,6 +1,6 @@
 """What a recipe is about to do, said before it starts: clips, steps, licences, how long it takes as far as that is known.
 
-And whether the clips are enough to train on, which nobody wants to learn after an extraction.
+And whether the clips are enough to train on: it is checked before an extraction, not after it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .recipe import DatasetRecipe
 
 SAMPLED = 8  # clips of which frames are counted before anything is extracted
 SET_ASIDE = (
-    "            a run is there: if its clips are others by now, it is kept under another name and a new one trained"
+    "            a run exists: if its clips have changed, it is kept under another name and a new one is trained"
 )
 BATCH = "loop.batch"
 SLOW, FAST = 23, 93  # frames a second of `est extract` on two cores: AVX2 alone, and bf16 (docs/benchmarks.md)
@@ -61,11 +61,12 @@ class RecipePlan:
         return self.folds * len(self.config.seeds)
 
     def lines(self) -> list[str]:
-        """Lay it out for people."""
+        """Format it as text."""
         recipe, clips, config = self.recipe, self.clips, self.config
-        count = f"{len(clips.everything):,} clips"
+        number = len(clips.everything)
+        count = f"{number:,} clip{'s' * (number != 1)}"
         if clips.subjects:
-            count += f", {clips.subjects} people"
+            count += f", {clips.subjects} {'person' if clips.subjects == 1 else 'people'}"
         classes = ", ".join(f"{label} {number}" for label, number in clips.per_class.items())
         seeds = len(config.seeds)
         lines = [
@@ -114,7 +115,7 @@ class RecipePlan:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it for machines."""
+        """Return everything as JSON data."""
         return {
             "recipe": self.recipe.name,
             "protocol": self.recipe.protocol,

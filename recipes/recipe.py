@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-# given: the data set's own folds or halves. blocks and turns: subjects in the order of their names, in equal runs, or dealt out in turn.
+# given: the data set's own folds or halves. blocks and turns: subjects in the order of their names, in equal runs, or assigned in turn.
 FoldRule = Literal["given", "blocks", "turns"]
 SEEDS = (1, 2, 3)
 
@@ -40,7 +40,7 @@ class DatasetRecipe:
     folds: FoldRule = "given"
     num_folds: int = 1
     split: str = ""  # only clips of this split
-    clips: tuple[int, ...] = ()  # labelled clips in published work; empty where nobody says which they are
+    clips: tuple[int, ...] = ()  # labelled clips in published work; empty if not published
     subjects: int = 0  # 0 where people are not known
     weights: str = "imagenet"
     size: int = 224

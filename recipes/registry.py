@@ -24,7 +24,7 @@ RECIPES = (
     DatasetRecipe(
         name="crema-d",
         title="CREMA-D",
-        what="7,442 clips of 6 classes; 5 folds, actors in the order of their numbers dealt out in turn; files that cannot be read "
+        what="7,442 clips of 6 classes; 5 folds, actors in the order of their numbers assigned in turn; files that cannot be read "
         "count as wrong",
         folds="turns",
         num_folds=5,
@@ -52,7 +52,7 @@ RECIPES = (
     DatasetRecipe(
         name="ck+",
         title="CK+",
-        what="327 sequences of 7 classes, contempt among them; 10 folds, subjects in the order of their numbers dealt out in turn",
+        what="327 sequences of 7 classes, contempt among them; 10 folds, subjects in the order of their numbers assigned in turn",
         folds="turns",
         num_folds=10,
         clips=(327,),
@@ -61,7 +61,7 @@ RECIPES = (
     DatasetRecipe(
         name="bu4dfe",
         title="BU-4DFE",
-        what="606 sequences of 6 classes; 10 folds, subjects in the order of their names dealt out in turn",
+        what="606 sequences of 6 classes; 10 folds, subjects in the order of their names assigned in turn",
         folds="turns",
         num_folds=10,
         clips=(606,),
@@ -70,7 +70,7 @@ RECIPES = (
     DatasetRecipe(
         name="mmi",
         title="MMI",
-        what="sessions with one of 6 emotions (which 205 the published ones are is not said); 10 folds, subjects dealt out in turn",
+        what="sessions with one of 6 emotions (which 205 the published ones are is not said); 10 folds, subjects assigned in turn",
         folds="turns",
         num_folds=10,
     ),

@@ -1,4 +1,4 @@
-"""The clips of a recipe whose data the project renders, so that the whole path can be tried by anybody."""
+"""The clips of a recipe whose data the project renders, so that everybody can try the complete pipeline."""
 
 from __future__ import annotations
 

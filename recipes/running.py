@@ -42,6 +42,7 @@ from .plan import (
     licence_of,
 )
 from .recipe import DatasetRecipe
+from .registry import recipe_named
 from .rendering import expect_no_root, find_rendered
 
 
@@ -56,17 +57,27 @@ class RecipeOutcome:
 
 
 def run_recipe(
-    recipe: DatasetRecipe,
-    root: Path | None,
-    out: Path,
+    recipe: DatasetRecipe | str,
+    root: Path | str | None = None,
+    out: Path | str | None = None,
     choice: RecipeChoice | None = None,
     *,
     limit: int | None = None,
     dry_run: bool = False,
     watch: TrainingWatch | None = None,
 ) -> RecipeOutcome:
-    """Run a recipe into a folder. Ctrl-C saves and raises KeyboardInterrupt; calling it again resumes."""
+    """Run a recipe, or the one of that name, into a folder, by default recipe-NAME; calling it again resumes.
+
+    `root` is the folder of the data set, `limit` takes a few of its clips, a dry run only plans. Ctrl-C saves and raises KeyboardInterrupt.
+
+    >>> outcome = est.run_recipe("rendered", out="recipe", choice=est.RecipeChoice(model="gru"), dry_run=True)
+    >>> outcome.plan.trainings, outcome.card
+    (12, None)
+    """
     watch, choice = watch or TrainingWatch(), choice or RecipeChoice()
+    recipe = recipe_named(recipe) if isinstance(recipe, str) else recipe
+    root = None if root is None else Path(root)
+    out = Path(f"recipe-{recipe.name}" if out is None else out)
     config = choice.training(recipe)
     if recipe.rendering is not None:
         expect_no_root(recipe, root)
@@ -99,7 +110,7 @@ def run_recipe(
     )
     if dry_run:
         return RecipeOutcome(plan=plan)
-    if not extracted:  # weights that cannot be had are said before anything else is done
+    if not extracted:  # missing weights are an error before anything else is done
         weights = load_weights(extraction.weights, normalize=extraction.normalize, models_dir=extraction.models_dir)
         plan = replace(plan, licence=weights.licence or plan.licence)
         folder.note(weights={"name": weights.name, "digest": weights.digest, "licence": weights.licence})
@@ -138,7 +149,7 @@ def run_recipe(
 def _expect_root(recipe: DatasetRecipe, root: Path | None) -> Path:
     if root is None:
         raise UsageError(
-            f"Where is {recipe.title}? --root names its folder.", remedy=f"est recipe run {recipe.name} --root DIR"
+            f"No folder of {recipe.title} is given: --root names it.", remedy=f"est recipe run {recipe.name} --root DIR"
         )
     return root
 
@@ -161,7 +172,7 @@ def _extract(folder: RecipeFolder, clips: RecipeClips, config: ExtractConfig, wa
             remedy="est extract --compare-detectors 5 looks at a few of them",
         )
     if dropped := _drop_failed(folder.cache):
-        watch.warn(f"taken out of {folder.cache}, because their files cannot be read any more: {some(dropped)}")
+        watch.warn(f"removed from {folder.cache}, because their files can no longer be read: {some(dropped)}")
     folder.note_code(EXTRACTION)
     features = {*folder.facts.get("extracted", {}).get("features", ()), *config.features}
     folder.note(extracted={"clips": clips.digest, "features": sorted(features)})
@@ -194,7 +205,7 @@ def _annotations(one: Input | Failure) -> tuple[str | None, str, str, int]:
 
 
 def _expect_clips(folder: RecipeFolder, clips: RecipeClips) -> None:
-    """Refuse a cache that somebody has changed: other clips are another measurement."""
+    """Refuse a cache that was changed: other clips are another measurement."""
     if others := other_clips(folder.cache, clips):
         raise EstError(
             f"{folder.cache} does not hold the clips of the protocol: {len(others)} are others ({some(others)}).",
@@ -210,7 +221,7 @@ def _expect_run(folder: RecipeFolder, config: TrainConfig) -> None:
     if changed := differences(_comparable(Run.open(path).config), _comparable(config)):
         raise UsageError(
             differing(path, changed),
-            remedy=f"--out another folder, or the settings of then; without {path} the same command trains it anew",
+            remedy=f"--out another folder, or the earlier settings; without {path} the same command trains it again",
         )
 
 

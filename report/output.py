@@ -1,4 +1,4 @@
-"""Files that a command makes for people: whole or not there, and none is replaced unasked."""
+"""Output files of commands: written completely or not at all, and replaced only with --overwrite."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ def expect_free(paths: Iterable[Path], *, overwrite: bool) -> None:
     """Refuse, before any work, to write where something is already, and what never can be a file."""
     for path in paths:
         if path.is_dir():
-            raise UsageError(f"{path} is a folder, and a file was to be written.", remedy=f"--out {path / 'NAME'}")
+            raise UsageError(
+                f"Expected the path of a file to write; {path} is a folder.", remedy=f"--out {path / 'NAME'}"
+            )
         if path.exists() and not overwrite:
-            raise UsageError(f"{path} is there already.", remedy="--overwrite, or another name")
+            raise UsageError(f"{path} exists already.", remedy="--overwrite, or another name")
 
 
 def write_output(path: Path, data: bytes | str, *, overwrite: bool) -> Path:

@@ -124,7 +124,7 @@ def facts(known: Mapping[str, object]) -> str:
 
 
 def details(summary: str, *parts: str) -> str:
-    """Write what is closed until somebody opens it; printing opens it."""
+    """Write a collapsed block; printing expands it."""
     return f"<details><summary>{_plain(summary)}</summary>{''.join(parts)}</details>"
 
 

@@ -85,7 +85,7 @@ def test_a_run_that_was_interrupted_is_resumed(earlier, tmp_path):
     np.testing.assert_allclose(shares, exact, atol=1e-3)
     fresh = fit(earlier / "pictures.zarr", tmp_path / "fresh", resumed.run.config)
     ours, theirs = (read_history(run.part("holdout") / HISTORY) for run in (resumed.run, fresh.run))
-    for one, other in zip(ours, theirs, strict=True):  # sums over an epoch that was begun by earlier code
+    for one, other in zip(ours, theirs, strict=True):  # sums over an epoch that was started by earlier code
         assert one["train_right"] == other["train_right"]
         assert abs(one["loss"] - other["loss"]) < 1e-3
 
@@ -116,6 +116,6 @@ def test_a_run_of_a_model_that_is_not_here_says_so(earlier, tmp_path):
 
 
 def test_an_unfinished_run_is_not_begun_again(earlier):
-    with pytest.raises(UsageError, match="is there already") as refused:
+    with pytest.raises(UsageError, match="exists already") as refused:
         fit(earlier / "pictures.zarr", earlier / "unfinished")
-    assert refused.value.remedy.endswith(f"or --resume --out {earlier / 'unfinished'} to go on with it")
+    assert refused.value.remedy.endswith(f"or --resume --out {earlier / 'unfinished'} to resume it")

@@ -1,4 +1,4 @@
-"""The prose of the documentation: lines of one width, and phrases that were rewritten once stay away."""
+"""The prose of the documentation and of the code: lines of one width, and phrases that were rewritten once stay away."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+from rooms import PACKAGES
 
 ROOT = Path(__file__).parents[1]
 WRAP = runpy.run_path(str(ROOT / "docs" / "wrap.py"))
@@ -50,6 +51,55 @@ PHRASES = {
     "is a walk over": "reads",
     "brings along": "is shipped with",
     "named rightly": "predicted correctly",
+    "by the file's own account": "as the file states",
+    "to be looked at": "check them",
+    "dealt out": "assigned in turn",
+    "sign of life": "does not update its trial",
+    "come on top": "need additional space",
+    "knew the erased": "were tuned on the erased clips",
+    "gone on with": "continued",
+    "goes on with": "continues",
+    "lay the edits": "apply the edits",
+    "carry no meaning": "have no meaning",
+    "belong beside no": "are not comparable with",
+    "stands beside": "is compared with",
+    "stand beside": "are compared with",
+    "drawn anew": "with random weights",
+    "a cold head": "an untrained head",
+    "got wrong": "wrong prediction",
+    "nothing can be told": "is not significant",
+}
+# The same in the code's messages, help, docstrings and comments.
+SAID = {
+    "mends": "fixes",
+    "mend it": "fix it",
+    "leak guard": "leak check",
+    "go on with": "resume",
+    "going on with": "resuming",
+    "looks at crops": "reads crops",
+    "the settings of then": "the earlier settings",
+    "made in another way": "made with other settings",
+    "is not what was written": "does not match its checksum",
+    "are not what was written": "do not match their checksum",
+    "check the rights": "check the permissions",
+    "cannot be had": "is not available",
+    "only what it is told": "only on request",
+    "is named as a cache is": "has the name of a cache",
+    "where to?": "no output is given",
+    "whom?": "expected a subject or a clip",
+    "nobody to ask": "the confirmation needs a terminal",
+    "knows no sources": "has no record of the sources",
+    "what it came to": "its scores",
+    "half-way": "incomplete",
+    "are no numbers": "are not finite",
+    "weights run away": "the weights diverge",
+    "for want of": "because it ran out",
+    "would have shown": "would have been detected",
+    "very same": "same",
+    "let go of": "close",
+    "out for people": "as text",
+    "what machines": "JSON data",
+    "anew": "again",
 }
 
 
@@ -81,3 +131,17 @@ def test_phrases_stay_away(page):
     text = " ".join(page.read_text(encoding="utf-8").lower().split())
     found = {phrase: plain for phrase, plain in PHRASES.items() if re.search(rf"\b{re.escape(phrase)}\b", text)}
     assert not found
+
+
+def code_text(path: Path) -> str:
+    """Return a module in one line and in small letters; a message that is written in several pieces is one."""
+    pieces = re.sub(r'(?<!")"\n\s*f?"(?!")', "", path.read_text(encoding="utf-8"))
+    return " ".join(pieces.lower().replace("\n#", " ").split())
+
+
+def test_phrases_stay_away_from_the_code():
+    files = [*ROOT.glob("*.py"), *(path for room in PACKAGES for path in (ROOT / room).rglob("*.py"))]
+    assert len(files) > len(PACKAGES)
+    texts = {path.relative_to(ROOT).as_posix(): code_text(path) for path in files}
+    near = [(name, phrase) for name, text in texts.items() for phrase in PHRASES | SAID if phrase in text]
+    assert not [(name, phrase) for name, phrase in near if re.search(rf"\b{re.escape(phrase)}", texts[name])]

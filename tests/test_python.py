@@ -23,8 +23,9 @@ PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 FUNCTIONS = [name for name in est.__all__ if name[0].islower()]
 # Their examples are of the cache of numbers below: they train many times.
 OF_NUMBERS = ("sweep_cache", "audit_cache", "reproduce")
-SLOW = ("recache", "tune_cache", "recache_tuned", "audit_cache", "reproduce")
-WITHOUT = ("tune_stills", "find_stills", "read_space")  # they read what no example here has
+SLOW = ("examine_machine", "recache", "tune_cache", "recache_tuned", "audit_cache", "reproduce")
+HUB = ("push_cache", "pull_cache", "push_export", "push_weights")
+WITHOUT = ("tune_stills", "find_stills", "read_space", *HUB)  # they read what no example here has
 
 
 @pytest.fixture(scope="module")
@@ -139,11 +140,13 @@ def test_importing_it_imports_nothing():
 def test_a_name_that_is_none_is_told_the_function():
     """est.extract and est.train are packages; in a fresh process, where nothing has imported them."""
     script = "import sys, est\nfor name in sys.argv[1:]:\n    try: getattr(est, name)\n    except AttributeError as error: print(error)"
-    names = ["train", "extract", "report", "evaluate", "evaluat_run", "cache", "nonsense", "_hidden"]
+    names = ["train", "extract", "doctor", "hub", "report", "evaluate", "evaluat_run", "cache", "nonsense", "_hidden"]
     done = subprocess.run([sys.executable, "-c", script, *names], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "est.train is a package (import est.train); the function is est.fit",
         "est.extract is a package (import est.extract); the function is est.extract_videos",
+        "est.doctor is a package (import est.doctor); the function is est.examine_machine",
+        "est.hub is a package (import est.hub); the function is est.push_cache and est.pull_cache",
         "est.report is a package (import est.report); the function is est.cache_page and est.run_page",
         "est has no 'evaluate'; the function is est.evaluate_run",
         "est has no 'evaluat_run'; the nearest is est.evaluate_run",

@@ -35,3 +35,16 @@ def test_the_site_works_offline_and_is_searched(tmp_path):
         found = [index[of].get(word, []) for of in ("terms", "titleterms")]
         places = {place for some in found for place in ([some] if isinstance(some, int) else some)}
         assert page in {index["docnames"][place] for place in places}, word
+    titles = {
+        title.lower(): {index["docnames"][place] for place, _ in places} for title, places in index["alltitles"].items()
+    }
+    for message in ("no label", "too few clips", "no such option", "weights are missing", "damaged"):
+        assert any("troubleshooting" in places for title, places in titles.items() if message in title), message
+    scorer = (tmp_path / "_static" / "language_data.js").read_text(encoding="utf-8")
+    assert "troubleshooting: 1" in scorer, "docs/search_scorer.js orders the results"
+    # single words that a search of a message is left with, once words like "no" and "few" are dropped
+    for word in ("label", "batch", "fold", "subject", "option"):
+        found = index["titleterms"].get(word, [])
+        assert "troubleshooting" in {
+            index["docnames"][place] for place in ([found] if isinstance(found, int) else found)
+        }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from troubleshooting import PAGE, answer, blocks, make_folder
@@ -25,3 +27,10 @@ def test_the_page_says_what_the_command_says(line, block, folder):
 def test_every_block_is_run():
     assert len(BLOCKS) == PAGE.read_text(encoding="utf-8").count("\n$ est ") >= 25
     assert len({line for line, _ in BLOCKS}) == len(BLOCKS)
+
+
+def test_every_block_has_a_heading_that_the_search_finds():
+    text = PAGE.read_text(encoding="utf-8")
+    headings = re.findall(r"^### (.+)\n\n```text\n\$ est ", text, re.MULTILINE)
+    assert len(headings) == len(BLOCKS)
+    assert len(set(headings)) == len(headings)

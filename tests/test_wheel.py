@@ -12,7 +12,7 @@ import pytest
 from rooms import PACKAGES
 
 ROOT = Path(__file__).parents[1]
-ROOT_FILES = ("__init__.py", "__main__.py", "cli.py", "errors.py", "py.typed")
+ROOT_FILES = ("__init__.py", "__main__.py", "cli.py", "errors.py", "packages.py", "py.typed")
 DATA = {".py", ".safetensors", ".png"}
 
 

@@ -55,7 +55,9 @@ def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWa
     if note := of_another_modality(ready, config):
         watch.say(note)
     asked = config.protocol.kind
-    watch.say(f"protocol: {named(asked, plan.kind)}, {len(plan.folds)} folds, independence: {plan.independence}")
+    watch.say(
+        f"protocol: {named(asked, plan.kind)}, {counted(len(plan.folds), 'fold')}, independence: {plan.independence}"
+    )
     if known := convention(asked):
         watch.say(known)
     for note in plan.notes:
@@ -77,7 +79,7 @@ def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWa
     blank = np.unique(np.concatenate([fold.train[~data.visible(fold.train)] for fold in plan.folds]))
     if len(blank):
         watch.say(
-            f"no face is shown in {counted(len(blank), 'clip')} to learn from; left out: {some(data.table.ids[blank])}"
+            f"left out, because no face is visible in {counted(len(blank), 'clip')} to learn from: {some(data.table.ids[blank])}"
         )
     hidden = [str(data.table.ids[row]) for fold in plan.folds for row in fold.test[~data.visible(fold.test)]]
     if hidden:
@@ -123,17 +125,20 @@ def warn_of_few(ready: Prepared) -> str | None:
     for fold in ready.plan.folds:
         clips, people = len(fold.val), len(set(table.subject[fold.val].tolist()) - {""})
         if clips and (clips < FEW_CLIPS or 0 < people < FEW_PEOPLE):
-            found.append(f"{fold.name} by {clips} clips" + (f" of {people} people" if people else ""))
+            found.append(
+                f"{fold.name} by {counted(clips, 'clip')}"
+                + (f" of {people} {'person' if people == 1 else 'people'}" if people else "")
+            )
     if not found:
         return None
     return (
-        f"The epoch is chosen by few clips ({some(found)}): with fewer than {FEW_CLIPS}, or {FEW_PEOPLE} people, chance decides. "
-        "--select last chooses by none; a larger protocol.val_share (--set) takes more."
+        f"The epoch is chosen by few clips ({some(found)}): with fewer than {FEW_CLIPS}, or {FEW_PEOPLE} people, the "
+        f"choice is mostly chance. --select last does not choose; a larger protocol.val_share (--set) takes more."
     )
 
 
 def suggest_sweep(ready: Prepared, config: TrainConfig) -> str | None:
-    """Suggest `est sweep` where few clips are learnt from; not where somebody has chosen the sizes of a small model."""
+    """Suggest `est sweep` where few clips are learnt from; not if the sizes of a small model were chosen."""
     if config.finetune.on:
         return None
     fold = min(ready.plan.folds, key=lambda fold: len(fold.train))
@@ -152,7 +157,7 @@ def suggest_sweep(ready: Prepared, config: TrainConfig) -> str | None:
 
 
 def _describe_reads(ready: Prepared, config: TrainConfig) -> list[str]:
-    """Say which arrays are read where it is not one of the name that was asked for, and which others there are."""
+    """Return which arrays are read where it is not one of the name that was asked for, and which others there are."""
     cache = ready.cache
     found = [which for which in ready.fold_data.reads.values() if isinstance(which, Arrays)]
     lines = []
@@ -161,7 +166,7 @@ def _describe_reads(ready: Prepared, config: TrainConfig) -> list[str]:
     views = max((len(views_of(cache, which.plain)) for which in found), default=0)
     number = f"{views} {'view' if views == 1 else 'views'}"
     if config.data.views:
-        lines.append(f"clips are shown by {number} too, one look drawn for each clip and epoch")
+        lines.append(f"clips are also shown by {number}, one view drawn for each clip and epoch")
     elif views:
         lines.append(f"{cache.path} has {number}: --views learns from them too")
     return lines

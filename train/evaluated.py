@@ -50,7 +50,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """What a run's models came to."""
+    """The results of a run's models."""
 
     run: Run
     cache: Path
@@ -89,7 +89,7 @@ class Evaluation:
 
     @property
     def published(self) -> bool:
-        """Say whether published results stand beside these: of the run's own clips, shown as they are."""
+        """Return whether published results are shown with these: of the run's own clips, shown as they are."""
         return self.own and self.what == Change().describe()
 
     def to_pandas(self) -> pandas.DataFrame:

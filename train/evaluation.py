@@ -96,7 +96,7 @@ def evaluate(
     own = own or is_own(run, cache)
     if own and (split or aliases or unknown != "exclude"):
         raise UsageError(
-            "A split, aliases and unknown classes are for another cache: the run's own test halves are what they are.",
+            "A split, aliases and unknown classes are for another cache: the run's own test halves are fixed.",
             remedy=f"est evaluate {run.path} without --split, --alias and --unknown",
         )
     sampler = sampler_of(run.config.sampling, run.config.model.shown)
@@ -116,7 +116,7 @@ def evaluate(
     target = _load(run, cache, table, rows, aligned, where, reads.get(run.parts[0]))
     watch.say(target.clips.residency)
     if reason := why_emulated(run.facts["precision"], where):
-        watch.warn(f"The run's models compute in {run.facts['precision']}, and are scored in it. {reason}")
+        watch.warn(f"The run's models were trained in {run.facts['precision']}, and are scored in it. {reason}")
     if not own:
         warn_of_learnt(run, table, rows, watch)
         if warning := warn_of_rates(np.array([run.facts["frame_rate"]]), target.clips.fps):
@@ -186,7 +186,7 @@ def evaluate(
 
 
 def _view(run: Run, sampler: Sampler, change: Change) -> ClipView:
-    """Say how clips are looked at, or why they cannot be."""
+    """Return how clips are looked at, or why they cannot be."""
     if change.shuffle and not run.config.model.shuffles:
         raise UsageError(
             f"{run.path} was trained without shuffled clips; there is no order to shuffle by.",
@@ -196,7 +196,7 @@ def _view(run: Run, sampler: Sampler, change: Change) -> ClipView:
         sampler.expect_start("--start", change.start)
     if change.zero is not None and run.config.model.reads:
         raise UsageError(
-            f"{run.path} reads {run.config.model.reads}, and what that is of a black picture no cache knows.",
+            f"{run.path} reads {run.config.model.reads}, and no cache has a record of these for a black image.",
             remedy="leave --zero-middle out",
         )
     if change.zero is None:
@@ -219,7 +219,7 @@ def _count_black(sampler: Sampler, view: ClipView) -> tuple[int, int] | None:
 
 
 def _blacked(view: ClipView, cache: Cache, feature: str | None) -> ClipView:
-    """Say what a black crop is in an array; a backbone of the run's own says it itself."""
+    """Return what a black crop is in an array; a backbone of the run's own says it itself."""
     if view.blacked is None or feature is None:
         return view
     return replace(view, black=black_row(cache, feature))
@@ -232,7 +232,7 @@ def _aligned(
     aliases: Mapping[str, str] | None,
     unknown: Unknown,
 ) -> Aligned:
-    """Say which rows of another cache are scored, and as what."""
+    """Return which rows of another cache are scored, and as what."""
     chosen = np.ones(len(table), bool)
     if split:
         chosen = np.isin(table.split, list(split))
@@ -269,7 +269,7 @@ def tested_rows(run: Run, part: str, table: Annotations) -> np.ndarray:
         if changed:
             raise EstError(
                 f"Clips that {run.path} tested {what} ({counted(len(changed), 'clip')}): {some(changed)}.",
-                remedy="evaluate on the cache as it was when the run was begun",
+                remedy="evaluate on the cache as it was when the run was started",
             )
     return np.array([where[name] for name in truth])
 

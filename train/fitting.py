@@ -1,6 +1,6 @@
 """`fit`: a cache and a configuration → a run, every fold and seed of it trained and scored.
 
-The rows are loaded once and shared by all parts. A run that was stopped goes on where it was: parts that are scored are left alone, the one
+The rows are loaded once and shared by all parts. A run that was stopped resumes: parts that are scored are left alone, the one
 under way continues from its checkpoint, bit for bit on a CPU with the same number of threads.
 """
 
@@ -41,7 +41,7 @@ from .results.results import Results, collect
 from .results.run import Run, expect_free, latest_unfinished, new_path
 from .unfinished import clips_besides
 
-ELSEWHERE = "resume the run on a machine that computes in it, or begin another --out with --precision fp32"
+ELSEWHERE = "resume the run on a machine that computes in it, or start another --out with --precision fp32"
 
 
 def fit(
@@ -72,7 +72,7 @@ def fit(
     if resume:
         run = Run.open(out or latest_unfinished())
         _expect_resumable(run, config)
-        watch.say(f"going on with {run.path}")
+        watch.say(f"resuming {run.path}")
         return _resume(run, cache, watch)
     if cache is None:
         raise UsageError("Which cache? --cache names it.", remedy="--cache cache.zarr")
@@ -80,6 +80,8 @@ def fit(
         expect_free(out)
     if config is None:
         config = cache.config if isinstance(cache, Prepared) else TrainConfig()
+    if not isinstance(cache, Prepared):  # an audit prepares, and chooses epochs: it shows what choosing does
+        config.expect_epoch_of_protocol()
     return _begin(cache, out, config, watch)
 
 
@@ -117,7 +119,7 @@ def _resume(run: Run, cache: Cache | Path | str | Prepared | None, watch: Traini
         expect_trainable(run.config, world)
         _expect_votes(run)
         place = own_cache(run) if cache is None else cache
-        # a cache may have grown since, as one does that is still being extracted: the run goes on with its own clips
+        # a cache may have grown since, as one does that is still being extracted: the run resumes with its own clips
         ready = place if isinstance(place, Prepared) else prepare(place, run.config, only=run.clips())
         ready.expect_fitting(run.config)
         announce(ready, run.config, describe_machine(device, precision, why, world), watch)
@@ -134,8 +136,8 @@ def _resume(run: Run, cache: Cache | Path | str | Prepared | None, watch: Traini
         then = {"device": facts["device"].partition(":")[0], "processes": facts["processes"]}
         if now != then:
             watch.warn(
-                f"The run was begun on {then['processes']} × {then['device']}: on {now['processes']} × {now['device']} "
-                "its numbers will not be the same bits."
+                f"The run was started on {then['processes']} × {then['device']}: on {now['processes']} × {now['device']} "
+                "its numbers will not be bit-identical."
             )
         return _train(run, ready, precision, watch, world)
 
@@ -155,7 +157,7 @@ def _together(ready: Prepared, config: TrainConfig, precision: Precision, world:
 
 
 def describe_machine(device: torch.device, precision: Precision, why: str, world: World) -> str:
-    """Say where and how a run computes."""
+    """Return where and how a run computes."""
     several = f", {world.size} processes" if world.size > 1 else ""
     return f"{device}, {precision} ({why}), {torch.get_num_threads()} threads{several}"
 
@@ -202,41 +204,41 @@ def _saying_how_to_go_on(run: Run, watch: TrainingWatch) -> Generator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        watch.stopped(f"stopped; est train --resume --out {run.path} goes on")
+        watch.stopped(f"stopped; est train --resume --out {run.path} resumes")
         raise
 
 
 def _expect_same_start(run: Run, cache: Cache, source: FrameSource | None, start: Start) -> None:
-    """Refuse to go on from other weights, or with something else to look at."""
+    """Refuse to resume from other weights, or with something else to look at."""
     known = run.facts["finetune"]
     if source != known["source"]:
         raise EstError(
             differing(run.path, {f"what it looks at in {cache.path}": (known["source"], source)}),
-            remedy="resume with the cache as it was, or begin a new run",
+            remedy="resume with the cache as it was, or start a new run",
         )
     then, now = known["digest"], start.digest
     if then != now:
         raise EstError(
             differing(run.path, {"weights": (f"{known['weights']} ({then[:8]})", f"others ({now[:8]})")}),
-            remedy="bring the weights back, or begin a new run",
+            remedy="restore the weights, or start a new run",
         )
 
 
 def _expect_votes(run: Run) -> None:
-    """Refuse to go on without the votes."""
+    """Refuse to resume without the votes."""
     path = run.config.data.votes
     if path and not Path(path).is_file():
         raise EstError(
-            f"{run.path} learns from the votes {path}, and there is no such file.", remedy="bring the file back there"
+            f"{run.path} learns from the votes {path}, and there is no such file.", remedy="restore the file"
         )
 
 
 def _expect_same_votes(run: Run, votes: Votes) -> None:
-    """Refuse to go on with other votes."""
+    """Refuse to resume with other votes."""
     if run.facts["votes"]["digest"] != votes.digest:
         raise EstError(
-            f"The votes {votes.path} have changed since {run.path} was begun.",
-            remedy="bring the file back as it was, or begin a new run",
+            f"The votes {votes.path} have changed since {run.path} was started.",
+            remedy="restore the file as it was, or start a new run",
         )
 
 

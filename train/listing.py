@@ -37,7 +37,7 @@ class ListedModel:
     remedy: str | None = None  # and how it gets that; one command adds the features of all models
 
     def to_json(self) -> dict[str, Any]:
-        """Return the same for machines."""
+        """Return the same as JSON data."""
         return asdict(self)
 
 
@@ -68,7 +68,7 @@ def list_models(cache: Cache | None = None, only: str | None = None) -> list[Lis
 
 
 def training_of(config: ModelConfig) -> str:
-    """Say how a model is trained here by default, beside its published training."""
+    """Return how a model is trained here by default, beside its published training."""
     if config.reads == CROPS:
         return "end to end"
     match config.published_training:

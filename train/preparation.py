@@ -76,7 +76,7 @@ class Prepared:
         changed = {name: (then.get(name), now.get(name)) for name in now | then if then.get(name) != now.get(name)}
         if changed:
             raise UsageError(
-                differing(f"What was loaded of {self.cache.path}", changed),
+                differing(f"The data loaded from {self.cache.path}", changed),
                 remedy="prepare the cache by these settings, or fit(cache, …), which does",
             )
         expect_graph(config, self.data.clips, self.device)
@@ -103,7 +103,7 @@ def prepare(cache: Cache | Path | str, config: TrainConfig | None = None, *, onl
     table = Annotations.from_cache(cache)
     table = table.only(only) if only else table
     plan = plan_of(cache, table, config)
-    if not only:  # a run that goes on has said so
+    if not only:  # a resumed run has reported it before
         plan = replace(plan, notes=(*plan.notes, *notes_on_extraction(cache)))
     names = [fold.name for fold in plan.folds]
     source: FrameSource | None = None

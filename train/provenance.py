@@ -1,4 +1,4 @@
-"""What a run learnt from: recorded when it begins, compared when it goes on and when it is scored again.
+"""What a run learnt from: recorded when it starts, compared when it is resumed and when it is scored again.
 
 Caches are compared by what they say, not by where they lie: a cache that was moved, converted or compacted is the same one.
 """
@@ -92,7 +92,7 @@ def own_cache(run: Run) -> Cache:
 
 
 def is_own(run: Run, cache: Cache) -> bool:
-    """Say whether a cache is the one that a run was trained on: at its place, or with the same clips wherever it is."""
+    """Return whether a cache is the one that a run was trained on: at its place, or with the same clips wherever it is."""
     known, here = run.facts["cache"], cache.recipes.fingerprints()
     if cache.path.resolve() == Path(known["path"]).resolve():
         return True
@@ -102,7 +102,7 @@ def is_own(run: Run, cache: Cache) -> bool:
 
 
 def expect_same(run: Run, cache: Cache, table: Annotations, halves: Halves) -> None:
-    """Refuse to go on with a run on other features, other annotations, or other halves."""
+    """Refuse to resume with a run on other features, other annotations, or other halves."""
     known = run.facts["cache"]
     remedy = f"resume with {known['path']} as it was, or begin a new run"
     for name in sorted(set(run.reads.values())) or [None]:
@@ -114,12 +114,13 @@ def expect_same(run: Run, cache: Cache, table: Annotations, halves: Halves) -> N
             )
     if known["annotations"] != digest(table) or run.halves() != halves:
         raise EstError(
-            f"The clips, labels, subjects or folds of {cache.path} have changed since {run.path} was begun.",
+            f"The clips, labels, subjects or folds of {cache.path} have changed since {run.path} was started.",
             remedy=remedy,
         )
     if changed := other_clips(run.clips(), describe_clips(table)):
         raise EstError(
-            f"Other videos than when {run.path} was begun: {counted(len(changed), 'clip')} of {cache.path} ({some(sorted(changed))}).",
+            f"Other videos than when {run.path} was started: {counted(len(changed), 'clip')} of {cache.path} "
+            f"({some(sorted(changed))}).",
             remedy=remedy,
         )
 
@@ -127,13 +128,15 @@ def expect_same(run: Run, cache: Cache, table: Annotations, halves: Halves) -> N
 def arrays_for(run: Run, cache: Cache, watch: TrainingWatch) -> dict[str, str]:
     """Return the array of a cache that each part can read, whatever it is called there; empty where parts look at frames.
 
-    Features that are made in another way are refused; where only the faces are found or cut in another, it is said.
+    Features that are made with other settings are refused; where only the faces are found or cut in another, it is said.
     """
     reads = {} if run.config.looks_at_frames else run.reads  # a backbone of the run's own makes its features itself
     there = {array: _array_like(run, array, cache) for array in dict.fromkeys(reads.values())}
     first = next(iter(there.items()), (None, None))
     if frames := recipe_differences(run, cache, *first)[1]:
-        watch.warn(f"The faces of {cache.path} were found or cut in another way than in training: {_listed(frames)}.")
+        watch.warn(
+            f"The faces of {cache.path} were detected or cut with other settings than in training: {_listed(frames)}."
+        )
     return {part: there[array] for part, array in reads.items()}
 
 

@@ -117,10 +117,10 @@ def read_card(path: Path) -> dict[str, Any]:
         with safe_open(path, "np") as file:
             return json.loads((file.metadata() or {}).get("card", "{}"))
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
-        raise EstError(f"{path} is no file of weights.", remedy=f"another --out, or rm {path}") from error
+        raise EstError(f"{path} is not a file of weights.", remedy=f"another --out, or rm {path}") from error
 
 
 def is_card(path: Path) -> bool:
-    """Say whether a page is one of ours."""
+    """Return whether a page is one of ours."""
     with open(path, encoding="utf-8", errors="replace") as file:
         return file.readline().startswith(TITLE)

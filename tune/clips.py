@@ -69,7 +69,7 @@ def clip_samples(
     if not shown.any():
         raise UsageError(
             f"None of {len(rows)} clips of {cache.path} shows a face: there is nothing to learn from.",
-            remedy="est extract … --detector with another one",
+            remedy="est extract … with another --detector",
         )
     unit_of = np.full(len(table), -1)
     seen = rows[place[rows] >= 0]
@@ -116,13 +116,13 @@ def face_positions(cache: Cache, places: np.ndarray) -> list[np.ndarray]:
 
 
 def find_apex(cache: Cache, wanted: Apex) -> Apex:
-    """Say where clips have their apex: as asked, else by the name of the data set."""
+    """Return where clips have their apex: as asked, else by the name of the data set."""
     assert wanted in get_args(Apex)
     return APEX_OF.get(dataset_of(cache), "uniform") if wanted == "auto" else wanted
 
 
 def dataset_of(cache: Cache) -> str:
-    """Name the data set that a cache is of; empty where nobody said."""
+    """Name the data set that a cache is of; empty if not known."""
     return cache.environment.get("dataset", {}).get("name", "")
 
 

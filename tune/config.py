@@ -89,7 +89,7 @@ class TuneConfig:
 
     @property
     def augments(self) -> bool:
-        """Say whether pictures are moved, scaled or lit differently each time."""
+        """Return whether pictures are moved, scaled or lit differently each time."""
         return max(self.shift, self.zoom, self.brightness) > 0
 
     def settings(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ The encoder of a fold learns from its training half and makes the rows of all ot
 better than any of a clip that it has not seen, and a temporal model that learns from them would trust them too much. So the half is divided
 into parts, by subject, and the rows of a part come from an encoder that has learnt from the other parts alone.
 
-What is done stays done: encoders that are there are not tuned again, and the cache goes on where its last commit was.
+What is done stays done: encoders that are there are not tuned again, and the cache resumes from its last commit.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ..train.folds.fold import Fold, expect_subjects
 from ..train.folds.protocols import Plan, distinct, plan_folds
 from ..train.loop.watch import Part, TrainingWatch
 from .config import TuneConfig
-from .division import expect_no_leaks, find_start_leaks, with_inner_part
+from .division import expect_no_leaks, find_start_leaks, warn_of_missing, with_inner_part
 from .encoder import tune_clips
 from .start import start_of_cache
 
@@ -111,6 +111,7 @@ def tune_folds(
     if not folder.exists():
         resolve_precision(config.precision, parse_device(config.device))  # refused before the first of many encoders
     table = Annotations.from_cache(cache)
+    warn_of_missing(table, watch)
     plan = plan_folds(table, replace(protocol or ProtocolConfig(), by=config.by), seed=config.seed, validation=False)
     for note in plan.notes:
         watch.warn(note)
@@ -145,7 +146,7 @@ def tune_folds(
 
 
 def plan_fold(table: Annotations, fold: Fold, slug: str, parts: int, config: TuneConfig) -> FoldEncoders:
-    """Deal a fold's training half into parts, so that classes stay in proportion and, by subject, nobody is in two."""
+    """Divide a fold's training half into parts, so that classes stay in proportion and, by subject, no person is in two."""
     if parts == 0:
         return FoldEncoders(fold=fold, slug=slug, parts=())
     if parts < 2:
@@ -227,7 +228,7 @@ def expect_unseen(start: Weights, folds: Sequence[FoldEncoders], table: Annotati
         if wanted.parts and len(seen := _seen(start.trained_on, table, wanted.fold.train)):
             raise EstError(
                 f"The weights {start.name} have learnt from {len(seen)} clips of {wanted.fold.name}'s training half: {some(seen)}. "
-                "No encoder that starts there makes rows of clips that it has not seen.",
+                "Encoders that start from them cannot make rows of clips that they have not seen.",
                 remedy="--weights imagenet, or --cross-fit 0",
             )
 

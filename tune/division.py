@@ -11,13 +11,14 @@ from dataclasses import replace
 import numpy as np
 
 from ..encoders.weights import Weights
-from ..errors import UsageError, some
+from ..errors import UsageError, counted, some
 from ..train.config.protocol import ProtocolConfig
 from ..train.folds.annotations import Annotations
 from ..train.folds.assignment import draw_clips, draw_groups
 from ..train.folds.fold import Fold, expect_subjects, relabel, splits_of
 from ..train.folds.leaks import Half, Leak, expect_none, find_in_halves
 from ..train.folds.protocols import VALIDATION, plan_folds
+from ..train.loop.watch import TrainingWatch
 from .config import TuneConfig
 
 NOBODY = np.empty(0, np.int64)
@@ -35,6 +36,14 @@ def fold_of(table: Annotations, protocol: ProtocolConfig, config: TuneConfig) ->
             remedy=f"--fold {names[0]}; est recache --tune makes one for each",
         )
     return plan.folds[0], list(plan.notes)
+
+
+def warn_of_missing(table: Annotations, watch: TrainingWatch) -> None:
+    """Name the labelled clips that gave no frames: nothing is learnt from them."""
+    if len(gone := table.ids[table.missing & (table.label >= 0)]):
+        watch.warn(
+            f"{counted(len(gone), 'labelled clip')} gave no frames, and nothing is learnt from them: {some(gone)}."
+        )
 
 
 def whole(table: Annotations, split: str | None, config: TuneConfig) -> Fold:
@@ -81,7 +90,7 @@ def with_inner_part(table: Annotations, fold: Fold, config: TuneConfig) -> Fold:
 
 
 def expect_two_classes(table: Annotations, rows: np.ndarray, noun: str) -> None:
-    """Refuse a training half from which nothing can be told apart."""
+    """Refuse a training half from which nothing can be learnt."""
     if not len(rows):
         raise UsageError(f"There are no {noun} to learn from.", remedy="another --fold, or --folds with another number")
     classes = np.unique(table.label[rows])
@@ -115,6 +124,6 @@ def expect_no_leaks(leaks: tuple[Leak, ...], config: TuneConfig) -> None:
 
 
 def are_other_people(table: Annotations, one: np.ndarray, other: np.ndarray) -> bool:
-    """Say whether two halves are known to share nobody."""
+    """Return whether two halves are known to share no subject."""
     known = (table.subject[one] != "").all() and (table.subject[other] != "").all()
     return bool(known) and not len(np.intersect1d(table.subject[one], table.subject[other]))

@@ -23,7 +23,16 @@ from ..train.folds.leaks import describe_leaks, learnt_from, notes_on_datasets
 from ..train.loop.watch import Part, TrainingWatch
 from .clips import clip_samples, expect_labels
 from .config import TuneConfig
-from .division import NOBODY, expect_no_leaks, expect_two_classes, find_start_leaks, fold_of, whole, with_inner_part
+from .division import (
+    NOBODY,
+    expect_no_leaks,
+    expect_two_classes,
+    find_start_leaks,
+    fold_of,
+    warn_of_missing,
+    whole,
+    with_inner_part,
+)
 from .encoder_training import TuningTask, expect_place, expect_precision, learn
 from .samples import Samples
 from .start import start_of_cache, start_of_images
@@ -53,8 +62,9 @@ def tune_cache(
     cache = cache if isinstance(cache, Cache) else open_cache(cache)
     config, watch = config or TuneConfig(), watch or TrainingWatch()
     table = Annotations.from_cache(cache)
+    warn_of_missing(table, watch)
     if protocol is not None and split is not None:
-        raise UsageError("A fold and a split are two ways to say which clips.", remedy="--fold or --split, not both")
+        raise UsageError("Expected a fold or a split, found both.", remedy="--fold or --split, not both")
     if protocol is not None:
         fold, notes = fold_of(table, protocol, config)
         for note in notes:
@@ -84,7 +94,7 @@ def tune_clips(
         name=", ".join(folds), train=np.unique(train).astype(np.int64), val=np.unique(val).astype(np.int64), test=NOBODY
     )
     if len(both := np.intersect1d(fold.train, fold.val)):
-        raise UsageError(f"{len(both)} clips are learnt from and chosen by: {some(table.ids[both])}.")
+        raise UsageError(f"{counted(len(both), 'clip', 'are')} learnt from and chosen by: {some(table.ids[both])}.")
     return _tune(cache, table, fold, out, config, start=start, folds=folds, watch=watch or TrainingWatch(), part=part)
 
 
@@ -103,7 +113,7 @@ def tune_stills(
     fold = split_of(stills)
     if not len(fold.val) and config.select == "val":
         if config.by == "subject" and (table.subject[fold.train] == "").all():
-            watch.warn("Nobody says who is on the images: the part that chooses the epoch is drawn by image.")
+            watch.warn("The people on the images are not known: the part that chooses the epoch is drawn by image.")
             config = replace(config, by="clip")
         fold = with_inner_part(table, fold, config)
     elif config.select == "last":
@@ -161,7 +171,7 @@ def _task(
     *,
     folds: Sequence[str],
 ) -> TuningTask:
-    """Say what is to be learnt; refuse what cannot be, and a start that has seen what it must not."""
+    """Return what is to be learnt; refuse what cannot be, and a start that has seen what it must not."""
     start.backbone.shape_of("gap", samples.side)  # refuses pictures of a size that the encoder cannot see
     leaks = find_start_leaks(start, fold, table)
     expect_no_leaks(leaks, config)

@@ -1,4 +1,4 @@
-"""One encoder, from the start to the file of weights: epochs, choosing, checkpoints, going on.
+"""One encoder, from the start to the file of weights: epochs, choosing, checkpoints, resuming.
 
 While it learns, its state is one file beside the one that will be written, `tuned.tuning` beside `tuned.safetensors`; it goes when that
 is there. Either says which settings, start and data it is of: others are refused with the difference.
@@ -36,7 +36,7 @@ from .samples import Samples
 
 STATE = ".tuning"
 SUFFIX = ".safetensors"
-AGAIN = "the same command goes on"
+AGAIN = "the same command resumes"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,27 +73,27 @@ class TuningTask:
 
 
 def learn(task: TuningTask, out: Path, watch: TrainingWatch, part: Part | None = None) -> Path:
-    """Learn, and write the weights; go on where an earlier call was stopped, and do nothing where they are there."""
+    """Train, and write the weights; resume where an earlier call was stopped, and do nothing if they exist."""
     expect_place(out)
     identity = task.identity()
     if out.exists():
         then = read_card(out).get("identity")
         if then is None:
-            raise UsageError(f"{out} is there, and est tune has not made it.", remedy="another --out")
+            raise UsageError(f"{out} exists, and was not made by est tune.", remedy="another --out")
         expect_same(then, identity, out, remedy=f"another --out, or rm {out}")
-        watch.say(f"{out} is there already, of the same settings and {task.samples.noun}")
+        watch.say(f"{out} exists already, of the same settings and {task.samples.noun}")
         warn_of_precision(out, task, watch)
         return out
     state = out.with_suffix(STATE)
     found = load_state(state) if state.exists() else None
     if found is not None:
-        expect_same(found.meta["identity"], identity, state, remedy=f"the settings of then, or rm {state}")
+        expect_same(found.meta["identity"], identity, state, remedy=f"the earlier settings, or rm {state}")
         elsewhere = f"resume on a machine that computes in it; or another --out, or rm {state}, with --precision fp32"
         precision, why = resolve_precision(found.meta["precision"], task.device, remedy=elsewhere)
-        watch.say(f"going on with {state}, from epoch {found.meta['epoch'] + 1}, step {found.meta['step'] + 1}")
+        watch.say(f"resuming {state} from epoch {found.meta['epoch'] + 1}, step {found.meta['step'] + 1}")
         if found.meta["device"] != task.device.type:
             watch.warn(
-                f"It was begun on {found.meta['device']}: on {task.device.type} its numbers will not be the same bits."
+                f"It was started on {found.meta['device']}: on {task.device.type} its numbers will not be bit-identical."
             )
     else:
         precision, why = resolve_precision(task.config.precision, task.device)
@@ -136,7 +136,7 @@ class EncoderTraining(Epochs):
         self.taken = 0.0  # seconds of the epochs before
 
     def train(self, found: Checkpoint | None) -> bool:
-        """Learn to the end; return False when somebody stopped it, which saves the state."""
+        """Learn to the end; return False if it was stopped, which saves the state."""
         if found is None:
             self.trainer.settle()
         else:
@@ -167,7 +167,7 @@ class EncoderTraining(Epochs):
         self.best = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
     def write(self, out: Path) -> None:
-        """Write weights and card, and let go of the state."""
+        """Write weights and card, and remove the state."""
         encoder = self.trainer.scored.encoder
         if self.best:
             encoder.load_state_dict(self.best)
@@ -197,7 +197,9 @@ class EncoderTraining(Epochs):
         try:
             save_checkpoint(self.state, tensors, meta)
         except EstError as error:
-            raise EstError(error.message, remedy=f"free some space or check the rights; {AGAIN}") from error.__cause__
+            raise EstError(
+                error.message, remedy=f"free some space or check the permissions; {AGAIN}"
+            ) from error.__cause__
 
     def _restore(self, found: Checkpoint) -> None:
         meta = found.meta
@@ -212,11 +214,11 @@ def load_state(path: Path) -> Checkpoint:
     try:
         return load_checkpoint(path)
     except EstError as error:
-        raise EstError(error.message, remedy=f"rm {path} and begin again") from error.__cause__
+        raise EstError(error.message, remedy=f"rm {path}, then run the command again") from error.__cause__
 
 
 def expect_place(out: Path) -> None:
-    """Refuse a file that `est extract --weights` would not know as ours, and a page beside it that is somebody else's."""
+    """Refuse a file that `est extract --weights` would not recognise, and a page beside it that est did not write."""
     if out.suffix != SUFFIX:
         raise UsageError(
             f"Weights are written as {SUFFIX}, which holds what they have learnt from; found --out {out}.",
@@ -225,7 +227,7 @@ def expect_place(out: Path) -> None:
     page = out.with_suffix(".md")
     if page.exists() and not is_card(page):
         raise UsageError(
-            f"The card goes to {page}, and something else is there.", remedy=f"another --out, or move {page} away"
+            f"The card would be written to {page}, which is another file.", remedy=f"another --out, or move {page} away"
         )
 
 
@@ -243,7 +245,7 @@ def warn_of_precision(out: Path, task: TuningTask, watch: TrainingWatch) -> None
 
 
 def expect_same(then: dict[str, Any], now: dict[str, Any], path: Path, *, remedy: str) -> None:
-    """Refuse to take up what was begun otherwise."""
+    """Refuse to take up what was started otherwise."""
     keys = dict.fromkeys([*now, *then])
     changed = {
         key: (then.get(key, "unknown"), now.get(key, "unknown")) for key in keys if then.get(key) != now.get(key)

@@ -1,7 +1,7 @@
 """What an epoch looks at, drawn at once: which frames stand in which batch, and how each picture is changed.
 
 Everything follows from (seed, epoch). Of a unit that is drawn several times in an epoch the frames are spread over its weight: two near
-the apex of a clip, and not twice the same by chance. With `together` each draw is of several frames, which stand beside each other in a
+the apex of a clip, and not twice the same by chance. With `together` each draw is of several frames, which are neighbours in a
 batch and are spread by themselves.
 
 Legend: S steps, B frames of a batch, E frames of an epoch, U units, K frames together.

@@ -1,6 +1,6 @@
 """Steps and epochs of an encoder that learns on single frames, whatever they are of.
 
-Everything random follows from (seed, epoch, step): a training that goes on after a kill takes the same steps as one that was never stopped.
+Everything random follows from (seed, epoch, step): a training that is resumed takes the same steps as one that was never stopped.
 
 Legend: S steps, B frames of a batch, C classes, U units, K frames that are scored, J frames of a unit that are judged together.
 """
@@ -99,7 +99,7 @@ class FrameTrainer:
             self.average.model.load_state_dict(self.model.state_dict())
 
     def run_epoch(self, epoch: int, *, first_step: int, stop: Stop, watch: TrainingWatch, until: float) -> int:
-        """Take the steps of an epoch from one on; return how many are done: fewer than all when somebody stops it, or from a time on."""
+        """Take the steps of an epoch from one on; return how many are done: fewer than all when it is stopped, or from a time on."""
         self.model.train()
         plan = draw_epoch(self.samples, self.train, self.config, epoch)
         augmentations = [
@@ -187,7 +187,7 @@ class FrameTrainer:
             group["lr"] = group["share"] * self.learning_rate(step)
 
     def expect_sound(self, epoch: int, steps: int) -> None:
-        """Refuse to go on from a loss that is no number, and to save what it left."""
+        """Refuse to continue from a loss that is not finite, and to save what it left."""
         bad = (~torch.isfinite(self.tally[:steps].cpu())).any(1).nonzero()
         if len(bad):
             step = int(bad[0])
@@ -218,7 +218,7 @@ class FrameTrainer:
         return found
 
     def state(self) -> dict[str, Tensor]:
-        """Return the tensors that going on needs."""
+        """Return the tensors that resuming needs."""
         tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average/{name}": tensor for name, tensor in self.average.model.state_dict().items()}

@@ -39,7 +39,7 @@ class Pictures(Protocol):
         ...
 
     def expect(self, batches: Iterable[BatchRequest]) -> None:
-        """Hear what will be taken, in order."""
+        """Receive what will be taken, in order."""
         ...
 
 

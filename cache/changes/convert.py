@@ -1,4 +1,4 @@
-"""Converting: the same clips in the other store, another chunking, type or selection of arrays; removed clips give their room back."""
+"""Converting: the same clips in the other store, another chunking, type or selection of arrays; the space of removed clips is freed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def convert_cache(
     watch: Watch | None = None,
     disk: Disk | None = None,
 ) -> Path:
-    """Write a cache anew, in the other store or with other arrays, and verify it; clips that were removed give their room back.
+    """Write a cache again, in the other store or with other arrays, and verify it; the space of removed clips is freed.
 
     `features`, `dtype`, `crops` and `chunk_mb` choose what is kept and how. `share` leaves out crops, landmarks, paths, sources, names
     of files of weights, and ids that tell them.

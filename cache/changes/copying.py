@@ -1,4 +1,4 @@
-"""Copying clips from one cache into another: the one way that merge and convert work.
+"""Copying clips from one cache into another: used by merge and convert.
 
 What is read is compared with its checksums first, so that damage is not given new ones. The copy grows under a name of its own and
 takes its place when it is whole.
@@ -70,7 +70,7 @@ def copied_clips(cache: Cache, wanted: Wanted) -> Iterator[Clip]:
     if spoilt := set(spoilt_rows(table, columns)) & set(cache.clips.rows.tolist()):
         names = some(repr(table["id"][row]) for row in sorted(spoilt))
         raise CacheDamaged(
-            f"{cache.path}: the row of the clip table of {names} is not what was written.",
+            f"{cache.path}: the row of the clip table of {names} does not match its checksum.",
             remedy=f"est cache verify {cache.path} --repair",
         )
     names = [name for name in cache.features if name in wanted.features]
@@ -162,7 +162,7 @@ def copied_failures(cache: Cache, wanted: Wanted) -> Iterator[Failure]:
 
 @contextmanager
 def creating(out: Path, disk: Disk) -> Generator[Path]:
-    """Yield the name under which a new cache grows; it becomes `out` when the block ends well, and goes when it does not."""
+    """Yield the temporary name of a new cache; it becomes `out` if the block succeeds, and is removed if not."""
     if (is_hdf5(out) and staging_path(out).exists()) or out.exists():  # another suffix is refused
         raise UsageError(f"{out} exists already.", remedy="choose another name, or remove it first")
     if not out.parent.is_dir():
@@ -174,7 +174,7 @@ def creating(out: Path, disk: Disk) -> Generator[Path]:
 
 @contextmanager
 def replacing(path: Path, disk: Disk) -> Generator[Path]:
-    """Yield the name under which another state of a cache grows; it takes the old one's place when the block ends well.
+    """Yield the temporary name of another state of a cache; it replaces the old one if the block succeeds.
 
     A directory cannot be replaced at once: for a moment the old one has another name (`replaced_path`).
     """
@@ -192,7 +192,7 @@ def replacing(path: Path, disk: Disk) -> Generator[Path]:
 
 
 def bring_back(path: Path, disk: Disk) -> None:
-    """Give a cache its name back when its replacing was interrupted; when that had come to its end, remove the old state."""
+    """Restore the name of a cache if replacing it was interrupted; if the new state was in place, remove the old one."""
     old = replaced_path(path)
     disk.remove(old.with_name(old.name + PARTIAL))
     if not old.exists():
@@ -203,13 +203,14 @@ def bring_back(path: Path, disk: Disk) -> None:
         disk.remove(old)
     else:
         raise UsageError(
-            f"{old} is what {path} was before, and has other clips.", remedy="keep the right one, and remove the other"
+            f"{old} is an earlier version of {path} with other clips.",
+            remedy="keep the right one, and remove the other",
         )
 
 
 @contextmanager
 def _growing(out: Path, disk: Disk) -> Generator[Path]:
-    """Yield the name under which a cache grows beside its place, while no other writer is at work."""
+    """Yield a temporary name beside a cache, while no other writer is active."""
     growing = out.with_name(f".{out.stem}.growing{out.suffix}")
     lock = WriterLock(out)
     lock.acquire()
@@ -226,7 +227,7 @@ def _growing(out: Path, disk: Disk) -> Generator[Path]:
 
 
 def _clear(growing: Path, disk: Disk) -> None:
-    """Remove whatever a copy that did not end well has left."""
+    """Remove what a failed copy has left."""
     for path in (growing, staging_path(growing)):
         disk.remove(path)
         disk.remove(path.with_name(path.name + PARTIAL))
@@ -262,7 +263,7 @@ def _sound_windows(cache: Cache, frames: ClipFrames, stored: dict[str, Column], 
 
 def _damaged(cache: Cache, frames: ClipFrames, name: str) -> CacheDamaged:
     return CacheDamaged(
-        f"{cache.path}: {name} of clip {frames.id!r} is not what was written.",
+        f"{cache.path}: {name} of clip {frames.id!r} does not match its checksum.",
         remedy=f"est cache verify {cache.path} --repair",
     )
 

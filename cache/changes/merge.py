@@ -1,4 +1,4 @@
-"""Merging: caches that machines wrote for themselves become one, or nothing happens."""
+"""Merging: caches that were extracted separately become one, or nothing is written."""
 
 from __future__ import annotations
 

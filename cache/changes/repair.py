@@ -35,7 +35,7 @@ from .verify import Report, verify_cache
 
 
 def repair_cache(path: Path | str, *, disk: Disk | None = None) -> Report:
-    """Drop the damaged clips of a cache and mend what needs no clip to go; return what was found: `damaged` names the clips dropped."""
+    """Drop the damaged clips of a cache and repair the rest; return what was found: `damaged` names the clips dropped."""
     path, disk = Path(path), disk or Disk()
     found = verify_cache(path)
     if not found.problems:
@@ -77,7 +77,7 @@ def _mend_files(snapshot: Snapshot, disk: Disk) -> None:
 
 
 def _mend_last_offset(snapshot: Snapshot, segment: ZarrSegment, disk: Disk) -> None:
-    """Put the last offset of the crops right: the next clip begins there, whatever becomes of the one before."""
+    """Correct the last offset of the crops: the next clip begins there, whether or not the one before is dropped."""
     spec = snapshot.manifest.schema.crop_arrays()["crops/offset"]
     total, first_row = committed_rows(snapshot.manifest, spec), segment.first_row(spec)
     if total == first_row:
@@ -128,7 +128,7 @@ def _is_sound(table: Table, row: int) -> bool:
 
 
 def _mend_failure(failures: Table, row: int, num_labels: int) -> None:
-    """Forget a failure whose row is damaged: its input counts as new."""
+    """Remove a failure whose row is damaged: its input counts as new."""
     known = NO_LABEL <= failures.value("label", row) < num_labels or not failures.value("live", row)
     if not known or not _is_sound(failures, row):
         failures.change(row, {"live": 0, "label": NO_LABEL})

@@ -1,4 +1,4 @@
-"""Writing a cache anew in its place: without some of its clips, or with more columns. The bytes of what is left out are gone afterwards.
+"""Writing a cache again in its place: without some of its clips, or with more columns. The bytes of what is left out are gone afterwards.
 
 The copy is verified before it takes the old one's place; until then the old one is untouched. It has the newest format.
 """
@@ -62,7 +62,8 @@ def erase_clips(
     """
     if not all((*ids, *subjects)):
         raise UsageError(
-            "A clip and a person have a name; found an empty one. Nothing is erased.", remedy="est cache ls shows them"
+            "Expected ids of clips or names of subjects, found an empty one. Nothing is erased.",
+            remedy="est cache ls shows them",
         )
     path = Path(path).resolve()
     with naming_repair(path):
@@ -105,7 +106,7 @@ def _erase(
 def add_columns(
     path: Path | str, columns: Mapping[str, ColumnSpec], *, watch: Watch | None = None, disk: Disk | None = None
 ) -> None:
-    """Give a cache extra columns, in which nothing is told yet."""
+    """Give a cache extra columns without values."""
     path = Path(path).resolve()
     with naming_repair(path):
         fold_staging(path, disk)
@@ -113,7 +114,7 @@ def add_columns(
 
 
 def clips_named(cache: Cache, ids: Collection[str]) -> list[str]:
-    """Return the ids that are meant: where `--face all` made several clips of an input, its id means all of them."""
+    """Return the ids of the clips to erase: where `--face all` made several clips of an input, its id means all of them."""
     with naming_repair(cache.path):
         past, _ = _past(cache)
         known = dict.fromkeys([*cache.ids, *(failure.id for failure in cache.failures), *past])
@@ -138,7 +139,7 @@ def naming_repair(path: Path) -> Generator[None]:
     except CacheDamaged as error:
         if error.remedy == REPAIR or (error.remedy is not None and "verify" not in error.remedy):
             raise
-        remedy = f"est cache verify {path} --repair drops what is damaged; then the same command again"
+        remedy = f"est cache verify {path} --repair drops what is damaged; then run the same command again"
         raise CacheDamaged(error.message, remedy=remedy) from error.__cause__
 
 
@@ -158,12 +159,15 @@ def finish_rewriting(path: Path | str, disk: Disk | None = None) -> None:
 
 
 def fold_staging(path: Path, disk: Disk | None) -> None:
-    """Bring a cache into one piece, as the end of every session of a writer does."""
+    """Move staged clips into a cache, as every session of a writer does at its end."""
     finish_rewriting(path, disk)
     with CacheWriter.open(path, disk=disk) as writer:
         if writer.manifest.filling:
             names = ", ".join(writer.manifest.filling)
-            raise UsageError(f"{path} is half-way to the features {names}.", remedy="finish that extraction first")
+            raise UsageError(
+                f"{path} is incomplete: only some of its clips have the features {names}.",
+                remedy="finish that extraction first",
+            )
 
 
 def rewrite(
@@ -177,7 +181,7 @@ def rewrite(
     watch: Watch | None = None,
     disk: Disk | None = None,
 ) -> None:
-    """Write a cache anew in its place; `records` replace those of its features, `labels` its own."""
+    """Write a cache again in its place; `records` replace those of its features, `labels` its own."""
     disk, watch = disk or Disk(), watch or Watch()
     if records is None:
         names = cache.recipes.features
@@ -191,7 +195,7 @@ def rewrite(
     with replacing(cache.path, disk) as growing:
         if open_snapshot(cache.path).manifest.commit.id != cache.commit_id:
             raise CacheError(
-                f"{cache.path} has changed meanwhile; nothing was rewritten.", remedy="the same command again"
+                f"{cache.path} has changed meanwhile; nothing was rewritten.", remedy="run the same command again"
             )
         expect_free_space(cache.path.parent, num_bytes(manifest) + SLACK_BYTES, f"Rewriting {cache.path.name}")
         write_copy(
@@ -224,7 +228,7 @@ def _idle_labels(cache: Cache, gone: Collection[str], names: Collection[str]) ->
 
 
 def _traces(path: Path, names: Collection[str]) -> Iterator[str]:
-    """Say what in the attributes of a cache has one of some names: nothing there is changed for a name alone."""
+    """Return what in the attributes of a cache has one of some names: nothing there is changed for a name alone."""
     cache = Cache.open(path)
     words = {name: re.compile(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", re.IGNORECASE) for name in sorted(names)}
     places = [("the label", label) for label in cache.labels]
@@ -273,7 +277,9 @@ def _named(cache: Cache, ids: Collection[str], subjects: Collection[str]) -> tup
     failed = [one for one, subject in failures.items() if one in ids or subject in subjects]
     past, past_people = _past(cache)
     unknown = [one for one in ids if one not in past and one not in failures]
-    idle = {label.casefold() for label in _idle_labels(cache, (), subjects)}  # may go, though nobody has it any more
+    idle = {
+        label.casefold() for label in _idle_labels(cache, (), subjects)
+    }  # may be erased, although no clip has it any more
     strangers = [
         one
         for one in subjects
@@ -283,12 +289,12 @@ def _named(cache: Cache, ids: Collection[str], subjects: Collection[str]) -> tup
         what = f"clip {some(map(repr, unknown))}" if unknown else f"subject {some(map(repr, strangers))}"
         raise UsageError(f"{cache.path} has no {what}; nothing is erased.", remedy=f"est cache ls {cache.path}")
     if not ids and not subjects:
-        raise UsageError("Whom? Nothing is named to be erased.", remedy="--subject S, or --clip ID")
+        raise UsageError("Expected a subject or a clip to erase, found none.", remedy="--subject S, or --clip ID")
     return clips, failed
 
 
 def _past(cache: Cache) -> tuple[set[str], set[str]]:
-    """Return ids and subjects that a cache knows of, removed ones too."""
+    """Return the ids and subjects in a cache, removed ones too."""
     columns = cache.schema.clip_columns()
     ids, people = (set(cache.snapshot.column(columns[name])) for name in ("id", "subject"))
     for name in cache.recipes.features:

@@ -1,4 +1,4 @@
-"""Verifying: is everything that the last commit counts on there, and is it what was written?
+"""Verifying: whether all data of the last commit is there and matches its checksums.
 
 Every checksum, offset, chunk and metadata document is looked at, and every damaged clip is named. Rows of removed clips do not count.
 """
@@ -30,7 +30,7 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing that is wrong; `row` is the place in the stored table of the clip that it spoils, where it spoils one."""
+    """One problem; `row` is the place in the stored table of the clip that it damages, if it damages one."""
 
     what: str
     clip: str = ""
@@ -103,7 +103,7 @@ class _Tables:
         self.clips = self._read(manifest.schema.clip_columns())
         self.failures = self._read(manifest.schema.failure_columns())
         for row in spoilt_rows(self.clips, manifest.schema.clip_columns()):
-            self._spoil(row, "its row of the clip table is not what was written")
+            self._spoil(row, "its row of the clip table does not match its checksum")
         self.live = np.flatnonzero(self.clips["live"]).tolist()
         self._check_order(manifest)
         self._check_failures(manifest)
@@ -155,7 +155,7 @@ class _Tables:
     def _check_failures(self, manifest: Manifest) -> None:
         """Rows of failures are what was written, labels are known."""
         spoilt = spoilt_rows(self.failures, manifest.schema.failure_columns())
-        self.problems += [Problem(what=f"row {row} of the failures is not what was written") for row in spoilt]
+        self.problems += [Problem(what=f"row {row} of the failures does not match its checksum") for row in spoilt]
         for row in np.flatnonzero(self.failures["live"]).tolist():
             label = int(self.failures["label"][row])
             if row not in spoilt and not NO_LABEL <= label < len(manifest.labels):
@@ -163,7 +163,7 @@ class _Tables:
                 self.problems.append(Problem(what=what))
 
     def _next_start(self, first: str, row: int, total: int) -> int:
-        """Behind a spoilt row, take the next one's word for where it begins."""
+        """After a damaged row, use the start that the next row gives."""
         starts = self.clips[first]
         return int(starts[row + 1]) if row + 1 < len(starts) else total
 
@@ -180,9 +180,9 @@ def spoilt_rows(columns: dict[str, Any], specs: dict[str, ArraySpec]) -> list[in
 
 
 def _record_problems(manifest: Manifest) -> list[Problem]:
-    """Name the features whose weights have learnt from clips that nobody knows any more."""
+    """Name the features whose record of training clips is missing."""
     return [
-        Problem(what=f"the record {record} of what the weights behind {name!r} have learnt from is not there")
+        Problem(what=f"the record {record} of what the weights of {name!r} have learnt from is missing")
         for name, record in manifest.lacking_records.items()
     ]
 
@@ -208,11 +208,11 @@ def _metadata_problems(snapshot: Snapshot) -> Iterator[Problem]:
             if shape and isinstance(shape[0], int) and shape[0] > rows:  # a writer is at work, or was killed
                 found = {**found, "shape": [rows, *shape[1:]]}
         if found != document:
-            yield Problem(what=f"{file} is not what was written")
+            yield Problem(what=f"{file} does not match its checksum")
 
 
 def _chunk_problems(snapshot: Snapshot, said: str) -> Iterator[Problem]:
-    """Look for chunks that no live clip lies in: they too are there, and whole."""
+    """Check chunks that contain no live clip: they must be there, too, and complete."""
     segment = snapshot.segments[-1]
     if not isinstance(segment, ZarrSegment):
         return
@@ -279,7 +279,7 @@ def _array_problems(snapshot: Snapshot, tables: _Tables, block: list[int], name:
     for row in block:
         begin = int(starts[row]) - first
         if checksum.of_rows(data[begin : begin + int(counts[row])]) != int(expected[row]):
-            problems.append(Problem(what=f"{name} is not what was written", clip=tables.name(row), row=row))
+            problems.append(Problem(what=f"{name} does not match its checksum", clip=tables.name(row), row=row))
     return problems
 
 
@@ -294,7 +294,7 @@ def _crop_problem(snapshot: Snapshot, tables: _Tables, row: int) -> Problem | No
     except (CacheDamaged, OSError) as error:
         return Problem(what=f"crops: {error}", clip=tables.name(row), row=row)
     if found != int(tables.clips[CHECKSUMS + "crops"][row]):
-        return Problem(what="crops are not what was written", clip=tables.name(row), row=row)
+        return Problem(what="crops do not match their checksum", clip=tables.name(row), row=row)
     return None
 
 

@@ -1,4 +1,4 @@
-"""The data sets that clips of a cache are from: whoever shares clips, or tests on them, has to know all of them."""
+"""The data sets that clips of a cache are from: sharing clips, or testing on them, needs all of them."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def overlapping(clips: ClipList) -> np.ndarray:
 
 
 def of_one_face(clips: ClipList, pairs: np.ndarray) -> np.ndarray:
-    """Say which overlapping pairs show the same face: their boxes agree in the frames that both have, or neither has a face there."""
+    """Return which overlapping pairs show the same face: their boxes agree in the frames that both have, or neither has a face there."""
     return np.array([_agree(clips, one, other) for one, other in pairs.tolist()], bool)
 
 

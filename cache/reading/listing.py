@@ -46,7 +46,7 @@ class Choice:
         if self.limit is not None and self.limit < 0:
             raise UsageError(f"--limit is 0 or more, found {self.limit}.", remedy="--limit 20")
         if self.reverse and self.sort is None:
-            raise UsageError("--reverse turns the order of --sort around.", remedy="--sort coverage --reverse")
+            raise UsageError("--reverse needs --sort, whose order it reverses.", remedy="--sort coverage --reverse")
 
 
 class Listing:

@@ -1,7 +1,7 @@
 """Reading a cache: `open_cache(path)` shows its last commit, also while a writer appends.
 
 A `Cache` holds the clip table in memory and reads rows by position when asked. It keeps no handle that a forked worker could spoil;
-pickled, it opens the same path anew and insists on the same state.
+pickled, it opens the same path again and insists on the same state.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Cache:
             if not is_outdated(snapshot):
                 return cls(snapshot, clips, failures)
         raise CacheError(
-            f"{path} is changed faster than it can be read.", remedy="try again when its writer has finished"
+            f"{path} keeps changing while it is being read.", remedy="try again when its writer has finished"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -118,7 +118,7 @@ class Cache:
 
     @property
     def reads_like_opencv(self) -> bool:
-        """Say whether `--decoder opencv` would give the same rows: no clip was read by another decoder."""
+        """Return whether `--decoder opencv` would give the same rows: no clip was read by another decoder."""
         decoders = self.clips.columns.get("decoder", [self.recipes.frames.decoder])
         return set(decoders) <= {"opencv", "pictures", ""}
 
@@ -129,7 +129,7 @@ class Cache:
 
     @property
     def has_crops(self) -> bool:
-        """Say whether the JPEG crops are here."""
+        """Return whether the JPEG crops are here."""
         return self._snapshot.manifest.crops
 
     @property
@@ -144,7 +144,7 @@ class Cache:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """Return what the cache was begun with."""
+        """Return what the cache was started with."""
         return dict(self._snapshot.manifest.environment)
 
     @property
@@ -169,8 +169,8 @@ class Cache:
         manifest, name = self._snapshot.manifest, self.recipes.features[feature].trained_on
         if feature in manifest.lacking_records:
             raise CacheDamaged(
-                f"{self.path}: the record {name} of what the weights behind {feature!r} have learnt from is not there.",
-                remedy="extract again with these weights, which carry it",
+                f"{self.path}: the record {name} of what the weights of {feature!r} have learnt from is missing.",
+                remedy="extract again with these weights, whose file has the record",
             )
         return manifest.trained_on[name] if name else None
 
@@ -225,7 +225,7 @@ class Cache:
             or offsets[-1] > self._snapshot.manifest.commit.counts.crop_bytes
         ):
             raise CacheDamaged(
-                f"{self.path}: the offsets of the crops of frames {start} to {stop} are not what was written.",
+                f"{self.path}: the offsets of the crops of frames {start} to {stop} do not match their checksum.",
                 remedy=f"est cache verify {self.path} --repair",
             )
         return self._snapshot.rows(arrays["crops/data"], int(offsets[0]), int(offsets[-1])), offsets
@@ -273,8 +273,8 @@ class Cache:
         """Open the store with its own library, read-only, for what this class does not offer: a zarr.Group or an h5py.File."""
         if staging_path(self.path).exists():
             raise CacheError(
-                f"{self.path} is not folded yet.",
-                remedy=f"est cache verify {self.path} --repair, or the next est extract, folds it",
+                f"{self.path} has clips that are still in its staging folder.",
+                remedy=f"est cache verify {self.path} --repair, or the next est extract, moves them into the file",
             )
         if is_hdf5(self.path):
             from ..stores.hdf5_format import open_file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ class Summary:
     face_pictures: int  # JPEG crops of the clips
     removed_face_pictures: int  # of clips that were removed: the bytes are there still
     array_bytes: dict[str, int]
+    disk_bytes: int  # of its files, with what is staged beside an HDF5 file
     recipes: dict[str, Any]
     fingerprints: dict[str, str]
     trained_on: dict[str, str]  # features tuned on labels → on which, in a few words
@@ -53,7 +55,7 @@ class Summary:
 
     @property
     def num_bytes(self) -> int:
-        """Add up the arrays."""
+        """Add up the arrays: what their rows take in memory."""
         return sum(self.array_bytes.values())
 
     @property
@@ -65,11 +67,21 @@ class Summary:
         ]
 
 
+def disk_bytes(path: Path) -> int:
+    """Add up the files of a cache; one that another process removes meanwhile counts nothing."""
+    total = 0
+    for place in (path, staging_path(path)):
+        for file in [place] if place.is_file() else place.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                total += file.stat().st_size if file.is_file() else 0
+    return total
+
+
 KINDS = {STRING: "text", "int64": "whole numbers", "float64": "numbers"}
 
 
 def describe_column(spec: ColumnSpec) -> str:
-    """Say what stands in an extra column."""
+    """Return what stands in an extra column."""
     return f"rows of {spec.shape[0]} numbers" if spec.shape else KINDS[spec.dtype]
 
 
@@ -119,6 +131,7 @@ def summarise(cache: Cache) -> Summary:
         face_pictures=int(pictures[live].sum()),
         removed_face_pictures=int(pictures[~live].sum()),
         array_bytes={name: counts.of(spec.axis) * spec.row_bytes for name, spec in cache.schema.arrays().items()},
+        disk_bytes=disk_bytes(cache.path),
         recipes=cache.recipes.identity(),
         fingerprints=cache.recipes.fingerprints(),
         trained_on=manifest.describe_records(),

@@ -70,13 +70,13 @@ def named(name: str, columns: Columns, option: str = "--where") -> str:
     other = OTHER_WORDS.get(name.lower(), name.lower())
     near = other if other in columns else nearest(other, columns, cutoff=0.4)
     raise UsageError(
-        f"{option} knows the columns {', '.join(columns)}; found {name!r}.",
+        f"{option} takes the columns {', '.join(columns)}; found {name!r}.",
         remedy=f"{option} with {near}" if near else EXAMPLE,
     )
 
 
 def unknown(column: np.ndarray) -> np.ndarray:
-    """Say where a column has no value."""
+    """Return where a column has no value."""
     kind = column.dtype.kind
     return np.isnan(column) if kind == "f" else column == (NO_NUMBER if kind == "i" else "")
 
@@ -187,6 +187,6 @@ def _number(name: str, token: Token) -> float | int:
     if not math.isfinite(number):
         raise UsageError(
             f"--where: {name} is compared with numbers, found {token.text!r}.",
-            remedy=f'"{name} = none" and "{name} != none" choose by whether it is known',
+            remedy=f'"{name} = none" and "{name} != none" test whether the value is known',
         )
     return number if share == token.text else number / 100

@@ -1,4 +1,4 @@
-"""Durable, atomic file operations: a file is whole or not there, and what was said to be written survives a power cut.
+"""Durable, atomic file operations: a file is whole or not there, and what was reported as written survives a power failure.
 
 A file is written beside its place, flushed, and renamed; its folder is flushed before the commit that relies on it. Every write of a
 cache goes through one `Disk`, so that a test can let the k-th one fail.
@@ -86,7 +86,7 @@ class Disk:
 
 @contextmanager
 def writing(path: Path) -> Generator[None]:
-    """Turn what the operating system says while a cache is written into a sentence."""
+    """Convert an error of the operating system while a cache is written to a message with a remedy."""
     try:
         yield
     except OSError as error:
@@ -94,23 +94,26 @@ def writing(path: Path) -> Generator[None]:
             case errno.ENOSPC | errno.EDQUOT:
                 message, remedy = (
                     f"No space is left to write {path}.",
-                    "free some, then run the same command again: it goes on",
+                    "free some space, then run the same command again: it resumes",
                 )
             case errno.EACCES | errno.EPERM | errno.EROFS:
-                message, remedy = f"{path} may not be written.", "check the rights of the file and of its folder"
+                message, remedy = (
+                    f"No permission to write {path}.",
+                    "check the permissions of the file and of its folder",
+                )
             case _:
                 message, remedy = (
                     f"Writing {path} failed.",
-                    "run the same command again: it goes on from the last commit",
+                    "run the same command again: it resumes from the last commit",
                 )
         raise CacheError(f"{message} What was committed is intact.", remedy=remedy) from error
 
 
 def expect_free_space(folder: Path, needed: int, what: str) -> None:
-    """Refuse to begin what cannot end."""
+    """Refuse an operation that needs more space than the disk has."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise CacheError(
             f"{what} needs {needed / 1e6:.0f} MB free in {folder}, found {free / 1e6:.0f} MB.",
-            remedy="free some space, then run the same command again: nothing is lost",
+            remedy="free some space, then run the same command again: it resumes",
         )

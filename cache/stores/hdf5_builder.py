@@ -46,7 +46,7 @@ class Hdf5Builder:
                 self._datasets[-1][start : start + len(rows)] = rows
 
     def strings(self, spec: ArraySpec, values: list[str]) -> None:
-        """Write a column of strings, all of the longest one's length: HDF5 loops for ever on damaged ones of variable length."""
+        """Write a column of strings, all of the longest one's length: HDF5 loops forever on damaged strings of variable length."""
         encoded = [text.encode() for text in values]
         dtype = h5py.string_dtype("utf-8", max([1, *map(len, encoded)]))
         with uninterrupted():
@@ -56,7 +56,7 @@ class Hdf5Builder:
                 dataset[:] = np.array(encoded, dtype)
 
     def close(self) -> None:
-        """Finish the file; raise what the disk said while it was written."""
+        """Finish the file; raise the first error of the disk while it was written."""
         with uninterrupted():
             try:
                 self._datasets.clear()

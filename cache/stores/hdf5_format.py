@@ -57,12 +57,12 @@ def _open(path: Path) -> h5py.File:
                 f"{path} is not an HDF5 file, so it is not a cache.", remedy="est extract … --out makes one"
             ) from error
         raise CacheDamaged(
-            f"{path} cannot be opened as HDF5: {error}.", remedy="bring back a copy, or extract again"
+            f"{path} cannot be opened as HDF5: {error}.", remedy="restore a copy, or extract again"
         ) from error
 
 
 def open_file(path: Path) -> h5py.File:
-    """Open a file to read, without a lock: nobody writes a file of this name."""
+    """Open a file to read, without a lock: files of this name are never written in place."""
     try:
         return h5py.File(path, "r", locking=False)
     except OSError as error:
@@ -73,14 +73,14 @@ def open_file(path: Path) -> h5py.File:
 
 @contextmanager
 def _readable(path: Path) -> Generator[None]:
-    """Turn what h5py says of a damaged file into a sentence."""
+    """Convert an error of h5py about a damaged file to a message with a remedy."""
     try:
         yield
     except (EstError, FileNotFoundError):
         raise
     except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError) as error:
         raise CacheDamaged(
-            f"{path} cannot be read as HDF5: it is damaged.", remedy="bring back a copy, or extract again"
+            f"{path} cannot be read as HDF5: it is damaged.", remedy="restore a copy, or extract again"
         ) from error
 
 
@@ -95,7 +95,7 @@ def _attributes(file: h5py.File, path: Path) -> dict[str, Any]:
         return {name: json.loads(value) for name, value in file.attrs.items()}
     except (TypeError, ValueError, RecursionError) as error:
         raise CacheDamaged(
-            f"The attributes of {path} are not JSON.", remedy="bring back a copy, or extract again"
+            f"The attributes of {path} are not JSON.", remedy="restore a copy, or extract again"
         ) from error
 
 
@@ -105,7 +105,7 @@ def _places(path: Path, file: h5py.File, manifest: Manifest) -> tuple[dict[str, 
     strings: dict[str, list[str]] = {}
     for spec in manifest.schema.arrays().values():
         if spec.name not in file:
-            raise CacheDamaged(f"{path} has no {spec.name}.", remedy="bring back a copy, or extract again")
+            raise CacheDamaged(f"{path} has no {spec.name}.", remedy="restore a copy, or extract again")
         dataset = file[spec.name]
         expected = (manifest.commit.counts.of(spec.axis), *spec.row_shape)
         if not isinstance(dataset, h5py.Dataset) or dataset.shape != expected or not _same_type(dataset, spec):

@@ -19,7 +19,7 @@ from ...errors import CacheError, CacheLocked
 
 SUFFIX = ".lock"
 PATIENCE = 3  # times that a lock is asked for again
-ATTEMPTS = 20  # a file that its holder removes while it is being opened is opened anew
+ATTEMPTS = 20  # a file that its holder removes while it is being opened is opened again
 
 
 class WriterLock:
@@ -27,18 +27,18 @@ class WriterLock:
 
     def __init__(self, cache: Path) -> None:
         self.path = cache.with_name(cache.name + SUFFIX)
-        self.stale: str | None = None  # who held it and died, where somebody did
+        self.stale: str | None = None  # the holder, if it died
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock or say who has it."""
+        """Take the lock, or raise an error that names its holder."""
         for _ in range(ATTEMPTS):
             try:
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             except OSError as error:
                 raise CacheError(
-                    f"{self.path} cannot be made, so {self.path.stem} cannot be written: {error.strerror}.",
-                    remedy="check the rights and the room of its folder; reading needs neither",
+                    f"{self.path} cannot be created, so {self.path.stem} cannot be written: {error.strerror}.",
+                    remedy="check the permissions and the free space of its folder; reading needs neither",
                 ) from error
             try:
                 self._lock(descriptor)
@@ -53,7 +53,8 @@ class WriterLock:
                 raise
             os.close(descriptor)
         raise CacheLocked(
-            f"{self.path} comes and goes: other writers start and stop on this cache.", remedy="try again"
+            f"{self.path} could not be locked: other writers keep starting and stopping on this cache.",
+            remedy="try again",
         )
 
     def release(self) -> None:
@@ -71,7 +72,7 @@ class WriterLock:
 
     def _lock(self, descriptor: int) -> None:
         try:
-            for _ in range(PATIENCE):  # whoever only asks, as `writer_of`, holds it for a moment
+            for _ in range(PATIENCE):  # a process that only asks, as `writer_of`, holds it for a moment
                 with suppress(BlockingIOError):
                     return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 time.sleep(0.01)
@@ -85,7 +86,7 @@ class WriterLock:
             raise self._no_locks() from error
 
     def _is_current(self, descriptor: int) -> bool:
-        """Say whether the locked file is still the one of that name."""
+        """Return whether the locked file is still the one of that name."""
         try:
             found = os.stat(self.path)
         except FileNotFoundError:
@@ -119,7 +120,7 @@ class WriterLock:
 
 
 def writer_of(cache: Path) -> str | None:
-    """Name the process that writes a cache right now, if one does; asking keeps nobody out."""
+    """Name the process that writes a cache right now, if one does; asking does not block others."""
     try:
         descriptor = os.open(cache.with_name(cache.name + SUFFIX), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

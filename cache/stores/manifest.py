@@ -24,7 +24,7 @@ from ..trained import TrainedOn, records_for
 Edits = Mapping[str, Mapping[str, Mapping[int, Any]]]  # table → column → row → value
 
 UPGRADE = "est cache convert CACHE NEW upgrades it to format 2"
-REPAIR = "est cache verify names what is damaged; a copy or a new extraction brings it back"
+REPAIR = "est cache verify names what is damaged; restore a copy, or extract it again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,7 @@ class Manifest:
         return replace(self, environment=with_datasets(self.environment, names))
 
     def with_filling(self, name: str, recipe: FeatureRecipe, records: Mapping[str, TrainedOn]) -> Self:
-        """Return it with a feature array that is begun; `records` are those that its recipe may name."""
+        """Return it with a feature array that is started; `records` are those that its recipe may name."""
         Recipes(frames=self.recipes.frames, features={name: recipe})  # refuses another parent and odd names
         if recipe.window or (self.version == 1 and recipe.is_later):
             raise UsageError(
@@ -229,7 +229,7 @@ class Manifest:
             found = ""
         if checksum != found:
             raise CacheDamaged(
-                f"The attributes of {where} are not what was written: their checksum differs.", remedy=REPAIR
+                f"The attributes of {where} do not match their checksum: their checksum differs.", remedy=REPAIR
             )
         try:
             recipes = Recipes.from_identity(data["recipes"])
@@ -267,11 +267,14 @@ class Manifest:
                 version=data["version"],
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise CacheDamaged(f"The attributes of {where} lack or misname something.", remedy=REPAIR) from error
+            raise CacheDamaged(f"The attributes of {where} have missing or misspelt keys.", remedy=REPAIR) from error
         if recipes.fingerprints() != data["fingerprints"]:
             raise CacheDamaged(f"The fingerprints of {where} are not those of its recipes.", remedy=REPAIR)
         if any(record.fingerprint != name for name, record in manifest.trained_on.items()):
-            raise CacheDamaged(f"What the weights of {where} have learnt from is not what was written.", remedy=REPAIR)
+            raise CacheDamaged(
+                f"The record of what the weights of {where} have learnt from does not match its checksum.",
+                remedy=REPAIR,
+            )
         return manifest
 
 
@@ -289,7 +292,7 @@ def expect_version(attributes: Mapping[str, Any], where: str) -> None:
             remedy=f"install a release of est that reads version {version}: docs/cache-format.md lists them",
         )
     if version not in VERSIONS:
-        raise CacheVersionError(f"{where} has format version {version}, which never was.", remedy=REPAIR)
+        raise CacheVersionError(f"{where} has format version {version}, which does not exist.", remedy=REPAIR)
 
 
 def expect_extra(columns: Mapping[str, ColumnSpec]) -> None:
@@ -304,7 +307,7 @@ def expect_extra(columns: Mapping[str, ColumnSpec]) -> None:
 def expect_settings(
     manifest: Manifest, targets: Sequence[str], crops: bool, columns: Mapping[str, ColumnSpec], path: Path
 ) -> None:
-    """Refuse to go on with a cache that keeps other things."""
+    """Refuse to resume with a cache that keeps other things."""
     if manifest.crops != crops:
         have, want = ("stored", "none") if manifest.crops else ("none", "stored")
         remedy = f"{'--crops' if manifest.crops else 'without --crops'}, or another --out"
@@ -323,12 +326,12 @@ def expect_settings(
 
 
 def expect_environment(manifest: Manifest, environment: Mapping[str, Any], path: Path, *, strict: bool) -> list[str]:
-    """Return what differs from the environment that a cache was begun in; `strict` refuses it."""
+    """Return what differs from the environment that a cache was started in; `strict` refuses it."""
     changes = environment_changes(manifest.environment, environment)
     if changes and strict:
         raise CacheError(
-            f"{path} was begun in another environment: {'; '.join(changes)}.",
-            remedy="leave out --strict to go on with a warning",
+            f"{path} was started in another environment: {'; '.join(changes)}.",
+            remedy="leave out --strict to resume with a warning",
         )
     return changes
 

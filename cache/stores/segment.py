@@ -44,7 +44,7 @@ class Segment(Protocol):
         ...
 
     def pieces(self, spec: ArraySpec, start: int, stop: int) -> Iterator[Piece]:
-        """Say where rows lie."""
+        """Return where rows lie."""
         ...
 
     def strings(self, spec: ArraySpec, start: int, stop: int) -> list[str]:
@@ -101,7 +101,7 @@ class ZarrSegment:
         """Refuse to read from another directory that has taken this one's name: its rows are others."""
         now = _place(self.root)
         if self.root.suffix == ".zarr" and None not in (now, self._place) and now != self._place:
-            raise CacheDamaged(f"{self.root} was written anew since it was opened.", remedy="open it again")
+            raise CacheDamaged(f"{self.root} was rewritten after it was opened.", remedy="open it again")
 
 
 def _place(root: Path) -> tuple[int, int] | None:
@@ -154,7 +154,7 @@ class Hdf5Segment:
 
 
 def has_chunk(spec: ArraySpec, file: Path) -> bool:
-    """Say whether a chunk's file is there, and as long as it was written; chunks of strings have lengths of their own."""
+    """Return whether a chunk's file is there, and as long as it was written; chunks of strings have lengths of their own."""
     try:
         return spec.dtype == STRING or file.stat().st_size == spec.chunk_rows * spec.row_bytes
     except (FileNotFoundError, NotADirectoryError):
@@ -164,8 +164,8 @@ def has_chunk(spec: ArraySpec, file: Path) -> bool:
 def missing(what: Path | str) -> CacheDamaged:
     """Say that committed data is not there; it is never read as zeros."""
     return CacheDamaged(
-        f"{what} is missing, though the cache's last commit counts on it.",
-        remedy="open the cache again if it was being folded or replaced; else est cache verify names all that is damaged",
+        f"{what} is missing, but belongs to the cache's last commit.",
+        remedy="open the cache again if another process was replacing it; else est cache verify names all that is damaged",
     )
 
 
@@ -211,7 +211,7 @@ def _fill(descriptor: int, offset: int, target: memoryview, name: str) -> None:
         count = os.preadv(descriptor, [target[done:]], offset + done)
         if count == 0:
             raise CacheDamaged(
-                f"{name} ends before row data that the cache's last commit counts on.",
+                f"{name} ends before rows that belong to the cache's last commit.",
                 remedy="est cache verify --repair",
             )
         done += count

@@ -29,7 +29,7 @@ Column = np.ndarray | list[str]
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What a commit counts on."""
+    """The data of a commit."""
 
     path: Path
     manifest: Manifest
@@ -80,7 +80,7 @@ def is_hdf5(path: Path) -> bool:
 
 
 def find_caches(folder: Path) -> tuple[list[Path], list[Path]]:
-    """List the caches below a folder, by their attributes alone; and what is named like one and is a store of somebody else's."""
+    """List the caches below a folder, by their attributes alone; and stores of other software with such a name."""
     found = set()
     for path in folder.rglob("*"):
         inside = any(
@@ -97,7 +97,7 @@ def find_caches(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _is_foreign(path: Path) -> bool:
-    """Say whether a file or folder is no cache; one that is damaged, or that cannot be read, may be one."""
+    """Return whether a file or folder is no cache; one that is damaged, or that cannot be read, may be one."""
     if staging_path(path).exists():
         return False
     try:
@@ -136,15 +136,15 @@ def open_snapshot(path: Path) -> Snapshot:
         except FileNotFoundError:
             if not path.exists() and not staging_path(path).exists():
                 raise no_cache(path) from None
-    raise CacheError(f"{path} is replaced again and again while it is being opened.", remedy="try again")
+    raise CacheError(f"{path} keeps being replaced while it is being opened.", remedy="try again")
 
 
 def no_cache(path: Path) -> UsageError:
-    """Say that there is nothing of that name."""
+    """Return the error that there is nothing of that name."""
     if replaced_path(path).exists():
         return UsageError(
-            f"{path} was being rewritten, and that was interrupted: it is {replaced_path(path).name} now.",
-            remedy=f"the command that did it, again; or mv '{replaced_path(path)}' '{path}'",
+            f"A command that rewrote {path} was interrupted: the cache is {replaced_path(path).name} now.",
+            remedy=f"run that command again; or mv '{replaced_path(path)}' '{path}'",
         )
     return UsageError(
         f"{path} does not exist.",
@@ -160,13 +160,15 @@ def _open_hdf5_cache(path: Path) -> Snapshot:
     staged = read_manifest(staging)
     if staged.staging is None:
         raise CacheDamaged(
-            f"{staging} is a cache of its own and continues no HDF5 file.", remedy=f"rename it to {path.stem}.zarr"
+            f"{staging} is a separate cache, not the staging folder of an HDF5 file.",
+            remedy=f"rename it to {path.stem}.zarr",
         )
     if not path.exists():
         if staged.staging.commit:
             _expect_no_writer(staging, staged)
             raise CacheDamaged(
-                f"{staging} continues {path}, which is gone.", remedy=f"bring {path.name} back, or remove both"
+                f"{staging} holds later clips of {path}, which does not exist.",
+                remedy=f"restore {path.name}, or remove both",
             )
         return Snapshot(path=path, manifest=staged, segments=(ZarrSegment(staging),))
     manifest, segment = open_hdf5(path)
@@ -175,8 +177,8 @@ def _open_hdf5_cache(path: Path) -> Snapshot:
     if manifest.commit.id != staged.staging.commit:
         _expect_no_writer(staging, staged)
         raise CacheDamaged(
-            f"{staging} continues another state of {path.name} than the one found there.",
-            remedy=f"bring back the {path.name} it belongs to, or remove {staging.name} to go on without its clips",
+            f"{staging} holds later clips of another version of {path.name} than the one found.",
+            remedy=f"restore the {path.name} that it belongs to, or remove {staging.name} to continue without its clips",
         )
     return Snapshot(path=path, manifest=staged, segments=(segment, ZarrSegment(staging, first_rows(staged))))
 
@@ -188,11 +190,13 @@ def _expect_no_writer(staging: Path, staged: Manifest) -> None:
 
 
 def is_outdated(snapshot: Snapshot) -> bool:
-    """Say whether rows that a snapshot counts on were edited or folded since: what was read meanwhile may be of two states."""
+    """Return whether rows that a snapshot counts on were edited or folded since: what was read meanwhile may be of two states."""
     then, now = snapshot.manifest, open_snapshot(snapshot.path).manifest
     places = [(manifest.folded, manifest.staging and manifest.staging.commit) for manifest in (then, now)]
-    anew = now.commit.id != then.commit.id and now.commit.sequence <= then.commit.sequence  # written anew in its place
-    return anew or places[0] != places[1] or now.commit.edited > then.commit.sequence
+    again = (
+        now.commit.id != then.commit.id and now.commit.sequence <= then.commit.sequence
+    )  # written again in its place
+    return again or places[0] != places[1] or now.commit.edited > then.commit.sequence
 
 
 def first_rows(manifest: Manifest) -> dict[str, int]:

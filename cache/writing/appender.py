@@ -29,7 +29,7 @@ class Appender:
 
     @classmethod
     def open(cls, snapshot: Snapshot, spec: ArraySpec, committed: int) -> Appender:
-        """Go on behind the committed rows of an array."""
+        """Resume after the committed rows of an array."""
         first_row = snapshot.segments[-1].first_row(spec)
         chunk_start = first_row + (committed - first_row) // spec.chunk_rows * spec.chunk_rows
         return cls(spec, first_row, committed, snapshot.rows(spec, chunk_start, committed))

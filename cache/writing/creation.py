@@ -27,7 +27,7 @@ from .appender import metadata_file
 
 
 def is_begun(path: Path) -> bool:
-    """Say whether a cache is there, or the staging in which the first session of an HDF5 file grows; another suffix is refused."""
+    """Return whether a cache is there, or the staging in which the first session of an HDF5 file grows; another suffix is refused."""
     return (is_hdf5(path) and staging_path(path).exists()) or path.exists()
 
 

@@ -1,6 +1,6 @@
 """A feature array that is added to clips committed earlier: another tap of the same frames.
 
-Clips are filled in the order of the table. Until the last one is committed readers do not see the array; a killed filling goes on where its
+Clips are filled in the order of the table. Until the last one is committed readers do not see the array; a killed filling resumes where its
 last commit was.
 """
 
@@ -41,7 +41,7 @@ class FeatureFiller:
 
     @classmethod
     def open(cls, snapshot: Snapshot, name: str, filling: Filling, clips: Table) -> Self:
-        """Go on with what an earlier writer began."""
+        """Resume what an earlier writer started."""
         rows, checksums = _specs(snapshot.manifest, name)
         known = snapshot.rows(checksums, 0, filling.clips)
         arrays = (Appender.open(snapshot, rows, filling.frames), Appender.open(snapshot, checksums, filling.clips))
@@ -59,7 +59,7 @@ class FeatureFiller:
 
     @property
     def is_done(self) -> bool:
-        """Say whether every clip has its rows."""
+        """Return whether every clip has its rows."""
         return self.checksums.rows == self._clips.length
 
     @property
@@ -86,7 +86,7 @@ class FeatureFiller:
             self.skip_removed()
 
     def holds(self, row: int, rows: np.ndarray) -> bool:
-        """Say whether these are the rows that a clip was filled with; `row` is its place in the table."""
+        """Return whether these are the rows that a clip was filled with; `row` is its place in the table."""
         typed = np.ascontiguousarray(rows, dtype=self.recipe.dtype)
         return row < len(self._known) and self._known[row] == checksum.of_rows(typed)
 

@@ -1,4 +1,4 @@
-"""A cache without clips takes any settings: it is removed, and made anew under those that are asked for.
+"""A cache without clips takes any settings: it is removed, and made again under those that are asked for.
 
 All that it can hold is failures, and other settings try these inputs again.
 """
@@ -17,7 +17,7 @@ from ..stores.snapshot import staging_path
 
 
 def has_clips(path: Path) -> bool:
-    """Say whether there is a cache of that name that holds clips."""
+    """Return whether there is a cache of that name that holds clips."""
     return (path.exists() or staging_path(path).exists()) and len(open_cache(path)) > 0
 
 

@@ -148,7 +148,7 @@ def shown(value: Any) -> Any:
 
 
 def same_cell(one: Any, other: Any) -> bool:
-    """Say whether two cells hold the same; NaN is NaN."""
+    """Return whether two cells hold the same; NaN is NaN."""
     if isinstance(one, str) or isinstance(other, str):
         return one == other
     return np.array_equal(one, other, equal_nan=np.asarray(one).dtype.kind == "f")

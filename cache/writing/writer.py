@@ -1,4 +1,4 @@
-"""The one writer of a cache: adds whole clips, and commits them in groups, atomically and durably.
+"""The writer of a cache: adds whole clips, and commits them in groups, atomically and durably.
 
 A commit falls due after 20 s or 128 MB. Chunks are written and flushed first, then the root's attributes are replaced: that is the commit.
 Leaving the `with` block commits what is whole, also after Ctrl-C or an error; a normal end folds an HDF5 cache into its file.
@@ -92,7 +92,7 @@ class CacheWriter:
         lock.acquire()
         try:
             with writing(path):
-                if is_begun(path):  # another writer may have begun it before this one had the lock
+                if is_begun(path):  # another writer may have started it before this one had the lock
                     snapshot = clean_up(open_snapshot(path), disk)
                     if recipes is not None:
                         expect_settings(snapshot.manifest, targets, crops, columns or {}, path)
@@ -150,7 +150,7 @@ class CacheWriter:
         return self._lock.stale
 
     def status(self, clip_id: str, source: Source) -> Status:
-        """Say whether a clip is here, of this very source; a source is unchanged when its size and time are."""
+        """Return whether a clip is here, of this very source; a source is unchanged when its size and time are."""
         for name, rows, table in (("unchanged", self._row_of, self.clips), ("failed", self._failure_of, self.failures)):
             row = rows.get(clip_id)
             if row is not None:
@@ -171,7 +171,7 @@ class CacheWriter:
             self.commit()
 
     def one_less(self) -> None:
-        """Record that an input of the extraction that was begun is done; it is committed with what came of the input."""
+        """Record that an input of the extraction that was started is done; it is committed together with its clips or its failure."""
         if (known := self.manifest.extraction) is not None and known.left:
             self.manifest = replace(self.manifest, extraction=replace(known, left=known.left - 1))
 
@@ -184,9 +184,7 @@ class CacheWriter:
                 remedy="fill them first: writer.fill(name, recipe)",
             )
         if clip.id in self._row_of and not replacing:
-            raise CacheError(
-                f"A clip {clip.id!r} is in {self.path} already.", remedy="give the inputs ids of their own"
-            )
+            raise CacheError(f"A clip {clip.id!r} is in {self.path} already.", remedy="give each input its own id")
         rows = checked_rows(clip, self.manifest.schema)
         first_window = self._arrays["window_start"].rows if clip.windows is not None else 0
         values = clip_row(clip, self.clips.specs, start=self._arrays["state"].rows, first_window=first_window)
@@ -206,7 +204,7 @@ class CacheWriter:
         self.commit_if_due()
 
     def fill(self, name: str, recipe: FeatureRecipe) -> FeatureFiller:
-        """Begin, or go on, to add a feature array to the clips that are here; see `FeatureFiller`."""
+        """Start, or resume, adding a feature array to the clips in the cache; see `FeatureFiller`."""
         if name not in self._fillers:
             if name in self.manifest.recipes.features:
                 raise CacheError(f"{self.path} has the features {name!r} already.")
@@ -217,7 +215,8 @@ class CacheWriter:
             self.manifest = manifest
         elif self._fillers[name].recipe != recipe:
             raise RecipeMismatch(
-                f"{name!r} is being added to {self.path} by another recipe.", remedy="finish with that one first"
+                f"{name!r} is being added to {self.path} with another recipe.",
+                remedy="finish adding with that recipe first",
             )
         self.missing_features.pop(name, None)
         return self._fillers[name]
@@ -232,14 +231,14 @@ class CacheWriter:
         self.commit_if_due()
 
     def forget(self, clip_id: str) -> None:
-        """Take the record of a failure back, if there is one."""
+        """Remove the record of a failure, if there is one."""
         with self._whole():
             row = self._failure_of.pop(clip_id, None)
             if row is not None:
                 self.failures.change(row, {"live": 0})
 
     def remove(self, clip_ids: Sequence[str]) -> None:
-        """Remove clips; `est cache convert` gives their room back."""
+        """Remove clips; `est cache convert` frees their space."""
         self._expect_clips(clip_ids)
         with self._whole():
             for clip_id in dict.fromkeys(clip_ids):
@@ -289,7 +288,7 @@ class CacheWriter:
         """Make all that was added or changed durable, at once."""
         if self._broken:
             raise CacheError(
-                f"An earlier change of {self.path} failed.", remedy="open the cache anew: what was committed is intact"
+                f"An earlier change of {self.path} failed.", remedy="open the cache again: what was committed is intact"
             )
         self._last_commit = time.monotonic()
         if not self._is_dirty():
@@ -331,7 +330,7 @@ class CacheWriter:
 
     def _fold(self) -> None:
         staging = self.manifest.staging
-        assert staging is not None, "a staged cache knows what it continues"
+        assert staging is not None, "a staged cache has a record of the file that it continues"
         if staging.commit and self.manifest.commit.sequence == staging.sequence + 1:
             self._disk.remove(self.root)  # nothing was committed but the staging itself: the file stays as it is
         else:
@@ -353,7 +352,7 @@ class CacheWriter:
             yield from (filler.rows, filler.checksums)
 
     def _is_dirty(self) -> bool:
-        """Say whether a commit would change anything; edits that the arrays hold by now are such a change."""
+        """Return whether a commit would change anything; edits that the arrays hold by now are such a change."""
         grown = any(table.length > table.committed for table in (self.clips, self.failures))
         pending = any(array.pending_rows for array in self._growing())
         done = any(filler.is_done for filler in self._fillers.values())

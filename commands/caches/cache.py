@@ -1,4 +1,4 @@
-"""`est cache`: look at a cache, check it, find duplicates, import, join, convert, relabel, thin, push and pull caches."""
+"""`est cache`: show a cache, verify it, find duplicates, import, merge, convert, relabel, drop clips, push and pull."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...cache.reading.reader import Cache
 
 app = typer.Typer(
-    help="Look at a cache, check it, find duplicates, import, join, convert, relabel, thin, push and pull caches; erase people.",
+    help="Show a cache, verify it, find duplicates, import, merge, convert, relabel, drop clips, push and pull; erase people.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -113,7 +113,7 @@ def verify(
 def duplicates(
     screen: Screen,
     *,
-    caches: Annotated[list[Path], typer.Argument(metavar="CACHE", help="Caches to look through together.")],
+    caches: Annotated[list[Path], typer.Argument(metavar="CACHE", help="Caches to search together.")],
     near: Annotated[
         bool, typer.Option("--near", help="Also find copies that were encoded again, by their features; slower.")
     ] = False,
@@ -121,12 +121,12 @@ def duplicates(
         float | None,
         typer.Option(
             "--similarity",
-            help="With --near: the least cosine of clips that look alike, of their whitened features: of their means, "
-            "then frame by frame at the best offset. 0.1 to 1; 0.5 when left out.",
+            help="With --near: the least cosine similarity of the whitened features of two clips, of their means, "
+            "then frame by frame at the best offset. 0.1 to 1. [default: 0.5]",
         ),
     ] = None,
     feature: Annotated[
-        str | None, typer.Option("--feature", help="With --near: the array that is compared; gap when left out.")
+        str | None, typer.Option("--feature", help="With --near: the array that is compared. [default: gap]")
     ] = None,
 ) -> int:
     """List clips that are there twice, and where their subjects, labels, splits or folds contradict each other; exit 3 if there are any."""
@@ -136,7 +136,7 @@ def duplicates(
     from .duplicatespage import duplicate_groups, duplicates_page
 
     if not near and (similarity is not None or feature is not None):
-        raise UsageError("--similarity and --feature are settings of --near.", remedy="--near with them")
+        raise UsageError("--similarity and --feature need --near.", remedy="add --near, or leave them out")
     paths = list({path.resolve(): path for path in caches}.values())  # the same cache twice is no duplicate
     clips = ClipList.of([open_cache(path) for path in paths])
     found = find_duplicates(clips)
@@ -162,13 +162,13 @@ def merge(
     out: OutCache,
     duplicates: Annotated[
         Literal["refuse", "first", "last"],
-        typer.Option("--duplicates", help="Clips in several caches: refuse them, or keep which."),
+        typer.Option("--duplicates", help="Clips in several caches: refuse them, or keep the first or the last."),
     ] = "refuse",
     allow: Annotated[
         list[str] | None, typer.Option("--allow", metavar="FIELD", help="A field in which the recipes may differ.")
     ] = None,
 ) -> int:
-    """Join caches that machines wrote for themselves; whole, or not at all."""
+    """Merge caches that were extracted separately; completely, or not at all."""
     from ...cache import merge_caches, open_cache
 
     with screen.watching() as watch:
@@ -198,14 +198,14 @@ def convert(
         bool | None, typer.Option("--crops/--no-crops", help="With the JPEG crops; as they are when left out.")
     ] = None,
     chunk_mb: Annotated[
-        float | None, typer.Option("--chunk-mb", help="Megabytes a chunk of features, for .zarr.")
+        float | None, typer.Option("--chunk-mb", help="Megabytes per chunk of features, for .zarr.")
     ] = None,
     share: Annotated[
         bool,
-        typer.Option("--share", help="Leave out crops, landmarks, paths and telling ids; people get random names."),
+        typer.Option("--share", help="Leave out crops, landmarks, paths and identifying ids; people get random names."),
     ] = False,
 ) -> int:
-    """Write a cache anew, in the other store or another form, without what was removed; verify it."""
+    """Write a copy of a cache, in the other store or another form, without removed clips; verify it."""
     from ...cache import convert_cache, open_cache
 
     wanted = features.split(",") if features is not None else None
@@ -230,12 +230,13 @@ def drop(
     split: Split = None,
     fold: Fold = None,
 ) -> int:
-    """Remove clips, by id or by what they have in common; their bytes stay until est cache convert or erase."""
+    """Remove clips, by id or by label, subject, split or fold; their bytes stay until est cache convert or erase."""
     from ...cache import CacheWriter, open_cache
 
     if not ids and not any((label, subject, split, fold)):
         raise UsageError(
-            "Which clips? Give ids, or --label, --subject, --split or --fold.", remedy=f"est cache ls {cache}"
+            "No clips are given: expected ids, or --label, --subject, --split or --fold.",
+            remedy=f"est cache ls {cache}",
         )
     opened = open_cache(cache)
     expect_there(opened, label=label, subject=subject, split=split, fold=fold)
@@ -265,7 +266,7 @@ def erase(
         Path | None,
         typer.Option(
             "--runs",
-            help="Where runs that have learnt from them are looked for. [default: runs, and the cache's folder]",
+            help="Where to search for runs that have learnt from them. [default: runs, and the cache's folder]",
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Erase without asking.")] = False,
@@ -276,7 +277,7 @@ def erase(
     from .erasepage import erased_data, erased_text, look_for_runs, where_to_look
 
     if not subject and not clip:
-        raise UsageError("Whom? Nothing is named to be erased.", remedy="--subject S, or --clip ID")
+        raise UsageError("Expected a subject or a clip to erase, found none.", remedy="--subject S, or --clip ID")
     places = where_to_look(runs, cache)
     finish_rewriting(cache)
     with naming_repair(cache):
@@ -286,7 +287,7 @@ def erase(
         f"Erase {', '.join([*(subject or []), *clips])} from {cache}? This cannot be undone."
     )
     if agreed is None:
-        raise UsageError("Nothing is erased: there is nobody to ask.", remedy="--yes erases without asking")
+        raise UsageError("Nothing is erased: the confirmation needs a terminal.", remedy="--yes erases without asking")
     if not agreed:
         screen.note("Nothing is erased.")
         return 0
@@ -307,7 +308,7 @@ def relabel(
     cache: CachePath,
     lists: Annotated[
         list[Path],
-        typer.Argument(metavar="LIST", help="Lists as est extract takes them; a column id or path tells the clips."),
+        typer.Argument(metavar="LIST", help="Lists as in est extract; a column id or path identifies the clips."),
     ],
     only: Annotated[
         str | None,
@@ -315,11 +316,14 @@ def relabel(
             "--only", metavar="A,B", help="Only these: label, subject, split, fold, onset, apex, offset, extra:NAME."
         ),
     ] = None,
-    clear: Annotated[bool, typer.Option("--clear", help="An empty cell clears; else it leaves what is there.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse lists that name no clip in a line, or a clip in no line.")
+    clear: Annotated[
+        bool, typer.Option("--clear", help="An empty cell clears the value; else the value stays.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and stop.")] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Refuse lists with a line that matches no clip, or if a clip is on no line."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and exit.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
 ) -> int:
     """Give clips other labels, subjects, splits, folds or extra columns; what would change is shown first."""
@@ -327,7 +331,7 @@ def relabel(
     from .relabelpage import relabel_page
 
     if dry_run and yes:
-        raise UsageError("--dry-run writes nothing, and --yes asks for it.", remedy="give one of them")
+        raise UsageError("--dry-run writes nothing, and --yes confirms writing.", remedy="give one of them")
     wanted = [part.strip() for part in only.split(",")] if only is not None else []
     found = plan_relabelling(cache, lists, only=wanted, clear=clear, strict=strict)
     for warning in found.warnings:
@@ -344,7 +348,9 @@ def relabel(
     elif agreed is False and found.changes and not dry_run:
         screen.note("Nothing is written.")
     if agreed is None:
-        raise UsageError("Nothing is written: there is nobody to ask.", remedy="--yes writes, --dry-run only shows")
+        raise UsageError(
+            "Nothing is written: the confirmation needs a terminal.", remedy="--yes writes, --dry-run only shows"
+        )
     return 0
 
 

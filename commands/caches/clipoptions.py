@@ -45,7 +45,7 @@ Sort = Annotated[
     typer.Option(
         "--sort",
         metavar="COLUMN",
-        help="Lowest first; what is unknown stands last. [default: as extracted]",
+        help="Lowest first; unknown values last. [default: as extracted]",
         rich_help_panel=CLIPS,
     ),
 ]

@@ -1,4 +1,4 @@
-"""The groups of `est cache duplicates`, for machines and for people."""
+"""The groups of `est cache duplicates`, as JSON and as text."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ RUNS = Path("runs")
 class Places:
     """The folders in which runs are looked for."""
 
-    below: Path | None  # to the bottom
+    below: Path | None  # recursively
     beside: Path | None  # a few levels deep
 
     @property
@@ -46,7 +46,7 @@ def where_to_look(runs: Path | None, cache: Path) -> Places:
     if not runs.is_dir():
         raise UsageError(
             f"--runs: there is no folder {runs}; nothing is erased.",
-            remedy=f"name the folder of the runs; without --runs they are looked for below {RUNS} and beside the cache",
+            remedy=f"name the folder of the runs; without --runs they are searched for below {RUNS} and beside the cache",
         )
     return Places(below=runs, beside=None)
 
@@ -61,7 +61,7 @@ def look_for_runs(places: Places, erased: Erased, cache: Path) -> Runs:
 
 
 def erased_data(erased: Erased, runs: Runs) -> dict[str, Any]:
-    """Return all of it for machines."""
+    """Return everything as JSON data."""
     return {
         **{name: value for name, value in vars(erased).items() if name != "known_as"},
         "runs": {str(run): vars(known) for run, known in runs.known.items()},
@@ -71,7 +71,7 @@ def erased_data(erased: Erased, runs: Runs) -> dict[str, Any]:
 
 
 def erased_text(cache: Path, erased: Erased, runs: Runs) -> str:
-    """Lay an erasure out for people."""
+    """Format an erasure as text."""
     what = f"{counted(len(erased.clips), 'clip')} and {counted(len(erased.failures), 'failure')} erased"
     if not erased.clips and not erased.failures:
         what = "no clip and no failure of them was left"
@@ -81,8 +81,8 @@ def erased_text(cache: Path, erased: Erased, runs: Runs) -> str:
     lines += [f"the label {label!r}, which no clip has, is gone, too" for label in erased.labels]
     if erased.features:
         lines.append(
-            f"the weights of {', '.join(erased.features)} have learnt from them, which their record no longer says: clips are "
-            "added to this cache with other weights only"
+            f"the weights of {', '.join(erased.features)} have learnt from them, and the record of these weights no "
+            f"longer lists them: only clips with other weights can be added to this cache"
         )
     lines += [f"still named: {trace}" for trace in erased.traces]
     if any(trace.startswith("the label ") for trace in erased.traces):
@@ -92,9 +92,7 @@ def erased_text(cache: Path, erased: Erased, runs: Runs) -> str:
     if any(not trace.startswith("the label ") for trace in erased.traces):
         lines.append("  names of features, weights, folds and environments stay; only a new extraction is without them")
     lines += _of_runs(runs)
-    lines.append(
-        "lists and folders that still have them bring them back with the next est extract: take them out there"
-    )
+    lines.append("the next est extract adds them again if lists or folders still contain them: remove them there")
     return "\n".join(lines)
 
 
@@ -105,11 +103,13 @@ def _of_runs(runs: Runs) -> list[str]:
         lines[-1] += (
             "its models and tables keep that"
             if known.same_cache
-            else "its cache is another one: look whether these are the same clips"
+            else "its cache is another one: check whether these are the same clips"
         )
-    lines += [f"{run} cannot be read: look whether it knows them" for run in runs.unreadable]
+    lines += [f"{run} cannot be read: check whether it contains them" for run in runs.unreadable]
     if not runs.known and not runs.unreadable:
-        lines.append(f"no run {runs.places.text} knows them; --runs DIR looks elsewhere")
+        lines.append(
+            f"no run {runs.places.text} has learnt from them or tested them; --runs DIR searches another folder"
+        )
     if runs.places.below is None:
-        lines.append(f"there is no folder {RUNS}; looked beside the cache alone")
+        lines.append(f"there is no folder {RUNS}; only the folder of the cache was searched")
     return lines

@@ -1,4 +1,4 @@
-"""`est cache import`: features that others made become a cache."""
+"""`est cache import`: features of other software become a cache."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ Sources = Annotated[
 By = Annotated[
     str,
     typer.Option(
-        "--by", metavar="TEXT", help='What made the features, as "OpenFace 2.2"; required.', rich_help_panel=INPUT
+        "--by",
+        metavar="TEXT",
+        help='The tool that made the features, such as "OpenFace 2.2"; required.',
+        rich_help_panel=INPUT,
     ),
 ]
 Out = Annotated[
@@ -67,7 +70,7 @@ Into = Annotated[
     typer.Option(
         "--into",
         metavar="CACHE",
-        help="Add the feature to a cache that has these clips.\n\nIts clips have as many frames.",
+        help="Add the feature to a cache that has these clips.\n\nIts clips must have the same numbers of frames.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -76,7 +79,7 @@ FeatureName = Annotated[
     typer.Option(
         "--feature",
         "--features",
-        help="The name of the array, as of est train.",
+        help="The name of the array, as in est train.",
         metavar="NAME",
         rich_help_panel=OUTPUT,
     ),
@@ -95,7 +98,7 @@ Labels = Annotated[
     str,
     typer.Option(
         "--labels",
-        help="Labels: none, folders or a regular expression.\n\nAs of est extract.",
+        help="Labels: none, folders or a regular expression.\n\nAs in est extract.",
         metavar="FROM",
         rich_help_panel=INPUT,
     ),
@@ -104,7 +107,7 @@ Subjects = Annotated[
     str,
     typer.Option(
         "--subjects",
-        help="Subjects: none, folders or a regular expression.\n\nAs of est extract.",
+        help="Subjects: none, folders or a regular expression.\n\nAs in est extract.",
         metavar="FROM",
         rich_help_panel=INPUT,
     ),
@@ -155,12 +158,12 @@ StartColumn = Annotated[
 ]
 StopColumn = Annotated[
     str,
-    typer.Option("--stop-column", help="Of windows: the frame behind their last one.", rich_help_panel=WINDOWS.rare),
+    typer.Option("--stop-column", help="Of windows: the frame after their last one.", rich_help_panel=WINDOWS.rare),
 ]
 RateColumn = Annotated[
     str,
     typer.Option(
-        "--rate-column", help="Of windows: frames a second that were looked at.", rich_help_panel=WINDOWS.rare
+        "--rate-column", help="Of windows: the frame rate at which frames were read.", rich_help_panel=WINDOWS.rare
     ),
 ]
 Fps = Annotated[
@@ -187,7 +190,7 @@ Rate = Annotated[
     typer.Option(
         "--rate",
         metavar="X,…",
-        help="Frames a second that windows looked at, as --window. [default: --fps]",
+        help="The frame rate at which windows were read, as --window. [default: --fps]",
         rich_help_panel=WINDOWS.rare,
     ),
 ]
@@ -199,7 +202,7 @@ Ends = Annotated[
     PastEnd,
     typer.Option(
         "--past-end",
-        help="Windows that end behind their clip: refuse the clip, or cut them.",
+        help="Windows that end after their clip: refuse the clip, or cut them.",
         rich_help_panel=WINDOWS.rare,
     ),
 ]
@@ -243,13 +246,14 @@ def import_(
         bool, typer.Option("--dry-run", help="Show what would be read and exit.", rich_help_panel=OUTPUT)
     ] = False,
 ) -> int:
-    """Bring features that others made (arrays or tables, of frames or of windows) into a cache; the same command resumes."""
+    """Import features of other software (arrays or tables, of frames or of windows) into a cache; the same command resumes."""
     from ...inputs.features.config import ImportConfig
     from ...inputs.features.plan import plan_import
 
     if (out is None) == (into is None) and not dry_run:
         raise UsageError(
-            "Where to? --out names a cache of its own, --into one that has these clips.", remedy="--out cache.zarr"
+            "No output is given: --out names a new cache, --into a cache that has these clips.",
+            remedy="--out cache.zarr",
         )
     config = ImportConfig(
         by=by,
@@ -318,7 +322,7 @@ def plan_data(plan: ImportPlan) -> dict[str, Any]:
 
 
 def plan_text(plan: ImportPlan) -> str:
-    """Lay a dry run out for people."""
+    """Format a dry run as text."""
     lines = [f"{one.id}\t{one.input.path}\t{one.input.label or '-'}" for one in plan.clips[:EXAMPLES]]
     lines += [f"… and {len(plan.clips) - EXAMPLES} more"] if len(plan.clips) > EXAMPLES else []
     lines += [f"cannot be imported: {one.id}: {one.error}" for one in plan.problems]

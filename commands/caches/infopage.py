@@ -15,8 +15,9 @@ WIDE = 24  # characters of a name
 
 def page(summary: Summary) -> str:
     """Lay out a cache's figures."""
-    lines = [f"{summary.path}  ({summary.store}, format {summary.format}, {size(summary.num_bytes)})", ""]
+    lines = [f"{summary.path}  ({summary.store}, format {summary.format})", ""]
     lines += [
+        f"  size        {size(summary.disk_bytes)} on disk; arrays {size(summary.num_bytes)}",
         f"  clips       {summary.clips:,}",
         f"  frames      {summary.frames:,}  ({summary.median_frames:.0f} a clip, {duration(summary.hours)})",
     ]
@@ -39,7 +40,9 @@ def page(summary: Summary) -> str:
     if summary.format < VERSION:
         lines.append(f"  est cache convert {summary.path} NEW upgrades it to format {VERSION}")
     if not summary.folded:
-        lines += ["  not folded: part of it lies in the staging beside it; the next est extract folds it in"]
+        lines += [
+            "  unfinished: some of its clips are in the staging folder beside it; the next est extract moves them into the file"
+        ]
     with_clips = {
         label: number for label, number in summary.labels.items() if number
     }  # of an unfinished cache some have none
@@ -67,8 +70,9 @@ def page(summary: Summary) -> str:
 
 
 def faces_held(summary: Summary) -> str:
-    """Say how many face pictures a cache holds, and how a person is erased."""
-    held = f"{summary.face_pictures:,} face pictures" if summary.face_pictures else "no face pictures"
+    """Return how many face pictures a cache holds, and how a person is erased."""
+    pictures = summary.face_pictures
+    held = f"{pictures:,} face picture{'s' * (pictures != 1)}" if pictures else "no face pictures"
     if summary.removed_face_pictures:
         held += f", {summary.removed_face_pictures:,} more of removed clips (est cache convert or erase deletes them)"
     return f"  faces       {held}; est cache erase {summary.path} --subject NAME erases a person"
@@ -119,7 +123,7 @@ def clip_line(row: Mapping[str, Any]) -> str:
 
 
 def is_incomplete(row: Mapping[str, Any]) -> bool:
-    """Say whether a clip has fewer frames than its file declares."""
+    """Return whether a clip has fewer frames than its file declares."""
     return None not in (row["decoded"], row["declared"]) and row["decoded"] < row["declared"]
 
 

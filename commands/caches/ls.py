@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 CacheOrFolder = Annotated[
     Path,
-    typer.Argument(metavar="CACHE", help="A cache, or a folder in which caches are looked for.", rich_help_panel=INPUT),
+    typer.Argument(metavar="CACHE", help="A cache, or a folder to search for caches.", rich_help_panel=INPUT),
 ]
 Failures = Annotated[
-    bool, typer.Option("--failures", help="List what could not be extracted, in place of clips.", rich_help_panel=CLIPS)
+    bool, typer.Option("--failures", help="List the failures instead of the clips.", rich_help_panel=CLIPS)
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", metavar="N", help="At most so many. [default: all]", rich_help_panel=CLIPS)
+    int | None,
+    typer.Option("--limit", metavar="N", help="Largest number of rows. [default: all]", rich_help_panel=CLIPS),
 ]
 Csv = Annotated[
     str | None,
@@ -65,7 +66,7 @@ def ls(
 
     if failures and (where or sort or csv):
         raise UsageError(
-            "--where, --sort and --csv are for clips, and --failures lists none.", remedy="--failures --json"
+            "--where, --sort and --csv are for clips, and --failures lists failures.", remedy="--failures --json"
         )
     if csv == "-" and screen.json:
         raise UsageError("--csv - and --json both write to the screen.", remedy="--csv FILE --json")

@@ -15,7 +15,7 @@ HOW = {"id": "by id", "path": "by path", "name": "by file name"}
 
 
 def relabel_page(found: Relabelling) -> str:
-    """Lay a relabelling out for people."""
+    """Format a relabelling as text."""
     told = ", ".join(f"{count} {HOW[how]}" for how, count in found.matched().items())
     named = len(found.known) - len(found.unnamed)
     what = counted(len(found.known), "clip") + (

@@ -15,7 +15,7 @@ from .clipoptions import CachePath
 
 To = Annotated[str, typer.Argument(metavar="hub:ORG/NAME", help="The repository of a data set to push to.")]
 From = Annotated[
-    str, typer.Argument(metavar="hub:ORG/NAME", help="The repository to pull from, with @REVISION behind it.")
+    str, typer.Argument(metavar="hub:ORG/NAME", help="The repository to pull from; @REVISION may follow the name.")
 ]
 OutCache = Annotated[
     Path, typer.Option("--out", "-o", "--output", help="The cache to write; .zarr or .h5 chooses the store.")

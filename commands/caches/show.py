@@ -30,7 +30,7 @@ Out = Annotated[
 Frames = Annotated[
     int | None,
     typer.Option(
-        "--frames", metavar="N", help="So many frames a clip, evenly spread. [default: 12]", rich_help_panel=OUTPUT
+        "--frames", metavar="N", help="Frames shown per clip, evenly spread. [default: 12]", rich_help_panel=OUTPUT
     ),
 ]
 Every = Annotated[
@@ -38,7 +38,8 @@ Every = Annotated[
     typer.Option("--every", metavar="N", help="Every N-th frame of a clip, instead.", rich_help_panel=OUTPUT),
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", metavar="N", help="At most so many clips. [default: 24]", rich_help_panel=CLIPS)
+    int | None,
+    typer.Option("--limit", metavar="N", help="Largest number of clips. [default: 24]", rich_help_panel=CLIPS),
 ]
 
 

@@ -30,7 +30,7 @@ Frames = Annotated[
     bool | None,
     typer.Option(
         "--frames/--videos",
-        help="Which form of the --dataset. [default: frames where there are some]",
+        help="Which form of the --dataset. [default: frames if there are some]",
         rich_help_panel=INPUT.rare,
     ),
 ]
@@ -71,12 +71,14 @@ def find_named(
     for what, given in (("labels", labels), ("subjects", subjects)):
         if given != "none":
             raise UsageError(
-                f"{dataset.title} brings its own {what}, found --{what} {given}.", remedy=f"leave out --{what}"
+                f"{dataset.title} has its own {what}, found --{what} {given}.", remedy=f"leave out --{what}"
             )
     if root is None and dataset.is_generic and lists:
         root = lists[0].parent
     if root is None:
-        raise UsageError(f"Where is {dataset.title}? --root names its folder.", remedy=f"--dataset {name} --root DIR")
+        raise UsageError(
+            f"No folder of {dataset.title} is given: --root names it.", remedy=f"--dataset {name} --root DIR"
+        )
     names = [part.strip() for part in label_names.split(",")] if label_names else []
     media = None if frames is None else "frames" if frames else "videos"
     return find_dataset(dataset, root, media=media, lists=lists, label_names=names, **part)
@@ -86,12 +88,12 @@ def expect_inputs(inputs: list[Path] | None, of_datasets: dict[str, Any]) -> lis
     """Return the INPUTs of a line without --dataset; refuse one that names none, or that has options of --dataset."""
     if given := [option for option, value in of_datasets.items() if value is not None]:
         raise UsageError(
-            f"{given[0]} belongs to --dataset, which is not there.",
+            f"{given[0]} needs --dataset, which is not given.",
             remedy="--dataset NAME; est extract --list-datasets",
         )
     if not inputs:
         raise UsageError(
-            "Which videos? INPUT names files, folders or lists; --dataset NAME --root DIR a data set.",
+            "No videos are given: INPUT names files, folders or lists; --dataset NAME --root DIR a data set.",
             remedy="est extract videos/ --out cache.zarr",
         )
     return inputs

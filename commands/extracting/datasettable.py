@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def datasets_data(datasets: Iterable[Dataset]) -> dict[str, Any]:
-    """Return what machines are told of the data sets."""
+    """Return the JSON data of the data sets."""
     return {
         "datasets": [
             {
@@ -32,7 +32,7 @@ def datasets_data(datasets: Iterable[Dataset]) -> dict[str, Any]:
 
 
 def datasets_text(datasets: Iterable[Dataset]) -> str:
-    """Lay the data sets out for people."""
+    """Format the data sets as text."""
     lines = []
     for one in datasets:
         lines += [f"{one.name}\t{one.title}" + (f" (also {', '.join(one.aliases)})" if one.aliases else "")]
@@ -43,7 +43,7 @@ def datasets_text(datasets: Iterable[Dataset]) -> str:
 
 
 def check_text(check: Check) -> str:
-    """Lay a check out for people: the counts, then everything that was found."""
+    """Format a check as text: the counts, then everything that was found."""
     cells = [("", "published", "listed", "with files", "")] + [_cells(row) for row in check.rows]
     return "\n".join(
         [

@@ -71,7 +71,7 @@ def plan(
 
 
 def estimate_data(estimate: Estimate) -> dict[str, Any]:
-    """Return what machines are told of an estimate."""
+    """Return the JSON data of an estimate."""
     return {
         "clips": estimate.inputs,
         "there": estimate.there,
@@ -90,7 +90,7 @@ def estimate_data(estimate: Estimate) -> dict[str, Any]:
 def plan_text(
     found: FoundInputs, columns: Sequence[ReadColumn], doomed: Mapping[str, str], estimate: Estimate | None
 ) -> str:
-    """Lay a dry run out for people: of a data set its check, which holds all that is long otherwise."""
+    """Format a dry run as text: of a data set its check, which holds all that is long otherwise."""
     failing = [f"will fail: {name}: {problem}" for name, problem in doomed.items()]
     taking = estimate.lines() if estimate else []
     if found.check is not None:

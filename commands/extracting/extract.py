@@ -176,7 +176,7 @@ def extract(
             part=part,
         )
         if found.are_crops and detector is None:
-            screen.note(f"{dataset}: the frames are face crops, and so --detector none, unless another is given")
+            screen.note(f"{dataset}: the frames are face crops, so --detector none is used unless another is given")
             config = replace(config, detector="none")
     else:
         of_datasets = {"--root": root, "--frames/--videos": frames, "--label-names": label_names}
@@ -197,7 +197,7 @@ def extract(
     if dry_run:
         return show_plan(screen, found, out, config, retry_failed=retry_failed)
     if out is None:
-        raise UsageError("Where to? --out names the cache.", remedy="--out cache.zarr")
+        raise UsageError("No output is given: --out names the cache.", remedy="--out cache.zarr")
     for finding in found.check.findings if found.check else ():
         (screen.note if finding.is_expected else screen.warn)(finding.line())
     return run(screen, found, out, config, retry_failed=retry_failed)

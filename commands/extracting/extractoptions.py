@@ -1,4 +1,4 @@
-"""The options of `est extract`, except those of one subject that stand beside this module: data sets, flow, persons, another cache."""
+"""The options of `est extract`, except those of one subject in modules of their own: data sets, flow, persons, another cache."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Subjects = Annotated[
         "--subjects",
         metavar="FROM",
         help="Subjects: none, folders or a regular expression.\n\n"
-        "folders: SUBJECT/LABEL/clip.mp4 with --labels folders, else SUBJECT/clip.mp4; a regular expression as of --labels: "
+        "folders: SUBJECT/LABEL/clip.mp4 with --labels folders, else SUBJECT/clip.mp4; a regular expression as in --labels: "
         r"'(s\d+)_', or with names '(?P<subject>s\d+)_(?P<label>[a-z]+)'.",
         rich_help_panel=INPUT,
     ),
@@ -99,7 +99,7 @@ DetectSize = Annotated[
     typer.Option(
         "--detect-size",
         metavar="PIXELS",
-        help="Longer side of the picture that the detector sees; 0 is full size.",
+        help="Longer side of the image that the detector gets; 0 is full size.",
         rich_help_panel=FACES.rare,
     ),
 ]
@@ -108,13 +108,13 @@ DetectEvery = Annotated[
     typer.Option(
         "--detect-every",
         metavar="K",
-        help="Detect in every K-th frame and interpolate between.",
+        help="Detect in every K-th frame and interpolate the frames between.",
         rich_help_panel=FACES.rare,
     ),
 ]
 Threshold = Annotated[
     float,
-    typer.Option("--score-threshold", help="Score from which a detection counts.", rich_help_panel=FACES.rare),
+    typer.Option("--score-threshold", help="Least score of a detection.", rich_help_panel=FACES.rare),
 ]
 Face = Annotated[
     Literal["main", "largest", "all"],
@@ -206,12 +206,12 @@ Device = Annotated[
     typer.Option("--device", help="auto, cpu, cuda, or several: cuda:0,cuda:1.", rich_help_panel=MACHINE),
 ]
 ModelsDir = Annotated[
-    Path | None, typer.Option("--models-dir", help="Where downloaded weights lie.", rich_help_panel=MACHINE.rare)
+    Path | None, typer.Option("--models-dir", help="The folder of downloaded weights.", rich_help_panel=MACHINE.rare)
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", "--num-workers", help="Decoding processes. [default: one a core]", rich_help_panel=MACHINE
+        "--workers", "--num-workers", help="Decoding processes. [default: one per core]", rich_help_panel=MACHINE
     ),
 ]
 Decoder = Annotated[
@@ -227,7 +227,7 @@ Timeout = Annotated[
     typer.Option(
         "--timeout",
         metavar="SECONDS",
-        help="Fail a file whose decoder makes no progress for so long.",
+        help="Fail a file whose decoder makes no progress for this long.",
         rich_help_panel=INPUT.rare,
     ),
 ]
@@ -243,7 +243,7 @@ Strict = Annotated[
     bool,
     typer.Option(
         "--strict",
-        help="Refuse to resume in another environment than the cache was begun in.",
+        help="Refuse to resume in an environment other than the one in which the cache was started.",
         rich_help_panel=MACHINE.rare,
     ),
 ]

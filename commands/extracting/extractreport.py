@@ -1,4 +1,4 @@
-"""How an extraction ended, for machines and for people."""
+"""How an extraction ended, as JSON and as text."""
 
 from __future__ import annotations
 

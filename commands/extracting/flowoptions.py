@@ -41,8 +41,8 @@ FlowPlaces = Annotated[
     typer.Option(
         "--flow-frames",
         help="With --modality flow: which frames are compared with the onset. [default: apex]\n\n"
-        "apex: 11 frames from 5 before the annotated apex on; whole: 11 evenly over the clip after its onset, or its first frame, without "
-        "an apex; auto: apex where a clip has one, else whole (MEGC 2019: SMIC has none).",
+        "apex: 11 frames from 5 before the annotated apex on; whole: 11 evenly over the clip after its onset, or its "
+        "first frame, without an apex; auto: apex where a clip has one, else whole (MEGC 2019: SMIC has none).",
         rich_help_panel=FEATURES.rare,
     ),
 ]
@@ -52,6 +52,6 @@ def flow_settings(modality: Pictures, places: Places | None) -> dict[str, Any]:
     """Return what the two options say, for the configuration of an extraction."""
     if places is not None and modality is not Pictures.flow:
         raise UsageError(
-            "--flow-frames says to which frames flow is computed.", remedy="--modality flow, or leave it out"
+            "--flow-frames needs --modality flow.", remedy="add --modality flow, or leave out --flow-frames"
         )
     return {"modality": modality.value, "flow_frames": (places or Places.apex).value}

@@ -33,7 +33,7 @@ MinTrack = Annotated[
     typer.Option(
         "--min-track",
         metavar="FRAMES",
-        help="With --face all: frames that a face lasts to be a clip of its own.",
+        help="With --face all: the least number of frames of a face that becomes a clip.",
         rich_help_panel=FACES.rare,
     ),
 ]

@@ -1,4 +1,4 @@
-"""`est recache --tune`: a cache → encoders that have learnt from it, fold by fold → a cache of what they see; with --train → a run."""
+"""`est recache --tune`: a cache → encoders trained on it, fold by fold → a cache of their features; with --train → a run."""
 
 from __future__ import annotations
 
@@ -181,12 +181,14 @@ def recache(
     """
     if not tune:
         raise UsageError(
-            "What is to make the new features? --tune lets encoders learn from the clips themselves.",
-            remedy=f"--tune; with weights that are there: est extract --from {cache} --weights FILE --out {out}",
+            "No encoder is given: --tune trains encoders on the clips themselves.",
+            remedy=f"--tune; with existing weights: est extract --from {cache} --weights FILE --out {out}",
         )
     of_train = {"--run": run, "--preset": preset, "--set": settings}
     if not train and (given := [name for name, value in of_train.items() if value]):
-        raise UsageError(f"{', '.join(given)} go with --train.", remedy=f"--train, or leave out {' and '.join(given)}")
+        raise UsageError(
+            f"{', '.join(given)} can be used only with --train.", remedy=f"--train, or leave out {' and '.join(given)}"
+        )
     from ...cache import open_cache
     from ...encoders.device import parse_device
     from ...encoders.precision import resolve_precision
@@ -291,7 +293,7 @@ def training(
 
 
 def train_and_score(screen: Screen, cache: Path, path: Path, config: Any) -> int:
-    """Train, or go on with the run, and evaluate it."""
+    """Train, or resume the run, and evaluate it."""
     from ...train import evaluate, fit
     from ...train.results.pages.summary import headline, part_lines
     from ...train.results.run import FACTS, Run
@@ -307,7 +309,7 @@ def train_and_score(screen: Screen, cache: Path, path: Path, config: Any) -> int
         results = fit(cache, path, config, resume=begun, watch=watch)
         again = evaluate(path, watch=watch)
     if (again.scores.right, again.scores.total) != (results.scores.right, results.scores.total):
-        screen.warn("The models, scored again, do not say what they said.")
+        screen.warn("Scoring the models again gives other predictions than before.")
     shown = [results.run.facts["heading"], *headline(results), *part_lines(results)]
     shown += [f"summary: {path / 'summary.md'}", f"cache: {cache}"]
     screen.result({"cache": str(cache), "run": str(path), **results.to_json()}, "\n".join(shown))

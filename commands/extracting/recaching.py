@@ -21,7 +21,7 @@ From = Annotated[
     typer.Option(
         "--from",
         metavar="CACHE",
-        help="In place of INPUT: clips of a cache, by other --weights.\n\n"
+        help="Instead of INPUT: the clips of a cache, with other --weights.\n\n"
         "The new cache is made of the old one's crops, or of its sources, which are cut again.",
         rich_help_panel=INPUT,
     ),
@@ -53,7 +53,7 @@ def recache_clips(
     views: int,
     dry_run: bool,
 ) -> int:
-    """Make or go on with a cache of another one's clips, and show how it ended."""
+    """Make or resume a cache of another one's clips, and show how it ended."""
     expect_rows_alone(context)
     from ...cache import open_cache
     from ...extract.recaching import expect_recachable
@@ -67,7 +67,7 @@ def recache_clips(
         screen.result({**data, **how}, "\n".join([text, *computation.lines(devices)]))
         return 0
     if out is None:
-        raise UsageError("Where to? --out names the new cache.", remedy="--out tuned.zarr")
+        raise UsageError("No output is given: --out names the new cache.", remedy="--out tuned.zarr")
     from ...extract.recaching import recache
 
     with screen.watching() as watch:
@@ -81,8 +81,8 @@ def expect_rows_alone(context: typer.Context) -> None:
     wrong = [p.opts[0] if p.param_type_name == "option" else str(p.metavar) for p in given if p.name not in OF_ROWS]
     if wrong:
         raise UsageError(
-            f"With --from the crops are there already, and {', '.join(wrong)} would say how to come by them.",
-            remedy=f"leave out {', '.join(wrong)}; or extract the videos anew: est extract INPUT --out CACHE",
+            f"--from uses existing crops, and {', '.join(wrong)} are options for making crops.",
+            remedy=f"leave out {', '.join(wrong)}; or extract from the videos: est extract INPUT --out CACHE",
         )
 
 
@@ -90,7 +90,7 @@ def refuse_views(views: int) -> None:
     """Refuse views where videos are extracted."""
     if views:
         raise UsageError(
-            "Views are made of crops that are there: --views goes with --from.",
+            "Views are made of stored crops: --views needs --from.",
             remedy=f"est extract … --crops --out CACHE, then est extract --from CACHE --views {views} --out NEW",
         )
 

@@ -156,13 +156,17 @@ def expect_one_source(
 ) -> None:
     """Refuse two sources, none, and options of the other one."""
     if cache is not None and images is not None:
-        raise UsageError("A cache and images are two sources to learn from.", remedy="--cache or --images, not both")
+        raise UsageError(
+            "Expected a cache or images to learn from, found both.", remedy="--cache or --images, not both"
+        )
     if cache is None and images is None:
-        raise UsageError("Learn from what?", remedy="--cache cache.zarr, or --images DIR or CSV")
+        raise UsageError("No training data is given.", remedy="--cache cache.zarr, or --images DIR or CSV")
     others, source = (of_images, "--images") if cache is not None else (of_clips, "--cache")
     given = [name for name, value in others.items() if value is not None and value is not False]
     if given:
-        raise UsageError(f"{', '.join(given)} go with {source}.", remedy=f"leave out {' and '.join(given)}")
+        raise UsageError(
+            f"{', '.join(given)} can be used only with {source}.", remedy=f"leave out {' and '.join(given)}"
+        )
 
 
 def protocol_config(protocol: str | None, folds: int | None, *, loso: bool, holdout: bool, fold: str | None) -> Any:
@@ -177,7 +181,7 @@ def protocol_config(protocol: str | None, folds: int | None, *, loso: bool, hold
 
 
 def scores(card: dict[str, Any]) -> list[str]:
-    """Say how well the weights that are kept do."""
+    """Return how well the weights that are kept do."""
     lines = [card["trained_on"]]
     for what, found in card["validation"].items():
         share = f"WAR {found['war']:.1%} ({found['right']}/{found['total']}), UAR {found['uar']:.1%}"

@@ -69,7 +69,7 @@ Normalize = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Training epochs. [default: 12]", rich_help_panel=RECIPE)]
 Batch = Annotated[
-    int | None, typer.Option("--batch", "--batch-size", help="Frames in a step. [default: 32]", rich_help_panel=RECIPE)
+    int | None, typer.Option("--batch", "--batch-size", help="Frames per step. [default: 32]", rich_help_panel=RECIPE)
 ]
 Rate = Annotated[
     float | None,
@@ -134,7 +134,7 @@ Average = Annotated[
     float | None,
     typer.Option(
         "--average",
-        help="Keep a running mean of the weights: how much of it is kept at a step. [default: 0, off]",
+        help="Decay per step of a running mean of the weights. [default: 0, off]",
         rich_help_panel=RECIPE.rare,
     ),
 ]
@@ -217,7 +217,7 @@ Threads = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", "--num-workers", help="Threads that decode. [default: one a core]", rich_help_panel=MACHINE
+        "--workers", "--num-workers", help="Decoding threads. [default: one per core]", rich_help_panel=MACHINE
     ),
 ]
 AllowLeak = Annotated[

@@ -1,4 +1,4 @@
-"""`est compare`: runs beside one another, clip by clip."""
+"""`est compare`: comparing runs, clip by clip."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Runs = Annotated[
     typer.Argument(metavar="RUN", help="Folders that est train made; one alone is compared with its control."),
 ]
 Common = Annotated[
-    bool, typer.Option("--common", help="Compare on the clips that all runs tested, where they tested others besides.")
+    bool, typer.Option("--common", help="Compare on the clips that all runs tested, if some runs also tested others.")
 ]
 
 
@@ -34,7 +34,7 @@ def compare(screen: Screen, *, runs: Runs, common: Common = False) -> int:
 
 
 def page(found: Comparison) -> list[str]:
-    """Lay a comparison out for people."""
+    """Format a comparison as text."""
     from ...train.results.pages.summary import percent, plus_minus
 
     rows = [("", "WAR", "UAR", "UF1", "seeds")]

@@ -162,7 +162,7 @@ def parse_range(text: str | None) -> tuple[int, int] | Literal["middle"] | None:
 
 
 def lines(found: Evaluation) -> list[str]:
-    """Lay an evaluation out for people."""
+    """Format an evaluation as text."""
     from ...train.folds.published import result_lines
     from ...train.results.metrics import number
     from ...train.results.pages.megc import megc_lines
@@ -205,7 +205,7 @@ def lines(found: Evaluation) -> list[str]:
 
 
 def group_lines(found: Grouping) -> list[str]:
-    """Lay the groups of a column out for people, and say how far the largest gap can be believed."""
+    """Format the groups of a column as text, with the interval of the largest gap."""
     from ...train.results.metrics import number
     from ...train.results.pages.summary import interval, percent
 

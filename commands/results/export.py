@@ -79,7 +79,7 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         metavar="FILE",
-        help="The encoder's weights, where the cache knows only their name.",
+        help="The encoder's weights, if the cache records only their name.",
         rich_help_panel=INPUT,
     ),
 ]
@@ -108,12 +108,12 @@ def export(
     """Write a run's model as one ONNX or TorchScript file, verified against the run, with a model card beside it."""
     if push is None and (licence is not None or public or yes):
         raise UsageError(
-            "--licence, --public and --yes are settings of --push.", remedy="--push hub:ORG/NAME with them"
+            "--licence, --public and --yes need --push.", remedy="add --push hub:ORG/NAME, or leave them out"
         )
     if run.is_file():
         return _push_weights(screen, run, out, push, licence, public=public, yes=yes)
     if out is None:
-        raise UsageError("Where to? --out names the file.", remedy="--out model.onnx")
+        raise UsageError("No output is given: --out names the file.", remedy="--out model.onnx")
     settings: dict[str, Any] = {
         "form": format.value,
         "what": what.value,

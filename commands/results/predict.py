@@ -54,7 +54,7 @@ Face = Annotated[
     Faces,
     typer.Option(
         "--face",
-        help="All faces that last, the main one, or the largest.\n\nmain: the longest and largest track.",
+        help="All faces with a long enough track, the main face, or the largest.\n\nmain: the longest and largest track.",
         rich_help_panel=FACES,
     ),
 ]
@@ -111,7 +111,7 @@ WeightsFile = Annotated[
     list[str] | None,
     typer.Option(
         "--weights",
-        help="The encoder's weights, where they are not found.\n\nThose of the run's features; may be repeated.",
+        help="The encoder's weights, if they are not found.\n\nThose of the run's features; may be repeated.",
         metavar="FILE",
         rich_help_panel=MODEL,
     ),
@@ -143,19 +143,19 @@ Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, or several: cuda:0,cuda:1.", rich_help_panel=MACHINE)
 ]
 ModelsDir = Annotated[
-    Path | None, typer.Option("--models-dir", help="Where downloaded weights lie.", rich_help_panel=MACHINE.rare)
+    Path | None, typer.Option("--models-dir", help="The folder of downloaded weights.", rich_help_panel=MACHINE.rare)
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", "--num-workers", help="Decoding processes. [default: one a core]", rich_help_panel=MACHINE
+        "--workers", "--num-workers", help="Decoding processes. [default: one per core]", rich_help_panel=MACHINE
     ),
 ]
 Timeout = Annotated[
     float,
     typer.Option(
         "--timeout",
-        help="Fail a file whose decoder makes no progress for so long.",
+        help="Fail a file whose decoder makes no progress for this long.",
         metavar="SECONDS",
         rich_help_panel=MACHINE.rare,
     ),
@@ -254,13 +254,9 @@ def predict_files(
 ) -> int:
     """Predict files, and show what was found."""
     from ...infer.prediction.predicting import predict as predict_videos
-    from ...inputs.input import find_inputs
 
-    found = find_inputs(videos)
-    for warning in found.warnings:
-        screen.warn(warning)
     with screen.watching() as watch:
-        predictions = predict_videos(found, run, out=out, config=config, overwrite=overwrite, watch=watch)
+        predictions = predict_videos(videos, run, out=out, config=config, overwrite=overwrite, watch=watch)
     screen.result(data(predictions), "\n".join(lines(predictions)))
     return STATUS_PARTIAL if predictions.failures else 0
 
@@ -292,7 +288,7 @@ def default_out(videos: list[Path]) -> Path:
 
 
 def data(found: Predictions) -> dict[str, Any]:
-    """Return what machines are told."""
+    """Return the JSON data."""
     return {
         "out": str(found.out),
         "videos": list(found.videos),
@@ -307,7 +303,7 @@ def data(found: Predictions) -> dict[str, Any]:
 
 
 def lines(found: Predictions) -> list[str]:
-    """Lay predictions out for people."""
+    """Format predictions as text."""
     from ...infer.prediction.predicting import NOTE
     from ..screen import columns
 

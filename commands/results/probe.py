@@ -22,11 +22,13 @@ CachePath = Annotated[
 ]
 Pair = Annotated[
     list[str] | None,
-    typer.Option("--pair", metavar="A=B", help="Two classes that only time tells apart; may be repeated."),
+    typer.Option(
+        "--pair", metavar="A=B", help="Two classes that differ only in their course over time; may be repeated."
+    ),
 ]
 Windows = Annotated[
     bool,
-    typer.Option("--windows/--no-windows", help="Delete each window of each clip, too; most of the time goes there."),
+    typer.Option("--windows/--no-windows", help="Delete each window of each clip, too; this takes most of the time."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", rich_help_panel=MACHINE)]
 
@@ -63,7 +65,7 @@ def parse_pairs(texts: list[str] | tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def lines(found: Probe) -> list[str]:
-    """Lay a probe out for people."""
+    """Format a probe as text."""
     from ...infer.probing.evidence import CHANCE, MEASURES
 
     rows = [["clips shown", "WAR", "lost, points", "95 %"], ["as they are", _percent(found.war), "", ""]]
@@ -79,7 +81,8 @@ def lines(found: Probe) -> list[str]:
         ends = _ends(one.difference, 0.5)
         share = "–" if one.share is None else _percent(one.share)
         shown.append(
-            f"within {len(one.pairs)} temporal pairs, {one.of}: {share} ({one.right:g}/{one.pair_right:g}; 95 % {ends}); guessing 50.0 %"
+            f"within {len(one.pairs)} temporal pairs, {one.of}: {share} ({one.right:g}/{one.pair_right:g}; 95 % "
+            f"{ends}); guessing 50.0 %"
         )
     if found.agreements:
         table = [["planted evidence", "measure", "AUC", "95 %", "clips", "people"]]

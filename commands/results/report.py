@@ -26,7 +26,10 @@ Out = Annotated[
     ),
 ]
 Faces = Annotated[
-    bool, typer.Option("--faces", help="Show face pictures. They are personal data: such a page is not for everybody.")
+    bool,
+    typer.Option(
+        "--faces", help="Show face pictures. They are personal data: share such a page only where that is allowed."
+    ),
 ]
 FullPaths = Annotated[
     bool, typer.Option("--paths", help="Show the folders of caches, runs and videos, which may name people.")
@@ -50,7 +53,7 @@ def report(
     open_page: Open = False,
     overwrite: Overwrite = False,
 ) -> int:
-    """Write what is in a cache, or how runs did, as one HTML page that needs no other file and no network."""
+    """Write what is in a cache, or the results of runs, as one HTML page that needs no other file and no network."""
     from ...report.output import expect_free
 
     caches = [path for path in paths if path.suffix.lower() in CACHES]
@@ -83,5 +86,5 @@ def report(
         import webbrowser
 
         if not webbrowser.open(written.resolve().as_uri()):
-            screen.warn(f"There is no browser here: open {written} yourself.")
+            screen.warn(f"No browser was found: open {written} yourself.")
     return 0

@@ -1,4 +1,4 @@
-"""`est runs`: what was trained, what it came to, what is not done."""
+"""`est runs`: the trained runs, their scores, and what is not complete."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs; those below it are listed, too.")]
 Sort = Annotated[
     Literal["age", "war", "uar", "name", "data", "model", "protocol"],
-    typer.Option("--sort", help="By what: age is the newest first, scores the best first."),
+    typer.Option("--sort", help="The order: age is the newest first, scores the best first."),
 ]
 Where = Annotated[
     list[str] | None,
     typer.Option(
         "--where",
         metavar="KEY=VALUE",
-        help="Only runs of which this holds: name, data, model, protocol, status, or a setting (loop.epochs=30); may be repeated.",
+        help="Only runs that match: name, data, model, protocol, status, or a setting (loop.epochs=30); may be repeated.",
     ),
 ]
 HEADER = ("run", "data", "model", "protocol", "WAR", "UAR", "clips", "status", "age")
@@ -44,7 +44,7 @@ def runs(screen: Screen, *, folder: Folder = Path("runs"), sort: Sort = "age", w
 
 
 def page(rows: Sequence[Row], total: int) -> str:
-    """Lay runs out as a table, and below it what is damaged."""
+    """Format runs as a table, and below it what is damaged."""
     now = datetime.now(UTC)
     cells = [HEADER, *(_cells(row, now) for row in rows)]
     lines = columns(cells)
@@ -74,7 +74,7 @@ def _score(mean: float | None, sd: float | None) -> str:
 
 
 def age(seconds: float) -> str:
-    """Say how long ago something was, in its largest unit."""
+    """Return how long ago something was, in its largest unit."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"

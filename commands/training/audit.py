@@ -44,7 +44,7 @@ Seeds = Annotated[
     typer.Option(
         "--seeds",
         metavar="N | N,N…",
-        help="How many seeds, or which. [default: 3, from 3456 on]",
+        help="The number of seeds, or the seeds. [default: 3, from 3456 on]",
         rich_help_panel=RECIPE,
     ),
 ]
@@ -123,7 +123,6 @@ def audit(
         "allow_leak": allow_leak,
     }
     wanted = resolve(preset, config, settings or (), options)
-    wanted.expect_read(feature)
     wanted.expect_effective()
     from dataclasses import replace
 

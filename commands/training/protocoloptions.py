@@ -43,7 +43,7 @@ By = Annotated[
     Halves | None,
     typer.Option(
         "--by",
-        help="What stays whole when halves and folds are made. [default: subject]",
+        help="What is never divided between halves or folds. [default: subject]",
         rich_help_panel=PROTOCOL.rare,
     ),
 ]

@@ -58,7 +58,7 @@ WeightsName = Annotated[
     str | None,
     typer.Option(
         "--weights",
-        help="The encoder, as of est extract. [default: the recipe's]",
+        help="The encoder, as in est extract. [default: the recipe's]",
         metavar="NAME|FILE|RUN",
         rich_help_panel=MODEL,
     ),
@@ -106,12 +106,12 @@ Precision = Annotated[
     ),
 ]
 ModelsDir = Annotated[
-    Path | None, typer.Option("--models-dir", help="Where downloaded weights lie.", rich_help_panel=MACHINE.rare)
+    Path | None, typer.Option("--models-dir", help="The folder of downloaded weights.", rich_help_panel=MACHINE.rare)
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", "--num-workers", help="Decoding processes. [default: one a core]", rich_help_panel=MACHINE
+        "--workers", "--num-workers", help="Decoding processes. [default: one per core]", rich_help_panel=MACHINE
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and exit.", rich_help_panel=OUTPUT)]
@@ -169,14 +169,13 @@ def run(
         workers=workers,
         allow_leak=bool(allow_leak),
     )
-    folder = out or Path(f"recipe-{recipe.name}")
     with screen.watching() as watch:
-        outcome = run_recipe(recipe, root, folder, choice, limit=limit, dry_run=dry_run, watch=watch)
+        outcome = run_recipe(recipe, root, out, choice, limit=limit, dry_run=dry_run, watch=watch)
     if outcome.card is None or outcome.path is None:
         screen.result(outcome.plan.to_json(), "\n".join(outcome.plan.lines()))
         return 0
     page = outcome.path.with_suffix(".md")
-    data = {"card": str(outcome.path), "page": str(page), "out": str(folder), **outcome.card.to_json()}
+    data = {"card": str(outcome.path), "page": str(page), "out": str(outcome.plan.out), **outcome.card.to_json()}
     screen.result(data, "\n".join(card_lines(outcome.card, outcome.path, limit=limit)))
     return STATUS_PARTIAL if outcome.failed else 0
 
@@ -241,7 +240,7 @@ def checked_lines(one: Checked) -> list[str]:
 
 
 def recipe_data(recipe: DatasetRecipe) -> dict[str, Any]:
-    """Return a recipe for machines."""
+    """Return a recipe as JSON data."""
     found = {**vars(recipe), "protocol": recipe.protocol}
     found["rendering"] = None if recipe.rendering is None else dict(vars(recipe.rendering))
     return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}

@@ -138,7 +138,7 @@ def reproduce(
 
     if is_cache_name(what):
         raise UsageError(
-            f"WHAT is a table, found {what!r}, which is named as a cache is.",
+            f"WHAT is a table, found {what!r}, which has the name of a cache.",
             remedy=f"est reproduce all --cache {what}; est reproduce --list shows the tables",
         )
     if list_tables:
@@ -154,7 +154,7 @@ def reproduce(
         raise UsageError("Which table?", remedy="est reproduce ablation --cache CACHE; est reproduce --list shows all")
     catalogue.tables_named(what)  # refuses what is not there, before a cache is asked for
     if cache is None:
-        raise UsageError("Which cache? --cache names it.", remedy=f"est reproduce {what} --cache cache.zarr")
+        raise UsageError("No cache is given: --cache names it.", remedy=f"est reproduce {what} --cache cache.zarr")
     from ...sweep.reproduce.recipe import Recipe
     from ...sweep.reproduce.reproducing import reproduce as make
 
@@ -189,7 +189,7 @@ def reproduce(
 
 
 def table_lines(found: list[dict[str, Any]]) -> list[str]:
-    """Lay the tables out for people."""
+    """Format the tables as text."""
     rows = [("WHAT", "paper", "shows", "runs", "needs")]
     for one in found:
         trains = str(one["trains"]) if one["trains"] else "none"

@@ -1,4 +1,4 @@
-"""`est sweep`: settings searched on a cache, honestly chosen for each outer fold."""
+"""`est sweep`: settings searched on a cache, chosen for each outer fold without its test half."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ WorkersNumber = Annotated[
     typer.Option(
         "--workers",
         "--num-workers",
-        help="Processes that search. [default: one a core on a CPU, else 1]",
+        help="Searching processes. [default: one per core on a CPU, else 1]",
         show_default=False,
         rich_help_panel=MACHINE,
     ),
@@ -153,7 +153,7 @@ StackName = Annotated[
     Stacking | None,
     typer.Option(
         "--stack",
-        help="Train models of one shape as one stacked model: auto, where that is faster; on, wherever possible; off. "
+        help="Train models of one shape as one stacked model: auto: if that is faster; on: wherever possible; off. "
         "[default: auto]",
         rich_help_panel=MACHINE.rare,
     ),
@@ -236,7 +236,6 @@ def sweep(
         "allow_leak": allow_leak,
     }
     base = resolve(preset, config, settings or (), options)
-    base.expect_read(feature)
     from ...sweep.search.begun import HTML
     from ...sweep.search.settings import TRIALS, SweepConfig
     from ...sweep.search.sweeping import own_base, sweep_cache

@@ -77,7 +77,7 @@ class LineSweep(LineWatch, SweepWatch):
             self.screen.note(self.state(found))
 
     def state(self, found: Sweep) -> str:
-        """Say how far the sweep is: trials, their pace, the time that is left, the best of the folds."""
+        """Return how far the sweep is: trials, their pace, the time that is left, the best of the folds."""
         done, total = ended(found), found.trials * len(found.studies)
         seconds = time.monotonic() - self.begun
         new = done - (self.first or 0)

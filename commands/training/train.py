@@ -159,13 +159,12 @@ def train(
         wanted = resolve(preset, config, settings or (), options, base=base)
     except UsageError as error:
         raise in_words_of_options(error, options) from None
-    wanted.expect_read(feature)
     if not resume:
         wanted.expect_effective()
     if describe:
         return show_model(screen, wanted, cache)
     if cache is None and not resume:
-        raise UsageError("Which cache? --cache names it.", remedy="est train --cache cache.zarr")
+        raise UsageError("No cache is given: --cache names it.", remedy="est train --cache cache.zarr")
     from ...train.fitting import fit
     from ...train.results.pages.megc import megc_lines
     from ...train.results.pages.summary import headline, part_lines

@@ -106,7 +106,7 @@ Epochs = Annotated[
 ]
 Batch = Annotated[
     int | None,
-    typer.Option("--batch", "--batch-size", help="Clips in a step. [default: 8]", rich_help_panel=RECIPE),
+    typer.Option("--batch", "--batch-size", help="Clips per step. [default: 8]", rich_help_panel=RECIPE),
 ]
 Rate = Annotated[
     float | None,
@@ -134,13 +134,13 @@ Feature = Annotated[
 ]
 Flip = Annotated[
     bool | None,
-    typer.Option("--flip/--no-flip", help="Use the features of mirrored crops too, if cached.", rich_help_panel=DATA),
+    typer.Option("--flip/--no-flip", help="Also use the features of mirrored crops, if cached.", rich_help_panel=DATA),
 ]
 Views = Annotated[
     bool | None,
     typer.Option(
         "--views/--no-views",
-        help="Use the cached views too.\n\nOne is drawn for each clip and epoch.",
+        help="Also use the cached views.\n\nOne is drawn for each clip and epoch.",
         rich_help_panel=DATA,
     ),
 ]
@@ -191,7 +191,7 @@ ListModels = Annotated[
     typer.Option(
         "--list-models",
         help="Show the models and exit: input, parameters, source, fidelity to the published model.\n\n"
-        "With --cache also what that lacks for one; with --model that one alone.",
+        "With --cache also what the cache lacks for each model; with --model only that model.",
         rich_help_panel=MODEL.rare,
     ),
 ]
@@ -229,7 +229,7 @@ Stack = Annotated[
     Stacking | None,
     typer.Option(
         "--stack",
-        help="Train folds and seeds as one stacked model: auto, where that is faster; on, wherever possible; off. [default: auto]",
+        help="Train folds and seeds as one stacked model: auto: if that is faster; on: wherever possible; off. [default: auto]",
         rich_help_panel=MACHINE.rare,
     ),
 ]

@@ -55,7 +55,7 @@ class Calibration:
             held = counted(len(self.ranges), "activation")
             raise EstError(
                 f"{file} holds the ranges of {held}, which are not the {len(tensors)} of the encoder's graph.",
-                remedy=f"delete {file}: the ranges are measured again",
+                remedy=f"delete {file}: the ranges are then measured again",
             )
         return dict(zip(names, self.ranges, strict=True))
 
@@ -98,8 +98,8 @@ def measure(graph: bytes, encoder: str, size: int) -> dict[str, Range]:
         high = np.maximum(high, [np.max(np.asarray(rows)) for rows in found])
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise EstError(
-            f"{encoder} cannot be calibrated for int8: some of its activations are infinite or no numbers.",
-            remedy="--precision fp32, after a look at its weights",
+            f"{encoder} cannot be calibrated for int8: some of its activations are infinite or NaN.",
+            remedy="check its weights, or --precision fp32",
         )
     return {
         name: (0.0 - rounded_up(-min(float(least), 0.0)), rounded_up(max(float(most), 0.0)))

@@ -17,10 +17,10 @@ from ...errors import EstError, UsageError, expect_choice, nearest
 from .. import precision as of_torch
 from ..precision import DTYPES, Precision, resolve_precision
 from .engine import ENGINES, PRECISIONS, EncoderPrecision, EngineName
-from .packages import expect_packages, what_is_wrong
+from .runtime import expect_usable, why_unusable
 
 OF_ENGINE: dict[EngineName, tuple[EncoderPrecision, ...]] = {"torch": tuple(DTYPES), "onnxruntime": ("fp32", "int8")}
-ASKED, AS_BEGUN = "as asked", "as the cache was begun"  # why
+ASKED, AS_BEGUN = "as asked", "as the cache was started"  # why
 VNNI = ("avx512_vnni", "avx_vnni")  # products of unsigned and signed bytes are added in 32 bits
 # How many times as fast int8 is as what `auto` takes, one thread, by the kind of processor: benchmarks/engines.py prints it.
 INT8_PAYS = {"VNNI": 3.1, "AVX2": 1.9}  # beside fp32 by onnxruntime; on AVX2 of a graph that its own tool made
@@ -106,7 +106,7 @@ def _choose(engine: str, precision: str, devices: Sequence[torch.device], begun:
                 f"onnxruntime computes encoders in fp32 or int8, not in {precision}.",
                 remedy=f"--engine torch {option} {precision}, or {option} fp32",
             )
-        expect_packages()
+        expect_usable()
         searching = _searching("fp32", begun, devices)
         return Computation(engine="onnxruntime", precision="fp32", searching=searching, why=ASKED)
     resolved, why = resolve_precision(precision, *devices, remedy=f"{option} fp32")
@@ -119,13 +119,13 @@ def _choose(engine: str, precision: str, devices: Sequence[torch.device], begun:
         return replace(found, hint=hint)
     if engine == "torch" or not is_fast_here():
         return replace(found, hint=hint)
-    if wrong := what_is_wrong():
+    if wrong := why_unusable():
         return replace(found, why=f"{why}; onnxruntime would be faster, but {': '.join(wrong)}")
     return replace(found, engine="onnxruntime", hint=hint, may_fall_back=True)
 
 
 def is_fast_here() -> bool:
-    """Say whether onnxruntime is known to be faster than torch in fp32: on x86 with AVX2, which has no bf16."""
+    """Return whether onnxruntime is known to be faster than torch in fp32: on x86 with AVX2, which has no bf16."""
     return kind_of_processor() in INT8_PAYS and not of_torch.fast_bf16_flags()
 
 
@@ -143,7 +143,7 @@ def bits_here() -> int:
 
 
 def why_no_bits(bits: int) -> str | None:
-    """Say why this processor cannot compute with weights of so many bits; None where it can."""
+    """Return why this processor cannot compute with weights of so many bits; None where it can."""
     if bits <= bits_here():
         return None
     return f"Weights of {bits} bits need a processor with {' or '.join(VNNI)}; on this one products of them saturate."
@@ -168,7 +168,7 @@ def _in_int8(
     bits = begun.bits or bits_here()
     if reason := why_no_bits(bits):
         raise EstError(reason, remedy=f"{option} fp32")
-    expect_packages()
+    expect_usable()
     why = ASKED if bits == 8 else f"{ASKED}, weights of {bits} bits"
     searching = _searching("int8", begun, devices)
     return Computation(engine="onnxruntime", precision="int8", searching=searching, why=why, bits=bits)
@@ -182,7 +182,7 @@ def _searching(precision: EncoderPrecision, begun: Begun, devices: Sequence[torc
 
 
 def _hint(precision: Precision, option: str) -> str:
-    """Say what int8 would bring beside a precision of torch, where that is known and worth it."""
+    """Return what int8 would bring beside a precision of torch, where that is known and worth it."""
     if precision == "fp32":
         gain = INT8_PAYS.get(kind_of_processor(), 0.0)
     else:
@@ -195,9 +195,9 @@ def _hint(precision: Precision, option: str) -> str:
 
 
 def _not_on(device: torch.device) -> EstError:
-    """Say why onnxruntime does not compute on a device."""
+    """Return why onnxruntime does not compute on a device."""
     there = ""
-    if not what_is_wrong():
+    if not why_unusable():
         import onnxruntime
 
         there = f" (this onnxruntime has {', '.join(onnxruntime.get_available_providers())})"

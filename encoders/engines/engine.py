@@ -23,7 +23,7 @@ class FrameEngine(Protocol):
 
     @property
     def kernels(self) -> str:
-        """Say how the network is computed, as far as rows depend on it and no recipe says it."""
+        """Return how the network is computed, as far as rows depend on it and no recipe says it."""
         ...
 
     def encode(

@@ -68,7 +68,7 @@ def kept(name: str, make: Callable[[], bytes], say: Say) -> bytes:
             os.utime(path)
         return body
     if data:
-        say(f"{path} is damaged, and is made again")
+        say(f"{path} is damaged, so it is made again")
     body = make()
     _write(path, HEAD + xxhash.xxh3_128(body).digest() + body, say)
     return body
@@ -86,7 +86,7 @@ def _write(path: Path, data: bytes, say: Say) -> None:
         for left in (own, own.with_name(own.name + PARTIAL)):
             with suppress(OSError):
                 left.unlink(missing_ok=True)
-        say(f"{path} could not be written ({error.strerror}): each run makes it anew")
+        say(f"{path} could not be written ({error.strerror}), so each run makes it again")
         return
     _remove_oldest(path.parent, path.suffix)
 

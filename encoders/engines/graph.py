@@ -98,7 +98,7 @@ def trace(backbone: FrameEncoder, size: int) -> bytes:
 
 
 def why_not_exported(error: Exception) -> str:
-    """Say what ended an export: an operator that ONNX lacks, or an error of another kind."""
+    """Return what ended an export: an operator that ONNX lacks, or an error of another kind."""
     text = str(error).strip()
     if named := OPERATOR.search(text):
         return f"ONNX cannot express the operator {named[1]}"
@@ -127,7 +127,7 @@ def cut(model: ModelProto, taps: Sequence[str]) -> None:
 
 @contextmanager
 def tracing() -> Generator[None]:
-    """Silence what torch says of tracing in general, and of checks of shapes that become constants of the graph."""
+    """Silence torch's warnings about tracing in general, and about checks of shapes that become constants of the graph."""
     with warnings.catch_warnings():
         for message in ANNOUNCED:
             warnings.filterwarnings("ignore", message=message)

@@ -59,7 +59,7 @@ class PreparedEncoder:
         return RuntimeEngine(self.graph(taps), taps, batch=batch)
 
     def kernels(self, device: torch.device) -> str:
-        """Say how a device computes it, as far as rows depend on it and no recipe says it; only for torch an engine has to be built."""
+        """Return how a device computes it, as far as rows depend on it and no recipe says it; only for torch an engine has to be built."""
         if self.engine == "torch":
             return self.build(("gap",), device, 1).kernels
         return RuntimeEngine.kernels
@@ -100,7 +100,7 @@ def prepare(backbone: FrameEncoder, size: int, computation: Computation, say: Sa
 def _ranges(graph: bytes, name: str, size: int, digest: str, say: Say) -> bytes:
     def make() -> bytes:
         say(
-            f"{name} is calibrated for int8: {NUM_PICTURES} pictures are encoded in fp32, which takes long for large encoders"
+            f"{name} is calibrated for int8: {NUM_PICTURES} pictures are encoded in fp32, which is slow for large encoders"
         )
         return ranges_of.write(ranges_of.measure(graph, name, size))
 

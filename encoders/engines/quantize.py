@@ -60,7 +60,7 @@ def quantised_tensors(graph: GraphProto) -> list[str]:
 
 
 def is_weighted(node: NodeProto, weights: set[str]) -> bool:
-    """Say whether a node multiplies an activation with weights in a form that has an integer twin."""
+    """Return whether a node multiplies an activation with weights in a form that has an integer twin."""
     if node.op_type == "Conv":
         return node.input[1] in weights
     return node.op_type in ("MatMul", "Gemm") and node.input[0] not in weights and node.input[1] in weights
@@ -139,7 +139,7 @@ class _Quantiser:
             node.input[2] = self._rounded(np.rint(bias / both).astype(np.int32), both, 0)
 
     def _scales_pixels(self, node: NodeProto) -> bool:
-        """Say whether a node brings bytes of pixels to [0, 1] and does no more: bytes are what it would be rounded to again."""
+        """Return whether a node brings bytes of pixels to [0, 1] and does no more: bytes are what it would be rounded to again."""
         if node.op_type != "Mul" or node.input[1] not in self.constants:
             return False
         before = self.made_by.get(node.input[0])

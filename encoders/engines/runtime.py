@@ -12,15 +12,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import EstError, first_line
+from ...packages import expect_packages, what_is_wrong
 from ..lanes import in_lanes, num_lanes
 from .graph import CROPS
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+PACKAGES = ("onnxruntime", "onnx")
 PROVIDER = "CPUExecutionProvider"
 CHUNK = 8  # crops that are computed at once: what lies between two layers stays small
 ERRORS_ONLY = 3  # of its log
+
+
+def why_unusable() -> tuple[str, str] | None:
+    """Return what keeps onnxruntime from computing encoders here, and what fixes it; None where it can."""
+    return what_is_wrong(*PACKAGES)
+
+
+def expect_usable() -> None:
+    """Refuse to compute by onnxruntime where it cannot be used."""
+    expect_packages(f"onnxruntime computes encoders with the packages {' and '.join(PACKAGES)}", *PACKAGES)
 
 
 def make_session(graph: bytes, threads: int | None = None) -> InferenceSession:

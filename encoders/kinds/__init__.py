@@ -20,7 +20,7 @@ __all__ = ["KINDS", "RESNET18", "Design", "find_design", "names_encoder"]
 
 
 def names_encoder(text: str) -> bool:
-    """Say whether a text is the name of an encoder, rather than that of a file."""
+    """Return whether a text is the name of an encoder, rather than that of a file."""
     kind, colon, name = text.partition(":")
     return bool(colon and name) and kind in KINDS
 

@@ -50,7 +50,7 @@ def tokens_before(norm: nn.Module) -> Generator[list[Tensor]]:
 
 
 def gives_class_token(norm: nn.Module, seen: list[Tensor], rows: Tensor) -> bool:
-    """Say whether the network's rows are the first token behind the norm."""
+    """Return whether the network's rows are the first token behind the norm."""
     if len(seen) != 1 or seen[0].ndim != 3 or seen[0][:, 0].shape != rows.shape:
         return False
     with torch.no_grad():

@@ -40,7 +40,7 @@ class Design:
     learnt: Callable[[str], TrainedOn] | None = None  # what weights have learnt from, by the name of their file
 
     def build(self, seed: int = 0) -> FrameEncoder:
-        """Build it with the weights of a seed, without touching anybody's generator."""
+        """Build it with the weights of a seed, without changing any global random generator."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return self.make().eval()

@@ -35,7 +35,7 @@ class Face:
 
 
 def recognise(path: Path, tensors: Tensors) -> Face | None:
-    """Say which published encoder a file holds, if one is known."""
+    """Return which published encoder a file holds, if one is known."""
     plain = {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
     for known in (_hsemotion, _dan, _msceleb):
         if found := known(path, plain):

@@ -1,7 +1,7 @@
 """Published files that come from where the user says, and whose digest is recorded when one is first taken.
 
 est knows such a file by its name and the project that publishes it, and has not seen its bytes: it holds no address and no digest of it.
-What is taken first is read through before it is put in place, and its SHA-256 stands beside it from then on; other bytes are refused,
+What is taken first is read through before it is put in place, and its SHA-256 is kept in a file next to it; other bytes are refused,
 those of a later source too. Of addresses neither the query nor a user's name is shown or kept: tokens stand there.
 """
 
@@ -51,8 +51,8 @@ class PublishedFile:
         source = os.environ.get(FROM, "")
         if not download or not source:
             raise NotHere(
-                f"The weights {self.name} are not at {path}. est downloads them from no address of its own: "
-                f"the file is {self.file}, published in {self.where} ({self.licence}).",
+                f"The weights {self.name} are not at {path}. est has no download address for them: the file is "
+                f"{self.file}, published in {self.where} ({self.licence}).",
                 remedy=f"download it, then est doctor --weights {self.name} --fetch --from FILE; "
                 f"or --from URL, of the file or of the folder with it; or {FROM}=URL at first use",
             )
@@ -72,7 +72,8 @@ class PublishedFile:
                 written = _copy(file, out, source)
             if size is not None and written != size:
                 raise EstError(
-                    f"{shown(source)} broke off: {written} of {size} bytes of {self.file} arrived. Nothing was kept.",
+                    f"The download of {shown(source)} was interrupted: {written} of {size} bytes of {self.file} "
+                    f"arrived. Nothing was kept.",
                     remedy="run the same command again",
                 )
             digest = self._expect_ours(path, partial, shown(source))
@@ -83,7 +84,7 @@ class PublishedFile:
             self._record(path, digest, shown(source))
         except (OSError, http.client.HTTPException) as error:
             raise EstError(
-                f"{self.file} could not be taken from {shown(source)}: {_reason(error)}. Nothing was kept.",
+                f"{self.file} could not be read from {shown(source)}: {_reason(error)}. Nothing was kept.",
                 remedy=f"try again, or download the file from {self.where} by hand: --from FILE",
             ) from error
         finally:
@@ -98,9 +99,9 @@ class PublishedFile:
         if known := _read_record(path):
             if (found := _digest(path)) != known["sha256"]:
                 raise EstError(
-                    f"{path} is another file than the one that was taken first: its SHA-256 is {found[:16]}…, "
+                    f"{path} has changed since it was first used: its SHA-256 is {found[:16]}…, "
                     f"recorded is {known['sha256'][:16]}….",
-                    remedy=f"bring back the file of then; rm {path} {_record_of(path)} takes another one from now on",
+                    remedy=f"restore the earlier file; or rm {path} {_record_of(path)} to accept another one",
                 )
             return path
         digest = self._expect_ours(path, path, str(path))
@@ -122,7 +123,7 @@ class PublishedFile:
             raise EstError(
                 f"{source} gave another {self.file} than before: its SHA-256 is {found[:16]}…, recorded is {known['sha256'][:16]}…. "
                 "Nothing was kept.",
-                remedy=f"--from where the first one came from{first}; rm {beside}{_record_of(path)} takes another one from now on",
+                remedy=f"--from with the first source{first}; or rm {beside}{_record_of(path)} to accept another file",
             )
         try:
             self.expect(there)
@@ -130,7 +131,7 @@ class PublishedFile:
             said = error.message.replace(str(there), self.file)
             raise EstError(
                 f"{source} is not the file of {self.name}: {said}",
-                remedy=f"take {self.file} itself, not a page about it, from {self.where}",
+                remedy=f"download {self.file} itself, not a page about it, from {self.where}",
             ) from error
         return found
 
@@ -215,14 +216,14 @@ def _read_record(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError, RecursionError) as error:
         raise EstError(
-            f"{record}, which says which bytes were taken first, cannot be read.", remedy="bring back a copy"
+            f"{record}, the record of the digest of the first download, cannot be read.", remedy="restore a copy"
         ) from error
     return found
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, http.client.InvalidURL):  # which shows the address
-        return "the address has characters that none may have"
+        return "the address has characters that are not allowed"
     if isinstance(error, urllib.error.HTTPError):
         error.close()  # it is the answer, too
         return f"the server answers {error.code} {error.reason}"

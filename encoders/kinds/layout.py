@@ -36,7 +36,7 @@ class Layout:
     rest: tuple[str, ...]  # from the last stage to the features
 
     def names_all(self, net: nn.Module) -> bool:
-        """Say whether its modules are there, and hold all parameters."""
+        """Return whether its modules are there, and hold all parameters."""
         names = (*self.stem, *(name for names in self.stages.values() for name in names), *self.rest)
         there = {name for name, _ in net.named_modules()}
         inside = tuple(f"{name}." for name in names)

@@ -69,7 +69,7 @@ def _in_its_names(tensors: Tensors, wanted: Collection[str], net: nn.Module, con
         return plain
     try:
         return convert(dict(tensors), net)
-    except (KeyError, IndexError, AttributeError, ValueError, RuntimeError):  # nobody's names that it knows
+    except (KeyError, IndexError, AttributeError, ValueError, RuntimeError):  # names of no project that it supports
         return plain
 
 

@@ -1,4 +1,4 @@
-"""Anybody's network whose classifier is off: one row of numbers a frame; of a vision transformer its class token before the final norm.
+"""A network without its classifier: one row of numbers per frame; of a vision transformer its class token before the final norm.
 
 What such a network takes and gives, and where its stages and its class token are, is not read from its documentation but tried, with one
 picture.

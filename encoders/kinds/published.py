@@ -44,16 +44,16 @@ def find_file(
     except (OSError, RuntimeError) as error:
         raise EstError(
             f"{what} are not at {target}, and could not be downloaded.",
-            remedy=f"bring {url} from a machine with a network and put it there, or use {otherwise}",
+            remedy=f"download {url} on a machine with a network and put it there, or use {otherwise}",
         ) from error
     return target
 
 
 def not_here(found: str, asked: str, models_dir: Path | None, otherwise: str) -> NotHere:
-    """Say which command downloads weights: no other does."""
+    """Return which command downloads weights: no other does."""
     parts = ["est", "doctor", *([] if asked == "imagenet" else ["--weights", asked]), "--fetch"]
     parts += [] if models_dir is None else ["--models-dir", str(models_dir)]
     return NotHere(
-        f"{found}, and est downloads only what it is told to.",
+        f"{found}, and est downloads only on request.",
         remedy=f"{shlex.join(parts)} downloads them; or {otherwise}",
     )

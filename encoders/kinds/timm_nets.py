@@ -1,4 +1,4 @@
-"""Networks of timm without their classifier, by the extra `encoders`, and the weights that timm knows of.
+"""Networks of timm without their classifier, by the extra `encoders`, and the weights that timm has.
 
 Files of other projects that timm can rename are renamed as timm does it. Then all tensors must be there: timm itself does not ask that of
 a network whose classifier is off.
@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from ...errors import EstError, UsageError
+from ...packages import expect_packages
 from ..backbone import Normalization
 from .design import Converter, Design
 from .pooled import Pooled
@@ -42,12 +43,10 @@ def design_of(model: str, *, name: str = "", licence: str = "") -> Design:
 
 
 def _timm() -> ModuleType:
-    try:
-        import timm
-    except ImportError as error:
-        raise UsageError(
-            "Encoders of timm, CLIP's among them, need the package timm.", remedy="pip install 'est-fer[encoders]'"
-        ) from error
+    need = "Encoders of timm, CLIP's among them, need the package timm"
+    expect_packages(need, "timm", install="'est-fer[encoders]'", kind=UsageError)
+    import timm
+
     return timm
 
 
@@ -57,7 +56,7 @@ def _facts(timm: ModuleType, model: str) -> dict[str, Any]:
     if not timm.is_model(architecture):
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3) or ["resnet10t", "convnext_atto"]
         raise UsageError(
-            f"timm {timm.__version__} has no network {architecture!r}; near to it are {', '.join(near)}.",
+            f"timm {timm.__version__} has no network {architecture!r}; similar are {', '.join(near)}.",
             remedy=f"--weights timm:{near[0]}",
         )
     try:
@@ -91,7 +90,7 @@ def _fetch(
     hub = facts.get("hf_hub_id") or ""
     if not hub:
         raise UsageError(
-            f"timm knows of no weights for {name}.", remedy=f"--weights {name}=FILE, or {name}=random to begin with"
+            f"timm has no weights for {name}.", remedy=f"--weights {name}=FILE, or {name}=random to begin with"
         )
     files = (facts["hf_hub_filename"],) if facts.get("hf_hub_filename") else FILES
     by_hand = f"--weights {name}=FILE --normalize {normalization.name}"
@@ -110,7 +109,7 @@ def _fetch(
     except OSError as error:  # the network, the server or the disk
         raise EstError(
             f"The weights of {name} ({hub} on the hub) are not on this machine, and could not be downloaded.",
-            remedy=f"bring {files[0]} from a machine with a network: {by_hand}",
+            remedy=f"bring {files[0]} on a machine with a network: {by_hand}",
         ) from error
     if found is None:
         raise EstError(f"{hub} on the hub has none of {', '.join(files)}, where timm looks for {name}.", remedy=by_hand)

@@ -29,7 +29,7 @@ def design_of(name: str) -> Design:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3) or ["resnet50", "convnext_tiny", "efficientnet_b0"]
         raise UsageError(
-            f"Torchvision has no classification network {name!r}; near to it are {', '.join(near)}.",
+            f"Torchvision has no classification network {name!r}; similar are {', '.join(near)}.",
             remedy=f"--weights torchvision:{near[0]}",
         )
     weights = models.get_model_weights(name)["DEFAULT"]

@@ -44,7 +44,7 @@ class CutDetector:
 
     @property
     def is_hurried(self) -> bool:
-        """Say whether some scenes were so short that their cuts are not all known: they look like flashes, or like fast motion."""
+        """Return whether some scenes were so short that their cuts are not all known: they look like flashes, or like fast motion."""
         return self._is_hurried
 
     def feed(self, frame: np.ndarray) -> bool:

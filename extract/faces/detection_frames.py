@@ -11,7 +11,7 @@ DETECT_BATCH = 8
 
 
 class AsksDetector(Protocol):
-    """Somebody who asks a detector."""
+    """An object that sends frames to a detector."""
 
     def detect(self, frames: list[int], pictures: list[np.ndarray], scale: tuple[float, float], *, last: bool) -> None:
         """AsksDetector for the faces in some frames, shrunk by `scale` in width and height."""

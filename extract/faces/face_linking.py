@@ -75,7 +75,7 @@ Face = tuple[np.ndarray, np.ndarray, float, int]  # box, landmarks, score, place
 def link(detections: Mapping[int, Detections], cuts: Sequence[int], *, min_iou: float, max_gap: int) -> list[Chain]:
     """Return the chains of a clip, by first frame and then from left to right.
 
-    A chain goes on after at most `max_gap` frames without its face; where the detector runs more rarely, from one run to the next.
+    A chain continues after at most `max_gap` frames without its face; where the detector runs more rarely, from one run to the next.
     """
     borders = np.unique(np.asarray(cuts, int))
     done: list[Chain] = []

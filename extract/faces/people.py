@@ -2,7 +2,7 @@
 
 Nothing is known of who a person is; what is told apart is how two stretches of a face look (`looks.py`). A stretch belongs to the known
 person whom it looks most like, if a quarter of its pictures look like any of that person, else a new person begins. So a hand before the
-face in most of its pictures makes nobody a stranger, and two people of one look are one person here.
+face in most of its pictures does not make a person another one, and two people of one look are one person here.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class TrackConfig:
             raise UsageError(f"A face has 0 pixels or more, found {self.min_side}.", remedy="--min-face-size 40")
         if self.across_cuts != "keep" and self.face != "main":
             raise UsageError(
-                f"--across-cuts {self.across_cuts} says what becomes of the main face, found --face {self.face}.",
+                f"--across-cuts {self.across_cuts} needs --face main, found --face {self.face}.",
                 remedy="--face main",
             )
         if self.face != "all":
@@ -69,7 +69,7 @@ class TrackConfig:
             ):
                 if value != default:
                     raise UsageError(
-                        f"{option} {value} says which of all faces become clips, found --face {self.face}.",
+                        f"{option} {value} needs --face all, found --face {self.face}.",
                         remedy="--face all",
                     )
 
@@ -90,15 +90,15 @@ def tracking_options(text: str) -> dict[str, Any]:
 
 
 def is_trimmed(text: str) -> bool:
-    """Say whether clips of every face have the rows of a track alone, by a recipe's `tracking`."""
+    """Return whether clips of every face have the rows of a track alone, by a recipe's `tracking`."""
     return TRIMMED in text
 
 
 def gives_parts(text: str) -> bool:
-    """Say whether a clip may be a part of its source, by a recipe's `tracking`."""
+    """Return whether a clip may be a part of its source, by a recipe's `tracking`."""
     return is_trimmed(text) or tracking_options(text)["across_cuts"] == "split"
 
 
 def without_people(text: str) -> str:
-    """Return a recipe's `tracking` without what is said of people: how faces are followed, whoever they are."""
+    """Return a recipe's `tracking` without the settings of people: how faces are followed."""
     return text.partition(PEOPLE)[0]

@@ -54,7 +54,7 @@ class Moments:
         return 0 if frames == "whole" and self.onset < 0 else self.onset
 
     def problem(self, frames: Rule) -> str:
-        """Say what is not told, or cannot be, before a frame is decoded; empty when it suffices."""
+        """Return what is not told, or cannot be, before a frame is decoded; empty when it suffices."""
         if frames == "whole":
             return ""
         if self.onset < 0:
@@ -62,7 +62,7 @@ class Moments:
         if self.apex < 0:
             return f"its apex is not known. Try: {APEX}; or --flow-frames auto, which then takes the whole clip"
         if self.apex < self.onset:
-            return f"its apex {self.apex} lies before its onset {self.onset}. Try: correct the list; both count the clip's frames from 0"
+            return f"its apex {self.apex} is before its onset {self.onset}. Try: correct the list; both count the clip's frames from 0"
         return ""
 
 
@@ -83,14 +83,15 @@ def positions(moments: Moments, frames: Rule, num_frames: int) -> np.ndarray:
     for name, frame in (("onset", reference), *([("apex", moments.apex)] if frames == "apex" else [])):
         if frame >= num_frames:
             raise FrameError(
-                f"its {name} {frame} lies beyond the clip, which has {num_frames} frames, counted from 0",
+                f"its {name} {frame} is beyond the end of the clip, which has {num_frames} frames, counted from 0",
                 remedy="correct the list: frames are those of the clip, not of the video that it was cut from",
             )
     first, end = first_position(moments, frames), num_frames - 1
     if first > end:
         raise FrameError(
-            f"it has {num_frames} frame{'s' * (num_frames != 1)} and ends with its onset, frame {reference}: none is left to compare",
-            remedy="a clip that goes on behind its onset",
+            f"it has {num_frames} frame{'s' * (num_frames != 1)} and ends with its onset, frame {reference}: no "
+            f"later frame is left to compare",
+            remedy="a clip that continues after its onset",
         )
     if frames == "apex" and first + NUM_ROWS - 1 <= end:
         return np.arange(first, first + NUM_ROWS, dtype=np.float64)
@@ -102,7 +103,7 @@ def positions(moments: Moments, frames: Rule, num_frames: int) -> np.ndarray:
 
 
 def is_between(places: np.ndarray) -> np.ndarray:
-    """Say which rows are interpolated, or repeat the frame of the row before.  # (rows,) → (rows,) bool"""
+    """Return which rows are interpolated, or repeat the frame of the row before.  # (rows,) → (rows,) bool"""
     return (places != np.rint(places)) | np.concatenate([[False], np.diff(places) == 0])
 
 

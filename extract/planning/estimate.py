@@ -33,7 +33,7 @@ from .preparation import PreparedExtraction, prepare_extraction
 from .trial import SECONDS, Trial, try_clips
 
 MOST_TRIED = 512  # inputs that a trial may take
-SURE = 0.8  # of what is estimated from some inputs: an extraction that might fit is begun
+SURE = 0.8  # of what is estimated from some inputs: an extraction that might fit is started
 TEXT_BYTES = 64  # of a cell of text, about
 
 
@@ -64,12 +64,12 @@ class Estimate:
         return self.trial.failures if self.trial else ()
 
     def lines(self) -> list[str]:
-        """Lay it out for people."""
+        """Format it as text."""
         lines = []
         if self.there:
             lines.append(f"{counted(self.there, 'input', 'are')} in the cache already, or on record as failed")
         if self.adding:
-            lines.append(f"{', '.join(self.adding)} would first be added to the clips that are there, which takes more")
+            lines.append(f"{', '.join(self.adding)} would first be added to the clips in the cache, which takes longer")
         if not self.inputs:
             return [*lines, "nothing is left to extract"]
         if self.seconds is None:
@@ -80,7 +80,7 @@ class Estimate:
         free = f"; {told_bytes(self.free)} are free on the disk" if self.free is not None else ""
         lines.append(f"about {told_bytes(self.memory)} of memory{free}")
         if self.installed is not None and self.memory > self.installed:
-            lines.append(f"this machine has {told_bytes(self.installed)} of memory: fewer --workers take less")
+            lines.append(f"this machine has {told_bytes(self.installed)} of memory: fewer --workers need less")
         return lines
 
 
@@ -207,7 +207,7 @@ def _bytes_of(ready: PreparedExtraction, counts: Counts, out: Path | None) -> in
 
 
 def _room_of(num_bytes: int, out: Path) -> int:
-    """Return what an extraction needs free: in HDF5 the staging and the file stand beside each other at its end."""
+    """Return what an extraction needs free: in HDF5 the staging and the file are both there at its end."""
     return 2 * num_bytes if is_hdf5(out) else num_bytes
 
 

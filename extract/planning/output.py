@@ -21,7 +21,7 @@ def expect_out(out: Path) -> None:
         raise UsageError(f"The folder {folder} does not exist.", remedy=f"mkdir -p '{folder}'")
     if not folder.is_dir():
         raise UsageError(
-            f"--out {out} is to lie in a folder; {folder} is a file.", remedy="--out in a folder that is there"
+            f"Expected a folder for --out {out}; {folder} is a file.", remedy="--out in an existing folder"
         )
     if holder := writer_of(out):
         raise CacheLocked(
@@ -36,8 +36,8 @@ def expect_out(out: Path) -> None:
     for place in (folder, *(one for one in there if one.is_dir())):
         if not os.access(place, os.W_OK | os.X_OK):
             raise CacheError(
-                f"{out} cannot be written: the folder {place} may not be written to by this user.",
-                remedy="--out in a folder of yours, or the rights of that one",
+                f"{out} cannot be written: this user has no permission to write to the folder {place}.",
+                remedy="--out in another folder, or change the permissions of that one",
             )
 
 
@@ -46,7 +46,8 @@ def expect_room(out: Path, needed: int, *, at_least: bool = False) -> None:
     free = shutil.disk_usage(out.parent).free
     if needed > free:
         raise CacheError(
-            f"{out} will need {'at least' if at_least else 'about'} {told_bytes(needed)}, and {told_bytes(free)} are free in {out.parent}.",
+            f"{out} will need {'at least' if at_least else 'about'} {told_bytes(needed)}, and {told_bytes(free)} are "
+            f"free in {out.parent}.",
             remedy=f"--out on a larger disk, or free some space; less is needed with {WAYS_TO_SAVE}",
         )
 

@@ -37,14 +37,14 @@ from ..workers.device_worker import DeviceWorker
 from .output import expect_out
 from .resuming import expect_resumable
 
-SHOWN_TO_ALL = ("imagenet", "synface", "random")  # weights that have seen nobody's clips, as those of KIND:NAME
+SHOWN_TO_ALL = ("imagenet", "synface", "random")  # weights that have not seen any user's clips, as those of KIND:NAME
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedExtraction:
     """Everything that an extraction computes with."""
 
-    config: ExtractConfig  # as it goes on with a cache that is there
+    config: ExtractConfig  # as an existing cache is resumed
     modality: Modality
     inputs: list[Input]  # with typed cells
     columns: Mapping[str, ColumnSpec]  # of these cells
@@ -67,7 +67,9 @@ def prepare_extraction(found: FoundInputs, out: Path | None, config: ExtractConf
     if out is not None:
         config = as_begun(config, out)
     if asked.trim != config.trim:
-        watch.say(f"clips of {out} have rows of all frames of their source, and new ones have, too: so it was begun")
+        watch.say(
+            f"clips of {out} have rows for all frames of their source, so new ones have, too: earlier code started this cache"
+        )
     computation = computation_for(config, out, devices)
     expect_decoder(config.decoder)
     expect_features(config)
@@ -143,11 +145,9 @@ def with_columns(inputs: Sequence[Input], out: Path | None) -> tuple[list[Input]
 
 
 def describe(weights: Weights) -> Iterator[str]:
-    """Say what was loaded, under which licence, and whether anybody knows what it has learnt from."""
+    """Return what was loaded, under which licence, and whether its training data is on record."""
     yield weights.report()
     if weights.licence:
         yield f"licence of the weights: {weights.licence}"
     if weights.trained_on is None and weights.name not in SHOWN_TO_ALL and ":" not in weights.name:
-        yield (
-            f"{weights.name} has no record of the clips it was trained on: the leak guard cannot see what it has learnt from"
-        )
+        yield (f"{weights.name} has no record of the clips it was trained on: the leak check cannot cover it")

@@ -1,7 +1,7 @@
-"""A trial: the first clips decoded, searched and encoded for about two seconds by the very pipeline of an extraction; nothing is written.
+"""A trial: the first clips decoded, searched and encoded for about two seconds by the same pipeline of an extraction; nothing is written.
 
 Of each clip only the first frames are read. The first clip runs alone, so that what is slow but once (libraries that are loaded, kernels
-that are chosen) is not counted; a clip that is begun in time is finished.
+that are chosen) is not counted; a clip that is started in time is finished.
 """
 
 from __future__ import annotations

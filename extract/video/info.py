@@ -16,7 +16,7 @@ class VideoInfo:
 
     size: tuple[int, int]  # width, height of the upright frame, of the first one where they differ
     fps: float  # 0.0 when unknown
-    declared: int  # frames, of the segment where one is asked for, by the file's own account; 0 when unknown
+    declared: int  # frames, of the segment where one is asked for, as the file says; 0 when unknown
     rotation: int  # degrees clockwise that were applied (0/90/180/270), after the mirror
     mirrored: bool
     decoder: str  # that reads it: opencv, pyav, or pictures for a folder of frames
@@ -39,7 +39,7 @@ class Video(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         ...
 
     def __enter__(self) -> Self: ...

@@ -79,7 +79,7 @@ class OpenCVStream:
         except cv2.error as error:
             raise SourceError(f"{self._path}: a frame cannot be decoded ({error.err}).") from error
         if not found or frame is None:
-            raise SourceError(f"{self._path}: a frame cannot be turned into a picture.")
+            raise SourceError(f"{self._path}: a frame cannot be converted to an image.")
         return as_bgr(frame)
 
     def declared_between(self, start: float, end: float) -> int:
@@ -87,7 +87,7 @@ class OpenCVStream:
         return 0 if self._shown is None else int(((self._shown >= start) & (self._shown < end)).sum())
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._capture.release()
 
     def _number(self, prop: int) -> float:

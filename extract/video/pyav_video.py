@@ -93,14 +93,14 @@ class PyAVStream:
             )
             return converted.to_ndarray()
         except (av.error.FFmpegError, ValueError) as error:
-            raise SourceError(f"{self._path}: a frame cannot be turned into a picture ({error}).") from error
+            raise SourceError(f"{self._path}: a frame cannot be converted to an image ({error}).") from error
 
     def declared_between(self, start: float, end: float) -> int:
         """Count by the file's table of times, where it has one."""
         return 0 if self._shown is None else int(((self._shown >= start) & (self._shown < end)).sum())
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._frame = None
         self._container.close()
 

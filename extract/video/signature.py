@@ -51,8 +51,8 @@ WHO = {  # decoder → who it is, with the verbs of a message
     "auto": ("neither OpenCV nor PyAV can decode its video", "OpenCV and PyAV find no video that they can decode"),
 }
 PLAY = "play it in a player: is it damaged?"
-NO_VIDEO = "take it out of the folder or the list, or bring the video that should be there"
-NONE_SHOWN = "bring the file with the picture, or take this one out of the folder or the list"
+NO_VIDEO = "remove it from the folder or the list, or replace it by the video that should be there"
+NONE_SHOWN = "replace it by the file with the video track, or remove it from the folder or the list"
 PULL = "git lfs pull"
 
 
@@ -91,7 +91,7 @@ def unreadable(path: Path, decoder: str, *, tracks: Sequence[str] = ()) -> Sourc
 
 
 def undecodable(path: Path, decoder: str, codec: str = "") -> Undecodable:
-    """Return what to raise for a file of which a decoder gives no frame: the codec, and the command that mends it."""
+    """Return what to raise for a file of which a decoder gives no frame: the codec, and the command that fixes it."""
     movie = mp4.read_movie(path)
     codec = codec or (codec_name(movie.video.codec.encode("latin-1")) if movie and movie.video else "")
     cannot, finds_none = WHO[decoder]
@@ -115,7 +115,7 @@ def codec_name(letters: bytes) -> str:
 
 
 def _why_no_video(path: Path) -> tuple[str, str] | None:
-    """Say what a file is that holds no video, and the remedy; None when it may hold one."""
+    """Return what a file is that holds no video, and the remedy; None when it may hold one."""
     head = _head(path)
     for start, name in SIGNATURES.items():
         if head.startswith(start):

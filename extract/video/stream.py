@@ -32,10 +32,10 @@ LATE_SECONDS = 1.0  # a file without a count is short when its video ends this m
 
 @cache
 def prepare_opencv() -> None:
-    """Let OpenCV read on after damage, and keep its warnings and FFmpeg's off stderr; what the user has set is left alone.
+    """Let OpenCV continue after damage, and keep its warnings and FFmpeg's off stderr; what the user has set is left alone.
 
     This holds for the process, FFmpeg's part only if OpenCV has not opened or written a video in it before. What can still appear comes
-    from libpng, which asks nobody.
+    from libpng, which has no setting for them.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -50,7 +50,7 @@ class Stream(Protocol):
     codec: str  # of the file, empty when unknown
     fps: float  # 0.0 when unknown
     declared: int  # 0 when unknown
-    duration: float  # seconds by the file's own account, 0.0 when unknown
+    duration: float  # seconds as the file says, 0.0 when unknown
     orientation: Orientation
 
     @property
@@ -71,7 +71,7 @@ class Stream(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         ...
 
 
@@ -123,7 +123,7 @@ class StreamVideo:
         self.missing = self._count_missing(count, ended=time is None)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._first = None
         self._stream.close()
 

@@ -34,7 +34,7 @@ class Batcher:
 
     @property
     def is_ready(self) -> bool:
-        """Say whether there is a full batch."""
+        """Return whether there is a full batch."""
         return any(len(group) >= self.capacity for group in self._groups.values())
 
     def add(self, clip: int, picture: np.ndarray, place: Any, way: Hashable = None) -> None:

@@ -63,7 +63,7 @@ class ClipTask(Task):
         self._input: Input = work.input
         self._detections: dict[int, Detections] = {}
         self._looks = Looks()
-        self._is_hurried = False  # scenes are too short to say that nobody else takes over
+        self._is_hurried = False  # scenes are too short to exclude that another person takes over
         self._asked: dict[int, tuple[np.ndarray, tuple[float, float]]] = {}  # pictures that the detector has, by frame
 
     def _finish(self) -> Finished:
@@ -189,7 +189,7 @@ class ClipTask(Task):
         ]
 
     def _no_face(self, num_frames: int) -> TrackRows:
-        """Return the rows of a clip in which nobody was seen."""
+        """Return the rows of a clip without a face."""
         return TrackRows(
             state=np.zeros(num_frames, np.uint8),
             box=np.full((num_frames, 4), np.nan, np.float32),

@@ -82,11 +82,11 @@ class DeviceWorker:
 
     @property
     def kernels(self) -> str:
-        """Say how the encoders are computed, as far as rows depend on it."""
+        """Return how the encoders are computed, as far as rows depend on it."""
         return kernels_of(self.encoders)
 
     def slow(self) -> Iterator[str]:
-        """Say what runs at half its speed, and why."""
+        """Return what runs at half its speed, and why."""
         parts = [("the detector", getattr(self.detector, "why_plain", ""))]
         parts += [("ResNet-18", encoder.why_plain) for encoder in self.encoders]
         yield from (f"{part} runs at half its speed: {why}" for part, why in parts if why)

@@ -1,4 +1,4 @@
-"""What a clip worker and the pipeline tell each other.
+"""The messages between a clip worker and the pipeline.
 
 Pictures travel in blocks of shared memory, one block a message: the worker makes it, the pipeline copies it out and removes it. A
 worker may have a few blocks under way; an answer gives it the right to one more.
@@ -107,7 +107,7 @@ class DetectRequest:
     frames: list[int]
     scale: tuple[float, float]
     pictures: SharedPictures
-    last: bool = False  # the worker goes on only when it knows
+    last: bool = False  # the worker waits for the answer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,7 @@ class Pipeline:
         self._running: dict[Future[Any], tuple[DeviceWorker, list[Item]]] = {}
         self._in_hand: dict[int, InHand] = {}
         self._ended: dict[int, InHand | Failed] = {}  # finished ahead of an older one
-        self._next = 0  # to be begun
+        self._next = 0  # to be started
         self._oldest = 0  # not written yet
         self._pool = WorkerPool(0 if stop.wanted else min(workers, len(inputs)), config, device_workers[0].crop_batch)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="est-writer")
@@ -136,7 +136,7 @@ class Pipeline:
         return len(self._inputs) - self._oldest
 
     def progress(self) -> Progress:
-        """Say how far this is."""
+        """Return how far this is."""
         return Progress(
             what="Extracting",
             unit="videos",
@@ -158,7 +158,7 @@ class Pipeline:
         return {"detect": len(self._to_detect), "encode": len(self._crops), "write": max(len(self._written) - 1, 0)}
 
     def _idle_device_has_work(self) -> bool:
-        """Say whether there is work that a device worker could begin at once."""
+        """Return whether there is work that a device worker could begin at once."""
         free = len(self._running) < len(self._device_workers)
         return free and (
             self._to_detect.is_ready or self._crops.is_ready or (len(self._crops) > 0 and self._must_flush())
@@ -173,15 +173,15 @@ class Pipeline:
                 self._next += 1
 
     def _allowed(self) -> int:
-        """Return how many inputs may have been begun by now."""
+        """Return how many inputs may have been started by now."""
         return min(len(self._inputs), self._oldest + CLIPS_AHEAD)
 
     def _work(self, index: int) -> Work | Recrop:
-        """Say what a worker is to do."""
+        """Return what a worker is to do."""
         raise NotImplementedError
 
     def _encoding(self, message: Crops) -> Encoding:
-        """Say what a device worker is to make of crops."""
+        """Return what a device worker is to make of crops."""
         return Encoding()
 
     def _take(self, worker: Worker, message: FromWorker) -> None:
@@ -240,7 +240,7 @@ class Pipeline:
             self._running[future] = (device_worker, batch)
 
     def _must_flush(self) -> bool:
-        """Say whether waiting for a full batch of crops would last for ever: no worker can send more until some are encoded."""
+        """Return whether waiting for a full batch of crops would last for ever: no worker can send more until some are encoded."""
         blocked = all(worker.busy is None or worker.owed >= BLOCKS_UNDER_WAY for worker in self._pool.workers)
         return blocked and not self._running and not len(self._to_detect)
 

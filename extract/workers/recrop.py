@@ -87,7 +87,7 @@ class RecropTask(Task):
                 yield number, crop
 
     def _know(self, found: Found) -> None:
-        raise AssertionError("no faces are looked for")
+        raise AssertionError("no faces are detected")
 
 
 class Stored:
@@ -116,7 +116,7 @@ class Stored:
     def _expect(self, clip: ClipFrames, name: str, found: int) -> None:
         if found != int(self._checksums[name][self.cache.clips.rows[clip.index]]):
             raise CacheDamaged(
-                f"its {name} in the cache are not what was written",
+                f"its {name} in the cache do not match their checksum",
                 remedy=f"est cache verify {self.cache.path} --repair",
             )
 
@@ -161,7 +161,7 @@ def cut_again(
         if (found := video.info.size) != (was := tuple(row["size"])):
             raise StageError("decode", f"its frames are {found[0]}×{found[1]} now, and were {was[0]}×{was[1]}")
         if (found := video.info.first_frame) != (was := row["first_frame"]):
-            raise StageError("decode", f"it begins with frame {found} of its source now, and did with {was}")
+            raise StageError("decode", f"it begins with frame {found} of its source now, and began with {was}")
         is_whole = video.info.declared == row["declared"]
         for frame, moment in timed(video.frames()):
             if seen == len(clip.time):
@@ -201,7 +201,7 @@ def open_stored(path: Path) -> Stored:
 
 
 def source_change(path: Path, num_bytes: int, mtime_ns: int) -> str | None:
-    """Say how a source differs from the one that a clip was made of, by size and time; None when it does not."""
+    """Return how a source differs from the one that a clip was made of, by size and time; None when it does not."""
     try:
         found = source_of(path, digest=False)
     except OSError as error:

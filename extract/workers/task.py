@@ -59,7 +59,7 @@ class Line:
 
     @property
     def is_full(self) -> bool:
-        """Say whether an answer must come before the next block."""
+        """Return whether an answer must come before the next block."""
         return self._under_way >= BLOCKS_UNDER_WAY
 
     def send(self, message: DetectRequest | Crops) -> None:

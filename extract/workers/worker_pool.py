@@ -115,7 +115,7 @@ class WorkerPool:
     def _hung(self, worker: Worker) -> list[tuple[Worker, FromWorker]]:
         self._replace(worker)
         assert worker.busy is not None
-        error = f"the decoder did not get anywhere in {self._config.timeout:g} s"
+        error = f"the decoder made no progress for {self._config.timeout:g} s"
         return [(worker, Failed(index=worker.busy, stage="decode", error=error))]
 
 

@@ -43,7 +43,10 @@ def push_cache(
     hub: Hub | None = None,
     watch: Watch | None = None,
 ) -> Pushed:
-    """Push what may be shared of a cache to a data set's repository on a hub."""
+    """Push what may be shared of a cache to a data set's repository on a hub.
+
+    `permission` names the licence of the data and says that it allows this; without `public` the repository is private.
+    """
     name, watch = target_of(to), watch or Watch()
     cache = cache if isinstance(cache, Cache) else open_cache(cache)
     terms = terms_of_cache(cache)
@@ -64,7 +67,7 @@ def pull_cache(name: str, out: Path | str, *, hub: Hub | None = None, watch: Wat
     """Write a cache from a hub, verified, in either store; return the name with the commit, which the cache records, too."""
     asked, out = HubName.parse(name), Path(out)
     if asked.file:
-        raise UsageError(f"A cache is a whole repository, found {name!r}.", remedy=f"hub:{asked.repo}")
+        raise UsageError(f"A cache is a complete repository, found {name!r}.", remedy=f"hub:{asked.repo}")
     if out.exists():
         raise UsageError(f"{out} exists already.", remedy="choose another name, or remove it first")
     hub = hub or client.open_hub()
@@ -99,7 +102,7 @@ def _expect_as_pushed(files: Mapping[str, Path], name: HubName) -> None:
     if (found := _digest(files[FILE])) != known[2]:
         raise HubError(
             f"{FILE} of {name} is not what was pushed: its SHA-256 is {found[:16]}…, {ABOUT} says {str(known[2])[:16]}….",
-            remedy="another @REVISION, or tell who published it",
+            remedy="another @REVISION, or tell the publisher",
         )
 
 

@@ -13,7 +13,7 @@ from .terms import Terms
 PERSONAL = (
     "**Features of faces are personal data.** A few hundred numbers of a frame can be enough to recognise a person, or to draw "
     "something like their face; that names and pictures are left out does not make the rest anonymous. Treat it as you would treat "
-    "the videos, keep it no longer than needed, and pass on a request of a person to be forgotten."
+    "the videos, keep it no longer than needed, and forward a person's request for deletion."
 )
 TAGS = ("est", "facial-expression-recognition")
 
@@ -37,7 +37,7 @@ def terms_section(terms: Terms, licence: str, weights: Iterable[str]) -> list[st
     return [
         "## Terms",
         "",
-        f"- Who pushed this named the licence of the data, and confirmed that it may be passed on: **{licence}**",
+        f"- The uploader named the licence of the data, and confirmed that it may be passed on: **{licence}**",
         f"- Data, as far as est knows: {terms.describe()}",
         *(f"- Frame encoder: {line}" for line in dict.fromkeys(weights)),
         "",
@@ -47,7 +47,7 @@ def terms_section(terms: Terms, licence: str, weights: Iterable[str]) -> list[st
 
 
 def leak_section(records: Iterable[TrainedOn], *, allowed: Iterable[str] = ()) -> list[str]:
-    """Say what it has learnt from, in numbers: the record itself holds hashes."""
+    """Return what it has learnt from, in numbers: the record itself holds hashes."""
     told = [record.describe() for record in records]
     return [
         "## Learnt from",
@@ -56,7 +56,7 @@ def leak_section(records: Iterable[TrainedOn], *, allowed: Iterable[str] = ()) -
         *([] if told else ["- no labelled clips are on record"]),
         *(f"- **Leak, allowed:** {line}" for line in allowed),
         "",
-        "Clips and people stand in the record as salted hashes, by which est recognises them where it meets them again.",
+        "Clips and people are recorded as salted hashes, by which est recognises them in other data.",
         "",
     ]
 

@@ -43,7 +43,7 @@ def terms_of(source: Run | Path | str) -> Terms:
 
 def push_export(
     run: Run | Path | str,
-    out: Path,
+    out: Path | str,
     to: str,
     permission: Permission,
     *,
@@ -84,10 +84,10 @@ def push_export(
 
 
 def push_weights(
-    path: Path, to: str, permission: Permission, *, hub: Hub | None = None, watch: Watch | None = None
+    path: Path | str, to: str, permission: Permission, *, hub: Hub | None = None, watch: Watch | None = None
 ) -> Pushed:
-    """Push a file of weights that est has written, for `--weights hub:ORG/NAME`."""
-    name, watch = target_of(to), watch or Watch()
+    """Push a file of weights that est has written, for `--weights hub:ORG/NAME`; `permission` names the licence of the data."""
+    name, watch, path = target_of(to), watch or Watch(), Path(path)
     if path.suffix != SAFE or not path.is_file():
         raise UsageError(
             f"Weights are pushed as a file of safetensors, found {path}.", remedy="the file of est tune --out"
@@ -95,7 +95,7 @@ def push_weights(
     metadata = read_tensors(path)[1]
     if "checksum" not in metadata or "normalize" not in metadata:
         raise UsageError(
-            f"{path} was not written by est: nothing says what it has learnt from and how its pixels are normalised.",
+            f"{path} was not written by est: it has no record of what it has learnt from and of how its pixels are normalised.",
             remedy="a file of est tune, or parts/*/backbone.safetensors of a run",
         )
     record = _record_in(path, metadata)
@@ -110,7 +110,8 @@ def push_weights(
         title = f"Frame encoder of {metadata.get('encoder', 'resnet18')}"
         start = about.get("start", {}).get("weights", "")
         weights = [
-            about.get("licence", {}).get("start", "") or (licence_of(start) if start else "its start is not on record")
+            about.get("licence", {}).get("start", "")
+            or (licence_of(start) if start else "its initial weights are not on record")
         ]
         lines = [
             *front_matter(licence, title),
@@ -141,13 +142,13 @@ def _expect_no_names(run: Run, part: str | None) -> None:
     )
     if part in run.parts and "".join(filter(str.isalnum, run.fold_of(part))).casefold() in people:
         raise UsageError(
-            f"The part {part} is named after a person, and what is exported says its name.",
+            f"The part {part} is named after a person, and the exported file contains its name.",
             remedy="a run whose folds are numbered, as est train --folds 5 makes them",
         )
 
 
 def _use_of(name: HubName, *, tuned: bool) -> list[str]:
-    """Say how it is used, and that what it makes of faces is personal data."""
+    """Return how it is used, and that what it makes of faces is personal data."""
     use = ["```text", f"est extract videos/ --out cache.zarr --weights {name}", "```", ""] if tuned else []
     return ["", PERSONAL, "", *use]
 
@@ -164,7 +165,7 @@ def _record_in(path: Path, metadata: Mapping[str, str]) -> TrainedOn | None:
     try:
         return TrainedOn.from_json(json.loads(metadata["trained_on"])) if "trained_on" in metadata else None
     except (ValueError, TypeError, RecursionError) as error:
-        raise EstError(f"{path} does not say rightly what its weights have learnt from.") from error
+        raise EstError(f"The record in {path} of what its weights have learnt from cannot be read.") from error
 
 
 def _record_of(run: Run, part: str) -> TrainedOn:
@@ -207,7 +208,7 @@ def _cache_of(run: Run) -> Cache | None:
 
 
 def _leaks_in_numbers(run: Run, part: str) -> list[str]:
-    """Say which leaks a part was allowed, without the names of clips."""
+    """Return which leaks a part was allowed, without the names of clips."""
     leaks = leaks_of(run.facts)
     found = leaks_of_fold(leaks, run.fold_of(part))
     return [] if not leaks or found == "none" else [found]

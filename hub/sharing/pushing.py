@@ -1,4 +1,4 @@
-"""One upload: into a repository that is private unless everybody may see it, as one commit."""
+"""One upload: into a repository that is private unless it is to be public, as one commit."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def target_of(text: str) -> HubName:
 
 
 def expect_visibility(hub: Hub, name: HubName, kind: Kind, *, public: bool) -> None:
-    """Refuse to push what is to be private into a repository that everybody can read."""
+    """Refuse a private push to a public repository."""
     if hub.is_public(name.repo, kind) and not public:
         raise UsageError(
             f"hub:{name.repo} is there already, and public.", remedy="--public, or another name: pushes are private"
@@ -68,7 +68,7 @@ def workplace(beside: Path) -> Generator[Path]:
     except OSError as error:
         raise EstError(
             f"No folder can be made beside {beside}: {error.strerror}.",
-            remedy="check the rights of the folder above it",
+            remedy="check the permissions of the folder above it",
         ) from error
     with folder as path:
         yield Path(path)

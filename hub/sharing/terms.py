@@ -14,7 +14,7 @@ from ...inputs.published import DATASETS
 from ...inputs.stills import affectnet, rafdb
 
 IMAGES = {"affectnet": affectnet.LICENCE, "rafdb": rafdb.LICENCE}  # data sets of images, each by agreement
-NO_NAME = "data of your own, or of a data set that est does not know by name"
+NO_NAME = "your own data, or a data set that est does not know"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +42,17 @@ class Terms:
         return cls(names=tuple(recorded), licences=tuple(licences), by_agreement=tuple(agreements))
 
     def describe(self) -> str:
-        """Say what is known."""
+        """Return what is known."""
         return "; ".join(self.licences) or (f"not known to est: {', '.join(self.names)}" if self.names else NO_NAME)
 
     def expect_features_may_go(self) -> None:
         """Refuse features of faces whose data set is given to named users."""
         if self.by_agreement:
             raise UsageError(
-                f"{' and '.join(self.by_agreement)} go to users whom an agreement names ({self.describe()}): features of the clips are not "
-                "passed on.",
-                remedy="est export RUN --push hub:ORG/NAME gives away what was learnt; others extract their own copy",
+                f"{' and '.join(self.by_agreement)} go to users whom an agreement names ({self.describe()}): features "
+                "of the clips are not passed on.",
+                remedy="est export RUN --push hub:ORG/NAME shares the trained model instead; others extract the "
+                "features from their own copy",
             )
 
     def expect_private(self, *, public: bool) -> None:
@@ -75,12 +76,12 @@ class Permission:
         """Return the licence that was named and confirmed, or say what is missing."""
         if not self.licence or not self.licence.strip() or "\n" in self.licence:
             raise UsageError(
-                f"Under which licence may this be passed on? Behind it is {terms.describe()}.",
+                f"No licence is given under which this may be passed on. It is derived from {terms.describe()}.",
                 remedy="--licence 'NAME OF THE LICENCE', in one line",
             )
         if not self.confirmed:
             raise UsageError(
-                f"Nothing is pushed: that {self.licence!r} allows it is not confirmed. Behind it is {terms.describe()}.",
+                f"Nothing is pushed: it is not confirmed that {self.licence!r} allows it. It is derived from {terms.describe()}.",
                 remedy="--yes confirms it",
             )
         return self.licence.strip()

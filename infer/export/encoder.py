@@ -34,7 +34,7 @@ def feature_recipe(run: Run, part: str) -> FeatureRecipe | None:
 
 
 def describe_encoder(run: Run, part: str, *, share: bool = False) -> dict[str, Any]:
-    """Say which encoder makes the features of a part, from which weights, and under which licence these are.
+    """Return which encoder makes the features of a part, from which weights, and under which licence these are.
 
     `share` leaves out the names of files.
     """
@@ -43,7 +43,7 @@ def describe_encoder(run: Run, part: str, *, share: bool = False) -> dict[str, A
     if run.config.model.reads == CROPS:
         facts = run.facts["finetune"]
         return {
-            "encoder": "none: the model looks at crops",
+            "encoder": "none: the model reads crops",
             "weights": f"{named(facts['weights'])}, from which the model learnt on",
             "normalize": "inside the model",
             "tap": CROPS,
@@ -88,20 +88,20 @@ def part_encoder(run: Run, part: str, model: Model, weights: str | None) -> Part
     recipe = feature_recipe(run, part)
     if run.config.model.reads == CROPS:
         raise UsageError(
-            f"{run.config.model.name} looks at crops: it has no encoder before it, and the head is all of it.",
+            f"{run.config.model.name} reads crops: it has no separate encoder, so the head is the complete model.",
             remedy="--what head",
         )
     if recipe is None:
         assert isinstance(model, FinetunedModel)
         if weights is not None:
             raise UsageError(
-                f"{run.path} has an encoder of its own, which learnt with the model.", remedy="leave --weights out"
+                f"{run.path} has its own encoder, which was trained with the model.", remedy="leave --weights out"
             )
         return PartEncoder(encoder=model.backbone.eval(), tap=model.tap)
     if not recipe.is_of_crops:
         what = recipe.modality or recipe.window
         raise UsageError(
-            f"{run.path} reads features of {what}, which no encoder makes of single crops.", remedy="--what head"
+            f"{run.path} reads features of {what}, which no encoder makes from single crops.", remedy="--what head"
         )
     try:
         if weights is None:
@@ -110,7 +110,7 @@ def part_encoder(run: Run, part: str, model: Model, weights: str | None) -> Part
             found = load_weights(weights, normalize=recipe.normalize)
     except EstError as error:
         raise type(error)(
-            f"The encoder's weights cannot be had: {error.message}",
+            f"The encoder's weights are not available: {error.message}",
             remedy=f"--weights FILE, the {recipe.weights} that the features were made with; or --what head",
         ) from error
     if recipe.weights_digest not in ("", found.digest):

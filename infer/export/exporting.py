@@ -26,7 +26,7 @@ from ...train.results.run import CHECKPOINT, Run
 from ..own_clips import OwnClips, open_complete, own_clips
 from .card import card, facts
 from .encoder import part_encoder
-from .formats import Format, runner, write
+from .formats import Format, expect_writable, runner, write
 from .graph import CROPS, FullGraph, Graph, HeadGraph
 from .verification import CLIPS, check_clips, check_random, expect_like_the_run
 
@@ -89,6 +89,7 @@ def export_run(
     """
     run, watch, out = open_complete(run), watch or TrainingWatch(), Path(out)
     beside = expect_free(out, form, overwrite=overwrite)
+    expect_writable(form)
     part = choose_part(run, part, watch)
     model = load_model(run.part(part) / CHECKPOINT)[0].eval()
     graph, example = build(run, part, model, what, weights)
@@ -115,12 +116,18 @@ def expect_free(out: Path, form: Format, *, overwrite: bool) -> Path:
     beside = out.with_name(out.name + ".md")
     if out.suffix in ("", ".md"):
         raise UsageError(f"--out names a file such as model.onnx or model.pt, found {out}.", remedy="--out model.onnx")
-    other = next((name for name, endings in ENDINGS.items() if out.suffix.lower() in endings and name != form), None)
-    if other is not None:
-        raise UsageError(f"{out} is named as {other}, and the format is {form}.", remedy=f"--format {other}")
+    other = next((name for name, endings in ENDINGS.items() if out.suffix.lower() in endings), None)
+    if other is None:
+        known = "; ".join(f"{name} {' '.join(endings)}" for name, endings in ENDINGS.items())
+        raise UsageError(
+            f"{out} ends in {out.suffix}, expected the ending of a format: {known}.",
+            remedy=f"--out {out.with_suffix(ENDINGS[form][0])}",
+        )
+    if other != form:
+        raise UsageError(f"{out} has the suffix of {other}, and the format is {form}.", remedy=f"--format {other}")
     for path in (out, beside):
         if path.is_dir() or (path.exists() and not overwrite):
-            raise UsageError(f"{path} is there already.", remedy="--overwrite, or another --out")
+            raise UsageError(f"{path} exists already.", remedy="--overwrite, or another --out")
     return beside
 
 
@@ -186,7 +193,7 @@ def _verify(
         if cache is not None:  # it was named
             raise
         watch.warn(f"Verified on random inputs alone: {error.message}")
-        return [*lines, "no clips of the run's cache were at hand"]  # the card holds no paths
+        return [*lines, "no clips of the run's cache were available"]  # the card holds no paths
     said = {row["id"]: row for row in read_predictions(run, part)}
     check, against = check_clips(graph, opened, clips, form, said, run.labels)
     lines.append(check.line())
@@ -218,7 +225,7 @@ def _clips(
 
 
 def _score(run: Run, part: str) -> str:
-    """Say what the part scored, and on what."""
+    """Return what the part scored, and on what."""
     rows = read_predictions(run, part)
     right, protocol = sum(row["truth"] == row["prediction"] for row in rows), run.facts["protocol"]
     return (

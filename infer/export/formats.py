@@ -20,17 +20,26 @@ from torch import Tensor
 
 from ...encoders.engines.graph import tracing
 from ...errors import EstError, first_line
+from ...packages import expect_packages
 from .graph import OUTPUTS, Graph
 
 Format = Literal["onnx", "torchscript"]
 FORMATS: tuple[Format, ...] = ("onnx", "torchscript")
 TITLES = {"onnx": "ONNX", "torchscript": "TorchScript"}
+PACKAGES = ("onnx", "onnxruntime")  # of ONNX; TorchScript needs torch alone
 OPSET = 17
 KEY = "est"  # under which the facts stand in the file's metadata
 ABOUT = "est.json"  # the same, in TorchScript's archive
 DEBUG = ".debug_pkl"  # entries there that say which line of which file each operation is from
 
 Runner = Callable[[Sequence[Tensor]], tuple[np.ndarray, np.ndarray]]  # inputs → logits, probabilities
+
+
+def expect_writable(form: Format) -> None:
+    """Refuse a format whose packages cannot be used."""
+    if form == "onnx":
+        need = f"ONNX files are written and verified with the packages {' and '.join(PACKAGES)}"
+        expect_packages(need, *PACKAGES, instead="--format torchscript")
 
 
 def write(

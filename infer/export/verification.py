@@ -139,6 +139,6 @@ def _compare(graph: Graph, runner: Runner, tensors: Sequence[Tensor], form: Form
 def _unlike(form: Format, why: str) -> EstError:
     other = next(one for one in FORMATS if one != form)
     return EstError(
-        f"The {TITLES[form]} file does not compute what the run's model does, and was not kept: {why}.",
+        f"The {TITLES[form]} file does not give the outputs of the run's model, and was not kept: {why}.",
         remedy=f"--format {other}",
     )

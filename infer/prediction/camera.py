@@ -1,4 +1,4 @@
-"""`watch_camera`: apparent expressions before a camera, in a window; nothing is stored unless it is asked for."""
+"""`watch_camera`: apparent expressions in front of a camera, in a window; nothing is stored unless it is asked for."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Capture(Protocol):
         ...
 
     def release(self) -> None:
-        """Let go of it."""
+        """Close it."""
         ...
 
 
@@ -123,7 +123,9 @@ def watch_camera(
             watch.say("ended by Ctrl-C")
         stack.close()  # the recording is whole
         if not pictures:
-            raise EstError(f"Camera {camera} gave no picture.", remedy="another --camera, or close what else uses it")
+            raise EstError(
+                f"Camera {camera} gave no picture.", remedy="another --camera, or close the program that uses it"
+            )
         if folder is not None:
             folder.finish(
                 {
@@ -148,14 +150,14 @@ def open_camera(number: int) -> Capture:
     if not capture.isOpened():
         capture.release()
         raise UsageError(
-            f"There is no camera {number}, or something else uses it.", remedy="--camera with the number of another one"
+            f"There is no camera {number}, or another program uses it.", remedy="--camera with another number"
         )
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest picture, not one that has waited
     return capture
 
 
 def has_display() -> bool:
-    """Say whether a window can be shown: asked before OpenCV is, which ends the process where there is no display."""
+    """Return whether a window can be shown: asked before OpenCV is, which ends the process where there is no display."""
     return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 

@@ -109,7 +109,7 @@ def save_video(video: PredictedVideo, labels: Sequence[str], path: Path, *, watc
 
 
 def _weight(lane: Sequence[FaceTrack]) -> tuple[int, float]:
-    """Say how much of a video a lane fills: its frames, then the largest of its faces, as the panel chooses whom it tells of."""
+    """Return how much of a video a lane fills: its frames, then the largest of its faces, as the panel chooses whom it tells of."""
     frames = sum(len(track.state) for track in lane)
     sides = [track.box[track.state != NO_FACE] for track in lane]
     areas = [float(np.mean((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]))) for box in sides if len(box)]

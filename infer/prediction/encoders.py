@@ -35,7 +35,7 @@ from ...train.models.contract import CROPS
 from ...train.models.finetuned import FinetunedModel
 from ...train.results.run import Run
 
-DIFFER = "--precision fp32, whose rows differ a little"
+DIFFER = "--precision fp32, whose rows differ slightly"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,11 +92,11 @@ class ArraysDeviceWorker(DeviceWorker):
         if other := sorted({one.own_calibration for one in group} - {"", encoder.calibration}):
             if rounding_of(other[0]) != rounding_of(encoder.calibration):
                 raise RecipeMismatch(
-                    f"The features of the run were rounded in another way: {other[0]} then, {encoder.calibration} by this est.",
+                    f"The features of the run were made with other rounding: {other[0]} then, {encoder.calibration} by this est.",
                     remedy=DIFFER,
                 )
             raise RecipeMismatch(
-                f"The features of the run were calibrated to other ranges: {other[0]} then, {encoder.calibration} here.",
+                f"The features of the run were made with another calibration: {other[0]} then, {encoder.calibration} here.",
                 remedy=f"copy {encoder.digest}.ranges from the machine that made them into {engines_folder()}, or {DIFFER}",
             )
         return encoder.build(taps, self.device, self.crop_batch)
@@ -132,7 +132,7 @@ def computation_of(array: FrameArray, *devices: torch.device) -> Computation:
 
 
 def settled(array: FrameArray, size: int, devices: Sequence[torch.device], say: Say) -> FrameArray:
-    """Return an array whose engine is the one that computes it: where onnxruntime cannot, and nobody asked for it, torch."""
+    """Return an array whose engine is the one that computes it: if onnxruntime cannot, and was not asked for, torch."""
     if not array.may_fall_back or array.weights is None:
         return array
     prepared = prepare(array.weights.backbone, size, computation_of(array, *devices), say)
@@ -189,7 +189,7 @@ def own_arrays(models: Mapping[str, FinetunedModel], precision: Precision) -> di
 
 
 def crop_array(side: int, precision: Precision) -> FrameArray:
-    """Return the array of a model that looks at crops: the crops themselves, channels first."""
+    """Return the array of a model that reads crops: the crops themselves, channels first."""
     return FrameArray(
         name=CROPS, spec=FeatureSpec(dtype="uint8", shape=(3, side, side)), tap=CROPS, precision=precision
     )
@@ -199,7 +199,7 @@ def _expect_of_frames(run: Run, name: str, recipe: FeatureRecipe) -> None:
     """Refuse rows that are no rows of a frame's plain crop, or that nothing here can make."""
     if recipe.is_imported:
         raise UsageError(
-            f"{run.path} reads {name!r}, which was imported (by {recipe.weights}): est cannot make it of a video.",
+            f"{run.path} reads {name!r}, which was imported (by {recipe.weights}): est cannot compute it from a video.",
             remedy=f"import the features of new clips, too, and est evaluate {run.path} --cache THEIRS",
         )
     if recipe.view or not recipe.is_of_crops:
@@ -224,8 +224,9 @@ def _find(run: Run, recipe: FeatureRecipe, offered: Sequence[Weights], models_di
     if offered:
         names = ", ".join(f"{weights.name} ({weights.digest[:8]})" for weights in offered)
         raise RecipeMismatch(
-            f"The features of {run.path} were made with {recipe.weights} (digest {recipe.weights_digest[:8]}); --weights names {names}.",
-            remedy=f"--weights FILE with the very file {recipe.weights} that the features were extracted with",
+            f"The features of {run.path} were made with {recipe.weights} (digest {recipe.weights_digest[:8]}); "
+            f"--weights names {names}.",
+            remedy=f"--weights FILE with the same file {recipe.weights} that the features were extracted with",
         )
     if is_known(recipe.weights):
         return _expect_unchanged(run, recipe, _by_name(run, recipe, models_dir))
@@ -238,7 +239,9 @@ def _find(run: Run, recipe: FeatureRecipe, offered: Sequence[Weights], models_di
             continue
         if weights.digest == recipe.weights_digest:
             return weights
-    changed = f"{seen[0]} is another file now" if seen else "no such file lies here or beside the run and its cache"
+    changed = (
+        f"{seen[0]} has changed" if seen else "no such file is in the current folder or beside the run and its cache"
+    )
     raise RecipeMismatch(
         f"The features of {run.path} were made with the weights {recipe.weights} (digest {recipe.weights_digest[:8]}), and {changed}.",
         remedy=f"--weights FOLDER/{recipe.weights}",
@@ -260,7 +263,7 @@ def _expect_unchanged(run: Run, recipe: FeatureRecipe, weights: Weights) -> Weig
         raise RecipeMismatch(
             f"The weights {recipe.weights} are not those that made the features of {run.path}: "
             f"digest {recipe.weights_digest[:8]} in the run, {weights.digest[:8]} here.",
-            remedy="--weights FILE names the file of then",
+            remedy="--weights FILE with the file that was used then",
         )
     return weights
 

@@ -1,4 +1,4 @@
-"""What everybody is told once before predicting: consent, and law. A marker in the user's state folder says that it was told."""
+"""The note on consent and law that is shown once before predicting. A marker in the user's state folder says that it was told."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 MARKER = "predict-note-shown"
 TEXT = (
-    "Predict only people who agreed to it: labels are apparent expressions, not feelings, and the EU forbids inferring emotions at work "
-    "and in education (AI Act, Art. 5(1)(f)). Once told; more in docs/responsible-use.md."
+    "Predict only people who agreed to it: labels are apparent expressions, not feelings, and the EU forbids "
+    "inferring emotions at work and in education (AI Act, Art. 5(1)(f)). This is shown once; more in "
+    "docs/responsible-use.md."
 )
 
 
@@ -19,7 +20,7 @@ def state_folder() -> Path:
 
 
 def told_before() -> bool:
-    """Say whether this user has been told, and from now on say yes; where nothing can be kept it is told again."""
+    """Return whether the note was shown before, and record that it is; if that cannot be recorded, the note is shown again."""
     marker = state_folder() / MARKER
     try:
         if marker.exists():

@@ -1,4 +1,4 @@
-"""Faces before a camera: found in every picture, told apart by where they were, each with the features of its last seconds.
+"""Faces in front of a camera: detected in every picture, linked by position, each with the features of its last seconds.
 
 A live picture cannot wait for those that follow it. So boxes are smoothed with a lag, not as extraction smooths them, and rows are not
 those that a cache would hold.

@@ -2,7 +2,7 @@
 
 While it is not complete it holds `.unfinished/`: the settings, a file for each video that is predicted, and the names of what is written.
 The settings hold the resolved engine and precision, too: `auto` resolves to others on another machine.
-What is kept of a video is named after its identity (path, segment, size and time of the file): a source that changed is predicted anew.
+What is kept of a video is named after its identity (path, segment, size and time of the file): a source that changed is predicted again.
 `predictions.json` comes last. One process writes a folder at a time: it holds a lock beside it, `FOLDER.lock`.
 """
 
@@ -60,7 +60,7 @@ class OutputFolder:
                 self._expect(overwrite, differing(path, difference, more=["It holds an unfinished prediction"]))
             return self._listed() if overwrite else None
         if there:
-            raise UsageError(f"{path} holds {some(there)}, which no prediction wrote.", remedy=ANOTHER)
+            raise UsageError(f"{path} holds {some(there)}, which was not written by est predict.", remedy=ANOTHER)
         return None
 
     def begin(self, computed: Mapping[str, str] | None = None) -> None:
@@ -87,7 +87,7 @@ class OutputFolder:
 
     @property
     def replaces(self) -> bool:
-        """Say whether an earlier prediction, one of some videos, is still here."""
+        """Return whether an earlier prediction, one of some videos, is still here."""
         return bool(self._replaced) and bool(read_json(self.path / SUMMARY).get("videos"))
 
     def give_up(self) -> None:
@@ -120,7 +120,7 @@ class OutputFolder:
         return path
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write the summary, and let go of what was kept meanwhile."""
+        """Write the summary, and remove the temporary files."""
         self._clear(
             [name for name in self._listed() if name not in self._used]
         )  # of inputs that are no longer among them

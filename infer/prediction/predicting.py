@@ -95,7 +95,7 @@ def predict(
 
     `videos` are videos, folders, lists and data frames, one or several, or what `find_inputs` found; they become features by the
     extraction that the run has learnt from. `config` says which faces, over which windows, by which of the models. The same call resumes
-    a folder that was begun; `overwrite` replaces one that holds other predictions.
+    a folder that was started; `overwrite` replaces one that holds other predictions.
 
     >>> found = est.predict("videos/anger/s001_01.mp4", "runs/first", config=est.PredictConfig(device="cpu"))
     >>> found.to_pandas()[["video", "track", "first_frame"]].values.tolist()  # a row for each window of each face
@@ -104,8 +104,10 @@ def predict(
     True
     """
     start, watch, config = time.monotonic(), watch or Watch(), config or PredictConfig()
+    run = (
+        run if isinstance(run, Run) else Run.open(run)
+    )  # before the videos: a folder of many takes time to look through
     found = as_found(videos, watch)
-    run = run if isinstance(run, Run) else Run.open(run)
     if config.parquet:
         expect_pyarrow()
     cutting = cutting_of(run, config)
@@ -123,7 +125,8 @@ def predict(
         if not kept and folder.replaces:
             folder.give_up()
             raise EstError(
-                f"Nothing could be predicted, and {out} keeps the earlier predictions: {grouped((one.id, one.error) for one in failures)}.",
+                f"Nothing could be predicted, and {out} keeps the earlier predictions: "
+                f"{grouped((one.id, one.error) for one in failures)}.",
                 remedy="other videos, or another --out",
             )
         drawings = Drawings(
@@ -241,10 +244,10 @@ def _settings(run: Run, config: PredictConfig, cutting: Cutting) -> dict[str, An
 
 
 def _warnings(recipe: RunRecipe) -> Iterator[str]:
-    """Say what a user may not expect of the run's way of looking."""
+    """Warn if the run's detector and crops may differ from what a user expects."""
     if recipe.extraction.frames_are_crops:
         yield (
-            f"{recipe.run.path} was trained on face crops, and so each frame is taken for one: "
+            f"{recipe.run.path} was trained on face crops, so each frame is taken as one: "
             "--detector retinaface looks for faces in whole pictures."
         )
     elif recipe.extraction.detector != recipe.frames.detector:
@@ -264,9 +267,7 @@ def _extract(
     """Send the inputs that are not `known` yet through the pipeline, which makes them so; return the frames, and what failed."""
     todo = [source for source in found.inputs if source.id not in known]
     if known:
-        watch.say(
-            f"{len(known)} of {counted(len(found.inputs), 'video')} had been predicted before, and nothing about them has changed"
-        )
+        watch.say(f"{len(known)} of {counted(len(found.inputs), 'video')} were predicted before and have not changed")
     failures = list(found.problems)
     if not todo:
         return 0, failures

@@ -114,7 +114,10 @@ def recipe_of(run: Run, config: PredictConfig) -> RunRecipe:
     models = {part: load_model(run.part(part) / CHECKPOINT)[0].to(devices[0]) for part in parts}
     tuned = {part: model for part, model in models.items() if isinstance(model, FinetunedModel)}
     if run.config.looks_at_frames and config.weights:
-        raise UsageError(f"{run.path} has its encoders in its checkpoints.", remedy="leave --weights out")
+        raise UsageError(
+            f"{run.path} has its encoders in its checkpoints, and --weights has no effect.",
+            remedy="leave --weights out",
+        )
     if run.config.model.reads == CROPS:
         reads = dict.fromkeys(parts, crop_array(frames_of(run).size, run.facts["precision"]))
     elif tuned:
@@ -124,8 +127,8 @@ def recipe_of(run: Run, config: PredictConfig) -> RunRecipe:
     searched = frames_of(run).precision
     precision: Precision = searched if searched in DTYPES else "fp32"
     if config.precision is not None or config.engine is not None:
-        anew = {array.name: in_another_way(array, config, devices) for array in reads.values()}
-        reads = {part: anew[array.name] for part, array in reads.items()}
+        again = {array.name: in_another_way(array, config, devices) for array in reads.values()}
+        reads = {part: again[array.name] for part, array in reads.items()}
     if config.precision is not None:
         precision = choose_engine(config.engine or "auto", config.precision, *devices).searching
     resolve_precision(precision, *devices, remedy=DIFFER)
@@ -173,7 +176,7 @@ def _expect_torch(engine: str, precision: str) -> None:
         found, remedy = f"--precision {precision}", "--precision fp32, or leave it out"
     else:
         return
-    raise UsageError(f"The run looks at crops by its own model, which torch computes; found {found}.", remedy=remedy)
+    raise UsageError(f"The run's own model reads crops and is computed by torch; found {found}.", remedy=remedy)
 
 
 def extraction_of(run: Run, config: PredictConfig) -> ExtractConfig:
@@ -216,7 +219,7 @@ def extraction_of(run: Run, config: PredictConfig) -> ExtractConfig:
     told = replace(found, face=frames.face, trim=is_trimmed(frames.tracking), **options).tracking.describe()
     if searched and without_people(frames.tracking) != told:
         raise RecipeMismatch(
-            f"The faces of {run.path} were followed in another way: {frames.tracking} then, {told} here.",
+            f"The faces of {run.path} were tracked with other settings: {frames.tracking} then, {told} here.",
             remedy="the release of est that made the run's cache",
         )
     kind, _, quality = frames.crops.partition(" ")
@@ -245,7 +248,7 @@ def _way_of(array: FrameArray, devices: Sequence[torch.device]) -> str:
 def _lines(
     run: Run, parts: Sequence[str], reads: Mapping[str, FrameArray], devices: Sequence[torch.device]
 ) -> list[str]:
-    """Say what predicts."""
+    """Return which models predict."""
     models = f"the mean of {len(parts)} models" if len(parts) > 1 else f"the model {parts[0]}"
     lines = [f"{run.facts['heading']}: {models}, classes {', '.join(run.labels)}"]
     loaded: dict[str, Weights] = {one.weights.digest: one.weights for one in reads.values() if one.weights is not None}

@@ -75,7 +75,7 @@ class PredictionSink:
         """Forget clips: there are none."""
 
     def fail(self, failure: Failure) -> None:
-        """Let go of what an input gave before it failed."""
+        """Drop what an input gave before it failed."""
         self._clip, self._tracks = None, []
 
     def forget(self, clip_id: str) -> None:

@@ -18,6 +18,7 @@ from ...cache.dataframe import expect_pandas
 from ...cache.schema import NO_FACE
 from ...cache.stores.disk import PARTIAL
 from ...errors import EstError, UsageError
+from ...packages import expect_packages
 from .track import PredictedVideo
 
 if TYPE_CHECKING:
@@ -149,11 +150,10 @@ class TableFiles:
 
 def expect_pyarrow() -> tuple[Any, Any]:
     """Return pyarrow and its Parquet module, or say how to get them."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise UsageError("--parquet needs the package pyarrow.", remedy="pip install pyarrow") from error
+    expect_packages("--parquet needs the package pyarrow", "pyarrow", kind=UsageError)
+    import pyarrow
+    import pyarrow.parquet
+
     return pyarrow, pyarrow.parquet
 
 

@@ -29,7 +29,7 @@ def trained_clips(run: Run) -> TrainedClips:
     if not frames:
         return TrainedClips(
             np.array([UNKNOWN_SPAN]),
-            f"{run.path} does not know how long its clips are: {UNKNOWN_SPAN:g} s are assumed (--window SECONDS sets the window)",
+            f"{run.path} has no record of the lengths of its clips: {UNKNOWN_SPAN:g} s are assumed (--window SECONDS sets the window)",
         )
     rates = _cached_rates(run, frames)
     known = run.facts.get("frame_rate")

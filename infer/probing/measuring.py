@@ -62,7 +62,7 @@ class _View:
         return self.answer(self.features, self.told)
 
     def ordered(self, order: Tensor) -> Tensor:
-        """Return those of places filled anew: whether a frame shows a face goes with it, its time is the place's.  # (B, P) → (B, C)"""
+        """Return those of places filled again: whether a frame shows a face goes with it, its time is the place's.  # (B, P) → (B, C)"""
         order = order.to(self.features.device)
         rows = torch.arange(len(order), device=order.device)[:, None]
         return self.answer(self.features[rows, order], self._told(lambda mask: mask.gather(1, order)))
@@ -145,7 +145,7 @@ class _Shown:
         return probabilities.gather(1, self.truth[:, None])[:, 0].numpy()
 
     def right(self, probabilities: Tensor) -> np.ndarray:
-        """Say which clips are recognised.  # (B, C) → (B,)"""
+        """Return which clips are recognised.  # (B, C) → (B,)"""
         return (probabilities.argmax(1) == self.truth).numpy()
 
 

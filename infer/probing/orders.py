@@ -1,4 +1,4 @@
-"""How the places of a test view are filled anew with the frames that are shown: held, reversed, shuffled, exchanged.
+"""How the places of a test view are filled again with the frames that are shown: held, reversed, shuffled, exchanged.
 
 Every change is an order: which place's frame each place shows. No other frame is looked at than the model was shown, so that changes work
 on cached features, on maps and behind an encoder of the run's own alike. Places that a clip leaves over stay as they are.

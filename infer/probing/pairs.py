@@ -1,4 +1,4 @@
-"""Temporal pairs: two classes that only time tells apart, so that whoever ignores order guesses between them."""
+"""Temporal pairs: two classes that differ only in their course over time, so that a model that ignores order can only guess."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def within_pairs(predictions: Predictions, pairs: tuple[tuple[str, str], ...], u
         guess = guesses[:, chosen]
         right, wrong = guess == truth, guess == partner[truth]
         either = right | wrong
-        # one half of every clip that was taken for its pair: what guessing comes to on the very same clips
+        # one half of every clip that was taken for its pair: the result of guessing on the same clips
         weights = either.mean(0)
         difference = None
         if weights.any():

@@ -1,4 +1,6 @@
-"""`probe_run`: does a run's model use time, and the right time? Each clip by the model of the part that tested it, as it is and changed.
+"""`probe_run`: whether a run's models use the order of frames, and the right moment.
+
+Each clip is measured by the model of the part that tested it, as it is and changed.
 
 Legend: N clips of the run, S seeds.
 """
@@ -66,7 +68,7 @@ def probe_run(
 ) -> Probe:
     """Ask whether the models of a run use the order of frames, and whether they look at the right moment, on their own test clips.
 
-    `pairs` are classes that only time tells apart, besides those whose names say so; `windows` deletes parts of clips, too.
+    `pairs` are classes that differ only in their course over time, besides those whose names say so; `windows` deletes parts of clips, too.
 
     >>> found = est.probe_run("runs/first", windows=False)
     >>> found.save().name
@@ -104,7 +106,7 @@ def probe_run(
             found[part] = _Found(own=own, measured=measured, moments=told, auc=_aucs(own, measured, told))
     if strangers:
         notes.append(
-            f"{len(strangers)} of {len(predictions)} clips have no resting face of their person; everybody's mean is taken"
+            f"{len(strangers)} of {len(predictions)} clips have no resting face of their person; the mean of all people is used"
         )
     if refusal:
         notes.append(refusal)
@@ -112,18 +114,21 @@ def probe_run(
 
 
 def _why_no_resting(run: Run, cache: Cache, predictions: Predictions) -> str:
-    """Say why deleted frames cannot become a resting face; nothing where they can."""
+    """Return why deleted frames cannot become a resting face; nothing where they can."""
     told = moments(cache, predictions.ids.tolist())
     onset, _, offset = told.T
     if not ((onset >= 0) & (offset >= onset)).any():
         return (
-            "No clip's onset and offset are known: attention, α and deletion cannot be compared with planted evidence. "
+            "No clip has a known onset and offset: attention, α and deletion cannot be compared with planted evidence. "
             f"est cache relabel CACHE LIST adds the columns {', '.join(MOMENTS)} (frames of the clip, from 0)"
         )
     if run.config.model.reads == CROPS:
-        return "The model looks at crops: deletion by resting faces and insertion are left out"
+        return "The model reads crops: deletion by resting faces and insertion are left out"
     if run.config.finetune.on:
-        return "Features are those of the run's own encoder, of shown frames alone: deletion by resting faces and insertion are left out"
+        return (
+            "Features are those of the run's own encoder, of shown frames alone: deletion by resting faces and "
+            "insertion are left out"
+        )
     if run.config.model.reads:
         return f"The model reads maps ({run.config.model.reads}): deletion by resting faces and insertion are left out"
     return ""

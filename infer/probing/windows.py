@@ -22,13 +22,13 @@ def window_bounds(counts: np.ndarray) -> np.ndarray:
 
 
 def in_windows(position: np.ndarray, valid: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Say which places show a frame of each window.  # (N, P), (N, P), (N, W, 2) → (N, W, P)"""
+    """Return which places show a frame of each window.  # (N, P), (N, P), (N, W, 2) → (N, W, P)"""
     there = position[:, None]
     return (bounds[..., :1] <= there) & (there < bounds[..., 1:]) & valid[:, None]
 
 
 def evidence_share(inside: np.ndarray, planted: np.ndarray) -> np.ndarray:
-    """Say how much of the evidence each window is; NaN of windows of which nothing is shown.  # (N, W, P), (N, P) → (N, W)
+    """Return how much of the evidence each window is; NaN of windows of which nothing is shown.  # (N, W, P), (N, P) → (N, W)
 
     It is the share of its frames that show the planted expression, or the share of the frames which show it that are its own, whichever
     is larger: a window that deletes all of a brief expression is evidence, and one that lies within a held expression.

@@ -1,1 +1,1 @@
-"""Features that others made: arrays and tables on users' disks become a cache."""
+"""Features of other software: arrays and tables become a cache."""

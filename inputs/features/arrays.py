@@ -1,4 +1,4 @@
-"""Arrays of numbers, .npy and .npz: what they hold is told by their heads, and nothing pickled is ever loaded."""
+"""Arrays of numbers, .npy and .npz: their headers give their content, and nothing pickled is ever loaded."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def choose(found: Mapping[str, Head], wanted: str) -> str:
 def row_shape(head: Head) -> tuple[int, ...]:
     """Return the shape of a row: of (rows, width) or (rows, channels, height, width); a single axis is one row."""
     if head.dtype.kind not in "fiub":
-        raise SourceError(f"it holds {head.dtype}, and no numbers")
+        raise SourceError(f"it holds {head.dtype}, not numbers")
     if 0 in head.shape:
         raise SourceError(f"it is empty: its shape is {head.shape}")
     if len(head.shape) == 1:
@@ -92,7 +92,7 @@ def _head(file: IO[bytes]) -> Head:
     shape, _, dtype = read(file)
     if dtype.hasobject:
         raise SourceError(
-            "it holds Python objects, which only unpickling reads, and that can run anything: save numbers"
+            "it holds Python objects, which only unpickling reads, and unpickling can run any code: save numbers"
         )
     return Head(shape=shape, dtype=dtype)
 

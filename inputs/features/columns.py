@@ -72,7 +72,7 @@ class Columns:
 
     @property
     def lines(self) -> list[str]:
-        """Say what is read."""
+        """Return what is read."""
         found = [f"{counted(len(self.features), 'column')} of features: {shortened(self.features, SHOWN)}"]
         if self.roles:
             by = f" (as {self.tool} writes them)" if self.tool else ""
@@ -136,7 +136,7 @@ def expect_same_columns(found: Columns, wanted: Columns) -> None:
 
 
 def is_no_feature(name: str) -> bool:
-    """Say whether a column's name says that it tells labels, people, clips or frames."""
+    """Return whether a column's name says that it tells labels, people, clips or frames."""
     return name.strip().casefold() in NO_FEATURES or name.startswith(INDEX)
 
 

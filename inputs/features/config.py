@@ -59,40 +59,45 @@ class ImportConfig:
             raise UsageError("--fps is above 0, found 0.", remedy="--fps 25, or what the features were made at")
         expect_values(self, "--", fps=(0.001, 100_000))
         if not self.by.strip():
-            raise UsageError("What made these features? The cache's recipe says it.", remedy='--by "OpenFace 2.2"')
+            raise UsageError(
+                "The tool that made these features is not given; the cache's recipe records it.",
+                remedy='--by "OpenFace 2.2"',
+            )
         for name in ("window", "stride", "rate"):
             if wrong := [value for value in getattr(self, name) if not 0 < value < MANY]:
                 raise UsageError(f"--{name} is above 0, found {wrong[0]:g}.")
         if bool(self.window) != bool(self.stride):
             raise UsageError(
-                "Windows are told by their length and their distance, in frames: --window and --stride.",
+                "Windows need their length and their step, in frames: --window and --stride.",
                 remedy="--window 16 --stride 4, or columns: --start-column and --stop-column",
             )
         if bool(self.start_column) != bool(self.stop_column):
             raise UsageError(
-                "The places of windows are two columns: their first frame, and the one behind their last.",
+                "The places of windows need two columns: their first frame, and the one after their last.",
                 remedy="--start-column start --stop-column stop",
             )
         if self.window and self.start_column:
             raise UsageError(
-                "Windows have their places from columns, or from --window and --stride.", remedy="one of them"
+                "Windows have their places from columns, or from --window and --stride.", remedy="give one of them"
             )
         if self.start_column and len(self.rate) > 1:
             raise UsageError(
                 "Windows whose places are columns have one --rate.", remedy="--rate-column where they have several"
             )
         if not self.of_windows and (self.rate or self.rate_column):
-            raise UsageError("--rate is of windows.", remedy="--fps tells the times of frames")
+            raise UsageError("--rate is for windows.", remedy="use --fps for the times of frames")
         if self.of_windows and self.fps is None:
-            raise UsageError("Windows lie in frames, whose times need --fps.", remedy="--fps 25")
+            raise UsageError("Windows need --fps, for the times of their frames.", remedy="--fps 25")
         if self.of_windows and (self.time_column or self.state_column or self.score_column or self.frame_column):
-            raise UsageError("Columns of times, states, scores and frame numbers are of frames, and these are windows.")
+            raise UsageError(
+                "Columns of times, states, scores and frame numbers are for frames, and these are windows."
+            )
         if self.of_windows and self.nan == "no-face":
             raise UsageError("A window has no state: --nan no-face is for frames.", remedy="--nan refuse or --nan zero")
 
     @property
     def of_windows(self) -> bool:
-        """Say whether a row is of a window."""
+        """Return whether a row is of a window."""
         return bool(self.window or self.start_column)
 
     @property
@@ -113,7 +118,7 @@ class ImportConfig:
                 )
         if number not in (1, num_sources):
             raise UsageError(
-                f"{number} kinds of windows are told, and {counted(num_sources, 'SOURCE')} named: each SOURCE holds one kind.",
+                f"{number} kinds of windows are given, and {counted(num_sources, 'SOURCE')} named: each SOURCE holds one kind.",
                 remedy="est cache import W16S4/ W16S8/ --window 16 --stride 4,8 …",
             )
         whole: dict[str, Any] = {name: values * (number // len(values)) for name, values in told.items()}

@@ -27,7 +27,7 @@ class FeatureFile:
 
     @property
     def is_table(self) -> bool:
-        """Say whether it has named columns and rows."""
+        """Return whether it has named columns and rows."""
         return self.path.suffix.lower() in TABLES
 
 
@@ -52,7 +52,7 @@ def find_files(sources: Sequence[Path]) -> FoundFiles:
             raise UsageError(f"{unicode_text(str(source))} does not exist.")
         elif source.suffix.lower() not in SUFFIXES:
             raise UsageError(
-                f"{source} is no file of features: {', '.join(SUFFIXES)} are.",
+                f"{source} is not a file of features: expected {', '.join(SUFFIXES)}.",
                 remedy="a folder of such files, or one table with --id-column",
             )
         else:

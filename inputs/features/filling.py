@@ -49,7 +49,7 @@ def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch)
                 raise CacheError(
                     f"{len(changed)} of {len(cache)} clips of {out} have other rows of {config.feature!r} than these files: "
                     f"{some(map(repr, changed))}.",
-                    remedy="--feature ANOTHER adds what the files hold now; or bring back the files of before",
+                    remedy="--feature ANOTHER adds what the files hold now; or restore the earlier files",
                 )
             report.unchanged = len(compared)
             report.not_here = sorted(ids - {clip.id for clip in compared})
@@ -57,13 +57,13 @@ def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch)
         if others := sorted(writer.manifest.filling.keys() - {config.feature}):
             raise CacheError(
                 f"{', '.join(map(repr, others))} is not complete in {out}: only some clips have it.",
-                remedy="finish that one first, by the command that began it",
+                remedy="finish that one first, by the command that started it",
             )
         begun = writer.manifest.filling.get(config.feature)
         first = begun.clips if begun else 0
         wanted = [cache.ids[place] for place in np.flatnonzero(cache.clips.rows >= first).tolist()]
         clips = _in_order(plan, cache, wanted)
-        _expect_all(plan, cache, clips, read_clips)  # a feature that was begun cannot take other settings
+        _expect_all(plan, cache, clips, read_clips)  # a feature that was started cannot take other settings
         filler = writer.fill(config.feature, recipe)
         row_of = dict(zip(cache.ids, cache.clips.rows.tolist(), strict=True))
         before = [clip for clip in plan.clips if row_of.get(clip.id, first) < first]
@@ -73,7 +73,7 @@ def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch)
             raise CacheError(
                 f"{counted(len(changed), 'clip')} got {config.feature!r} before this import of {out} was stopped, with other rows "
                 f"than are in these files now: {some(map(repr, changed))}.",
-                remedy=f"bring back the files of before; or begin again in a copy, which lacks it: est cache convert {out} COPY.zarr",
+                remedy=f"restore the earlier files; or start again in a copy without it: est cache convert {out} COPY.zarr",
             )
         for done, (clip, read) in enumerate(read_clips(plan, clips), start=1):
             state = cache.clip(clip.id, []).state

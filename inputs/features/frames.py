@@ -90,8 +90,8 @@ def of_windows(
     if len(beyond) and (config.past_end == "refuse" or (begin >= count).any()):
         at = int(beyond[-1] if (begin < count).all() else np.flatnonzero(begin >= count)[0])
         raise SourceError(
-            f"a window covers frames {begin[at]} to {end[at] - 1}, and the clip has {count}: {len(beyond)} of {len(end)} windows "
-            "end behind it",
+            f"a window covers frames {begin[at]} to {end[at] - 1}, and the clip has {count}: {len(beyond)} of "
+            f"{len(end)} windows end after it",
             remedy="--past-end cut, which shortens it" if (begin < count).all() else None,
         )
     if len(beyond):
@@ -154,7 +154,7 @@ def _times(rows: Rows, config: ImportConfig) -> tuple[np.ndarray, float]:
         if (twice := np.flatnonzero(np.diff(told["frame"]) <= 0)).size:
             at = int(twice[0]) + 1
             raise SourceError(
-                f"{rows.place(at)}: frame {told['frame'][at]:g} comes behind frame {told['frame'][at - 1]:g}: "
+                f"{rows.place(at)}: frame {told['frame'][at]:g} comes after frame {told['frame'][at - 1]:g}: "
                 "a clip has a row for each frame, of one face"
             )
     if "time" in told:
@@ -163,7 +163,7 @@ def _times(rows: Rows, config: ImportConfig) -> tuple[np.ndarray, float]:
         if (back := np.flatnonzero(np.diff(time) < 0)).size:
             at = int(back[0]) + 1
             raise SourceError(
-                f"{rows.place(at)}: its time, {time[at]:g} s, lies before that of the row above, {time[at - 1]:g} s"
+                f"{rows.place(at)}: its time, {time[at]:g} s, is before that of the row above, {time[at - 1]:g} s"
             )
         step = float(np.median(np.diff(time))) if len(time) > 1 else 0.0
         _expect_rate(step, told.get("frame"), config)
@@ -171,7 +171,7 @@ def _times(rows: Rows, config: ImportConfig) -> tuple[np.ndarray, float]:
     if config.fps is None:
         if len(rows) == 1:
             return np.zeros(1), 0.0
-        raise SourceError("nothing says when its frames are shown", remedy="--fps 25, or --time-column NAME")
+        raise SourceError("the times of its frames are not known", remedy="--fps 25, or --time-column NAME")
     frame = told["frame"] - told["frame"][0] if "frame" in told else np.arange(len(rows))
     return frame / config.fps, config.fps
 
@@ -185,7 +185,7 @@ def _expect_rate(step: float, frame: np.ndarray | None, config: ImportConfig) ->
     if abs(step - 1 / config.fps) > max(TIME_ERROR, RATE_ERROR * step):
         raise SourceError(
             f"its times are {step:g} s apart, which is {1 / step:.4g} frames a second, and --fps says {config.fps:g}",
-            remedy="leave out --fps, as times tell it",
+            remedy="leave out --fps: the times give it",
         )
 
 
@@ -232,13 +232,13 @@ def _expect_one_kind_a_rate(rows: Rows, start: np.ndarray, rate: np.ndarray, ord
     if (same := np.flatnonzero((np.diff(start) == 0) & (np.diff(rate) == 0))).size:
         one, other = sorted(int(order[at]) for at in (same[0], same[0] + 1))
         raise SourceError(
-            f"{rows.place(other)}: its window begins at frame {start[same[0]]:g}, as that of {rows.place(one)} does, and at the same rate: "
-            "--rate-column tells kinds of windows apart"
+            f"{rows.place(other)}: its window begins at frame {start[same[0]]:g}, as that of {rows.place(one)} does, "
+            "and at the same rate: --rate-column distinguishes kinds of windows"
         )
 
 
 def _gap(rows: Rows) -> str:
-    """Say where frame numbers leave some out."""
+    """Return where frame numbers leave some out."""
     frame = rows.told.get("frame")
     if frame is None or not (after := np.flatnonzero(np.diff(frame) > 1)).size:
         return ""

@@ -75,7 +75,7 @@ def run_import(plan: ImportPlan, out: Path, *, filling: bool = False, watch: Wat
         expect_one_that_fits(plan, read_clips)
         columns = column_specs(clip.input.extra for clip in plan.clips)
         if exists and remove_without_clips(out, recipes_of(plan), columns):
-            watch.say(f"{out} held no clip, and is made anew under these settings")
+            watch.say(f"{out} had no clips, and is made again with these settings")
     else:
         _expect_room(plan, out)
         columns = column_specs((clip.input.extra for clip in plan.clips), open_cache(out).schema.extra)
@@ -120,7 +120,7 @@ def run_import(plan: ImportPlan, out: Path, *, filling: bool = False, watch: Wat
 
 
 def _is_there(writer: CacheWriter, clip: Wanted, source: Source) -> bool:
-    """Say whether a clip is in the cache as its files are, and with the frames and moments that a list tells, which rows are checked by."""
+    """Return whether a clip is in the cache as its files are, with the frames and moments of the list by which rows are checked."""
     if clip.id not in writer or writer.status(clip.id, source) != "unchanged":
         return False
     moments = clip.input.moments()
@@ -193,8 +193,8 @@ def _clip(clip: Wanted, rows: ClipRows, source: Source, columns: dict[str, Colum
     told = [name for name in MOMENTS if getattr(one, name) >= 0]
     if rows.gap and told:
         raise SourceError(
-            f"its rows leave frames out ({rows.gap}), and the list says {told[0]} {getattr(one, told[0])}, which counts all frames: a row "
-            "for each frame, or a list without onset, apex and offset"
+            f"its rows leave frames out ({rows.gap}), and the list says {told[0]} {getattr(one, told[0])}, which "
+            "counts all frames: a row for each frame, or a list without onset, apex and offset"
         )
     span = clip.pieces[0].span
     return Clip(

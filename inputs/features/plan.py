@@ -81,7 +81,8 @@ def plan_import(
     paths = [Path(source) for source in ([sources] if isinstance(sources, Path | str) else sources)]
     if not paths:
         raise UsageError(
-            "Which features? SOURCE names files or folders.", remedy="est cache import features/ --out cache.zarr …"
+            "No features are given: SOURCE names files or folders.",
+            remedy="est cache import features/ --out cache.zarr …",
         )
     rules = parse_rules(labels, subjects)
     levels = config.levels(len(paths))
@@ -140,7 +141,7 @@ class _Look:
         if len(kinds) > 1:
             one, other = (next(file.path for file in found.files if file.is_table is kind) for kind in (True, False))
             raise UsageError(
-                f"The SOURCEs hold tables and arrays, {one} and {other}: which columns would be which numbers of a row?",
+                f"The SOURCEs hold tables and arrays, {one} and {other}; expected one kind.",
                 remedy="name one kind",
             )
         self.are_tables = kinds == {True}
@@ -172,7 +173,7 @@ class _Look:
         """Return the rows of each clip of tables that hold many."""
         if not self.are_tables:
             raise UsageError(
-                "--id-column is of tables that hold many clips, and these are arrays.", remedy="leave --id-column out"
+                "--id-column is for tables that hold many clips, and these are arrays.", remedy="leave --id-column out"
             )
         if self.problems:
             path, error = next(iter(self.problems.values()))
@@ -195,7 +196,7 @@ class _Look:
         return pieces
 
     def lines(self) -> list[str]:
-        """Say what was found."""
+        """Return what was found."""
         shape = " × ".join(map(str, self.shape))
         return self.columns.lines if self.columns else [f"features: {self.array or 'arrays'}, {shape} numbers a row"]
 

@@ -12,7 +12,7 @@ TREATED = {"refuse": "none", "zero": "NaN as 0", "no-face": "NaN as no face"}
 
 
 def recipes_of(plan: ImportPlan) -> Recipes:
-    """Write down how the frames and the rows of a new cache came to be."""
+    """Write down how the frames and the rows of a new cache were made."""
     frames = frames_recipe(plan)
     return Recipes(frames=frames, features={plan.config.feature: feature_recipe(plan, frames.fingerprint)})
 
@@ -61,7 +61,7 @@ def feature_recipe(plan: ImportPlan, parent: str) -> FeatureRecipe:
 
 
 def window_text(plan: ImportPlan) -> str:
-    """Say which frames a row is of, and at which rate they were looked at; empty where it is of one."""
+    """Return which frames a row is of, and at which rate they were looked at; empty where it is of one."""
     config: ImportConfig = plan.config
     if not config.of_windows:
         return ""

@@ -40,7 +40,7 @@ class ImportReport:
         self.notes.update(rows.notes)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it for machines."""
+        """Return everything as JSON data."""
         return {
             "out": str(self.out),
             "feature": self.feature,
@@ -56,7 +56,7 @@ class ImportReport:
         }
 
     def lines(self) -> list[str]:
-        """Lay it out for people."""
+        """Format it as text."""
         frames = counted(self.frames, "frame")
         rows = f"{counted(self.windows, 'window')} of {frames}" if self.windows else frames
         lines = [f"{counted(self.clips, 'clip')}, {rows}: {self.feature} of {self.out}"]

@@ -79,7 +79,7 @@ def read_spans(path: Path, columns: Columns, spans: Sequence[Span]) -> Iterator[
         if part.first + len(part) == span.first + span.count:
             yield _joined(parts)
             parts, span = [], next(waiting, None)
-    assert span is None, "the table was longer when its ids were read"
+    assert span is None, "the table became shorter after its ids were read"
 
 
 def spans_of_ids(table: Table, column: str) -> dict[str, Span]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import SourceError
+from ...packages import what_is_wrong
 from ..csvlist import DELIMITERS, EMPTY_NUMBERS
 
 BLOCK_ROWS = 4096
@@ -153,7 +154,7 @@ class CsvTable(Table):
                 if any(cell.strip() for cell in cells):
                     yield cells
         except (csv.Error, UnicodeError) as error:
-            raise SourceError(f"it is no table of text: {error}") from error
+            raise SourceError(f"it is not a text table: {error}") from error
 
 
 class ParquetTable(Table):
@@ -204,19 +205,16 @@ def _floats(column: Any) -> np.ndarray:
 
 
 def _pyarrow(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise SourceError(
-            "Parquet files are read by pyarrow: pip install 'est-fer[tables]', or save as .csv"
-        ) from error
+    if wrong := what_is_wrong("pyarrow", install="'est-fer[tables]'"):
+        raise SourceError(f"Parquet files are read by pyarrow; {': '.join(wrong)}, or save as .csv")
+    return import_module(module)
 
 
 def _encoding(head: bytes) -> str:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     if b"\0" in head:
-        raise SourceError("it is no text; a table is CSV in UTF-8")
+        raise SourceError("it is not text; a table is CSV in UTF-8")
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:

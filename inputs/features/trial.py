@@ -30,17 +30,17 @@ def expect_one_that_fits(plan: ImportPlan, read_clips: ReadClips) -> None:
 
 
 def common_remedy(errors: Iterable[Exception]) -> str | None:
-    """Return what mends most of the errors that say what mends them."""
+    """Return the remedy that is given for most of the errors."""
     remedies = Counter(error.remedy for error in errors if isinstance(error, EstError) and error.remedy)
     return remedies.most_common(1)[0][0] if remedies else None
 
 
 def told(error: Exception) -> str:
-    """Say why a clip failed, and what mends it: options that change its rows need a cache of their own."""
+    """Return why a clip failed, and how to fix it: options that change its rows need another cache."""
     remedy = error.remedy if isinstance(error, EstError) else None
     return said(error) + (f" (try: {remedy}; with another --out)" if remedy else "")
 
 
 def said(error: Exception) -> str:
-    """Say why a clip failed."""
+    """Return why a clip failed."""
     return error.message if isinstance(error, EstError) else str(error)

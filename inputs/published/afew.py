@@ -50,7 +50,7 @@ class Half:
     aligned: ClipFolder | None
 
     def forms(self, tree: Tree) -> dict[Media, str]:
-        """Say which forms of the clips there are, and where."""
+        """Return which forms of the clips there are, and where."""
         found: dict[Media, str] = {}
         if self.aligned is not None:
             found["frames"] = tree.show(self.aligned.folder)
@@ -150,7 +150,7 @@ def _lying(half: Half) -> list[Listed]:
         found += [Listed(name=f"{label}/{name}", label=label, list=half.folder, line=0) for name in clips]
     if not found:
         raise UsageError(
-            f"AFEW: {half.folder} has no class folders ({', '.join(LABELS)}) with clips in them, and no list says the labels.",
+            f"AFEW: {half.folder} has no class folders ({', '.join(LABELS)}) with clips in them, and no list gives the labels.",
             remedy="copy the videos, or a list of lines like: Fear/013736360 Fear",
         )
     return found

@@ -38,7 +38,7 @@ class Finding:
     text: str
     count: int = 0
     examples: tuple[str, ...] = ()
-    is_expected: bool = False  # nothing is wrong; it is said so that nobody wonders
+    is_expected: bool = False  # nothing is wrong; it is reported for information
 
     def line(self) -> str:
         """Say it, naming a few clips."""

@@ -28,7 +28,7 @@ class CountRow:
 
     @property
     def differs(self) -> bool:
-        """Say whether the lists have another count than everybody."""
+        """Return whether the lists have another count than everybody."""
         return bool(self.published) and self.listed not in self.published
 
 
@@ -55,7 +55,7 @@ class Check:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it for machines."""
+        """Return everything as JSON data."""
         return {
             "name": self.dataset.name,
             "title": self.dataset.title,
@@ -100,7 +100,7 @@ def count_rows(
 
 
 def differing(rows: Iterable[CountRow]) -> list[Finding]:
-    """Say which counts are not the published ones."""
+    """Return which counts are not the published ones."""
     wrong = [row for row in rows if row.differs]
     if not wrong:
         return []

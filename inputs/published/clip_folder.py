@@ -59,7 +59,7 @@ class ClipFolder:
         if len(found) > 1:
             one, two = (path.relative_to(self.folder).as_posix() for path in sorted(found)[:2])
             raise UsageError(
-                f"{self.folder} holds both {one} and {two}: two releases in one folder, and either may be the clip {name}.",
+                f"{self.folder} holds both {one} and {two}: two releases in one folder, and both may be the clip {name}.",
                 remedy="keep the clips of one release there",
             )
         self._used.update(found)
@@ -72,7 +72,7 @@ class ClipFolder:
         return self.find(name) or self.folder / f"{plain}{'.mp4' if self.kind == 'video' else ''}"
 
     def others(self) -> tuple[Path, ...]:
-        """Return the clips that nobody asked for."""
+        """Return the clips that no list names."""
         rest = (path for places in self._places.values() for path in places if path not in self._used)
         return natural(rest)
 
@@ -93,6 +93,6 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise UsageError(
-            f"{folder} cannot be read ({error.strerror}), and what lies in it belongs to the data set.",
-            remedy="give yourself the right to read it",
+            f"{folder} cannot be read ({error.strerror}), and its content belongs to the data set.",
+            remedy="change its permissions, so that it can be read",
         ) from error

@@ -124,7 +124,7 @@ def _fold_lists(folder: Path) -> tuple[dict[int, FoldLists], list[Finding]]:
 
 
 def _half(folder: Path, half: str) -> Path:
-    """Return the folder of the train or the test lists: train(single-labeled), or as somebody renamed it."""
+    """Return the folder of the train or the test lists: train(single-labeled), or a renamed one."""
     met = [name for name in names(folder) if re.match(rf"{half}\b", name, re.IGNORECASE)]
     single = [name for name in met if "single" in name.casefold()] or met
     if len(single) != 1:

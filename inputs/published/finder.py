@@ -72,9 +72,7 @@ def find_dataset(
 def _expect_options(dataset: Dataset, media: Media | None, lists: Sequence[Path], label_names: Sequence[str]) -> None:
     if media is not None and media not in dataset.media:
         only = " and ".join(dataset.media) or "what the list names"
-        raise UsageError(
-            f"{dataset.title} comes as {only}; there are no {media} of it to ask for.", remedy=f"leave out --{media}"
-        )
+        raise UsageError(f"{dataset.title} is published as {only}; it has no {media}.", remedy=f"leave out --{media}")
     if lists and not dataset.is_generic:
         raise UsageError(
             f"--dataset {dataset.name} finds its own lists below --root; found INPUT {some([str(path) for path in lists], 5)} too.",
@@ -99,7 +97,7 @@ def _distinct(entries: Sequence[Entry], dataset: Dataset) -> tuple[list[Entry], 
                 raise UsageError(
                     f"{dataset.title}: the clip {entry.id} is in {known.where or known.path} with the {what} "
                     f"{getattr(known, what)!r}, and in {entry.where or entry.path} with {getattr(entry, what)!r}.",
-                    remedy="take the lists of one release; a clip has one place in them",
+                    remedy="use the lists of one release, in which each clip has one value",
                 )
         twice.append(entry.id)
     if not twice:
@@ -109,7 +107,7 @@ def _distinct(entries: Sequence[Entry], dataset: Dataset) -> tuple[list[Entry], 
 
 
 def _problem(entry: Entry, root: Path, counts: list[str]) -> str:
-    """Say why an entry gives no clip, by looking; a number of frames that is not the list's is noted."""
+    """Return why an entry gives no clip, by looking; a number of frames that is not the list's is noted."""
     if entry.problem:
         return entry.problem
     path = entry.path
@@ -146,7 +144,10 @@ def _stub_problem(path: Path) -> str:
 def _told(reading: Reading, failures: list[Failure], missing: list[str], counts: list[str]) -> list[Finding]:
     findings = []
     if missing:
-        text = f"{len(missing)} of {len(reading.entries)} listed clips are not on the disk; they are kept as failures and count as wrong"
+        text = (
+            f"{len(missing)} of {len(reading.entries)} listed clips are not on the disk; they are kept as "
+            f"failures and count as wrong"
+        )
         if len(missing) > MANY * len(reading.entries):
             text += " (so many look like an unfinished copy, or lists of another release)"
         findings.append(Finding(kind="missing", text=text, count=len(missing), examples=tuple(missing)))
@@ -182,7 +183,8 @@ def _nothing_there(dataset: Dataset, reading: Reading, root: Path, failures: Seq
             remedy="docs/datasets.md shows the tree",
         )
     return UsageError(
-        f"{dataset.title}: none of {counted(len(failures), 'clip')} is there ({reading.layout}); {failures[0].id}: {failures[0].error}.",
+        f"{dataset.title}: none of {counted(len(failures), 'clip')} is there ({reading.layout}); {failures[0].id}: "
+        f"{failures[0].error}.",
         remedy="--root is the folder above the lists and the clips; docs/datasets.md shows the tree",
     )
 

@@ -34,13 +34,13 @@ class Listed:
 
 
 def duplicates(names: list[str]) -> Finding:
-    """Say which clips a list names more than once."""
+    """Return which clips a list names more than once."""
     text = f"{counted(len(names), 'clip', 'are')} more than once on a list, and each counts once"
     return Finding(kind="duplicates", text=text, count=len(names), examples=tuple(names))
 
 
 def moved(listed: Sequence[Listed], labels: tuple[str, ...]) -> list[Finding]:
-    """Say which clips lie in the folder of another label than their list says."""
+    """Return which clips lie in the folder of another label than their list says."""
     wrong = []
     for clip in listed:
         folder = known_label(PurePosixPath(clip.name).parent.name, labels)

@@ -153,7 +153,7 @@ def _findings(sessions: list[Session], entries: tuple[Entry, ...], strange: list
         yield Finding(kind="several videos", text=text, count=len(several), examples=tuple(several))
     nameless = [session.folder.name for session in sessions if session.videos and not session.subject]
     if nameless:
-        text = f"{len(nameless)} sessions tell no subject; folds by subject need it"
+        text = f"{len(nameless)} sessions give no subject; folds by subject need it"
         yield Finding(kind="no subject", text=text, count=len(nameless), examples=tuple(nameless))
 
 

@@ -69,14 +69,14 @@ def _findings(named: Sequence[Path], chosen: dict[str, Path], doubled: list[str]
     kept = Counter(MODALITIES[path.stem[:2]] for path in chosen.values())
     text = f"{len(chosen)} performances, taken {' and '.join(f'{count} {name}' for name, count in kept.items())}"
     passed = len(named) - len(chosen) - len(doubled)
-    text += f"; {passed} files hold the same pictures with sound, and are passed over" if passed else ""
+    text += f"; {passed} files hold the same images with sound, and are skipped" if passed else ""
     findings.append(Finding(kind="modalities", text=text, count=passed, is_expected=True))
     if doubled:
         text = f"{len(doubled)} files are there more than once; they count once"
         findings.append(Finding(kind="duplicates", text=text, count=len(doubled), examples=tuple(doubled)))
     moved = [path.stem for path in named if _folder_actor(path) not in ("", path.stem[-2:])]
     if moved:
-        text = f"{len(moved)} files lie in the folder of another actor than their name says; the name is taken"
+        text = f"{len(moved)} files are in the folder of another actor than their name says; the name is used"
         findings.append(Finding(kind="folder", text=text, count=len(moved), examples=tuple(moved)))
     return findings
 

@@ -47,7 +47,7 @@ def read(request: Request) -> Reading:
                 )
             )
         if found.unused:
-            text = f"columns of {path.name} that mean nothing here"
+            text = f"columns of {path.name} that are not used"
             findings.append(Finding(kind="columns", text=text, count=len(found.unused), examples=found.unused))
     labels = sorted({entry.label for entry in entries if entry.label is not None}, key=natural_key)
     return Reading(

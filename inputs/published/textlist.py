@@ -125,7 +125,7 @@ def numbers_named(numbers: Sequence[int], names: tuple[str, ...], where: str) ->
 
 
 def is_number(text: str) -> bool:
-    """Say whether a label is a whole number from 0."""
+    """Return whether a label is a whole number from 0."""
     return text.isascii() and text.isdecimal()
 
 

@@ -33,7 +33,7 @@ LICENCE = "AffectNet: non-commercial research; an agreement with the authors"
 
 
 def is_list(header: Sequence[str]) -> bool:
-    """Say whether a list is one of AffectNet's."""
+    """Return whether a list is one of AffectNet's."""
     return {"subDirectory_filePath", "expression"} <= set(header)
 
 

@@ -75,6 +75,6 @@ def _of_folder(path: Path) -> Stills | Path:
 
 def _unknown(path: Path, what: str) -> UsageError:
     return UsageError(
-        f"{path} is no layout of labelled images that is known: it is {what}. Known are {'; '.join(LAYOUTS)}.",
+        f"{path} is not a known layout of labelled images: it is {what}. Known are {'; '.join(LAYOUTS)}.",
         remedy="write a CSV with the columns path and label, and give that",
     )

@@ -1,4 +1,4 @@
-"""A CSV of anybody's images: path and label, or path and a column for each class; perhaps split and subject.
+"""A CSV of labelled images: path and label, or path and a column for each class; perhaps split and subject.
 
 Columns of classes hold votes or probabilities. Votes are counted and divided by their sum. Fractions claim to be probabilities: then
 each line sums to 1, or it is refused.
@@ -23,7 +23,7 @@ Lines = Sequence[tuple[int, dict[str, str]]]  # of a table, with their numbers
 
 
 def is_list(header: Sequence[str]) -> bool:
-    """Say whether a list names images."""
+    """Return whether a list names images."""
     return "path" in _columns(header)
 
 
@@ -54,7 +54,7 @@ def _labels(found: list[str], path: Path, lines: Lines) -> tuple[tuple[str, ...]
     if empty := [number for (number, _), name in zip(lines, found, strict=True) if not name]:
         raise UsageError(
             f"{path}, line {empty[0]}: the label is empty, as in {len(empty)} of {len(lines)} lines.",
-            remedy="label them, or take the lines off the list",
+            remedy="label them, or remove the lines from the list",
         )
     labels = sorted(set(found))
     return tuple(labels), hard_target(np.array([labels.index(name) for name in found], np.int64), len(labels))
@@ -79,7 +79,7 @@ def _normalized(shares: np.ndarray, path: Path, lines: list[int]) -> np.ndarray:
     if (none := np.flatnonzero(sums <= 0)).size:
         raise UsageError(
             f"{path}, line {lines[none[0]]}: the shares of all classes are 0, as in {len(none)} of {len(lines)} lines.",
-            remedy="take the lines of images on which nobody voted off the list",
+            remedy="remove the lines of images without votes from the list",
         )
     if (shares != np.round(shares)).any():
         wrong = np.flatnonzero(np.abs(sums - 1) > ROUNDING)

@@ -51,11 +51,11 @@ class Stills:
             if missing:
                 raise UsageError(
                     f"{len(missing)} of {len(self.names)} images of {self.root} are not there: {some(missing)}.",
-                    remedy="bring them, or take their lines off the list",
+                    remedy="restore them, or remove their lines from the list",
                 )
 
     def lines(self) -> list[str]:
-        """Say what was found."""
+        """Return what was found."""
         kind = "soft labels" if self.soft else "labels"
         lines = [f"{self.layout}: {len(self.names)} images, {kind} of {len(self.labels)} classes"]
         lines += self.notes
@@ -86,7 +86,8 @@ class Stills:
             picture = cv2.imread(str(found), cv2.IMREAD_COLOR)
             if picture is None:
                 raise SourceError(
-                    f"{found} is no picture that OpenCV reads.", remedy="mend it, or take its line off the list"
+                    f"{found} is not an image that OpenCV can read.",
+                    remedy="repair it, or remove its line from the list",
                 )
         if self.box is not None and self.box[number, 2] > 0:
             left, top, width, height = self.box[number].tolist()

@@ -74,7 +74,7 @@ def _subjects(listing: Listing, labels: Sequence[str]) -> list[str]:
     least, most = len(members[order[-1]]), len(members[order[0]])
     each = f"from {least:,} to {most:,} clips each" if least < most else f"{counted(most, 'clip')} each"
     words = f"{counted(len(members), 'subject')}; {each}"
-    words += f"; of {unknown:,} clips the subject is not known" if unknown else ""
+    words += f"; of {counted(unknown, 'clip')} the subject is not known" if unknown else ""
     parts = [heading("Subjects"), text(words + ".")]
     crossing = [subject for subject in order if len({splits[place] for place in members[subject]} - {""}) > 1]
     if crossing:

@@ -62,7 +62,7 @@ def clips_table(listing: Listing, faces: Faces | None) -> list[str]:
 
 
 def _tells(column: Column) -> bool:
-    """Say whether a column has a value at all, or one besides 0 where that is the rule."""
+    """Return whether a column has a value at all, or one besides 0 where that is the rule."""
     if column.kind == "number" and column.name in ("decode errors", "frames missing"):
         return any(value == value and value > 0 for value in column.values)
     return column.name == "clip" or any(value not in ("", None) and value == value for value in column.values)

@@ -24,7 +24,7 @@ class Copies:
 
     @property
     def leak(self) -> bool:
-        """Say whether a model may be tested on clips that it was trained on."""
+        """Return whether a model may be tested on clips that it was trained on."""
         return bool({"split", "fold", "subject"} & set(self.contradictions))
 
 

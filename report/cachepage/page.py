@@ -180,8 +180,8 @@ def _outliers(listing: Listing, faces: Faces | None, watch: Watch) -> list[str]:
         return [text(f"Outliers were not looked for: {error}")]
     found = outliers(clip_means(cache, feature, watch))
     words = (
-        f"Clips whose mean {feature!r} lies far from that of their nearest neighbours: a wrong crop, another face, or a rare appearance. "
-        "Look at them; being listed here does not mean that a clip is wrong."
+        f"Clips whose mean {feature!r} lies far from that of their nearest neighbours: a wrong crop, another face, or "
+        "a rare appearance. Look at them; being listed here does not mean that a clip is wrong."
     )
     if not found:
         return [text(words), text("No clip lies that far.")]
@@ -228,7 +228,7 @@ def _copies(listing: Listing, faces: Faces | None, watch: Watch) -> list[str]:
 
 
 def _copies_found(found: Sequence[Copies]) -> list[str]:
-    """Count what is certain and what is to be looked at, each for itself."""
+    """Count what is certain and what should be inspected, each for itself."""
     parts = []
     for near in (False, True):
         groups = [one for one in found if (one.similarity is not None) == near]
@@ -264,14 +264,15 @@ def _copy_rows(listing: Listing, found: Sequence[Copies]) -> tuple[list[list[Any
 
 
 def _people(summary: Summary) -> list[str]:
-    held = f"The cache holds {summary.face_pictures:,} face pictures (JPEG crops)."
+    held = f"The cache holds {summary.face_pictures:,} face picture{'s' * (summary.face_pictures != 1)} (JPEG crops)."
     if not summary.face_pictures:
         held = "The cache holds no face pictures."
     if summary.removed_face_pictures:
         held += f" {summary.removed_face_pictures:,} more, of clips that were removed, stay until it is converted or erased."
     others = (
-        f"Besides, it keeps where the face is in {round(summary.frames * (summary.detected + summary.interpolated)):,} frames, features "
-        f"of them, and names: {counted(summary.subjects, 'subject')}, ids and paths."
+        "Besides, it keeps where the face is in "
+        f"{round(summary.frames * (summary.detected + summary.interpolated)):,} frames, features of them, and names: "
+        f"{counted(summary.subjects, 'subject')}, ids and paths."
     )
     return [
         text(held),
@@ -282,7 +283,7 @@ def _people(summary: Summary) -> list[str]:
         code(f"est cache erase {summary.path} --subject NAME"),
         text("A copy without crops, landmarks, paths, subjects and telling ids:"),
         code(f"est cache convert {summary.path} public.h5 --share"),
-        text("Labels are apparent expressions as somebody annotated them, and not what anybody felt."),
+        text("Labels are apparent expressions as they were annotated, not what the people felt."),
     ]
 
 
@@ -299,7 +300,7 @@ def _recipes(summary: Summary) -> list[str]:
             items(summary.merged),
         ]
     environment = [f"{name}: {_shown(value)}" for name, value in summary.environment.items() if name != "merged"]
-    return [*parts, details("The machine and the libraries that it was begun with", items(environment))]
+    return [*parts, details("The machine and the libraries that it was started with", items(environment))]
 
 
 def _with_faces(

@@ -142,7 +142,7 @@ def _empty(mark: Mark, words: str) -> str:
 
 
 def _nothing_to_show(cache: Cache, troubles: dict[str, str]) -> CacheError:
-    """Say why no clip can be shown, and what mends it."""
+    """Return why no clip can be shown, and how to fix it."""
     clip, trouble = next(iter(troubles.items()))
     if cache.has_crops:
         return CacheError(

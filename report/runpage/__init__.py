@@ -1,1 +1,1 @@
-"""Pages of runs: one run with everything that is known of it, or several beside one another."""
+"""Pages of runs: one run with all its results, or several, compared."""

@@ -79,7 +79,7 @@ def share_of(half: str) -> Callable[[Mapping[str, Any]], float | None]:
 
 
 def _told(curves: Sequence[Curve], unit: str) -> str:
-    """Say where curves begin and end."""
+    """Return where curves begin and end."""
     return " ".join(
         f"{curve.name}: from {curve.mean[0][1]:.3g}{unit} in epoch {curve.mean[0][0]:g} "
         f"to {curve.mean[-1][1]:.3g}{unit} in epoch {curve.mean[-1][0]:g}."

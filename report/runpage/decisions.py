@@ -29,7 +29,7 @@ class Decisions:
         return {part: one for part, one in self.parts.items() if name in one.arrays and len(one.ids)}
 
     def note(self) -> str:
-        """Say which parts are missing, and which command adds them; empty where all are there."""
+        """Return which parts are missing, and which command adds them; empty where all are there."""
         if not self.missing and not self.problems:
             return ""
         what = (

@@ -1,7 +1,7 @@
 """The section on embeddings: pooled features beside what the classifier reads (T of EST), as in the paper's Fig. 12.
 
 Each part has a model of its own, whose space is no other's: every part is drawn by itself. The pictures are of t-SNE, which exaggerates
-clusters, so a number from the whole space stands beside them: how often a clip's nearest neighbour is of the same class.
+clusters, so a number from the whole space is shown with them: how often a clip's nearest neighbour is of the same class.
 """
 
 from __future__ import annotations

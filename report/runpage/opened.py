@@ -1,4 +1,4 @@
-"""A run, opened for a page: complete, unfinished, or one that this release cannot read, which the page then says. Without torch.
+"""A run, opened for a page: complete, unfinished, or one that this release cannot read, which the page then states. Without torch.
 
 Legend: N clips, S seeds, C classes.
 """
@@ -92,9 +92,9 @@ def probabilities_of(run: Run, found: Predictions, rows: Sequence[Row]) -> np.nd
 
 
 def _unfinished(run: Run, scored: int) -> str:
-    """Say how far a run is."""
+    """Return how far a run is."""
     busy = " It is being trained right now." if run.busy else ""
     return (
         f"This run is not complete: {scored} of {len(run.parts)} parts trained and scored.{busy} "
-        "A score over some of its clips would be another number, so none is given."
+        "A score over a part of its clips would be another number, so none is given."
     )

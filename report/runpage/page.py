@@ -1,4 +1,4 @@
-"""`est report RUN…`: the page of one run, or of several beside one another, as one HTML file. No torch is needed, and no network."""
+"""`est report RUN…`: the page of one run, or of several, compared, as one HTML file. No torch is needed, and no network."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run_page(
     cache: Path | str | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write the page of a run, or of several beside one another, as one HTML file.
+    """Write the page of a run, or of several, compared, as one HTML file.
 
     `faces` puts crops of the hardest clips into it, `paths` the folders of files; `cache` is where the run's cache is now.
 

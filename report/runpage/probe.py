@@ -29,7 +29,7 @@ def probe_section(run: Run) -> Section:
     path = run.path.joinpath(*FILE)
     command = code(f"est probe {shlex.quote(str(run.path))}")
     if not path.is_file():
-        words = "Not probed yet. This shows the models changed clips, and tells whether the score needs the order of frames:"
+        words = "Not probed yet. This command shows the models changed clips, and measures whether the score needs the order of frames:"
         return Section(title=TITLE, parts=[text(words), command])
     try:
         found = read_json(path)
@@ -56,7 +56,10 @@ def _changes(found: Found) -> list[str]:
         [one["name"], percent(one["war"]), _points(one["lost"]["value"]), _interval(one["lost"]), one["text"]]
         for one in found["changes"]
     ]
-    caption = f"Changed clips: {found['clips']} clips of {found['people']}, mean of the run's seeds; intervals are of paired differences"
+    caption = (
+        f"Changed clips: {found['clips']} clips of {found['people']}, mean of the run's seeds; intervals are "
+        f"of paired differences"
+    )
     ends = _interval(index)
     return [
         text(
@@ -65,14 +68,14 @@ def _changes(found: Found) -> list[str]:
         ),
         table(["Clips shown", "WAR", "Lost, points", "95 % interval", "Change"], rows, caption=caption),
         text(
-            "Models were not trained on changed clips, so a part of each loss may be that such clips are strange to them. "
-            "The intervals are over people and hold no luck of training."
+            "Models were not trained on changed clips, so a part of each loss may come from clips unlike the training data. "
+            "The intervals are over people and do not include the variation between trainings."
         ),
     ]
 
 
 def _pairs(found: Found) -> list[str]:
-    """Return how often models are right within pairs of classes that only time tells apart."""
+    """Return how often models are right within pairs of classes that differ only in their course over time."""
     if not found["pairs"]:
         return []
     names = "; ".join(" / ".join(pair) for pair in found["pairs"][0]["pairs"])
@@ -90,7 +93,7 @@ def _pairs(found: Found) -> list[str]:
     caption = "Clips taken for either class of their temporal pair: the share that is right; guessing is 50 %"
     return [
         heading("Temporal pairs"),
-        text(f"Classes that only time tells apart: {names}."),
+        text(f"Classes that differ only in their course over time: {names}."),
         table(header, rows, caption=caption),
     ]
 
@@ -130,7 +133,7 @@ def _notes(run: Run, found: Found) -> list[str]:
 
 
 def _verdict(found: Found) -> str:
-    """Say what the index shows, and where its interval leaves it open, whether another order alone loses something."""
+    """Return what the index shows, and where its interval leaves it open, whether another order alone loses something."""
     index = found["index"]
     if index["low"] is None or index["high"] is None:
         return "There are too few people for an interval: whether the models use the order of frames is not known."

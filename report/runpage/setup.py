@@ -99,7 +99,7 @@ def repeat_section(opened: Opened) -> Section:
 
 
 def cite_parts() -> list[str]:
-    """Say how to cite software and paper, as CITATION.cff does."""
+    """Return how to cite software and paper, as CITATION.cff does."""
     words = "If you use this software, please cite it, and the paper whose model it implements."
     return [heading("Citation"), text(words), items([SOFTWARE, PAPER]), details("BibTeX", code(BIBTEX))]
 

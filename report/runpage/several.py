@@ -21,7 +21,7 @@ from .opened import Opened
 from .scores import MEASURES, difference_parts
 from .setup import cite_section
 
-APPARENT = "Classes are apparent expressions: what a face shows, as the labels have it, and never what somebody feels."
+APPARENT = "Classes are apparent expressions: what a face shows, as the labels have it, and not what somebody feels."
 
 
 def several_page(runs: Sequence[Opened], *, paths: bool = False) -> str:
@@ -148,7 +148,7 @@ def _clips(found: Comparison) -> Section:
     chosen = np.flatnonzero(apart > 1e-9)
     title = "Clips on which the runs differ"
     if not len(chosen):
-        return Section(title=title, parts=[text("All runs are right on the very same clips.")])
+        return Section(title=title, parts=[text("All runs are right on exactly the same clips.")])
     columns = [
         Column(name="Clip", values=first.ids[chosen].tolist()),
         Column(name="Subject", values=first.subjects[chosen].tolist()),

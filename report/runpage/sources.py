@@ -42,7 +42,7 @@ class Sources:
         return ClipSource(state=np.asarray(found.state), time=np.asarray(found.time))
 
     def has(self, name: str) -> bool:
-        """Say whether the cache has a clip that the run knows, as it was when the run began."""
+        """Return whether the cache has a clip that the run knows, as it was when the run began."""
         if self.cache is None or name not in self.places or name not in self.known:
             return False
         index = self.places[name]

@@ -5,7 +5,7 @@
     OUT/permuted/01/ …   a run each, of every fold and the first seed, on labels permuted within people
     OUT/audit.json  audit.md
 
-Runs resume, and so does an audit: the same call goes on, and with more permutations it adds those that are missing. The models of permuted
+Runs resume, and so does an audit: the same call resumes, and with more permutations it adds those that are missing. The models of permuted
 runs are removed when they are scored.
 """
 
@@ -48,7 +48,7 @@ def audit_cache(
     permutations: int = PERMUTATIONS,
     watch: TrainingWatch | None = None,
 ) -> Audit:
-    """Say how far a score on a cache may be trusted, into a folder: leaks, seeds, permuted labels; the same call resumes.
+    """Return how far a score on a cache may be trusted, into a folder: leaks, seeds, permuted labels; the same call resumes.
 
     `config` is the model and its training.
     `config.select` says which estimate counts as the score: the last epoch, or the one that the inner validation part chose. Both are
@@ -124,7 +124,7 @@ def _train_all(
 
 
 def _trained(ready: Prepared, path: Path, config: TrainConfig, watch: TrainingWatch) -> Run:
-    """Return a complete run: the one that is there, gone on with where it is not complete, or a new one."""
+    """Return a complete run: the one that is there, resumed if it is not complete, or a new one."""
     if (path / FACTS).is_file():
         run = Run.open(path)
         return run if run.complete else fit(ready, path, resume=True, watch=watch).run
@@ -141,7 +141,7 @@ def _expect_possible(config: TrainConfig, permutations: int) -> None:
     """Refuse settings that cannot be audited."""
     if read_place() is not None:
         raise UsageError(
-            "An audit is one process, and torchrun has started several.", remedy="est audit without torchrun"
+            "An audit runs in one process, and torchrun has started several.", remedy="est audit without torchrun"
         )
     if len(config.seeds) < 2:
         raise UsageError(
@@ -153,7 +153,7 @@ def _expect_possible(config: TrainConfig, permutations: int) -> None:
         raise UsageError(f"--permutations goes from 0 to {MOST}, found {permutations}.", remedy="--permutations 10")
     if config.finetune.init:
         raise UsageError(
-            "--init starts from models that have learnt the true labels, which permuted labels could not undo.",
+            "--init starts from models that have learnt the true labels, so permuted labels would not be a reference.",
             remedy="leave out finetune.init",
         )
 
@@ -174,7 +174,7 @@ def _expect_same(out: Path, settings: dict[str, Any]) -> None:
     if not out.exists():
         return
     if not out.is_dir() or (any(out.iterdir()) and not (out / SETTINGS).is_file()):
-        raise UsageError(f"{out} is there already, and holds no audit.", remedy="--out another folder")
+        raise UsageError(f"{out} exists already, and contains no audit.", remedy="--out another folder")
     if not (out / SETTINGS).is_file():
         return
     then = read_json(out / SETTINGS)
@@ -183,7 +183,7 @@ def _expect_same(out: Path, settings: dict[str, Any]) -> None:
     with damage_named(out / SETTINGS, "--out another folder"):
         changed = differences(from_flat(then["config"]), from_flat(settings["config"]))
         named = {
-            "fingerprints": "the features were made in another way",
+            "fingerprints": "the features were made with other settings",
             "annotations": "clips or labels differ",
             "rows": "the features of some clips differ",
         }
@@ -196,5 +196,5 @@ def _expect_same(out: Path, settings: dict[str, Any]) -> None:
     if changed or more:
         raise UsageError(
             differing(out, changed, more=more),
-            remedy="--out another folder, or the settings of then",
+            remedy="--out another folder, or the earlier settings",
         )

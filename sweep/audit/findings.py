@@ -1,6 +1,6 @@
 """What an audit finds, from the predictions of its runs: estimates, their differences, seeds, what permuted labels reach.
 
-The three estimates are three epochs of the very same trainings: the last one, the one that the inner validation part chose, and the best
+The three estimates are three epochs of the same trainings: the last one, the one that the inner validation part chose, and the best
 one on the test half itself (the oracle). A fold and seed is trained once; all three are scored on the same clips.
 
 Legend: S seeds, N tested clips, P permutations.
@@ -83,7 +83,7 @@ class Tested:
 
     @property
     def by_subject(self) -> bool:
-        """Say whether people are known; a clip of which they are not is a unit by itself."""
+        """Return whether people are known; a clip of which they are not is a unit by itself."""
         return bool((self.subject != "").any())
 
     @property
@@ -97,7 +97,7 @@ class Tested:
         return [score(truth, predicted, self.labels) for predicted in self.predicted[name]]
 
     def right(self, name: str) -> np.ndarray:
-        """Say where an estimate is right.  # (S, N)"""
+        """Return where an estimate is right.  # (S, N)"""
         return self.predicted[name] == self.truth
 
 

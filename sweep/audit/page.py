@@ -52,7 +52,7 @@ def page(audit: Audit) -> str:
 
 
 def what(audit: Audit) -> str:
-    """Say what was trained on what."""
+    """Return what was trained on what."""
     facts = audit.facts
     folds = len(facts["protocol"]["folds"])
     people = f" of {facts['people']} people" if facts["people"] else ""
@@ -126,25 +126,26 @@ def _permuted_lines(permuted: Permuted) -> list[str]:
     ]
     if permuted.changed < FEW:
         found.append(
-            "few labels could be changed within people: what permuted labels reach is mostly what true ones taught, and says little"
+            "few labels could be changed within people: most labels stayed the same, so the score with permuted labels says little"
         )
     return found
 
 
 def how(audit: Audit) -> list[str]:
-    """Say how the numbers were made."""
+    """Return how the numbers were made."""
     facts, protocol = audit.facts, audit.facts["protocol"]
     held = sum(fold["val"] for fold in protocol["folds"].values()) / len(protocol["folds"])
     return [
         f"protocol: {named(protocol['asked'], protocol['kind'])}; independence of training and test: {protocol['independence']}",
         *protocol["notes"],
-        f"The three estimates are three epochs of the same trainings. An inner validation part, {held:.0f} clips of a fold on average, was "
-        "not learnt from, whichever epoch is taken: est train --select last learns from these clips too, and may reach more.",
-        "The oracle chooses each fold's epoch by the test half that it is scored on. It is no result.",
-        "Permuted labels change places within people; a person with one class exchanges it with another such person. A model is taught "
-        "them in the training half and the inner validation part, and scored on the true labels of the test half. p is "
-        "(1 + number) / (1 + permutations): the number of permutations that reach the score of the first seed where the tested clips have "
-        "their permuted labels too.",
+        f"The three estimates are three epochs of the same trainings. An inner validation part, {held:.0f} clips of a "
+        "fold on average, was not learnt from, whichever epoch is taken: est train --select last learns from these "
+        "clips too, and may reach more.",
+        "The oracle chooses each fold's epoch by the test half that it is scored on. It is not a result.",
+        "Permuted labels change places within people; a person with one class exchanges it with another such person. "
+        "A model is taught them in the training half and the inner validation part, and scored on the true labels of "
+        "the test half. p is (1 + number) / (1 + permutations): the number of permutations that reach the score of "
+        "the first seed where the tested clips have their permuted labels too.",
         f"Intervals are 95 %, over {facts['intervals_over']}. Seeds {', '.join(map(str, facts['seeds']))}. "
         f"Trained in {facts['seconds']:.0f} s altogether.",
     ]

@@ -8,9 +8,9 @@ the setting which switches them on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from ...packages import what_is_wrong
 from .record import StudyRecord
 from .scales import Scale, number_range, shown, varied
 
@@ -68,7 +68,7 @@ def mean_importances(studies: Sequence[StudyRecord]) -> dict[str, float] | None:
 
 
 def why_none(study: StudyRecord) -> str:
-    """Say why a study has no importances; empty where it has."""
+    """Return why a study has no importances; empty where it has."""
     scored = study.scored
     if len(scored) < LEAST:
         return too_few([study])
@@ -76,8 +76,8 @@ def why_none(study: StudyRecord) -> str:
         return "all complete trials have the same value, so no setting can be said to matter"
     if not compared(study):
         return "no setting that all complete trials have differs between them"
-    if find_spec("optuna") is None:
-        return "importances are computed by Optuna, which is not installed here"
+    if wrong := what_is_wrong("optuna"):
+        return f"importances are computed by Optuna; {wrong[0]}"
     return ""
 
 

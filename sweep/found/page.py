@@ -25,8 +25,8 @@ TRIALS = (
 )
 FIXED = "fixed at "  # what a line of the space begins with, after the name of a setting that is not searched
 INTERVALS = (
-    "The interval of a difference decides: one is better where the interval does not contain 0. A p value comes from another test and may "
-    "disagree."
+    "The interval of a difference decides: one is better where the interval does not contain 0. A p value comes from "
+    "another test and may disagree."
 )
 
 
@@ -74,7 +74,7 @@ def blocks(sweep: Sweep) -> list[Block]:
 
 
 def selection(sweep: Sweep) -> str:
-    """Say how settings were chosen: by which clips, and by how many trials."""
+    """Return how settings were chosen: by which clips, and by how many trials."""
     studies = sweep.studies_of(control=False) or sweep.studies
     learnt, chosen, tested = (
         _clips([getattr(study, name) for study in studies]) for name in ("learnt", "chosen_by", "tested")
@@ -100,7 +100,7 @@ def selection(sweep: Sweep) -> str:
 
 
 def uneven(sweep: Sweep) -> str:
-    """Say where model and control did not have as many trials; empty where they had."""
+    """Return where model and control did not have as many trials; empty where they had."""
     found = []
     for fold in sweep.folds:
         model, control = sweep.study(fold), sweep.study(fold, control=True)
@@ -119,11 +119,12 @@ def uneven(sweep: Sweep) -> str:
 
 
 def caution(sweep: Sweep) -> str:
-    """Say what the values of chosen trials are not."""
+    """Return what the values of chosen trials are not."""
     most = counted(max((study.complete for study in sweep.studies), default=0), "complete trial")
     return (
-        f"The validation values of chosen trials are optimistic: each is the maximum of up to {most}, on the clips that chose it. They say "
-        "nothing about new clips, and are no result. Only the retrained score, on test halves that no trial read, is an estimate."
+        f"The validation values of chosen trials are optimistic: each is the maximum of up to {most}, on the clips "
+        f"that chose it. They say nothing about new clips, and are not results. Only the retrained score, on test "
+        f"halves that no trial read, is an estimate."
     )
 
 
@@ -198,7 +199,7 @@ def importance_blocks(studies: Sequence[StudyRecord]) -> list[Block]:
     used = len(studies) - sum(map(len, why.values()))
     words = (
         f"How much a setting decides whether a trial is among the best of its study, by PED-ANOVA, as shares of 100 %"
-        f"{f'; mean over {used} folds' if used > 1 else ''}. With few trials this is a hint, no finding."
+        f"{f'; mean over {used} folds' if used > 1 else ''}. With few trials this is a hint, not a finding."
     )
     rows = [[key, f"{100 * share:.0f} %"] for key, share in found.items()]
     return [
@@ -210,7 +211,7 @@ def importance_blocks(studies: Sequence[StudyRecord]) -> list[Block]:
 
 
 def parallel_blocks(sweep: Sweep) -> list[Block]:
-    """Return the trials of each study as parallel coordinates, closed until somebody opens them; these are for sweep.html alone."""
+    """Return the trials of each study as parallel coordinates, collapsed; these are for sweep.html alone."""
     folds = sweep.folds[:SHOWN_FOLDS]
     return [
         Block(
@@ -224,7 +225,7 @@ def parallel_blocks(sweep: Sweep) -> list[Block]:
 
 
 def how(sweep: Sweep) -> list[str]:
-    """Say how the search was made."""
+    """Return how the search was made."""
     asked = f"{counted(sweep.trials, 'trial')} per study" if sweep.trials else "no number of trials"
     return [
         f"cache: {sweep.cache}",

@@ -130,7 +130,7 @@ def colour_of(share: float) -> str:
 
 
 def _drawn(record: Record) -> bool:
-    """Say whether a trial has a dot: complete ones, and pruned ones at their last value."""
+    """Return whether a trial has a dot: complete ones, and pruned ones at their last value."""
     return record.scored or (record.state == "pruned" and record.value is not None and math.isfinite(record.value))
 
 
@@ -153,7 +153,7 @@ def _percents(scale: Scale) -> list[tuple[float, str]]:
 
 
 def _legend(studies: Sequence[StudyRecord], room: float) -> tuple[list[str], float]:
-    """Say which sign is which, of those that occur; and return where the panels begin."""
+    """Return which sign is which, of those that occur; and return where the panels begin."""
     entries = []
     for control, name in ((False, "model"), (True, "control")):
         records = [record for study in studies if study.control == control for record in study.records]

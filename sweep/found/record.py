@@ -45,7 +45,7 @@ class Record:
 
     @property
     def scored(self) -> bool:
-        """Say whether it is complete and has a number as its value."""
+        """Return whether it is complete and has a number as its value."""
         return self.state == "complete" and self.value is not None and math.isfinite(self.value)
 
 

@@ -17,7 +17,7 @@ NEAREST = 0.06  # of an axis, between two texts
 
 
 def shown(value: Any) -> str:
-    """Write a setting for people: 0.0003, 3e-5, true, none."""
+    """Write a setting in short form: 0.0003, 3e-5, true, none."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -40,7 +40,7 @@ def number_range(numbers: Sequence[int], noun: str) -> str:
 
 
 def exact(value: Any) -> str:
-    """Write a setting for machines, with every digit."""
+    """Write a setting with every digit."""
     if isinstance(value, str):
         return value
     return "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)

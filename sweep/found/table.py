@@ -90,7 +90,7 @@ def score_text(score: Mapping[str, Any]) -> str:
 
 
 def counts(study: StudyRecord) -> str:
-    """Say how many trials ended how: 20 complete, 4 pruned."""
+    """Return how many trials ended how: 20 complete, 4 pruned."""
     numbers = {name: getattr(study, name) for name in ("complete", "pruned", "failed", "running")}
     return ", ".join(f"{number} {name}" for name, number in numbers.items() if number or name == "complete")
 

@@ -43,7 +43,7 @@ def caption(table: Table, rows: Sequence[Row], runs: Runs, found: Measured) -> s
 
 
 def reads_of(rows: Sequence[Row], runs: Runs) -> str:
-    """Say what rows read, and of some that read something else than the most which they are."""
+    """Return what rows read, and of some that read something else than the most which they are."""
     labels: dict[str, list[str]] = {}
     for row in rows:
         config = runs.config(row)

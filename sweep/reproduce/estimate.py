@@ -90,7 +90,7 @@ class _Clock(TrainingWatch):
 
     @property
     def busy(self) -> bool:
-        """Say whether this thread waited for a processor."""
+        """Return whether this thread waited for a processor."""
         first = WARM - 1
         if len(self.times) <= first + 1:
             return False

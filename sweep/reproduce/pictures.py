@@ -55,7 +55,7 @@ def curve_picture(curves: Sequence[Curve], *, title: str, axis: str, told: str =
         colour = AXIS if curve.faint else COLOURS[number % len(COLOURS)]
         dash = "2 3" if curve.faint else DASHES[number % len(DASHES)]
         dashed = f' stroke-dasharray="{dash}"' if dash else ""
-        shift = 3.0 * (number - (len(curves) - 1) / 2)  # intervals of several curves stand beside each other
+        shift = 3.0 * (number - (len(curves) - 1) / 2)  # intervals of several curves are drawn side by side
         there = [(place(point.x, point.value)[0] + shift, place(point.x, point.value)[1]) for point in curve.points]
         if len(there) > 1:
             found.append(path(there, colour=colour, name="curve", more=f' stroke-width="2"{dashed}'))

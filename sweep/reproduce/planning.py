@@ -44,7 +44,7 @@ class Work:
         return max(self.parts - self.done, 0)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what machines read."""
+        """Return the JSON data."""
         found = {"run": self.name, "rows": list(self.rows), "trainings": self.parts, "done": self.done}
         return {**found, "seconds": None if self.seconds is None else round(self.seconds, 1)}
 
@@ -71,7 +71,7 @@ class Schedule:
 
 
 def schedule(tables: Sequence[Table], runs: Runs, *, expect: Mapping[str, Any]) -> Schedule:
-    """Say what is to be trained. A single table that cannot be made is refused; of several it is left out."""
+    """Return what is to be trained. A single table that cannot be made is refused; of several it is left out."""
     works: dict[str, Work] = {}
     made: dict[str, tuple[Row, ...]] = {}
     skipped: dict[str, dict[str, str]] = {}
@@ -170,9 +170,9 @@ def without(plan: Schedule, why: Mapping[str, str], tables: Sequence[Table], run
 
 
 def announcement(plan: Schedule, runs: Runs, *, several: bool) -> list[str]:
-    """Say what will be trained, and about how long that takes."""
+    """Return what will be trained, and about how long that takes."""
     if not plan.works:
-        return ["nothing is trained for this"]
+        return ["this needs no training"]
     total = sum(work.parts for work in plan.works)
     folds, seeds = len(runs.plan.folds), len(plan.works[0].config.seeds)
     each = f"{folds} fold{'s' * (folds > 1)} × {seeds} seed{'s' * (seeds > 1)}"
@@ -197,7 +197,7 @@ def announcement(plan: Schedule, runs: Runs, *, several: bool) -> list[str]:
 
 
 def shorter(plan: Schedule, runs: Runs) -> str:
-    """Say how long the preset small would take, and what else is quicker."""
+    """Return how long the preset small would take, and what else is quicker."""
     said = "--epochs, fewer --seeds and --stack on are shorter"
     try:
         small = replace(runs.recipe, preset=PRESET, file=None)

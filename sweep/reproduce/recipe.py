@@ -47,7 +47,7 @@ class Recipe:
                 resolve(settings=[text])  # says what the settings are
         if (select := self.config().select) != "last":
             raise UsageError(
-                f"Tables are of the last epoch, and select is {select}.",
+                f"Tables score the last epoch, found select = {select}.",
                 remedy="leave select out of --set and --config",
             )
 
@@ -60,7 +60,7 @@ class Recipe:
             if not any(key in known_keys(name) for name in names):
                 owners = ", ".join(name for name in MODELS if key in known_keys(name))
                 raise UsageError(
-                    f"{key} is a setting of {owners}, and no row is one of these: it would have no effect.",
+                    f"{key} is a setting of {owners}, and no row uses these models: it would have no effect.",
                     remedy=f"leave {key} out",
                 )
         idle: UsageError | None = None
@@ -79,7 +79,7 @@ class Recipe:
             raise idle
 
     def asked(self, key: str) -> Any:
-        """Return what the user sets a key to, by option, --set or file; None where nobody does."""
+        """Return what the user sets a key to, by option, --set or file; None if it is not set."""
         if (value := self.options.get(key)) is not None:
             return value
         said = dict(self._typed)

@@ -4,7 +4,7 @@
     OUT/runs/<name>/       a run for each configuration, shared by all rows that have it; est runs and est compare read them
     OUT/<table>.md .csv .tex .svg
 
-The same call resumes: runs that are complete are read, one that was stopped goes on from its checkpoint.
+The same call resumes: runs that are complete are read, one that was stopped resumes from its checkpoint.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from .watching import RowWatch
 EXPECT = {"cross_database": cross_database.expect, "zero_middle": zero_middle.expect}  # what measures need besides rows
 PAPER_DATASETS = ("dfew", "afew", "bu4dfe", "mmi")  # in the order in which help and docs name them
 NOT_DIVIDED = Plan(folds=(), kind="holdout", independence="unknown", notes=())  # clips that nothing learns from
-ONE_SEED = "One seed: how far another would move the scores is not in the intervals; --seeds 1,2,3 would tell."
+ONE_SEED = "One seed: the intervals do not include the variation between seeds; --seeds 1,2,3 does."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Reproduction:
 
     @property
     def failed(self) -> bool:
-        """Say whether a table was not made for another reason than that it needs a second cache."""
+        """Return whether a table was not made for another reason than that it needs a second cache."""
         return bool(self.refused.keys() - {CROSS})
 
     @property
@@ -75,7 +75,7 @@ class Reproduction:
         return [*shown, *(f"{name} was not made: {why}" for name, why in self.refused.items())]
 
     def to_json(self) -> dict[str, Any]:
-        """Return what machines read."""
+        """Return the JSON data."""
         return {
             "out": str(self.out),
             "dry_run": self.dry,
@@ -99,7 +99,7 @@ def reproduce(
 ) -> Reproduction:
     """Make a table of the paper on a cache, or `all` of them, into a folder; `dry_run` says what would be trained, and for how long.
 
-    With a data set the protocol is the published one, and the paper's numbers stand beside these. Ctrl-C saves a checkpoint and raises
+    With a data set the protocol is the published one, and the paper's numbers are shown with these. Ctrl-C saves a checkpoint and raises
     KeyboardInterrupt; the same call resumes.
 
     >>> found = est.reproduce("ablation", "cache.zarr", "paper", dry_run=True)
@@ -217,19 +217,19 @@ def _made(table: Table, plan: Schedule, runs: Runs) -> Sheet:
 
 
 def leaks_in(table: Table, rows: Sequence[Row], runs: Runs) -> list[str]:
-    """Say what was learnt from before it was tested on, where that was allowed."""
+    """Return what was learnt from before it was tested on, where that was allowed."""
     trained = [Run.open(runs.path(row)) for row in rows] if table.trains else []
     return list(dict.fromkeys(line for run in trained for line in leak_lines(leaks_of(run.facts))))
 
 
 def _with_defaults(recipe: Recipe, dataset: str) -> Recipe:
-    """Name a preset where nobody has, and the protocol of a data set."""
+    """Set a default preset, and the protocol of a data set."""
     options = dict(recipe.options)
     if dataset:
         asked = recipe.asked("protocol.kind")
         if asked not in (None, "auto", dataset):
             raise UsageError(
-                f"--dataset {dataset} holds the protocol, and --protocol {asked} is another.",
+                f"--dataset {dataset} sets the protocol, and --protocol {asked} is another one.",
                 remedy="leave the protocol's options out; or --dataset: the same tables without the paper's column",
             )
         options["protocol.kind"] = dataset

@@ -74,7 +74,7 @@ class Runs:
         return len(list(self.path(row).glob(f"parts/*/{RESULT}")))
 
     def why_not(self, row: Row, *, trains: bool = True) -> str:
-        """Say why a row cannot be made on this cache, or not within a day where it is trained; empty where it can."""
+        """Return why a row cannot be made on this cache, or not within a day where it is trained; empty where it can."""
         try:
             config = self.config(row)
             expect_trainable(config, ALONE)
@@ -119,7 +119,7 @@ class Runs:
         return self._ready[1]
 
     def run(self, row: Row) -> Run:
-        """Return the complete run of a row: the one that is there, gone on with where it is not complete, or a new one."""
+        """Return the complete run of a row: the one that is there, resumed if it is not complete, or a new one."""
         path, config = self.path(row), self.config(row)
         if (path / FACTS).is_file():
             run = Run.open(path)

@@ -70,7 +70,7 @@ def expect_same(out: Path, settings: dict[str, Any], feature: str) -> None:
     path = out / SETTINGS
     if not out.is_dir() or (not path.is_file() and {inner.name for inner in out.iterdir()} - {SETTINGS + PARTIAL}):
         raise UsageError(
-            f"{out} is there already, and holds no tables of est reproduce.", remedy="--out another folder"
+            f"{out} exists already, and contains no tables of est reproduce.", remedy="--out another folder"
         )
     if not path.is_file():
         return
@@ -82,7 +82,7 @@ def expect_same(out: Path, settings: dict[str, Any], feature: str) -> None:
     if changed or more:
         raise UsageError(
             differing(out, changed, more=more),
-            remedy="--out another folder, or the settings of then",
+            remedy="--out another folder, or the earlier settings",
         )
 
 
@@ -97,12 +97,12 @@ def _compared(
     more = []
     if trained:
         more += [
-            f"The cache: {name} was made in another way {places}"
+            f"The cache: {name} was made with other settings {places}"
             for name in sorted(read_of(out, feature) & made.keys())
             if made[name] != making.get(name)
         ]
         more += [
-            f"{key}: the file holds something else than then"
+            f"{key}: the content of the file has changed"
             for name, key in OF_FILES.items()
             if then["files"].get(name) != settings["files"].get(name)
         ]

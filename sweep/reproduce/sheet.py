@@ -101,7 +101,7 @@ class Sheet:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what machines read."""
+        """Return the JSON data."""
         return {
             "what": self.name,
             "title": self.title,

@@ -18,7 +18,7 @@ class Row:
     label: str
     settings: Mapping[str, Any] = field(default_factory=dict)  # by key, above the configuration that was asked for
     against: str = ""  # the label of the row that it is compared with; empty: the table's baseline
-    paper: str = ""  # which number of the paper stands beside it: a name in inputs/published
+    paper: str = ""  # which number of the paper is shown with it: a name in inputs/published
     curve: str = ""  # of a figure: the curve that the point belongs to,
     x: float | None = None  # and its place
 
@@ -59,12 +59,12 @@ class Table:
 
     @property
     def source(self) -> str:
-        """Name the paper's table whose numbers stand beside the rows."""
+        """Name the paper's table whose numbers are shown with the rows."""
         return self.printed or self.number
 
     @property
     def trains(self) -> bool:
-        """Say whether there is something to train."""
+        """Return whether there is something to train."""
         return bool(self.rows) and self.measure != "complexity"
 
     def row(self, label: str) -> Row:

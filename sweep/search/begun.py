@@ -57,7 +57,7 @@ class Begun:
         self.lock = KernelLock(self.out / LOCK)
 
     def announce(self, watch: SweepWatch, where: str) -> None:
-        """Say what will be searched before time is spent on it."""
+        """Report what will be searched before time is spent on it."""
         ground, config = self.ground, self.config
         clips = [len(ground.outer(fold).train) for fold in ground.folds]
         inner = f"{ground.inner} inner folds" if ground.inner > 1 else "one inner validation part"
@@ -91,7 +91,7 @@ class Begun:
         if needed:
             watch.say(f"checkpoints of the best {config.keep} of each study are kept: {needed / 1e6:.0f} MB at most")
         if self.recovered:
-            watch.say(f"{self.recovered} trials were interrupted, and are tried again")
+            watch.say(f"{self.recovered} trials were interrupted, and are repeated")
 
     def space_lines(self) -> list[str]:
         """Return the space in words."""

@@ -30,7 +30,7 @@ UNBEGUN = {
     SETTINGS + PARTIAL,
 }  # what lies in a folder whose sweep was killed before it began
 HOW = {
-    "fingerprints": "the features were made in another way",
+    "fingerprints": "the features were made with other settings",
     "annotations": "clips or labels differ",
     "rows": "the features of some clips differ",
     "votes": "the votes differ",
@@ -66,7 +66,7 @@ def expect_same(out: Path, settings: dict[str, Any]) -> str:
         return settings["study"]
     path = out / SETTINGS
     if not out.is_dir() or (not path.is_file() and {inner.name for inner in out.iterdir()} - UNBEGUN):
-        raise UsageError(f"{out} is there already, and holds no sweep.", remedy="--out another folder")
+        raise UsageError(f"{out} exists already, and contains no sweep.", remedy="--out another folder")
     if not path.is_file():
         return settings["study"]
     then = read_json(path)
@@ -78,7 +78,7 @@ def expect_same(out: Path, settings: dict[str, Any]) -> str:
     if changed or more:
         raise UsageError(
             differing(out, changed, more=more),
-            remedy="--out another folder, or the settings of then",
+            remedy="--out another folder, or the earlier settings",
         )
     return study
 

@@ -87,8 +87,8 @@ def read_retrained(out: Path, found: Sweep) -> dict[str, Any] | None:
     changed = _changed(retrained["choices"], choices_of(found))
     if changed:
         retrained["note"] = (
-            f"These are the scores of earlier choices: trials that were added after the test halves had been read changed {some(changed)}. "
-            "A score of the new choices would be chosen with knowledge of the test halves."
+            "These are the scores of earlier choices: trials that were added after the test halves had been read "
+            f"changed {some(changed)}. A score of the new choices would be chosen with knowledge of the test halves."
         )
     return retrained
 
@@ -113,7 +113,7 @@ def _expect_unread(out: Path, choices: Mapping[str, Any], seeds: Sequence[int]) 
     if changed := _changed(then["choices"], choices):
         raise UsageError(
             f"The test halves have been read for earlier choices; trials that were added since changed {some(changed)}.",
-            remedy="leave out --retrain-best, which shows the scores of then; or --out another folder and --seed another number",
+            remedy="leave out --retrain-best, which shows the earlier scores; or --out another folder and --seed another number",
         )
     if list(seeds) != then["seeds"]:
         raise UsageError(
@@ -161,7 +161,7 @@ def joined(predictions: Sequence[Predictions]) -> Predictions:
 
 
 def _run(path: Path, ground: Ground, config: TrainConfig, watch: TrainingWatch) -> Run:
-    """Return a complete run: the one that is there, gone on with where it is not complete, or a new one."""
+    """Return a complete run: the one that is there, resumed if it is not complete, or a new one."""
     if not (path / FACTS).is_file():
         return fit(ground.cache, path, config, watch=watch).run
     run = Run.open(path)

@@ -1,6 +1,6 @@
-"""The search of one process: trials begun where there is room, trained as stacks of one shape where that is faster, and told their studies.
+"""The search of one process: trials are started, trained as stacks of one shape where that is faster, and reported to their studies.
 
-Several processes can search the same studies. A trial that fails is recorded, and the search goes on. A process whose studies have all
+Several processes can search the same studies. A trial that fails is recorded, and the search continues. A process whose studies have all
 their trials waits for those that others work on, because one that is killed leaves its trials to be tried again.
 """
 
@@ -53,11 +53,11 @@ class Search:
     deadline: float = math.inf  # by time.monotonic(): no trial begins later
     told: Callable[[], None] = lambda: None  # after each trial
     queue: list[TrialTraining] = field(default_factory=list)  # that have not begun
-    trials: list[Trial] = field(default_factory=list)  # that have begun, and perhaps ended
+    trials: list[Trial] = field(default_factory=list)  # that have started, and perhaps ended
     statistics: Statistics = field(default_factory=dict)
 
     def run(self) -> None:
-        """Search until every study has its trials, time is over, or somebody stops it; what is under way then is to be tried again."""
+        """Search until every study has its trials, time is over, or it is stopped; what is under way then is to be tried again."""
         try:
             while not self.stop.wanted and (self.queue or self._ask() or self._others()):
                 if self.queue:
@@ -143,7 +143,7 @@ class Search:
         self.told()
 
     def _ask(self) -> bool:
-        """Begin a trial, of the study that has begun the fewest; False when none may begin."""
+        """Begin a trial, of the study that has started the fewest; False when none may begin."""
         with self.lock.held():
             open_studies = [study for study in self.studies if self._may_begin(study)]
             if not open_studies:

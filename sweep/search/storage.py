@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import EstError, UsageError
+from ...packages import expect_packages
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -26,12 +27,9 @@ JOURNAL_LOCK = f"{JOURNAL}.lock"
 
 def optuna() -> Any:
     """Return the package Optuna, quiet; or say how to get it."""
-    try:
-        import optuna as found
-    except ImportError as error:
-        raise EstError(
-            "est sweep needs Optuna, which is not installed.", remedy="pip install 'est-fer[sweep]'"
-        ) from error
+    expect_packages("est sweep needs the package optuna", "optuna", install="'est-fer[sweep]'")
+    import optuna as found
+
     found.logging.set_verbosity(found.logging.ERROR)
     return found
 

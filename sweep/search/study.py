@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 TENTHS = 10  # of a training, after which its value is told: trainings of different length can be compared
 ATTEMPTS = 3  # at a trial whose process is lost
 STARTUP = 5  # trials before the others are compared with them
-SILENT = 1800.0  # seconds without a sign of life, after which a process on another machine counts as gone
+SILENT = 1800.0  # seconds without a heartbeat, after which a process on another machine counts as gone
 BETWEEN_SIGNS = 60.0
 
 _numbers = itertools.count()
@@ -107,7 +107,7 @@ class Study:
             return len(self._running())
 
     def enqueue(self, point: Mapping[str, Any]) -> None:
-        """Have a point tried first, where nothing has been tried."""
+        """Queue a point as the first trial of a new study."""
         with _reaching():
             if not self._trials():
                 self.study.enqueue_trial(dict(point))
@@ -121,13 +121,13 @@ class Study:
 
     @property
     def begun(self) -> int:
-        """Count the trials that have begun."""
+        """Count the trials that have started."""
         with _reaching():
             return len(self._counted())
 
     @property
     def exhausted(self) -> bool:
-        """Say whether every point of a grid has been tried, and none waits."""
+        """Return whether every point of a grid has been tried, and none waits."""
         with _reaching():
             return self._by_grid and not self._waiting() and next(self._untried(), None) is None
 
@@ -145,7 +145,7 @@ class Study:
             return trial, self.space.suggest(trial)
 
     def report(self, trial: Trial, tenth: int, value: float) -> bool:
-        """Tell the value after so many tenths of a training; say whether the trial is to end: pruned, or taken over by another process."""
+        """Report the value after so many tenths of a training; return whether the trial must end: pruned, or taken over."""
         with _reaching():
             self.give_sign()
             try:
@@ -195,7 +195,7 @@ class Study:
         if len(lost) + 1 >= ATTEMPTS:
             states = optuna().trial.TrialState
             try:
-                error = f"its process ended without a word {ATTEMPTS} times: killed, perhaps for want of memory"
+                error = f"its process ended without an error message {ATTEMPTS} times: it was killed, perhaps because memory ran out"
                 self.study._storage.set_trial_user_attr(trial._trial_id, "error", error)
                 self.study.tell(trial.number, state=states.FAIL)
             except (ValueError, optuna().exceptions.UpdateFinishedTrialError):
@@ -268,7 +268,7 @@ class Study:
         )
 
     def _sampler(self, found: Any) -> Any:
-        """Return a sampler whose stream follows from the seed and the number of trials, so that a resumed study draws anew."""
+        """Return a sampler whose stream follows from the seed and the number of trials, so that a resumed study draws again."""
         numbers = [self.config.seed, zlib.crc32(self.name.encode()), len(self._trials())]
         seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
         match self.config.sampler:
@@ -277,7 +277,7 @@ class Study:
         return found.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
 
     def _lives(self, trial: FrozenTrial) -> bool:
-        """Say whether the process of a trial is still there. One without a name was killed before it gave it, under the lock."""
+        """Return whether the process of a trial is still there. One without a name was killed before it gave it, under the lock."""
         worker = trial.user_attrs.get("worker", "")
         host, _, rest = worker.partition("|")
         if host == socket.gethostname():
@@ -288,7 +288,7 @@ class Study:
         return time.time() - float(self.study.user_attrs.get(f"alive {worker}", begun)) < SILENT
 
     def give_sign(self) -> None:
-        """Let processes of other machines see that this one lives."""
+        """Record a heartbeat for processes of other machines."""
         if time.monotonic() - self._last_sign >= BETWEEN_SIGNS:
             self._last_sign = time.monotonic()
             with _reaching():
@@ -348,7 +348,7 @@ def _reaching() -> Generator[None]:
     except OSError as error:
         raise StudiesUnreachable(
             f"The studies cannot be written: {error.strerror or error}.",
-            remedy="free some space or check the rights, then run the same command again: finished trials are kept",
+            remedy="free some space or check the permissions, then run the same command again: finished trials are kept",
         ) from error
     except found.exceptions.StorageInternalError as error:
         raise StudiesUnreachable(

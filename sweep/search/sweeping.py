@@ -138,7 +138,7 @@ def begin(
     clips, given = smallest_half(cache, base)
     if given and config.inner > 1:
         raise UsageError(
-            f"The cache has a validation split, by which settings are chosen; --inner {config.inner} would divide another part.",
+            f"The cache has a validation split, by which settings are chosen; found --inner {config.inner}.",
             remedy="leave out --inner, or --protocol kfold",
         )
     inner = 1 if given else config.num_inner(clips)
@@ -228,6 +228,6 @@ def _expect_possible(base: TrainConfig) -> None:
     expect_searched(base.model)
     if base.finetune.on:
         raise UsageError(
-            "A sweep trains on cached features, and --finetune lets the backbone learn.",
+            "A sweep trains on cached features, and --finetune trains the backbone.",
             remedy="est sweep without --finetune; est train --finetune with the settings that it finds",
         )

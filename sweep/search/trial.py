@@ -59,7 +59,7 @@ class TrialTraining(Training):
 
     @property
     def ended(self) -> bool:
-        """Say whether no step is left to take."""
+        """Return whether no step is left to take."""
         return super().ended or self.trial.over
 
     @property
@@ -131,7 +131,7 @@ class Trial:
 
     @property
     def done(self) -> bool:
-        """Say whether all its trainings are at their ends."""
+        """Return whether all its trainings are at their ends."""
         return all(training.ended for training in self.trainings)
 
     @property

@@ -1,4 +1,4 @@
-"""What a sweep tells whoever watches it, besides sentences: what its studies hold, after every few trials."""
+"""What a sweep reports besides messages: the state of its studies, after every few trials."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ LOGS = "workers"
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What another process is told."""
+    """The settings of another process."""
 
     cache: Path
     out: Path
@@ -89,7 +89,7 @@ class Workers:
             process.join()
 
     def expect_alive(self) -> list[str]:
-        """Look after the processes; return what to say of those that have been lost since the last look."""
+        """Check the processes; return warnings about those that were lost since the last check."""
         said = []
         for process in list(self.processes):
             if process.exitcode is None:
@@ -98,7 +98,7 @@ class Workers:
             if process.exitcode:
                 log = self.begun.out / LOGS / f"{process.name.rpartition('-')[2]}.log"
                 said.append(
-                    f"A process of the sweep ended with status {process.exitcode}; the others go on. Its messages: {log}"
+                    f"A process of the sweep ended with status {process.exitcode}; the others continue. Its messages: {log}"
                 )
         return said
 

@@ -53,7 +53,7 @@ def built_in(models: tuple[str, ...], base: TrainConfig, clips: int) -> Space:
 def expect_searched(model: ModelConfig) -> None:
     """Refuse a model that a sweep cannot train: sweeps learn from cached features."""
     if model.reads == CROPS:
-        raise UsageError(f"A sweep trains on cached features, and {model.name} looks at crops.", remedy="est train")
+        raise UsageError(f"A sweep trains on cached features, and {model.name} reads crops.", remedy="est train")
 
 
 def _section(model: str, base: TrainConfig) -> ModelConfig:

@@ -90,7 +90,7 @@ def _refusal(space: Space, base: TrainConfig, values: Mapping[str, Any]) -> Usag
 
 
 def _refuse(space: Space, base: TrainConfig, values: Values) -> None:
-    """Say which values a configuration is refused for."""
+    """Report which values a configuration is refused for."""
     error = _refusal(space, base, values)
     assert error is not None
     keys = _curable(space, base, values)

@@ -66,12 +66,12 @@ class Setting:
 
     @property
     def is_finite(self) -> bool:
-        """Say whether its values can be counted."""
+        """Return whether its values can be counted."""
         return bool(self.choices) or isinstance(self.low, int) or self.step is not None
 
     @property
     def varies(self) -> bool:
-        """Say whether it has more than one value."""
+        """Return whether it has more than one value."""
         return len(self.choices) != 1
 
     def suggest(self, trial: Any) -> Any:
@@ -95,7 +95,7 @@ class Setting:
         return self.choices or self.bounds
 
     def contains(self, value: Any) -> bool:
-        """Say whether it can have a value."""
+        """Return whether it can have a value."""
         if self.choices:
             return value in self.choices
         low, high = self.bounds

@@ -58,7 +58,7 @@ class Space:
 
     @property
     def finite(self) -> bool:
-        """Say whether its points can be counted."""
+        """Return whether its points can be counted."""
         return all(setting.is_finite for setting in self.settings)
 
     def suggest(self, trial: Any) -> Values:
@@ -178,7 +178,7 @@ class Space:
         return {setting.name: str(setting) for setting in self.settings} | fixed
 
     def _is_for(self, name: str, model: str) -> bool:
-        """Say whether something holds for a model: it has the key, and nothing of its own in this place."""
+        """Return whether something holds for a model: it has the key, and nothing of its own in this place."""
         key = key_of(name)
         if name != key:
             return name == name_of(key, model)
@@ -239,12 +239,12 @@ class Space:
 
 
 def holds(setting: Setting, values: Mapping[str, Any]) -> bool:
-    """Say whether the condition of a setting holds; not where it refers to a setting that was not drawn."""
+    """Return whether the condition of a setting holds; not where it refers to a setting that was not drawn."""
     return all(key in values and values[key] in allowed for key, allowed in setting.when.items())
 
 
 def _occurs(value: Any, source: Setting) -> bool:
-    """Say whether a setting can have exactly this value: a continuous range has none that can be expected."""
+    """Return whether a setting can have exactly this value: a continuous range has none that can be expected."""
     return source.is_finite and source.contains(value)
 
 

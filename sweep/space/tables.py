@@ -114,7 +114,7 @@ def _owner(path: str) -> tuple[str, str]:
 
 
 def _is_of_a_setting(key: str, table: Mapping[str, Any]) -> bool:
-    """Say whether a table is that of a setting, and not a section."""
+    """Return whether a table is that of a setting, and not a section."""
     if key in _sections() or key.removeprefix(SECTION) in MODELS:
         return False
     return any(key in known_keys(model) for model in MODELS) or any(word in table for word in WORDS)
@@ -230,7 +230,7 @@ def _number(key: str, kind: Any) -> Any:
     found = next((option for option in (get_args(kind) or (kind,)) if option in (int, float)), None)
     if found is None:
         raise UsageError(
-            f"{key} is no number and has no range.", remedy=f"{key_of(key).rpartition('.')[2]} = [first, second]"
+            f"{key} is not a number, so it has no range.", remedy=f"{key_of(key).rpartition('.')[2]} = [first, second]"
         )
     return found
 

@@ -25,9 +25,11 @@ def test_no_rights_to_write(cache_path, make_cache, make_clip, monkeypatch):
         return opened(path, flags, *args, **kwargs)
 
     monkeypatch.setattr(os, "open", refused)
-    with pytest.raises(CacheError, match=r"lock cannot be made, so .* cannot be written: Permission denied") as error:
+    with pytest.raises(
+        CacheError, match=r"lock cannot be created, so .* cannot be written: Permission denied"
+    ) as error:
         CacheWriter.open(cache_path)
-    assert "check the rights" in error.value.remedy
+    assert "check the permissions" in error.value.remedy
     assert error.value.status == 1
     assert contents(cache_path) == before
 
@@ -35,11 +37,11 @@ def test_no_rights_to_write(cache_path, make_cache, make_clip, monkeypatch):
 @pytest.mark.parametrize(
     ("number", "message", "remedy"),
     [
-        (errno.EACCES, "may not be written", "check the rights"),
-        (errno.EROFS, "may not be written", "check the rights"),
-        (errno.ENOSPC, "No space is left", "free some, then run the same command again"),
-        (errno.EDQUOT, "No space is left", "free some"),
-        (errno.EIO, "failed. What was committed is intact", "goes on from the last commit"),
+        (errno.EACCES, "No permission to write", "check the permissions"),
+        (errno.EROFS, "No permission to write", "check the permissions"),
+        (errno.ENOSPC, "No space is left", "free some space, then run the same command again"),
+        (errno.EDQUOT, "No space is left", "free some space"),
+        (errno.EIO, "failed. What was committed is intact", "resumes from the last commit"),
     ],
 )
 def test_a_disk_that_refuses(cache_path, make_cache, make_clip, number, message, remedy):
@@ -107,17 +109,17 @@ BAD_CLIPS = {
         "has the arrays .*'map'.*expected",
     ),
     "one array less": (lambda c: replace(c, features={}), "has the arrays .*, expected .*'gap'"),
-    "no id": (lambda c: replace(c, id=""), "A clip has an id, found an empty one"),
+    "no id": (lambda c: replace(c, id=""), "Expected a clip id, found an empty one"),
     "surrogate id": (lambda c: replace(c, id="a\udcff"), r"its id 'a\\udcff' is not Unicode text"),
     "surrogate path": (lambda c: replace(c, path="\ud800"), "its path .* is not Unicode text"),
     "surrogate label": (lambda c: replace(c, label="\ud800"), "its label .* is not Unicode text"),
-    "NUL subject": (lambda c: replace(c, subject="a\0"), "its subject .* holds a NUL"),
+    "NUL subject": (lambda c: replace(c, subject="a\0"), "its subject .* contains a NUL character"),
     "no text": (lambda c: replace(c, split=None), "its split is a text, found None"),
     "empty label": (lambda c: replace(c, label=""), "its label is empty"),
     "short target": (lambda c: replace(c, target=[1.0]), r"has 2 finite numbers, found \[1.0\]"),
     "NaN target": (lambda c: replace(c, target=[1.0, np.nan]), "has 2 finite numbers"),
     "huge target": (lambda c: replace(c, target=[1.0, 1e300]), "has 2 finite numbers"),
-    "declared": (lambda c: replace(c, declared=-1), "declares -1 frames"),
+    "declared": (lambda c: replace(c, declared=-1), "expected a number of declared frames"),
     "crops": (lambda c: replace(c, crops=[b"x"] * 6), "comes with crops, and the cache is made without"),
     "fold": (lambda c: replace(c, fold=2**40), "'bad', fold: expected int32, found 1099511627776"),
     "fold of text": (lambda c: replace(c, fold="1"), "fold: expected int32, found '1'"),
@@ -186,20 +188,20 @@ def test_duplicate_ids_are_refused(cache_path, make_clip, make_cache):
     with CacheWriter.open(cache_path) as writer:
         with pytest.raises(CacheError, match=r"A clip 'set/clip 001' is in .* already") as error:
             writer.add(make_clip(1, version=1))
-        assert "ids of their own" in error.value.remedy
+        assert "its own id" in error.value.remedy
     assert contents(cache_path) == before
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"id": ""}, "A failure has the id of its input"),
+        ({"id": ""}, "Expected the id of an input that failed"),
         ({"id": "a\udcff"}, "its id .* is not Unicode text"),
         ({"stage": None}, "its stage is a text"),
         ({"label": ""}, "its label is empty"),
         ({"label": "\udcff"}, "its label .* is not Unicode text"),
         ({"subject": None}, "its subject is a text"),
-        ({"split": "a\0"}, "its split .* holds a NUL"),
+        ({"split": "a\0"}, "its split .* contains a NUL character"),
         ({"fold": 1.5}, "fold: expected int32, found 1.5"),
         ({"fold": 2**31}, "fold: expected int32, found 2147483648"),
         ({"source": Source(mtime_ns=0.5)}, "source_mtime_ns: expected int64"),

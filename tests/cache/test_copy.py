@@ -115,7 +115,7 @@ def test_other_recipes_are_refused_or_recorded(tmp_path, out, make_clip, sample_
     with pytest.raises(RecipeMismatch, match="decoder: opencv here, pyav there, size: 224 here, 112 there") as error:
         merge_caches([first, second], out)
     assert "--allow FIELD" in error.value.remedy
-    with pytest.raises(RecipeMismatch, match="another way: decoder: opencv here, pyav there"):
+    with pytest.raises(RecipeMismatch, match="other settings: decoder: opencv here, pyav there"):
         merge_caches([first, second], out, allow=["size"])
     assert not out.exists()
     allowed = merge_caches([first, second], out, allow=["size", "decoder"])
@@ -320,7 +320,7 @@ def test_damaged_data_is_not_copied(two, tmp_path, copy):
     with h5py.File(hdf5_cache, "a") as file:
         file["crops/data"][3] ^= 1
     for source, name in ((zarr_cache, "gap"), (hdf5_cache, "crops")):
-        with pytest.raises(CacheDamaged, match=rf"{name} of clip 'set/clip 00.' is not what was written") as error:
+        with pytest.raises(CacheDamaged, match=rf"{name} of clip 'set/clip 00.' does not match its checksum") as error:
             copy(source, tmp_path / "out.zarr")
         assert error.value.remedy.endswith("--repair")
         assert not (tmp_path / "out.zarr").exists()
@@ -332,7 +332,7 @@ def test_a_damaged_row_of_the_table_gets_no_new_checksum(two, tmp_path, copy):
     with h5py.File(two[1], "a") as file:
         file["clips/fold"][0] ^= 1
     with pytest.raises(
-        CacheDamaged, match=r"the row of the clip table of 'set/clip 00.' is not what was written"
+        CacheDamaged, match=r"the row of the clip table of 'set/clip 00.' does not match its checksum"
     ) as error:
         copy(two[1], tmp_path / "out.zarr")
     assert error.value.remedy.endswith("--repair")

@@ -105,7 +105,7 @@ def test_a_source_that_others_share_stays_in_the_record(tmp_path):
     [
         (["nobody"], [], "has no clip 'nobody'; nothing is erased"),
         ([], ["S9"], "has no subject 'S9'; nothing is erased"),
-        ([], [], "Nothing is named"),
+        ([], [], "Expected a subject or a clip"),
     ],
 )
 def test_who_is_not_there_cannot_be_erased(tmp_path, ids, subjects, message):
@@ -197,7 +197,7 @@ def test_the_command_erases_and_names_the_runs(tmp_path, capsys):
 def test_a_writer_makes_no_new_cache_where_one_was_being_rewritten(tmp_path):
     path = people(tmp_path / "c.zarr")
     path.rename(tmp_path / ".c.replaced.zarr")
-    with pytest.raises(UsageError, match="was being rewritten, and that was interrupted"):
+    with pytest.raises(UsageError, match=r"that rewrote .* was interrupted"):
         CacheWriter.open(path, sample_recipes())
     assert erase_clips(path, subjects=["S1"]).left == 6
     assert [file.name for file in tmp_path.iterdir()] == ["c.zarr"]
@@ -208,7 +208,7 @@ def test_other_clips_are_never_removed_as_leftovers(tmp_path):
     put_copy(tmp_path / ".c.replaced.zarr", path)
     with CacheWriter.open(path) as writer:
         writer.add(make_clip(12, crops=True))
-    with pytest.raises(UsageError, match="has other clips"):
+    with pytest.raises(UsageError, match="with other clips"):
         erase_clips(path, subjects=["S1"])
     assert len(open_cache(path)) == 8
 
@@ -232,7 +232,7 @@ def test_an_open_reader_is_told(tmp_path):
     path = people(tmp_path / "c.zarr")
     cache = open_cache(path)
     erase_clips(path, subjects=["S1"])
-    with pytest.raises(CacheDamaged, match="was written anew since it was opened") as refused:
+    with pytest.raises(CacheDamaged, match="was rewritten after it was opened") as refused:
         cache.clip(0)
     assert refused.value.remedy == "open it again"
     assert len(open_cache(path)) == 6

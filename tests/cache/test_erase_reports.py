@@ -51,9 +51,9 @@ def test_runs_are_looked_for_beside_the_cache_too(cache, tmp_path, capsys):
     assert f"{tmp_path / 'mine'} has learnt from 1 and tested 0 of them" in out
     assert f"{tmp_path / 'audit' / 'permuted' / '01'} has learnt from 1" in out
     assert "deep" not in out
-    assert "there is no folder runs; looked beside the cache alone" in out
+    assert "there is no folder runs; only the folder of the cache was searched" in out
     assert "knows them" not in out
-    assert "bring them back with the next est extract" in out
+    assert "the next est extract adds them again" in out
 
 
 def test_the_folders_that_were_looked_at_are_named(cache, tmp_path, capsys):
@@ -64,7 +64,7 @@ def test_the_folders_that_were_looked_at_are_named(cache, tmp_path, capsys):
     )
     assert (data["runs"], data["looked"]) == ({}, ["runs", str(tmp_path)])
     out = est(capsys, "cache", "erase", cache, "--clip", make_clip(3).id, "--yes")[1]
-    assert f"no run below runs or beside the cache (in {tmp_path}) knows them" in out
+    assert f"no run below runs or beside the cache (in {tmp_path}) has learnt from them or tested them" in out
     out = est(capsys, "cache", "erase", cache, "--subject", "S1", "--yes", "--runs", tmp_path / "runs")[1]
     assert f"{tmp_path / 'runs' / 'r'} has learnt" in out
     assert "beside" not in out

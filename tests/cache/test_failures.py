@@ -168,7 +168,7 @@ def test_damage_of_an_annotation_is_found_and_repaired(column, tmp_path):
     data[place] ^= 1
     chunk.write_bytes(data)
     assert [problem.what for problem in verify_cache(path).problems] == [
-        "row 0 of the failures is not what was written"
+        "row 0 of the failures does not match its checksum"
     ]
     if column == "label":
         with pytest.raises(CacheDamaged, match="label of the failure 'set/clip 031' is number 65537 of 3") as caught:

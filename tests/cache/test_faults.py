@@ -20,7 +20,7 @@ from est.errors import CacheError, UsageError
 
 SAID = {
     errno.ENOSPC: "No space is left to write",
-    errno.EACCES: "may not be written",
+    errno.EACCES: "No permission to write",
     errno.EIO: "Writing .* failed",
 }
 NUMBERS = sorted(SAID)
@@ -177,7 +177,7 @@ def test_a_disk_that_is_too_full_for_a_fold_is_found_out_before(finished, tmp_pa
         patch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9 - 10**6, 10**6))
         with pytest.raises(CacheError, match=r"Folding cache\.h5 needs .* free in .*, found 1 MB") as caught:
             run_phase(path, "second")
-    assert "nothing is lost" in caught.value.remedy
+    assert "it resumes" in caught.value.remedy
     assert not path.with_name("cache.h5.partial").exists()
     assert contents(path) == finished[".h5", "second"][2]
     run_phase(path, "second")

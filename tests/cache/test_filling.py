@@ -131,7 +131,7 @@ def test_what_cannot_be_filled_is_refused(begun, sample_recipes, make_clip):
         with pytest.raises(UsageError, match="names the parent"):
             writer.fill("other", sample_recipes(BOTH, size=112).features["map"])
         fill(writer, make_clip, 2)
-    with resume(begun, sample_recipes) as writer, pytest.raises(RecipeMismatch, match="by another recipe"):
+    with resume(begun, sample_recipes) as writer, pytest.raises(RecipeMismatch, match="with another recipe"):
         writer.fill("map", sample_recipes(BOTH, dtype="float32").features["map"])
     assert open_cache(begun).features == ["gap"]
 

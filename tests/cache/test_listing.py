@@ -91,7 +91,7 @@ def test_clips_are_chosen_and_put_in_order(listing, choice, places):
 def test_unknown_columns_and_settings_are_refused():
     with pytest.raises(UsageError, match="--limit is 0 or more"):
         Choice(limit=-1)
-    with pytest.raises(UsageError, match="--reverse turns the order of --sort"):
+    with pytest.raises(UsageError, match="--reverse needs --sort"):
         Choice(reverse=True)
 
 

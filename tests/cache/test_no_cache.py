@@ -179,7 +179,7 @@ def set_version(path, version):
     ("version", "message", "remedy"),
     [
         (3, "has format version 3; this est reads up to 2", "install a release of est that reads version 3"),
-        (0, "has format version 0, which never was", "est cache verify"),
+        (0, "has format version 0, which does not exist", "est cache verify"),
     ],
 )
 def test_another_version_names_what_reads_it(cache_path, make_cache, sample_recipes, version, message, remedy):
@@ -203,6 +203,6 @@ def test_attributes_that_were_edited_by_hand(cache_path, make_cache):
     else:
         with h5py.File(cache_path, "a") as file:
             file.attrs["labels"] = file.attrs["labels"].replace(b'"happy"', b'"harpy"')
-    with pytest.raises(CacheDamaged, match=r"The attributes of .* are not what was written") as error:
+    with pytest.raises(CacheDamaged, match=r"The attributes of .* do not match their checksum") as error:
         open_cache(cache_path)
     assert "est cache verify" in error.value.remedy

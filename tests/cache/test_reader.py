@@ -84,7 +84,7 @@ def test_a_cache_that_is_being_written_has_no_group_yet(cache_path, store, make_
         writer.commit()
         cache = open_cache(cache_path)
         assert len(cache) == 1
-        with pytest.raises(CacheError, match="is not folded yet"):
+        with pytest.raises(CacheError, match="are still in its staging folder"):
             cache.group()
     np.testing.assert_array_equal(open_cache(cache_path).group()["clips/count"][:], [make_clip(3).num_frames])
 

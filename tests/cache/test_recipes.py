@@ -206,11 +206,11 @@ def test_differences_name_features_that_only_one_has():
 def test_the_same_is_expected_but_for_what_is_allowed():
     other = recipes(replace(FRAMES, size=112), gap=replace(GAP, weights="synface"))
     with pytest.raises(
-        RecipeMismatch, match=r"X was made in another way: size: 224 here, 112 there, gap.weights"
+        RecipeMismatch, match=r"X was made with other settings: size: 224 here, 112 there, gap.weights"
     ) as error:
         expect_same(recipes(), other, where="X", remedy="do this")
     assert error.value.remedy == "do this"
-    with pytest.raises(RecipeMismatch, match=r"another way: size: 224 here, 112 there[.](?m:$)"):
+    with pytest.raises(RecipeMismatch, match=r"other settings: size: 224 here, 112 there[.](?m:$)"):
         expect_same(recipes(), other, where="X", allow=("gap.weights",))
     assert expect_same(recipes(), other, where="X", allow=("gap.weights", "size", "margin")) == ["size", "gap.weights"]
     assert expect_same(recipes(), recipes(), where="X") == []

@@ -285,7 +285,7 @@ def test_a_record_that_is_gone_is_damage(tmp_path, est):
     path = tuned_cache(tmp_path / "cache.zarr", record)
     rewritten(path, trained_on={})
     cache = open_cache(path)
-    with pytest.raises(CacheDamaged, match=f"the record {record.fingerprint} of what the weights behind 'gap'"):
+    with pytest.raises(CacheDamaged, match=f"the record {record.fingerprint} of what the weights of 'gap'"):
         cache.trained_on("gap")
     (problem,) = verify_cache(path).problems
     assert record.fingerprint in problem.what
@@ -309,7 +309,7 @@ def test_a_record_that_is_not_its_fingerprint_is_damage(tmp_path, change):
         odd = TrainedOn(clips=())
         object.__setattr__(odd, "clips", "abc")  # a text, and no list
         rewritten(path, trained_on={record.fingerprint: odd})
-    with pytest.raises(CacheDamaged, match=r"have learnt from is not what was written|lack or misname"):
+    with pytest.raises(CacheDamaged, match=r"have learnt from does not match its checksum|missing or misspelt"):
         open_cache(path)
 
 

@@ -164,7 +164,7 @@ def test_updates_that_make_no_sense_change_nothing(cache_path, make_cache, make_
         ({"fold": 1.5}, "fold: expected int32, found 1.5"),
         ({"label": ""}, "its label is empty"),
         ({"subject": None}, "its subject is a text, found None"),
-        ({"path": "a\0b"}, "holds a NUL"),
+        ({"path": "a\0b"}, "contains a NUL character"),
     ]
     with CacheWriter.open(cache_path) as writer:
         for values, message in wrong:

@@ -10,6 +10,7 @@ import pytest
 
 from est.cache import open_cache
 from est.cli import main
+from est.commands.caches.infopage import size
 
 
 @pytest.fixture
@@ -45,6 +46,9 @@ def test_info_is_a_page_and_json(est, cache):
     status, data, _ = est("cache", "info", cache, "--json")
     assert (status, data["clips"], data["frames"]) == (0, len(opened), int(opened.clips.count.sum()))
     assert data["bytes"] == sum(data["array_bytes"].values())
+    files = [cache] if cache.is_file() else [path for path in cache.rglob("*") if path.is_file()]
+    assert data["disk_bytes"] == sum(path.stat().st_size for path in files) != data["bytes"]
+    assert f"size        {size(data['disk_bytes'])} on disk; arrays {size(data['bytes'])}\n" in text
 
 
 def test_ls_lists_clips_failures_and_caches(est, cache):

@@ -95,8 +95,8 @@ def test_an_unknown_fold_is_an_empty_cell(est, tmp_path):
         (["--where", "covrage < 1"], "found 'covrage'"),
         (["--sort", "frame"], "found 'frame'"),
         (["--limit", "-1"], "--limit is 0 or more"),
-        (["--reverse"], "--reverse turns the order"),
-        (["--failures", "--sort", "id"], "--failures lists none"),
+        (["--reverse"], "--reverse needs --sort"),
+        (["--failures", "--sort", "id"], "--failures lists failures"),
         (["--csv", "-", "--json"], "both write to the screen"),
     ],
 )

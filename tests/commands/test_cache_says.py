@@ -40,7 +40,7 @@ def test_info_shows_format_extra_columns_and_decoders(est, tmp_path):
         for index, decoder in enumerate(("opencv", "pyav", "opencv", ""), start=2):
             writer.add(replace(make_clip(index), decoder=decoder, decode_errors=index - 3))
     _, out, _ = est("cache", "info", path)
-    assert "(Zarr, format 2, " in out
+    assert "(Zarr, format 2)" in out
     assert "decoders    opencv 2, pyav 1; 2 clips with decode errors" in out
     assert "extra       age (whole numbers), pair (rows of 2 numbers)" in out
     assert "upgrades it" not in out
@@ -57,7 +57,7 @@ def test_info_of_format_1_names_the_upgrade(est, tmp_path, make_cache, monkeypat
     cache = make_cache(tmp_path / "c.zarr", range(2, 4))
     monkeypatch.undo()
     out = est("cache", "info", cache)[1]
-    assert "format 1, " in out
+    assert "(Zarr, format 1)" in out
     assert f"est cache convert {cache} NEW upgrades it to format 2" in out
 
 
@@ -129,4 +129,4 @@ def test_what_is_no_video_is_not_to_be_played(tmp_path, data, tracks, words):
     assert isinstance(error, SourceError)
     assert words in error.message
     assert error.remedy != PLAY
-    assert "take" in error.remedy
+    assert "remove it from the folder or the list" in error.remedy

@@ -76,4 +76,4 @@ def test_a_misspelt_format_is_wrong_usage(tmp_path, capsys):
 
 def test_what_is_no_run_is_refused(tmp_path, capsys):
     assert call(tmp_path, "--out", tmp_path / "m.onnx") == 2
-    assert "is no run" in capsys.readouterr().err
+    assert "is not a run" in capsys.readouterr().err

@@ -66,7 +66,7 @@ def test_a_cache_carries_labels_folds_and_failures(est, tmp_path):
     command = ("extract", "--dataset", "dfew", "--root", root, "--out", cache, *QUICK)
     status, out, err = est(*command)
     assert status == 3
-    assert "dfew: the frames are face crops, and so --detector none" in err
+    assert "dfew: the frames are face crops, so --detector none is used" in err
     assert "Warning: 1 of 35 listed clips are not on the disk" in err
     opened = open_cache(cache)
     assert opened.recipes.frames.detector == "none"
@@ -161,17 +161,17 @@ def test_generic_lists_are_inputs(est, tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("extract", "Which videos? INPUT names"),
-        ("extract --out x.zarr", "Which videos? INPUT names"),
-        ("extract x --root DIR", "--root belongs to --dataset"),
-        ("extract x --videos", "--frames/--videos belongs to --dataset"),
-        ("extract x --label-names a,b", "--label-names belongs to --dataset"),
-        ("extract --dataset dfew", "Where is DFEW? --root names its folder"),
+        ("extract", "No videos are given: INPUT names"),
+        ("extract --out x.zarr", "No videos are given: INPUT names"),
+        ("extract x --root DIR", "--root needs --dataset"),
+        ("extract x --videos", "--frames/--videos needs --dataset"),
+        ("extract x --label-names a,b", "--label-names needs --dataset"),
+        ("extract --dataset dfew", "No folder of DFEW is given: --root names it"),
         ("extract --dataset dfwe --root .", "No data set 'dfwe'"),
-        ("extract --dataset dfew --root . --labels folders", "DFEW brings its own labels"),
-        ("extract --dataset dfew --root . --subjects folders", "DFEW brings its own subjects"),
+        ("extract --dataset dfew --root . --labels folders", "DFEW has its own labels"),
+        ("extract --dataset dfew --root . --subjects folders", "DFEW has its own subjects"),
         ("extract list.txt --dataset dfew --root .", "finds its own lists"),
-        ("extract --dataset ravdess --root . --frames", "there are no frames of it"),
+        ("extract --dataset ravdess --root . --frames", "it has no frames"),
         ("extract --dataset path-label --root .", "takes the lists as INPUT"),
     ],
 )

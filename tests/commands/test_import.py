@@ -64,7 +64,7 @@ def test_openface_tables_become_a_cache_that_trains(est, tmp_path):
     status, events, _ = est("train", "--cache", cache, *model, *SMALL, "--out", tmp_path / "other")
     assert (status, events["error"]["remedy"].split(",")[0]) == (2, "--feature features")
     status, events, _ = est("train", "--cache", cache, *model, *SMALL, "--finetune", "all", "--out", tmp_path / "other")
-    assert (status, "holds imported features, and no pictures" in events["error"]["message"]) == (2, True)
+    assert (status, "holds imported features, and no images" in events["error"]["message"]) == (2, True)
     video = tmp_path / "v.mp4"
     video.write_bytes(b"x")
     status, events, _ = est("predict", video, "--run", tmp_path / "run", "--out", tmp_path / "p")
@@ -127,4 +127,4 @@ def test_what_failed_is_named_and_the_status_is_3(est, tmp_path):
     status, events, _ = est(*call, "--out", tmp_path / "c.zarr", "--window", "x")
     assert (status, "whole numbers" in events["error"]["message"]) == (2, True)
     status, events, _ = est(*call[:-4], "--out", tmp_path / "d.zarr")
-    assert (status, "What made these features?" in events["error"]["message"]) == (2, True)
+    assert (status, "The tool that made these features is not given" in events["error"]["message"]) == (2, True)

@@ -73,4 +73,4 @@ def test_other_failures_of_imports():
     assert (other.message, other.remedy) == ("A library of the system is missing: libcudart.so.13.", "est doctor")
     assert missing_library(ImportError("cannot import name 'x' from 'y'")) is None, "a bug keeps its traceback"
     assert why_not_loaded("DLL load failed.\nmore") == "DLL load failed"
-    assert why_not_loaded("") == "no reason is told"
+    assert why_not_loaded("") == "no reason is given"

@@ -44,6 +44,17 @@ def said(cache):
     return annotations(open_cache(cache))
 
 
+def test_a_list_that_cannot_be_read_says_what_mends_it(est, cache, tmp_path):
+    written(tmp_path, ("id", "label"))
+    status, _, err = est("cache", "relabel", cache, tmp_path / "lists.csv")
+    assert status == 2
+    assert f"{tmp_path / 'lists.csv'} does not exist.\n  try: {tmp_path / 'list.csv'}, the nearest name" in err
+    (tmp_path / "folder.csv").mkdir()
+    status, _, err = est("cache", "relabel", cache, tmp_path / "folder.csv")
+    assert status == 2
+    assert f"try: a list (.csv, .tsv, .txt) in {tmp_path / 'folder.csv'}" in err
+
+
 def test_the_command_shows_asks_and_writes(est, cache, tmp_path, monkeypatch):
     path = written(
         tmp_path, ("id", "label", "fold"), ("set/clip 001", "fear", 1), ("set/clip 012", "sad", ""), ("no", "x", "")
@@ -62,7 +73,7 @@ def test_the_command_shows_asks_and_writes(est, cache, tmp_path, monkeypatch):
     ):
         assert words in out, words
     status, out, err = est("cache", "relabel", cache, path)
-    assert (status, contents(cache)) == (2, before), "nobody to ask"
+    assert (status, contents(cache)) == (2, before), "the confirmation needs a terminal"
     assert "label: 2 changed" in out
     assert "--yes writes" in err
     assert est("cache", "relabel", cache, path, "--yes", "--dry-run")[0] == 2
@@ -92,7 +103,7 @@ def test_the_command_for_machines(est, cache, tmp_path):
     status, out, _ = est(*line, "--yes", "--only", "label,label")
     events = [json.loads(text) for text in out.splitlines()]
     assert status == 0
-    assert "is it only spelt so" in events[0]["message"]
+    assert "is it a misspelling" in events[0]["message"]
     result = events[-1]
     assert result["written"] is True
     assert result["changes"] == [

@@ -205,7 +205,7 @@ def test_file_preset_set_and_flags_in_this_order(asked, tmp_path):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("train", "Which cache? --cache names it."),
+        ("train", "No cache is given: --cache names it."),
         ("train --cache absent.zarr", "absent.zarr"),
         ("train --cache c --folds 3 --loso", "--folds and --loso ask for different protocols"),
         ("train --cache c --holdout --loso", "--loso and --holdout ask for different protocols"),
@@ -233,8 +233,8 @@ def test_file_preset_set_and_flags_in_this_order(asked, tmp_path):
         ("train --cache c --select best", "select is last or val, found 'best'"),
         ("train --cache c --epoch 3", "--epochs"),
         ("train --cache c --epochs many", "--epochs"),
-        ("train --resume --out absent", "absent is no run"),
-        ("evaluate absent", "absent is no run"),
+        ("train --resume --out absent", "absent is not a run"),
+        ("evaluate absent", "absent is not a run"),
         ("evaluate absent --unknown perhaps", "--unknown is exclude or wrong"),
         ("evaluate absent --zero-middle 5", "--zero-middle is A:B or auto"),
         ("evaluate absent --zero-middle b:a", "--zero-middle is A:B or auto"),

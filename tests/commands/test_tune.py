@@ -112,12 +112,12 @@ def test_a_split_and_a_size_arrive(called, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--cache c --images i", "A cache and images are two sources"),
-        ("", "Learn from what?"),
-        ("--cache c --votes v", "--votes go with --images"),
-        ("--cache c --size 48", "--size go with --images"),
-        ("--images i --fold fold1 --apex end", "--fold, --apex go with --cache"),
-        ("--images i --loso", "--loso go with --cache"),
+        ("--cache c --images i", "Expected a cache or images to learn from"),
+        ("", "No training data is given"),
+        ("--cache c --votes v", "--votes can be used only with --images"),
+        ("--cache c --size 48", "--size can be used only with --images"),
+        ("--images i --fold fold1 --apex end", "--fold, --apex can be used only with --cache"),
+        ("--images i --loso", "--loso can be used only with --cache"),
         ("--cache c --folds 3 --loso", "ask for different protocols"),
         ("--images nowhere", "There are no images at nowhere"),
     ],
@@ -157,7 +157,7 @@ def test_from_the_cache_to_the_weights(tmp_path, capsys):
     shown = capsys.readouterr()
     assert f"weights: {out}" in shown.out
     assert "validation, clips: WAR" in shown.out
-    assert "is there already" in shown.err
+    assert "exists already" in shown.err
 
 
 def test_progress_off_a_terminal_is_lines(tmp_path, capsys):

@@ -61,9 +61,9 @@ def test_who_stops_quiet_work_is_told_how_it_goes_on(capsys):
     for screen in (Screen(quiet=True), Screen(quiet=True, json=True), Screen()):
         with watching(screen) as watch:
             watch.say("a sentence")
-            watch.stopped("the same command goes on")
+            watch.stopped("the same command resumes")
         out, err = capsys.readouterr()
-        assert "the same command goes on" in (out if screen.json else err)
+        assert "the same command resumes" in (out if screen.json else err)
         assert ("a sentence" in err) == (not screen.quiet)
 
 

@@ -131,10 +131,19 @@ def test_a_short_clip_at_few_frames_a_second_is_long_enough():
     assert {plan.num_frames for plan in plan_set(RenderSpec(subjects=1, dynamics=True, fps=5))} == {MIN_FRAMES}
 
 
-def test_an_odd_number_of_clips_is_rounded_up():
-    plans = plan_set(RenderSpec(subjects=2, clips_per_subject=3, dynamics=True))
+@pytest.mark.parametrize("kind", ["dynamics", "temporal_pairs"])
+def test_an_odd_number_of_clips_is_refused_where_classes_come_in_pairs(kind):
+    with pytest.raises(UsageError, match="expected an even number, because classes come in pairs, found 3") as refused:
+        RenderSpec(clips_per_subject=3, **{kind: True})
+    assert refused.value.remedy == "--clips-per-subject 4"
+    assert len(plan_set(RenderSpec(subjects=1, **{kind: True}))) == 8
+    assert len(plan_set(RenderSpec(subjects=1))) == 7
+
+
+def test_each_subject_has_as_many_clips_as_asked():
+    plans = plan_set(RenderSpec(subjects=2, clips_per_subject=4, dynamics=True))
     assert [plan.subject for plan in plans] == ["s000"] * 4 + ["s001"] * 4
-    alone = plan_set(RenderSpec(subjects=1, clips_per_subject=3, dynamics=True))
+    alone = plan_set(RenderSpec(subjects=1, clips_per_subject=4, dynamics=True))
     assert [(plan.path, plan.seed, plan.num_frames) for plan in alone] == [
         (plan.path, plan.seed, plan.num_frames) for plan in plans[:4]
     ]
@@ -143,7 +152,10 @@ def test_an_odd_number_of_clips_is_rounded_up():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"temporal_pairs": True, "dynamics": True}, "temporal pairs, dynamics or micro-expressions, and one"),
+        (
+            {"temporal_pairs": True, "dynamics": True},
+            "temporal pairs, dynamics or micro-expressions; found more than one",
+        ),
         ({"seed": BENCHMARK_SEEDS[0]}, "seed: 800000 is reserved; benchmarks/demo.py measures on"),
         ({"frames": (9, 40)}, r"frames: expected the shortest and the longest clip, from 15 to 150, found \(9, 40\)"),
         ({"frames": (40, 39)}, r"found \(40, 39\)"),

@@ -73,7 +73,7 @@ def test_classes_take_turns_and_people_belong_to_databases():
     ("change", "sentence"),
     [
         ({"fps": 25}, "fps of micro-expressions: expected a whole number from 100 to 200, found 25"),
-        ({"dynamics": True}, "A set has temporal pairs, dynamics or micro-expressions, and one of them only"),
+        ({"dynamics": True}, "A set has temporal pairs, dynamics or micro-expressions; found more than one"),
         ({"micro": False}, "fps: expected a whole number from 5 to 120, found 200"),
     ],
 )

@@ -191,8 +191,8 @@ def test_subjects_have_their_own_asymmetry_and_keep_it():
 
 
 def test_temporal_pairs_come_two_by_two_and_mirror_their_course():
-    plans = plan_set(RenderSpec(subjects=6, clips_per_subject=5, temporal_pairs=True))
-    assert len(plans) == 36  # five are rounded up to six
+    plans = plan_set(RenderSpec(subjects=6, clips_per_subject=6, temporal_pairs=True))
+    assert len(plans) == 36
     for forward, backward in zip(plans[::2], plans[1::2], strict=True):
         assert forward.label == "-then-".join(reversed(backward.label.split("-then-")))
         assert (forward.seed, forward.split, forward.num_frames) == (backward.seed, backward.split, backward.num_frames)

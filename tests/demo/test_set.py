@@ -119,7 +119,7 @@ def test_a_foreign_file_in_the_way_is_refused_even_when_overwriting(tmp_path):
     foreign = tmp_path / plan_set(TINY)[0].path
     foreign.parent.mkdir()
     foreign.write_text("mine")
-    with pytest.raises(UsageError, match="no manifest says that a render made it"):
+    with pytest.raises(UsageError, match="is not listed in the manifest of a render"):
         render_set(TINY, tmp_path, overwrite=True, workers=1)
     assert foreign.read_text() == "mine"
 
@@ -242,5 +242,5 @@ def test_a_disk_that_is_full_is_an_error_and_leaves_no_broken_clip(tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "EstError" in said
-    assert "could not be written whole" in said
+    assert "could not be written completely" in said
     assert files(tmp_path / "out") == [UNFINISHED]

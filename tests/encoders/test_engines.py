@@ -192,7 +192,7 @@ def test_a_damaged_file_is_made_again(kept, crops):
         path.write_bytes(whole[:-7] + bytes([whole[-7] ^ 1]) + whole[-6:])
         said.clear()
         after = prepare(Tiny(), SIDE, how, said.append)
-        assert said[0] == f"{path} is damaged, and is made again"
+        assert said[0] == f"{path} is damaged, so it is made again"
         assert after.calibration == before.calibration
         np.testing.assert_array_equal(after.build(("gap",), CPU, 8).encode(crops[:2])["gap"], wanted)
     said.clear()

@@ -114,7 +114,7 @@ def test_at_first_use_the_environment_says_where(published, source, models, monk
 
 @pytest.mark.parametrize(
     ("below", "says"),
-    [("half", "broke off: "), ("page", "is not the file of kind:net"), ("gone", "the server answers 503")],
+    [("half", "was interrupted: "), ("page", "is not the file of kind:net"), ("gone", "the server answers 503")],
 )
 def test_nothing_is_left_of_what_did_not_arrive(below, says, published, models, server):
     with pytest.raises(EstError, match=says):
@@ -123,7 +123,7 @@ def test_nothing_is_left_of_what_did_not_arrive(below, says, published, models, 
 
 
 def test_a_server_that_is_down_and_a_source_that_is_none_are_said(published, models, server):
-    with pytest.raises(EstError, match=r"could not be taken from http://127\.0\.0\.1:9/"):
+    with pytest.raises(EstError, match=r"could not be read from http://127\.0\.0\.1:9/"):
         published.take("http://127.0.0.1:9/", models)
     with pytest.raises(UsageError, match=r"--from is a file, a folder with net\.pt in it"):
         published.take("nowhere", models)
@@ -149,7 +149,7 @@ def test_other_bytes_than_the_first_are_refused(published, source, models):
     path = published.take(str(source), models)
     first = path.read_bytes()
     torch.save({"a": torch.zeros(3)}, path)
-    with pytest.raises(EstError, match="another file than the one that was taken first") as refused:
+    with pytest.raises(EstError, match="has changed since it was first used") as refused:
         published.find(models)
     assert "rm " in refused.value.remedy
     path.unlink()
@@ -222,7 +222,7 @@ def test_a_file_that_was_put_there_is_recorded_at_its_first_use(published, sourc
     (models / NAME).write_bytes(source.read_bytes())
     assert published.find(models, download=False) == models / NAME
     torch.save({"a": torch.zeros(3)}, models / NAME)
-    with pytest.raises(EstError, match="taken first"):
+    with pytest.raises(EstError, match="has changed since it was first used"):
         published.find(models)
 
 

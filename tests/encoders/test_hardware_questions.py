@@ -48,7 +48,7 @@ def refuses_a_gpu_too_few(monkeypatch):
         "MASTER_PORT": 29500,
     }.items():
         monkeypatch.setenv(name, str(value))
-    with pytest.raises(EstError, match="torch sees 1"):
+    with pytest.raises(EstError, match="found by torch: 1"):
         own_device(torch.device("cuda:0"))
 
 

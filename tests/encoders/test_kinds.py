@@ -162,14 +162,14 @@ def test_encoders_learn():
             "--weights torchvision:resnet50",
         ),
         ("torchvision:fcn_resnet50", "no classification network", "--weights torchvision:"),
-        ("timm:resnet10tt", "has no network 'resnet10tt'; near to it are resnet10t", "--weights timm:resnet10t"),
+        ("timm:resnet10tt", "has no network 'resnet10tt'; similar are resnet10t", "--weights timm:resnet10t"),
         (
             "timm:resnet10t.nope",
             "has no weights 'nope' of resnet10t; it has resnet10t.c3_in1k",
             "--weights timm:resnet10t.c3",
         ),
         ("timm:hf-hub:someone/something", "has no network", "--weights timm:"),
-        ("timm:coatnet_0_224", "timm knows of no weights for timm:coatnet_0_224", "=FILE"),
+        ("timm:coatnet_0_224", "timm has no weights for timm:coatnet_0_224", "=FILE"),
         (
             "clip:ViT-B-23",
             "An encoder of CLIP is ViT-B-32, ViT-B-16, ViT-L-14; found 'ViT-B-23'",

@@ -49,7 +49,7 @@ def test_the_resnet_of_msceleb_is_recognised_by_its_files_name_alone(tmp_path):
     assert "by its file's name" in found.report()
     assert "took down in 2019" in found.licence
     assert found.unused == ["fc.weight", "fc.bias"]
-    with pytest.raises(UsageError, match=r"How were the pixels of another\.pth normalised"):
+    with pytest.raises(UsageError, match=r"The pixel normalisation of another\.pth is not known"):
         load_weights(str(tmp_path / "another.pth"))
 
 

@@ -94,7 +94,7 @@ def test_every_tensor_must_be_there_and_fit(resnet_file, tmp_path):
     with pytest.raises(EstError, match=r"matches no tensor of timm:test_resnet. It holds some\.weight"):
         load_weights(text, normalize="none")
     torch.save(tensors, path)
-    with pytest.raises(UsageError, match=r"How were the pixels of mine\.pth normalised") as refused:
+    with pytest.raises(UsageError, match=r"The pixel normalisation of mine\.pth is not known") as refused:
         load_weights(text)
     assert refused.value.remedy.startswith(
         "--normalize 0.5,0.5,0.5,0.5,0.5,0.5 (published weights of timm:test_resnet)"
@@ -127,7 +127,7 @@ def test_torchvisions_weights_are_found_where_models_lie(tmp_path, monkeypatch):
         find_design("torchvision:squeezenet1_1").fetch(tmp_path, download=True)
     assert "--weights torchvision:squeezenet1_1=FILE" in no.value.remedy
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: pytest.fail("downloads"))
-    with pytest.raises(NotHere, match="est downloads only what it is told to") as no:
+    with pytest.raises(NotHere, match="est downloads only on request") as no:
         load_weights("torchvision:squeezenet1_1", models_dir=tmp_path)
     told = f"est doctor --weights torchvision:squeezenet1_1 --fetch --models-dir {tmp_path} downloads them; or "
     assert no.value.remedy == f"{told}--weights torchvision:squeezenet1_1=FILE"
@@ -166,7 +166,7 @@ def test_timms_weights_come_from_the_folder_of_models_the_hubs_cache_or_the_hub(
     assert hub.asked == [("timm/test_resnet.r160_in1k", "model.safetensors", True)]
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", hub := Hub(served={"pytorch_model.bin": resnet_file}))
-    with pytest.raises(NotHere, match="est downloads only what it is told to") as no:
+    with pytest.raises(NotHere, match="est downloads only on request") as no:
         load_weights(name)
     assert no.value.remedy.startswith(f"est doctor --weights {name} --fetch downloads them; or ")
     assert all(here for _, _, here in hub.asked)

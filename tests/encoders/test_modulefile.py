@@ -90,7 +90,7 @@ class Asks:
 @pytest.mark.parametrize(("bad", "named"), [(Runs(), "getattr"), (Asks(), "eval")], ids=["method", "function"])
 def test_any_other_name_is_refused_and_nothing_is_run(archive, bad, named, saved):
     path, _ = saved(archive, {"weight": torch.zeros(1), "more": bad})
-    with pytest.raises(Refused, match=rf"asks for \w+\.{named},.*nothing of the file was run"):
+    with pytest.raises(Refused, match=rf"refers to \w+\.{named},.*nothing of the file was run"):
         read_module(path)
     with pytest.raises(EstError, match="cannot be loaded as weights alone"):
         read_tensors(path)
@@ -134,7 +134,7 @@ def test_a_tensor_outside_of_its_storage_is_refused(saved):
         entries[key] = entries[key][:8]
 
     rewritten(path, shorten)
-    with pytest.raises(Refused, match="not as many numbers"):
+    with pytest.raises(Refused, match="does not have the number of elements"):
         read_module(path)
 
 
@@ -189,7 +189,7 @@ def test_an_archive_that_says_it_begins_before_its_file_is_refused(tmp_path):
     (begins,) = struct.unpack("<L", data[-6:-2])
     data[-6:-2] = struct.pack("<L", begins + 64)
     path.write_bytes(data)
-    with pytest.raises(Refused, match="is no whole file"):
+    with pytest.raises(Refused, match="is not a complete file"):
         read_module(path)
 
 
@@ -198,7 +198,7 @@ def test_an_archive_that_says_it_begins_before_its_file_is_refused(tmp_path):
 )
 def test_a_tensor_that_begins_or_runs_before_its_storage_is_refused(offset, size, stride, tmp_path):
     assert read_module(crafted(tmp_path / "net.pt", {"a": View(1, (2,), (2,))}))["a"].tolist() == [1.0, 3.0]
-    with pytest.raises(Refused, match="a tensor does not lie within its storage"):
+    with pytest.raises(Refused, match="a tensor extends beyond its storage"):
         read_module(crafted(tmp_path / "net.pt", {"a": View(offset, size, stride)}))
 
 

@@ -194,9 +194,9 @@ def test_a_cache_begun_elsewhere_is_not_gone_on_with_in_emulation(plain, video, 
     path = learning_cache(tmp_path / "c.zarr", 9, weights={"precision": "bf16"})
     for name in ("auto", "fp32", "bf16"):
         asked = ExtractConfig(weights="random", detector="none", precision=name)
-        remedy = refused(lambda asked=asked: extract_videos(find_inputs([video]), path, asked), "was begun in bf16")
+        remedy = refused(lambda asked=asked: extract_videos(find_inputs([video]), path, asked), "was started in bf16")
         assert "a machine that computes in bf16, or another --out" in remedy
-        refused(lambda name=name: again(colours, path, random_start(), precision=name), "was begun in bf16")
+        refused(lambda name=name: again(colours, path, random_start(), precision=name), "was started in bf16")
 
 
 def test_recaching_refuses(plain, colours, tmp_path):
@@ -261,7 +261,7 @@ def test_a_run_trained_elsewhere_is_scored_and_the_price_is_told(plain, learnabl
     write_json(run.path / FACTS, {**read_json(run.path / FACTS), "precision": "bf16"})
     found = evaluate(run.path, watch=watch)
     assert np.isfinite(found.scores.war)
-    assert any("compute in bf16" in text and "emulated" in text for text in watch.warned)
+    assert any("trained in bf16" in text and "emulated" in text for text in watch.warned)
 
 
 @pytest.mark.parametrize(

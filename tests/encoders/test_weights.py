@@ -110,7 +110,7 @@ def test_a_deeper_network_and_numbers_that_are_not_finite_are_refused(model, tmp
 def test_nobody_guesses_how_pixels_are_normalised(model, tmp_path):
     path = tmp_path / "mine.pth"
     torch.save(model.state_dict(), path)
-    with pytest.raises(UsageError, match=r"How were the pixels of mine\.pth normalised"):
+    with pytest.raises(UsageError, match=r"The pixel normalisation of mine\.pth is not known"):
         load_weights(str(path))
     path.with_suffix(".json").write_text(json.dumps({"normalize": "imagenet"}))
     assert load_weights(str(path)).backbone.normalization == Normalization.named("imagenet")

@@ -120,10 +120,12 @@ def test_a_damaged_file_is_refused(path, what):
     else:
         data[place[what]] ^= 1
     path.write_bytes(data)
-    found = "is not a whole safetensors" if what == "cut short" else "its content is not what was written|is not a safe"
+    found = (
+        "is not a whole safetensors" if what == "cut short" else "its content does not match its checksum|is not a safe"
+    )
     with pytest.raises(EstError, match=found) as refused:
         load_weights(str(path))
-    assert ("fetch or copy it again" in (refused.value.remedy or "")) == (what == "cut short")
+    assert ("download or copy it again" in (refused.value.remedy or "")) == (what == "cut short")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"clips": ["a"]}'])
@@ -133,7 +135,7 @@ def test_a_record_that_is_none_is_refused(backbone, tmp_path, text):
 
     path = tmp_path / "theirs.safetensors"
     save_file(backbone.state_dict(), path, metadata={"normalize": "none", "trained_on": text})
-    with pytest.raises(EstError, match="does not say rightly what its weights have learnt from"):
+    with pytest.raises(EstError, match="of what its weights have learnt from cannot be read"):
         load_weights(str(path))
 
 
@@ -161,7 +163,7 @@ def test_a_run_of_several_or_of_none_does_not(path, tmp_path):
         load_weights(str(several))
     assert f"--weights {several / 'parts' / 'fold1'}" in caught.value.remedy
     assert load_weights(str(several / "parts" / "fold2")).trained_on == RECORD
-    with pytest.raises(UsageError, match="holds no weights of a backbone"):
+    with pytest.raises(UsageError, match="has no weights of a tuned backbone"):
         load_weights(str(run_of(tmp_path / "none", path, [])))
 
 

@@ -1,4 +1,4 @@
-"""Extraction by two decoders: a folder of every codec in one run, and caches that were begun with OpenCV alone."""
+"""Extraction by two decoders: a folder of every codec in one run, and caches that were started with OpenCV alone."""
 
 from __future__ import annotations
 

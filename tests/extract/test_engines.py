@@ -1,4 +1,4 @@
-"""Caches by engine: the same bytes whatever the workers, the engine that a cache was begun with, and what is refused."""
+"""Caches by engine: the same bytes whatever the workers, the engine that a cache was started with, and what is refused."""
 
 from __future__ import annotations
 
@@ -91,11 +91,11 @@ def test_a_prediction_makes_the_rows_of_the_cache(begun):
     ArraysDeviceWorker(torch.device("cpu"), "fp32", INT8, [array, crossed])
     for names in ([theirs], [theirs, mine]):
         other = replace(crossed, calibration=calibration_of(names))
-        with pytest.raises(RecipeMismatch, match="calibrated to other ranges") as refused:
+        with pytest.raises(RecipeMismatch, match="with another calibration") as refused:
             ArraysDeviceWorker(torch.device("cpu"), "fp32", INT8, [array, other])
-        assert "--precision fp32, whose rows differ a little" in refused.value.remedy
+        assert "--precision fp32, whose rows differ slightly" in refused.value.remedy
     later = replace(crossed, calibration=calibration_of([mine.replace(" weights", " weights, rounding 2"), mine]))
-    with pytest.raises(RecipeMismatch, match="rounded in another way") as refused:
+    with pytest.raises(RecipeMismatch, match="with other rounding") as refused:
         ArraysDeviceWorker(torch.device("cpu"), "fp32", INT8, [array, later])
     assert "copy" not in refused.value.remedy
     ArraysDeviceWorker(
@@ -115,20 +115,18 @@ def test_the_calibration_of_several_encoders_tells_that_of_the_first():
 
 def test_another_calibration_is_not_gone_on_with(videos, begun, monkeypatch):
     monkeypatch.setattr("est.encoders.engines.calibration.SHOWN", 15)  # another digest
-    with pytest.raises(RecipeMismatch, match=r"gap of .* was calibrated to other ranges") as refused:
+    with pytest.raises(RecipeMismatch, match=r"gap of .* was made with another calibration") as refused:
         extract(videos, begun, INT8)
-    assert ".ranges from the machine that began the cache" in refused.value.remedy
+    assert ".ranges from the machine that started the cache" in refused.value.remedy
     monkeypatch.undo()
     with monkeypatch.context() as later:
         later.setattr("est.encoders.engines.calibration.ROUNDING", 2)
-        with pytest.raises(
-            RecipeMismatch, match=r"gap of .* rounded in another way: .*-bit weights, rounding 2, ranges"
-        ):
+        with pytest.raises(RecipeMismatch, match=r"gap of .* with other rounding: .*-bit weights, rounding 2, ranges"):
             extract(videos, begun, INT8)
     monkeypatch.setattr(choice, "kind_of_processor", lambda: "AVX2")
     bits = int(open_cache(begun).recipes.features["gap"].calibration[0])
     if bits == 8:
-        with pytest.raises(EstError, match=r"begun in int8\. Weights of 8 bits need") as refused:
+        with pytest.raises(EstError, match=r"started in int8\. Weights of 8 bits need") as refused:
             extract(videos, begun, INT8)
         assert "another --out: its weights then have 7 bits" in refused.value.remedy
 
@@ -153,7 +151,7 @@ def test_the_same_command_resumes_and_so_does_one_without_flags(videos, begun, t
     assert extract(videos, path, INT8).unchanged == 2
     assert extract(videos, path, INT8, precision="auto", watch=Calling(say=said.append)).unchanged == 2
     bits = "" if choice.bits_here() == 8 else ", weights of 7 bits"
-    assert f"cpu in int8 by onnxruntime: as the cache was begun{bits}" in said
+    assert f"cpu in int8 by onnxruntime: as the cache was started{bits}" in said
 
 
 @pytest.mark.parametrize(
@@ -192,7 +190,7 @@ def test_a_copy_without_features_binds_no_encoder(begun, tmp_path, monkeypatch):
     monkeypatch.setattr("est.extract.begun.why_emulated", lambda name, device: "It is emulated.")
     assert begun_in(cache.path) == Begun(searching="bf16")
     expect_precision_of(cache.path, [CPU], detects=False)
-    with pytest.raises(EstError, match="begun in bf16"):
+    with pytest.raises(EstError, match="started in bf16"):
         expect_precision_of(cache.path, [CPU])
 
 
@@ -205,7 +203,7 @@ def test_a_detector_that_would_be_emulated_is_refused_in_int8(begun, monkeypatch
     monkeypatch.setattr(
         "est.extract.begun.why_emulated", lambda name, device: "It is emulated." if name == "bf16" else None
     )
-    with pytest.raises(EstError, match=r"begun in bf16, as far as its detector goes\. It is emulated") as refused:
+    with pytest.raises(EstError, match=r"started in bf16, as far as its detector goes\. It is emulated") as refused:
         expect_precision_of(begun, [CPU])
     assert refused.value.remedy.endswith("or another --out")
 
@@ -222,21 +220,21 @@ def test_arrays_that_are_being_filled_count_as_begun(begun, tmp_path, monkeypatc
         recache(begun, tmp_path / "c.zarr", plans, INT8, watch=Calling(progress=stop))
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr("est.encoders.engines.calibration.SHOWN", 15)  # another digest
-        with pytest.raises(RecipeMismatch, match=r"gap of .* was calibrated to other ranges") as refused:
+        with pytest.raises(RecipeMismatch, match=r"gap of .* was made with another calibration") as refused:
             recache(begun, tmp_path / "c.zarr", plans, INT8)
-        assert ".ranges from the machine that began the cache" in refused.value.remedy
+        assert ".ranges from the machine that started the cache" in refused.value.remedy
     cache = open_cache(tmp_path / "c.zarr")
     assert (set(cache.recipes.features), set(cache.snapshot.manifest.filling)) == (set(), {"gap"})
     assert "onnxruntime" in cache.environment["versions"]
     assert cache.environment["kernels"] == "onnxruntime"
     assert begun_in(cache.path) == Begun(engine="onnxruntime", precision="int8", bits=choice.bits_here())
-    with pytest.raises(EstError, match=r"begun by onnxruntime, .*the device is cuda:0"):
+    with pytest.raises(EstError, match=r"started by onnxruntime, .*the device is cuda:0"):
         expect_precision_of(cache.path, [torch.device("cuda", 0)])
     recipes = open_cache(begun).recipes
     other = replace(recipes.features["gap"], calibration=f"{choice.bits_here()}-bit weights, ranges of others")
     for number, named in ((1, "copy 0.ranges from"), (2, "copy 0.ranges and 1.ranges from"), (9, "copy all *.ranges")):
         encoders = [SimpleNamespace(digest=str(place)) for place in range(number)]
-        with pytest.raises(RecipeMismatch, match=r"gap of .* was calibrated to other ranges") as refused:
+        with pytest.raises(RecipeMismatch, match=r"gap of .* was made with another calibration") as refused:
             expect_calibration(cache.path, replace(recipes, features={"gap": other}), encoders)
         assert refused.value.remedy.startswith(named)
 

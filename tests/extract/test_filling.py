@@ -159,10 +159,10 @@ def test_one_that_is_not_asked_for_any_more_is_not_left_half_way(pile, begun, sm
     with pytest.raises(KeyboardInterrupt):
         extract(pile, begun, features=("gap", "layer3"), workers=1, watch=stop_after(2))
     with pytest.raises(
-        RecipeMismatch, match=r"half-way to layer3: [23] of 5 clips have it, and it is not asked for"
+        RecipeMismatch, match=r"layer3 is incomplete in .*: [23] of 5 clips have it, and --features does not name it"
     ) as error:
         extract(pile, begun)
-    assert "ask for it too" in error.value.remedy
+    assert "add it to --features" in error.value.remedy
     # As the remedy says, a converted cache is without it.
     assert f"est cache convert {begun} NEW" in error.value.remedy
     convert_cache(begun, begun.with_name("new.h5"))
@@ -181,7 +181,7 @@ def test_one_that_was_begun_in_another_way_is_not_gone_on_with(pile, begun, smal
         extract(pile, begun, features=("gap", "layer3"))
 
 
-# --- what cannot be had again ---
+# --- what cannot be cut again ---
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def test_changed_and_missing_sources_are_named_before_anything_is_written(own, a
     assert f"whole: its source {folder / 'whole.mp4'} has {len(whole) - 100:,} bytes, and had {len(whole):,}" in message
     assert "whole#0.41-0.95: " in message
     assert "pictures: its source" in message
-    # As the remedy says: dropped clips are extracted anew where there is something.
+    # As the remedy says: dropped clips are extracted again where there is something.
     (folder / "whole.mp4").write_bytes(whole)
     with CacheWriter.open(path) as writer:
         writer.remove(["pictures", "whole", "whole#0.41-0.95"])
@@ -275,6 +275,6 @@ def test_damaged_crops_are_not_used(pile, tmp_path):
     data = bytearray(chunk.read_bytes())
     data[1000] ^= 1
     chunk.write_bytes(data)
-    with pytest.raises(CacheError, match="its crops in the cache are not what was written"):
+    with pytest.raises(CacheError, match="its crops in the cache do not match their checksum"):
         extract(pile, path, limit=2, crops=True, features=("gap", "layer3"))
     assert open_cache(path).features == ["gap"]

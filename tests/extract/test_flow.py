@@ -147,7 +147,7 @@ def test_rows_between_frames_are_mixed_by_nearness():
     [
         (Moments(), "apex", "onset is not known"),
         (Moments(onset=3), "apex", "apex is not known"),
-        (Moments(onset=3, apex=2), "apex", "apex 2 lies before its onset 3"),
+        (Moments(onset=3, apex=2), "apex", "apex 2 is before its onset 3"),
         (Moments(onset=3, apex=3), "apex", ""),
         (Moments(), "whole", ""),
         (Moments(onset=3, apex=2), "whole", ""),
@@ -162,8 +162,8 @@ def test_moments_that_are_missing_are_named_before_decoding(moments, frames, tol
 @pytest.mark.parametrize(
     ("moments", "frames", "num_frames", "told"),
     [
-        (Moments(onset=9, apex=12), "apex", 9, "onset 9 lies beyond the clip, which has 9 frames"),
-        (Moments(onset=2, apex=9), "apex", 9, "apex 9 lies beyond"),
+        (Moments(onset=9, apex=12), "apex", 9, "onset 9 is beyond the end of the clip, which has 9 frames"),
+        (Moments(onset=2, apex=9), "apex", 9, "apex 9 is beyond"),
         (Moments(onset=8, apex=8), "apex", 9, "ends with its onset, frame 8"),
         (Moments(), "whole", 1, "has 1 frame and ends"),
     ],
@@ -209,7 +209,7 @@ def test_pixels_of_a_square_are_those_of_the_frame(square):
     ],
 )
 def test_how_an_encoder_is_computed_is_refused_where_there_is_none(changes, named):
-    with pytest.raises(UsageError, match=f"no encoder makes: {named} would change nothing") as refused:
+    with pytest.raises(UsageError, match=f"no encoder makes: {named} would have no effect") as refused:
         replace(ALONE, **changes)
     assert refused.value.remedy.startswith(f"leave out {named}; or")
     replace(ALONE, features=("gap", "flow"), **changes)

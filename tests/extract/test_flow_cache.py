@@ -147,8 +147,8 @@ def test_other_settings_are_refused_and_the_options_told(cached, clips):
         ({"align": "5point", "detector": "retinaface"}, "--align 5point"),
         ({"smooth": 0.0}, "--smooth 0.0"),
         ({"detect_every": 1}, "--detect-every 1"),
-        ({"modality": "face"}, "feature flow is of --modality flow"),
-        ({"modality": "face", "flow_frames": "whole"}, "--flow-frames says"),
+        ({"modality": "face"}, "feature flow needs --modality flow"),
+        ({"modality": "face", "flow_frames": "whole"}, "--flow-frames needs"),
         ({"modality": "flwo"}, "flow"),
         ({"flow_frames": "all"}, "apex"),
     ],
@@ -222,7 +222,7 @@ def test_a_dry_run_names_what_will_fail(clips, capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(". Try: ")[0] for line in lines if line.startswith("will fail")] == [
         "will fail: bare: its onset is not known",
-        "will fail: turned: its apex 4 lies before its onset 9",
+        "will fail: turned: its apex 4 is before its onset 9",
     ]
     assert "4 inputs: 0 videos, 4 frame folders, 3 problems" in lines
     assert [line for line in lines if line.startswith("2 clips x 11 frames at ")], lines
@@ -239,9 +239,9 @@ def test_a_dry_run_names_what_will_fail(clips, capsys, monkeypatch):
 
 def test_what_cannot_be_made_of_pictures_of_flow_is_refused(cached, tmp_path):
     weights = load_weights("random")
-    with pytest.raises(UsageError, match="directions and distances"):
+    with pytest.raises(UsageError, match="makes no sense for the colours of flow"):
         recache(cached[0], tmp_path / "x.zarr", [ArrayPlan(name="gap", weights=weights)], FLOW, views=2)
-    with pytest.raises(UsageError, match="not made of pictures"):
+    with pytest.raises(UsageError, match="cannot be made from crops"):
         recache(cached[0], tmp_path / "x.zarr", [ArrayPlan(name="flow", tap="flow", weights=weights)], FLOW)
 
 

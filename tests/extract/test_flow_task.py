@@ -144,10 +144,14 @@ def test_flow_that_half_numbers_cannot_hold_fails(clip, monkeypatch):
     [
         ({}, "flow: its onset is not known", "column onset"),
         ({"onset": 3}, "flow: its apex is not known", "--flow-frames auto"),
-        ({"onset": 9, "apex": 8}, "flow: its apex 8 lies before its onset 9", "correct the list"),
-        ({"onset": 20, "apex": 30}, "flow: its onset 20 lies beyond the clip, which has 20 frames", "correct the list"),
-        ({"onset": 3, "apex": 20}, "flow: its apex 20 lies beyond the clip", "correct the list"),
-        ({"onset": 19, "apex": 19}, "flow: it has 20 frames and ends with its onset", "goes on behind its onset"),
+        ({"onset": 9, "apex": 8}, "flow: its apex 8 is before its onset 9", "correct the list"),
+        (
+            {"onset": 20, "apex": 30},
+            "flow: its onset 20 is beyond the end of the clip, which has 20 frames",
+            "correct the list",
+        ),
+        ({"onset": 3, "apex": 20}, "flow: its apex 20 is beyond the end of the clip", "correct the list"),
+        ({"onset": 19, "apex": 19}, "flow: it has 20 frames and ends with its onset", "continues after its onset"),
         (
             {"onset": 3, "apex": 8, "faces": detections(), "detector": "retinaface"},
             "no face: no face was found in its onset frame, 3",

@@ -197,9 +197,9 @@ def test_a_rerun_tells_parts_labels_and_no_moments(folder, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"detector": "none", "across_cuts": "split"}, "nothing is followed"),
+        ({"detector": "none", "across_cuts": "split"}, "finds none to follow"),
         ({"modality": "flow", "across_cuts": "split"}, "one square"),
-        ({"across_cuts": "split", "face": "largest"}, "main face"),
+        ({"across_cuts": "split", "face": "largest"}, "needs --face main"),
         ({"min_track": 25}, "--min-track 25"),
     ],
 )
@@ -246,7 +246,7 @@ def test_the_report_says_what_to_do():
     assert "12 in all: d, e" in text
     assert "1 clip shows only faces that are smaller than --min-face-size 40: h" in text
     assert (
-        "1 clip has faces that are smaller than --min-face-size 40 or shorter than --min-track 10, and became no clips, 2 in all: g"
+        "1 clip has faces that are smaller than --min-face-size 40 or shorter than --min-track 10, and gave no clips, 2 in all: g"
         in text
     )
     assert "more than 256 faces in a frame" in text

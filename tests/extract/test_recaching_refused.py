@@ -88,7 +88,7 @@ def test_names_and_numbers_that_cannot_be(with_crops, tuned, others, tmp_path):
         with pytest.raises(UsageError, match=f"from 0 to {MAX_VIEWS}, found {views}"):
             again(with_crops, out, tuned, views=views)
     nothing = ViewConfig(shift=0, zoom=0, brightness=0, blur=0, occlusion=0, flip=False)
-    with pytest.raises(UsageError, match="change nothing"):
+    with pytest.raises(UsageError, match="without any change"):
         again(with_crops, out, tuned, views=1, view_config=nothing)
     with pytest.raises(UsageError, match="no array"):
         again(with_crops, out, [])
@@ -109,7 +109,7 @@ def test_parts_that_would_leak_are_refused(with_crops, tuned, others, folder, tm
 
     learnt = weights_of(tmp_path, 9, TrainedOn(clips=("whole", "turned"), how="est tune"))
     expect("has learnt from 1 of the 2 clips whose rows", [(learnt, frozenset({"whole", "pictures"}))])
-    expect("no record of, and so the leak guard", [(learnt, frozenset({"pictures"}))], weights=others[0])
+    expect("no record of, so the leak check", [(learnt, frozenset({"pictures"}))], weights=others[0])
     expect("name clips that .* has not: nobody", [(others[0], frozenset({"nobody"}))], kind=UsageError)
     shared = [(others[0], frozenset({"whole"})), (others[1], frozenset({"whole"}))]
     expect("share clips", shared, kind=UsageError)
@@ -122,11 +122,11 @@ def test_parts_that_would_leak_are_refused(with_crops, tuned, others, folder, tm
 def test_weights_without_a_record_are_named(with_crops, tuned, others, tmp_path):
     said: list[str] = []
     again(with_crops, tmp_path / "out.zarr", others[0], watch=Calling(say=said.append))
-    assert [line for line in said if "leak guard" in line] == [
-        "seed2.safetensors has no record of the clips it was trained on: the leak guard cannot see what it has learnt from"
+    assert [line for line in said if "leak check" in line] == [
+        "seed2.safetensors has no record of the clips it was trained on: the leak check cannot cover it"
     ]
     for weights in (tuned, load_weights("random"), load_weights("synface")):
-        assert not any("leak guard" in line for line in describe(weights))
+        assert not any("leak check" in line for line in describe(weights))
 
 
 def test_crops_that_cannot_be_had_again(pile, tuned, tmp_path):
@@ -134,14 +134,14 @@ def test_crops_that_cannot_be_had_again(pile, tuned, tmp_path):
     source, out = tmp_path / "bare.zarr", tmp_path / "out.zarr"
     extract(tmp_path / "own" / "list.csv", source)
     shutil.move(tmp_path / "own" / "turned.mp4", tmp_path / "elsewhere.mp4")
-    with pytest.raises(CacheError, match=r"The crops of 1 clip of .*bare.zarr cannot be had again.*turned: ") as error:
+    with pytest.raises(CacheError, match=r"The crops of 1 clip of .*bare.zarr cannot be cut again.*turned: ") as error:
         again(source, out, tuned)
     assert "extract with --crops into a new cache" in str(error.value.remedy)
     assert not out.exists()
     with pytest.raises(UsageError, match="has no crops"):
         again(source, out, tuned, crops=True)
     convert_cache(source, tmp_path / "shared.zarr", share=True)
-    with pytest.raises(UsageError, match="no crops and knows no sources") as error:
+    with pytest.raises(UsageError, match="no crops and no record of the sources") as error:
         again(tmp_path / "shared.zarr", out, tuned)
     assert "--crops" in str(error.value.remedy)
 
@@ -199,21 +199,21 @@ def test_the_command_is_the_call(est, with_crops, tuned, folder, tmp_path):
 def test_options_that_make_crops_of_videos_are_refused(est, with_crops, tmp_path, options, named):
     status, error, _ = est("extract", "--from", with_crops, "--out", tmp_path / "out.zarr", *options)
     assert (status, error["event"]) == (2, "error")
-    assert f"and {named} would say how to come by them" in error["message"]
+    assert f"and {named} are options for making crops" in error["message"]
     assert not (tmp_path / "out.zarr").exists()
 
 
 def test_the_command_refuses_what_has_no_meaning(est, with_crops, tmp_path):
     status, error, _ = est("extract", "videos", "--views", 3, "--out", tmp_path / "out.zarr")
-    assert (status, error["message"]) == (2, "Views are made of crops that are there: --views goes with --from.")
+    assert (status, error["message"]) == (2, "Views are made of stored crops: --views needs --from.")
     assert "--crops" in error["remedy"]
     assert "--views 3" in error["remedy"]
     status, error, _ = est("extract", "--from", with_crops, "--weights", "random")
-    assert (status, error["message"]) == (2, "Where to? --out names the new cache.")
+    assert (status, error["message"]) == (2, "No output is given: --out names the new cache.")
     status, error, _ = est("extract", "--from", tmp_path / "none.zarr", "--out", tmp_path / "out.zarr")
     assert (status, "does not exist" in error["message"]) == (error["kind"] and status, True)
     status, error, _ = est("extract", "--from", with_crops, "--weights", "random", "--out", with_crops)
-    assert "needs a name of its own" in error["message"]
+    assert "needs another name" in error["message"]
     tuning = ("recache", with_crops, "--tune", "--out", tmp_path / "out.zarr")
     status, error, _ = est(*tuning, "--precision", "int8")
     assert (status, "tuned in auto, fp32, bf16 or fp16, and not in int8" in error["message"]) == (2, True)

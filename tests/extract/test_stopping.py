@@ -1,4 +1,4 @@
-"""Ctrl-C goes to every process of a terminal, SIGTERM to one: either way the run ends in order, and the same command goes on."""
+"""Ctrl-C goes to every process of a terminal, SIGTERM to one: either way the run ends in order, and the same command resumes."""
 
 from __future__ import annotations
 

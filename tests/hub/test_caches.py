@@ -98,9 +98,9 @@ def test_the_card_has_terms_personal_data_and_the_record(cache, hub):
 
 def test_the_licence_is_named_and_confirmed_before_the_hub_is_asked(cache, hub):
     for permission, says in (
-        (Permission(licence=None, confirmed=True), "Under which licence"),
-        (Permission(licence=" ", confirmed=True), "Under which licence"),
-        (Permission(licence="CC BY 4.0\nlicense: mit", confirmed=True), "Under which licence"),
+        (Permission(licence=None, confirmed=True), "No licence is given"),
+        (Permission(licence=" ", confirmed=True), "No licence is given"),
+        (Permission(licence="CC BY 4.0\nlicense: mit", confirmed=True), "No licence is given"),
         (Permission(licence="CC BY 4.0", confirmed=False), "is not confirmed"),
     ):
         with pytest.raises(UsageError, match=says):
@@ -184,7 +184,7 @@ def test_a_pulled_cache_has_the_rights_of_any_other(cache, hub, tmp_path):
 def test_other_bytes_leave_nothing_behind(spoils, cache, hub, tmp_path):
     push_cache(cache, "hub:me/faces", ALLOWED)
     hub.spoils = spoils
-    with pytest.raises(HubError, match="is not what it lists"):
+    with pytest.raises(HubError, match="is not the one that it lists"):
         pull_cache("hub:me/faces", tmp_path / "back.zarr")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.zarr", "hub"]
 

@@ -116,7 +116,7 @@ def test_a_file_comes_at_its_commit_and_is_compared(hub, tmp_path):
     assert str(found.name) == f"hub:me/enc/model.safetensors@{COMMIT}"
     assert hub.cached("me/enc", "model", COMMIT, "model.safetensors", tmp_path) == found.path
     assert hub.cached("me/enc", "model", COMMIT, "other", tmp_path) is None
-    with pytest.raises(HubError, match="is not what it lists: its SHA-256"):
+    with pytest.raises(HubError, match="is not the one that it lists: its SHA-256"):
         fetch_weights("hub:me/other", tmp_path, hub=hub)
     assert hub.cached("me/other", "model", COMMIT, "model.safetensors", tmp_path) is None
 
@@ -126,7 +126,7 @@ def test_a_file_comes_at_its_commit_and_is_compared(hub, tmp_path):
     [
         ("hub:me/secret", "The hub refuses this for me/secret", "hf auth login"),
         ("hub:me/nothing", "The hub has no me/nothing", "check the name"),
-        ("hub:me/gated", "whom its owners have admitted", "ask for access"),
+        ("hub:me/gated", "whom its owners have approved", "ask for access"),
         ("hub:me/enc@gone", "me/enc has no revision gone", "hub:me/enc, or @"),
     ],
 )

@@ -105,7 +105,7 @@ def test_what_forbids_the_push_is_found_before_the_export(run, hub, tmp_path):
     assert facts["cache"]["datasets"] == ["afew"]
     for permission, says in (
         (EVERYBODY, "which go to users whom an agreement names"),
-        (Permission(licence=None, confirmed=True), "Under which licence"),
+        (Permission(licence=None, confirmed=True), "No licence is given"),
         (Permission(licence="x", confirmed=False), "is not confirmed"),
     ):
         with pytest.raises(UsageError, match=says):

@@ -72,7 +72,7 @@ def test_which_file_is_plain_or_named(hub, weights):
 def test_pickles_are_never_downloaded(hub):
     hub.put("me/pickle", {"pytorch_model.bin": b"x", "model.onnx": b"y"})
     for name in ("hub:me/pickle", "hub:me/pickle/pytorch_model.bin"):
-        with pytest.raises(UsageError, match="in safetensors alone, and me/pickle has none"):
+        with pytest.raises(UsageError, match="takes only safetensors from a hub, and me/pickle has none"):
             load_weights(name)
     assert "download" not in hub.calls
 
@@ -81,7 +81,7 @@ def test_pickles_are_never_downloaded(hub):
 def test_other_bytes_than_listed_are_refused_and_not_kept(spoils, hub, weights):
     hub.put("me/encoder", {"backbone.safetensors": weights[0]})
     hub.spoils = spoils
-    with pytest.raises(HubError, match=r"is not what it lists: .*listed .*Nothing was kept"):
+    with pytest.raises(HubError, match=r"is not the one that it lists: .*listed .*Nothing was kept"):
         load_weights("hub:me/encoder")
     assert not list((hub.root / "downloads").rglob("*.safetensors"))
     hub.spoils = False
@@ -117,7 +117,7 @@ def test_where_a_hub_lists_the_name_that_git_gives_it_is_compared(hub, weights, 
     listing = hub.listing
     monkeypatch.setattr(hub, "listing", lambda *asked: replace(listing(*asked), files={"backbone.safetensors": listed}))
     hub.spoils = "byte"
-    with pytest.raises(HubError, match="is not what it lists: git would name it"):
+    with pytest.raises(HubError, match="is not the one that it lists: git would name it"):
         load_weights("hub:me/encoder")
     hub.spoils = False
     assert load_weights("hub:me/encoder").matched

@@ -124,7 +124,7 @@ def logits_of(run, part, features, others=None):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_model_computes_the_same_in_every_format(runs, tmp_path, name, form):
     run, watch = runs[name], Recorder()
-    found = export_run(run, tmp_path / "model.bin", form=form, watch=watch)
+    found = export_run(run, tmp_path / {"onnx": "model.onnx", "torchscript": "model.pt"}[form], form=form, watch=watch)
     assert found.part == "fold1"
     assert "2 parts; exported is the first, fold1" in " ".join(watch.said)
     assert not watch.warned
@@ -151,7 +151,7 @@ def test_another_part_is_another_model(runs, tmp_path):
 def test_what_is_there_is_not_replaced_unasked(runs, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_text("mine")
-    with pytest.raises(UsageError, match=r"model\.onnx is there already"):
+    with pytest.raises(UsageError, match=r"model\.onnx exists already"):
         export_run(runs["gru"], path)
     assert path.read_text() == "mine"
     export_run(runs["gru"], path, overwrite=True)
@@ -195,7 +195,7 @@ def test_a_run_without_its_cache_is_verified_on_random_inputs_alone(runs, cache,
     away = cache.rename(cache.with_name("away.zarr"))
     try:
         found = export_run(runs["est"], tmp_path / "model.onnx", watch=watch)
-        assert found.checks[1] == "no clips of the run's cache were at hand"
+        assert found.checks[1] == "no clips of the run's cache were available"
         assert str(tmp_path) not in found.card.read_text()
         assert "random inputs alone" in watch.warned[0]
         elsewhere = export_run(runs["est"], tmp_path / "other.onnx", cache=away)
@@ -232,7 +232,7 @@ def test_the_encoder_is_that_of_the_run(drawn, folder, learns):
 def test_other_weights_than_the_features_were_made_with_are_refused(runs, drawn, folder, tmp_path):
     with pytest.raises(EstError, match=r"not those that the features were made with: their digest is .*, expected 00"):
         export_run(runs["est"], tmp_path / "model.onnx", what="full")
-    with pytest.raises(UsageError, match="encoder's weights cannot be had"):
+    with pytest.raises(UsageError, match="encoder's weights are not available"):
         export_run(runs["est"], tmp_path / "model.onnx", what="full", weights=str(tmp_path / "gone.safetensors"))
     with pytest.raises(UsageError, match="are for --what full"):
         export_run(runs["est"], tmp_path / "model.onnx", weights="imagenet")

@@ -9,7 +9,7 @@ from train_samples import Recorder, learning_cache, tiny_config
 from est.cache.stores.disk import Disk
 from est.errors import CacheError, EstError, UsageError
 from est.infer.export import verification
-from est.infer.export.exporting import export_run
+from est.infer.export.exporting import ENDINGS, expect_free, export_run
 from est.infer.export.verification import AgainstRun, expect_like_the_run
 from est.train import ProtocolConfig, fit, model_config
 
@@ -29,9 +29,23 @@ def run(folder):
 
 @pytest.mark.parametrize(("name", "form"), [("m.pt", "onnx"), ("m.onnx", "torchscript")])
 def test_a_name_that_says_another_format(run, tmp_path, name, form):
-    with pytest.raises(UsageError, match="is named as"):
+    with pytest.raises(UsageError, match="has the suffix of"):
         export_run(run, tmp_path / name, form=form)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("form", "remedy"), [("onnx", "model.onnx"), ("torchscript", "model.pt")])
+def test_a_name_that_says_no_format(run, tmp_path, form, remedy):
+    with pytest.raises(UsageError, match=r"ends in \.txt.*onnx \.onnx; torchscript \.pt \.pth \.ts\.(?m:$)") as refused:
+        export_run(run, tmp_path / "model.txt", form=form)
+    assert refused.value.remedy == f"--out {tmp_path / remedy}"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("form", "ending"), [(form, ending) for form in ENDINGS for ending in ENDINGS[form]])
+def test_every_ending_of_a_format_is_taken(tmp_path, form, ending):
+    for name in (f"model{ending}", f"model.v2{ending.upper()}"):
+        assert expect_free(tmp_path / name, form, overwrite=False) == tmp_path / f"{name}.md"
 
 
 def test_a_cache_that_is_named_must_be_there(run, tmp_path):
@@ -62,7 +76,7 @@ def test_a_file_that_says_other_things_than_the_run_is_refused(run, tmp_path, mo
         with pytest.raises(EstError, match=r"differ from predictions\.csv"):
             expect_like_the_run(AgainstRun(clips=4, alike=4, probabilities=far), "onnx")
     monkeypatch.setattr(verification, "AGAINST_RUN", -1.0)
-    with pytest.raises(EstError, match="does not compute what the run's model does"):
+    with pytest.raises(EstError, match="does not give the outputs of the run's model"):
         export_run(run, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
 

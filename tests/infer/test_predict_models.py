@@ -132,7 +132,7 @@ def test_an_encoder_that_learnt_too(tmp_path, crops, monkeypatch):
         ({"engine": "onnxruntime"}, "leave --engine out"),
         ({"precision": "int8"}, "--precision fp32"),
     ):
-        with pytest.raises(UsageError, match="its own model, which torch computes") as refused:
+        with pytest.raises(UsageError, match="own model reads crops and is computed by torch") as refused:
             recipe_of(Run.open(tmp_path / "run"), replace(QUIET, **asked))
         assert remedy in refused.value.remedy
 

@@ -68,6 +68,15 @@ def test_a_run_that_is_not_complete(sample, run):
     assert "--resume" in refused.value.remedy
 
 
+def test_a_run_that_is_not_there_is_named_before_a_video_that_is_not(sample, tmp_path, capsys):
+    assert est(tmp_path / "none.mp4", "--run", tmp_path / "mine") == 2
+    told = capsys.readouterr().err
+    assert "mine is not a run" in told
+    assert "none.mp4" not in told
+    assert est(tmp_path / "none.mp4", "--run", sample.run) == 2
+    assert "none.mp4 does not exist" in capsys.readouterr().err
+
+
 def test_a_part_that_is_misspelt(sample):
     part = Run.open(sample.run).parts[0]
     with pytest.raises(UsageError, match="--part is") as refused:
@@ -117,7 +126,7 @@ def test_an_output_that_exists(sample, tmp_path, capsys):
     predict(sample.folder / "clip2.mp4", sample.run, out=out, config=QUIET, overwrite=True)
     assert [row["video"] for row in read_csv(out / "predictions.csv")] == ["clip2"]
     assert (out / "mine.txt").read_text() == "x"
-    with pytest.raises(UsageError, match="which no prediction wrote"):
+    with pytest.raises(UsageError, match="which was not written by est predict"):
         predict(sample.video, sample.run, out=sample.run, config=QUIET, overwrite=True)
 
 
@@ -155,7 +164,7 @@ def test_another_detector_or_tracking_than_then(sample, run):
     frames = facts["cache"]["recipes"]["frames"]
     frames["tracking"] = "gap 7, iou 0.3"
     write_json(run / FACTS, facts)
-    with pytest.raises(RecipeMismatch, match="followed in another way"):
+    with pytest.raises(RecipeMismatch, match="tracked with other settings"):
         predict(sample.video, run, config=QUIET)
     frames["tracking"], frames["detector_digest"] = "gap 15, iou 0.3", "00"
     write_json(run / FACTS, facts)

@@ -49,7 +49,7 @@ def test_only_what_is_as_it_was_is_kept(sample, tmp_path, monkeypatch):
     assert [(row["video"], row["last_frame"] + 1) for row in found] == [("clip0", LENGTHS[0]), ("clip1", LENGTHS[3])]
     assert [failure.id for failure in found.failures] == ["clip2"]
     assert (found.before, found.frames) == (1, LENGTHS[3])
-    assert "1 of 3 videos had been predicted before, and nothing about them has changed" in watch.said
+    assert "1 of 3 videos were predicted before and have not changed" in watch.said
     told = "\n".join(lines(found))
     assert "2 videos (1 of them predicted before), 15 frames in" in told
     assert "2 videos (2 of them predicted before), none predicted now" in "\n".join(
@@ -164,10 +164,10 @@ def test_overwrite_begins_anew(tmp_path):
     again.begin()
     again.close()
     assert kept.exists()
-    anew = OutputFolder(tmp_path / "out", {"a": 1}, overwrite=True)
+    again = OutputFolder(tmp_path / "out", {"a": 1}, overwrite=True)
     assert kept.exists()
-    anew.begin()
-    anew.close()
+    again.begin()
+    again.close()
     assert not kept.exists()
     assert not (tmp_path / "out" / "predictions.csv").exists()
 

@@ -140,7 +140,7 @@ def test_a_cache_without_planted_moments_is_probed_in_time_alone(timed, tmp_path
     assert found.changes[0].lost.value == pytest.approx(0.5)
     assert not found.agreements
     (note,) = found.notes
-    assert "No clip's onset and offset are known" in note
+    assert "No clip has a known onset and offset" in note
     assert "est cache relabel" in note
 
 
@@ -169,7 +169,7 @@ def test_whose_resting_face_is_unknown_is_said_of_all_parts(timed, tmp_path):
         return () if number // 2 % 6 == 3 else MOMENTS
 
     found = probed(planted_cache(tmp_path / "cache.zarr", told=told), tmp_path / "run")
-    assert found.notes == ("4 of 24 clips have no resting face of their person; everybody's mean is taken",)
+    assert found.notes == ("4 of 24 clips have no resting face of their person; the mean of all people is used",)
 
 
 def test_clips_without_a_face_are_wrong_in_every_way(timed, tmp_path):

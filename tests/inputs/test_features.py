@@ -250,7 +250,7 @@ TIMED = {"fps": None, "time_column": "time", "state_column": "success"}
         ("time,success,u\n0,1,1\n", "it lacks the column 'v'"),
         ("time,success,u,v,w\n0,1,1,2,3\n", "w are in this one alone; --columns chooses"),
         ("time,seen,u,v\n0,1,1,2\n", "it has no column 'success' (--state-column)"),
-        ("time,success,u,v\n0.2,1,1,2\n0.1,1,1,2\n", "row 2: its time, 0.1 s, lies before that of the row above"),
+        ("time,success,u,v\n0.2,1,1,2\n0.1,1,1,2\n", "row 2: its time, 0.1 s, is before that of the row above"),
         ("time,success,u,v\n,1,1,2\n", "row 1: its time is empty, NaN or infinite"),
         ("time,success,u,v\n", "a header and no rows"),
         ("", "the file is empty"),
@@ -287,7 +287,7 @@ def saved(path, value):
         (lambda path: saved(path, [1, 2]), "it cannot be read as an array"),
         (lambda path: np.save(path, np.zeros((0, 2))), "it is empty: its shape is (0, 2)"),
         (lambda path: np.save(path, np.ones((2, 2, 2))), "its shape is (2, 2, 2); expected (rows, width)"),
-        (lambda path: np.save(path, np.array([["a", "b"]])), "and no numbers"),
+        (lambda path: np.save(path, np.array([["a", "b"]])), ", not numbers"),
         (lambda path: path.write_bytes(b""), "it cannot be read as an array"),
         (lambda path: np.save(path, np.array([[1, np.nan]])), "row 1, number 2 is empty or NaN"),
         (lambda path: np.save(path, np.array([[1, 1e300]])), "row 1, number 2 is infinite, or too large for float32"),
@@ -310,7 +310,7 @@ def test_windows_that_do_not_fit_their_clip(tmp_path):
     told = {"window": (WINDOW,), "stride": STEPS, "lists": [tmp_path / "list.csv"]}
     report = imported(sources, tmp_path / "c.zarr", **told)
     assert (
-        "a window covers frames 20 to 27, and the clip has 27: 1 of 9 windows end behind it" in report.failures[0].error
+        "a window covers frames 20 to 27, and the clip has 27: 1 of 9 windows end after it" in report.failures[0].error
     )
     cut = imported(sources, tmp_path / "d.zarr", past_end="cut", **told)
     assert cut.notes == {"windows shortened to the end of their clip": 1}
@@ -338,11 +338,11 @@ def test_other_numbers_of_frames_than_a_list_says(tmp_path):
         (("x/a.npy", "y/b.csv"), {}, "hold tables and arrays"),
         (("x/a.txt",), {}, "looked for .npy .npz .csv .tsv .parquet; found 1 .txt"),
         (("x/a.npy",), {"window": (4,)}, "--window and --stride"),
-        (("x/a.npy",), {"window": (4,), "stride": (1, 2)}, "2 kinds of windows are told, and 1 SOURCE"),
+        (("x/a.npy",), {"window": (4,), "stride": (1, 2)}, "2 kinds of windows are given, and 1 SOURCE"),
         (("x/a.npy",), {"id_column": "id"}, "these are arrays"),
         (("x/a.npy",), {"fps": None, "window": (4,), "stride": (4,)}, "need --fps"),
-        (("x/a.npy",), {"by": " "}, "What made these features"),
-        (("x/a.npy",), {"rate": (25.0,)}, "--rate is of windows"),
+        (("x/a.npy",), {"by": " "}, "The tool that made these features is not given"),
+        (("x/a.npy",), {"rate": (25.0,)}, "--rate is for windows"),
         (("x/a.csv",), {"columns": ("w*",)}, "no column is 'w\\*'"),
         (("x/a.csv",), {"id_column": "u"}, "rows of '1.0' do not stand together"),
     ],
@@ -361,11 +361,8 @@ def test_what_makes_no_sense_as_a_whole_is_refused(tmp_path, files, config, said
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
-    def missing(name):
-        raise ImportError(name)
-
     written(tmp_path / "a.parquet", np.ones((2, 2), np.float32))
-    monkeypatch.setattr(tables, "import_module", missing)
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(SourceError, match=r"pip install 'est-fer\[tables\]'"):
         tables.open_table(tmp_path / "a.parquet")
     with pytest.raises(UsageError, match="None of 1 files can be read"):

@@ -24,10 +24,10 @@ def imported(source, out, *, lists=(), filling=False, **config):
 @pytest.mark.parametrize(
     ("rows", "wrong", "right", "said", "remedy"),
     [
-        (np.ones((4, 2)), {"fps": None}, {}, "nothing says when its frames are shown (a and 1 more)", "--fps 25"),
+        (np.ones((4, 2)), {"fps": None}, {}, "the times of its frames are not known (a and 1 more)", "--fps 25"),
         (np.full((4, 2), np.nan), {}, {"nan": "zero"}, "row 1, number 1 is empty or NaN", "--nan zero"),
         (np.ones((3, 2)), {}, {"window": (2,), "stride": (1,)}, "and the list says 4 frames", "--window 16 --stride 4"),
-        (np.ones((4, 2)), {"window": (2,), "stride": (1,)}, {}, "1 of 4 windows end behind it", "--past-end cut"),
+        (np.ones((4, 2)), {"window": (2,), "stride": (1,)}, {}, "1 of 4 windows end after it", "--past-end cut"),
     ],
 )
 def test_an_option_that_all_clips_lack_is_refused_before_a_cache_is_made(tmp_path, rows, wrong, right, said, remedy):
@@ -61,7 +61,7 @@ def test_a_rate_that_times_contradict_is_refused(tmp_path):
     openface(tmp_path / "a.csv")
     with pytest.raises(UsageError, match=r"0\.04 s apart, which is 25 frames a second, and --fps says 30") as refused:
         imported(tmp_path / "a.csv", tmp_path / "c.zarr", fps=30)
-    assert refused.value.remedy == "leave out --fps, as times tell it"
+    assert refused.value.remedy == "leave out --fps: the times give it"
     assert imported(tmp_path / "a.csv", tmp_path / "c.zarr", fps=25).clips == 1
     (tmp_path / "b.csv").write_text("t,n,u\n0,0,1\n0.167,5,1\n0.334,10,1\n")  # every fifth frame, rounded
     sparse = imported(tmp_path / "b.csv", tmp_path / "d.zarr", fps=29.97, time_column="t", frame_column="n")
@@ -73,7 +73,7 @@ def test_labels_of_one_folder_are_warned_of(tmp_path):
     for name in ("a", "b"):
         np.save(tmp_path / "openface" / f"{name}.npy", np.ones((3, 2)))
     (warning,) = plan_import([tmp_path / "openface"], ImportConfig(**FPS), labels="folders").warnings
-    assert warning.startswith("All 2 clips have the label 'openface': they lie in one folder")
+    assert warning.startswith("All 2 clips have the label 'openface': they are in one folder")
     assert not plan_import([tmp_path], ImportConfig(**FPS), labels="folders").warnings
 
 

@@ -94,7 +94,7 @@ def test_moments_are_frames_of_the_clip(composite):
     assert moments(clips["casme2/sub17/EP17_01f"]) == (0, 2, LENGTH - 1)
     assert moments(clips["casme2/sub17/EP17_02f"]) == (0, -1, LENGTH - 1), "its apex is / in the table"
     assert moments(clips["samm/011/011_1_3"]) == (0, 3, LENGTH - 1)
-    assert moments(clips["smic/s03/s3_po_02"]) == (0, -1, LENGTH - 1), "SMIC tells no apex"
+    assert moments(clips["smic/s03/s3_po_02"]) == (0, -1, LENGTH - 1), "SMIC gives no apex"
 
 
 @pytest.mark.parametrize("table", ["csv", "xlsx"])
@@ -127,14 +127,14 @@ def coded(onset, apex, offset):
         ([f"{n}.jpg" for n in range(5)], (108, 110, 112), (0, 2, 4), ""),
         ([f"img{n}.jpg" for n in range(1, 5)], (108, 110, 112), (-1, -1, -1), "onset 108, apex 110, offset 112 (1 to 4)"),
         # the same, and one picture is lost: the numbers are not those of the recording, though 20 and 35 are among them
-        ([f"img{n}.jpg" for n in range(1, 43)], (20, 35, 62), (-1, -1, -1), "offset 62 (1 to 42); it may count anew"),
-        ([f"{n}.jpg" for n in range(60) if n != 30], (20, 35, 62), (-1, -1, -1), "none of its moments is taken"),
+        ([f"img{n}.jpg" for n in range(1, 43)], (20, 35, 62), (-1, -1, -1), "offset 62 (1 to 42); its frames may be renumbered"),
+        ([f"{n}.jpg" for n in range(60) if n != 30], (20, 35, 62), (-1, -1, -1), "none of its moments is used"),
         # a whole recording without its offset still tells nothing about where it begins; one that begins later does
         ([f"img{n}.jpg" for n in range(15, 60)], (20, 35, 62), (5, 20, -1), "no picture of its offset 62 (15 to 59)"),
         (["reg_img46.jpg", "reg_img47.jpg"], (46, -1, 47), (0, -1, 1), ""),
         ([f"img{n}.jpg" for n in range(8, 13)], (8, 7, 12), (0, -1, 4), "apex 7 lies outside of onset 8 to offset 12"),
         ([f"img{n}.jpg" for n in range(8, 13)], (8, 13, 12), (0, -1, 4), "apex 13 lies outside"),
-        ([f"img{n}.jpg" for n in range(8, 13)], (12, 10, 8), (-1, -1, -1), "onset 12 lies after its offset 8"),
+        ([f"img{n}.jpg" for n in range(8, 13)], (12, 10, 8), (-1, -1, -1), "onset 12 is after its offset 8"),
         (["a.jpg"], (8, 10, 12), (-1, -1, -1), "no numbers"),
         ([], (8, 10, 12), (-1, -1, -1), ""),
     ],
@@ -262,7 +262,7 @@ def test_a_table_with_notes_and_blanks_reads_alike_from_both_forms(tmp_path):
         ([CODING, [1, "EP02_01f", "", 46, 59, 86, "", "", "Joyful"]], "emotions of CASME II are .*found 'joyful' in CASME2-coding.*row 2"),
         (
             [CODING, [1, "EP02_01f", "", 46, 59, 86, "", "", "Fear"], ["01", "EP2_01f", "", 47, 59, 86, "", "", "Fear"]],
-            "row 2 and CASME2.*row 3 both tell of the clip",
+            "row 2 and CASME2.*row 3 both describe the clip",
         ),
     ],
 )  # fmt: skip

@@ -92,7 +92,7 @@ def test_unreadable_clips_are_annotated_as_far_as_their_path_goes(tmp_path):
         ({"labels": r"(?P<label>sad)"}, r"finds no label in 2 of 3 clips: S01_happy, S02_happy", "the group label"),
         ({"labels": r"(?P<label>[a-z]+)"}, r"more than one label in 1 of 3 clips: 'deep/S02_sad' \(deep and sad\)", r"\^"),
         ({"labels": r"S\d+(?P<label>[0-9]*)"}, r"an empty label in 3 of 3 clips", r"\(\?P<label>\[a-z\]\+\)"),
-        ({"subjects": r"(s\d+)_"}, r"finds no subject in 3 of 3 clips", r"^--subjects '\(\?i\)\(s\\d\+\)_': they differ in upper"),
+        ({"subjects": r"(s\d+)_"}, r"finds no subject in 3 of 3 clips", r"^--subjects '\(\?i\)\(s\\d\+\)_': they differ only in upper"),
         ({"labels": r"(?P<fold>[a-z]+)$|(?P<label>x)"}, r"folds that are no whole numbers.*'S01_happy' \('happy'\)", "fold"),
         ({"subjects": r"S\d+"}, r"none or folders, or a pattern with a group", r"\(\?P<subject>"),
         ({"labels": "folder"}, r"none or folders, or a pattern with a group", "--labels folders"),
@@ -101,8 +101,8 @@ def test_unreadable_clips_are_annotated_as_far_as_their_path_goes(tmp_path):
         ({"labels": r"(?P<fold>\d)"}, r"names the group fold, and none is the label", r"\(\?P<label>"),
         ({"labels": r"(\w+"}, r"no regular expression \(.*at character 1: '\(\\\\w\+'", "--labels"),
         ({"subjects": r"S(\d+)_[a"}, r"no regular expression \(.*at character 8: '\[a'", "--subjects"),
-        ({"labels": "folders", "subjects": BOTH}, r"both say where the label of a clip stands", "leave the group label out"),
-        ({"labels": BOTH, "subjects": r"(S\d)"}, r"both say where the subject of a clip stands", "leave the group subject"),
+        ({"labels": "folders", "subjects": BOTH}, r"both give the label of a clip", "leave the group label out"),
+        ({"labels": BOTH, "subjects": r"(S\d)"}, r"both give the subject of a clip", "leave the group subject"),
     ],
 )  # fmt: skip
 def test_patterns_that_cannot_be_meant_are_refused(clips, options, message, remedy):
@@ -118,7 +118,7 @@ def test_patterns_that_cannot_be_meant_are_refused(clips, options, message, reme
         ("S1_a_1 S1_b_1 S2_a_1 S2_b_1", r"S\d_(?P<label>[a-z]+)", None),
         ("S1_a_1 S1_a_2 S2_a_1 S2_a_2", r"S\d_(?P<label>[a-z]+)", r"All 4 clips have the label 'a' by --labels"),
         ("S1_a_1 S1_b_1 S2_c_1", r"S\d_(?P<label>[a-z]+)", None),
-        ("S1_a_1 S1_b_1", "folders", r"All 2 clips have the label 'in': they lie in one folder"),
+        ("S1_a_1 S1_b_1", "folders", r"All 2 clips have the label 'in': they are in one folder"),
         ("a/1 b/1 c/1 d/1", "folders", r"Each of 4 clips has a label of its own by --labels folders"),
         ("S1_a_1 S1_b_1 S2_a_1 S2_b_1", "none", None),
     ],

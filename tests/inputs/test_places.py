@@ -81,10 +81,10 @@ def test_quoted_patterns_are_expanded_as_a_shell_would(tmp_path, monkeypatch):
 def test_what_is_not_there_names_the_nearest(tmp_path):
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "happy 1.mp4").write_bytes(b"\x00")
-    assert refused(tmp_path / "videos" / "hapy 1.mp4")[1] == f"'{tmp_path}/videos/happy 1.mp4', which is nearest"
+    assert refused(tmp_path / "videos" / "hapy 1.mp4")[1] == f"'{tmp_path}/videos/happy 1.mp4', the nearest name"
     message, remedy = refused(tmp_path / "vidoes" / "happy 1.mp4")
     assert message == f"{tmp_path}/vidoes/happy 1.mp4 does not exist: {tmp_path} has no folder 'vidoes'."
-    assert remedy == f"{tmp_path}/videos, which is nearest"
+    assert remedy == f"{tmp_path}/videos, the nearest name"
     assert refused(tmp_path / "zzz")[1] == f"{tmp_path} has videos"
 
 
@@ -127,7 +127,7 @@ def test_lists_that_name_nothing_are_refused(tmp_path):
     message, remedy = listed("notes.txt", "Dear all,\n\nthe videos are enclosed\n")
     assert "notes.txt: none of the 2 files that it names is there; line 1 is 'Dear all,', looked for at" in message
     assert "the folder of the list" in remedy
-    assert "a text that is no list of clips is no INPUT" in remedy
+    assert "only a text that lists clips can be an INPUT" in remedy
     message, remedy = listed("moved.csv", "path,label\na.mp4,sad\n")
     assert "the file that it names is not there; line 2 is 'a.mp4', looked for at" in message
     assert "no INPUT" not in remedy

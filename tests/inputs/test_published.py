@@ -208,7 +208,7 @@ def test_afew_without_videos_needs_a_list(tmp_path):
     make_afew(tmp_path)
     for label in afew.LABELS:
         shutil.rmtree(tmp_path / "Train_AFEW" / label)
-    with pytest.raises(UsageError, match=r"no class folders .* and no list says the labels"):
+    with pytest.raises(UsageError, match=r"no class folders .* and no list gives the labels"):
         find("afew", tmp_path)
 
 
@@ -271,7 +271,7 @@ def test_bu4dfe_takes_people_from_folders(tmp_path):
     assert findings(found)["unlisted"].examples == ("Bored",)
     assert [(p.id, p.subject) for p in found.problems] == [("M002/Sad", "M002")]
     assert not found.are_crops
-    with pytest.raises(UsageError, match="there are no videos of it"):
+    with pytest.raises(UsageError, match="it has no videos"):
         find("bu-4dfe", tmp_path, media="videos")
 
 

@@ -177,7 +177,7 @@ def test_options_that_a_data_set_has_no_use_for_are_refused(tmp_path):
     ):
         with pytest.raises(UsageError, match=message):
             find("dfew", tmp_path, **options)
-    with pytest.raises(UsageError, match="no frames of it to ask for"):
+    with pytest.raises(UsageError, match="it has no frames"):
         find("ravdess", tmp_path, media="frames")
 
 

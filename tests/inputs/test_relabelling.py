@@ -241,7 +241,7 @@ def test_hints(make_cache, tmp_path):
     with pytest.raises(UsageError) as caught:
         plan_relabelling(cache, [tmp_path / "list.csv"], only=["lbels"])
     assert caught.value.remedy == "--only label"
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="does not exist"):
         plan_relabelling(cache, [tmp_path / "absent.csv"])
     with pytest.raises(UsageError, match="Which list"):
         plan_relabelling(cache, [])
@@ -268,7 +268,7 @@ def test_labels_that_look_like_a_slip_are_warned_about(make_cache, tmp_path, lab
     cache = make_cache(tmp_path / "c.zarr", range(8))
     rows = [(clip_id, label) for clip_id, label in zip(ids(range(1, 8)), labels, strict=False)]
     warnings = plan_relabelling(cache, [written(tmp_path, ("id", "label", "note"), *rows)]).warnings
-    assert "columns that mean nothing here: note" in warnings[0]
+    assert "columns that are not used: note" in warnings[0]
     assert words in " ".join(warnings[1:])
     assert bool(warnings[1:]) == bool(words)
 

@@ -35,7 +35,7 @@ def tree(root, *names):
 def test_clips_at_different_depths_are_refused_by_name(tmp_path):
     root = tree(tmp_path / "in", "s1/happy/a.mp4", "s1/sad/b.mp4", "s1/happy/deep/x.mp4")
     with pytest.raises(
-        UsageError, match=r"SUBJECT/LABEL/clip, two folders below .* 1 of 3 lie deeper: s1/happy/deep/x"
+        UsageError, match=r"SUBJECT/LABEL/clip, two folders below .* 1 of 3 are deeper: s1/happy/deep/x"
     ):
         find_inputs([root], labels="folders", subjects="folders")
     with pytest.raises(UsageError) as refused:
@@ -63,7 +63,7 @@ def test_one_depth_is_taken_and_lists_say_their_own(tmp_path):
 def test_labels_that_differ_in_case_are_warned_about(tmp_path):
     root = tree(tmp_path / "in", "Happy/a.mp4", "happy/b.mp4", "sad/c.mp4")
     (warning,) = find_inputs([root], labels="folders").warnings
-    assert "'Happy' and 'happy' differ in case alone" in warning
+    assert "'Happy' and 'happy' differ only in upper and lower case" in warning
     assert find_inputs([root / "Happy", root / "sad"], labels="folders").warnings == ()
 
 

@@ -116,7 +116,7 @@ CHANGES = [
         {"fold1": 18, "fold2": 18, "fold3": 18, "fold4": 18, "fold5": 7370},
         "folds.tested.fold1 is 18, and it tests at least 19 clips",
     ),
-    ("folds.tested", {"fold1": 7442}, "folds.tested has 1 folds, and crema-d protocol 1 has 5"),
+    ("folds.tested", {"fold1": 7442}, "folds.tested has 1 fold, and crema-d protocol 1 has 5"),
     ("folds.independence", "unknown", "folds.independence is 'unknown', expected by subject"),
     ("counts.per_class.angry", 3, "counts.per_class adds up to 6174"),
     ("counts.per_class.fury", 0, "fury are no classes of CREMA-D"),
@@ -236,8 +236,8 @@ def test_a_card_of_another_protocol_says_who_made_it_and_how_to_run_anew(tmp_pat
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "is no result card: it is no JSON"),
-        ("[]", "no result card: expected the format est-recipe-card, found list"),
+        ("{", "is not a result card: it is not JSON"),
+        ("[]", "not a result card: expected the format est-recipe-card, found list"),
         ('{"format": "est-metrics"}', "found est-metrics"),
         (
             '{"format": "est-recipe-card", "version": 2, "code": {"version": "9.0"}}',
@@ -247,9 +247,9 @@ def test_a_card_of_another_protocol_says_who_made_it_and_how_to_run_anew(tmp_pat
             '{"format": "est-recipe-card", "version": 1, "recipe": 3}',
             "recipe (int, expected str), protocol (absent, expected int)",
         ),
-        ('{"format": "est-recipe-card", "version": NaN}', "is no result card: it is no JSON"),
-        ('{"format": "\\ud800"}', "is no result card: it is no JSON"),
-        ("[" * 100_000, "is no result card: it is no JSON"),
+        ('{"format": "est-recipe-card", "version": NaN}', "is not a result card: it is not JSON"),
+        ('{"format": "\\ud800"}', "is not a result card: it is not JSON"),
+        ("[" * 100_000, "is not a result card: it is not JSON"),
         (None, "There is no card"),
     ],
 )

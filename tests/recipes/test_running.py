@@ -169,11 +169,11 @@ def test_a_folder_of_something_else_is_refused(ran, tree, tmp_path):
     )
     assert "--out another folder" in remedy
     (tmp_path / "notes.txt").write_text("mine")
-    refused("holds something else than a recipe's run", out=tmp_path)
+    refused("contains something other than the run of a recipe", out=tmp_path)
     with pytest.raises(UsageError, match="is of the recipe ravdess, found rendered"):
         run_recipe(recipe_named("rendered"), None, out, TINY)
     assert not (out / "videos").exists()
-    with pytest.raises(UsageError, match="was begun by ravdess protocol 1, and this est has ravdess protocol 2"):
+    with pytest.raises(UsageError, match="was started by ravdess protocol 1, and this est has ravdess protocol 2"):
         run_recipe(replace(recipe_named("ravdess"), version=2), tree, out, TINY)
 
 
@@ -234,10 +234,11 @@ def test_a_run_whose_clips_have_changed_is_set_aside(tree, tmp_path, ran, monkey
     assert (path, config.model.name, resume) == (moved / "runs" / "gru", "gru", False)
     assert not path.exists()
     assert "2 to extract, 1 of them again" in "\n".join(watch.said)
-    assert any("because their files cannot be read any more" in said for said in watch.warned)
+    assert any("because their files can no longer be read" in said for said in watch.warned)
     (kept,) = (moved / "runs").glob("gru-until-*Z-clips-changed")
     assert (
-        f"have changed since {path} was begun. That run is kept as {kept}, and a new one is trained" in watch.warned[-1]
+        f"have changed since {path} was started. That run is kept as {kept}, and a new one is trained"
+        in watch.warned[-1]
     )
     assert Run.open(kept).complete
     assert Card.read(moved / "cards" / f"{kept.name}.json") == outcome.card
@@ -289,7 +290,7 @@ def test_a_clip_that_is_another_by_now_is_not_passed_over(tree, tmp_path, ran):
     watch = Recorder()
     again = run_ravdess(copy, moved, watch=watch).card
     assert "1 to extract, 1 of them again: their files have another size or time of change" in "\n".join(watch.said)
-    assert "a run is there: if its clips are others by now" in "\n".join(watch.said)
+    assert "a run exists: if its clips have changed" in "\n".join(watch.said)
     assert any("Other videos than when" in said for said in watch.warned)
     assert again.counts == outcome.card.counts
     assert again.fingerprints["cache"] == outcome.card.fingerprints["cache"]
@@ -344,7 +345,7 @@ def test_the_commands_list_show_and_check(est, ran, tmp_path):
     assert f"try: est recipe check {outcome.path.parent}/*.json" in out
     (tmp_path / "clips.csv").write_text("path,label")
     _, out, _ = est("recipe", "check", tmp_path / "clips.csv")
-    assert "clips.csv is no result card: it is no JSON" in out
+    assert "clips.csv is not a result card: it is not JSON" in out
     assert card_lines(outcome.card, outcome.path)[-1].startswith(f"partial: {PARTIAL}; on the whole data set the card")
     assert "; without --limit, on the whole" in card_lines(outcome.card, outcome.path, limit=19)[-1]
 
@@ -359,6 +360,6 @@ def test_a_dry_run_writes_nothing(est, tree, tmp_path):
     assert (json.loads(text)["clips"], json.loads(text)["trainings"]) == (72, 12)
     assert not out.exists()
     status, _, err = est("recipe", "run", "ravdess")
-    assert (status, "--root names its folder" in err) == (2, True)
+    assert (status, "--root names it" in err) == (2, True)
     status, _, err = est("recipe", "run", "rendered", "--root", tree)
     assert (status, "renders its own clips" in err) == (2, True)

@@ -96,7 +96,7 @@ def test_a_histogram_counts_what_it_is_given():
 def test_files_are_not_replaced_unasked(tmp_path):
     path = write_output(tmp_path / "new" / "a.txt", "é", overwrite=False)
     assert path.read_text(encoding="utf-8") == "é"
-    with pytest.raises(UsageError, match="is there already") as refused:
+    with pytest.raises(UsageError, match="exists already") as refused:
         write_output(path, "b", overwrite=False)
     assert "--overwrite" in refused.value.remedy
     assert write_output(path, b"c", overwrite=True).read_bytes() == b"c"

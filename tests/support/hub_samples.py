@@ -40,7 +40,9 @@ class FakeHub:
         if self.down:
             raise HubError(f"The hub cannot be reached for {repo}: refused", remedy="check the network")
         if repo in self.wants_token:
-            raise HubError(f"The hub has no {repo}, or shows it to a token alone.", remedy="hf auth login")
+            raise HubError(
+                f"The hub has no {repo}, or shows it only with a token that has access.", remedy="hf auth login"
+            )
 
     def listing(self, repo, kind, revision):
         self._ask("listing", repo)

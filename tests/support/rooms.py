@@ -21,7 +21,8 @@ PACKAGES = (
     "tune",
 )
 
-# room → the rooms that its modules may import from. A room is a folder without its subfolders; `errors` and the version are everybody's.
+# room → the rooms that its modules may import from. A room is a folder without its subfolders. `errors`, `packages` and the version are
+# everybody's.
 CACHE = {"cache", "cache.changes", "cache.reading", "cache.stores", "cache.writing"}
 FOUNDATIONS = CACHE | {
     "inputs",

@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md: its wrong command lines, run in a prepared folder; run as a script, this module writes the page anew.
+"""docs/troubleshooting.md: its wrong command lines, run in a prepared folder; run as a script, this module writes the page again.
 
 A block that begins with `$ est` and ends with `exit status N` is what a terminal shows. The folder is called /data/project there.
 """

@@ -290,7 +290,7 @@ def test_bad_input(cache, tmp_path, audited):
     assert "true labels" in refused(cache, tmp_path / "a", warm).message
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("x")
-    assert "holds no audit" in refused(cache, tmp_path / "full").message
+    assert "contains no audit" in refused(cache, tmp_path / "full").message
     other = learning_cache(tmp_path / "other.zarr", 107, subjects=12)
     assert "clips or labels differ" in refused(other, out).message
 

@@ -321,7 +321,7 @@ def test_rows_that_cannot_be_made_say_why(cache, tmp_path):
 def test_a_table_without_a_training_says_so(cache, tmp_path):
     watch = Recorder()
     found = reproduce("datasets", cache, tmp_path / "out", recipe(), watch=watch)
-    assert watch.said == ["nothing is trained for this"]
+    assert watch.said == ["this needs no training"]
     row = read_csv(tmp_path / "out" / "datasets.csv")[0]
     assert (row["clips"], row["people"], row["classes"], row["lowest_rate"]) == ("36", "6", "3", "25.0")
     assert "paper" not in found.sheets[0].columns

@@ -45,7 +45,7 @@ def test_bad_input(cache, tmp_path):
     assert "none of the classes" in error.message
     assert "awe, pride there" in error.message
     error = refused("cross-database", cache, out, recipe(), test_cache=cache)
-    assert "is the cache that is learnt from" in error.message
+    assert "is the training cache itself" in error.message
     error = refused("zero-middle", cache, out, recipe())
     assert "black" in error.message
     error = refused("ablation", cache, out, Recipe(options={"device": "cpu"}), dataset="dfew")
@@ -72,14 +72,14 @@ def test_bad_input(cache, tmp_path):
     assert not out.exists(), "what is refused leaves nothing"
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("x")
-    assert "holds no tables" in refused("ablation", cache, tmp_path / "full", recipe()).message
+    assert "contains no tables" in refused("ablation", cache, tmp_path / "full", recipe()).message
 
 
 def test_settings_without_effect_are_refused(cache, tmp_path):
     out = tmp_path / "out"
     for setting, told in (
-        ("loss.temperature=3", "loss.temperature is a setting of loss.contrastive, which is not asked for"),
-        ("model.hidden=3", "model.hidden is a setting of gru, lstm, slstt, and no row is one of these"),
+        ("loss.temperature=3", "loss.temperature is a setting of loss.contrastive, which is not used"),
+        ("model.hidden=3", "model.hidden is a setting of gru, lstm, slstt, and no row uses these models"),
     ):
         error = refused("ablation", cache, out, recipe(setting), dry_run=True)
         assert told in error.message

@@ -46,15 +46,15 @@ def test_what_a_folder_is_of(tmp_path, monkeypatch):
         prints = {"frames": "1", "gap": "2", "layer3": "3", **changed}
         return refusal(out, known(fingerprints=prints, monkeypatch=monkeypatch))
 
-    assert "gap was made in another way" in other(gap="9")
-    assert "frames was made in another way" in other(frames="9")
+    assert "gap was made with other settings" in other(gap="9")
+    assert "frames was made with other settings" in other(frames="9")
     assert not other(pyramid="4"), "a new array was read by no table"
     assert not other(layer3="9"), "neither was this one, until now"
     run = out / "runs" / "stt"
     run.mkdir(parents=True)
     (run / "run.json").write_text("{}")
     monkeypatch.setattr(settings.Run, "open", lambda path: SimpleNamespace(reads={"fold1": "layer3"}))
-    assert "layer3 was made in another way" in other(layer3="9")
+    assert "layer3 was made with other settings" in other(layer3="9")
 
 
 @pytest.mark.parametrize("name", ["data.votes", "finetune.weights"])
@@ -68,7 +68,7 @@ def test_files_count_by_what_they_hold(name, tmp_path, monkeypatch):
     settings.keep(out, known(config, monkeypatch=monkeypatch))
     assert not refusal(out, known(config, monkeypatch=monkeypatch))
     file.write_text("now")
-    assert f"{name}: the file holds something else" in refusal(out, known(config, monkeypatch=monkeypatch))
+    assert f"{name}: the content of the file has changed" in refusal(out, known(config, monkeypatch=monkeypatch))
 
 
 def test_defaults_lie_below_what_is_asked(tmp_path):
@@ -88,7 +88,7 @@ def test_tables_are_of_the_last_epoch(tmp_path):
     file = tmp_path / "run.toml"
     file.write_text('select = "val"\n')
     for chosen in (Recipe(settings=("select=val",)), Recipe(file=file)):
-        with pytest.raises(UsageError, match="last epoch, and select is val"):
+        with pytest.raises(UsageError, match="last epoch, found select = val"):
             chosen.expect_known()
     Recipe(file=file, settings=("select=last",)).expect_known()
 

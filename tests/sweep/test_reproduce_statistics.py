@@ -69,7 +69,7 @@ def test_another_cache_is_compared_by_seed():
     assert cell.values["difference_value"] == pytest.approx(
         found["EST"].by_seed.right.mean() - found["Transformer"].by_seed.right.mean()
     )
-    assert cell.values["difference_better"] == 0, "the luck of training is counted"
+    assert cell.values["difference_better"] == 0, "the variation between trainings is counted"
     assert measured.lines[1]["WAR"].values["war_seeds"] == 3
     assert measured.lines[1]["all as one"].values == {"ensemble_war": 1.0}
 

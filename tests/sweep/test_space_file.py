@@ -166,8 +166,8 @@ WRONG = {
     "step-beside": ("loop.epochs = {low = 1, high = 8, step = 3}", "found 1 left over", "high = 7"),
     "step-long": (RATE + "{low = 0, high = 1, step = 2}", "left over", "step = 0.1"),
     "step-log": (RATE + "{low = 0.1, high = 1, step = 0.1, log = true}", "A log range has no step", "leave out log or step"),
-    "word-range": ("loop.optimizer = {low = 1, high = 2}", "loop.optimizer is no number and has no range", "[first, second]"),
-    "switch-range": ("data.scaling = {low = 0, high = 1}", "data.scaling is no number", "scaling = [first, second]"),
+    "word-range": ("loop.optimizer = {low = 1, high = 2}", "loop.optimizer is not a number, so it has no range", "[first, second]"),
+    "switch-range": ("data.scaling = {low = 0, high = 1}", "data.scaling is not a number", "scaling = [first, second]"),
     # values
     "twice-choice": (RATE + "[0.1, 1, 0.1]", "each choice once, found 0.1 twice", "leave one out"),
     "same-number": (RATE + "[1, 1.0]", "each choice once, found 1.0 twice", "leave one out"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import errno
 import os
 import shutil
@@ -38,17 +37,9 @@ def refusal(*arguments, kind=EstError, **settings):
 
 
 def test_optuna_is_asked_for(cache, tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *arguments):
-        if name.partition(".")[0] == "optuna":
-            raise ModuleNotFoundError("No module named 'optuna'")
-        return real(name, *arguments)
-
-    monkeypatch.delitem(sys.modules, "optuna", raising=False)
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "optuna", None)
     assert refusal(cache, tmp_path / "sweep") == (
-        "est sweep needs Optuna, which is not installed.",
+        "est sweep needs the package optuna; optuna is not installed.",
         "pip install 'est-fer[sweep]'",
     )
     assert not (tmp_path / "sweep").exists()
@@ -100,7 +91,9 @@ def test_a_disk_that_is_full_ends_a_sweep_which_then_goes_on(cache, tmp_path, mo
     message, remedy = refusal(cache, out, base=base, trials=4, control=False, kind=StudiesUnreachable)
     assert len(calls) >= 30
     assert message == "The studies cannot be written: No space left on device."
-    assert remedy == "free some space or check the rights, then run the same command again: finished trials are kept"
+    assert (
+        remedy == "free some space or check the permissions, then run the same command again: finished trials are kept"
+    )
     monkeypatch.undo()
     then = trials_of(out)["fold0"]
     complete = {trial.number: trial.value for trial in then if trial.state.name == "COMPLETE"}
@@ -230,7 +223,7 @@ def test_torchrun_is_refused(cache, tmp_path, monkeypatch):
 def test_a_backbone_that_learns_is_refused(cache, tmp_path):
     base = base_config(finetune=FinetuneConfig(learns="layer4"))
     message, remedy = refusal(cache, tmp_path / "sweep", base=base, space=rates_space(), kind=UsageError)
-    assert message == "A sweep trains on cached features, and --finetune lets the backbone learn."
+    assert message == "A sweep trains on cached features, and --finetune trains the backbone."
     assert remedy == "est sweep without --finetune; est train --finetune with the settings that it finds"
 
 

@@ -29,7 +29,7 @@ def test_a_trial_that_loses_its_process_again_and_again_is_failed(tmp_path):
         records = opened(tmp_path, "another").records()
         assert [record.state for record in records] == ([] if attempt + 1 < ATTEMPTS else ["failed"])
     assert all(values == tried[0] for values in tried)
-    assert "killed, perhaps for want of memory" in records[0].error
+    assert "it was killed, perhaps because memory ran out" in records[0].error
     _, values = opened(tmp_path, "another").ask()
     assert values != tried[0]
     assert opened(tmp_path, "another").left == 0

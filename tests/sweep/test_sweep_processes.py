@@ -215,7 +215,7 @@ def test_a_worker_that_is_killed_is_told_of(cache, tmp_path):
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert re.search(
-        r"A process of the sweep ended with status -9; the others go on. Its messages: .*workers/1.log", errors
+        r"A process of the sweep ended with status -9; the others continue. Its messages: .*workers/1.log", errors
     )
     for study in found_in(out).studies:
         assert number_of(study) == len(study.records) == 4

@@ -98,7 +98,7 @@ def test_a_killed_sweep_loses_nothing(cache, tmp_path):
     said, errors = again.communicate()
     assert again.returncode == 0, errors
     events = [json.loads(line) for line in said.splitlines()]
-    assert any("interrupted, and are tried again" in str(event) for event in events), events
+    assert any("interrupted, and are repeated" in str(event) for event in events), events
     found = Sweep.from_json(json.loads((out / "sweep.json").read_text()))
     expect_whole(then, out, found, 4)
     assert sum(trial.user_attrs.get("interrupted", False) for ts in trials_of(out).values() for trial in ts) >= 1
@@ -235,7 +235,7 @@ def test_another_sweep_is_refused(cache, copied, tmp_path, what):
         swept(other, copied, **changed)
     assert refused.value.message.startswith(f"{copied} ")
     assert expected in refused.value.message
-    assert refused.value.remedy == "--out another folder, or the settings of then"
+    assert refused.value.remedy == "--out another folder, or the earlier settings"
     assert (copied / JOURNAL).read_bytes() == journal
 
 
@@ -255,13 +255,13 @@ def test_a_folder_of_something_else_is_refused(cache, tmp_path):
     out = tmp_path / "thesis"
     out.mkdir()
     (out / "chapter1.tex").write_text("Introduction")
-    with pytest.raises(UsageError, match="is there already, and holds no sweep") as refused:
+    with pytest.raises(UsageError, match="exists already, and contains no sweep") as refused:
         swept(cache, out)
     assert refused.value.remedy == "--out another folder"
     assert [path.name for path in out.iterdir()] == ["chapter1.tex"]
     file = tmp_path / "file"
     file.write_text("")
-    with pytest.raises(UsageError, match="is there already, and holds no sweep"):
+    with pytest.raises(UsageError, match="exists already, and contains no sweep"):
         swept(cache, file)
 
 

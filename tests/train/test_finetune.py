@@ -195,7 +195,7 @@ def test_models_of_other_classes_are_no_start(cache, folder, tmp_path):
     text = (folder / "drawn" / "list.csv").read_text().replace("right", "down")
     (folder / "drawn" / "other.csv").write_text(text)
     other = cache_of(folder / "drawn" / "other.csv", tmp_path / "other.zarr")
-    with pytest.raises(UsageError, match="tell left, right apart; the clips here are down, left"):
+    with pytest.raises(UsageError, match="have the classes left, right; the clips here have down, left"):
         tuned_run(other, tmp_path / "after", "all", init=str(before.run.path))
 
 

@@ -159,11 +159,11 @@ def test_sound_parts_are_saved_where_others_are_not(cache, tmp_path, monkeypatch
 
     def unsound(self, epoch, steps):
         if self.seed in (1, 2):
-            raise EstError("The weights run away.", remedy="a lower --lr")
+            raise EstError("The weights diverge.", remedy="a lower --lr")
 
     monkeypatch.setattr(Trainer, "expect_sound", unsound)
     one_fold = replace(config(), seeds=(1, 2, 3), protocol=ProtocolConfig(kind="kfold", folds=3, only=("fold1",)))
-    with pytest.raises(EstError, match="fold1-seed1: The weights run away") as refused:
+    with pytest.raises(EstError, match="fold1-seed1: The weights diverge") as refused:
         fit(cache, tmp_path / "run", one_fold, watch=Recorder(1))
     assert refused.value.remedy == "a lower --lr"
     saved = [path.parent.name for path in (tmp_path / "run").rglob("checkpoint.safetensors")]

@@ -8,6 +8,7 @@ import pytest
 from finetune_samples import tuning_cache
 from train_samples import LABELS, WIDTH, learning_cache
 
+from est.cache import open_cache
 from est.cli import main
 from est.train.listing import OWN
 from est.train.models.contract import ARCHITECTURES
@@ -44,7 +45,9 @@ def test_a_cache_says_which_it_is_for(tmp_path, capsys):
 def test_one_command_adds_what_all_models_lack(tmp_path, capsys):
     cache = learning_cache(tmp_path / "c.zarr", 6)  # without crops, and its videos are gone
     found = listed(capsys, "--cache", str(cache))
-    assert found["stt"]["missing"] == f"stt reads layer3, which {cache} lacks: it has the features gap."
+    frames = int(open_cache(cache).clips.count.sum())
+    room = f"layer3 takes 100 kB a frame, {frames * 256 * 14 * 14 * 2 / 1e6:.0f} MB for {frames:,} frames."
+    assert found["stt"]["missing"] == f"stt reads layer3, which {cache} lacks: it has the features gap. " + room
     remedies = {found[name]["remedy"] for name in ("stt", "former-dfer", "msstnet")}
     assert len(remedies) == 1
     assert remedies.pop().endswith(" --features gap,layer3,pyramid4x4")

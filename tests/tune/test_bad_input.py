@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from cache_samples import make_cache
 from processor import LACKS_BF16
 from train_samples import Recorder
 from tune_samples import colour_cache, config, small_start, start_that_saw, table_of, write_images, write_list
@@ -14,6 +15,7 @@ from est.encoders.weights import save_weights
 from est.errors import EstError, UsageError
 from est.train.config.protocol import ProtocolConfig
 from est.tune import TuneConfig, find_stills, read_card, tune_cache, tune_clips, tune_stills
+from est.tune.crossfit import tune_folds
 from est.tune.loop import FrameTrainer
 
 
@@ -41,7 +43,7 @@ def some_rows(cache, out, train=range(12), val=range(12, 24), **changes):
 def test_neither_crops_nor_sources(tmp_path):
     path = colour_cache(tmp_path / "c.zarr", crops=False)
     assert "--crops" in refused(
-        lambda: some_rows(path, tmp_path / "a.safetensors"), "has no crops and knows no sources"
+        lambda: some_rows(path, tmp_path / "a.safetensors"), "has no crops and no record of the sources"
     )
 
 
@@ -90,7 +92,8 @@ def test_splits(tmp_path, cache):
     assert "--split test" in refused(lambda: tune_cache(path, out, config(), split="dev"), "split 'dev'", "test, train")
     assert "relabel" in refused(lambda: tune_cache(cache, out, config(), split="train"), "no splits")
     refused(
-        lambda: tune_cache(path, out, config(), split="train", protocol=ProtocolConfig()), "two ways to say which clips"
+        lambda: tune_cache(path, out, config(), split="train", protocol=ProtocolConfig()),
+        "Expected a fold or a split, found both",
     )
 
 
@@ -112,11 +115,11 @@ def test_where_it_is_written(tmp_path, cache):
     remedy = refused(lambda: some_rows(cache, tmp_path / "a.pt"), ".safetensors", "a.pt")
     assert remedy == f"--out {tmp_path / 'a.safetensors'}"
     (tmp_path / "README.md").write_text("# Mine\n")
-    refused(lambda: some_rows(cache, tmp_path / "README.safetensors"), "README.md", "something else")
+    refused(lambda: some_rows(cache, tmp_path / "README.safetensors"), "README.md", "which is another file")
     save_weights(tmp_path / "b.safetensors", small_start().backbone, normalize="none", trained_on=None)
-    refused(lambda: some_rows(cache, tmp_path / "b.safetensors"), "est tune has not made it")
+    refused(lambda: some_rows(cache, tmp_path / "b.safetensors"), "was not made by est tune")
     (tmp_path / "c.safetensors").write_bytes(b"nothing")
-    refused(lambda: some_rows(cache, tmp_path / "c.safetensors"), "no file of weights", kind=EstError)
+    refused(lambda: some_rows(cache, tmp_path / "c.safetensors"), "not a file of weights", kind=EstError)
     (tmp_path / "d.tuning").write_bytes(b"nothing")
     remedy = refused(lambda: some_rows(cache, tmp_path / "d.safetensors"), "damaged", kind=EstError)
     assert remedy.startswith(f"rm {tmp_path / 'd.tuning'}")
@@ -148,11 +151,11 @@ def test_a_step_that_does_not_fit(tmp_path, cache, monkeypatch):
 
 def test_errors_that_less_memory_would_not_mend_stay(tmp_path, cache, monkeypatch):
     def broken(*_):
-        raise RuntimeError("something else")
+        raise RuntimeError("which is another file")
 
     monkeypatch.setattr(FrameTrainer, "_take", broken)
     monkeypatch.setattr(FrameTrainer, "settle", lambda self: None)
-    with pytest.raises(RuntimeError, match="something else"):
+    with pytest.raises(RuntimeError, match="which is another file"):
         some_rows(cache, tmp_path / "a.safetensors")
 
 
@@ -238,7 +241,7 @@ def test_the_start_of_a_cache_is_that_of_its_features(tmp_path, cache):
     )
     object.__setattr__(recipe, "weights", "mine.pt")
     assert "mine.pt" in refused(
-        lambda: module.start_of_cache(opened, config(weights="")), "does not say where they lie"
+        lambda: module.start_of_cache(opened, config(weights="")), "has no record of their path"
     )
 
 
@@ -252,7 +255,7 @@ def test_image_lists(tmp_path):
         return refused(lambda: find_stills(write_list(tmp_path / "l.csv", header, lines)), *words)
 
     gone = [f"{images[0]},a", "gone.png,b", "gone2.png,a"]
-    assert "off the list" in refuse("path,label", gone, "2 of 3 images", "gone.png")
+    assert "from the list" in refuse("path,label", gone, "2 of 3 images", "gone.png")
     refuse("path,label", [f"{images[0]},a", f"{images[1]},"], "line 3: the label is empty")
     refuse("path,label", [f"{images[0]},a", f"{images[0]},b"], "names an image twice", "000.png")
     refuse("path,label", [], "no labelled image")
@@ -264,7 +267,7 @@ def test_image_lists(tmp_path):
     refuse("path,happy,sad", [f"{images[0]},1,-1"], "line 2: the share of 'sad'", "'-1'")
     refuse("path,happy,sad", [f"{images[0]},1,yes"], "line 2: the share of 'sad'", "'yes'")
     refuse("path,happy", [f"{images[0]},1"], "neither a column label nor one for each")
-    refuse("name,age", ["x,3"], "no layout of labelled images", "columns name, age")
+    refuse("name,age", ["x,3"], "not a known layout of labelled images", "columns name, age")
     same = find_stills(write_list(tmp_path / "s.csv", "path,label", [f"{images[0]},a", f"{images[1]},a"]))
     refused(lambda: tune_stills(same, tmp_path / "a.safetensors", config()), "All 2 images", "'a'")
     tested = find_stills(write_list(tmp_path / "t.csv", "path,label,split", [f"{images[0]},a,test"]))
@@ -304,3 +307,15 @@ def test_lists_of_data_sets(tmp_path):
     (tmp_path / "Image" / "aligned").mkdir(parents=True)
     refused(lambda: find_stills(raf), "1 of 1 images", "train_00001_aligned.jpg")
     refused(lambda: find_stills(write_list(raf, "train_00001.jpg 8", [])), "line 1", "from 1 to 7")
+
+
+@pytest.mark.parametrize("tune", [tune_cache, tune_folds])
+def test_clips_that_gave_no_frames_are_named(tune, tmp_path):
+    cache, watch = open_cache(make_cache(tmp_path / "c.zarr", failures=(11, 12))), Recorder()
+    gone = [one.id for one in cache.failures if one.label is not None]
+    with pytest.raises(EstError):  # the cache has no pictures to learn from
+        tune(cache, tmp_path / "out.zarr", TuneConfig(), watch=watch)
+    (told,) = [text for text in watch.warned if "gave no frames, and nothing is learnt from them" in text]
+    assert told.startswith(f"{len(gone)} labelled clip")
+    assert all(name in told for name in gone)
+    assert gone

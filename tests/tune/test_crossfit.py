@@ -194,7 +194,9 @@ def test_a_start_that_has_seen_the_clips_is_refused(source, tuned, tmp_path):
     with pytest.raises(EstError, match="test clips of fold2 were learnt from before, by the weights"):
         recache_tuned(open_cache(source), tmp_path / "out.zarr", start, ROWS, protocol=PROTOCOL, parts=2)
     only = replace(PROTOCOL, only=("fold1",))
-    with pytest.raises(EstError, match="No encoder that starts there makes rows of clips that it has not seen") as no:
+    with pytest.raises(
+        EstError, match="Encoders that start from them cannot make rows of clips that they have not seen"
+    ) as no:
         recache_tuned(open_cache(source), tmp_path / "out.zarr", start, ROWS, protocol=only, parts=2)
     assert "--cross-fit 0" in no.value.remedy
     assert not list(tmp_path.iterdir())
@@ -217,7 +219,7 @@ def test_one_command_does_all_of_it(source, tmp_path, capsys):
     told = capsys.readouterr()
     assert "6 encoders, 3 a fold" in told.err
     assert "each fold reads features that were tuned for it: gap_fold1, gap_fold2" in told.err
-    assert "clips are shown by 1 view too" in told.err
+    assert "clips are also shown by 1 view" in told.err
     assert f"cache: {out}" in told.out
     summary = (tmp_path / "tuned-run" / "summary.md").read_text()
     assert "weights behind gap_fold2: learnt from 8 clips of 2 subjects, fold2 (est tune)" in summary
@@ -228,8 +230,8 @@ def test_one_command_does_all_of_it(source, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "What is to make the new features"),
-        (["--tune", "--preset", "fast"], "--preset go with --train"),
+        ([], "No encoder is given"),
+        (["--tune", "--preset", "fast"], "--preset can be used only with --train"),
         (["--tune", "--views", "99"], "--views goes from 0 to 16"),
         (["--tune", "--fold", "fold7"], "There is no fold 'fold7'"),
         (["--tune", "--features", "layer9"], "layer9"),

@@ -233,5 +233,5 @@ def test_pictures_are_square_rgb_and_augmented_as_asked(tmp_path):
 def test_an_image_that_cannot_be_read_is_named(tmp_path):
     root = class_tree(tmp_path / "faces", halves=())
     (root / "red" / "3.png").write_bytes(b"no picture")
-    with pytest.raises(SourceError, match=r"red/3\.png is no picture"):
+    with pytest.raises(SourceError, match=r"red/3\.png is not an image"):
         tune_stills(find_stills(root), tmp_path / "a.safetensors", config(epochs=1))

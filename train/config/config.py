@@ -213,7 +213,7 @@ class TrainConfig:
             )
         if self.data.mixup and self.model.told:
             raise UsageError(
-                f"data.mixup mixes two clips, and {self.model.name} is told the {' and the '.join(self.model.told)} of one.",
+                f"data.mixup mixes two clips, and {self.model.name} is given the {' and the '.join(self.model.told)} of one.",
                 remedy="--set data.mixup=0",
             )
         if isinstance(self.model.shown, AllFrames) and self.finetune.on and self.finetune.batch_norm == "train":
@@ -229,23 +229,24 @@ class TrainConfig:
         self.model.expect_together(batch // parts, batch=batch, parts=parts)
 
     def _expect_of_crops(self) -> None:
-        """Refuse what is for cached features where a model looks at crops."""
+        """Refuse what is for cached features where a model reads crops."""
         if self.data.views or self.data.noise or self.loop.graph:
             raise UsageError(
-                f"The model {self.model.name} looks at crops: data.views, data.noise and loop.graph are for cached features.",
+                f"The model {self.model.name} reads crops: data.views, data.noise and loop.graph are for cached features.",
                 remedy="leave them out; --set finetune.shift=0.06 augments pixels",
             )
         if self.finetune.source == "maps":
             raise UsageError(
-                f"The model {self.model.name} looks at crops, and not at maps.", remedy="--set finetune.source=auto"
+                f"The model {self.model.name} reads crops, and not at maps.", remedy="--set finetune.source=auto"
             )
 
-    def expect_read(self, feature: str | None) -> None:
-        """Refuse a feature that is asked for by name where the model reads another; beside one of crops the control may read it."""
-        if feature is not None and self.model.reads not in ("", CROPS, feature):
+    def expect_read(self, option: str) -> None:
+        """Refuse the feature that an option asks for where the model reads another; beside one of crops the control may read it."""
+        if self.model.reads not in ("", CROPS, self.data.feature):
+            told = f"{option}{'=' if option.startswith('--set') else ' '}{self.data.feature}"
             raise UsageError(
-                f"The model {self.model.name} reads {self.model.reads}: --feature {feature} has no effect.",
-                remedy="leave --feature out",
+                f"The model {self.model.name} reads {self.model.reads}: {told} has no effect.",
+                remedy=f"leave {option} out",
             )
 
     def expect_effective(self) -> None:
@@ -253,12 +254,7 @@ class TrainConfig:
 
         A configuration may hold them: earlier runs have them, and trials of a sweep, which varies the others.
         """
-        preset = PROTOCOLS.get(self.protocol.kind)
-        if preset is not None and preset.is_micro and self.select != "last":
-            raise UsageError(
-                f"The protocol {self.protocol.kind} trains a fixed number of epochs, and select = {self.select} chooses one.",
-                remedy="--select last with --epochs; --protocol loso may choose by an inner validation half",
-            )
+        self.expect_epoch_of_protocol()
         loop, loss = self.loop, self.loss
         readers = {  # by setting: whether it is read, by what, and an example of that
             "loop.momentum": (loop.optimizer == "sgd", "loop.optimizer=sgd", "loop.optimizer=sgd"),
@@ -272,18 +268,27 @@ class TrainConfig:
             owner = getattr(self, section)
             if not is_read and getattr(owner, name) != getattr(type(owner), name):
                 raise UsageError(
-                    f"{key} is a setting of {reader}, which is not asked for: it would have no effect.",
+                    f"{key} is a setting of {reader}, which is not used: it would have no effect.",
                     remedy=f"leave {key} out, or --set {example}",
                 )
 
+    def expect_epoch_of_protocol(self) -> None:
+        """Refuse to choose an epoch where the protocol trains a fixed number of them."""
+        preset = PROTOCOLS.get(self.protocol.kind)
+        if preset is not None and preset.is_micro and self.select != "last":
+            raise UsageError(
+                f"The protocol {self.protocol.kind} trains a fixed number of epochs, and select = {self.select} chooses one.",
+                remedy="--select last with --epochs; --protocol loso may choose by an inner validation half",
+            )
+
     @property
     def looks_at_frames(self) -> bool:
-        """Say whether frames themselves are looked at: by a backbone that learns, or by a model of crops."""
+        """Return whether frames themselves are looked at: by a backbone that learns, or by a model of crops."""
         return self.finetune.on or self.model.reads == CROPS
 
     @property
     def undivided(self) -> str:
-        """Say what compares the clips of a batch, which then cannot be learnt from in parts; empty: nothing does."""
+        """Return what compares the clips of a batch, which then cannot be learnt from in parts; empty: nothing does."""
         if self.model.undivided:
             return f"The losses of {self.model.name} compare"
         return "loss.contrastive compares" if self.loss.contrastive else ""

@@ -15,7 +15,7 @@ from ...errors import UsageError, hints_of, nearest
 from ..models.registry import DEFAULT, MODELS, config_class
 from .config import ALIASES, OF_AUTHORS, PRESETS, SIZES, TrainConfig
 
-MODEL = "model.name"
+MODEL, FEATURE = "model.name", "data.feature"
 MOST = sys.float_info.max
 Flat = dict[str, Any]  # "model.layers" → 3; "seeds" → (3456,)
 
@@ -52,7 +52,10 @@ def resolve(
     for name, above in ((own_preset if preset is None else None, from_file), (preset, typed)):
         flat |= preset_settings(name, model, below=flat) if name is not None else {}
         flat |= above
-    return from_flat({**flat, MODEL: model})
+    config = from_flat({**flat, MODEL: model})
+    if FEATURE in typed:  # a file of a run names the default, too, and means nothing by it
+        config.expect_read("--feature" if (options or {}).get(FEATURE) is not None else f"--set {FEATURE}")
+    return config
 
 
 def train_config(
@@ -84,7 +87,7 @@ def preset_settings(name: Any, model: str = DEFAULT, *, below: Mapping[str, Any]
         having = [one for one in MODELS if OF_AUTHORS in config_class(one).presets]
         is_est = model == DEFAULT
         said = f"the authors of {model} train it by the preset official"
-        said = said if is_est else f"how {model} was trained by its authors is no preset"
+        said = said if is_est else f"there is no preset of the training of {model} by its authors"
         others = ", ".join(one for one in PRESETS if one != OF_AUTHORS)
         raise UsageError(
             f"The preset {OF_AUTHORS} is of {', '.join(having)}; {said}.",
@@ -137,7 +140,7 @@ def expect_no_other_models(key: str, model: str) -> None:
         return
     own = [name for name in known_keys(model) if name.startswith("model.") and name != MODEL]
     near = related_keys(key, own)
-    has = f"near it {model} has {', '.join(near)}" if near else f"{model} has {', '.join(own) or 'no settings'}"
+    has = f"similar ones of {model} are {', '.join(near)}" if near else f"{model} has {', '.join(own) or 'no settings'}"
     models = f"the model {others[0]}" if len(others) == 1 else f"the models {', '.join(others)}"
     raise UsageError(
         f"{key} is a setting of {models}, and the model is {model}.",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Learns = Literal["none", "layer4", "all"]
 Source = Literal["auto", "crops", "videos", "maps"]
 
-# What counts though no backbone learns: with a model that holds the last stage of one, and with one that looks at crops.
+# What counts though no backbone learns: with a model that holds the last stage of one, and with one that reads crops.
 OF_LAST_STAGE = ("weights", "normalize", "batch_norm")
 OF_CROPS = ("source", "weights", "shift", "zoom", "brightness", "workers")
 
@@ -28,7 +28,7 @@ class FinetuneConfig:
     source: Source = (
         "auto"  # crops of the cache, videos (decoded again), or maps (layer3, for layer4); auto: what is fastest
     )
-    # Of the start, also of a model that holds a last stage or looks at crops: imagenet, synface, random, an encoder by name, a file or a
+    # Of the start, also of a model that holds a last stage or reads crops: imagenet, synface, random, an encoder by name, a file or a
     # run; empty: those of the cache's features.
     weights: str = ""
     normalize: str = ""  # of pixels, where a file of weights does not say it
@@ -61,12 +61,12 @@ class FinetuneConfig:
 
     @property
     def on(self) -> bool:
-        """Say whether any of the backbone learns."""
+        """Return whether any of the backbone learns."""
         return self.learns != "none"
 
     @property
     def augments(self) -> bool:
-        """Say whether clips are moved, scaled or lit differently each time."""
+        """Return whether clips are moved, scaled or lit differently each time."""
         return max(self.shift, self.zoom, self.brightness) > 0
 
     def expect_possible(self, model: ModelConfig, data: DataConfig, loop: LoopConfig) -> None:
@@ -82,12 +82,12 @@ class FinetuneConfig:
             )
         if data.noise:
             raise UsageError(
-                "data.noise is for features that stay, and with --finetune they change at every step.",
+                "data.noise is for fixed features, and with --finetune they change at every step.",
                 remedy="leave data.noise out; --set finetune.shift=0.04 augments pixels",
             )
         if data.views:
             raise UsageError(
-                "data.views are features that stay, and with --finetune they change at every step.",
+                "data.views are fixed features, and with --finetune they change at every step.",
                 remedy="leave --views out; --set finetune.shift=0.06 augments pixels",
             )
         if loop.graph:
@@ -116,7 +116,7 @@ class FinetuneConfig:
         """Refuse to put a backbone before a model that it cannot stand before."""
         if model.reads == CROPS:
             raise UsageError(
-                f"{model.name} looks at crops and learns as a whole: no backbone stands before it.",
+                f"{model.name} reads crops and is trained as a whole: it has no backbone before it.",
                 remedy="leave out --finetune",
             )
         if model.of_windows:

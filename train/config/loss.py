@@ -60,12 +60,12 @@ class LossConfig:
 
     @property
     def has_centres(self) -> bool:
-        """Say whether centres are learnt."""
+        """Return whether centres are learnt."""
         return bool(self.compact or self.centre)
 
     @property
     def changes_classes(self) -> bool:
-        """Say whether the loss of the classes is not a plain cross-entropy, and cannot be compared with ln(classes)."""
+        """Return whether the loss of the classes is not a plain cross-entropy, and cannot be compared with ln(classes)."""
         return bool(self.focal or self.effective_number or self.adjustment)
 
     def expect_possible(self, data: DataConfig, loop: LoopConfig) -> None:
@@ -79,7 +79,7 @@ class LossConfig:
         chosen = [name for name, on in corrections.items() if on]
         if len(chosen) > 1:
             raise UsageError(
-                f"{' and '.join(chosen)} each correct for rare classes; together they correct twice.",
+                f"{' and '.join(chosen)} each correct for rare classes; together they would correct twice.",
                 remedy=f"keep one of them, {chosen[0]} or {chosen[1]}",
             )
         if self.contrastive and data.mixup:

@@ -121,7 +121,11 @@ class ProtocolConfig:
             raise UsageError(f"protocol.folds is 2 or more, found {self.folds}.", remedy="--folds 5")
         for name, share in (("test_share", self.test_share), ("val_share", self.val_share)):
             if not 0 < share < 1:
-                raise UsageError(f"protocol.{name} lies between 0 and 1, found {share:g}.")
+                usual = getattr(type(self), name)
+                raise UsageError(
+                    f"protocol.{name} lies between 0 and 1, found {share:g}.",
+                    remedy=f"--set protocol.{name}={usual:g}",
+                )
         if self.val_part:
             self._expect_part()
         if self.kind == "loso" and self.by == "clip":

@@ -55,7 +55,7 @@ class SamplingConfig:
             )
 
     def sentence(self, shown: Shown) -> str:
-        """Say which frames of a clip a model is shown; only snippets are cut from a unified clip."""
+        """Return which frames of a clip a model is shown; only snippets are cut from a unified clip."""
         match shown:
             case Snippets() if self.unify == "native":
                 return f"snippets lie in {self.window} consecutive frames of the clip (`native`); the EST paper brings clips to 105 frames"

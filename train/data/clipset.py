@@ -1,4 +1,4 @@
-"""A set of clips, ready to be looked at: who they are, and the features of any of their frames.
+"""A set of clips, ready to be read: who they are, and the features of any of their frames.
 
 A frame is named by the clip's place in the set and its position in the clip. Frames without a face have no features of their own: under the
 policy `nearest` the clip's nearest frame with a face stands in (the earlier of two); a clip without any face stays zeros.
@@ -105,7 +105,7 @@ class ClipSet:
     ) -> Self:
         """Take clips by their places in the cache's table, for a backbone that learns: `take` gives the `BatchFrames` that it sees.
 
-        `shape` is that of the features that it makes of one, or of a crop where a model looks at crops; who asks for frames alone needs
+        `shape` is that of the features that it makes of one, or of a crop where a model reads crops; who asks for frames alone needs
         none. `workers` are the threads that decode pictures, as many as there are cores when 0.
         """
         # Here, because pixels.py builds on this module; and features do not need it.
@@ -286,7 +286,7 @@ class ClipSet:
         return self._rows.take(index, augmentation)
 
     def expect(self, batches: Iterable[BatchRequest]) -> None:
-        """Hear which rows will be taken, in order, and how augmented: what must be loaded is then loaded ahead."""
+        """Receive which rows will be taken, in order, and how augmented: what must be loaded is then loaded ahead."""
         self._rows.expect(batches)
 
     @property
@@ -304,9 +304,7 @@ class ClipSet:
         rows = torch.from_numpy(ranges(first.reshape(-1), count.reshape(-1))).to(self._face.device)
         rows = rows[self._face[rows]]
         if not len(rows):
-            raise UsageError(
-                f"None of {counted(len(clips), 'clip')} shows a face: there is nothing to take statistics of."
-            )
+            raise UsageError(f"None of {counted(len(clips), 'clip')} shows a face: statistics cannot be computed.")
         parts = rows.split(STATISTICS_ROWS)
         self.expect((part, None) for part in parts)
         seen, mean, square = 0, *torch.zeros(2, self.width, dtype=torch.float64)
@@ -369,7 +367,7 @@ def checked_places(cache: Cache, which: Sequence[int] | np.ndarray) -> np.ndarra
     empty = [cache.ids[place] for place in places[np.asarray(cache.clips.count)[places] == 0]]
     if empty:
         raise UsageError(
-            f"{some(map(repr, empty))} of {cache.path} have no frames, so there is nothing to look at.",
+            f"{some(map(repr, empty))} of {cache.path} have no frames.",
             remedy="leave them out: clips.count is 0 for them",
         )
     return places

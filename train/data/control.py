@@ -1,8 +1,8 @@
 """The control that every table needs: pooled statistics of a clip's features, and a linear classifier on them.
 
-Mean, deviation, minimum and maximum over the frames with a face know nothing of the order of frames. A temporal model that does not beat
-them has learnt nothing about time. The classifier is a multinomial logistic regression on standardised statistics: its optimum is unique,
-so there is nothing to tune, no seed and no stopping.
+Mean, deviation, minimum and maximum over the frames with a face ignore the order of frames. A temporal model that does not beat
+them has learnt nothing from that order. The classifier is a multinomial logistic regression on standardised statistics: its optimum is
+unique, so there is nothing to tune, no seed and no stopping.
 
 Legend: N clips, M frames, D feature width, F = 4 D, C classes.
 """

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...cache import Cache
-from ...errors import CacheDamaged, UsageError
+from ...errors import CacheDamaged, UsageError, counted
 from ..config.config import TrainConfig
 from ..folds.annotations import Annotations
 from ..folds.protocols import Fold
@@ -37,7 +37,7 @@ class Loaded:
     place: np.ndarray  # (rows,) in the clip set, −1 where there are no frames
 
     def visible(self, rows: np.ndarray) -> np.ndarray:
-        """Say which rows have a frame that shows a face: the others are not predicted, and nothing is learnt from them."""
+        """Return which rows have a frame that shows a face: the others are not predicted, and nothing is learnt from them."""
         place = self.place[rows]
         return (place >= 0) & np.asarray(self.clips.has_face)[place]
 
@@ -128,8 +128,10 @@ class Data(Loaded):
         """Refuse a training half that fills no batch, or that shows a single class."""
         rows = self.learnt(fold.train)
         if len(rows) < batch:
+            show = "shows" if len(rows) == 1 else "show"
             raise UsageError(
-                f"{fold.name}: {len(rows)} clips to learn from show a face, too few for a batch of {batch}; a smaller last one is dropped.",
+                f"{fold.name}: {counted(len(rows), 'clip')} to learn from {show} a face, too few for a batch of {batch}; "
+                "a smaller last one is dropped.",
                 remedy=f"--batch {max(2, len(rows) // 2)}",
             )
         if len(fold.val) and not self.visible(fold.val).any():

@@ -17,7 +17,7 @@ from ...cache import Cache, FeatureRecipe
 from ...cache.recipe import IMPORTED
 from ...encoders.taps import CLASS_TOKEN, TAPS
 from ...errors import UsageError, nearest
-from ...extract.command import command_that_adds
+from ...extract.command import command_that_adds, room_for
 from ..models.contract import CROPS, ModelConfig
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def arrays_of(cache: Cache, config: TrainConfig, fold: str, *, beside: Sequence[
     data = config.data
     if config.model.reads == CROPS:
         raise UsageError(
-            f"The model {config.model.name} looks at crops, and here arrays of features are learnt from.",
-            remedy="est train, which shows it crops",
+            f"The model {config.model.name} reads crops, found arrays of features.",
+            remedy="use est train, which gives it crops",
         )
     if config.model.of_windows:
         expect_windows(cache, config.feature)
@@ -98,8 +98,8 @@ def black_row(cache: Cache, feature: str) -> Tensor:
     """Return what the backbone makes of a black crop.  # → (D,)"""
     if feature not in cache.black:
         raise UsageError(
-            f"{cache.path} does not know what {feature!r} of a black picture is.",
-            remedy="extract the clips again: est extract keeps it for flat features",
+            f"{cache.path} has no record of {feature!r} of a black image.",
+            remedy="extract the clips again: est extract records it for flat features",
         )
     return torch.tensor(cache.black[feature])
 
@@ -120,10 +120,13 @@ def expect_here(cache: Cache, feature: str, *, reader: str = "", beside: Sequenc
     there = cache.told_features()
     if cache.window_features:
         there += f", and {cache.told_features(of_windows=True)}"
-    raise UsageError(
+    said = (
         f"{reader} reads {feature}, which {cache.path} lacks: it has {there}."
         if reader
-        else f"{cache.path} has {there}, asked for {feature!r}.",
+        else f"{cache.path} has {there}, asked for {feature!r}."
+    )
+    raise UsageError(
+        f"{said} {room_for(cache, feature)}".rstrip(),
         remedy=_adding(cache, feature, beside),
     )
 
@@ -203,12 +206,12 @@ def _plain(cache: Cache) -> Iterable[tuple[str, FeatureRecipe]]:
 
 
 def _is_mirror(cache: Cache, feature: str, name: str) -> bool:
-    """Say whether an array is made as another one, but from mirrored crops."""
+    """Return whether an array is made as another one, but from mirrored crops."""
     recipe, other = cache.recipes.features[feature], cache.recipes.features.get(name)
     return not recipe.mirrored and other == replace(recipe, mirrored=True)
 
 
 def _is_view(cache: Cache, feature: str, name: str) -> bool:
-    """Say whether an array is made as another one, but from crops that were changed."""
+    """Return whether an array is made as another one, but from crops that were changed."""
     recipe, other = cache.recipes.features[feature], cache.recipes.features.get(name)
     return other is not None and not recipe.view and other.view > 0 and replace(other, view=0, look="") == recipe

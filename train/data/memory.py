@@ -33,7 +33,7 @@ def free_memory(device: torch.device) -> int:
 
 @contextmanager
 def enough_memory(device: torch.device, config: TrainConfig) -> Generator[None]:
-    """Say what to lower when a step does not fit."""
+    """Return what to lower when a step does not fit."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -55,7 +55,7 @@ def enough_memory(device: torch.device, config: TrainConfig) -> Generator[None]:
 
 
 def is_shortage(error: Exception) -> bool:
-    """Tell errors that less to compute at once would mend from others: on a processor torch has no class for them."""
+    """Recognise errors that a smaller batch would avoid: on a processor torch has no class for them."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or NO_ROOM in str(error)
 
 

@@ -1,7 +1,7 @@
 """Pictures of faces for a backbone that learns: the cache's JPEG crops, or crops cut once more from the sources.
 
 Either are the pictures that the cached features were made of. Threads decode them; a picture that is mirrored, moved, scaled or lit is so
-by one map and one table of brightness, on its bytes. What comes out follows from what is asked for alone, however many threads there are.
+by one map and one table of brightness, on its bytes. The output depends only on the request, for any number of threads.
 
 Legend: K rows asked for, U different pictures, B clips of a batch, n snippets, J frames of a snippet, S side, T rows of all clips.
 """
@@ -96,7 +96,7 @@ class StoredCrops:
         cache = self._clips.cache
         place, frame = self._clips.frame_of(row)
         return CacheDamaged(
-            f"{cache.path}: the crop of clip {cache.ids[place]!r}, frame {frame}, is not what was written. {message}",
+            f"{cache.path}: the crop of clip {cache.ids[place]!r}, frame {frame}, does not match its checksum. {message}",
             remedy=f"est cache verify {cache.path}",
         )
 
@@ -150,14 +150,14 @@ class CutCrops:
         except (StageError, EstError, OSError, cv2.error) as error:
             told = error.message if isinstance(error, EstError) else str(error)
             raise CacheError(
-                f"The crops of clip {cache.ids[place]!r} of {cache.path} cannot be had again: {told.rstrip('.')}.",
+                f"The crops of clip {cache.ids[place]!r} of {cache.path} cannot be cut again: {told.rstrip('.')}.",
                 remedy=(error.remedy if isinstance(error, EstError) else None)
-                or f"bring its source back as it was; or {KEEP_CROPS}, which then needs no sources",
+                or f"restore its source; or {KEEP_CROPS}, which then needs no sources",
             ) from error
         return crops
 
     def _keep(self, clip: int, crops: np.ndarray) -> np.ndarray:
-        """Keep a clip's crops, and let go of those that were used longest ago."""
+        """Keep a clip's crops, and drop those that were used longest ago."""
         with self._lock:
             if clip not in self._kept:
                 self._kept[clip] = crops
@@ -229,7 +229,7 @@ class PixelRows(Rows):
 
 
 def augmented(picture: np.ndarray, augmentation: np.ndarray, *, mirrored: bool) -> np.ndarray:
-    """Return a picture mirrored, scaled about its middle, moved and lit; its border goes on beyond it.  # (S, S, 3), (4,) → (S, S, 3)"""
+    """Return a picture mirrored, scaled about its middle, moved and lit; its border is repeated outside.  # (S, S, 3), (4,) → (S, S, 3)"""
     right, down, zoom, gain = augmentation.tolist()
     return show(picture, View(right=right, down=down, zoom=zoom, gain=gain, mirrored=mirrored))
 
@@ -253,9 +253,9 @@ def expect_sources(cache: Cache, places: Sequence[int]) -> None:
             problems.append(f"{row['id']}: {problem}")
     if problems:
         raise CacheError(
-            f"The crops of {len(problems)} of {len(places)} clips of {cache.path} cannot be had again. "
+            f"The crops of {len(problems)} of {len(places)} clips of {cache.path} cannot be cut again. "
             f"{some(problems, SHOWN, joint='; ')}.",
-            remedy=f"bring the sources back as they were; or {KEEP_CROPS}, which then needs no sources",
+            remedy=f"restore the sources; or {KEEP_CROPS}, which then needs no sources",
         )
 
 
@@ -273,13 +273,14 @@ def choose_source(
     """
     if cache.recipes.frames.decoder == IMPORTED:
         raise UsageError(
-            f"{cache.path} holds imported features, and no pictures that an encoder could look at.",
+            f"{cache.path} holds imported features, and no images that an encoder could read.",
             remedy="leave --finetune out, or a model of features; est extract makes a cache of videos",
         )
     if cache.recipes.frames.flow and (mirrored or augments):
         raise UsageError(
             f"The pictures of {cache.path} are colours of flow: they cannot be mirrored, moved or lit as faces are.",
-            remedy="--set data.mirrored=false without augmentation; or train on its features, gap_flip among them (est extract … --flip)",
+            remedy="--set data.mirrored=false without augmentation; or train on its features, gap_flip among them "
+            "(est extract … --flip)",
         )
     has_maps = MAPS in cache.features and (not mirrored or mirrored_name(cache, MAPS) is not None)
     has_sources = any(cache.clips.path)
@@ -288,14 +289,16 @@ def choose_source(
             return "maps"
         if not (cache.has_crops or has_sources):
             raise UsageError(
-                f"{cache.path} has no crops and knows no sources of its clips: a backbone has nothing to look at.",
+                f"{cache.path} has no crops and no record of the sources of its clips: a backbone has no images to read.",
                 remedy=KEEP_CROPS,
             )
         return "crops" if cache.has_crops else "videos"
     if wanted == "crops":
         expect_crops(cache)
     if wanted == "videos" and not has_sources:
-        raise UsageError(f"{cache.path} knows no sources of its clips.", remedy="--set finetune.source=auto")
+        raise UsageError(
+            f"{cache.path} has no record of the sources of its clips.", remedy="--set finetune.source=auto"
+        )
     if wanted == "maps":
         assert learns == "layer4", "the configuration refuses maps where the stages before them learn"
         if augments:

@@ -1,9 +1,9 @@
-"""Batches that are loaded before they are asked for, by one thread behind the one that learns.
+"""Batches that are loaded before they are asked for, by a background thread.
 
 What will be asked for is told in order. Up to `depth` batches behind the one in use are there or under way; whatever else is asked for is
 loaded on the spot. A batch is the same either way, and what went wrong with it is raised where it is taken.
 
-Threads of an executor end with the process: Python waits for what has been begun, so it is little.
+Threads of an executor end with the process: Python waits for what has been started, so it is little.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Prefetcher:
             self._begun.append((asked, self._feeder.submit(self._load_alone, *asked)))
 
     def _load_alone(self, index: Tensor, augmentation: Tensor | None) -> BatchFrames:
-        """Load a batch, while nobody else does: each has all threads that decode, and no more memory is needed than for one."""
+        """Load a batch, while no other thread does: each has all threads that decode, and no more memory is needed than for one."""
         with self._alone:
             return self._load(index, augmentation)
 

@@ -168,7 +168,7 @@ class Rows:
         raise NotImplementedError
 
     def expect(self, batches: Iterable[BatchRequest]) -> None:
-        """Hear what will be taken, in order: a hint, for which features have no use."""
+        """Receive the order in which rows will be taken: a hint, which features do not need."""
 
     @property
     def waited(self) -> float:
@@ -191,7 +191,7 @@ class DeviceRows(Rows):
 
 
 class MemoryRows(Rows):
-    """Rows that nobody cached, features or maps, on the device.  # (T, D) or (T, C, h, w)"""
+    """Rows that are not from a cache, features or maps, on the device.  # (T, D) or (T, C, h, w)"""
 
     on_device = True
 

@@ -34,7 +34,7 @@ class Sampler(ABC):
 
     @abstractmethod
     def describe(self, counts: Tensor) -> tuple[str, str | None]:
-        """Say which frames of these clips are shown, and warn where that is little.  # (B,)"""
+        """Return which frames of these clips are shown, and warn where that is little.  # (B,)"""
 
     @abstractmethod
     def rule(self) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class Sampler(ABC):
         raise self._no_window("--zero-middle")
 
     def slots(self, first: int, stop: int, *, start: int | None = None) -> Tensor:
-        """Say which slots of the test view show one of the unified frames first … stop − 1.  # → (n, J)"""
+        """Return which slots of the test view show one of the unified frames first … stop − 1.  # → (n, J)"""
         raise self._no_window("--zero-middle")
 
     def example(self, *, start: int | None = None) -> str:

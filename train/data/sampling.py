@@ -50,7 +50,7 @@ class EvenSampler(Sampler):
         return self._rows(counts, place.expand(len(counts), self.snippets))
 
     def describe(self, counts: Tensor) -> tuple[str, str | None]:
-        """Say how many there are, and of how many clips some are shown more than once."""
+        """Return how many there are, and of how many clips some are shown more than once."""
         total = self.snippets * self.frames
         line = f"source frames: {total} of each clip, from {self.snippets} equal parts of it"
         short = int((counts < total).sum())
@@ -59,7 +59,7 @@ class EvenSampler(Sampler):
         return line, f"{short} of {len(counts)} clips have fewer than {total} frames, and show some of them twice."
 
     def rule(self) -> dict[str, Any]:
-        """Say where each row of frames begins."""
+        """Return where each row of frames begins."""
         n, J, V = self.snippets, self.frames, self.views
         text = (
             f"{n} equal parts of the clip, of each {J} frames in a row. Of a clip of `count` frames, numbered from 0, "
@@ -99,13 +99,13 @@ class AllSampler(Sampler):
         return torch.where(count > self.frames, thinned, place)[:, None, :]
 
     def describe(self, counts: Tensor) -> tuple[str, str | None]:
-        """Say how many clips are shown in part."""
+        """Return how many clips are shown in part."""
         longer = int((counts > self.frames).sum())
         line = f"source frames: all of a clip, up to {self.frames}"
         return line, f"{longer} of {len(counts)} clips are longer, and thinned." if longer else None
 
     def rule(self) -> dict[str, Any]:
-        """Say which places a clip fills."""
+        """Return which places a clip fills."""
         text = (
             f"All frames of the clip, in {self.frames} places: frame p at place p, the last one again behind the end. "
             f"Of a clip of `count` > {self.frames} frames place p shows frame floor((2p + 1) · count / {2 * self.frames})."
@@ -125,13 +125,13 @@ class EvenThenAllSampler(EvenSampler):
         return self._all.test(counts)
 
     def describe(self, counts: Tensor) -> tuple[str, str | None]:
-        """Say how many are shown in training, and which in the test."""
+        """Return how many are shown in training, and which in the test."""
         line, warning = super().describe(counts)
         tested, longer = self._all.describe(counts)
         return f"{line}; in the test {tested.removeprefix('source frames: ')}", warning or longer
 
     def rule(self) -> dict[str, Any]:
-        """Say which places a clip fills in the test."""
+        """Return which places a clip fills in the test."""
         return self._all.rule()
 
 
@@ -152,7 +152,7 @@ class WindowSampler(Sampler):
         return self._places(counts, torch.full((), 0.5, device=counts.device, dtype=torch.float64))
 
     def describe(self, counts: Tensor) -> tuple[str, str | None]:
-        """Say how many there are of each kind, and of how many clips some are left out.  # (N, n)"""
+        """Return how many there are of each kind, and of how many clips some are left out.  # (N, n)"""
         each = torch.tensor(self._each, device=counts.device)
         kinds = " + ".join(map(str, self._each))
         median = ", ".join(f"{value:g}" for value in counts.double().median(0).values.tolist())
@@ -161,7 +161,7 @@ class WindowSampler(Sampler):
         return line, f"{longer} of {len(counts)} clips have more windows, and are thinned." if longer else None
 
     def rule(self) -> dict[str, Any]:
-        """Say which windows fill which places."""
+        """Return which windows fill which places."""
         text = (
             f"{self.snippets} kinds of windows, of which kind k has {self.frames} places and uses the first "
             f"{', '.join(map(str, self._each))}: window p at place p. Of a kind with `count` windows, at least as many as its places P, "

@@ -81,7 +81,7 @@ class SnippetSampler(Sampler):
         return (ordered[:, (self.snippets - 1) // 2] + ordered[:, self.snippets // 2]) / 2
 
     def describe(self, counts: Tensor) -> tuple[str, str | None]:
-        """Say how many different source frames a snippet shows, and warn when they are few."""
+        """Return how many different source frames a snippet shows, and warn when they are few."""
         median = float(self.distinct(counts).quantile(0.5))
         what = f"a snippet of {self.frames}" if self.snippets > 1 else f"a view of {self.frames}"
         line = f"source frames: {what} shows {median:g} different ones (median over clips)"
@@ -95,7 +95,7 @@ class SnippetSampler(Sampler):
         )
 
     def rule(self) -> dict[str, Any]:
-        """Say which unified frames the test shows, and which frames of the clip these are."""
+        """Return which unified frames the test shows, and which frames of the clip these are."""
         config, begin = self.config, self.config.test_start
         shown = (begin + self._snippets(torch.device("cpu"))[1]).tolist()
         half = f"floor((2u + 1) · count / {2 * config.unified})"
@@ -122,7 +122,7 @@ class SnippetSampler(Sampler):
         self.config.expect_start(name, start)
 
     def slots(self, first: int, stop: int, *, start: int | None = None) -> Tensor:
-        """Say which slots of the test view show one of the unified frames first … stop − 1.  # → (n, J)"""
+        """Return which slots of the test view show one of the unified frames first … stop − 1.  # → (n, J)"""
         if not 0 <= first < stop <= self.config.unified:
             raise UsageError(
                 f"A range of unified frames is A:B with 0 ≤ A < B ≤ {self.config.unified}, found {first}:{stop}."

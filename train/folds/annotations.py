@@ -1,6 +1,6 @@
 """What is known about the clips of a cache besides their features: who, which class, which half, from which file.
 
-Inputs whose extraction failed stand beside the clips: they belong to a test half like them, and every model gets them wrong.
+Inputs whose extraction failed are listed with the clips: they belong to a test half like them, and every model gets them wrong.
 """
 
 from __future__ import annotations

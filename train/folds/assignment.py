@@ -1,4 +1,4 @@
-"""Dealing clips into folds, and drawing a share of them, so that classes stay in proportion.
+"""Assigning clips to folds, and drawing a share of them, so that classes stay in proportion.
 
 By group (a subject) a group is never divided; by clip the proportions are exact to one clip. Everything follows from the generator and
 from the order of the arguments.

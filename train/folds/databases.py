@@ -66,7 +66,7 @@ def apex_remark(cache: Cache) -> str:
     names = Counter(str(name) for name, is_bare in zip(column, bare, strict=True) if is_bare and name)
     of = ", ".join(f"{name} {count}" for name, count in names.most_common())
     count = f"of {bare.sum()} of {counted(len(bare), 'clip')} no apex is known{f' ({of})' if of else ''}"
-    return f"{APEX}; {count}, and their frames lie evenly over the whole clip."
+    return f"{APEX}; {count}, and their frames are taken evenly over the whole clip."
 
 
 def notes_on_databases(databases: dict[str, str]) -> list[str]:

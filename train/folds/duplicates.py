@@ -57,7 +57,7 @@ def find_duplicates_elsewhere(cache: Cache, rows: np.ndarray, own: Cache, learnt
 
 
 def notes_on_content(table: Annotations, folds: Sequence[Fold], leaks: Iterable[Leak]) -> tuple[str, ...]:
-    """Say which videos are in both halves under several names, though in no clip that is refused; and what cannot be told."""
+    """Return which videos are in both halves under several names, though in no clip that is refused; and what cannot be told."""
     refused = {clip for leak in leaks if leak.by == "duplicate" for clip in leak.clips}
     told: dict[str, str] = {}
     for fold in folds:

@@ -58,7 +58,7 @@ def expect_halves(table: Annotations, fold: Fold) -> None:
 
 
 def notes_on_clips(table: Annotations, rows: np.ndarray) -> list[str]:
-    """Say how many clips are left out, and how many inputs have failed."""
+    """Return how many clips are left out, and how many inputs have failed."""
     unlabelled = table.label < 0
     notes = []
     if number := int((unlabelled & ~table.missing).sum()):
@@ -71,7 +71,7 @@ def notes_on_clips(table: Annotations, rows: np.ndarray) -> list[str]:
 
 
 def notes_on_classes(table: Annotations, folds: Sequence[Fold]) -> list[str]:
-    """Say which classes are absent from training or inner validation halves, and from the truth."""
+    """Return which classes are absent from training or inner validation halves, and from the truth."""
     classes = {code: table.labels[code] for code in np.unique(table.label[table.label >= 0]).tolist()}
     notes = []
     for half, does in (("train", "learnt from"), ("val", "chosen by")):

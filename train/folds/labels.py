@@ -90,7 +90,7 @@ def align_truth(
     *,
     unknown: Literal["exclude", "wrong"] = "exclude",
 ) -> Aligned:
-    """Say which clips of another data set are scored, and as what; classes that the run lacks are left out, or are errors."""
+    """Return which clips of another data set are scored, and as what; classes that the run lacks are left out, or are errors."""
     lacking = [name for name in matched if matched[name] is None]
     labels = (*own, *(lacking if unknown == "wrong" else ()))
     place = {name: number for number, name in enumerate(labels)}

@@ -36,7 +36,7 @@ ALONE = "--fold NAME runs a fold alone whose clips were not learnt from"
 LAST = "--select last chooses by no clips"
 RENAME = "est cache relabel, where they are other people of the same name"
 SPLIT = "--split NAME scores a split alone whose clips were not learnt from"
-LOOK = "est cache duplicates {cache} shows them all; est cache drop {cache} ID takes one of each pair out"
+LOOK = "est cache duplicates {cache} shows them all; est cache drop {cache} ID removes one of each pair"
 MEND = "est cache relabel {cache} LIST, where a subject, split or fold is wrong"
 
 
@@ -74,14 +74,14 @@ def seen_by_feature(cache: Cache, feature: str) -> list[Seen]:
 
 
 def notes_on_datasets(seen: Iterable[Seen], tested: Iterable[str]) -> list[str]:
-    """Say which data sets that are tested a record names as a whole: single clips are not on record there, so nothing is refused."""
+    """Return which data sets that are tested a record names as a whole: single clips are not on record there, so nothing is refused."""
     names = {_plain(name) for name in tested}
     notes = []
     for record, what in seen:
         if told := [entry for entry in record.datasets if _plain(entry.partition(":")[0]) in names]:
             notes.append(
-                f"LEAK, possibly: the weights behind {what} know the data set that is tested: {'; '.join(told)}. "
-                "Which clips is not on record, and so none is refused: scores may be too high."
+                f"LEAK, possibly: the weights of {what} have seen the data set that is tested: {'; '.join(told)}. "
+                "Which clips they have seen is not recorded, so no clip is refused, and scores may be too high."
             )
     return list(dict.fromkeys(notes))
 
@@ -130,7 +130,7 @@ def find_in_features(cache: Cache, reads: Mapping[str, str], plan: Plan, table: 
 def find_in_halves(
     seen: Iterable[Seen], halves: Mapping[tuple[str, Half], np.ndarray], table: Annotations, *, by_subject: bool
 ) -> tuple[Leak, ...]:
-    """Return the leaks into halves, (fold, half) → rows of the table. What has no frames was seen by nobody."""
+    """Return the leaks into halves, (fold, half) → rows of the table. Inputs without frames cannot leak."""
     found = []
     for record, what in seen:
         by_id, by_content = record.seen(table.ids.tolist(), table.digest.tolist(), table.span)
@@ -164,7 +164,7 @@ def expect_none(leaks: Sequence[Leak], *, allow: bool, remedy: str = ALONE, cach
 
 
 def describe_leaks(leaks: Iterable[Leak]) -> list[str]:
-    """Say what leaks, folds together."""
+    """Return what leaks, folds together."""
     groups: dict[tuple[str, Half, By], list[Leak]] = {}
     for leak in leaks:
         groups.setdefault((leak.what, leak.half, leak.by), []).append(leak)

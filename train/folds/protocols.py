@@ -42,7 +42,7 @@ class Plan:
     """The folds to run, and what the user is told about them."""
 
     folds: tuple[Fold, ...]
-    kind: Kind  # what was asked for came to this
+    kind: Kind  # what the request resolves to
     independence: str  # "by subject", "by source", "unknown" or "subjects shared (N)"
     notes: tuple[str, ...]
 
@@ -74,7 +74,8 @@ def plan_folds(table: Annotations, config: ProtocolConfig, *, seed: int, validat
         expect_halves(table, fold)
         if validation and len(fold.val) and config.val_part:
             raise UsageError(
-                f"protocol.val_part divides the training half, and the validation split ({len(fold.val)} clips) chooses already.",
+                "protocol.val_part divides the training half, and the validation split "
+                f"({counted(len(fold.val), 'clip')}) chooses already.",
                 remedy="leave protocol.val_part out, or --protocol kfold",
             )
         if validation and not len(fold.val):
@@ -87,7 +88,7 @@ def plan_folds(table: Annotations, config: ProtocolConfig, *, seed: int, validat
 
 
 def has_validation_split(table: Annotations) -> bool:
-    """Say whether the splits of a cache name clips to choose by: a validation split beside a test split."""
+    """Return whether the splits of a cache name clips to choose by: a validation split beside a test split."""
     rows = np.flatnonzero((table.label >= 0) & ~table.missing)
     splits = splits_of(table, rows)
     return "test" in splits and "val" in splits

@@ -45,7 +45,7 @@ def published(name: str) -> Published:
 
 
 def convention(asked: str) -> str:
-    """Say what is published of the data set that a protocol is named after; nothing of a general one."""
+    """Return what is published of the data set that a protocol is named after; nothing of a general one."""
     if asked not in PROTOCOLS:
         return ""
     known, preset = published(asked), PROTOCOLS[asked]
@@ -73,7 +73,7 @@ def result_lines(asked: str) -> list[str]:
 
 
 def named(asked: str, kind: str) -> str:
-    """Name a protocol: as it was asked for, and what that came to."""
+    """Name a protocol: as it was asked for, and what it resolves to."""
     return kind if asked in (kind, "auto") else f"{asked} ({kind})"
 
 
@@ -97,7 +97,7 @@ def list_protocols() -> list[dict[str, Any]]:
 
 
 def departures(name: str, table: Annotations, rows: np.ndarray, folds: Sequence[Fold]) -> list[str]:
-    """Say where the labelled clips of a cache, and their folds, are not as published, and that folds of its own are not used."""
+    """Return where the labelled clips of a cache, and their folds, are not as published, and that folds of its own are not used."""
     notes = misfits(name, table, rows, folds)
     if PROTOCOLS[name].kind == "kfold" and (table.fold[rows] >= 0).any():
         notes.append(f"The cache carries folds, which {name} does not use: --protocol official takes them.")
@@ -105,7 +105,7 @@ def departures(name: str, table: Annotations, rows: np.ndarray, folds: Sequence[
 
 
 def misfits(name: str, table: Annotations, rows: np.ndarray, folds: Sequence[Fold]) -> list[str]:
-    """Say where classes, folds or numbers of tested clips are not as published: then a score is no number beside a published one."""
+    """Return where classes, folds or numbers of tested clips are not as published: then a score is no number beside a published one."""
     preset, known = PROTOCOLS[name], published(name)
     notes = _other_classes(known, table, rows)
     if preset.kind == "folds" and len(folds) != preset.folds:
@@ -127,7 +127,7 @@ def misfits(name: str, table: Annotations, rows: np.ndarray, folds: Sequence[Fol
 
 
 def misfits_of_cache(name: str, table: Annotations) -> list[str]:
-    """Say where classes, folds that are carried, or the number of labelled clips are not as published, before clips are divided."""
+    """Return where classes, folds that are carried, or the number of labelled clips are not as published, before clips are divided."""
     rows = (table.label >= 0).nonzero()[0]
     preset, known = PROTOCOLS[name], published(name)
     notes = _other_classes(known, table, rows)
@@ -157,7 +157,7 @@ def of_another(asked: str, recorded: str) -> str:
 
 
 def has_megc_table(protocol: ProtocolConfig) -> bool:
-    """Say whether runs of a protocol have the table of MEGC 2019."""
+    """Return whether runs of a protocol have the table of MEGC 2019."""
     return protocol.kind in PROTOCOLS and PROTOCOLS[protocol.kind].is_micro
 
 

@@ -51,7 +51,7 @@ class Votes:
             if not sum(counts[-1]):
                 raise UsageError(
                     f"{path}, line {number}: nobody voted for any class of {lines[-1].says!r}.",
-                    remedy="take the line out: a clip without a line is learnt by its label",
+                    remedy="remove the line: a clip without a line is learnt by its label",
                 )
         if not lines:
             raise UsageError(f"{path} has a header, and no line with votes.", remedy="a line for each clip")
@@ -68,7 +68,7 @@ class Votes:
             told = f"the columns {named} are no classes" if len(unknown) > 1 else f"the column {named} is no class"
             raise UsageError(
                 f"{self.path}: {told} of the run, which has {', '.join(labels)}.",
-                remedy="take such columns out, or name them as the cache names its classes",
+                remedy="remove such columns, or name them as the cache names its classes",
             )
         if missing := [name for name in labels if _plain(name) not in place]:
             raise UsageError(
@@ -94,7 +94,7 @@ def _columns(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return which columns name the clip, and which hold votes."""
     header = [name for name in header_of(path) if name]
     if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise UsageError(f"{path} has the column {twice[0]!r} twice.", remedy="take one out")
+        raise UsageError(f"{path} has the column {twice[0]!r} twice.", remedy="remove one")
     kinds = {name: OF_LISTS.get(_plain(name), "") for name in header}
     keys = {name: kind for name, kind in kinds.items() if kind in KEYS}
     columns = tuple(name for name, kind in kinds.items() if not kind)

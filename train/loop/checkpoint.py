@@ -70,7 +70,7 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str
             partial.unlink(missing_ok=True)
         raise EstError(
             f"The checkpoint {path} could not be saved: {_reason(error)}.{' The earlier one is intact.' if path.exists() else ''}",
-            remedy="free some space or check the rights, then est train --resume",
+            remedy="free some space or check the permissions, then est train --resume",
         ) from error
 
 
@@ -83,19 +83,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except FileNotFoundError as error:
         raise EstError(f"There is no checkpoint {path}.", remedy="est train makes one") from error
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
-        raise _damaged(path, "it is cut short, or no checkpoint") from error
+        raise _damaged(path, "it is truncated, or not a checkpoint") from error
     if not isinstance(head, dict) or not isinstance(head.get("meta", ""), str):
         raise _damaged(path, "its head is not what was written")
     if head.get("format") != FORMAT:
-        raise EstError(f"{path} holds tensors, but is no checkpoint of est.", remedy="give the folder of a run")
+        raise EstError(f"{path} holds tensors, but is not a checkpoint of est.", remedy="give the folder of a run")
     if head.get("version") != VERSION:
         raise EstError(
             f"{path} has version {head.get('version')}, expected {VERSION}.",
-            remedy="use the est that wrote it, or train anew",
+            remedy="use the est that wrote it, or train again",
         )
     text = head.get("meta", "")
     if head.get("checksum") != _checksum(tensors, text):
-        raise _damaged(path, "its content is not what was written")
+        raise _damaged(path, "its content does not match its checksum")
     return Checkpoint(path=path, tensors=tensors, meta=json.loads(text))
 
 
@@ -170,7 +170,7 @@ def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
 
 
 def _shares(tensor: Tensor) -> bool:
-    """Say whether a tensor is a view of something larger: safetensors takes none."""
+    """Return whether a tensor is a view of something larger: safetensors takes none."""
     return tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size()
 
 

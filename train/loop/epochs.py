@@ -1,4 +1,4 @@
-"""A training under way: epoch after epoch, with a checkpoint whenever one is due or somebody stops it."""
+"""A training under way: epoch after epoch, with a checkpoint whenever one is due or it is stopped."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Steps(Protocol):
         ...
 
     def record(self, epoch: int, seconds: float) -> dict[str, Any]:
-        """Sum an epoch up; refuse one that ran away."""
+        """Sum an epoch up; refuse one that diverged."""
         ...
 
     def expect_sound(self, epoch: int, steps: int) -> None:
-        """Refuse to go on from what is no number."""
+        """Refuse to continue from what is not finite."""
         ...
 
 
@@ -45,7 +45,7 @@ class Epochs(ABC):
 
     @abstractmethod
     def save(self) -> None:
-        """Write all that going on needs."""
+        """Write all that resuming needs."""
 
     @abstractmethod
     def end_epoch(self, record: dict[str, Any]) -> None:
@@ -53,11 +53,11 @@ class Epochs(ABC):
 
     @property
     def ended(self) -> bool:
-        """Say whether no step is left to take."""
+        """Return whether no step is left to take."""
         return self.epoch == self.num_epochs
 
     def run_epochs(self) -> bool:
-        """Go to the end; return False when somebody stopped it, which saves a checkpoint."""
+        """Go to the end; return False if it was stopped, which saves a checkpoint."""
         self.watch.begin(self.part, epochs=self.num_epochs, steps=self.steps.num_steps, first_epoch=self.epoch + 1)
         while not self.ended:
             self.advance()

@@ -1,6 +1,6 @@
 """One part of a run: one model, trained on one fold with one seed, then scored on the fold's test half.
 
-It goes on from its checkpoint when it has one, and does nothing when it is scored already. `result.json` is written last.
+It resumes from its checkpoint when it has one, and does nothing when it is scored already. `result.json` is written last.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ GUESSING = 0.98  # of ln(classes): a loss above it is that of a model that has l
 
 
 class FoldTraining(Training):
-    """A part of a run while it is trained: with its folder, from which it goes on."""
+    """A part of a run while it is trained: with its folder, from which it resumes."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class FoldTraining(Training):
         self.board: Board | None = None
 
     def train(self) -> bool:
-        """Train to the end; return False when somebody stopped it, which saves a checkpoint."""
+        """Train to the end; return False if it was stopped, which saves a checkpoint."""
         self.open()
         try:
             if not self.trained and not self.run_epochs():
@@ -89,7 +89,7 @@ class FoldTraining(Training):
         return True
 
     def open(self) -> None:
-        """Go on from the checkpoint, where there is one: of a training that is done it is the final one."""
+        """Resume from the checkpoint, if there is one: of a training that is done it is the final one."""
         self._restore()
         if not self.trained and self.config.tensorboard and self.world.first:
             self.board = Board(self.folder, first_epoch=self.epoch + 1)
@@ -100,7 +100,7 @@ class FoldTraining(Training):
             self.board.close()
 
     def finish(self) -> None:
-        """Select the weights, and keep what predicts."""
+        """Select the weights, and keep what prediction needs."""
         if not self.trained:
             self._save_final()
 
@@ -157,7 +157,7 @@ class FoldTraining(Training):
         return result
 
     def _control(self, rows: np.ndarray) -> np.ndarray | None:
-        """Fit the control on the very clips that the model has learnt from; return what it predicts."""
+        """Fit the control on the same clips that the model has learnt from; return what it predicts."""
         if self.data.control is None:
             return None
         learnt = self.data.learnt(self.fold.train)
@@ -194,7 +194,7 @@ class FoldTraining(Training):
         write_csv(self.folder / PREDICTIONS, header, lines)
 
     def _warn_of_guessing(self) -> None:
-        """Say so when the loss has stayed where it is for a model that knows nothing."""
+        """Warn if the loss is still that of a model that has learnt nothing."""
         last, guess = self.history[-1]["expression_loss"], math.log(len(self.data.labels))
         data, loss = self.config.data, self.config.loss
         comparable = not (data.class_weights or data.votes or loss.changes_classes)
@@ -205,10 +205,11 @@ class FoldTraining(Training):
         )
 
     def _warn_of_no_pairs(self) -> None:
-        """Say so when a loss of pairs never had a pair."""
+        """Warn if a contrastive loss never had a pair."""
         if self.config.loss.contrastive and not any(record[f"{CONTRASTIVE}_loss"] for record in self.history):
             self.watch.warn(
-                f"{self.part.name}: loss.contrastive was 0 in every epoch, for no batch held two clips of a class; a larger --batch does."
+                f"{self.part.name}: loss.contrastive was 0 in every epoch, for no batch held two clips of a class; a "
+                f"larger --batch does."
             )
 
     def _write_backbone(self) -> None:
@@ -236,7 +237,7 @@ class FoldTraining(Training):
         self.world.wait()
 
     def _save_final(self) -> None:
-        """Keep what predicts: the optimiser's state is two thirds of a checkpoint and of no more use."""
+        """Keep what prediction needs: the optimiser's state is two thirds of a checkpoint and of no more use."""
         self.model.load_state_dict(self.best or self.trainer.scored.state_dict())
         self.trained = True
         if self.world.first:
@@ -264,7 +265,7 @@ class FoldTraining(Training):
         }
 
     def _restore(self) -> None:
-        """Go on from the checkpoint, and forget what was recorded after it."""
+        """Resume from the checkpoint, and drop what was recorded after it."""
         path = self.folder / CHECKPOINT
         found = self.world.tell(load_checkpoint(path) if self.world.first and path.exists() else None)
         if found is not None:
@@ -287,7 +288,7 @@ class FoldTraining(Training):
             write(self.folder / HISTORY, "".join(json.dumps(record) + "\n" for record in self.history))
 
     def _expect_mine(self, meta: Mapping[str, Any], path: Path) -> None:
-        """Refuse a checkpoint of another part, or of settings that somebody has edited since."""
+        """Refuse a checkpoint of another part, or of settings that were edited since."""
         changed = differences(from_flat(meta["config"]), self.config)
         facts: dict[str, Any] = {"part": self.part.name, "seed": self.part.seed, "labels": list(self.data.labels)}
         facts |= {"width": self.data.clips.width, "maps": list(self.data.clips.maps)}
@@ -310,7 +311,7 @@ def train_parts(
     watch: TrainingWatch,
     **how: Any,
 ) -> bool:
-    """Train and score parts that are not yet, one alone or several as one stack; False when somebody stopped it."""
+    """Train and score parts that are not yet, one alone or several as one stack; False if it was stopped."""
     world: World = how["world"]
     done = [world.tell((run.part(part.name) / RESULT).exists() if world.first else None) for part in parts]
     left = [part for part, is_done in zip(parts, done, strict=True) if not is_done]
@@ -351,12 +352,15 @@ def _train_together(trainings: Sequence[FoldTraining], *, stop: Stop, watch: Tra
 
 
 def hint(config: TrainConfig) -> str:
-    """Say what to try when nothing has been learnt."""
+    """Return what to try when nothing has been learnt."""
     finetune = config.finetune
     if not config.data.scaling and not finetune.init:
-        return "Features that hardly differ from their mean want --set data.scaling=true."
+        return "Features that hardly differ from their mean need --set data.scaling=true."
     if finetune.on and finetune.rate and finetune.batch_norm == "frozen":
-        return "The backbone leaves where the head reads: --set finetune.batch_norm=train keeps it there, or a lower finetune.rate."
+        return (
+            "The features drift away from those that the head can use: try --set finetune.batch_norm=train, or a "
+            "lower finetune.rate."
+        )
     if finetune.on and not finetune.init:
         return "--init with a frozen run that has learnt is a better start."
     return "Another --lr, or more epochs."

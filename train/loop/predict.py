@@ -130,8 +130,8 @@ def predict(
     told = {name: np.concatenate(world.gather(mine)) for name, mine in told.items()}
     if not np.isfinite(found).all():
         raise EstError(
-            "The model's probabilities are no numbers: its weights or features are too large.",
-            remedy="train again with a lower --lr; est cache verify looks at the features",
+            "The model's probabilities are not finite: its weights or features are too large.",
+            remedy="train again with a lower --lr; est cache verify checks the features",
         )
     return found, {name: hits for name, hits in told.items() if len(hits)}
 
@@ -140,7 +140,7 @@ def predict(
 def explain_rows(
     model: Model, loaded: Loaded, rows: np.ndarray, sampler: Sampler, *, precision: Precision = "fp32"
 ) -> Details:
-    """Say what a model shows of its decisions about rows of annotations, in the first test view; rows that show no face are left out."""
+    """Return what a model shows of its decisions about rows of annotations, in the first test view; rows that show no face are left out."""
     model.eval()
     chosen = rows[loaded.visible(rows)]
     batches = list(_batches(model, loaded.clips, loaded.place[chosen], sampler, ClipView(), ALONE))
@@ -181,7 +181,7 @@ def batch_size(model: Model) -> int:
 def _batches(
     model: Model, clips: ClipSet, which: np.ndarray, sampler: Sampler, view: ClipView, world: World
 ) -> Iterator[_Batch]:
-    """Say what is to be looked at, in this process's share of the clips."""
+    """Return the batches to predict, in this process's share of the clips."""
     device, head = model.device, model.on_features
     size = batch_size(model)
     numbers = np.array_split(np.arange(len(which)), world.size)[world.rank]

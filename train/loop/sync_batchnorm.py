@@ -25,8 +25,8 @@ from .world import World
 def across(model: nn.Module, world: World) -> None:
     """Make a model's batch norms see whole batches.
 
-    Each changes its class in place: parameters, buffers and names stay, and whoever holds one (an optimiser, a list of frozen ones)
-    goes on holding the right one.
+    Each changes its class in place: parameters, buffers and names stay, and objects that hold one (an optimiser, a list of frozen ones)
+    still hold the right one.
     """
     if world.size == 1:
         return
@@ -38,7 +38,7 @@ def across(model: nn.Module, world: World) -> None:
 
 
 def _stands_still(norm: _BatchNorm) -> bool:
-    """Say whether a batch norm is of a kind that encoders bring and does not learn; refuse one that does."""
+    """Return whether a batch norm is of a kind that encoders bring and does not learn; refuse one that does."""
     if type(norm) in KINDS:
         return False
     if any(weight.requires_grad for weight in norm.parameters()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ...errors import EstError
+from ...packages import expect_packages
 from .watch import Record, questions_of
 
 FOLDER = "tensorboard"
@@ -15,7 +15,7 @@ class Board:
     """One part's curves."""
 
     def __init__(self, folder: Path, *, first_epoch: int) -> None:
-        # What was written after the checkpoint that a run goes on from is hidden from view.
+        # What was written after the checkpoint that a run resumes from is hidden from view.
         self._writer = board_writer()(str(folder / FOLDER), purge_step=first_epoch)
 
     def add(self, record: Record) -> None:
@@ -30,12 +30,10 @@ class Board:
 
 def board_writer() -> Any:
     """Return TensorBoard's writer, or say how to get it: before a run begins, and not after an hour of it."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise EstError(
-            "--tensorboard needs the package tensorboard, which is not installed.", remedy="pip install tensorboard"
-        ) from error
+    need = "--tensorboard needs the package tensorboard"
+    expect_packages(need, "tensorboard", "torch.utils.tensorboard", install="tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter
 
 

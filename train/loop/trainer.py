@@ -4,7 +4,7 @@ What a step looks at are cached features, or frames that a backbone makes featur
 from in pieces, shared between the processes of a `World` and taken one after the other; losses are divided by the totals of the whole
 batch, and gradients added.
 
-Everything random follows from (seed, epoch, step) alone, never from what ran before: a run that goes on after a kill takes the same
+Everything random follows from (seed, epoch, step) alone, never from what ran before: a run that is resumed after a kill takes the same
 steps as one that was never stopped. An epoch is planned at once (epoch.py); a step is then one gather and the model.
 
 Legend: S steps, B clips of a batch, n snippets, J frames of a snippet, D feature width.
@@ -42,7 +42,7 @@ from .stacks.own_draws import Site
 from .watch import TrainingWatch
 from .world import ALONE, World
 
-DIVERGED = 1000.0  # a mean loss above it comes from weights that run away, not from hard clips
+DIVERGED = 1000.0  # a mean loss above it comes from diverging weights, not from hard clips
 NAMES = {"train", "val", "test", "control", "part", "fold", "seed", "oracle"}
 NAMES |= {"right", "total", "war", "uar", "selected", "train_clips", "seconds"}
 LARGEST = 1e6  # no weight comes near it while something is learnt
@@ -114,7 +114,7 @@ class Trainer:
     def run_epoch(
         self, epoch: int, *, first_step: int = 0, stop: Stop, watch: TrainingWatch, until: float = math.inf
     ) -> int:
-        """Take the steps of an epoch from one on; return how many are done: fewer than all when somebody stops it, or from a time on."""
+        """Take the steps of an epoch from one on; return how many are done: fewer than all when it is stopped, or from a time on."""
         plan = self.begin_epoch(epoch, first_step=first_step)
         for step in range(first_step, self.num_steps):
             self.step(plan, step, epoch)
@@ -242,10 +242,10 @@ class Trainer:
         return learning_rate(self.config.loop, epoch)
 
     def expect_sound(self, epoch: int, steps: int) -> None:
-        """Refuse to go on from losses that are no numbers or weights that run away, and to save them over better ones."""
+        """Refuse to continue from losses that are not finite or weights that diverge, and to save them over better ones."""
         tally = self.tally[:steps].cpu()
         how = f"(learning rate {self.learning_rate(epoch):.3g}, {self.precision})"
-        remedy = "a lower --lr, or --set loop.clip_norm=1; est cache verify looks at the features"
+        remedy = "a lower --lr, or --set loop.clip_norm=1; est cache verify checks the features"
         bad = (~torch.isfinite(tally)).any(1).nonzero()
         if len(bad):
             step = int(bad[0])
@@ -259,12 +259,12 @@ class Trainer:
         largest = float(torch.stack(torch._foreach_norm(weights, math.inf)).max())
         if not largest <= LARGEST:
             raise EstError(
-                f"The weights run away: the largest is {largest:.3g} after epoch {epoch + 1}, step {steps} {how}.",
+                f"The weights diverge: the largest is {largest:.3g} after epoch {epoch + 1}, step {steps} {how}.",
                 remedy=remedy,
             )
 
     def record(self, epoch: int, seconds: float) -> dict[str, Any]:
-        """Sum an epoch up; refuse one that ran away."""
+        """Sum an epoch up; refuse one that diverged."""
         self.expect_sound(epoch, self.num_steps)
         tally = self.tally.cpu()
         mean = dict(zip(self.columns, tally.mean(0), strict=True))
@@ -295,7 +295,7 @@ class Trainer:
         return int(tally[:, self.columns.index(column)].sum())
 
     def state(self) -> dict[str, Tensor]:
-        """Return the tensors that going on needs."""
+        """Return the tensors that resuming needs."""
         tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average/{name}": tensor for name, tensor in self.average.model.state_dict().items()}

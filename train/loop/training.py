@@ -106,7 +106,7 @@ class Training(Epochs):
         return {name: tensor.detach().cpu().clone() for name, tensor in found.items()}
 
     def _is_best(self, right: int, loss: float) -> bool:
-        """Say whether an epoch is to be chosen: more right, or as many at a lower loss; of equals the later one."""
+        """Return whether an epoch is to be chosen: more right, or as many at a lower loss; of equals the later one."""
         if self.best_loss is None:
             return right > self.best_right
         return (right, -loss) >= (self.best_right, -self.best_loss)

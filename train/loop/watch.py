@@ -1,4 +1,4 @@
-"""What a training tells whoever watches it, besides sentences: the part that begins, steps, a record an epoch."""
+"""What a training reports besides messages: the part that starts, steps, a record per epoch."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class TrainingWatch(Watch):
     """Receives what a training reports, besides what every long work does."""
 
     def stopped(self, text: str) -> None:
-        """Somebody stopped the work: this says how it goes on."""
+        """The work was stopped; the text says how to resume it."""
         self.say(text)
 
     def begin(self, part: Part, *, epochs: int, steps: int, first_epoch: int) -> None:
-        """A part begins, or goes on from an epoch."""
+        """A part starts, or resumes from an epoch."""
 
     def begin_together(self, parts: Sequence[Part], *, epochs: int, steps: int, first_epoch: int) -> None:
         """Several parts begin as one stack, whose steps are told once; epochs and steps are those of the longest."""

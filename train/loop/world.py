@@ -4,7 +4,7 @@ Every process plans the same epoch, computes its share of each batch, and adds i
 go over nccl; all else that processes agree on goes over sockets (gloo), whatever the device. Alone, everything here is free, and
 torch.distributed is not touched.
 
-A process that dies ends the others: their sockets to it close, and what they do together next raises an error that says how to go on.
+A process that dies ends the others: their sockets to it close, and what they do together next raises an error that says how to resume.
 On GPUs sums only queue up, so that it is the next `any`, `gather`, `tell` or `wait` that notices. What one process does alone (saving)
 is followed by `wait`, so that the others wait on sockets, which are patient, and not inside a sum of the GPU, which is not.
 """
@@ -43,7 +43,7 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Say whether this is the process that writes and speaks."""
+        """Return whether this is the process that writes and speaks."""
         return self.rank == 0
 
     def add(self, tensors: Sequence[Tensor]) -> None:
@@ -60,7 +60,7 @@ class World:
                 tensor.detach().copy_(total.view_as(tensor))
 
     def any(self, flag: bool) -> bool:
-        """Say whether any process says so."""
+        """Return whether any process says so."""
         count = torch.tensor([int(flag)])
         self.add([count])
         return bool(count)
@@ -88,12 +88,12 @@ class World:
         return box[0]
 
     def wait(self) -> None:
-        """Go on when all processes are here."""
+        """Wait for all processes."""
         self.any(False)
 
     @contextmanager
     def _together(self) -> Generator[None]:
-        """Turn a failure to meet the others into what a user can do about it."""
+        """Convert a failed connection between processes to an error with a remedy."""
         try:
             yield
         except RuntimeError as error:
@@ -103,8 +103,8 @@ class World:
             if "timed out" in str(error).lower():
                 who = f"a process of {self.size} did not answer for {PATIENCE.total_seconds() / 60:.0f} minutes"
             raise EstError(
-                f"Processes that learn together need each other, and {who}; process {self.rank} stops here.",
-                remedy="look for the first error above; est train --resume goes on from the last checkpoint",
+                f"Training in several processes failed: {who}; process {self.rank} stops.",
+                remedy="look for the first error above; est train --resume resumes from the last checkpoint",
             ) from error
 
     def __deepcopy__(self, memo: dict[int, Any]) -> World:
@@ -122,13 +122,13 @@ def own_device(device: torch.device) -> torch.device:
         return device
     if device.type != "cuda":
         raise UsageError(
-            f"Several processes learn together on GPUs of CUDA or on the processor, not on {device.type}.",
+            f"Training in several processes runs on CUDA or on the CPU, not on {device.type}.",
             remedy="--device cpu, or one process alone",
         )
     count = torch.cuda.device_count()
     if place.local >= count:
         raise UsageError(
-            f"Each process has a GPU of its own: this is the machine's process {place.local + 1}, and torch sees {count}.",
+            f"Each process needs its own GPU: this is the machine's process {place.local + 1}; GPUs found by torch: {count}.",
             remedy=f"torchrun --nproc-per-node {count}, CUDA_VISIBLE_DEVICES, or --device cpu",
         )
     return torch.device("cuda", place.local)
@@ -158,14 +158,14 @@ def joined(device: torch.device) -> Generator[World]:
                 device_id=device if on_gpu else None,
             )
             world.group = _sockets()
-        world.wait()  # all have joined: who is lost from here on is gone, and not somebody who never came
+        world.wait()  # all have joined: a process that is lost from here on has died
         yield world
     except BaseException:
         if world.group is not None:
             dist.destroy_process_group(world.group)
         world.group = None  # sockets close with the last who holds them, and from that the others learn
         if on_gpu and dist.group.WORLD is not None:
-            dist.group.WORLD.abort()  # sums that wait for somebody who will not come
+            dist.group.WORLD.abort()  # sums that wait for a process that has died
         raise
     finally:
         world.group = None
@@ -184,7 +184,7 @@ def _sockets() -> ProcessGroup:
 
 @contextmanager
 def _joining(place: Place) -> Generator[None]:
-    """Say where the others were looked for, when they are not found."""
+    """Return where the others were looked for, when they are not found."""
     try:
         yield
     except RuntimeError as error:
@@ -199,7 +199,7 @@ def _joining(place: Place) -> Generator[None]:
 
 
 def _is_of_others(error: RuntimeError) -> bool:
-    """Say whether a process failed to reach another one; gloo gives its errors no class of their own, but its name."""
+    """Return whether a process failed to reach another one; gloo gives its errors no class of their own, but its name."""
     from torch.distributed import DistError
 
     return isinstance(error, DistError) or "gloo" in str(error)

@@ -177,7 +177,7 @@ class ModelConfig:
 
     @property
     def undivided(self) -> bool:
-        """Say whether its losses compare the clips of a batch, which then cannot be learnt from in parts."""
+        """Return whether its losses compare the clips of a batch, which then cannot be learnt from in parts."""
         return False
 
     @property
@@ -190,7 +190,7 @@ class ModelConfig:
 
     @property
     def of_windows(self) -> bool:
-        """Say whether the model reads windows of a clip, and not frames: its feature then has a row for each."""
+        """Return whether the model reads windows of a clip, and not frames: its feature then has a row for each."""
         return isinstance(self.shown, AllWindows)
 
     @property
@@ -200,7 +200,7 @@ class ModelConfig:
 
     @property
     def shuffles(self) -> bool:
-        """Say whether clips can be shown to it shuffled (`est evaluate --shuffle-test`)."""
+        """Return whether clips can be shown to it shuffled (`est evaluate --shuffle-test`)."""
         return False
 
     @property

@@ -69,7 +69,7 @@ class Description:
         return [*lines, *([f"MACs are of {self.frames:.4g} frames, {self.frames_are}"] if self.frames_are else [])]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the same for machines."""
+        """Return the same as JSON data."""
         found: dict[str, Any] = {
             "parts": [_plain(row) for row in self.rows],
             "parameters": self.parameters,

@@ -78,7 +78,7 @@ class FinetunedModel(Model):
 
     @property
     def head_only(self) -> bool:
-        """Say whether the backbone is temporarily frozen."""
+        """Return whether the backbone is temporarily frozen."""
         return self._head_only
 
     @head_only.setter

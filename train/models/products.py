@@ -61,7 +61,7 @@ def onednn_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
 
 
 def _learns_here(x: Tensor, weight: Tensor) -> bool:
-    """Say whether this is a product in fp32 on a processor, large enough, that is learnt from, and of one model.
+    """Return whether this is a product in fp32 on a processor, large enough, that is learnt from, and of one model.
 
     torch's compiler chooses products by itself, and must not trace the choice that is made here.
     """
@@ -79,7 +79,7 @@ def _learns_here(x: Tensor, weight: Tensor) -> bool:
 
 @cache
 def onednn_is_faster() -> bool:
-    """Say whether torch's MKL leaves AVX-512 unused here, and oneDNN does not: its own limit may forbid it."""
+    """Return whether torch's MKL leaves AVX-512 unused here, and oneDNN does not: its own limit may forbid it."""
     about = getattr(torch.cpu, "get_capabilities", dict)()
     return (
         str(about.get("cpu_name")).startswith("AMD")

@@ -9,7 +9,7 @@ QUIET = 0.1  # of the mean deviation, under which a channel is left quiet
 
 
 class Scaling(nn.Module):
-    """Subtracts and divides per feature channel: the identity until somebody fits it."""
+    """Subtracts and divides per feature channel: the identity until it is fitted."""
 
     mean: Tensor
     std: Tensor

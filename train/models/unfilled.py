@@ -1,4 +1,4 @@
-"""Layers and models that are born without values: a model draws those of its layers itself, and one that is only counted needs none.
+"""Layers and models that are created without values: a model draws those of its layers itself, and one that is only counted needs none.
 
 The device meta, and `nn.utils.skip_init` with it, would do the same, but torch's code for it imports torch's compiler or sympy,
 which takes longer than building a model.
@@ -29,7 +29,7 @@ class Linear(nn.Linear):
 
 
 class Unfilled(TorchFunctionMode):
-    """Leaves what would be filled with drawn values as it is, in models that are counted: memory that nobody touches is not taken."""
+    """Leaves what would be filled with drawn values as it is, in models that are counted: untouched memory is not allocated."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

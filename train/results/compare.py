@@ -24,7 +24,7 @@ from .predictions import Predictions
 from .run import Run, other_clips
 
 CONTROL = "control"
-PERMUTED_LABELS = "learnt permuted labels, a reference of est audit and no result"
+PERMUTED_LABELS = "learnt permuted labels: a reference of est audit, not a result"
 READS = "reads"  # what a model reads, among the settings
 NO_SUCH = "-"  # where a model has no such setting
 UNITS = {"subjects": "people", "clips": "clips"}  # in sentences
@@ -90,7 +90,7 @@ class Duel:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what machines read."""
+        """Return the JSON data."""
         return {
             "first": self.first.name,
             "other": self.other.name,
@@ -103,7 +103,7 @@ class Duel:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
-    """Runs beside one another."""
+    """Runs, compared."""
 
     contestants: tuple[Contestant, ...]
     duels: tuple[Duel, ...]
@@ -121,7 +121,7 @@ class Comparison:
         return self.contestants[0].predictions.num_units
 
     def to_json(self) -> dict[str, Any]:
-        """Return what machines read."""
+        """Return the JSON data."""
         return {
             "clips": self.clips,
             "units": self.units,
@@ -174,7 +174,9 @@ def compare_runs(paths: Path | str | Sequence[Path | str], *, common: bool = Fal
     first, *others = contestants
     duels = tuple(Duel(first=first, other=other) for other in others)
     if len(duels) > 1:
-        notes.append(f"{len(duels)} comparisons: of twenty between equals, one looks like a difference")
+        notes.append(
+            f"{len(duels)} comparisons: of twenty between equal models, one is expected to show a difference by chance"
+        )
     return Comparison(contestants=tuple(contestants), duels=duels, settings=_settings(runs), notes=tuple(notes))
 
 
@@ -219,8 +221,8 @@ def _aligned(contestants: Sequence[Contestant], *, common: bool) -> tuple[list[C
     for other in contestants[1:]:
         if set(other.predictions.labels) != set(labels):
             raise UsageError(
-                f"{first.name} tells {_quoted(labels)} apart, {other.name} {_quoted(other.predictions.labels)}: scores over other classes "
-                "are other numbers.",
+                f"{first.name} tells {_quoted(labels)} apart, {other.name} {_quoted(other.predictions.labels)}: "
+                f"scores over different classes cannot be compared.",
                 remedy="compare runs on the same classes",
             )
         shared &= set(other.predictions.ids.tolist())
@@ -246,20 +248,20 @@ def _aligned(contestants: Sequence[Contestant], *, common: bool) -> tuple[list[C
             raise EstError(
                 f"{first.name} and {other.name} were scored by other labels of {counted(int(changed.sum()), 'clip')}: "
                 f"{some(order[changed])}.",
-                remedy="est evaluate cannot mend that: train both on the cache as it is now",
+                remedy="train both on the cache as it is now; est evaluate is not enough",
             )
     people = found[0].predictions.subjects
     for other in found[1:]:
         theirs = other.predictions.subjects
         if contrary := int(((people != theirs) & (people != "") & (theirs != "")).sum()):
             raise EstError(
-                f"{first.name} and {other.name} name other people for {counted(contrary, 'clip')}.",
+                f"{first.name} and {other.name} name different people for {counted(contrary, 'clip')}.",
                 remedy="est cache relabel corrects a cache; then train both on it",
             )
-        people = np.where(people == "", theirs, people)  # whoever knows
+        people = np.where(people == "", theirs, people)  # the run that has the name
     found = [replace(one, predictions=replace(one.predictions, subjects=people)) for one in found]
     if any((found[0].predictions.folds != one.predictions.folds).any() for one in found[1:]):
-        flagged.append("the clips are divided into other folds, which are dealt by the first seed: --seeds")
+        flagged.append("the clips are divided into other folds, which depend on the first seed: --seeds")
     return found, flagged
 
 
@@ -269,7 +271,7 @@ def _expect_same_videos(runs: Sequence[Run], names: Sequence[str]) -> None:
     for run, name in zip(runs[1:], names[1:], strict=True):
         if changed := other_clips(first, run.clips()):
             raise UsageError(
-                f"In {names[0]} and {name} the same ids stand for other videos ({counted(len(changed), 'clip')}): "
+                f"In {names[0]} and {name} the same ids stand for different videos ({counted(len(changed), 'clip')}): "
                 f"{some(sorted(changed))}.",
                 remedy="compare runs on the same data",
             )
@@ -286,18 +288,20 @@ def _ordered(found: Predictions, ids: np.ndarray, labels: Sequence[str]) -> Pred
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
-    """Say what a reader must know: leaks, other data, and that one seed says nothing of the luck of training."""
+    """Return what a reader must know: leaks, other data, and that one seed says nothing of the variation between trainings."""
     notes = [f"{run.path}: LEAK: {line}" for run in runs for line in describe_leaks(leaks_of(run.facts))]
     notes += [f"{run.path}: {PERMUTED_LABELS}" for run in runs if run.permuted]
     caches = [run.facts["cache"] for run in runs]
     if len({Path(cache["path"]).resolve() for cache in caches}) > 1:
         notes.append("trained on different caches: " + ", ".join(str(cache["path"]) for cache in caches))
     elif len({str(sorted(cache["fingerprints"].items())) for cache in caches}) > 1:
-        notes.append(f"{caches[0]['path']} was made in another way, or had other features, when each run was begun")
+        notes.append(
+            f"{caches[0]['path']} was made with other settings, or had other features, when each run was started"
+        )
     single = [str(run.path) for run in runs if len(run.config.seeds) == 1]
     if single:
         notes.append(
-            f"one seed: {', '.join(single)}. How far another seed would move the score is not in the intervals; --seeds 1,2,3 would tell"
+            f"one seed: {', '.join(single)}. The intervals do not include the variation between seeds; --seeds 1,2,3 does"
         )
     return notes
 

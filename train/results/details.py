@@ -47,5 +47,5 @@ def read_details(run: Run, part: str) -> Details | None:
         return Details(**{name: found.pop(name) for name in _OWN}, arrays=found)
     except UNREADABLE as error:
         raise EstError(
-            f"{path} is damaged: {brief(error)}.", remedy=f"est evaluate {run.path} writes it anew"
+            f"{path} is damaged: {brief(error)}.", remedy=f"est evaluate {run.path} writes it again"
         ) from error

@@ -69,7 +69,7 @@ class Group:
 
     @property
     def classes(self) -> tuple[bool, ...]:
-        """Say which classes the group has."""
+        """Return which classes the group has."""
         return tuple(self.scores.present.tolist())
 
     def to_json(self) -> dict[str, Any]:

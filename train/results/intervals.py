@@ -3,7 +3,7 @@
 What is assumed: the subjects are a random sample of the people that the score is to speak for, and independent of one another. The clips
 of a person are alike to an unknown degree, so a subject is one unit however many clips there are. A clip without a subject is a unit by
 itself. The models are the ones trained: with several seeds the score is the mean over seeds, the clips of a person under all seeds are one
-unit, and the luck of training is not part of the interval (`paired` counts it).
+unit, and the variation between trainings is not part of the interval (`paired` counts it).
 
 The method is that of Korn and Graubard (1998, "Confidence intervals for proportions with small expected number of positive counts
 estimated from survey data"), as recalled. The variance v of a score p is estimated by leaving out one unit at a time (the jackknife).

@@ -62,7 +62,7 @@ class Scores:
 
     @property
     def present(self) -> np.ndarray:
-        """Say which classes the truth has (C,)."""
+        """Return which classes the truth has (C,)."""
         return self.truth > 0
 
     @property

@@ -11,10 +11,10 @@ has up to three parts, which are added:
 Degrees of freedom of the sum are Satterthwaite's (1946), and the interval is Student's t. Where no unit differs from another, nothing is
 known of their spread: a share 1 − 0.025^(1/units) of all people may be different, and the interval is that wide on both sides.
 
-With one seed of a model there is nothing to estimate the luck of its training from: `seeds_counted` is False, and a difference that another
+With one seed of a model the variation between trainings cannot be estimated: `seeds_counted` is False, and a difference that another
 seed would not repeat may count as real. benchmarks/coverage.py measures how often.
 
-The interval decides. p, from flipping the signs of the units' differences, stands beside it and may say otherwise where units are few.
+The interval decides. p, from flipping the signs of the units' differences, is shown with it and may say otherwise where units are few.
 
 Legend: N clips, U units, S seeds.
 """
@@ -46,14 +46,14 @@ class Difference:
     p: float  # two-sided
     units: int
     unit: str  # people or clips
-    detectable: float | None  # the smallest true difference that would have shown with 80 % power
+    detectable: float | None  # the smallest true difference that would have been detected with 80 % power
     seeds: tuple[int, int]
     fixed: bool = False  # training B is no matter of luck, as of the control
-    alike: bool = False  # both are right on the very same clips, under every seed
+    alike: bool = False  # both are right on exactly the same clips, under every seed
 
     @property
     def seeds_counted(self) -> bool:
-        """Say whether the interval holds the luck of training: every model that has some has several seeds."""
+        """Return whether the interval includes the variation between trainings: every model with random training has several seeds."""
         return self.seeds[0] > 1 and (self.fixed or self.seeds[1] > 1)
 
     @property
@@ -74,13 +74,15 @@ class Difference:
         if self.low is None or self.high is None or self.detectable is None:
             return f"{head} ({count}: too few for an interval): cannot tell"
         if self.alike:
-            return f"{head}: right on the very same clips ({count})"
+            return f"{head}: right on exactly the same clips ({count})"
         head = f"{head} (95 % {_points(self.low)} to {_points(self.high)}; {count})"
         if self.better:
             return f"{head}: {a if self.better > 0 else b} is better"
         would = math.ceil(round(100 * self.detectable, 6))
         shown = (
-            f"a difference of {would} or more would have shown" if would <= 100 else "no difference would have shown"
+            f"a difference of {would} or more would have been detected"
+            if would <= 100
+            else "no difference would have been detected"
         )
         return f"{head}: cannot tell them apart; {shown}"
 
@@ -95,7 +97,7 @@ class Estimate:
     value: np.ndarray
     error: np.ndarray
     df: np.ndarray
-    training: np.ndarray  # the part of the error that is the luck of training; 0 with one seed each
+    training: np.ndarray  # the part of the error that is the variation between trainings; 0 with one seed each
     training_df: np.ndarray
 
     @property
@@ -123,7 +125,7 @@ def compare_paired(
     """Compare two models where they are right on the same clips: (S_a, N) and (S_b, N), or (N,) for a single seed.
 
     `groups` (N,) names each clip's subject, as for `score_intervals`. `weights` (N,) say what each clip counts: all the same for WAR, which
-    is the default, `uar_weights` for UAR. `fixed` says that training B is no matter of luck; `seed` is that of random flips.
+    is the default, `uar_weights` for UAR. `fixed` says that training B is not random; `seed` is that of random flips.
     """
     a, b = np.atleast_2d(np.asarray(right_a, float)), np.atleast_2d(np.asarray(right_b, float))
     alike = bool((a == a[:1]).all() and (b == a[:1]).all())
@@ -200,7 +202,7 @@ def estimate(a: np.ndarray, b: np.ndarray, shares: np.ndarray, *, clip: float) -
 def sign_flip(gains: np.ndarray, *, seed: int, error: float = 0.0, df: float = 1.0) -> float:
     """Return how probable so large a difference is, in either direction, where every unit's gain (U,) might as well be its opposite.
 
-    `error` is what the luck of training adds, with `df` degrees of freedom: the sum of flipped gains is blurred by it.
+    `error` is what the variation between trainings adds, with `df` degrees of freedom: the sum of flipped gains is blurred by it.
     """
     sizes, times = np.unique(np.round(np.abs(gains[gains != 0]), 12), return_counts=True)
     value = abs(float(gains.sum())) - 1e-9  # sums of the same numbers differ by rounding

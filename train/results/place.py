@@ -24,12 +24,12 @@ def read_place() -> Place | None:
     found = {name: os.environ.get(name, "") for name in VARIABLES}
     if not (found["RANK"] or found["WORLD_SIZE"]) or found["WORLD_SIZE"] == "1":
         return None
-    remedy = "torchrun --nproc-per-node 2 -m est train … sets them all; unset RANK WORLD_SIZE to learn alone"
+    remedy = "torchrun --nproc-per-node 2 -m est train … sets them all; unset RANK WORLD_SIZE to train in one process"
     missing = [name for name in VARIABLES if not found[name]]
     if missing:
         there = " and ".join(f"{name}={found[name]}" for name in ("RANK", "WORLD_SIZE") if found[name])
         raise UsageError(
-            f"{there} in the environment: several processes learn together, and {', '.join(missing)} is not set.",
+            f"{there} in the environment: training in several processes needs {', '.join(missing)}, not set there.",
             remedy=remedy,
         )
     rank, size, local, port = (_number(name, found[name], remedy) for name in VARIABLES if name != "MASTER_ADDR")
@@ -42,7 +42,7 @@ def read_place() -> Place | None:
 
 
 def is_first() -> bool:
-    """Say whether this process is the first of those that torchrun started, or alone."""
+    """Return whether this process is the first of those that torchrun started, or alone."""
     place = read_place()
     return place is None or place.rank == 0
 

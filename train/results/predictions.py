@@ -1,7 +1,7 @@
 """What a run's models predicted of the clips that it tested: each clip once, under each seed.
 
 A clip is tested in one fold. Several seeds predict it several times, which makes it no more than one clip: scores are means over seeds,
-and their spread over seeds says how far the luck of training moves them.
+and their spread over seeds says how far the variation between trainings moves them.
 
 Legend: N clips, S seeds, C classes.
 """
@@ -54,7 +54,7 @@ class Predictions:
         except (KeyError, ValueError, IndexError) as error:
             raise EstError(
                 f"The predictions of {run.path} are damaged: {error} is none of its parts, columns or classes.",
-                remedy="restore them, or train anew",
+                remedy="restore them, or train again",
             ) from error
 
     @classmethod
@@ -70,7 +70,7 @@ class Predictions:
             if {(part[row["part"]]["fold"], row["id"]) for row in by_seed[seed]} != place.keys():
                 raise EstError(
                     f"The seeds {seeds[0]} and {seed} of {run.path} have not tested the same clips.",
-                    remedy="restore its predictions.csv, or train anew",
+                    remedy="restore its predictions.csv, or train again",
                 )
             for row in by_seed[seed]:
                 predicted[number, place[part[row["part"]]["fold"], row["id"]]] = code[row["prediction"]]
@@ -90,12 +90,12 @@ class Predictions:
 
     @property
     def right(self) -> np.ndarray:
-        """Say which clips were recognised under which seed (S, N)."""
+        """Return which clips were recognised under which seed (S, N)."""
         return self.predicted == self.truth
 
     @property
     def by_subject(self) -> bool:
-        """Say whether people are known; a clip of which they are not is a unit by itself."""
+        """Return whether people are known; a clip of which they are not is a unit by itself."""
         return bool((self.subjects != "").any())
 
     @property

@@ -1,7 +1,7 @@
 """The results of a run: its parts' predictions pooled and scored, and written where people and programs look for them.
 
 Pooled means that confusion matrices are added over folds before anything is divided; over seeds a mean is taken, because a clip that was
-predicted several times is still one clip. Each part's own scores, with intervals, stand beside it, and so do three numbers that are no
+predicted several times is still one clip. Each part's own scores, with intervals, are shown with it, and so do three numbers that are no
 result of the model: the oracle (the best epoch on the test half, which most published numbers are), chance of further questions, and the
 control (pooled statistics and a linear classifier).
 """
@@ -37,7 +37,7 @@ ORACLE = "the best epoch chosen on the test half: no result, but what most publi
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Results:
-    """What a run came to."""
+    """The results of a run."""
 
     run: Run
     parts: list[dict[str, Any]]  # result.json of each
@@ -53,7 +53,7 @@ class Results:
 
     @cached_property
     def scores(self) -> Scores:
-        """Return what the models came to: pooled over folds, the mean over seeds."""
+        """Return the scores of the models: pooled over folds, the mean over seeds."""
         return self.predictions.scores
 
     @cached_property
@@ -84,7 +84,7 @@ class Results:
 
     @cached_property
     def control(self) -> Scores | None:
-        """Return what the control came to on the same clips; it has no seed."""
+        """Return the scores of the control on the same clips; it has no seed."""
         found = self.predictions
         return None if found.control is None else score(found.truth, found.control, found.labels)
 
@@ -158,7 +158,7 @@ class Results:
 
 
 def collect(run: Run) -> Results:
-    """Pool the parts of a complete run, write its files, return what it came to."""
+    """Pool the parts of a complete run, write its files, return its results."""
     parts = [read_json(run.part(name) / RESULT) for name in run.parts]
     rows = [{"part": name, **row} for name in run.parts for row in read_predictions(run, name)]
     results = pool_parts(run, parts, rows)
@@ -241,7 +241,7 @@ SCORE_HEADER += ["epoch", "oracle", "control"]  # of scores.csv
 def score_table(
     parts: Sequence[Mapping[str, Any]], intervals: Mapping[str, Mapping[str, tuple[float, float]]]
 ) -> tuple[list[str], list[list[Any]]]:
-    """Return header and rows of scores.csv from what a run's parts, or evaluated models, came to; what is not known is empty."""
+    """Return header and rows of scores.csv from the results of a run's parts, or of evaluated models; what is not known is empty."""
     rows = []
     for part in parts:
         ends = intervals[part["part"]]

@@ -44,7 +44,7 @@ CHECKPOINT, HISTORY, RESULT, PREDICTIONS = "checkpoint.safetensors", "history.js
 MEGC = "megc.csv"
 EPOCHS = "epochs.npz"  # with keep_epochs: `epoch` (E,), and `predicted` (E, N), places in the labels, in the order of predictions.csv
 
-ANEW = "restore it, or train anew"
+ANEW = "restore it, or train again"
 KINDS = {
     "complete": bool,
     "heading": str,
@@ -91,13 +91,13 @@ class Run:
         path = Path(path)
         if not (path / FACTS).is_file() or not (path / CONFIG).is_file():
             raise UsageError(
-                f"{path} is no run: it has no {FACTS} and {CONFIG}.", remedy="give the folder that est train made"
+                f"{path} is not a run: it has no {FACTS} and {CONFIG}.", remedy="give the folder that est train made"
             )
         facts = read_json(path / FACTS)
         if facts.get("format") != FORMAT or facts.get("version") != VERSION:
             raise EstError(
                 f"{path} is a run of version {facts.get('version')}, expected {VERSION}.",
-                remedy="use the est that made it, or train anew",
+                remedy="use the release of est that made it, or train again",
             )
         _expect_facts(facts, path / FACTS)
         flat = read_toml(path / CONFIG)
@@ -111,13 +111,13 @@ class Run:
         if config.model.name != facts.get("model", config.model.name) or seeds - set(config.seeds):
             raise EstError(
                 f"{path / CONFIG} is not the one that {path / FACTS} was written with.",
-                remedy="restore it, or train anew",
+                remedy="restore it, or train again",
             )
         return cls(path=path, config=config, facts=facts)
 
     @property
     def complete(self) -> bool:
-        """Say whether every part is trained and scored; it is no longer when somebody removes one."""
+        """Return whether every part is trained and scored; it is no longer if one is removed."""
         return bool(self.facts["complete"]) and all((self.part(name) / RESULT).is_file() for name in self.parts)
 
     @property
@@ -132,7 +132,7 @@ class Run:
 
     @property
     def permuted(self) -> bool:
-        """Say whether its labels were permuted, as est audit does for a reference."""
+        """Return whether its labels were permuted, as est audit does for a reference."""
         return any(note.startswith("Labels were permuted") for note in self.facts["protocol"].get("notes", ()))
 
     def fold_of(self, part: str) -> str:
@@ -184,7 +184,7 @@ class Run:
 
     @property
     def busy(self) -> bool:
-        """Say whether a process trains this run right now; asking keeps nobody out."""
+        """Return whether a process trains this run right now; asking does not block others."""
         try:
             descriptor = os.open(self.path / CONFIG, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -202,7 +202,7 @@ class Run:
 
 
 def _lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
-    """Take the lock, or say that somebody has it. Where the file system knows no locks nobody is kept out."""
+    """Take the lock, or raise an error that another process has it. On file systems without locks no process is blocked."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -214,12 +214,12 @@ def _lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
 
 
 def expect_free(path: Path) -> None:
-    """Refuse a folder that holds something; what a kill left of a run that had not begun is nothing."""
+    """Refuse a folder that holds something; what a kill left of a run that had not started is ignored."""
     rest = {CONFIG, FOLDS, CLIPS, *(name + PARTIAL for name in (CONFIG, FOLDS, CLIPS, FACTS))}
     if path.exists() and (not path.is_dir() or {inner.name for inner in path.iterdir()} - rest):
         unfinished = (path / FACTS).is_file() and not read_json(path / FACTS).get("complete")
-        resume = f", or --resume --out {path} to go on with it" if unfinished else ""
-        raise UsageError(f"{path} is there already.", remedy=f"--out another folder{resume}")
+        resume = f", or --resume --out {path} to resume it" if unfinished else ""
+        raise UsageError(f"{path} exists already.", remedy=f"--out another folder{resume}")
 
 
 def new_path(root: Path = RUNS) -> Path:
@@ -233,7 +233,7 @@ def new_path(root: Path = RUNS) -> Path:
 
 
 def _claim(path: Path) -> bool:
-    """Make a folder, or say that somebody else has."""
+    """Make a folder, or return that another process has made it."""
     with _writing(path):
         try:
             path.mkdir(parents=True)
@@ -243,7 +243,7 @@ def _claim(path: Path) -> bool:
 
 
 def latest_unfinished(root: Path = RUNS) -> Path:
-    """Return the run that was begun last among those that are not complete and that nobody is training."""
+    """Return the run that was started last among those that are not complete and not being trained."""
     if read_place() is not None:
         raise UsageError(
             "Several processes would each look for the latest run, and may find different ones.",
@@ -286,7 +286,7 @@ def _writing(path: Path) -> Generator[None]:
         reason = "no space is left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
         raise EstError(
             f"{path} could not be written: {reason}.",
-            remedy="mend that, then run the command again; est train goes on with --resume",
+            remedy="fix that, then run the command again; est train resumes with --resume",
         ) from error
 
 

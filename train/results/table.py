@@ -1,4 +1,4 @@
-"""Many runs at a glance: what each was trained on, what it came to, and whether it is done. Nothing of torch is imported."""
+"""A table of runs: what each was trained on, its scores, and whether it is complete. Nothing of torch is imported."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Row:
     settings: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what machines read."""
+        """Return the JSON data."""
         found = asdict(self)
         return {**found, "path": str(self.path), "begun": self.begun.isoformat(timespec="seconds")}
 
@@ -172,11 +172,11 @@ def _share(value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"{value!r} is no score")
+        raise ValueError(f"{value!r} is not a score")
     return float(value)
 
 
 def _begun(path: Path) -> datetime:
-    """Return when a run was begun: its configuration is written once."""
+    """Return when a run was started: its configuration is written once."""
     file = path / CONFIG if (path / CONFIG).exists() else path / FACTS
     return datetime.fromtimestamp(file.stat().st_mtime, UTC)

@@ -71,9 +71,9 @@ def expect_detector(name: str, *, score_threshold: float = SCORE_THRESHOLD, mode
         )
     if pack:
         from .pack import pack_folder
-        from .scrfd import expect_packages
+        from .scrfd import expect_insightface
 
-        expect_packages(pack)
+        expect_insightface(pack)
         pack_folder(pack, models_dir)
 
 

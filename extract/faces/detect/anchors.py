@@ -1,7 +1,7 @@
 """From RetinaFace's raw outputs to boxes: the anchors and how they are read.
 
-Only the few anchors whose score passes come here. Decoding is in float64, so that a box does not depend on which rows stand beside it in a
-vector register; a face is within 0.001 pixels of what the package's own float32 arithmetic gives.
+Only the few anchors whose score passes come here. Decoding is in float64, so that a box does not depend on which rows are computed
+with it in a vector register; a face is within 0.001 pixels of what the package's own float32 arithmetic gives.
 """
 
 from __future__ import annotations

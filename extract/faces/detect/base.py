@@ -58,7 +58,7 @@ class Detector(Protocol):
 def check_images(images: np.ndarray) -> None:
     """Refuse anything but a batch of BGR images."""
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or 0 in images.shape[1:]:
-        raise ValueError(f"expected images (B, H, W, 3) uint8, got {images.shape} {images.dtype}")
+        raise ValueError(f"expected images (B, H, W, 3) uint8, found {images.shape} {images.dtype}")
 
 
 def reduced_size(width: int, height: int, longer_side: int | None) -> tuple[int, int]:

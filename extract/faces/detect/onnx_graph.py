@@ -81,7 +81,7 @@ def _fields(message: int | bytes) -> Fields:
             case kind:
                 raise ValueError(f"no ONNX model: a field of kind {kind} at byte {at}")
         if end > len(message):
-            raise ValueError(f"no whole ONNX model: {len(message)} bytes, expected {end} or more")
+            raise ValueError(f"an incomplete ONNX model: {len(message)} bytes, expected {end} or more")
         found[key >> 3].append(message[at:end])
         at = end
     return found
@@ -96,7 +96,7 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if byte < 0x80:
             return value - (1 << 64) if value >> 63 else value, at
-    raise ValueError(f"no whole ONNX model: {len(message)} bytes")
+    raise ValueError(f"an incomplete ONNX model: {len(message)} bytes")
 
 
 def _integers(values: list[int | bytes]) -> list[int]:

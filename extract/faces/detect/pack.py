@@ -45,13 +45,13 @@ def pack_folder(pack: str, models_dir: Path | None, *, download: bool = False) -
 
 
 def _not_here(pack: str, found: str, models_dir: Path | None) -> EstError:
-    """Say which command downloads a pack, which no other does; or which pack is meant."""
+    """Return which command downloads a pack, which no other does; or which pack is meant."""
     near = None if pack in PACKS else nearest(pack, PACKS)
     if near is not None:
         told = f"insightface publishes {', '.join(PACKS)}; found {pack!r}, which is not on this machine either."
         return UsageError(told, remedy=f"--detector insightface:{near}")
     return EstError(
-        f"Detector pack {pack}: {found}, and est downloads only what it is told to.",
+        f"Detector pack {pack}: {found}, and est downloads only on request.",
         remedy=f"{_fetching(pack, models_dir)} downloads it, for non-commercial research only; or --detector retinaface",
     )
 
@@ -117,7 +117,8 @@ def _download(pack: str, root: Path, folder: Path) -> None:
     ) as error:  # the network, the server, the disk or the archive: whatever it was, the pack is not here
         raise EstError(
             f"Detector pack {pack} could not be downloaded into {folder}.",
-            remedy=f"unpack {_address(pack)} into {folder}, or --models-dir DIR where DIR/models/{pack} has it, or --detector retinaface",
+            remedy=f"unpack {_address(pack)} into {folder}, or --models-dir DIR where DIR/models/{pack} has it, or "
+            f"--detector retinaface",
         ) from error
 
 
@@ -128,7 +129,7 @@ def _address(pack: str) -> str:
 
 
 def _listing(folder: Path) -> str:
-    """Say what is in a folder, with sizes, in one line."""
+    """Return what is in a folder, with sizes, in one line."""
     if not folder.is_dir():
         return f"no folder {folder}"
     entries = sorted(folder.iterdir())

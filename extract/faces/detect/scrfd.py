@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import io
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,17 @@ import numpy as np
 import torch
 
 from ....errors import EstError
+from ....packages import expect_packages
 from .base import Detections, check_images, reduced_size
 from .pack import find_detector, pack_folder
 
 STRIDE = 32  # the coarsest: sides of the input are multiples of it
 LOW_RESOLUTION = 128
-PACKAGES = ("insightface", "onnx", "onnxruntime")
+PACKAGES = (
+    "onnxruntime",
+    "onnx",
+    "insightface",
+)  # insightface last: it imports the others, and theirs would be its error
 
 
 def build_scrfd(
@@ -37,14 +41,10 @@ def build_scrfd(
     return Scrfd(pack, model, score_threshold=score_threshold)
 
 
-def expect_packages(pack: str) -> None:
-    """Refuse to look for a pack where what reads it is not installed."""
-    lacking = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if lacking:
-        raise EstError(
-            f"The detector insightface:{pack} needs {', '.join(PACKAGES)}; not installed: {', '.join(lacking)}.",
-            remedy=f"pip install {' '.join(lacking)}, or --detector retinaface",
-        )
+def expect_insightface(pack: str) -> None:
+    """Refuse to look for a pack where what reads it cannot be used."""
+    need = f"The detector insightface:{pack} needs the packages {', '.join(PACKAGES)}"
+    expect_packages(need, *PACKAGES, instead="--detector retinaface")
 
 
 def execution_providers(device: torch.device) -> list[Any]:
@@ -93,7 +93,7 @@ def load_model(pack: str, folder: Path, providers: list[Any], threads: int) -> A
             remedy=f"rm -r {folder}, then est doctor --detector insightface:{pack} --fetch",
         ) from error
     if getattr(model, "taskname", None) != "detection":
-        raise EstError(f"Detector pack {pack}: {source} is no detection model.", remedy="insightface:buffalo_l")
+        raise EstError(f"Detector pack {pack}: {source} is not a detection model.", remedy="insightface:buffalo_l")
     check_session(model.session, providers, threads)
     return model
 
@@ -105,17 +105,17 @@ def check_session(session: Any, providers: list[Any], threads: int) -> None:
     found = session.get_providers()
     if not found or found[0] != name:
         raise EstError(
-            f"onnxruntime was told to use {name}; it runs on {', '.join(found) or 'nothing'}.",
+            f"onnxruntime was asked to use {name}; it runs on {', '.join(found) or 'nothing'}.",
             remedy="check that CUDA and cuDNN are those that this onnxruntime-gpu is built for, or --device cpu",
         )
     stated = session.get_provider_options().get(name, {})
     differing = {key: stated.get(key) for key, value in wanted.items() if str(stated.get(key)) != value}
     if differing:
-        raise EstError(f"onnxruntime was told {wanted}; it has {differing}.", remedy="--device cuda:0")
+        raise EstError(f"onnxruntime was asked for {wanted}; it has {differing}.", remedy="--device cuda:0")
     taken = session.get_session_options().intra_op_num_threads
     if taken != threads:
         raise EstError(
-            f"onnxruntime was told to take {threads} threads; insightface passed on {taken}.",
+            f"onnxruntime was asked to use {threads} threads; insightface passed on {taken}.",
             remedy="pip install --upgrade 'insightface>=2.1'",
         )
 

@@ -28,8 +28,9 @@ def read_coded(
         emotion = synonyms.get(row.emotion, row.emotion)
         if emotion not in (*labels, *rest):
             raise UsageError(
-                f"{release.table}: emotions of {database.name} are {', '.join((*labels, *rest))}; found {row.emotion!r} in {row.where}.",
-                remedy="correct the cell in a CSV export beside the table, which is taken in its place",
+                f"{release.table}: emotions of {database.name} are {', '.join((*labels, *rest))}; found "
+                f"{row.emotion!r} in {row.where}.",
+                remedy="correct the cell in a CSV export beside the table, which is used instead",
             )
         label = emotion if emotion in labels else None
         entry = release.entry(tree.root, key, label=label, where=row.where, file=row.file)

@@ -129,7 +129,7 @@ def _frame(text: str, where: str) -> int:
     if not re.fullmatch(r"\d{1,9}(\.0+)?", text):
         raise UsageError(
             f"{where}: expected the number of a frame, or / where it is not known; found {text!r}.",
-            remedy="correct the cell in a CSV export beside the table, which is taken in its place",
+            remedy="correct the cell in a CSV export beside the table, which is used instead",
         )
     return int(float(text))
 

@@ -103,7 +103,7 @@ def read_list(path: Path) -> tuple[list[Line], list[Finding]]:
         if cells[3] not in ("0", "1", "2"):
             raise UsageError(
                 f"{path}, line {number}: a class is 0 negative, 1 positive or 2 surprise, found {cells[3]!r}.",
-                remedy="take the list as it was released; a copy that counts from 1 would make every class another",
+                remedy="use the list as it was released; a copy that counts from 1 would shift every class",
             )
         where = f"{path.name}, line {number}"
         label = LABELS[int(cells[3])]
@@ -121,7 +121,7 @@ def _cells(text: str, path: Path, number: int) -> list[str]:
 
 
 def _about(tree: Tree, release: Release, listed: int) -> list[Finding]:
-    """Say what a database lacks of what the list wants of it."""
+    """Return what a database lacks of what the list wants of it."""
     database: Database = release.database
     if not listed:
         return []
@@ -135,7 +135,7 @@ def _about(tree: Tree, release: Release, listed: int) -> list[Finding]:
         )
         return [Finding(kind="no coding table", text=text, count=listed)]
     if release.moments is not None:
-        text = f"{database.name} tells no apex of its clips; onset and offset are their first and last frames"
+        text = f"{database.name} gives no apex of its clips; onset and offset are their first and last frames"
         return [Finding(kind="no apex", text=text, count=listed, is_expected=True)]
     return release.findings()
 

@@ -37,9 +37,9 @@ def moments_in(folder: Path, coded: Coded) -> Moments:
     """Find the moments of a coding table among the pictures of a folder."""
     onset, apex, offset, problem = coded.onset, coded.apex, coded.offset, ""
     if onset >= 0 and 0 <= offset < onset:
-        return Moments(problem=f"its onset {onset} lies after its offset {offset}; none of its moments is taken")
+        return Moments(problem=f"its onset {onset} is after its offset {offset}; none of its moments is used")
     if apex >= 0 and (apex < onset or (offset >= 0 and apex > offset)):
-        problem = f"its apex {apex} lies outside of onset {onset} to offset {offset}, and is not taken"
+        problem = f"its apex {apex} lies outside of onset {onset} to offset {offset}, and is not used"
         apex = -1
     numbers = [_number(name) for name in _pictures(folder)]
     if not numbers:
@@ -55,12 +55,12 @@ def moments_in(folder: Path, coded: Coded) -> Moments:
         shown = f"{min(held)} to {max(held)}" if held else "no numbers"
         problem = "; ".join(filter(None, (problem, f"its folder has no picture of its {', '.join(gone)} ({shown})")))
         if held and numbers[0] in (0, 1) and numbers[0] < onset and max(held) < offset:
-            return Moments(problem=f"{problem}; it may count anew, and none of its moments is taken")
+            return Moments(problem=f"{problem}; its frames may be renumbered, and none of its moments is used")
     return Moments(**{name: place.get(number, -1) for name, number in told.items()}, problem=problem)
 
 
 def _first_of_renumbered(numbers: Sequence[int | None], onset: int, offset: int) -> int | None:
-    """Return the first number of a folder of exactly onset to offset that counts anew; None where it does not."""
+    """Return the first number of a folder of exactly onset to offset that counts again; None where it does not."""
     if onset < 0 or offset < 0 or len(numbers) != offset - onset + 1 or onset in numbers[:1]:
         return None
     first = numbers[0]

@@ -82,10 +82,13 @@ class Release:
         name = self.database.name
         found = []
         if self.doubtful:
-            text = f"{name}: the coding table tells moments of {counted(len(self.doubtful), 'clip')} that are not taken"
+            text = f"{name}: the coding table gives moments of {counted(len(self.doubtful), 'clip')} that are not used"
             found.append(Finding(kind="moments", text=text, count=len(self.doubtful), examples=tuple(self.doubtful)))
         if self.uncoded:
-            text = f"{name}: {counted(len(self.uncoded), 'clip', 'are')} not in the coding table, and onset, apex and offset stay unknown"
+            text = (
+                f"{name}: {counted(len(self.uncoded), 'clip', 'are')} not in the coding table, and onset, apex "
+                f"and offset stay unknown"
+            )
             found.append(Finding(kind="not coded", text=text, count=len(self.uncoded), examples=tuple(self.uncoded)))
         return found
 
@@ -98,8 +101,9 @@ class Release:
             told = ("onset", "apex", "offset", "emotion")
             if [getattr(known, name) for name in told] != [getattr(row, name) for name in told]:
                 raise UsageError(
-                    f"{table}: {known.where} and {row.where} both tell of the clip {row.file} of subject {row.subject}, and not the same.",
-                    remedy="correct a CSV export beside the table, which is taken in its place",
+                    f"{table}: {known.where} and {row.where} both describe the clip {row.file} of subject "
+                    f"{row.subject}, with different values.",
+                    remedy="correct a CSV export beside the table, which is used instead",
                 )
 
 

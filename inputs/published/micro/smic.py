@@ -44,7 +44,7 @@ def read(request: Request) -> Reading:
         release.entry(tree.root, key, label=label_of[key], where="", file=path.name)
         for key, path in release.clips.items()
     )
-    text = "SMIC tells no apex of its clips; onset and offset are their first and last frames"
+    text = "SMIC gives no apex of its clips; onset and offset are their first and last frames"
     return Reading(
         layout=f"clips in {tree.show(release.place)}",
         labels=LABELS,

@@ -36,7 +36,7 @@ def read_workbook(path: Path) -> list[Sheet]:
     except UNREADABLE as error:
         raise UsageError(
             f"{path} cannot be read as an Excel workbook (.xlsx): {brief(error)}.",
-            remedy="save the sheet as CSV beside it, which is taken in its place",
+            remedy="save the sheet as CSV beside it, which is used instead",
         ) from error
 
 

@@ -46,11 +46,11 @@ def measure(table: Table, rows: Sequence[Row], runs: Runs) -> Measured:
         lines.append(line)
     first, side = runs.config(rows[0]), runs.cache.recipes.frames.size
     timed = (
-        f"Steps of {first.loop.batch} clips, on what each row reads, on {runs.device_of(first)}, and clips of a test half: the median of "
-        f"{ROUNDS} rounds in which rows that read the same take turns, in brackets the lowest and the highest; of rows slower than "
-        f"{TOO_LONG:.0f} s a round, one round."
+        f"Steps of {first.loop.batch} clips, on what each row reads, on {runs.device_of(first)}, and clips of a test "
+        f"half: the median of {ROUNDS} rounds in which rows that read the same alternate, in brackets the lowest and "
+        f"the highest; of rows slower than {TOO_LONG:.0f} s a round, one round."
     )
-    busy = "The machine did other work meanwhile: alone it is faster, and by how much differs from row to row."
+    busy = "The machine did other work meanwhile: without it all rows are faster, by different factors."
     counted = (
         "MACs are of one clip, of a model that is shown all its frames of the mean length; those with the backbone count ResNet-18 "
         f"on every frame that is shown, on the cache's crops of {side} × {side}."

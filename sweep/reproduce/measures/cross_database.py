@@ -41,10 +41,10 @@ def expect(runs: Runs, rows: Sequence[Row]) -> None:
 
 
 def expect_unseen(cache: Cache, other: Cache, config: TrainConfig, plan: Plan, classes: set[str]) -> None:
-    """Refuse, before a training, features that are made in another way, and clips that are learnt from."""
+    """Refuse, before a training, features that are made with other settings, and clips that are learnt from."""
     if other.path.resolve() == cache.path.resolve():
         raise UsageError(
-            f"{other.path} is the cache that is learnt from.", remedy="--test-cache OTHER, whose clips are others"
+            f"{other.path} is the training cache itself.", remedy="--test-cache OTHER, whose clips are others"
         )
     reads = config.feature
     made = cache.recipes.features.get(reads)
@@ -70,7 +70,7 @@ def expect_unseen(cache: Cache, other: Cache, config: TrainConfig, plan: Plan, c
     ]
     if leaks:
         raise UsageError(
-            f"{other.path} is no other data: {'; '.join(describe_leaks(leaks))}.",
+            f"{other.path} is not independent of the training data: {'; '.join(describe_leaks(leaks))}.",
             remedy=f"--test-cache OTHER, whose clips are others; or {ALLOW}",
         )
 

@@ -23,7 +23,7 @@ PAPER = "paper"  # the column
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a table came to."""
+    """The result of a table."""
 
     lines: Sequence[Line]
     found: Sequence[str] = ()
@@ -58,18 +58,22 @@ def negative(found: Difference) -> Difference:
 def conclusions(
     differences: Mapping[tuple[str, str], Difference], *, asked: Sequence[tuple[str, str]] = ()
 ) -> list[str]:
-    """Say which differences are none of chance, and of the pairs that are asked for in any case; of the others what would have shown."""
+    """Return the differences that exceed chance, or are asked for; of the others what would have been detected."""
     chosen = {pair: one for pair, one in differences.items() if one.better or pair in asked}
     said = [f"{one.sentence(*pair)} (p {probability(one.p)})" for pair, one in chosen.items()]
     others = [one.detectable for pair, one in differences.items() if pair not in chosen]
     if shown := [100 * one for one in others if one is not None]:
         what = f"{'other ' if said else ''}{counted(len(shown), 'difference').partition(' ')[2]}"
         span = " to ".join(dict.fromkeys(f"{end:.1f}" for end in (min(shown), max(shown))))
-        said.append(f"{len(shown)} {what} cannot be told from 0: one of {span} points would have shown with 80 % power")
+        said.append(
+            f"{len(shown)} {what} cannot be told from 0: one of {span} points would have been detected with 80 % power"
+        )
     if len(shown) < len(others):
         said.append("too few people for intervals of differences")
     if len(differences) > 2:
-        said.append(f"{len(differences)} comparisons: of twenty between equals, one looks like a difference")
+        said.append(
+            f"{len(differences)} comparisons: of twenty between equal models, one is expected to show a difference by chance"
+        )
     return said
 
 

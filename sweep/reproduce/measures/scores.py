@@ -77,7 +77,7 @@ def compare_rows(
 
 
 def order_accuracy(run: Run) -> tuple[list[float], float]:
-    """Return how often the order of shuffled snippets was named rightly, for each seed, and chance; empty where nothing is asked."""
+    """Return how often the order of shuffled snippets was recognised, for each seed, and chance; empty for models without SSOP."""
     found, chance = [], 0.0
     for seed in run.config.seeds:
         parts = [read_json(run.part(name) / RESULT) for name in run.parts_of(seed)]
@@ -127,7 +127,7 @@ def pictures(
             )
         chance = [Point(x=row.x or 0, value=orders[row.label][1]) for row in asked]
         drawn_pictures["-order.svg"] = curve_picture(
-            [Curve(name="order named rightly", points=points), Curve(name="chance", points=chance, faint=True)],
+            [Curve(name="order recognised", points=points), Curve(name="chance", points=chance, faint=True)],
             title=f"{table.number}: accuracy of the order, ± sd over seeds",
             axis=table.axis,
         )

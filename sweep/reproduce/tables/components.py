@@ -73,7 +73,7 @@ ATTENTION = Table(
 ORDER_ACCURACY = Table(
     name="order-accuracy",
     number="Table 8",
-    title="how often SSOP names the order of shuffled snippets",
+    title="how often SSOP recognises the order of shuffled snippets",
     measure="scores",
     rows=(
         Row(
@@ -102,8 +102,8 @@ ZERO_MIDDLE = Table(
     baseline="without SSOP",
     needs="what a black crop is in the features (est extract records it)",
     notes=(
-        "The unified frames that the middle snippet spans show a black crop, in the test alone. With the code of a snippet's own place the "
-        "class does not depend on the shuffle at all; slot positions are the paper's text.",
+        "The unified frames that the middle snippet spans show a black crop, in the test alone. With the code of a "
+        "snippet's own place the class does not depend on the shuffle at all; slot positions are the paper's text.",
     ),
 )
 

@@ -56,13 +56,13 @@ OVERALL = Table(
     sizes=True,
     classes=True,
     notes=(
-        "The control knows mean, deviation, minimum and maximum of a clip's features, and no order of frames; it has no seed.",
+        "The control uses mean, deviation, minimum and maximum of a clip's features and ignores the order of frames; it has no seed.",
     ),
     paper_notes=(
         "The paper's EST and most systems beside it train their encoders on the data. EST and Former-DFER choose the epoch on the test "
         "half; of the others it is not known.",
-        "On AFEW 54.26 and 49.72 are 191 and 175 of 352 clips; other works count 381 or 383. The gain over the baseline there, which the "
-        "paper calls 8.37 %, is 9.13 %.",
+        "On AFEW 54.26 and 49.72 are 191 and 175 of 352 clips; other works count 381 or 383. The gain over the "
+        "baseline there, which the paper calls 8.37 %, is 9.13 %.",
         "The recalls that the paper prints for DFEW average 53.43, and not 53.94.",
     ),
 )
@@ -142,7 +142,7 @@ ATTENTION_INDEX = Table(
     baseline="without SSOP",
     axis="snippet",
     notes=(
-        "The last decoder layer's attention, the mean over heads. Attention says what a model reads, not why it decides.",
+        "The last decoder layer's attention, the mean over heads. Attention shows what a model reads, not why it decides.",
     ),
     paper_notes=(
         "The paper's bars have no printed numbers: without SSOP the third of seven snippets has most of them.",
@@ -160,8 +160,8 @@ EMBEDDING = Table(
     ),
     baseline="FAN",
     notes=(
-        "Clips of a test half, by exact t-SNE, of the first fold and seed: distances between groups and sizes of groups mean nothing. The "
-        "number is of the whole space and of all folds and seeds.",
+        "Clips of a test half, by exact t-SNE, of the first fold and seed: distances between groups and sizes of "
+        "groups mean nothing. The number is of the whole space and of all folds and seeds.",
     ),
 )
 
@@ -178,7 +178,7 @@ CROSS_DATABASE = Table(
     needs="a second cache with the same features: --test-cache OTHER",
     notes=(
         "Every model sees every clip of the other cache. Under a seed a clip's class is that of the mean probabilities of its folds' "
-        "models; differences are of these, with the luck of training counted. All as one: the mean over all folds and seeds. "
+        "models; differences are of these, and include the variation between trainings. All as one: the mean over all folds and seeds. "
         "Classes are matched by name, and clips of classes that were not learnt are left out and counted.",
     ),
     paper_notes=(

@@ -65,7 +65,7 @@ def picture(width, height, *cells):
 
 def test_a_missing_pack_is_not_downloaded_and_the_command_that_does_is_named(no_network, monkeypatch):
     monkeypatch.setattr("insightface.utils.ensure_available", lambda *_, **__: pytest.fail("downloads"))
-    with pytest.raises(EstError, match="est downloads only what it is told to") as error:
+    with pytest.raises(EstError, match="est downloads only on request") as error:
         build_detector("insightface:buffalo_l")
     assert str(no_network / "models" / "buffalo_l") in error.value.message
     assert error.value.remedy.startswith("est doctor --detector insightface:buffalo_l --fetch downloads it")

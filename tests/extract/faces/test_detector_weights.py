@@ -50,7 +50,7 @@ def test_a_cut_file_is_no_model(cut):
 
 @pytest.fixture
 def without(monkeypatch):
-    """Hide what a small machine lacks, and let the detectors be imported anew."""
+    """Hide what a small machine lacks, and let the detectors be imported again."""
     for name in OTHERS:
         monkeypatch.setitem(sys.modules, name, None)
     for name in [name for name in sys.modules if name.startswith("est.extract.faces.detect")]:
@@ -67,9 +67,9 @@ def test_the_detector_needs_none_of_the_packages_that_others_need():
 def test_a_pack_without_what_reads_it_names_what_to_install(monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in OTHERS[1:] else found(name))
-    with pytest.raises(EstError, match="not installed: insightface, onnxruntime") as error:
+    with pytest.raises(EstError, match="; onnxruntime and insightface are not installed") as error:
         build_detector("insightface:buffalo_l")
-    assert error.value.remedy == "pip install insightface onnxruntime, or --detector retinaface"
+    assert error.value.remedy == "pip install onnxruntime insightface, or --detector retinaface"
 
 
 def test_the_detector_without_its_package_names_it(monkeypatch):

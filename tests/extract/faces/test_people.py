@@ -201,9 +201,9 @@ def test_recipes_tell_the_settings():
 @pytest.mark.parametrize(
     ("settings", "message", "remedy"),
     [
-        ({"face": "all", "across_cuts": "split"}, "what becomes of the main face", "--face main"),
+        ({"face": "all", "across_cuts": "split"}, "needs --face main, found --face all", "--face main"),
         ({"across_cuts": "drop"}, "keep, longest or split", "--across-cuts"),
-        ({"min_length": 5}, "--min-track 5 says which of all faces", "--face all"),
+        ({"min_length": 5}, "--min-track 5 needs --face all", "--face all"),
         ({"min_side": 5}, "--min-face-size 5", "--face all"),
         ({"face": "all", "min_side": -1}, "0 pixels or more", "--min-face-size"),
         ({"face": "all", "min_length": 0}, "at least one frame", "--min-track"),

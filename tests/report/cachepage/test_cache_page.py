@@ -231,7 +231,7 @@ def test_a_page_is_not_replaced_unasked(learning, tmp_path):
     path, _ = learning
     out = tmp_path / "c.html"
     out.write_text("mine")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         cache_page(path, out)
     assert out.read_text() == "mine"
     assert page_module.size(1234) == "1.2 kB"

@@ -228,12 +228,12 @@ def test_no_control_is_said(cache, tmp_path):
 
 
 def test_what_is_no_run_or_in_the_way_is_refused(run, tmp_path):
-    with pytest.raises(UsageError, match="is no run"):
+    with pytest.raises(UsageError, match="is not a run"):
         run_page([tmp_path], tmp_path / "page.html")
     with pytest.raises(UsageError, match="Which run"):
         run_page([], tmp_path / "page.html")
     (tmp_path / "there.html").write_text("mine")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         run_page([run], tmp_path / "there.html")
     assert (tmp_path / "there.html").read_text() == "mine"
     assert run_page([run], tmp_path / "there.html", overwrite=True).read_text(encoding="utf-8") != "mine"

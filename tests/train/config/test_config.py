@@ -21,7 +21,7 @@ from est.train import (
     SamplingConfig,
     TrainConfig,
 )
-from est.train.config.configfile import differences, from_flat, known_keys, resolve, to_flat, to_toml
+from est.train.config.configfile import differences, from_flat, known_keys, resolve, to_flat, to_toml, train_config
 from est.train.config.loss import LossConfig
 from est.train.models.registry import MODELS
 
@@ -190,6 +190,8 @@ def test_no_setting_is_ignored(section):
         ("data.residency=moon", ["data.residency", "stream", "'moon'"]),
         ("select=best", ["select", "last or val", "'best'"]),
         ("loop.optimizer=lamb", ["loop.optimizer", "adam, adamw or sgd", "'lamb'"]),
+        ("protocol.val_share=2", ["lies between 0 and 1, found 2.", "--set protocol.val_share=0.15"]),
+        ("protocol.test_share=0", ["lies between 0 and 1, found 0.", "--set protocol.test_share=0.2"]),
         ("protocol.kind=random", ["protocol.kind", "'random'"]),
         ("loop.batch=1", ["at least two clips", "--batch 1", "--no-ssop"]),
         ("loop.epochs", ["KEY=VALUE", "'loop.epochs'"]),
@@ -201,7 +203,7 @@ def test_no_setting_is_ignored(section):
         ("loop.step_size=2", ["did you mean loop.step_"]),
         ("loop.batch_size=2", ["did you mean loop.batch?"]),
         ("loss.effective_number=1.5", ["found 1.5", "--set loss.effective_number=0.99"]),
-        ("model.hidden=8", ["of the models gru, lstm,", "--model gru; near it est has model.order_hidden"]),
+        ("model.hidden=8", ["of the models gru, lstm,", "--model gru; similar ones of est are model.order_hidden"]),
         ("xyzzy=3", ["'xyzzy'", "the settings are", "loop.epochs"]),
     ],
 )
@@ -218,7 +220,21 @@ def test_a_setting_of_other_models_names_all_of_them_and_what_is_near_it():
         resolve(settings=["model.frames=8"], options={"model.name": "stt"})
     for name in MODELS:
         assert (f" {name}," in caught.value.message) == ("model.frames" in known_keys(name)), name
-    assert caught.value.remedy.endswith("near it stt has model.num_segments, model.segment_frames")
+    assert caught.value.remedy.endswith("similar ones of stt are model.num_segments, model.segment_frames")
+
+
+def test_a_feature_beside_a_model_that_reads_another_is_refused_however_it_is_set(tmp_path):
+    said = r"The model stt reads layer3: {} has no effect\."
+    with pytest.raises(UsageError, match=said.format("--set data.feature=gap")) as refused:
+        resolve(settings=["model.name=stt", "data.feature=gap"])
+    assert refused.value.remedy == "leave --set data.feature out"
+    with pytest.raises(UsageError, match=said.format("--feature gap")) as refused:
+        train_config(settings={"model.name": "stt", "data.feature": "gap"})
+    assert refused.value.remedy == "leave --feature out"
+    assert resolve(settings=["model.name=stt", "data.feature=layer3"]).feature == "layer3"
+    saved = tmp_path / "config.toml"
+    saved.write_text(to_toml(resolve(settings=["model.name=stt"])))
+    assert resolve(file=saved).feature == "layer3", "the file says gap, as every file does"
 
 
 @pytest.mark.parametrize(
@@ -262,7 +278,7 @@ def test_a_preset_is_what_it_says():
     with pytest.raises(UsageError, match="is of slstt; the authors of est train it by the preset official") as caught:
         resolve("published")
     assert caught.value.remedy == "--preset official"
-    with pytest.raises(UsageError, match="how gru was trained by its authors is no preset") as caught:
+    with pytest.raises(UsageError, match="there is no preset of the training of gru by its authors") as caught:
         resolve("published", None, (), {"model.name": "gru"})
     assert caught.value.remedy == "--preset, one of official, paper-text, fast, small, modern"
 

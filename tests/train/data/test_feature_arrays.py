@@ -196,7 +196,7 @@ def test_tests_see_the_plain_array(tmp_path):
     cache = viewed_cache(tmp_path / "views.zarr")
     watch = Recorder()
     run = fit(cache, tmp_path / "run", replace(config, data=DataConfig(views=True)), watch=watch).run
-    assert "clips are shown by 2 views too, one look drawn for each clip and epoch" in watch.said
+    assert "clips are also shown by 2 views, one view drawn for each clip and epoch" in watch.said
     plain = plain_cache(tmp_path / "plain.zarr", lambda rows: rows, frames=105)
     there = evaluate(run, plain, allow_leak=True, watch=Recorder())
     assert [row[4:] for row in there.rows] == [row[4:] for row in evaluate(run, watch=Recorder()).rows]

@@ -132,6 +132,9 @@ def test_maps_that_are_not_there_are_asked_for(cache_path):
     cache = write_cache(cache_path, features=("gap",))
     with pytest.raises(UsageError, match="has the features gap, asked for 'layer3'") as error:
         ClipSet.for_tuning(cache, WHICH, "maps")
+    frames, row = int(cache.clips.count.sum()), 256 * 14 * 14 * 2
+    told = f"layer3 takes 100 kB a frame, {frames * row / 1e6:.0f} MB for {frames} frames."
+    assert error.value.message.endswith(told)
     assert error.value.remedy.startswith("est extract ")
     assert error.value.remedy.endswith(" --features gap,layer3")
     cache = write_cache(cache_path.with_name(f"plain{cache_path.suffix}"))
@@ -170,8 +173,15 @@ def test_what_a_cache_cannot_give_is_refused(tmp_path):
     shared = open_cache(tmp_path / "shared.zarr")
     mirrored, augments = {"mirrored": True}, {"augments": True}
     for cache, wanted, learns, options, message, remedy in (
-        (shared, "auto", "layer4", {}, "has no crops and knows no sources of its clips", "est extract … --crops"),
-        (shared, "videos", "all", {}, "knows no sources", "finetune.source=auto"),
+        (
+            shared,
+            "auto",
+            "layer4",
+            {},
+            "has no crops and no record of the sources of its clips",
+            "est extract … --crops",
+        ),
+        (shared, "videos", "all", {}, "no record of the sources", "finetune.source=auto"),
         (shared, "crops", "all", {}, "has no crops", "est extract … --crops into a new cache"),
         (plain, "crops", "all", {}, "has no crops", "finetune.source=videos"),
         (flipped, "maps", "layer4", {}, r"has no maps of layer3\.", "--features gap,layer3 --flip adds them"),

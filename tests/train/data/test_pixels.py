@@ -232,7 +232,7 @@ def test_sources_that_are_not_what_they_were_are_refused_by_name(pile, bare, tmp
     whole = video.read_bytes()
     with gone(video), gone(pictures):
         video.write_bytes(whole[:-100])
-        with pytest.raises(CacheError, match=r"3 of 5 clips of .* cannot be had again") as error:
+        with pytest.raises(CacheError, match=r"3 of 5 clips of .* cannot be cut again") as error:
             tuning_set(bare, "videos")
         assert (
             f"whole: its source {video} has {len(whole) - 100:,} bytes, and had {len(whole):,}" in error.value.message
@@ -339,7 +339,7 @@ def test_a_damaged_crop_is_named(kept, tmp_path, monkeypatch):
     clips = tuning_set(kept, "crops")
     index = every_frame(clips, clips.ids.index("turned"))
     clips.expect([(index, None)])
-    with pytest.raises(CacheDamaged, match="crop of clip 'turned', frame 5, is not what was written") as error:
+    with pytest.raises(CacheDamaged, match="crop of clip 'turned', frame 5, does not match its checksum") as error:
         clips.take(index)
     assert error.value.remedy == f"est cache verify {kept}"
     assert clips.take(index[..., :5]).rows.any()

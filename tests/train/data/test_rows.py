@@ -146,7 +146,7 @@ def test_the_row_of_a_black_picture_is_the_caches_or_refused(cache_path):
     cache, _ = written(cache_path, black={"gap": black})
     assert black_row(cache, "gap").tolist() == list(black)
     bare, _ = written(cache_path.with_name(f"bare{cache_path.suffix}"), indices=[3])
-    with pytest.raises(UsageError, match="does not know what 'gap' of a black picture is"):
+    with pytest.raises(UsageError, match="has no record of 'gap' of a black image"):
         black_row(bare, "gap")
 
 

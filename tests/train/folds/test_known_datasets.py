@@ -24,7 +24,7 @@ def test_a_data_set_that_chose_the_weights_is_warned_about(tmp_path):
         for index in range(54):
             writer.add(learning_clip(index, strength=0.25))
     (note,) = (note for note in prepare(path, tiny_config(protocol=SPLIT)).plan.notes if "LEAK" in note)
-    assert "behind the features 'gap' know the data set that is tested: AFEW: the file was chosen on it" in note
+    assert "of the features 'gap' have seen the data set that is tested: AFEW: the file was chosen on it" in note
     watch = Recorder()
     run = fit(path, tmp_path / "run", tiny_config(epochs=1, protocol=SPLIT, seeds=(1,)), watch=watch).run
     assert note in watch.warned

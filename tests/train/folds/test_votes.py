@@ -167,7 +167,7 @@ def test_a_run_learns_from_them_and_notices_other_ones(tmp_path, cache, monkeypa
         EstError, match=r"again learns from the votes .*votes\.csv, and there is no such file"
     ) as caught:
         fit(None, tmp_path / "again", resume=True, watch=Recorder())
-    assert caught.value.remedy == "bring the file back there"
+    assert caught.value.remedy == "restore the file"
     (tmp_path / "moved.csv").rename(path)
     path.write_text(path.read_text(encoding="utf-8").replace("clip000,7,3", "clip000,3,7"), encoding="utf-8")
     with pytest.raises(EstError, match=r"The votes .*votes\.csv have changed since"):

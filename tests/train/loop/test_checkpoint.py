@@ -102,7 +102,7 @@ def test_what_is_no_checkpoint_is_none(saved, monkeypatch):
         load_checkpoint(saved.parent)
     foreign = saved.with_name("foreign")
     save_file({"x": torch.zeros(2)}, foreign)
-    with pytest.raises(EstError, match="no checkpoint of est"):
+    with pytest.raises(EstError, match="not a checkpoint of est"):
         load_checkpoint(foreign)
     monkeypatch.setattr(checkpoint, "VERSION", 7)
     with pytest.raises(EstError, match="has version 1, expected 7"):

@@ -72,7 +72,7 @@ def test_an_extraction_that_did_not_end_is_said_and_kept_in_the_run(tmp_path):
             in note
         )
     (note,) = notes_on_extraction(open_cache(cache))
-    assert "did not come to its end: 7 of 31 inputs are missing" in note
+    assert "is incomplete: 7 of 31 inputs are missing" in note
     watch = Recorder()
     fit(cache, tmp_path / "run", tiny_config(epochs=1), watch=watch)
     assert note in watch.warned
@@ -95,7 +95,7 @@ def test_a_refusal_says_that_clips_are_missing(tmp_path):
             fit(cache, tmp_path / "run", tiny_config())
         assert refused.value.remedy.startswith("wait until the extraction has ended")
     with pytest.raises(
-        UsageError, match=r"All 6 labelled clips are 'anger'.* is not extracted to its end: 42 of 48 inputs"
+        UsageError, match=r"All 6 labelled clips are 'anger'.* is not completely extracted: 42 of 48 inputs"
     ) as refused:
         fit(cache, tmp_path / "run", tiny_config())
     assert refused.value.remedy.startswith("the same est extract command again")

@@ -158,7 +158,7 @@ def test_a_second_ctrl_c_does_not_wait_and_costs_no_more_than_the_steps(cache, t
     watch = Impatient()
     with pytest.raises(KeyboardInterrupt):
         fit(cache, tmp_path / "run", tiny_config(), watch=watch)
-    assert "goes on" in watch.said[-1]
+    assert "resumes" in watch.said[-1]
     assert not (tmp_path / "run" / "parts" / "split" / CHECKPOINT).exists()
     fit(None, tmp_path / "run", resume=True)
     fit(cache, tmp_path / "whole", tiny_config())
@@ -198,7 +198,7 @@ def test_ctrl_c_in_a_terminal(cache, tmp_path):
     rest, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     notes = [event["message"] for event in read_lines(rest) if event["event"] == "note"]
-    assert notes[-2:] == [f"stopped; est train --resume --out {out} goes on", "Interrupted."]
+    assert notes[-2:] == [f"stopped; est train --resume --out {out} resumes", "Interrupted."]
     meta = load_checkpoint(out / "parts" / "split" / CHECKPOINT).meta
     assert 3 <= meta["epoch"] < 40
     watch = Recorder()
@@ -274,7 +274,7 @@ def test_precision_and_threads_are_those_that_it_was_begun_with(cache, tmp_path,
     watch = Recorder()
     fit(None, out, resume=True, watch=watch)
     assert f"cpu, fp32 (as asked), {facts['threads'] + 1} threads" in watch.said
-    assert any("begun on 1 × cuda: on 1 × cpu its numbers will not be the same bits" in text for text in watch.warned)
+    assert any("started on 1 × cuda: on 1 × cpu its numbers will not be bit-identical" in text for text in watch.warned)
 
 
 def test_a_cache_that_is_gone_is_named(cache, tmp_path):
@@ -316,12 +316,12 @@ def test_a_folder_that_holds_something_is_left_alone(cache, tmp_path):
     (tmp_path / "mine" / "thesis.tex").write_text("…", encoding="utf-8")
     (tmp_path / "file").write_text("…", encoding="utf-8")
     for name in ("mine", "file"):
-        with pytest.raises(UsageError, match="is there already") as caught:
+        with pytest.raises(UsageError, match="exists already") as caught:
             fit("no such cache", tmp_path / name, tiny_config())
         assert caught.value.remedy == "--out another folder"
     (tmp_path / "empty").mkdir()
     assert fit(cache, tmp_path / "empty", tiny_config(epochs=1)).run.complete
-    with pytest.raises(UsageError, match="is no run"):
+    with pytest.raises(UsageError, match="is not a run"):
         fit(None, tmp_path / "mine", resume=True)
 
 

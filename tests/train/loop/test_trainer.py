@@ -322,7 +322,7 @@ def test_weights_that_run_away_are_noticed_before_the_loss_is_none(clips):
         with torch.no_grad():
             trainer.model.query[0, 3] = value
         with pytest.raises(
-            EstError, match=r"The weights run away: the largest is (nan|inf|2e\+06) after epoch 2, step 3"
+            EstError, match=r"The weights diverge: the largest is (nan|inf|2e\+06) after epoch 2, step 3"
         ):
             trainer.record(1, 1.0)
 

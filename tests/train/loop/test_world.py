@@ -203,7 +203,7 @@ def test_the_first_may_die_as_well(worlds):
 def fail_alone(world, folder):
     """Let one process find a mistake; the others say when they know."""
     if world.rank == 1:
-        raise UsageError("A mistake that one process finds.", remedy="mend it")
+        raise UsageError("A mistake that one process finds.", remedy="fix it")
     try:
         while True:
             world.wait()
@@ -316,11 +316,11 @@ def test_torchrun_is_read(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"MASTER_ADDR": None}, "MASTER_ADDR is not set"),
-        ({"MASTER_ADDR": None, "MASTER_PORT": ""}, "MASTER_ADDR, MASTER_PORT is not set"),
-        ({"RANK": None}, "RANK is not set"),
-        ({"WORLD_SIZE": None}, "WORLD_SIZE is not set"),
-        ({"LOCAL_RANK": None}, "LOCAL_RANK is not set"),
+        ({"MASTER_ADDR": None}, "needs MASTER_ADDR, not set there"),
+        ({"MASTER_ADDR": None, "MASTER_PORT": ""}, "needs MASTER_ADDR, MASTER_PORT, not set there"),
+        ({"RANK": None}, "needs RANK, not set there"),
+        ({"WORLD_SIZE": None}, "needs WORLD_SIZE, not set there"),
+        ({"LOCAL_RANK": None}, "needs LOCAL_RANK, not set there"),
         ({"RANK": "two"}, "RANK in the environment is a whole number from 0, found 'two'"),
         ({"WORLD_SIZE": "2.0"}, "WORLD_SIZE in the environment is a whole number"),
         ({"RANK": "-1"}, "RANK in the environment is a whole number"),
@@ -349,7 +349,7 @@ def test_each_process_has_its_gpu(monkeypatch):
     assert own_device(torch.device("cuda", 0)) == torch.device("cuda", 1)
     assert own_device(CPU) == CPU
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(UsageError, match="torch sees 1") as caught:
+    with pytest.raises(UsageError, match="found by torch: 1") as caught:
         own_device(torch.device("cuda", 0))
     assert "--nproc-per-node 1" in caught.value.remedy
     with pytest.raises(UsageError, match="not on mps"):

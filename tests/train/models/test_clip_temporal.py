@@ -110,7 +110,7 @@ def test_a_run_keeps_the_vectors_of_its_classes_and_needs_no_file_any_more(cache
     watch = Recorder()
     results = fit(cache, tmp_path / "run", config, watch=watch)
     assert results.run.facts["together"] > 1
-    assert f"classes: 3 vectors of 8 numbers from {path}, which do not learn (1 more in the file)" in watch.said
+    assert f"classes: 3 vectors of 8 numbers from {path}, which are not trained (1 more in the file)" in watch.said
     assert "the map from features to where they lie begins at random: the file has no projection" in watch.said
     path.unlink()
     for part in results.run.parts:
@@ -133,7 +133,7 @@ def test_a_run_is_resumed_with_the_same_vectors_alone(cache, tmp_path):
     written(path, **vectors_of(seed=2))
     with pytest.raises(EstError, match=r"has weights v\.safetensors \(\w+\), you asked for others") as refused:
         fit(None, tmp_path / "run", resume=True)
-    assert "bring the weights back" in refused.value.remedy
+    assert "restore the weights" in refused.value.remedy
     written(path, **vectors_of())
     resumed = fit(None, tmp_path / "run", resume=True)
     assert [part["right"] for part in resumed.parts] == [part["right"] for part in whole.parts]
@@ -148,7 +148,7 @@ def test_a_run_is_resumed_with_the_same_vectors_alone(cache, tmp_path):
         ({**vectors_of(), "anger": torch.zeros(DIM)}, "the vector of 'anger' has no direction", "a vector for each"),
         ({**vectors_of(), "anger": torch.full((DIM,), torch.nan)}, "'anger' has no direction", "a vector for each"),
         ({**vectors_of(), "anger": torch.tensor(1.0)}, "'anger' is one vector, or some", "a vector for each"),
-        ({**vectors_of(), "angry": torch.ones(DIM)}, "two vectors of one class", "take one out"),
+        ({**vectors_of(), "angry": torch.ones(DIM)}, "two vectors of one class", "remove one"),
         ({"projection": torch.ones(WIDTH, DIM)}, "no vector of any class", "a vector for each"),
         ({**vectors_of(), "projection": torch.ones(DIM, WIDTH)}, r"\(features, 8\); found \(8, 16\)", "transposed"),
         ({**vectors_of(), "projection": torch.ones(20, DIM)}, "of 20 numbers, and those here have 16", "without it"),

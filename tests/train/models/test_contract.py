@@ -143,7 +143,7 @@ def test_losses_over_pairs_refuse_divided_batches(cache, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"mixup": 0.4}, "data.mixup mixes two clips, and masked is told the mask and the time of one"),
+        ({"mixup": 0.4}, "data.mixup mixes two clips, and masked is given the mask and the time of one"),
         ({"finetune": FinetuneConfig(learns="all")}, "what shorter clips leave over would enter the statistics"),
     ],
 )

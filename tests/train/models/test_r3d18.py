@@ -145,9 +145,9 @@ def test_resumed_by_the_command_line_it_is_the_same_to_the_bit(cache, tmp_path, 
 def test_its_head_is_exported_and_there_is_no_encoder(run, tmp_path):
     found = export_run(run, tmp_path / "head.onnx")
     assert found.about["inputs"]["features"]["shape"] == ["clips", 4, 1, 3, SIDE, SIDE]
-    assert found.about["encoder"]["encoder"] == "none: the model looks at crops"
+    assert found.about["encoder"]["encoder"] == "none: the model reads crops"
     assert "the same class for" in found.checks[2]
-    with pytest.raises(UsageError, match="the head is all of it") as refused:
+    with pytest.raises(UsageError, match="the head is the complete model") as refused:
         export_run(run, tmp_path / "full.onnx", what="full")
     assert refused.value.remedy == "--what head"
 
@@ -184,7 +184,7 @@ def test_it_starts_from_kinetics(kinetics):
 def test_weights_that_are_not_here_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(published.torch.hub, "download_url_to_file", lambda *_, **__: pytest.fail("downloads"))
-    with pytest.raises(EstError, match="est downloads only what it is told to") as refused:
+    with pytest.raises(EstError, match="est downloads only on request") as refused:
         find_crop_start(config_with(weights="kinetics400"), SIDE)
     assert refused.value.remedy == "est doctor --weights kinetics400 --fetch downloads them; or --weights random"
     with pytest.raises(UsageError, match="starts from random or kinetics400, found --weights imagenet"):
@@ -201,7 +201,7 @@ def test_a_cache_without_crops_or_sources_says_so(cache, tmp_path):
     assert prepare(opened, config_with()).source == "videos"  # cut again
     for path in (tmp_path / "drawn").rglob("*.png"):
         path.unlink()
-    with pytest.raises(EstError, match="cannot be had again") as refused:
+    with pytest.raises(EstError, match="cannot be cut again") as refused:
         prepare(opened, config_with())
     assert "est extract … --crops" in refused.value.remedy
 
@@ -209,7 +209,7 @@ def test_a_cache_without_crops_or_sources_says_so(cache, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"learns": "all"}, "no backbone stands before it"),
+        ({"learns": "all"}, "it has no backbone before it"),
         ({"noise": 0.1}, "data.noise"),
         ({"views": True}, "data.views"),
         ({"graph": True}, "loop.graph"),
@@ -230,7 +230,7 @@ def test_a_sweep_is_for_features(cache, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["sweep", "--cache", str(cache), "--model", "r3d18", "--out", str(tmp_path / "sweep")])
     assert ended.value.code == 2
-    assert "r3d18 looks at crops" in capsys.readouterr().err
+    assert "r3d18 reads crops" in capsys.readouterr().err
 
 
 def test_pixels_are_scaled_by_what_is_learnt_from(cache, tmp_path):

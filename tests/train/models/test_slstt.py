@@ -107,7 +107,7 @@ def test_the_training_of_its_authors_is_a_preset():
     config.expect_effective()
     small = resolve("small", base=config)  # another preset puts back what this one sets
     assert (small.loop.schedule, small.loop.step_epochs) == ("cosine", 40)
-    with pytest.raises(UsageError, match="is of slstt; how gru was trained") as refused:
+    with pytest.raises(UsageError, match="is of slstt; there is no preset of the training of gru") as refused:
         resolve("published", options={"model.name": "gru"})
     assert refused.value.remedy == "--preset, one of official, paper-text, fast, small, modern"
 

@@ -118,7 +118,7 @@ def test_a_cache_that_was_made_again_is_named(runs, tmp_path):
     cache = read_json(runs / "gru" / "run.json")["cache"]
     then = {**cache, "fingerprints": {**cache["fingerprints"], "gap": "of another recipe"}}
     made_again = changed_copy(runs / "gru", tmp_path / "gru", cache=then)
-    note = f"{runs / 'c.zarr'} was made in another way, or had other features, when each run was begun"
+    note = f"{runs / 'c.zarr'} was made with other settings, or had other features, when each run was started"
     assert note in compare_runs([runs / "est", made_again]).notes
     assert note not in compare_runs([runs / "est", runs / "gru"]).notes
 
@@ -154,7 +154,7 @@ def test_what_cannot_be_compared_is_refused(runs, tmp_path):
     assert f"--resume --out {copy}" in refused.value.remedy
     two = learning_cache(tmp_path / "two.zarr", labels=("anger", "joy"))
     fit(two, tmp_path / "classes", tiny_config(epochs=1, protocol=FOLDS))
-    with pytest.raises(UsageError, match="scores over other classes"):
+    with pytest.raises(UsageError, match="scores over different classes"):
         compare_runs([first, tmp_path / "classes"])
     fit(runs / "c.zarr", tmp_path / "plain", tiny_config(epochs=1, protocol=FOLDS, control=False))
     with pytest.raises(UsageError, match="has no control"):
@@ -184,7 +184,7 @@ def test_other_videos_behind_the_same_ids_are_refused(runs, tmp_path):
     shutil.copytree(runs / "gru", copy)
     known = read_json(copy / "clips.json")
     write_json(copy / "clips.json", known | {"clip003": ["00ff", known["clip003"][1] + 1]})
-    with pytest.raises(UsageError, match=r"In EST and GRU the same ids stand for other videos \(1 clip\): clip003"):
+    with pytest.raises(UsageError, match=r"In EST and GRU the same ids stand for different videos \(1 clip\): clip003"):
         compare_runs([runs / "est", copy])
     (copy / "clips.json").unlink()  # as runs of before have none
     assert compare_runs([runs / "est", copy]).clips == 54
@@ -205,7 +205,7 @@ def test_whoever_knows_people_tells_them(runs, tmp_path):
         list(rows[0]),
         [[*({**row, "subject": "X"}).values()] for row in rows],
     )
-    with pytest.raises(EstError, match="name other people for 18 clips"):
+    with pytest.raises(EstError, match="name different people for 18 clips"):
         compare_runs([runs / "est", copy])
 
 
@@ -297,7 +297,7 @@ def test_runs_are_listed(runs, tmp_path, capsys):
 def test_models_that_are_right_on_the_same_clips(runs, tmp_path):
     shutil.copytree(runs / "gru", tmp_path / "again")
     found = compare_runs([runs / "gru", tmp_path / "again"]).duels[0].war
-    assert found.sentence("a", "b") == "a − b = +0.0 points: right on the very same clips (6 people)"
+    assert found.sentence("a", "b") == "a − b = +0.0 points: right on exactly the same clips (6 people)"
     assert not compare_runs([runs / "est", runs / "gru"]).duels[0].war.alike
 
 

@@ -229,7 +229,10 @@ def test_clips_without_an_apex_are_counted_beside_the_table(tmp_path):
     )
     remark = apex_remark(open_cache(cache))
     assert "annotated apex (the field's usual practice)" in remark
-    assert "of 4 of 9 clips no apex is known (SMIC 3, CASME II 1), and their frames lie evenly over the whole" in remark
+    assert (
+        "of 4 of 9 clips no apex is known (SMIC 3, CASME II 1), and their frames are taken evenly over the whole"
+        in remark
+    )
 
 
 def test_a_database_of_which_everything_failed_has_its_row(tmp_path):
@@ -297,6 +300,10 @@ def test_no_epoch_is_chosen_on_anything(cache, capsys):
     ):
         TrainConfig(protocol=ProtocolConfig(kind="megc"), select="val").expect_effective()
     TrainConfig(protocol=ProtocolConfig(kind="loso"), select="val").expect_effective()
+    with pytest.raises(UsageError, match="fixed number of epochs") as refused:
+        fit(cache, cache.parent / "chosen", loso(select="val"))
+    assert refused.value.remedy.startswith("--select last")
+    assert not (cache.parent / "chosen").exists()
     assert est("train", "--cache", cache, "--protocol", "samm", "--select", "val") == 2
     assert "fixed number of epochs" in capsys.readouterr().err
     for settings in ({"folds": 5}, {"by": "clip"}):

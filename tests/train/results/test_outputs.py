@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 import types
+from importlib.machinery import ModuleSpec
 from xml.etree import ElementTree
 
 import numpy as np
@@ -266,9 +267,11 @@ def test_curves_for_tensorboard(tmp_path, monkeypatch):
         def close(self):
             told.append(("close",))
 
-    module = types.ModuleType("torch.utils.tensorboard")
-    module.SummaryWriter = SummaryWriter
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    for name in ("tensorboard", "torch.utils.tensorboard"):
+        module = types.ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        module.SummaryWriter = SummaryWriter
+        monkeypatch.setitem(sys.modules, name, module)
     cache, config = learning_cache(tmp_path / "c.zarr"), tiny_config(tensorboard=True, select="val")
     watch = Recorder(interrupt_after=4)  # three steps an epoch
     with pytest.raises(KeyboardInterrupt):

@@ -143,7 +143,7 @@ def test_seeds_that_differ_widen_the_interval_and_raise_p():
 
 
 def test_the_luck_of_training_is_what_people_share():
-    """Seeds move the score of all people by 0.1, and that of each person by 0.17 besides: only the former is the luck of training."""
+    """Seeds move the score of all people by 0.1, and that of each person by 0.17: only the former is variation between trainings."""
     rng = np.random.default_rng(8)
     a = (
         rng.normal(0.6, 0.2, (4000, 1, 12)) + rng.normal(0, 0.1, (4000, 6, 1)) + rng.normal(0, 0.17, (4000, 6, 12))
@@ -184,7 +184,7 @@ def made(**changed):
 
 def test_the_sentence():
     assert made().sentence("EST", "GRU") == (
-        "EST − GRU = +1.2 points (95 % −2.8 to 5.1; 12 people): cannot tell them apart; a difference of 6 or more would have shown"
+        "EST − GRU = +1.2 points (95 % −2.8 to 5.1; 12 people): cannot tell them apart; a difference of 6 or more would have been detected"
     )
     assert made(value=0.08, low=0.031, high=0.129).sentence("EST", "GRU") == (
         "EST − GRU = +8.0 points (95 % 3.1 to 12.9; 12 people): EST is better"
@@ -196,7 +196,7 @@ def test_the_sentence():
         "EST − GRU = +1.2 points (3 people: too few for an interval): cannot tell"
     )
     assert made(value=-0.0001, detectable=0.06).sentence("A", "B") == (
-        "A − B = +0.0 points (95 % −2.8 to 5.1; 12 people): cannot tell them apart; a difference of 6 or more would have shown"
+        "A − B = +0.0 points (95 % −2.8 to 5.1; 12 people): cannot tell them apart; a difference of 6 or more would have been detected"
     )
 
 

@@ -331,7 +331,7 @@ def test_clips_to_learn_from_without_a_face_are_left_out_and_named(cache, tmp_pa
     watch = Recorder()
     cache = learning_cache(tmp_path / "c.zarr", faceless=(0, 1))
     fit(cache, tmp_path / "run", tiny_config(epochs=1), watch=watch)
-    assert "no face is shown in 2 clips to learn from; left out: clip000, clip001" in watch.said
+    assert "left out, because no face is visible in 2 clips to learn from: clip000, clip001" in watch.said
     assert watch.results[0]["train_clips"] == 34
 
 

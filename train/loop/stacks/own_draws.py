@@ -32,7 +32,7 @@ class Site:
 
     @property
     def contiguous(self) -> bool:
-        """Say whether numbers lie in the order of their places."""
+        """Return whether numbers lie in the order of their places."""
         return torch.empty(self.shape, device="meta").stride() == self.stride
 
 
@@ -113,7 +113,7 @@ class OwnDraws(TorchFunctionMode):
 
 
 class Masks:
-    """What a stack drops in a step: a tensor a site, filled anew by each model from its own stream; nothing where no model drops."""
+    """What a stack drops in a step: a tensor a site, filled again by each model from its own stream; nothing where no model drops."""
 
     def __init__(self, sites: Sequence[Sequence[Site]], device: torch.device) -> None:
         first = sites[0]

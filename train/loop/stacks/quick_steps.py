@@ -33,7 +33,7 @@ class QuickSteps:
 
     @staticmethod
     def possible(optimizer: Optimizer) -> bool:
-        """Say whether this kernel is the one that the optimiser would call."""
+        """Return whether this kernel is the one that the optimiser would call."""
         return type(optimizer) in KERNELS and all(
             group["fused"] and not group["capturable"] and not group["amsgrad"] for group in optimizer.param_groups
         )

@@ -24,7 +24,7 @@ OF_VMAP = ("maybe_current_level", "is_batchedtensor", "get_unwrapped", "maybe_ge
 
 
 def why_alone(config: TrainConfig, *, precision: Precision, processes: int = 1) -> str:
-    """Say why trainings of a configuration cannot be stacked; empty when they can."""
+    """Return why trainings of a configuration cannot be stacked; empty when they can."""
     loop = config.loop
     reasons = {
         f"the model {config.model.name} cannot be stacked": config.model.own_in_stack is None,
@@ -85,6 +85,6 @@ def num_together(
 
 
 def _vmap_is_known() -> bool:
-    """Say whether this torch has what linear.py calls."""
+    """Return whether this torch has what linear.py calls."""
     inside = getattr(torch._C, "_functorch", None)
     return all(hasattr(inside, name) for name in OF_VMAP)

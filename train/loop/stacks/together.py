@@ -28,7 +28,7 @@ def run_together(
     on_end: Callable[[Training], None] | None = None,
     on_error: Callable[[Training, EstError], None] | None = None,
 ) -> bool:
-    """Train to the end; False when somebody stopped it, which saves a checkpoint of each.
+    """Train to the end; False if it was stopped, which saves a checkpoint of each.
 
     `refill` is asked for trainings whenever some of so many places are free. A training that fails raises, after the others are saved;
     with `on_error` it leaves, and the others go on.

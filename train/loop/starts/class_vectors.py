@@ -78,7 +78,7 @@ class ClassVectors:
         for name in self.vectors:
             if (earlier := place.setdefault(canonical(name), name)) != name:
                 raise UsageError(
-                    f"{self.path} has two vectors of one class, {earlier!r} and {name!r}.", remedy="take one out"
+                    f"{self.path} has two vectors of one class, {earlier!r} and {name!r}.", remedy="remove one"
                 )
         if missing := [name for name in labels if canonical(name) not in place]:
             raise UsageError(
@@ -94,7 +94,7 @@ class ClassVectors:
         return replace(self, chosen=chosen, width=width)
 
     def report(self) -> list[str]:
-        """Say what is taken from the file."""
+        """Return what is taken from the file."""
         assert self.chosen is not None
         others = len(self.vectors) - len(self.chosen)
         more = f" ({others} more in the file)" if others else ""
@@ -106,7 +106,7 @@ class ClassVectors:
         else:
             begins = f"at random: the file has no {PROJECTION}"
         return [
-            f"classes: {count} vectors of {width} numbers from {self.path}, which do not learn{more}",
+            f"classes: {count} vectors of {width} numbers from {self.path}, which are not trained{more}",
             f"the map from features to where they lie begins {begins}",
         ]
 

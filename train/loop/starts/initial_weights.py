@@ -53,7 +53,9 @@ class InitialWeights:
         if self.by_seed:
             lines.append("each training draws its random weights by its seed")
         if self.init is not None:
-            lines.append(f"models go on from {self.init.path}: the head has learnt, and does not learn alone first")
+            lines.append(
+                f"models start from {self.init.path}: the head is already trained, so it is not trained alone first"
+            )
         return lines
 
     def to_json(self) -> dict[str, Any]:
@@ -94,7 +96,8 @@ class InitialWeights:
         """Refuse a run whose models tell other classes apart."""
         if self.init is not None and self.init.labels != labels:
             raise UsageError(
-                f"The models of {self.init.path} tell {', '.join(self.init.labels)} apart; the clips here are {', '.join(labels)}.",
+                f"The models of {self.init.path} have the classes {', '.join(self.init.labels)}; the clips here have "
+                f"{', '.join(labels)}.",
                 remedy="--weights instead of --init: the backbone alone",
             )
 
@@ -104,7 +107,7 @@ class InitialWeights:
         return [] if record is None else [(record, f"the weights {self.weights.name}")]
 
     def records(self, fold: str, table: Annotations) -> list[TrainedOn]:
-        """Return what the models of a fold have learnt from before: clips of the table that the run which goes on has, and the weights."""
+        """Return what the models of a fold have learnt from before: clips of the table in the run that is continued, and the weights."""
         found = [record for record, _ in self.seen()]
         if self.init is not None and self.init.config.finetune.on:
             name = next(part["name"] for part in self.init.facts["parts"] if part["fold"] == fold)
@@ -119,7 +122,7 @@ class InitialWeights:
         return found
 
     def enter(self, model: FinetunedModel, part: Part) -> None:
-        """Bring the models of the run that goes on into the model of a part."""
+        """Bring the models of the run that is continued into the model of a part."""
         if self.init is None:
             return
         found, _ = load_model(self.init.part(part_of(self.init, part.fold, part.seed)) / CHECKPOINT)
@@ -193,7 +196,7 @@ def _expect_fitting(init: Run, config: TrainConfig, plan: Plan) -> None:
 
 
 def _weights(cache: Cache, config: TrainConfig, source: str, init: Run | None) -> Weights:
-    """Load the weights that are asked for, or those of the cache's features, or of the run that goes on."""
+    """Load the weights that are asked for, or those of the cache's features, or of the run that is continued."""
     settings, made_with = config.finetune, _recipe(cache, config, source)
     if init is not None and init.config.finetune.on:
         return _of_run(init, config, made_with if source == "maps" else None)
@@ -257,7 +260,7 @@ def _of_run(init: Run, config: TrainConfig, maps: FeatureRecipe | None) -> Weigh
     facts = init.facts["finetune"]
     if maps is not None and (init.config.finetune.learns != "layer4" or facts["digest"] != maps.weights_digest):
         raise UsageError(
-            f"The maps were made with {maps.weights}, and {init.path} has changed what stands before layer4.",
+            f"The maps were made with {maps.weights}, and {init.path} has changed the layers before layer4.",
             remedy="--set finetune.source=crops",
         )
     found = load_model(init.part(init.parts[0]) / CHECKPOINT)[0]

@@ -24,7 +24,7 @@ def find_stage_start(cache: Cache, config: TrainConfig, arrays: Iterable[str]) -
     recipe = next(iter(recipes.values()))
     if recipe.backbone != Backbone.name:
         raise UsageError(
-            f"{model.name} goes on with layer4 of a ResNet-18, and the maps {recipe.tap} of {cache.path} are of {recipe.backbone}.",
+            f"{model.name} continues with layer4 of a ResNet-18, and the maps {recipe.tap} of {cache.path} are of {recipe.backbone}.",
             remedy="a cache of --weights imagenet, or of another file of a ResNet-18",
         )
     channels = tap_shape(recipe.tap, cache.recipes.frames.size)[0]
@@ -66,5 +66,5 @@ def _load(cache: Cache, config: TrainConfig, recipe: FeatureRecipe) -> Weights:
     except EstError as error:
         raise type(error)(
             f"layer4 of {config.model.name} starts as that of the encoder that made the maps. {error.message}",
-            remedy=f"--weights FILE, the {recipe.weights} that the cache was made with; or --weights {RANDOM}, a layer4 that knows nothing",
+            remedy=f"--weights FILE, the {recipe.weights} that the cache was made with; or --weights {RANDOM}, a random layer4",
         ) from error

@@ -47,7 +47,7 @@ class Config(SegmentsConfig):
         return ClassFile(path=Path(self.class_vectors), width=self.dim) if self.class_vectors else None
 
     def search_space(self, clips: int) -> Mapping[str, Any]:
-        """Return the dropout and, with few clips, sizes of the preset small where nobody has set them; the width is that of the vectors."""
+        """Return the dropout and, with few clips, sizes of the preset small if they are not set; the width is that of the vectors."""
         own = any(getattr(self, name) != getattr(type(self), name) for name in SMALL if name != "dropout")
         sizes = {"ffn": SMALL["ffn"], **({} if self.class_vectors else {"dim": SMALL["dim"]})}
         few = clips < CLIPS_FOR_SIZES and not own

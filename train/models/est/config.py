@@ -97,7 +97,7 @@ class Config(ModelConfig):
 
     @property
     def shuffles(self) -> bool:
-        """Say whether there are orders to shuffle by."""
+        """Return whether there are orders to shuffle by."""
         return self.ssop
 
     @property
@@ -126,7 +126,7 @@ class Config(ModelConfig):
 
     @property
     def has_default_sizes(self) -> bool:
-        """Say whether widths and layers are the paper's."""
+        """Return whether widths and layers are the paper's."""
         return all(getattr(self, name) == getattr(type(self), name) for name in (*SIZES, "layers"))
 
     def expect_together(self, clips: int, *, batch: int, parts: int) -> None:

@@ -165,7 +165,7 @@ class EST(Model):
         return found | {"order": F.cross_entropy(wide(output.order), batch["order"], reduction="sum")}
 
     def hits(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Say which clips' order was named rightly."""
+        """Return which clips' order was recognised."""
         if output.order is None or "order" not in batch:
             return {}
         return {"order": output.order.argmax(1) == batch["order"]}

@@ -69,7 +69,7 @@ def load_official(source: str | Path | Mapping[str, Any], *, orders: Tensor | No
     """Load a checkpoint of the paper's code in evaluation mode, from a file or a state_dict, with or without `module.`.
 
     Classes, snippets, orders, layers and the width of the FFN follow from its shapes; 4 heads and 5 frames a snippet are the code's.
-    `orders` (orders, n) are the permutations of its training where somebody has them; without, the table is filled with -1.
+    `orders` (orders, n) are the permutations of its training, if they are known; without, the table is filled with -1.
     """
     name = "the state_dict" if isinstance(source, Mapping) else str(source)
     tensors = {

@@ -37,7 +37,7 @@ class Config(SegmentsConfig):
         expect_values(self, "model.", dropout=SHARE, **sizes)
 
     def search_space(self, clips: int) -> Mapping[str, Any]:
-        """Return the dropout and, with few clips, sizes of the preset small where nobody has set them."""
+        """Return the dropout and, with few clips, sizes of the preset small if they are not set."""
         few = clips < CLIPS_FOR_SIZES and self.ffn == type(self).ffn
         return {**SEARCH, "layers": [1, 3] if self.layers == type(self).layers else [self.layers]} | (
             {"ffn": SMALL["ffn"]} if few else {}

@@ -55,7 +55,7 @@ class MapTransformerConfig(SegmentsConfig):
         expect_whole_heads(self.dim, self.heads)
 
     def search_space(self, clips: int) -> Mapping[str, Any]:
-        """Return the dropout and, with few clips, the sizes of the preset small where nobody has set them."""
+        """Return the dropout and, with few clips, the sizes of the preset small if they are not set."""
         own = any(getattr(self, name) != getattr(type(self), name) for name in SMALL if name != "dropout")
         few = clips < CLIPS_FOR_SIZES and not own
         return dict(SEARCH) | ({"dim": SMALL["dim"], "ffn": SMALL["ffn"], "layers": [1, 2]} if few else {})

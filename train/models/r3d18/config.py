@@ -35,7 +35,7 @@ class Config(ModelConfig):
 
     @property
     def reads(self) -> str:
-        """Return that it looks at crops."""
+        """Return that it reads crops."""
         return CROPS
 
     @property

@@ -35,7 +35,7 @@ class Output(NamedTuple):
 
 
 class Block(nn.Module):
-    """Two convolutions, and a way around them."""
+    """Two convolutions with a shortcut."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Block(nn.Module):
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm3d(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take volumes through it.  # (B, C, T, h, w)"""
+        """Apply it to volumes.  # (B, C, T, h, w)"""
         around = x if self.downsample is None else self.downsample(x)
         return F.relu(self.conv2(self.conv1(x)) + around)
 

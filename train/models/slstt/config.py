@@ -67,7 +67,7 @@ class Config(ModelConfig):
         return ("mask",)
 
     def search_space(self, clips: int) -> Mapping[str, Any]:
-        """Return the dropout and the numbers in a state; with few clips the sizes of the preset small where nobody has set them."""
+        """Return the dropout and the numbers in a state; with few clips the sizes of the preset small if they are not set."""
         found: dict[str, Any] = {"dropout": sorted({*SEARCH_DROPOUT, self.dropout})}
         if clips >= CLIPS_FOR_SIZES:
             return found | {"hidden": sorted({*SEARCH_HIDDEN, self.hidden})}

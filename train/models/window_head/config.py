@@ -78,7 +78,7 @@ class Config(ModelConfig):
         return ("mask",)
 
     def search_space(self, clips: int) -> Mapping[str, Any]:
-        """Return what is dropped and, with few clips, sizes of the preset small where nobody has set them."""
+        """Return what is dropped and, with few clips, sizes of the preset small if they are not set."""
         own = any(getattr(self, name) != getattr(type(self), name) for name in SMALL)
         few = clips < CLIPS_FOR_SIZES and not own
         return {"path_dropout": [0.0, 0.1, 0.3]} | (dict(SMALL) if few else {})

@@ -30,7 +30,7 @@ def megc_cells(table: MegcTable) -> tuple[list[str], list[list[str]]]:
 
 
 def megc_notes(table: MegcTable) -> list[str]:
-    """Say how the table is made, and what stands beside it."""
+    """Return how the table is made, and what is shown with it."""
     fewer = [row.name for row in table.rows if not row.scores.present.all()]
     notes = [POOLED, *table.remarks]
     if fewer:

@@ -1,4 +1,4 @@
-"""One page about a run, for people: what was measured, how, and what stands beside it."""
+"""The summary of a run: what was measured, how, and the baselines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WORDS = (
     "*WAR is the share of clips that are recognised, UAR the mean over classes of the share of each, UF1 the mean of their F1. "
-    "{range}The control knows mean, deviation, minimum and maximum of a clip's features, and no order of frames.*"
+    "{range}The control uses mean, deviation, minimum and maximum of a clip's features and ignores the order of frames.*"
 )
 RANGES = {
     "subjects": "95 %: where these scores lie with other people like these. ",
@@ -57,7 +57,8 @@ def headline(results: Results) -> list[str]:
     if results.control is not None and results.gain is not None:
         control = results.control
         lines.append(
-            f"control (pooled statistics, linear): WAR {percent(control.war)} ({control.right}/{control.total}), UAR {percent(control.uar)}"
+            f"control (pooled statistics, linear): WAR {percent(control.war)} ({control.right}/{control.total}), UAR "
+            f"{percent(control.uar)}"
         )
         lines.append(results.gain.sentence(run.config.model.title, "control"))
     if results.unseen:
@@ -73,7 +74,10 @@ def score_lines(found: Predictions) -> list[str]:
     scores, seeds, over = found.scores, len(found.seeds), found.over_seeds
     classes = f"over {int(scores.present.sum())} of {len(scores.labels)} classes"
     if seeds == 1:
-        line = f"WAR {percent(scores.war)} ({scores.right}/{scores.total}), UAR {percent(scores.uar)} {classes}, UF1 {percent(scores.uf1)}"
+        line = (
+            f"WAR {percent(scores.war)} ({scores.right}/{scores.total}), UAR {percent(scores.uar)} {classes}, UF1 "
+            f"{percent(scores.uf1)}"
+        )
     else:
         war, uar, uf1 = (plus_minus(over[name]) for name in ("war", "uar", "uf1"))
         line = f"WAR {war}, UAR {uar} {classes}, UF1 {uf1}: mean ± sd of {seeds} seeds on {scores.total} clips"
@@ -82,7 +86,7 @@ def score_lines(found: Predictions) -> list[str]:
     if ends := found.intervals:
         lines.append(f"95 % over {what}: WAR {interval(ends['war'])}, UAR {interval(ends['uar'])}")
     else:
-        lines.append(f"no interval: {what}: too few to say how far others would move the score")
+        lines.append(f"no interval: {what}: too few for an interval")
     folds = found.over_folds
     if (count := folds["war"].number) > 1:
         lines.append(f"its {count} folds by themselves: WAR {plus_minus(folds['war'])}, UAR {plus_minus(folds['uar'])}")
@@ -203,7 +207,7 @@ def _megc(results: Results) -> list[str]:
 
 
 def how_lines(results: Results) -> list[str]:
-    """Say how a run was made: protocol, seeds, settings, machine."""
+    """Return how a run was made: protocol, seeds, settings, machine."""
     run, protocol = results.run, results.run.facts["protocol"]
     learnt = run.facts["cache"].get("trained_on", {})
     read = dict.fromkeys(run.reads.values()) or [run.config.feature]
