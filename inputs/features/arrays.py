@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -100,6 +101,7 @@ def _head(file: IO[bytes]) -> Head:
 @contextmanager
 def _explained() -> Generator[None]:
     try:
-        yield
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of a head as Python 2 wrote it
+            yield
     except UNREADABLE as error:
         raise SourceError(f"it cannot be read as an array ({brief(error)})") from error

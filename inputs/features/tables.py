@@ -69,7 +69,10 @@ class CsvTable(Table):
         if not head.strip():
             raise SourceError("the file is empty")
         self._encoding = _encoding(head)
-        first = next(self._lines(), "")
+        try:
+            first = next(self._lines(), "")
+        except UnicodeError as error:
+            raise SourceError(f"it is not a text table: {error}") from error
         self._delimiter = max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
         self._names = tuple(name.strip() for name in next(self._records(), []))
         if twice := [name for name in self._names if name and self._names.count(name) > 1]:
