@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,7 +112,10 @@ def _parse(what: str, text: str, folder: int) -> PathRule:
         return PathRule(what=what, text=text, folder=folder if text == FOLDERS else 0)
     option = f"--{what}s"
     try:
-        pattern = re.compile(text)
+        with warnings.catch_warnings(
+            action="ignore", category=FutureWarning
+        ):  # of what a later Python may read otherwise
+            pattern = re.compile(text)
     except re.error as error:
         where = "" if error.pos is None else f", at character {error.pos + 1}: {text[error.pos :][:20]!r}"
         raise UsageError(

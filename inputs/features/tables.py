@@ -71,9 +71,9 @@ class CsvTable(Table):
         self._encoding = _encoding(head)
         try:
             first = next(self._lines(), "")
-        except UnicodeError as error:
+            self._delimiter = max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
+        except (csv.Error, UnicodeError) as error:
             raise SourceError(f"it is not a text table: {error}") from error
-        self._delimiter = max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
         self._names = tuple(name.strip() for name in next(self._records(), []))
         if twice := [name for name in self._names if name and self._names.count(name) > 1]:
             raise SourceError(f"two columns are named {twice[0]!r}")
