@@ -256,7 +256,7 @@ def _said(path: Path, encoder: str, asked: Design | None) -> Design:
 
 def card_in(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     """Return the card that a file of weights holds; empty where it has none."""
-    with damage_named(path, "write the file anew"):
+    with damage_named(path, "write the file again"):
         found = json.loads(metadata.get("card", "{}"))
         if not isinstance(found, dict) or not isinstance(found.get("data", {}), dict):
             raise TypeError(f"its card is an object, found {found!r}")

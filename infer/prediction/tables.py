@@ -164,7 +164,7 @@ def read_table(path: Path) -> Table:
             header, *rows = csv.reader(file)
         return _table_of(header, rows)
     except (OSError, ValueError, csv.Error) as error:
-        raise EstError(f"{path} cannot be read.", remedy="est predict … --overwrite writes it anew") from error
+        raise EstError(f"{path} cannot be read.", remedy="est predict … --overwrite writes it again") from error
 
 
 def _table_of(header: list[str], rows: list[list[str]]) -> Table:

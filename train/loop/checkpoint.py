@@ -85,7 +85,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise _damaged(path, "it is truncated, or not a checkpoint") from error
     if not isinstance(head, dict) or not isinstance(head.get("meta", ""), str) or not head.get("meta", "").isascii():
-        raise _damaged(path, "its head is not what was written")
+        raise _damaged(path, "its head is damaged")
     if head.get("format") != FORMAT:
         raise EstError(f"{path} holds tensors, but is not a checkpoint of est.", remedy="give the folder of a run")
     if head.get("version") != VERSION:

@@ -44,7 +44,7 @@ CHECKPOINT, HISTORY, RESULT, PREDICTIONS = "checkpoint.safetensors", "history.js
 MEGC = "megc.csv"
 EPOCHS = "epochs.npz"  # with keep_epochs: `epoch` (E,), and `predicted` (E, N), places in the labels, in the order of predictions.csv
 
-ANEW = "restore it, or train again"
+RESTORE = "restore it, or train again"
 KINDS = {
     "complete": bool,
     "heading": str,
@@ -147,7 +147,7 @@ class Run:
     def reads(self) -> dict[str, str]:
         """Name the array of the run's cache that each part reads; empty where pictures are looked at."""
         if not self.config.looks_at_frames:
-            with damage_named(self.path / FACTS, ANEW):
+            with damage_named(self.path / FACTS, RESTORE):
                 return {part["name"]: self.facts["reads"][part["fold"]] for part in self.facts["parts"]}
         return dict.fromkeys(self.parts, MAPS) if self.facts["finetune"]["source"] == "maps" else {}
 
@@ -300,14 +300,14 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # no JSON, or no UTF-8
-        raise EstError(f"{path} cannot be read.", remedy=ANEW) from error
+        raise EstError(f"{path} cannot be read.", remedy=RESTORE) from error
     if not isinstance(found, dict):
         raise _damaged(path, "an object", found)
     return found
 
 
 def _damaged(path: Path, expected: str, found: Any) -> EstError:
-    return EstError(f"{path} is damaged: expected {expected}, found {str(found)[:60]!r}.", remedy=ANEW)
+    return EstError(f"{path} is damaged: expected {expected}, found {str(found)[:60]!r}.", remedy=RESTORE)
 
 
 def _expect_facts(facts: Mapping[str, Any], path: Path) -> None:
@@ -353,7 +353,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         lines = path.read_text(encoding="utf-8").split("\n")
         found = [json.loads(line) for line in lines[:-1]]
     except (OSError, ValueError, RecursionError) as error:
-        raise EstError(f"{path} cannot be read.", remedy=ANEW) from error
+        raise EstError(f"{path} cannot be read.", remedy=RESTORE) from error
     if wrong := [record for record in found if not isinstance(record, dict)]:
         raise _damaged(path, "an object in each line", wrong[0])
     return found
