@@ -24,7 +24,7 @@ from ..cache.remote.address import url_of
 from ..cache.schema import MOMENTS
 from ..errors import UsageError, nearest, some
 from .extracolumns import PREFIX, expect_names
-from .folders import VIDEO_SUFFIXES
+from .folders import MOST_DIGITS, VIDEO_SUFFIXES
 from .places import not_there
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")
@@ -46,6 +46,7 @@ ALIASES = {
 }
 COUNTS = frozenset(("numframes", "nframes", "framecount"))  # columns that say how many frames a clip has
 OF_THE_DEMO = frozenset(("seed",))  # columns of a rendered set's manifest that say nothing about extraction
+ENDLESS = re.compile(rf"\d{{{MOST_DIGITS}}}")
 EMPTY_NUMBERS = frozenset(("", "nan", "none", "null", "na", "n/a"))
 
 
@@ -167,7 +168,7 @@ def locate(folder: Path, written: str) -> Path:
     """Return where a listed path lies, also when the list was written on another system: backslashes, accents in another form."""
     forms = [written, *(unicodedata.normalize(form, written) for form in ("NFC", "NFD"))]
     forms += [form.replace("\\", "/") for form in forms]
-    return next((folder / form for form in forms if (folder / form).exists()), folder / written)
+    return next((folder / form for form in forms if os.path.exists(folder / form)), folder / written)
 
 
 def listed_id(path: Path, folder: Path) -> str:
@@ -237,13 +238,23 @@ def read_text(path: Path) -> str:
         except UnicodeDecodeError:
             continue
         if "\0" not in text:
-            return text
+            return _without_endless_numbers(text, path)
     raise UsageError(f"{path}: the list is not text.", remedy="save it as CSV in UTF-8")
+
+
+def _without_endless_numbers(text: str, path: Path) -> str:
+    """Refuse a list with a number that Python would not read: nothing that is counted has so many digits."""
+    if found := ENDLESS.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise UsageError(
+            f"{path}, line {line}: a number has more than {MOST_DIGITS:,} digits.", remedy="correct the line"
+        )
+    return text
 
 
 def _header(text: str, path: Path, keys: tuple[str, ...]) -> tuple[str, list[str]]:
     """Return the delimiter and the first line's cells: by the delimiter that finds a key and the most columns."""
-    if found := re.match(r"sep=(.)\r?\n", text):  # as Excel writes it
+    if found := re.match(r'sep=([^"\r])\r?\n', text):  # as Excel writes it
         return found[1], [cell.strip() for cell in next(_records(text, found[1], path, header=True), (0, []))[1]]
     candidates = [
         (delimiter, [cell.strip() for cell in next(_records(text, delimiter, path, header=True), (0, []))[1]])

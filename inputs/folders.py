@@ -24,6 +24,7 @@ NOT_SEARCHED = frozenset(("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "Sys
 CACHES = (".zarr", ".staging")
 LINKED_TWICE = "links to folders already searched"
 EMPTY = "empty folders"
+MOST_DIGITS = 4000  # of a number by which names are ordered: Python reads no longer ones
 ONE = {LINKED_TWICE: "link to a folder already searched", EMPTY: "empty folder"}
 
 
@@ -42,7 +43,8 @@ class Found:
 def natural_key(text: str) -> tuple:
     """Order texts by their numbers as numbers, folder by folder; ties by their characters, so that the order is total."""
     parts = [
-        tuple((0, int(run), "") if run.isdecimal() else (1, 0, run) for run in _runs(part)) for part in text.split("/")
+        tuple((0, int(run[:MOST_DIGITS]), "") if run.isdecimal() else (1, 0, run) for run in _runs(part))
+        for part in text.split("/")
     ]
     return (*parts, ((-1, 0, text),))
 

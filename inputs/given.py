@@ -33,7 +33,7 @@ def as_found(inputs: Given | FoundInputs, watch: Watch, *, labels: str = NONE, s
 
 def parse_shard(text: str) -> tuple[int, int]:
     """Read i/n, counted from 1, as people write it; return (i - 1, n)."""
-    found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text, re.ASCII)
+    found = re.fullmatch(r"\s*(\d{1,18})\s*/\s*(\d{1,18})\s*", text, re.ASCII)
     if not found or not 1 <= int(found[1]) <= int(found[2]):
         raise UsageError(f"A shard is i/n with i from 1 to n, found {text!r}.", remedy="--shard 1/4 … --shard 4/4")
     return int(found[1]) - 1, int(found[2])

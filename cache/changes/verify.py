@@ -200,7 +200,7 @@ def _metadata_problems(snapshot: Snapshot) -> Iterator[Problem]:
         file = segment.root / name / METADATA
         try:
             found = json.loads(file.read_bytes())
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             yield Problem(what=f"{file} is missing or not JSON")
             continue
         if document["node_type"] == "array" and isinstance(found, dict) and isinstance(found.get("shape"), list):

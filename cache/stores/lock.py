@@ -149,5 +149,5 @@ def _holder(descriptor: int) -> str | None:
     try:
         signature = json.loads(os.pread(descriptor, 1000, 0))
         return f"process {signature['pid']} on {signature['host']} since {signature['since']}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

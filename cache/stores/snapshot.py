@@ -241,7 +241,7 @@ def read_attributes(root: Path) -> dict[str, Any]:
         raise UsageError(
             f"{root} is not a cache: it has no {METADATA}.", remedy="est extract … --out makes one"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CacheDamaged(f"{root / METADATA} is not JSON.", remedy=REPAIR) from error
     attributes = document.get("attributes") if isinstance(document, dict) else None
     if not isinstance(attributes, dict) or document.get("zarr_format") != 3 or document.get("node_type") != "group":

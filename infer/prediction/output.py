@@ -19,7 +19,7 @@ from typing import Any
 
 from ...cache.stores.disk import PARTIAL
 from ...cache.stores.lock import WriterLock
-from ...errors import CacheError, CacheLocked, EstError, UsageError, differing, some
+from ...errors import CacheError, CacheLocked, EstError, UsageError, damage_named, differing, some
 from ...inputs.input import Input
 from ...train.results.run import read_json, write_json
 
@@ -72,7 +72,9 @@ class OutputFolder:
         if UNFINISHED in there and not (self._work / SETTINGS).is_file():
             return self._listed()  # stopped before anything was kept
         if UNFINISHED in there:
-            if difference := self._difference():
+            with damage_named(self._work / SETTINGS, f"--overwrite, or {ANOTHER}"):
+                difference = {} if overwrite else self._difference()
+            if difference:
                 self._expect(overwrite, differing(path, difference, more=["It holds an unfinished prediction"]))
             return self._listed() if overwrite else None
         if there:

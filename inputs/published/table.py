@@ -35,7 +35,7 @@ def read(request: Request) -> Reading:
                 Entry(
                     id=row.id or listed_id(place, tree.root) + segment(row),
                     path=place,
-                    kind="frames" if place.is_dir() else "video",
+                    kind="frames" if os.path.isdir(place) else "video",
                     where=f"{path.name}, line {row.line}",
                     label=row.label,
                     subject=row.subject,

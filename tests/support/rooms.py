@@ -110,7 +110,11 @@ MAY_IMPORT = {
     "train.models.lstm": {"train.models", "train.models.gru"},
     "train.models.msstnet": {"encoders", "train.models", "train.models.former_temporal"},  # blocks; stages of a pyramid
     "train.models.pooled": {"train.models"},
-    "train.models.r3d18": {"encoders.kinds", "train.models"},  # where published weights lie
+    "train.models.r3d18": {
+        "encoders",
+        "encoders.kinds",
+        "train.models",
+    },  # where published weights lie, and how they are read
     "train.models.slstt": {"train.models", "train.models.lstm"},  # its layer
     "train.models.stt": {"train.models", "train.models.former_temporal"},  # starting values
     "train.models.transformer": {"train.models", "train.models.est"},  # blocks and starting values

@@ -79,8 +79,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise EstError(f"There is no checkpoint {path}.", remedy="est train makes one") from error
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise _damaged(path, "it is truncated, or not a checkpoint") from error
+    if not isinstance(head, dict) or not isinstance(head.get("meta", ""), str) or not head.get("meta", "").isascii():
+        raise _damaged(path, "its head is damaged")
     if head.get("format") != FORMAT:
         raise EstError(f"{path} holds tensors, but is not a checkpoint of est.", remedy="give the folder of a run")
     if head.get("version") != VERSION:
