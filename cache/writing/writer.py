@@ -381,9 +381,8 @@ class CacheWriter:
     def _expect_clips(self, clip_ids: Sequence[str]) -> None:
         unknown = [clip_id for clip_id in clip_ids if clip_id not in self._row_of]
         if unknown:
-            raise UsageError(
-                f"{self.path} has no clip {some(map(repr, unknown))}.", remedy=f"est cache ls {quoted(self.path)}"
-            )
+            found = f"{self.path} has no clip {some(map(repr, unknown))}."
+            raise UsageError(found, remedy=f"est cache ls {quoted(self.path)}")
 
     def _drop(self, clip_id: str) -> None:
         self.clips.change(self._row_of.pop(clip_id), {"live": 0})
