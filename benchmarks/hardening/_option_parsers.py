@@ -16,7 +16,8 @@ from est.commands.training.trainoptions import parse_seeds
 from est.encoders.backbone import Normalization
 from est.encoders.device import parse_device
 from est.hub.names import HubName
-from est.inputs.input import Input, parse_shard
+from est.inputs.given import parse_shard
+from est.inputs.input import Input
 from est.inputs.pathreading import read_paths
 from est.inputs.pathrule import parse_rules
 from est.train.config.configfile import resolve

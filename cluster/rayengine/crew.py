@@ -36,9 +36,9 @@ class RayActor:
         """Ask for its facts."""
         return self.handle.facts.remote()
 
-    def extract(self, work: Work, specs: Mapping[str, FeatureSpec]) -> Any:
+    def rows_of(self, work: Work, specs: Mapping[str, FeatureSpec]) -> Any:
         """Ask for an input."""
-        return self.handle.extract.remote(work, specs)
+        return self.handle.rows_of.remote(work, specs)
 
     def end(self, *, restarting: bool = True) -> None:
         """End it."""

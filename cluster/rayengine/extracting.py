@@ -62,7 +62,7 @@ def _followed(ray: Any, work: tuple[Any, ...], watch: Watch) -> Report:
     writer = kind.remote(Path.cwd())
     try:
         with listening(STOPPING, patient=False) as stop:
-            report, is_told = writer.extract.remote(*work), False
+            report, is_told = writer.run.remote(*work), False
             while not ray.wait([report], timeout=STEP)[0]:
                 _tell(ray, writer, watch)
                 if stop.wanted and not is_told:

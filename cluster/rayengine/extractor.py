@@ -118,7 +118,7 @@ class Extractor:
             worker = self._device_worker
         return worker.encode(crops, encoding).result()
 
-    def extract(self, work: Work, specs: Mapping[str, FeatureSpec]) -> Extracted:
+    def rows_of(self, work: Work, specs: Mapping[str, FeatureSpec]) -> Extracted:
         """Decode and encode one input, beside those of other calls."""
         with self._loading:
             _ = self._device_worker

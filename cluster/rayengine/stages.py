@@ -40,7 +40,7 @@ class Actor(Protocol):
         """Ask for its facts; the answer comes when it is ready, after a death when it was replaced."""
         ...
 
-    def extract(self, work: Work, specs: Mapping[str, FeatureSpec]) -> object:
+    def rows_of(self, work: Work, specs: Mapping[str, FeatureSpec]) -> object:
         """Ask for an input."""
         ...
 
@@ -172,7 +172,7 @@ class ClusterStages:
         return self._deaths[index] >= TRIES - 1
 
     def _give(self, slot: Slot, index: int) -> None:
-        slot.calls[slot.actor.extract(self._jobs[index], self._specs)] = index
+        slot.calls[slot.actor.rows_of(self._jobs[index], self._specs)] = index
 
     def _give_again(self) -> None:
         """Give lost inputs to other actors, suspects to one that has nothing; ask actors again that were not back."""

@@ -42,7 +42,7 @@ class Writer:
         if folder.is_dir():
             os.chdir(folder)  # where paths that are not absolute begin
 
-    def extract(self, inputs: Any, out: Path, config: ExtractConfig, sizes: Sizes, options: dict[str, Any]) -> Report:
+    def run(self, inputs: Any, out: Path, config: ExtractConfig, sizes: Sizes, options: dict[str, Any]) -> Report:
         """Extract, and return what was done."""
         if not out.parent.is_dir():
             raise UsageError(

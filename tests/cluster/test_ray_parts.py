@@ -168,7 +168,7 @@ def call_together(actor, names, folder):
 
     def call(number, name):
         try:
-            found[number] = actor.extract(
+            found[number] = actor.rows_of(
                 Work(index=number, input=Input(id=name, path=folder / name, kind="video")), {}
             )
         except OSError as error:

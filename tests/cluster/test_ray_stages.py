@@ -36,7 +36,7 @@ class FakeActor:
     def start(self):
         return Call(self)
 
-    def extract(self, work, specs):
+    def rows_of(self, work, specs):
         self.crew.given[work.input.id] += 1
         return Call(self, work)
 
