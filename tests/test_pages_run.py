@@ -40,6 +40,13 @@ SHORT = {  # what the fast tests add to commands with these words
 }
 
 
+COMMENTED = {
+    "cache-report.html",
+    "first-report.html",
+    "predictions/s000_00",
+}  # what the README's comments say is written
+
+
 def short(words):
     """Return a command that takes less time and does the same."""
     return [*words, *(more for word, added in SHORT.items() if word in words for more in added.split())]
@@ -90,6 +97,12 @@ def test_the_tutorial_runs_in_a_shell_and_its_numbers_hold(tmp_path):
     assert metrics["clips"] == int(printed[2])
     assert metrics["pooled"]["war"]["value"] * 100 == pytest.approx(float(printed[1]), abs=8)
     assert metrics["above_control"]["better"] == 1
+
+
+def test_the_comments_of_the_readme_name_what_is_written():
+    """The names are written here and not read from the page: a misspelt one there would else be missing on both sides."""
+    assert set(re.findall(r"# (\S+[./]\S+): ", "\n".join(blocks_of(README)))) == COMMENTED
+    assert {f"{place}/" for place in COMMENTED - OF_README} <= {f"{name.rpartition('/')[0]}/" for name in OF_README}
 
 
 def test_the_readme_is_short():
