@@ -69,12 +69,13 @@ class OneValueParser(_OptionParser):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self._is_completing = context.resilient_parsing  # of an unfinished line, in a shell
         self._given: dict[str, tuple[str, Any]] = {}  # option → the name and the value that were given first
 
     def _get_value_from_state(self, option_name: str, option: Any, state: Any) -> str | Sequence[str]:
         value = super()._get_value_from_state(option_name, option, state)
         first, before = self._given.setdefault(option.dest, (option_name, value))
-        if first != option_name and before != value and option.action == "store" and not self.ctx.resilient_parsing:
+        if first != option_name and before != value and option.action == "store" and not self._is_completing:
             raise UsageError(
                 f"{first} and {option_name} are the same option, found {before!r} and {value!r}.",
                 remedy=f"{first} {before}, or {first} {value}",
