@@ -11,7 +11,7 @@ import re
 import shutil
 
 import pytest
-from page_blocks import ROOT, blocks_of, run_here, run_in_shell
+from page_blocks import ROOT, blocks_of, printed_on, run_here, run_in_shell, shape
 
 README, TUTORIAL = "README.md", "docs/tutorial.md"
 OF_README = {
@@ -58,6 +58,12 @@ def expect(folder, files):
     assert not missing
 
 
+def expect_printed(told, lines):
+    """Commands print these lines of a page, with other numbers perhaps."""
+    assert len(lines) >= 8
+    assert {shape(line) for line in lines} - {shape(line) for line in told.splitlines()} == set()
+
+
 @pytest.fixture(scope="module")
 def after_readme(tmp_path_factory):
     """The folder in which the README's commands ran."""
@@ -75,7 +81,10 @@ def test_the_tutorial_runs(after_readme, tmp_path):
     render, *others = blocks_of(TUTORIAL)
     assert render.startswith("est demo render --out videos ")
     shutil.copytree(after_readme / "videos", tmp_path / "videos")
-    run_here(["\n".join(render.splitlines()[1:]), *others], tmp_path, short)
+    told = run_here(["\n".join(render.splitlines()[1:]), *others], tmp_path, short)
+    expect_printed(
+        told, [line for line in printed_on(TUTORIAL) if "--labels" not in line]
+    )  # but two clips are tried here
     expect(tmp_path, OF_TUTORIAL)
     metrics = json.loads((tmp_path / "runs/first/metrics.json").read_text())
     assert metrics["protocol"]["independence"] == "by subject", "the patterns found the people"
@@ -90,7 +99,8 @@ def test_the_readme_runs_in_a_shell(tmp_path):
 @pytest.mark.slow
 def test_the_tutorial_runs_in_a_shell_and_its_numbers_hold(tmp_path):
     """Other processors round otherwise: scores may differ by some clips, and what the page reads from them may not."""
-    run_in_shell(blocks_of(TUTORIAL), tmp_path)
+    told = run_in_shell(blocks_of(TUTORIAL), tmp_path)
+    expect_printed(told, printed_on(TUTORIAL))
     expect(tmp_path, OF_TUTORIAL)
     metrics = json.loads((tmp_path / "runs/first/metrics.json").read_text())
     printed = re.search(r"WAR ([\d.]+) % \(\d+/(\d+)\)", (ROOT / TUTORIAL).read_text(encoding="utf-8"))
