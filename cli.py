@@ -38,10 +38,11 @@ class Commands(LazyGroup):
         "reproduce": "Make a table or figure of the EST paper on a cache: train, compare, draw; the same command resumes.",
         "recipe": "Run a data set's fixed protocol: extract, train, control, evaluate; ends in a result card.",
         "sweep": "Search settings for each outer fold inside its training half; the same command resumes.",
+        "submit": "Extract and sweep on many machines: jobs of Slurm, or processes of this one; see how far they are, retry, cancel.",
         "runs": "List runs: data, model, protocol, scores over seeds, status and age.",
         "compare": "Compare runs with the first: paired differences over people, per class, and the settings that differ.",
         "report": "Write what is in a cache, or the results of runs, as one HTML page that needs no other file and no network.",
-        "cache": "Show a cache, verify it, find duplicates, import, merge, convert, relabel, drop clips, push and pull; erase people.",
+        "cache": "Show a cache, verify it, find duplicates, import, merge, convert, relabel, drop clips, push, pull, upload; erase people.",
         "doctor": "Check versions, devices, codecs, weights, folders and disk; name each problem with the command that fixes it.",
         "demo": "Run the complete pipeline on rendered faces: render, extract, train, score. Or only render them.",
     }
@@ -49,6 +50,7 @@ class Commands(LazyGroup):
         "caches": ("cache",),
         "extracting": ("extract", "tune", "recache"),
         "training": ("train", "audit", "reproduce", "recipe", "sweep"),
+        "submitting": ("submit",),
         "results": ("evaluate", "predict", "export", "probe", "runs", "compare", "report"),
     }
 

@@ -14,7 +14,8 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -71,6 +72,17 @@ class FeaturesLeftOut(RecipeMismatch):
 
 class SourceError(EstError):
     """An input that cannot be read."""
+
+
+@contextmanager
+def damage_named(path: object, remedy: str) -> Generator[None]:
+    """Say that a file of ours is damaged where what is looked up in it is absent or of another kind: somebody has edited it."""
+    try:
+        yield
+    except EstError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise EstError(f"{path} is damaged ({type(error).__name__}: {brief(error)}).", remedy=remedy) from error
 
 
 def first_line(error: BaseException) -> str:

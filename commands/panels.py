@@ -55,12 +55,13 @@ FACES = Panel("Faces")
 FEATURES = Panel("Features")
 AUGMENTATION = Panel("Augmentation")
 TIMELINE = Panel("Timeline")
+CLUSTER = Panel("Cluster")
 MACHINE = Panel("Machine")
 OUTPUT = Panel("Output")
 GENERAL = Panel("Messages and help")
 ORDER = [
     *(INPUT, DATA, MODEL, RECIPE, SEARCH, PROTOCOL, CLIPS, COLUMNS, WINDOWS, FACES, FEATURES, AUGMENTATION, TIMELINE),
-    *(MACHINE, OUTPUT, GENERAL),
+    *(CLUSTER, MACHINE, OUTPUT, GENERAL),
 ]
 
 

@@ -39,7 +39,13 @@ REPLACEMENTS = {  # package → others that bring the same module
     "opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
     "onnxruntime": ("onnxruntime-gpu",),
 }
-EXTRAS = {"timm": "encoders", "optuna": "sweep"}  # package → the extra of est that brings it
+EXTRAS = {  # package → the extra of est that brings it
+    "timm": "encoders",
+    "optuna": "sweep",
+    "submitit": "cluster",
+    "ray": "ray",
+    "obstore": "stores",
+}
 LIMIT = 120  # seconds for all imports
 SCRIPT = """
 import importlib, importlib.util, json, sys

@@ -28,8 +28,9 @@ from .flow.field import FIELD
 from .flow.pictures import MIRRORED, PLAIN, Wanted
 from .workers.device_worker import FLIP, DeviceWorker, Encoding
 from .workers.messages import Crops, Failed, Recrop, Recropped
-from .workers.pipeline import InHand, Pipeline
+from .workers.pipeline import Pipeline
 from .workers.recrop import source_change
+from .workers.stages import InHand
 
 SHOWN = 5  # clips that a message names
 

@@ -116,7 +116,7 @@ def read_card(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, "np") as file:
             return json.loads((file.metadata() or {}).get("card", "{}"))
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise EstError(f"{path} is not a file of weights.", remedy=f"another --out, or rm {path}") from error
 
 

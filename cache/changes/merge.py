@@ -106,10 +106,10 @@ def merge_caches(
 
 
 def _extraction(caches: Sequence[Cache]) -> Extraction | None:
-    """Return how far the extractions into all caches came together; nothing where all have ended, or none has recorded itself."""
+    """Return how far the extractions into all caches came together; nothing where all have ended, unless all have recorded themselves."""
     known = [cache.extraction for cache in caches if cache.extraction is not None]
     left = sum(one.left for one in known)
-    return Extraction(inputs=sum(one.inputs for one in known), left=left) if left else None
+    return Extraction(inputs=sum(one.inputs for one in known), left=left) if left or len(known) == len(caches) else None
 
 
 def _records(caches: Sequence[Cache]) -> dict[str, TrainedOn]:

@@ -17,6 +17,7 @@ import numpy as np
 from ...errors import CacheDamaged, CacheError, UsageError, some
 from ..reading.reader import Cache
 from ..recipe import Recipes
+from ..remote.address import expect_writable
 from ..schema import ColumnSpec
 from ..stores.disk import PARTIAL, Disk, expect_free_space, writing
 from ..stores.lock import WriterLock
@@ -65,6 +66,7 @@ def erase_clips(
             "Expected ids of clips or names of subjects, found an empty one. Nothing is erased.",
             remedy="est cache ls shows them",
         )
+    expect_writable(Path(path))
     path = Path(path).resolve()
     with naming_repair(path):
         fold_staging(path, disk)
@@ -145,6 +147,7 @@ def naming_repair(path: Path) -> Generator[None]:
 
 def finish_rewriting(path: Path | str, disk: Disk | None = None) -> None:
     """Bring a cache back whose rewriting was interrupted, and remove what that left."""
+    expect_writable(Path(path))
     path = Path(path).resolve()
     old = replaced_path(path)
     if not old.exists() and not old.with_name(old.name + PARTIAL).exists():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from ...cache.remote.address import shown
 from ...errors import UsageError
 from ..choices import AutoPrecision, Dtype, RowsPrecision
 from ..engineoptions import EngineOption, Engines
@@ -182,7 +183,7 @@ def recache(
     if not tune:
         raise UsageError(
             "No encoder is given: --tune trains encoders on the clips themselves.",
-            remedy=f"--tune; with existing weights: est extract --from {cache} --weights FILE --out {out}",
+            remedy=f"--tune; with existing weights: est extract --from {shown(cache)} --weights FILE --out {out}",
         )
     of_train = {"--run": run, "--preset": preset, "--set": settings}
     if not train and (given := [name for name, value in of_train.items() if value]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -155,7 +156,7 @@ def parse_range(text: str | None) -> tuple[int, int] | Literal["middle"] | None:
     if text is None or text == "auto":
         return None if text is None else "middle"
     first, colon, stop = text.partition(":")
-    if not (colon and first.isdecimal() and stop.isdecimal()):
+    if not (colon and all(re.fullmatch("[0-9]{1,9}", place) for place in (first, stop))):
         raise UsageError(f"--zero-middle is A:B or auto, found {text!r}.", remedy="--zero-middle 45:60")
     return int(first), int(stop)
 

@@ -214,7 +214,7 @@ def _read_record(path: Path) -> dict[str, Any]:
             raise ValueError("no SHA-256")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EstError(
             f"{record}, the record of the digest of the first download, cannot be read.", remedy="restore a copy"
         ) from error

@@ -9,9 +9,8 @@ import os
 from pathlib import Path
 
 from ...errors import UsageError
-from ..csvlist import LIST_SUFFIXES, locate, read_list
+from ..csvlist import LIST_SUFFIXES, listed_id, locate, read_list, segment
 from ..folders import natural_key
-from ..input import listed_id, segment
 from .base import Dataset, Entry, Finding, Reading, Request
 from .tree import Tree
 
@@ -36,7 +35,7 @@ def read(request: Request) -> Reading:
                 Entry(
                     id=row.id or listed_id(place, tree.root) + segment(row),
                     path=place,
-                    kind="frames" if place.is_dir() else "video",
+                    kind="frames" if os.path.isdir(place) else "video",
                     where=f"{path.name}, line {row.line}",
                     label=row.label,
                     subject=row.subject,

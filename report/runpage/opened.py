@@ -57,8 +57,8 @@ def open_for_page(path: Path | str) -> Opened:
     parts = [read_json(run.part(name) / RESULT) for name in run.parts if (run.part(name) / RESULT).is_file()]
     try:
         histories = {name: read_history(run.part(name) / HISTORY) for name in run.parts}
-    except (ValueError, OSError) as error:
-        return Opened(path=path, run=run, parts=parts, problem=f"A history of {path} cannot be read: {error}.")
+    except EstError as error:
+        return Opened(path=path, run=run, parts=parts, problem=error.message, remedy=error.remedy or "")
     there = {name: one for name, one in histories.items() if one}
     known = Opened(path=path, run=run, parts=parts, histories=there)
     if not run.complete:

@@ -49,7 +49,7 @@ def read_space(path: Path | str, *, model: str = DEFAULT, base: TrainConfig | No
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"The search space {path} cannot be read.", remedy="--space names a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not TOML.", remedy=f"correct {path}") from error
     try:
         return space_of(tables, model=model, base=base)

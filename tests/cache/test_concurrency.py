@@ -17,9 +17,10 @@ from cache_samples import clip_contents, contents, leftovers, make_cache, make_c
 from cache_sessions import PHASES, Sessions, run_phase
 
 from est.cache import CacheWriter, convert_cache, merge_caches, open_cache, verify_cache
+from est.cache.stores import lock
 from est.cache.stores.lock import WriterLock
 from est.cache.stores.snapshot import staging_path
-from est.errors import CacheError, CacheLocked
+from est.errors import CacheError, CacheLocked, EstError
 
 HERE = str(Path(cache_samples.__file__).parent)
 
@@ -182,6 +183,27 @@ def test_a_file_system_without_working_locks_is_refused(flock, cache_path, monke
     assert not staging_path(cache_path).exists()
     make_cache(cache_path, range(2))
     assert len(open_cache(cache_path)) == 2
+
+
+@pytest.mark.parametrize("call", ["ftruncate", "pwrite"])
+def test_a_lock_that_cannot_be_signed_is_a_sentence(call, cache_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(CacheError, match=r"cannot be created, so .* cannot be written: No space left on device"):
+            make_cache(cache_path, range(2))
+    assert len(open_cache(make_cache(cache_path, range(2)))) == 2
+
+
+def test_a_lock_whose_file_cannot_be_removed_is_given_back_all_the_same(tmp_path, monkeypatch):
+    lock = WriterLock(tmp_path / "cache.zarr")
+    lock.acquire()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError(errno.EACCES, "no")))
+        lock.release()
+    again = WriterLock(tmp_path / "cache.zarr")
+    again.acquire()
+    again.release()
+    assert not list(tmp_path.iterdir())
 
 
 # --- readers ---
@@ -373,3 +395,40 @@ def test_a_copy_that_is_killed_leaves_no_result_and_runs_again(number, every, st
             merge_caches(sources, out) if number > 1 else convert_cache(sources[0], out)
         assert contents(out) == finished
         assert [name for name in leftovers(out) if not name.endswith(".lock")] == []
+
+
+# --- two machines whose locks do not know of each other ---
+
+
+def test_of_two_writers_whom_the_locks_let_in_the_one_that_commits_first_wins(cache_path, monkeypatch):
+    """As on a network file system whose locks hold on each machine alone."""
+    make_cache(cache_path, range(3))
+    first = CacheWriter.open(cache_path)
+    monkeypatch.setattr(lock, "SUFFIX", ".lock of the other machine")
+    second = CacheWriter.open(cache_path)
+    first.add(make_clip(5))
+    second.add(make_clip(6))
+    second.commit()
+    with pytest.raises(CacheLocked, match="locks of this file system do not hold between machines") as caught:
+        first.commit()
+    assert "merge" in caught.value.remedy
+    second.add(make_clip(7))
+    second.close()
+    first.close()  # which has nothing left to say
+    assert open_cache(cache_path).ids == [make_clip(index).id for index in (0, 1, 2, 6, 7)]
+    assert verify_cache(cache_path).problems == []
+
+
+def test_a_writer_does_not_fold_what_another_one_has_written(tmp_path, monkeypatch):
+    path = make_cache(tmp_path / "cache.h5", range(3))
+    first = CacheWriter.open(path)
+    first.add(make_clip(5))
+    first.commit()
+    first.commit()
+    monkeypatch.setattr(lock, "SUFFIX", ".lock of the other machine")
+    with CacheWriter.open(path) as second:
+        second.add(make_clip(6))
+    with pytest.raises(EstError):
+        first.close()
+    assert open_cache(path).ids == [make_clip(index).id for index in (0, 1, 2, 5, 6)]
+    assert verify_cache(path).problems == []

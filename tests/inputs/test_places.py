@@ -43,7 +43,7 @@ def refused(*inputs):
             "the address rtsp://camera:554/1",
             "ffmpeg -i rtsp://camera:554/1 -t 60 -c copy clip.mp4",
         ),
-        ("s3://bucket/v.mp4", "the address s3://bucket/v.mp4", "copy it to a disk of this machine"),
+        ("az://bucket/v.mp4", "the address az://bucket/v.mp4", "copy it to a disk of this machine"),
         ("file:///data/v.mp4", "the address file://data/v.mp4", "/data/v.mp4"),
         ("0", "the camera 0", "est predict --camera 0 --run RUN"),
         ("/dev/video1", "the camera /dev/video1", "ffmpeg -f v4l2 -i /dev/video1 -t 10 clip.mp4"),

@@ -212,7 +212,7 @@ def read_toml(path: Path) -> Flat:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"The configuration {path} cannot be read.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number without end, or brackets in brackets
         raise UsageError(f"{path} is not TOML.") from error
     return dict(_flatten(data, ""))
 
@@ -221,7 +221,7 @@ def parse_value(text: str) -> Any:
     """Read a value as TOML does; what is no TOML value is a word."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
