@@ -11,6 +11,7 @@ import functools
 import math
 import numbers
 import re
+import shlex
 import sys
 import traceback
 from collections import Counter
@@ -94,6 +95,11 @@ def brief(error: BaseException, limit: int = 160) -> str:
     """Return the first line of what a library says of its error, cut if it is long."""
     line = first_line(error)
     return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
+
+
+def quoted(word: object) -> str:
+    """Write a path as a word of a command that can be pasted into a shell: in quotes where it needs them."""
+    return shlex.quote(str(word))
 
 
 def nearest(found: object, names: Iterable[object], *, cutoff: float = 0.6) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CacheDamaged, CacheError
+from ..errors import CacheDamaged, CacheError, quoted
 from . import checksum
 from .quality import box_jitter, coverage
 from .schema import (
@@ -259,7 +259,7 @@ def failure_of(row: Mapping[str, Any], labels: Sequence[str], path: Path) -> Fai
     if not NO_LABEL <= code < len(labels):
         raise CacheDamaged(
             f"{path}: the label of the failure {row['id']!r} is number {code} of {len(labels)}.",
-            remedy=f"est cache verify {path} --repair",
+            remedy=f"est cache verify {quoted(path)} --repair",
         )
     return Failure(
         **{name: row[name] for name in ("id", "path", "stage", "error", "subject", "split")},

@@ -21,7 +21,7 @@ DEMO_FOLDER = Path("est-demo")
 
 app = typer.Typer(
     cls=PanelGroup,
-    help="Run the complete pipeline on rendered faces: render, extract, train, score. Or only render them.",
+    help="Run the complete pipeline on rendered faces. Render, extract, train, score; or only render them.",
     rich_markup_mode=None,
 )
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..cache.recipe import FeatureRecipe
 from ..cache.trained import TrainedOn
-from ..errors import EstError, UsageError, brief, damage_named, nearest
+from ..errors import EstError, UsageError, brief, damage_named, nearest, quoted
 from ..hub.download import fetch_weights
 from ..hub.names import names_hub
 from .backbone import Backbone, FrameEncoder, Normalization
@@ -30,7 +30,7 @@ SHIPPED = Path(__file__).parent / "weights"
 BACKBONE = "backbone.safetensors"  # of a part of a run that has tuned one
 RANDOM = "random"
 LICENCES = {
-    "synface": "MIT; trained on rendered faces, for the demo and the tests: not for real faces",
+    "synface": "not for real faces: trained on rendered ones, for the demo and the tests; MIT",
     "imagenet": RESNET18.licence,
     RANDOM: "",
 }
@@ -189,7 +189,7 @@ def _of_run(folder: Path) -> Path:
         parts = ", ".join(path.parent.name for path in found)
         raise UsageError(
             f"{folder} has tuned {len(found)} backbones, each on clips of its own: {parts}.",
-            remedy=f"--weights {found[0].parent} for one of them",
+            remedy=f"--weights {quoted(found[0].parent)} for one of them",
         )
     return found[0]
 
@@ -250,7 +250,7 @@ def _from_file(
 def _said(path: Path, encoder: str, asked: Design | None) -> Design:
     """Return the encoder that a file says its weights are of."""
     if asked is not None and asked.name != encoder:
-        raise UsageError(f"{path} holds weights of {encoder}, not of {asked.name}.", remedy=f"--weights {path}")
+        raise UsageError(f"{path} holds weights of {encoder}, not of {asked.name}.", remedy=f"--weights {quoted(path)}")
     return asked or find_design(encoder)
 
 

@@ -19,6 +19,7 @@ from ..cache.schema import EXTRA, NO_LABEL
 from ..cache.stores.manifest import Extraction
 from ..cache.watch import Watch
 from ..cache.writing.restart import remove_empty, remove_without_clips
+from ..errors import quoted
 from ..inputs.given import as_found
 from ..inputs.input import FoundInputs, Input
 from ..inputs.pathrule import NONE
@@ -105,7 +106,7 @@ def extract_videos(
             watch.warn(f"the cache was started in another environment: {change}")
         if writer.manifest.version == 1 and any(source.told for source in found.inputs):
             watch.warn(
-                f"{out} has format 1, which has no place for onset, apex and offset: est cache convert {out} NEW upgrades it"
+                f"{out} has format 1, which has no place for onset, apex and offset: est cache convert {quoted(out)} NEW upgrades it"
             )
         relabelled, _ = relabel(found.problems, writer, modality)
         problems = [recorded(completed(problem, writer), writer) for problem in found.problems]

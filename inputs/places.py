@@ -92,8 +92,12 @@ def not_there(path: Path) -> UsageError:
     names = _names(parent)
     missing = path.relative_to(parent).parts[0]
     told = "" if parent == path.parent else f": {parent} has no folder {missing!r}"
+    begun = [name for name in names if name.startswith(f"{missing} ")]  # a shell divided a name at its space
     near = nearest(missing, names)
-    if near is not None:
+    if begun:
+        quoted = [shlex.quote(str(parent / name)) for name in begun]
+        remedy = f"{some(quoted)}: quote a name that has a space"
+    elif near is not None:
         remedy = f"{shlex.quote(str(parent / near))}, the nearest name"
     elif names:
         remedy = f"{parent} has {some(names)}"
@@ -103,9 +107,10 @@ def not_there(path: Path) -> UsageError:
 
 
 def _names(folder: Path) -> list[str]:
+    """Return what is in a folder: other folders first, which are INPUTs more often than files are."""
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry, _ in zip(entries, range(SHOWN), strict=False)]
+            found = [(not entry.is_dir(), entry.name) for entry, _ in zip(entries, range(SHOWN), strict=False)]
     except OSError:
         return []
-    return sorted(name for name in names if not name.startswith(".") and name.isprintable())
+    return [name for _, name in sorted(found) if not name.startswith(".") and name.isprintable()]

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import EstError, UsageError, damage_named, differing
+from ..errors import EstError, UsageError, damage_named, differing, quoted
 from ..extract.config import ExtractConfig
 from ..train.results.run import Run, read_json, write_json
 from .code import describe_code
@@ -58,7 +58,7 @@ class RecipeFolder:
             if known["recipe"] != recipe.name:
                 raise UsageError(
                     f"{path} is of the recipe {known['recipe']}, found {recipe.name}.",
-                    remedy=f"--out another folder, or est recipe run {known['recipe']} --out {path}",
+                    remedy=f"--out another folder, or est recipe run {known['recipe']} --out {quoted(path)}",
                 )
             if known["protocol"] != recipe.version:
                 raise UsageError(

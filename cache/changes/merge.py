@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ...errors import CacheError, RecipeMismatch, UsageError, counted
+from ...errors import CacheError, RecipeMismatch, UsageError, counted, quoted
 from ..environment import datasets_in, environment_changes, with_datasets
 from ..reading.reader import Cache
 from ..recipe import Recipes, expect_same
@@ -153,7 +153,7 @@ def _expect_settings(first: Cache, other: Cache) -> None:
         having, lacking = (first, other) if first.has_crops else (other, first)
         raise RecipeMismatch(
             f"{having.path} has crops and {lacking.path} has none.",
-            remedy=f"est cache convert {having.path} NEW --no-crops, then merge that",
+            remedy=f"est cache convert {quoted(having.path)} NEW --no-crops, then merge that",
         )
     if first.targets != other.targets:
         raise RecipeMismatch(

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import CacheDamaged, CacheError, UsageError, counted
+from ...errors import CacheDamaged, CacheError, UsageError, counted, quoted
 from ..reading.reader import open_cache
 from ..remote.address import ZARR, expect_cache_url, mirrored, url_of
 from ..remote.client import THREADS, ObjectStore
@@ -105,7 +105,9 @@ def download_cache(url: str, out: Path | str, *, watch: Watch | None = None) -> 
     """Write a cache at a URL into a folder of this machine, whole; the same call resumes."""
     source, out, watch, disk = url_of(url), Path(out), watch or Watch(), Disk()
     if source is None:
-        raise UsageError(f"{url} is no URL.", remedy=f"est cache convert {url} {out} copies a cache of this machine")
+        raise UsageError(
+            f"{url} is no URL.", remedy=f"est cache convert {quoted(url)} {quoted(out)} copies a cache of this machine"
+        )
     expect_cache_url(source)
     if url_of(out) or out.suffix != ZARR:
         raise UsageError(
@@ -132,7 +134,8 @@ def _target(path: Path, url: str) -> str:
     target = url_of(url)
     if target is None:
         raise UsageError(
-            f"An upload goes to a URL, found {url!r}.", remedy=f"est cache convert {path} {url} copies a cache"
+            f"An upload goes to a URL, found {url!r}.",
+            remedy=f"est cache convert {quoted(path)} {quoted(url)} copies a cache",
         )
     expect_cache_url(target)
     if target.startswith("http"):
@@ -143,9 +146,10 @@ def _target(path: Path, url: str) -> str:
     if url_of(path) or mirrored(path):
         raise UsageError(f"{path} lies at a URL already.", remedy="est cache download URL --out CACHE.zarr first")
     if is_hdf5(path):
+        zarr = quoted(f"{path.stem}.zarr")
         raise UsageError(
             f"A .zarr cache is uploaded, found {path}: an HDF5 file is read whole or not at all.",
-            remedy=f"est cache convert {path} {path.stem}.zarr, then est cache upload {path.stem}.zarr {target}",
+            remedy=f"est cache convert {quoted(path)} {zarr}, then est cache upload {zarr} {quoted(target)}",
         )
     open_snapshot(path)  # says so where it is no cache, before a lock is made
     return target
@@ -162,7 +166,7 @@ def _sound(path: Path, watch: Watch) -> Snapshot:
     if problems := verify_cache(path, watch=watch).problems:
         raise CacheDamaged(
             f"{path} is not uploaded: it has {counted(len(problems), 'problem')} ({problems[0].what}).",
-            remedy=f"est cache verify {path} --repair",
+            remedy=f"est cache verify {quoted(path)} --repair",
         )
     return snapshot
 

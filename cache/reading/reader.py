@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...errors import CacheDamaged, CacheError, UsageError
+from ...errors import CacheDamaged, CacheError, UsageError, quoted
 from ..clip import Failure, Windows, failure_of
 from ..recipe import Recipes
 from ..remote.address import local_path
@@ -239,7 +239,7 @@ class Cache:
         ):
             raise CacheDamaged(
                 f"{self.path}: the offsets of the crops of frames {start} to {stop} do not match their checksum.",
-                remedy=f"est cache verify {self.path} --repair",
+                remedy=f"est cache verify {quoted(self.path)} --repair",
             )
         return self._snapshot.rows(arrays["crops/data"], int(offsets[0]), int(offsets[-1])), offsets
 
@@ -287,7 +287,7 @@ class Cache:
         if staging_path(self.path).exists():
             raise CacheError(
                 f"{self.path} has clips that are still in its staging folder.",
-                remedy=f"est cache verify {self.path} --repair, or the next est extract, moves them into the file",
+                remedy=f"est cache verify {quoted(self.path)} --repair, or the next est extract, moves them into the file",
             )
         if is_hdf5(self.path):
             from ..stores.hdf5_format import open_file

@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ...errors import CacheDamaged, EstError, UsageError
+from ...errors import CacheDamaged, EstError, UsageError, quoted
 from ..interrupt import uninterrupted
 from ..schema import FORMAT, STRING, ArraySpec
 from .manifest import Manifest
@@ -121,7 +121,9 @@ def _places(path: Path, file: h5py.File, manifest: Manifest) -> tuple[dict[str, 
                 text.decode(errors="replace") for text in dataset[:].tolist()
             ]  # the row's checksum tells
         elif dataset.chunks is not None:
-            raise CacheDamaged(f"{path}:{spec.name} is not contiguous.", remedy=f"est cache convert {path} NEW.h5")
+            raise CacheDamaged(
+                f"{path}:{spec.name} is not contiguous.", remedy=f"est cache convert {quoted(path)} NEW.h5"
+            )
         else:
             offsets[spec.name] = dataset.id.get_offset()
     return offsets, strings

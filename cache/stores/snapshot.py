@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import CacheDamaged, CacheError, EstError, UsageError
+from ...errors import CacheDamaged, CacheError, EstError, UsageError, quoted
 from ..remote.address import local_path, mirrored
 from ..schema import STRING, ArraySpec
 from .hdf5_format import open_hdf5
@@ -128,9 +128,10 @@ def open_snapshot(path: Path) -> Snapshot:
     """Open the last committed state of a cache; at a URL, through its mirror."""
     path = local_path(path)
     if path.suffix not in (*ZARR_SUFFIXES, *HDF5_SUFFIXES) and path.is_dir():
+        named = quoted(f"{path.name}.zarr")
         raise UsageError(
             f"A cache is named .zarr, .h5 or .hdf5, found the folder {str(path)!r}.",
-            remedy=f"{path.name}.zarr, where there is one; est extract {path} --out {path.name}.zarr makes one of videos",
+            remedy=f"{named}, where there is one; est extract {quoted(path)} --out {named} makes one of videos",
         )
     if not is_hdf5(path):
         if not path.exists():
@@ -152,7 +153,7 @@ def no_cache(path: Path) -> UsageError:
     if replaced_path(path).exists():
         return UsageError(
             f"A command that rewrote {path} was interrupted: the cache is {replaced_path(path).name} now.",
-            remedy=f"run that command again; or mv '{replaced_path(path)}' '{path}'",
+            remedy=f"run that command again; or mv {quoted(replaced_path(path))} {quoted(path)}",
         )
     return UsageError(
         f"{path} does not exist.",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import CacheLocked, UsageError
+from ...errors import CacheLocked, UsageError, quoted
 from ..schema import ArraySpec
 from ..stores.disk import PARTIAL, Data, Disk
 from ..stores.manifest import Manifest, Staging
@@ -36,7 +36,7 @@ def create(path: Path, manifest: Manifest, disk: Disk) -> Snapshot:
     if path.exists():
         raise UsageError(f"{path} exists already.", remedy="choose another name")
     if not path.parent.is_dir():
-        raise UsageError(f"The folder {path.parent} does not exist.", remedy=f"mkdir -p {path.parent}")
+        raise UsageError(f"The folder {path.parent} does not exist.", remedy=f"mkdir -p {quoted(path.parent)}")
     if is_hdf5(path):
         _make_directory(staging_path(path), replace(manifest, staging=Staging()), disk)
     else:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from ...errors import CacheError, RecipeMismatch, UsageError, some
+from ...errors import CacheError, RecipeMismatch, UsageError, quoted, some
 from .. import checksum
 from ..clip import Clip, Failure, Source, checked_rows, clip_row, crop_rows, failure_of, failure_row, typed_update
 from ..environment import datasets_in
@@ -88,7 +88,7 @@ class CacheWriter:
         if not is_begun(path) and (recipes is None or replaced_path(path).exists()):
             raise no_cache(path)
         if not path.parent.is_dir():
-            raise UsageError(f"The folder {path.parent} does not exist.", remedy=f"mkdir -p '{path.parent}'")
+            raise UsageError(f"The folder {path.parent} does not exist.", remedy=f"mkdir -p {quoted(path.parent)}")
         lock.acquire()
         try:
             with writing(path):
@@ -381,7 +381,8 @@ class CacheWriter:
     def _expect_clips(self, clip_ids: Sequence[str]) -> None:
         unknown = [clip_id for clip_id in clip_ids if clip_id not in self._row_of]
         if unknown:
-            raise UsageError(f"{self.path} has no clip {some(map(repr, unknown))}.", remedy=f"est cache ls {self.path}")
+            found = f"{self.path} has no clip {some(map(repr, unknown))}."
+            raise UsageError(found, remedy=f"est cache ls {quoted(self.path)}")
 
     def _drop(self, clip_id: str) -> None:
         self.clips.change(self._row_of.pop(clip_id), {"live": 0})

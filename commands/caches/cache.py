@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ...errors import STATUS_FAILED, STATUS_PARTIAL, UsageError, counted
+from ...errors import STATUS_FAILED, STATUS_PARTIAL, UsageError, counted, quoted
 from ..choices import Dtype
 from ..options import command, examples
 from ..panels import OUTPUT
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ...cache.reading.reader import Cache
 
 app = typer.Typer(
-    help="Show a cache, verify it, find duplicates, import, merge, convert, relabel, drop clips, push, pull, upload; erase people.",
+    help="Show, verify, merge, convert, relabel or share a cache. Also find duplicates, import, drop clips, push, pull; erase people.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -112,7 +112,9 @@ def verify(
         screen.result(data, "\n".join([*lines, *learnt, summary]))
         return STATUS_FAILED if again.problems or report.sources else 0
     if report.problems:
-        summary += f"\nest cache verify {named} --repair drops what is damaged, so that est extract makes it again."
+        summary += (
+            f"\nest cache verify {quoted(named)} --repair drops what is damaged, so that est extract makes it again."
+        )
     screen.result(data, "\n".join([*lines, *learnt, summary]))
     return STATUS_FAILED
 
@@ -245,7 +247,7 @@ def drop(
     if not ids and not any((label, subject, split, fold)):
         raise UsageError(
             "No clips are given: expected ids, or --label, --subject, --split or --fold.",
-            remedy=f"est cache ls {cache}",
+            remedy=f"est cache ls {quoted(cache)}",
         )
     opened = open_cache(cache)
     expect_there(opened, label=label, subject=subject, split=split, fold=fold)
@@ -256,7 +258,8 @@ def drop(
         before = len(writer)
         writer.remove(chosen)
         removed, left = before - len(writer), len(writer)
-    text = f"{counted(removed, 'clip')} removed, {left} left in {cache}; their bytes stay until est cache convert {cache} NEW, or erase"
+    kept = f"their bytes stay until est cache convert {quoted(cache)} NEW, or erase"
+    text = f"{counted(removed, 'clip')} removed, {left} left in {cache}; {kept}"
     screen.result({"removed": removed, "clips": left}, text)
     return 0
 
@@ -370,5 +373,5 @@ def expect_there(cache: Cache, **conditions: list[Any] | None) -> None:
             if not len(cache.select(**{name: [value]})):
                 raise UsageError(
                     f"{cache.path} has no clip of {name} {value!r}; nothing is removed.",
-                    remedy=f"est cache ls {cache.path}",
+                    remedy=f"est cache ls {quoted(cache.path)}",
                 )

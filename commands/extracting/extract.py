@@ -205,13 +205,13 @@ def asked(
 
 
 @examples(
-    "est extract videos/ --out cache.zarr --labels folders --weights hsemotion:b0",
+    "est extract videos/ --out cache.zarr --labels folders --subjects folders --weights imagenet",
     "est extract --dataset dfew --root DFEW --out dfew.zarr",
     "est extract 'clips/*.mp4' --out cache.zarr --crops --dry-run",
 )
 @with_options_of(asked)
 def extract(screen: Screen, context: typer.Context, **options: Any) -> int:
-    """Find the face in every frame of videos and cache its features; the same command resumes."""
+    """Find faces in videos and cache the features of every frame. The same command resumes."""
     return asked(screen, context, run, **options)
 
 

@@ -116,7 +116,7 @@ def evaluate(
     out: Out = None,
     device: Device = "auto",
 ) -> int:
-    """Score a run's models again: on their test halves, on another cache, on shuffled or blackened clips."""
+    """Score a run's models again, on this or another cache. Also on shuffled or blackened clips."""
     from ...train.evaluated import Change, expect_free_for
     from ...train.evaluation import evaluate as score_again
     from ...train.folds.labels import parse_aliases

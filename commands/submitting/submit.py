@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ...cluster.state import State
 
 app = typer.Typer(
-    help="Extract and sweep on many machines: jobs of Slurm, or processes of this one; see how far they are, retry, cancel.",
+    help="Extract or sweep on many machines, or in parts on this one. See how far the jobs are, retry, cancel.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )

@@ -277,7 +277,7 @@ def asked(
 )
 @with_options_of(asked)
 def sweep(screen: Screen, **options: Any) -> int:
-    """Search settings for each outer fold inside its training half; the same command resumes."""
+    """Search settings for each fold inside its training half. The same command resumes."""
     return asked(screen, run, **options)
 
 

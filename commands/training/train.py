@@ -112,7 +112,7 @@ def train(
     tensorboard: Board = None,
     **of_model: Any,
 ) -> int:
-    """Train a model on a cache, every fold and seed, and score it; after Ctrl-C --resume continues."""
+    """Train a model on a cache, every fold and seed, and score it. After Ctrl-C --resume continues."""
     if list_protocols:
         return show_protocols(screen)
     if list_models:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...cache import Cache, open_cache
 from ...cache.stores.disk import PARTIAL, Disk
-from ...errors import EstError, UsageError, some
+from ...errors import EstError, UsageError, quoted, some
 from ...train.folds.annotations import Annotations
 from ...train.loop.checkpoint import load_model
 from ...train.loop.watch import TrainingWatch
@@ -135,7 +135,7 @@ def expect_free(out: Path, form: Format, *, overwrite: bool) -> Path:
         known = "; ".join(f"{name} {' '.join(endings)}" for name, endings in ENDINGS.items())
         raise UsageError(
             f"{out} ends in {out.suffix}, expected the ending of a format: {known}.",
-            remedy=f"--out {out.with_suffix(ENDINGS[form][0])}",
+            remedy=f"--out {quoted(out.with_suffix(ENDINGS[form][0]))}",
         )
     if other != form:
         raise UsageError(f"{out} has the suffix of {other}, and the format is {form}.", remedy=f"--format {other}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from ...errors import UsageError
+from ...errors import UsageError, quoted
 from ..folders import VIDEO_SUFFIXES, natural_key
 from .base import Dataset, Entry, Finding, Reading, Request, known_label
 from .folds import FoldLists, merge_folds
@@ -52,7 +52,7 @@ def _read(request: Request, name: str, *, cells: int) -> Reading:
     if not request.lists:
         raise UsageError(
             f"--dataset {name} takes the lists as INPUT, found none.",
-            remedy=f"est extract train.txt test.txt --dataset {name} --root {tree.root}",
+            remedy=f"est extract train.txt test.txt --dataset {name} --root {quoted(tree.root)}",
         )
     lists = [_list(path, cells) for path in dict.fromkeys(request.lists)]
     cut, findings = _cut([clip for one in lists for clip in one.clips], tree)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ...errors import UsageError
+from ...errors import UsageError, quoted
 from ..csvlist import LIST_SUFFIXES, listed_id, locate, read_list, segment
 from ..folders import natural_key
 from .base import Dataset, Entry, Finding, Reading, Request
@@ -21,7 +21,7 @@ def read(request: Request) -> Reading:
     if not request.lists:
         raise UsageError(
             "--dataset csv takes the lists as INPUT, found none.",
-            remedy=f"est extract list.csv --dataset csv --root {tree.root}",
+            remedy=f"est extract list.csv --dataset csv --root {quoted(tree.root)}",
         )
     entries: list[Entry] = []
     findings: list[Finding] = []

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import EstError, UsageError
+from ...errors import EstError, UsageError, quoted
 from ...train.results.predictions import Predictions, read_predictions
 from ...train.results.results import Results, pool_parts
 from ...train.results.run import HISTORY, RESULT, Run, read_history, read_json
@@ -62,7 +62,7 @@ def open_for_page(path: Path | str) -> Opened:
     there = {name: one for name, one in histories.items() if one}
     known = Opened(path=path, run=run, parts=parts, histories=there)
     if not run.complete:
-        return replace(known, problem=_unfinished(run, len(parts)), remedy=f"est train --resume --out {path}")
+        return replace(known, problem=_unfinished(run, len(parts)), remedy=f"est train --resume --out {quoted(path)}")
     try:
         rows = [{"part": name, **row} for name in run.parts for row in read_predictions(run, name)]
         results = pool_parts(run, parts, rows)

@@ -123,6 +123,14 @@ def test_many_options_stand_in_panels(name):
         assert {one.name for one in parameters if one.rich_help_panel == GENERAL} == {"json", "quiet", "debug"}
 
 
+def test_no_summary_of_a_command_is_cut_on_a_narrow_terminal(est, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = est("--help")
+    assert "..." not in out.partition("\nCommands:")[2]
+    assert max(map(len, ROOT.texts.values())) <= 65
+    assert "New here: est demo, then docs/tutorial.md" in out
+
+
 def test_help_all_prints_and_stops(est, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(WIDTH))
     status, out, err = est("train", "--cache", "c", "--help-all")

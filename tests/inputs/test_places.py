@@ -85,7 +85,11 @@ def test_what_is_not_there_names_the_nearest(tmp_path):
     message, remedy = refused(tmp_path / "vidoes" / "happy 1.mp4")
     assert message == f"{tmp_path}/vidoes/happy 1.mp4 does not exist: {tmp_path} has no folder 'vidoes'."
     assert remedy == f"{tmp_path}/videos, the nearest name"
-    assert refused(tmp_path / "zzz")[1] == f"{tmp_path} has videos"
+    (tmp_path / "a.py").write_bytes(b"")
+    assert refused(tmp_path / "zzz")[1] == f"{tmp_path} has videos, a.py", "folders first"
+    (tmp_path / "my videos").mkdir()
+    (tmp_path / "my.py").write_bytes(b"")
+    assert refused(tmp_path / "my")[1] == f"'{tmp_path}/my videos': quote a name that has a space"
 
 
 @pytest.mark.parametrize(

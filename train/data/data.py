@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...cache import Cache
-from ...errors import CacheDamaged, UsageError, counted
+from ...errors import CacheDamaged, UsageError, counted, quoted
 from ..config.config import TrainConfig
 from ..folds.annotations import Annotations
 from ..folds.protocols import Fold
@@ -188,6 +188,7 @@ def pooled_statistics(cache: Cache, places: np.ndarray, feature: str) -> np.ndar
         found[number] = pooled(rows, np.array([0]), np.array([len(rows)]), clip.mask)[0]
         if not np.isfinite(found[number]).all():
             raise CacheDamaged(
-                f"{cache.path}: {feature} of clip {clip.id!r} is not finite.", remedy=f"est cache verify {cache.path}"
+                f"{cache.path}: {feature} of clip {clip.id!r} is not finite.",
+                remedy=f"est cache verify {quoted(cache.path)}",
             )
     return found

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...cache.arrayfile import UNREADABLE
-from ...errors import EstError, brief
+from ...errors import EstError, brief, quoted
 from .run import Run, write_arrays
 
 DETAILS = "details.npz"
@@ -47,5 +47,5 @@ def read_details(run: Run, part: str) -> Details | None:
         return Details(**{name: found.pop(name) for name in _OWN}, arrays=found)
     except UNREADABLE as error:
         raise EstError(
-            f"{path} is damaged: {brief(error)}.", remedy=f"est evaluate {run.path} writes it again"
+            f"{path} is damaged: {brief(error)}.", remedy=f"est evaluate {quoted(run.path)} writes it again"
         ) from error

@@ -31,7 +31,7 @@ import numpy as np
 
 from ...cache.stores.disk import PARTIAL, Disk
 from ...encoders.taps import MAPS
-from ...errors import EstError, UsageError, damage_named
+from ...errors import EstError, UsageError, damage_named, quoted
 from ..config.config import TrainConfig
 from ..config.configfile import DEFAULT, MODEL, MODELS, from_flat, read_toml, to_toml
 from .place import read_place
@@ -219,7 +219,7 @@ def expect_free(path: Path) -> None:
     rest = {CONFIG, FOLDS, CLIPS, *(name + PARTIAL for name in (CONFIG, FOLDS, CLIPS, FACTS))}
     if path.exists() and (not path.is_dir() or {inner.name for inner in path.iterdir()} - rest):
         unfinished = (path / FACTS).is_file() and not read_json(path / FACTS).get("complete")
-        resume = f", or --resume --out {path} to resume it" if unfinished else ""
+        resume = f", or --resume --out {quoted(path)} to resume it" if unfinished else ""
         raise UsageError(f"{path} exists already.", remedy=f"--out another folder{resume}")
 
 
