@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    --override $(VENV)/overrides.txt --editable '.[dev]' opencv-python-headless
 	@touch $@
 
-demo: $(STAMP) ## the whole way on rendered faces: render, extract, train, score, into est-demo/
+demo: $(STAMP) ## the complete pipeline on rendered faces: render, extract, train, score, into est-demo/
 	$(BIN)/est demo
 
 test: lint types docs-check ## lint, types, documentation checks and the fast tests
@@ -42,7 +42,7 @@ test: lint types docs-check ## lint, types, documentation checks and the fast te
 test-all: lint types docs-check ## everything, the slow tests and those for a GPU or a browser too
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-# Pages are looked at by a real Chromium: the system's own (Debian's), led by playwright, and judged by axe-core, which npm brings into .browser/.
+# Pages are opened in the system's Chromium (Debian's) by playwright, and checked by axe-core, which npm writes into .browser/.
 browser: $(STAMP) ## install what the tests of pages need: playwright, axe-core (npm), chromium (apt, as root)
 	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --override $(VENV)/overrides.txt --editable '.[browser]'
 	@mkdir -p .browser
@@ -97,7 +97,7 @@ format: $(STAMP) ## format the code with ruff, wrap the documentation
 sbom: $(STAMP) ## the bill of materials of constraints.txt (CycloneDX JSON), into sbom.json
 	$(BIN)/python docs/make_sbom.py --out sbom.json $(ARGS)
 
-constraints: $(STAMP) ## resolve constraints.txt anew, for every supported Python
+constraints: $(STAMP) ## resolve constraints.txt again, for every supported Python
 	echo opencv-python-headless | $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
 	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml - -o constraints.txt
 

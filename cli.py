@@ -17,7 +17,7 @@ from typer.exceptions import TyperException
 from . import __version__
 from .commands.lazy import LazyGroup
 from .commands.screen import Screen
-from .errors import STATUS_INTERRUPTED
+from .errors import STATUS_INTERRUPTED, UsageError
 
 WIDTH = 100  # of help, on terminals that are as wide
 
@@ -106,6 +106,8 @@ def main(arguments: list[str] | None = None) -> None:
         from .commands.misspelt import mended
 
         status = screen.error(mended(error, arguments))
+    except UsageError as error:  # nor here
+        status = screen.error(error)
     except (KeyboardInterrupt, typer.Abort):
         status = STATUS_INTERRUPTED
     if status == STATUS_INTERRUPTED:

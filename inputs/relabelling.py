@@ -145,9 +145,9 @@ def plan_relabelling(
     clear: bool = False,
     strict: bool = False,
 ) -> Relabelling:
-    """Compare lists, files or data frames, with what a cache says of its clips; `write()` of the result then changes the cache.
+    """Compare lists with a cache; call `write()` on the result to apply the changes.
 
-    `only` takes some of the columns, `clear` also empties cells, `strict` refuses what does not match.
+    Lists are files or data frames. `only` takes some of the columns, `clear` also empties cells, `strict` refuses what does not match.
 
     >>> found = est.plan_relabelling("cache.zarr", {"id": ["happiness/s000_00"], "split": ["test"]})
     >>> [(change.id, change.before, change.after) for change in found.changes]

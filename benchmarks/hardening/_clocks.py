@@ -82,7 +82,7 @@ def clocks(rounds: int, folder: Path, counts: Counter[str], wrong: list[str]) ->
 
 
 def _old_files(folder: Path, counts: Counter[str], wrong: list[str]) -> None:
-    """Extract videos from another time: known again as they are, and taken anew where their time differs by a nanosecond."""
+    """Extract videos from another time: known again as they are, and extracted again where their time differs by a nanosecond."""
     folder.mkdir()
     for number, moment in enumerate(TIMES):
         os.utime(make_video(folder / f"{number}.mp4", 3, size=(32, 32)), ns=(moment, moment))
@@ -97,8 +97,8 @@ def _old_files(folder: Path, counts: Counter[str], wrong: list[str]) -> None:
     report = extract_videos(find_inputs([folder]), out, CONFIG)
     kept = sorted(int(moment) for moment in open_cache(out).clips.source_mtime_ns)
     if report.clips != len(TIMES) or kept != sorted(moment + 1 for moment in TIMES):
-        wrong.append(f"{report.clips} clips were taken anew, expected {len(TIMES)}; times {kept}")
-    counts["videos from another time, extracted, known again, and taken anew"] += len(TIMES)
+        wrong.append(f"{report.clips} clips were extracted again, expected {len(TIMES)}; times {kept}")
+    counts["videos from another time, extracted, known again, and extracted again"] += len(TIMES)
 
 
 def _trainings(rounds: int, folder: Path, counts: Counter[str], wrong: list[str]) -> None:

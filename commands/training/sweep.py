@@ -83,7 +83,7 @@ Model = Annotated[
         "--model",
         metavar="NAME",
         autocompletion=lambda: list(MODELS),
-        help=f"{MODEL_NAMES}\n\nMay be repeated: one space of several models. {MODEL_LIST}.",
+        help=f"{MODEL_NAMES}\n\n[default: est] May be repeated: one space of several models. {MODEL_LIST}.",
         rich_help_panel=MODEL,
     ),
 ]

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 
 from ...errors import UsageError, nearest
 from ...train.config.config import TrainConfig
-from ...train.config.configfile import MODEL, coerce, from_flat, known_keys
+from ...train.config.configfile import MODEL, coerce, from_flat, in_words, known_keys
 from ...train.models.registry import DEFAULT, MODELS, config_class
 from .corners import expect_possible
 from .setting import Setting, in_toml, key_of, name_of
@@ -240,5 +240,5 @@ def _typed(key: str, value: Any, kind: Any, part: str = "a value") -> Any:
     try:
         return coerce(key, value, kind)
     except UsageError as error:
-        wanted = error.message.partition(" is ")[2].partition(", found ")[0]
+        wanted = in_words(kind)
         raise UsageError(f"{key} is {wanted}, found {value!r} as {part}.", remedy=f"write {wanted} there") from error

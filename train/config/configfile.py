@@ -244,9 +244,16 @@ def coerce(key: str, value: Any, kind: Any) -> Any:
             return str(value)
         case _ if type(value) is wanted:
             return value
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
     example = {bool: "true", int: "3", float: "0.5", str: "a-word"}[wanted]
-    raise UsageError(f"{key} is {names[wanted]}, found {value!r}.", remedy=f"--set {key}={example}, for example")
+    raise UsageError(f"{key} is {in_words(kind)}, found {value!r}.", remedy=f"--set {key}={example}, for example")
+
+
+def in_words(kind: Any) -> str:
+    """Return what values a type takes; of a list, what each of its items is."""
+    options = get_args(kind)
+    if get_origin(kind) is tuple or type(None) in options:
+        return in_words(next(option for option in options if option is not type(None)))
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[str if options else kind]
 
 
 def _hints(kind: Any, model: str) -> dict[str, Any]:

@@ -42,6 +42,7 @@ RUNS = Path("runs")
 CONFIG, FACTS, FOLDS, CLIPS, PARTS = "config.toml", "run.json", "folds.json", "clips.json", "parts"
 CHECKPOINT, HISTORY, RESULT, PREDICTIONS = "checkpoint.safetensors", "history.jsonl", "result.json", "predictions.csv"
 MEGC = "megc.csv"
+PERMUTED = "Labels were permuted"  # begins a note of the protocol, in run.json
 EPOCHS = "epochs.npz"  # with keep_epochs: `epoch` (E,), and `predicted` (E, N), places in the labels, in the order of predictions.csv
 
 RESTORE = "restore it, or train again"
@@ -133,7 +134,7 @@ class Run:
     @property
     def permuted(self) -> bool:
         """Return whether its labels were permuted, as est audit does for a reference."""
-        return any(note.startswith("Labels were permuted") for note in self.facts["protocol"].get("notes", ()))
+        return any(note.startswith(PERMUTED) for note in self.facts["protocol"].get("notes", ()))
 
     def fold_of(self, part: str) -> str:
         """Return the fold that a part was trained on."""
