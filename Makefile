@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 STAMP  := $(VENV)/.installed
-SOURCE := __init__.py __main__.py cli.py errors.py packages.py cache commands crops demo doctor encoders extract hub infer inputs recipes report sweep train tune
+SOURCE := __init__.py __main__.py cli.py errors.py packages.py cache cluster commands crops demo doctor encoders extract hub infer inputs recipes report sweep train tune
 AXE    := 4.14.1
 
 # Compiled modules are kept, whatever the surroundings say: tests start hundreds of processes, and torch takes twice as long uncompiled.
@@ -13,7 +13,7 @@ FILES  := $(SOURCE) benchmarks tests docs
 
 GPU_PYTHON := 3.12
 
-.PHONY: help venv demo test test-all browser lint types docs docs-check bench bench-gpu gpu-wheels bench-check format constraints clean
+.PHONY: help venv demo test test-all browser lint types sbom docs docs-check bench bench-gpu gpu-wheels bench-check format constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    --override $(VENV)/overrides.txt --editable '.[dev]' opencv-python-headless
 	@touch $@
 
-demo: $(STAMP) ## the whole way on rendered faces: render, extract, train, score, into est-demo/
+demo: $(STAMP) ## the complete pipeline on rendered faces: render, extract, train, score, into est-demo/
 	$(BIN)/est demo
 
 test: lint types docs-check ## lint, types, documentation checks and the fast tests
@@ -42,7 +42,7 @@ test: lint types docs-check ## lint, types, documentation checks and the fast te
 test-all: lint types docs-check ## everything, the slow tests and those for a GPU or a browser too
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-# Pages are looked at by a real Chromium: the system's own (Debian's), led by playwright, and judged by axe-core, which npm brings into .browser/.
+# Pages are opened in the system's Chromium (Debian's) by playwright, and checked by axe-core, which npm writes into .browser/.
 browser: $(STAMP) ## install what the tests of pages need: playwright, axe-core (npm), chromium (apt, as root)
 	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --override $(VENV)/overrides.txt --editable '.[browser]'
 	@mkdir -p .browser
@@ -93,10 +93,14 @@ format: $(STAMP) ## format the code with ruff, wrap the documentation
 	$(BIN)/ruff format $(FILES)
 	$(BIN)/python docs/wrap.py
 
-constraints: $(STAMP) ## resolve constraints.txt anew, for every supported Python
+# ARGS="--advisories all.zip" names listed versions with known vulnerabilities: osv.dev offers the file, and nothing here asks a network.
+sbom: $(STAMP) ## the bill of materials of constraints.txt (CycloneDX JSON), into sbom.json
+	$(BIN)/python docs/make_sbom.py --out sbom.json $(ARGS)
+
+constraints: $(STAMP) ## resolve constraints.txt again, for every supported Python
 	echo opencv-python-headless | $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
 	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml - -o constraints.txt
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .types .browser .gpu-wheels bench-gpu docs/_build build *.egg-info est-demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) sbom.json .types .browser .gpu-wheels bench-gpu docs/_build build *.egg-info est-demo .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

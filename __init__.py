@@ -19,7 +19,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .cache import Cache, Progress, Watch, convert_cache, erase_clips, merge_caches, open_cache, verify_cache
+    from .cache import (
+        Cache,
+        Progress,
+        Uploaded,
+        Watch,
+        convert_cache,
+        download_cache,
+        erase_clips,
+        merge_caches,
+        open_cache,
+        upload_cache,
+        verify_cache,
+    )
+    from .cluster.rayengine.extracting import extract_on_ray
+    from .cluster.slurm.options import SlurmOptions
+    from .cluster.status import Submission, read_submission
+    from .cluster.submitting import submit_extract
+    from .cluster.sweeping import submit_sweep
     from .demo import RenderSpec, render_set
     from .doctor.check import Examination
     from .doctor.examination import examine as examine_machine
@@ -77,6 +94,8 @@ __all__ = [  # noqa: RUF022
     # videos → cache
     "find_inputs",
     "extract_videos",
+    "submit_extract",
+    "extract_on_ray",
     "import_features",
     "recache",
     "tune_cache",
@@ -90,12 +109,16 @@ __all__ = [  # noqa: RUF022
     "verify_cache",
     "convert_cache",
     "merge_caches",
+    "read_submission",
     "erase_clips",
+    "upload_cache",
+    "download_cache",
     # cache → run
     "train_config",
     "model_config",
     "fit",
     "sweep_cache",
+    "submit_sweep",
     "read_space",
     "audit_cache",
     "reproduce",
@@ -137,12 +160,15 @@ __all__ = [  # noqa: RUF022
     "RecipeChoice",
     "Change",
     "PredictConfig",
+    "SlurmOptions",
     "Permission",
     # what comes back
     "FoundInputs",
     "Report",
+    "Submission",
     "Cache",
     "Relabelling",
+    "Uploaded",
     "Run",
     "Results",
     "Evaluation",
@@ -166,6 +192,7 @@ __all__ = [  # noqa: RUF022
 # What is typed for a function whose name is another one: commands, most of which are packages, too.
 FUNCTIONS = {
     "extract": "extract_videos",
+    "submit": "submit_extract and est.submit_sweep",
     "train": "fit",
     "tune": "tune_cache",
     "sweep": "sweep_cache",

@@ -17,7 +17,7 @@ from typer.exceptions import TyperException
 from . import __version__
 from .commands.lazy import LazyGroup
 from .commands.screen import Screen
-from .errors import STATUS_INTERRUPTED
+from .errors import STATUS_INTERRUPTED, UsageError
 
 WIDTH = 100  # of help, on terminals that are as wide
 
@@ -26,29 +26,31 @@ class Commands(LazyGroup):
     """The commands, each a module below `commands/`."""
 
     texts = {  # noqa: RUF012
-        "extract": "Find the face in every frame of videos and cache its features; the same command resumes.",
-        "tune": "Train the encoder alone on labelled frames, for est extract --weights; the same command resumes.",
-        "recache": "Tune an encoder for each fold and cache its features, without leaks; the same command resumes.",
-        "train": "Train a model on a cache, every fold and seed, and score it; after Ctrl-C --resume continues.",
-        "evaluate": "Score a run's models again: on their test halves, on another cache, on shuffled or blackened clips.",
-        "predict": "Predict apparent expressions in videos by a run: tables, a timeline, an annotated video; the same command resumes.",
-        "export": "Write a run's model as one ONNX or TorchScript file, verified against the run, with a model card beside it.",
-        "probe": "Probe a run's models: does a score need the order of frames, and do attention and deletion point at the planted moment?",
-        "audit": "Train all folds with several seeds and on permuted labels: how far may a score be trusted? The same command resumes.",
-        "reproduce": "Make a table or figure of the EST paper on a cache: train, compare, draw; the same command resumes.",
-        "recipe": "Run a data set's fixed protocol: extract, train, control, evaluate; ends in a result card.",
-        "sweep": "Search settings for each outer fold inside its training half; the same command resumes.",
-        "runs": "List runs: data, model, protocol, scores over seeds, status and age.",
-        "compare": "Compare runs with the first: paired differences over people, per class, and the settings that differ.",
-        "report": "Write what is in a cache, or the results of runs, as one HTML page that needs no other file and no network.",
-        "cache": "Show a cache, verify it, find duplicates, import, merge, convert, relabel, drop clips, push and pull; erase people.",
-        "doctor": "Check versions, devices, codecs, weights, folders and disk; name each problem with the command that fixes it.",
-        "demo": "Run the complete pipeline on rendered faces: render, extract, train, score. Or only render them.",
+        "extract": "Find faces in videos and cache the features of every frame.",
+        "tune": "Train the encoder alone, on labelled frames.",
+        "recache": "Tune an encoder for each fold and cache its features.",
+        "train": "Train a model on a cache, every fold and seed, and score it.",
+        "evaluate": "Score a run's models again, on this or another cache.",
+        "predict": "Predict apparent expressions in videos by a run.",
+        "export": "Write a run's model as one ONNX or TorchScript file.",
+        "probe": "Test whether a run's score needs the order of frames.",
+        "audit": "Test how far a score may be trusted: seeds, permuted labels.",
+        "reproduce": "Make a table or figure of the EST paper on a cache.",
+        "recipe": "Run a data set's fixed protocol, from videos to a result card.",
+        "sweep": "Search settings for each fold inside its training half.",
+        "submit": "Extract or sweep on many machines, or in parts on this one.",
+        "runs": "List runs: data, model, protocol, scores, status and age.",
+        "compare": "Compare runs with the first: differences over people.",
+        "report": "Write a cache, or the results of runs, as one HTML page.",
+        "cache": "Show, verify, merge, convert, relabel or share a cache.",
+        "doctor": "Check this machine, and name the command for each problem.",
+        "demo": "Run the complete pipeline on rendered faces.",
     }
     folders = {  # noqa: RUF012
         "caches": ("cache",),
         "extracting": ("extract", "tune", "recache"),
         "training": ("train", "audit", "reproduce", "recipe", "sweep"),
+        "submitting": ("submit",),
         "results": ("evaluate", "predict", "export", "probe", "runs", "compare", "report"),
     }
 
@@ -57,7 +59,8 @@ app = typer.Typer(
     cls=Commands,
     name="est",
     help="Expression Snippet Transformer on cached features: extract once, train in seconds per epoch.",
-    epilog="Every command takes --json, --quiet and --debug; --help-all shows all options of a command that has many. "
+    epilog="New here: est demo, then docs/tutorial.md.\n\n"
+    "Every command takes --json, --quiet and --debug; --help-all shows all options of a command that has many. "
     "Exit status: 0 success, 1 failed, 2 wrong usage, 3 finished but some inputs failed or duplicates were found, 130 interrupted.",
     rich_markup_mode=None,  # rich's help pages alone cost more time than everything else here
     pretty_exceptions_enable=False,
@@ -103,6 +106,8 @@ def main(arguments: list[str] | None = None) -> None:
         from .commands.misspelt import mended
 
         status = screen.error(mended(error, arguments))
+    except UsageError as error:  # nor here
+        status = screen.error(error)
     except (KeyboardInterrupt, typer.Abort):
         status = STATUS_INTERRUPTED
     if status == STATUS_INTERRUPTED:

@@ -11,10 +11,12 @@ import functools
 import math
 import numbers
 import re
+import shlex
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -73,6 +75,17 @@ class SourceError(EstError):
     """An input that cannot be read."""
 
 
+@contextmanager
+def damage_named(path: object, remedy: str) -> Generator[None]:
+    """Say that a file of ours is damaged where what is looked up in it is absent or of another kind: somebody has edited it."""
+    try:
+        yield
+    except EstError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise EstError(f"{path} is damaged ({type(error).__name__}: {brief(error)}).", remedy=remedy) from error
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of what a library says of its error, or the error's kind where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -82,6 +95,11 @@ def brief(error: BaseException, limit: int = 160) -> str:
     """Return the first line of what a library says of its error, cut if it is long."""
     line = first_line(error)
     return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
+
+
+def quoted(word: object) -> str:
+    """Write a path as a word of a command that can be pasted into a shell: in quotes where it needs them."""
+    return shlex.quote(str(word))
 
 
 def nearest(found: object, names: Iterable[object], *, cutoff: float = 0.6) -> str | None:

@@ -1,6 +1,6 @@
 """Rendered clips with one brief expression: what is shown, and whether early or late, is the class. For benchmarks/probe.py.
 
-Two clips of a pair hold the very same frames in opposite order, so that nothing but time tells early from late; the evidence is one
+Two clips of a pair hold the same frames in opposite order, so that only the order of frames tells early from late; the evidence is one
 window of 9 to 13 % of the clip, planted at a place that the manifest tells (onset, apex, offset).
 """
 

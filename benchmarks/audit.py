@@ -8,7 +8,7 @@ inner validation part and of its test half, and clips of each. Whether a clip is
 model, what is easy about the person and about the clip, and how the model of this epoch suits both, which is correlated from epoch to
 epoch. So the true score of the model of every epoch, on people that nobody has seen, is known in closed form. Each run chooses the epoch of
 each fold in three ways and has one interval for each, over the people tested. An honest interval covers the true score of the models chosen
-in 95 of 100 runs. Shares stand beside their 95 % binomial bands.
+in 95 of 100 runs. Shares have 95 % binomial bands.
 
 The second table is of permutation tests where features tell nothing: five folds over people, the nearest class mean, permutations within
 people. p is at most 0.05 in one of 20 runs where it is right. Labels are permuted and p is counted by the audit's own functions, with the

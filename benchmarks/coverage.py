@@ -190,7 +190,7 @@ def same_model(rng: np.random.Generator, draws: int, people: tuple[int, ...]) ->
         "moves all clips by 7 points": {"common": 0.2},
     }  # sd, at an accuracy of 50 %
     print("\n## Two runs of one model: how often one is called better; mean (highest) over accuracies and designs\n")
-    print(f"| the luck of a run | seeds | {' | '.join(f'{one} people' for one in people)} |")
+    print(f"| variation between seeds | seeds | {' | '.join(f'{one} people' for one in people)} |")
     print(f"|---|---|{'---|' * len(people)}")
     highest = 0.0
     for (kind, noise), seeds in itertools.product(kinds.items(), (1, 3)):

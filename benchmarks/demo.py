@@ -89,7 +89,7 @@ def extracted(folder: Path, seed: int) -> Cache:
     if not done.exists():
         shutil.rmtree(
             folder / CACHE, ignore_errors=True
-        )  # of a call that was stopped; rendered anew, no video is what it was
+        )  # of a call that was stopped; rendered again, every video is another one
         render_set(DYNAMICS.changed(settings={}, seed=seed, reserved=True).spec, folder / VIDEOS, overwrite=True)
         extract_set(folder, CONFIG)
         done.touch()

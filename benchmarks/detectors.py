@@ -70,7 +70,7 @@ def render(size: tuple[int, int], stride: int, sway: float, clips: int) -> Sourc
 
 
 def shift_right(image: np.ndarray, pixels: float) -> np.ndarray:
-    """Move a picture sideways; what comes in at the border is its mirror."""
+    """Move a picture sideways; the border is filled with its mirror image."""
     if pixels == 0:
         return image
     matrix = np.array([[1, 0, pixels], [0, 1, 0]], np.float64)

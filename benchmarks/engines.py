@@ -2,7 +2,7 @@
 
     python benchmarks/engines.py --folder work              # all three parts; the trainings resume
     python benchmarks/engines.py --part speed               # seconds
-    python benchmarks/engines.py --write-faces FILE         # the faces on which int8 is calibrated, drawn anew
+    python benchmarks/engines.py --write-faces FILE         # the faces on which int8 is calibrated, rendered again
 
 speed      ResNet-18 at 224 with the weights `synface`, crops of noise; engines take turns, each row is the best of its rounds, by the
            clock and by the processor's time. A process of its own for each number of threads.

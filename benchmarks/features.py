@@ -12,13 +12,13 @@ tuned         `est recache --tune --cross-fit 0 --epochs 6 --select last`, from 
 end to end    `est train --finetune all`: encoder and EST of full size learn together from crops
 --also        crossed: tuned in three parts; views: the same with two views of each clip; layer4: `--finetune layer4`, from maps
 
-The weak start is `synface` weakened on purpose: layer4 drawn anew, noise in layer2 and layer3, batch norms fitted to these pictures.
+The weak start is `synface` weakened on purpose: random layer4, noise in layer2 and layer3, batch norms fitted to these pictures.
 There the gap is wide enough to be measured. The whole start is `synface` as it ships, which was trained on faces of this renderer: there
 may be no gap, and then no share of it.
 
 Seconds are those of a seed: tuning, re-caching and training with its control; extraction, which all need once, is not counted. Intervals of
 WAR are those of `est evaluate`, over people. Those of the share of the gap come from a paired bootstrap, over seeds and over the people in
-each; those of the share of time from one over seeds. CPU seconds stand beside: other work on the machine changes them less. Goal: at least
+each; those of the share of time from one over seeds. CPU seconds are shown too: other work on the machine changes them less. Goal: at least
 80 % of the gap in at most 15 % of the time.
 """
 
@@ -76,7 +76,7 @@ LEARNING = [
     "control=false",
 ]
 PLAIN = ["finetune.shift=0", "finetune.zoom=0", "finetune.brightness=0"]  # maps stay as they are
-ANEW, NOISY = ("layer4",), ("layer2", "layer3")
+RANDOM, NOISY = ("layer4",), ("layer2", "layer3")
 DRAWS = 10_000  # of the bootstrap
 GOAL = (0.8, 0.15)
 
@@ -171,14 +171,14 @@ def expect_whole(report: Report) -> None:
 
 
 def spoil(path: Path, faces: Cache) -> None:
-    """Write synface with its last stage drawn anew and noise in the two before it; batch norms take the statistics of some faces."""
+    """Write synface with random weights in its last stage and noise in the two before it; batch norms take the statistics of some faces."""
     found = load_weights("synface")
     network, generator = found.backbone, torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, weight in network.named_parameters():
-            if weight.ndim == 4 and name.startswith(ANEW):
+            if weight.ndim == 4 and name.startswith(RANDOM):
                 nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu", generator=generator)
-            elif name.startswith(ANEW):
+            elif name.startswith(RANDOM):
                 weight.fill_(1.0 if name.endswith("weight") else 0.0)  # of a batch norm
             elif weight.ndim == 4 and name.startswith(NOISY):
                 weight += weight.std() * torch.randn(weight.shape, generator=generator)

@@ -71,7 +71,7 @@ def show_goal(what: str, reached: bool) -> None:
 
 
 def extracted(folder: Path, kinds: Iterable[Kind], policy: str) -> Cache:
-    """Extract clips of some kinds under a policy, or go on with it."""
+    """Extract clips of some kinds under a policy, or resume that."""
     from est.extract.config import ExtractConfig
     from est.extract.extraction import extract_videos
     from est.inputs.input import find_inputs

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .changes.convert import convert_cache
     from .changes.merge import merge_caches
     from .changes.rewriting import erase_clips
+    from .changes.upload import Uploaded, download_cache, upload_cache
     from .changes.verify import verify_cache
     from .clip import Clip, Failure, Source
     from .environment import current_environment

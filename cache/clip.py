@@ -5,6 +5,7 @@ Everything is checked before a byte is written; a message names the clip and, wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CacheDamaged, CacheError
+from ..errors import CacheDamaged, CacheError, quoted
 from . import checksum
 from .quality import box_jitter, coverage
 from .schema import (
@@ -35,6 +36,7 @@ from .schema import (
 
 # what a rerun with other annotations changes
 UPDATED = ("label", "subject", "split", "fold", "path", "target", *MOMENTS)
+UNSHOWN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters and half characters
 KINDS = {"f": "fiu", "i": "iub", "u": "iub"}  # of numbers that a column of floats, integers or counts takes
 
 
@@ -112,6 +114,11 @@ class Failure:
     fold: int = NO_FOLD
     source: Source = field(default_factory=Source)
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)  # of the extra columns that failures have
+
+    def __post_init__(self) -> None:
+        """Escape what no store and no terminal should be given of a reason: it may quote bytes of a damaged file."""
+        if isinstance(self.error, str) and UNSHOWN.search(self.error):
+            object.__setattr__(self, "error", UNSHOWN.sub(lambda sign: ascii(sign[0])[1:-1], self.error))
 
 
 def checked_rows(clip: Clip, schema: Schema) -> dict[str, np.ndarray]:
@@ -252,7 +259,7 @@ def failure_of(row: Mapping[str, Any], labels: Sequence[str], path: Path) -> Fai
     if not NO_LABEL <= code < len(labels):
         raise CacheDamaged(
             f"{path}: the label of the failure {row['id']!r} is number {code} of {len(labels)}.",
-            remedy=f"est cache verify {path} --repair",
+            remedy=f"est cache verify {quoted(path)} --repair",
         )
     return Failure(
         **{name: row[name] for name in ("id", "path", "stage", "error", "subject", "split")},

@@ -31,13 +31,14 @@ class Stop:
 
     def __init__(self, *, patient: bool = True) -> None:
         self.wanted = False
+        self.signal = 0  # the first that came
         self._patient = patient
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Take a signal; without patience a second one interrupts at once."""
         if self.wanted and not self._patient:
             raise KeyboardInterrupt
-        self.wanted = True
+        self.wanted, self.signal = True, self.signal or number
 
 
 @contextmanager

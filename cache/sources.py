@@ -7,8 +7,10 @@ from pathlib import Path
 
 import xxhash
 
+from ..errors import EstError
 from . import checksum
 from .clip import Source
+from .remote.address import url_of
 
 
 def source_of(path: Path, *, digest: bool = True) -> Source:
@@ -31,6 +33,8 @@ def source_problem(path: str, num_bytes: int, digest: bytes) -> str | None:
     """Return what is wrong with a source, by its content where a digest is known."""
     if not path:
         return "the cache has no record of its source"
+    if url := url_of(path):
+        return _remote_problem(url, num_bytes)
     try:
         known = any(digest)
         found = source_of(Path(path), digest=known)
@@ -41,6 +45,18 @@ def source_problem(path: str, num_bytes: int, digest: bytes) -> str | None:
     if known and found.digest != digest:
         return f"its source {path} has changed"
     return None
+
+
+def _remote_problem(url: str, num_bytes: int) -> str | None:
+    """Say what is wrong with a source in an object store, by its size: it is not downloaded."""
+    from .remote.client import ObjectStore  # here: an extra
+
+    folder, _, name = url.rpartition("/")
+    try:
+        found = ObjectStore(folder).describe(name).size
+    except EstError as error:
+        return f"its source cannot be read: {error.message}"
+    return None if found == num_bytes else f"its source {url} has {found} bytes, and had {num_bytes}"
 
 
 def _of_folder(files: list[Path]) -> bytes:

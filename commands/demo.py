@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +21,7 @@ DEMO_FOLDER = Path("est-demo")
 
 app = typer.Typer(
     cls=PanelGroup,
-    help="Run the complete pipeline on rendered faces: render, extract, train, score. Or only render them.",
+    help="Run the complete pipeline on rendered faces. Render, extract, train, score; or only render them.",
     rich_markup_mode=None,
 )
 
@@ -220,6 +221,6 @@ def sheet(
 def parse_size(text: str) -> tuple[int, int]:
     """Read 640x360 as (640, 360)."""
     width, cross, height = text.lower().partition("x")
-    if not (cross and width.isdecimal() and height.isdecimal()):
-        raise UsageError(f"--size is width x height in pixels, found {text!r}", remedy="--size 640x360")
+    if not (cross and all(re.fullmatch("[0-9]{1,9}", side) for side in (width, height))):
+        raise UsageError(f"--size is width x height in pixels, found {text!r}.", remedy="--size 640x360")
     return int(width), int(height)

@@ -65,7 +65,7 @@ def doctor(
     device: Device = "auto",
     speed: Speed = False,
 ) -> int:
-    """Check versions, devices, codecs, weights, folders and disk; name each problem with the command that fixes it.
+    """Check this machine, and name the command for each problem. Versions, devices, codecs, weights, folders and disk are checked.
 
     With --quiet only problems are shown; the exit status is 1 if there is one.
     """

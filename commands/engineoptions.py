@@ -23,6 +23,7 @@ EngineOption = Annotated[
     Engines,
     typer.Option(
         "--engine",
+        "--encoder-engine",
         metavar="NAME",
         help="auto, torch or onnxruntime.\n\n"
         "What computes the encoder; auto: the fastest here, or the engine of the cache that is resumed. "

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError, nearest
+from ..errors import UsageError, nearest, some
 from .cachenames import is_cache_name, no_cache, takes_option, with_cache_option
 from .panels import help_line
 
@@ -66,13 +66,22 @@ def _no_option(error: Any, context: Context, remedy: str) -> UsageError:
     known = [name for one in context.command.params for name in (*one.opts, *one.secondary_opts) if name[:2] == "--"]
     plain = given.lstrip("-").casefold().replace("_", "-")
     meant = next((f"--{name}" for name in CALLED.get(plain, ()) if f"--{name.split(' ')[0]}" in known), None)
-    near = meant or nearest(f"--{plain}", known, cutoff=0.7)
-    if near is None and (called := nearest(plain, CALLED, cutoff=0.8)):
+    elsewhere = [] if meant else _with_option(context, f"--{plain}")
+    near = meant or nearest(f"--{plain}", known, cutoff=0.85 if elsewhere else 0.7)
+    if near is None and not elsewhere and (called := nearest(plain, CALLED, cutoff=0.8)):
         near = next((f"--{name}" for name in CALLED[called] if f"--{name.split(' ')[0]}" in known), None)
     message = f"{context.command_path} has no option {given}"
-    others = [name for name in sorted(error.possibilities or ()) if name != near][:3]
-    more = f"; similar are {', '.join(others)}" if others else ""
-    return UsageError(f"{message}{more}.", remedy=f"{near}, or {remedy} for all" if near else remedy)
+    if elsewhere:
+        message += f"; {some(elsewhere)} {'has' if len(elsewhere) == 1 else 'have'} --{plain}"
+    return UsageError(f"{message}.", remedy=f"{near}, or {remedy} for all" if near else remedy)
+
+
+def _with_option(context: Context, option: str) -> list[str]:
+    """Return the other commands that have an option of this name, `train` first: most options that are typed elsewhere are its own."""
+    root = context.find_root()
+    commands = getattr(root.command, "commands", {})
+    having = [name for name in commands if any(option in one.opts for one in commands[name].params)]
+    return [f"{root.command_path} {name}" for name in sorted(having, key=lambda name: name != "train")]
 
 
 def _bad_value(error: Any, message: str, remedy: str) -> UsageError:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..errors import EstError, missing_library
+from ..errors import EstError, UsageError, missing_library
 from .panels import DATA, GENERAL, OUTPUT, PLAIN, PanelCommand, show_all
 from .screen import Screen
 
@@ -49,6 +49,11 @@ SCREEN_OPTIONS = [
 ]
 HELP_ALL = inspect.Parameter("help_all", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=HelpAll)
 
+LOCAL = {  # parameters by which something is written → what fixes a URL there
+    "out": "--out FOLDER or CACHE; est cache upload CACHE URL brings a cache to an object store",
+    "into": "est cache download URL --out CACHE, then --into CACHE",
+}
+
 Command = Callable[..., int]  # returns the exit status
 
 
@@ -62,8 +67,45 @@ def examples(*lines: str) -> Callable[[Command], Command]:
     return remember
 
 
+def expect_paths(options: Mapping[str, Any]) -> None:
+    """Refuse a URL where something is written: else a folder of that name would be made."""
+    from ..cache.remote.address import url_of
+
+    for name, remedy in LOCAL.items():
+        if isinstance(options.get(name), Path) and (url := url_of(options[name])):
+            raise UsageError(f"--{name} is a path on this machine, found {url}.", remedy=remedy)
+
+
 def _epilog(function: Command) -> str | None:
     return "\n".join(vars(function).get("examples", ())) or None
+
+
+def with_options_of(
+    asks: Command, *, without: Sequence[str] = (), changed: Mapping[str, Any] | None = None
+) -> Callable[[Command], Command]:
+    """Give a command the options of another function, as keyword arguments, behind its own.
+
+    Those are the function's keyword-only parameters but `without`; `changed` are other declarations of some.
+    """
+    changed = changed or {}
+    theirs = [
+        one.replace(annotation=changed.get(one.name, one.annotation))
+        for one in inspect.signature(asks, eval_str=True).parameters.values()
+        if one.kind is inspect.Parameter.KEYWORD_ONLY and one.name not in without
+    ]
+
+    def take(function: Command) -> Command:
+        signature = inspect.signature(function, eval_str=True)
+        own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+
+        @functools.wraps(function)
+        def run(*arguments: Any, **given: Any) -> int:
+            return function(*arguments, **given)
+
+        run.__signature__ = signature.replace(parameters=[*own, *theirs])  # ty: ignore[missing-attribute]
+        return run
+
+    return take
 
 
 def command(app: typer.Typer, name: str, **settings: Any) -> Callable[[Command], Command]:
@@ -122,6 +164,7 @@ def with_screen(function: Command) -> Command:
         screen = Screen(**{p.name: options.pop(p.name) for p in SCREEN_OPTIONS})
         options.pop(HELP_ALL.name, None)
         try:
+            expect_paths(options)
             return function(screen, **options)
         except EstError as error:
             return screen.error(error)

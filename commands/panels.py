@@ -1,16 +1,22 @@
-"""The help of a command: options in panels by purpose, and examples; the daily options with --help, all of them with --help-all.
+"""A command's help: options in panels by purpose, and examples; the daily options with --help, all of them with --help-all.
 
 An option names its panel where it is declared, with typer's `rich_help_panel=`: `FACES`, or `FACES.rare` where few need it. Of its help
 --help shows the first paragraph, and of its names the first long one; --help-all shows everything. A command of at most `PLAIN` options
 has one list of them and no --help-all. rich draws nothing here: its help pages take longer than everything else that a help does.
+
+An option may have several names; two different values for it, given by two of its names, are refused.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import typer
+from typer._click.parser import _OptionParser
 from typer.core import TyperCommand, TyperGroup
+
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter, Parameter
@@ -49,17 +55,40 @@ FACES = Panel("Faces")
 FEATURES = Panel("Features")
 AUGMENTATION = Panel("Augmentation")
 TIMELINE = Panel("Timeline")
+CLUSTER = Panel("Cluster")
 MACHINE = Panel("Machine")
 OUTPUT = Panel("Output")
 GENERAL = Panel("Messages and help")
 ORDER = [
     *(INPUT, DATA, MODEL, RECIPE, SEARCH, PROTOCOL, CLIPS, COLUMNS, WINDOWS, FACES, FEATURES, AUGMENTATION, TIMELINE),
-    *(MACHINE, OUTPUT, GENERAL),
+    *(CLUSTER, MACHINE, OUTPUT, GENERAL),
 ]
+
+
+class OneValueParser(_OptionParser):
+    """A parser that refuses two values of one option under two of its names: the last would win silently."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._is_completing = context.resilient_parsing  # of an unfinished line, in a shell
+        self._given: dict[str, tuple[str, Any]] = {}  # option → the name and the value that were given first
+
+    def _get_value_from_state(self, option_name: str, option: Any, state: Any) -> str | Sequence[str]:
+        value = super()._get_value_from_state(option_name, option, state)
+        first, before = self._given.setdefault(option.dest, (option_name, value))
+        if first != option_name and before != value and option.action == "store" and not self._is_completing:
+            raise UsageError(
+                f"{first} and {option_name} are the same option, found {before!r} and {value!r}.",
+                remedy=f"{first} {before}, or {first} {value}",
+            )
+        return value
 
 
 class PanelCommand(TyperCommand):
     """A command whose help is laid out here."""
+
+    def make_parser(self, ctx: Context) -> _OptionParser:
+        return make_parser(self, ctx)
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
         write_options(self, ctx, formatter)
@@ -71,12 +100,23 @@ class PanelCommand(TyperCommand):
 class PanelGroup(TyperGroup):
     """A group of commands whose help is laid out here."""
 
+    def make_parser(self, ctx: Context) -> _OptionParser:
+        return make_parser(self, ctx)
+
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
         write_options(self, ctx, formatter)
         self.format_commands(ctx, formatter)
 
     def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
         write_examples(self, ctx, formatter)
+
+
+def make_parser(command: Command, context: Context) -> OneValueParser:
+    """Return the parser of a command's options."""
+    parser = OneValueParser(context)
+    for parameter in command.get_params(context):
+        parameter.add_to_parser(parser, context)
+    return parser
 
 
 def show_all(context: typer.Context, wanted: bool) -> None:

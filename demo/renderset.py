@@ -21,7 +21,7 @@ import cv2
 
 from ..cache.processes import nameless_main
 from ..cache.watch import Progress, Watch
-from ..errors import EstError, UsageError
+from ..errors import EstError, UsageError, quoted
 from .clip import render_clip
 from .course import plan_span
 from .spec import ClipPlan, RenderSpec, plan_set
@@ -158,9 +158,8 @@ def _prepare_folder(out: Path, plans: list[ClipPlan], overwrite: bool) -> None:
         raise UsageError(f"{out}: expected a folder to render into, found a file", remedy="choose another --out")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         state = "holds an unfinished render" if (out / UNFINISHED).exists() else "is not empty"
-        raise UsageError(
-            f"{out} {state}: expected an empty or new folder", remedy="add --overwrite to replace the clips it lists"
-        )
+        replacing = "; or --overwrite, which replaces the clips of the earlier render" if _own_clips(out) else ""
+        raise UsageError(f"{out} {state}: expected an empty or new folder", remedy=f"--out another folder{replacing}")
     try:
         out.mkdir(parents=True, exist_ok=True)
         own = _own_clips(out)
@@ -168,7 +167,7 @@ def _prepare_folder(out: Path, plans: list[ClipPlan], overwrite: bool) -> None:
         if foreign:
             raise UsageError(
                 f"{out / foreign[0]} exists, and is not listed in the manifest of a render",
-                remedy="choose another --out",
+                remedy=f"--out another folder; or, if the folder has nothing but rendered clips: rm -r {quoted(out)}",
             )
         # The list comes before any removal and any clip: whatever happens next, a later run knows what is ours.
         (out / UNFINISHED).write_text("\n".join(sorted(own | {plan.path for plan in plans})) + "\n")

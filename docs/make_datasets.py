@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from wrap import wrap_text
+
 from est.inputs.published import DATASETS, Dataset
 from est.inputs.published.est_paper import CLIPS
 from est.recipes.recipe import DatasetRecipe
@@ -25,7 +27,8 @@ it is current. Layouts on disk, lists, and what else to know about each release:
 No data set comes with est or is downloaded. Before you begin:
 
 1. **Get the weights.** `imagenet` is the default, and `est doctor --fetch` downloads it. For research on real faces we recommend
-   `--weights hsemotion:b0` ([encoders](encoders.md#hsemotion-encoders-trained-on-expressions)). Find out which data the weights were
+   `--weights hsemotion:b0`: [download the file](encoders.md#hsemotion-encoders-trained-on-expressions) yourself, then
+   `est doctor --weights hsemotion:b0 --fetch --from FILE`. Find out which data the weights were
    trained and selected on. If your test clips are among them, scores are too high (a [leak](concepts.md#leak)).
 2. **Do the dry run.** It compares your copy with the published counts and lists every difference.
 3. **Choose between two ways.** `est recipe run` fixes clips, folds and scores, and writes a [result card](recipes.md) that can be
@@ -56,7 +59,7 @@ def build() -> str:
     sections = [
         "\n".join(section(dataset, recipes.get(dataset.name), anchors[dataset.name])) + "\n" for dataset in known
     ]
-    return "\n".join([HEAD, *sections])
+    return wrap_text("\n".join([HEAD, *sections]))
 
 
 def section(dataset: Dataset, recipe: DatasetRecipe | None, anchor: str) -> Iterator[str]:

@@ -29,7 +29,7 @@ PACKAGES = (
 )
 HEAD = """# Modules
 
-What each module is for, in the first sentence of its docstring. This page is generated: `make docs` writes it anew. Packages are
+What each module is for, in the first sentence of its docstring. This page is generated: `make docs` writes it again. Packages are
 ordered by dependence, the most basic ones first.
 """
 

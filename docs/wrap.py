@@ -1,7 +1,7 @@
 """Wrap the prose of the documentation at one width: `python docs/wrap.py` all pages, or those that are named.
 
 Tables, fenced code, headings, pictures and blocks between `begin` and `end` comments stay as they are. A code span is never broken, so a
-line with a longer one may exceed the width. Generated pages, the log and the README are left alone.
+line with a longer one may exceed the width. Generated pages are left alone, or wrapped by what makes them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 WIDTH = 120
-UNTOUCHED = {"cli.md", "howto-datasets.md", "modules.md", "results.md", "troubleshooting.md"}
+UNTOUCHED = {"cli.md", "modules.md", "results.md"}
 PAGES = [page for page in sorted(DOCS.glob("*.md")) if page.name not in UNTOUCHED]
-PAGES += [DOCS.parent / "CHANGELOG.md", DOCS.parent / "CONTRIBUTING.md"]
+PAGES += [DOCS.parent / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "README.md")]
 ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+")
 FIXED = re.compile(r"\s*(?:[#|<>]|!\[|\(\S+\)=|:::|$)")
 GLUE = "\0"  # stands for a blank at which no line may end

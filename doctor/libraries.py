@@ -39,7 +39,13 @@ REPLACEMENTS = {  # package → others that bring the same module
     "opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
     "onnxruntime": ("onnxruntime-gpu",),
 }
-EXTRAS = {"timm": "encoders", "optuna": "sweep"}  # package → the extra of est that brings it
+EXTRAS = {  # package → the extra of est that brings it
+    "timm": "encoders",
+    "optuna": "sweep",
+    "submitit": "cluster",
+    "ray": "ray",
+    "obstore": "stores",
+}
 LIMIT = 120  # seconds for all imports
 SCRIPT = """
 import importlib, importlib.util, json, sys
@@ -103,13 +109,14 @@ class Imported:
     error: str = ""
     where: str = ""  # the file that was imported, where it could not be
     version: str = ""  # that the module states, where it does
+    busy: bool = False  # it was not finished in time, which says nothing about the module
 
 
 def import_all(modules: list[str]) -> dict[str, Imported]:
     """Import modules in another process; say of each how it ended."""
     if not modules:
         return {}
-    ended = ""
+    ended, busy = "", False
     try:
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT, *modules], capture_output=True, text=True, timeout=LIMIT, check=False
@@ -119,7 +126,7 @@ def import_all(modules: list[str]) -> dict[str, Imported]:
             ended = f"importing it ends the process ({_signal(done.returncode)})"
     except subprocess.TimeoutExpired as error:
         output = (error.stdout or b"").decode() if isinstance(error.stdout, bytes) else error.stdout or ""
-        ended = f"importing it takes more than {LIMIT} seconds"
+        ended, busy = f"importing it takes more than {LIMIT} seconds", True
     found: dict[str, Imported] = {}
     begun = ""
     for line in output.splitlines():
@@ -134,8 +141,9 @@ def import_all(modules: list[str]) -> dict[str, Imported]:
                 error=said["error"], where=said.get("where", ""), version=said.get("version", "")
             )
     if ended and begun in modules and begun not in found:
-        return {**found, begun: Imported(error=ended), **import_all(modules[modules.index(begun) + 1 :])}
-    never = Imported(error=f"not imported: a second Python process ends at once ({ended})")
+        return {**found, begun: Imported(error=ended, busy=busy), **import_all(modules[modules.index(begun) + 1 :])}
+    why = ended if busy else f"not imported: a second Python process ends at once ({ended})"
+    never = Imported(error=why, busy=busy)
     return {**(dict.fromkeys(modules, never) if ended else {}), **found}
 
 
@@ -145,6 +153,9 @@ def _check(name: str, requirement: Requirement, imported: Imported | None, openc
         if not version:
             who, version = other, _version(other)
     install = f"pip install '{requirement.name}{requirement.specifier}'"
+    if imported and imported.busy and (not version or requirement.specifier.contains(version, prereleases=True)):
+        found = f"{version or 'version unknown'}: {error}: the machine is busy, or the disk is slow"
+        return Check(group=GROUP, name=name, state="note", found=found, remedy="run est doctor again, later")
     if not version and imported and not error:  # built by hand, or by another package manager
         return Check(group=GROUP, name=name, found=f"{imported.version or 'version unknown'} (not installed by pip)")
     if not version:

@@ -6,6 +6,7 @@ keep torchvision's names, so that its checkpoints load. Other encoders are in `k
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Normalization:
             numbers = []
         if len(numbers) == 2:
             numbers = [numbers[0]] * 3 + [numbers[1]] * 3
-        if len(numbers) != 6 or min(numbers[3:]) <= 0:
+        if len(numbers) != 6 or not all(map(math.isfinite, numbers)) or min(numbers[3:]) <= 0:
             raise UsageError(
                 f"A normalisation is none, imagenet, MEAN,STD or three means and three deviations; found {text!r}.",
                 remedy="--normalize none for weights that were trained on pixels in [0, 1]",

@@ -26,6 +26,19 @@ CUT_OFF = (
     "invalid header length",
     "not fully covered",
 )  # what safetensors says of a part of a file
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+ALIGNED = 8  # bytes, of the first tensor in a file
 CONTAINERS = ("state_dict", "model_state_dict", "model", "net")  # where training scripts put the tensors
 
 
@@ -90,12 +103,35 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         ) from error
 
 
+def save_file(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file tensor by tensor, without a copy of them all.
+
+    The library's own writer begins another file, of a name that it draws, and a kill leaves that file for good.
+    """
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # so that all are aligned
+    head: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name in names:
+        begin, end = end, end + tensors[name].nbytes
+        head[name] = {
+            "dtype": DTYPES[tensors[name].dtype],
+            "shape": list(tensors[name].shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(head, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % ALIGNED)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in (name for name in names if tensors[name].numel()):
+            file.write(tensors[name].reshape(-1).view(torch.uint8).numpy())
+
+
 def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
     """Put metadata and a checksum into the head of a safetensors file, in order: its library shuffles them."""
     head, tensors = _split(data)
     head["__metadata__"] = {**metadata, "checksum": _checksum(head, metadata, tensors)}
     text = json.dumps(head, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors are aligned
+    text += b" " * (-len(text) % ALIGNED)
     return len(text).to_bytes(8, "little") + text + tensors
 
 

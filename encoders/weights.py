@@ -17,7 +17,7 @@ from typing import Any
 
 from ..cache.recipe import FeatureRecipe
 from ..cache.trained import TrainedOn
-from ..errors import EstError, UsageError, nearest
+from ..errors import EstError, UsageError, brief, damage_named, nearest, quoted
 from ..hub.download import fetch_weights
 from ..hub.names import names_hub
 from .backbone import Backbone, FrameEncoder, Normalization
@@ -30,7 +30,7 @@ SHIPPED = Path(__file__).parent / "weights"
 BACKBONE = "backbone.safetensors"  # of a part of a run that has tuned one
 RANDOM = "random"
 LICENCES = {
-    "synface": "MIT; trained on rendered faces, for the demo and the tests: not for real faces",
+    "synface": "not for real faces: trained on rendered ones, for the demo and the tests; MIT",
     "imagenet": RESNET18.licence,
     RANDOM: "",
 }
@@ -189,7 +189,7 @@ def _of_run(folder: Path) -> Path:
         parts = ", ".join(path.parent.name for path in found)
         raise UsageError(
             f"{folder} has tuned {len(found)} backbones, each on clips of its own: {parts}.",
-            remedy=f"--weights {found[0].parent} for one of them",
+            remedy=f"--weights {quoted(found[0].parent)} for one of them",
         )
     return found[0]
 
@@ -242,7 +242,7 @@ def _from_file(
         recognised=face.title if face is not None else "",
         matched=matched,
         unused=unused,
-        card=json.loads(metadata["card"]) if "card" in metadata else {},
+        card=card_in(path, metadata),
         trained_on=record,
     )
 
@@ -250,8 +250,17 @@ def _from_file(
 def _said(path: Path, encoder: str, asked: Design | None) -> Design:
     """Return the encoder that a file says its weights are of."""
     if asked is not None and asked.name != encoder:
-        raise UsageError(f"{path} holds weights of {encoder}, not of {asked.name}.", remedy=f"--weights {path}")
+        raise UsageError(f"{path} holds weights of {encoder}, not of {asked.name}.", remedy=f"--weights {quoted(path)}")
     return asked or find_design(encoder)
+
+
+def card_in(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return the card that a file of weights holds; empty where it has none."""
+    with damage_named(path, "write the file again"):
+        found = json.loads(metadata.get("card", "{}"))
+        if not isinstance(found, dict) or not isinstance(found.get("data", {}), dict):
+            raise TypeError(f"its card is an object, found {found!r}")
+        return found
 
 
 def _trained_on(path: Path, metadata: Mapping[str, str]) -> TrainedOn | None:
@@ -260,17 +269,32 @@ def _trained_on(path: Path, metadata: Mapping[str, str]) -> TrainedOn | None:
         return None
     try:
         return TrainedOn.from_json(json.loads(metadata["trained_on"]))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise EstError(
             f"The record in {path} of what its weights have learnt from cannot be read.", remedy="make the file again"
         ) from error
+
+
+def _read_sidecar(path: Path) -> str | None:
+    """Read how pixels are scaled from the file beside weights; nothing where it does not say."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        said = found.get("normalize")
+        if said is not None and not isinstance(said, str):
+            raise TypeError(f"normalize is a text, found {said!r}")
+    except (OSError, ValueError, RecursionError, AttributeError, TypeError) as error:
+        raise EstError(
+            f"{path}, which says how pixels are normalised, cannot be read ({brief(error)}).",
+            remedy='{"normalize": "imagenet"}, for example; or --normalize, and the file is not read',
+        ) from error
+    return said
 
 
 def _normalization(path: Path, normalize: str | None, design: Design, face: Face | None) -> Normalization:
     """Return the normalisation that the user, the file, its sidecar or its publication gives; never guess."""
     sidecar = path.with_suffix(".json")
     if normalize is None and sidecar.is_file():
-        normalize = json.loads(sidecar.read_text(encoding="utf-8")).get("normalize")
+        normalize = _read_sidecar(sidecar)
     if normalize is None and face is not None:
         normalize = face.normalize
     if normalize is None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
-from ..cache import Cache, FeatureRecipe, Recipes, open_cache
+from ..cache import FeatureRecipe, FramesRecipe, Recipes, open_cache
 from ..cache.recipe import TORCH
 from ..cache.writing.restart import has_clips
 from ..encoders.engines.calibration import bits_of, rounding_of
@@ -25,6 +25,29 @@ from .recipes import calibration_of_all
 
 MOST_NAMED = 3  # files
 Named = TypeVar("Named")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """What a cache that is there tells of how its rows were computed; it can be sent to where more of them are."""
+
+    path: Path
+    frames: FramesRecipe
+    features: Mapping[str, FeatureRecipe]  # those that are being filled among them
+
+    @property
+    def encoded(self) -> list[FeatureRecipe]:
+        """Return the recipes of rows that an encoder made."""
+        return [made for made in self.features.values() if not made.is_imported and made.backbone != "none"]
+
+
+def earlier_in(out: Path | None) -> Earlier | None:
+    """Read it; None where there are no clips."""
+    if out is None or not has_clips(out):
+        return None
+    cache = open_cache(out)
+    filling = {name: array.recipe for name, array in cache.snapshot.manifest.filling.items()}
+    return Earlier(path=out, frames=cache.recipes.frames, features={**cache.recipes.features, **filling})
 
 
 def as_begun(config: ExtractConfig, out: Path) -> ExtractConfig:
@@ -45,7 +68,7 @@ def as_begun(config: ExtractConfig, out: Path) -> ExtractConfig:
 
 def computation_for(
     config: ExtractConfig,
-    out: Path | None,
+    earlier: Earlier | None,
     devices: Sequence[torch.device],
     *,
     detects: bool = True,
@@ -56,22 +79,21 @@ def computation_for(
     `detects` says whether faces are looked for, too; `option` is what the caller calls the precision.
     """
     engine = config.engine if config.encoded else TORCH  # without an encoder it is the detector that is computed
-    if out is None or not has_clips(out):
+    if earlier is None:
         return choose_engine(engine, config.precision, *devices, option=option)
-    expect_precision_of(out, devices, detects=detects)
-    return choose_engine(engine, config.precision, *devices, begun=begun_in(out), option=option)
+    expect_precision_of(earlier, devices, detects=detects)
+    return choose_engine(engine, config.precision, *devices, begun=begun_in(earlier), option=option)
 
 
-def begun_in(out: Path) -> Begun:
+def begun_in(earlier: Earlier | None) -> Begun:
     """Return what the rows of a cache were computed in; None stands for what there is not, and for what differs between arrays."""
-    if not has_clips(out):
+    if earlier is None:
         return UNBOUND
-    cache = open_cache(out)
-    encoded = _encoded(cache)
+    encoded = earlier.encoded
     precisions, engines = {recipe.precision for recipe in encoded}, {recipe.engine for recipe in encoded}
     bits = {bits_of(recipe.calibration) for recipe in encoded if recipe.calibration}
-    searching = next((name for name in DTYPES if name == cache.recipes.frames.precision), None)
-    if _begun(cache) and not encoded and searching:
+    searching = next((name for name in DTYPES if name == earlier.frames.precision), None)
+    if earlier.features and not encoded and searching:
         precisions = {searching}  # no encoder made its rows: what computes is the detector
     return Begun(
         engine=_only(name for name in ENGINES if name in engines),
@@ -83,7 +105,7 @@ def begun_in(out: Path) -> Begun:
 
 def expect_computation(config: ExtractConfig, out: Path, found: Computation, *, option: str = "--precision") -> None:
     """Refuse to fill a cache whose rows another engine, or another precision, has started."""
-    begun = begun_in(out)
+    begun = begun_in(earlier_in(out))
     pairs = {
         option: (begun.precision, found.precision, config.precision),
         "--engine": (begun.engine, found.engine, config.engine),
@@ -104,14 +126,12 @@ def as_asked(option: str, chosen: str) -> str:
     return f"auto ({chosen} here)" if option == "auto" else chosen
 
 
-def expect_precision_of(out: Path, devices: Sequence[torch.device], *, detects: bool = True) -> None:
+def expect_precision_of(earlier: Earlier, devices: Sequence[torch.device], *, detects: bool = True) -> None:
     """Refuse to resume with a cache whose precision or engine a device has not: `--precision` cannot mend that."""
-    if not has_clips(out):
-        return
-    cache = open_cache(out)
-    of_rows = {recipe.precision for recipe in _begun(cache).values()}
+    out = earlier.path
+    of_rows = {recipe.precision for recipe in earlier.features.values()}
     for name in DTYPES:
-        if name not in of_rows and not (detects and name == cache.recipes.frames.precision):
+        if name not in of_rows and not (detects and name == earlier.frames.precision):
             continue
         is_detectors = name not in of_rows and "int8" in of_rows
         for device in devices:
@@ -122,7 +142,7 @@ def expect_precision_of(out: Path, devices: Sequence[torch.device], *, detects: 
                     f"--out{' with --precision fp32' * (not is_detectors)}",
                 )
     elsewhere = next((device for device in devices if device.type != "cpu"), None)
-    for recipe in _encoded(cache):
+    for recipe in earlier.encoded:
         if recipe.engine != TORCH and elsewhere is not None:
             raise EstError(
                 f"{out} was started by {recipe.engine}, which computes encoders on the CPU; the device is {elsewhere}.",
@@ -137,11 +157,12 @@ def expect_precision_of(out: Path, devices: Sequence[torch.device], *, detects: 
 
 def named_as_begun(out: Path, features: Mapping[str, FeatureRecipe]) -> dict[str, FeatureRecipe]:
     """Return recipes with the calibrations of several encoders named as a cache of earlier code has them: all together alone."""
-    there = _begun(open_cache(out)) if has_clips(out) else {}
-    earlier = {name: calibration_of_all(recipe.calibration) for name, recipe in features.items()}
+    earlier = earlier_in(out)
+    there = earlier.features if earlier else {}
+    of_all = {name: calibration_of_all(recipe.calibration) for name, recipe in features.items()}
     return {
-        name: replace(recipe, calibration=earlier[name])
-        if name in there and there[name].calibration == earlier[name]
+        name: replace(recipe, calibration=of_all[name])
+        if name in there and there[name].calibration == of_all[name]
         else recipe
         for name, recipe in features.items()
     }
@@ -149,9 +170,8 @@ def named_as_begun(out: Path, features: Mapping[str, FeatureRecipe]) -> dict[str
 
 def expect_calibration(out: Path, wanted: Recipes, encoders: Sequence[PreparedEncoder]) -> None:
     """Refuse to resume in int8 where an encoder was calibrated to other ranges than those of the cache."""
-    if not has_clips(out):
-        return
-    there = _begun(open_cache(out))
+    earlier = earlier_in(out)
+    there = earlier.features if earlier else {}
     for name, recipe in wanted.features.items():
         if name in there and there[name].calibration and recipe.calibration:
             _expect_same(out, name, there[name], recipe, encoders)
@@ -175,17 +195,6 @@ def _expect_same(
         remedy=f"copy {named} from the machine that started the cache into "
         f"{engines_folder() or '~/.cache/est/engines'}, or another --out",
     )
-
-
-def _begun(cache: Cache) -> dict[str, FeatureRecipe]:
-    """Return the recipes of all arrays, those that are being filled among them."""
-    filling = cache.snapshot.manifest.filling
-    return {**cache.recipes.features, **{name: array.recipe for name, array in filling.items()}}
-
-
-def _encoded(cache: Cache) -> list[FeatureRecipe]:
-    """Return the recipes of rows that an encoder made here."""
-    return [recipe for recipe in _begun(cache).values() if not recipe.is_imported and recipe.backbone != "none"]
 
 
 def _only(names: Iterable[Named]) -> Named | None:

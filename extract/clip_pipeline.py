@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import numpy as np
 
 from ..cache import Clip, Failure, Source
 from ..cache.interrupt import Stop
-from ..cache.sources import source_of
 from ..errors import CacheError
 from ..inputs.input import Input
 from .clip_sink import ClipSink
@@ -18,8 +17,9 @@ from .modality import modality_of
 from .workers.device_worker import DeviceWorker, Encoding
 from .workers.flow_task import NO_FACE_STAGE
 from .workers.messages import Crops, Failed, Finished, TrackRows, Work
-from .workers.pipeline import InHand, Pipeline
+from .workers.pipeline import Pipeline
 from .workers.row_buffer import RowBuffer
+from .workers.stages import InHand, LocalStages, Stages
 
 
 class ClipPipeline(Pipeline):
@@ -33,10 +33,11 @@ class ClipPipeline(Pipeline):
         config: ExtractConfig,
         workers: int,
         stop: Stop,
+        stages: Callable[..., Stages] = LocalStages,
     ) -> None:
-        super().__init__(inputs, sink.features, device_workers, config, workers, stop)
-        self._sink = sink
         self._modality = modality_of(config)
+        super().__init__(inputs, sink.features, device_workers, config, workers, stop, stages)
+        self._sink = sink
         self.no_face: list[str] = []
         self.incomplete: list[str] = []
         self.decoders: Counter[str] = Counter()  # clips that each has read
@@ -125,12 +126,12 @@ class ClipPipeline(Pipeline):
 
     def _fail(self, source: Input, stage: str, error: str, *, counted: bool = True) -> None:
         try:
-            described = source_of(source.path, digest=False)
+            described = source.describe()
         except OSError:
             described = Source()
         failure = Failure(
             id=source.id,
-            path=str(source.path),
+            path=source.place,
             stage=stage,
             error=error,
             source=described,
@@ -146,12 +147,12 @@ def clip_of(
     source: Input, clip_id: str, finished: Finished, track: TrackRows, features: Mapping[str, np.ndarray]
 ) -> Clip:
     """Build the clip of one track: of its rows alone, where those are not the whole source."""
-    found = source_of(source.path, digest=False)
+    found = source.describe()
     lost = finished.missing if track.stop == finished.decoded else 0  # frames that are missing are those at the end
     moments = {name: frame - track.start for name, frame in finished.moments.items()}
     return Clip(
         id=clip_id,
-        path=str(source.path),
+        path=source.place,
         label=source.label,
         subject=source.subject,
         split=source.split,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,12 @@ import numpy as np
 
 from ..cache import CacheWriter
 from ..cache.clip import Failure, Source
-from ..cache.interrupt import listening
+from ..cache.interrupt import Stop, listening
 from ..cache.schema import EXTRA, NO_LABEL
-from ..cache.sources import source_of
 from ..cache.stores.manifest import Extraction
 from ..cache.watch import Watch
 from ..cache.writing.restart import remove_empty, remove_without_clips
+from ..errors import quoted
 from ..inputs.given import as_found
 from ..inputs.input import FoundInputs, Input
 from ..inputs.pathrule import NONE
@@ -29,13 +29,15 @@ from .config import ExtractConfig
 from .filling import NewArrays, fill_features
 from .modality import Modality
 from .planning.estimate import expect_least_room
+from .planning.machine import Machine, ThisMachine
 from .planning.preparation import prepare_extraction
 from .report import Report
 from .threads import default_workers
 from .workers.clip_worker import STOPPING
 from .workers.device_worker import DeviceWorker
 from .workers.messages import Failed
-from .workers.pipeline import InHand, Pipeline
+from .workers.pipeline import Pipeline
+from .workers.stages import InHand
 
 if TYPE_CHECKING:
     from ..inputs.tablelist import Given
@@ -58,23 +60,28 @@ def extract_videos(
     labels: str = NONE,
     subjects: str = NONE,
     retry_failed: bool = False,
+    keep_empty: bool = False,
     watch: Watch | None = None,
+    machine: Machine | None = None,
+    stop: Stop | None = None,
 ) -> Report:
     """Find the face in every frame of videos and cache its features; the same call resumes, and skips what is there and unchanged.
 
     `inputs` are videos, folders, lists and data frames, one or several, or what `find_inputs` found; `out` is the cache (.zarr or .h5).
     `labels` and `subjects` say how label and person are read from paths: "none", "folders", or a pattern with a group; lists and data
     frames tell them by themselves. Features that a cache lacks are computed for the clips in it, whichever inputs are named.
-    `retry_failed` tries again what failed before. Returns what was done.
+    `retry_failed` tries again what failed before. Without any clip no cache is left, but with `keep_empty`: it then holds the failures.
+    `machine` is what computes, where it is not this one. Raising the flag of `stop` ends the work in order, as signals do where there is
+    none. Returns what was done.
 
     >>> report = est.extract_videos("videos", "cache.zarr", est.ExtractConfig(weights="synface"))
     >>> report.clips, report.unchanged, len(report.failures)  # all of them are in this cache already
     (0, 4, 0)
     """
-    config, watch = config or ExtractConfig(), watch or Watch()
+    config, watch, machine = config or ExtractConfig(), watch or Watch(), machine or ThisMachine()
     start, out = time.monotonic(), Path(out)
     found = as_found(inputs, watch, labels=labels, subjects=subjects)
-    ready = prepare_extraction(found, out, config, watch)
+    ready = prepare_extraction(found, out, config, watch, machine)
     config, modality, weights, devices = ready.config, ready.modality, ready.weights, ready.devices
     todo_inputs, columns, recipes, device_workers = ready.inputs, ready.columns, ready.recipes, ready.device_workers
     expect_least_room(out, ready, retry_failed=retry_failed)
@@ -99,7 +106,7 @@ def extract_videos(
             watch.warn(f"the cache was started in another environment: {change}")
         if writer.manifest.version == 1 and any(source.told for source in found.inputs):
             watch.warn(
-                f"{out} has format 1, which has no place for onset, apex and offset: est cache convert {out} NEW upgrades it"
+                f"{out} has format 1, which has no place for onset, apex and offset: est cache convert {quoted(out)} NEW upgrades it"
             )
         relabelled, _ = relabel(found.problems, writer, modality)
         problems = [recorded(completed(problem, writer), writer) for problem in found.problems]
@@ -119,7 +126,7 @@ def extract_videos(
         known = {clip_id: source.path for source in todo.unchanged for clip_id in clips_of(source.id, writer)}
         writer.begin(Extraction(inputs=len(everything), left=len(todo.new)))
         begun = time.monotonic()
-        with listening(STOPPING) as stop, at_work(device_workers):
+        with nullcontext(stop) if stop else listening(STOPPING) as stop, at_work(device_workers):
             filled = None
             if missing := dict(writer.missing_features):
                 arrays = NewArrays(
@@ -135,17 +142,17 @@ def extract_videos(
             bare = sum(source.label is None for source in new)
             if bare and any(writer.cell(clip, "label") != NO_LABEL for clip in there):
                 watch.warn(f"{bare} new clips have no label, and others of {out} have one: give --labels or a list")
-            pipeline = CacheClips(new, writer, device_workers, config, workers, stop)
+            pipeline = CacheClips(new, writer, device_workers, config, workers, stop, machine.stages)
             pipeline.run(watch)
             if stop.wanted:
                 writer.close(folding=False)  # the fold of a large HDF5 cache takes longer than people wait
         running = time.monotonic() - begun
         earlier = [completed(source, writer) for source in todo.failed]
-    kept = bool(len(writer)) or stop.wanted or not remove_empty(out)
+    kept = bool(len(writer)) or stop.wanted or keep_empty or not remove_empty(out)
     old = [
         Failure(
             id=i.id,
-            path=str(i.path),
+            path=i.place,
             stage="earlier run",
             error="failed before; --retry-failed tries again",
             **i.annotations,
@@ -174,6 +181,7 @@ def extract_videos(
         misplaced=[*misplaced, *pipeline.misplaced],
         failures=[*problems, *old, *pipeline.failures],
         interrupted=stop.wanted,
+        signal=stop.signal,
         kept=kept,
         left=pipeline.left,
         filling=filled.names if filled else (),
@@ -219,7 +227,7 @@ def sort_inputs(inputs: Sequence[Input], writer: CacheWriter, retry_failed: bool
     todo = Todo()
     for source in inputs:
         try:
-            described = source_of(source.path, digest=False)
+            described = source.describe()
         except OSError:
             described = Source()
         status = writer.status(source.id, described)

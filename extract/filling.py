@@ -21,15 +21,16 @@ from ..cache.stores.manifest import Manifest
 from ..cache.watch import Watch
 from ..cache.writing.filling import FeatureFiller
 from ..crops.views import ViewConfig
-from ..errors import CacheError, RecipeMismatch, differing, some
+from ..errors import CacheError, RecipeMismatch, differing, quoted, some
 from ..inputs.input import Input
 from .config import ExtractConfig
 from .flow.field import FIELD
 from .flow.pictures import MIRRORED, PLAIN, Wanted
 from .workers.device_worker import FLIP, DeviceWorker, Encoding
 from .workers.messages import Crops, Failed, Recrop, Recropped
-from .workers.pipeline import InHand, Pipeline
+from .workers.pipeline import Pipeline
 from .workers.recrop import source_change
+from .workers.stages import InHand
 
 SHOWN = 5  # clips that a message names
 
@@ -129,7 +130,7 @@ def expect_fillings(path: Path, manifest: Manifest, wanted: Mapping[str, Feature
     """Refuse to leave features incomplete that an earlier run started to add, or to resume them with other settings."""
     for name, filling in manifest.filling.items():
         state = f"{name} is incomplete in {path}: {filling.clips} of {manifest.commit.counts.clips} clips have it"
-        leave = f"est cache convert {path} NEW makes a cache without it"
+        leave = f"est cache convert {quoted(path)} NEW makes a cache without it"
         if name not in wanted:
             raise RecipeMismatch(
                 f"{state}, and --features does not name it.", remedy=f"add it to --features to resume; {leave}"

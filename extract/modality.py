@@ -25,7 +25,7 @@ class Modality(Protocol):
     columns: Mapping[str, ColumnSpec]  # of the clip table, which it fills
     encoding: Encoding  # what a device worker makes of its pictures
 
-    def expect_inputs(self, inputs: Sequence[Input]) -> list[str]:
+    def expect_inputs(self, inputs: Sequence[Input], *, are_all: bool = True) -> list[str]:
         """Refuse inputs of which none can give rows, before anything is loaded; return what to know of the others."""
         ...
 
@@ -52,7 +52,7 @@ class Faces:
     columns: Mapping[str, ColumnSpec] = {}
     encoding = Encoding()
 
-    def expect_inputs(self, inputs: Sequence[Input]) -> list[str]:
+    def expect_inputs(self, inputs: Sequence[Input], *, are_all: bool = True) -> list[str]:
         """Take any."""
         return []
 
@@ -83,13 +83,13 @@ class Flow:
         self._told: set[str] = set()  # moments of which inputs tell some
         self.encoding = Encoding(names=config.encoded)
 
-    def expect_inputs(self, inputs: Sequence[Input]) -> list[str]:
+    def expect_inputs(self, inputs: Sequence[Input], *, are_all: bool = True) -> list[str]:
         """Refuse a list without the moments that are needed, and count the clips without them, which fail or have other frames."""
         self._told = {name for name in ("onset", "apex") if any(getattr(source, name) >= 0 for source in inputs)}
         if self._frames == "whole" or not inputs:
             return []
         for name, remedy in (("onset", ONSETS), ("apex", APEX)) if self._frames == "apex" else ():
-            if name not in self._told:
+            if name not in self._told and are_all:  # of a part others may tell some
                 raise UsageError(
                     "--modality flow compares a clip's onset frame with frames around its apex, and of none of "
                     f"{len(inputs)} inputs the {name} is known.",

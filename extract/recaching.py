@@ -37,7 +37,7 @@ from ..encoders.engines.preparation import PreparedEncoder, prepare
 from ..encoders.weights import load_weights
 from ..errors import RecipeMismatch, UsageError, counted, some
 from .arrayplan import ArrayPlan, Pass, passes_of
-from .begun import as_begun, computation_for, expect_calibration, expect_computation, named_as_begun
+from .begun import as_begun, computation_for, earlier_in, expect_calibration, expect_computation, named_as_begun
 from .config import ExtractConfig
 from .extraction import at_work, black_rows, stages_of
 from .filling import (
@@ -154,6 +154,7 @@ def recache(
         incomplete=[],
         failures=[],
         interrupted=stop.wanted,
+        signal=stop.signal,
         left=0,
         filling=tuple(name for part in todo for name in part.recipes),
         filled=sum(filled.clips for filled in recaching.done),
@@ -288,7 +289,7 @@ def expect_recachable(
     if out is not None:
         expect_out(out)
     devices = [parse_device(text) for text in config.device.split(",")]
-    computation = computation_for(config, out, devices, detects=False, option=option)
+    computation = computation_for(config, earlier_in(out), devices, detects=False, option=option)
     expect_views(views, view_config or ViewConfig())
     expect_faces(views, cache.recipes.frames)
     expect_source(cache, out, crops=crops)

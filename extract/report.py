@@ -46,6 +46,7 @@ class Report:
     filled: int = 0  # such clips that have them now
     unfilled: int = 0  # such clips that were not reached
     source: str = ""  # the cache whose crops were read, where that is another one
+    signal: int = 0  # that interrupted it
 
     def lines(self) -> list[str]:
         """Format it as text."""

@@ -11,7 +11,7 @@ import torch
 
 from ..cache import Cache
 from ..encoders.precision import Precision
-from ..errors import EstError, UsageError
+from ..errors import EstError, UsageError, quoted
 from ..train.data.clipset import ClipSet
 from ..train.data.data import Loaded, locate_rows
 from ..train.data.pixels import choose_source
@@ -49,7 +49,7 @@ def open_complete(path: Run | Path | str) -> Run:
     """Open a run whose parts are all trained and scored."""
     run = path if isinstance(path, Run) else Run.open(path)
     if not run.complete:
-        raise UsageError(f"{run.path} is not complete.", remedy=f"est train --resume --out {run.path}")
+        raise UsageError(f"{run.path} is not complete.", remedy=f"est train --resume --out {quoted(run.path)}")
     return run
 
 

@@ -20,9 +20,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..cache.remote.address import url_of
 from ..cache.schema import MOMENTS
 from ..errors import UsageError, nearest, some
 from .extracolumns import PREFIX, expect_names
+from .folders import MOST_DIGITS, VIDEO_SUFFIXES
 from .places import not_there
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")
@@ -44,6 +46,7 @@ ALIASES = {
 }
 COUNTS = frozenset(("numframes", "nframes", "framecount"))  # columns that say how many frames a clip has
 OF_THE_DEMO = frozenset(("seed",))  # columns of a rendered set's manifest that say nothing about extraction
+ENDLESS = re.compile(rf"\d{{{MOST_DIGITS}}}")
 EMPTY_NUMBERS = frozenset(("", "nan", "none", "null", "na", "n/a"))
 
 
@@ -146,7 +149,7 @@ def expect_clips(read: ClipList, path: Path) -> None:
     """Refuse a list that names nothing, or nothing that is there: it is empty, no list, or its files lie elsewhere."""
     if not read.rows:
         raise UsageError(f"{path}: the list names no clip.", remedy="a line for each clip, with the path of its file")
-    if any(os.path.lexists(locate(path.parent, row.path)) for row in read.rows):
+    if any(url_of(row.path) or os.path.lexists(locate(path.parent, row.path)) for row in read.rows):
         return
     first, number = read.rows[0], len(read.rows)
     none = f"none of the {number} files that it names is there" if number > 1 else "the file that it names is not there"
@@ -165,7 +168,32 @@ def locate(folder: Path, written: str) -> Path:
     """Return where a listed path lies, also when the list was written on another system: backslashes, accents in another form."""
     forms = [written, *(unicodedata.normalize(form, written) for form in ("NFC", "NFD"))]
     forms += [form.replace("\\", "/") for form in forms]
-    return next((folder / form for form in forms if (folder / form).exists()), folder / written)
+    return next((folder / form for form in forms if os.path.exists(folder / form)), folder / written)
+
+
+def listed_id(path: Path, folder: Path) -> str:
+    """Return the id of a listed clip; what lies outside the list's folder keeps its path less what leads out."""
+    relative = (
+        str(Path(*path.parts[1:]))
+        if url_of(path)
+        else os.path.relpath(path, folder)
+        if path.is_relative_to(folder.parent)
+        else str(path.relative_to(path.anchor))
+    )
+    parts = [part for part in Path(relative).parts if part != ".."]
+    name = Path(*parts)
+    return (name.with_suffix("") if name.suffix.lower() in VIDEO_SUFFIXES else name).as_posix()
+
+
+def segment(row: Row) -> str:
+    """Return what tells a segment's id from its video's."""
+    if row.start is None and row.end is None:
+        return ""
+    return f"#{_brief(row.start or 0.0)}-{'' if row.end is None else _brief(row.end)}"
+
+
+def _brief(seconds: float) -> str:
+    return f"{seconds:.6f}".rstrip("0").rstrip(".")
 
 
 def _row(values: dict[str, str], extra: dict[str, str], line: int, where: str, keys: tuple[str, ...]) -> Row:
@@ -210,13 +238,23 @@ def read_text(path: Path) -> str:
         except UnicodeDecodeError:
             continue
         if "\0" not in text:
-            return text
+            return _without_endless_numbers(text, path)
     raise UsageError(f"{path}: the list is not text.", remedy="save it as CSV in UTF-8")
+
+
+def _without_endless_numbers(text: str, path: Path) -> str:
+    """Refuse a list with a number that Python would not read: nothing that is counted has so many digits."""
+    if found := ENDLESS.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise UsageError(
+            f"{path}, line {line}: a number has more than {MOST_DIGITS:,} digits.", remedy="correct the line"
+        )
+    return text
 
 
 def _header(text: str, path: Path, keys: tuple[str, ...]) -> tuple[str, list[str]]:
     """Return the delimiter and the first line's cells: by the delimiter that finds a key and the most columns."""
-    if found := re.match(r"sep=(.)\r?\n", text):  # as Excel writes it
+    if found := re.match(r'sep=([^"\r])\r?\n', text):  # as Excel writes it
         return found[1], [cell.strip() for cell in next(_records(text, found[1], path, header=True), (0, []))[1]]
     candidates = [
         (delimiter, [cell.strip() for cell in next(_records(text, delimiter, path, header=True), (0, []))[1]])

@@ -24,6 +24,7 @@ NOT_SEARCHED = frozenset(("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "Sys
 CACHES = (".zarr", ".staging")
 LINKED_TWICE = "links to folders already searched"
 EMPTY = "empty folders"
+MOST_DIGITS = 4000  # of a number by which names are ordered: Python reads no longer ones
 ONE = {LINKED_TWICE: "link to a folder already searched", EMPTY: "empty folder"}
 
 
@@ -42,7 +43,8 @@ class Found:
 def natural_key(text: str) -> tuple:
     """Order texts by their numbers as numbers, folder by folder; ties by their characters, so that the order is total."""
     parts = [
-        tuple((0, int(run), "") if run.isdecimal() else (1, 0, run) for run in _runs(part)) for part in text.split("/")
+        tuple((0, int(run[:MOST_DIGITS]), "") if run.isdecimal() else (1, 0, run) for run in _runs(part))
+        for part in text.split("/")
     ]
     return (*parts, ((-1, 0, text),))
 
@@ -55,7 +57,7 @@ def list_images(folder: Path) -> list[str]:
     """Return the names of the pictures directly in a folder, in natural order."""
     with os.scandir(folder) as entries:
         names = [
-            entry.name for entry in entries if _suffix(entry.name) in IMAGE_SUFFIXES and not _is_passed(entry.name)
+            entry.name for entry in entries if suffix_of(entry.name) in IMAGE_SUFFIXES and not is_passed(entry.name)
         ]
     return sorted(names, key=natural_key)
 
@@ -96,33 +98,33 @@ def _search_one(folder: Path, found: Found, linked: list[Path], entered: set[tup
     inner, videos, images = [], [], []
     for name in names:
         path = folder / name
-        suffix = _suffix(name)
+        suffix = suffix_of(name)
         try:
             mode = path.stat().st_mode
         except OSError as error:
-            if _is_passed(name):
+            if is_passed(name):
                 continue
             if suffix in VIDEO_SUFFIXES or suffix in IMAGE_SUFFIXES:
                 why = "a link to nothing" if path.is_symlink() else error.strerror
                 found.problems.append((path, f"cannot be read ({why})"))
             else:
-                found.ignored[_kind(path)] += 1
+                found.ignored[kind_of(path)] += 1
             continue
         if stat.S_ISDIR(mode):
-            if _is_passed(name) or name in NOT_SEARCHED or name.endswith(CACHES):
+            if is_passed(name) or name in NOT_SEARCHED or name.endswith(CACHES):
                 continue
             if path.is_symlink():
                 linked.append(path)
             elif _enter(path, entered):
                 inner.append(path)
-        elif _is_passed(name):
+        elif is_passed(name):
             continue
         elif suffix in IMAGE_SUFFIXES:
             images.append(path)
         elif suffix in VIDEO_SUFFIXES and not _is_source_code(path):
             videos.append(path)
         else:
-            found.ignored[_kind(path)] += 1
+            found.ignored[kind_of(path)] += 1
     for path in videos:
         if problem := file_problem(path):
             found.problems.append((path, problem))
@@ -133,7 +135,7 @@ def _search_one(folder: Path, found: Found, linked: list[Path], entered: set[tup
         if not is_sequence([path.name for path in images]):
             found.unlike_frames.append(folder)
     else:
-        found.ignored.update(_kind(path) for path in images)
+        found.ignored.update(kind_of(path) for path in images)
     if not (inner or videos or images or any(path.parent == folder for path in linked)):
         found.empty.append(folder)
     return inner
@@ -168,8 +170,9 @@ def _enter(folder: Path, entered: set[tuple[int, int]]) -> bool:
     return True
 
 
-def _is_passed(name: str) -> bool:
-    return name.startswith(".") or _suffix(name) in UNFINISHED
+def is_passed(name: str) -> bool:
+    """Say whether a name is hidden, or of a file that is not finished."""
+    return name.startswith(".") or suffix_of(name) in UNFINISHED
 
 
 def is_text(head: bytes) -> bool:
@@ -179,7 +182,7 @@ def is_text(head: bytes) -> bool:
 
 def _is_source_code(path: Path) -> bool:
     """Tell TypeScript from a transport stream: both are .ts."""
-    if _suffix(path.name) not in (".ts", ".mts"):
+    if suffix_of(path.name) not in (".ts", ".mts"):
         return False
     try:
         with open(path, "rb") as file:
@@ -188,12 +191,14 @@ def _is_source_code(path: Path) -> bool:
         return False
 
 
-def _suffix(name: str) -> str:
+def suffix_of(name: str) -> str:
+    """Return the ending of a name, in small letters."""
     return os.path.splitext(name)[1].lower()
 
 
-def _kind(path: Path) -> str:
-    return _suffix(path.name) or "without suffix"
+def kind_of(path: Path) -> str:
+    """Name the kind of a file that is no clip."""
+    return suffix_of(path.name) or "without suffix"
 
 
 Key = tuple[str, ...]

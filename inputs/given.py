@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ..cache.watch import Watch
@@ -28,3 +29,11 @@ def as_found(inputs: Given | FoundInputs, watch: Watch, *, labels: str = NONE, s
     for warning in found.warnings:
         watch.warn(warning)
     return found
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Read i/n, counted from 1, as people write it; return (i - 1, n)."""
+    found = re.fullmatch(r"\s*(\d{1,18})\s*/\s*(\d{1,18})\s*", text, re.ASCII)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise UsageError(f"A shard is i/n with i from 1 to n, found {text!r}.", remedy="--shard 1/4 … --shard 4/4")
+    return int(found[1]) - 1, int(found[2])

@@ -11,22 +11,35 @@ takes its own share. Adapters of published data sets (`datasets`) are another so
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..cache.clip import Failure, Source
-from ..cache.schema import EXTRA, MOMENTS
+from ..cache.remote.address import shown, url_of
+from ..cache.schema import EXTRA, MOMENTS, ColumnSpec
+from ..cache.sources import source_of
 from ..errors import UsageError, some
-from .csvlist import LIST_SUFFIXES, MANIFEST, ClipList, Row, expect_clips, has_path_column, locate, read_list
-from .extracolumns import text_columns
+from .csvlist import (
+    LIST_SUFFIXES,
+    MANIFEST,
+    ClipList,
+    Row,
+    expect_clips,
+    has_path_column,
+    listed_id,
+    locate,
+    read_list,
+    segment,
+)
+from .extracolumns import column_specs, text_columns
 from .folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Found, file_problem, ignored_text, list_images, natural_key, search
 from .pathreading import PathReading, alike_labels, doubtful_labels, read_paths
 from .pathrule import COLUMNS, NONE, UNTOLD, PathRules, parse_rules
 from .places import expand, not_there
+from .remote import FoundRemote, look_up, search_store
 from .sequence import is_sequence
 from .tablelist import each, is_table, read_lists
 
@@ -57,6 +70,16 @@ class Input:
     extra: Mapping[str, Any] = field(
         default_factory=dict
     )  # cells of the columns extra:NAME of lists; typed when a cache is known
+    remote: Source | None = None  # what an object store says of it; its path is a URL then
+
+    def describe(self) -> Source:
+        """Return its size and time; an OSError says that it is not there."""
+        return self.remote or source_of(self.path, digest=False)
+
+    @property
+    def place(self) -> str:
+        """Return its path or URL, as the cache records it."""
+        return shown(self.path)
 
     @property
     def annotations(self) -> dict[str, Any]:
@@ -93,6 +116,16 @@ class FoundInputs:
     are_crops: bool = False  # a data set's frames, each a face crop by itself
     check: Check | None = None  # of a data set
     reading: PathReading | None = None  # where annotations were read from, and which clips do not say them
+    columns: Mapping[str, ColumnSpec] = field(
+        default_factory=dict
+    )  # types of extra columns, by all clips before `shard` and `limit`
+    is_part: bool = False  # of the inputs of an extraction that others take the rest of
+    dataset: Mapping[str, Any] | None = None  # what a cache records of a data set, where it was checked elsewhere
+
+    @property
+    def record(self) -> Mapping[str, Any] | None:
+        """Return what a cache records of a data set."""
+        return self.check.record() if self.check is not None else self.dataset
 
 
 def find_inputs(
@@ -156,10 +189,10 @@ def arrange(
     _expect_distinct(inputs, problems)
     inputs = sorted(inputs, key=lambda clip: natural_key(clip.id))
     problems = sorted(problems, key=lambda problem: natural_key(problem.id))
-    total = len(inputs)
+    total, columns = len(inputs), column_specs(clip.extra for clip in inputs)
     if shard is not None:
         inputs, problems = inputs[shard[0] :: shard[1]], problems[shard[0] :: shard[1]]
-    return FoundInputs(inputs=tuple(inputs[:limit]), problems=tuple(problems), total=total)
+    return FoundInputs(inputs=tuple(inputs[:limit]), problems=tuple(problems), total=total, columns=columns)
 
 
 def is_disordered(moments: Sequence[int]) -> bool:
@@ -177,16 +210,8 @@ def failure_at(path: Path, clip_id: str, error: str, **annotations: Any) -> Fail
         source = Source()
     known = {name: value for name, value in annotations.items() if name in (*ANNOTATIONS, "extra")}  # no segment
     return Failure(
-        id=unicode_text(clip_id), path=unicode_text(str(path)), stage=STAGE, error=error, source=source, **known
+        id=unicode_text(clip_id), path=unicode_text(shown(path)), stage=STAGE, error=error, source=source, **known
     )
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """Read i/n, counted from 1, as people write it; return (i - 1, n)."""
-    found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text, re.ASCII)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise UsageError(f"A shard is i/n with i from 1 to n, found {text!r}.", remedy="--shard 1/4 … --shard 4/4")
-    return int(found[1]) - 1, int(found[2])
 
 
 def unicode_text(text: str) -> str:
@@ -208,7 +233,9 @@ class _Search:
     def add(self, path: Path) -> None:
         """Take one INPUT."""
         suffix = path.suffix.lower()
-        if path.is_dir():
+        if url := url_of(path):
+            self._add_remote(path, search_store(url))
+        elif path.is_dir():
             if not self._add_manifest(path):
                 self._add_found(path, search(path))
         elif not os.path.lexists(path):
@@ -224,6 +251,13 @@ class _Search:
             self._fail(path, _id(path, path.parent), problem)
         else:
             self._take(path, _id(path, path.parent), "video")
+
+    def _add_remote(self, root: Path, found: FoundRemote) -> None:
+        root = root.parent if root in found.videos else root
+        for path, source in found.videos.items():
+            self._take(path, _id(path, root), "video", remote=source)
+        self.ignored.update(found.ignored)
+        self.warnings += found.warnings
 
     def _add_found(self, root: Path, found: Found) -> None:
         for path in found.videos:
@@ -261,8 +295,10 @@ class _Search:
             self.unused_columns[unicode_text(str(path))] = read.unused
         self.warnings += text_columns(path, read)
         listed, lines, self._unlike_frames = set(), {}, []
+        remote = look_up({url for row in read.rows if (url := url_of(row.path))})
         for row in read.rows:
-            clip_path = Path(os.path.normpath(locate(folder, row.path)))
+            url = url_of(row.path)
+            clip_path = Path(url or os.path.normpath(locate(folder, row.path)))
             listed.add(clip_path)
             clip_id = row.id or listed_id(clip_path, folder) + segment(row)
             if clip_id in lines:
@@ -271,13 +307,17 @@ class _Search:
                     remedy="remove one, or tell them apart by a column id, or by start and end",
                 )
             lines[clip_id] = row.line
-            self._add_row(row, clip_path, clip_id)
+            self._add_row(row, clip_path, clip_id, remote.get(url or ""))
         self._warn_of_stills(self._unlike_frames)
         return listed
 
-    def _add_row(self, row: Row, path: Path, clip_id: str) -> None:
+    def _add_row(self, row: Row, path: Path, clip_id: str, remote: Source | str | None) -> None:
         annotations = {name: getattr(row, name) for name in (*ANNOTATIONS, *MOMENTS, "start", "end", "extra")}
-        if not os.path.lexists(path):
+        if isinstance(remote, Source):
+            self._take(path, clip_id, "video", remote=remote, **annotations)
+        elif remote is not None:
+            self._fail(path, clip_id, f"line {row.line} of the list: {remote}", **annotations)
+        elif not os.path.lexists(path):
             self._fail(path, clip_id, f"line {row.line} of the list names a file that does not exist", **annotations)
         elif not path.is_dir():
             if problem := file_problem(path):
@@ -315,27 +355,6 @@ def _folder_id(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path != root else root.name or "root"
 
 
-def listed_id(path: Path, folder: Path) -> str:
-    """Return the id of a listed clip; what lies outside the list's folder keeps its path less what leads out."""
-    relative = (
-        os.path.relpath(path, folder) if path.is_relative_to(folder.parent) else str(path.relative_to(path.anchor))
-    )
-    parts = [part for part in Path(relative).parts if part != ".."]
-    name = Path(*parts)
-    return (name.with_suffix("") if name.suffix.lower() in VIDEO_SUFFIXES else name).as_posix()
-
-
-def segment(row: Row) -> str:
-    """Return what tells a segment's id from its video's."""
-    if row.start is None and row.end is None:
-        return ""
-    return f"#{_brief(row.start or 0.0)}-{'' if row.end is None else _brief(row.end)}"
-
-
-def _brief(seconds: float) -> str:
-    return f"{seconds:.6f}".rstrip("0").rstrip(".")
-
-
 def _is_unicode(text: str) -> bool:
     return unicode_text(text) == text
 
@@ -362,7 +381,7 @@ def _expect_part(limit: int | None, shard: tuple[int, int] | None) -> None:
 
 def _expect_distinct(inputs: Sequence[Input], problems: Sequence[Failure]) -> None:
     taken: dict[str, str] = {}
-    for clip_id, path in _ids_and_paths(inputs, problems):
+    for clip_id, path in [*((one.id, one.place) for one in inputs), *((one.id, one.path) for one in problems)]:
         if clip_id in taken:
             raise UsageError(
                 f"Two inputs have the id {clip_id!r}: {taken[clip_id]} and {path}.",
@@ -371,13 +390,8 @@ def _expect_distinct(inputs: Sequence[Input], problems: Sequence[Failure]) -> No
         taken[clip_id] = path
 
 
-def _ids_and_paths(inputs: Sequence[Input], problems: Sequence[Failure]) -> Iterator[tuple[str, str]]:
-    yield from ((clip.id, str(clip.path)) for clip in inputs)
-    yield from ((problem.id, problem.path) for problem in problems)
-
-
 def _nothing_found(paths: Sequence[Path], ignored: Counter[str]) -> UsageError:
-    where = ", ".join(unicode_text(str(path)) for path in paths) or "no INPUT"
+    where = ", ".join(unicode_text(shown(path)) for path in paths) or "no INPUT"
     rest = ignored_text(dict(ignored.most_common())) or "nothing"
     return UsageError(
         f"No clips in {where}: looked for videos ({' '.join(sorted(VIDEO_SUFFIXES))}), folders of frames "

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .csvlist import Row
+from .csvlist import Row, listed_id, segment
 from .folders import key_of
-from .input import listed_id, segment
 
 How = Literal["id", "path", "name"]
 HOW: tuple[How, ...] = ("id", "path", "name")

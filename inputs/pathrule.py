@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +102,7 @@ def problem_of(name: str, texts: list[str]) -> str | None:
         return "several" if texts else "nothing"
     if not texts[0].strip():
         return "empty"
-    if name == "fold" and not (texts[0].isascii() and texts[0].isdecimal() and int(texts[0]) < 2**31):
+    if name == "fold" and not (re.fullmatch("[0-9]{1,300}", texts[0]) and int(texts[0]) < 2**31):
         return "no number"
     return None
 
@@ -111,11 +112,19 @@ def _parse(what: str, text: str, folder: int) -> PathRule:
         return PathRule(what=what, text=text, folder=folder if text == FOLDERS else 0)
     option = f"--{what}s"
     try:
-        pattern = re.compile(text)
+        with warnings.catch_warnings(
+            action="ignore", category=FutureWarning
+        ):  # of what a later Python may read otherwise
+            pattern = re.compile(text)
     except re.error as error:
         where = "" if error.pos is None else f", at character {error.pos + 1}: {text[error.pos :][:20]!r}"
         raise UsageError(
             f"{option}: '{text}' is no regular expression ({error.msg}{where}).", remedy=f"{option} {PATTERN_HINT}"
+        ) from error
+    except (RecursionError, OverflowError) as error:  # parentheses in parentheses, a repetition of billions
+        raise UsageError(
+            f"{option}: a pattern of {len(text):,} characters that starts with '{text[:40]}' is nested too deeply or repeats too often.",
+            remedy=f"{option} {PATTERN_HINT}",
         ) from error
     if not pattern.groups:
         raise UsageError(

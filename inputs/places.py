@@ -1,7 +1,8 @@
 """What a word on the command line stands for: a path, a quoted pattern of paths, or something that no INPUT can be.
 
 A pattern that a shell was kept from expanding is expanded here, as the shell would: each path that it finds is an INPUT of its own. A file
-whose very name looks like a pattern goes first. Addresses and cameras are refused with the command that makes a file of them.
+whose very name looks like a pattern goes first. Addresses, but those of object stores, and cameras are refused with the command that makes
+a file of them.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ..cache.remote.address import LISTED, url_of
 from ..errors import UsageError, nearest, some
 
-WHAT = "INPUT is a video file, a folder of videos or of frame folders, or a list (.csv, .tsv, .txt), on this machine"
+WHAT = "INPUT is a video file, a folder of videos or of frame folders, or a list (.csv, .tsv, .txt), on this machine, or s3://… or gs://…"
 ADDRESS = re.compile(r"^([a-z][a-z0-9+]*):/+(.+)$", re.IGNORECASE)  # a Path has one slash of the two
 SITE = re.compile(r"^(?:www\.|m\.)?(?:youtube\.com|youtu\.be|vimeo\.com)/", re.IGNORECASE)
 STREAMS = frozenset(("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "mms"))
 CAMERA = re.compile(r"^(?:/dev/video)?(\d{1,2})$")
+STORES = tuple(f"{scheme}://" for scheme in LISTED)
 SHOWN = 2000  # names of a folder that are compared with one that is not there
 
 
@@ -28,7 +31,7 @@ def expand(paths: Iterable[Path]) -> Iterator[Path]:
     seen: set[Path] = set()
     for path in paths:
         for one in [path] if os.path.lexists(path) and not CAMERA.match(str(path)) else _found(path):
-            absolute = Path(os.path.abspath(one))
+            absolute = one if url_of(one) else Path(os.path.abspath(one))
             if absolute not in seen:
                 seen.add(absolute)
                 yield absolute
@@ -38,6 +41,8 @@ def _found(path: Path) -> list[Path]:
     text = str(path)
     if text.isdecimal() and os.path.lexists(path):  # a file or folder that is called 0
         return [path]
+    if (url := url_of(path)) and url.startswith(STORES):
+        return [Path(url)]  # is listed
     _expect_place(text)
     if not glob.has_magic(text):
         return [path]  # what is not there is refused where it is opened
@@ -87,8 +92,12 @@ def not_there(path: Path) -> UsageError:
     names = _names(parent)
     missing = path.relative_to(parent).parts[0]
     told = "" if parent == path.parent else f": {parent} has no folder {missing!r}"
+    begun = [name for name in names if name.startswith(f"{missing} ")]  # a shell divided a name at its space
     near = nearest(missing, names)
-    if near is not None:
+    if begun:
+        quoted = [shlex.quote(str(parent / name)) for name in begun]
+        remedy = f"{some(quoted)}: quote a name that has a space"
+    elif near is not None:
         remedy = f"{shlex.quote(str(parent / near))}, the nearest name"
     elif names:
         remedy = f"{parent} has {some(names)}"
@@ -98,9 +107,10 @@ def not_there(path: Path) -> UsageError:
 
 
 def _names(folder: Path) -> list[str]:
+    """Return what is in a folder: other folders first, which are INPUTs more often than files are."""
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry, _ in zip(entries, range(SHOWN), strict=False)]
+            found = [(not entry.is_dir(), entry.name) for entry, _ in zip(entries, range(SHOWN), strict=False)]
     except OSError:
         return []
-    return sorted(name for name in names if not name.startswith(".") and name.isprintable())
+    return [name for _, name in sorted(found) if not name.startswith(".") and name.isprintable()]

@@ -19,7 +19,7 @@ from ..cache import Cache, CacheWriter, open_cache
 from ..cache.changes.rewriting import add_columns, finish_rewriting, naming_repair
 from ..cache.interrupt import uninterrupted
 from ..cache.schema import EXTRA, MOMENTS, NO_NUMBER, ColumnSpec
-from ..errors import CacheError, UsageError, counted, nearest, some
+from ..errors import CacheError, UsageError, counted, nearest, quoted, some
 from .csvlist import ClipList
 from .extracolumns import PREFIX, column_specs, listed_names, names_of, text_columns, typed_cells
 from .input import ANNOTATIONS, UNTOLD, is_disordered
@@ -145,9 +145,9 @@ def plan_relabelling(
     clear: bool = False,
     strict: bool = False,
 ) -> Relabelling:
-    """Compare lists, files or data frames, with what a cache says of its clips; `write()` of the result then changes the cache.
+    """Compare lists with a cache; call `write()` on the result to apply the changes.
 
-    `only` takes some of the columns, `clear` also empties cells, `strict` refuses what does not match.
+    Lists are files or data frames. `only` takes some of the columns, `clear` also empties cells, `strict` refuses what does not match.
 
     >>> found = est.plan_relabelling("cache.zarr", {"id": ["happiness/s000_00"], "split": ["test"]})
     >>> [(change.id, change.before, change.after) for change in found.changes]
@@ -267,7 +267,7 @@ def _expect_format(cache: Cache, columns: Sequence[str]) -> None:
     if later and cache.snapshot.manifest.version == 1:
         raise UsageError(
             f"{cache.path} has format 1, which has no place for {', '.join(later)}.",
-            remedy=f"est cache convert {cache.path} NEW upgrades it{only}",
+            remedy=f"est cache convert {quoted(cache.path)} NEW upgrades it{only}",
         )
     if cache.recipes.frames.flow and set(columns) & set(MOMENTS):
         remedy = f"est extract LIST with the cache's options makes rows again{only}"
@@ -345,7 +345,7 @@ def _nothing_matches(cache: Cache, lines: Sequence[Line]) -> UsageError:
     listed = _in_brackets([line.says for line in lines]) or " (they are empty)"
     return UsageError(
         f"None of {len(lines)} lines names a clip{listed}; {cache.path} has {len(cache)} clips{_in_brackets(cache.ids)}.",
-        remedy=f"a column `id` with the ids of est cache ls {cache.path}",
+        remedy=f"a column `id` with the ids of est cache ls {quoted(cache.path)}",
     )
 
 

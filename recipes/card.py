@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from ..errors import EstError
+from ..errors import EstError, quoted
 from ..train.results.run import write
 
 FORMAT, VERSION = "est-recipe-card", 1
@@ -220,7 +220,8 @@ class Card:
             raise EstError(f"There is no card {path}.", remedy=again) from error
         except IsADirectoryError as error:
             raise EstError(
-                f"{path} is a folder, expected the JSON of a card.", remedy=f"est recipe check {path / '*.json'}"
+                f"{path} is a folder, expected the JSON of a card.",
+                remedy=f"est recipe check {quoted(path)}/*.json",
             ) from error
         except OSError as error:
             raise EstError(f"The card {path} cannot be read.", remedy=again) from error

@@ -1,6 +1,7 @@
-"""What on a card contradicts the rest of it, or its recipe: what follows from the confusion matrices and counts is computed again.
+"""Find contradictions within a result card, or between card and recipe.
 
-An interval needs the predictions of each person, which are not on a card: only its place and its sign are checked.
+What follows from the confusion matrices and counts is computed again. An interval needs the predictions of each person, which are not on a
+card: only its place and its sign are checked.
 """
 
 from __future__ import annotations

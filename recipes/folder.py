@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import EstError, UsageError, differing
+from ..errors import EstError, UsageError, damage_named, differing, quoted
 from ..extract.config import ExtractConfig
 from ..train.results.run import Run, read_json, write_json
 from .code import describe_code
@@ -54,19 +54,20 @@ class RecipeFolder:
         known = read_json(path / FACTS)
         if known.get("format") != FORMAT or known.get("version") != VERSION:
             raise EstError(f"{path / FACTS} is not of this release.", remedy="--out another folder")
-        if known["recipe"] != recipe.name:
-            raise UsageError(
-                f"{path} is of the recipe {known['recipe']}, found {recipe.name}.",
-                remedy=f"--out another folder, or est recipe run {known['recipe']} --out {path}",
-            )
-        if known["protocol"] != recipe.version:
-            raise UsageError(
-                f"{path} was started by {recipe.name} protocol {known['protocol']}, and this est has {recipe.protocol}.",
-                remedy="--out another folder, or the release of est that started it",
-            )
-        changed = {"--limit": (known["limit"], limit)} if known["limit"] != limit else {}
-        then, now = known["extraction"], wanted["extraction"]
-        changed |= {name: (then.get(name), now[name]) for name in now if then.get(name) != now[name]}
+        with damage_named(path / FACTS, "--out another folder"):
+            if known["recipe"] != recipe.name:
+                raise UsageError(
+                    f"{path} is of the recipe {known['recipe']}, found {recipe.name}.",
+                    remedy=f"--out another folder, or est recipe run {known['recipe']} --out {quoted(path)}",
+                )
+            if known["protocol"] != recipe.version:
+                raise UsageError(
+                    f"{path} was started by {recipe.name} protocol {known['protocol']}, and this est has {recipe.protocol}.",
+                    remedy="--out another folder, or the release of est that started it",
+                )
+            changed = {"--limit": (known["limit"], limit)} if known["limit"] != limit else {}
+            then, now = known["extraction"], wanted["extraction"]
+            changed |= {name: (then.get(name), now[name]) for name in now if then.get(name) != now[name]}
         if changed:
             raise UsageError(
                 differing(path, changed),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..cache.stores.disk import Disk
-from ..errors import EstError, UsageError
+from ..errors import EstError, UsageError, quoted
 
 
 def expect_free(paths: Iterable[Path], *, overwrite: bool) -> None:
@@ -14,7 +14,7 @@ def expect_free(paths: Iterable[Path], *, overwrite: bool) -> None:
     for path in paths:
         if path.is_dir():
             raise UsageError(
-                f"Expected the path of a file to write; {path} is a folder.", remedy=f"--out {path / 'NAME'}"
+                f"Expected the path of a file to write; {path} is a folder.", remedy=f"--out {quoted(path / 'NAME')}"
             )
         if path.exists() and not overwrite:
             raise UsageError(f"{path} exists already.", remedy="--overwrite, or another name")

@@ -90,6 +90,9 @@ def test_the_changelog_has_the_version():
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.skipif(
+    not (ROOT / ".git").exists(), reason="git lists the files, and an unpacked archive has no repository"
+)
 def test_the_docs_name_no_place_of_ours():
     """No package-registry hosts and no absolute paths of a machine, in any file."""
     hosts = ["pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org"]

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Optional
 
 import numpy as np
 import pytest
 
-from est.errors import UsageError, brief, counted, differing, expect_values, nearest
+from est.cache import open_cache
+from est.errors import UsageError, brief, counted, differing, expect_values, nearest, quoted
+
+ROOT = Path(__file__).parents[1]
+# A command to paste with a path that is not in quotes where it needs them.
+UNQUOTED = re.compile(
+    r"(?:\b(?:est (?:cache|extract|train|evaluate|report|predict) |rm |mkdir -p )|--(?:out|cache|into) )"
+    r"""[^"`;]*?\{(?:path|out|folder|cache|(?:self|cache|run|init)\.path|[\w.]+\.parent)\}"""
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,3 +114,33 @@ def test_the_nearest_name_and_a_brief_cause():
     assert brief(OSError("x" * 400 + "\nmore")) == "x" * 159 + "…"
     assert brief(OSError("short\nmore")) == "short"
     assert brief(KeyError()) == "KeyError"
+
+
+def test_a_path_in_a_command_to_paste_is_quoted_where_it_needs_to_be(tmp_path):
+    assert [quoted(word) for word in ("runs/first", Path("my videos"), "it's")] == [
+        "runs/first",
+        "'my videos'",
+        "'it'\"'\"'s'",
+    ]
+    (tmp_path / "study 1").mkdir()
+    with pytest.raises(UsageError) as caught:
+        open_cache(tmp_path / "study 1")
+    assert caught.value.remedy.startswith(
+        f"'study 1.zarr', where there is one; est extract '{tmp_path}/study 1' --out 'study 1.zarr'"
+    )
+
+
+def test_every_path_in_a_remedy_is_quoted():
+    rooms = [
+        path
+        for path in ROOT.iterdir()
+        if path.is_dir() and path.name not in ("tests", "docs", "benchmarks") and path.name[0] != "."
+    ]
+    lines = [
+        line.strip()
+        for room in rooms
+        for path in room.rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    assert any("remedy=" in line for line in lines)
+    assert [line for line in lines if UNQUOTED.search(line.partition("remedy")[2])] == []

@@ -11,7 +11,7 @@ import re
 import shutil
 
 import pytest
-from page_blocks import ROOT, blocks_of, run_here, run_in_shell
+from page_blocks import ROOT, blocks_of, printed_on, run_here, run_in_shell, shape
 
 README, TUTORIAL = "README.md", "docs/tutorial.md"
 OF_README = {
@@ -40,6 +40,13 @@ SHORT = {  # what the fast tests add to commands with these words
 }
 
 
+COMMENTED = {
+    "cache-report.html",
+    "first-report.html",
+    "predictions/s000_00",
+}  # what the README's comments say is written
+
+
 def short(words):
     """Return a command that takes less time and does the same."""
     return [*words, *(more for word, added in SHORT.items() if word in words for more in added.split())]
@@ -49,6 +56,12 @@ def expect(folder, files):
     """Each of these files is there, with something in it."""
     missing = {name for name in files if not (folder / name).is_file() or not (folder / name).stat().st_size}
     assert not missing
+
+
+def expect_printed(told, lines):
+    """Commands print these lines of a page, with other numbers perhaps."""
+    assert len(lines) >= 8
+    assert {shape(line) for line in lines} - {shape(line) for line in told.splitlines()} == set()
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +81,9 @@ def test_the_tutorial_runs(after_readme, tmp_path):
     render, *others = blocks_of(TUTORIAL)
     assert render.startswith("est demo render --out videos ")
     shutil.copytree(after_readme / "videos", tmp_path / "videos")
-    run_here(["\n".join(render.splitlines()[1:]), *others], tmp_path, short)
+    told = run_here(["\n".join(render.splitlines()[1:]), *others], tmp_path, short)
+    of_all_clips = ("label ", "subject ")  # rows of the dry run, which reads two clips here
+    expect_printed(told, [line for line in printed_on(TUTORIAL) if not line.startswith(of_all_clips)])
     expect(tmp_path, OF_TUTORIAL)
     metrics = json.loads((tmp_path / "runs/first/metrics.json").read_text())
     assert metrics["protocol"]["independence"] == "by subject", "the patterns found the people"
@@ -83,13 +98,20 @@ def test_the_readme_runs_in_a_shell(tmp_path):
 @pytest.mark.slow
 def test_the_tutorial_runs_in_a_shell_and_its_numbers_hold(tmp_path):
     """Other processors round otherwise: scores may differ by some clips, and what the page reads from them may not."""
-    run_in_shell(blocks_of(TUTORIAL), tmp_path)
+    told = run_in_shell(blocks_of(TUTORIAL), tmp_path)
+    expect_printed(told, printed_on(TUTORIAL))
     expect(tmp_path, OF_TUTORIAL)
     metrics = json.loads((tmp_path / "runs/first/metrics.json").read_text())
     printed = re.search(r"WAR ([\d.]+) % \(\d+/(\d+)\)", (ROOT / TUTORIAL).read_text(encoding="utf-8"))
     assert metrics["clips"] == int(printed[2])
     assert metrics["pooled"]["war"]["value"] * 100 == pytest.approx(float(printed[1]), abs=8)
     assert metrics["above_control"]["better"] == 1
+
+
+def test_the_comments_of_the_readme_name_what_is_written():
+    """The names are written here and not read from the page: a misspelt one there would else be missing on both sides."""
+    assert set(re.findall(r"# (\S+[./]\S+): ", "\n".join(blocks_of(README)))) == COMMENTED
+    assert {f"{place}/" for place in COMMENTED - OF_README} <= {f"{name.rpartition('/')[0]}/" for name in OF_README}
 
 
 def test_the_readme_is_short():

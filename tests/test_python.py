@@ -22,10 +22,18 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 FUNCTIONS = [name for name in est.__all__ if name[0].islower()]
 # Their examples are of the cache of numbers below: they train many times.
-OF_NUMBERS = ("sweep_cache", "audit_cache", "reproduce")
-SLOW = ("examine_machine", "recache", "tune_cache", "recache_tuned", "audit_cache", "reproduce")
+OF_NUMBERS = ("sweep_cache", "submit_sweep", "audit_cache", "reproduce")
+SLOW = ("examine_machine", "submit_sweep", "recache", "tune_cache", "recache_tuned", "audit_cache", "reproduce")
 HUB = ("push_cache", "pull_cache", "push_export", "push_weights")
-WITHOUT = ("tune_stills", "find_stills", "read_space", *HUB)  # they read what no example here has
+STORES = ("upload_cache", "download_cache")
+WITHOUT = (
+    "extract_on_ray",
+    "tune_stills",
+    "find_stills",
+    "read_space",
+    *HUB,
+    *STORES,
+)  # they read what no example here has
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,8 @@ def announce(ready: Prepared, config: TrainConfig, where: str, watch: TrainingWa
     data, plan = ready.data, ready.plan
     watch.say(heading(config))
     watch.say(data.clips.residency)
+    if ready.cache.url:
+        watch.say(f"{ready.cache.url}, read through its mirror {ready.cache.path}")
     if (frames := ready.cache.recipes.frames).flow:
         watch.say(f"rows are of optical flow: {frames.sampling}")
     watch.say(where)

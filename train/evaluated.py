@@ -211,7 +211,12 @@ def as_command(
     allow_leak: bool,
 ) -> str:
     """Write the command line that evaluates a run in this way."""
-    words = ["est", "evaluate", str(run.path), *(["--cache", str(cache.path)] if cache is not None else [])]
+    words = [
+        "est",
+        "evaluate",
+        str(run.path),
+        *(["--cache", cache.url or str(cache.path)] if cache is not None else []),
+    ]
     words += ["--shuffle-test"] if change.shuffle else []
     if change.zero is not None:
         words += ["--zero-middle", "auto" if change.zero == "middle" else f"{change.zero[0]}:{change.zero[1]}"]

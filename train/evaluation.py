@@ -19,7 +19,7 @@ import torch
 from ..cache import Cache, open_cache
 from ..encoders.device import parse_device
 from ..encoders.precision import why_emulated
-from ..errors import EstError, UsageError, counted, some
+from ..errors import EstError, UsageError, counted, quoted, some
 from .data.clipset import ClipSet, warn_of_rates
 from .data.data import Loaded, locate_rows
 from .data.feature_arrays import black_row
@@ -88,7 +88,7 @@ def evaluate(
     run = run if isinstance(run, Run) else Run.open(run)
     change, watch = change or Change(), watch or TrainingWatch()
     if not run.complete:
-        raise UsageError(f"{run.path} is not complete.", remedy=f"est train --resume --out {run.path}")
+        raise UsageError(f"{run.path} is not complete.", remedy=f"est train --resume --out {quoted(run.path)}")
     own = cache is None
     if not isinstance(cache, Cache):
         cache = own_cache(run) if cache is None else open_cache(cache)
@@ -97,7 +97,7 @@ def evaluate(
     if own and (split or aliases or unknown != "exclude"):
         raise UsageError(
             "A split, aliases and unknown classes are for another cache: the run's own test halves are fixed.",
-            remedy=f"est evaluate {run.path} without --split, --alias and --unknown",
+            remedy=f"est evaluate {quoted(run.path)} without --split, --alias and --unknown",
         )
     sampler = sampler_of(run.config.sampling, run.config.model.shown)
     view = _view(run, sampler, change)

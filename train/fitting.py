@@ -20,7 +20,7 @@ from ..cache import Cache, current_environment
 from ..cache.interrupt import listening
 from ..encoders.device import parse_device
 from ..encoders.precision import Precision, resolve_precision
-from ..errors import EstError, UsageError, differing
+from ..errors import EstError, UsageError, differing, quoted
 from .announcement import announce, heading
 from .config.config import TrainConfig
 from .config.configfile import differences
@@ -204,7 +204,7 @@ def _saying_how_to_go_on(run: Run, watch: TrainingWatch) -> Generator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        watch.stopped(f"stopped; est train --resume --out {run.path} resumes")
+        watch.stopped(f"stopped; est train --resume --out {quoted(run.path)} resumes")
         raise
 
 
@@ -292,7 +292,9 @@ def _frame_rate(ready: Prepared) -> float:
 def _expect_resumable(run: Run, config: TrainConfig | None) -> None:
     """Refuse a run that is complete, and settings that are not its own."""
     if run.complete:
-        raise UsageError(f"{run.path} is complete.", remedy=f"est evaluate {run.path}, or est train without --resume")
+        raise UsageError(
+            f"{run.path} is complete.", remedy=f"est evaluate {quoted(run.path)}, or est train without --resume"
+        )
     changed = differences(run.config, config) if config is not None else {}
     if changed:
         raise UsageError(

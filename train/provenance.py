@@ -15,6 +15,7 @@ import numpy as np
 
 from ..cache import Cache, open_cache
 from ..cache.reading.datasets import datasets_of
+from ..cache.remote.address import url_of
 from ..cache.schema import CHECKSUMS
 from ..cache.stores.snapshot import staging_path
 from ..encoders.backbone import Backbone
@@ -37,7 +38,7 @@ def describe_cache(cache: Cache, table: Annotations) -> dict[str, Any]:
     learnt = cache.snapshot.manifest.describe_records()
     datasets = datasets_of(cache)
     return {
-        "path": str(cache.path.absolute()),
+        "path": cache.place,
         "commit": cache.commit_id,
         "fingerprints": cache.recipes.fingerprints(),
         "recipes": cache.recipes.identity(),
@@ -82,8 +83,11 @@ def digest(table: Annotations) -> str:
 
 
 def own_cache(run: Run) -> Cache:
-    """Open the cache that a run was trained on, where it was then."""
-    path = Path(run.facts["cache"]["path"])
+    """Open the cache that a run was trained on, where it was then: at its place, or its URL."""
+    place = run.facts["cache"]["path"]
+    if url_of(place):
+        return open_cache(place)
+    path = Path(place)
     if not path.exists() and not staging_path(path).exists():
         raise UsageError(
             f"The cache of {run.path} was {path}, and is not there.", remedy="--cache names where it is now"
@@ -94,7 +98,7 @@ def own_cache(run: Run) -> Cache:
 def is_own(run: Run, cache: Cache) -> bool:
     """Return whether a cache is the one that a run was trained on: at its place, or with the same clips wherever it is."""
     known, here = run.facts["cache"], cache.recipes.fingerprints()
-    if cache.path.resolve() == Path(known["path"]).resolve():
+    if cache.place == known["path"] or cache.path.resolve() == Path(known["path"]).resolve():
         return True
     table = Annotations.from_cache(cache)
     same = all(here.get(name) == known["fingerprints"][name] for name in {"frames", *run.reads.values()})

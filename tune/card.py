@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from ..errors import EstError
+from ..errors import EstError, quoted
 
 if TYPE_CHECKING:
     from .encoder_training import TuningTask
@@ -116,8 +116,8 @@ def read_card(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, "np") as file:
             return json.loads((file.metadata() or {}).get("card", "{}"))
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        raise EstError(f"{path} is not a file of weights.", remedy=f"another --out, or rm {path}") from error
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+        raise EstError(f"{path} is not a file of weights.", remedy=f"another --out, or rm {quoted(path)}") from error
 
 
 def is_card(path: Path) -> bool:

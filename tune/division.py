@@ -15,7 +15,7 @@ from ..errors import UsageError, counted, some
 from ..train.config.protocol import ProtocolConfig
 from ..train.folds.annotations import Annotations
 from ..train.folds.assignment import draw_clips, draw_groups
-from ..train.folds.fold import Fold, expect_subjects, relabel, splits_of
+from ..train.folds.fold import Fold, expect_subjects, relabel, splits_of, without_labels
 from ..train.folds.leaks import Half, Leak, expect_none, find_in_halves
 from ..train.folds.protocols import VALIDATION, plan_folds
 from ..train.loop.watch import TrainingWatch
@@ -50,9 +50,7 @@ def whole(table: Annotations, split: str | None, config: TuneConfig) -> Fold:
     """Return all labelled clips, or those of a split, with an inner part of them."""
     rows = np.flatnonzero((table.label >= 0) & ~table.missing)
     if not len(rows):
-        raise UsageError(
-            f"None of {len(table)} clips has a label.", remedy=f"{relabel('label')}: nothing is extracted again"
-        )
+        raise without_labels(table)
     if split is not None:
         splits = splits_of(table, rows)
         wanted = splits_of(replace(table, split=np.array([split] * len(table), str)), rows)[0]

@@ -21,7 +21,7 @@ from ..cache.interrupt import Stop, listening
 from ..cache.trained import TrainedOn
 from ..encoders.precision import Precision, resolve_precision
 from ..encoders.weights import Weights, save_weights
-from ..errors import EstError, UsageError, differing
+from ..errors import EstError, UsageError, differing, quoted
 from ..train.folds.leaks import Leak
 from ..train.loop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ..train.loop.epochs import Epochs
@@ -80,15 +80,17 @@ def learn(task: TuningTask, out: Path, watch: TrainingWatch, part: Part | None =
         then = read_card(out).get("identity")
         if then is None:
             raise UsageError(f"{out} exists, and was not made by est tune.", remedy="another --out")
-        expect_same(then, identity, out, remedy=f"another --out, or rm {out}")
+        expect_same(then, identity, out, remedy=f"another --out, or rm {quoted(out)}")
         watch.say(f"{out} exists already, of the same settings and {task.samples.noun}")
         warn_of_precision(out, task, watch)
         return out
     state = out.with_suffix(STATE)
     found = load_state(state) if state.exists() else None
     if found is not None:
-        expect_same(found.meta["identity"], identity, state, remedy=f"the earlier settings, or rm {state}")
-        elsewhere = f"resume on a machine that computes in it; or another --out, or rm {state}, with --precision fp32"
+        expect_same(found.meta["identity"], identity, state, remedy=f"the earlier settings, or rm {quoted(state)}")
+        elsewhere = (
+            f"resume on a machine that computes in it; or another --out, or rm {quoted(state)}, with --precision fp32"
+        )
         precision, why = resolve_precision(found.meta["precision"], task.device, remedy=elsewhere)
         watch.say(f"resuming {state} from epoch {found.meta['epoch'] + 1}, step {found.meta['step'] + 1}")
         if found.meta["device"] != task.device.type:
@@ -214,7 +216,7 @@ def load_state(path: Path) -> Checkpoint:
     try:
         return load_checkpoint(path)
     except EstError as error:
-        raise EstError(error.message, remedy=f"rm {path}, then run the command again") from error.__cause__
+        raise EstError(error.message, remedy=f"rm {quoted(path)}, then run the command again") from error.__cause__
 
 
 def expect_place(out: Path) -> None:
@@ -222,7 +224,7 @@ def expect_place(out: Path) -> None:
     if out.suffix != SUFFIX:
         raise UsageError(
             f"Weights are written as {SUFFIX}, which holds what they have learnt from; found --out {out}.",
-            remedy=f"--out {out.with_suffix(SUFFIX)}",
+            remedy=f"--out {quoted(out.with_suffix(SUFFIX))}",
         )
     page = out.with_suffix(".md")
     if page.exists() and not is_card(page):

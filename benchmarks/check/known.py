@@ -1,6 +1,6 @@
 """The ratios that the documentation states: docs/benchmarks.toml, from which the table in docs/benchmarks.md is made.
 
-python benchmarks/check/known.py            # writes the table anew
+python benchmarks/check/known.py            # writes the table again
 python benchmarks/check/known.py --check    # says whether it is current
 """
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import CacheDamaged, UsageError, some
+from ...errors import CacheDamaged, UsageError, quoted, some
 from .. import checksum
 from ..clip import Clip, Failure, Source, Windows
 from ..reading.reader import Cache, ClipFrames
@@ -71,7 +71,7 @@ def copied_clips(cache: Cache, wanted: Wanted) -> Iterator[Clip]:
         names = some(repr(table["id"][row]) for row in sorted(spoilt))
         raise CacheDamaged(
             f"{cache.path}: the row of the clip table of {names} does not match its checksum.",
-            remedy=f"est cache verify {cache.path} --repair",
+            remedy=f"est cache verify {quoted(cache.path)} --repair",
         )
     names = [name for name in cache.features if name in wanted.features]
     of_windows = [name for name in cache.window_features if name in wanted.features]
@@ -166,7 +166,7 @@ def creating(out: Path, disk: Disk) -> Generator[Path]:
     if (is_hdf5(out) and staging_path(out).exists()) or out.exists():  # another suffix is refused
         raise UsageError(f"{out} exists already.", remedy="choose another name, or remove it first")
     if not out.parent.is_dir():
-        raise UsageError(f"The folder {out.parent} does not exist.", remedy=f"mkdir -p '{out.parent}'")
+        raise UsageError(f"The folder {out.parent} does not exist.", remedy=f"mkdir -p {quoted(out.parent)}")
     with _growing(out, disk) as growing:
         yield growing
         disk.rename(growing, out)
@@ -264,7 +264,7 @@ def _sound_windows(cache: Cache, frames: ClipFrames, stored: dict[str, Column], 
 def _damaged(cache: Cache, frames: ClipFrames, name: str) -> CacheDamaged:
     return CacheDamaged(
         f"{cache.path}: {name} of clip {frames.id!r} does not match its checksum.",
-        remedy=f"est cache verify {cache.path} --repair",
+        remedy=f"est cache verify {quoted(cache.path)} --repair",
     )
 
 

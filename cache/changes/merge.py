@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ...errors import CacheError, RecipeMismatch, UsageError, counted
+from ...errors import CacheError, RecipeMismatch, UsageError, counted, quoted
 from ..environment import datasets_in, environment_changes, with_datasets
 from ..reading.reader import Cache
 from ..recipe import Recipes, expect_same
@@ -106,10 +106,10 @@ def merge_caches(
 
 
 def _extraction(caches: Sequence[Cache]) -> Extraction | None:
-    """Return how far the extractions into all caches came together; nothing where all have ended, or none has recorded itself."""
+    """Return how far the extractions into all caches came together; nothing where all have ended, unless all have recorded themselves."""
     known = [cache.extraction for cache in caches if cache.extraction is not None]
     left = sum(one.left for one in known)
-    return Extraction(inputs=sum(one.inputs for one in known), left=left) if left else None
+    return Extraction(inputs=sum(one.inputs for one in known), left=left) if left or len(known) == len(caches) else None
 
 
 def _records(caches: Sequence[Cache]) -> dict[str, TrainedOn]:
@@ -153,7 +153,7 @@ def _expect_settings(first: Cache, other: Cache) -> None:
         having, lacking = (first, other) if first.has_crops else (other, first)
         raise RecipeMismatch(
             f"{having.path} has crops and {lacking.path} has none.",
-            remedy=f"est cache convert {having.path} NEW --no-crops, then merge that",
+            remedy=f"est cache convert {quoted(having.path)} NEW --no-crops, then merge that",
         )
     if first.targets != other.targets:
         raise RecipeMismatch(

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import CacheDamaged, CacheError, UsageError, some
+from ...errors import CacheDamaged, CacheError, UsageError, quoted, some
 from ..reading.reader import Cache
 from ..recipe import Recipes
+from ..remote.address import expect_writable
 from ..schema import ColumnSpec
 from ..stores.disk import PARTIAL, Disk, expect_free_space, writing
 from ..stores.lock import WriterLock
@@ -65,6 +66,7 @@ def erase_clips(
             "Expected ids of clips or names of subjects, found an empty one. Nothing is erased.",
             remedy="est cache ls shows them",
         )
+    expect_writable(Path(path))
     path = Path(path).resolve()
     with naming_repair(path):
         fold_staging(path, disk)
@@ -139,12 +141,13 @@ def naming_repair(path: Path) -> Generator[None]:
     except CacheDamaged as error:
         if error.remedy == REPAIR or (error.remedy is not None and "verify" not in error.remedy):
             raise
-        remedy = f"est cache verify {path} --repair drops what is damaged; then run the same command again"
+        remedy = f"est cache verify {quoted(path)} --repair drops what is damaged; then run the same command again"
         raise CacheDamaged(error.message, remedy=remedy) from error.__cause__
 
 
 def finish_rewriting(path: Path | str, disk: Disk | None = None) -> None:
     """Bring a cache back whose rewriting was interrupted, and remove what that left."""
+    expect_writable(Path(path))
     path = Path(path).resolve()
     old = replaced_path(path)
     if not old.exists() and not old.with_name(old.name + PARTIAL).exists():
@@ -287,7 +290,7 @@ def _named(cache: Cache, ids: Collection[str], subjects: Collection[str]) -> tup
     ]
     if unknown or strangers:
         what = f"clip {some(map(repr, unknown))}" if unknown else f"subject {some(map(repr, strangers))}"
-        raise UsageError(f"{cache.path} has no {what}; nothing is erased.", remedy=f"est cache ls {cache.path}")
+        raise UsageError(f"{cache.path} has no {what}; nothing is erased.", remedy=f"est cache ls {quoted(cache.path)}")
     if not ids and not subjects:
         raise UsageError("Expected a subject or a clip to erase, found none.", remedy="--subject S, or --clip ID")
     return clips, failed

@@ -19,7 +19,7 @@ from .. import checksum
 from ..schema import CHECKSUMS, NO_LABEL, ROW_CHECKSUM, STRING, ArraySpec
 from ..sources import source_problem
 from ..stores.manifest import Manifest
-from ..stores.segment import THREADS, ZarrSegment, has_chunk
+from ..stores.segment import THREADS, ZarrSegment
 from ..stores.snapshot import Snapshot, is_outdated, open_snapshot
 from ..stores.zarr_format import METADATA, array_document, group_document, num_chunks
 from ..watch import Progress, Watch
@@ -200,7 +200,7 @@ def _metadata_problems(snapshot: Snapshot) -> Iterator[Problem]:
         file = segment.root / name / METADATA
         try:
             found = json.loads(file.read_bytes())
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             yield Problem(what=f"{file} is missing or not JSON")
             continue
         if document["node_type"] == "array" and isinstance(found, dict) and isinstance(found.get("shape"), list):
@@ -220,8 +220,12 @@ def _chunk_problems(snapshot: Snapshot, said: str) -> Iterator[Problem]:
         rows = snapshot.manifest.commit.counts.of(spec.axis) - segment.first_row(spec)
         for index in range(num_chunks(spec, rows)):
             file = segment.chunk_path(spec, index)
-            if not has_chunk(spec, file) and str(file) not in said:
-                yield Problem(what=f"{file} is missing, or not as long as it was written")
+            try:
+                what = "" if segment.has_chunk(spec, index) else f"{file} is missing, or not as long as it was written"
+            except CacheDamaged as error:
+                what = error.message
+            if what and str(file) not in said and what not in said:
+                yield Problem(what=what)
 
 
 def _data_problems(snapshot: Snapshot, tables: _Tables, rows: list[int], watch: Watch) -> list[Problem]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ...errors import UsageError, nearest
+from ...errors import CacheDamaged, UsageError, nearest
 from ..dataframe import expect_pandas
 from ..schema import CHECKSUMS, EXTRA, NO_LABEL, NO_NUMBER
 from ..stores.snapshot import Column, Snapshot
@@ -43,7 +43,9 @@ class ClipTable:
                 name: [values[row] for row in rows] if isinstance(values, list) else values[rows]
                 for name, values in columns.items()
             }
-        return cls(columns=columns, labels=snapshot.manifest.labels, rows=rows)
+        labels = snapshot.manifest.labels
+        _expect_possible(snapshot, columns)
+        return cls(columns=columns, labels=labels, rows=rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -151,6 +153,26 @@ class ClipTable:
                     name = f"extra:{name.removeprefix(EXTRA)}" if name.startswith(EXTRA) else name
                     flat[name] = list(values) if np.ndim(values) > 1 else values
         return flat
+
+
+def _expect_possible(snapshot: Snapshot, columns: dict[str, Column]) -> None:
+    """Refuse numbers of labels that no label has, and places beyond the rows that there are."""
+    counts = snapshot.manifest.commit.counts
+    codes, num_labels = np.asarray(columns["label"]), len(snapshot.manifest.labels)
+    impossible = {"label": (codes < NO_LABEL) | (codes >= num_labels)}
+    for first, length, total in (("start", "count", counts.frames), ("first_window", "windows", counts.windows)):
+        if first in columns:
+            start, count = np.asarray(columns[first]), np.asarray(columns[length])
+            impossible[length] = (count < 0) | (count > total) | (start < 0) | (start > total - count)
+    for name, wrong in impossible.items():
+        if wrong.any():
+            place = int(np.flatnonzero(wrong)[0])
+            told = (
+                f"the label of the clip {columns['id'][place]!r} is number {codes[place]} of {num_labels}"
+                if name == "label"
+                else f"the clip {columns['id'][place]!r} lies beyond the rows that were committed"
+            )
+            raise CacheDamaged(f"{snapshot.path}: {told}.", remedy=f"est cache verify {snapshot.path} --repair")
 
 
 def _plain(value: Any) -> Any:

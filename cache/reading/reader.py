@@ -14,9 +14,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...errors import CacheDamaged, CacheError, UsageError
+from ...errors import CacheDamaged, CacheError, UsageError, quoted
 from ..clip import Failure, Windows, failure_of
 from ..recipe import Recipes
+from ..remote.address import local_path
 from ..schema import CHECKSUMS, FRAME_COLUMNS, NO_FACE, WINDOW_ARRAYS, Schema
 from ..stores.manifest import Extraction
 from ..stores.snapshot import Snapshot, is_hdf5, is_outdated, open_snapshot, staging_path
@@ -62,7 +63,7 @@ class Cache:
     @classmethod
     def open(cls, path: Path | str) -> Self:
         """Open the last commit of a cache."""
-        path = Path(path)
+        path = local_path(path)
         for _ in range(ATTEMPTS):
             snapshot = open_snapshot(path)
             try:
@@ -84,7 +85,19 @@ class Cache:
         return len(self.clips)
 
     def __repr__(self) -> str:
-        return f"<Cache {self.path}: {len(self)} clips, {self.num_frames} frames, {', '.join(self.features)}>"
+        return (
+            f"<Cache {self.url or self.path}: {len(self)} clips, {self.num_frames} frames, {', '.join(self.features)}>"
+        )
+
+    @property
+    def url(self) -> str:
+        """Return the URL that it lies at; empty for a cache on this machine. `path` is then that of its mirror."""
+        return self._snapshot.mirror.url if self._snapshot.mirror else ""
+
+    @property
+    def place(self) -> str:
+        """Name where it is found again: its URL, or its absolute path."""
+        return self.url or str(self.path.absolute())
 
     @property
     def ids(self) -> list[str]:
@@ -226,7 +239,7 @@ class Cache:
         ):
             raise CacheDamaged(
                 f"{self.path}: the offsets of the crops of frames {start} to {stop} do not match their checksum.",
-                remedy=f"est cache verify {self.path} --repair",
+                remedy=f"est cache verify {quoted(self.path)} --repair",
             )
         return self._snapshot.rows(arrays["crops/data"], int(offsets[0]), int(offsets[-1])), offsets
 
@@ -274,12 +287,14 @@ class Cache:
         if staging_path(self.path).exists():
             raise CacheError(
                 f"{self.path} has clips that are still in its staging folder.",
-                remedy=f"est cache verify {self.path} --repair, or the next est extract, moves them into the file",
+                remedy=f"est cache verify {quoted(self.path)} --repair, or the next est extract, moves them into the file",
             )
         if is_hdf5(self.path):
             from ..stores.hdf5_format import open_file
 
             return open_file(self.path)
+        if self._snapshot.mirror is not None:
+            self._snapshot.mirror.bring_all()
         import zarr
 
         return zarr.open_group(self.path, mode="r")
@@ -344,7 +359,7 @@ class Cache:
 
 
 def open_cache(path: Path | str) -> Cache:
-    """Open the last committed state of a `.zarr`, `.h5` or `.hdf5` cache, also while it is being written.
+    """Open the last committed state of a `.zarr`, `.h5` or `.hdf5` cache, also while it is being written; or one at a URL.
 
     Nothing is read but the table of clips. `cache.clips.to_pandas()` is that table, `cache.load("gap")` the rows of all frames,
     `cache.clip(id)` what is known of one clip.

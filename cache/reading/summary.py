@@ -20,6 +20,7 @@ class Summary:
     """The figures of `est cache info`."""
 
     path: Path
+    url: str  # that it lies at; empty for a cache on this machine
     store: str
     format: int  # version
     clips: int
@@ -107,6 +108,7 @@ def summarise(cache: Cache) -> Summary:
     failed = Counter(failure.label for failure in cache.failures)
     return Summary(
         path=cache.path,
+        url=cache.url,
         store="HDF5" if is_hdf5(cache.path) else "Zarr",
         format=manifest.version,
         clips=len(cache),

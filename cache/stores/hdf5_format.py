@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ...errors import CacheDamaged, EstError, UsageError
+from ...errors import CacheDamaged, EstError, UsageError, quoted
 from ..interrupt import uninterrupted
 from ..schema import FORMAT, STRING, ArraySpec
 from .manifest import Manifest
@@ -93,7 +93,7 @@ def _attributes(file: h5py.File, path: Path) -> dict[str, Any]:
         )
     try:
         return {name: json.loads(value) for name, value in file.attrs.items()}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise CacheDamaged(
             f"The attributes of {path} are not JSON.", remedy="restore a copy, or extract again"
         ) from error
@@ -112,12 +112,18 @@ def _places(path: Path, file: h5py.File, manifest: Manifest) -> tuple[dict[str, 
             raise CacheDamaged(
                 f"{path}:{spec.name} is not the {spec.dtype} array of shape {expected} that its commit counts on."
             )
+        if dataset.file.filename != file.filename or dataset.is_virtual or dataset.external:
+            raise CacheDamaged(
+                f"{path}:{spec.name} lies in another file, and a cache in HDF5 is one file.", remedy="bring back a copy"
+            )
         if spec.dtype == STRING:
             strings[spec.name] = [
                 text.decode(errors="replace") for text in dataset[:].tolist()
             ]  # the row's checksum tells
-        elif dataset.chunks is not None or dataset.external:
-            raise CacheDamaged(f"{path}:{spec.name} is not contiguous.", remedy=f"est cache convert {path} NEW.h5")
+        elif dataset.chunks is not None:
+            raise CacheDamaged(
+                f"{path}:{spec.name} is not contiguous.", remedy=f"est cache convert {quoted(path)} NEW.h5"
+            )
         else:
             offsets[spec.name] = dataset.id.get_offset()
     return offsets, strings

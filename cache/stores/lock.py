@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...errors import CacheError, CacheLocked
+from ..remote.address import expect_writable
 
 SUFFIX = ".lock"
 PATIENCE = 3  # times that a lock is asked for again
@@ -26,6 +27,7 @@ class WriterLock:
     """The right to write a cache."""
 
     def __init__(self, cache: Path) -> None:
+        expect_writable(cache)
         self.path = cache.with_name(cache.name + SUFFIX)
         self.stale: str | None = None  # the holder, if it died
         self._descriptor: int | None = None
@@ -36,10 +38,7 @@ class WriterLock:
             try:
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             except OSError as error:
-                raise CacheError(
-                    f"{self.path} cannot be created, so {self.path.stem} cannot be written: {error.strerror}.",
-                    remedy="check the permissions and the free space of its folder; reading needs neither",
-                ) from error
+                raise self._cannot_be_created(error) from error
             try:
                 self._lock(descriptor)
                 if self._is_current(descriptor):
@@ -48,8 +47,10 @@ class WriterLock:
                     self._descriptor = descriptor
                     os.register_at_fork(after_in_child=self._forget)
                     return
-            except BaseException:
+            except BaseException as error:
                 os.close(descriptor)
+                if isinstance(error, OSError):
+                    raise self._cannot_be_created(error) from error
                 raise
             os.close(descriptor)
         raise CacheLocked(
@@ -58,9 +59,10 @@ class WriterLock:
         )
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Give the lock back; its file may stay where the disk refuses to remove it, and keeps nobody out."""
         if self._descriptor is not None:
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -106,6 +108,12 @@ class WriterLock:
             os.close(second)
         raise self._no_locks()
 
+    def _cannot_be_created(self, error: OSError) -> CacheError:
+        return CacheError(
+            f"{self.path} cannot be created, so {self.path.stem} cannot be written: {error.strerror}.",
+            remedy="check the permissions and the free space of its folder; reading needs neither",
+        )
+
     def _no_locks(self) -> CacheLocked:
         return CacheLocked(
             f"The file system of {self.path.parent} has no working locks, so two writers could destroy a cache there.",
@@ -141,5 +149,5 @@ def _holder(descriptor: int) -> str | None:
     try:
         signature = json.loads(os.pread(descriptor, 1000, 0))
         return f"process {signature['pid']} on {signature['host']} since {signature['since']}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from ...errors import CacheDamaged, CacheError, CacheVersionError, RecipeMismatch, UsageError, differing
+from ...errors import CacheDamaged, CacheError, CacheVersionError, RecipeMismatch, UsageError, differing, quoted
 from ..checksum import of_text
 from ..environment import environment_changes, with_datasets
 from ..recipe import FeatureRecipe, Recipes, canonical_json
@@ -321,7 +321,7 @@ def expect_settings(
         if manifest.extra.get(name) != spec:
             raise RecipeMismatch(
                 differing(path, {"extra columns": (tuple(manifest.extra), f"{name} ({spec.dtype})")}),
-                remedy=f"est cache {'relabel' if manifest.version > 1 else 'convert'} {path} …",
+                remedy=f"est cache {'relabel' if manifest.version > 1 else 'convert'} {quoted(path)} …",
             )
 
 

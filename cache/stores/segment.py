@@ -7,7 +7,7 @@ Nothing stays open but the HDF5 file itself, whose offsets are those of one inod
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from .zarr_format import chunk_key, decode_strings
 
 PIECE_BYTES = 8 * 2**20
 THREADS = min(4, os.cpu_count() or 1)
+Bring = Callable[[Sequence[Path]], None]  # has files of a mirror of an object store here before they are read
 SMALL_BYTES = 2 * PIECE_BYTES  # below this a thread costs more than it brings
 
 
@@ -55,9 +56,10 @@ class Segment(Protocol):
 class ZarrSegment:
     """Rows in a Zarr directory; `first_rows` gives the arrays whose earlier rows lie elsewhere."""
 
-    def __init__(self, root: Path, first_rows: dict[str, int] | None = None) -> None:
+    def __init__(self, root: Path, first_rows: dict[str, int] | None = None, bring: Bring | None = None) -> None:
         self.root = root
         self.first_rows = first_rows or {}
+        self._bring = bring
         self._place = _place(root)
 
     def first_row(self, spec: ArraySpec) -> int:
@@ -67,8 +69,16 @@ class ZarrSegment:
         """Return the file of a chunk."""
         return self.root / spec.name / chunk_key(spec, index)
 
+    def has_chunk(self, spec: ArraySpec, index: int) -> bool:
+        """Say whether a chunk is there and whole, or can be had."""
+        file = self.chunk_path(spec, index)
+        if self._bring is not None:
+            self._bring([file])
+        return has_chunk(spec, file)
+
     def pieces(self, spec: ArraySpec, start: int, stop: int) -> Iterator[Piece]:
         self._expect_itself()
+        self._bring_rows(spec, start, stop)
         base = self.first_row(spec)
         folder = str(self.root / spec.name)
         row = start
@@ -82,6 +92,7 @@ class ZarrSegment:
     def strings(self, spec: ArraySpec, start: int, stop: int) -> list[str]:
         assert spec.dtype == STRING
         self._expect_itself()
+        self._bring_rows(spec, start, stop)
         base = self.first_row(spec)
         found: list[str] = []
         row = start
@@ -96,6 +107,12 @@ class ZarrSegment:
             found += decode_strings(spec, data, str(path))[within : within + end - row]
             row = end
         return found
+
+    def _bring_rows(self, spec: ArraySpec, start: int, stop: int) -> None:
+        if self._bring is not None and start < stop:
+            base = self.first_row(spec)
+            first, last = (start - base) // spec.chunk_rows, (stop - 1 - base) // spec.chunk_rows
+            self._bring([self.chunk_path(spec, index) for index in range(first, last + 1)])
 
     def _expect_itself(self) -> None:
         """Refuse to read from another directory that has taken this one's name: its rows are others."""

@@ -8,16 +8,20 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import CacheDamaged, CacheError, EstError, UsageError
+from ...errors import CacheDamaged, CacheError, EstError, UsageError, quoted
+from ..remote.address import local_path, mirrored
 from ..schema import STRING, ArraySpec
 from .hdf5_format import open_hdf5
 from .manifest import REPAIR, Manifest
 from .segment import Segment, ZarrSegment, read_pieces
 from .zarr_format import METADATA
+
+if TYPE_CHECKING:
+    from ..remote.mirror import Mirror
 
 ZARR_SUFFIXES = (".zarr",)
 HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -34,6 +38,7 @@ class Snapshot:
     path: Path
     manifest: Manifest
     segments: tuple[Segment, ...]
+    mirror: Mirror | None = None  # that it is read through, where it lies at a URL
 
     def rows(self, spec: ArraySpec, start: int, stop: int) -> np.ndarray:
         """Read rows of a numeric array."""
@@ -120,16 +125,20 @@ def replaced_path(path: Path) -> Path:
 
 
 def open_snapshot(path: Path) -> Snapshot:
-    """Open the last committed state of a cache."""
+    """Open the last committed state of a cache; at a URL, through its mirror."""
+    path = local_path(path)
     if path.suffix not in (*ZARR_SUFFIXES, *HDF5_SUFFIXES) and path.is_dir():
+        named = quoted(f"{path.name}.zarr")
         raise UsageError(
             f"A cache is named .zarr, .h5 or .hdf5, found the folder {str(path)!r}.",
-            remedy=f"{path.name}.zarr, where there is one; est extract {path} --out {path.name}.zarr makes one of videos",
+            remedy=f"{named}, where there is one; est extract {quoted(path)} --out {named} makes one of videos",
         )
     if not is_hdf5(path):
         if not path.exists():
             raise no_cache(path)
-        return Snapshot(path=path, manifest=read_manifest(path), segments=(ZarrSegment(path),))
+        mirror = mirrored(path)
+        segment = ZarrSegment(path, bring=None if mirror is None else mirror.bring)
+        return Snapshot(path=path, manifest=read_manifest(path), segments=(segment,), mirror=mirror)
     for _ in range(ATTEMPTS):  # between two looks a writer may fold the staging into the file
         try:
             return _open_hdf5_cache(path)
@@ -144,7 +153,7 @@ def no_cache(path: Path) -> UsageError:
     if replaced_path(path).exists():
         return UsageError(
             f"A command that rewrote {path} was interrupted: the cache is {replaced_path(path).name} now.",
-            remedy=f"run that command again; or mv '{replaced_path(path)}' '{path}'",
+            remedy=f"run that command again; or mv {quoted(replaced_path(path))} {quoted(path)}",
         )
     return UsageError(
         f"{path} does not exist.",
@@ -232,7 +241,7 @@ def read_attributes(root: Path) -> dict[str, Any]:
         raise UsageError(
             f"{root} is not a cache: it has no {METADATA}.", remedy="est extract … --out makes one"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CacheDamaged(f"{root / METADATA} is not JSON.", remedy=REPAIR) from error
     attributes = document.get("attributes") if isinstance(document, dict) else None
     if not isinstance(attributes, dict) or document.get("zarr_format") != 3 or document.get("node_type") != "group":

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ...errors import UsageError
+from ...errors import CacheLocked, UsageError, quoted
 from ..schema import ArraySpec
 from ..stores.disk import PARTIAL, Data, Disk
 from ..stores.manifest import Manifest, Staging
-from ..stores.snapshot import Snapshot, first_rows, is_hdf5, open_snapshot, staging_path
+from ..stores.snapshot import Snapshot, first_rows, is_hdf5, open_snapshot, read_attributes, staging_path
 from ..stores.zarr_format import (
     METADATA,
     chunk_index,
@@ -35,7 +36,7 @@ def create(path: Path, manifest: Manifest, disk: Disk) -> Snapshot:
     if path.exists():
         raise UsageError(f"{path} exists already.", remedy="choose another name")
     if not path.parent.is_dir():
-        raise UsageError(f"The folder {path.parent} does not exist.", remedy=f"mkdir -p {path.parent}")
+        raise UsageError(f"The folder {path.parent} does not exist.", remedy=f"mkdir -p {quoted(path.parent)}")
     if is_hdf5(path):
         _make_directory(staging_path(path), replace(manifest, staging=Staging()), disk)
     else:
@@ -84,6 +85,16 @@ def _make_directory(root: Path, manifest: Manifest, disk: Disk) -> None:
 def root_file(root: Path, manifest: Manifest) -> tuple[Path, bytes]:
     """Return the metadata of the root group: writing it is a commit."""
     return root / METADATA, encode_document(group_document(manifest.attributes()))
+
+
+def expect_last_commit(path: Path, root: Path, begun: Collection[str]) -> None:
+    """Refuse to write over what another writer has committed: locks that hold on one machine alone let both of them in."""
+    if read_attributes(root)["commit"]["id"] not in begun:
+        raise CacheLocked(
+            f"{path} has been written by another process meanwhile, although this one has its lock: the locks of this file system do "
+            "not hold between machines. What this process had not committed is lost.",
+            remedy="write it from one machine, or each machine a cache of its own, then est cache merge",
+        )
 
 
 def add_array(root: Path, spec: ArraySpec, disk: Disk) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from ...errors import CacheError, RecipeMismatch, UsageError, some
+from ...errors import CacheError, RecipeMismatch, UsageError, quoted, some
 from .. import checksum
 from ..clip import Clip, Failure, Source, checked_rows, clip_row, crop_rows, failure_of, failure_row, typed_update
 from ..environment import datasets_in
@@ -26,7 +26,7 @@ from ..stores.manifest import Edits, Extraction, Manifest, expect_environment, e
 from ..stores.snapshot import Snapshot, is_hdf5, no_cache, open_snapshot, replaced_path, staging_path
 from ..trained import TrainedOn, records_for
 from .appender import Appender, changed_files
-from .creation import clean_up, continue_hdf5, create, is_begun, root_file
+from .creation import clean_up, continue_hdf5, create, expect_last_commit, is_begun, root_file
 from .filling import FeatureFiller
 from .fold import fold
 from .table import Table, same_cell, shown
@@ -47,10 +47,9 @@ class CacheWriter:
         self.environment_changes: list[str] = []
         self.missing_features: dict[str, FeatureRecipe] = {}  # asked for, not in the cache yet
         self._records = dict(self.manifest.trained_on)  # with those that were given
-        self._lock = lock
-        self._disk = disk
-        self._broken = False
+        self._lock, self._disk, self._broken = lock, disk, False
         self._recorded = self.manifest  # as it is committed
+        self._begun = {self.manifest.commit.id}  # one of these commits is the last: Ctrl-C may have cut one off
         self._last_commit = time.monotonic()
         schema, counts = self.manifest.schema, self.manifest.commit.counts
         arrays = {**schema.frame_arrays(), **schema.window_arrays(), **schema.crop_arrays()}
@@ -58,8 +57,7 @@ class CacheWriter:
         self.clips = Table.open(snapshot, schema.clip_columns())
         self.failures = Table.open(snapshot, schema.failure_columns())
         self._tables = {"clips": self.clips, "failures": self.failures}
-        self._row_of = self.clips.live_rows("id")
-        self._failure_of = self.failures.live_rows("id")
+        self._row_of, self._failure_of = self.clips.live_rows("id"), self.failures.live_rows("id")
         self._fillers = {
             name: FeatureFiller.open(snapshot, name, filling, self.clips)
             for name, filling in self.manifest.filling.items()
@@ -86,11 +84,11 @@ class CacheWriter:
         """Open a cache to write, or make it; without `recipes` only an existing one is opened. `trained_on`: the records that they name."""
         path, disk = Path(path), disk or Disk()
         records = {record.fingerprint: record for record in trained_on}
+        lock = WriterLock(path)
         if not is_begun(path) and (recipes is None or replaced_path(path).exists()):
             raise no_cache(path)
         if not path.parent.is_dir():
-            raise UsageError(f"The folder {path.parent} does not exist.", remedy=f"mkdir -p '{path.parent}'")
-        lock = WriterLock(path)
+            raise UsageError(f"The folder {path.parent} does not exist.", remedy=f"mkdir -p {quoted(path.parent)}")
         lock.acquire()
         try:
             with writing(path):
@@ -298,6 +296,8 @@ class CacheWriter:
         manifest = self._next_manifest()
         try:
             with writing(self.path):
+                expect_last_commit(self.path, self.root, self._begun)
+                self._begun.add(manifest.commit.id)
                 self._disk.write_all(changed_files(self.root, self._growing(), self._tables, self.manifest.edits))
                 self._disk.write(*root_file(self.root, manifest))
                 self._disk.flush_folder(self.root)
@@ -322,6 +322,7 @@ class CacheWriter:
                 self.commit()  # by now the arrays hold the edits: they leave the attributes
                 if folding and is_hdf5(self.path) and not self._fillers:
                     with writing(self.path):
+                        expect_last_commit(self.path, self.root, self._begun)
                         self._fold()
         finally:
             self._broken = True
@@ -380,7 +381,8 @@ class CacheWriter:
     def _expect_clips(self, clip_ids: Sequence[str]) -> None:
         unknown = [clip_id for clip_id in clip_ids if clip_id not in self._row_of]
         if unknown:
-            raise UsageError(f"{self.path} has no clip {some(map(repr, unknown))}.", remedy=f"est cache ls {self.path}")
+            found = f"{self.path} has no clip {some(map(repr, unknown))}."
+            raise UsageError(found, remedy=f"est cache ls {quoted(self.path)}")
 
     def _drop(self, clip_id: str) -> None:
         self.clips.change(self._row_of.pop(clip_id), {"live": 0})

@@ -1,4 +1,4 @@
-"""`est cache`: show a cache, verify it, find duplicates, import, merge, convert, relabel, drop clips, push and pull."""
+"""`est cache`: show a cache, verify it, find duplicates, import, merge, convert, relabel, drop clips, push, pull, upload and download."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ...errors import STATUS_FAILED, STATUS_PARTIAL, UsageError, counted
+from ...errors import STATUS_FAILED, STATUS_PARTIAL, UsageError, counted, quoted
 from ..choices import Dtype
 from ..options import command, examples
 from ..panels import OUTPUT
@@ -18,12 +18,13 @@ from .importing import import_
 from .ls import ls
 from .sharing import pull, push
 from .show import show
+from .storing import download, mirrors, upload
 
 if TYPE_CHECKING:
     from ...cache.reading.reader import Cache
 
 app = typer.Typer(
-    help="Show a cache, verify it, find duplicates, import, merge, convert, relabel, drop clips, push and pull; erase people.",
+    help="Show, verify, merge, convert, relabel or share a cache. Also find duplicates, import, drop clips, push, pull; erase people.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -54,6 +55,9 @@ command(app, "ls")(ls)
 command(app, "show")(show)
 command(app, "push")(push)
 command(app, "pull")(pull)
+command(app, "upload")(upload)
+command(app, "download")(download)
+command(app, "mirrors")(mirrors)
 
 
 @command(app, "verify")
@@ -71,6 +75,11 @@ def verify(
 ) -> int:
     """Check every checksum, offset and chunk; name each damaged clip; exit 1 if there is one."""
     from ...cache import verify_cache
+    from ...cache.remote.address import expect_writable, shown
+
+    named = shown(cache)
+    if repair:
+        expect_writable(cache)
 
     with screen.watching() as watch:
         report = verify_cache(cache, sources=sources, watch=watch)
@@ -87,11 +96,11 @@ def verify(
     learnt = [f"{name}: {what}" for name, what in report.trained_on.items()]
     if not problems:
         sound = (
-            f"{cache}: {counted(report.clips, 'clip')}, {counted(report.frames, 'frame')}, all as they were written."
+            f"{named}: {counted(report.clips, 'clip')}, {counted(report.frames, 'frame')}, all as they were written."
         )
         screen.result(data, "\n".join([sound, *learnt]))
         return 0
-    summary = f"{cache}: {counted(len(report.problems), 'problem')}, {len(report.damaged)} of {counted(report.clips, 'clip')} damaged"
+    summary = f"{named}: {counted(len(report.problems), 'problem')}, {len(report.damaged)} of {counted(report.clips, 'clip')} damaged"
     summary += f", {counted(len(report.sources), 'source')} missing or changed." if sources else "."
     if repair and report.problems:
         from ...cache.changes.repair import repair_cache
@@ -103,7 +112,9 @@ def verify(
         screen.result(data, "\n".join([*lines, *learnt, summary]))
         return STATUS_FAILED if again.problems or report.sources else 0
     if report.problems:
-        summary += f"\nest cache verify {cache} --repair drops what is damaged, so that est extract makes it again."
+        summary += (
+            f"\nest cache verify {quoted(named)} --repair drops what is damaged, so that est extract makes it again."
+        )
     screen.result(data, "\n".join([*lines, *learnt, summary]))
     return STATUS_FAILED
 
@@ -236,7 +247,7 @@ def drop(
     if not ids and not any((label, subject, split, fold)):
         raise UsageError(
             "No clips are given: expected ids, or --label, --subject, --split or --fold.",
-            remedy=f"est cache ls {cache}",
+            remedy=f"est cache ls {quoted(cache)}",
         )
     opened = open_cache(cache)
     expect_there(opened, label=label, subject=subject, split=split, fold=fold)
@@ -247,7 +258,8 @@ def drop(
         before = len(writer)
         writer.remove(chosen)
         removed, left = before - len(writer), len(writer)
-    text = f"{counted(removed, 'clip')} removed, {left} left in {cache}; their bytes stay until est cache convert {cache} NEW, or erase"
+    kept = f"their bytes stay until est cache convert {quoted(cache)} NEW, or erase"
+    text = f"{counted(removed, 'clip')} removed, {left} left in {cache}; {kept}"
     screen.result({"removed": removed, "clips": left}, text)
     return 0
 
@@ -361,5 +373,5 @@ def expect_there(cache: Cache, **conditions: list[Any] | None) -> None:
             if not len(cache.select(**{name: [value]})):
                 raise UsageError(
                     f"{cache.path} has no clip of {name} {value!r}; nothing is removed.",
-                    remedy=f"est cache ls {cache.path}",
+                    remedy=f"est cache ls {quoted(cache.path)}",
                 )

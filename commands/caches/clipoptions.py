@@ -9,7 +9,9 @@ import typer
 
 from ..panels import CLIPS, INPUT
 
-CachePath = Annotated[Path, typer.Argument(metavar="CACHE", help="A .zarr, .h5 or .hdf5 cache.", rich_help_panel=INPUT)]
+CachePath = Annotated[
+    Path, typer.Argument(metavar="CACHE", help="A .zarr, .h5 or .hdf5 cache, or a URL.", rich_help_panel=INPUT)
+]
 Label = Annotated[
     list[str] | None,
     typer.Option("--label", help="Only clips of this label; may be repeated.", metavar="NAME", rich_help_panel=CLIPS),

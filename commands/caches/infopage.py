@@ -15,7 +15,8 @@ WIDE = 24  # characters of a name
 
 def page(summary: Summary) -> str:
     """Lay out a cache's figures."""
-    lines = [f"{summary.path}  ({summary.store}, format {summary.format})", ""]
+    lines = [f"{summary.url or summary.path}  ({summary.store}, format {summary.format})", ""]
+    lines += [f"  mirror      {summary.path}"] if summary.url else []
     lines += [
         f"  size        {size(summary.disk_bytes)} on disk; arrays {size(summary.num_bytes)}",
         f"  clips       {summary.clips:,}",

@@ -57,12 +57,12 @@ def plan(
     """Return what a dry run shows; `doomed` says by id why an input will fail, as far as that is known."""
     return {
         "inputs": [
-            {"id": i.id, "path": str(i.path), "kind": i.kind, "label": i.label, "subject": i.subject}
+            {"id": i.id, "path": i.place, "kind": i.kind, "label": i.label, "subject": i.subject}
             | {"split": i.split, "fold": i.fold}
             for i in found.inputs
         ],
         "problems": [{"id": p.id, "path": p.path, "error": p.error} for p in found.problems]
-        + [{"id": i.id, "path": str(i.path), "error": doomed[i.id]} for i in found.inputs if i.id in doomed],
+        + [{"id": i.id, "path": i.place, "error": doomed[i.id]} for i in found.inputs if i.id in doomed],
         "read": [column.to_json() for column in columns],
         "ignored": dict(found.ignored),
         **({"dataset": found.check.to_json()} if found.check else {}),

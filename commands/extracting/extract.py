@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import typer
 
 from ...errors import STATUS_PARTIAL, UsageError
 from ..engineoptions import EncoderPrecision, EngineOption, Engines
-from ..options import examples
+from ..options import examples, with_options_of
 from ..screen import Screen
 from .datasetinput import DatasetName, Frames, LabelNames, ListDatasets, Root, expect_inputs, find_named
 from .datasettable import datasets_data, datasets_text
@@ -60,14 +61,13 @@ if TYPE_CHECKING:
     from ...inputs.input import FoundInputs
 
 
-@examples(
-    "est extract videos/ --out cache.zarr --labels folders --weights hsemotion:b0",
-    "est extract --dataset dfew --root DFEW --out dfew.zarr",
-    "est extract 'clips/*.mp4' --out cache.zarr --crops --dry-run",
-)
-def extract(
+Extracting = Callable[..., int]  # (screen, inputs, cache, config, retry_failed=…) → exit status
+
+
+def asked(
     screen: Screen,
     context: typer.Context,
+    then: Extracting,
     *,
     inputs: Inputs = None,
     out: OutCache = None,
@@ -107,7 +107,7 @@ def extract(
     flip: Flip = False,
     dtype: DtypeOption = "float16",
     precision: EncoderPrecision = "auto",
-    engine: EngineOption = Engines.auto,
+    encoder_engine: EngineOption = Engines.auto,
     device: Device = "auto",
     models_dir: ModelsDir = None,
     workers: Workers = None,
@@ -117,7 +117,7 @@ def extract(
     no_face: NoFace = "keep",
     strict: Strict = False,
 ) -> int:
-    """Find the face in every frame of videos and cache its features; the same command resumes."""
+    """Turn options into inputs and settings, refuse what does not go together, and `then` extract."""
     # Decoders and torch share the cores: threads that spin while they wait would take them from each other. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if list_datasets:
@@ -126,7 +126,8 @@ def extract(
         screen.result(datasets_data(DATASETS), datasets_text(DATASETS))
         return 0
     from ...extract.config import ExtractConfig
-    from ...inputs.input import find_inputs, parse_shard
+    from ...inputs.given import parse_shard
+    from ...inputs.input import find_inputs
 
     config = ExtractConfig(
         **flow_settings(modality, flow_frames),
@@ -150,7 +151,7 @@ def extract(
         flip=flip,
         dtype=dtype,
         precision=precision,
-        engine=engine.value,
+        engine=encoder_engine.value,
         device=device,
         models_dir=models_dir,
         workers=workers,
@@ -200,7 +201,18 @@ def extract(
         raise UsageError("No output is given: --out names the cache.", remedy="--out cache.zarr")
     for finding in found.check.findings if found.check else ():
         (screen.note if finding.is_expected else screen.warn)(finding.line())
-    return run(screen, found, out, config, retry_failed=retry_failed)
+    return then(screen, found, out, config, retry_failed=retry_failed)
+
+
+@examples(
+    "est extract videos/ --out cache.zarr --labels folders --subjects folders --weights imagenet",
+    "est extract --dataset dfew --root DFEW --out dfew.zarr",
+    "est extract 'clips/*.mp4' --out cache.zarr --crops --dry-run",
+)
+@with_options_of(asked)
+def extract(screen: Screen, context: typer.Context, **options: Any) -> int:
+    """Find faces in videos and cache the features of every frame. The same command resumes."""
+    return asked(screen, context, run, **options)
 
 
 def compare(screen: Screen, found: FoundInputs, count: int, config: Any) -> int:

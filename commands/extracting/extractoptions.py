@@ -15,7 +15,7 @@ Inputs = Annotated[
     typer.Argument(
         metavar="INPUT",
         help="Videos, folders of them or of frame folders, lists, or patterns.\n\n"
-        "Patterns such as 'videos/*.mp4' are quoted.",
+        "Patterns such as 'videos/*.mp4' are quoted. Videos may lie below s3:// and gs:// URLs.",
         rich_help_panel=INPUT,
     ),
 ]

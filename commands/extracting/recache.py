@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from ...errors import UsageError
+from ...cache.remote.address import shown
+from ...errors import UsageError, quoted
 from ..choices import AutoPrecision, Dtype, RowsPrecision
 from ..engineoptions import EngineOption, Engines
 from ..options import examples
@@ -175,14 +176,14 @@ def recache(
     preset: Preset = None,
     settings: Settings = None,
 ) -> int:
-    """Tune an encoder for each fold and cache its features, without leaks; the same command resumes.
+    """Tune an encoder for each fold and cache its features. No fold learns from its test clips. The same command resumes.
 
     est tune: one encoder alone; est train --finetune: encoder and model together.
     """
     if not tune:
         raise UsageError(
             "No encoder is given: --tune trains encoders on the clips themselves.",
-            remedy=f"--tune; with existing weights: est extract --from {cache} --weights FILE --out {out}",
+            remedy=f"--tune; with existing weights: est extract --from {quoted(shown(cache))} --weights FILE --out {quoted(out)}",
         )
     of_train = {"--run": run, "--preset": preset, "--set": settings}
     if not train and (given := [name for name, value in of_train.items() if value]):

@@ -39,7 +39,7 @@ Views = Annotated[
 # What says how rows are made of crops; everything else says how videos become crops, which with --from they are.
 OF_ROWS = {
     *("source", "views", "out", "dry_run", "crops", "weights", "normalize", "features", "flip", "dtype", "precision"),
-    *("engine", "device", "models_dir", "workers", "timeout", "strict", "json", "quiet", "debug"),
+    *("encoder_engine", "device", "models_dir", "workers", "timeout", "strict", "json", "quiet", "debug"),
 }
 
 

@@ -91,7 +91,7 @@ def tune(
     workers: Workers = None,
     allow_leak: AllowLeak = False,
 ) -> int:
-    """Train the encoder alone on labelled frames, for est extract --weights; the same command resumes.
+    """Train the encoder alone, on labelled frames. Its weights are for est extract --weights. The same command resumes.
 
     est recache --tune: an encoder for each fold; est train --finetune: encoder and model together.
     """

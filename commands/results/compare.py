@@ -25,7 +25,7 @@ Common = Annotated[
 
 @examples("est compare runs/mine runs/other", "est compare runs/mine runs/other --common")
 def compare(screen: Screen, *, runs: Runs, common: Common = False) -> int:
-    """Compare runs with the first: paired differences over people, per class, and the settings that differ."""
+    """Compare runs with the first: differences over people. Also per class, and the settings that differ."""
     from ...train.results.compare import compare_runs
 
     found = compare_runs(runs, common=common)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -115,7 +116,7 @@ def evaluate(
     out: Out = None,
     device: Device = "auto",
 ) -> int:
-    """Score a run's models again: on their test halves, on another cache, on shuffled or blackened clips."""
+    """Score a run's models again, on this or another cache. Also on shuffled or blackened clips."""
     from ...train.evaluated import Change, expect_free_for
     from ...train.evaluation import evaluate as score_again
     from ...train.folds.labels import parse_aliases
@@ -155,7 +156,7 @@ def parse_range(text: str | None) -> tuple[int, int] | Literal["middle"] | None:
     if text is None or text == "auto":
         return None if text is None else "middle"
     first, colon, stop = text.partition(":")
-    if not (colon and first.isdecimal() and stop.isdecimal()):
+    if not (colon and all(re.fullmatch("[0-9]{1,9}", place) for place in (first, stop))):
         raise UsageError(f"--zero-middle is A:B or auto, found {text!r}.", remedy="--zero-middle 45:60")
     return int(first), int(stop)
 

@@ -105,7 +105,7 @@ def export(
     public: Public = False,
     yes: Yes = False,
 ) -> int:
-    """Write a run's model as one ONNX or TorchScript file, verified against the run, with a model card beside it."""
+    """Write a run's model as one ONNX or TorchScript file. It is verified against the run, and a model card is written beside it."""
     if push is None and (licence is not None or public or yes):
         raise UsageError(
             "--licence, --public and --yes need --push.", remedy="add --push hub:ORG/NAME, or leave them out"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...errors import STATUS_PARTIAL, UsageError
+from ...errors import STATUS_PARTIAL, UsageError, quoted
 from ..choices import GivenPrecision
 from ..engineoptions import Engines
 from ..options import Overwrite, examples
@@ -210,7 +210,7 @@ def predict(
     save: Save = False,
     overwrite: Overwrite = False,
 ) -> int:
-    """Predict apparent expressions in videos by a run: tables, a timeline, an annotated video; the same command resumes."""
+    """Predict apparent expressions in videos by a run. Writes tables, a timeline and an annotated video. The same command resumes."""
     # Decoders and torch share the cores: threads that spin while they wait would take them from each other. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if (camera is None) == (not videos):
@@ -268,7 +268,7 @@ def predict_camera(
     from ...infer.prediction.camera import watch_camera
 
     if out is not None and not save:
-        raise UsageError("--camera stores nothing without --save, found --out.", remedy=f"--save --out {out}")
+        raise UsageError("--camera stores nothing without --save, found --out.", remedy=f"--save --out {quoted(out)}")
     place = (out or FOLDER / f"camera{camera}") if save else None
     with screen.watching() as watch:
         seen = watch_camera(camera, run, out=place, config=config, overwrite=overwrite, watch=watch)

@@ -43,7 +43,7 @@ def probe(
     windows: Windows = True,
     device: Device = "auto",
 ) -> int:
-    """Probe a run's models: does a score need the order of frames, and do attention and deletion point at the planted moment?"""
+    """Test whether a run's score needs the order of frames. And whether attention and deletion point at the planted moment."""
     from ...infer.probing.probing import probe_run
 
     with screen.watching() as watch:

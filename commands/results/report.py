@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ...errors import UsageError
+from ...errors import UsageError, quoted
 from ..options import Overwrite, examples
 from ..screen import Screen
 
@@ -53,14 +53,14 @@ def report(
     open_page: Open = False,
     overwrite: Overwrite = False,
 ) -> int:
-    """Write what is in a cache, or the results of runs, as one HTML page that needs no other file and no network."""
+    """Write a cache, or the results of runs, as one HTML page. It needs no other file and no network."""
     from ...report.output import expect_free
 
     caches = [path for path in paths if path.suffix.lower() in CACHES]
     if caches and len(paths) > 1:
         raise UsageError(
             f"A page is of one cache, or of runs; found {len(caches)} caches and {len(paths) - len(caches)} others.",
-            remedy=f"est report {caches[0]}",
+            remedy=f"est report {quoted(caches[0])}",
         )
     if caches and cache is not None:
         raise UsageError("--cache says where the cache of a run is; this page is of a cache.", remedy="leave it out")
@@ -70,7 +70,7 @@ def report(
     if out is None:
         out = Path("runs-report.html" if len(paths) > 1 else f"{paths[0].resolve().stem}-report.html")
     if out.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--out is an HTML file, found {out}.", remedy=f"--out {out}.html")
+        raise UsageError(f"--out is an HTML file, found {out}.", remedy=f"--out {quoted(str(out) + '.html')}")
     expect_free([out], overwrite=overwrite)
     if caches:
         from ...report.cachepage.page import cache_page

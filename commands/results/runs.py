@@ -34,7 +34,7 @@ HEADER = ("run", "data", "model", "protocol", "WAR", "UAR", "clips", "status", "
 
 @examples("est runs", "est runs --sort war --where model=gru")
 def runs(screen: Screen, *, folder: Folder = Path("runs"), sort: Sort = "age", where: Where = None) -> int:
-    """List runs: data, model, protocol, scores over seeds, status and age."""
+    """List runs: data, model, protocol, scores, status and age."""
     from ...train.results.table import filter_runs, list_runs, sort_runs
 
     found = list_runs(folder)

@@ -101,7 +101,7 @@ def audit(
     allow_leak: Leak = None,
     **of_model: Any,
 ) -> int:
-    """Train all folds with several seeds and on permuted labels: how far may a score be trusted? The same command resumes."""
+    """Test how far a score may be trusted: seeds, permuted labels. Every fold is trained. The same command resumes."""
     from ...train.config.configfile import resolve
 
     options: dict[str, Any] = {

@@ -24,7 +24,7 @@ Protocol = Annotated[
     typer.Option(
         "--protocol",
         metavar="NAME",
-        help="auto, official, dfew, …; est train --list-protocols lists all.\n\n"
+        help="auto, dfew, …: see est train --list-protocols.\n\n"
         f"{'; '.join(f'{name}: {what}' for name, what in GENERAL.items())}; or the protocol of a data set: "
         f"{', '.join(PROTOCOLS)}. est train --list-protocols describes them.",
         rich_help_panel=PROTOCOL,

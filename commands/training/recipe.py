@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...recipes.recipe import DatasetRecipe
 
 app = typer.Typer(
-    help="Run a data set's fixed protocol: extract, train, control, evaluate; ends in a result card.",
+    help="Run a data set's fixed protocol, from videos to a result card. Extracts, trains, controls and evaluates.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )

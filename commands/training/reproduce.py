@@ -133,7 +133,7 @@ def reproduce(
     allow_leak: Leak = None,
     model: NoModel = None,
 ) -> int:
-    """Make a table or figure of the EST paper on a cache: train, compare, draw; the same command resumes."""
+    """Make a table or figure of the EST paper on a cache. Trains, compares and draws. The same command resumes."""
     from ...sweep.reproduce.tables import catalogue
 
     if is_cache_name(what):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...errors import UsageError
 from ...train.models.registry import MODELS
 from ..choices import Stacking
-from ..options import examples
+from ..options import examples, with_options_of
 from ..panels import DATA, MACHINE, MODEL, OUTPUT, SEARCH
 from ..screen import Screen
 from .modelflags import MODEL_LIST, with_model_flags
@@ -28,6 +29,11 @@ from .trainoptions import (
     Preset,
     Threads,
 )
+
+if TYPE_CHECKING:
+    from ...sweep.search.settings import SweepConfig
+    from ...sweep.space.space import Space
+    from ...train.config.config import TrainConfig
 
 
 class Sampler(StrEnum):
@@ -77,7 +83,7 @@ Model = Annotated[
         "--model",
         metavar="NAME",
         autocompletion=lambda: list(MODELS),
-        help=f"{MODEL_NAMES}\n\nMay be repeated: one space of several models. {MODEL_LIST}.",
+        help=f"{MODEL_NAMES}\n\n[default: est] May be repeated: one space of several models. {MODEL_LIST}.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -173,14 +179,13 @@ Seeds = Annotated[
 ]
 
 
-@examples(
-    "est sweep --cache cache.zarr --trials 30 --retrain-best",
-    "est sweep --cache cache.zarr --model est --model gru --minutes 60",
-    "est sweep --cache cache.zarr --space space.toml --out sweeps/mine",
-)
+Sweeping = Callable[..., int]  # (screen, cache, folder, base, space, config, models=…) → exit status
+
+
 @with_model_flags
-def sweep(
+def asked(
     screen: Screen,
+    then: Sweeping,
     *,
     cache: CachePath,
     out: OutFolder = None,
@@ -217,7 +222,7 @@ def sweep(
     allow_leak: Leak = None,
     **of_model: Any,
 ) -> int:
-    """Search settings for each outer fold inside its training half; the same command resumes."""
+    """Turn options into a base configuration and a space, refuse what does not go together, and `then` sweep."""
     from ...train.config.configfile import resolve
 
     names = tuple(model or ())
@@ -236,11 +241,9 @@ def sweep(
         "allow_leak": allow_leak,
     }
     base = resolve(preset, config, settings or (), options)
-    from ...sweep.search.begun import HTML
     from ...sweep.search.settings import TRIALS, SweepConfig
-    from ...sweep.search.sweeping import own_base, sweep_cache
+    from ...sweep.search.sweeping import own_base
     from ...sweep.space.tables import read_space
-    from .sweepview import closing, watching_sweep
 
     if space is not None and len(names) > 1:
         raise UsageError(
@@ -263,20 +266,37 @@ def sweep(
         control=control,
         seed=seed,
     )
-    out = out or default_folder(cache)
+    more = {"models": names, "storage": storage, "workers": workers, "retrain_seeds": seeds if retrain_best else 0}
+    return then(screen, cache, out or default_folder(cache), base, searched, how, **more)
+
+
+@examples(
+    "est sweep --cache cache.zarr --trials 30 --retrain-best",
+    "est sweep --cache cache.zarr --model est --model gru --minutes 60",
+    "est sweep --cache cache.zarr --space space.toml --out sweeps/mine",
+)
+@with_options_of(asked)
+def sweep(screen: Screen, **options: Any) -> int:
+    """Search settings for each fold inside its training half. The same command resumes."""
+    return asked(screen, run, **options)
+
+
+def run(
+    screen: Screen,
+    cache: Path,
+    out: Path,
+    base: TrainConfig,
+    space: Space | None,
+    config: SweepConfig,
+    **more: Any,
+) -> int:
+    """Sweep, and show what was found."""
+    from ...sweep.search.begun import HTML
+    from ...sweep.search.sweeping import sweep_cache
+    from .sweepview import closing, watching_sweep
+
     with watching_sweep(screen) as watch:
-        found = sweep_cache(
-            cache,
-            out,
-            base,
-            searched,
-            how,
-            models=names,
-            storage=storage,
-            workers=workers,
-            retrain_seeds=seeds if retrain_best else 0,
-            watch=watch,
-        )
+        found = sweep_cache(cache, out, base, space, config, **more, watch=watch)
     lines = [*closing(found, cache, out), f"page: {out / HTML}"]
     screen.result({"sweep": str(out), **found.to_json()}, "\n".join(lines))
     return 0

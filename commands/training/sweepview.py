@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...cache.remote.address import shown
 from ...errors import counted
 from ...sweep.found.record import StudyRecord, Sweep
 from ...sweep.found.table import lines, score_lines, settings_text
@@ -165,4 +166,4 @@ def closing(found: Sweep, cache: Path, out: Path) -> list[str]:
 
 def repeat_command(cache: Path, config: Path) -> str:
     """Return the command that trains what a configuration file says."""
-    return shlex.join(["est", "train", "--cache", str(cache), "--config", str(config)])
+    return shlex.join(["est", "train", "--cache", shown(cache), "--config", str(config)])

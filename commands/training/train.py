@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from ...cache.remote.address import shown
 from ...errors import UsageError
 from ..options import examples
 from ..screen import Screen
@@ -111,7 +112,7 @@ def train(
     tensorboard: Board = None,
     **of_model: Any,
 ) -> int:
-    """Train a model on a cache, every fold and seed, and score it; after Ctrl-C --resume continues."""
+    """Train a model on a cache, every fold and seed, and score it. After Ctrl-C --resume continues."""
     if list_protocols:
         return show_protocols(screen)
     if list_models:
@@ -220,7 +221,7 @@ def show_model(screen: Screen, config: Any, cache: Path | None) -> int:
             shape = opened.recipes.features[config.feature].shape
         num_classes = len({name for name in opened.clips.label_names if name is not None})
         if not num_classes:
-            raise UsageError(f"None of {len(opened)} clips of {cache} has a label.", remedy="leave --cache out")
+            raise UsageError(f"None of {len(opened)} clips of {shown(cache)} has a label.", remedy="leave --cache out")
     found = describe_model(config.model, shape[0], num_classes, shape[1:], side=side, lengths=lengths)
     screen.result(found.to_json(), "\n".join(found.lines()))
     return 0

@@ -9,18 +9,20 @@ import typer
 
 from ...errors import UsageError
 from ...train.config.config import ALIASES, PRESETS
-from ...train.models.registry import MODELS
 from ..choices import AutoPrecision, Learns, Selection, Stacking
 from ..panels import DATA, MACHINE, MODEL, OUTPUT, PROTOCOL, RECIPE
 from .modelflags import MODEL_LIST, ModelName
 
 PresetName = Literal[(*PRESETS, *ALIASES)]  # ty: ignore[invalid-type-form]
-MODEL_NAMES = f"est (default), gru, …: est train --list-models shows all {len(MODELS)}."
+MODEL_NAMES = "est, gru, …: see est train --list-models."
 
 CachePath = Annotated[
     Path | None,
     typer.Option(
-        "--cache", "-c", help="The cache to train on. [default with --resume: the run's own]", rich_help_panel=DATA
+        "--cache",
+        "-c",
+        help="The cache to train on.\n\nWith --resume the default is the run's own.",
+        rich_help_panel=DATA,
     ),
 ]
 OutRun = Annotated[
@@ -34,7 +36,8 @@ OutRun = Annotated[
     ),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Resume an unfinished run with its own settings.", rich_help_panel=OUTPUT)
+    bool,
+    typer.Option("--resume", help="Resume an unfinished run.\n\nIts own settings are kept.", rich_help_panel=OUTPUT),
 ]
 Describe = Annotated[
     bool, typer.Option("--describe", help="Show the model's parameters and MACs and exit.", rich_help_panel=MODEL.rare)
@@ -44,7 +47,7 @@ Preset = Annotated[
     typer.Option(
         "--preset",
         metavar="NAME",
-        help="official (default), paper-text, fast, small, modern, published.\n\n"
+        help="official (default), small, fast, modern, …\n\n"
         "official: the authors' code; paper-text: the paper's text where it differs; fast: fewer epochs; small: a small model "
         "for tens to hundreds of clips; modern: for --finetune; published: as a model's authors train it (slstt).",
         rich_help_panel=RECIPE,
@@ -54,7 +57,7 @@ Finetune = Annotated[
     Learns | None,
     typer.Option(
         "--finetune",
-        help="Train the frame encoder together with the model, whole or layer4.\n\n"
+        help="Also train the encoder: whole, or layer4.\n\n"
         "all: from the cache's crops or the sources; layer4: the last stage of a ResNet-18, from cached maps of layer3; none: "
         "not at all. est tune trains the encoder alone, before extraction; est recache --tune does so for each fold.",
         rich_help_panel=MODEL,
@@ -65,7 +68,7 @@ Start = Annotated[
     typer.Option(
         "--weights",
         metavar="NAME|FILE|RUN",
-        help="With --finetune: the initial encoder. [default: the cache's]\n\n"
+        help="With --finetune: the initial encoder.\n\n[default: the cache's] "
         "imagenet (not for commercial use), synface, random, an encoder such as timm:resnet10t, a file or a run. With --model "
         "former-dfer the file that the cache was made with, or random, for its layer4; with --model r3d18 kinetics400 or random.",
         rich_help_panel=MODEL,
@@ -98,7 +101,9 @@ Leak = Annotated[
 ]
 Config = Annotated[
     Path | None,
-    typer.Option("--config", help="A TOML file of settings, such as a run's config.toml.", rich_help_panel=RECIPE),
+    typer.Option(
+        "--config", help="A TOML file of settings.\n\nFor example a run's config.toml.", rich_help_panel=RECIPE
+    ),
 ]
 Epochs = Annotated[
     int | None,
@@ -114,13 +119,13 @@ Rate = Annotated[
 ]
 Seeds = Annotated[
     str | None,
-    typer.Option(
-        "--seeds", metavar="N,N…", help="Train once for each of these seeds. [default: 3456]", rich_help_panel=RECIPE
-    ),
+    typer.Option("--seeds", metavar="N,N…", help="Train once for each seed. [default: 3456]", rich_help_panel=RECIPE),
 ]
 Model = Annotated[
     ModelName | None,
-    typer.Option("--model", metavar="NAME", help=f"{MODEL_NAMES}\n\n{MODEL_LIST}.", rich_help_panel=MODEL),
+    typer.Option(
+        "--model", metavar="NAME", help=f"{MODEL_NAMES}\n\n[default: est] {MODEL_LIST}.", rich_help_panel=MODEL
+    ),
 ]
 Feature = Annotated[
     str | None,
@@ -128,13 +133,13 @@ Feature = Annotated[
         "--feature",
         "--features",
         metavar="NAME",
-        help="The feature array of the cache to train on. [default: gap]",
+        help="Feature array of the cache. [default: gap]",
         rich_help_panel=DATA,
     ),
 ]
 Flip = Annotated[
     bool | None,
-    typer.Option("--flip/--no-flip", help="Also use the features of mirrored crops, if cached.", rich_help_panel=DATA),
+    typer.Option("--flip/--no-flip", help="Also use cached features of mirrored crops.", rich_help_panel=DATA),
 ]
 Views = Annotated[
     bool | None,
@@ -203,8 +208,8 @@ Select = Annotated[
     Selection | None,
     typer.Option(
         "--select",
-        help="Score the last epoch, or the best on an inner val half.\n\n"
-        "Never the best on the test half. [default: last]",
+        help="Score the last epoch, or the best on val.\n\n"
+        "val: an inner validation half; never the test half. [default: last]",
         rich_help_panel=PROTOCOL,
     ),
 ]
@@ -213,7 +218,7 @@ Precision = Annotated[
     typer.Option(
         "--precision",
         metavar="NAME",
-        help="fp32, bf16, fp16, or auto: bf16 where it is fast. [default: fp32]",
+        help="fp32, bf16, fp16 or auto. [default: fp32]\n\nauto: bf16 where it is fast.",
         rich_help_panel=MACHINE,
     ),
 ]

@@ -23,7 +23,7 @@ from typing import IO, Any
 import torch
 
 from ...cache.stores.disk import PARTIAL, Disk
-from ...errors import EstError, UsageError
+from ...errors import EstError, UsageError, quoted
 from .published import NotHere
 
 FROM = "EST_WEIGHTS_FROM"  # the environment variable that says where files are taken from at first use
@@ -101,7 +101,7 @@ class PublishedFile:
                 raise EstError(
                     f"{path} has changed since it was first used: its SHA-256 is {found[:16]}…, "
                     f"recorded is {known['sha256'][:16]}….",
-                    remedy=f"restore the earlier file; or rm {path} {_record_of(path)} to accept another one",
+                    remedy=f"restore the earlier file; or rm {quoted(path)} {quoted(_record_of(path))} to accept another one",
                 )
             return path
         digest = self._expect_ours(path, path, str(path))
@@ -119,11 +119,11 @@ class PublishedFile:
         found, known = _digest(there), _read_record(path)
         if known and known["sha256"] != found:
             first = f" ({shown(str(known['from']))})" if "from" in known else ""
-            beside = f"{path} " * path.is_file()
+            beside = f"{quoted(path)} " * path.is_file()
             raise EstError(
                 f"{source} gave another {self.file} than before: its SHA-256 is {found[:16]}…, recorded is {known['sha256'][:16]}…. "
                 "Nothing was kept.",
-                remedy=f"--from with the first source{first}; or rm {beside}{_record_of(path)} to accept another file",
+                remedy=f"--from with the first source{first}; or rm {beside}{quoted(_record_of(path))} to accept another file",
             )
         try:
             self.expect(there)
@@ -214,7 +214,7 @@ def _read_record(path: Path) -> dict[str, Any]:
             raise ValueError("no SHA-256")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EstError(
             f"{record}, the record of the digest of the first download, cannot be read.", remedy="restore a copy"
         ) from error

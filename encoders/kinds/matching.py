@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import nn
 
-from ...errors import EstError
+from ...errors import EstError, quoted
 from ..backbone import Backbone, FrameEncoder
 from ..taps import STAGES
 from .design import Converter, Tensors
@@ -29,7 +29,7 @@ def fit(
     found = {key: tensor for key, tensor in tensors.items() if key in wanted}
     missing = [key for key in wanted if key not in found and not key.endswith(COUNTERS)]
     held = f"It holds {', '.join(list(tensors)[:4]) or 'no tensors'} …"
-    another = f"of another network, --weights timm:NAME={path} or torchvision:NAME={path}"
+    another = f"of another network, --weights timm:NAME={quoted(path)} or torchvision:NAME={quoted(path)}"
     if not found:
         raise EstError(
             f"{path} matches no tensor of {encoder.title}. {held}",
@@ -50,7 +50,7 @@ def fit(
     if isinstance(encoder, Backbone) and (deeper := [key for key in unused if key.startswith(tuple(STAGES))]):
         raise EstError(
             f"{path} holds a deeper network than {encoder.title}: {len(deeper)} more in its stages, as {deeper[0]}.",
-            remedy=f"--weights torchvision:resnet34={path} for a ResNet-34; {another}",
+            remedy=f"--weights torchvision:resnet34={quoted(path)} for a ResNet-34; {another}",
         )
     for key, tensor in found.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():

@@ -16,7 +16,6 @@ import numpy as np
 
 from ...cache import Failure, Recipes, open_cache
 from ...cache.schema import Counts
-from ...cache.sources import source_of
 from ...cache.stores.manifest import Manifest
 from ...cache.stores.snapshot import is_hdf5
 from ...cache.watch import Watch
@@ -226,7 +225,7 @@ def _is_there(source: Input, known: Mapping[str, tuple[int, int]]) -> bool:
     if stored is None:
         return False
     try:
-        described = source_of(source.path, digest=False)
+        described = source.describe()
     except OSError:
         return False
     return stored == (described.num_bytes, described.mtime_ns)

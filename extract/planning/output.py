@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...cache.stores.lock import writer_of
 from ...cache.stores.snapshot import is_hdf5, no_cache, open_snapshot, replaced_path, staging_path
-from ...errors import CacheError, CacheLocked, UsageError
+from ...errors import CacheError, CacheLocked, UsageError, quoted
 
 WAYS_TO_SAVE = "--dtype float16, fewer --features, no --crops"
 
@@ -18,10 +18,11 @@ def expect_out(out: Path) -> None:
     in_hdf5 = is_hdf5(out)
     folder = out.parent
     if not folder.exists():
-        raise UsageError(f"The folder {folder} does not exist.", remedy=f"mkdir -p '{folder}'")
+        raise UsageError(f"The folder {folder} does not exist.", remedy=f"mkdir -p {quoted(folder)}")
     if not folder.is_dir():
         raise UsageError(
-            f"Expected a folder for --out {out}; {folder} is a file.", remedy="--out in an existing folder"
+            f"Expected a folder for --out {out}; {folder} is a file.",
+            remedy="--out in an existing folder",
         )
     if holder := writer_of(out):
         raise CacheLocked(

@@ -6,34 +6,33 @@ send, then what is exported for an engine. A dry run goes the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ...cache import Recipes, current_environment, open_cache
+from ...cache import Recipes, open_cache
 from ...cache.schema import ColumnSpec
 from ...cache.watch import Watch
 from ...cache.writing.restart import has_clips
 from ...encoders.backbone import tap_shape
-from ...encoders.device import parse_device
 from ...encoders.engines.preparation import PreparedEncoder, prepare
 from ...encoders.taps import CLASS_TOKEN, TAPS
 from ...encoders.weights import LICENCES, Weights, load_weights
 from ...errors import UsageError, nearest
 from ...inputs.extracolumns import column_specs, typed_cells
 from ...inputs.input import FoundInputs, Input
-from ..begun import as_begun, computation_for, expect_calibration
+from ..begun import as_begun, earlier_in, expect_calibration
 from ..command import expect_as_made
 from ..config import ExtractConfig
 from ..faces.detect import expect_detector
 from ..modality import Modality, modality_of
 from ..recipes import recipes_of
-from ..threads import too_many
 from ..video.source import expect_decoder
 from ..workers.device_worker import DeviceWorker
+from .machine import Machine, ThisMachine
 from .output import expect_out
 from .resuming import expect_resumable
 
@@ -55,14 +54,17 @@ class PreparedExtraction:
     environment: Mapping[str, Any]  # that is recorded
 
 
-def prepare_extraction(found: FoundInputs, out: Path | None, config: ExtractConfig, watch: Watch) -> PreparedExtraction:
-    """Refuse what can be refused, then load; without `out` nothing is known of a cache."""
+def prepare_extraction(
+    found: FoundInputs, out: Path | None, config: ExtractConfig, watch: Watch, machine: Machine | None = None
+) -> PreparedExtraction:
+    """Refuse what can be refused, then load; without `out` nothing is known of a cache. This machine computes unless another is given."""
+    machine = machine or ThisMachine()
     if out is not None:
         expect_out(out)
     modality = modality_of(config)
-    for line in modality.expect_inputs(found.inputs):
+    for line in modality.expect_inputs(found.inputs, are_all=not found.is_part):
         watch.warn(line)
-    devices = [parse_device(text) for text in config.device.split(",")]
+    devices = machine.devices(config)
     asked = config
     if out is not None:
         config = as_begun(config, out)
@@ -70,11 +72,11 @@ def prepare_extraction(found: FoundInputs, out: Path | None, config: ExtractConf
         watch.say(
             f"clips of {out} have rows for all frames of their source, so new ones have, too: earlier code started this cache"
         )
-    computation = computation_for(config, out, devices)
+    computation = machine.computation(config, earlier_in(out), devices)
     expect_decoder(config.decoder)
     expect_features(config)
     expect_detector(config.detector, score_threshold=config.score_threshold, models_dir=config.models_dir)
-    inputs, columns = with_columns(found.inputs, out)
+    inputs, columns = with_columns(found, out)
     if out is not None:
         expect_as_made(config, out, computation)
     weights = encoder = None
@@ -89,21 +91,16 @@ def prepare_extraction(found: FoundInputs, out: Path | None, config: ExtractConf
     if weights:
         encoder = prepare(weights.backbone, config.size, computation, watch.say)
     encoders: list[PreparedEncoder] = [encoder] if encoder else []
-    device_workers = [DeviceWorker(device, computation.searching, config, encoders) for device in devices]
-    for line in (*too_many(devices, config.workers), *device_workers[0].slow()):
-        watch.warn(line)
+    device_workers = machine.device_workers(config, computation, encoders, devices, watch.warn)
     if device_workers[0].detector.licence:
         watch.say(f"licence of the detector: {device_workers[0].detector.licence}")
     recipes = recipes_of(config, weights, device_workers[0], encoder)
     if out is not None:
         expect_calibration(out, recipes, encoders)
     columns = {**columns, **modality.columns}
-    environment = current_environment(
-        ("torch", "torchvision", "opencv-python", "opencv-python-headless", "av", "onnxruntime"),
-        device=[str(d) for d in devices],
-        kernels=device_workers[0].kernels,
-        **({"dataset": found.check.record()} if found.check else {}),
-    )
+    environment = device_workers[0].environment | {"device": [str(device) for device in devices]}
+    if found.record:
+        environment["dataset"] = found.record
     if out is not None:
         record = None if weights is None else weights.trained_on
         expect_resumable(out, recipes, columns, environment, config, inputs, record)
@@ -137,11 +134,11 @@ def expect_features(config: ExtractConfig) -> None:
             tap_shape(name, config.size)
 
 
-def with_columns(inputs: Sequence[Input], out: Path | None) -> tuple[list[Input], dict[str, ColumnSpec]]:
+def with_columns(found: FoundInputs, out: Path | None) -> tuple[list[Input], dict[str, ColumnSpec]]:
     """Return inputs whose extra cells have types, and the columns: of the type that the cache has them in, else by what all cells hold."""
     known = open_cache(out).schema.extra if out is not None and has_clips(out) else {}
-    columns = column_specs((source.extra for source in inputs), known)
-    return [replace(source, extra=typed_cells(source.extra, columns, source.id)) for source in inputs], columns
+    columns = column_specs((source.extra for source in found.inputs), {**found.columns, **known})
+    return [replace(source, extra=typed_cells(source.extra, columns, source.id)) for source in found.inputs], columns
 
 
 def describe(weights: Weights) -> Iterator[str]:

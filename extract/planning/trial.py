@@ -22,9 +22,8 @@ from ..clip_pipeline import ClipPipeline
 from ..config import FORWARD_BYTES, ExtractConfig
 from ..workers.clip_worker import STOPPING
 from ..workers.device_worker import DeviceWorker
-from ..workers.messages import Failed, Finished, FromWorker
-from ..workers.pipeline import InHand
-from ..workers.worker_pool import Worker
+from ..workers.messages import Failed, Finished
+from ..workers.stages import InHand
 
 SECONDS = 2.0
 FRAMES = 32  # of each clip
@@ -81,7 +80,7 @@ class TrialPipeline(ClipPipeline):
     def __init__(self, inputs: Sequence[Input], sink: TrialSink, *others: Any, seconds: float) -> None:
         super().__init__(inputs, sink, *others)
         self._seconds = seconds
-        self._heard = self._warm = self._end = 0.0  # moments: the first message, the first clip's end, the last one's
+        self._warm = self._end = 0.0  # moments: the first clip's end, the last one's
         self._written_clips = 0
         self.decoded = self.after_first = 0  # frames
         self.most_held = 0  # bytes of frames that a whole clip has in hand beyond those of the trial
@@ -90,7 +89,9 @@ class TrialPipeline(ClipPipeline):
     @property
     def rate(self) -> float:
         """Return the frames a second, those of the first clip only where there is no other."""
-        frames, since = (self.after_first, self._warm) if self.after_first else (self.decoded, self._heard)
+        frames, since = (
+            (self.after_first, self._warm) if self.after_first else (self.decoded, self._stages.begun or self._end)
+        )
         return frames / max(self._end - since, 1e-6)
 
     def _allowed(self) -> int:
@@ -100,10 +101,6 @@ class TrialPipeline(ClipPipeline):
         if time.monotonic() - self._warm >= self._seconds:
             self._inputs = self._inputs[: max(self._next, 1)]
         return super()._allowed()
-
-    def _take(self, worker: Worker, message: FromWorker) -> None:
-        self._heard = self._heard or time.monotonic()
-        super()._take(worker, message)
 
     def _write_one(self, source: Input, ended: InHand | Failed) -> None:
         if isinstance(ended, InHand) and isinstance(ended.finished, Finished):

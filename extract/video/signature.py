@@ -27,6 +27,13 @@ SIGNATURES = {
     b"fLaC": "FLAC sound",
     b"version https://git-lfs": "a Git LFS pointer: the video was not downloaded",
 }
+PLAYLISTS = {  # that FFmpeg follows, or would: the frames would be those of other files
+    b"ffconcat version": "FFmpeg's list of other videos",
+    b"#EXTM3U": "an HLS playlist",
+    b"v=0": "a description of a stream (SDP)",
+    b"<?xml": "XML, as a playlist may be",
+    b"<MPD": "a DASH playlist",
+}
 CODECS = {  # four letters of a container → the codec's name
     "AV01": "AV1",
     "AVC1": "H264",
@@ -64,8 +71,11 @@ def expect_video_file(path: Path) -> None:
         if not stat.S_ISREG(found.st_mode):
             raise SourceError(f"{path}: expected a video file, found {_kind(found.st_mode)}.")
         with open(path, "rb") as file:
-            if not file.read(1):
-                raise SourceError(f"{path}: the file is empty.", remedy="copy or download it again")
+            head = file.read(64)
+        if not head:
+            raise SourceError(f"{path}: the file is empty.", remedy="copy or download it again")
+        if name := next((name for start, name in PLAYLISTS.items() if head.startswith(start)), ""):
+            raise SourceError(f"{path}: not a video but {name}, which is not followed.", remedy=NO_VIDEO)
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror}).") from error
 

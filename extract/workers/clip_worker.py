@@ -28,12 +28,13 @@ from ..faces.face_linking import MOST_FACES
 from ..faces.looks import Looks
 from ..faces.people import UNKNOWN, Selection, select_people
 from ..faces.track import CutDetector, Track, tracks_of, whole_track
+from .at_hand import at_hand
 from .flow_task import FlowTask
 from .messages import Finished, Found, Recrop, TrackRows, Work
 from .recrop import RecropTask
 from .task import Line, StageError, Task
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # what people and clusters send
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # what people and clusters send
 
 
 def work(connection: Connection, config: ExtractConfig, crop_batch: int) -> None:
@@ -67,6 +68,10 @@ class ClipTask(Task):
         self._asked: dict[int, tuple[np.ndarray, tuple[float, float]]] = {}  # pictures that the detector has, by frame
 
     def _finish(self) -> Finished:
+        with at_hand(self._input) as self._input:
+            return self._made()
+
+    def _made(self) -> Finished:
         with self._open(self._input) as video:
             held, times, cuts = self._watch(self._tried(video.frames()))
             info, missing, decode_errors = video.info, video.missing, video.decode_errors

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...cache import current_environment
 from ...encoders.device import num_cores
 from ...encoders.encoder import PART, kernels_of
 from ...encoders.engines.preparation import PreparedEncoder
@@ -23,6 +24,14 @@ from ..faces.detect.base import Detector
 FLIP = "_flip"  # behind a tap's name: of mirrored crops
 DETECT_BATCH = {"cpu": 8, "cuda": 64, "mps": 32}
 CROP_BATCH = {"cpu": 32, "cuda": 128, "mps": 64}
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "opencv-python",
+    "opencv-python-headless",
+    "av",
+    "onnxruntime",
+)  # on which rows depend
 MOST_LANES = 16  # that batches are cut for: more of them fill memory, and the processes that decode take cores too
 
 
@@ -84,6 +93,11 @@ class DeviceWorker:
     def kernels(self) -> str:
         """Return how the encoders are computed, as far as rows depend on it."""
         return kernels_of(self.encoders)
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Describe where rows are computed, as caches record it."""
+        return current_environment(PACKAGES, device=[str(self.device)], kernels=self.kernels)
 
     def slow(self) -> Iterator[str]:
         """Return what runs at half its speed, and why."""

@@ -23,6 +23,7 @@ from ..flow.selection import Moments
 from ..flow.square import cut, grey, square_of
 from ..video.info import Video
 from ..video.source import open_source
+from .at_hand import at_hand
 from .messages import Finished, Found, TrackRows, Work
 from .task import Line, StageError, Task
 
@@ -53,6 +54,10 @@ class FlowTask(Task):
         self._size: tuple[int, ...] = ()
 
     def _finish(self) -> Finished:
+        with at_hand(self._input) as self._input:
+            return self._made()
+
+    def _made(self) -> Finished:
         if problem := self._moments.problem(self._rule):
             raise StageError(STAGE, problem)
         reference = self._moments.reference(self._rule)

@@ -7,6 +7,7 @@ come and go, would leave holes in the process's memory that no batch fits into: 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,14 @@ class RowBuffer:
         self._place: dict[str, dict[tuple[int, int], int]] = {name: {} for name in specs}  # (track, frame) → which row
         self._blocks: dict[str, list[np.ndarray]] = {name: [] for name in specs}
         self._rows = {name: rows_of_block(spec) for name, spec in specs.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the rows of blocks that hold nothing: it is sent to another machine."""
+        blocks = {}
+        for name, found in self._blocks.items():
+            count, size = len(self._place[name]), self._rows[name]
+            blocks[name] = [block[: count - number * size] for number, block in enumerate(found)]
+        return self.__dict__ | {"_blocks": blocks}
 
     def put(self, track: int, frame: int, results: Mapping[str, np.ndarray], place: int) -> None:
         """Take in one row of each array of a batch's results."""

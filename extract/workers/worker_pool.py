@@ -16,6 +16,8 @@ from ..config import ExtractConfig
 from .clip_worker import STOPPING, work
 from .messages import Failed, FromWorker, Recrop, ToWorker, Work
 
+PAUSE = 1.0  # seconds by which a wait may end late; after more this process was stopped (Ctrl-Z, a paused machine)
+
 
 @dataclass(eq=False)
 class Worker:
@@ -57,7 +59,14 @@ class WorkerPool:
         """Return the messages that have come; a worker that died or hangs gives a `Failed`."""
         by_connection = {worker.connection: worker for worker in self.workers}
         found: list[tuple[Worker, FromWorker]] = []
-        for connection in wait(list(by_connection), timeout):
+        begun = time.monotonic()
+        ready = wait(list(by_connection), timeout)
+        if (
+            paused := time.monotonic() - begun - timeout
+        ) > PAUSE:  # all of us were stopped: nobody hangs because of that
+            for worker in self.workers:
+                worker.heard += paused
+        for connection in ready:
             worker = by_connection[connection]
             try:
                 message: FromWorker = worker.connection.recv()

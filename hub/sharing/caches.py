@@ -92,7 +92,7 @@ def _expect_as_pushed(files: Mapping[str, Path], name: HubName) -> None:
     try:
         about = json.loads(files[ABOUT].read_text(encoding="utf-8"))
         known = (about["format"], about["version"], about["sha256"])
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise HubError(f"{ABOUT} of {name} cannot be read.", remedy="another @REVISION") from error
     if known[:2] != (FORMAT, VERSION):
         raise HubError(

@@ -14,7 +14,7 @@ from ...cache.reading.datasets import datasets_of
 from ...cache.trained import TrainedOn
 from ...cache.watch import Watch
 from ...encoders.tensorfile import read_tensors, write_tensors
-from ...encoders.weights import BACKBONE
+from ...encoders.weights import BACKBONE, card_in
 from ...errors import EstError, UsageError
 from ...infer.export.encoder import licence_of
 from ...infer.export.exporting import Exported, export_run
@@ -37,7 +37,7 @@ KEPT = ("normalize", "encoder")  # of what a file of weights says; its card name
 def terms_of(source: Run | Path | str) -> Terms:
     """Return what is known of the data sets behind a run, or behind a file of weights."""
     if not isinstance(source, Run) and Path(source).is_file():
-        return Terms.of(_datasets_in(read_tensors(Path(source))[1]))
+        return Terms.of(_datasets_in(Path(source)))
     return Terms.of(_datasets_of(source if isinstance(source, Run) else Run.open(source)))
 
 
@@ -99,7 +99,7 @@ def push_weights(
             remedy="a file of est tune, or parts/*/backbone.safetensors of a run",
         )
     record = _record_in(path, metadata)
-    about = json.loads(metadata.get("card", "{}"))
+    about = card_in(path, metadata)
     terms = terms_of(path)
     licence = _allowed(permission, terms)
     hub = hub or client.open_hub()
@@ -164,7 +164,7 @@ def _write_hashed(path: Path, out: Path, salt: str) -> None:
 def _record_in(path: Path, metadata: Mapping[str, str]) -> TrainedOn | None:
     try:
         return TrainedOn.from_json(json.loads(metadata["trained_on"])) if "trained_on" in metadata else None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise EstError(f"The record in {path} of what its weights have learnt from cannot be read.") from error
 
 
@@ -194,9 +194,9 @@ def _datasets_of(run: Run) -> list[str]:
     return [*run.facts["cache"].get("datasets", ()), *(datasets_of(cache) if cache is not None else ()), *named]
 
 
-def _datasets_in(metadata: Mapping[str, str]) -> list[str]:
+def _datasets_in(path: Path) -> list[str]:
     """Name the data sets of a file of weights."""
-    data = json.loads(metadata.get("card", "{}")).get("data", {})
+    data = card_in(path, read_tensors(path)[1]).get("data", {})
     return [data.get("dataset", ""), *data.get("datasets", ())]
 
 

@@ -53,7 +53,7 @@ def expect_visibility(hub: Hub, name: HubName, kind: Kind, *, public: bool) -> N
 def push_folder(hub: Hub, name: HubName, kind: Kind, folder: Path, *, public: bool, what: str, watch: Watch) -> Pushed:
     """Upload the files of a folder."""
     files = sorted(path.name for path in folder.iterdir())
-    watch.say(f"uploading {', '.join(files)} to hub:{name.repo}, {'for everybody' if public else 'private'}")
+    watch.say(f"uploading {', '.join(files)} to hub:{name.repo}, {'public' if public else 'private'}")
     hub.create(name.repo, kind, private=not public)
     expect_visibility(hub, name, kind, public=public)  # it may have been there, or been made public meanwhile
     commit = hub.upload(name.repo, kind, folder, what)

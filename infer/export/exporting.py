@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from ...cache import Cache, open_cache
 from ...cache.stores.disk import PARTIAL, Disk
-from ...errors import EstError, UsageError, some
+from ...errors import EstError, UsageError, quoted, some
 from ...train.folds.annotations import Annotations
 from ...train.loop.checkpoint import load_model
 from ...train.loop.watch import TrainingWatch
@@ -95,20 +96,33 @@ def export_run(
     graph, example = build(run, part, model, what, weights)
     about = facts(run, part, what, _shapes(graph, example), share=share)
     partial, card_partial = (one.with_name(f".{one.name}.{os.getpid()}{PARTIAL}") for one in (out, beside))
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    disk = Disk()
+    with _writing(out, [partial, card_partial]):
+        disk.make_folder(partial.parent)
         write(partial, graph, example, form, about, title=run.config.model.title)
         checks = _verify(run, part, graph, example, partial, form, cache, model, watch)
         digest, size = _digest(partial), partial.stat().st_size
-        disk = Disk()
         disk.flush_file(partial)
         disk.write(card_partial, card(about, out.name, digest, checks, _score(run, part)).encode())
-        disk.rename(partial, out)
         disk.rename(card_partial, beside)
-    finally:
-        partial.unlink(missing_ok=True)
-        card_partial.unlink(missing_ok=True)
+        disk.rename(partial, out)
     return Exported(path=out, card=beside, part=part, about=about, bytes=size, checks=tuple(checks))
+
+
+@contextmanager
+def _writing(out: Path, partial: Sequence[Path]) -> Generator[None]:
+    """Turn what the operating system says while a file is exported into a sentence, and remove what is not whole."""
+    try:
+        yield
+    except OSError as error:
+        raise EstError(
+            f"{out} could not be exported: {error.strerror or error}.",
+            remedy="free some space or check the permissions, then run the same command again, with --overwrite where a file is there",
+        ) from error
+    finally:
+        for path in (*partial, *(one.with_name(one.name + PARTIAL) for one in partial)):
+            with suppress(OSError):  # what forbids to write may forbid to remove: the first reason counts
+                path.unlink(missing_ok=True)
 
 
 def expect_free(out: Path, form: Format, *, overwrite: bool) -> Path:
@@ -121,7 +135,7 @@ def expect_free(out: Path, form: Format, *, overwrite: bool) -> Path:
         known = "; ".join(f"{name} {' '.join(endings)}" for name, endings in ENDINGS.items())
         raise UsageError(
             f"{out} ends in {out.suffix}, expected the ending of a format: {known}.",
-            remedy=f"--out {out.with_suffix(ENDINGS[form][0])}",
+            remedy=f"--out {quoted(out.with_suffix(ENDINGS[form][0]))}",
         )
     if other != form:
         raise UsageError(f"{out} has the suffix of {other}, and the format is {form}.", remedy=f"--format {other}")

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...cache import Failure
 from ...cache.schema import NO_FACE
+from ...cache.stores.disk import Disk
 from ...cache.watch import Progress, Watch
 from ...errors import EstError
 from ...extract.video.source import open_source
@@ -68,7 +69,7 @@ def draw_video(
             if not (path.exists() and drawn_note.exists()):
                 path.unlink(missing_ok=True)
                 lines = save_video(video, labels, path, watch=watch)
-                drawn_note.write_text(json.dumps(lines), encoding="utf-8")
+                Disk().write(drawn_note, json.dumps(lines).encode())  # whole, or not there
             drawn.lines += json.loads(drawn_note.read_text(encoding="utf-8"))
             drawn.files["video"] = name
         except EstError as error:

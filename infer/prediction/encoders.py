@@ -25,7 +25,7 @@ from ...encoders.engines.preparation import prepare
 from ...encoders.kinds import names_encoder
 from ...encoders.precision import Precision
 from ...encoders.weights import LICENCES, Weights, is_known, load_weights
-from ...errors import EstError, RecipeMismatch, UsageError
+from ...errors import EstError, RecipeMismatch, UsageError, quoted
 from ...extract.config import ExtractConfig
 from ...extract.recipes import first_calibration
 from ...extract.workers.device_worker import DeviceWorker, Encoding
@@ -200,7 +200,7 @@ def _expect_of_frames(run: Run, name: str, recipe: FeatureRecipe) -> None:
     if recipe.is_imported:
         raise UsageError(
             f"{run.path} reads {name!r}, which was imported (by {recipe.weights}): est cannot compute it from a video.",
-            remedy=f"import the features of new clips, too, and est evaluate {run.path} --cache THEIRS",
+            remedy=f"import the features of new clips, too, and est evaluate {quoted(run.path)} --cache THEIRS",
         )
     if recipe.view or not recipe.is_of_crops:
         what = "crops that were changed" if recipe.view else recipe.window or recipe.modality

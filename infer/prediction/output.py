@@ -12,13 +12,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ...cache.stores.disk import PARTIAL
 from ...cache.stores.lock import WriterLock
-from ...errors import CacheError, CacheLocked, EstError, UsageError, differing, some
+from ...errors import CacheError, CacheLocked, EstError, UsageError, damage_named, differing, some
 from ...inputs.input import Input
 from ...train.results.run import read_json, write_json
 
@@ -28,6 +29,21 @@ UNFINISHED, SETTINGS, FILES = ".unfinished", "settings.json", "files.txt"
 COMPUTED = "computed"  # in the settings; earlier folders lack it
 ANOTHER = "another --out"
 LONGEST_NAME, DIGEST = 255, 8  # bytes, characters
+
+
+@contextmanager
+def writing(folder: Path) -> Generator[None]:
+    """Turn what the operating system says while a prediction is written into a sentence."""
+    try:
+        yield
+    except BrokenPipeError:  # whoever reads what is printed is gone
+        raise
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise EstError(
+            f"The prediction in {folder} could not be written: {error.strerror or error}{where}.",
+            remedy="free some space or check the permissions, then run the same command again: it resumes",
+        ) from error
 
 
 class OutputFolder:
@@ -53,8 +69,12 @@ class OutputFolder:
             if known.get("videos", ["unknown"]):  # where every input failed, the same command tries again
                 self._expect(overwrite, f"{path} holds predictions.")
             return [*known.get("files", []), *self._listed()]
+        if UNFINISHED in there and not (self._work / SETTINGS).is_file():
+            return self._listed()  # stopped before anything was kept
         if UNFINISHED in there:
-            if difference := self._difference():
+            with damage_named(self._work / SETTINGS, f"--overwrite, or {ANOTHER}"):
+                difference = {} if overwrite else self._difference()
+            if difference:
                 self._expect(overwrite, differing(path, difference, more=["It holds an unfinished prediction"]))
             return self._listed() if overwrite else None
         if there:
@@ -124,7 +144,13 @@ class OutputFolder:
         )  # of inputs that are no longer among them
         files = [*(name for name in self._listed() if (self.path / name).exists()), SUMMARY]
         write_json(self.path / SUMMARY, {"format": FORMAT, "version": VERSION, **summary, "files": files})
-        shutil.rmtree(self._work)
+        try:
+            shutil.rmtree(self._work)
+        except OSError as error:
+            raise EstError(
+                f"The predictions in {self.path} are complete, and {self._work} could not be removed: {error.strerror}.",
+                remedy=f"rm -r '{self._work}'",
+            ) from error
         self.close()
 
     def _acquire(self) -> None:
@@ -145,7 +171,7 @@ class OutputFolder:
 
     def _difference(self) -> dict[str, tuple[Any, Any]]:
         """Return in what an unfinished prediction differs from this one; nothing where it is resumed."""
-        known = read_json(self._work / SETTINGS) if (self._work / SETTINGS).is_file() else {}
+        known = read_json(self._work / SETTINGS)
         then, now = known.get(COMPUTED), self._settings.get(COMPUTED)
         flat = [dict(_flat({**one, COMPUTED: {}})) for one in (known, self._settings)]
         if changed := {

@@ -17,7 +17,7 @@ from ...cache.checksum import of_file
 from ...cache.interrupt import listening
 from ...cache.sources import source_of
 from ...cache.watch import Watch
-from ...errors import EstError, counted, grouped
+from ...errors import EstError, UsageError, counted, grouped
 from ...extract.clip_pipeline import ClipPipeline
 from ...extract.extraction import at_work
 from ...extract.threads import default_workers
@@ -28,7 +28,7 @@ from ...train.data.clipset import warn_of_rates
 from ...train.results.run import CHECKPOINT, CONFIG, Run
 from .config import PredictConfig
 from .drawing import DRAWN, Drawings, draw_video
-from .output import OutputFolder
+from .output import OutputFolder, writing
 from .recipe import RunRecipe, parts_asked, recipe_of
 from .sink import PredictionSink
 from .tables import TIMELINE, Table, TableFiles, expect_pyarrow, read_table, timeline_columns, window_columns
@@ -108,10 +108,11 @@ def predict(
         run if isinstance(run, Run) else Run.open(run)
     )  # before the videos: a folder of many takes time to look through
     found = as_found(videos, watch)
+    expect_here(found)
     if config.parquet:
         expect_pyarrow()
     cutting = cutting_of(run, config)
-    with _folder(out, _settings(run, config, cutting), overwrite=overwrite) as folder:
+    with _folder(out, _settings(run, config, cutting), overwrite=overwrite) as folder, writing(folder.path):
         recipe = recipe_of(run, config)
         for line in (*recipe.lines, cutting.describe(), *([cutting.note] if cutting.note else [])):
             watch.say(line)
@@ -227,6 +228,14 @@ def _folder(out: Path | str | None, settings: dict[str, Any], *, overwrite: bool
         folder = OutputFolder(Path(out), settings, overwrite=overwrite)
         stack.callback(folder.close)
         yield folder
+
+
+def expect_here(found: FoundInputs) -> None:
+    """Refuse videos at URLs: they are read twice, and drawn on."""
+    if remote := [one.place for one in found.inputs if one.remote is not None]:
+        raise UsageError(
+            f"A prediction reads videos of this machine, found {remote[0]}.", remedy="download it, and name the file"
+        )
 
 
 def _settings(run: Run, config: PredictConfig, cutting: Cutting) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ...encoders.engines.choice import Begun, choose_engine
 from ...encoders.engines.folder import Say
 from ...encoders.precision import DTYPES, Precision, resolve_precision
 from ...encoders.weights import Weights
-from ...errors import RecipeMismatch, UsageError, expect_choice
+from ...errors import RecipeMismatch, UsageError, expect_choice, quoted
 from ...extract.config import ExtractConfig
 from ...extract.faces.track_config import is_trimmed, tracking_options, without_people
 from ...extract.planning.preparation import describe
@@ -108,7 +108,7 @@ def frames_of(run: Run) -> FramesRecipe:
 def recipe_of(run: Run, config: PredictConfig) -> RunRecipe:
     """Load the models of a run and what makes their features, or say what is missing."""
     if not run.complete:
-        raise UsageError(f"{run.path} is not complete.", remedy=f"est train --resume --out {run.path}")
+        raise UsageError(f"{run.path} is not complete.", remedy=f"est train --resume --out {quoted(run.path)}")
     parts = parts_asked(run, config.part)
     devices = [parse_device(text) for text in config.device.split(",")]
     models = {part: load_model(run.part(part) / CHECKPOINT)[0].to(devices[0]) for part in parts}

@@ -162,8 +162,12 @@ def read_table(path: Path) -> Table:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)
-    except OSError as error:
-        raise EstError(f"{path} cannot be read.") from error
+        return _table_of(header, rows)
+    except (OSError, ValueError, csv.Error) as error:
+        raise EstError(f"{path} cannot be read.", remedy="est predict … --overwrite writes it again") from error
+
+
+def _table_of(header: list[str], rows: list[list[str]]) -> Table:
     texts = {"video", "state", LABEL}
     whole = {"track", "frame", "first_frame", "last_frame"}
     columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))

@@ -14,7 +14,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from ...cache.arrayfile import UNREADABLE
 from ...cache.stores.disk import PARTIAL
+from ...errors import EstError
 from .frame_times import shown_seconds
 
 ARRAYS = ("state", "box", "probabilities", "windows", "window_probabilities", "window_faces")
@@ -99,7 +101,17 @@ class PredictedVideo:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
-        with np.load(path) as found:
+        try:
+            return cls._load(path)
+        except UNREADABLE as error:
+            raise EstError(
+                f"What was predicted of a video until now is damaged: {path}.",
+                remedy="remove that file, then the same command again",
+            ) from error
+
+    @classmethod
+    def _load(cls, path: Path) -> Self:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
             facts: Mapping[str, Any] = json.loads(found["facts"].tobytes())
             tracks = [
                 FaceTrack(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...cache import open_cache
+from ...cache.remote.address import url_of
 from ...errors import EstError
 from ...train.results.run import Run
 from .frame_times import UNKNOWN_RATE
@@ -47,12 +48,12 @@ def trained_clips(run: Run) -> TrainedClips:
 
 def _cached_rates(run: Run, frames: dict[str, int]) -> dict[str, float]:
     """Return the rate of each clip that the run's cache still has as it was; nothing where the cache is gone."""
-    path = Path(run.facts["cache"]["path"])
-    if not path.exists():
+    place = run.facts["cache"]["path"]
+    if not url_of(place) and not Path(place).exists():
         return {}
     try:
-        cache = open_cache(path)
-    except EstError:  # damaged, or something else by now
+        cache = open_cache(place)
+    except EstError:  # damaged, something else by now, or a store that does not answer
         return {}
     clips = zip(cache.ids, np.asarray(cache.clips.count).tolist(), np.asarray(cache.clips.fps).tolist(), strict=True)
     return {name: fps for name, count, fps in clips if frames.get(name) == count and fps > 0}

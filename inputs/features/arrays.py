@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from ...errors import SourceError
+from ...cache.arrayfile import UNREADABLE
+from ...errors import SourceError, brief
 
 ARRAYS = (".npy", ".npz")
 SUFFIX = ".npy"  # of the members of an .npz
@@ -47,7 +49,7 @@ def load(path: Path, name: str) -> np.ndarray:
             head = heads(path)[""]
             whole = int(np.prod(head.shape)) > 0  # an empty file cannot be mapped
             return np.load(path, mmap_mode="r" if whole else None, allow_pickle=False)
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return archive[name]
 
 
@@ -99,6 +101,7 @@ def _head(file: IO[bytes]) -> Head:
 @contextmanager
 def _explained() -> Generator[None]:
     try:
-        yield
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise SourceError(f"it cannot be read as an array ({error})") from error
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of a head as Python 2 wrote it
+            yield
+    except UNREADABLE as error:
+        raise SourceError(f"it cannot be read as an array ({brief(error)})") from error

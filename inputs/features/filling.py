@@ -13,7 +13,7 @@ import numpy as np
 
 from ...cache import Cache, CacheWriter, Progress, Watch, open_cache
 from ...cache.schema import NO_FACE
-from ...errors import CacheError, RecipeMismatch, SourceError, UsageError, counted, differing, grouped, some
+from ...errors import CacheError, RecipeMismatch, SourceError, UsageError, counted, differing, grouped, quoted, some
 from .frames import ClipRows
 from .listed import naming_nearest
 from .plan import ImportPlan, Wanted
@@ -73,7 +73,7 @@ def fill_cache(plan: ImportPlan, out: Path, read_clips: ReadClips, watch: Watch)
             raise CacheError(
                 f"{counted(len(changed), 'clip')} got {config.feature!r} before this import of {out} was stopped, with other rows "
                 f"than are in these files now: {some(map(repr, changed))}.",
-                remedy=f"restore the earlier files; or start again in a copy without it: est cache convert {out} COPY.zarr",
+                remedy=f"restore the earlier files; or start again in a copy without it: est cache convert {quoted(out)} COPY.zarr",
             )
         for done, (clip, read) in enumerate(read_clips(plan, clips), start=1):
             state = cache.clip(clip.id, []).state
@@ -150,7 +150,7 @@ def _in_order(plan: ImportPlan, cache: Cache, wanted: Iterable[str]) -> list[Wan
         ]
         raise CacheError(
             f"{len(missing)} of {len(cache)} clips of {cache.path} have no features: {some([*told, *missing[3:]])}.",
-            remedy=f"their files, or a table with their ids; or est cache drop {cache.path} {missing[0]!r}",
+            remedy=f"their files, or a table with their ids; or est cache drop {quoted(cache.path)} {quoted(missing[0])}",
         )
     found = [known[name] for name in names]
     tables = [

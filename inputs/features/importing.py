@@ -18,7 +18,7 @@ from ...cache.schema import MOMENTS, UNKNOWN, ColumnSpec
 from ...cache.sources import source_of
 from ...cache.stores.snapshot import staging_path
 from ...cache.writing.restart import has_clips, remove_without_clips
-from ...errors import SourceError, UsageError
+from ...errors import SourceError, UsageError, quoted
 from ..extracolumns import column_specs, typed_cells
 from ..input import ANNOTATIONS, UNTOLD
 from .config import ImportConfig
@@ -170,7 +170,7 @@ def _expect_room(plan: ImportPlan, out: Path) -> None:
     if feature not in found and found:
         raise UsageError(
             f"{out} has the features {', '.join(found)}, and not {feature!r}.",
-            remedy=f"--into {out} adds {feature!r} to its clips; or another --out",
+            remedy=f"--into {quoted(out)} adds {feature!r} to its clips; or another --out",
         )
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...cache.clip import Failure
 from ...errors import UsageError, counted, nearest, some
+from ..csvlist import listed_id, segment
 from ..extracolumns import text_columns
-from ..input import ANNOTATIONS, Input, listed_id, segment, unicode_text
+from ..input import ANNOTATIONS, Input, unicode_text
 from ..listmatch import Line, Unmatched, match_lines
 from ..tablelist import read_lists
 

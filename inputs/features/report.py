@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.clip import Failure
-from ...errors import counted, some
+from ...errors import counted, quoted, some
 from .frames import ClipRows
 
 SHOWN = 20  # failures and changes that are named to people
@@ -66,7 +66,7 @@ class ImportReport:
         if self.not_here:
             lines.append(
                 f"{counted(len(self.not_here), 'clip')} of the cache without a file here, kept: "
-                f"{some(map(repr, self.not_here))} (est cache drop {self.out} ID removes one)"
+                f"{some(map(repr, self.not_here))} (est cache drop {quoted(self.out)} ID removes one)"
             )
         if self.outdated:
             lines.append(

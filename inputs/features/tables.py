@@ -69,8 +69,11 @@ class CsvTable(Table):
         if not head.strip():
             raise SourceError("the file is empty")
         self._encoding = _encoding(head)
-        first = next(self._lines(), "")
-        self._delimiter = max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
+        try:
+            first = next(self._lines(), "")
+            self._delimiter = max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
+        except (csv.Error, UnicodeError) as error:
+            raise SourceError(f"it is not a text table: {error}") from error
         self._names = tuple(name.strip() for name in next(self._records(), []))
         if twice := [name for name in self._names if name and self._names.count(name) > 1]:
             raise SourceError(f"two columns are named {twice[0]!r}")

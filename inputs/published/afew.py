@@ -6,6 +6,7 @@ record, so that the denominator is that of the list. Lists of lines like `Fear/0
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -159,7 +160,7 @@ def _entry(name: str, half: Half, clip: Listed, media: Media, *, has_list: bool)
     folder, clip_name = PurePosixPath(clip.name).parts
     place = _place(half, known_label(folder, LABELS) or folder, PurePosixPath(clip_name).stem, media)
     problem = ""
-    if not has_list and not place.exists():
+    if not has_list and not os.path.exists(place):
         there = "its frames are" if media == "videos" else "its video is"
         problem = f"{there} on the disk, and {Path(*place.parts[-3:]).as_posix()} is not there"
     return Entry(

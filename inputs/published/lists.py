@@ -6,13 +6,14 @@ below the root. Numbers become names by --label-names, and only where it is plai
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from ...errors import UsageError
+from ...errors import UsageError, quoted
 from ..folders import VIDEO_SUFFIXES, natural_key
 from .base import Dataset, Entry, Finding, Reading, Request, known_label
 from .folds import FoldLists, merge_folds
@@ -51,7 +52,7 @@ def _read(request: Request, name: str, *, cells: int) -> Reading:
     if not request.lists:
         raise UsageError(
             f"--dataset {name} takes the lists as INPUT, found none.",
-            remedy=f"est extract train.txt test.txt --dataset {name} --root {tree.root}",
+            remedy=f"est extract train.txt test.txt --dataset {name} --root {quoted(tree.root)}",
         )
     lists = [_list(path, cells) for path in dict.fromkeys(request.lists)]
     cut, findings = _cut([clip for one in lists for clip in one.clips], tree)
@@ -118,7 +119,8 @@ def _cut(clips: Sequence[Listed], tree: Tree) -> tuple[Callable[[str], str], lis
     tried = [PurePosixPath(clip.name) for clip in clips[:: max(1, len(clips) // TRIED)]]
     depth = max(len(path.parts) for path in tried)
     found = [
-        sum((tree.root / Path(*path.parts[n:])).exists() for path in tried if len(path.parts) > n) for n in range(depth)
+        sum(os.path.exists(tree.root / Path(*path.parts[n:])) for path in tried if len(path.parts) > n)
+        for n in range(depth)
     ]
     best = found.index(max(found)) if any(found) else 0
 
@@ -197,7 +199,7 @@ def _clip_id(name: str) -> str:
 
 
 def _kind(path: Path, cells: int) -> Literal["video", "frames"]:
-    return "frames" if cells == 3 or path.is_dir() else "video"
+    return "frames" if cells == 3 or os.path.isdir(path) else "video"
 
 
 LICENCE = "that of the clips on the list"

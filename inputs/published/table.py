@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ...errors import UsageError
-from ..csvlist import LIST_SUFFIXES, locate, read_list
+from ...errors import UsageError, quoted
+from ..csvlist import LIST_SUFFIXES, listed_id, locate, read_list, segment
 from ..folders import natural_key
-from ..input import listed_id, segment
 from .base import Dataset, Entry, Finding, Reading, Request
 from .tree import Tree
 
@@ -22,7 +21,7 @@ def read(request: Request) -> Reading:
     if not request.lists:
         raise UsageError(
             "--dataset csv takes the lists as INPUT, found none.",
-            remedy=f"est extract list.csv --dataset csv --root {tree.root}",
+            remedy=f"est extract list.csv --dataset csv --root {quoted(tree.root)}",
         )
     entries: list[Entry] = []
     findings: list[Finding] = []
@@ -36,7 +35,7 @@ def read(request: Request) -> Reading:
                 Entry(
                     id=row.id or listed_id(place, tree.root) + segment(row),
                     path=place,
-                    kind="frames" if place.is_dir() else "video",
+                    kind="frames" if os.path.isdir(place) else "video",
                     where=f"{path.name}, line {row.line}",
                     label=row.label,
                     subject=row.subject,

@@ -9,11 +9,14 @@ In the lists a face is a box in a larger picture, and it is cut out. Expressions
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ...cache.arrayfile import UNREADABLE
 from ...errors import UsageError
 from .stills import Stills, hard_target
 from .tables import read_table
@@ -101,21 +104,22 @@ def _stills(
 def _expression(path: Path) -> int:
     """Read what an annotation says: a number, as text."""
     try:
-        return int(str(np.load(path, allow_pickle=False)))
+        with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):  # of a head as Python 2 wrote it
+            return int(str(np.load(file, allow_pickle=False)))
     except FileNotFoundError as error:
         raise UsageError(f"There is no annotation {path}.", remedy="unpack annotations/ as released") from error
-    except ValueError as error:
+    except UNREADABLE as error:
         raise UsageError(f"{path} is no number of an expression.", remedy="give annotations/ as released") from error
 
 
 def _images(path: Path) -> Path:
     """Return the folder below which a list's first image is, the list's own where it is nowhere."""
     first = next((cells["subDirectory_filePath"] for _, cells in read_table(path)), "")
-    return next((path.parent / name for name in BELOW if (path.parent / name / first).is_file()), path.parent)
+    return next((path.parent / name for name in BELOW if os.path.isfile(path.parent / name / first)), path.parent)
 
 
 def _number(text: str, where: str) -> int:
     try:
         return int(float(text))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"{where} is a whole number, found {text!r}.", remedy="give the list as released") from error

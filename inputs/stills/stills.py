@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Stills:
         assert self.target.shape == (len(self.names), len(self.labels))
         assert np.allclose(self.target.sum(1), 1, atol=1e-4)
         if not isinstance(self.pictures, np.ndarray):
-            missing = [str(path) for path in self.pictures if not path.is_file()]
+            missing = [str(path) for path in self.pictures if not os.path.isfile(path)]
             if missing:
                 raise UsageError(
                     f"{len(missing)} of {len(self.names)} images of {self.root} are not there: {some(missing)}.",

@@ -20,7 +20,7 @@ def header_of(path: Path) -> list[str]:
         first = read_text(path).split("\n", 1)[0]
     else:
         first = start.decode("utf-8-sig", errors="replace")
-    return [cell.strip() for cell in next(csv.reader([first.strip()], delimiter=_delimiter(first)), [])]
+    return [cell.strip() for _, cells in _records([first.strip()], _delimiter(first), path, 1) for cell in cells]
 
 
 def read_table(path: Path, wanted: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, str]]]:
@@ -32,7 +32,7 @@ def read_table(path: Path, wanted: Sequence[str] = ()) -> Iterator[tuple[int, di
             f"{path} has the columns {', '.join(header)}, and lacks {', '.join(missing)}.",
             remedy="give the list as released",
         )
-    for number, cells in enumerate(csv.reader(lines[1:], delimiter=_delimiter(lines[0]) if lines else ","), start=2):
+    for number, cells in _records(lines[1:], _delimiter(lines[0]) if lines else ",", path, 2):
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(header):
@@ -41,6 +41,16 @@ def read_table(path: Path, wanted: Sequence[str] = ()) -> Iterator[tuple[int, di
                 remedy='a cell that holds the delimiter is written in quotes: "a, b.jpg"',
             )
         yield number, {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+
+
+def _records(lines: Sequence[str], delimiter: str, path: Path, first: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield records with their numbers, or say which is none."""
+    number = first
+    try:
+        for number, cells in enumerate(csv.reader(lines, delimiter=delimiter), start=first):
+            yield number, cells
+    except csv.Error as error:
+        raise UsageError(f"{path}, behind line {number}: {error}.", remedy="save the table as CSV once more") from error
 
 
 def _delimiter(line: str) -> str:

@@ -8,7 +8,7 @@ from ...cache.reading.duplicates import ClipList, find_duplicates
 from ...cache.reading.near_duplicates import SIMILARITY, compare, feature_of, unknown_pairs, whiten
 from ...cache.reading.reader import Cache
 from ...cache.watch import Watch
-from ...errors import UsageError
+from ...errors import UsageError, quoted
 
 NEAR_CLIPS = 20_000  # up to which copies are looked for by features: the means of all pairs are compared
 PAIRS = 5_000  # that are compared frame by frame: the most alike
@@ -32,7 +32,7 @@ def find_copies(cache: Cache, watch: Watch | None = None) -> tuple[list[Copies],
     """Return the groups of copies, leaks first, and which copies were not looked for; empty where all were."""
     clips = ClipList.of([cache])
     groups, why = find_duplicates(clips), ""
-    all_pairs = f"est cache duplicates {cache.path} --near compares all."
+    all_pairs = f"est cache duplicates {quoted(cache.path)} --near compares all."
     if len(cache) > NEAR_CLIPS:
         why = (
             f"Copies that were encoded again were not looked for: there are more than {NEAR_CLIPS:,} clips. {all_pairs}"

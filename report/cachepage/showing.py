@@ -12,7 +12,7 @@ from ...cache.reading.listing import Choice, Listing
 from ...cache.reading.reader import Cache, open_cache
 from ...cache.schema import DETECTED, INTERPOLATED, NO_FACE
 from ...cache.watch import Progress, Watch
-from ...errors import CacheError, UsageError
+from ...errors import CacheError, UsageError, quoted
 from ..output import expect_free, write_output
 from ..page import Section, figure, image, page, text, warning
 from ..privacy import NAMES, by_name
@@ -75,7 +75,7 @@ def show_clips(
         watch.say(f"{LIMIT} of {len(places):,} clips are shown: --limit N, --where, or ids choose others")
         places = places[:LIMIT]
     if not len(places):
-        raise UsageError(f"No clip of {cache.path} is chosen.", remedy=f"est cache ls {cache.path}")
+        raise UsageError(f"No clip of {cache.path} is chosen.", remedy=f"est cache ls {quoted(cache.path)}")
     viewer, views = Viewer(cache, sampling), []
     for number, row in enumerate(listing.rows(places), start=1):
         views.append(viewer.view(row))
@@ -147,7 +147,7 @@ def _nothing_to_show(cache: Cache, troubles: dict[str, str]) -> CacheError:
     if cache.has_crops:
         return CacheError(
             f"No stored crop of {cache.path} can be shown ({clip}: {trouble}).",
-            remedy=f"est cache verify {cache.path} --repair",
+            remedy=f"est cache verify {quoted(cache.path)} --repair",
         )
     return CacheError(
         f"{cache.path} keeps no crops, and they cannot be cut from the sources: {clip}: {trouble}.",

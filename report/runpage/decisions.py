@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import EstError
+from ...errors import EstError, quoted
 from ...train.results.details import Details, read_details
 from ...train.results.run import Run
 
@@ -53,7 +53,9 @@ def read_decisions(run: Run) -> Decisions:
             missing.append(name)
         else:
             parts[name] = found
-    return Decisions(parts=parts, missing=tuple(missing), problems=tuple(problems), remedy=f"est evaluate {run.path}")
+    return Decisions(
+        parts=parts, missing=tuple(missing), problems=tuple(problems), remedy=f"est evaluate {quoted(run.path)}"
+    )
 
 
 def snippet_attention(details: Details) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import EstError, UsageError
+from ...errors import EstError, UsageError, quoted
 from ...train.results.predictions import Predictions, read_predictions
 from ...train.results.results import Results, pool_parts
 from ...train.results.run import HISTORY, RESULT, Run, read_history, read_json
@@ -57,12 +57,12 @@ def open_for_page(path: Path | str) -> Opened:
     parts = [read_json(run.part(name) / RESULT) for name in run.parts if (run.part(name) / RESULT).is_file()]
     try:
         histories = {name: read_history(run.part(name) / HISTORY) for name in run.parts}
-    except (ValueError, OSError) as error:
-        return Opened(path=path, run=run, parts=parts, problem=f"A history of {path} cannot be read: {error}.")
+    except EstError as error:
+        return Opened(path=path, run=run, parts=parts, problem=error.message, remedy=error.remedy or "")
     there = {name: one for name, one in histories.items() if one}
     known = Opened(path=path, run=run, parts=parts, histories=there)
     if not run.complete:
-        return replace(known, problem=_unfinished(run, len(parts)), remedy=f"est train --resume --out {path}")
+        return replace(known, problem=_unfinished(run, len(parts)), remedy=f"est train --resume --out {quoted(path)}")
     try:
         rows = [{"part": name, **row} for name in run.parts for row in read_predictions(run, name)]
         results = pool_parts(run, parts, rows)

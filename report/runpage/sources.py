@@ -64,7 +64,7 @@ class Sources:
 
 def open_sources(run: Run, cache: Path | None) -> Sources:
     """Open the cache of a run, or say why that cannot be; one that is named must hold clips of the run."""
-    path = Path(run.facts["cache"]["path"]) if cache is None else cache
+    path = run.facts["cache"]["path"] if cache is None else cache
     try:
         found = open_cache(path)
     except EstError as error:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...cache import Cache, open_cache
-from ...errors import EstError, UsageError, differing
+from ...errors import EstError, UsageError, damage_named, differing
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import differences, from_flat, to_flat
 from ...train.fitting import fit
@@ -180,18 +180,19 @@ def _expect_same(out: Path, settings: dict[str, Any]) -> None:
     then = read_json(out / SETTINGS)
     if then.get("format") != FORMAT or then.get("version") != VERSION:
         raise EstError(f"{out / SETTINGS} is not of this release.", remedy="--out another folder")
-    changed = differences(from_flat(then["config"]), from_flat(settings["config"]))
-    named = {
-        "fingerprints": "the features were made with other settings",
-        "annotations": "clips or labels differ",
-        "rows": "the features of some clips differ",
-    }
-    places = f"({then['cache']['path']} then, {settings['cache']['path']} now)"
-    more = [
-        f"The cache: {words} {places}"
-        for what, words in named.items()
-        if then["cache"].get(what) != settings["cache"][what]
-    ]
+    with damage_named(out / SETTINGS, "--out another folder"):
+        changed = differences(from_flat(then["config"]), from_flat(settings["config"]))
+        named = {
+            "fingerprints": "the features were made with other settings",
+            "annotations": "clips or labels differ",
+            "rows": "the features of some clips differ",
+        }
+        places = f"({then['cache']['path']} then, {settings['cache']['path']} now)"
+        more = [
+            f"The cache: {words} {places}"
+            for what, words in named.items()
+            if then["cache"].get(what) != settings["cache"][what]
+        ]
     if changed or more:
         raise UsageError(
             differing(out, changed, more=more),

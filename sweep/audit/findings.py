@@ -13,10 +13,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from ...cache.arrayfile import UNREADABLE
 from ...errors import EstError
 from ...train.folds.leaks import Leak, leaks_of
 from ...train.results.intervals import score_intervals
@@ -105,9 +105,9 @@ def read_epochs(run: Run, part: str) -> tuple[list[int], np.ndarray]:
     """Return the tested epochs of a part (E,), and what each predicted for the clips of the test half (E, N)."""
     path = run.part(part) / EPOCHS
     try:
-        with np.load(path) as kept:
+        with open(path, "rb") as held, np.load(held, allow_pickle=False) as kept:
             return kept["epoch"].tolist(), kept["predicted"]
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except UNREADABLE as error:
         raise EstError(
             f"{path} cannot be read.", remedy=f"remove {run.part(part)}, then the same command trains that part again"
         ) from error

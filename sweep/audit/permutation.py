@@ -25,6 +25,7 @@ from ...train.data.data import Data, FoldData
 from ...train.folds.annotations import Annotations
 from ...train.folds.protocols import Fold
 from ...train.preparation import Prepared
+from ...train.results.run import PERMUTED
 
 STREAM = 2  # of random numbers under one seed; 0 and 1 deal folds and draw validation parts
 
@@ -86,7 +87,7 @@ class PermutedFoldData(FoldData):
 
 def permuted(ready: Prepared, teacher: np.ndarray, number: int, seed: int) -> Prepared:
     """Return a prepared cache whose folds learn from the permuted labels, with one seed; rows are loaded once for all."""
-    note = f"Labels were permuted within people (permutation {number} of est audit): a reference, no result."
+    note = f"{PERMUTED} within people (permutation {number} of est audit): a reference, no result."
     return replace(
         ready,
         config=replace(ready.config, seeds=(seed,)),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...cache import Cache
+from ...cache.arrayfile import UNREADABLE
 from ...encoders.device import parse_device
 from ...errors import EstError, UsageError, differing
 from ...train.config.config import TrainConfig
@@ -142,9 +143,12 @@ class Runs:
             found = evaluate(run, self.cache, change=change, **self._how(run)).predictions
             kept.parent.mkdir(exist_ok=True)
             write_arrays(kept, ids=found.ids, predicted=found.predicted)
-        with np.load(kept, allow_pickle=False) as held:
-            place = {name: number for number, name in enumerate(held["ids"].tolist())}
-            predicted = held["predicted"][:, [place[name] for name in plain.ids.tolist()]]
+        try:
+            with open(kept, "rb") as file, np.load(file, allow_pickle=False) as held:
+                place = {name: number for number, name in enumerate(held["ids"].tolist())}
+                predicted = held["predicted"][:, [place[name] for name in plain.ids.tolist()]]
+        except UNREADABLE as error:
+            raise EstError(f"{kept} is damaged.", remedy=f"rm {kept}, then the same command again") from error
         return Predictions(
             labels=plain.labels,
             seeds=plain.seeds,

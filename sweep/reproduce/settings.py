@@ -9,7 +9,7 @@ from typing import Any
 
 from ...cache import Cache
 from ...cache.stores.disk import PARTIAL
-from ...errors import EstError, UsageError, differing
+from ...errors import EstError, UsageError, damage_named, differing
 from ...train.config.config import TrainConfig
 from ...train.folds.annotations import Annotations
 from ...train.folds.votes import digest_of
@@ -77,6 +77,19 @@ def expect_same(out: Path, settings: dict[str, Any], feature: str) -> None:
     then = read_json(path)
     if then.get("format") != FORMAT or then.get("version") != VERSION:
         raise EstError(f"{path} is not of this release.", remedy="--out another folder")
+    with damage_named(path, "--out another folder"):
+        changed, more = _compared(out, then, settings, feature)
+    if changed or more:
+        raise UsageError(
+            differing(out, changed, more=more),
+            remedy="--out another folder, or the earlier settings",
+        )
+
+
+def _compared(
+    out: Path, then: dict[str, Any], settings: dict[str, Any], feature: str
+) -> tuple[dict[str, tuple[Any, Any]], list[str]]:
+    """Return what differs of the settings, and of cache and files."""
     changed = differences(then["recipe"], settings["recipe"])
     trained = then["recipe"] and settings["recipe"]  # else clips alone are compared
     places = f"({then['cache']['path']} then, {settings['cache']['path']} now)"
@@ -98,11 +111,7 @@ def expect_same(out: Path, settings: dict[str, Any], feature: str) -> None:
         for name, what in OF_CACHE.items()
         if (trained or name == "annotations") and then["cache"][name] != settings["cache"][name]
     ]
-    if changed or more:
-        raise UsageError(
-            differing(out, changed, more=more),
-            remedy="--out another folder, or the earlier settings",
-        )
+    return changed, more
 
 
 def keep(out: Path, settings: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...cache import Cache
 from ...cache.stores.disk import PARTIAL
-from ...errors import EstError, UsageError, differing
+from ...errors import EstError, UsageError, damage_named, differing
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import differences, from_flat, to_flat
 from ...train.folds.annotations import Annotations
@@ -72,6 +72,19 @@ def expect_same(out: Path, settings: dict[str, Any]) -> str:
     then = read_json(path)
     if then.get("format") != FORMAT or then.get("version") != VERSION:
         raise EstError(f"{path} is not of this release.", remedy="--out another folder")
+    with damage_named(path, "--out another folder"):
+        changed, more = _compared(then, settings)
+        study = then["study"]
+    if changed or more:
+        raise UsageError(
+            differing(out, changed, more=more),
+            remedy="--out another folder, or the earlier settings",
+        )
+    return study
+
+
+def _compared(then: dict[str, Any], settings: dict[str, Any]) -> tuple[dict[str, tuple[Any, Any]], list[str]]:
+    """Return what differs of the settings, and of the cache."""
     more = [
         f"The cache: {what}" for name, what in HOW.items() if then["cache"].get(name) != settings["cache"].get(name)
     ]
@@ -84,12 +97,7 @@ def expect_same(out: Path, settings: dict[str, Any]) -> str:
     }
     if then["storage"] != settings["storage"]:
         changed["--storage"] = (then["storage"], settings["storage"])
-    if changed or more:
-        raise UsageError(
-            differing(out, changed, more=more),
-            remedy="--out another folder, or the earlier settings",
-        )
-    return then["study"]
+    return changed, more
 
 
 def _config(settings: dict[str, Any]) -> TrainConfig:

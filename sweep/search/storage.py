@@ -34,6 +34,10 @@ def optuna() -> Any:
     return found
 
 
+class StudiesUnreachable(EstError):
+    """Studies that cannot be read or written: no trial has failed, and the sweep ends."""
+
+
 class KernelLock:
     """A lock on a file between processes, and the threads of one."""
 
@@ -55,7 +59,13 @@ class KernelLock:
     @contextmanager
     def held(self) -> Generator[None]:
         """Hold the lock for a block."""
-        self.acquire()
+        try:
+            self.acquire()
+        except OSError as error:
+            raise StudiesUnreachable(
+                f"{self.path} cannot be locked: {error.strerror or error}.",
+                remedy="free some space or check the permissions, then run the same command again: finished trials are kept",
+            ) from error
         try:
             yield
         finally:
@@ -91,8 +101,8 @@ def open_storage(folder: Path, url: str = "") -> BaseStorage:
     lock = JournalLock(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with lock.held():
-            pass
+        lock.acquire()
+        lock.release()
         backend = JournalFileBackend(str(path), lock_obj=lock)  # ty: ignore[invalid-argument-type]
         return found.storages.JournalStorage(backend)
     except (OSError, ValueError, KeyError) as error:

@@ -22,12 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import EstError
 from ..found.record import Record, State
 from ..space.grid import points
 from ..space.space import Space
 from .settings import Pruner, SweepConfig
-from .storage import optuna
+from .storage import StudiesUnreachable, optuna
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -42,10 +41,6 @@ BETWEEN_SIGNS = 60.0
 
 _numbers = itertools.count()
 _searching: set[str] = set()  # the names under which this process works on trials
-
-
-class StudiesUnreachable(EstError):
-    """Studies that cannot be read or written: no trial has failed, and the sweep ends."""
 
 
 @dataclass(kw_only=True, eq=False)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,7 +42,7 @@ from .ground import Ground, smallest_half
 from .identity import SETTINGS, expect_same, identity
 from .retraining import read_retrained, retrain
 from .settings import SweepConfig
-from .storage import LOCK, KernelLock, open_storage, optuna
+from .storage import JOURNAL_LOCK, LOCK, KernelLock, open_storage, optuna
 from .study import Study, searching
 from .watching import SweepWatch
 
@@ -164,8 +165,10 @@ def begin(
             opened = open_storage(out, storage)
         except EstError:
             if is_new:  # nothing is kept in it
-                (out / LOCK).unlink()
-                out.rmdir()
+                with suppress(OSError):  # what forbids to write may forbid to remove: the first reason counts
+                    for name in (JOURNAL_LOCK, LOCK):
+                        (out / name).unlink(missing_ok=True)
+                    out.rmdir()
             raise
         write_json(out / SETTINGS, known)
         for fold in ground.folds:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 
 from ...errors import UsageError, nearest
 from ...train.config.config import TrainConfig
-from ...train.config.configfile import MODEL, coerce, from_flat, known_keys
+from ...train.config.configfile import MODEL, coerce, from_flat, in_words, known_keys
 from ...train.models.registry import DEFAULT, MODELS, config_class
 from .corners import expect_possible
 from .setting import Setting, in_toml, key_of, name_of
@@ -49,7 +49,7 @@ def read_space(path: Path | str, *, model: str = DEFAULT, base: TrainConfig | No
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"The search space {path} cannot be read.", remedy="--space names a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not TOML.", remedy=f"correct {path}") from error
     try:
         return space_of(tables, model=model, base=base)
@@ -240,5 +240,5 @@ def _typed(key: str, value: Any, kind: Any, part: str = "a value") -> Any:
     try:
         return coerce(key, value, kind)
     except UsageError as error:
-        wanted = error.message.partition(" is ")[2].partition(", found ")[0]
+        wanted = in_words(kind)
         raise UsageError(f"{key} is {wanted}, found {value!r} as {part}.", remedy=f"write {wanted} there") from error

@@ -184,6 +184,27 @@ def test_a_file_system_without_working_locks_is_refused(flock, cache_path, monke
     assert len(open_cache(cache_path)) == 2
 
 
+@pytest.mark.parametrize("call", ["ftruncate", "pwrite"])
+def test_a_lock_that_cannot_be_signed_is_a_sentence(call, cache_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(CacheError, match=r"cannot be created, so .* cannot be written: No space left on device"):
+            make_cache(cache_path, range(2))
+    assert len(open_cache(make_cache(cache_path, range(2)))) == 2
+
+
+def test_a_lock_whose_file_cannot_be_removed_is_given_back_all_the_same(tmp_path, monkeypatch):
+    lock = WriterLock(tmp_path / "cache.zarr")
+    lock.acquire()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError(errno.EACCES, "no")))
+        lock.release()
+    again = WriterLock(tmp_path / "cache.zarr")
+    again.acquire()
+    again.release()
+    assert not list(tmp_path.iterdir())
+
+
 # --- readers ---
 
 READ = """

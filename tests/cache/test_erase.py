@@ -170,6 +170,10 @@ def test_the_command_erases_and_names_the_runs(tmp_path, capsys):
             "format": "est-run",
             "version": 1,
             "complete": True,
+            "heading": "EST",
+            "labels": [],
+            "parts": [],
+            "protocol": {},
             "cache": {"path": str(cache)},
         }
         (run / "run.json").write_text(json.dumps(facts))

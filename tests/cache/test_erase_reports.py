@@ -36,6 +36,7 @@ def est(capsys, *arguments):
 def make_run(folder, cache, trained):
     folder.mkdir(parents=True)
     facts = {"format": "est-run", "version": 1, "complete": True, "cache": {"path": str(cache)}}
+    facts |= {"heading": "EST", "labels": [], "parts": [], "protocol": {}}
     (folder / "run.json").write_text(json.dumps(facts))
     (folder / "config.toml").write_text("")
     halves = {"fold1": {"train": [make_clip(trained).id], "val": [], "test": [make_clip(2).id]}}

@@ -253,3 +253,13 @@ def test_extra_columns_of_text_that_failures_have(tmp_path, store):
     assert [failure.extra for failure in sound(paths[2]).failures] == [{"site": "s0"}, {}, {"site": "s1"}, {}]
     convert_cache(paths[0], paths[3], share=True)
     assert all(not failure.extra for failure in sound(paths[3]).failures)
+
+
+def test_a_reason_that_quotes_bytes_of_a_file_is_escaped(tmp_path, sample_recipes):
+    """A damaged video may name its tracks `vid` and a NUL, or hold what a terminal takes for a command."""
+    failure = Failure(id="a", path="a.mp4", stage="decode", error="tracks: vid\0, \x1b[2J, \x9b, \ud800, ü\u202f\n")
+    assert failure.error == "tracks: vid\\x00, \\x1b[2J, \\x9b, \\ud800, ü\u202f\n"
+    with CacheWriter.open(tmp_path / "a.zarr", sample_recipes()) as writer:
+        writer.fail(failure)
+        assert writer.failure("a") == failure
+    assert open_cache(tmp_path / "a.zarr").failures == [failure]

@@ -9,8 +9,10 @@ import h5py
 import numpy as np
 import pytest
 from cache_samples import LABELS, SMALL, clip_contents, contents, expected_clip, make_failure
+from cache_samples import make_cache as write_cache
 
-from est.cache import CacheWriter, open_cache
+from est.cache import CacheWriter, open_cache, verify_cache
+from est.cache.changes.repair import repair_cache
 from est.cache.reading.summary import summarise
 from est.errors import CacheDamaged, CacheError
 
@@ -159,3 +161,31 @@ def test_a_file_that_this_process_has_open_already_can_be_read(tmp_path, make_ca
     with h5py.File(path, "r"):
         assert contents(path) == before
         open_cache(path).group().close()
+
+
+@pytest.mark.parametrize("code", [len(LABELS), -2])  # one would end in an IndexError, the other count from the end
+def test_a_label_that_no_name_belongs_to_is_an_error(code, tmp_path):
+    path = write_cache(tmp_path / "cache.zarr", range(1, 4))
+    chunk = path / "clips" / "label" / "c.0"
+    codes = np.fromfile(chunk, "<i4")
+    codes[1] = code
+    codes.tofile(chunk)
+    said = rf"the label of the clip 'set/clip 002' is number {code} of {len(LABELS)}"
+    with pytest.raises(CacheDamaged, match=said) as caught:
+        open_cache(path)
+    assert caught.value.remedy == f"est cache verify {path} --repair"
+    assert verify_cache(path).damaged == ["set/clip 002"]
+    repair_cache(path)
+    assert open_cache(path).ids == ["set/clip 001", "set/clip 003"]
+
+
+@pytest.mark.parametrize(("column", "number"), [("count", 2**37), ("start", -1), ("start", 2**62), ("count", -5)])
+def test_a_clip_beyond_the_committed_rows_is_an_error(column, number, tmp_path):
+    path = write_cache(tmp_path / "cache.zarr", range(1, 4))
+    chunk = path / "clips" / column / "c.0"
+    numbers = np.fromfile(chunk, "<i8")
+    numbers[1] = number
+    numbers.tofile(chunk)
+    with pytest.raises(CacheDamaged, match="the clip 'set/clip 002' lies beyond the rows that were committed"):
+        open_cache(path)
+    assert verify_cache(path).damaged == ["set/clip 002"]

@@ -12,6 +12,7 @@ from typer.core import TyperOption
 from est.cache.changes.merge import Duplicates
 from est.cli import app
 from est.commands.panels import GENERAL, PLAIN, Panel, has_panels, whole_help
+from est.errors import UsageError
 from est.extract.config import ExtractConfig
 from est.train.config.config import PRESETS, LoopConfig, TrainConfig
 from est.train.config.finetune import FinetuneConfig
@@ -23,7 +24,7 @@ from est.train.results.table import ORDERS
 from est.tune import TuneConfig
 
 ROOT = typer.main.get_command(app)
-WIDTH, SCREEN = 100, 50
+WIDTH, NARROW, SCREEN = 100, 80, 50
 
 # What people type daily, by README and docs. The help of each names these and fits one screen.
 SAME_PROTOCOL = "--protocol --folds --loso --holdout"
@@ -82,14 +83,16 @@ def names_in(text):
     return {word for head in heads for word in head if word.startswith("-")}
 
 
-@pytest.mark.parametrize("name", DAILY)
-def test_the_daily_options_fit_one_screen(name, est, monkeypatch):
-    monkeypatch.setenv("COLUMNS", str(WIDTH))
+@pytest.mark.parametrize(
+    ("name", "width"), [*((name, WIDTH) for name in DAILY), *((name, NARROW) for name in ("train", "predict"))]
+)
+def test_the_daily_options_fit_one_screen(name, width, est, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
     status, out, _ = est(name, "--help")
     assert status == 0
     lines = out.rstrip("\n").splitlines()
     assert len(lines) <= SCREEN
-    assert max(map(len, lines)) < WIDTH
+    assert max(map(len, lines)) < width
     assert set(DAILY[name].split()) <= names_in(out)
     count = sum(not one.hidden for one in options_of(name)) + 1  # and --help
     shown = sum(names_in(out) & set(one.opts) != set() for one in options_of(name))
@@ -118,6 +121,14 @@ def test_many_options_stand_in_panels(name):
         without = [one.name for one in parameters if not isinstance(one.rich_help_panel, Panel)]
         assert without == [one.name for one in parameters if getattr(one, "hidden", False)]
         assert {one.name for one in parameters if one.rich_help_panel == GENERAL} == {"json", "quiet", "debug"}
+
+
+def test_no_summary_of_a_command_is_cut_on_a_narrow_terminal(est, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = est("--help")
+    assert "..." not in out.partition("\nCommands:")[2]
+    assert max(map(len, ROOT.texts.values())) <= 65
+    assert "New here: est demo, then docs/tutorial.md" in out
 
 
 def test_help_all_prints_and_stops(est, monkeypatch):
@@ -166,6 +177,25 @@ def test_an_alias_sets_what_its_option_sets():
     assert (str(given["out"]), given["batch"], given["lr"], given["feature"]) == ("r", 4, 0.5, "map")
     command, _ = command_of("extract")
     assert command.make_context("extract", ["v", "--num-workers", "3"]).params["workers"] == 3
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_two_values_by_two_names_of_an_option_are_refused(name):
+    command, _ = command_of(name)
+    for option in options_of(name):
+        if len(option.opts) > 1 and not option.is_flag and not option.multiple:
+            for other in option.opts[1:]:
+                with pytest.raises(UsageError, match=f"{option.opts[0]} and {other} are the same option"):
+                    command.make_context(name, [option.opts[0], "1", other, "2"])
+
+
+def test_one_value_by_two_names_of_an_option_is_taken(est):
+    command, _ = command_of("train")
+    assert (
+        command.make_context("train", ["--batch", "4", "--batch-size", "4", "--lr", "1", "--lr", "2"]).params["lr"] == 2
+    )
+    status, _, err = est("train", "-c", "c.zarr", "--batch", "4", "--batch-size=8")
+    assert (status, "try: --batch 4, or --batch 8" in err) == (2, True)
 
 
 def words_of(config, name):

@@ -19,8 +19,14 @@ from est.commands.training.modelflags import FRAME_MODEL_LIST
     [
         (
             "extract x --detectr none",
-            "est extract has no option --detectr",
+            "est extract has no option --detectr.\n",
             "--detector, or est extract --help-all for all",
+        ),
+        ("extract x --lables folders", "est extract has no option --lables.\n", "--labels, or"),
+        (
+            "extract x --epochs 10",
+            "est extract has no option --epochs; est train, est tune, est recache and 3 more have --epochs.",
+            "est extract --help-all\n",
         ),
         ("extract x --output-dir c.zarr", "est extract has no option --output-dir", "--out, or"),
         ("train --cache c --num-epochs 8", "est train has no option --num-epochs", "--epochs, or"),

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -93,8 +94,16 @@ def test_a_folder_that_is_not_empty_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="is not empty: expected an empty or new folder") as error:
         render_set(TINY, tmp_path, workers=1)
-    assert "--overwrite" in error.value.remedy
-    assert files(tmp_path) == ["notes.txt"]
+    assert error.value.remedy == "--out another folder"
+    (tmp_path / MANIFEST).write_text("path,label\nhappy/clip.mp4,happy\n")
+    with pytest.raises(UsageError) as error:
+        render_set(TINY, tmp_path, workers=1)
+    assert "--overwrite" not in error.value.remedy, "a list of the user's own"
+    (tmp_path / MANIFEST).write_text("path,label\nhappy/s000_00.mp4,happy\n")
+    with pytest.raises(UsageError) as error:
+        render_set(TINY, tmp_path, workers=1)
+    assert error.value.remedy.endswith("or --overwrite, which replaces the clips of the earlier render")
+    assert files(tmp_path) == [MANIFEST, "notes.txt"]
 
 
 def test_overwriting_removes_what_a_render_made_and_nothing_else(tmp_path):
@@ -119,8 +128,9 @@ def test_a_foreign_file_in_the_way_is_refused_even_when_overwriting(tmp_path):
     foreign = tmp_path / plan_set(TINY)[0].path
     foreign.parent.mkdir()
     foreign.write_text("mine")
-    with pytest.raises(UsageError, match="is not listed in the manifest of a render"):
+    with pytest.raises(UsageError, match="is not listed in the manifest of a render") as error:
         render_set(TINY, tmp_path, overwrite=True, workers=1)
+    assert error.value.remedy.endswith(f"rm -r {shlex.quote(str(tmp_path))}")
     assert foreign.read_text() == "mine"
 
 

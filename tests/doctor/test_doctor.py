@@ -84,6 +84,24 @@ def test_a_python_that_does_not_start_is_said_of_every_library(monkeypatch):
     assert all("ends at once" in one.error for one in found.values())
 
 
+def test_a_library_that_takes_too_long_is_a_note_and_the_others_are_imported(monkeypatch):
+    run = libraries.subprocess.run
+
+    def slow(command, **settings):
+        if "h5py" in command:
+            raise libraries.subprocess.TimeoutExpired(command, 120, output=b'{"begin": "h5py"}\n')
+        return run(command, **settings)
+
+    monkeypatch.setattr(libraries.subprocess, "run", slow)
+    monkeypatch.setattr(libraries, "requirements", lambda: [Requirement("h5py>=3"), Requirement("xxhash>=3")])
+    found = list(libraries.check_libraries())
+    assert [check for check in found if check.state == "problem"] == []
+    assert named(found, "h5py").state == "note"
+    assert "more than 120 seconds: the machine is busy" in named(found, "h5py").found
+    assert "again" in named(found, "h5py").remedy
+    assert named(found, "xxhash").state == "ok"
+
+
 def test_what_pip_does_not_know_and_can_be_imported_is_there(plant, monkeypatch):
     plant("cv2", "__version__ = '4.13'")
     monkeypatch.setattr(libraries, "_version", lambda name: "")

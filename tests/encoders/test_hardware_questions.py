@@ -93,6 +93,7 @@ REFUSALS = {  # who asks what the hardware can do (and how often), and how it re
 RECORDS = {  # asks in order to write it down, or to choose between ways that give the same
     ("cache/environment.py:current_environment", 1),
     ("cache/environment.py:read_cpu_flags", 1),
+    ("cluster/local.py:_gpus", 1),
     ("doctor/machine.py:<module>", 1),
     ("doctor/machine.py:_flags", 1),
     ("doctor/machine.py:_gpus", 3),

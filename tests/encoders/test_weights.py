@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torchvision.models import resnet18
 
+from est.encoders import tensorfile
 from est.encoders.backbone import Backbone, Normalization, pool_to, tap_shape
 from est.encoders.encoder import Encoder, fold_batch_norms
 from est.encoders.taps import STAGES, TAPS
@@ -217,3 +218,24 @@ def test_a_score_beside_the_tensors_does_not_hide_them(tmp_path):
     found = load_weights(str(path), normalize="none")
     assert found.matched == len(state)
     assert found.unused == []
+
+
+def test_a_file_written_tensor_by_tensor_is_what_the_library_reads(tmp_path):
+    kinds = {f"{dtype}": torch.tensor([[1, 0, 1], [0, 1, 1]]).to(dtype) for dtype in tensorfile.DTYPES}
+    view = torch.arange(12.0).reshape(3, 4)[1:]
+    tensors = {**kinds, "a number": torch.tensor(3.5), "nothing": torch.zeros(0, 4), "view": view, "again": view}
+    seen = set()
+
+    class Watched(dict):
+        def __getitem__(self, name):
+            seen.update(path.name for path in tmp_path.iterdir())
+            return super().__getitem__(name)
+
+    tensorfile.save_file(Watched(tensors), tmp_path / "all.safetensors", {"é": "ü"})
+    found = load_file(tmp_path / "all.safetensors")
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert (found[name].dtype, found[name].shape) == (tensor.dtype, tensor.shape)
+        assert torch.equal(found[name], tensor), name
+    assert seen == {"all.safetensors"}, "a kill would leave another file"
+    assert tensorfile.read_tensors(tmp_path / "all.safetensors")[1] == {"é": "ü"}

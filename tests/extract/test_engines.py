@@ -24,7 +24,7 @@ from est.encoders.engines.choice import Begun
 from est.encoders.engines.runtime import RuntimeEngine
 from est.encoders.weights import load_weights
 from est.errors import EstError, RecipeMismatch, UsageError
-from est.extract.begun import begun_in, computation_for, expect_calibration, expect_precision_of
+from est.extract.begun import begun_in, computation_for, earlier_in, expect_calibration, expect_precision_of
 from est.extract.recaching import ArrayPlan, recache
 from est.extract.recipes import calibration_of, calibration_of_all, first_calibration
 from est.infer.prediction.encoders import ArraysDeviceWorker, FrameArray
@@ -132,15 +132,15 @@ def test_another_calibration_is_not_gone_on_with(videos, begun, monkeypatch):
 
 
 def test_what_a_cache_was_begun_in(begun, tmp_path):
-    assert begun_in(begun) == Begun(engine="onnxruntime", precision="int8", bits=choice.bits_here())
-    assert begun_in(tmp_path / "new.zarr") == Begun()
+    assert begun_in(earlier_in(begun)) == Begun(engine="onnxruntime", precision="int8", bits=choice.bits_here())
+    assert begun_in(earlier_in(tmp_path / "new.zarr")) == Begun()
 
 
 def test_the_bits_and_the_detector_of_the_cache_are_taken(videos, begun, monkeypatch):
     there = Begun(engine="onnxruntime", precision="int8", searching="fp32", bits=7)
-    monkeypatch.setattr("est.extract.begun.begun_in", lambda out: there)
+    monkeypatch.setattr("est.extract.begun.begun_in", lambda earlier: there)
     for precision in ("auto", "int8"):
-        found = computation_for(replace(INT8, precision=precision), begun, [CPU])
+        found = computation_for(replace(INT8, precision=precision), earlier_in(begun), [CPU])
         assert (found.engine, found.precision, found.bits, found.searching) == ("onnxruntime", "int8", 7, "fp32")
 
 
@@ -188,10 +188,10 @@ def test_a_copy_without_features_binds_no_encoder(begun, tmp_path, monkeypatch):
     recipes = Recipes(frames=replace(cache.recipes.frames, precision="bf16"), features={})
     monkeypatch.setattr(type(cache), "recipes", recipes)
     monkeypatch.setattr("est.extract.begun.why_emulated", lambda name, device: "It is emulated.")
-    assert begun_in(cache.path) == Begun(searching="bf16")
-    expect_precision_of(cache.path, [CPU], detects=False)
+    assert begun_in(earlier_in(cache.path)) == Begun(searching="bf16")
+    expect_precision_of(earlier_in(cache.path), [CPU], detects=False)
     with pytest.raises(EstError, match="started in bf16"):
-        expect_precision_of(cache.path, [CPU])
+        expect_precision_of(earlier_in(cache.path), [CPU])
 
 
 def test_a_detector_that_would_be_emulated_is_refused_in_int8(begun, monkeypatch):
@@ -199,12 +199,12 @@ def test_a_detector_that_would_be_emulated_is_refused_in_int8(begun, monkeypatch
     frames = replace(cache.recipes.frames, precision="bf16")
     features = {name: replace(recipe, parent=frames.fingerprint) for name, recipe in cache.recipes.features.items()}
     monkeypatch.setattr(type(cache), "recipes", Recipes(frames=frames, features=features))
-    assert begun_in(begun).searching == "bf16"
+    assert begun_in(earlier_in(begun)).searching == "bf16"
     monkeypatch.setattr(
         "est.extract.begun.why_emulated", lambda name, device: "It is emulated." if name == "bf16" else None
     )
     with pytest.raises(EstError, match=r"started in bf16, as far as its detector goes\. It is emulated") as refused:
-        expect_precision_of(begun, [CPU])
+        expect_precision_of(earlier_in(begun), [CPU])
     assert refused.value.remedy.endswith("or another --out")
 
 
@@ -227,9 +227,9 @@ def test_arrays_that_are_being_filled_count_as_begun(begun, tmp_path, monkeypatc
     assert (set(cache.recipes.features), set(cache.snapshot.manifest.filling)) == (set(), {"gap"})
     assert "onnxruntime" in cache.environment["versions"]
     assert cache.environment["kernels"] == "onnxruntime"
-    assert begun_in(cache.path) == Begun(engine="onnxruntime", precision="int8", bits=choice.bits_here())
+    assert begun_in(earlier_in(cache.path)) == Begun(engine="onnxruntime", precision="int8", bits=choice.bits_here())
     with pytest.raises(EstError, match=r"started by onnxruntime, .*the device is cuda:0"):
-        expect_precision_of(cache.path, [torch.device("cuda", 0)])
+        expect_precision_of(earlier_in(cache.path), [torch.device("cuda", 0)])
     recipes = open_cache(begun).recipes
     other = replace(recipes.features["gap"], calibration=f"{choice.bits_here()}-bit weights, ranges of others")
     for number, named in ((1, "copy 0.ranges from"), (2, "copy 0.ranges and 1.ranges from"), (9, "copy all *.ranges")):

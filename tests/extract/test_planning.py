@@ -25,6 +25,7 @@ from est.extract.planning.estimate import Estimate, plan_extraction, told_second
 from est.extract.planning.lengths import frames_of
 from est.extract.planning.output import expect_out, expect_room, told_bytes
 from est.extract.planning.trial import Trial
+from est.extract.workers import device_worker
 from est.inputs.input import Input, find_inputs
 
 CROPS = ExtractConfig(weights="random", size=32, detector="none", precision="fp32", workers=1)
@@ -181,7 +182,7 @@ def test_a_dry_run_refuses_to_continue_what_an_extraction_does_not(clips, tmp_pa
     out = tmp_path / "c.zarr"
     extract_videos(clips, out, CROPS)
     other = replace(preparation.load_weights("random"), digest="5" * 32)
-    current = preparation.current_environment
+    current = device_worker.current_environment
     plain = replace(CROPS, weights="file.safetensors")
 
     def refusals(config, message):
@@ -193,7 +194,9 @@ def test_a_dry_run_refuses_to_continue_what_an_extraction_does_not(clips, tmp_pa
         patched.setattr(preparation, "load_weights", lambda *_, **__: other)
         refusals(plain, "weights_digest")
     with monkeypatch.context() as patched:
-        patched.setattr(preparation, "current_environment", lambda *names, **more: current(*names, **more, python="2"))
+        patched.setattr(
+            device_worker, "current_environment", lambda *names, **more: current(*names, **more, python="2")
+        )
         refusals(replace(CROPS, strict=True), "was started in another environment: python")
     refusals(replace(CROPS, features=("layer1",)), "also has the features gap")
     (tmp_path / "in" / "a" / "0.png").unlink()

@@ -62,8 +62,9 @@ def test_what_was_there_stays_when_the_new_file_cannot_be_put_in_place(run, tmp_
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Disk, "rename", refuse)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(EstError, match="could not be exported: No space left") as caught:
         export_run(run, tmp_path / "m.onnx", overwrite=True)
+    assert "free some space" in caught.value.remedy
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         name: f"old {name}" for name in ("m.onnx", "m.onnx.md", "m.onnx.partial")
     }

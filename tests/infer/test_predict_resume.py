@@ -13,12 +13,13 @@ from predict_samples import LENGTHS, QUIET
 from train_samples import Recorder, read_csv
 
 from est.cache import Watch
+from est.cache.stores.disk import Disk
 from est.commands.results.predict import default_out, lines
 from est.encoders.engines import choice
 from est.errors import EstError, UsageError
 from est.infer.prediction import drawing, predicting
 from est.infer.prediction.drawing import Drawings, draw_video
-from est.infer.prediction.output import OutputFolder, file_name
+from est.infer.prediction.output import UNFINISHED, OutputFolder, file_name, writing
 from est.infer.prediction.predicting import predict, summary_of
 from est.infer.prediction.track import FaceTrack, PredictedVideo
 from est.infer.prediction.windows import cutting_of
@@ -239,6 +240,12 @@ def test_an_annotated_video_is_kept_only_where_it_is_of_this_prediction(tmp_path
         assert found.lines == ["x: said"]
         assert (tmp_path / "out" / found.files["video"]).read_text() == path
     assert drawn == ["one.mp4", "two.mp4"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Disk, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        note = tmp_path / "out" / ".unfinished" / "four.drawn"
+        with pytest.raises(OSError, match="No space"):
+            draw_video(video_of("four.mp4"), ("a", "b"), folder, wanted, drawn_note=note, watch=Watch())
+        assert not note.exists(), "half a note would be taken for a whole one"
 
     def fail(*_, **__):
         raise EstError("no")
@@ -322,3 +329,42 @@ def test_overwriting_by_inputs_that_all_fail_is_refused(sample, tmp_path, monkey
         predict(bad, sample.run, out=out, config=QUIET, overwrite=True)
     assert refused.value.remedy == "other videos, or another --out"
     assert (out / "predictions.csv").read_text() == "old"
+
+
+def test_what_the_disk_says_becomes_a_sentence(tmp_path):
+    with (
+        pytest.raises(
+            EstError, match=r"in out could not be written: No space left on device \(out/x\.csv\)\.(?m:$)"
+        ) as caught,
+        writing(Path("out")),
+    ):
+        raise OSError(28, "No space left on device", "out/x.csv")
+    assert "run the same command again" in caught.value.remedy
+    with pytest.raises(BrokenPipeError), writing(Path("out")):  # who reads what is printed is gone: nothing was written
+        raise BrokenPipeError
+
+
+def test_what_was_kept_meanwhile_and_cannot_be_removed_is_named(tmp_path, monkeypatch):
+    folder = OutputFolder(tmp_path / "out", {})
+    folder.begin()
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+        with pytest.raises(EstError, match=r"are complete, and .* could not be removed: Permission denied") as caught:
+            folder.finish({"videos": ["a"]})
+    folder.close()
+    assert caught.value.remedy == f"rm -r '{tmp_path / 'out' / UNFINISHED}'"
+    assert read_json(tmp_path / "out" / "predictions.json")["videos"] == ["a"]
+
+
+def test_one_that_was_stopped_before_its_settings_were_written_begins_anew(tmp_path):
+    folder = OutputFolder(tmp_path / "out", {"face": "all"})
+    folder.begin()
+    folder.close()
+    (tmp_path / "out" / UNFINISHED / "settings.json").unlink()
+    (tmp_path / "out" / UNFINISHED / "of nobody.npz").touch()
+    again = OutputFolder(tmp_path / "out", {"face": "main"})
+    again.begin()
+    again.close()
+    assert os.listdir(tmp_path / "out" / UNFINISHED) == ["settings.json"]
+    with pytest.raises(UsageError, match="has face main, you asked for all"):
+        OutputFolder(tmp_path / "out", {"face": "all"})

@@ -15,7 +15,8 @@ from est.demo.renderset import render_set
 from est.demo.spec import RenderSpec
 from est.errors import UsageError
 from est.inputs.folders import natural_key
-from est.inputs.input import find_inputs, parse_shard
+from est.inputs.given import parse_shard
+from est.inputs.input import find_inputs
 
 
 @pytest.fixture

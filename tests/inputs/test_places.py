@@ -43,7 +43,7 @@ def refused(*inputs):
             "the address rtsp://camera:554/1",
             "ffmpeg -i rtsp://camera:554/1 -t 60 -c copy clip.mp4",
         ),
-        ("s3://bucket/v.mp4", "the address s3://bucket/v.mp4", "copy it to a disk of this machine"),
+        ("az://bucket/v.mp4", "the address az://bucket/v.mp4", "copy it to a disk of this machine"),
         ("file:///data/v.mp4", "the address file://data/v.mp4", "/data/v.mp4"),
         ("0", "the camera 0", "est predict --camera 0 --run RUN"),
         ("/dev/video1", "the camera /dev/video1", "ffmpeg -f v4l2 -i /dev/video1 -t 10 clip.mp4"),
@@ -85,7 +85,11 @@ def test_what_is_not_there_names_the_nearest(tmp_path):
     message, remedy = refused(tmp_path / "vidoes" / "happy 1.mp4")
     assert message == f"{tmp_path}/vidoes/happy 1.mp4 does not exist: {tmp_path} has no folder 'vidoes'."
     assert remedy == f"{tmp_path}/videos, the nearest name"
-    assert refused(tmp_path / "zzz")[1] == f"{tmp_path} has videos"
+    (tmp_path / "a.py").write_bytes(b"")
+    assert refused(tmp_path / "zzz")[1] == f"{tmp_path} has videos, a.py", "folders first"
+    (tmp_path / "my videos").mkdir()
+    (tmp_path / "my.py").write_bytes(b"")
+    assert refused(tmp_path / "my")[1] == f"'{tmp_path}/my videos': quote a name that has a space"
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from est.extract.config import ExtractConfig
 from est.extract.faces.detect.base import Detections
 from est.extract.workers.clip_worker import ClipTask
 from est.extract.workers.messages import Crops, Failed, Finished, Found, Work
-from est.extract.workers.pipeline import InHand
 from est.extract.workers.row_buffer import RowBuffer
+from est.extract.workers.stages import InHand
 from est.inputs.input import Input
 
 COLOURS = {"A": (200, 40, 40), "B": (40, 200, 40), "C": (40, 40, 200), "-": (90, 90, 90)}  # "-": nobody is there

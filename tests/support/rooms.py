@@ -5,6 +5,7 @@ from __future__ import annotations
 # folders at the root that are packages
 PACKAGES = (
     "cache",
+    "cluster",
     "commands",
     "crops",
     "demo",
@@ -23,7 +24,7 @@ PACKAGES = (
 
 # room → the rooms that its modules may import from. A room is a folder without its subfolders. `errors`, `packages` and the version are
 # everybody's.
-CACHE = {"cache", "cache.changes", "cache.reading", "cache.stores", "cache.writing"}
+CACHE = {"cache", "cache.changes", "cache.reading", "cache.remote", "cache.stores", "cache.writing"}
 FOUNDATIONS = CACHE | {
     "inputs",
     "inputs.features",
@@ -74,9 +75,10 @@ TRAIN = {"train", *(f"train.{name}" for name in ROOMS_OF_TRAIN)}
 REPRODUCE = {"sweep.reproduce", "sweep.reproduce.measures", "sweep.reproduce.tables"}
 SWEEP = {"sweep.audit", "sweep.found", "sweep.search", "sweep.space"} | REPRODUCE
 MAY_IMPORT = {
-    "cache": {"cache.stores"},  # the identity of a clip's source is read as stores read
-    "cache.stores": {"cache"},
-    "cache.reading": {"cache", "cache.stores"},
+    "cache": {"cache.remote", "cache.stores"},  # the identity of a clip's source is read as stores read
+    "cache.remote": {"cache", "cache.stores"},  # of stores: durable files
+    "cache.stores": {"cache", "cache.remote"},  # of remote: what is a URL, and the mirror of one
+    "cache.reading": {"cache", "cache.remote", "cache.stores"},
     "cache.writing": {"cache", "cache.reading", "cache.stores"},
     "cache.changes": CACHE,
     "inputs": {*CACHE, "inputs.published"},
@@ -108,7 +110,11 @@ MAY_IMPORT = {
     "train.models.lstm": {"train.models", "train.models.gru"},
     "train.models.msstnet": {"encoders", "train.models", "train.models.former_temporal"},  # blocks; stages of a pyramid
     "train.models.pooled": {"train.models"},
-    "train.models.r3d18": {"encoders.kinds", "train.models"},  # where published weights lie
+    "train.models.r3d18": {
+        "encoders",
+        "encoders.kinds",
+        "train.models",
+    },  # where published weights lie, and how they are read
     "train.models.slstt": {"train.models", "train.models.lstm"},  # its layer
     "train.models.stt": {"train.models", "train.models.former_temporal"},  # starting values
     "train.models.transformer": {"train.models", "train.models.est"},  # blocks and starting values
@@ -197,13 +203,37 @@ MAY_IMPORT = {
     "doctor": FOUNDATIONS | EXTRACT | {"train.models"},  # their published weights
     "demo": {*CACHE, "extract", "inputs"} | TRAIN,
     "recipes": {"demo"} | FOUNDATIONS | EXTRACT | TRAIN,  # of demo: the data of one recipe
-    "commands": {"cache", "demo", "doctor", "extract", "hub.sharing", "train.config", "train.loop"},
+    "cluster": {
+        *(
+            *FOUNDATIONS,
+            *EXTRACT,
+            "cluster.slurm",
+            "sweep.found",
+            "sweep.search",
+            "sweep.space",
+            "train.config",
+            "train.loop",
+        )
+    },
+    "cluster.rayengine": FOUNDATIONS | EXTRACT,
+    "cluster.slurm": {*CACHE, "cluster"},
+    "commands": {"cache", "cache.remote", "demo", "doctor", "extract", "hub.sharing", "train.config", "train.loop"},
     "commands.caches": {"commands", "hub.sharing", "report", "report.cachepage", "train.results", *FOUNDATIONS},
     "commands.extracting": {"commands", "commands.results", "commands.training", "tune"}
     | FOUNDATIONS
     | EXTRACT
     | TRAIN,
     "commands.training": {"commands", "commands.caches", "recipes"} | SWEEP | FOUNDATIONS | EXTRACT | TRAIN,
+    "commands.submitting": {
+        "cluster",
+        "cluster.rayengine",
+        "cluster.slurm",
+        "commands",
+        "commands.extracting",
+        "commands.training",
+    }
+    | FOUNDATIONS
+    | EXTRACT,
     "commands.results": {
         "commands",
         "hub.sharing",

@@ -104,6 +104,16 @@ def test_a_disk_that_is_full_ends_a_sweep_which_then_goes_on(cache, tmp_path, mo
     assert complete.items() <= {record.number: record.value for record in study.records}.items()
 
 
+def test_a_lock_that_cannot_be_taken_is_a_sentence(tmp_path):
+    lock = storage.KernelLock(tmp_path / "none" / "studies.lock")
+    with (
+        pytest.raises(StudiesUnreachable, match=r"cannot be locked: No such file or directory\.") as caught,
+        lock.held(),
+    ):
+        pass
+    assert "finished trials are kept" in caught.value.remedy
+
+
 def test_a_disk_without_room_for_checkpoints(cache, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)

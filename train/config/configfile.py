@@ -212,7 +212,7 @@ def read_toml(path: Path) -> Flat:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"The configuration {path} cannot be read.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number without end, or brackets in brackets
         raise UsageError(f"{path} is not TOML.") from error
     return dict(_flatten(data, ""))
 
@@ -221,7 +221,7 @@ def parse_value(text: str) -> Any:
     """Read a value as TOML does; what is no TOML value is a word."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -244,9 +244,16 @@ def coerce(key: str, value: Any, kind: Any) -> Any:
             return str(value)
         case _ if type(value) is wanted:
             return value
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
     example = {bool: "true", int: "3", float: "0.5", str: "a-word"}[wanted]
-    raise UsageError(f"{key} is {names[wanted]}, found {value!r}.", remedy=f"--set {key}={example}, for example")
+    raise UsageError(f"{key} is {in_words(kind)}, found {value!r}.", remedy=f"--set {key}={example}, for example")
+
+
+def in_words(kind: Any) -> str:
+    """Return what values a type takes; of a list, what each of its items is."""
+    options = get_args(kind)
+    if get_origin(kind) is tuple or type(None) in options:
+        return in_words(next(option for option in options if option is not type(None)))
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[str if options else kind]
 
 
 def _hints(kind: Any, model: str) -> dict[str, Any]:

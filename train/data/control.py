@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ...cache import Cache
 from ...encoders.optimizers import without_compiler
-from ...errors import CacheDamaged
+from ...errors import CacheDamaged, quoted
 
 # scikit-learn's C = 1 / (N · L2). Chosen on synthetic statistics (200 to 9,400 clips, 2,048 numbers each, tested on other subjects), where
 # ten times more or less costs up to three points, and never tuned on a data set.
@@ -92,7 +92,7 @@ class ClipStatistics:
             if not np.isfinite(found[number]).all():
                 raise CacheDamaged(
                     f"{cache.path}: {feature} of clip {clip.id!r} is not finite.",
-                    remedy=f"est cache verify {cache.path}",
+                    remedy=f"est cache verify {quoted(cache.path)}",
                 )
         return found
 

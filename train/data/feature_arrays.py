@@ -16,7 +16,7 @@ from torch import Tensor
 from ...cache import Cache, FeatureRecipe
 from ...cache.recipe import IMPORTED
 from ...encoders.taps import CLASS_TOKEN, TAPS
-from ...errors import UsageError, nearest
+from ...errors import UsageError, nearest, quoted
 from ...extract.command import command_that_adds, room_for
 from ..models.contract import CROPS, ModelConfig
 
@@ -60,7 +60,7 @@ def arrays_of(cache: Cache, config: TrainConfig, fold: str, *, beside: Sequence[
         if not views:
             raise UsageError(
                 f"{cache.path} has no views of {plain!r}.",
-                remedy=f"est extract --from {cache.path} … --views 3 --out ANOTHER makes a cache with views",
+                remedy=f"est extract --from {quoted(cache.path)} … --views 3 --out ANOTHER makes a cache with views",
             )
         others += views
     return Arrays(plain=plain, others=others)
@@ -138,7 +138,7 @@ def _adding(cache: Cache, feature: str, beside: Sequence[str]) -> str:
         return f"--model window-head --feature {cache.window_features[0]}"
     if cache.recipes.frames.decoder == IMPORTED:
         flat = [name for name, recipe in cache.recipes.features.items() if len(recipe.shape) == 1 and not recipe.window]
-        adds = f"est cache import … --feature {feature} --into {cache.path} adds it"
+        adds = f"est cache import … --feature {feature} --into {quoted(cache.path)} adds it"
         return f"--feature {near or flat[0]}, or {adds}" if flat and feature not in TAPS[1:] else adds
     if feature in (*TAPS, CLASS_TOKEN):
         absent = [name for name in beside if name not in cache.features]

@@ -29,7 +29,7 @@ from ...crops.views import View, show
 from ...encoders.backbone import Backbone
 from ...encoders.device import num_cores
 from ...encoders.taps import MAPS
-from ...errors import CacheDamaged, CacheError, EstError, UsageError, some
+from ...errors import CacheDamaged, CacheError, EstError, UsageError, quoted, some
 from ...extract.workers.recrop import Stored, cut_again, source_change
 from ...extract.workers.task import StageError
 from ..config.finetune import Learns, Source
@@ -97,7 +97,7 @@ class StoredCrops:
         place, frame = self._clips.frame_of(row)
         return CacheDamaged(
             f"{cache.path}: the crop of clip {cache.ids[place]!r}, frame {frame}, does not match its checksum. {message}",
-            remedy=f"est cache verify {cache.path}",
+            remedy=f"est cache verify {quoted(cache.path)}",
         )
 
 

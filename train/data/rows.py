@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ...cache import Cache
 from ...cache.schema import ArraySpec
-from ...errors import CacheDamaged, EstError, UsageError
+from ...errors import CacheDamaged, EstError, UsageError, quoted
 from .memory import free_memory, show_bytes
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class RowSource(ClipRows):
         place, frame = self.frame_of(start + bad)
         raise CacheDamaged(
             f"{self.cache.path}: {feature} of clip {self.cache.ids[place]!r}, frame {frame}, is not finite.",
-            remedy=f"est cache verify {self.cache.path}",
+            remedy=f"est cache verify {quoted(self.cache.path)}",
         )
 
 

@@ -123,5 +123,13 @@ def relabel(column: str) -> str:
     return f"est cache relabel CACHE LIST, with a column `{column}` on the list"
 
 
+def without_labels(table: Annotations) -> UsageError:
+    """Return the refusal of clips of which none has a label."""
+    again = (
+        "est extract … --labels folders, the command of the extraction again: labels are updated, nothing is extracted"
+    )
+    return UsageError(f"None of {len(table)} clips has a label.", remedy=f"{again}; or {relabel('label')}")
+
+
 def _shared(values: np.ndarray, one: np.ndarray, other: np.ndarray) -> set[str]:
     return set(np.intersect1d(values[one], values[other]).tolist()) - {""}

@@ -29,6 +29,7 @@ from .fold import (
     notes_on_clips,
     relabel,
     splits_of,
+    without_labels,
 )
 from .published import departures
 
@@ -98,9 +99,7 @@ def _labelled(table: Annotations) -> np.ndarray:
     """Return the rows with a label, in the order of their ids."""
     rows = np.flatnonzero(table.label >= 0)
     if not len(rows):
-        raise UsageError(
-            f"None of {len(table)} clips has a label.", remedy=f"{relabel('label')}: nothing is extracted again"
-        )
+        raise without_labels(table)
     classes = np.unique(table.label[rows])
     if len(classes) == 1:
         all_of = f"All {len(rows)} labelled clips are" if len(rows) > 1 else "The one labelled clip is"
@@ -258,6 +257,7 @@ def _draw(
 def _choose(folds: list[Fold], only: Iterable[str]) -> list[int]:
     """Return the numbers of the folds to run."""
     names = [fold.name for fold in folds]
+    only = [fold_named(name, names) for name in only]
     for name in only:
         if name not in names:
             near = nearest(name, names, cutoff=0.4)
@@ -265,6 +265,12 @@ def _choose(folds: list[Fold], only: Iterable[str]) -> list[int]:
             raise UsageError(f"There is no fold {name!r}; there are {shown}.", remedy=f"--fold {near or names[0]}")
     wanted = set(only) or set(names)
     return [number for number, name in enumerate(names) if name in wanted]
+
+
+def fold_named(name: str, names: list[str]) -> str:
+    """Return the one fold whose name ends in a number that was given for it: fold1 for 1."""
+    ending = [one for one in names if re.fullmatch(rf"\D*{re.escape(name)}", one)] if name.isdecimal() else []
+    return ending[0] if len(ending) == 1 and name not in names else name
 
 
 def _ranks(table: Annotations, rows: np.ndarray) -> np.ndarray:

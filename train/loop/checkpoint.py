@@ -17,13 +17,13 @@ from typing import Any
 import torch
 import xxhash
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from ...cache.stores.disk import PARTIAL, Disk
 from ...encoders.backbone import Backbone, FrameEncoder
+from ...encoders.tensorfile import save_file
 from ...encoders.weights import build_encoder
 from ...errors import EstError
 from ..config.configfile import from_flat
@@ -53,19 +53,16 @@ class Checkpoint:
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write a checkpoint durably in the place of the earlier one."""
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    flat = {name: tensor.clone() if _shares(tensor) else tensor for name, tensor in flat.items()}
     text = json.dumps(meta, allow_nan=False)
-    # one key: safetensors shuffles several, and equal checkpoints shall be equal files
     head = {"format": FORMAT, "version": VERSION, "checksum": _checksum(flat, text), "meta": text}
     partial = path.with_name(path.name + PARTIAL)
     disk = Disk()
     try:
         disk.make_folder(path.parent)
         save_file(flat, partial, metadata={"est": json.dumps(head)})
-        partial.chmod(0o644)  # safetensors makes files that only their owner reads
         disk.flush_file(partial)
         disk.rename(partial, path)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         with suppress(OSError):  # what forbids to write may forbid to remove: the first reason counts
             partial.unlink(missing_ok=True)
         raise EstError(
@@ -82,8 +79,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise EstError(f"There is no checkpoint {path}.", remedy="est train makes one") from error
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise _damaged(path, "it is truncated, or not a checkpoint") from error
+    if not isinstance(head, dict) or not isinstance(head.get("meta", ""), str) or not head.get("meta", "").isascii():
+        raise _damaged(path, "its head is damaged")
     if head.get("format") != FORMAT:
         raise EstError(f"{path} holds tensors, but is not a checkpoint of est.", remedy="give the folder of a run")
     if head.get("version") != VERSION:
@@ -167,14 +166,7 @@ def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
     return digest.hexdigest()
 
 
-def _shares(tensor: Tensor) -> bool:
-    """Return whether a tensor is a view of something larger: safetensors takes none."""
-    return tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size()
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+def _reason(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "no space is left"
-    if "No space left" in str(error) or "os error 28" in str(error):
-        return "no space is left"
-    return str(error)
+    return error.strerror or str(error)

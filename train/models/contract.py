@@ -227,7 +227,7 @@ class ModelConfig:
 
 
 def expect_whole_heads(dim: int, heads: int) -> None:
-    """Refuse a width that heads of attention cannot share evenly."""
+    """Refuse a width that is not divisible by the number of attention heads."""
     if dim % heads:
         near = max(number for number in range(1, heads) if dim % number == 0)
         raise UsageError(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import EstError, UsageError, counted, some
+from ...errors import EstError, UsageError, counted, quoted, some
 from ..config.configfile import MODEL, to_flat
 from ..folds.leaks import describe_leaks, leaks_of
 from .metrics import Spread
@@ -183,7 +183,7 @@ def compare_runs(paths: Path | str | Sequence[Path | str], *, common: bool = Fal
 def _open(path: Path | str) -> Run:
     run = Run.open(path)
     if not run.complete:
-        raise UsageError(f"{run.path} is not complete.", remedy=f"est train --resume --out {run.path}")
+        raise UsageError(f"{run.path} is not complete.", remedy=f"est train --resume --out {quoted(run.path)}")
     return run
 
 

@@ -7,14 +7,13 @@ Legend: N clips, n snippets (or parts of a clip), J frames of each, D feature wi
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import EstError
+from ...cache.arrayfile import UNREADABLE
+from ...errors import EstError, brief, quoted
 from .run import Run, write_arrays
 
 DETAILS = "details.npz"
@@ -46,5 +45,7 @@ def read_details(run: Run, part: str) -> Details | None:
         with open(path, "rb") as held, np.load(held, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
         return Details(**{name: found.pop(name) for name in _OWN}, arrays=found)
-    except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise EstError(f"{path} is damaged: {error}.", remedy=f"est evaluate {run.path} writes it again") from error
+    except UNREADABLE as error:
+        raise EstError(
+            f"{path} is damaged: {brief(error)}.", remedy=f"est evaluate {quoted(run.path)} writes it again"
+        ) from error

@@ -3,7 +3,7 @@
 Units are subjects, as in `intervals`: each person's clips under A are compared with the same clips under B. The variance of the difference
 has up to three parts, which are added:
 
-- other people: the jackknife over units, plus that of one more clip right under A alone and one under B alone, because so few clips may
+- other people: the jackknife over units, plus one extra discordant clip in each direction, because so few clips may
   differ that the spread over people is small by chance; as many degrees of freedom as people of equal weight, 1 / Σ weight², less one;
 - the training of A and that of B: the variance of each model's score over its seeds, less what of it the first part holds already (what
   a seed does to one person and not to another, estimated as in a crossed design of seeds and people).

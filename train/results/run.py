@@ -31,7 +31,7 @@ import numpy as np
 
 from ...cache.stores.disk import PARTIAL, Disk
 from ...encoders.taps import MAPS
-from ...errors import EstError, UsageError
+from ...errors import EstError, UsageError, damage_named, quoted
 from ..config.config import TrainConfig
 from ..config.configfile import DEFAULT, MODEL, MODELS, from_flat, read_toml, to_toml
 from .place import read_place
@@ -42,7 +42,20 @@ RUNS = Path("runs")
 CONFIG, FACTS, FOLDS, CLIPS, PARTS = "config.toml", "run.json", "folds.json", "clips.json", "parts"
 CHECKPOINT, HISTORY, RESULT, PREDICTIONS = "checkpoint.safetensors", "history.jsonl", "result.json", "predictions.csv"
 MEGC = "megc.csv"
+PERMUTED = "Labels were permuted"  # begins a note of the protocol, in run.json
 EPOCHS = "epochs.npz"  # with keep_epochs: `epoch` (E,), and `predicted` (E, N), places in the labels, in the order of predictions.csv
+
+RESTORE = "restore it, or train again"
+KINDS = {
+    "complete": bool,
+    "heading": str,
+    "labels": list,
+    "parts": list,
+    "protocol": dict,
+    "cache": dict,
+}  # of run.json
+KIND_NAMES = {bool: "true or false", str: "a text", list: "a list", dict: "an object"}
+OF_A_PART = {"name": str, "fold": str, "seed": int}
 
 Clips = Mapping[str, Sequence[Any]]  # id → the digest of its source, empty where unknown; frames
 
@@ -87,6 +100,7 @@ class Run:
                 f"{path} is a run of version {facts.get('version')}, expected {VERSION}.",
                 remedy="use the release of est that made it, or train again",
             )
+        _expect_facts(facts, path / FACTS)
         flat = read_toml(path / CONFIG)
         if (name := flat.get(MODEL, DEFAULT)) not in MODELS:
             raise EstError(
@@ -94,7 +108,7 @@ class Run:
                 remedy="the release of est that made the run",
             )
         config = from_flat(flat)
-        seeds = {part["seed"] for part in facts.get("parts", ())}
+        seeds = {part["seed"] for part in facts["parts"]}
         if config.model.name != facts.get("model", config.model.name) or seeds - set(config.seeds):
             raise EstError(
                 f"{path / CONFIG} is not the one that {path / FACTS} was written with.",
@@ -120,7 +134,7 @@ class Run:
     @property
     def permuted(self) -> bool:
         """Return whether its labels were permuted, as est audit does for a reference."""
-        return any(note.startswith("Labels were permuted") for note in self.facts["protocol"].get("notes", ()))
+        return any(note.startswith(PERMUTED) for note in self.facts["protocol"].get("notes", ()))
 
     def fold_of(self, part: str) -> str:
         """Return the fold that a part was trained on."""
@@ -134,7 +148,8 @@ class Run:
     def reads(self) -> dict[str, str]:
         """Name the array of the run's cache that each part reads; empty where pictures are looked at."""
         if not self.config.looks_at_frames:
-            return {part["name"]: self.facts["reads"][part["fold"]] for part in self.facts["parts"]}
+            with damage_named(self.path / FACTS, RESTORE):
+                return {part["name"]: self.facts["reads"][part["fold"]] for part in self.facts["parts"]}
         return dict.fromkeys(self.parts, MAPS) if self.facts["finetune"]["source"] == "maps" else {}
 
     def part(self, name: str) -> Path:
@@ -143,7 +158,12 @@ class Run:
 
     def halves(self) -> dict[str, dict[str, list[str]]]:
         """Return the ids that each fold learns from, chooses by and tests."""
-        return read_json(self.path / FOLDS)
+        found = read_json(self.path / FOLDS)
+        if not all(
+            isinstance(half, dict) and all(isinstance(ids, list) for ids in half.values()) for half in found.values()
+        ):
+            raise _damaged(self.path / FOLDS, "the ids of each half of each fold", found)
+        return found
 
     def clips(self) -> Clips:
         """Return what stood behind each clip's id; nothing for a run of before 2026-11-29."""
@@ -199,7 +219,7 @@ def expect_free(path: Path) -> None:
     rest = {CONFIG, FOLDS, CLIPS, *(name + PARTIAL for name in (CONFIG, FOLDS, CLIPS, FACTS))}
     if path.exists() and (not path.is_dir() or {inner.name for inner in path.iterdir()} - rest):
         unfinished = (path / FACTS).is_file() and not read_json(path / FACTS).get("complete")
-        resume = f", or --resume --out {path} to resume it" if unfinished else ""
+        resume = f", or --resume --out {quoted(path)} to resume it" if unfinished else ""
         raise UsageError(f"{path} exists already.", remedy=f"--out another folder{resume}")
 
 
@@ -279,9 +299,32 @@ def write_json(path: Path, data: Any) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file of a run."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # no JSON, or no UTF-8
-        raise EstError(f"{path} cannot be read.", remedy="restore it, or train again") from error
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # no JSON, or no UTF-8
+        raise EstError(f"{path} cannot be read.", remedy=RESTORE) from error
+    if not isinstance(found, dict):
+        raise _damaged(path, "an object", found)
+    return found
+
+
+def _damaged(path: Path, expected: str, found: Any) -> EstError:
+    return EstError(f"{path} is damaged: expected {expected}, found {str(found)[:60]!r}.", remedy=RESTORE)
+
+
+def _expect_facts(facts: Mapping[str, Any], path: Path) -> None:
+    """Refuse a run.json that lacks what every reader of it takes for granted, and parts whose names lead out of the run's folder."""
+    for name, kind in KINDS.items():
+        if not isinstance(facts.get(name), kind):
+            raise _damaged(path, f"{name}, {KIND_NAMES[kind]}", facts.get(name))
+    for part in facts["parts"]:
+        if not isinstance(part, dict) or not all(isinstance(part.get(name), kind) for name, kind in OF_A_PART.items()):
+            raise _damaged(path, f"parts with {', '.join(OF_A_PART)}", part)
+        if Path(part["name"]).name != part["name"]:
+            raise _damaged(path, "the name of a folder for each part", part["name"])
+    if not all(isinstance(label, str) for label in facts["labels"]):
+        raise _damaged(path, "labels that are texts", facts["labels"])
+    if not isinstance(facts["cache"].get("path"), str):
+        raise _damaged(path, "the path of a cache", facts["cache"])
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -307,8 +350,14 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     """Read the records of a part; a last line that a kill cut short is left out."""
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        found = [json.loads(line) for line in lines[:-1]]
+    except (OSError, ValueError, RecursionError) as error:
+        raise EstError(f"{path} cannot be read.", remedy=RESTORE) from error
+    if wrong := [record for record in found if not isinstance(record, dict)]:
+        raise _damaged(path, "an object in each line", wrong[0])
+    return found
 
 
 def other_clips(one: Clips, other: Clips) -> list[str]:

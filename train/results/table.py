@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ...errors import EstError, UsageError
+from ...errors import EstError, UsageError, quoted
 from ..config.configfile import parse_value, to_flat
 from ..folds.published import named
 from .run import CONFIG, FACTS, RESULT, Run, read_json
@@ -63,7 +63,7 @@ def list_runs(root: Path | str = "runs") -> list[Row]:
     found = [_row(root, path) for path in find_runs(root)]
     if not found:
         raise UsageError(
-            f"There is no run in {root} or below it.", remedy=f"est train --cache CACHE --out {root / 'first'}"
+            f"There is no run in {root} or below it.", remedy=f"est train --cache CACHE --out {quoted(root / 'first')}"
         )
     return sort_runs(found, "age")
 

@@ -11,7 +11,7 @@ import io
 import shlex
 from pathlib import Path
 
-from ....errors import EstError, UsageError, nearest
+from ....errors import EstError, UsageError, nearest, quoted
 
 DEFAULT_ROOT = Path("~/.insightface")
 MIN_OUTPUTS = 5  # by which insightface tells a detector from its other models
@@ -78,7 +78,7 @@ def find_detector(pack: str, folder: Path) -> Path:
     if not files and list((folder / pack).glob("*.onnx")):
         raise EstError(
             f"Detector pack {pack}: expected *.onnx in {folder}; found them one level deeper, in {folder / pack}.",
-            remedy=f"mv {folder / pack}/* {folder}/",
+            remedy=f"mv {quoted(folder / pack)}/* {quoted(folder)}/",
         )
     broken = []
     for file in files:
@@ -95,13 +95,15 @@ def find_detector(pack: str, folder: Path) -> Path:
     raise EstError(
         f"Detector pack {pack}: expected a detection model (such as det_10g.onnx) in {folder}; found {_listing(folder)}{damage}. "
         "A download or its unpacking was interrupted.",
-        remedy=f"rm -r {folder}, then {_fetching(pack)}, or unpack {_address(pack)} there",
+        remedy=f"rm -r {quoted(folder)}, then {_fetching(pack)}, or unpack {_address(pack)} there",
     )
 
 
 def _expect_folder(pack: str, folder: Path) -> Path:
     if not folder.is_dir():
-        raise EstError(f"Detector pack {pack}: expected a folder, found a file: {folder}.", remedy=f"rm {folder}")
+        raise EstError(
+            f"Detector pack {pack}: expected a folder, found a file: {folder}.", remedy=f"rm {quoted(folder)}"
+        )
     return folder
 
 

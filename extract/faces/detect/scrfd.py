@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 
-from ....errors import EstError
+from ....errors import EstError, quoted
 from ....packages import expect_packages
 from .base import Detections, check_images, reduced_size
 from .pack import find_detector, pack_folder
@@ -90,7 +90,7 @@ def load_model(pack: str, folder: Path, providers: list[Any], threads: int) -> A
     except Exception as error:  # onnxruntime's exceptions have no common class
         raise EstError(
             f"Detector pack {pack}: {source} cannot be loaded.",
-            remedy=f"rm -r {folder}, then est doctor --detector insightface:{pack} --fetch",
+            remedy=f"rm -r {quoted(folder)}, then est doctor --detector insightface:{pack} --fetch",
         ) from error
     if getattr(model, "taskname", None) != "detection":
         raise EstError(f"Detector pack {pack}: {source} is not a detection model.", remedy="insightface:buffalo_l")

@@ -83,7 +83,7 @@ def read_list(path: Path) -> tuple[list[Line], list[Finding]]:
     """Read the list, or say which line makes no sense."""
     found, findings = [], []
     for number, text in lines_of(path):
-        cells = [cell.strip() for cell in next(csv.reader([text]))]
+        cells = [cell.strip() for cell in _cells(text, path, number)]
         database = CALLED.get(re.sub(r"[\s_-]+", "", cells[0]).casefold())
         if number == 1 and database is None and not cells[-1].isdecimal():
             findings.append(
@@ -111,6 +111,13 @@ def read_list(path: Path) -> tuple[list[Line], list[Finding]]:
     if not found:
         raise UsageError(f"{path} is empty.", remedy="take the list as it was released")
     return found, findings
+
+
+def _cells(text: str, path: Path, number: int) -> list[str]:
+    try:
+        return next(csv.reader([text]))
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {number}: {error}.", remedy="take the list as it was released") from error
 
 
 def _about(tree: Tree, release: Release, listed: int) -> list[Finding]:

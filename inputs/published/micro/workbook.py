@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ....errors import UsageError
+from ....errors import UsageError, brief
 from ...folders import natural_key
 
 MOST_BYTES = 64 << 20  # of one part, unpacked: a coding table has a hundredth of that
 SHARED = "xl/sharedStrings.xml"
 SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
+UNREADABLE = (  # what the readers of zip and XML raise of a damaged file
+    OSError, EOFError, ValueError, LookupError, RuntimeError, OverflowError, zipfile.BadZipFile, zlib.error, ElementTree.ParseError,
+)  # fmt: skip
 Sheet = list[tuple[int, list[str]]]  # the number of each row, and its cells
 
 
@@ -29,9 +33,9 @@ def read_workbook(path: Path) -> list[Sheet]:
             if not sheets:
                 raise ValueError("it holds no sheet")
             return [_rows(_parse(archive, name), texts) for name in sheets]
-    except (OSError, ValueError, IndexError, zipfile.BadZipFile, ElementTree.ParseError) as error:
+    except UNREADABLE as error:
         raise UsageError(
-            f"{path} cannot be read as an Excel workbook (.xlsx): {error}.",
+            f"{path} cannot be read as an Excel workbook (.xlsx): {brief(error)}.",
             remedy="save the sheet as CSV beside it, which is used instead",
         ) from error
 

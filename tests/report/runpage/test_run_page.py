@@ -182,7 +182,7 @@ def test_an_unfinished_run_has_a_page(copy, tmp_path):
         (lambda run: write_json(run / FACTS, {**read_json(run / FACTS), "version": 0}), "is a run of version 0, expected 1"),
         (lambda run: (run / FACTS).write_text("{"), "run.json cannot be read"),
         (lambda run: next((run / "parts").rglob("predictions.csv")).write_text("id\n"), "is damaged"),
-        (lambda run: next(run.rglob(HISTORY)).write_text("?\n"), "A history of"),
+        (lambda run: next(run.rglob(HISTORY)).write_text("?\n"), "history.jsonl cannot be read"),
     ],
 )  # fmt: skip
 def test_a_run_that_cannot_be_read_has_a_page_that_says_so(copy, tmp_path, damage, says):

@@ -1,6 +1,8 @@
 """Two models on the same clips: intervals, sign flips, seeds, and the sentence."""
 
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,6 +182,14 @@ def test_two_runs_of_one_model_are_seldom_called_different(seeds, common):
 def made(**changed):
     known = {"value": 0.012, "low": -0.028, "high": 0.051, "detectable": 0.0531, "units": 12, "unit": "people"}
     return Difference(**{**known, "p": 0.5, "seeds": (1, 1), **changed})
+
+
+def test_the_page_shows_the_sentence():
+    """docs/train.md prints one and explains its words."""
+    page = (Path(__file__).parents[3] / "docs" / "train.md").read_text(encoding="utf-8")
+    shown, sentence = (re.sub(r"[+−]?\d+(?:\.\d+)?", "N", text) for text in (page, made().sentence("EST", "GRU")))
+    assert f"WAR: {sentence}" in shown
+    assert "*would have been detected*" in " ".join(page.split())
 
 
 def test_the_sentence():

@@ -27,7 +27,7 @@ from est.train.data.snippets import SnippetSampler
 from est.train.loop.checkpoint import load_checkpoint, load_model
 from est.train.loop.fold_training import hint
 from est.train.loop.predict import predict
-from est.train.results.run import CHECKPOINT, FACTS, RESULT, write_json
+from est.train.results.run import CHECKPOINT, FACTS, RESULT, read_history, write_json
 
 HARD = {"strength": 0.25, "failures": [("gone", "anger", "P2", "test")], "faceless": (6, 7, 8)}
 EVERYTHING = {
@@ -356,3 +356,13 @@ def test_a_short_run_says_that_its_warm_up_is_shorter(cache, tmp_path):
 def test_no_cache_is_a_users_error():
     with pytest.raises(UsageError, match="Which cache"):
         fit()
+
+
+@pytest.mark.parametrize("line", [b'{"epoch" 1}', b'{"epoch": 1\xff}'])
+def test_a_damaged_line_of_the_history_is_an_error(line, tmp_path):
+    path = tmp_path / "history.jsonl"
+    path.write_bytes(b'{"epoch": 0}\n' + line + b'\n{"epoch": 2')
+    with pytest.raises(EstError, match=r"history\.jsonl cannot be read"):
+        read_history(path)
+    path.write_bytes(b'{"epoch": 0}\n{"epoch": 2')
+    assert read_history(path) == [{"epoch": 0}]  # a kill cut the last line short

@@ -9,7 +9,6 @@ that was trained with the texts.
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ....errors import UsageError, some
+from ....cache.arrayfile import UNREADABLE
+from ....errors import UsageError, brief, some
 from ...folds.labels import canonical
 from ...models.class_vectors import WithClassVectors
 from ...models.contract import ClassFile
@@ -132,12 +132,12 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str]:
         if path.suffix == ".safetensors":
             return {name: tensor.float() for name, tensor in load_file(path).items()}, digest
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
+            with open(path, "rb") as held, np.load(held, allow_pickle=False) as arrays:
                 return {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays.files}, digest
     except OSError as error:
         raise UsageError(f"The class vectors {path} cannot be read ({error.strerror}).", remedy=FORM) from error
-    except (SafetensorError, ValueError, zipfile.BadZipFile) as error:
-        raise UsageError(f"The class vectors {path} cannot be read: {error}.", remedy=FORM) from error
+    except (SafetensorError, *UNREADABLE) as error:
+        raise UsageError(f"The class vectors {path} cannot be read: {brief(error)}.", remedy=FORM) from error
     raise UsageError(f"Class vectors are a .safetensors or .npz file, found {path}.", remedy=FORM)
 
 

@@ -19,7 +19,7 @@ from ....encoders.backbone import FrameEncoder
 from ....encoders.kinds import names_encoder
 from ....encoders.taps import MAPS
 from ....encoders.weights import BACKBONE, Weights, is_random, load_weights, weights_of_recipe
-from ....errors import EstError, UsageError, differing
+from ....errors import EstError, UsageError, differing, quoted
 from ...config.config import TrainConfig
 from ...config.configfile import differences
 from ...config.finetune import FinetuneConfig
@@ -178,7 +178,7 @@ def part_of(run: Run, fold: str, seed: int) -> str:
 def _expect_fitting(init: Run, config: TrainConfig, plan: Plan) -> None:
     """Refuse a run whose models are other ones, or were trained on other folds."""
     if not init.complete:
-        raise UsageError(f"{init.path} is not complete.", remedy=f"est train --resume --out {init.path}")
+        raise UsageError(f"{init.path} is not complete.", remedy=f"est train --resume --out {quoted(init.path)}")
     changed = differences(TrainConfig(model=init.config.model), TrainConfig(model=config.model))
     if changed:
         raise UsageError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ....encoders.backbone import Backbone, Normalization
+from ....encoders.tensorfile import save_file
 from ....errors import EstError, UsageError, some
 from .config import Config
 from .model import EST, Output
@@ -213,12 +215,13 @@ def _write(tensors: dict[str, Tensor], path: Path, *, epoch: int, prec1: float) 
     beside = path.with_name(f"{path.name}.partial")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import save_file
-
             save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, beside)
         else:
             torch.save({"epoch": epoch, "state_dict": tensors, "prec1": prec1}, beside)
         os.replace(beside, path)
     except (OSError, RuntimeError) as error:  # torch wraps a full disk in a RuntimeError
-        beside.unlink(missing_ok=True)
-        raise EstError(f"{path} cannot be written: {error}.") from error
+        with suppress(OSError):  # what forbids to write may forbid to remove: the first reason counts
+            beside.unlink(missing_ok=True)
+        raise EstError(
+            f"{path} cannot be written: {error}.", remedy="free some space or check the permissions, or another name"
+        ) from error

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import torch
 from torchvision.models.video import R3D_18_Weights
 
 from ....encoders.kinds.published import find_file
+from ....encoders.tensorfile import read_tensors
 from ..published import Published
 
 NAME = "kinetics400"
@@ -34,7 +34,7 @@ def load(name: str) -> Published:
     """Load them, without their classifier."""
     assert name == NAME
     path = fetch()
-    tensors = torch.load(path, map_location="cpu", weights_only=True)
+    tensors, _ = read_tensors(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
     return Published(tensors=own, digest=digest, licence=LICENCE)

@@ -1,0 +1,274 @@
+"""A mirror: the folder on this machine in which what was read of a cache at a URL lies, as a Zarr cache with holes.
+
+It is made whole as to tables and metadata; chunks of rows come when they are asked for. Each file is compared with the digest of the
+list before it gets its name, so that what has a name is right, whoever fetched it. A mirror belongs to one list: another upload has
+another mirror, which takes over the files that are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ...errors import CacheDamaged, CacheError, EstError
+from ..stores.disk import expect_free_space, writing
+from ..watch import Progress, Watch
+from .address import RECORD, Address, expect_cache_url
+from .client import RANGE_BYTES, THREADS, ObjectStore
+from .failures import NotThere
+from .upload import LIST, Entry, Upload, read_upload
+
+PLACE = "EST_MIRRORS"  # names another folder for mirrors
+LARGE = ("frames/", "windows/", "crops/")  # groups whose chunks come when they are asked for
+GROWING = ".growing-"
+LEFT_AFTER = 24 * 3600  # seconds: nothing grows for so long
+SLACK_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """The folder, and what it is of."""
+
+    root: Path
+
+    @cached_property
+    def url(self) -> str:
+        """Return the URL that it was read from."""
+        return str(json.loads((self.root / RECORD).read_bytes())["url"])
+
+    @cached_property
+    def upload(self) -> Upload:
+        """Return the list."""
+        return Upload.decode((self.root / LIST).read_bytes(), self.url)
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """Return the store; made when something is asked of it."""
+        return ObjectStore(self.url)
+
+    def num_bytes(self) -> int:
+        """Add up what is here."""
+        return sum(entry.size for name, entry in self.upload.files.items() if _is_here(self.root / name, entry))
+
+    def bring(self, paths: Iterable[Path]) -> None:
+        """Have files of the folder here; a path that the list does not name stays missing."""
+        files = self.upload.files
+        names = (os.path.relpath(path, self.root) for path in paths)
+        self._bring({name: files[name] for name in names if name in files})
+
+    def bring_all(self, watch: Watch | None = None) -> None:
+        """Have every file here."""
+        self._bring(self.upload.files, watch)
+
+    def _bring(self, files: Mapping[str, Entry], watch: Watch | None = None) -> None:
+        wanted = {name: entry for name, entry in files.items() if not _is_here(self.root / name, entry)}
+        if not wanted:
+            return
+        if not self.root.is_dir():
+            raise CacheError(f"{self.root} was removed while {self.url} was read.", remedy=f"open {self.url} again")
+        fetch(self.store, wanted, self.root, watch)
+
+
+def mirror_of(url: str) -> Mirror:
+    """Return the mirror of the newest upload at a URL, made where it is not there."""
+    expect_cache_url(url)
+    store = ObjectStore(url)
+    upload, data = read_upload(store)
+    home = _home(url)
+    mirror = Mirror(home / hashlib.sha256(data).hexdigest()[:16] / Address.parse(url).name)
+    if not (mirror.root / RECORD).exists():
+        _make(mirror.root, store, upload, data)
+    with suppress(OSError):
+        os.utime(mirror.root / RECORD)  # when it was last used
+    return mirror
+
+
+def mirrors_folder() -> Path:
+    """Return the folder of all mirrors."""
+    if place := os.environ.get(PLACE):
+        return Path(place).absolute()
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "est" / "mirrors"
+    except RuntimeError as error:
+        raise EstError("Nothing says where mirrors of caches can lie.", remedy=f"{PLACE}=FOLDER") from error
+
+
+def list_mirrors() -> list[Mirror]:
+    """List the mirrors, the one used last first."""
+    found = list(mirrors_folder().glob(f"*/*/*/{RECORD}"))
+    return [Mirror(path.parent) for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+def replaced(mirrors: Iterable[Mirror]) -> list[Mirror]:
+    """Return those mirrors that are not the newest of their URL on this machine; the one used last comes first."""
+    seen: set[str] = set()
+    found = []
+    for mirror in mirrors:
+        if mirror.url in seen:
+            found.append(mirror)
+        seen.add(mirror.url)
+    return found
+
+
+def remove_mirrors(mirrors: Iterable[Mirror]) -> int:
+    """Remove mirrors; return the bytes that they held."""
+    freed = 0
+    for mirror in mirrors:
+        freed += mirror.num_bytes()
+        (mirror.root / RECORD).unlink()  # from here on it is none
+        shutil.rmtree(mirror.root.parent)
+        with suppress(OSError):
+            mirror.root.parent.parent.rmdir()  # the last one of its URL
+    return freed
+
+
+def fetch(store: ObjectStore, files: Mapping[str, Entry], root: Path, watch: Watch | None = None) -> None:
+    """Fetch files into a folder, several at a time, each compared with its digest before it is named."""
+    expect_free_space(root, sum(entry.size for entry in files.values()) + SLACK_BYTES, f"What is read of {store.url}")
+    names: dict[Entry, list[str]] = {}  # files of one content are fetched once
+    for name, entry in files.items():
+        names.setdefault(entry, []).append(name)
+    large = [entry for entry in names if entry.size > RANGE_BYTES]
+    done = 0
+    with writing(root), ThreadPoolExecutor(THREADS) as pool:
+        try:
+            small = (entry for entry in names if entry.size <= RANGE_BYTES)
+            for _ in pool.map(lambda entry: _fetch(store, entry, names[entry], root), small):
+                done += 1
+                _tell(watch, done, len(names))
+            for entry in large:  # in ranges: many at a time would fill the memory
+                _fetch(store, entry, names[entry], root)
+                done += 1
+                _tell(watch, done, len(names))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _fetch(store: ObjectStore, entry: Entry, names: Sequence[str], root: Path) -> None:
+    """Fetch one object, and give it its names."""
+    with ExitStack() as stack:
+        partials = [stack.enter_context(_partial(root / name)) for name in names]
+        with open(partials[0], "w+b") as file:
+            try:
+                if entry.size > RANGE_BYTES:
+                    store.read_into(entry.object, entry.size, lambda start, data: os.pwrite(file.fileno(), data, start))
+                else:
+                    file.write(store.read(entry.object))
+            except NotThere as error:
+                raise CacheError(
+                    f"{store.url} lacks the object of {names[0]}, which its list names: it was removed, or replaced and pruned since.",
+                    remedy=f"open {store.url} again; est cache upload CACHE {store.url} sends what is missing",
+                ) from error
+            file.flush()
+            file.seek(0)
+            if (found := hashlib.file_digest(file, "sha256").hexdigest()) != entry.sha256:
+                raise CacheDamaged(
+                    f"{names[0]} of {store.url} is not what was uploaded: its SHA-256 is {found[:16]}…, listed is {entry.sha256[:16]}….",
+                    remedy=f"est cache upload CACHE {store.url} --resend",
+                )
+            os.fsync(file.fileno())
+        for partial in partials[1:]:
+            shutil.copyfile(partials[0], partial)
+        for partial, name in zip(partials, names, strict=True):
+            os.replace(partial, root / name)
+
+
+@contextmanager
+def _partial(path: Path) -> Generator[Path]:
+    """Yield a name beside a file's own, under which it grows; others may fetch the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _make(root: Path, store: ObjectStore, upload: Upload, data: bytes) -> None:
+    """Make a mirror beside its place, and rename it."""
+    home = root.parent.parent
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        _sweep(home)
+        growing = Path(tempfile.mkdtemp(prefix=GROWING, dir=home))
+    except OSError as error:
+        raise EstError(
+            f"No mirror of {store.url} can be made in {home}: {error.strerror}.", remedy=f"{PLACE}=FOLDER, another one"
+        ) from error
+    try:
+        inner = growing / root.name
+        inner.mkdir()
+        _take_over(inner, upload, _others(home))
+        at_once = {name: entry for name, entry in upload.files.items() if not _comes_later(name)}
+        fetch(store, {name: entry for name, entry in at_once.items() if not _is_here(inner / name, entry)}, inner)
+        with writing(inner):
+            (inner / LIST).write_bytes(data)
+            (inner / RECORD).write_text(json.dumps({"url": store.url}), encoding="utf-8")
+        try:
+            os.rename(growing, root.parent)
+        except OSError:
+            if not (root / RECORD).exists():  # else another process was faster
+                raise
+    finally:
+        shutil.rmtree(growing, ignore_errors=True)
+
+
+def _take_over(root: Path, upload: Upload, others: Collection[Mirror]) -> None:
+    """Link files that an older mirror of the URL has already: nothing is downloaded twice."""
+    here = {
+        entry.sha256: other.root / name
+        for other in others
+        for name, entry in other.upload.files.items()
+        if _is_here(other.root / name, entry)
+    }
+    for name, entry in upload.files.items():
+        if source := here.get(entry.sha256):
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # a file system without links: it is fetched again
+                os.link(source, path)
+
+
+def _others(home: Path) -> list[Mirror]:
+    return [Mirror(path.parent) for path in home.glob(f"*/*/{RECORD}")]
+
+
+def _home(url: str) -> Path:
+    """Return the folder of all mirrors of a URL."""
+    return mirrors_folder() / f"{Path(url).stem}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+
+
+def _sweep(home: Path) -> None:
+    """Remove what processes that were killed left behind."""
+    for left in home.glob(f"{GROWING}*"):
+        if left.stat().st_mtime < time.time() - LEFT_AFTER:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _comes_later(name: str) -> bool:
+    return name.startswith(LARGE) and not name.endswith("zarr.json")
+
+
+def _is_here(path: Path, entry: Entry) -> bool:
+    try:
+        return path.stat().st_size == entry.size
+    except OSError:
+        return False
+
+
+def _tell(watch: Watch | None, done: int, total: int) -> None:
+    if watch is not None:
+        watch.progress(Progress(what="Downloading", unit="files", done=done, total=total))

@@ -1,0 +1,127 @@
+"""The folder beside an output in which its jobs keep what they know: `cache.zarr.submit/`.
+
+    manifest.json          what is to be done, written before anything begins; inputs/0000.json … the inputs of each shard
+    shards/0000.zarr …     a cache each, until they are merged
+    states/0000.json …     how far each part is; 0000.lock is held by the process that works on it
+    logs/0000.log …        what it says
+    queue.json             the jobs of Slurm, and with which options they were submitted
+    slurm/                 what submitit keeps
+
+The last part, which joins what the others made, is called `last`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..cache.stores.disk import Disk
+from ..cache.stores.lock import WriterLock
+from ..errors import CacheLocked, EstError, UsageError
+
+SUFFIX = ".submit"
+LAST = -1  # the number of the part that joins the others
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the parts of one submission lie."""
+
+    out: Path  # what comes of it: a cache, or the folder of a sweep
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "out", Path(self.out).absolute())
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder."""
+        return self.out.with_name(self.out.name + SUFFIX)
+
+    @property
+    def manifest(self) -> Path:
+        """Return the file that says what is to be done."""
+        return self.folder / "manifest.json"
+
+    @property
+    def queue(self) -> Path:
+        """Return the file that names the jobs of Slurm."""
+        return self.folder / "queue.json"
+
+    @property
+    def slurm(self) -> Path:
+        """Return the folder of submitit."""
+        return self.folder / "slurm"
+
+    def inputs(self, number: int) -> Path:
+        """Return the file of a shard's inputs."""
+        return self.folder / "inputs" / f"{named(number)}.json"
+
+    def shard(self, number: int) -> Path:
+        """Return the cache of a shard."""
+        return self.folder / "shards" / f"{named(number)}.zarr"
+
+    def state(self, number: int) -> Path:
+        """Return the file that says how far a part is."""
+        return self.folder / "states" / f"{named(number)}.json"
+
+    def held(self, number: int) -> Path:
+        """Return what the process that works on a part holds the lock of."""
+        return self.folder / "states" / named(number)
+
+    def log(self, number: int) -> Path:
+        """Return the file of what a part says."""
+        return self.folder / "logs" / f"{named(number)}.log"
+
+    def make(self) -> None:
+        """Make the folders."""
+        for name in ("inputs", "shards", "states", "logs"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+
+    def expect(self) -> None:
+        """Refuse to look for a submission where there is none."""
+        if not self.manifest.is_file():
+            raise UsageError(
+                f"Nothing was submitted for {self.out}: {self.manifest} is not there.",
+                remedy=f"est submit extract INPUT --out {self.out} --shards 8",
+            )
+
+
+def named(number: int) -> str:
+    """Return the name of a part's files."""
+    return "last" if number == LAST else f"{number:04d}"
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write a file of JSON, whole or not at all."""
+    disk = Disk()
+    disk.write(path, json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode())
+    disk.flush_folder(path.parent)
+
+
+def read_json(path: Path) -> Any:
+    """Read a file of JSON that est wrote."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise EstError(f"{path} cannot be read.", remedy=f"remove {path} if it is damaged") from error
+
+
+@contextmanager
+def holding(path: Path, what: str) -> Generator[None]:
+    """Hold a lock while the block runs; `what` another process works on, where it is held already."""
+    lock = WriterLock(path)
+    try:
+        lock.acquire()
+    except CacheLocked as error:
+        reason = error.message.partition(" being written ")[2] or error.message
+        raise CacheLocked(f"{what} is in the hands of another process, {reason}", remedy="wait for it") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,1 @@
+"""Jobs of Slurm: by submitit, or as scripts for sbatch."""

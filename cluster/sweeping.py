@@ -1,0 +1,292 @@
+"""A sweep by several jobs: each searches the same studies, which lie in one database; the last step writes the page and retrains.
+
+Every job has a folder of its own, as machines of a sweep have. Device, precision and threads, where they are left to the machine, are
+those of the job that began first: they are a part of what makes two calls one sweep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import torch
+
+from .. import __version__
+from ..cache import open_cache
+from ..cache.watch import Watch
+from ..encoders.device import parse_device
+from ..encoders.precision import resolve_precision
+from ..errors import UsageError, differing, expect_range
+from ..sweep.found.record import Sweep
+from ..sweep.search.settings import SweepConfig
+from ..sweep.search.storage import open_storage, optuna, without_password
+from ..sweep.search.sweeping import own_base, sweep_cache
+from ..sweep.search.watching import SweepWatch
+from ..sweep.space.space import Space
+from ..train.config.config import TrainConfig
+from ..train.config.configfile import differences, from_flat, to_flat
+from ..train.loop.world import own_device
+from .computing import of_first
+from .manifest import FORMAT, VERSION
+from .parts import read_manifest
+from .place import LAST, Place, holding, named, write_json
+from .slurm.queue import read_queue, waiting
+from .state import Ended, read_state
+from .submitting import Engine, expect_engine, go_on
+
+if TYPE_CHECKING:
+    from ..cache import Cache
+    from .slurm.options import SlurmOptions
+    from .status import Submission
+
+JOBS = 2
+LATER = ("minutes", "trials", "keep")  # of how is searched: what may change when a sweep goes on
+WARNED = (signal.SIGUSR1, signal.SIGUSR2)  # by Slurm
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepManifest:
+    """A sweep by several jobs."""
+
+    kind: ClassVar[str] = "sweep"
+    part: ClassVar[str] = "job"
+    doing: ClassVar[str] = "Searching"
+    unit: ClassVar[str] = "jobs"
+    last_computes: ClassVar[bool] = True
+
+    folder: str  # from which relative paths go out
+    cache: str
+    base: Mapping[str, Any]
+    space: Mapping[str, Any] | None
+    how: Mapping[str, Any]
+    models: tuple[str, ...]
+    storage: str
+    workers: int
+    retrain_seeds: int
+    parts: int
+    est: str = __version__
+    time: float = field(default_factory=time.time)
+
+    @property
+    def device(self) -> str:
+        """Return the device that was asked for."""
+        return self.base["device"]
+
+    @property
+    def at_once(self) -> int:
+        """Return how many jobs run at once on one machine: all."""
+        return self.parts
+
+    def inputs_of(self, number: int) -> int:
+        """Count a job as one: trials are of all together."""
+        return int(number != LAST)
+
+    def is_kept(self, place: Place, number: int) -> bool:
+        """Say yes: trials are in the database."""
+        return True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is written."""
+        known = {item.name: getattr(self, item.name) for item in fields(self)}
+        return json.loads(json.dumps({"format": FORMAT, "version": VERSION, "kind": self.kind, **known}))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` returned."""
+        known: dict[str, Any] = {item.name: data[item.name] for item in fields(cls)}
+        known["models"] = tuple(data["models"])
+        return cls(**known)
+
+    def work(self, place: Place, number: int, *, workers: int | None, watch: Watch) -> Ended:
+        """Search until there is nothing left to try."""
+        with _warned() as warning:
+            try:
+                self._sweep(place, number, place.folder / "jobs" / named(number), workers, 0, watch)
+            except KeyboardInterrupt:
+                return Ended(left=1, signal=warning[0] if warning else signal.SIGINT)
+        return Ended()
+
+    def finish(self, place: Place, *, keep_shards: bool, watch: Watch) -> dict[str, Any]:
+        """Write the page of all trials, and retrain where that was asked for."""
+        found = self._sweep(place, LAST, place.out, None, self.retrain_seeds, watch)
+        counts = {study.name: len(study.records) for study in found.studies}
+        return {"studies": len(counts), "trials": sum(counts.values()), "folder": str(place.out)}
+
+    def _sweep(
+        self, place: Place, number: int, out: Path, workers: int | None, retrain_seeds: int, watch: Watch
+    ) -> Sweep:
+        with contextlib.chdir(self.folder):
+            chosen = of_first(place, number, self._choose)
+            base = from_flat(self.base)
+            base = replace(
+                base,
+                device=chosen["device"],
+                loop=replace(base.loop, threads=chosen["threads"], precision=chosen["precision"]),
+            )
+            return sweep_cache(
+                self.cache,
+                out,
+                base,
+                None if self.space is None else Space.from_json(self.space),
+                SweepConfig(**self.how),
+                models=self.models,
+                storage=self.storage,
+                workers=workers or self.workers,
+                retrain_seeds=retrain_seeds,
+                watch=_Told(watch),
+            )
+
+    def _choose(self) -> dict[str, Any]:
+        """Return what a sweep on this machine would compute with."""
+        base = from_flat(self.base)
+        device = own_device(parse_device(base.device))
+        threads = base.loop.threads or (1 if device.type == "cpu" else torch.get_num_threads())
+        return {
+            "device": str(device),
+            "threads": threads,
+            "precision": resolve_precision(base.loop.precision, device)[0],
+        }
+
+
+def submit_sweep(
+    cache: Cache | Path | str,
+    out: Path | str,
+    base: TrainConfig | None = None,
+    space: Space | None = None,
+    config: SweepConfig | None = None,
+    *,
+    jobs: int | None = None,
+    models: Sequence[str] = (),
+    storage: str = "",
+    workers: int = 0,
+    retrain_seeds: int = 0,
+    engine: Engine = "slurm",
+    max_parallel: int | None = None,
+    slurm: SlurmOptions | None = None,
+    watch: Watch | None = None,
+) -> Submission:
+    """Sweep by several jobs that share one database; the same call resumes. Arguments are those of `sweep_cache` and `submit_extract`.
+
+    On one machine the database is a file beside the sweep; jobs of Slurm need a `storage` that all machines reach.
+
+    >>> folds = {"protocol.kind": "kfold", "protocol.folds": 2}
+    >>> base = est.train_config("small", {"model.name": "gru", "loop.epochs": 1, **folds})
+    >>> short = est.SweepConfig(trials=1, inner=1)
+    >>> submission = est.submit_sweep("cache.zarr", "sweeps/jobs", base, config=short, workers=1, engine="debug")
+    >>> submission.counts, submission.result["trials"]
+    ({'done': 2}, 4)
+    """
+    watch, place = watch or Watch(), Place(Path(out))
+    optuna()  # refused first where it is not installed
+    expect_engine(engine)
+    if jobs is not None:
+        expect_range("--jobs", jobs, 1, 10_000, default=JOBS)
+    if engine == "slurm" and not storage:
+        raise UsageError(
+            "Jobs on several machines keep their trials in one database, and --storage names none.",
+            remedy="--storage postgresql+psycopg://user@host/studies; or --engine local",
+        )
+    cache = cache if isinstance(cache, Path | str) else cache.path
+    open_cache(cache)
+    there = read_manifest(place) if place.manifest.exists() else None
+    if there is not None and not isinstance(there, SweepManifest):
+        raise UsageError(f"{place.folder} holds a submitted {there.kind}.", remedy="another --out")
+    asked = SweepManifest(
+        folder=os.getcwd(),
+        cache=str(cache),
+        base=json.loads(json.dumps(to_flat(own_base(base or TrainConfig())))),
+        space=None if space is None else json.loads(json.dumps(space.to_json())),
+        how=asdict(config or SweepConfig()),
+        models=tuple(models),
+        storage=storage or f"sqlite:///{place.folder / 'studies.db'}",
+        workers=workers,
+        retrain_seeds=retrain_seeds,
+        parts=jobs or (JOBS if there is None else there.parts),
+    )
+    if there is not None:
+        expect_same(place, there, asked)
+    place.make()
+    open_storage(place.folder, asked.storage)  # says whether it can be reached
+    with holding(place.folder / "submitting", f"The submission of {place.out}"):
+        if there is None or replace(asked, time=there.time, est=there.est) != there:
+            _forget(place, asked)
+            write_json(place.manifest, asked.to_json())
+    queue = replace(read_queue(place), engine=engine)
+    return go_on(place, replace(queue, options=slurm or queue.options), max_parallel=max_parallel, watch=watch)
+
+
+def expect_same(place: Place, there: SweepManifest, asked: SweepManifest) -> None:
+    """Refuse another sweep than the one that was submitted; how long it goes on may change."""
+    changed = differences(from_flat(there.base), from_flat(asked.base))
+    settings = {name: there.how[name] for name in there.how if name not in LATER}
+    changed |= {f"--{name}": (then, asked.how[name]) for name, then in settings.items() if then != asked.how[name]}
+    if there.storage != asked.storage:
+        changed["--storage"] = (without_password(there.storage), without_password(asked.storage))
+    named_settings = {"cache": (there.cache, asked.cache), "--model": (there.models, asked.models)}
+    changed |= {name: pair for name, pair in named_settings.items() if pair[0] != pair[1]}
+    more = ["The search space differs."] if there.space != asked.space else []
+    if changed or more:
+        raise UsageError(
+            differing(place.folder, changed, more=more), remedy="--out another folder, or the earlier settings"
+        )
+
+
+def _forget(place: Place, asked: SweepManifest) -> None:
+    """Let jobs begin again that have ended: a sweep that goes on has more to try. Those at work must end before."""
+    busy = [number for number in waiting(read_queue(place)) if number != LAST]
+    for number in (*range(asked.parts), LAST):
+        state = read_state(place.state(number))
+        if number in busy or (state is not None and state.is_alive(place, number)):
+            raise UsageError(
+                f"Jobs of {place.out} are at work, and would not know of other settings.",
+                remedy=f"est submit cancel {place.out}",
+            )
+    for number in (*range(asked.parts), LAST):
+        place.state(number).unlink(missing_ok=True)
+
+
+class _Told(SweepWatch):
+    """Passes on what a sweep says, and how many trials have ended."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def say(self, text: str) -> None:
+        self._watch.say(text)
+
+    def warn(self, text: str) -> None:
+        self._watch.warn(text)
+
+    def trials(self, found: Sweep) -> None:
+        best = [
+            f"{study.name} {study.best.value:.3f}"
+            for study in found.studies
+            if study.best is not None and study.best.value
+        ]
+        ended = sum(len(study.records) - study.running for study in found.studies)
+        self._watch.say(f"{ended} trials have ended; best: {', '.join(best) or 'none'}")
+
+
+@contextlib.contextmanager
+def _warned() -> Generator[list[int]]:
+    """Take a warning of Slurm as Ctrl-C, which leaves trials under way to be tried again; yield the signals that came."""
+    came: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        signal.raise_signal(signal.SIGINT)
+
+    before = {number: signal.signal(number, interrupt) for number in WARNED}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

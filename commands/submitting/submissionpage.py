@@ -1,0 +1,74 @@
+"""How far a submission is, for people: a line for each part that is not done, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ...errors import STATUS_FAILED, STATUS_INTERRUPTED, STATUS_PARTIAL, counted
+from ..screen import Screen, clock, columns
+
+if TYPE_CHECKING:
+    from ...cluster.status import Part, Submission
+
+SHOWN = 40  # parts that have a line
+LOGS = 3  # of which the log's end is shown
+
+
+def show(screen: Screen, submission: Submission) -> int:
+    """Show what a call has come to, and return its exit status."""
+    screen.result(submission.to_json(), page(submission))
+    if submission.is_done:
+        return STATUS_PARTIAL if submission.result.get("failures") else 0
+    if submission.engine == "slurm":
+        return 0
+    return STATUS_INTERRUPTED if not any(part.state == "failed" for part in submission.parts) else STATUS_FAILED
+
+
+def page(submission: Submission) -> str:
+    """Lay it out."""
+    counts = ", ".join(f"{count} {state}" for state, count in submission.counts.items())
+    done = f"{submission.inputs - submission.left}/{submission.inputs}"
+    head = f"{submission.out}: {counted(len(submission.parts), submission.unit)}: {counts}; {done} inputs"
+    parts = [
+        part for part in (*submission.parts, submission.last) if part.state not in ("done", "missing") or part.error
+    ]
+    lines = [head]
+    if parts:
+        rows = [("part", "state", "inputs", "attempt", "where", "heartbeat", "")]
+        lines += columns([*rows, *(_row(part) for part in parts[:SHOWN])])
+    if len(parts) > SHOWN:
+        lines.append(f"and {len(parts) - SHOWN} more (--json shows all)")
+    for part in [part for part in parts if part.state == "failed"][:LOGS]:
+        lines += [f"{part.log} ends:", *(f"  {line}" for line in part.tail)]
+    return "\n".join([*lines, *_next(submission)])
+
+
+def _row(part: Part) -> tuple[str, ...]:
+    done = "" if part.left is None or not part.inputs else f"{part.inputs - part.left}/{part.inputs}"
+    where = " ".join(filter(None, (part.host, f"job {part.job}" if part.job else "")))
+    heartbeat = "" if part.heartbeat is None else f"{clock(part.heartbeat)} ago"
+    return part.name, part.state, done, str(part.attempt or ""), where, heartbeat, part.error
+
+
+def _next(submission: Submission) -> Iterator[str]:
+    """Say how it ended, or what to do next."""
+    out = submission.out
+    if submission.is_done:
+        failures = submission.result.get("failures", 0)
+        told = [
+            counted(submission.result[name], name[:-1]) for name in ("clips", "failures") if name in submission.result
+        ]
+        yield ", ".join(told)
+        if submission.kind == "extract":
+            yield (
+                f"cache: {out}"
+                if submission.result["kept"]
+                else f"no cache: nothing was extracted, and none was left at {out}"
+            )
+        if failures and submission.result.get("kept"):
+            yield f"est cache ls {out} --failures names them; est extract … --out {out} --retry-failed tries them again"
+    elif submission.open or submission.last.state == "failed":
+        yield f"next: est submit retry {out}"
+    elif submission.engine == "slurm":
+        yield f"est submit status {out} shows how far it is; est submit cancel {out} stops it"

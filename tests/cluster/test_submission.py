@@ -1,0 +1,254 @@
+"""What is refused, what is kept and what is told of a submission; its shards cost nothing here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cluster_samples import CONFIG, FakeJob, fake_shard, make_files, planned, use_fakes
+
+from est.cache import open_cache
+from est.cluster.manifest import read_inputs
+from est.cluster.parts import read_manifest, run_part
+from est.cluster.place import LAST, write_json
+from est.cluster.slurm import queue as queues
+from est.cluster.slurm.arrays import expect_slurm
+from est.cluster.slurm.options import SlurmOptions, read_more
+from est.cluster.slurm.queue import Queue, write_queue
+from est.cluster.state import State, asdict, read_state
+from est.cluster.status import read_submission
+from est.cluster.submitting import cancel, expect_engine, retry, submit_extract
+from est.errors import CacheLocked, EstError, RecipeMismatch, UsageError
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    use_fakes(monkeypatch)
+    return planned(tmp_path)
+
+
+def videos(place):
+    return place.out.parent / "videos"
+
+
+def again(place, **changes):
+    return submit_extract(videos(place), place.out, replace(CONFIG, **changes), engine="debug")
+
+
+def test_the_manifest_holds_what_was_there(place):
+    manifest = read_manifest(place)
+    ids = [[one.id for one, _ in read_inputs(place, manifest, number)] for number in range(3)]
+    assert ids == [["0", "1", "2"], ["3", "4"], ["5"]], "of 600, 900 and 600 bytes"
+    (videos(place) / "00.mp4").write_bytes(b"new")
+    shutil.rmtree(place.folder / "inputs", ignore_errors=False)
+    with pytest.raises(EstError, match=r"is not what manifest\.json says"):
+        run_part(place, 0)
+
+
+def test_a_changed_folder_shifts_nothing(place):
+    run_part(place, 0)
+    (videos(place) / "00.mp4").write_bytes(b"new")
+    (videos(place) / "3.mp4").write_bytes(b"changed")
+    (videos(place) / "5.mp4").unlink()
+    with pytest.raises(UsageError, match=r"1 input is new \(00\); 1 input is gone \(5\)") as refused:
+        again(place)
+    assert f"est submit retry {place.out}" in refused.value.remedy
+    submission = retry(place.out, engine="debug")
+    assert submission.result["failures"] == 2
+    merged = open_cache(place.out)
+    assert merged.ids == ["0", "1", "2", "4"]
+    assert {failure.id: failure.error for failure in merged.failures} == {
+        "3": "it has changed since it was submitted: it had 400 bytes, and has 7",
+        "5": "it cannot be read any more: No such file or directory",
+    }
+
+
+def test_other_settings_are_refused_and_some_may_change(place):
+    with pytest.raises(UsageError, match="has size 64, you asked for 96"):
+        again(place, size=96)
+    with pytest.raises(UsageError, match="in 3 shards, you asked for 2"):
+        submit_extract(videos(place), place.out, CONFIG, shards=2, engine="debug")
+    assert again(place, workers=2).is_done
+    assert read_manifest(place).config.workers == 2
+
+
+def test_a_cache_that_is_there_is_not_touched(tmp_path, monkeypatch):
+    use_fakes(monkeypatch)
+    place = planned(tmp_path)
+    submit_extract(videos(place), place.out, CONFIG, engine="debug")
+    shutil.rmtree(place.folder)
+    with pytest.raises(UsageError, match="exists already"):
+        again(place)
+    assert not place.folder.exists()
+
+
+def test_shards_that_are_missing_half_there_or_made_otherwise(place):
+    with pytest.raises(EstError, match=r"3 shards are not ready to be merged: shard 0: it has not begun"):
+        run_part(place, LAST)
+    for number in range(3):
+        run_part(place, number)
+    shutil.rmtree(place.shard(1))
+    with pytest.raises(EstError, match=r"shard 1: .* is gone"):
+        run_part(place, LAST)
+    assert read_submission(place.out).counts == {"done": 2, "missing": 1}
+    manifest = read_manifest(place)
+    fake_shard(place, replace(manifest, shards=manifest.shards), 1, None, None, size=96)
+    with pytest.raises(RecipeMismatch, match="Shards 0 and 1 were made in other ways: size: 224 here, 96 there"):
+        run_part(place, LAST)
+    shutil.rmtree(place.shard(1))
+    shutil.copytree(place.shard(2), place.shard(1))
+    with pytest.raises(EstError, match=r"shard 1: 2 inputs are neither a clip nor a failure \(3, 4\)"):
+        run_part(place, LAST)
+    assert not place.out.exists()
+
+
+def test_a_merge_that_was_killed_after_the_cache_had_its_name(place):
+    for number in range(3):
+        run_part(place, number)
+    run_part(place, LAST, keep_shards=True)
+    assert place.shard(0).exists()
+    before = open_cache(place.out).commit_id
+    write_json(place.state(LAST), asdict(State(state="running")))
+    assert read_submission(place.out).last.state == "failed"
+    assert retry(place.out, engine="debug").is_done
+    assert not place.shard(0).exists()
+    assert open_cache(place.out).commit_id == before
+
+
+def test_one_process_works_on_a_shard(tmp_path, monkeypatch):
+    use_fakes(monkeypatch, "hanging")
+    place = planned(tmp_path)
+    (place.folder / "hang").touch()
+    thread = threading.Thread(target=run_part, args=(place, 0))
+    thread.start()
+    try:
+        while not (place.folder / "begun-0").exists():
+            time.sleep(0.01)
+        assert read_submission(place.out).counts == {"running": 1, "missing": 2}
+        with pytest.raises(CacheLocked, match=r"Shard 0 of .* is in the hands of another process, by process"):
+            run_part(place, 0)
+    finally:
+        (place.folder / "hang").unlink()
+        thread.join()
+    assert read_state(place.state(0)).is_done
+
+
+def test_processes_that_are_killed(tmp_path, monkeypatch):
+    """One by SIGKILL, while another goes on without the call that started it; the next call waits for that one."""
+    use_fakes(monkeypatch, "hanging")
+    place = planned(tmp_path)
+    (place.folder / "hang").touch()
+
+    def kill_one_and_stop_waiting():
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            states = [read_state(place.state(number)) for number in (0, 1)]
+            if all(one is not None and one.is_alive(place, number) for number, one in enumerate(states)):
+                break
+            time.sleep(0.02)
+        os.kill(states[0].pid, signal.SIGKILL)
+        time.sleep(0.1)
+        (place.folder / "hang").unlink()
+
+    thread = threading.Thread(target=kill_one_and_stop_waiting)
+    thread.start()
+    with pytest.raises(EstError, match=r"1 shard of 3 failed: shard 0: its process was ended by SIGKILL") as failed:
+        submit_extract(videos(place), place.out, CONFIG, engine="local", max_parallel=2)
+    thread.join()
+    assert f"est submit retry {place.out}" in failed.value.remedy
+    assert read_submission(place.out).counts == {"done": 2, "failed": 1}
+    submission = retry(place.out)
+    assert (submission.engine, submission.is_done) == ("local", True)
+    assert open_cache(place.out).ids == list("012345")
+    assert cancel(place.out) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*DEBUG:pytest.PytestUnraisableExceptionWarning")  # files that submitit leaves open
+def test_a_job_of_submitit_that_is_preempted_twice(tmp_path, monkeypatch):
+    submitit = pytest.importorskip("submitit")
+    use_fakes(monkeypatch, "waiting")
+    place = planned(tmp_path, shards=1)
+    job = submitit.LocalExecutor(place.slurm).submit(FakeJob(place.out, 0))
+    attempts = place.folder / "attempts-0"
+    for preempted in range(2):
+        until = time.monotonic() + 60
+        while time.monotonic() < until and (not attempts.exists() or len(attempts.read_text().split()) <= preempted):
+            time.sleep(0.02)
+        os.kill(int(attempts.read_text().split()[preempted]), signal.SIGUSR2)
+    assert job.result() == "done", job.stderr()
+    state = read_state(place.state(0))
+    assert (state.is_done, state.attempt) == (True, 3)
+    monkeypatch.setenv("EST_TEST_WORK", "")
+    last = submitit.DebugExecutor(place.slurm).submit(FakeJob(place.out, LAST))
+    assert last.result() == "done"
+    assert open_cache(place.out).ids == list("012345")
+
+
+def test_what_slurm_says_of_jobs(place, monkeypatch):
+    run_part(place, 0)
+    write_json(place.state(1), asdict(State(state="running", host="elsewhere", heartbeat=0.0)))
+    place.log(1).write_text("line\nkilled: out of memory\n")
+    write_queue(place, Queue(engine="slurm", jobs={0: "7_0", 1: "7_1", 2: "7_2", LAST: "8"}))
+    monkeypatch.setattr(queues.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(queues, "slurm", lambda *words: "7_2|PENDING\n8|PENDING\n9|RUNNING\n")
+    found = read_submission(place.out)
+    assert found.counts == {"done": 1, "queued": 1, "failed": 1}
+    assert (found.last.state, found.open) == ("queued", [1])
+    assert found.parts[1].error.startswith("its process is gone")
+    assert found.parts[1].tail == ("line", "killed: out of memory")
+    monkeypatch.setattr(queues, "slurm", lambda *words: "7_1|RUNNING\n7_2|PENDING\n")
+    assert read_submission(place.out).counts == {"done": 1, "running": 1, "queued": 1}
+    write_json(place.state(1), asdict(State(state="running", host="elsewhere")))
+    monkeypatch.setattr(queues, "slurm", lambda *words: "")
+    assert read_submission(place.out).counts == {"done": 1, "running": 1, "missing": 1}, "by its heartbeat"
+
+
+def test_what_is_asked_of_slurm():
+    times = {"90": 90, "90:30": 91, "1:00:00": 60, "1-0": 1440, "1-2:30": 1590, "0-0:0:30": 1}
+    assert {text: SlurmOptions(time=text).minutes for text in times} == times
+    for text in ("", "soon", "0", "1:2:3:4"):
+        with pytest.raises(UsageError, match="--time"):
+            SlurmOptions(time=text)
+    assert read_more(["qos=long", "--exclusive", "constraint=a100&ib"]) == {
+        "qos": "long",
+        "exclusive": "",
+        "constraint": "a100&ib",
+    }
+    with pytest.raises(UsageError, match="KEY=VALUE"):
+        read_more(["long queue"])
+
+
+def test_what_is_not_there_is_said_before_anything_is_written(tmp_path, monkeypatch):
+    files = make_files(tmp_path / "videos", 1)
+    monkeypatch.setattr("est.cluster.slurm.arrays.shutil.which", lambda name: None)
+    with pytest.raises(EstError, match="there is no sbatch and no srun"):
+        submit_extract(files, tmp_path / "cache.zarr", CONFIG, engine="slurm")
+    monkeypatch.setattr("est.packages.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(EstError, match="submitit is not installed") as lacking:
+        expect_slurm()
+    assert "pip install 'est-fer[cluster]'" in lacking.value.remedy
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match="--engine is slurm, local or debug, found 'pbs'"):
+        expect_engine("pbs")
+    with pytest.raises(UsageError, match="--features names"):
+        submit_extract(files, tmp_path / "cache.zarr", replace(CONFIG, features=("gapp",)), engine="debug")
+    with pytest.raises(UsageError, match="Nothing was submitted"):
+        read_submission(tmp_path / "cache.zarr")
+    assert [path.name for path in tmp_path.iterdir()] == ["videos"]
+
+
+def test_a_submission_of_which_nothing_can_be_extracted(tmp_path, monkeypatch):
+    use_fakes(monkeypatch)
+    place = planned(tmp_path, shards=2, files=2)
+    for path in videos(place).iterdir():
+        path.write_bytes(b"changed")
+    submission = retry(place.out, engine="debug")
+    assert submission.result == {"clips": 0, "failures": 2, "kept": False}
+    assert not place.out.exists()
+    assert np.all([part.failed for part in submission.parts])
