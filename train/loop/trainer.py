@@ -35,13 +35,12 @@ from ..models.model import Extras, Model
 from .autocast import casting
 from .average import Average
 from .checkpoint import Checkpoint, learning_state, restore_learning
-from .gradient_sums import GradientSums
 from .graph import GraphedStep
 from .objective import Objective, centres_of, weighting_of
 from .optimizer import build_optimizer, learning_rate
 from .stacks.own_draws import Site
 from .watch import TrainingWatch
-from .world import ALONE, World
+from .world import ALONE, GradientSums, World
 
 DIVERGED = 1000.0  # a mean loss above it comes from diverging weights, not from hard clips
 NAMES = {"train", "val", "test", "control", "part", "fold", "seed", "oracle"}

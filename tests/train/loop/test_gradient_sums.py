@@ -8,8 +8,7 @@ from torch import nn
 from world_processes import Worlds
 
 from est.train.loop import world as world_module
-from est.train.loop.gradient_sums import GradientSums
-from est.train.loop.world import ALONE
+from est.train.loop.world import ALONE, GradientSums
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +40,7 @@ def learn(world, early, pieces, bucket):
     net = Net()
     begun, begin = [], world.begin_to_add
     world.begin_to_add = lambda tensors: begun.append(len(tensors)) or begin(tensors)
-    from est.train.loop import gradient_sums
-
-    gradient_sums.buckets = lambda tensors: buckets(tensors, bucket)
+    world_module.buckets = lambda tensors: buckets(tensors, bucket)
     sums = GradientSums(world, list(net.parameters()), early=early)
     found, in_backward = [], []
     for step in range(4):
