@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # eight seconds of processor time
 ROOT = Path(__file__).resolve().parents[2]
 CAMPAIGNS = """
 import dataclasses, json, os, random, shutil, sys
 from collections import Counter
 from pathlib import Path
-
-pytestmark = pytest.mark.slow  # eight seconds of processor time
 root, home = Path(sys.argv[1]), Path(sys.argv[2])
 sys.path[:0] = [str(root / "benchmarks" / "hardening"), str(root / "benchmarks"), str(root / "tests" / "support")]
 import _cases, _warm, faults, flips, kills
