@@ -21,7 +21,7 @@ from typing import Any
 
 from ..cache.stores.disk import Disk
 from ..cache.stores.lock import WriterLock
-from ..errors import CacheLocked, EstError, UsageError
+from ..errors import CacheLocked, EstError, UsageError, quoted
 
 SUFFIX = ".submit"
 LAST = -1  # the number of the part that joins the others
@@ -76,6 +76,11 @@ class Place:
         """Return the file of what a part says."""
         return self.folder / "logs" / f"{named(number)}.log"
 
+    @property
+    def remedy(self) -> str:
+        """Say what helps where its files are damaged."""
+        return f"rm -r {quoted(self.folder)}, which removes unfinished shards too, then submit again"
+
     def make(self) -> None:
         """Make the folders."""
         for name in ("inputs", "shards", "states", "logs"):
@@ -108,8 +113,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError) as error:
-        raise EstError(f"{path} cannot be read.", remedy=f"remove {path} if it is damaged") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise EstError(f"{path} cannot be read.", remedy=f"rm {quoted(path)}, if it is damaged") from error
 
 
 @contextmanager

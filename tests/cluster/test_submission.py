@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from cluster_samples import CONFIG, FakeJob, fake_shard, make_files, planned, us
 
 from est.cache import open_cache
 from est.cluster.manifest import read_inputs
+from est.cluster.merging import is_in_place
 from est.cluster.parts import read_manifest, run_part
 from est.cluster.place import LAST, write_json
 from est.cluster.slurm import queue as queues
@@ -252,3 +254,47 @@ def test_a_submission_of_which_nothing_can_be_extracted(tmp_path, monkeypatch):
     assert submission.result == {"clips": 0, "failures": 2, "kept": False}
     assert not place.out.exists()
     assert np.all([part.failed for part in submission.parts])
+
+
+def test_files_that_are_damaged_or_of_another_version_are_errors_with_a_remedy(place):
+    run_part(place, 0)
+    run_part(place, 1)
+    run_part(place, 2)
+    run_part(place, LAST)
+    write_queue(place, Queue(engine="local"))
+    sound = json.loads(place.manifest.read_text())
+    changes = [{"config": {"foo": 1, **sound["config"]}}, {"config": sound["config"] | {"size": "x"}}, {"shards": 7}]
+    changes += [{"problems": 5}, {"labels": "two"}, {"folder": None}, {"kind": "other"}, {"time": 10**400}]
+    changes += [{"shards": [sound["shards"][0] | {"inputs": "two"}]}]
+    without = {name: value for name, value in sound.items() if name != "kind"}
+    states = [[], 5, {"part": "x"}, {"state": "done", "result": 5}, {"state": "soon"}]
+    first = place.state(0)
+    damaged = {
+        place.manifest: [*({**sound, **change} for change in changes), without, [], 5],
+        place.queue: [
+            [],
+            5,
+            {"jobs": {"x": 1}},
+            {"jobs": {}, "options": {"time": "soon"}},
+            {"jobs": {}, "options": {"foo": 1}},
+        ],
+        first: states,
+    }
+    for path, contents in damaged.items():
+        before = path.read_bytes()
+        for content in contents:
+            path.write_text(json.dumps(content))
+            with pytest.raises(EstError, match=f"{path.name} is damaged") as found:
+                read_submission(place.out)
+            assert (
+                f"rm {'-r ' if path == place.manifest else ''}{path.parent if path == place.manifest else path}"
+                in found.value.remedy
+            )
+        path.write_bytes(before)
+    assert read_submission(place.out).is_done
+    (place.folder / "merged.json").write_text("5")
+    with pytest.raises(EstError, match=r"merged\.json is damaged"):
+        is_in_place(place)
+    place.inputs(0).write_bytes(b"\xff")
+    with pytest.raises(EstError, match=r"is not what manifest\.json says"):
+        list(read_inputs(place, read_manifest(place), 0))
