@@ -24,6 +24,7 @@ from ..cache.stores.lock import WriterLock
 from ..errors import CacheLocked, EstError, UsageError, quoted
 
 SUFFIX = ".submit"
+STORES = (".zarr", ".h5")
 LAST = -1  # the number of the part that joins the others
 
 
@@ -89,9 +90,15 @@ class Place:
     def expect(self) -> None:
         """Refuse to look for a submission where there is none."""
         if not self.manifest.is_file():
+            if self.out.exists() and self.out.suffix in STORES:
+                raise UsageError(
+                    f"{self.out} is there, and has no parts: {self.manifest} is not there. est extract or "
+                    "--engine ray made it, or its folder of parts was removed.",
+                    remedy=f"est cache info {quoted(self.out)}",
+                )
             raise UsageError(
                 f"Nothing was submitted for {self.out}: {self.manifest} is not there.",
-                remedy=f"est submit extract INPUT --out {self.out} --shards 8",
+                remedy=f"est submit extract INPUT --out {quoted(self.out)} --shards 8",
             )
 
 

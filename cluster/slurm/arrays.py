@@ -16,8 +16,8 @@ from .options import WARNING, SlurmOptions
 from .queue import Queue, slurm, write_queue
 
 OF_PARTS = ("gpus", "gpus-per-node", "gres")  # the last step needs none
-LAST_CPUS = 2
 MOST = 100_000  # jobs at once, where nobody says
+UNREACHABLE = ("configuration source", "contact slurm controller", "unable to contact", "resolve_ctls")  # says sbatch
 WORKING = ("RUNNING", "COMPLETING")
 
 
@@ -73,7 +73,7 @@ def _executor(place: Place, name: str, options: SlurmOptions, *, gpus: bool, **m
     asked = {
         "partition": options.partition,
         "account": options.account,
-        "cpus_per_task": options.cpus if gpus else min(options.cpus or LAST_CPUS, LAST_CPUS),
+        "cpus_per_task": options.cpus if gpus else options.cpus_of_last,
         "mem": options.mem,
         "gpus_per_node": (options.gpus or None) if gpus else None,
         "array_parallelism": options.max_parallel or MOST,
@@ -97,7 +97,10 @@ def _submit(submit: Any) -> Any:
     try:
         return submit()
     except (FailedJobError, FailedSubmissionError) as error:
+        unreachable = any(words in str(error).casefold() for words in UNREACHABLE)
         raise EstError(
             f"sbatch refused the jobs: {first_line(error)}",
-            remedy="mend the option that it names; fewer --shards where the array is too large",
+            remedy="run it on a login node of the cluster, or --engine local"
+            if unreachable
+            else "mend the option that it names; fewer --shards where the array is too large",
         ) from error

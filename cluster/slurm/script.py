@@ -47,7 +47,7 @@ sbatch --dependency=afterok:"$array" --kill-on-invalid-dep=yes <<'LAST'
 #!/bin/bash
 #SBATCH --job-name=est-{place.out.stem}-last
 #SBATCH --output={log}/last.log
-{own if manifest.last_computes else _flags({"time": options.time})}{shared}
+{own if manifest.last_computes else _flags({"time": options.time, "cpus-per-task": options.cpus_of_last})}{shared}
 srun {est} submit merge {out}{keep}
 LAST
 

@@ -9,24 +9,29 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from cluster_samples import CONFIG, FakeJob, fake_shard, make_files, planned, use_fakes
 
 from est.cache import open_cache
+from est.cache.watch import Watch
+from est.cluster.extracting import extract_shard
 from est.cluster.manifest import read_inputs
 from est.cluster.merging import is_in_place
 from est.cluster.parts import read_manifest, run_part
 from est.cluster.place import LAST, write_json
 from est.cluster.slurm import queue as queues
-from est.cluster.slurm.arrays import expect_slurm
+from est.cluster.slurm.arrays import _submit, expect_slurm
 from est.cluster.slurm.options import SlurmOptions, read_more
 from est.cluster.slurm.queue import Queue, write_queue
 from est.cluster.state import State, asdict, read_state
 from est.cluster.status import read_submission
-from est.cluster.submitting import cancel, expect_engine, retry, submit_extract
+from est.cluster.submitting import _failed, cancel, expect_engine, retry, submit_extract
+from est.commands.submitting.submissionpage import page
 from est.errors import CacheLocked, EstError, RecipeMismatch, UsageError
+from est.inputs.input import failure_at
 
 
 @pytest.fixture
@@ -222,6 +227,10 @@ def test_what_is_asked_of_slurm():
         "exclusive": "",
         "constraint": "a100&ib",
     }
+    with pytest.raises(UsageError, match="--mem 16 is 16 MB") as small:
+        SlurmOptions(mem="16")
+    assert small.value.remedy == "--mem 16G"
+    assert [SlurmOptions(mem=text).mem for text in ("16G", "4000", "0")] == ["16G", "4000", "0"]
     with pytest.raises(UsageError, match="KEY=VALUE"):
         read_more(["long queue"])
 
@@ -245,6 +254,44 @@ def test_what_is_not_there_is_said_before_anything_is_written(tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["videos"]
 
 
+def test_a_reason_ends_in_one_full_stop_and_a_sweep_counts_jobs(place):
+    write_json(place.state(1), asdict(State(state="failed", error="--device cuda:3: there are 1.")))
+    found = read_submission(place.out)
+    assert "1: --device cuda:3: there are 1; shard 2: missing." in _failed(found).message
+    assert "; 0/6 jobs" in page(replace(found, kind="sweep")).splitlines()[0]
+
+
+def test_tools_of_slurm_without_a_cluster_are_told_from_a_refused_option():
+    from submitit.core.utils import FailedJobError
+
+    def refuse(reason):
+        def submit():
+            raise FailedJobError(reason)
+
+        return submit
+
+    with pytest.raises(EstError, match="sbatch refused") as nowhere:
+        _submit(refuse("sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host"))
+    assert "--engine local" in nowhere.value.remedy
+    with pytest.raises(EstError, match="sbatch refused") as wrong:
+        _submit(refuse("sbatch: error: invalid partition specified: gpuu"))
+    assert "mend the option" in wrong.value.remedy
+
+
+def test_reasons_of_failed_clips_reach_the_log(tmp_path, monkeypatch):
+    place = planned(tmp_path, shards=2, files=3)
+    manifest = read_manifest(place)
+    report = SimpleNamespace(clips=0, unchanged=0, frames=0, left=0, signal=0)
+    report.failures = [failure_at(videos(place) / "0.mp4", "0", "no frame can be decoded")]
+    monkeypatch.setattr("est.cluster.extracting.extract_videos", lambda *words, **more: report)
+    monkeypatch.setattr("est.cluster.extracting.agreed", lambda place, number, config: config)
+    told = []
+    watch = Watch()
+    watch.warn = told.append
+    assert extract_shard(place, manifest, 0, None, watch).failed == 1
+    assert told == [f"failed 0: {report.failures[0].stage}: no frame can be decoded"]
+
+
 def test_a_submission_of_which_nothing_can_be_extracted(tmp_path, monkeypatch):
     use_fakes(monkeypatch)
     place = planned(tmp_path, shards=2, files=2)
@@ -252,6 +299,10 @@ def test_a_submission_of_which_nothing_can_be_extracted(tmp_path, monkeypatch):
         path.write_bytes(b"changed")
     submission = retry(place.out, engine="debug")
     assert submission.result == {"clips": 0, "failures": 2, "kept": False}
+    told = page(submission).splitlines()
+    assert told[-4].startswith("failed 0: ")
+    assert told[-4].endswith("it has changed since it was submitted: it had 100 bytes, and has 7")
+    assert "the same est submit extract again" in told[-1]
     assert not place.out.exists()
     assert np.all([part.failed for part in submission.parts])
 
