@@ -27,8 +27,9 @@ def reading(path: Path, remedy: str) -> Generator[None]:
 
 def expect_types(value: T) -> T:
     """Return a dataclass whose fields, and theirs, are of the declared types; a TypeError names the first that is not."""
-    hints = hints_of(type(value))
-    for item in fields(value):  # pyright: ignore[reportArgumentType]
+    kind: Any = type(value)
+    hints = hints_of(kind)
+    for item in fields(kind):
         if not _is_of(getattr(value, item.name), hints[item.name]):
             raise TypeError(f"{item.name} is {getattr(value, item.name)!r}")
     return value
@@ -52,5 +53,5 @@ def _is_of(value: Any, hint: Any) -> bool:
     if kind is Any:
         return True
     if is_dataclass(kind):
-        return isinstance(value, kind) and expect_types(value) is value  # pyright: ignore[reportArgumentType]
+        return isinstance(value, kind) and expect_types(value) is value
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
