@@ -106,6 +106,8 @@ class SweepManifest:
         known["models"] = tuple([] + data["models"])  # of a list alone
         made = expect_types(cls(**known))
         from_flat(made.base)
+        if not isinstance(made.device, str):
+            raise TypeError(f"device is {made.device!r}")
         SweepConfig(**made.how)
         if made.space is not None:
             Space.from_json(made.space)

@@ -21,7 +21,7 @@ from est.cluster.extracting import extract_shard
 from est.cluster.manifest import read_inputs
 from est.cluster.merging import is_in_place
 from est.cluster.parts import read_manifest, run_part
-from est.cluster.place import LAST, write_json
+from est.cluster.place import LAST, Place, write_json
 from est.cluster.slurm import queue as queues
 from est.cluster.slurm.arrays import _submit, expect_slurm
 from est.cluster.slurm.options import SlurmOptions, read_more
@@ -349,3 +349,20 @@ def test_files_that_are_damaged_or_of_another_version_are_errors_with_a_remedy(p
     place.inputs(0).write_bytes(b"\xff")
     with pytest.raises(EstError, match=r"is not what manifest\.json says"):
         list(read_inputs(place, read_manifest(place), 0))
+
+
+def test_a_damaged_manifest_of_a_sweep_is_an_error_with_a_remedy(tmp_path):
+    from est.cluster.sweeping import SweepConfig, SweepManifest, TrainConfig, to_flat
+
+    place = Place(tmp_path / "sweep")
+    place.make()
+    known = {"folder": "/", "cache": "c", "base": to_flat(TrainConfig()), "space": None, "how": asdict(SweepConfig())}
+    known |= {"models": ("est",), "storage": "sqlite:///x", "workers": 0, "retrain_seeds": 0, "parts": 2}
+    sound = SweepManifest(**known).to_json()
+    write_json(place.manifest, sound)
+    assert read_submission(place.out).counts == {"missing": 2}
+    changes = [{"parts": 10**9}, {"base": {}}, {"base": {"device": 5}}, {"base": 5}, {"how": {"x": 1}}, {"space": {}}]
+    for change in [*changes, {"models": "est"}, {"workers": "1"}]:
+        write_json(place.manifest, sound | change)
+        with pytest.raises(EstError, match=r"manifest\.json is damaged"):
+            read_submission(place.out)
