@@ -16,6 +16,7 @@ from .options import WARNING, SlurmOptions
 from .queue import Queue, slurm, write_queue
 
 OF_PARTS = ("gpus", "gpus-per-node", "gres")  # the last step needs none
+LAST_CPUS = 2
 MOST = 100_000  # jobs at once, where nobody says
 UNREACHABLE = ("configuration source", "contact slurm controller", "unable to contact", "resolve_ctls")  # says sbatch
 WORKING = ("RUNNING", "COMPLETING")
@@ -73,7 +74,7 @@ def _executor(place: Place, name: str, options: SlurmOptions, *, gpus: bool, **m
     asked = {
         "partition": options.partition,
         "account": options.account,
-        "cpus_per_task": options.cpus if gpus else options.cpus_of_last,
+        "cpus_per_task": options.cpus if gpus else min(options.cpus or LAST_CPUS, LAST_CPUS),
         "mem": options.mem,
         "gpus_per_node": (options.gpus or None) if gpus else None,
         "array_parallelism": options.max_parallel or MOST,

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 
 from ...errors import UsageError, expect_values
 
+LEAST_MEM = 100  # megabytes: a smaller plain number was meant as gigabytes
 TIME = "04:00:00"  # short enough to be begun soon; a shard that is not done by then is queued again, and resumes
 REQUEUES = 20  # times that a job may run out of its time
-LEAST_MEM = 100  # megabytes: a smaller plain number was meant as gigabytes
-LAST_CPUS = 2
 WARNING = 120  # seconds before its time ends in which a job commits what it has
 
 
@@ -31,16 +30,11 @@ class SlurmOptions:
 
     def __post_init__(self) -> None:
         expect_values(self, "--", gpus=(0, 1024), cpus=(1, 4096), max_parallel=(1, 100_000), requeues=(0, 1000))
-        _ = self.minutes
-        if self.mem is not None and re.fullmatch(r"\d+", self.mem) and 0 < int(self.mem) < LEAST_MEM:
+        if self.mem is not None and re.fullmatch(r"\d{1,9}", self.mem) and 0 < int(self.mem) < LEAST_MEM:
             raise UsageError(
                 f"--mem {self.mem} is {self.mem} MB to sbatch, too little for a job.", remedy=f"--mem {int(self.mem)}G"
             )
-
-    @property
-    def cpus_of_last(self) -> int:
-        """Return the cores of the job that merges."""
-        return min(self.cpus or LAST_CPUS, LAST_CPUS)
+        _ = self.minutes
 
     @property
     def minutes(self) -> int:
