@@ -118,8 +118,6 @@ def retry(
     watch: Watch | None = None,
 ) -> Submission:
     """Do what is missing of a submission, by the engine and with the options of then unless others are named; looks at no folder."""
-    from .manifest import made_nothing
-
     place = Place(Path(out))
     place.expect()
     if made_nothing(place):

@@ -68,7 +68,7 @@ def test_videos_that_all_failed_are_extracted_when_they_are_mended(tmp_path, mon
     for path in videos(place).iterdir():
         path.write_bytes(b"broken")
     assert retry(place.out, engine="debug").result["kept"] is False
-    with pytest.raises(UsageError, match="Every input of .* failed") as refused:
+    with pytest.raises(UsageError, match=r"Every input of .* failed") as refused:
         retry(place.out)
     assert "est submit extract with the same options" in refused.value.remedy
     for path in videos(place).iterdir():
@@ -156,7 +156,7 @@ def test_jobs_in_a_queue_are_not_forgotten(place, monkeypatch):
     write_queue(place, Queue(engine="slurm", jobs=jobs))
     monkeypatch.setattr(queues.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(queues, "slurm", lambda *words: "7_0|PENDING\n8|PENDING\n")
-    with pytest.raises(UsageError, match="2 jobs of .* are in Slurm's queue") as refused:
+    with pytest.raises(UsageError, match=r"2 jobs of .* are in Slurm's queue") as refused:
         again(place)
     assert refused.value.remedy.startswith(f"est submit cancel {place.out}")
     assert read_queue(place).jobs == jobs
