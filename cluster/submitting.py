@@ -185,7 +185,7 @@ def go_on(place: Place, queue: Queue, *, max_parallel: int | None, watch: Watch)
 
 
 def _forget(place: Place, there: ExtractManifest) -> None:
-    """Let an extraction begin anew of which nothing was made: its videos may be mended by now."""
+    """Remove what an extraction left of which no input gave a clip: its videos may be mended by now."""
     for number in (LAST, *range(there.parts)):
         place.state(number).unlink(missing_ok=True)
     for leftover in (place.folder / "shards", place.folder / "computation.json"):
