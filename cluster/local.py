@@ -78,9 +78,9 @@ def stop_local(place: Place, manifest: Manifest) -> list[int]:
     stopped = []
     starter = WriterLock(place.folder / STARTER).path
     if writer_of(place.folder / STARTER) is not None:
-        signature = read_json(starter)
-        if signature["host"] == socket.gethostname():
-            with suppress(ProcessLookupError):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it may end at this moment
+            signature = read_json(starter)
+            if signature["host"] == socket.gethostname():
                 os.kill(signature["pid"], signal.SIGTERM)  # it stops those that it has started
     for number in (*range(manifest.parts), LAST):
         state = read_state(place.state(number))

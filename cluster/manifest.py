@@ -18,16 +18,15 @@ from .. import __version__
 from ..cache.checksum import of_text
 from ..cache.clip import Failure, Source
 from ..cache.schema import ColumnSpec
-from ..cache.sources import source_of
 from ..cache.stores.disk import Disk
 from ..cache.watch import Watch
 from ..errors import EstError, UsageError, counted, differing, some
 from ..extract.config import ExtractConfig
 from ..inputs.input import FoundInputs, Input, failure_at
-from .place import Place, write_json
+from .place import LAST, Place, write_json
 from .reading import expect_types, reading
 from .shares import shares
-from .state import Ended
+from .state import Ended, read_state
 
 FORMAT, VERSION = "est-submit", 1
 CHANGEABLE = ("workers", "timeout", "models_dir")  # settings that no row depends on
@@ -117,7 +116,9 @@ class ExtractManifest:
         return merge_shards(place, self, keep_shards=keep_shards, watch=watch)
 
     def is_kept(self, place: Place, number: int) -> bool:
-        """Say whether what a shard made is there still."""
+        """Say whether what a shard made is there still; of the last step the cache, or that there was nothing to make one of."""
+        if number == LAST:
+            return place.out.exists() or made_nothing(place)
         return place.shard(number).exists()
 
     def found(self, place: Place, number: int) -> FoundInputs:
@@ -138,6 +139,12 @@ class ExtractManifest:
             dataset=self.dataset,
             is_part=True,
         )
+
+
+def made_nothing(place: Place) -> bool:
+    """Say whether everything is done, and no input gave a clip."""
+    last = read_state(place.state(LAST))
+    return last is not None and last.is_done and last.result.get("kept") is False
 
 
 def plan(found: FoundInputs, config: ExtractConfig, number: int) -> tuple[ExtractManifest, list[str]]:
@@ -192,7 +199,8 @@ def read_inputs(place: Place, manifest: ExtractManifest, number: int) -> Iterato
     for data in json.loads(text):
         with reading(path, place.remedy):
             source = Source(num_bytes=data.pop("num_bytes"), mtime_ns=data.pop("mtime_ns"))
-            known: dict[str, Any] = {**data, "path": Path(data["path"])}
+            remote = data.get("remote") and Source(**data["remote"])
+            known: dict[str, Any] = {**data, "path": Path(data["path"]), "remote": remote}
             one = Input(**known)
         yield one, source
 
@@ -227,6 +235,8 @@ def _changes(place: Place, there: ExtractManifest, asked: ExtractManifest, texts
     yield from _named("new", [name for name in now if name not in then and name not in problems_then], "are")
     yield from _named("gone", [name for name in then if name not in now and name not in problems_now], "are")
     for item in fields(Input):
+        if item.name == "remote":  # the state of a file
+            continue
         other = [
             name for name in now if name in then and _plain(getattr(then[name], item.name)) != now[name].get(item.name)
         ]
@@ -245,7 +255,7 @@ def _named(what: str, names: Sequence[str], verb: str) -> Iterator[str]:
 def _change(one: Input, then: Source) -> str:
     """Say how a source differs from what it was; empty: it does not."""
     try:
-        now = source_of(one.path, digest=False)
+        now = one.describe()
     except OSError as error:
         return f"it cannot be read any more: {error.strerror}"
     if now.num_bytes != then.num_bytes:
@@ -255,7 +265,7 @@ def _change(one: Input, then: Source) -> str:
 
 def _described(one: Input) -> Source:
     try:
-        return source_of(one.path, digest=False)
+        return one.describe()
     except OSError:
         return Source()
 
@@ -267,12 +277,17 @@ def _input_data(one: Input, source: Source) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Source):
+        return _source_data(value)
     return str(value) if isinstance(value, Path) else dict(value) if isinstance(value, Mapping) else value
 
 
+def _source_data(source: Source) -> dict[str, int]:
+    return {"num_bytes": source.num_bytes, "mtime_ns": source.mtime_ns}
+
+
 def _failure_data(failure: Failure) -> dict[str, Any]:
-    source = {"num_bytes": failure.source.num_bytes, "mtime_ns": failure.source.mtime_ns}
-    return {item.name: _plain(getattr(failure, item.name)) for item in fields(Failure)} | {"source": source}
+    return {item.name: _plain(getattr(failure, item.name)) for item in fields(Failure)}
 
 
 def _failure(data: Mapping[str, Any]) -> Failure:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,14 @@ def whole_shards(place: Place, manifest: ExtractManifest) -> list[Cache]:
         told = [f"shard {number}: {what}" for number, what in lacking.items()]
         raise EstError(
             f"{counted(len(lacking), 'shard', 'are')} not ready to be merged: {some(told, joint='; ')}.",
-            remedy=f"est submit retry {place.out}",
+            remedy=f"est submit retry {quoted(place.out)}",
         )
+    for number in range(manifest.parts):
+        if surplus := _surplus(place, manifest, number):
+            raise EstError(
+                f"Shard {number} has what none of its inputs gives: {some(surplus)}.",
+                remedy=f"rm -r {quoted(place.shard(number))}, then est submit retry {quoted(place.out)}",
+            )
     shards = [open_cache(place.shard(number)) for number in range(manifest.parts)]
     first, *others = shards
     for number, shard in enumerate(others, start=1):
@@ -107,7 +114,10 @@ def _lacking(place: Place, manifest: ExtractManifest) -> Iterator[tuple[int, str
         elif not path.exists():
             yield number, f"{path} is gone"
         elif left := _left(place, manifest, number):
-            yield number, f"{counted(len(left), 'input', 'are')} neither a clip nor a failure ({some(left)})"
+            why = f"{counted(len(left), 'input', 'are')} neither a clip nor a failure ({some(left)})"
+            failed = replace(state, state="failed", left=len(left), error=why)  # else a retry would take it for done
+            write_json(place.state(number), asdict(failed))
+            yield number, why
 
 
 def _left(place: Place, manifest: ExtractManifest, number: int) -> list[str]:
@@ -116,6 +126,16 @@ def _left(place: Place, manifest: ExtractManifest, number: int) -> list[str]:
     clips, failures = set(shard.ids), {failure.id for failure in shard.failures}
     ids = [one.id for one, _ in read_inputs(place, manifest, number)]
     return [name for name in ids if name not in failures and not clips_of(name, clips)]
+
+
+def _surplus(place: Place, manifest: ExtractManifest, number: int) -> list[str]:
+    """Name the clips and failures of a shard that belong to none of its inputs."""
+    shard = open_cache(place.shard(number))
+    clips, ids = set(shard.ids), [one.id for one, _ in read_inputs(place, manifest, number)]
+    known = {clip for name in ids for clip in clips_of(name, clips)}
+    failed = {*ids, *(problem.id for problem in manifest.problems if number == 0)}
+    strange = (failure.id for failure in shard.failures if failure.id not in failed)
+    return [*(name for name in shard.ids if name not in known), *strange]
 
 
 def _size(shard: Cache) -> int:

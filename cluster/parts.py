@@ -69,7 +69,7 @@ class Manifest(Protocol):
         ...
 
     def is_kept(self, place: Place, number: int) -> bool:
-        """Say whether what a part has made is there still."""
+        """Say whether what a part, or the last step, has made is there still."""
         ...
 
 
@@ -118,16 +118,17 @@ def run_part(
                 return heartbeat.end(
                     state="done", left=0, result=manifest.finish(place, keep_shards=keep_shards, watch=heartbeat)
                 )
+            place.make()  # its folders are gone where a merged cache is made again
             ended = manifest.work(place, number, workers=workers, watch=heartbeat)
             return heartbeat.end(state="stopped" if ended.signal and ended.left else "done", **vars(ended))
 
 
 def is_done(place: Place, manifest: Manifest, number: int) -> bool:
     """Say whether a part is done, and what it made is there, or was joined with the others' by now."""
-    state, last = read_state(place.state(number)), read_state(place.state(LAST))
+    state = read_state(place.state(number))
     if state is None or not state.is_done:
         return False
-    return number == LAST or manifest.is_kept(place, number) or (last is not None and last.is_done)
+    return manifest.is_kept(place, number) or (number != LAST and is_done(place, manifest, LAST))
 
 
 def told(manifest: Manifest, number: int) -> str:

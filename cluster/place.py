@@ -13,6 +13,7 @@ The last part, which joins what the others made, is called `last`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ class Place:
     def folder(self) -> Path:
         """Return the folder."""
         return self.out.with_name(self.out.name + SUFFIX)
+
+    @property
+    def job_name(self) -> str:
+        """Return what its jobs are called in a queue."""
+        return "est-" + re.sub(r"[^\w.-]+", "_", self.out.stem)
 
     @property
     def manifest(self) -> Path:

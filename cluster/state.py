@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Generator
@@ -37,7 +38,7 @@ class State:
     pid: int = field(default_factory=os.getpid)
     job: str = ""  # of Slurm
     started: float = field(default_factory=time.time)
-    heartbeat: float = field(default_factory=time.time)  # the last one
+    heartbeat: float = field(default_factory=time.time)  # the last one, by the clock of its machine
     ended: float | None = None
     left: int | None = None  # inputs, as far as is known
     failed: int = 0
@@ -57,7 +58,18 @@ class State:
             return False
         if self.host == socket.gethostname():
             return writer_of(place.held(number)) is not None
-        return time.time() - self.heartbeat < SILENT
+        return seconds_since_heartbeat(place, number) < SILENT
+
+
+def seconds_since_heartbeat(place: Place, number: int) -> float:
+    """Return how long ago a part wrote its state, by the clock of the file system alone: those of two machines may differ."""
+    path = place.state(number)
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            now = os.fstat(file.fileno()).st_mtime
+    except OSError:  # a folder that may only be read, or a full disk
+        now = time.time()
+    return max(0.0, now - path.stat().st_mtime)
 
 
 def read_state(path: Path) -> State | None:

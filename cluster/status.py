@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -18,7 +17,7 @@ from ..errors import CacheError, EstError
 from .parts import Manifest, is_done, read_manifest
 from .place import LAST, Place, named
 from .slurm.queue import read_queue, waiting
-from .state import State, read_state, tail
+from .state import State, read_state, seconds_since_heartbeat, tail
 
 SHOWN = 5  # failures
 Stage = Literal["done", "running", "queued", "failed", "stopped", "missing"]
@@ -146,7 +145,7 @@ def _part(place: Place, manifest: Manifest, number: int, waits: Mapping[int, str
     known |= {"failed": state.failed, "attempt": state.attempt, "host": state.host, "job": state.job}
     if is_done(place, manifest, number):
         return Part(**known, state="done", left=0)
-    known |= {"left": _left(place, number, state), "heartbeat": time.time() - state.heartbeat}
+    known |= {"left": _left(place, number, state), "heartbeat": seconds_since_heartbeat(place, number)}
     if state.is_alive(place, number):
         return Part(**known, state="running")
     if number in waits:

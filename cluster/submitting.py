@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from ..cache.stores.disk import Disk
 from ..cache.watch import Watch
-from ..errors import EstError, UsageError, counted, expect_choice, expect_range, some
+from ..errors import EstError, UsageError, counted, expect_choice, expect_range, quoted, some
 from ..inputs.given import as_found
 from ..inputs.input import FoundInputs
 from ..inputs.pathrule import NONE
 from .local import run_local, stop_local
+from .manifest import ExtractManifest, made_nothing
 from .parts import Manifest, is_done, read_manifest, run_part
 from .place import LAST, Place, holding
 from .slurm.options import SlurmOptions
@@ -80,12 +82,17 @@ def prepare_extract(
         expect_range("--shards", shards, 1, 100_000, default=SHARDS)
     found = as_found(inputs, watch, labels=labels, subjects=subjects)
     expect_possible(place, found, config, watch)
-    there = read_manifest(place) if place.manifest.exists() else None
-    if there is not None and not isinstance(there, known.ExtractManifest):
-        raise UsageError(f"{place.folder} holds a submitted {there.kind}.", remedy="another --out")
-    asked, texts = known.plan(found, config, shards or (SHARDS if there is None else there.parts))
     place.folder.mkdir(exist_ok=True)
     with holding(place.folder / "submitting", f"The submission of {place.out}"):
+        there = (
+            read_manifest(place) if place.manifest.exists() else None
+        )  # here: another call may have written it by now
+        if there is not None and not isinstance(there, known.ExtractManifest):
+            raise UsageError(f"{place.folder} holds a submitted {there.kind}.", remedy="another --out")
+        if there is not None and known.made_nothing(place):
+            _forget(place, there)
+            there = None
+        asked, texts = known.plan(found, config, shards or (SHARDS if there is None else there.parts))
         if there is None:
             if shards is not None and shards > asked.parts:
                 watch.say(f"{counted(asked.parts, 'shard')}: there are no more inputs")
@@ -113,6 +120,11 @@ def retry(
     """Do what is missing of a submission, by the engine and with the options of then unless others are named; looks at no folder."""
     place = Place(Path(out))
     place.expect()
+    if made_nothing(place):
+        raise UsageError(
+            f"Every input of {place.out} failed, and a retry does not look at the videos again.",
+            remedy=f"est submit extract with the same options, which does; or est submit status {quoted(place.out)}",
+        )
     queue = read_queue(place)
     queue = replace(queue, engine=engine or queue.engine or "local", options=slurm or queue.options)
     expect_engine(queue.engine)
@@ -145,14 +157,20 @@ def go_on(place: Place, queue: Queue, *, max_parallel: int | None, watch: Watch)
     manifest = read_manifest(place)
     if is_done(place, manifest, LAST):
         return read_submission(place.out)
-    if queue.engine == "slurm":
-        from .slurm.arrays import submit_slurm
+    with holding(place.folder / "submitting", f"The submission of {place.out}"):
+        queue = replace(queue, jobs=read_queue(place).jobs)  # here: another call may have queued more by now
+        there = waiting(queue)
+        if queue.engine == "slurm":
+            from .slurm.arrays import submit_slurm
 
-        with holding(place.folder / "submitting", f"The submission of {place.out}"):
-            there = waiting(queue)
             submit_slurm(place, manifest, queue, [n for n in _open(place, manifest) if n not in there], there)
-        return read_submission(place.out)
-    write_queue(place, replace(queue, jobs={}))
+            return read_submission(place.out)
+        if there:
+            raise UsageError(
+                f"{counted(len(there), 'job')} of {place.out} are in Slurm's queue, and would do the same as --engine {queue.engine}.",
+                remedy=f"est submit cancel {quoted(place.out)}, then the same command; or --engine slurm",
+            )
+        write_queue(place, queue)
     if queue.engine == "debug":
         stopped = _run_here(place, manifest, watch)
     else:
@@ -164,6 +182,14 @@ def go_on(place: Place, queue: Queue, *, max_parallel: int | None, watch: Watch)
         raise _failed(submission)
     run_part(place, LAST, keep_shards=queue.keep_shards, watch=watch)
     return read_submission(place.out)
+
+
+def _forget(place: Place, there: ExtractManifest) -> None:
+    """Remove what an extraction left of which no input gave a clip: its videos may be mended by now."""
+    for number in (LAST, *range(there.parts)):
+        place.state(number).unlink(missing_ok=True)
+    for leftover in (place.folder / "shards", place.folder / "computation.json"):
+        Disk().remove(leftover)
 
 
 def _open(place: Place, manifest: Manifest) -> list[int]:

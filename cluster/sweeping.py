@@ -205,9 +205,7 @@ def submit_sweep(
         )
     cache = cache if isinstance(cache, Path | str) else cache.path
     open_cache(cache)
-    there = read_manifest(place) if place.manifest.exists() else None
-    if there is not None and not isinstance(there, SweepManifest):
-        raise UsageError(f"{place.folder} holds a submitted {there.kind}.", remedy="another --out")
+    _expect_no_password(storage)
     asked = SweepManifest(
         folder=os.getcwd(),
         cache=str(cache),
@@ -218,18 +216,35 @@ def submit_sweep(
         storage=storage or f"sqlite:///{place.folder / 'studies.db'}",
         workers=workers,
         retrain_seeds=retrain_seeds,
-        parts=jobs or (JOBS if there is None else there.parts),
+        parts=jobs or JOBS,
     )
-    if there is not None:
-        expect_same(place, there, asked)
-    place.make()
-    open_storage(place.folder, asked.storage)  # says whether it can be reached
+    place.folder.mkdir(parents=True, exist_ok=True)
     with holding(place.folder / "submitting", f"The submission of {place.out}"):
+        there = (
+            read_manifest(place) if place.manifest.exists() else None
+        )  # here: another call may have written it by now
+        if there is not None and not isinstance(there, SweepManifest):
+            raise UsageError(f"{place.folder} holds a submitted {there.kind}.", remedy="another --out")
+        if there is not None:
+            expect_same(place, there, asked)
+            asked = replace(asked, parts=jobs or there.parts)
+        place.make()
+        open_storage(place.folder, asked.storage)  # says whether it can be reached
         if there is None or replace(asked, time=there.time, est=there.est) != there:
             _forget(place, asked)
             write_json(place.manifest, asked.to_json())
     queue = replace(read_queue(place), engine=engine)
     return go_on(place, replace(queue, options=slurm or queue.options), max_parallel=max_parallel, watch=watch)
+
+
+def _expect_no_password(storage: str) -> None:
+    """Refuse a password in a URL: jobs read the URL from a file, and drivers find passwords elsewhere."""
+    shown = without_password(storage)
+    if shown != storage and not storage.startswith("sqlite:"):
+        raise UsageError(
+            f"--storage {shown} holds a password, which jobs would read from a file that others may read.",
+            remedy="the URL without the password, and PGPASSWORD or ~/.pgpass for PostgreSQL; ?read_default_file=~/.my.cnf for MySQL",
+        )
 
 
 def expect_same(place: Place, there: SweepManifest, asked: SweepManifest) -> None:

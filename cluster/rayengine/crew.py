@@ -144,7 +144,7 @@ class RayCrew:
         except errors.RayActorError as error:
             if error.actor_init_failed:
                 raise EstError(f"An actor cannot start: {last_line(error)}.", remedy=INSTALLED) from error
-            return Lost(why_died(error))
+            return Lost(why_died(error), is_away=isinstance(error, errors.ActorUnavailableError))
         except (
             errors.ObjectLostError,
             errors.NodeDiedError,

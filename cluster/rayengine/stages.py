@@ -31,6 +31,7 @@ class Lost:
 
     reason: str
     is_alive: bool = False  # the actor lives, and cannot go on
+    is_away: bool = False  # the actor is not reached, and may live
 
 
 class Actor(Protocol):
@@ -211,7 +212,7 @@ class ClusterStages:
         """Note that an actor died with an input; return the failure where it was the last time."""
         if slot.starting is None and not slot.again:
             self._count_death(lost.reason)
-            if lost.is_alive:
+            if lost.is_alive or lost.is_away:  # else it works on beside the one that has its inputs next
                 slot.actor.end()
             slot.starting = slot.actor.start()
         self._deaths[index] += 1

@@ -12,10 +12,9 @@ from ...packages import expect_packages
 from ..parts import Manifest
 from ..place import LAST, Place
 from .jobs import PartJob
-from .options import WARNING, SlurmOptions
+from .options import OF_PARTS, WARNING, SlurmOptions
 from .queue import Queue, slurm, write_queue
 
-OF_PARTS = ("gpus", "gpus-per-node", "gres")  # the last step needs none
 LAST_CPUS = 2
 MOST = 100_000  # jobs at once, where nobody says
 UNREACHABLE = ("configuration source", "contact slurm controller", "unable to contact", "resolve_ctls")  # says sbatch
@@ -41,16 +40,16 @@ def submit_slurm(
     if LAST in waiting:
         slurm("scancel", queue.jobs[LAST])  # it waits for jobs that have failed
     jobs = {number: job for number, job in queue.jobs.items() if number in waiting and number != LAST}
-    after = list(jobs.values())
+    after, before = list(jobs.values()), queue.options.more.get("dependency")
     if numbers:
-        made = _executor(place, "part", queue.options, gpus=True)
+        made = _executor(place, "part", queue.options, gpus=True, dependency=before)
         found = _submit(lambda: made.submit_array([PartJob(place.out, number) for number in numbers]))
         jobs |= {number: job.job_id for number, job in zip(numbers, found, strict=True)}
         after.append(found[0].job_id.partition("_")[0])  # the whole array
     queue = replace(queue, jobs=jobs)
     write_queue(place, queue)  # already: what fails below finds the parts queued
-    wait = {"dependency": f"afterok:{':'.join(after)}"} if after else {}
-    made = _executor(place, "last", queue.options, gpus=manifest.last_computes, **wait)
+    waits = ",".join(filter(None, [f"afterok:{':'.join(after)}" if after else "", before]))
+    made = _executor(place, "last", queue.options, gpus=manifest.last_computes, dependency=waits)
     last = _submit(lambda: made.submit(PartJob(place.out, LAST, keep_shards=queue.keep_shards)))
     queue = replace(queue, jobs={**jobs, LAST: last.job_id})
     write_queue(place, queue)
@@ -64,12 +63,12 @@ def cancel_slurm(queue: Queue, waiting: Mapping[int, str]) -> list[int]:
     return sorted(waiting)
 
 
-def _executor(place: Place, name: str, options: SlurmOptions, *, gpus: bool, **more: Any) -> Any:
+def _executor(place: Place, name: str, options: SlurmOptions, *, gpus: bool, dependency: str | None) -> Any:
     """Return submitit's executor with what was asked of Slurm."""
     from submitit import SlurmExecutor
 
-    of_parts = () if gpus else OF_PARTS
-    additional = {key: value or True for key, value in options.more.items() if key not in of_parts}
+    left_out = ("dependency", *(() if gpus else OF_PARTS))
+    additional = {key: value or True for key, value in options.more.items() if key not in left_out}
     made = SlurmExecutor(folder=place.slurm, max_num_timeout=options.requeues)
     asked = {
         "partition": options.partition,
@@ -78,15 +77,15 @@ def _executor(place: Place, name: str, options: SlurmOptions, *, gpus: bool, **m
         "mem": options.mem,
         "gpus_per_node": (options.gpus or None) if gpus else None,
         "array_parallelism": options.max_parallel or MOST,
+        "dependency": dependency or None,
     }
     made.update_parameters(
-        job_name=f"est-{place.out.stem}-{name}",
+        job_name=f"{place.job_name}-{name}",
         time=options.minutes,
         signal_delay_s=WARNING,
         stderr_to_stdout=True,
         additional_parameters={**additional, "requeue": True, "kill-on-invalid-dep": "yes"},
         **{key: value for key, value in asked.items() if value is not None},
-        **more,
     )
     return made
 

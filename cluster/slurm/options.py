@@ -11,6 +11,11 @@ from ...errors import UsageError, expect_values
 LEAST_MEM = 100  # megabytes: a smaller plain number was meant as gigabytes
 TIME = "04:00:00"  # short enough to be begun soon; a shard that is not done by then is queued again, and resumes
 REQUEUES = 20  # times that a job may run out of its time
+OF_PARTS = ("gpus", "gpus-per-node", "gres")  # a last step that computes nothing needs none
+OWN = (  # what est asks of sbatch itself
+    *("array", "job-name", "output", "error", "open-mode", "signal", "requeue", "no-requeue", "kill-on-invalid-dep"),
+    *("parsable", "wait", "wrap", "test-only"),
+)
 WARNING = 120  # seconds before its time ends in which a job commits what it has
 
 
@@ -35,6 +40,18 @@ class SlurmOptions:
                 f"--mem {self.mem} is {self.mem} MB to sbatch, too little for a job.", remedy=f"--mem {int(self.mem)}G"
             )
         _ = self.minutes
+        if own := [key for key in self.more if key in OWN]:
+            raise UsageError(
+                f"est sets {', '.join(f'--{key}' for key in own)} of sbatch itself.",
+                remedy=f"leave out --slurm {own[0]}; --print writes a script that you may change",
+            )
+        if "?" in self.more.get("dependency", ""):
+            raise UsageError(
+                "The job that merges waits for the others, and ? of a dependency would let it begin before.",
+                remedy="--slurm dependency=afterok:1,afterok:2 waits for all; --print writes a script that you may change",
+            )
+        for text in (self.partition, self.mem, self.account, *self.more.values()):
+            expect_line("An option of Slurm", text or "")
 
     @property
     def minutes(self) -> int:
@@ -56,6 +73,12 @@ class SlurmOptions:
         if not seconds:
             raise UsageError(f"--time {self.time} is no time.", remedy=f"--time {TIME}")
         return -(-seconds // 60)
+
+
+def expect_line(what: str, text: str) -> None:
+    """Refuse control characters in what becomes a line of a script: a line break would begin another command."""
+    if not text.isprintable():
+        raise UsageError(f"{what} has a control character: {text!r}.", remedy="leave the character out")
 
 
 def read_more(words: list[str]) -> dict[str, str]:

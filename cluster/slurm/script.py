@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 
 from ..parts import Manifest
 from ..place import Place
 from .arrays import LAST_CPUS
-from .options import WARNING, SlurmOptions
+from .options import OF_PARTS, WARNING, SlurmOptions, expect_line
 
 INTERRUPTED = 130  # what `est submit work` ends with when a signal has stopped it
 WARNED = 140  # and where it came before there was anything to stop: 128 and SIGUSR2
@@ -16,12 +17,17 @@ WARNED = 140  # and where it came before there was anything to stop: 128 and SIG
 
 def sbatch_script(place: Place, manifest: Manifest, options: SlurmOptions, *, keep_shards: bool) -> str:
     """Return one script: `bash` with it submits the array, and the last step behind it."""
+    expect_line("--out", str(place.out))
     est = shlex.join([sys.executable, "-m", "est"])
     out = shlex.quote(str(place.out))
     most = f"%{options.max_parallel}" if options.max_parallel else ""
-    shared = _flags({"account": options.account, "partition": options.partition, "mem": options.mem, **options.more})
-    own = _flags({"time": options.time, "cpus-per-task": options.cpus, "gpus-per-node": options.gpus or None})
-    log = shlex.quote(str(place.folder / "logs"))
+    shared = {"account": options.account, "partition": options.partition, "mem": options.mem, **options.more}
+    own = {"cpus-per-task": options.cpus, "gpus-per-node": options.gpus or None}
+    own_of_last = own if manifest.last_computes else {"cpus-per-task": min(options.cpus or LAST_CPUS, LAST_CPUS)}
+    of_last = own_of_last | {k: v for k, v in shared.items() if manifest.last_computes or k not in OF_PARTS}
+    before = of_last.pop("dependency", None)
+    wait = 'afterok:"$array"' + (f",{shlex.quote(str(before))}" if before else "")
+    logs = str(place.folder / "logs").replace("%", "%%")  # sbatch reads %a and others in it
     keep = " --keep-shards" if keep_shards else ""
     return f"""#!/bin/bash
 # {manifest.parts} {manifest.part}s of {place.out}, and one job that joins them. Submit both: bash THIS_FILE
@@ -31,32 +37,32 @@ set -euo pipefail
 
 array=$(sbatch --parsable <<'PART'
 #!/bin/bash
-#SBATCH --job-name=est-{place.out.stem}
+#SBATCH --job-name={place.job_name}
 #SBATCH --array=0-{manifest.parts - 1}{most}
 #SBATCH --signal=USR2@{WARNING}
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --output={log}/%4a.log
-{own}{shared}
+#SBATCH --output={shlex.quote(f"{logs}/%4a.log")}
+{_flags({"time": options.time, **own, **shared})}
 srun {est} submit work {out} --part "$SLURM_ARRAY_TASK_ID" || status=$?
 case "${{status:-0}}" in {INTERRUPTED}|{WARNED}) scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}" ;; esac
 exit "${{status:-0}}"
 PART
 )
 
-sbatch --dependency=afterok:"$array" --kill-on-invalid-dep=yes <<'LAST'
+sbatch --dependency={wait} --kill-on-invalid-dep=yes <<'LAST'
 #!/bin/bash
-#SBATCH --job-name=est-{place.out.stem}-last
-#SBATCH --output={log}/last.log
-{own if manifest.last_computes else _flags({"time": options.time, "cpus-per-task": min(options.cpus or LAST_CPUS, LAST_CPUS)})}{shared}
+#SBATCH --job-name={place.job_name}-last
+#SBATCH --output={shlex.quote(f"{logs}/last.log")}
+{_flags({"time": options.time, **of_last})}
 srun {est} submit merge {out}{keep}
 LAST
 
-echo "submitted; est submit status {place.out} shows how far it is"
+echo {shlex.quote(f"submitted; est submit status {out} shows how far it is")}
 """
 
 
-def _flags(options: dict[str, object]) -> str:
+def _flags(options: Mapping[str, object]) -> str:
     """Write options as sbatch reads them in a script."""
     lines = [
         f"#SBATCH --{key}={shlex.quote(str(value))}" if value != "" else f"#SBATCH --{key}"

@@ -17,6 +17,7 @@ from est.cluster.rayengine.crew import RayCrew, why_died
 from est.cluster.rayengine.extractor import Extractor
 from est.cluster.rayengine.package import import_ray
 from est.cluster.rayengine.sizes import Node, Sizes, sizes_for
+from est.cluster.rayengine.stages import Lost
 from est.encoders.engines.choice import Computation
 from est.errors import EstError
 from est.extract.config import ExtractConfig
@@ -236,6 +237,23 @@ def test_why_an_actor_died_is_the_sentence_of_ray():
     text = "The actor died unexpectedly before finishing this task.\n\tclass_name: A\n\tpid: 3\nIts node has died."
     assert why_died(Exception(text)) == "Its node has died."
     assert why_died(Exception("gone")) == "gone"
+
+
+def test_an_actor_that_is_not_reached_may_live():
+    class Died(Exception):
+        actor_init_failed = False
+
+    class Unavailable(Died):
+        pass
+
+    def get(call):
+        raise call
+
+    made, _ = crew()
+    kinds = SimpleNamespace(RayTaskError=KeyError, RayActorError=Died, ActorUnavailableError=Unavailable)
+    made._ray = SimpleNamespace(get=get, exceptions=kinds)
+    assert made._answer(Unavailable("no answer")) == Lost("no answer", is_away=True)
+    assert made._answer(Died("gone")) == Lost("gone")
 
 
 def test_sizes_are_said():

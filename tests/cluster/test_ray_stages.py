@@ -13,7 +13,7 @@ import pytest
 from est.cache import Watch
 from est.cache.interrupt import Stop
 from est.cluster.rayengine.extractor import Extracted
-from est.cluster.rayengine.stages import PATIENCE, ClusterStages, Lost
+from est.cluster.rayengine.stages import PATIENCE, TRIES, ClusterStages, Lost
 from est.errors import EstError
 from est.extract.config import CLIPS_AHEAD, ExtractConfig
 from est.extract.workers.messages import Failed, Work
@@ -53,6 +53,7 @@ class FakeCrew:
     poison: tuple[str, ...] = ()  # inputs of which an actor dies whenever it has them
     deaths: int = 0  # of the actor that is asked next, whatever it has
     is_alive: bool = False
+    is_away: bool = False
     absent: str = ""  # an input whose file no actor sees
     silent: str = ""  # an input that is never answered
     is_empty: bool = False  # no actor ever starts
@@ -76,7 +77,9 @@ class FakeCrew:
             if work and (self.deaths or any(call.work.input.id in self.poison for call in work)):
                 self.deaths -= self.deaths > 0
                 self.alone += [work[0].work.input.id] * (len(work) == 1)
-                found += [(call, Lost("its process ended", is_alive=self.is_alive)) for call in work]
+                found += [
+                    (call, Lost("its process ended", is_alive=self.is_alive, is_away=self.is_away)) for call in work
+                ]
             elif work:
                 found.append((work[-1], done(work[-1].work, is_seen=work[-1].work.input.id != self.absent)))
         return found
@@ -161,8 +164,9 @@ def test_inputs_of_an_actor_that_died_are_done_by_another():
     assert crew.ended == 0
 
 
-def test_an_actor_that_lives_and_cannot_go_on_is_ended():
-    crew = FakeCrew(deaths=1, is_alive=True)
+@pytest.mark.parametrize("how", ["is_alive", "is_away"])
+def test_an_actor_that_lives_and_cannot_go_on_is_ended(how):
+    crew = FakeCrew(deaths=1, **{how: True})
     assert not failures(run(crew))
     assert crew.ended == 1
 
@@ -175,6 +179,29 @@ def test_a_clip_that_kills_actors_fails_by_name_and_alone(number):
     assert set(found.values()) == {"3 actors died that had it, the last had nothing else: its process ended"}
     assert crew.given["7"] == crew.given["8"] == 3
     assert {"7", "8", "149"} <= set(crew.alone)
+
+
+def test_an_actor_with_a_suspect_takes_nothing_beside_it():
+    crew = FakeCrew(number=1, deaths=TRIES - 1)
+    stages = ClusterStages({}, crew)
+    stages.advance()
+    stages.begin(Work(index=0, input=Input(id="0", path=Path("0"), kind="video")))
+    assert stages.has_room
+    while crew.deaths:
+        stages.advance()
+    crew.silent = "0"
+    while crew.given["0"] < TRIES:
+        stages.advance()
+    assert not stages.has_room
+    crew.silent = ""
+    assert stages.advance().keys() == {0}
+    assert stages.has_room
+
+
+def test_deaths_with_clips_between_do_not_stop_the_run():
+    crew = FakeCrew(poison=tuple(map(str, range(0, 150, 15))))
+    assert failures(run(crew)).keys() == set(crew.poison)
+    assert len(crew.told) > 10 + 2 * crew.number, "more than are allowed one after the other"
 
 
 def test_actors_that_die_of_everything_stop_the_run():

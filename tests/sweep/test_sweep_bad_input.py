@@ -12,6 +12,7 @@ import pytest
 from swept import RATES, base_config, folded_cache, number_of, rates_space, swept, trials_of
 from train_samples import learning_cache
 
+from est.cluster.sweeping import submit_sweep
 from est.errors import EstError, UsageError
 from est.sweep.search import storage
 from est.sweep.search.settings import SweepConfig
@@ -150,6 +151,16 @@ def test_a_password_is_written_nowhere(cache, tmp_path, monkeypatch):
     written = [path for path in out.rglob("*") if path.is_file() and b"secret" in path.read_bytes()]
     assert written == []
     assert "postgresql://me:…@host/db" in (out / "settings.json").read_text()
+
+
+def test_jobs_are_given_no_password(cache, tmp_path):
+    """They read the URL from a file of the submission."""
+    out = tmp_path / "sweep"
+    with pytest.raises(UsageError, match=r"--storage postgresql://me:…@host/db holds a password") as refused:
+        submit_sweep(cache, out, engine="debug", storage="postgresql://me:secret@host/db")
+    assert "~/.pgpass" in refused.value.remedy
+    assert "secret" not in str(refused.value)
+    assert not list(tmp_path.glob("sweep*"))
 
 
 @pytest.mark.parametrize(
