@@ -11,7 +11,7 @@ import pytest
 from est.errors import EstError
 
 HARDENING = Path(__file__).parents[1] / "benchmarks" / "hardening"
-EXAMPLES = 8
+EXAMPLES = 4
 
 
 @pytest.fixture(scope="module")

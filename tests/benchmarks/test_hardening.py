@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # eight seconds of processor time
 ROOT = Path(__file__).resolve().parents[2]
 CAMPAIGNS = """
 import dataclasses, json, os, random, shutil, sys

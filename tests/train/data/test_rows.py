@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sampling_reference import stand_ins
 
 from est.cache import CacheWriter, Recipes, open_cache
-from est.errors import CacheDamaged, UsageError
+from est.errors import CacheDamaged, UsageError, quoted
 from est.train.config.sampling import SamplingConfig
 from est.train.data import rows
 from est.train.data.clipset import ClipSet, nearest_faces, warn_of_rates
@@ -264,7 +264,7 @@ def test_features_that_are_no_numbers_are_named(cache_path, kind, value, dtype, 
     monkeypatch.setattr(type(cache.snapshot), "rows", damaged)
     with pytest.raises(CacheDamaged, match=f"gap of clip '{clips[place].id}', frame {frame}, is not finite") as raised:
         gather(ClipSet.from_cache(cache, [6, 2], residency=kind), torch.tensor([0]), torch.zeros(1, 1, 1).long())
-    assert raised.value.remedy == f"est cache verify {cache_path}"
+    assert raised.value.remedy == f"est cache verify {quoted(cache_path)}"
     if kind == "device":
         with pytest.raises(CacheDamaged, match="is not finite"):
             ClipSet.from_cache(cache, range(len(cache)), residency=kind)

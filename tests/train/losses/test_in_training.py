@@ -20,7 +20,7 @@ from est.train.loop import objective
 from est.train.loop.checkpoint import load_checkpoint, save_checkpoint
 from est.train.loop.stacks.rule import shape_of
 from est.train.loop.stacks.stack import Stack
-from est.train.loop.world import World
+from est.train.loop.world import GradientSums, World
 from est.train.preparation import expect_trainable
 from est.train.results.run import CHECKPOINT, CONFIG
 
@@ -328,6 +328,7 @@ class Two(World):
 def test_processes_add_the_gradients_of_centres(clips):
     trainer = make_trainer(clips, model=GRU, loss=LossConfig(compact=1.0))
     trainer.world = Two(rank=0, size=2)
+    trainer._sums = GradientSums(trainer.world, trainer._parameters(), early=False)
     trainer.step(trainer.begin_epoch(0), 0)
     assert trainer.world.shapes[-2:] == [(3, 16), (len(trainer.columns),)]
 
