@@ -67,7 +67,7 @@ def verify_cache(path: Path | str, *, sources: bool = False, watch: Watch | None
     """
     path = local_path(path)
     mirror = mirrored(path)
-    fetched_again = mirror.mend(watch) if mirror else 0
+    fetched_again = mirror.compare(watch) if mirror else 0
     for _ in range(ATTEMPTS):
         snapshot = open_snapshot(path)
         report = _verify(snapshot, sources, watch or Watch())

@@ -114,7 +114,7 @@ def expect_writable(place: Path) -> None:
 
 
 def repair_of(place: Path | str) -> str:
-    """Return the command that mends a damaged cache; a mirror is not repaired but fetched again."""
+    """Return the command for a damaged cache: one on this machine is repaired, a mirror fetched again."""
     if url_of(place) is None and (mirror := mirrored(Path(place))):
         return f"est cache mirrors {quoted(mirror.url)} --remove, then the same command again"
     return f"est cache verify {quoted(place)} --repair"

@@ -1,7 +1,7 @@
 """A mirror: the folder on this machine in which what was read of a cache at a URL lies, as a Zarr cache with holes.
 
 It is made whole as to tables and metadata; chunks of rows come when they are asked for. Each file is compared with the digest of the
-list before it gets its name, whoever fetches it; what this machine's disk does to it later, `mend` finds. A mirror belongs to one list:
+list before it gets its name, whoever fetches it; what this machine's disk does to it later, `compare` finds. A mirror belongs to one list:
 another upload has another mirror, which takes over the files that are the same, compared again. A folder without its record or its list
 is no mirror, and goes.
 """
@@ -91,7 +91,7 @@ class Mirror:
         """Have every file here."""
         self._bring(self.upload.files, watch)
 
-    def mend(self, watch: Watch | None = None) -> int:
+    def compare(self, watch: Watch | None = None) -> int:
         """Compare every file that is here with its digest; those that differ come again. Return how many differed."""
         sound = _sound((self.root / name, entry) for name, entry in self.upload.files.items())
         wanted = {name: entry for name, entry in self.upload.files.items() if self.root / name not in sound}
@@ -336,7 +336,7 @@ def _remove(folder: Path) -> None:
 def _sound(files: Iterable[tuple[Path, Entry]]) -> set[Path]:
     """Return those files that are here with the bytes that their digest is of."""
 
-    def compare(one: tuple[Path, Entry]) -> Path | None:
+    def checked(one: tuple[Path, Entry]) -> Path | None:
         path, entry = one
         try:
             with path.open("rb") as file:
@@ -345,7 +345,7 @@ def _sound(files: Iterable[tuple[Path, Entry]]) -> set[Path]:
             return None
 
     with ThreadPoolExecutor() as pool:
-        return {path for path in pool.map(compare, files) if path is not None}
+        return {path for path in pool.map(checked, files) if path is not None}
 
 
 def _comes_later(name: str) -> bool:

@@ -118,7 +118,7 @@ def verify(
         return STATUS_FAILED if again.problems or report.sources else 0
     if report.problems:
         summary += (
-            f"\nest cache upload CACHE {quoted(url)} --resend, from a sound copy, mends it."
+            f"\nest cache upload CACHE {quoted(url)} --resend, from an undamaged copy, replaces it."
             if (url := url_of(cache))
             else f"\nest cache verify {quoted(named)} --repair drops what is damaged, so that est extract makes it again."
         )
