@@ -19,9 +19,9 @@ def extract_shard(place: Place, manifest: ExtractManifest, number: int, workers:
         config = replace(manifest.config, workers=workers or manifest.config.workers)
         config = agreed(place, number, config)
         found = manifest.found(place, number)
-        for problem in found.problems if number else found.problems[len(manifest.problems) :]:
-            watch.warn(f"{problem.path}: {problem.error}")
         report = extract_videos(found, place.shard(number), config, keep_empty=True, watch=watch)
+    for failure in report.failures:
+        watch.warn(f"failed {failure.id}: {failure.stage}: {failure.error}")
     failed = len(report.failures)
     result = {"clips": report.clips + report.unchanged, "frames": report.frames, "failures": failed}
     return Ended(left=report.left, signal=report.signal, failed=failed, result=result)

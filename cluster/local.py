@@ -69,7 +69,7 @@ def run_local(place: Place, manifest: Manifest, *, max_parallel: int | None, wat
         finally:
             _stop(children.values())
             for number, child in children.items():
-                _record_end(place, manifest, number, child.returncode)
+                _record_end(place, manifest, number, child.returncode, is_stopped=True)
     return stop.wanted
 
 
@@ -109,12 +109,17 @@ def _stop(children: Iterable[subprocess.Popen[bytes]]) -> None:
         child.wait()
 
 
-def _record_end(place: Place, manifest: Manifest, number: int, status: int) -> None:
-    """Write why a part has failed, where its process could not."""
+def _record_end(place: Place, manifest: Manifest, number: int, status: int, *, is_stopped: bool = False) -> None:
+    """Write why a part has failed, where its process could not; one that was stopped before it could listen has not failed."""
     state = read_state(place.state(number))
     if is_done(place, manifest, number) or (
         state is not None and (state.state != "running" or state.is_alive(place, number))
     ):
+        return
+    if is_stopped and status == -signal.SIGTERM:
+        write_json(
+            place.state(number), asdict(replace(state or State(state="stopped"), state="stopped", ended=time.time()))
+        )
         return
     how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
     why = ", as a machine without free memory does" if status == -signal.SIGKILL else ""

@@ -25,6 +25,7 @@ from ..errors import EstError, UsageError, counted, differing, some
 from ..extract.config import ExtractConfig
 from ..inputs.input import FoundInputs, Input, failure_at
 from .place import Place, write_json
+from .reading import expect_types, reading
 from .shares import shares
 from .state import Ended
 
@@ -98,10 +99,10 @@ class ExtractManifest:
         }
         known["config"] = ExtractConfig(**settings)
         known["columns"] = {name: ColumnSpec(**spec) for name, spec in columns.items()}
-        known["labels"] = tuple(data["labels"])
+        known["labels"] = tuple([] + data["labels"])  # of a list alone
         known["problems"] = tuple(_failure(problem) for problem in data["problems"])
         known["shards"] = tuple(Shard(**shard) for shard in data["shards"])
-        return cls(**known)
+        return expect_types(cls(**known))
 
     def work(self, place: Place, number: int, *, workers: int | None, watch: Watch) -> Ended:
         """Extract a shard."""
@@ -180,18 +181,20 @@ def read_inputs(place: Place, manifest: ExtractManifest, number: int) -> Iterato
     """Yield the inputs of a shard, each with its size and time when the manifest was written."""
     path = place.inputs(number)
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, IsADirectoryError):
         text = ""
     if of_text(text) != manifest.shards[number].digest:
         raise EstError(
             f"{path} is not what {place.manifest.name} says that was written.",
-            remedy=f"est submit extract with another --out, or remove {place.folder} and submit again",
+            remedy=f"{place.remedy}; or another --out",
         )
     for data in json.loads(text):
-        source = Source(num_bytes=data.pop("num_bytes"), mtime_ns=data.pop("mtime_ns"))
-        known: dict[str, Any] = {**data, "path": Path(data["path"])}
-        yield Input(**known), source
+        with reading(path, place.remedy):
+            source = Source(num_bytes=data.pop("num_bytes"), mtime_ns=data.pop("mtime_ns"))
+            known: dict[str, Any] = {**data, "path": Path(data["path"])}
+            one = Input(**known)
+        yield one, source
 
 
 def expect_same(place: Place, there: ExtractManifest, asked: ExtractManifest, texts: Sequence[str]) -> ExtractManifest:

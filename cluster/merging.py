@@ -15,10 +15,11 @@ from ..cache import Cache, merge_caches, open_cache, verify_cache
 from ..cache.stores.disk import Disk, expect_free_space, writing
 from ..cache.stores.snapshot import staging_path
 from ..cache.watch import Watch
-from ..errors import CacheDamaged, CacheError, EstError, RecipeMismatch, counted, some
+from ..errors import CacheDamaged, CacheError, EstError, RecipeMismatch, counted, quoted, some
 from ..extract.clip_pipeline import clips_of
 from .manifest import ExtractManifest, read_inputs
-from .place import Place, named, read_json, write_json
+from .place import LAST, Place, named, read_json, write_json
+from .reading import reading
 from .state import read_state
 
 
@@ -50,16 +51,27 @@ def merge_shards(place: Place, manifest: ExtractManifest, *, keep_shards: bool, 
             disk.rename(made, place.out)
         if not keep_shards:
             disk.remove(place.folder / "shards")
-        return read_json(record)
+        return _merged(place)
 
 
 def is_in_place(place: Place) -> bool:
     """Say whether the cache is the one that was merged."""
     try:
-        record = read_json(place.folder / "merged.json")
+        record = _merged(place)
     except FileNotFoundError:
         return False
     return place.out.exists() and open_cache(place.out).commit_id == record["commit"]
+
+
+def _merged(place: Place) -> dict[str, Any]:
+    """Return what the merge recorded."""
+    path = place.folder / "merged.json"
+    data = read_json(path)
+    with reading(path, f"rm {quoted(path)} {quoted(place.state(LAST))}, move {place.out.name} away, then submit again"):
+        clips, failures, kept, commit = (data[name] for name in ("clips", "failures", "kept", "commit"))
+        if not (isinstance(clips, int) and isinstance(failures, int) and kept is True and isinstance(commit, str)):
+            raise TypeError(f"it holds {data}")
+    return data
 
 
 def whole_shards(place: Place, manifest: ExtractManifest) -> list[Cache]:

@@ -9,6 +9,7 @@ from ..cache.watch import Watch
 from ..errors import EstError, UsageError
 from .manifest import FORMAT, VERSION, ExtractManifest
 from .place import LAST, Place, holding, read_json
+from .reading import reading
 from .state import Ended, State, alive, read_state
 
 
@@ -75,7 +76,11 @@ class Manifest(Protocol):
 def read_manifest(place: Place) -> Manifest:
     """Return what was submitted."""
     place.expect()
-    data: Mapping[str, Any] = read_json(place.manifest)
+    with reading(place.manifest, place.remedy):
+        return _read_manifest(place, read_json(place.manifest))
+
+
+def _read_manifest(place: Place, data: Mapping[str, Any]) -> Manifest:
     if data.get("format") != FORMAT or data.get("version") != VERSION:
         raise EstError(
             f"{place.manifest} is of another release: {data.get('format')} {data.get('version')}, expected {FORMAT} {VERSION}.",
@@ -83,6 +88,8 @@ def read_manifest(place: Place) -> Manifest:
         )
     if data["kind"] == ExtractManifest.kind:
         return ExtractManifest.from_json(data)
+    if data["kind"] != "sweep":
+        raise ValueError(f"kind is {data['kind']!r}")
     from .sweeping import SweepManifest  # here: it needs torch
 
     return SweepManifest.from_json(data)

@@ -21,9 +21,10 @@ from typing import Any
 
 from ..cache.stores.disk import Disk
 from ..cache.stores.lock import WriterLock
-from ..errors import CacheLocked, EstError, UsageError
+from ..errors import CacheLocked, EstError, UsageError, quoted
 
 SUFFIX = ".submit"
+STORES = (".zarr", ".h5")
 LAST = -1  # the number of the part that joins the others
 
 
@@ -76,6 +77,11 @@ class Place:
         """Return the file of what a part says."""
         return self.folder / "logs" / f"{named(number)}.log"
 
+    @property
+    def remedy(self) -> str:
+        """Say what helps where its files are damaged."""
+        return f"rm -r {quoted(self.folder)}, which removes unfinished shards too, then submit again"
+
     def make(self) -> None:
         """Make the folders."""
         for name in ("inputs", "shards", "states", "logs"):
@@ -84,9 +90,15 @@ class Place:
     def expect(self) -> None:
         """Refuse to look for a submission where there is none."""
         if not self.manifest.is_file():
+            if self.out.exists() and self.out.suffix in STORES:
+                raise UsageError(
+                    f"{self.out} is there, and has no parts: {self.manifest} is not there. est extract or "
+                    "--engine ray made it, or its folder of parts was removed.",
+                    remedy=f"est cache info {quoted(self.out)}",
+                )
             raise UsageError(
                 f"Nothing was submitted for {self.out}: {self.manifest} is not there.",
-                remedy=f"est submit extract INPUT --out {self.out} --shards 8",
+                remedy=f"est submit extract INPUT --out {quoted(self.out)} --shards 8",
             )
 
 
@@ -108,8 +120,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError) as error:
-        raise EstError(f"{path} cannot be read.", remedy=f"remove {path} if it is damaged") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise EstError(f"{path} cannot be read.", remedy=f"rm {quoted(path)}, if it is damaged") from error
 
 
 @contextmanager

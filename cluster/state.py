@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 from ..cache.stores.lock import writer_of
 from ..cache.watch import Progress, Watch
-from ..errors import EstError
+from ..errors import EstError, quoted
 from .place import Place, read_json, write_json
+from .reading import expect_types, reading
 
 BEAT = "EST_HEARTBEAT"  # of the environment: seconds between heartbeats
 SECONDS = 10.0  # where it is not set
@@ -62,11 +63,11 @@ class State:
 def read_state(path: Path) -> State | None:
     """Return what a part wrote last; None: it has not begun."""
     try:
-        return State(**read_json(path))
+        data = read_json(path)
     except FileNotFoundError:
         return None
-    except TypeError as error:
-        raise EstError(f"{path} is not of this release.", remedy="finish with the est that submitted") from error
+    with reading(path, f"rm {quoted(path)}; est submit retry does the part again, from its last commit"):
+        return expect_types(State(**data))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from ..cache import open_cache
+from ..cache.clip import Failure
 from ..cache.stores.snapshot import open_snapshot
-from ..errors import EstError
+from ..errors import CacheError, EstError
 from .parts import Manifest, is_done, read_manifest
 from .place import LAST, Place, named
 from .slurm.queue import read_queue, waiting
 from .state import State, read_state, tail
 
+SHOWN = 5  # failures
 Stage = Literal["done", "running", "queued", "failed", "stopped", "missing"]
 STAGES: tuple[Stage, ...] = ("done", "running", "queued", "failed", "stopped", "missing")
 
@@ -55,6 +60,7 @@ class Submission:
     parts: tuple[Part, ...]
     last: Part
     result: Mapping[str, Any]  # of the last step
+    failures: tuple[Failure, ...] = ()  # the first of an extraction that is done
 
     @property
     def counts(self) -> dict[str, int]:
@@ -95,6 +101,7 @@ class Submission:
             "parts": [_part_data(part) for part in self.parts],
             "last": _part_data(self.last),
             "result": dict(self.result),
+            "failures": [{"id": f.id, "path": f.path, "stage": f.stage, "error": f.error} for f in self.failures],
         }
 
 
@@ -110,6 +117,7 @@ def read_submission(out: Path | str) -> Submission:
     waits = waiting(queue)
     last = _part(place, manifest, LAST, waits)
     state = read_state(place.state(LAST))
+    result = state.result if state is not None and last.state == "done" else {}
     return Submission(
         out=place.out,
         kind=manifest.kind,
@@ -117,8 +125,17 @@ def read_submission(out: Path | str) -> Submission:
         engine=queue.engine,
         parts=tuple(_part(place, manifest, number, waits) for number in range(manifest.parts)),
         last=last,
-        result=state.result if state is not None and last.state == "done" else {},
+        result=result,
+        failures=tuple(islice(_failures(place, manifest.parts, result), SHOWN)),
     )
+
+
+def _failures(place: Place, parts: int, result: Mapping[str, Any]) -> Iterator[Failure]:
+    """Yield the failures of an extraction: those of the cache, or of the shards where no clip is and so no cache."""
+    if result.get("failures"):
+        for path in [place.out] if result.get("kept") else [place.shard(number) for number in range(parts)]:
+            with suppress(CacheError):  # moved away, or removed by now
+                yield from open_cache(path).failures
 
 
 def _part(place: Place, manifest: Manifest, number: int, waits: Mapping[int, str]) -> Part:

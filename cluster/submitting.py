@@ -178,7 +178,7 @@ def _run_here(place: Place, manifest: Manifest, watch: Watch) -> bool:
 def _failed(submission: Submission) -> EstError:
     """Say which parts have failed, and why."""
     failed = [part for part in submission.parts if part.number in submission.open]
-    told = [f"{submission.unit} {part.number}: {part.error or part.state}" for part in failed]
+    told = [f"{submission.unit} {part.number}: {(part.error or part.state).rstrip('.')}" for part in failed]
     remedies = list(dict.fromkeys(part.remedy for part in failed if part.remedy))
     again = f"est submit retry {submission.out}, which does only these"
     return EstError(

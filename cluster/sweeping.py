@@ -38,6 +38,7 @@ from .computing import of_first
 from .manifest import FORMAT, VERSION
 from .parts import read_manifest
 from .place import LAST, Place, holding, named, write_json
+from .reading import expect_types
 from .slurm.queue import read_queue, waiting
 from .state import Ended, read_state
 from .submitting import Engine, expect_engine, go_on
@@ -102,8 +103,16 @@ class SweepManifest:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_json` returned."""
         known: dict[str, Any] = {item.name: data[item.name] for item in fields(cls)}
-        known["models"] = tuple(data["models"])
-        return cls(**known)
+        known["models"] = tuple([] + data["models"])  # of a list alone
+        made = expect_types(cls(**known))
+        from_flat(made.base)
+        if not isinstance(made.device, str):
+            raise TypeError(f"device is {made.device!r}")
+        SweepConfig(**made.how)
+        if made.space is not None:
+            Space.from_json(made.space)
+        expect_range("parts", made.parts, 1, 10_000)
+        return made
 
     def work(self, place: Place, number: int, *, workers: int | None, watch: Watch) -> Ended:
         """Search until there is nothing left to try."""

@@ -39,7 +39,7 @@ def test_only_errors_of_est_come_out_of_any_parser(hardening, parsers):
         read += tally.counts["read"]
         found |= {parser.name: [str(one) for one in tally.findings.values()]} if tally.findings else {}
     assert found == {}
-    assert read > len(parsers)  # they are not refused at the door
+    assert read > len(parsers) / 4  # they are not refused at the door
 
 
 def test_each_parser_reads_a_sound_text(parsers):

@@ -25,11 +25,17 @@ from _list_parsers import list_parsers  # noqa: E402
 from _machine import machine  # noqa: E402
 from _option_parsers import option_parsers  # noqa: E402
 from _reading import Parser, examine  # noqa: E402
+from _submission_parsers import submission_parsers  # noqa: E402
 
 
 def all_parsers(folder: Path) -> list[Parser]:
     """Return every parser, with the files that it needs in a folder."""
-    return [*option_parsers(), *list_parsers(folder / "lists"), *file_parsers(folder / "files")]
+    return [
+        *option_parsers(),
+        *list_parsers(folder / "lists"),
+        *file_parsers(folder / "files"),
+        *submission_parsers(folder / "submission"),
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

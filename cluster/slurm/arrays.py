@@ -18,6 +18,7 @@ from .queue import Queue, slurm, write_queue
 OF_PARTS = ("gpus", "gpus-per-node", "gres")  # the last step needs none
 LAST_CPUS = 2
 MOST = 100_000  # jobs at once, where nobody says
+UNREACHABLE = ("configuration source", "contact slurm controller", "unable to contact", "resolve_ctls")  # says sbatch
 WORKING = ("RUNNING", "COMPLETING")
 
 
@@ -97,7 +98,10 @@ def _submit(submit: Any) -> Any:
     try:
         return submit()
     except (FailedJobError, FailedSubmissionError) as error:
+        unreachable = any(words in str(error).casefold() for words in UNREACHABLE)
         raise EstError(
             f"sbatch refused the jobs: {first_line(error)}",
-            remedy="mend the option that it names; fewer --shards where the array is too large",
+            remedy="run it on a login node of the cluster, or --engine local"
+            if unreachable
+            else "mend the option that it names; fewer --shards where the array is too large",
         ) from error

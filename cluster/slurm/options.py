@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ...errors import UsageError, expect_values
 
+LEAST_MEM = 100  # megabytes: a smaller plain number was meant as gigabytes
 TIME = "04:00:00"  # short enough to be begun soon; a shard that is not done by then is queued again, and resumes
 REQUEUES = 20  # times that a job may run out of its time
 WARNING = 120  # seconds before its time ends in which a job commits what it has
@@ -29,6 +30,10 @@ class SlurmOptions:
 
     def __post_init__(self) -> None:
         expect_values(self, "--", gpus=(0, 1024), cpus=(1, 4096), max_parallel=(1, 100_000), requeues=(0, 1000))
+        if self.mem is not None and re.fullmatch(r"\d{1,9}", self.mem) and 0 < int(self.mem) < LEAST_MEM:
+            raise UsageError(
+                f"--mem {self.mem} is {self.mem} MB to sbatch, too little for a job.", remedy=f"--mem {int(self.mem)}G"
+            )
         _ = self.minutes
 
     @property

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ...errors import EstError
+from ...errors import EstError, quoted
 from ..place import Place, read_json, write_json
+from ..reading import expect_types, reading
 from .options import SlurmOptions
 
 PATIENCE = 60  # seconds for a command of Slurm
@@ -32,9 +33,12 @@ def read_queue(place: Place) -> Queue:
         data = read_json(place.queue)
     except FileNotFoundError:
         return Queue()
-    jobs = {int(number): job for number, job in data["jobs"].items()}
-    known: dict[str, Any] = {**data, "options": SlurmOptions(**data["options"]), "jobs": jobs}
-    return Queue(**known)
+    with reading(
+        place.queue, f"rm {quoted(place.queue)}, once squeue shows that no jobs are left; then est submit retry"
+    ):
+        jobs = {int(number): job for number, job in data["jobs"].items()}
+        known: dict[str, Any] = {**data, "options": SlurmOptions(**data["options"]), "jobs": jobs}
+        return expect_types(Queue(**known))
 
 
 def write_queue(place: Place, queue: Queue) -> None:

@@ -7,6 +7,7 @@ import sys
 
 from ..parts import Manifest
 from ..place import Place
+from .arrays import LAST_CPUS
 from .options import WARNING, SlurmOptions
 
 INTERRUPTED = 130  # what `est submit work` ends with when a signal has stopped it
@@ -47,7 +48,7 @@ sbatch --dependency=afterok:"$array" --kill-on-invalid-dep=yes <<'LAST'
 #!/bin/bash
 #SBATCH --job-name=est-{place.out.stem}-last
 #SBATCH --output={log}/last.log
-{own if manifest.last_computes else _flags({"time": options.time})}{shared}
+{own if manifest.last_computes else _flags({"time": options.time, "cpus-per-task": min(options.cpus or LAST_CPUS, LAST_CPUS)})}{shared}
 srun {est} submit merge {out}{keep}
 LAST
 

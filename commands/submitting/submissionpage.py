@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ...errors import STATUS_FAILED, STATUS_INTERRUPTED, STATUS_PARTIAL, counted
+from ...errors import STATUS_FAILED, STATUS_INTERRUPTED, STATUS_PARTIAL, counted, quoted
 from ..screen import Screen, clock, columns
 
 if TYPE_CHECKING:
@@ -29,13 +29,14 @@ def page(submission: Submission) -> str:
     """Lay it out."""
     counts = ", ".join(f"{count} {state}" for state, count in submission.counts.items())
     done = f"{submission.inputs - submission.left}/{submission.inputs}"
-    head = f"{submission.out}: {counted(len(submission.parts), submission.unit)}: {counts}; {done} inputs"
+    unit = "inputs" if submission.kind == "extract" else "jobs"
+    head = f"{submission.out}: {counted(len(submission.parts), submission.unit)}: {counts}; {done} {unit}"
     parts = [
         part for part in (*submission.parts, submission.last) if part.state not in ("done", "missing") or part.error
     ]
     lines = [head]
     if parts:
-        rows = [("part", "state", "inputs", "attempt", "where", "heartbeat", "")]
+        rows = [("part", "state", unit, "attempt", "where", "heartbeat", "")]
         lines += columns([*rows, *(_row(part) for part in parts[:SHOWN])])
     if len(parts) > SHOWN:
         lines.append(f"and {len(parts) - SHOWN} more (--json shows all)")
@@ -53,22 +54,28 @@ def _row(part: Part) -> tuple[str, ...]:
 
 def _next(submission: Submission) -> Iterator[str]:
     """Say how it ended, or what to do next."""
-    out = submission.out
+    out = quoted(submission.out)
     if submission.is_done:
         failures = submission.result.get("failures", 0)
         told = [
             counted(submission.result[name], name[:-1]) for name in ("clips", "failures") if name in submission.result
         ]
         yield ", ".join(told)
+        yield from (f"failed {failure.id}: {failure.stage}: {failure.error}" for failure in submission.failures)
+        if failures > len(submission.failures) > 0:
+            yield f"and {failures - len(submission.failures)} more"
         if submission.kind == "extract":
             yield (
-                f"cache: {out}"
+                f"cache: {submission.out}"
                 if submission.result["kept"]
-                else f"no cache: nothing was extracted, and none was left at {out}"
+                else f"no cache: nothing was extracted, and none was left at {submission.out}"
             )
         if failures and submission.result.get("kept"):
             yield f"est cache ls {out} --failures names them; est extract … --out {out} --retry-failed tries them again"
+        elif failures:
+            yield f"once the videos are mended: the same est submit extract again, or est extract … --out {out} --retry-failed"
     elif submission.open or submission.last.state == "failed":
-        yield f"next: est submit retry {out}"
+        working = submission.counts.keys() & {"running", "queued"}
+        yield f"next: {'wait, or ' if working else ''}est submit retry {out}"
     elif submission.engine == "slurm":
         yield f"est submit status {out} shows how far it is; est submit cancel {out} stops it"

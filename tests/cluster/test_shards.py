@@ -129,24 +129,26 @@ def test_everything_is_killed_in_the_middle(tmp_path, monkeypatch, suffix):
     ]
     place = Place(tmp_path / f"cache{suffix}")
 
-    def wait_until_a_clip_is_done(running, attempt):
+    def wait_until_a_shard_is_begun(running, attempt):
         until = time.monotonic() + 300
         while running.poll() is None and time.monotonic() < until:
-            states = [json.loads(path.read_text()) for path in place.state(0).parent.glob("0*.json")]
-            if any((one["state"], one["left"], one["attempt"]) == ("running", 1, attempt) for one in states):
-                return states
-            time.sleep(0.05)
+            states = {path.stem: json.loads(path.read_text()) for path in place.state(0).parent.glob("0*.json")}
+            working = {
+                name: one for name, one in states.items() if (one["state"], one["attempt"]) == ("running", attempt)
+            }
+            if any(place.shard(int(name)).exists() for name in working):
+                return list(working.values())
+            time.sleep(0.02)
         raise AssertionError(running.communicate())
 
     running = est_submit(*words, folder=tmp_path)
-    for one in wait_until_a_clip_is_done(running, 1):
-        if one["state"] == "running":
-            os.kill(one["pid"], signal.SIGKILL)
+    for one in wait_until_a_shard_is_begun(running, 1):
+        os.kill(one["pid"], signal.SIGKILL)
     running.kill()
     running.communicate()
     assert not place.out.exists()
     running = est_submit(*words, folder=tmp_path)
-    wait_until_a_clip_is_done(running, 2)
+    wait_until_a_shard_is_begun(running, 2)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=300)
     assert running.returncode == 130, err

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from cluster_samples import CONFIG, FakeJob, fake_shard, make_files, planned, use_fakes
 
 from est.cache import open_cache
+from est.cache.watch import Watch
+from est.cluster.extracting import extract_shard
 from est.cluster.manifest import read_inputs
+from est.cluster.merging import is_in_place
 from est.cluster.parts import read_manifest, run_part
-from est.cluster.place import LAST, write_json
+from est.cluster.place import LAST, Place, write_json
 from est.cluster.slurm import queue as queues
-from est.cluster.slurm.arrays import expect_slurm
+from est.cluster.slurm.arrays import _submit, expect_slurm
 from est.cluster.slurm.options import SlurmOptions, read_more
 from est.cluster.slurm.queue import Queue, write_queue
 from est.cluster.state import State, asdict, read_state
 from est.cluster.status import read_submission
-from est.cluster.submitting import cancel, expect_engine, retry, submit_extract
+from est.cluster.submitting import _failed, cancel, expect_engine, retry, submit_extract
+from est.commands.submitting.submissionpage import page
 from est.errors import CacheLocked, EstError, RecipeMismatch, UsageError
+from est.inputs.input import failure_at
 
 
 @pytest.fixture
@@ -220,6 +227,10 @@ def test_what_is_asked_of_slurm():
         "exclusive": "",
         "constraint": "a100&ib",
     }
+    with pytest.raises(UsageError, match="--mem 16 is 16 MB") as small:
+        SlurmOptions(mem="16")
+    assert small.value.remedy == "--mem 16G"
+    assert [SlurmOptions(mem=text).mem for text in ("16G", "4000", "0")] == ["16G", "4000", "0"]
     with pytest.raises(UsageError, match="KEY=VALUE"):
         read_more(["long queue"])
 
@@ -243,6 +254,44 @@ def test_what_is_not_there_is_said_before_anything_is_written(tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["videos"]
 
 
+def test_a_reason_ends_in_one_full_stop_and_a_sweep_counts_jobs(place):
+    write_json(place.state(1), asdict(State(state="failed", error="--device cuda:3: there are 1.")))
+    found = read_submission(place.out)
+    assert "1: --device cuda:3: there are 1; shard 2: missing." in _failed(found).message
+    assert "; 0/6 jobs" in page(replace(found, kind="sweep")).splitlines()[0]
+
+
+def test_tools_of_slurm_without_a_cluster_are_told_from_a_refused_option():
+    from submitit.core.utils import FailedJobError
+
+    def refuse(reason):
+        def submit():
+            raise FailedJobError(reason)
+
+        return submit
+
+    with pytest.raises(EstError, match="sbatch refused") as nowhere:
+        _submit(refuse("sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host"))
+    assert "--engine local" in nowhere.value.remedy
+    with pytest.raises(EstError, match="sbatch refused") as wrong:
+        _submit(refuse("sbatch: error: invalid partition specified: gpuu"))
+    assert "mend the option" in wrong.value.remedy
+
+
+def test_reasons_of_failed_clips_reach_the_log(tmp_path, monkeypatch):
+    place = planned(tmp_path, shards=2, files=3)
+    manifest = read_manifest(place)
+    report = SimpleNamespace(clips=0, unchanged=0, frames=0, left=0, signal=0)
+    report.failures = [failure_at(videos(place) / "0.mp4", "0", "no frame can be decoded")]
+    monkeypatch.setattr("est.cluster.extracting.extract_videos", lambda *words, **more: report)
+    monkeypatch.setattr("est.cluster.extracting.agreed", lambda place, number, config: config)
+    told = []
+    watch = Watch()
+    watch.warn = told.append
+    assert extract_shard(place, manifest, 0, None, watch).failed == 1
+    assert told == [f"failed 0: {report.failures[0].stage}: no frame can be decoded"]
+
+
 def test_a_submission_of_which_nothing_can_be_extracted(tmp_path, monkeypatch):
     use_fakes(monkeypatch)
     place = planned(tmp_path, shards=2, files=2)
@@ -250,5 +299,70 @@ def test_a_submission_of_which_nothing_can_be_extracted(tmp_path, monkeypatch):
         path.write_bytes(b"changed")
     submission = retry(place.out, engine="debug")
     assert submission.result == {"clips": 0, "failures": 2, "kept": False}
+    told = page(submission).splitlines()
+    assert told[-4].startswith("failed 0: ")
+    assert told[-4].endswith("it has changed since it was submitted: it had 100 bytes, and has 7")
+    assert "the same est submit extract again" in told[-1]
     assert not place.out.exists()
     assert np.all([part.failed for part in submission.parts])
+
+
+def test_files_that_are_damaged_or_of_another_version_are_errors_with_a_remedy(place):
+    run_part(place, 0)
+    run_part(place, 1)
+    run_part(place, 2)
+    run_part(place, LAST)
+    write_queue(place, Queue(engine="local"))
+    sound = json.loads(place.manifest.read_text())
+    changes = [{"config": {"foo": 1, **sound["config"]}}, {"config": sound["config"] | {"size": "x"}}, {"shards": 7}]
+    changes += [{"problems": 5}, {"labels": "two"}, {"folder": None}, {"kind": "other"}, {"time": 10**400}]
+    changes += [{"shards": [sound["shards"][0] | {"inputs": "two"}]}]
+    without = {name: value for name, value in sound.items() if name != "kind"}
+    states = [[], 5, {"part": "x"}, {"state": "done", "result": 5}, {"state": "soon"}]
+    first = place.state(0)
+    damaged = {
+        place.manifest: [*({**sound, **change} for change in changes), without, [], 5],
+        place.queue: [
+            [],
+            5,
+            {"jobs": {"x": 1}},
+            {"jobs": {}, "options": {"time": "soon"}},
+            {"jobs": {}, "options": {"foo": 1}},
+        ],
+        first: states,
+    }
+    for path, contents in damaged.items():
+        before = path.read_bytes()
+        for content in contents:
+            path.write_text(json.dumps(content))
+            with pytest.raises(EstError, match=f"{path.name} is damaged") as found:
+                read_submission(place.out)
+            assert (
+                f"rm {'-r ' if path == place.manifest else ''}{path.parent if path == place.manifest else path}"
+                in found.value.remedy
+            )
+        path.write_bytes(before)
+    assert read_submission(place.out).is_done
+    (place.folder / "merged.json").write_text("5")
+    with pytest.raises(EstError, match=r"merged\.json is damaged"):
+        is_in_place(place)
+    place.inputs(0).write_bytes(b"\xff")
+    with pytest.raises(EstError, match=r"is not what manifest\.json says"):
+        list(read_inputs(place, read_manifest(place), 0))
+
+
+def test_a_damaged_manifest_of_a_sweep_is_an_error_with_a_remedy(tmp_path):
+    from est.cluster.sweeping import SweepConfig, SweepManifest, TrainConfig, to_flat
+
+    place = Place(tmp_path / "sweep")
+    place.make()
+    known = {"folder": "/", "cache": "c", "base": to_flat(TrainConfig()), "space": None, "how": asdict(SweepConfig())}
+    known |= {"models": ("est",), "storage": "sqlite:///x", "workers": 0, "retrain_seeds": 0, "parts": 2}
+    sound = SweepManifest(**known).to_json()
+    write_json(place.manifest, sound)
+    assert read_submission(place.out).counts == {"missing": 2}
+    changes = [{"parts": 10**9}, {"base": {}}, {"base": {"device": 5}}, {"base": 5}, {"how": {"x": 1}}, {"space": {}}]
+    for change in [*changes, {"models": "est"}, {"workers": "1"}]:
+        write_json(place.manifest, sound | change)
+        with pytest.raises(EstError, match=r"manifest\.json is damaged"):
+            read_submission(place.out)

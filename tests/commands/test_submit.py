@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 
 import pytest
@@ -64,6 +65,13 @@ def test_parts_by_hand(est, tmp_path, monkeypatch):
     status, out, _ = est("submit", "retry", place.out)
     assert status == 3, "an input failed"
     assert "est cache ls" in out
+    assert "failed 0: " in out
+    assert "it has changed since it was submitted" in out
+    shutil.rmtree(place.folder)
+    status, _, err = est("submit", "status", place.out)
+    assert status == 2
+    assert "has no parts" in err
+    assert f"try: est cache info {place.out}" in err
 
 
 def test_a_part_that_failed_is_shown_with_the_end_of_its_log(est, tmp_path, monkeypatch):
@@ -74,6 +82,8 @@ def test_a_part_that_failed_is_shown_with_the_end_of_its_log(est, tmp_path, monk
     place.log(1).write_text("loading\nno CUDA device\n")
     status, out, _ = est("submit", "status", place.out)
     lines = out.splitlines()
+    write_json(place.state(2), asdict(State(state="running", host="elsewhere")))
+    assert est("submit", "status", place.out)[1].endswith(f"next: wait, or est submit retry {place.out}\n")
     assert status == 0
     assert lines[0].endswith("3 shards: 1 done, 1 failed, 1 missing; 3/6 inputs")
     assert lines[2].split()[:4] == ["0001", "failed", "0/2", "2"]
@@ -131,5 +141,6 @@ def test_the_scripts(est, tmp_path, monkeypatch):
         assert f"#SBATCH {line}\n" in part
     assert f"submit work '{tmp_path}/a b.zarr' --part" in part
     assert "gpus" not in last
+    assert "#SBATCH --cpus-per-task=2\n" in last
     assert f"submit merge '{tmp_path}/a b.zarr' --keep-shards" in last
     assert read_queue(Place(tmp_path / "a b.zarr")).jobs == {}

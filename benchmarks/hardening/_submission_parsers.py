@@ -1,0 +1,47 @@
+"""The parsers of the files of a submission: what `est submit status`, `retry` and `merge` read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from _list_parsers import into
+from _reading import Parser
+from cluster_samples import planned
+
+from est.cluster.manifest import read_inputs
+from est.cluster.merging import is_in_place
+from est.cluster.parts import read_manifest
+from est.cluster.place import write_json
+from est.cluster.slurm.queue import Queue, read_queue, write_queue
+from est.cluster.state import State
+from est.cluster.status import read_submission
+
+
+def submission_parsers(folder: Path) -> Iterator[Parser]:
+    """Yield them, for a submission of three shards."""
+    folder.mkdir(parents=True)
+    place = planned(folder)
+    write_queue(place, Queue(engine="local"))  # without jobs: squeue may be here
+    jobs = json.dumps(asdict(Queue(engine="slurm", jobs={0: "7_0"})))
+    write_json(place.state(0), asdict(State(state="running", host="elsewhere")))
+    merged = place.folder / "merged.json"
+    write_json(merged, {"clips": 6, "failures": 0, "kept": True, "commit": "0"})
+    manifest = read_manifest(place)
+    for path, read in (
+        (place.manifest, lambda _: read_submission(place.out)),
+        (place.queue, lambda _: read_queue(place)),
+        (place.state(0), lambda _: read_submission(place.out)),
+        (merged, lambda _: is_in_place(place)),
+        (place.inputs(0), lambda _: list(read_inputs(place, manifest, 0))),
+    ):
+        yield Parser(
+            name=f"submissions: {path.relative_to(place.folder)}",
+            what="`est submit`",
+            samples=(path.read_bytes(), *([jobs.encode()] if path == place.queue else [])),
+            words=(b"kind", b"extract", b"sweep", b"null", b"done"),
+            read=into(path, read),
+            share=0.25,
+        )
