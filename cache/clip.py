@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CacheDamaged, CacheError, quoted
+from ..errors import CacheDamaged, CacheError
 from . import checksum
 from .quality import box_jitter, coverage
+from .remote.address import repair_of
 from .schema import (
     EXTRA,
     FRAME_COLUMNS,
@@ -259,7 +260,7 @@ def failure_of(row: Mapping[str, Any], labels: Sequence[str], path: Path) -> Fai
     if not NO_LABEL <= code < len(labels):
         raise CacheDamaged(
             f"{path}: the label of the failure {row['id']!r} is number {code} of {len(labels)}.",
-            remedy=f"est cache verify {quoted(path)} --repair",
+            remedy=repair_of(path),
         )
     return Failure(
         **{name: row[name] for name in ("id", "path", "stage", "error", "subject", "split")},

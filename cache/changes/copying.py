@@ -22,6 +22,7 @@ from .. import checksum
 from ..clip import Clip, Failure, Source, Windows
 from ..reading.reader import Cache, ClipFrames
 from ..recipe import Recipes
+from ..remote.address import repair_of
 from ..schema import CHECKSUMS, FRAME_COLUMNS, NEW_COLUMNS, WINDOW_ARRAYS
 from ..stores.disk import PARTIAL, Disk, writing
 from ..stores.lock import WriterLock
@@ -71,7 +72,7 @@ def copied_clips(cache: Cache, wanted: Wanted) -> Iterator[Clip]:
         names = some(repr(table["id"][row]) for row in sorted(spoilt))
         raise CacheDamaged(
             f"{cache.path}: the row of the clip table of {names} does not match its checksum.",
-            remedy=f"est cache verify {quoted(cache.path)} --repair",
+            remedy=repair_of(cache.path),
         )
     names = [name for name in cache.features if name in wanted.features]
     of_windows = [name for name in cache.window_features if name in wanted.features]
@@ -264,7 +265,7 @@ def _sound_windows(cache: Cache, frames: ClipFrames, stored: dict[str, Column], 
 def _damaged(cache: Cache, frames: ClipFrames, name: str) -> CacheDamaged:
     return CacheDamaged(
         f"{cache.path}: {name} of clip {frames.id!r} does not match its checksum.",
-        remedy=f"est cache verify {quoted(cache.path)} --repair",
+        remedy=repair_of(cache.path),
     )
 
 

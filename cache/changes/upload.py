@@ -65,7 +65,8 @@ def upload_cache(
 ) -> Uploaded:
     """Upload a `.zarr` cache to a URL, verified; the same call resumes.
 
-    `resend` sends what is there already too, `prune` removes what earlier uploads left there.
+    `resend` sends what is there already too, `prune` removes what earlier uploads left there: with it, one machine at a time
+    uploads to a URL.
     """
     path, watch = Path(path), watch or Watch()
     target = _target(path, str(url))
@@ -75,10 +76,13 @@ def upload_cache(
     try:
         snapshot = _sound(path, watch)
         upload = _list_files(snapshot, len(open_cache(path)), watch)
-        listed = {one.name: one.size for one in store.listing(FOLDER)}
+        listed = _sizes(store)
         there = {} if resend else listed
         missing = {name: entry for name, entry in upload.objects.items() if there.get(name) != entry.size}
         _send(store, path, upload, missing, watch)
+        there = _sizes(store)  # once more: an upload from another machine may have pruned meanwhile
+        gone = {name: entry for name, entry in upload.objects.items() if there.get(name) != entry.size}
+        _send(store, path, upload, gone, watch)
         if open_snapshot(path).manifest.commit.id != upload.commit:
             raise CacheError(f"{path} has changed meanwhile; nothing was published.", remedy="the same command again")
         store.write(LIST, upload.encode())
@@ -86,6 +90,8 @@ def upload_cache(
         lock.release()
     left = {name: size for name, size in listed.items() if name not in upload.objects}
     if prune and left:
+        kept = read_upload(store)[0].objects  # another upload may have replaced this one already
+        left = {name: size for name, size in left.items() if name not in kept}
         store.remove(left)
     return Uploaded(
         url=target,
@@ -93,8 +99,8 @@ def upload_cache(
         clips=upload.clips,
         files=len(upload.files),
         num_bytes=upload.num_bytes,
-        sent=len(missing),
-        sent_bytes=sum(entry.size for entry in missing.values()),
+        sent=len(missing | gone),
+        sent_bytes=sum(entry.size for entry in (missing | gone).values()),
         left_over=len(left),
         left_over_bytes=sum(left.values()),
         pruned=prune,
@@ -194,6 +200,11 @@ def _files(snapshot: Snapshot) -> Iterator[str]:
 def _entry(path: Path) -> Entry:
     with path.open("rb") as file:
         return Entry(sha256=hashlib.file_digest(file, "sha256").hexdigest(), size=file.tell())
+
+
+def _sizes(store: ObjectStore) -> dict[str, int]:
+    """Return the objects that are there."""
+    return {one.name: one.size for one in store.listing(FOLDER)}
 
 
 def _send(store: ObjectStore, path: Path, upload: Upload, missing: dict[str, Entry], watch: Watch) -> None:

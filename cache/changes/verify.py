@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import CacheDamaged
 from .. import checksum
+from ..remote.address import local_path, mirrored
 from ..schema import CHECKSUMS, NO_LABEL, ROW_CHECKSUM, STRING, ArraySpec
 from ..sources import source_problem
 from ..stores.manifest import Manifest
@@ -47,6 +48,7 @@ class Report:
     num_bytes: int
     problems: list[Problem] = field(default_factory=list)
     sources: list[Problem] = field(default_factory=list)  # of the videos, not of the cache
+    fetched_again: int = 0  # files of a mirror that were not what was uploaded
     trained_on: dict[str, str] = field(default_factory=dict)  # features tuned on labels → on which, in a few words
 
     @property
@@ -58,15 +60,20 @@ class Report:
 def verify_cache(path: Path | str, *, sources: bool = False, watch: Watch | None = None) -> Report:
     """Check the last commit of a cache; with `sources` also that the videos are there and unchanged.
 
+    At a URL, the files of its mirror are compared with the digests of the upload first, and those that differ fetched again.
+
     >>> est.verify_cache("cache.zarr", sources=True).problems
     []
     """
+    path = local_path(path)
+    mirror = mirrored(path)
+    fetched_again = mirror.compare(watch) if mirror else 0
     for _ in range(ATTEMPTS):
-        snapshot = open_snapshot(Path(path))
+        snapshot = open_snapshot(path)
         report = _verify(snapshot, sources, watch or Watch())
         if not report.problems or not is_outdated(snapshot):  # else a writer may have caused them while this looked
             break
-    return report
+    return replace(report, fetched_again=fetched_again)
 
 
 def _verify(snapshot: Snapshot, sources: bool, watch: Watch) -> Report:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...errors import CacheDamaged, UsageError, nearest
 from ..dataframe import expect_pandas
+from ..remote.address import repair_of
 from ..schema import CHECKSUMS, EXTRA, NO_LABEL, NO_NUMBER
 from ..stores.snapshot import Column, Snapshot
 
@@ -172,7 +173,7 @@ def _expect_possible(snapshot: Snapshot, columns: dict[str, Column]) -> None:
                 if name == "label"
                 else f"the clip {columns['id'][place]!r} lies beyond the rows that were committed"
             )
-            raise CacheDamaged(f"{snapshot.path}: {told}.", remedy=f"est cache verify {snapshot.path} --repair")
+            raise CacheDamaged(f"{snapshot.path}: {told}.", remedy=repair_of(snapshot.path))
 
 
 def _plain(value: Any) -> Any:

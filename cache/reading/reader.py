@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import CacheDamaged, CacheError, UsageError, quoted
 from ..clip import Failure, Windows, failure_of
 from ..recipe import Recipes
-from ..remote.address import local_path
+from ..remote.address import local_path, repair_of
 from ..schema import CHECKSUMS, FRAME_COLUMNS, NO_FACE, WINDOW_ARRAYS, Schema
 from ..stores.manifest import Extraction
 from ..stores.snapshot import Snapshot, is_hdf5, is_outdated, open_snapshot, staging_path
@@ -239,7 +239,7 @@ class Cache:
         ):
             raise CacheDamaged(
                 f"{self.path}: the offsets of the crops of frames {start} to {stop} do not match their checksum.",
-                remedy=f"est cache verify {quoted(self.path)} --repair",
+                remedy=repair_of(self.path),
             )
         return self._snapshot.rows(arrays["crops/data"], int(offsets[0]), int(offsets[-1])), offsets
 

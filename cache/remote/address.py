@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from ...errors import UsageError
+from ...errors import UsageError, quoted
 
 if TYPE_CHECKING:
     from .mirror import Mirror
@@ -111,6 +111,13 @@ def expect_writable(place: Path) -> None:
             f"{url} is a URL: a cache there is read, and never changed in place.",
             remedy=f"est cache download {url} --out CACHE.zarr, the same command on that, then est cache upload CACHE.zarr {url}",
         )
+
+
+def repair_of(place: Path | str) -> str:
+    """Return the command for a damaged cache: one on this machine is repaired, a mirror fetched again."""
+    if url_of(place) is None and (mirror := mirrored(Path(place))):
+        return f"est cache mirrors {quoted(mirror.url)} --remove, then the same command again"
+    return f"est cache verify {quoted(place)} --repair"
 
 
 def expect_encrypted(url: str) -> None:

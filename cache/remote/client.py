@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from ...errors import UsageError
+from ...errors import CacheDamaged, UsageError
 from ...packages import expect_packages
 from .address import Address, allows_http, expect_encrypted
 from .credentials import s3_settings
@@ -21,6 +21,7 @@ from .failures import CutOff, NotThere, asking, watch_forks
 
 THREADS = 16  # requests at a time: their answers take long to begin, and little work
 RANGE_BYTES = 8 * 2**20  # of one request
+MOST_BYTES = 256 * 2**20  # of an object whose size nothing says: the list of millions of files
 ATTEMPTS = 4  # at an answer that breaks off
 RETRIES, LONGEST = 8, 120  # of a request, and seconds for all of them
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 20.0  # seconds
@@ -34,6 +35,7 @@ class Listed:
     name: str  # below the URL
     size: int
     mtime_ns: int
+    etag: str | None  # another one where the bytes are others; some stores give none
 
 
 class ObjectStore:
@@ -46,7 +48,7 @@ class ObjectStore:
     def read(self, name: str, size: int | None = None) -> bytes:
         """Read an object; one of many bytes, whose number is known, in ranges at the same time."""
         if size is None or size <= RANGE_BYTES:
-            return self._again(name, lambda: bytes(self._library.get(self._store, name).bytes()))
+            return self._again(name, lambda: self._read_whole(name, MOST_BYTES if size is None else size))
         out = bytearray(size)
         self.read_into(name, size, lambda start, data: out.__setitem__(slice(start, start + len(data)), data))
         return bytes(out)
@@ -94,6 +96,16 @@ class ObjectStore:
         with asking(self.url):
             self._library.delete(self._store, list(names))
 
+    def _read_whole(self, name: str, most: int) -> bytes:
+        """Read an object that is not larger than it may be: it lies in memory."""
+        found = self._library.get(self._store, name)
+        if found.meta["size"] > most:
+            raise CacheDamaged(
+                f"{self.url}/{name} has {found.meta['size']:,} bytes, expected at most {most:,}: it is not what was uploaded.",
+                remedy=f"est cache upload CACHE {self.url} --resend",
+            )
+        return bytes(found.bytes())
+
     def _again(self, name: str, ask: Callable[[], bytes]) -> bytes:
         """Ask once more where an answer breaks off."""
         for attempt in range(ATTEMPTS):
@@ -110,7 +122,7 @@ class ObjectStore:
 def _listed(meta: Mapping[str, Any]) -> Listed:
     """Return what a store says of an object; its times are whole seconds, or thousandths."""
     mtime_ns = round(meta["last_modified"].timestamp() * 1000) * 10**6
-    return Listed(name=meta["path"], size=meta["size"], mtime_ns=mtime_ns)
+    return Listed(name=meta["path"], size=meta["size"], mtime_ns=mtime_ns, etag=meta.get("e_tag"))
 
 
 def _open(address: Address) -> tuple[Any, Any]:

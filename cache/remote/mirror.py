@@ -1,8 +1,9 @@
 """A mirror: the folder on this machine in which what was read of a cache at a URL lies, as a Zarr cache with holes.
 
 It is made whole as to tables and metadata; chunks of rows come when they are asked for. Each file is compared with the digest of the
-list before it gets its name, so that what has a name is right, whoever fetched it. A mirror belongs to one list: another upload has
-another mirror, which takes over the files that are the same.
+list before it gets its name, whoever fetches it; what this machine's disk does to it later, `compare` finds. A mirror belongs to one list:
+another upload has another mirror, which takes over the files that are the same, compared again. A folder without its record or its list
+is no mirror, and goes.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ...errors import CacheDamaged, CacheError, EstError
-from ..stores.disk import expect_free_space, writing
+from ...errors import CacheDamaged, CacheError, EstError, quoted
+from ..stores.disk import Disk, expect_free_space, writing
 from ..watch import Progress, Watch
 from .address import RECORD, Address, expect_cache_url
 from .client import RANGE_BYTES, THREADS, ObjectStore
-from .failures import NotThere
+from .failures import NotThere, StoreError
 from .upload import LIST, Entry, Upload, read_upload
 
 PLACE = "EST_MIRRORS"  # names another folder for mirrors
 LARGE = ("frames/", "windows/", "crops/")  # groups whose chunks come when they are asked for
-GROWING = ".growing-"
+GROWING, GOING = ".growing-", ".going-"  # beside the mirrors of a URL: one that is made, one that is removed
 LEFT_AFTER = 24 * 3600  # seconds: nothing grows for so long
+ATTEMPTS = 3  # at giving a mirror its place
 SLACK_BYTES = 16 * 2**20
 
 
@@ -45,17 +47,35 @@ class Mirror:
     @cached_property
     def url(self) -> str:
         """Return the URL that it was read from."""
-        return str(json.loads((self.root / RECORD).read_bytes())["url"])
+        try:
+            return str(json.loads((self.root / RECORD).read_bytes())["url"])
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise CacheDamaged(
+                f"{self.root / RECORD} is damaged: it does not say of which URL this is the mirror.",
+                remedy="name the URL in the place of the folder: its mirror is then made again",
+            ) from error
 
     @cached_property
     def upload(self) -> Upload:
         """Return the list."""
-        return Upload.decode((self.root / LIST).read_bytes(), self.url)
+        try:
+            return Upload.decode((self.root / LIST).read_bytes(), self.url)
+        except (OSError, StoreError) as error:
+            raise CacheDamaged(
+                f"The mirror of {self.url} has lost its list.", remedy=f"open {self.url} again"
+            ) from error
 
     @cached_property
     def store(self) -> ObjectStore:
         """Return the store; made when something is asked of it."""
         return ObjectStore(self.url)
+
+    def is_whole(self) -> bool:
+        """Say whether the record and the list are what was written: the list's digest names the folder."""
+        try:
+            return bool(self.url) and _name_of((self.root / LIST).read_bytes()) == self.root.parent.name
+        except (OSError, CacheDamaged):
+            return False
 
     def num_bytes(self) -> int:
         """Add up what is here."""
@@ -70,6 +90,19 @@ class Mirror:
     def bring_all(self, watch: Watch | None = None) -> None:
         """Have every file here."""
         self._bring(self.upload.files, watch)
+
+    def compare(self, watch: Watch | None = None) -> int:
+        """Compare every file that is here with its digest; those that differ come again. Return how many differed."""
+        sound = _sound((self.root / name, entry) for name, entry in self.upload.files.items())
+        wanted = {name: entry for name, entry in self.upload.files.items() if self.root / name not in sound}
+        wrong = [name for name in wanted if (self.root / name).exists()]
+        if at_once := {name: entry for name, entry in wanted.items() if not _comes_later(name)}:
+            fetch(self.store, at_once, self.root, watch)
+        with writing(self.root):
+            for name in wrong:
+                if _comes_later(name):
+                    (self.root / name).unlink(missing_ok=True)  # whoever reads it next fetches it
+        return len(wrong)
 
     def _bring(self, files: Mapping[str, Entry], watch: Watch | None = None) -> None:
         wanted = {name: entry for name, entry in files.items() if not _is_here(self.root / name, entry)}
@@ -86,9 +119,10 @@ def mirror_of(url: str) -> Mirror:
     store = ObjectStore(url)
     upload, data = read_upload(store)
     home = _home(url)
-    mirror = Mirror(home / hashlib.sha256(data).hexdigest()[:16] / Address.parse(url).name)
-    if not (mirror.root / RECORD).exists():
+    mirror = Mirror(home / _name_of(data) / Address.parse(url).name)
+    if not mirror.is_whole():
         _make(mirror.root, store, upload, data)
+        mirror = Mirror(mirror.root)
     with suppress(OSError):
         os.utime(mirror.root / RECORD)  # when it was last used
     return mirror
@@ -107,8 +141,8 @@ def mirrors_folder() -> Path:
 
 def list_mirrors() -> list[Mirror]:
     """List the mirrors, the one used last first."""
-    found = list(mirrors_folder().glob(f"*/*/*/{RECORD}"))
-    return [Mirror(path.parent) for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+    found = [(mirror, _last_used(mirror)) for home in mirrors_folder().glob("*") for mirror in _others(home)]
+    return [mirror for mirror, _ in sorted(found, key=lambda one: one[1], reverse=True)]
 
 
 def replaced(mirrors: Iterable[Mirror]) -> list[Mirror]:
@@ -127,10 +161,11 @@ def remove_mirrors(mirrors: Iterable[Mirror]) -> int:
     freed = 0
     for mirror in mirrors:
         freed += mirror.num_bytes()
-        (mirror.root / RECORD).unlink()  # from here on it is none
-        shutil.rmtree(mirror.root.parent)
+        home = mirror.root.parent.parent
+        _remove(mirror.root.parent)
+        _sweep(home)
         with suppress(OSError):
-            mirror.root.parent.parent.rmdir()  # the last one of its URL
+            home.rmdir()  # the last one of its URL
     return freed
 
 
@@ -166,7 +201,7 @@ def _fetch(store: ObjectStore, entry: Entry, names: Sequence[str], root: Path) -
                 if entry.size > RANGE_BYTES:
                     store.read_into(entry.object, entry.size, lambda start, data: os.pwrite(file.fileno(), data, start))
                 else:
-                    file.write(store.read(entry.object))
+                    file.write(store.read(entry.object, entry.size))
             except NotThere as error:
                 raise CacheError(
                     f"{store.url} lacks the object of {names[0]}, which its list names: it was removed, or replaced and pruned since.",
@@ -182,6 +217,7 @@ def _fetch(store: ObjectStore, entry: Entry, names: Sequence[str], root: Path) -
             os.fsync(file.fileno())
         for partial in partials[1:]:
             shutil.copyfile(partials[0], partial)
+            Disk().flush_file(partial)
         for partial, name in zip(partials, names, strict=True):
             os.replace(partial, root / name)
 
@@ -215,27 +251,38 @@ def _make(root: Path, store: ObjectStore, upload: Upload, data: bytes) -> None:
         at_once = {name: entry for name, entry in upload.files.items() if not _comes_later(name)}
         fetch(store, {name: entry for name, entry in at_once.items() if not _is_here(inner / name, entry)}, inner)
         with writing(inner):
-            (inner / LIST).write_bytes(data)
-            (inner / RECORD).write_text(json.dumps({"url": store.url}), encoding="utf-8")
-        try:
-            os.rename(growing, root.parent)
-        except OSError:
-            if not (root / RECORD).exists():  # else another process was faster
-                raise
+            Disk().write(inner / LIST, data)
+            Disk().write(inner / RECORD, json.dumps({"url": store.url}).encode())
+            Disk().flush_folder(inner)
+        with writing(root):
+            _place(growing, root)
     finally:
         shutil.rmtree(growing, ignore_errors=True)
 
 
+def _place(growing: Path, root: Path) -> None:
+    """Rename a new mirror to its place, but where another process was faster; what is there and is no mirror goes."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return os.rename(growing, root.parent)
+        except OSError:
+            if Mirror(root).is_whole():
+                return None
+            if attempt == ATTEMPTS - 1:
+                raise
+            _remove(root.parent)  # such as what a fetch that was under way during a removal has left
+    return None
+
+
 def _take_over(root: Path, upload: Upload, others: Collection[Mirror]) -> None:
-    """Link files that an older mirror of the URL has already: nothing is downloaded twice."""
+    """Link files that an older mirror of the URL has already, and that are still right: nothing is downloaded twice."""
+    wanted = set(upload.files.values())
     here = {
-        entry.sha256: other.root / name
-        for other in others
-        for name, entry in other.upload.files.items()
-        if _is_here(other.root / name, entry)
+        other.root / name: entry for other in others for name, entry in other.upload.files.items() if entry in wanted
     }
+    sources = {here[path]: path for path in _sound(here.items())}
     for name, entry in upload.files.items():
-        if source := here.get(entry.sha256):
+        if source := sources.get(entry):
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with suppress(OSError):  # a file system without links: it is fetched again
@@ -243,7 +290,20 @@ def _take_over(root: Path, upload: Upload, others: Collection[Mirror]) -> None:
 
 
 def _others(home: Path) -> list[Mirror]:
-    return [Mirror(path.parent) for path in home.glob(f"*/*/{RECORD}")]
+    """Return the mirrors of a URL; a damaged one is none."""
+    found = (Mirror(path.parent) for path in home.glob(f"[!.]*/*/{RECORD}"))
+    return [mirror for mirror in found if mirror.is_whole()]
+
+
+def _last_used(mirror: Mirror) -> float:
+    with suppress(OSError):  # another process has just removed it
+        return (mirror.root / RECORD).stat().st_mtime
+    return 0.0
+
+
+def _name_of(data: bytes) -> str:
+    """Name the folder of the mirror of a list."""
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _home(url: str) -> Path:
@@ -253,9 +313,39 @@ def _home(url: str) -> Path:
 
 def _sweep(home: Path) -> None:
     """Remove what processes that were killed left behind."""
+    for left in home.glob(f"{GOING}*"):
+        shutil.rmtree(left, ignore_errors=True)
     for left in home.glob(f"{GROWING}*"):
-        if left.stat().st_mtime < time.time() - LEFT_AFTER:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):  # another process was faster
+            if left.stat().st_mtime < time.time() - LEFT_AFTER:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder of a mirror, which is none from the first step on, also when the process is killed."""
+    going = folder.with_name(f"{GOING}{secrets.token_hex(4)}")
+    try:
+        os.rename(folder, going)
+    except FileNotFoundError:
+        return  # another process was faster
+    shutil.rmtree(going, ignore_errors=True)  # another process may sweep it at the same time
+    if going.exists():
+        raise EstError(f"{going} cannot be removed whole.", remedy=f"rm -r {quoted(going)}")
+
+
+def _sound(files: Iterable[tuple[Path, Entry]]) -> set[Path]:
+    """Return those files that are here with the bytes that their digest is of."""
+
+    def checked(one: tuple[Path, Entry]) -> Path | None:
+        path, entry = one
+        try:
+            with path.open("rb") as file:
+                return path if hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256 else None
+        except OSError:  # not here, or the disk cannot read it
+            return None
+
+    with ThreadPoolExecutor() as pool:
+        return {path for path in pool.map(checked, files) if path is not None}
 
 
 def _comes_later(name: str) -> bool:

@@ -75,7 +75,7 @@ def verify(
 ) -> int:
     """Check every checksum, offset and chunk; name each damaged clip; exit 1 if there is one."""
     from ...cache import verify_cache
-    from ...cache.remote.address import expect_writable, shown
+    from ...cache.remote.address import expect_writable, shown, url_of
 
     named = shown(cache)
     if repair:
@@ -91,9 +91,14 @@ def verify(
         "problems": [{"clip": problem.clip, "what": problem.what} for problem in report.problems],
         "sources": [{"clip": problem.clip, "what": problem.what} for problem in report.sources],
         "damaged": report.damaged,
+        "fetched_again": report.fetched_again,
         "trained_on": report.trained_on,
     }
     learnt = [f"{name}: {what}" for name, what in report.trained_on.items()]
+    if report.fetched_again:
+        learnt.append(
+            f"{counted(report.fetched_again, 'file')} of the mirror differed from what was uploaded, and came again."
+        )
     if not problems:
         sound = (
             f"{named}: {counted(report.clips, 'clip')}, {counted(report.frames, 'frame')}, all as they were written."
@@ -113,7 +118,9 @@ def verify(
         return STATUS_FAILED if again.problems or report.sources else 0
     if report.problems:
         summary += (
-            f"\nest cache verify {quoted(named)} --repair drops what is damaged, so that est extract makes it again."
+            f"\nest cache upload CACHE {quoted(url)} --resend, from an undamaged copy, replaces it."
+            if (url := url_of(cache))
+            else f"\nest cache verify {quoted(named)} --repair drops what is damaged, so that est extract makes it again."
         )
     screen.result(data, "\n".join([*lines, *learnt, summary]))
     return STATUS_FAILED

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...cache.reading.summary import Summary
 from ...cache.schema import VERSION
-from ...errors import counted
+from ...errors import counted, quoted
 
 BAR = 30  # characters of the longest bar
 WIDE = 24  # characters of a name
@@ -76,7 +76,9 @@ def faces_held(summary: Summary) -> str:
     held = f"{pictures:,} face picture{'s' * (pictures != 1)}" if pictures else "no face pictures"
     if summary.removed_face_pictures:
         held += f", {summary.removed_face_pictures:,} more of removed clips (est cache convert or erase deletes them)"
-    return f"  faces       {held}; est cache erase {summary.path} --subject NAME erases a person"
+    if summary.url:  # what lies there is never changed in place
+        return f"  faces       {held}"
+    return f"  faces       {held}; est cache erase {quoted(summary.path)} --subject NAME erases a person"
 
 
 def bars(title: str, counts: Mapping[str, int]) -> list[str]:

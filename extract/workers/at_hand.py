@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from ...cache.clip import Source
 from ...cache.remote.client import ObjectStore
 from ...cache.stores.disk import expect_free_space
 from ...errors import SourceError
 from ...inputs.input import Input
 
 PREFIX = "est-video-"
+SECOND = 10**9  # some stores leave the parts of a second out of one answer and not of another
 LEFT_AFTER = 24 * 3600  # seconds: no clip takes so long
 
 
@@ -29,21 +31,28 @@ def at_hand(source: Input) -> Generator[Input]:
     _sweep(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder:
         path = Path(folder) / source.path.name
-        _download(source.place, source.remote.num_bytes, path)
+        _download(source.place, source.remote, path)
         yield replace(source, path=path, remote=None)
 
 
-def _download(url: str, size: int, path: Path) -> None:
+def _download(url: str, listed: Source, path: Path) -> None:
+    """Download a video that is what was listed; its ranges are of one object, which is the same before and after them."""
+    size = listed.num_bytes
     expect_free_space(path.parent, size, f"Downloading {url}")
     folder, _, name = url.rpartition("/")
     store = ObjectStore(folder)
-    now = store.describe(name).size
-    if now != size:
+    before = store.describe(name)
+    if before.size != size:
         raise SourceError(
-            f"{url} has {now:,} bytes now, and had {size:,} when it was listed.", remedy="the same command again"
+            f"{url} has {before.size:,} bytes now, and had {size:,} when it was listed.",
+            remedy="the same command again",
         )
+    if abs(before.mtime_ns - listed.mtime_ns) >= SECOND:
+        raise SourceError(f"{url} was replaced since it was listed.", remedy="the same command again")
     with path.open("wb") as file:
         store.read_into(name, size, lambda start, data: os.pwrite(file.fileno(), data, start))
+    if store.describe(name) != before:
+        raise SourceError(f"{url} was replaced while it was downloaded.", remedy="the same command again")
 
 
 def _sweep(folder: Path) -> None:

@@ -19,12 +19,13 @@ import numpy as np
 
 from ...cache import Cache, FramesRecipe, checksum, open_cache
 from ...cache.reading.reader import ClipFrames
+from ...cache.remote.address import repair_of
 from ...cache.schema import CHECKSUMS, NO_FACE
 from ...cache.sources import source_of
 from ...crops.crop import crop_face
 from ...crops.jpeg import decode_crop, encode_crop
 from ...crops.views import draw_view, show
-from ...errors import CacheDamaged, quoted
+from ...errors import CacheDamaged
 from ..config import ExtractConfig
 from ..flow.pictures import PLAIN, FlowPictures, Wanted
 from ..video.source import open_source
@@ -117,7 +118,7 @@ class Stored:
         if found != int(self._checksums[name][self.cache.clips.rows[clip.index]]):
             raise CacheDamaged(
                 f"its {name} in the cache do not match their checksum",
-                remedy=f"est cache verify {quoted(self.cache.path)} --repair",
+                remedy=repair_of(self.cache.path),
             )
 
 

@@ -15,7 +15,7 @@ from ...cache.reading.near_duplicates import feature_of
 from ...cache.reading.reader import open_cache
 from ...cache.reading.summary import Summary, summarise
 from ...cache.watch import Watch
-from ...errors import UsageError, counted
+from ...errors import UsageError, counted, quoted
 from ..charts import histogram
 from ..output import write_output
 from ..page import (
@@ -277,13 +277,19 @@ def _people(summary: Summary) -> list[str]:
     return [
         text(held),
         text(others),
+        *([] if summary.url else _erasing(summary)),
+        text("A copy without crops, landmarks, paths, subjects and telling ids:"),
+        code(f"est cache convert {quoted(summary.url or summary.path)} public.h5 --share"),
+        text("Labels are apparent expressions as they were annotated, not what the people felt."),
+    ]
+
+
+def _erasing(summary: Summary) -> list[str]:
+    return [
         text(
             "A person is erased for good, with rows, crops and names, and the runs that were trained on them are listed:"
         ),
-        code(f"est cache erase {summary.path} --subject NAME"),
-        text("A copy without crops, landmarks, paths, subjects and telling ids:"),
-        code(f"est cache convert {summary.path} public.h5 --share"),
-        text("Labels are apparent expressions as they were annotated, not what the people felt."),
+        code(f"est cache erase {quoted(summary.path)} --subject NAME"),
     ]
 
 

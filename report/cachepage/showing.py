@@ -10,6 +10,7 @@ import cv2
 
 from ...cache.reading.listing import Choice, Listing
 from ...cache.reading.reader import Cache, open_cache
+from ...cache.remote.address import repair_of
 from ...cache.schema import DETECTED, INTERPOLATED, NO_FACE
 from ...cache.watch import Progress, Watch
 from ...errors import CacheError, UsageError, quoted
@@ -147,7 +148,7 @@ def _nothing_to_show(cache: Cache, troubles: dict[str, str]) -> CacheError:
     if cache.has_crops:
         return CacheError(
             f"No stored crop of {cache.path} can be shown ({clip}: {trouble}).",
-            remedy=f"est cache verify {quoted(cache.path)} --repair",
+            remedy=repair_of(cache.path),
         )
     return CacheError(
         f"{cache.path} keeps no crops, and they cannot be cut from the sources: {clip}: {trouble}.",

@@ -115,6 +115,7 @@ def test_a_video_that_changes_between_listing_and_reading_is_refused(videos):
     with pytest.raises(SourceError, match="when it was listed"), at_hand.at_hand(source):
         pass
     ObjectStore(URL).write("happy/s1.mp4", (videos / "happy/s1.mp4").read_bytes())
+    (source,) = find_inputs([f"{URL}/happy/s1.mp4"]).inputs
     with at_hand.at_hand(source) as local:
         assert local.path.read_bytes() == (videos / "happy/s1.mp4").read_bytes()
         assert local.remote is None
