@@ -279,7 +279,7 @@ def _people(summary: Summary) -> list[str]:
         text(others),
         *([] if summary.url else _erasing(summary)),
         text("A copy without crops, landmarks, paths, subjects and telling ids:"),
-        code(f"est cache convert {quoted(summary.url or summary.path)} public.h5 --share"),
+        code(f"est cache convert {quoted(summary.url or summary.path.name)} public.h5 --share"),
         text("Labels are apparent expressions as they were annotated, not what the people felt."),
     ]
 
@@ -289,7 +289,7 @@ def _erasing(summary: Summary) -> list[str]:
         text(
             "A person is erased for good, with rows, crops and names, and the runs that were trained on them are listed:"
         ),
-        code(f"est cache erase {quoted(summary.path)} --subject NAME"),
+        code(f"est cache erase {quoted(summary.path.name)} --subject NAME"),
     ]
 
 
