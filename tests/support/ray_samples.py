@@ -61,7 +61,7 @@ def is_extracting(node: Any) -> bool:
             title = (entry / "cmdline").read_bytes()
         except OSError:
             continue
-        if parent == raylet and title.startswith(b"ray::Extractor.extract"):
+        if parent == raylet and title.startswith(b"ray::Extractor.rows_of"):
             return True
     return False
 
