@@ -25,7 +25,7 @@ def without_folders(html: str, begin: Sequence[Path] = ()) -> str:
     """Leave out the folders in absolute paths; paths inside the folders `begin` begin there."""
     for folder in sorted({one for path in begin for one in (path, path.resolve()) if one.is_absolute()}, reverse=True):
         if len(folder.parts) > 1:
-            typed = shlex.quote(f"{folder}{os.sep}")  # in a command; a name with an apostrophe is written in pieces there
+            typed = shlex.quote(f"{folder}{os.sep}")  # in commands a name with an apostrophe is in pieces
             html = html.replace(escape(typed[:-1]), escape("'")) if typed.startswith("'") else html
             html = re.sub(f"{BEFORE}{re.escape(escape(str(folder)) + os.sep)}", "", html)
     html = QUOTED.sub(lambda found: found["quote"] + re.split(r"[\\/]", found["path"])[-1] + found["quote"], html)
