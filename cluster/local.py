@@ -116,18 +116,15 @@ def _record_end(place: Place, manifest: Manifest, number: int, status: int, *, i
         state is not None and (state.state != "running" or state.is_alive(place, number))
     ):
         return
+    known = replace(state or State(state="failed"), ended=time.time())
     if is_stopped and status == -signal.SIGTERM:
-        write_json(
-            place.state(number), asdict(replace(state or State(state="stopped"), state="stopped", ended=time.time()))
-        )
-        return
-    how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-    why = ", as a machine without free memory does" if status == -signal.SIGKILL else ""
-    if not why and (last := tail(place.log(number), 1)):
-        why = f": {last[0].strip()}"
-    ended = replace(
-        state or State(state="failed"), state="failed", error=f"its process was ended {how}{why}", ended=time.time()
-    )
+        ended = replace(known, state="stopped")
+    else:
+        how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+        why = ", as a machine without free memory does" if status == -signal.SIGKILL else ""
+        if not why and (last := tail(place.log(number), 1)):
+            why = f": {last[0].strip()}"
+        ended = replace(known, state="failed", error=f"its process was ended {how}{why}")
     write_json(place.state(number), asdict(ended))
 
 

@@ -1,7 +1,7 @@
 """What commands leave on the disk: what a finished result holds, without times and places, and what may be there of an unfinished one.
 
-A state is read while nobody writes. `so_far` functions raise AssertionError where a result is not a beginning of the finished one, and
-return how far it is: a number that no later kill may make smaller, -1 where there is nothing.
+A state is read while no process writes it. `so_far` functions raise AssertionError where a result is not a beginning of the
+finished one, and return how far it is: a number that no later kill may make smaller, -1 where there is nothing.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def predictions_so_far(path: Path, finished: Outcome) -> int:
     )
     allowed = {*finished, *(f"{path.name}/{name}" for name in listed)}
     strange = [name for name in files_in(path) if UNFINISHED not in name and name.removesuffix(PARTIAL) not in allowed]
-    assert not strange, f"{strange} nobody knows of"
+    assert not strange, f"files that belong to no prediction: {strange}"
     return len(kept)
 
 

@@ -6,50 +6,20 @@ import json
 import pickle
 from pathlib import Path
 
-import obstore
-import obstore.store
 import pytest
 from cache_samples import contents, make_cache
+from store_samples import run
 
 from est.cache import CacheWriter, download_cache, open_cache, upload_cache, verify_cache
-from est.cache.remote import client
 from est.cache.remote import mirror as mirrors
 from est.cache.remote.mirror import list_mirrors, mirror_of, remove_mirrors, replaced
 from est.cache.remote.upload import LIST, Upload
-from est.cli import main
 from est.errors import CacheDamaged, CacheError, CacheLocked, CacheVersionError, EstError, UsageError
-
-
-@pytest.fixture
-def url(monkeypatch, tmp_path):
-    """A URL where nothing is yet, in a store that is a folder, by the same client; and a folder of mirrors."""
-    monkeypatch.setattr(
-        client, "_open", lambda address: (obstore, obstore.store.LocalStore(prefix=folder_of(tmp_path), mkdir=True))
-    )
-    monkeypatch.setenv("EST_MIRRORS", str(tmp_path / "mirrors"))
-    return "s3://bucket/c.zarr"
-
-
-@pytest.fixture
-def there(url, tmp_path):
-    """The folder of the URL's objects."""
-    return folder_of(tmp_path)
 
 
 @pytest.fixture
 def cache(tmp_path):
     return make_cache(tmp_path / "c.zarr", range(8), crops=True, failures=(20,))
-
-
-def folder_of(tmp_path):
-    return tmp_path / "store"
-
-
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([*map(str, arguments), "--json"])
-    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    return stop.value.code, events[-1]
 
 
 def test_a_cache_at_a_url_shows_what_the_cache_shows(cache, url):

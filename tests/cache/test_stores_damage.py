@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from functools import partial
 from pathlib import Path
 
-import obstore
-import obstore.store
 import pytest
 from cache_samples import contents, make_cache
+from store_samples import run
 
 from est.cache import CacheWriter, open_cache, upload_cache
 from est.cache.changes import upload as changes
@@ -26,35 +24,8 @@ from est.inputs.remote import search_store
 
 
 @pytest.fixture
-def url(monkeypatch, tmp_path):
-    """A URL where nothing is yet, in a store that is a folder, by the same client; and a folder of mirrors."""
-    monkeypatch.setattr(
-        client, "_open", lambda address: (obstore, obstore.store.LocalStore(prefix=folder_of(tmp_path), mkdir=True))
-    )
-    monkeypatch.setenv("EST_MIRRORS", str(tmp_path / "mirrors"))
-    return "s3://bucket/c.zarr"
-
-
-@pytest.fixture
-def there(url, tmp_path):
-    """The folder of the URL's objects."""
-    return folder_of(tmp_path)
-
-
-@pytest.fixture
 def cache(tmp_path):
     return make_cache(tmp_path / "c.zarr", range(8), crops=True, failures=(20,))
-
-
-def folder_of(tmp_path):
-    return tmp_path / "store"
-
-
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([*map(str, arguments), "--json"])
-    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    return stop.value.code, events[-1]
 
 
 def test_a_removal_that_is_killed_leaves_no_mirror_and_no_hindrance(cache, url, monkeypatch):

@@ -6,17 +6,35 @@
 from __future__ import annotations
 
 import http.server
+import json
 import logging
 import threading
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
+import pytest
+
+from est.cli import main
+
 BUCKET = "bucket"
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
 SIGNED = "AWS4-HMAC-SHA256 Credential=key/20261130/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
 OWN = ("content-length", "connection", "transfer-encoding", "date", "server")  # headers that each server writes itself
 CUT = "cut"  # an answer that breaks off in the middle
+
+
+def folder_of(tmp_path):
+    """Return the folder whose files are the objects of a test's store."""
+    return tmp_path / "store"
+
+
+def run(capsys, *arguments):
+    """Run a command; return its status and the last of its JSON events."""
+    with pytest.raises(SystemExit) as stop:
+        main([*map(str, arguments), "--json"])
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return stop.value.code, events[-1]
 
 
 @contextmanager
