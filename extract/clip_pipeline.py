@@ -14,9 +14,9 @@ from ..inputs.input import Input
 from .clip_sink import ClipSink
 from .config import ExtractConfig
 from .modality import modality_of
-from .workers.device_worker import DeviceWorker, Encoding
+from .workers.device_worker import DeviceWorker
 from .workers.flow_task import NO_FACE_STAGE
-from .workers.messages import Crops, Failed, Finished, TrackRows, Work
+from .workers.messages import Failed, Finished, TrackRows, Work
 from .workers.pipeline import Pipeline
 from .workers.row_buffer import RowBuffer
 from .workers.stages import InHand, LocalStages, Stages
@@ -36,7 +36,10 @@ class ClipPipeline(Pipeline):
         stages: Callable[..., Stages] = LocalStages,
     ) -> None:
         self._modality = modality_of(config)
-        super().__init__(inputs, sink.features, device_workers, config, workers, stop, stages)
+        made = self._modality.encoding
+        super().__init__(
+            inputs, sink.features, device_workers, config, workers, stop, stages, encoding=lambda message: made
+        )
         self._sink = sink
         self.no_face: list[str] = []
         self.incomplete: list[str] = []
@@ -52,9 +55,6 @@ class ClipPipeline(Pipeline):
 
     def _work(self, index: int) -> Work:
         return Work(index=index, input=self._inputs[index])
-
-    def _encoding(self, message: Crops) -> Encoding:
-        return self._modality.encoding
 
     def _commit_if_due(self) -> None:
         self._sink.commit_if_due()

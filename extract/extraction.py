@@ -35,6 +35,7 @@ from .report import Report
 from .threads import default_workers
 from .workers.clip_worker import STOPPING
 from .workers.device_worker import DeviceWorker
+from .workers.freed_memory import returning_freed_memory
 from .workers.messages import Failed
 from .workers.pipeline import Pipeline
 from .workers.stages import InHand
@@ -52,6 +53,7 @@ class Todo:
     failed: list[Input] = field(default_factory=list)  # before, and not asked to be tried again
 
 
+@returning_freed_memory
 def extract_videos(
     inputs: Given | FoundInputs,
     out: Path | str,

@@ -63,17 +63,23 @@ class FillPipeline(Pipeline):
         stop: Stop,
     ) -> None:
         specs = {made_as(each): FeatureSpec(dtype=each.dtype, shape=each.shape) for each in new.recipes.values()}
-        super().__init__(clips, specs, device_workers, config, workers, stop)
+        made = {name: (track_of(recipe), made_as(recipe)) for name, recipe in new.recipes.items()}
+        of_view: dict[int, tuple[str, ...]] = {}  # what device workers make of its crops
+        for view, one in sorted(made.values()):
+            of_view[view] = tuple(dict.fromkeys((*of_view.get(view, ()), one)))
+
+        def encoding(message: Crops) -> Encoding:
+            encoder = new.encoder_of.get(clips[message.index].id, 0)
+            return Encoding(encoder=encoder, names=of_view[message.track])
+
+        super().__init__(clips, specs, device_workers, config, workers, stop, encoding=encoding)
         self.names = tuple(fillers)
         self.stage = f"adding {', '.join(fillers)}"
         self._new = new
         self._writer = writer
         self._fillers = fillers
         self._flow = flow_wanted(new.recipes.values())
-        self._made = {name: (track_of(recipe), made_as(recipe)) for name, recipe in new.recipes.items()}
-        self._of_view: dict[int, tuple[str, ...]] = {}  # what device workers make of its crops
-        for view, made in sorted(self._made.values()):
-            self._of_view[view] = tuple(dict.fromkeys((*self._of_view.get(view, ()), made)))
+        self._made, self._of_view = made, of_view
 
     def _work(self, index: int) -> Recrop:
         return Recrop(
@@ -84,10 +90,6 @@ class FillPipeline(Pipeline):
             view_config=self._new.view_config,
             flow=self._flow,
         )
-
-    def _encoding(self, message: Crops) -> Encoding:
-        encoder = self._new.encoder_of.get(self._inputs[message.index].id, 0)
-        return Encoding(encoder=encoder, names=self._of_view[message.track])
 
     def _write_one(self, source: Input, ended: InHand | Failed) -> None:
         if isinstance(ended, Failed):

@@ -55,6 +55,7 @@ from .report import Report
 from .threads import default_workers, too_many
 from .workers.clip_worker import STOPPING
 from .workers.device_worker import DeviceWorker
+from .workers.freed_memory import returning_freed_memory
 
 MAX_VIEWS = 16
 ENCODED_PER_READER = 4  # cores: reading and decoding a stored crop takes a small part of the time of encoding it
@@ -67,6 +68,7 @@ SAME = (
 KEEP_CROPS = "est extract … --crops into a new cache"
 
 
+@returning_freed_memory
 def recache(
     source: Cache | Path | str,
     out: Path | str,

@@ -25,6 +25,11 @@ PROGRESS_SECONDS = 0.25
 TO_WRITE = 4  # ended inputs that the writing thread is behind, from which on the others wait for the disk
 
 
+def default_encoding(message: Crops) -> Encoding:
+    """Let a device worker make of crops all that it knows."""
+    return Encoding()
+
+
 class Pipeline:
     """One run over a list of inputs."""
 
@@ -39,8 +44,14 @@ class Pipeline:
         workers: int,
         stop: Stop,
         stages: Callable[..., Stages] = LocalStages,
+        *,
+        encoding: Callable[[Crops], Encoding] = default_encoding,
     ) -> None:
-        """Start the stages; `specs` are those of the arrays that are computed."""
+        """Start the stages; `specs` are those of the arrays that are computed.
+
+        `encoding` says what a device worker is to make of crops. It is no method of the pipeline: its stages would hold it as it holds
+        them, and both, with the models of the device workers, would stay in memory until Python's collector looks for such circles.
+        """
         self._inputs = inputs
         self._specs = specs
         self._config = config
@@ -51,7 +62,7 @@ class Pipeline:
         self._written: list[Future[None]] = []
         self._stop = stop
         needed = 0 if stop.wanted else min(workers, len(inputs))
-        self._stages = stages(specs, device_workers, config, needed, self._encoding)
+        self._stages = stages(specs, device_workers, config, needed, encoding)
         self._bottleneck = Bottleneck({**self._stages.full, "write": TO_WRITE})
         self.clips = 0
         self.frames = 0
@@ -122,10 +133,6 @@ class Pipeline:
     def _work(self, index: int) -> Work | Recrop:
         """Return what a worker is to do."""
         raise NotImplementedError
-
-    def _encoding(self, message: Crops) -> Encoding:
-        """Return what a device worker is to make of crops."""
-        return Encoding()
 
     def _write(self) -> None:
         """Write what has ended, in the order of the inputs."""
