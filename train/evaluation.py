@@ -99,7 +99,8 @@ def evaluate(
             "A split, aliases and unknown classes are for another cache: the run's own test halves are fixed.",
             remedy=f"est evaluate {quoted(run.path)} without --split, --alias and --unknown",
         )
-    sampler = sampler_of(run.config.sampling, run.config.model.shown)
+    longest = int(np.max(cache.clips.count, initial=1))
+    sampler = sampler_of(run.config.sampling, run.config.model.shown, longest=longest)
     view = _view(run, sampler, change)
     black = _count_black(sampler, view)
     table = Annotations.from_cache(cache)

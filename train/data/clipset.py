@@ -25,6 +25,7 @@ from ...errors import UsageError, counted, some
 from ..models.batch_frames import BatchFrames
 from .feature_arrays import expect_here, expect_other, expect_shape, mirrored_name
 from .frames import DenseMaps, MapRows
+from .memory import by_blocks
 from .prefetch import BatchRequest
 from .rows import ClipRows, MemoryRows, Residency, Rows, RowSource, place_rows
 
@@ -240,11 +241,14 @@ class ClipSet:
 
         `array` says by which of the set's arrays each clip is shown; 0, or none, is the plain one.
         """
+        assert array is None or self.arrays > 1, "a set with the plain array alone"
+        return by_blocks(self._index, clips, positions, *([] if array is None else [array]))
+
+    def _index(self, clips: Tensor, positions: Tensor, array: Tensor | None = None) -> Tensor:
         rows = self._row(clips, positions)
         if self._nearest is not None:
             rows = self._nearest.index_select(0, rows.reshape(-1)).view(rows.shape)
         if array is not None:
-            assert self.arrays > 1, "a set with the plain array alone"
             rows = rows + len(self._face) * array.to(rows.device)[..., None, None]
         return rows
 
@@ -254,18 +258,16 @@ class ClipSet:
 
     def told(self, names: Iterable[str], clips: Tensor, positions: Tensor) -> dict[str, Tensor]:
         """Return what models are told of frames besides features: mask, time (contract.py).  # (…), (…, n, J) → name → (…, n, J)"""
-        device = clips.device
-        row = self._row(clips, positions)
-        found: dict[str, Tensor] = {}
-        for name in names:
-            if name == "mask":
-                there = positions < self.count.to(device)[clips][..., None, None]
-                found[name] = there & self._face[row].to(device)
-            else:
-                assert name == "time"
-                assert self._time is not None, "the set was made without times"
-                found[name] = self._time[row].to(device)
-        return found
+        known = {"mask": self._mask, "time": self._seconds_at}
+        return {name: by_blocks(known[name], clips, positions) for name in names}
+
+    def _mask(self, clips: Tensor, positions: Tensor) -> Tensor:
+        there = positions < self.count.to(clips.device)[clips][..., None, None]
+        return there & self._face[self._row(clips, positions)].to(clips.device)
+
+    def _seconds_at(self, clips: Tensor, positions: Tensor) -> Tensor:
+        assert self._time is not None, "the set was made without times"
+        return self._time[self._row(clips, positions)].to(clips.device)
 
     def num_shown(self, place: int) -> int:
         """Return of how many rows a clip is: of its frames, or of its windows."""

@@ -54,8 +54,8 @@ class Planner:
         self.votes = votes  # (N, C) of every clip of the set
         self.model = model
         self.weight = weight  # how often each is drawn; None: once
-        self.sampler = sampler_of(config.sampling, config.model.shown)
         self.count = clips.count.to(target.device)
+        self.sampler = sampler_of(config.sampling, config.model.shown, longest=int(clips.count.max()))
         self.num_steps = len(train) // config.loop.batch  # a smaller last batch is dropped
 
     def draw(self, epoch: int) -> EpochPlan:

@@ -1,19 +1,22 @@
-"""How much memory is free: of a GPU by its own account, of the host by the kernel's and its control group's."""
+"""How much memory is free: of a GPU by its own account, of the host by the kernel's and its control group's; and work in blocks, which
+needs less of it."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ...encoders.precision import why_emulated
 from ...errors import EstError
 from ..config.config import TrainConfig
 
+BLOCK = 65_536  # clips whose intermediate results are in memory at once
 MEMINFO = Path("/proc/meminfo")
 NO_ROOM = "can't allocate memory"  # what torch says on a processor
 GROUP = Path("/sys/fs/cgroup")  # a container sees its own group here
@@ -29,6 +32,21 @@ def free_memory(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0]
     system, group = _free_in_system(), _free_in_group()
     return system if group is None else min(system, group)
+
+
+def by_blocks(function: Callable[..., Tensor], *columns: Tensor) -> Tensor:
+    """Compute rows of columns that do not depend on each other: in blocks, whose intermediate results are few."""
+    number = len(columns[0])
+    if number <= BLOCK:
+        return function(*columns)
+    found = None
+    for first in range(0, number, BLOCK):
+        rows = function(*(column[first : first + BLOCK] for column in columns))
+        if found is None:
+            found = rows.new_empty(number, *rows.shape[1:])
+        found[first : first + BLOCK] = rows
+    assert found is not None
+    return found
 
 
 @contextmanager

@@ -249,15 +249,20 @@ class StreamRows(Rows):
 
     def _clips(self, keys: list[int]) -> list[np.ndarray]:
         missing = [key for key in keys if key not in self._kept]
-        for key, rows in zip(missing, self._pool.map(self._read, missing), strict=True):
-            self._kept[key] = rows
-            self._kept_bytes += rows.nbytes
+        size = max(1, math.ceil(len(missing) / STREAM_THREADS))  # a task for each clip would cost more than its rows
+        shares = [missing[first : first + size] for first in range(0, len(missing), size)]
+        for share, found in zip(shares, self._pool.map(self._read, shares), strict=True):
+            for key, rows in zip(share, found, strict=True):
+                self._kept[key] = rows
+                self._kept_bytes += rows.nbytes
         for key in keys:
             self._kept.move_to_end(key)
         return [self._kept[key] for key in keys]
 
-    def _read(self, key: int) -> np.ndarray:
-        array, clip = divmod(key, len(self._source.first))
+    def _read(self, keys: list[int]) -> list[np.ndarray]:
+        return [self._read_clip(*divmod(key, len(self._source.first))) for key in keys]
+
+    def _read_clip(self, array: int, clip: int) -> np.ndarray:
         start = int(self._source.start[clip])
         return self._source.read(self._source.features[array], start, start + int(self._source.count[clip]))
 

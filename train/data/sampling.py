@@ -7,6 +7,7 @@ Legend: B clips, n parts of a clip, J frames of each, V views of the test.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -17,9 +18,11 @@ from ..models.contract import AllFrames, AllWindows, Evenly, EvenlyThenAll, Show
 from .sampler import Sampler
 from .snippets import SnippetSampler
 
+ROWS_ADDED = 4  # rows that torch adds up side by side: of other numbers of them sums differ in their last bits
 
-def sampler_of(config: SamplingConfig, shown: Shown) -> Sampler:
-    """Return the sampler of what a model is shown."""
+
+def sampler_of(config: SamplingConfig, shown: Shown, *, longest: int | None = None) -> Sampler:
+    """Return the sampler of what a model is shown; of clips with at most `longest` frames, where that is known."""
     match shown:
         case Snippets():
             return SnippetSampler(config, shown.count, shown.frames)
@@ -28,7 +31,7 @@ def sampler_of(config: SamplingConfig, shown: Shown) -> Sampler:
         case Evenly():
             return EvenSampler(shown)
         case AllFrames():
-            return AllSampler(shown)
+            return AllSampler(shown, longest=longest)
         case AllWindows():
             return WindowSampler(shown)
 
@@ -84,8 +87,11 @@ class AllSampler(Sampler):
 
     snippets = 1
 
-    def __init__(self, shown: AllFrames) -> None:
+    def __init__(self, shown: AllFrames, *, longest: int | None = None) -> None:
         self.frames = shown.most
+        places = shown.most if longest is None else ROWS_ADDED * math.ceil(longest / ROWS_ADDED)
+        self._fits = places <= shown.most and longest is not None and not shown.padded
+        self._places = places if self._fits else shown.most
 
     def train(self, counts: Tensor, generator: torch.Generator) -> Tensor:
         """Show what the test shows: nothing is drawn."""
@@ -93,7 +99,9 @@ class AllSampler(Sampler):
 
     def test(self, counts: Tensor, *, view: int = 0, start: int | None = None) -> Tensor:
         """Return positions in their order; those from the clip's count on are left over."""
-        place = torch.arange(self.frames, device=counts.device)
+        place = torch.arange(self._places, device=counts.device)
+        if self._fits:
+            return place.expand(len(counts), 1, -1)
         count = counts[:, None]
         thinned = (2 * place + 1) * count // (2 * self.frames)
         return torch.where(count > self.frames, thinned, place)[:, None, :]

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ...errors import UsageError
 from ..config.sampling import SamplingConfig
+from .memory import by_blocks
 from .sampler import Sampler
 
 MIDDLE = 3  # snippets from which on one is in the middle
@@ -60,12 +61,18 @@ class SnippetSampler(Sampler):
         device, batch = counts.device, len(counts)
         start = torch.randint(self.config.start_range, (batch,), generator=generator, device=device)
         keys = torch.rand(batch, self.snippets, self.span, generator=generator, device=device)
-        offsets = keys.topk(self.frames, dim=2).indices.sort(dim=2).values  # (B, n, J)
+        offsets = by_blocks(self._chosen, keys)  # (B, n, J)
+        del keys
         cut = None
         if self.config.unify == "clip":
             spare = (counts - self.config.unified).clamp(min=0) + 1
             cut = torch.randint(MANY, (batch,), generator=generator, device=device) % spare
-        return self._native(counts, start, self._snippets(device)[0] + offsets, cut)
+        offsets += self._snippets(device)[0]
+        return by_blocks(self._native, counts, start, offsets, *([] if cut is None else [cut]))
+
+    def _chosen(self, keys: Tensor) -> Tensor:
+        """Return which frames of a snippet have the largest keys, in their order.  # (B, n, w) → (B, n, J)"""
+        return keys.topk(self.frames, dim=2).indices.sort(dim=2).values
 
     def test(self, counts: Tensor, *, view: int = 0, start: int | None = None) -> Tensor:
         """Return the one view that is scored: J frames of each snippet at equal distances, floor(k · w / J).  # (B,) → (B, n, J)"""
@@ -82,7 +89,7 @@ class SnippetSampler(Sampler):
 
     def describe(self, counts: Tensor) -> tuple[str, str | None]:
         """Return how many different source frames a snippet shows, and warn when they are few."""
-        median = float(self.distinct(counts).quantile(0.5))
+        median = float(by_blocks(self.distinct, counts).quantile(0.5))
         what = f"a snippet of {self.frames}" if self.snippets > 1 else f"a view of {self.frames}"
         line = f"source frames: {what} shows {median:g} different ones (median over clips)"
         if median >= math.ceil(ENOUGH_DISTINCT * self.frames):
@@ -160,7 +167,7 @@ class SnippetSampler(Sampler):
             self._placed[device] = starts, starts + torch.tensor(self.test_offsets, device=device)
         return self._placed[device]
 
-    def _native(self, counts: Tensor, start: Tensor, within: Tensor, cut: Tensor | None) -> Tensor:
+    def _native(self, counts: Tensor, start: Tensor, within: Tensor, cut: Tensor | None = None) -> Tensor:
         """Turn places in the window into positions in the clip.  # (B,), (B,), (B, n, J), (B,) → (B, n, J)"""
         config = self.config
         counts, start = counts[:, None, None], start[:, None, None]

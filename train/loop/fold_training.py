@@ -180,22 +180,21 @@ class FoldTraining(Training):
         name = (*self.data.labels, "")  # −1 is no class
         header = ["id", "subject", "truth", "prediction", *(f"p_{label}" for label in self.data.labels)]
         header += ["control", "frames", "coverage"]
-        lines = []
-        for index, row in enumerate(rows.tolist()):
+
+        def line(index: int, row: int) -> list[Any]:
             place = int(self.data.place[row])
-            lines.append(
-                [
-                    table.ids[row],
-                    table.subject[row],
-                    name[self.data.truth[row]],
-                    name[predicted[index]],
-                    *("" if math.isnan(share) else f"{share:.6g}" for share in probabilities[index].tolist()),
-                    name[control[index]] if control is not None else "",
-                    clips.num_shown(place) if place >= 0 else 0,
-                    f"{float(clips.coverage[place]):.4g}" if place >= 0 else "0",
-                ]
-            )
-        write_csv(self.folder / PREDICTIONS, header, lines)
+            return [
+                table.ids[row],
+                table.subject[row],
+                name[self.data.truth[row]],
+                name[predicted[index]],
+                *("" if math.isnan(share) else f"{share:.6g}" for share in probabilities[index].tolist()),
+                name[control[index]] if control is not None else "",
+                clips.num_shown(place) if place >= 0 else 0,
+                f"{float(clips.coverage[place]):.4g}" if place >= 0 else "0",
+            ]
+
+        write_csv(self.folder / PREDICTIONS, header, (line(index, row) for index, row in enumerate(rows.tolist())))
 
     def _warn_of_guessing(self) -> None:
         """Warn if the loss is still that of a model that has learnt nothing."""

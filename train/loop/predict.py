@@ -113,27 +113,27 @@ def predict(
     assert (view.blacked is None) == (view.black is None)
     model.eval()
     head = model.on_features
-    batches = list(_batches(model, clips, which, sampler, view, world))
-    clips.expect((batch.index, None) for batch in batches)
-    found = np.zeros((0, int(model.num_classes)), np.float32)
-    told = {name: np.zeros(0, bool) for name in head.choices}
-    for batch in batches:
+    # made twice where pictures are loaded ahead, because all batches of a million clips would fill memory
+    clips.expect((batch.index, None) for batch in _batches(model, clips, which, sampler, view, world))
+    shares = [np.zeros((0, int(model.num_classes)), np.float32)]
+    told = {name: [np.zeros(0, bool)] for name in head.choices}
+    for batch in _batches(model, clips, which, sampler, view, world):
         with casting(model.device, precision):
             features = model.features(clips.take(batch.index))
             if batch.substitute is not None and view.black is not None:
                 features = torch.where(batch.substitute[..., None], view.black.to(features), features)
             output = head({"features": features, **batch.extras})
-        found = np.concatenate([found, output.expression.float().softmax(1).cpu().numpy()])
+        shares.append(output.expression.float().softmax(1).cpu().numpy())
         for name, hits in head.hits(output, batch.extras).items():
-            told[name] = np.concatenate([told[name], hits.cpu().numpy()])
-    found = np.concatenate(world.gather(found))
-    told = {name: np.concatenate(world.gather(mine)) for name, mine in told.items()}
+            told[name].append(hits.cpu().numpy())
+    found = np.concatenate(world.gather(np.concatenate(shares)))
+    answered = {name: np.concatenate(world.gather(np.concatenate(mine))) for name, mine in told.items()}
     if not np.isfinite(found).all():
         raise EstError(
             "The model's probabilities are not finite: its weights or features are too large.",
             remedy="train again with a lower --lr; est cache verify checks the features",
         )
-    return found, {name: hits for name, hits in told.items() if len(hits)}
+    return found, {name: hits for name, hits in answered.items() if len(hits)}
 
 
 @torch.inference_mode()

@@ -55,9 +55,14 @@ class Evenly:
 
 @dataclass(frozen=True, kw_only=True)
 class AllFrames:
-    """Every frame of a clip; of a longer one so many, evenly. The mask (`told`) says which places a shorter clip leaves over."""
+    """Every frame of a clip; of a longer one so many, evenly. The mask (`told`) says which places a shorter clip leaves over.
+
+    A model that is not `padded` says the same without places that all clips leave over, on a processor to the last bit: in training
+    and evaluation there are about as many as the longest clip has frames.
+    """
 
     most: int
+    padded: bool = True
 
     def __post_init__(self) -> None:
         expect_values(self, "shown.", most=MANY)

@@ -122,6 +122,24 @@ def test_it_learns_and_does_not_learn_noise():
     assert 0.17 < (noise == label[test]).mean() < 0.33
 
 
+def test_statistics_of_clips_together_are_those_of_each_alone_bit_for_bit(tmp_path):
+    cache = open_cache(make_cache(tmp_path / "some.zarr"))
+    places = np.array([5, 1, 2, 3, 7, 0])  # some are neighbours
+    together = ClipStatistics(cache, places, "gap")[np.arange(len(places))]
+    for row, place in zip(together, places.tolist(), strict=True):
+        clip = cache.clip(place, ["gap"])
+        alone = pooled(clip.features["gap"], np.array([0]), np.array([len(clip.mask)]), clip.mask)[0]
+        np.testing.assert_array_equal(row, alone)
+
+
+def test_deviations_in_parts_are_those_of_the_whole_bit_for_bit(monkeypatch):
+    statistics, label = samples(300, 1030, 3, seed=4)
+    monkeypatch.setattr(control, "MAX_STEPS", 1)
+    expected = statistics.std(axis=0, dtype=np.float64).astype(np.float32)
+    expected[0] = 1  # it never changes
+    np.testing.assert_array_equal(fit_control(statistics, label, 3).deviation, expected)
+
+
 def test_statistics_that_do_not_fit_are_read_again(tmp_path, monkeypatch):
     cache = open_cache(make_cache(tmp_path / "some.zarr"))
     places = np.array([5, 1, 2, 7])

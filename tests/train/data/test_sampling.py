@@ -73,6 +73,26 @@ def test_all_frames_in_their_order_and_longer_clips_thinned():
     assert torch.equal(found, sampler.train(torch.tensor([1, 4, 9]), torch.Generator()))
 
 
+def test_places_that_all_clips_leave_over_are_only_padded_to_where_the_model_wants_them():
+    counts = torch.tensor([1, 3, 5])
+    for most, padded, longest, places in (
+        (9, True, 5, 9),
+        (9, False, None, 9),
+        (9, False, 5, 8),
+        (8, False, 8, 8),
+        (7, False, 5, 7),
+        (4, False, 5, 4),
+    ):
+        shown = AllFrames(most=most, padded=padded)
+        sampler = sampler_of(SamplingConfig(), shown, longest=longest)
+        found = sampler.test(counts)
+        assert found.shape == (3, 1, places)
+        assert torch.equal(found, made(shown).test(counts)[..., :places])
+        assert torch.equal(found, sampler.train(counts, torch.Generator()))
+        assert sampler.rule() == made(shown).rule()
+        assert sampler.describe(counts) == made(shown).describe(counts)
+
+
 def test_they_say_what_is_shown():
     assert made(Evenly(parts=8, frames=2)).describe(torch.tensor([16, 90]))[1] is None
     line, warning = made(Evenly(parts=8, frames=2)).describe(torch.tensor([15, 15, 90]))

@@ -12,6 +12,7 @@ from sampling_reference import median_distinct, native_view, snippet_starts, tes
 
 from est.errors import UsageError
 from est.train.config.sampling import SamplingConfig
+from est.train.data import memory
 from est.train.data.snippets import SnippetSampler
 
 STABLE = {"derandomize": True, "max_examples": 60}
@@ -49,6 +50,16 @@ def draw_views(config, size, counts, seed):
 def drawn_starts(config, num_clips, seed):
     """Return the starts that a seed draws: a snippet of the whole window, in a clip as long as the unified one, begins there."""
     return draw_views(config, (1, config.window), torch.full((num_clips,), config.unified), seed)[:, 0, 0]
+
+
+@pytest.mark.parametrize("unify", UNIFY)
+def test_blocks_of_clips_draw_what_all_of_them_draw(unify, monkeypatch):
+    config, counts = SamplingConfig(unify=unify), lengths(50, 0)
+    whole, sampler = draw_views(config, (7, 5), counts, 3), SnippetSampler(config, 7, 5)
+    said = sampler.describe(counts)
+    monkeypatch.setattr(memory, "BLOCK", 7)
+    assert torch.equal(draw_views(config, (7, 5), counts, 3), whole)
+    assert sampler.describe(counts) == said
 
 
 def test_the_papers_numbers():

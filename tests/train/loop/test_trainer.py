@@ -14,6 +14,7 @@ from est.cache import open_cache
 from est.cache.interrupt import Stop
 from est.errors import EstError
 from est.train import EstConfig, TrainingWatch
+from est.train.data import memory
 from est.train.data.clipset import ClipSet
 from est.train.loop.checkpoint import Checkpoint
 from est.train.loop.trainer import clock, reproducible
@@ -63,6 +64,17 @@ def test_an_epoch_shows_every_clip_once_and_drops_the_rest(clips):
     # another seed draws other clips, besides having other orders
     other = make_trainer(clips, batch=8, seed=2).planner.draw(3)
     assert not torch.equal(trainer.planner.draw(3).index // 105, other.index // 105)
+
+
+def test_an_epoch_planned_in_blocks_is_the_same(clips, monkeypatch):
+    trainer = make_trainer(clips, batch=8, mirrored=True)
+    whole = trainer.planner.draw(1)
+    told = clips.told(["mask"], torch.arange(CLIPS), torch.arange(120).expand(CLIPS, 1, -1))["mask"]
+    monkeypatch.setattr(memory, "BLOCK", 5)
+    assert torch.equal(trainer.planner.draw(1).index, whole.index)
+    assert torch.equal(clips.told(["mask"], torch.arange(CLIPS), torch.arange(120).expand(CLIPS, 1, -1))["mask"], told)
+    assert told[..., :105].any()
+    assert not told[..., 105:].any()
 
 
 def test_snippets_stand_as_the_order_says(clips):

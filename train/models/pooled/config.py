@@ -30,7 +30,7 @@ class Config(ModelConfig):
     @property
     def shown(self) -> AllFrames:
         """Return all frames."""
-        return AllFrames(most=self.most_frames)
+        return AllFrames(most=self.most_frames, padded=False)
 
     @property
     def told(self) -> tuple[str, ...]:
