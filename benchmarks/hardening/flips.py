@@ -111,19 +111,27 @@ def read_run(path: Path) -> Any:
     """Return what commands read of a run: everything but pages and pictures."""
     from est.train.config.configfile import to_flat
     from est.train.results.predictions import read_predictions
-    from est.train.results.run import CHECKPOINT, HISTORY, RESULT, Run, read_history, read_json
+    from est.train.runs.run import CHECKPOINT, Run
 
     run = Run.open(path)
     parts = [
         [
             read_checkpoint(run.part(name) / CHECKPOINT),
-            read_json(run.part(name) / RESULT),
-            read_history(run.part(name) / HISTORY),
+            run.result(name),
+            run.history(name),
             list(read_predictions(run, name)),
         ]
         for name in run.parts
     ]
-    return run.facts, to_flat(run.config), run.halves(), run.clips(), read_json(path / "metrics.json"), parts
+    return run.facts, to_flat(run.config), run.halves(), run.clips(), run.metrics(), parts
+
+
+def verify_run(path: Path) -> bool:
+    """Say whether `est runs --verify` finds something."""
+    from est.train.runs.table import list_runs, verify_runs
+
+    (row,) = verify_runs(list_runs(path))
+    return row.status == "damaged"
 
 
 def make_weights(folder: Path) -> Path:
@@ -166,7 +174,7 @@ TARGETS = {
     "zarr": Target(make=lambda folder: make_cache(folder, ".zarr"), read=read_cache, is_found=verify_cache),
     "h5": Target(make=lambda folder: make_cache(folder, ".h5"), read=read_cache, is_found=verify_cache),
     "checkpoint": Target(make=make_checkpoint, read=read_checkpoint),
-    "run": Target(make=make_run, read=read_run),
+    "run": Target(make=make_run, read=read_run, is_found=verify_run),
     "weights": Target(make=make_weights, read=read_weights),
     "export": Target(make=make_export, read=Path.read_bytes, is_found=verify_export),
 }
