@@ -53,9 +53,12 @@ class Target:
 
 
 def make_cache(folder: Path, suffix: str) -> Path:
-    """Write a cache of three clips and a failure."""
+    """Write a cache of three clips and a failure; a chunk of texts holds 16, so that few bits belong to texts that are not there."""
     import cache_samples
 
+    from est.cache import schema
+
+    schema.STRINGS_A_CHUNK = 16
     path = folder / f"small{suffix}"
     return cache_samples.make_cache(path, (1, 2, 3), crops=True, failures=(4,))
 
