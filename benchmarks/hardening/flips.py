@@ -53,12 +53,9 @@ class Target:
 
 
 def make_cache(folder: Path, suffix: str) -> Path:
-    """Write a cache of three clips and a failure; a chunk of texts holds 16, so that few bits belong to texts that are not there."""
+    """Write a cache of three clips and a failure."""
     import cache_samples
 
-    from est.cache import schema
-
-    schema.STRINGS_A_CHUNK = 16
     path = folder / f"small{suffix}"
     return cache_samples.make_cache(path, (1, 2, 3), crops=True, failures=(4,))
 
@@ -220,7 +217,7 @@ def main() -> None:
 
 def flip_all(target: Target, folder: Path, every: int) -> tuple[Counter[str], int, list[str]]:
     """Flip the bits of a target; return how often what happened, its bytes, and lines about what must not happen."""
-    path = _warm.ask(target.make, folder)
+    path = _warm.ask(_made, target, folder)
     files = sorted(file for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
     bits = [(file, place) for file in files for place in range(8 * file.stat().st_size)][::every]
     memory = mmap.mmap(-1, 8 * (1 + len(KINDS)))  # shared with the child, which may die: the next flip, and the counts
@@ -240,6 +237,19 @@ def flip_all(target: Target, folder: Path, every: int) -> tuple[Counter[str], in
     return Counter(dict(zip(KINDS, counts, strict=True))), sum(file.stat().st_size for file in files), _few(lines)
 
 
+def _made(target: Target, folder: Path) -> Path:
+    """Write what is damaged, in a child."""
+    _shorten_chunks()
+    return target.make(folder)
+
+
+def _shorten_chunks() -> None:
+    """Have a chunk of texts hold 16, so that few bits belong to texts that are not there; in a child, which reads them so too."""
+    from est.cache import schema
+
+    schema.STRINGS_A_CHUNK = 16
+
+
 def _few(lines: list[str]) -> list[str]:
     """Leave out all but a few lines, those of crashes and tracebacks last."""
     rare = [line for line in lines if not line.startswith("  silent")][:SHOWN]
@@ -250,6 +260,7 @@ def _few(lines: list[str]) -> list[str]:
 def _flip_from(target: Target, path: Path, bits: list[tuple[Path, int]], memory: mmap.mmap, bad: Path) -> None:
     """Flip one bit after the other, from the one that the shared memory names."""
     warnings.simplefilter("ignore")
+    _shorten_chunks()
     usual = target.read(path)
     with bad.open("a", encoding="utf-8") as told:
         for number in range(struct.unpack_from("q", memory)[0], len(bits)):
