@@ -78,7 +78,8 @@ def run_so_far(path: Path, finished: Outcome) -> int:
     """Expect a run whose files are whole: parts that are scored are as they will be, others have a checkpoint that loads."""
     from est.train import Run
     from est.train.loop.checkpoint import load_checkpoint
-    from est.train.results.run import CHECKPOINT, HISTORY, RESULT, read_history
+    from est.train.runs.files import read_history
+    from est.train.runs.run import CHECKPOINT, HISTORY, RESULT
 
     if not (path / FACTS).is_file():
         return -1

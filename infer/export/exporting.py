@@ -23,7 +23,7 @@ from ...train.models.contract import places_of
 from ...train.models.model import Model
 from ...train.provenance import own_cache
 from ...train.results.predictions import read_predictions
-from ...train.results.run import CHECKPOINT, Run
+from ...train.runs.run import CHECKPOINT, Run
 from ..own_clips import OwnClips, open_complete, own_clips
 from .card import card, facts
 from .encoder import part_encoder
