@@ -29,7 +29,7 @@ SMALL_BYTES = 2 * PIECE_BYTES  # below this a thread costs more than it brings
 class Piece:
     """A run of bytes in a file, and the rows of the array that they are."""
 
-    file: Path | int  # a path, or an open descriptor
+    file: str | int  # a path, or an open descriptor
     offset: int
     start: int
     stop: int
@@ -86,7 +86,7 @@ class ZarrSegment:
             index, within = divmod(row - base, spec.chunk_rows)
             end = min(stop, base + (index + 1) * spec.chunk_rows)
             path = f"{folder}/{chunk_key(spec, index)}"
-            yield Piece(Path(path), within * spec.row_bytes, row, end, spec.chunk_rows * spec.row_bytes, path)
+            yield Piece(path, within * spec.row_bytes, row, end, spec.chunk_rows * spec.row_bytes, path)
             row = end
 
     def strings(self, spec: ArraySpec, start: int, stop: int) -> list[str]:

@@ -45,9 +45,11 @@ def test_a_million_clips_open_verify_and_train_in_bounded_memory(scale, tmp_path
     written = scale.stage(scale.write_short, path, MANY, FRAMES, WIDTH)
     opened, verified = scale.stage(scale.opened, path), scale.stage(scale.verified, path)
     trained = scale.stage(scale.train, path, tmp_path / "run", "pooled")
+    for name, cost in {"write": written, "open": opened, "verify": verified, "train an epoch, pooled": trained}.items():
+        print(cost.line(name, MANY))
     assert opened.value == MANY
     assert verified.value == 0
     assert trained.value > 0.5  # of seven classes that the rows show
     features = MANY * FRAMES * WIDTH * 2
     assert max(written.memory, opened.memory, verified.memory) < features / 2
-    assert trained.memory < 6e9
+    assert trained.memory < 4e9  # a laptop of 8 GB

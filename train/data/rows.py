@@ -40,7 +40,8 @@ RESIDENCIES = ("auto", "device", "pinned", "stream")
 PIECE_BYTES = 64 * 2**20  # read at once: what loading needs besides the table
 CHECK_BYTES = 2**20  # looked at at once: stays in the processor's cache
 STREAM_BYTES = 256 * 2**20  # of clips that streaming keeps
-STREAM_THREADS = 8
+STREAM_THREADS = 4  # that read clips: eight take twice the processor time, because they wait for each other
+MAP_THREADS = 8  # that read maps, which are large
 SHARE = 0.6  # of what is free that features may take; model, optimiser and activations need the rest
 _INFINITY = {2: 0xF800, 4: 0xFF000000}  # bits of an infinity without its sign, shifted left, by size of a float
 
@@ -58,7 +59,7 @@ class ClipRows:
         """Return each clip's first row among those of the chosen clips.  # (C,)"""
         return np.cumsum(self.count) - self.count
 
-    @property
+    @cached_property
     def num_rows(self) -> int:
         """Count the rows of one array: T."""
         return int(self.count.sum())
@@ -124,7 +125,11 @@ class RowSource(ClipRows):
 
     def array(self, feature: str) -> ArraySpec:
         """Return where the rows of a feature lie."""
-        return self.cache.schema.frame_arrays()[feature]
+        return self._arrays[feature]
+
+    @cached_property
+    def _arrays(self) -> dict[str, ArraySpec]:
+        return self.cache.schema.frame_arrays()
 
     def read(self, feature: str, start: int, stop: int) -> np.ndarray:
         """Read a range of the cache's rows, and insist that they are numbers.  # → (stop − start, D)"""
@@ -278,7 +283,7 @@ class SparseRows(Rows):
 
     def __init__(self, source: RowSource, device: torch.device) -> None:
         self._source, self._device = source, device
-        self._pool = ThreadPoolExecutor(STREAM_THREADS, thread_name_prefix="est-rows")
+        self._pool = ThreadPoolExecutor(MAP_THREADS, thread_name_prefix="est-rows")
 
     def take(self, index: Tensor, augmentation: Tensor | None = None) -> Tensor:
         """Return rows that ascend.  # (K,) → (K, D)"""
