@@ -1,12 +1,12 @@
-"""The files of a run: replaced whole and durably, read back with errors that say what is to be done. Sweeps and predictions use them, too."""
+"""The files of a run: replaced whole and durably, read back with errors that say what to do. Sweeps and predictions use them, too."""
 
 from __future__ import annotations
 
 import csv
 import errno
+import fcntl
 import io
 import json
-import os
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,3 +98,15 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     if wrong := [record for record in found if not isinstance(record, dict)]:
         raise damaged(path, "an object in each line", wrong[0])
     return found
+
+
+def lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
+    """Take the lock, or raise an error that another process has it. On file systems without locks no process is blocked."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+    return True
