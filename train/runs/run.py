@@ -15,7 +15,6 @@ of each of its files.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Generator, Mapping, Sequence
@@ -31,7 +30,7 @@ from ...errors import EstError, UsageError, damage_named, quoted
 from ..config.config import TrainConfig
 from ..config.configfile import DEFAULT, MODEL, MODELS, from_flat, read_toml, to_toml
 from .digests import FILES, checked, digest_of, digests_of, expect_as_written, with_digest
-from .files import RESTORE, damaged, read_history, read_json, write, write_json, writing
+from .files import RESTORE, damaged, lock, read_history, read_json, write, write_json, writing
 from .place import read_place
 
 FORMAT = "est-run"
@@ -210,7 +209,7 @@ class Run:
         with writing(self.path / CONFIG):
             descriptor = os.open(self.path / CONFIG, os.O_RDWR | os.O_CLOEXEC)
         try:
-            if not _lock(descriptor):
+            if not lock(descriptor):
                 raise EstError(
                     f"{self.path} is being trained by another process.", remedy="wait for it, or end it first"
                 )
@@ -226,7 +225,7 @@ class Run:
         except OSError:
             return False
         try:
-            return not _lock(descriptor, fcntl.LOCK_SH)
+            return not lock(descriptor, fcntl.LOCK_SH)
         finally:
             os.close(descriptor)
 
@@ -255,18 +254,6 @@ class Run:
     def _with(self, facts: dict[str, Any]) -> Self:
         write_json(self.path / FACTS, with_digest(facts))
         return type(self)(path=self.path, config=self.config, facts=facts)
-
-
-def _lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
-    """Take the lock, or raise an error that another process has it. On file systems without locks no process is blocked."""
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-            raise
-    return True
 
 
 def expect_free(path: Path) -> None:

@@ -27,8 +27,8 @@ from est.train.data.snippets import SnippetSampler
 from est.train.loop.checkpoint import load_checkpoint, load_model
 from est.train.loop.fold_training import hint
 from est.train.loop.predict import predict
-from est.train.runs.files import read_history, write_json
-from est.train.runs.run import CHECKPOINT, FACTS, RESULT
+from est.train.runs.files import read_history
+from est.train.runs.run import CHECKPOINT, RESULT
 
 HARD = {"strength": 0.25, "failures": [("gone", "anger", "P2", "test")], "faceless": (6, 7, 8)}
 EVERYTHING = {
