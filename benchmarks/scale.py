@@ -152,6 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=1_000_000, help="of the cache of short clips")
     parser.add_argument("--files", type=int, default=200_000, help="empty files in which inputs are looked for")
+    parser.add_argument("--models", nargs="+", default=["pooled", "gru"], help="that are trained for an epoch")
     parser.add_argument("--rates", type=float, nargs="+", default=[20, 129, 182], help="frames/s of an extraction")
     parser.add_argument("--folder", type=Path, help="for what is made, several GB; a temporary one otherwise")
     arguments = parser.parse_args()
@@ -186,10 +187,12 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     take(f"write, {SHORT} frames", count, write_short, many, count, SHORT, WIDTH)
     take("open", count, opened, many)
     problems = take(f"verify, {SHORT} frames", count, verified, many).value
-    accuracy = take("train an epoch", count, train, many, folder / "run").value
-    print(
-        f"\n{size_of(many) / GB:.2f} GB of {count:,} short clips; {problems} problems; WAR {100 * accuracy:.1f} % after an epoch"
-    )
+    found = {
+        model: take(f"an epoch of {model}", count, train, many, folder / f"run-{model}", model).value
+        for model in arguments.models
+    }
+    learnt = ", ".join(f"{model} {100 * accuracy:.1f} %" for model, accuracy in found.items())
+    print(f"\n{size_of(many) / GB:.2f} GB of {count:,} short clips; {problems} problems; WAR after an epoch: {learnt}")
     print(f"a clip of {FRAMES} frames has {clip_bytes / 1e3:.0f} kB\n")
     print_plan(costs, clip_bytes, arguments)
 

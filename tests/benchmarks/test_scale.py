@@ -45,8 +45,6 @@ def test_a_million_clips_open_verify_and_train_in_bounded_memory(scale, tmp_path
     written = scale.stage(scale.write_short, path, MANY, FRAMES, WIDTH)
     opened, verified = scale.stage(scale.opened, path), scale.stage(scale.verified, path)
     trained = scale.stage(scale.train, path, tmp_path / "run", "pooled")
-    for name, cost in {"write": written, "open": opened, "verify": verified, "train an epoch, pooled": trained}.items():
-        print(cost.line(name, MANY))
     assert opened.value == MANY
     assert verified.value == 0
     assert trained.value > 0.5  # of seven classes that the rows show

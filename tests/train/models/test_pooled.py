@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from train_samples import learning_cache, make_trainer
 
+from est.cache import open_cache
 from est.train.config.sampling import SamplingConfig
+from est.train.data.clipset import ClipSet
 from est.train.data.sampling import sampler_of
+from est.train.models.contract import AllFrames
 from est.train.models.pooled.config import Config
 from est.train.models.pooled.model import build
 
@@ -37,3 +41,18 @@ def test_places_behind_the_longest_clip_change_no_bit(longest):
     cut = answer(frames[:, :, :shown].contiguous(), there[:, None, :shown])
     for one, other in zip(whole, cut, strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_training_has_as_many_places_as_its_longest_clip(tmp_path, monkeypatch):
+    cache = open_cache(learning_cache(tmp_path / "c.zarr", 12, fields={3: {"frames": 18}}, frames=9))
+    clips = ClipSet.from_cache(cache, range(12), told=["mask"])
+    weights = []
+    for places in (20, 400):
+        trainer = make_trainer(clips, model=Config(), batch=4)
+        plan = trainer.planner.draw(0)
+        assert plan.index.shape == (3, 4, 1, places)
+        for step in range(trainer.num_steps):
+            trainer.step(plan, step)
+        weights.append(trainer.model.classifier.weight.detach().clone())
+        monkeypatch.setattr(Config, "shown", AllFrames(most=400))  # as before: padded
+    assert torch.equal(*weights)
