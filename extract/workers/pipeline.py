@@ -49,8 +49,8 @@ class Pipeline:
     ) -> None:
         """Start the stages; `specs` are those of the arrays that are computed.
 
-        `encoding` says what a device worker is to make of crops. It is no method of the pipeline: its stages would hold it as it holds
-        them, and both, with the models of the device workers, would stay in memory until Python's collector looks for such circles.
+        `encoding` says what a device worker is to make of crops. It is no method of the pipeline: the pipeline and its stages would hold
+        each other, and the models of the device workers would stay in memory until Python's garbage collector finds such a cycle.
         """
         self._inputs = inputs
         self._specs = specs

@@ -30,7 +30,7 @@ def test_models_go_with_the_extraction_that_loaded_them(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "DeviceWorker", Noted)
     make_video(tmp_path / "clip.mp4", face_frames(6))
     gc.collect()
-    gc.disable()  # models in a circle of references would wait for it
+    gc.disable()  # models in a reference cycle would wait for it
     try:
         for features in (("gap",), ("gap", "layer3")):
             extract(tmp_path / "clip.mp4", tmp_path / "cache.zarr", features=features)

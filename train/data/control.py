@@ -106,8 +106,7 @@ class ClipStatistics:
         rows, mask = [], []
         for _, begin, end in clips.pieces():
             found = snapshot.rows(arrays[self._feature], begin, end)
-            # of maps their mean over places
-            rows.append(found if found.ndim == 2 else found.mean((2, 3), dtype=np.float32))
+            rows.append(found if found.ndim == 2 else found.mean((2, 3), dtype=np.float32))  # of maps over places
             mask.append(snapshot.rows(arrays["state"], begin, end) != NO_FACE)
         return pooled(np.concatenate(rows), clips.first, clips.count, np.concatenate(mask))
 
