@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
 
+from ..cache.stores.disk import Disk, writing
 from ..encoders.device import parse_device
 from ..extract.begun import computation_for
 from ..extract.config import ExtractConfig
 from .place import Place, named, read_json, write_json
+
+T = TypeVar("T")
 
 
 def agreed(place: Place, number: int, config: ExtractConfig) -> ExtractConfig:
@@ -36,13 +38,27 @@ def agreed(place: Place, number: int, config: ExtractConfig) -> ExtractConfig:
 
 def of_first(place: Place, number: int, choose: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Return what the part that began first has chosen."""
-    path, own = place.folder / "computation.json", place.folder / f"computation.{named(number)}"
+    path = place.computation
     if not path.exists():
-        write_json(own, choose())
-        try:
-            os.link(own, path)  # of several parts that begin at once one is first
-        except FileExistsError:
-            pass
-        finally:
-            own.unlink()
+        _offer(place, number, choose())
     return read_json(path)
+
+
+def _offer(place: Place, number: int, chosen: dict[str, Any]) -> None:
+    """Write what a part has chosen, whole, where no other part was faster.
+
+    A folder never takes the place of one that has a file in it, on any file system; hard links, which do the same for files, some have not.
+    """
+    path, disk = place.computation, Disk()
+    own = path.parent.with_name(f"{path.parent.name}.{named(number)}")
+    with writing(path):
+        try:
+            disk.remove(own)  # of an attempt that was killed
+            own.mkdir()
+            write_json(own / path.name, chosen)
+            disk.rename(own, path.parent)
+        except OSError:
+            if not path.exists():  # else another part was faster, whatever a file system calls it
+                raise
+        finally:
+            disk.remove(own)

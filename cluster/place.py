@@ -4,6 +4,7 @@
     shards/0000.zarr …     a cache each, until they are merged
     states/0000.json …     how far each part is; 0000.lock is held by the process that works on it
     logs/0000.log …        what it says
+    computation/           what all compute with, where that was left to the machine: the first part's choice
     queue.json             the jobs of Slurm, and with which options they were submitted
     slurm/                 what submitit keeps
 
@@ -62,6 +63,11 @@ class Place:
     def slurm(self) -> Path:
         """Return the folder of submitit."""
         return self.folder / "slurm"
+
+    @property
+    def computation(self) -> Path:
+        """Return the file that says what all parts compute with; its folder comes with it, whole."""
+        return self.folder / "computation" / "chosen.json"
 
     def inputs(self, number: int) -> Path:
         """Return the file of a shard's inputs."""

@@ -188,7 +188,7 @@ def _forget(place: Place, there: ExtractManifest) -> None:
     """Remove what an extraction left of which no input gave a clip: its videos may be mended by now."""
     for number in (LAST, *range(there.parts)):
         place.state(number).unlink(missing_ok=True)
-    for leftover in (place.folder / "shards", place.folder / "computation.json"):
+    for leftover in (place.folder / "shards", place.computation.parent):
         Disk().remove(leftover)
 
 

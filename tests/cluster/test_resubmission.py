@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +27,7 @@ from est.cluster.slurm.queue import Queue, read_queue, write_queue
 from est.cluster.state import read_state
 from est.cluster.status import read_submission
 from est.cluster.submitting import prepare_extract, retry, submit_extract
-from est.errors import CacheDamaged, EstError, UsageError
+from est.errors import CacheDamaged, CacheError, EstError, UsageError
 from est.inputs.input import FoundInputs, Input
 
 
@@ -129,6 +133,33 @@ def test_the_first_part_chooses_for_all(tmp_path):
     other = Place(tmp_path / "other.zarr")
     other.make()
     assert of_first(other, 0, choose_late) == {"precision": "bf16"}, "another was first while this one chose"
+    assert not list(other.folder.glob("computation.*"))
+
+
+def test_the_first_part_chooses_on_file_systems_without_hard_links(tmp_path, monkeypatch):
+    """Such as exFAT and some of FUSE, which have words of their own for a name that is taken, too."""
+    place = Place(tmp_path / "cache.zarr")
+    place.make()
+    rename = os.rename
+
+    def refuse(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "rename", lambda old, new: refuse() if Path(new).is_dir() else rename(old, new))
+    together = threading.Barrier(4)
+
+    def choose(number):
+        together.wait()  # none is first by the time that it looks
+        return {"precision": f"of {number}"}
+
+    with ThreadPoolExecutor(4) as pool:
+        chosen = list(pool.map(lambda number: of_first(place, number, lambda: choose(number)), range(4)))
+    assert chosen == [chosen[0]] * 4
+    assert [path.name for path in place.folder.glob("computation*")] == ["computation"]
+    place.computation.unlink()
+    with pytest.raises(CacheError, match=r"No permission to write .*chosen\.json"):
+        of_first(place, 0, dict)
 
 
 def test_of_two_first_submissions_one_is_first(tmp_path, monkeypatch):
