@@ -14,17 +14,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterable
-from contextlib import suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from ..cache.interrupt import listening
-from ..cache.stores.lock import WriterLock, writer_of
+from ..cache.stores.lock import WriterLock, holder_of, writer_of
 from ..cache.watch import Progress, Watch
+from ..errors import EstError
 from .parts import Manifest, is_done
-from .place import LAST, Place, holding, read_json, write_json
+from .place import LAST, Place, holding, write_json
 from .state import BEAT, State, read_state, tail
 
 STEP = 0.2  # seconds between two looks at the processes
+PATIENCE = 10  # times that a process that has a lock is waited for to sign it
 STARTER = "starter"  # what the process that starts the others holds the lock of
 SECONDS = 1.0  # between heartbeats, which the progress here is made of
 
@@ -75,20 +77,33 @@ def run_local(place: Place, manifest: Manifest, *, max_parallel: int | None, wat
 
 def stop_local(place: Place, manifest: Manifest) -> list[int]:
     """Stop the processes of this machine that work on parts, and the one that starts them; return which parts."""
-    stopped = []
-    starter = WriterLock(place.folder / STARTER).path
-    if writer_of(place.folder / STARTER) is not None:
-        with suppress(FileNotFoundError, ProcessLookupError):  # it may end at this moment
-            signature = read_json(starter)
-            if signature["host"] == socket.gethostname():
-                os.kill(signature["pid"], signal.SIGTERM)  # it stops those that it has started
-    for number in (*range(manifest.parts), LAST):
-        state = read_state(place.state(number))
-        if state is not None and state.host == socket.gethostname() and state.is_alive(place, number):
-            with suppress(ProcessLookupError):
-                os.kill(state.pid, signal.SIGTERM)
-                stopped.append(number)
-    return stopped
+    _stop_holder(place.folder / STARTER)  # it stops those that it has started
+    return [number for number in (*range(manifest.parts), LAST) if _stop_holder(place.held(number))]
+
+
+def _stop_holder(path: Path) -> bool:
+    """Stop the process of this machine that holds the lock of a path; say whether there is one."""
+    for _ in range(PATIENCE):
+        if writer_of(path) is None:
+            return False
+        if (holder := holder_of(path)) is not None:
+            if holder.host != socket.gethostname():
+                return False
+            try:
+                os.kill(holder.pid, signal.SIGTERM)
+            except ProcessLookupError:  # it has ended at this moment
+                return False
+            except PermissionError as error:
+                raise EstError(
+                    f"{holder} is another user's, who holds {WriterLock(path).path}.",
+                    remedy="ask them for est submit cancel",
+                ) from error
+            return True
+        time.sleep(STEP)  # it has the lock, and has not signed yet
+    raise EstError(
+        f"{WriterLock(path).path} does not say which process holds it: it is damaged.",
+        remedy="end the est submit that runs by Ctrl-C, or by kill; what is done stays",
+    )
 
 
 def _start(place: Place, number: int, workers: int | None, gpu: str) -> subprocess.Popen[bytes]:

@@ -126,14 +126,14 @@ def write_json(path: Path, data: Any) -> None:
     disk.flush_folder(path.parent)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, remedy: str = "") -> Any:
     """Read a file of JSON that est wrote."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:
-        raise EstError(f"{path} cannot be read.", remedy=f"rm {quoted(path)}, if it is damaged") from error
+        raise EstError(f"{path} cannot be read.", remedy=remedy or f"rm {quoted(path)}, if it is damaged") from error
 
 
 @contextmanager

@@ -74,11 +74,12 @@ def seconds_since_heartbeat(place: Place, number: int) -> float:
 
 def read_state(path: Path) -> State | None:
     """Return what a part wrote last; None: it has not begun."""
+    remedy = f"rm {quoted(path)}; est submit retry does the part again, from its last commit"
     try:
-        data = read_json(path)
+        data = read_json(path, remedy=remedy)
     except FileNotFoundError:
         return None
-    with reading(path, f"rm {quoted(path)}; est submit retry does the part again, from its last commit"):
+    with reading(path, remedy):
         return expect_types(State(**data))
 
 

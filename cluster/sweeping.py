@@ -23,7 +23,7 @@ from .. import __version__
 from ..cache import open_cache
 from ..cache.watch import Watch
 from ..encoders.device import parse_device
-from ..encoders.precision import resolve_precision
+from ..encoders.precision import Precision, resolve_precision
 from ..errors import UsageError, differing, expect_range
 from ..sweep.found.record import Sweep
 from ..sweep.search.settings import SweepConfig
@@ -51,6 +51,19 @@ if TYPE_CHECKING:
 JOBS = 2
 LATER = ("minutes", "trials", "keep")  # of how is searched: what may change when a sweep goes on
 WARNED = (signal.SIGUSR1, signal.SIGUSR2)  # by Slurm
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepComputing:
+    """What computes the trials of all jobs."""
+
+    device: str
+    threads: int
+    precision: Precision
+
+    def __post_init__(self) -> None:
+        parse_device(self.device)
+        expect_range("threads", self.threads, 1, 4096)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,13 +146,10 @@ class SweepManifest:
         self, place: Place, number: int, out: Path, workers: int | None, retrain_seeds: int, watch: Watch
     ) -> Sweep:
         with contextlib.chdir(self.folder):
-            chosen = of_first(place, number, self._choose)
+            chosen = of_first(place, number, SweepComputing, self._choose)
             base = from_flat(self.base)
-            base = replace(
-                base,
-                device=chosen["device"],
-                loop=replace(base.loop, threads=chosen["threads"], precision=chosen["precision"]),
-            )
+            loop = replace(base.loop, threads=chosen.threads, precision=chosen.precision)
+            base = replace(base, device=chosen.device, loop=loop)
             return sweep_cache(
                 self.cache,
                 out,
@@ -153,16 +163,13 @@ class SweepManifest:
                 watch=_Told(watch),
             )
 
-    def _choose(self) -> dict[str, Any]:
+    def _choose(self) -> SweepComputing:
         """Return what a sweep on this machine would compute with."""
         base = from_flat(self.base)
         device = own_device(parse_device(base.device))
         threads = base.loop.threads or (1 if device.type == "cpu" else torch.get_num_threads())
-        return {
-            "device": str(device),
-            "threads": threads,
-            "precision": resolve_precision(base.loop.precision, device)[0],
-        }
+        precision, _ = resolve_precision(base.loop.precision, device)
+        return SweepComputing(device=str(device), threads=threads, precision=precision)
 
 
 def submit_sweep(

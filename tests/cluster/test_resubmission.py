@@ -18,7 +18,7 @@ from cluster_samples import CONFIG, make_files, planned, use_fakes
 from est.cache import CacheWriter, open_cache
 from est.cache.clip import Source
 from est.cluster import merging, submitting
-from est.cluster.computing import of_first
+from est.cluster.computing import Computing, of_first
 from est.cluster.manifest import plan, read_inputs, write
 from est.cluster.parts import read_manifest, run_part
 from est.cluster.place import LAST, Place
@@ -29,6 +29,8 @@ from est.cluster.status import read_submission
 from est.cluster.submitting import prepare_extract, retry, submit_extract
 from est.errors import CacheDamaged, CacheError, EstError, UsageError
 from est.inputs.input import FoundInputs, Input
+
+BF16, FP32 = (Computing(precision=name, engine="torch") for name in ("bf16", "fp32"))
 
 
 @pytest.fixture
@@ -123,16 +125,16 @@ def test_a_merged_cache_that_is_not_sound_gets_no_name(place, monkeypatch):
 def test_the_first_part_chooses_for_all(tmp_path):
     place = Place(tmp_path / "cache.zarr")
     place.make()
-    assert of_first(place, 1, lambda: {"precision": "bf16"}) == {"precision": "bf16"}
-    assert of_first(place, 0, lambda: {"precision": "fp32"}) == {"precision": "bf16"}
+    assert of_first(place, 1, Computing, lambda: BF16) == BF16
+    assert of_first(place, 0, Computing, lambda: FP32) == BF16
 
     def choose_late():
-        of_first(other, 1, lambda: {"precision": "bf16"})
-        return {"precision": "fp32"}
+        of_first(other, 1, Computing, lambda: BF16)
+        return FP32
 
     other = Place(tmp_path / "other.zarr")
     other.make()
-    assert of_first(other, 0, choose_late) == {"precision": "bf16"}, "another was first while this one chose"
+    assert of_first(other, 0, Computing, choose_late) == BF16, "another was first while this one chose"
     assert not list(other.folder.glob("computation.*"))
 
 
@@ -151,15 +153,15 @@ def test_the_first_part_chooses_on_file_systems_without_hard_links(tmp_path, mon
 
     def choose(number):
         together.wait()  # none is first by the time that it looks
-        return {"precision": f"of {number}"}
+        return (BF16, FP32)[number % 2]
 
     with ThreadPoolExecutor(4) as pool:
-        chosen = list(pool.map(lambda number: of_first(place, number, lambda: choose(number)), range(4)))
+        chosen = list(pool.map(lambda number: of_first(place, number, Computing, lambda: choose(number)), range(4)))
     assert chosen == [chosen[0]] * 4
     assert [path.name for path in place.folder.glob("computation*")] == ["computation"]
     place.computation.unlink()
     with pytest.raises(CacheError, match=r"No permission to write .*chosen\.json"):
-        of_first(place, 0, dict)
+        of_first(place, 0, Computing, lambda: FP32)
 
 
 def test_of_two_first_submissions_one_is_first(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 from dataclasses import replace
@@ -16,7 +17,10 @@ import pytest
 from cluster_samples import CONFIG, FakeJob, fake_shard, make_files, planned, use_fakes
 
 from est.cache import open_cache
+from est.cache.stores.lock import WriterLock
 from est.cache.watch import Watch
+from est.cluster import local
+from est.cluster.computing import Computing, of_first
 from est.cluster.extracting import extract_shard
 from est.cluster.manifest import read_inputs
 from est.cluster.merging import is_in_place
@@ -350,6 +354,71 @@ def test_files_that_are_damaged_or_of_another_version_are_errors_with_a_remedy(p
     place.inputs(0).write_bytes(b"\xff")
     with pytest.raises(EstError, match=r"is not what manifest\.json says"):
         list(read_inputs(place, read_manifest(place), 0))
+
+
+def test_a_damaged_choice_of_what_computes_is_an_error_with_a_remedy(place):
+    from est.cluster.sweeping import SweepComputing
+
+    of_first(place, 0, Computing, lambda: Computing(precision="fp32", engine="torch"))
+    of_sweep = {"device": "cpu", "threads": 1, "precision": "fp32"}
+    damaged = {
+        Computing: ["", "{", "[]", "5", "{}", '{"precision": "fp64", "engine": "torch"}', '{"precision": "fp32"}']
+    }
+    changes = [
+        {"device": 5},
+        {"device": "gpu"},
+        {"threads": 0},
+        {"threads": "1"},
+        {"threads": True},
+        {"precision": "auto"},
+    ]
+    damaged[SweepComputing] = [json.dumps(of_sweep | change) for change in changes]
+    for kind, contents in damaged.items():
+        for content in contents:
+            place.computation.write_text(content)
+            with pytest.raises(EstError, match=r"chosen\.json (is damaged|cannot be read)") as found:
+                of_first(place, 1, kind, list)
+            assert found.value.remedy.startswith(f"rm -r {place.computation.parent}, then est submit retry {place.out}")
+    place.computation.write_text(json.dumps(of_sweep))
+    assert of_first(place, 1, SweepComputing, list) == SweepComputing(**of_sweep)
+
+
+def test_cancel_signals_nobody_whom_a_damaged_lock_names(place, monkeypatch):
+    killed = []
+    monkeypatch.setattr(local.os, "kill", lambda *words: killed.append(words))
+    monkeypatch.setattr(local, "PATIENCE", 2)
+    sound = {"pid": 77, "host": socket.gethostname(), "since": "then"}
+    for path in (place.folder / local.STARTER, place.held(1)):
+        lock = WriterLock(path)
+        lock.acquire()
+        for damage in ({"pid": -1}, {"pid": 0}, {"pid": True}, {"pid": "77"}, {"host": None}):
+            lock.path.write_text(json.dumps(sound | damage))
+            with pytest.raises(EstError, match=r"lock does not say which process holds it") as found:
+                cancel(place.out)
+            assert "Ctrl-C" in found.value.remedy
+        for content in ("", "{", "[]", json.dumps({"pid": 77})):
+            lock.path.write_text(content)
+            with pytest.raises(EstError, match="does not say which process"):
+                cancel(place.out)
+        lock.path.write_text(json.dumps(sound | {"host": "elsewhere"}))
+        assert (cancel(place.out), killed) == ([], [])
+        lock.path.write_text(json.dumps(sound))
+        assert cancel(place.out) == ([] if path.name == local.STARTER else [1])
+        assert killed == [(77, signal.SIGTERM)]
+        killed.clear()
+        lock.release()
+
+
+def test_cancel_of_another_users_process_is_refused(place, monkeypatch):
+    def refuse(*words):
+        raise PermissionError
+
+    monkeypatch.setattr(local.os, "kill", refuse)
+    lock = WriterLock(place.held(0))
+    lock.acquire()
+    with pytest.raises(EstError, match=rf"process {os.getpid()} on .* is another user's"):
+        cancel(place.out)
+    lock.release()
 
 
 def test_a_damaged_manifest_of_a_sweep_is_an_error_with_a_remedy(tmp_path):
