@@ -94,8 +94,17 @@ class Place:
         """Say what helps where its files are damaged."""
         return f"rm -r {quoted(self.folder)}, which removes unfinished shards too, then submit again"
 
+    def make_folder(self) -> None:
+        """Make the folder itself, or say why it cannot be."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EstError(
+                f"{self.folder} cannot be made: {error.strerror}.", remedy="--out in another folder"
+            ) from error
+
     def make(self) -> None:
-        """Make the folders."""
+        """Make the folders in it."""
         for name in ("inputs", "shards", "states", "logs"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 

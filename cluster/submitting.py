@@ -82,7 +82,7 @@ def prepare_extract(
         expect_range("--shards", shards, 1, 100_000, default=SHARDS)
     found = as_found(inputs, watch, labels=labels, subjects=subjects)
     expect_possible(place, found, config, watch)
-    place.folder.mkdir(exist_ok=True)
+    place.make_folder()
     with holding(place.folder / "submitting", f"The submission of {place.out}"):
         there = (
             read_manifest(place) if place.manifest.exists() else None
