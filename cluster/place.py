@@ -110,17 +110,29 @@ class Place:
 
     def expect(self) -> None:
         """Refuse to look for a submission where there is none."""
-        if not self.manifest.is_file():
-            if self.out.exists() and self.out.suffix in STORES:
-                raise UsageError(
-                    f"{self.out} is there, and has no parts: {self.manifest} is not there. est extract or "
-                    "--engine ray made it, or its folder of parts was removed.",
-                    remedy=f"est cache info {quoted(self.out)}",
-                )
-            raise UsageError(
-                f"Nothing was submitted for {self.out}: {self.manifest} is not there.",
-                remedy=f"est submit extract INPUT --out {quoted(self.out)} --shards 8",
+        if self.manifest.is_file():
+            return
+        out = quoted(self.out)
+        message, remedy = f"Nothing was submitted for {self.out}: {self.manifest} is not there.", ""
+        if self.out.name.endswith(SUFFIX) and (self.out / self.manifest.name).is_file():
+            message = f"{self.out} is the folder of the parts; what was submitted has its name without {SUFFIX}."
+            remedy = f"est submit status {quoted(self.out.with_name(self.out.name.removesuffix(SUFFIX)))}"
+        elif self.out.suffix in STORES and self.out.exists():
+            message = (
+                f"{self.out} is there, and has no parts: {self.manifest} is not there. est extract or "
+                "--engine ray made it, or its folder of parts was removed."
             )
+            remedy = f"est cache info {out}"
+        elif self.out.suffix in STORES:
+            remedy = f"est submit extract INPUT --out {out} --shards 8"
+        elif (self.out / "settings.json").exists():
+            message = f"{self.out} is a sweep of one machine: no jobs were submitted for it."
+            remedy = f"est sweep with --out {out} and the same options resumes it"
+        else:
+            remedy = (
+                f"est submit sweep --cache CACHE --out {out}; the OUT of an extraction ends in {' or '.join(STORES)}"
+            )
+        raise UsageError(message, remedy=remedy)
 
 
 def named(number: int) -> str:

@@ -259,6 +259,27 @@ def test_what_is_not_there_is_said_before_anything_is_written(tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["videos"]
 
 
+def test_where_nothing_was_submitted_the_right_command_is_named(tmp_path):
+    def remedy_for(name):
+        with pytest.raises(UsageError) as refused:
+            retry(tmp_path / name)
+        return refused.value.message, refused.value.remedy
+
+    assert remedy_for("c.zarr")[1] == f"est submit extract INPUT --out {tmp_path}/c.zarr --shards 8"
+    message, remedy = remedy_for("sweeps")
+    assert message.startswith(f"Nothing was submitted for {tmp_path}/sweeps")
+    assert remedy.startswith(f"est submit sweep --cache CACHE --out {tmp_path}/sweeps;")
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "settings.json").write_text("{}")
+    message, remedy = remedy_for("sweeps")
+    assert "is a sweep of one machine" in message
+    assert remedy.startswith(f"est sweep with --out {tmp_path}/sweeps")
+    place = planned(tmp_path)
+    message, remedy = remedy_for(place.folder.name)
+    assert "is the folder of the parts" in message
+    assert remedy == f"est submit status {place.out}"
+
+
 def test_a_reason_ends_in_one_full_stop_and_a_sweep_counts_jobs(place):
     write_json(place.state(1), asdict(State(state="failed", error="--device cuda:3: there are 1.")))
     found = read_submission(place.out)

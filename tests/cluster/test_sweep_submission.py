@@ -87,7 +87,7 @@ def test_jobs_search_and_the_same_call_resumes(cache, tmp_path):
     assert submitted(cache, out, jobs=1).result == {"studies": 1, "trials": 1, "folder": str(out)}
     assert submitted(cache, out, jobs=1).is_done
     assert submitted(cache, out, how=replace(HOW, trials=2)).result["trials"] == 2
-    with pytest.raises(UsageError, match="has loop.epochs 1, you asked for 2"):
+    with pytest.raises(UsageError, match=r"has loop\.epochs 1, you asked for 2"):
         submitted(cache, out, base_config(protocol=ONE, epochs=2, stack="off"))
 
 
