@@ -180,12 +180,16 @@ def test_processes_that_are_killed(tmp_path, monkeypatch):
     assert cancel(place.out) == []
 
 
-@pytest.mark.filterwarnings("ignore:.*DEBUG:pytest.PytestUnraisableExceptionWarning")  # files that submitit leaves open
 def test_a_job_of_submitit_that_is_preempted_twice(tmp_path, monkeypatch):
     submitit = pytest.importorskip("submitit")
     use_fakes(monkeypatch, "waiting")
     place = planned(tmp_path, shards=1)
-    job = submitit.LocalExecutor(place.slurm).submit(FakeJob(place.out, 0))
+    executor = submitit.LocalExecutor(place.slurm)
+    job, early = executor.submit(FakeJob(place.out, 0)), executor.submit(FakeJob(place.out, LAST))
+    assert "1 shard is not ready to be merged" in str(early.exception())
+    log = place.log(LAST).read_text()
+    assert log.startswith("Traceback") or "\nTraceback" in log
+    assert "1 shard is not ready to be merged" in log
     attempts = place.folder / "attempts-0"
     for preempted in range(2):
         until = time.monotonic() + 60
@@ -195,9 +199,7 @@ def test_a_job_of_submitit_that_is_preempted_twice(tmp_path, monkeypatch):
     assert job.result() == "done", job.stderr()
     state = read_state(place.state(0))
     assert (state.is_done, state.attempt) == (True, 3)
-    monkeypatch.setenv("EST_TEST_WORK", "")
-    last = submitit.DebugExecutor(place.slurm).submit(FakeJob(place.out, LAST))
-    assert last.result() == "done"
+    assert run_part(place, LAST).is_done
     assert open_cache(place.out).ids == list("012345")
 
 
