@@ -7,23 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import STATUS_INTERRUPTED, UsageError, counted, some
-from ..options import command, examples
+from ..options import command, examples, with_options_of
 from ..panels import OUTPUT
 from ..screen import Screen
-from .clusteroptions import (
-    Account,
-    Cpus,
-    EngineAgain,
-    Gpus,
-    MaxParallel,
-    Mem,
-    More,
-    OutArgument,
-    Partition,
-    Requeues,
-    Time,
-    slurm_options,
-)
+from .clusteroptions import EngineAgain, OutArgument, slurm_options
 from .extractshards import extract
 from .submissionpage import page, show
 from .sweepjobs import sweep
@@ -62,32 +49,20 @@ def status(screen: Screen, *, out: OutArgument) -> int:
 
 @command(app, "retry")
 @examples("est submit retry cache.zarr", "est submit retry cache.zarr --time 12:00:00 --mem 32G")
-def retry(
-    screen: Screen,
-    *,
-    out: OutArgument,
-    engine: EngineAgain = None,
-    max_parallel: MaxParallel = None,
-    partition: Partition = None,
-    time: Time = None,
-    gpus: Gpus = None,
-    cpus: Cpus = None,
-    mem: Mem = None,
-    account: Account = None,
-    requeues: Requeues = None,
-    slurm: More = None,
-) -> int:
+@with_options_of(slurm_options)
+def retry(screen: Screen, *, out: OutArgument, engine: EngineAgain = None, **options: Any) -> int:
     """Do what failed or is missing, with the inputs and options of then unless other options are given."""
     from ...cluster import submitting
     from ...cluster.place import Place
     from ...cluster.slurm.queue import read_queue
 
-    given: dict[str, Any] = {"partition": partition, "time": time, "gpus": gpus, "cpus": cpus, "mem": mem}
-    given |= {"account": account, "requeues": requeues, "slurm": slurm, "max_parallel": max_parallel}
-    options = slurm_options(given, read_queue(Place(out)).options)
+    of_slurm = slurm_options(read_queue(Place(out)).options, **options)
     chosen = None if engine is None else engine.value
+    at_once = (
+        options["max_parallel"] if engine else of_slurm.max_parallel
+    )  # of another engine than before it says nothing
     with screen.resumable(), screen.watching() as watch:
-        submission = submitting.retry(out, engine=chosen, max_parallel=max_parallel, slurm=options, watch=watch)
+        submission = submitting.retry(out, engine=chosen, max_parallel=at_once, slurm=of_slurm, watch=watch)
     return show(screen, submission)
 
 

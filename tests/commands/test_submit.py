@@ -13,8 +13,10 @@ from cluster_samples import CONFIG, make_files, planned, use_fakes
 from est.cli import app
 from est.cluster.parts import read_manifest, run_part
 from est.cluster.place import Place, write_json
-from est.cluster.slurm.queue import read_queue
+from est.cluster.slurm.options import SlurmOptions
+from est.cluster.slurm.queue import Queue, read_queue, write_queue
 from est.cluster.state import State, asdict
+from est.cluster.status import read_submission
 
 ROOT = typer.main.get_command(app)
 OPTIONS = ["--weights", "random", "--size", "64", "--precision", "fp32", "--device", "cpu", "--workers", "1"]
@@ -89,6 +91,25 @@ def test_a_part_that_failed_is_shown_with_the_end_of_its_log(est, tmp_path, monk
     assert lines[2].split()[:4] == ["0001", "failed", "0/2", "2"]
     assert lines[2].endswith("no GPU is here")
     assert lines[-3:] == ["  loading", "  no CUDA device", f"next: est submit retry {place.out}"]
+
+
+def test_a_retry_keeps_the_options_of_then(est, tmp_path, monkeypatch):
+    place, asked = planned(tmp_path), []
+
+    def retry(out, **settings):
+        asked.append((settings["engine"], settings["max_parallel"], settings["slurm"]))
+        return read_submission(out)
+
+    monkeypatch.setattr("est.cluster.submitting.retry", retry)
+    write_queue(place, Queue(engine="local", options=SlurmOptions(max_parallel=2, mem="8G", more={"qos": "long"})))
+    est("submit", "retry", place.out)
+    est("submit", "retry", place.out, "--max-parallel", "3", "--mem", "16G")
+    est("submit", "retry", place.out, "--engine", "debug", "--slurm", "qos=short")
+    assert [(engine, number, options.mem, dict(options.more)) for engine, number, options in asked] == [
+        (None, 2, "8G", {"qos": "long"}),
+        (None, 3, "16G", {"qos": "long"}),
+        ("debug", None, "8G", {"qos": "short"}),
+    ]
 
 
 @pytest.mark.parametrize(
