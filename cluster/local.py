@@ -27,7 +27,6 @@ from .state import BEAT, State, read_state, tail
 
 STEP = 0.2  # seconds between two looks at the processes
 PATIENCE = 10  # times that a process that has a lock is waited for to sign it
-STARTER = "starter"  # what the process that starts the others holds the lock of
 SECONDS = 1.0  # between heartbeats, which the progress here is made of
 
 
@@ -46,7 +45,7 @@ def run_local(place: Place, manifest: Manifest, *, max_parallel: int | None, wat
     children: dict[int, subprocess.Popen[bytes]] = {}
     slots: dict[int, int] = {}  # part → which of those that run at once it is
     told: Progress | None = None
-    one = holding(place.folder / STARTER, f"The work on {place.out}")
+    one = holding(place.starter, f"The work on {place.out}")
     with listening((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)) as stop, one:
         try:
             while (waiting or children) and not stop.wanted:
@@ -75,10 +74,10 @@ def run_local(place: Place, manifest: Manifest, *, max_parallel: int | None, wat
     return stop.wanted
 
 
-def stop_local(place: Place, manifest: Manifest) -> list[int]:
-    """Stop the processes of this machine that work on parts, and the one that starts them; return which parts."""
-    _stop_holder(place.folder / STARTER)  # it stops those that it has started
-    return [number for number in (*range(manifest.parts), LAST) if _stop_holder(place.held(number))]
+def stop_local(place: Place, manifest: Manifest) -> list[str]:
+    """Stop the processes of this machine that work on parts, and the one that starts them; return the names of their locks."""
+    locks = [place.starter, *(place.held(number) for number in (*range(manifest.parts), LAST))]
+    return [path.name for path in locks if _stop_holder(path)]
 
 
 def _stop_holder(path: Path) -> bool:
@@ -136,7 +135,7 @@ def _record_end(place: Place, manifest: Manifest, number: int, status: int, *, i
         ended = replace(known, state="stopped")
     else:
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-        why = ", as a machine without free memory does" if status == -signal.SIGKILL else ""
+        why = ", as the kernel does when memory runs out" if status == -signal.SIGKILL else ""
         if not why and (last := tail(place.log(number), 1)):
             why = f": {last[0].strip()}"
         ended = replace(known, state="failed", error=f"its process was ended {how}{why}")

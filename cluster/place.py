@@ -85,6 +85,11 @@ class Place:
         """Return what the process that works on a part holds the lock of."""
         return self.folder / "states" / named(number)
 
+    @property
+    def starter(self) -> Path:
+        """Return what the process that starts those of this machine holds the lock of."""
+        return self.folder / "starter"
+
     def log(self, number: int) -> Path:
         """Return the file of what a part says."""
         return self.folder / "logs" / f"{named(number)}.log"
@@ -165,7 +170,9 @@ def holding(path: Path, what: str) -> Generator[None]:
         lock.acquire()
     except CacheLocked as error:
         reason = error.message.partition(" being written ")[2] or error.message
-        raise CacheLocked(f"{what} is in the hands of another process, {reason}", remedy="wait for it") from error
+        raise CacheLocked(
+            f"{what} is under way already, {reason}", remedy="wait for it; or est submit cancel, which ends it in order"
+        ) from None  # that of the lock names a file that nobody asked for
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from ..cache import open_cache
 from ..cache.clip import Failure
+from ..cache.stores.lock import writer_of
 from ..cache.stores.snapshot import open_snapshot
 from ..errors import CacheError, EstError
 from .parts import Manifest, is_done, read_manifest
@@ -114,6 +115,9 @@ def read_submission(out: Path | str) -> Submission:
     place = Place(Path(out))
     manifest, queue = read_manifest(place), read_queue(place)
     waits = waiting(queue)
+    if writer_of(place.starter) is not None:  # it starts one part after the other, then the last step
+        unbegun = (n for n in (*range(manifest.parts), LAST) if not place.state(n).exists())
+        waits = {**dict.fromkeys(unbegun, "PENDING"), **waits}
     last = _part(place, manifest, LAST, waits)
     state = read_state(place.state(LAST))
     result = state.result if state is not None and last.state == "done" else {}

@@ -18,7 +18,7 @@ from ..inputs.pathrule import NONE
 from .local import run_local, stop_local
 from .manifest import ExtractManifest, made_nothing
 from .parts import Manifest, is_done, read_manifest, run_part
-from .place import LAST, Place, holding
+from .place import LAST, Place, holding, named
 from .slurm.options import SlurmOptions
 from .slurm.queue import Queue, read_queue, waiting, write_queue
 from .status import Submission, read_submission
@@ -131,8 +131,8 @@ def retry(
     return go_on(place, queue, max_parallel=max_parallel, watch=watch or Watch())
 
 
-def cancel(out: Path | str) -> list[int]:
-    """Stop everything that is queued or runs, here and in Slurm; return which parts. What they have committed stays."""
+def cancel(out: Path | str) -> list[str]:
+    """Stop everything that is queued or runs, here and in Slurm; return the names of the parts, and `starter`. What is committed stays."""
     place = Place(Path(out))
     manifest, queue = read_manifest(place), read_queue(place)
     found = waiting(queue)
@@ -140,7 +140,7 @@ def cancel(out: Path | str) -> list[int]:
         from .slurm.arrays import cancel_slurm
 
         cancel_slurm(queue, found)
-    return sorted({*found, *stop_local(place, manifest)})
+    return sorted({*map(named, found), *stop_local(place, manifest)})
 
 
 def expect_engine(engine: str) -> None:

@@ -13,7 +13,6 @@ from cluster_samples import planned
 
 from est.cache.stores.lock import WriterLock, holder_of
 from est.cluster.computing import Computing, read_computation
-from est.cluster.local import STARTER
 from est.cluster.manifest import read_inputs
 from est.cluster.merging import is_in_place
 from est.cluster.parts import read_manifest
@@ -38,7 +37,7 @@ def submission_parsers(folder: Path) -> Iterator[Parser]:
     place.computation.parent.mkdir()
     write_json(place.computation, asdict(Computing(precision="fp32", engine="torch")))
     of_sweep = json.dumps(asdict(SweepComputing(device="cpu", threads=1, precision="fp32")))
-    starter = WriterLock(place.folder / STARTER)
+    starter = WriterLock(place.starter)
     starter.acquire()  # else nobody looks at what is in it
     more = {place.queue: [jobs.encode()], place.computation: [of_sweep.encode()]}
     for path, read in (
@@ -48,7 +47,7 @@ def submission_parsers(folder: Path) -> Iterator[Parser]:
         (merged, lambda _: is_in_place(place)),
         (place.inputs(0), lambda _: list(read_inputs(place, manifest, 0))),
         (place.computation, lambda _: _read_both(place)),
-        (starter.path, lambda _: holder_of(place.folder / STARTER)),  # est submit cancel signals who is named
+        (starter.path, lambda _: holder_of(place.starter)),  # est submit cancel signals who is named
     ):
         yield Parser(
             name=f"submissions: {path.relative_to(place.folder)}",

@@ -113,6 +113,12 @@ Time = Annotated[
         rich_help_panel=CLUSTER,
     ),
 ]
+TimeAgain = Annotated[
+    str | None,
+    typer.Option(
+        "--time", metavar="H:MM:SS", help="Time of a Slurm job. [default: as before]", rich_help_panel=CLUSTER
+    ),
+]
 Gpus = Annotated[int | None, typer.Option("--gpus", metavar="N", help="GPUs of a Slurm job.", rich_help_panel=CLUSTER)]
 Cpus = Annotated[int | None, typer.Option("--cpus", metavar="N", help="Cores of a Slurm job.", rich_help_panel=CLUSTER)]
 Mem = Annotated[
@@ -129,6 +135,15 @@ Requeues = Annotated[
         metavar="N",
         help="Times that a Slurm job may run out of its --time. [default: 20]",
         show_default=False,
+        rich_help_panel=CLUSTER.rare,
+    ),
+]
+RequeuesAgain = Annotated[
+    int | None,
+    typer.Option(
+        "--requeues",
+        metavar="N",
+        help="Times that a Slurm job may run out of its --time. [default: as before]",
         rich_help_panel=CLUSTER.rare,
     ),
 ]

@@ -34,7 +34,7 @@ Shards = Annotated[
     typer.Option(
         "--shards",
         metavar="N",
-        help="Caches that are made beside each other. [default: 8]\n\nInputs are divided by their bytes, neighbours together.",
+        help="Parts that are extracted apart, then merged. [default: 8]\n\nInputs are divided by their bytes, neighbours together.",
         show_default=False,
         rich_help_panel=CLUSTER,
     ),
@@ -76,7 +76,7 @@ def extract(
     keep_shards: KeepShards = False,
     **options: Any,
 ) -> int:
-    """Extract in shards, on a cluster or as processes of this machine, and merge them; or on Ray. The same command resumes."""
+    """Extract in shards on a cluster or this machine, and merge them. Or on Ray. The same command resumes."""
     of_slurm = take_slurm(options, engine=engine, printing=printing)
     of_ray = {"address": address, "actors": actors, "num_gpus": num_gpus}
     if engine is ExtractEngines.ray:

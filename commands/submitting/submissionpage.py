@@ -41,12 +41,12 @@ def page(submission: Submission) -> str:
     if len(parts) > SHOWN:
         lines.append(f"and {len(parts) - SHOWN} more (--json shows all)")
     for part in [part for part in parts if part.state == "failed"][:LOGS]:
-        lines += [f"{part.log} ends:", *(f"  {line}" for line in part.tail)]
+        lines += [f"{part.log} {'ends:' if part.tail else 'is empty'}", *(f"  {line}" for line in part.tail)]
     return "\n".join([*lines, *_next(submission)])
 
 
 def _row(part: Part) -> tuple[str, ...]:
-    done = "" if part.left is None or not part.inputs else f"{part.inputs - part.left}/{part.inputs}"
+    done = f"{'?' if part.left is None else part.inputs - part.left}/{part.inputs}" if part.inputs else ""
     where = " ".join(filter(None, (part.host, f"job {part.job}" if part.job else "")))
     heartbeat = "" if part.heartbeat is None else f"{clock(part.heartbeat)} ago"
     return part.name, part.state, done, str(part.attempt or ""), where, heartbeat, part.error
@@ -76,6 +76,7 @@ def _next(submission: Submission) -> Iterator[str]:
             yield f"once the videos are mended: the same est submit extract again, or est extract … --out {out} --retry-failed"
     elif submission.open or submission.last.state == "failed":
         working = submission.counts.keys() & {"running", "queued"}
-        yield f"next: {'wait, or ' if working else ''}est submit retry {out}"
-    elif submission.engine == "slurm":
+        first = ("once the others have ended, " if submission.engine == "local" else "wait, or ") if working else ""
+        yield f"next: {first}est submit retry {out}"
+    elif submission.engine == "slurm" or submission.counts.keys() & {"running", "queued"}:
         yield f"est submit status {out} shows how far it is; est submit cancel {out} stops it"

@@ -39,7 +39,7 @@ def sweep(
     engine: EngineName = Engines.slurm,
     **options: Any,
 ) -> int:
-    """Search settings by several jobs that share one storage, then retrain and write the page; the same command resumes."""
+    """Search settings by several jobs that share one database. The last one retrains and writes the page. The same command resumes."""
     of_slurm = take_slurm(options, engine=engine)
 
     def submit(screen: Screen, cache: Path, out: Path, *settings: Any, **more: Any) -> int:

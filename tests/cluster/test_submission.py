@@ -136,7 +136,7 @@ def test_one_process_works_on_a_shard(tmp_path, monkeypatch):
         while not (place.folder / "begun-0").exists():
             time.sleep(0.01)
         assert read_submission(place.out).counts == {"running": 1, "missing": 2}
-        with pytest.raises(CacheLocked, match=r"Shard 0 of .* is in the hands of another process, by process"):
+        with pytest.raises(CacheLocked, match=r"Shard 0 of .* is under way already, by process"):
             run_part(place, 0)
     finally:
         (place.folder / "hang").unlink()
