@@ -14,7 +14,7 @@ from ..cache import open_cache
 from ..cache.clip import Failure
 from ..cache.stores.lock import writer_of
 from ..cache.stores.snapshot import open_snapshot
-from ..errors import CacheError, EstError
+from ..errors import EstError
 from .parts import Manifest, is_done, read_manifest
 from .place import LAST, Place, named
 from .slurm.queue import read_queue, waiting
@@ -137,7 +137,7 @@ def _failures(place: Place, parts: int, result: Mapping[str, Any]) -> Iterator[F
     """Yield the failures of an extraction: those of the cache, or of the shards where no clip is and so no cache."""
     if result.get("failures"):
         for path in [place.out] if result.get("kept") else [place.shard(number) for number in range(parts)]:
-            with suppress(CacheError):  # moved away, or removed by now
+            with suppress(EstError):  # moved away, or removed by now
                 yield from open_cache(path).failures
 
 

@@ -23,6 +23,7 @@ from ..encoders.device import parse_device
 from ..encoders.precision import Precision
 from ..errors import UsageError, differing, expect_range
 from ..sweep.found.record import Sweep
+from ..sweep.search.begun import HTML
 from ..sweep.search.settings import SweepConfig
 from ..sweep.search.storage import open_storage, optuna, without_password
 from ..sweep.search.sweeping import expect_possible, on_this_machine, own_base, sweep_cache
@@ -136,7 +137,7 @@ class SweepManifest:
         """Write the page of all trials, and retrain where that was asked for."""
         found = self._sweep(place, LAST, place.out, None, self.retrain_seeds, watch)
         counts = {study.name: len(study.records) for study in found.studies}
-        return {"studies": len(counts), "trials": sum(counts.values()), "folder": str(place.out)}
+        return {"studies": len(counts), "trials": sum(counts.values()), "page": str(place.out / HTML)}
 
     def _sweep(
         self, place: Place, number: int, out: Path, workers: int | None, retrain_seeds: int, watch: Watch

@@ -16,11 +16,12 @@ from est.cluster.computing import Computing, read_computation
 from est.cluster.manifest import read_inputs
 from est.cluster.merging import is_in_place
 from est.cluster.parts import read_manifest
-from est.cluster.place import Place, write_json
+from est.cluster.place import LAST, Place, write_json
 from est.cluster.slurm.queue import Queue, read_queue, write_queue
 from est.cluster.state import State
 from est.cluster.status import read_submission
 from est.cluster.sweeping import SweepComputing
+from est.commands.submitting.submissionpage import page
 from est.errors import EstError
 
 
@@ -31,6 +32,8 @@ def submission_parsers(folder: Path) -> Iterator[Parser]:
     write_queue(place, Queue(engine="local"))  # without jobs: squeue may be here
     jobs = json.dumps(asdict(Queue(engine="slurm", jobs={0: "7_0"})))
     write_json(place.state(0), asdict(State(state="running", host="elsewhere")))
+    nothing = {"clips": 0, "failures": 6, "kept": False}
+    write_json(place.state(LAST), asdict(State(state="done", result=nothing)))
     merged = place.folder / "merged.json"
     write_json(merged, {"clips": 6, "failures": 0, "kept": True, "commit": "0"})
     manifest = read_manifest(place)
@@ -43,7 +46,8 @@ def submission_parsers(folder: Path) -> Iterator[Parser]:
     for path, read in (
         (place.manifest, lambda _: read_submission(place.out)),
         (place.queue, lambda _: read_queue(place)),
-        (place.state(0), lambda _: read_submission(place.out)),
+        (place.state(0), lambda _: page(read_submission(place.out))),
+        (place.state(LAST), lambda _: page(read_submission(place.out))),
         (merged, lambda _: is_in_place(place)),
         (place.inputs(0), lambda _: list(read_inputs(place, manifest, 0))),
         (place.computation, lambda _: _read_both(place)),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ...cluster.status import Part, Submission
 
 SHOWN = 40  # parts that have a line
+COUNTED = ("clips", "failures", "trials")  # of a result
 LOGS = 3  # of which the log's end is shown
 
 
@@ -56,21 +57,21 @@ def _next(submission: Submission) -> Iterator[str]:
     """Say how it ended, or what to do next."""
     out = quoted(submission.out)
     if submission.is_done:
-        failures = submission.result.get("failures", 0)
-        told = [
-            counted(submission.result[name], name[:-1]) for name in ("clips", "failures") if name in submission.result
-        ]
-        yield ", ".join(told)
+        known = submission.result
+        failures = known.get("failures", 0)
+        yield ", ".join(counted(known[name], name[:-1]) for name in COUNTED if name in known)
+        if "page" in known:
+            yield f"page: {known['page']}"
         yield from (f"failed {failure.id}: {failure.stage}: {failure.error}" for failure in submission.failures)
         if failures > len(submission.failures) > 0:
             yield f"and {failures - len(submission.failures)} more"
         if submission.kind == "extract":
             yield (
                 f"cache: {submission.out}"
-                if submission.result["kept"]
+                if known.get("kept", True)
                 else f"no cache: nothing was extracted, and none was left at {submission.out}"
             )
-        if failures and submission.result.get("kept"):
+        if failures and known.get("kept"):
             yield f"est cache ls {out} --failures names them; est extract … --out {out} --retry-failed tries them again"
         elif failures:
             yield f"once the videos are mended: the same est submit extract again, or est extract … --out {out} --retry-failed"

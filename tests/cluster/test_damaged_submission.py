@@ -42,6 +42,7 @@ def test_files_that_are_damaged_or_of_another_version_are_errors_with_a_remedy(p
     changes += [{"shards": [sound["shards"][0] | {"inputs": "two"}]}]
     without = {name: value for name, value in sound.items() if name != "kind"}
     states = [[], 5, {"part": "x"}, {"state": "done", "result": 5}, {"state": "soon"}]
+    states += [{"state": "done", "result": {"clips": "six"}}]
     first = place.state(0)
     damaged = {
         place.manifest: [*({**sound, **change} for change in changes), without, [], 5],

@@ -327,3 +327,5 @@ def test_a_submission_of_which_nothing_can_be_extracted(tmp_path, monkeypatch):
     assert "the same est submit extract again" in told[-1]
     assert not place.out.exists()
     assert np.all([part.failed for part in submission.parts])
+    shutil.rmtree(place.folder / "shards")
+    assert read_submission(place.out).failures == (), "they lay in the shards"

@@ -10,6 +10,7 @@ from swept import base_config, folded_cache, rates_space, swept
 from est.cluster import sweeping
 from est.cluster.place import Place
 from est.cluster.sweeping import submit_sweep
+from est.commands.submitting.submissionpage import page
 from est.errors import EstError, UsageError
 from est.sweep.search.settings import SweepConfig
 from est.train import FinetuneConfig, ProtocolConfig
@@ -84,7 +85,10 @@ def test_other_machines_have_devices_of_their_own_and_no_features_are_read(cache
 
 def test_jobs_search_and_the_same_call_resumes(cache, tmp_path):
     out = tmp_path / "sweep"
-    assert submitted(cache, out, jobs=1).result == {"studies": 1, "trials": 1, "folder": str(out)}
+    submission = submitted(cache, out, jobs=1)
+    assert submission.result == {"studies": 1, "trials": 1, "page": str(out / "sweep.html")}
+    assert page(submission).splitlines()[1:] == ["1 trial", f"page: {out / 'sweep.html'}"]
+    assert (out / "sweep.html").exists()
     assert submitted(cache, out, jobs=1).is_done
     assert submitted(cache, out, how=replace(HOW, trials=2)).result["trials"] == 2
     with pytest.raises(UsageError, match=r"has loop\.epochs 1, you asked for 2"):
