@@ -16,7 +16,7 @@ from ...errors import EstError, counted, some
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import to_toml
 from ...train.models.registry import config_class
-from ...train.results.run import write, write_json
+from ...train.runs.files import write, write_json
 from ..found.page import page_html, page_markdown
 from ..found.record import StudyRecord, Sweep
 from ..found.table import trials_csv

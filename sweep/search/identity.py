@@ -17,7 +17,7 @@ from ...train.folds.annotations import Annotations
 from ...train.folds.votes import digest_of
 from ...train.loop.starts.class_vectors import ClassVectors
 from ...train.provenance import digest, rows_digest
-from ...train.results.run import read_json
+from ...train.runs.files import read_json
 from ..space.space import Space
 from .settings import SweepConfig
 from .storage import JOURNAL, JOURNAL_LOCK, LOCK, without_password

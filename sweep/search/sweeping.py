@@ -32,8 +32,8 @@ from ...train.config.config import TrainConfig
 from ...train.config.configfile import preset_settings
 from ...train.loop.trainer import reproducible
 from ...train.loop.world import own_device
-from ...train.results.place import read_place
-from ...train.results.run import write_json
+from ...train.runs.files import write_json
+from ...train.runs.place import read_place
 from ..found.record import Sweep
 from ..space.built_in import built_in, expect_searched
 from ..space.space import Space

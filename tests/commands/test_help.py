@@ -20,7 +20,7 @@ from est.train.config.protocol import GENERAL as GENERAL_PROTOCOLS
 from est.train.config.protocol import PROTOCOLS, ProtocolConfig
 from est.train.evaluation import Unknown
 from est.train.models.registry import MODELS
-from est.train.results.table import ORDERS
+from est.train.runs.table import ORDERS
 from est.tune import TuneConfig
 
 ROOT = typer.main.get_command(app)
