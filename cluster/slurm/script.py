@@ -24,7 +24,7 @@ def sbatch_script(place: Place, manifest: Manifest, options: SlurmOptions, *, ke
     shared = {"account": options.account, "partition": options.partition, "mem": options.mem}
     own = {"cpus-per-task": options.cpus, "gpus-per-node": options.gpus or None}
     own_of_last = own if manifest.last_computes else {"cpus-per-task": min(options.cpus or LAST_CPUS, LAST_CPUS)}
-    of_last = own_of_last | shared | (options.more if manifest.last_computes else options.without_gpus)
+    of_last = {**own_of_last, **shared, **(options.more if manifest.last_computes else options.without_gpus)}
     before = of_last.pop("dependency", None)
     wait = 'afterok:"$array"' + (f",{shlex.quote(str(before))}" if before else "")
     logs = str(place.folder / "logs").replace("%", "%%")  # sbatch reads %a and others in it

@@ -180,7 +180,13 @@ def slurm_options(
     slurm: More = None,
 ) -> SlurmOptions:
     """Turn options into those of Slurm; what is not given is as in `base`."""
-    given = {"max_parallel": max_parallel, "partition": partition, "time": time, "gpus": gpus, "cpus": cpus}
+    given: dict[str, Any] = {
+        "max_parallel": max_parallel,
+        "partition": partition,
+        "time": time,
+        "gpus": gpus,
+        "cpus": cpus,
+    }
     given |= {"mem": mem, "account": account, "requeues": requeues, "more": read_more(slurm) if slurm else None}
     return replace(base or SlurmOptions(), **{name: value for name, value in given.items() if value is not None})
 
