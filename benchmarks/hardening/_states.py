@@ -140,6 +140,13 @@ def sweep_so_far(path: Path, finished: Outcome) -> int:
     return done
 
 
+def predicted_files(path: Path) -> Outcome:
+    """Return what the files of a prediction say; what it resumes from is none of them, and may stay where it could not be removed."""
+    from est.infer.prediction.output import UNFINISHED
+
+    return {name: value for name, value in files_in(path).items() if UNFINISHED not in name}
+
+
 def predictions_so_far(path: Path, finished: Outcome) -> int:
     """Expect a folder of predictions: complete, or with a work folder in which every kept video can be read."""
     from est.infer.prediction.output import FILES, UNFINISHED
@@ -150,7 +157,7 @@ def predictions_so_far(path: Path, finished: Outcome) -> int:
     if (path / SUMMARY).is_file():
         if json.loads((path / SUMMARY).read_text(encoding="utf-8"))["failures"]:
             return 999_999  # complete but for what is listed
-        assert files_in(path) == finished, "complete, with other results"
+        assert predicted_files(path) == finished, "complete, with other results"
         return 1_000_000
     kept = list((path / UNFINISHED).glob("*.npz")) if (path / UNFINISHED).is_dir() else []
     for file in kept:
