@@ -22,7 +22,7 @@ from typing import Any
 
 from ..cache.stores.disk import Disk
 from ..cache.stores.lock import WriterLock
-from ..errors import CacheLocked, EstError, UsageError, quoted
+from ..errors import CacheLocked, EstError, NoLocks, UsageError, quoted
 
 SUFFIX = ".submit"
 STORES = (".zarr", ".h5")
@@ -136,6 +136,8 @@ def holding(path: Path, what: str) -> Generator[None]:
     lock = WriterLock(path)
     try:
         lock.acquire()
+    except NoLocks:
+        raise
     except CacheLocked as error:
         reason = error.message.partition(" being written ")[2] or error.message
         raise CacheLocked(f"{what} is in the hands of another process, {reason}", remedy="wait for it") from error
