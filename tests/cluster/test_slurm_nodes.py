@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -25,7 +26,7 @@ def nodes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
-    return make_clips(tmp_path_factory.mktemp("videos"), 24)
+    return make_clips(tmp_path_factory.mktemp("videos"), 12)
 
 
 def ask(*words):
@@ -57,31 +58,40 @@ def attempts(place):
     return [part.attempt for part in done.parts]
 
 
+def processes(node, job):
+    """Return the processes of a node's job: its daemons, which name it, and what they started, in whose environment the node is."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            is_daemon = (process / "cmdline").read_bytes().startswith(f"slurmstepd: [{job}.".encode())
+            if is_daemon or f"SLURMD_NODENAME={node}\0".encode() in (process / "environ").read_bytes():
+                found.append(int(process.name))
+    return found
+
+
+def number(node):
+    """Return Slurm's number of the job on a node."""
+    (job,) = ask("squeue", "--noheader", f"--nodelist={node}", "--format=%A")
+    return job
+
+
 def lose(folder, node):
     """Let a node go as without power: its daemon, the daemons of its jobs, and their processes, all at once."""
-    (job,) = ask("squeue", "--noheader", f"--nodelist={node}", "--format=%A")
-    found = [int((folder / "run" / f"slurmd.{node}.pid").read_text())]
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            titles = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
-        except OSError:  # it has ended, or is another user's
-            continue
-        if (
-            titles[0].startswith(b"slurmstepd: [%s." % job.encode())
-            or b"SLURMD_NODENAME=%s\0" % node.encode() in titles[1]
-        ):
-            found.append(int(process.name))
-    for number in found:
-        os.kill(number, signal.SIGSTOP)  # none says that another one has ended
-    for number in found:
-        os.kill(number, signal.SIGKILL)
+    found = [int((folder / "run" / f"slurmd.{node}.pid").read_text()), *processes(node, number(node))]
+    for one in found:
+        os.kill(one, signal.SIGSTOP)  # none says that another one has ended
+    for one in found:
+        os.kill(one, signal.SIGKILL)
 
 
 def test_a_node_that_its_administrator_takes(nodes, videos):
     place = Place(videos / "taken.zarr")
     job = begun(place, "node2")
+    known = number("node2")
     subprocess.run(["scontrol", "update", "nodename=node2", "state=down", "reason=test"], check=True)
-    wait_for(place, lambda found: any(part.job == job and part.state == "queued" for part in found.parts))
+    until = time.monotonic() + 120
+    while processes("node2", known) and time.monotonic() < until:
+        time.sleep(0.5)
     begin_at_once(job)  # not before: a node does not take a job that it is still ending
     assert sorted(attempts(place)) == [1, 1, 2]
 
