@@ -86,7 +86,7 @@ if TYPE_CHECKING:
     from .train import evaluate as evaluate_run
     from .train.config.configfile import train_config
     from .train.results.compare import Comparison, compare_runs
-    from .train.results.table import list_runs
+    from .train.runs.table import list_runs
     from .tune import TuneConfig, recache_tuned, tune_cache, tune_stills
 
 # In the order of the work. Written out, because type checkers and editors offer of a typed package only what stands here.

@@ -50,7 +50,7 @@ from est.train.preparation import Prepared
 from est.train.results.intervals import score_intervals
 from est.train.results.paired import compare_paired
 from est.train.results.results import read_predictions
-from est.train.results.run import CHECKPOINT, Run
+from est.train.runs.run import CHECKPOINT, Run
 
 CONFIG = DemoConfig(sets=(DYNAMICS,))
 MODELS: dict[str, dict[str, Any]] = {

@@ -14,18 +14,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterable
-from contextlib import suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from ..cache.interrupt import listening
-from ..cache.stores.lock import WriterLock, writer_of
+from ..cache.stores.lock import WriterLock, holder_of, writer_of
 from ..cache.watch import Progress, Watch
+from ..errors import EstError
 from .parts import Manifest, is_done
-from .place import LAST, Place, holding, read_json, write_json
+from .place import LAST, Place, holding, write_json
 from .state import BEAT, State, read_state, tail
 
 STEP = 0.2  # seconds between two looks at the processes
-STARTER = "starter"  # what the process that starts the others holds the lock of
+PATIENCE = 10  # times that a process that has a lock is waited for to sign it
 SECONDS = 1.0  # between heartbeats, which the progress here is made of
 
 
@@ -44,7 +45,7 @@ def run_local(place: Place, manifest: Manifest, *, max_parallel: int | None, wat
     children: dict[int, subprocess.Popen[bytes]] = {}
     slots: dict[int, int] = {}  # part → which of those that run at once it is
     told: Progress | None = None
-    one = holding(place.folder / STARTER, f"The work on {place.out}")
+    one = holding(place.starter, f"The work on {place.out}")
     with listening((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)) as stop, one:
         try:
             while (waiting or children) and not stop.wanted:
@@ -73,22 +74,35 @@ def run_local(place: Place, manifest: Manifest, *, max_parallel: int | None, wat
     return stop.wanted
 
 
-def stop_local(place: Place, manifest: Manifest) -> list[int]:
-    """Stop the processes of this machine that work on parts, and the one that starts them; return which parts."""
-    stopped = []
-    starter = WriterLock(place.folder / STARTER).path
-    if writer_of(place.folder / STARTER) is not None:
-        with suppress(FileNotFoundError, ProcessLookupError):  # it may end at this moment
-            signature = read_json(starter)
-            if signature["host"] == socket.gethostname():
-                os.kill(signature["pid"], signal.SIGTERM)  # it stops those that it has started
-    for number in (*range(manifest.parts), LAST):
-        state = read_state(place.state(number))
-        if state is not None and state.host == socket.gethostname() and state.is_alive(place, number):
-            with suppress(ProcessLookupError):
-                os.kill(state.pid, signal.SIGTERM)
-                stopped.append(number)
-    return stopped
+def stop_local(place: Place, manifest: Manifest) -> list[str]:
+    """Stop the processes of this machine that work on parts, and the one that starts them; return the names of their locks."""
+    locks = [place.starter, *(place.held(number) for number in (*range(manifest.parts), LAST))]
+    return [path.name for path in locks if _stop_holder(path)]
+
+
+def _stop_holder(path: Path) -> bool:
+    """Stop the process of this machine that holds the lock of a path; say whether there is one."""
+    for _ in range(PATIENCE):
+        if writer_of(path) is None:
+            return False
+        if (holder := holder_of(path)) is not None:
+            if holder.host != socket.gethostname():
+                return False
+            try:
+                os.kill(holder.pid, signal.SIGTERM)
+            except ProcessLookupError:  # it has ended at this moment
+                return False
+            except PermissionError as error:
+                raise EstError(
+                    f"{holder} is another user's, who holds {WriterLock(path).path}.",
+                    remedy="ask them for est submit cancel",
+                ) from error
+            return True
+        time.sleep(STEP)  # it has the lock, and has not signed yet
+    raise EstError(
+        f"{WriterLock(path).path} does not say which process holds it: it is damaged.",
+        remedy="end the est submit that runs by Ctrl-C, or by kill; what is done stays",
+    )
 
 
 def _start(place: Place, number: int, workers: int | None, gpu: str) -> subprocess.Popen[bytes]:
@@ -121,7 +135,7 @@ def _record_end(place: Place, manifest: Manifest, number: int, status: int, *, i
         ended = replace(known, state="stopped")
     else:
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-        why = ", as a machine without free memory does" if status == -signal.SIGKILL else ""
+        why = ", as the kernel does when memory runs out" if status == -signal.SIGKILL else ""
         if not why and (last := tail(place.log(number), 1)):
             why = f": {last[0].strip()}"
         ended = replace(known, state="failed", error=f"its process was ended {how}{why}")

@@ -67,8 +67,9 @@ def is_in_place(place: Place) -> bool:
 def _merged(place: Place) -> dict[str, Any]:
     """Return what the merge recorded."""
     path = place.folder / "merged.json"
-    data = read_json(path)
-    with reading(path, f"rm {quoted(path)} {quoted(place.state(LAST))}, move {place.out.name} away, then submit again"):
+    remedy = f"rm {quoted(path)} {quoted(place.state(LAST))}, move {place.out.name} away, then submit again"
+    data = read_json(path, remedy=remedy)
+    with reading(path, remedy):
         clips, failures, kept, commit = (data[name] for name in ("clips", "failures", "kept", "commit"))
         if not (isinstance(clips, int) and isinstance(failures, int) and kept is True and isinstance(commit, str)):
             raise TypeError(f"it holds {data}")

@@ -77,7 +77,7 @@ def read_manifest(place: Place) -> Manifest:
     """Return what was submitted."""
     place.expect()
     with reading(place.manifest, place.remedy):
-        return _read_manifest(place, read_json(place.manifest))
+        return _read_manifest(place, read_json(place.manifest, remedy=place.remedy))
 
 
 def _read_manifest(place: Place, data: Mapping[str, Any]) -> Manifest:

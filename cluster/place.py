@@ -4,6 +4,7 @@
     shards/0000.zarr …     a cache each, until they are merged
     states/0000.json …     how far each part is; 0000.lock is held by the process that works on it
     logs/0000.log …        what it says
+    computation/           what all compute with, where that was left to the machine: the first part's choice
     queue.json             the jobs of Slurm, and with which options they were submitted
     slurm/                 what submitit keeps
 
@@ -63,6 +64,11 @@ class Place:
         """Return the folder of submitit."""
         return self.folder / "slurm"
 
+    @property
+    def computation(self) -> Path:
+        """Return the file that says what all parts compute with; its folder comes with it, whole."""
+        return self.folder / "computation" / "chosen.json"
+
     def inputs(self, number: int) -> Path:
         """Return the file of a shard's inputs."""
         return self.folder / "inputs" / f"{named(number)}.json"
@@ -79,6 +85,11 @@ class Place:
         """Return what the process that works on a part holds the lock of."""
         return self.folder / "states" / named(number)
 
+    @property
+    def starter(self) -> Path:
+        """Return what the process that starts those of this machine holds the lock of."""
+        return self.folder / "starter"
+
     def log(self, number: int) -> Path:
         """Return the file of what a part says."""
         return self.folder / "logs" / f"{named(number)}.log"
@@ -88,24 +99,45 @@ class Place:
         """Say what helps where its files are damaged."""
         return f"rm -r {quoted(self.folder)}, which removes unfinished shards too, then submit again"
 
+    def make_folder(self) -> None:
+        """Make the folder itself, or say why it cannot be."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EstError(
+                f"{self.folder} cannot be made: {error.strerror}.", remedy="--out in another folder"
+            ) from error
+
     def make(self) -> None:
-        """Make the folders."""
+        """Make the folders in it."""
         for name in ("inputs", "shards", "states", "logs"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
     def expect(self) -> None:
         """Refuse to look for a submission where there is none."""
-        if not self.manifest.is_file():
-            if self.out.exists() and self.out.suffix in STORES:
-                raise UsageError(
-                    f"{self.out} is there, and has no parts: {self.manifest} is not there. est extract or "
-                    "--engine ray made it, or its folder of parts was removed.",
-                    remedy=f"est cache info {quoted(self.out)}",
-                )
-            raise UsageError(
-                f"Nothing was submitted for {self.out}: {self.manifest} is not there.",
-                remedy=f"est submit extract INPUT --out {quoted(self.out)} --shards 8",
+        if self.manifest.is_file():
+            return
+        out = quoted(self.out)
+        message, remedy = f"Nothing was submitted for {self.out}: {self.manifest} is not there.", ""
+        if self.out.name.endswith(SUFFIX) and (self.out / self.manifest.name).is_file():
+            message = f"{self.out} is the folder of the parts; what was submitted has its name without {SUFFIX}."
+            remedy = f"est submit status {quoted(self.out.with_name(self.out.name.removesuffix(SUFFIX)))}"
+        elif self.out.suffix in STORES and self.out.exists():
+            message = (
+                f"{self.out} is there, and has no parts: {self.manifest} is not there. est extract or "
+                "--engine ray made it, or its folder of parts was removed."
             )
+            remedy = f"est cache info {out}"
+        elif self.out.suffix in STORES:
+            remedy = f"est submit extract INPUT --out {out} --shards 8"
+        elif (self.out / "settings.json").exists():
+            message = f"{self.out} is a sweep of one machine: no jobs were submitted for it."
+            remedy = f"est sweep with --out {out} and the same options resumes it"
+        else:
+            remedy = (
+                f"est submit sweep --cache CACHE --out {out}; the OUT of an extraction ends in {' or '.join(STORES)}"
+            )
+        raise UsageError(message, remedy=remedy)
 
 
 def named(number: int) -> str:
@@ -120,14 +152,14 @@ def write_json(path: Path, data: Any) -> None:
     disk.flush_folder(path.parent)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, remedy: str = "") -> Any:
     """Read a file of JSON that est wrote."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:
-        raise EstError(f"{path} cannot be read.", remedy=f"rm {quoted(path)}, if it is damaged") from error
+        raise EstError(f"{path} cannot be read.", remedy=remedy or f"rm {quoted(path)}, if it is damaged") from error
 
 
 @contextmanager
@@ -140,7 +172,9 @@ def holding(path: Path, what: str) -> Generator[None]:
         raise
     except CacheLocked as error:
         reason = error.message.partition(" being written ")[2] or error.message
-        raise CacheLocked(f"{what} is in the hands of another process, {reason}", remedy="wait for it") from error
+        raise CacheLocked(
+            f"{what} is under way already, {reason}", remedy="wait for it; or est submit cancel, which ends it in order"
+        ) from None  # that of the lock names a file that nobody asked for
     try:
         yield
     finally:

@@ -25,6 +25,7 @@ from .reading import expect_types, reading
 BEAT = "EST_HEARTBEAT"  # of the environment: seconds between heartbeats
 SECONDS = 10.0  # where it is not set
 SILENT = 180.0  # seconds without one, after which a process on another machine counts as gone
+COUNTS = ("clips", "frames", "failures", "studies", "trials")  # in a result
 TAIL = 12  # lines of a log that are shown
 
 
@@ -46,6 +47,11 @@ class State:
     error: str = ""
     remedy: str = ""
     result: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in self.result.items():
+            if name in COUNTS and type(value) is not int:
+                raise TypeError(f"{name} of the result is {value!r}")
 
     @property
     def is_done(self) -> bool:
@@ -74,11 +80,12 @@ def seconds_since_heartbeat(place: Place, number: int) -> float:
 
 def read_state(path: Path) -> State | None:
     """Return what a part wrote last; None: it has not begun."""
+    remedy = f"rm {quoted(path)}; est submit retry does the part again, from its last commit"
     try:
-        data = read_json(path)
+        data = read_json(path, remedy=remedy)
     except FileNotFoundError:
         return None
-    with reading(path, f"rm {quoted(path)}; est submit retry does the part again, from its last commit"):
+    with reading(path, remedy):
         return expect_types(State(**data))
 
 

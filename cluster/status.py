@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from ..cache import open_cache
 from ..cache.clip import Failure
+from ..cache.stores.lock import writer_of
 from ..cache.stores.snapshot import open_snapshot
-from ..errors import CacheError, EstError
+from ..errors import EstError
 from .parts import Manifest, is_done, read_manifest
 from .place import LAST, Place, named
 from .slurm.queue import HELD, read_queue, waiting
@@ -114,6 +115,9 @@ def read_submission(out: Path | str) -> Submission:
     place = Place(Path(out))
     manifest, queue = read_manifest(place), read_queue(place)
     waits = waiting(queue)
+    if writer_of(place.starter) is not None:  # it starts one part after the other, then the last step
+        unbegun = (n for n in (*range(manifest.parts), LAST) if not place.state(n).exists())
+        waits = {**dict.fromkeys(unbegun, "PENDING"), **waits}
     last = _part(place, manifest, LAST, waits)
     state = read_state(place.state(LAST))
     result = state.result if state is not None and last.state == "done" else {}
@@ -133,7 +137,7 @@ def _failures(place: Place, parts: int, result: Mapping[str, Any]) -> Iterator[F
     """Yield the failures of an extraction: those of the cache, or of the shards where no clip is and so no cache."""
     if result.get("failures"):
         for path in [place.out] if result.get("kept") else [place.shard(number) for number in range(parts)]:
-            with suppress(CacheError):  # moved away, or removed by now
+            with suppress(EstError):  # moved away, or removed by now
                 yield from open_cache(path).failures
 
 

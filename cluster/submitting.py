@@ -18,7 +18,7 @@ from ..inputs.pathrule import NONE
 from .local import run_local, stop_local
 from .manifest import ExtractManifest, made_nothing
 from .parts import Manifest, is_done, read_manifest, run_part
-from .place import LAST, Place, holding
+from .place import LAST, Place, holding, named
 from .slurm.options import SlurmOptions
 from .slurm.queue import Queue, read_queue, waiting, write_queue
 from .status import Submission, read_submission
@@ -82,7 +82,7 @@ def prepare_extract(
         expect_range("--shards", shards, 1, 100_000, default=SHARDS)
     found = as_found(inputs, watch, labels=labels, subjects=subjects)
     expect_possible(place, found, config, watch)
-    place.folder.mkdir(exist_ok=True)
+    place.make_folder()
     with holding(place.folder / "submitting", f"The submission of {place.out}"):
         there = (
             read_manifest(place) if place.manifest.exists() else None
@@ -131,8 +131,8 @@ def retry(
     return go_on(place, queue, max_parallel=max_parallel, watch=watch or Watch())
 
 
-def cancel(out: Path | str) -> list[int]:
-    """Stop everything that is queued or runs, here and in Slurm; return which parts. What they have committed stays."""
+def cancel(out: Path | str) -> list[str]:
+    """Stop everything that is queued or runs, here and in Slurm; return the names of the parts, and `starter`. What is committed stays."""
     place = Place(Path(out))
     manifest, queue = read_manifest(place), read_queue(place)
     found = waiting(queue)
@@ -140,7 +140,7 @@ def cancel(out: Path | str) -> list[int]:
         from .slurm.arrays import cancel_slurm
 
         cancel_slurm(queue, found)
-    return sorted({*found, *stop_local(place, manifest)})
+    return sorted({*map(named, found), *stop_local(place, manifest)})
 
 
 def expect_engine(engine: str) -> None:
@@ -188,7 +188,7 @@ def _forget(place: Place, there: ExtractManifest) -> None:
     """Remove what an extraction left of which no input gave a clip: its videos may be mended by now."""
     for number in (LAST, *range(there.parts)):
         place.state(number).unlink(missing_ok=True)
-    for leftover in (place.folder / "shards", place.folder / "computation.json"):
+    for leftover in (place.folder / "shards", place.computation.parent):
         Disk().remove(leftover)
 
 

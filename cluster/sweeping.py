@@ -17,23 +17,20 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import torch
-
 from .. import __version__
-from ..cache import open_cache
 from ..cache.watch import Watch
 from ..encoders.device import parse_device
-from ..encoders.precision import resolve_precision
+from ..encoders.precision import Precision
 from ..errors import UsageError, differing, expect_range
 from ..sweep.found.record import Sweep
+from ..sweep.search.begun import HTML
 from ..sweep.search.settings import SweepConfig
 from ..sweep.search.storage import open_storage, optuna, without_password
-from ..sweep.search.sweeping import own_base, sweep_cache
+from ..sweep.search.sweeping import expect_possible, on_this_machine, own_base, sweep_cache
 from ..sweep.search.watching import SweepWatch
 from ..sweep.space.space import Space
 from ..train.config.config import TrainConfig
 from ..train.config.configfile import differences, from_flat, to_flat
-from ..train.loop.world import own_device
 from .computing import of_first
 from .manifest import FORMAT, VERSION
 from .parts import read_manifest
@@ -51,6 +48,19 @@ if TYPE_CHECKING:
 JOBS = 2
 LATER = ("minutes", "trials", "keep")  # of how is searched: what may change when a sweep goes on
 WARNED = (signal.SIGUSR1, signal.SIGUSR2)  # by Slurm
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepComputing:
+    """What computes the trials of all jobs."""
+
+    device: str
+    threads: int
+    precision: Precision
+
+    def __post_init__(self) -> None:
+        parse_device(self.device)
+        expect_range("threads", self.threads, 1, 4096)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,19 +137,16 @@ class SweepManifest:
         """Write the page of all trials, and retrain where that was asked for."""
         found = self._sweep(place, LAST, place.out, None, self.retrain_seeds, watch)
         counts = {study.name: len(study.records) for study in found.studies}
-        return {"studies": len(counts), "trials": sum(counts.values()), "folder": str(place.out)}
+        return {"studies": len(counts), "trials": sum(counts.values()), "page": str(place.out / HTML)}
 
     def _sweep(
         self, place: Place, number: int, out: Path, workers: int | None, retrain_seeds: int, watch: Watch
     ) -> Sweep:
         with contextlib.chdir(self.folder):
-            chosen = of_first(place, number, self._choose)
+            chosen = of_first(place, number, SweepComputing, self._choose)
             base = from_flat(self.base)
-            base = replace(
-                base,
-                device=chosen["device"],
-                loop=replace(base.loop, threads=chosen["threads"], precision=chosen["precision"]),
-            )
+            loop = replace(base.loop, threads=chosen.threads, precision=chosen.precision)
+            base = replace(base, device=chosen.device, loop=loop)
             return sweep_cache(
                 self.cache,
                 out,
@@ -153,16 +160,11 @@ class SweepManifest:
                 watch=_Told(watch),
             )
 
-    def _choose(self) -> dict[str, Any]:
+    def _choose(self) -> SweepComputing:
         """Return what a sweep on this machine would compute with."""
-        base = from_flat(self.base)
-        device = own_device(parse_device(base.device))
-        threads = base.loop.threads or (1 if device.type == "cpu" else torch.get_num_threads())
-        return {
-            "device": str(device),
-            "threads": threads,
-            "precision": resolve_precision(base.loop.precision, device)[0],
-        }
+        base, _, _ = on_this_machine(from_flat(self.base))
+        precision: Any = base.loop.precision  # resolved: no longer auto
+        return SweepComputing(device=base.device, threads=base.loop.threads, precision=precision)
 
 
 def submit_sweep(
@@ -203,22 +205,27 @@ def submit_sweep(
             "Jobs on several machines keep their trials in one database, and --storage names none.",
             remedy="--storage postgresql+psycopg://user@host/studies; or --engine local",
         )
-    cache = cache if isinstance(cache, Path | str) else cache.path
-    open_cache(cache)
     _expect_no_password(storage)
+    base, config = own_base(base or TrainConfig()), config or SweepConfig()
+    if engine != "slurm":
+        on_this_machine(base, workers)
+    shared = storage or f"sqlite:///{place.folder / 'studies.db'}"
+    expect_possible(cache, place.out, base, space, config, models=models, storage=shared)
+    if storage:
+        open_storage(place.folder, storage)  # says whether it can be reached, before anything is written
     asked = SweepManifest(
         folder=os.getcwd(),
-        cache=str(cache),
-        base=json.loads(json.dumps(to_flat(own_base(base or TrainConfig())))),
+        cache=str(cache if isinstance(cache, Path | str) else cache.path),
+        base=json.loads(json.dumps(to_flat(base))),
         space=None if space is None else json.loads(json.dumps(space.to_json())),
-        how=asdict(config or SweepConfig()),
+        how=asdict(config),
         models=tuple(models),
-        storage=storage or f"sqlite:///{place.folder / 'studies.db'}",
+        storage=shared,
         workers=workers,
         retrain_seeds=retrain_seeds,
         parts=jobs or JOBS,
     )
-    place.folder.mkdir(parents=True, exist_ok=True)
+    place.make_folder()
     with holding(place.folder / "submitting", f"The submission of {place.out}"):
         there = (
             read_manifest(place) if place.manifest.exists() else None
@@ -229,7 +236,7 @@ def submit_sweep(
             expect_same(place, there, asked)
             asked = replace(asked, parts=jobs or there.parts)
         place.make()
-        open_storage(place.folder, asked.storage)  # says whether it can be reached
+        open_storage(place.folder, shared)  # jobs that begin at once do not make its tables at once
         if there is None or replace(asked, time=there.time, est=there.est) != there:
             _forget(place, asked)
             write_json(place.manifest, asked.to_json())

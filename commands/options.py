@@ -81,7 +81,7 @@ def _epilog(function: Command) -> str | None:
 
 
 def with_options_of(
-    asks: Command, *, without: Sequence[str] = (), changed: Mapping[str, Any] | None = None
+    asks: Callable[..., Any], *, without: Sequence[str] = (), changed: Mapping[str, Any] | None = None
 ) -> Callable[[Command], Command]:
     """Give a command the options of another function, as keyword arguments, behind its own.
 

@@ -24,7 +24,7 @@ from ..train.loop.watch import TrainingWatch
 from ..train.models.model import Model
 from ..train.provenance import arrays_for
 from ..train.results.predictions import read_predictions
-from ..train.results.run import CHECKPOINT, Run
+from ..train.runs.run import CHECKPOINT, Run
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

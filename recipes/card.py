@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..errors import EstError, quoted
-from ..train.results.run import write
+from ..train.runs.files import write
 
 FORMAT, VERSION = "est-recipe-card", 1
 KINDS = {"str": str, "int": int, "bool": bool, "dict[str, Any]": dict, "list[int]": list, "list[dict[str, Any]]": list}

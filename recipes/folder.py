@@ -18,7 +18,8 @@ from typing import Any, Literal
 
 from ..errors import EstError, UsageError, damage_named, differing, quoted
 from ..extract.config import ExtractConfig
-from ..train.results.run import Run, read_json, write_json
+from ..train.runs.files import read_json, write_json
+from ..train.runs.run import Run
 from .code import describe_code
 from .recipe import DatasetRecipe
 

@@ -13,7 +13,7 @@ from ..cache import Cache
 from ..train.config.config import TrainConfig
 from ..train.config.configfile import preset_settings, to_flat
 from ..train.results.results import Results
-from ..train.results.run import RESULT
+from ..train.runs.run import RESULT
 from .card import Card
 from .clips import RecipeClips
 from .recipe import DatasetRecipe

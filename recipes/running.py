@@ -24,7 +24,8 @@ from ..train.loop.watch import TrainingWatch
 from ..train.preparation import plan_of
 from ..train.provenance import describe_halves, expect_same
 from ..train.results.results import Results, collect
-from ..train.results.run import FACTS, Run, write
+from ..train.runs.files import write
+from ..train.runs.run import FACTS, Run
 from .card import Card
 from .cardpage import card_page
 from .choice import RecipeChoice

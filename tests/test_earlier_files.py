@@ -15,7 +15,8 @@ from est.cache import convert_cache, merge_caches, open_cache, verify_cache
 from est.cli import main
 from est.errors import EstError, UsageError
 from est.train import Run, evaluate, fit
-from est.train.results.run import HISTORY, read_history
+from est.train.runs.files import read_history
+from est.train.runs.run import HISTORY
 
 ARCHIVE = Path(__file__).parent / "fixtures" / "format-1.tar.xz"
 

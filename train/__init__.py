@@ -23,6 +23,6 @@ if TYPE_CHECKING:
     from .models.registry import model_config
     from .preparation import Prepared, prepare
     from .results.results import Results
-    from .results.run import Run
+    from .runs.run import Run
 
 __getattr__ = lazy_names(__name__, __file__)

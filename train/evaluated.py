@@ -19,7 +19,8 @@ from .results.metrics import AnswerScore, Scores, Spread
 from .results.pages.latex import latex_table
 from .results.predictions import Predictions, typed_frame
 from .results.results import FORMAT, VERSION, class_table, confusion_table, score_table
-from .results.run import FACTS, MEGC, Run, read_json, write, write_csv, write_json
+from .runs.files import read_json, write, write_csv, write_json
+from .runs.run import FACTS, MEGC, Run
 
 if TYPE_CHECKING:
     import pandas

@@ -43,7 +43,7 @@ from .results.groups import group_scores, read_column
 from .results.intervals import score_intervals
 from .results.metrics import AnswerScore, Scores, score, spread
 from .results.predictions import Predictions, read_predictions
-from .results.run import CHECKPOINT, Run, other_clips
+from .runs.run import CHECKPOINT, Run, other_clips
 
 Unknown = Literal["exclude", "wrong"]
 _Found = tuple[str, np.ndarray, np.ndarray]  # of a part: its name, the rows that it saw, their probabilities

@@ -26,7 +26,7 @@ from .folds.leaks import (
 )
 from .loop.watch import TrainingWatch
 from .provenance import own_cache
-from .results.run import Run
+from .runs.run import Run
 
 
 def own_leaks(

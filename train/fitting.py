@@ -38,7 +38,7 @@ from .models.registry import model_facts
 from .preparation import Prepared, expect_trainable, prepare
 from .provenance import describe_cache, describe_clips, describe_halves, describe_megc, expect_same, own_cache
 from .results.results import Results, collect
-from .results.run import Run, expect_free, latest_unfinished, new_path
+from .runs.run import Run, expect_free, latest_unfinished, new_path
 from .unfinished import clips_besides
 
 ELSEWHERE = "resume the run on a machine that computes in it, or start another --out with --precision fp32"
@@ -167,6 +167,7 @@ def _train(run: Run, ready: Prepared, precision: Precision, watch: TrainingWatch
     parts = [Part(**fact, index=i, total=len(run.parts)) for i, fact in enumerate(run.facts["parts"])]
     folds = {fold.name: fold for fold in ready.plan.folds}
     with run.alone() if world.first else nullcontext(), _saying_how_to_go_on(run, watch):
+        run = run.reopen() if world.first else run
         with listening(patient=False) as stop:
             for group in _groups(parts, ready, run.facts.get("together", 1)):
                 trained = train_parts(

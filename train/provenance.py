@@ -28,7 +28,7 @@ from .folds.annotations import Annotations
 from .folds.databases import apex_remark, databases_of
 from .folds.protocols import Plan
 from .loop.watch import TrainingWatch
-from .results.run import Clips, Run, other_clips
+from .runs.run import Clips, Run, other_clips
 
 Halves = dict[str, dict[str, list[str]]]  # fold → train, val, test → ids
 

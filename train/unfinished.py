@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from ..cache import Cache
 from ..cache.stores.lock import writer_of
 from ..errors import UsageError, counted
-from .results.run import Run
+from .runs.run import Run
 
 
 def notes_on_extraction(cache: Cache) -> list[str]:

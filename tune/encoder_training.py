@@ -27,7 +27,7 @@ from ..train.loop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ..train.loop.epochs import Epochs
 from ..train.loop.trainer import reproducible
 from ..train.loop.watch import Part, TrainingWatch
-from ..train.results.run import write
+from ..train.runs.files import write
 from .card import build_card, is_card, read_card, to_markdown
 from .config import TuneConfig
 from .loop import FrameScores, FrameTrainer

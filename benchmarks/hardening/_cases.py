@@ -97,7 +97,7 @@ CASES = {
             command=f"predict ../{INPUTS}/videos/clip0.mp4 ../{INPUTS}/videos/clip1.mp4 --run ../{INPUTS}/run --out out "
             "--video --picture --device cpu --workers 1",
             result="out",
-            outcome=_states.files_in,
+            outcome=_states.predicted_files,
             so_far=_states.predictions_so_far,
             is_refused=lambda path: (path / _states.SUMMARY).is_file(),
             is_replaced=lambda path: (path / _states.SUMMARY).is_file(),

@@ -23,8 +23,9 @@ from est.extract.config import ExtractConfig
 from est.extract.extraction import extract_videos
 from est.inputs.input import find_inputs
 from est.train import fit
-from est.train.results.run import HISTORY, read_history
-from est.train.results.table import list_runs
+from est.train.runs.files import read_history
+from est.train.runs.run import HISTORY
+from est.train.runs.table import list_runs
 
 DAY = 86_400.0
 JUMPS = (-30 * DAY, -DAY, -3600.0, -1.0, 0.0, 0.0, 1.0, 3600.0, DAY, 365 * DAY)

@@ -40,8 +40,8 @@ from est.sweep.space.tables import read_space
 from est.train.config.configfile import resolve
 from est.train.loop.checkpoint import load_checkpoint, save_checkpoint
 from est.train.loop.starts.class_vectors import _read as read_vectors
-from est.train.results.run import Run
-from est.train.results.table import list_runs
+from est.train.runs.run import Run
+from est.train.runs.table import list_runs
 from est.tune.card import read_card
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -78,7 +78,8 @@ def run_so_far(path: Path, finished: Outcome) -> int:
     """Expect a run whose files are whole: parts that are scored are as they will be, others have a checkpoint that loads."""
     from est.train import Run
     from est.train.loop.checkpoint import load_checkpoint
-    from est.train.results.run import CHECKPOINT, HISTORY, RESULT, read_history
+    from est.train.runs.files import read_history
+    from est.train.runs.run import CHECKPOINT, HISTORY, RESULT
 
     if not (path / FACTS).is_file():
         return -1
@@ -139,6 +140,13 @@ def sweep_so_far(path: Path, finished: Outcome) -> int:
     return done
 
 
+def predicted_files(path: Path) -> Outcome:
+    """Return what the files of a prediction say; what it resumes from is none of them, and may stay where it could not be removed."""
+    from est.infer.prediction.output import UNFINISHED
+
+    return {name: value for name, value in files_in(path).items() if UNFINISHED not in name}
+
+
 def predictions_so_far(path: Path, finished: Outcome) -> int:
     """Expect a folder of predictions: complete, or with a work folder in which every kept video can be read."""
     from est.infer.prediction.output import FILES, UNFINISHED
@@ -149,7 +157,7 @@ def predictions_so_far(path: Path, finished: Outcome) -> int:
     if (path / SUMMARY).is_file():
         if json.loads((path / SUMMARY).read_text(encoding="utf-8"))["failures"]:
             return 999_999  # complete but for what is listed
-        assert files_in(path) == finished, "complete, with other results"
+        assert predicted_files(path) == finished, "complete, with other results"
         return 1_000_000
     kept = list((path / UNFINISHED).glob("*.npz")) if (path / UNFINISHED).is_dir() else []
     for file in kept:

@@ -111,19 +111,27 @@ def read_run(path: Path) -> Any:
     """Return what commands read of a run: everything but pages and pictures."""
     from est.train.config.configfile import to_flat
     from est.train.results.predictions import read_predictions
-    from est.train.results.run import CHECKPOINT, HISTORY, RESULT, Run, read_history, read_json
+    from est.train.runs.run import CHECKPOINT, Run
 
     run = Run.open(path)
     parts = [
         [
             read_checkpoint(run.part(name) / CHECKPOINT),
-            read_json(run.part(name) / RESULT),
-            read_history(run.part(name) / HISTORY),
+            run.result(name),
+            run.history(name),
             list(read_predictions(run, name)),
         ]
         for name in run.parts
     ]
-    return run.facts, to_flat(run.config), run.halves(), run.clips(), read_json(path / "metrics.json"), parts
+    return run.facts, to_flat(run.config), run.halves(), run.clips(), run.metrics(), parts
+
+
+def verify_run(path: Path) -> bool:
+    """Say whether `est runs --verify` finds something."""
+    from est.train.runs.table import list_runs, verify_runs
+
+    (row,) = verify_runs(list_runs(path))
+    return row.status == "damaged"
 
 
 def make_weights(folder: Path) -> Path:
@@ -166,7 +174,7 @@ TARGETS = {
     "zarr": Target(make=lambda folder: make_cache(folder, ".zarr"), read=read_cache, is_found=verify_cache),
     "h5": Target(make=lambda folder: make_cache(folder, ".h5"), read=read_cache, is_found=verify_cache),
     "checkpoint": Target(make=make_checkpoint, read=read_checkpoint),
-    "run": Target(make=make_run, read=read_run),
+    "run": Target(make=make_run, read=read_run, is_found=verify_run),
     "weights": Target(make=make_weights, read=read_weights),
     "export": Target(make=make_export, read=Path.read_bytes, is_found=verify_export),
 }
@@ -209,7 +217,7 @@ def main() -> None:
 
 def flip_all(target: Target, folder: Path, every: int) -> tuple[Counter[str], int, list[str]]:
     """Flip the bits of a target; return how often what happened, its bytes, and lines about what must not happen."""
-    path = _warm.ask(target.make, folder)
+    path = _warm.ask(_made, target, folder)
     files = sorted(file for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
     bits = [(file, place) for file in files for place in range(8 * file.stat().st_size)][::every]
     memory = mmap.mmap(-1, 8 * (1 + len(KINDS)))  # shared with the child, which may die: the next flip, and the counts
@@ -229,6 +237,19 @@ def flip_all(target: Target, folder: Path, every: int) -> tuple[Counter[str], in
     return Counter(dict(zip(KINDS, counts, strict=True))), sum(file.stat().st_size for file in files), _few(lines)
 
 
+def _made(target: Target, folder: Path) -> Path:
+    """Write what is damaged, in a child."""
+    _shorten_chunks()
+    return target.make(folder)
+
+
+def _shorten_chunks() -> None:
+    """Have a chunk of texts hold 16, so that few bits belong to texts that are not there; in a child, which reads them so too."""
+    from est.cache import schema
+
+    schema.STRINGS_A_CHUNK = 16
+
+
 def _few(lines: list[str]) -> list[str]:
     """Leave out all but a few lines, those of crashes and tracebacks last."""
     rare = [line for line in lines if not line.startswith("  silent")][:SHOWN]
@@ -239,6 +260,7 @@ def _few(lines: list[str]) -> list[str]:
 def _flip_from(target: Target, path: Path, bits: list[tuple[Path, int]], memory: mmap.mmap, bad: Path) -> None:
     """Flip one bit after the other, from the one that the shared memory names."""
     warnings.simplefilter("ignore")
+    _shorten_chunks()
     usual = target.read(path)
     with bad.open("a", encoding="utf-8") as told:
         for number in range(struct.unpack_from("q", memory)[0], len(bits)):

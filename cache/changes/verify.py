@@ -65,7 +65,7 @@ def verify_cache(path: Path | str, *, sources: bool = False, watch: Watch | None
     >>> est.verify_cache("cache.zarr", sources=True).problems
     []
     """
-    path = local_path(path)
+    path = local_path(path, watch)
     mirror = mirrored(path)
     fetched_again = mirror.compare(watch) if mirror else 0
     for _ in range(ATTEMPTS):
@@ -240,6 +240,8 @@ def _data_problems(snapshot: Snapshot, tables: _Tables, rows: list[int], watch: 
     blocks = list(_blocks(snapshot, tables, rows))
     problems: list[Problem] = []
     done = 0
+    if snapshot.mirror is not None:  # the first block may have to come over a slow network
+        watch.progress(Progress(what="Verifying", unit="clips", done=done, total=len(rows)))
     with ThreadPoolExecutor(THREADS) as pool:
         for block, found in zip(
             blocks, pool.map(lambda block: _block_problems(snapshot, tables, block), blocks), strict=True

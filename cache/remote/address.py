@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from ...errors import UsageError, quoted
 
 if TYPE_CHECKING:
+    from ..watch import Watch
     from .mirror import Mirror
 
 EXAMPLE = "such as s3://bucket/folder/cache.zarr, gs://bucket/cache.zarr or https://host/cache.zarr"
@@ -30,14 +31,14 @@ def url_of(place: Path | str) -> str | None:
     return f"{found[1]}://{found[2].rstrip('/')}" if found else None
 
 
-def local_path(place: Path | str) -> Path:
+def local_path(place: Path | str, watch: Watch | None = None) -> Path:
     """Return where a cache can be read on this machine: its own path, or that of the mirror of its URL."""
     url = url_of(place)
     if url is None:
         return Path(place)
     from .mirror import mirror_of  # here: the client of object stores is an extra
 
-    return mirror_of(url).root
+    return mirror_of(url, watch).root
 
 
 def mirrored(root: Path) -> Mirror | None:

@@ -93,7 +93,7 @@ class Mirror:
 
     def compare(self, watch: Watch | None = None) -> int:
         """Compare every file that is here with its digest; those that differ come again. Return how many differed."""
-        sound = _sound((self.root / name, entry) for name, entry in self.upload.files.items())
+        sound = _sound({self.root / name: entry for name, entry in self.upload.files.items()}, watch)
         wanted = {name: entry for name, entry in self.upload.files.items() if self.root / name not in sound}
         wrong = [name for name in wanted if (self.root / name).exists()]
         if at_once := {name: entry for name, entry in wanted.items() if not _comes_later(name)}:
@@ -113,7 +113,7 @@ class Mirror:
         fetch(self.store, wanted, self.root, watch)
 
 
-def mirror_of(url: str) -> Mirror:
+def mirror_of(url: str, watch: Watch | None = None) -> Mirror:
     """Return the mirror of the newest upload at a URL, made where it is not there."""
     expect_cache_url(url)
     store = ObjectStore(url)
@@ -121,7 +121,7 @@ def mirror_of(url: str) -> Mirror:
     home = _home(url)
     mirror = Mirror(home / _name_of(data) / Address.parse(url).name)
     if not mirror.is_whole():
-        _make(mirror.root, store, upload, data)
+        _make(mirror.root, store, upload, data, watch)
         mirror = Mirror(mirror.root)
     with suppress(OSError):
         os.utime(mirror.root / RECORD)  # when it was last used
@@ -182,11 +182,11 @@ def fetch(store: ObjectStore, files: Mapping[str, Entry], root: Path, watch: Wat
             small = (entry for entry in names if entry.size <= RANGE_BYTES)
             for _ in pool.map(lambda entry: _fetch(store, entry, names[entry], root), small):
                 done += 1
-                _tell(watch, done, len(names))
+                _tell(watch, "Downloading", done, len(names))
             for entry in large:  # in ranges: many at a time would fill the memory
                 _fetch(store, entry, names[entry], root)
                 done += 1
-                _tell(watch, done, len(names))
+                _tell(watch, "Downloading", done, len(names))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -233,7 +233,7 @@ def _partial(path: Path) -> Generator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _make(root: Path, store: ObjectStore, upload: Upload, data: bytes) -> None:
+def _make(root: Path, store: ObjectStore, upload: Upload, data: bytes, watch: Watch | None) -> None:
     """Make a mirror beside its place, and rename it."""
     home = root.parent.parent
     try:
@@ -247,9 +247,10 @@ def _make(root: Path, store: ObjectStore, upload: Upload, data: bytes) -> None:
     try:
         inner = growing / root.name
         inner.mkdir()
-        _take_over(inner, upload, _others(home))
+        _take_over(inner, upload, _others(home), watch)
         at_once = {name: entry for name, entry in upload.files.items() if not _comes_later(name)}
-        fetch(store, {name: entry for name, entry in at_once.items() if not _is_here(inner / name, entry)}, inner)
+        wanted = {name: entry for name, entry in at_once.items() if not _is_here(inner / name, entry)}
+        fetch(store, wanted, inner, watch)
         with writing(inner):
             Disk().write(inner / LIST, data)
             Disk().write(inner / RECORD, json.dumps({"url": store.url}).encode())
@@ -274,13 +275,13 @@ def _place(growing: Path, root: Path) -> None:
     return None
 
 
-def _take_over(root: Path, upload: Upload, others: Collection[Mirror]) -> None:
+def _take_over(root: Path, upload: Upload, others: Collection[Mirror], watch: Watch | None) -> None:
     """Link files that an older mirror of the URL has already, and that are still right: nothing is downloaded twice."""
     wanted = set(upload.files.values())
     here = {
         other.root / name: entry for other in others for name, entry in other.upload.files.items() if entry in wanted
     }
-    sources = {here[path]: path for path in _sound(here.items())}
+    sources = {here[path]: path for path in _sound(here, watch)}
     for name, entry in upload.files.items():
         if source := sources.get(entry):
             path = root / name
@@ -333,19 +334,23 @@ def _remove(folder: Path) -> None:
         raise EstError(f"{going} cannot be removed whole.", remedy=f"rm -r {quoted(going)}")
 
 
-def _sound(files: Iterable[tuple[Path, Entry]]) -> set[Path]:
+def _sound(files: Mapping[Path, Entry], watch: Watch | None) -> set[Path]:
     """Return those files that are here with the bytes that their digest is of."""
 
-    def checked(one: tuple[Path, Entry]) -> Path | None:
-        path, entry = one
+    def is_sound(path: Path) -> bool:
         try:
             with path.open("rb") as file:
-                return path if hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256 else None
-        except OSError:  # not here, or the disk cannot read it
-            return None
+                return hashlib.file_digest(file, "sha256").hexdigest() == files[path].sha256
+        except OSError:  # the disk cannot read it
+            return False
 
+    here = [path for path in files if path.exists()]
+    found: set[Path] = set()
     with ThreadPoolExecutor() as pool:
-        return {path for path in pool.map(checked, files) if path is not None}
+        for done, (path, sound) in enumerate(zip(here, pool.map(is_sound, here), strict=True), 1):
+            found |= {path} if sound else set()
+            _tell(watch, "Comparing", done, len(here))
+    return found
 
 
 def _comes_later(name: str) -> bool:
@@ -359,6 +364,6 @@ def _is_here(path: Path, entry: Entry) -> bool:
         return False
 
 
-def _tell(watch: Watch | None, done: int, total: int) -> None:
+def _tell(watch: Watch | None, what: str, done: int, total: int) -> None:
     if watch is not None:
-        watch.progress(Progress(what="Downloading", unit="files", done=done, total=total))
+        watch.progress(Progress(what=what, unit="files", done=done, total=total))

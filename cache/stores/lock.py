@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import CacheError, CacheLocked, NoLocks
@@ -21,6 +22,18 @@ from ..remote.address import expect_writable
 SUFFIX = ".lock"
 PATIENCE = 3  # times that a lock is asked for again
 ATTEMPTS = 20  # a file that its holder removes while it is being opened is opened again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """The process that holds a lock, as it has signed its file."""
+
+    pid: int
+    host: str
+    since: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since}"
 
 
 class WriterLock:
@@ -121,7 +134,8 @@ class WriterLock:
         )
 
     def _sign(self, descriptor: int) -> None:
-        self.stale = _holder(descriptor)
+        holder = _holder(descriptor)
+        self.stale = None if holder is None else str(holder)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now}).encode(), 0)
@@ -129,25 +143,39 @@ class WriterLock:
 
 def writer_of(cache: Path) -> str | None:
     """Name the process that writes a cache right now, if one does; asking does not block others."""
+    is_held, holder = _looked_up(cache)
+    return str(holder or "another process") if is_held else None
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Return who holds the lock of a path right now; None where nobody does, and where its file does not say who."""
+    is_held, holder = _looked_up(path)
+    return holder if is_held else None
+
+
+def _looked_up(path: Path) -> tuple[bool, Holder | None]:
+    """Return whether the lock of a path is held, and by whom."""
     try:
-        descriptor = os.open(cache.with_name(cache.name + SUFFIX), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path.with_name(path.name + SUFFIX), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return None
+        return False, None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _holder(descriptor) or "another process"
+        return True, _holder(descriptor)
     except OSError:  # a file system without locks, on which nothing is written
-        return None
+        return False, None
     finally:
         os.close(descriptor)
-    return None
+    return False, None
 
 
-def _holder(descriptor: int) -> str | None:
-    """Read who signed a lock file."""
+def _holder(descriptor: int) -> Holder | None:
+    """Read who signed a lock file; None where it is damaged, or not signed yet."""
     try:
         signature = json.loads(os.pread(descriptor, 1000, 0))
-        return f"process {signature['pid']} on {signature['host']} since {signature['since']}"
+        pid, host, since = signature["pid"], signature["host"], signature["since"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
+    is_sound = type(pid) is int and pid > 0 and isinstance(host, str) and isinstance(since, str)
+    return Holder(pid=pid, host=host, since=since) if is_sound else None

@@ -12,7 +12,7 @@ from ...packages import expect_packages
 from ..parts import Manifest
 from ..place import LAST, Place
 from .jobs import PartJob
-from .options import OF_PARTS, WARNING, SlurmOptions
+from .options import WARNING, SlurmOptions
 from .queue import Queue, slurm, write_queue
 
 LAST_CPUS = 2
@@ -67,8 +67,8 @@ def _executor(place: Place, name: str, options: SlurmOptions, *, gpus: bool, dep
     """Return submitit's executor with what was asked of Slurm."""
     from submitit import SlurmExecutor
 
-    left_out = ("dependency", *(() if gpus else OF_PARTS))
-    additional = {key: value or True for key, value in options.more.items() if key not in left_out}
+    more = options.more if gpus else options.without_gpus
+    additional = {key: value or True for key, value in more.items() if key != "dependency"}
     made = SlurmExecutor(folder=place.slurm, max_num_timeout=options.requeues)
     asked = {
         "partition": options.partition,

@@ -10,9 +10,6 @@ import os
 import signal
 import sys
 import time
-import traceback
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +32,8 @@ class PartJob:
     def __call__(self) -> str:
         """Do the part."""
         place = Place(self.out)
-        with _log_to(place.log(self.number)):
-            state = run_part(place, self.number, keep_shards=self.keep_shards, watch=LogWatch())
+        _log_to(place.log(self.number))
+        state = run_part(place, self.number, keep_shards=self.keep_shards, watch=LogWatch())
         if not state.is_done:
             hand_on(state)
         return state.state
@@ -84,22 +81,11 @@ def _write(text: str) -> None:
     sys.stderr.flush()
 
 
-@contextmanager
-def _log_to(path: Path) -> Generator[None]:
-    """Let everything that this process and its children say go to a file while the block runs, tracebacks too."""
-    kept = [os.dup(number) for number in (1, 2)]
+def _log_to(path: Path) -> None:
+    """Let everything that this process and its children say from now on go to a file: a traceback too, which Python writes as it ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        for number in (1, 2):
-            os.dup2(log, number)
-        yield
-    except Exception:
-        traceback.print_exc()
-        raise
-    finally:
-        sys.stdout.flush()
-        for number, before in zip((1, 2), kept, strict=True):
-            os.dup2(before, number)
-        for descriptor in (log, *kept):
-            os.close(descriptor)
+    for number in (1, 2):
+        os.dup2(log, number)
+    os.close(log)

@@ -30,13 +30,14 @@ class Queue:
 
 def read_queue(place: Place) -> Queue:
     """Return what was handed over; nothing where nothing was."""
+    remedy = (
+        f"rm {quoted(place.queue)}, once squeue shows that no jobs are left; then est submit retry {quoted(place.out)}"
+    )
     try:
-        data = read_json(place.queue)
+        data = read_json(place.queue, remedy=remedy)
     except FileNotFoundError:
         return Queue()
-    with reading(
-        place.queue, f"rm {quoted(place.queue)}, once squeue shows that no jobs are left; then est submit retry"
-    ):
+    with reading(place.queue, remedy):
         jobs = {int(number): job for number, job in data["jobs"].items()}
         known: dict[str, Any] = {**data, "options": SlurmOptions(**data["options"]), "jobs": jobs}
         return expect_types(Queue(**known))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from ..parts import Manifest
 from ..place import Place
 from .arrays import LAST_CPUS
-from .options import OF_PARTS, WARNING, SlurmOptions, expect_line
+from .options import WARNING, SlurmOptions, expect_line
 
 INTERRUPTED = 130  # what `est submit work` ends with when a signal has stopped it
 WARNED = 140  # and where it came before there was anything to stop: 128 and SIGUSR2
@@ -21,10 +21,10 @@ def sbatch_script(place: Place, manifest: Manifest, options: SlurmOptions, *, ke
     est = shlex.join([sys.executable, "-m", "est"])
     out = shlex.quote(str(place.out))
     most = f"%{options.max_parallel}" if options.max_parallel else ""
-    shared = {"account": options.account, "partition": options.partition, "mem": options.mem, **options.more}
+    shared = {"account": options.account, "partition": options.partition, "mem": options.mem}
     own = {"cpus-per-task": options.cpus, "gpus-per-node": options.gpus or None}
     own_of_last = own if manifest.last_computes else {"cpus-per-task": min(options.cpus or LAST_CPUS, LAST_CPUS)}
-    of_last = own_of_last | {k: v for k, v in shared.items() if manifest.last_computes or k not in OF_PARTS}
+    of_last = {**own_of_last, **shared, **(options.more if manifest.last_computes else options.without_gpus)}
     before = of_last.pop("dependency", None)
     wait = 'afterok:"$array"' + (f",{shlex.quote(str(before))}" if before else "")
     logs = str(place.folder / "logs").replace("%", "%%")  # sbatch reads %a and others in it
@@ -43,7 +43,7 @@ array=$(sbatch --parsable <<'PART'
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output={shlex.quote(f"{logs}/%4a.log")}
-{_flags({"time": options.time, **own, **shared})}
+{_flags({"time": options.time, **own, **shared, **options.more})}
 srun {est} submit work {out} --part "$SLURM_ARRAY_TASK_ID" || status=$?
 case "${{status:-0}}" in {INTERRUPTED}|{WARNED}) scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}" ;; esac
 exit "${{status:-0}}"

@@ -11,7 +11,7 @@ from ...errors import UsageError, counted
 
 if TYPE_CHECKING:
     from ...cache.changes.rewriting import Erased
-    from ...train.results.search import Known
+    from ...train.runs.search import Known
 
 RUNS = Path("runs")
 
@@ -53,7 +53,7 @@ def where_to_look(runs: Path | None, cache: Path) -> Places:
 
 def look_for_runs(places: Places, erased: Erased, cache: Path) -> Runs:
     """Find the runs that know what was erased from a cache."""
-    from ...train.results.search import runs_that_know
+    from ...train.runs.search import runs_that_know
 
     below = [places.below] if places.below else []
     known, unreadable = runs_that_know(below, erased.known_as, cache, beside=places.beside)

@@ -297,7 +297,7 @@ def train_and_score(screen: Screen, cache: Path, path: Path, config: Any) -> int
     """Train, or resume the run, and evaluate it."""
     from ...train import evaluate, fit
     from ...train.results.pages.summary import headline, part_lines
-    from ...train.results.run import FACTS, Run
+    from ...train.runs.run import FACTS, Run
     from ..results.evaluate import lines
 
     begun = (path / FACTS).exists()

@@ -120,7 +120,7 @@ def evaluate(
     from ...train.evaluated import Change, expect_free_for
     from ...train.evaluation import evaluate as score_again
     from ...train.folds.labels import parse_aliases
-    from ...train.results.run import Run
+    from ...train.runs.run import Run
 
     if out is not None:
         expect_free_for(out, Run.open(run))

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ...errors import counted
+from ...errors import counted, some
 from ..options import examples
 from ..screen import Screen, columns
 
 if TYPE_CHECKING:
-    from ...train.results.table import Row
+    from ...train.runs.table import Row
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs; those below it are listed, too.")]
 Sort = Annotated[
@@ -32,15 +32,40 @@ Where = Annotated[
 HEADER = ("run", "data", "model", "protocol", "WAR", "UAR", "clips", "status", "age")
 
 
-@examples("est runs", "est runs --sort war --where model=gru")
-def runs(screen: Screen, *, folder: Folder = Path("runs"), sort: Sort = "age", where: Where = None) -> int:
+Verify = Annotated[
+    bool, typer.Option("--verify", help="Compare every file of complete runs with its checksum; exit 1 if one differs.")
+]
+
+
+@examples("est runs", "est runs --sort war --where model=gru", "est runs --verify")
+def runs(
+    screen: Screen, *, folder: Folder = Path("runs"), sort: Sort = "age", where: Where = None, verify: Verify = False
+) -> int:
     """List runs: data, model, protocol, scores, status and age."""
-    from ...train.results.table import filter_runs, list_runs, sort_runs
+    from ...train.runs.table import filter_runs, list_runs, sort_runs, verify_runs
 
     found = list_runs(folder)
     rows = sort_runs(filter_runs(found, where or ()), sort)
-    screen.result({"folder": str(folder), "runs": [row.to_json() for row in rows]}, page(rows, len(found)))
-    return 0
+    if verify:
+        with screen.watching() as watch:
+            rows = verify_runs(rows, watch)
+    lines = [page(rows, len(found)), *(verified(rows) if verify else ())]
+    screen.result({"folder": str(folder), "runs": [row.to_json() for row in rows]}, "\n".join(lines))
+    return int(verify and any(row.status == "damaged" for row in rows))
+
+
+def verified(rows: Sequence[Row]) -> list[str]:
+    """Say of how many runs all files are as they were written, and of which nothing is known."""
+    known = [row for row in rows if row.files is not None]
+    without = [row.name for row in rows if row.status == "complete" and row.files is None]
+    unfinished = [row.name for row in rows if row.status in ("training", "unfinished")]
+    damaged = sum(row.status == "damaged" for row in rows)
+    files = counted(sum(row.files or 0 for row in known), "file")
+    return [
+        f"verified: {files} of {counted(len(known), 'run')} match their checksums, {damaged} damaged",
+        *([f"without checksums, of before 2026-11-30: {some(without)}"] if without else []),
+        *([f"not complete, so without checksums yet: {some(unfinished)}"] if unfinished else []),
+    ]
 
 
 def page(rows: Sequence[Row], total: int) -> str:

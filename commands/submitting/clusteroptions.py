@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from ...cluster.slurm.options import SlurmOptions, read_more
+from ...errors import UsageError
 from ..panels import CLUSTER, OUTPUT
-
-if TYPE_CHECKING:
-    from ...cluster.slurm.options import SlurmOptions
 
 
 class Engines(StrEnum):
@@ -113,6 +113,12 @@ Time = Annotated[
         rich_help_panel=CLUSTER,
     ),
 ]
+TimeAgain = Annotated[
+    str | None,
+    typer.Option(
+        "--time", metavar="H:MM:SS", help="Time of a Slurm job. [default: as before]", rich_help_panel=CLUSTER
+    ),
+]
 Gpus = Annotated[int | None, typer.Option("--gpus", metavar="N", help="GPUs of a Slurm job.", rich_help_panel=CLUSTER)]
 Cpus = Annotated[int | None, typer.Option("--cpus", metavar="N", help="Cores of a Slurm job.", rich_help_panel=CLUSTER)]
 Mem = Annotated[
@@ -129,6 +135,15 @@ Requeues = Annotated[
         metavar="N",
         help="Times that a Slurm job may run out of its --time. [default: 20]",
         show_default=False,
+        rich_help_panel=CLUSTER.rare,
+    ),
+]
+RequeuesAgain = Annotated[
+    int | None,
+    typer.Option(
+        "--requeues",
+        metavar="N",
+        help="Times that a Slurm job may run out of its --time. [default: as before]",
         rich_help_panel=CLUSTER.rare,
     ),
 ]
@@ -151,13 +166,41 @@ Print = Annotated[
 ]
 
 
-def slurm_options(given: Mapping[str, Any], base: SlurmOptions | None = None) -> SlurmOptions:
+def slurm_options(
+    base: SlurmOptions | None = None,
+    *,
+    max_parallel: MaxParallel = None,
+    partition: Partition = None,
+    time: Time = None,
+    gpus: Gpus = None,
+    cpus: Cpus = None,
+    mem: Mem = None,
+    account: Account = None,
+    requeues: Requeues = None,
+    slurm: More = None,
+) -> SlurmOptions:
     """Turn options into those of Slurm; what is not given is as in `base`."""
-    from dataclasses import replace
+    given: dict[str, Any] = {
+        "max_parallel": max_parallel,
+        "partition": partition,
+        "time": time,
+        "gpus": gpus,
+        "cpus": cpus,
+    }
+    given |= {"mem": mem, "account": account, "requeues": requeues, "more": read_more(slurm) if slurm else None}
+    return replace(base or SlurmOptions(), **{name: value for name, value in given.items() if value is not None})
 
-    from ...cluster.slurm.options import SlurmOptions, read_more
 
-    known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if more := known.pop("slurm", None):
-        known["more"] = read_more(more)
-    return replace(base or SlurmOptions(), **known)
+def take_slurm(options: dict[str, Any], *, engine: StrEnum, printing: bool = False) -> SlurmOptions:
+    """Take the options of Slurm out of those of a command; refuse them where Slurm does not do the work."""
+    given = {name: options.pop(name) for name in OF_SLURM}
+    wrong = [f"--{name}" for name, value in given.items() if value is not None and name != "max_parallel"]
+    if wrong and engine != Engines.slurm and not printing:
+        raise UsageError(
+            f"{', '.join(wrong)} {'are options' if len(wrong) > 1 else 'is an option'} of Slurm, and --engine {engine.value} is asked for.",
+            remedy="--engine slurm, or leave out what is Slurm's",
+        )
+    return slurm_options(**given)
+
+
+OF_SLURM = tuple(name for name in inspect.signature(slurm_options).parameters if name != "base")

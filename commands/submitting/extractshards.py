@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...errors import UsageError
 from ..engineoptions import Engines as EncoderEngines
 from ..extracting.extract import asked
 from ..options import examples, with_options_of
 from ..panels import CLUSTER, MACHINE, OUTPUT
 from ..screen import Screen
 from .clusteroptions import (
-    Account,
     Actors,
     Address,
-    Cpus,
     ExtractEngineName,
     ExtractEngines,
-    Gpus,
-    MaxParallel,
-    Mem,
-    More,
     NumGpus,
-    Partition,
     Print,
-    Requeues,
-    Time,
     slurm_options,
+    take_slurm,
 )
 from .rayextract import expect_no_ray, expect_no_shards, extract_by_ray
 from .submissionpage import show
@@ -44,7 +34,7 @@ Shards = Annotated[
     typer.Option(
         "--shards",
         metavar="N",
-        help="Caches that are made beside each other. [default: 8]\n\nInputs are divided by their bytes, neighbours together.",
+        help="Parts that are extracted apart, then merged. [default: 8]\n\nInputs are divided by their bytes, neighbours together.",
         show_default=False,
         rich_help_panel=CLUSTER,
     ),
@@ -72,45 +62,33 @@ OF_ONE_CACHE = ("source", "views", "shard", "retry_failed", "compare_detectors",
     "est submit extract videos/ --out cache.zarr --engine ray --num-gpus 1",
 )
 @with_options_of(asked, without=OF_ONE_CACHE, changed={"encoder_engine": EncoderEngine})
+@with_options_of(slurm_options)
 def extract(
     screen: Screen,
     context: typer.Context,
     *,
     shards: Shards = None,
     engine: ExtractEngineName = ExtractEngines.slurm,
-    max_parallel: MaxParallel = None,
     address: Address = None,
     actors: Actors = None,
     num_gpus: NumGpus = None,
-    partition: Partition = None,
-    time: Time = None,
-    gpus: Gpus = None,
-    cpus: Cpus = None,
-    mem: Mem = None,
-    account: Account = None,
-    requeues: Requeues = None,
-    slurm: More = None,
     printing: Print = False,
     keep_shards: KeepShards = False,
     **options: Any,
 ) -> int:
-    """Extract in shards, on a cluster or as processes of this machine, and merge them; or on Ray. The same command resumes."""
-    given: dict[str, Any] = {"partition": partition, "time": time, "gpus": gpus, "cpus": cpus, "mem": mem}
-    given |= {"account": account, "requeues": requeues, "slurm": slurm}
-    if engine is not ExtractEngines.slurm and not printing:
-        expect_no_slurm(given, engine)
+    """Extract in shards on a cluster or this machine, and merge them. Or on Ray. The same command resumes."""
+    of_slurm = take_slurm(options, engine=engine, printing=printing)
     of_ray = {"address": address, "actors": actors, "num_gpus": num_gpus}
     if engine is ExtractEngines.ray:
         of_shards = {
             "--shards": shards,
-            "--max-parallel": max_parallel,
+            "--max-parallel": of_slurm.max_parallel,
             "--print": printing,
             "--keep-shards": keep_shards,
         }
         expect_no_shards(of_shards)
     else:
         expect_no_ray(of_ray, engine)
-    of_slurm = slurm_options({**given, "max_parallel": max_parallel})
 
     def submit(screen: Screen, found: FoundInputs, out: Path, config: ExtractConfig, *, retry_failed: bool) -> int:
         if engine is ExtractEngines.ray:
@@ -127,7 +105,7 @@ def extract(
                     config,
                     shards=shards,
                     engine=engine.value,
-                    max_parallel=max_parallel,
+                    max_parallel=of_slurm.max_parallel,
                     slurm=of_slurm,
                     keep_shards=keep_shards,
                     watch=watch,
@@ -142,12 +120,3 @@ def extract(
         return 0
 
     return asked(screen, context, submit, **options)
-
-
-def expect_no_slurm(given: dict[str, Any], engine: StrEnum) -> None:
-    """Refuse options of Slurm where Slurm does not do the work."""
-    if wrong := [f"--{name}" for name, value in given.items() if value is not None]:
-        raise UsageError(
-            f"{', '.join(wrong)} {'are options' if len(wrong) > 1 else 'is an option'} of Slurm, and --engine {engine.value} is asked for.",
-            remedy="--engine slurm, or leave out what is Slurm's",
-        )

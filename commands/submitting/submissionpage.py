@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ...cluster.status import Part, Submission
 
 SHOWN = 40  # parts that have a line
+COUNTED = ("clips", "failures", "trials")  # of a result
 LOGS = 3  # of which the log's end is shown
 
 
@@ -41,12 +42,12 @@ def page(submission: Submission) -> str:
     if len(parts) > SHOWN:
         lines.append(f"and {len(parts) - SHOWN} more (--json shows all)")
     for part in [part for part in parts if part.state == "failed"][:LOGS]:
-        lines += [f"{part.log} ends:", *(f"  {line}" for line in part.tail)]
+        lines += [f"{part.log} {'ends:' if part.tail else 'is empty'}", *(f"  {line}" for line in part.tail)]
     return "\n".join([*lines, *_next(submission)])
 
 
 def _row(part: Part) -> tuple[str, ...]:
-    done = "" if part.left is None or not part.inputs else f"{part.inputs - part.left}/{part.inputs}"
+    done = f"{'?' if part.left is None else part.inputs - part.left}/{part.inputs}" if part.inputs else ""
     where = " ".join(filter(None, (part.host, f"job {part.job}" if part.job else "")))
     heartbeat = "" if part.heartbeat is None else f"{clock(part.heartbeat)} ago"
     return part.name, part.state, done, str(part.attempt or ""), where, heartbeat, part.error
@@ -56,26 +57,27 @@ def _next(submission: Submission) -> Iterator[str]:
     """Say how it ended, or what to do next."""
     out = quoted(submission.out)
     if submission.is_done:
-        failures = submission.result.get("failures", 0)
-        told = [
-            counted(submission.result[name], name[:-1]) for name in ("clips", "failures") if name in submission.result
-        ]
-        yield ", ".join(told)
+        known = submission.result
+        failures = known.get("failures", 0)
+        yield ", ".join(counted(known[name], name[:-1]) for name in COUNTED if name in known)
+        if "page" in known:
+            yield f"page: {known['page']}"
         yield from (f"failed {failure.id}: {failure.stage}: {failure.error}" for failure in submission.failures)
         if failures > len(submission.failures) > 0:
             yield f"and {failures - len(submission.failures)} more"
         if submission.kind == "extract":
             yield (
                 f"cache: {submission.out}"
-                if submission.result["kept"]
+                if known.get("kept", True)
                 else f"no cache: nothing was extracted, and none was left at {submission.out}"
             )
-        if failures and submission.result.get("kept"):
+        if failures and known.get("kept"):
             yield f"est cache ls {out} --failures names them; est extract … --out {out} --retry-failed tries them again"
         elif failures:
             yield f"once the videos are mended: the same est submit extract again, or est extract … --out {out} --retry-failed"
     elif submission.open or submission.last.state == "failed":
         working = submission.counts.keys() & {"running", "queued"}
-        yield f"next: {'wait, or ' if working else ''}est submit retry {out}"
-    elif submission.engine == "slurm":
+        first = ("once the others have ended, " if submission.engine == "local" else "wait, or ") if working else ""
+        yield f"next: {first}est submit retry {out}"
+    elif submission.engine == "slurm" or submission.counts.keys() & {"running", "queued"}:
         yield f"est submit status {out} shows how far it is; est submit cancel {out} stops it"

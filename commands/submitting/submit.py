@@ -7,23 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import STATUS_INTERRUPTED, UsageError, counted, some
-from ..options import command, examples
+from ..options import command, examples, with_options_of
 from ..panels import OUTPUT
 from ..screen import Screen
-from .clusteroptions import (
-    Account,
-    Cpus,
-    EngineAgain,
-    Gpus,
-    MaxParallel,
-    Mem,
-    More,
-    OutArgument,
-    Partition,
-    Requeues,
-    Time,
-    slurm_options,
-)
+from .clusteroptions import EngineAgain, OutArgument, RequeuesAgain, TimeAgain, slurm_options
 from .extractshards import extract
 from .submissionpage import page, show
 from .sweepjobs import sweep
@@ -38,11 +25,13 @@ app = typer.Typer(
 )
 PartNumber = Annotated[int, typer.Option("--part", metavar="N", help="Which shard or job, counted from 0.")]
 WorkersNumber = Annotated[
-    int | None, typer.Option("--workers", "--num-workers", help="Other processes than was submitted.")
+    int | None,
+    typer.Option("--workers", "--num-workers", help="Processes that decode, or search, if not as submitted."),
 ]
 KeepShards = Annotated[
     bool, typer.Option("--keep-shards", help="Do not remove the shards.", rich_help_panel=OUTPUT.rare)
 ]
+STARTER = "starter"  # among what was stopped
 COUNTED = ("clips", "frames", "failures", "trials")  # of what a part has made
 
 command(app, "extract")(extract)
@@ -52,7 +41,7 @@ command(app, "sweep")(sweep)
 @command(app, "status")
 @examples("est submit status cache.zarr", "est submit status cache.zarr --json")
 def status(screen: Screen, *, out: OutArgument) -> int:
-    """Show which parts are done, running, queued, failed or missing, and why."""
+    """Show how far each part is, and why parts have failed."""
     from ...cluster.status import read_submission
 
     submission = read_submission(out)
@@ -62,53 +51,42 @@ def status(screen: Screen, *, out: OutArgument) -> int:
 
 @command(app, "retry")
 @examples("est submit retry cache.zarr", "est submit retry cache.zarr --time 12:00:00 --mem 32G")
-def retry(
-    screen: Screen,
-    *,
-    out: OutArgument,
-    engine: EngineAgain = None,
-    max_parallel: MaxParallel = None,
-    partition: Partition = None,
-    time: Time = None,
-    gpus: Gpus = None,
-    cpus: Cpus = None,
-    mem: Mem = None,
-    account: Account = None,
-    requeues: Requeues = None,
-    slurm: More = None,
-) -> int:
-    """Do what failed or is missing, with the inputs and options of then unless other options are given."""
+@with_options_of(slurm_options, changed={"time": TimeAgain, "requeues": RequeuesAgain})
+def retry(screen: Screen, *, out: OutArgument, engine: EngineAgain = None, **options: Any) -> int:
+    """Do what failed or is missing, and nothing that is done.
+
+    Inputs are those of then, and options, too, unless others are given.
+    """
     from ...cluster import submitting
     from ...cluster.place import Place
     from ...cluster.slurm.queue import read_queue
 
-    given: dict[str, Any] = {"partition": partition, "time": time, "gpus": gpus, "cpus": cpus, "mem": mem}
-    given |= {"account": account, "requeues": requeues, "slurm": slurm, "max_parallel": max_parallel}
-    options = slurm_options(given, read_queue(Place(out)).options)
+    of_slurm = slurm_options(read_queue(Place(out)).options, **options)
     chosen = None if engine is None else engine.value
+    at_once = (
+        options["max_parallel"] if engine else of_slurm.max_parallel
+    )  # of another engine than before it says nothing
     with screen.resumable(), screen.watching() as watch:
-        submission = submitting.retry(out, engine=chosen, max_parallel=max_parallel, slurm=options, watch=watch)
+        submission = submitting.retry(out, engine=chosen, max_parallel=at_once, slurm=of_slurm, watch=watch)
     return show(screen, submission)
 
 
 @command(app, "cancel")
 @examples("est submit cancel cache.zarr", "est submit cancel cache.zarr --json")
 def cancel(screen: Screen, *, out: OutArgument) -> int:
-    """Stop what is queued or runs; what is done stays, and est submit retry resumes."""
-    from ...cluster.place import named
+    """Stop what is queued or runs; what is done stays. est submit retry resumes."""
     from ...cluster.submitting import cancel as cancel_parts
 
-    stopped = [named(number) for number in cancel_parts(out)]
-    screen.result(
-        {"cancelled": stopped}, f"stopped: {some(stopped, 20)}" if stopped else "nothing was queued or running"
-    )
+    stopped = cancel_parts(out)
+    told = ["the process that starts the parts" if name == STARTER else name for name in stopped]
+    screen.result({"cancelled": stopped}, f"stopped: {some(told, 20)}" if told else "nothing was queued or running")
     return 0
 
 
 @command(app, "work")
 @examples("est submit work cache.zarr --part 3", "est submit work cache.zarr --part 12 --workers 2")
 def work(screen: Screen, *, out: OutArgument, part: PartNumber, workers: WorkersNumber = None) -> int:
-    """Do one part of what was submitted, as its jobs do it; run again it resumes."""
+    """Do one part, as its job does it; run again it resumes."""
     from ...cluster.parts import run_part
     from ...cluster.place import Place
 
@@ -124,7 +102,7 @@ def work(screen: Screen, *, out: OutArgument, part: PartNumber, workers: Workers
 @command(app, "merge")
 @examples("est submit merge cache.zarr", "est submit merge cache.zarr --keep-shards")
 def merge(screen: Screen, *, out: OutArgument, keep_shards: KeepShards = False) -> int:
-    """Do the last step, as the last job does it: join what the parts made, and verify it."""
+    """Do the last step: join what the parts made, and verify it."""
     from ...cluster.parts import run_part
     from ...cluster.place import LAST, Place
 

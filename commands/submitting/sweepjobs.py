@@ -11,21 +11,7 @@ from ..options import examples, with_options_of
 from ..panels import CLUSTER
 from ..screen import Screen
 from ..training.sweep import asked
-from .clusteroptions import (
-    Account,
-    Cpus,
-    EngineName,
-    Engines,
-    Gpus,
-    MaxParallel,
-    Mem,
-    More,
-    Partition,
-    Requeues,
-    Time,
-    slurm_options,
-)
-from .extractshards import expect_no_slurm
+from .clusteroptions import EngineName, Engines, slurm_options, take_slurm
 from .submissionpage import show
 
 Jobs = Annotated[
@@ -45,28 +31,16 @@ Jobs = Annotated[
     "est submit sweep --cache cache.zarr --trials 200 --jobs 8 --gpus 1 --storage postgresql+psycopg://me@host/studies",
 )
 @with_options_of(asked)
+@with_options_of(slurm_options)
 def sweep(
     screen: Screen,
     *,
     jobs: Jobs = None,
     engine: EngineName = Engines.slurm,
-    max_parallel: MaxParallel = None,
-    partition: Partition = None,
-    time: Time = None,
-    gpus: Gpus = None,
-    cpus: Cpus = None,
-    mem: Mem = None,
-    account: Account = None,
-    requeues: Requeues = None,
-    slurm: More = None,
     **options: Any,
 ) -> int:
-    """Search settings by several jobs that share one storage, then retrain and write the page; the same command resumes."""
-    given: dict[str, Any] = {"partition": partition, "time": time, "gpus": gpus, "cpus": cpus, "mem": mem}
-    given |= {"account": account, "requeues": requeues, "slurm": slurm}
-    if engine is not Engines.slurm:
-        expect_no_slurm(given, engine)
-    of_slurm = slurm_options({**given, "max_parallel": max_parallel})
+    """Search settings by several jobs that share one database. The last one retrains and writes the page. The same command resumes."""
+    of_slurm = take_slurm(options, engine=engine)
 
     def submit(screen: Screen, cache: Path, out: Path, *settings: Any, **more: Any) -> int:
         from ...cluster.sweeping import submit_sweep
@@ -79,7 +53,7 @@ def sweep(
                 **more,
                 jobs=jobs,
                 engine=engine.value,
-                max_parallel=max_parallel,
+                max_parallel=of_slurm.max_parallel,
                 slurm=of_slurm,
                 watch=watch,
             )

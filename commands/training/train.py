@@ -152,7 +152,7 @@ def train(
     }
     base = None
     if resume:
-        from ...train.results.run import Run, latest_unfinished
+        from ...train.runs.run import Run, latest_unfinished
 
         out = out or latest_unfinished()
         base = Run.open(out).config
@@ -169,7 +169,7 @@ def train(
     from ...train.fitting import fit
     from ...train.results.pages.megc import megc_lines
     from ...train.results.pages.summary import headline, part_lines
-    from ...train.results.place import is_first
+    from ...train.runs.place import is_first
 
     with screen.watching() if is_first() else nullcontext() as watch:
         results = fit(cache, out, wanted, resume=resume, watch=watch)

@@ -21,7 +21,7 @@ from ...infer.export.exporting import Exported, export_run
 from ...train.folds.leaks import leaks_of, leaks_of_fold
 from ...train.loop.watch import TrainingWatch
 from ...train.provenance import own_cache
-from ...train.results.run import Run
+from ...train.runs.run import Run
 from .. import client
 from ..client import Hub
 from ..download import SAFE

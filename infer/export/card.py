@@ -7,7 +7,7 @@ from typing import Any
 
 from ... import __version__
 from ...train.data.sampling import sampler_of
-from ...train.results.run import Run
+from ...train.runs.run import Run
 from .encoder import describe_encoder
 from .graph import CROPS, OUTPUTS
 

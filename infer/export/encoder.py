@@ -13,7 +13,7 @@ from ...errors import EstError, UsageError
 from ...train.models.contract import CROPS
 from ...train.models.finetuned import FinetunedModel
 from ...train.models.model import Model
-from ...train.results.run import Run
+from ...train.runs.run import Run
 
 UNKNOWN = "not known to est: see where the weights came from"
 

@@ -23,7 +23,8 @@ from ...train.models.contract import places_of
 from ...train.models.model import Model
 from ...train.provenance import own_cache
 from ...train.results.predictions import read_predictions
-from ...train.results.run import CHECKPOINT, Run
+from ...train.runs.files import lock
+from ...train.runs.run import CHECKPOINT, Run
 from ..own_clips import OwnClips, open_complete, own_clips
 from .card import card, facts
 from .encoder import part_encoder
@@ -95,10 +96,9 @@ def export_run(
     model = load_model(run.part(part) / CHECKPOINT)[0].eval()
     graph, example = build(run, part, model, what, weights)
     about = facts(run, part, what, _shapes(graph, example), share=share)
-    partial, card_partial = (one.with_name(f".{one.name}.{os.getpid()}{PARTIAL}") for one in (out, beside))
+    partial, card_partial = (one.with_name(f".{one.name}{PARTIAL}") for one in (out, beside))
     disk = Disk()
     with _writing(out, [partial, card_partial]):
-        disk.make_folder(partial.parent)
         write(partial, graph, example, form, about, title=run.config.model.title)
         checks = _verify(run, part, graph, example, partial, form, cache, model, watch)
         digest, size = _digest(partial), partial.stat().st_size
@@ -111,7 +111,32 @@ def export_run(
 
 @contextmanager
 def _writing(out: Path, partial: Sequence[Path]) -> Generator[None]:
-    """Turn what the operating system says while a file is exported into a sentence, and remove what is not whole."""
+    """Turn what the operating system says while a file is exported into a sentence, and remove what is not whole.
+
+    The first of the unfinished files is locked meanwhile, so that two exports to one place do not mix. Their names are always the same: a
+    kill leaves them to the next export, which replaces them.
+    """
+    with _in_words(out):
+        Disk().make_folder(out.parent)
+        descriptor = os.open(partial[0], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        with _in_words(out):
+            if not lock(descriptor):
+                raise EstError(
+                    f"{out} is being exported by another process.", remedy="wait for it, or --out another file"
+                )
+            try:
+                yield
+            finally:
+                for path in (*partial, *(one.with_name(one.name + PARTIAL) for one in partial)):
+                    with suppress(OSError):  # what forbids to write may forbid to remove: the first reason counts
+                        path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _in_words(out: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
@@ -119,10 +144,6 @@ def _writing(out: Path, partial: Sequence[Path]) -> Generator[None]:
             f"{out} could not be exported: {error.strerror or error}.",
             remedy="free some space or check the permissions, then run the same command again, with --overwrite where a file is there",
         ) from error
-    finally:
-        for path in (*partial, *(one.with_name(one.name + PARTIAL) for one in partial)):
-            with suppress(OSError):  # what forbids to write may forbid to remove: the first reason counts
-                path.unlink(missing_ok=True)
 
 
 def expect_free(out: Path, form: Format, *, overwrite: bool) -> Path:

@@ -21,7 +21,7 @@ from ...cache.watch import Watch
 from ...encoders.device import parse_device
 from ...errors import EstError, UsageError
 from ...extract.video.stream import prepare_opencv
-from ...train.results.run import Run
+from ...train.runs.run import Run
 from .config import PredictConfig
 from .live_faces import LiveFaces
 from .output import OutputFolder

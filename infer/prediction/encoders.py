@@ -33,7 +33,7 @@ from ...train.loop.autocast import casting
 from ...train.models.batch_frames import BatchFrames
 from ...train.models.contract import CROPS
 from ...train.models.finetuned import FinetunedModel
-from ...train.results.run import Run
+from ...train.runs.run import Run
 
 DIFFER = "--precision fp32, whose rows differ slightly"
 

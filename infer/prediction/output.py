@@ -21,7 +21,7 @@ from ...cache.stores.disk import PARTIAL
 from ...cache.stores.lock import WriterLock
 from ...errors import CacheError, CacheLocked, EstError, NoLocks, UsageError, damage_named, differing, some
 from ...inputs.input import Input
-from ...train.results.run import read_json, write_json
+from ...train.runs.files import read_json, write_json
 
 FORMAT, VERSION = "est-predictions", 1
 SUMMARY = "predictions.json"

@@ -25,7 +25,7 @@ from ...extract.workers.clip_worker import STOPPING
 from ...inputs.given import as_found
 from ...inputs.input import FoundInputs, Input
 from ...train.data.clipset import warn_of_rates
-from ...train.results.run import CHECKPOINT, CONFIG, Run
+from ...train.runs.run import CHECKPOINT, CONFIG, Run
 from .config import PredictConfig
 from .drawing import DRAWN, Drawings, draw_video
 from .output import OutputFolder, writing

@@ -26,7 +26,7 @@ from ...train.loop.checkpoint import load_model
 from ...train.models.contract import CROPS
 from ...train.models.finetuned import FinetunedModel
 from ...train.models.model import Model
-from ...train.results.run import CHECKPOINT, Run
+from ...train.runs.run import CHECKPOINT, Run
 from .config import PredictConfig
 from .encoders import (
     DIFFER,

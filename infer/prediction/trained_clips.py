@@ -10,7 +10,7 @@ import numpy as np
 from ...cache import open_cache
 from ...cache.remote.address import url_of
 from ...errors import EstError
-from ...train.results.run import Run
+from ...train.runs.run import Run
 from .frame_times import UNKNOWN_RATE
 
 UNKNOWN_SPAN = 3.0  # seconds, of runs that do not know their clips

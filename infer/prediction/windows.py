@@ -15,7 +15,7 @@ import numpy as np
 
 from ...cache.schema import NO_FACE
 from ...errors import UsageError
-from ...train.results.run import Run
+from ...train.runs.run import Run
 from .config import PredictConfig
 from .frame_times import duration, frame_seconds, shown_seconds, smoothed
 from .trained_clips import trained_clips

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ...train.results.paired import Difference
-from ...train.results.run import Run, read_json, write_arrays, write_csv, write_json
+from ...train.runs.files import read_json, write_arrays, write_csv, write_json
+from ...train.runs.run import Run
 from .evidence import Agreement
 
 FOLDER, FILE, CLIPS = "probe", "probe.json", "clips.csv"

@@ -26,7 +26,7 @@ from ...train.provenance import own_cache
 from ...train.results.compare import UNITS
 from ...train.results.paired import compare_paired
 from ...train.results.predictions import Predictions
-from ...train.results.run import Run
+from ...train.runs.run import Run
 from ..own_clips import OwnClips, open_complete, own_clips
 from .evidence import SNIPPET, Agreement, agreement, clip_auc, frames_auc
 from .measuring import APEX, CHANGES, DELETED, UNCHANGED, Measured, measure

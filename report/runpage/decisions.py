@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import EstError, quoted
 from ...train.results.details import Details, read_details
-from ...train.results.run import Run
+from ...train.runs.run import Run
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

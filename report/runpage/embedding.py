@@ -12,7 +12,7 @@ import numpy as np
 
 from ...train.models.contract import EMBEDDING
 from ...train.results.details import Details
-from ...train.results.run import Run
+from ...train.runs.run import Run
 from ..page import Cell, Section, figure, heading, percent, table, text
 from ..plots import class_legend, scatter
 from ..projection import MOST, spread_sample, squared_distances, tsne

@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import EstError, UsageError, quoted
 from ...train.results.predictions import Predictions, read_predictions
 from ...train.results.results import Results, pool_parts
-from ...train.results.run import HISTORY, RESULT, Run, read_history, read_json
+from ...train.runs.run import RESULT, Run
 
 Row = Mapping[str, str]
 
@@ -54,9 +54,10 @@ def open_for_page(path: Path | str) -> Opened:
         raise
     except EstError as error:
         return Opened(path=path, problem=error.message, remedy=error.remedy or "")
-    parts = [read_json(run.part(name) / RESULT) for name in run.parts if (run.part(name) / RESULT).is_file()]
+    parts: list[dict[str, Any]] = []
     try:
-        histories = {name: read_history(run.part(name) / HISTORY) for name in run.parts}
+        parts = [run.result(name) for name in run.parts if (run.part(name) / RESULT).is_file()]
+        histories = {name: run.history(name) for name in run.parts}
     except EstError as error:
         return Opened(path=path, run=run, parts=parts, problem=error.message, remedy=error.remedy or "")
     there = {name: one for name, one in histories.items() if one}

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import EstError
-from ...train.results.run import Run, read_json
+from ...train.runs.files import read_json
+from ...train.runs.run import Run
 from ..page import Cell, Section, code, heading, items, percent, table, text
 
 TITLE = "Does it use time?"

@@ -9,7 +9,7 @@ from typing import Any
 from ... import __version__
 from ...train.config.configfile import to_toml
 from ...train.results.pages.summary import how_lines
-from ...train.results.run import CONFIG
+from ...train.runs.run import CONFIG
 from ..page import Section, code, details, facts, heading, items, text
 from .opened import Opened
 

@@ -12,7 +12,7 @@ from ...cache import Cache, open_cache
 from ...cache.reading.listing import Listing
 from ...cache.trained import hex_digest
 from ...errors import EstError, UsageError
-from ...train.results.run import Clips, Run
+from ...train.runs.run import Clips, Run
 
 QUALITY = 80  # of crops, as JPEG
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...cache.schema import DETECTED, INTERPOLATED, NO_FACE
 from ...train.models.contract import ALPHA, ATTENTION
-from ...train.results.run import Run
+from ...train.runs.run import Run
 from ..cachepage.marks import MARKS
 from ..plots import AXIS, COLOURS
 from ..svg import DARK, line, picture

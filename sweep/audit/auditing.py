@@ -26,8 +26,9 @@ from ...train.folds.annotations import Annotations
 from ...train.loop.watch import TrainingWatch
 from ...train.preparation import Prepared, prepare
 from ...train.provenance import digest, rows_digest
-from ...train.results.place import read_place
-from ...train.results.run import CHECKPOINT, FACTS, RESULT, Run, read_json, write, write_json
+from ...train.runs.files import read_json, write, write_json
+from ...train.runs.place import read_place
+from ...train.runs.run import CHECKPOINT, FACTS, RESULT, Run
 from .findings import Audit, find
 from .page import page
 from .permutation import changed_share, permute_rows, permuted

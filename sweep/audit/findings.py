@@ -23,7 +23,7 @@ from ...train.results.intervals import score_intervals
 from ...train.results.metrics import Scores, Spread, score, spread
 from ...train.results.paired import Difference, compare_paired
 from ...train.results.predictions import read_predictions, unit_names
-from ...train.results.run import EPOCHS, RESULT, Run, read_json
+from ...train.runs.run import EPOCHS, Run
 
 LAST, INNER, ORACLE, CONTROL = "last", "inner_validation", "oracle", "control"
 METRICS = ("war", "uar", "uf1")
@@ -51,7 +51,7 @@ class Tested:
         seconds = 0.0
         for part in run.facts["parts"]:
             rows = read_predictions(run, part["name"])
-            result = read_json(run.part(part["name"]) / RESULT)
+            result = run.result(part["name"])
             seconds += result["seconds"]
             epochs, predicted = read_epochs(run, part["name"])
             place = {epoch: number for number, epoch in enumerate(epochs)}
@@ -103,7 +103,7 @@ class Tested:
 
 def read_epochs(run: Run, part: str) -> tuple[list[int], np.ndarray]:
     """Return the tested epochs of a part (E,), and what each predicted for the clips of the test half (E, N)."""
-    path = run.part(part) / EPOCHS
+    path = run.file_of(part, EPOCHS)
     try:
         with open(path, "rb") as held, np.load(held, allow_pickle=False) as kept:
             return kept["epoch"].tolist(), kept["predicted"]

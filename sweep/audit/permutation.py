@@ -25,7 +25,7 @@ from ...train.data.data import Data, FoldData
 from ...train.folds.annotations import Annotations
 from ...train.folds.protocols import Fold
 from ...train.preparation import Prepared
-from ...train.results.run import PERMUTED
+from ...train.runs.run import PERMUTED
 
 STREAM = 2  # of random numbers under one seed; 0 and 1 deal folds and draw validation parts
 

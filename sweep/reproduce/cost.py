@@ -8,7 +8,7 @@ from ...train.models.contract import CROPS
 from ...train.models.description import Description
 from ...train.models.registry import describe_model
 from ...train.preparation import Prepared
-from ...train.results.run import Run
+from ...train.runs.run import Run
 
 
 def describe(ready: Prepared, config: TrainConfig) -> Description:

@@ -28,8 +28,9 @@ from ...train.loop.watch import TrainingWatch
 from ...train.models.registry import maps_read
 from ...train.preparation import plan_of
 from ...train.results.pages.summary import leak_lines
-from ...train.results.place import read_place
-from ...train.results.run import Run, write_json
+from ...train.runs.files import write_json
+from ...train.runs.place import read_place
+from ...train.runs.run import Run
 from .captions import caption
 from .measures import cross_database, zero_middle
 from .planning import Schedule, announcement, estimated, schedule, schedule_lines

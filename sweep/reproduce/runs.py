@@ -26,7 +26,8 @@ from ...train.models.registry import describe_model
 from ...train.preparation import Prepared, expect_trainable, prepare, reading_of
 from ...train.results.details import Details, read_details
 from ...train.results.predictions import Predictions
-from ...train.results.run import FACTS, RESULT, Run, write_arrays
+from ...train.runs.files import write_arrays
+from ...train.runs.run import FACTS, RESULT, Run
 from .recipe import Recipe
 from .table import Row
 from .watching import RowWatch, Silent

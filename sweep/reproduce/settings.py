@@ -14,7 +14,8 @@ from ...train.config.config import TrainConfig
 from ...train.folds.annotations import Annotations
 from ...train.folds.votes import digest_of
 from ...train.provenance import digest, rows_digest
-from ...train.results.run import FACTS, Run, read_json, write_json
+from ...train.runs.files import read_json, write_json
+from ...train.runs.run import FACTS, Run
 from .recipe import Recipe, differences
 from .runs import RUNS
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...train.results.pages.latex import escape
-from ...train.results.run import write, write_csv
+from ...train.runs.files import write, write_csv
 
 NOTHING = "–"
 

@@ -16,7 +16,7 @@ from ...errors import EstError, counted, some
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import to_toml
 from ...train.models.registry import config_class
-from ...train.results.run import write, write_json
+from ...train.runs.files import write, write_json
 from ..found.page import page_html, page_markdown
 from ..found.record import StudyRecord, Sweep
 from ..found.table import trials_csv
@@ -76,17 +76,7 @@ class Begun:
             watch.say(note)
         for line in self.space_lines():
             watch.say(f"  {line}")
-        needed = bytes_needed(
-            [
-                (found, ground.shape_of(found))
-                for model in self.space.models
-                for found in _corner_configs(self.space, ground.base, model)
-            ],
-            studies=len(ground.folds),
-            inner=ground.inner,
-            keep=config.keep,
-            classes=len(ground.ready.data.labels),
-        )
+        needed = room_for(ground, self.space, config)
         expect_room(self.out, needed)
         if needed:
             watch.say(f"checkpoints of the best {config.keep} of each study are kept: {needed / 1e6:.0f} MB at most")
@@ -228,6 +218,21 @@ class Begun:
         write_json(self.out / JSON, found.to_json())
         write(self.out / PAGE, page_markdown(found))
         write(self.out / HTML, page_html(found))
+
+
+def room_for(ground: Ground, space: Space, config: SweepConfig) -> int:
+    """Return the bytes that checkpoints will take at most; refuse a space that reads what the cache has not."""
+    return bytes_needed(
+        [
+            (found, ground.shape_of(found))
+            for model in space.models
+            for found in _corner_configs(space, ground.base, model)
+        ],
+        studies=len(ground.folds),
+        inner=ground.inner,
+        keep=config.keep,
+        classes=len(ground.ready.data.labels),
+    )
 
 
 def _corner_configs(space: Space, base: TrainConfig, model: str) -> list[TrainConfig]:

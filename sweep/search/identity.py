@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ...train.folds.annotations import Annotations
 from ...train.folds.votes import digest_of
 from ...train.loop.starts.class_vectors import ClassVectors
 from ...train.provenance import digest, rows_digest
-from ...train.results.run import read_json
+from ...train.runs.files import read_json
 from ..space.space import Space
 from .settings import SweepConfig
 from .storage import JOURNAL, JOURNAL_LOCK, LOCK, without_password
@@ -60,8 +61,17 @@ def identity(
     return {"format": FORMAT, "version": VERSION, "study": name, **known, **place}
 
 
-def expect_same(out: Path, settings: dict[str, Any]) -> str:
-    """Refuse a folder that holds something else than the same sweep; return the name of its studies, which a new release keeps."""
+def of_machine(base: TrainConfig) -> list[str]:
+    """Name the settings that a configuration leaves to the machine that searches."""
+    left = {"device": base.device, "loop.threads": base.loop.threads, "loop.precision": base.loop.precision}
+    return [name for name, value in left.items() if value in ("auto", 0)]
+
+
+def expect_same(out: Path, settings: dict[str, Any], *, ignored: Collection[str] = ()) -> str:
+    """Refuse a folder that holds something else than the same sweep; return the name of its studies, which a new release keeps.
+
+    Settings that are `ignored` may differ.
+    """
     if not out.exists():
         return settings["study"]
     path = out / SETTINGS
@@ -75,6 +85,7 @@ def expect_same(out: Path, settings: dict[str, Any]) -> str:
     with damage_named(path, "--out another folder"):
         changed, more = _compared(then, settings)
         study = then["study"]
+    changed = {name: pair for name, pair in changed.items() if name not in ignored}
     if changed or more:
         raise UsageError(
             differing(out, changed, more=more),

@@ -24,7 +24,8 @@ from ...train.results.intervals import score_intervals
 from ...train.results.metrics import score
 from ...train.results.paired import Difference, compare_paired
 from ...train.results.predictions import Predictions
-from ...train.results.run import FACTS, PREDICTIONS, Run, read_json, write_csv, write_json
+from ...train.runs.files import read_json, write_csv, write_json
+from ...train.runs.run import FACTS, PREDICTIONS, Run
 from ..found.record import Sweep
 from .control import control_probabilities
 from .ground import Ground

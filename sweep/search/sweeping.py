@@ -18,8 +18,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -31,15 +32,16 @@ from ...train.config.config import TrainConfig
 from ...train.config.configfile import preset_settings
 from ...train.loop.trainer import reproducible
 from ...train.loop.world import own_device
-from ...train.results.place import read_place
-from ...train.results.run import write_json
+from ...train.runs.files import write_json
+from ...train.runs.place import read_place
 from ..found.record import Sweep
 from ..space.built_in import built_in, expect_searched
 from ..space.space import Space
-from .begun import Begun
+from .begun import Begun, room_for
 from .control import DEFAULT, control_space
 from .ground import Ground, smallest_half
-from .identity import SETTINGS, expect_same, identity
+from .identity import SETTINGS, expect_same, identity, of_machine
+from .keeping import expect_room
 from .retraining import read_retrained, retrain
 from .settings import SweepConfig
 from .storage import JOURNAL_LOCK, LOCK, KernelLock, open_storage, optuna
@@ -78,16 +80,12 @@ def sweep_cache(
     optuna()  # without it nothing needs to be loaded
     out, config = Path(out), config or SweepConfig()
     base = own_base(base or TrainConfig())
-    _expect_possible(base)
+    _expect_searched(base)
     cache = cache if isinstance(cache, Cache) else open_cache(cache)
-    device = own_device(parse_device(base.device))
-    workers = _workers(workers, device)
-    threads = base.loop.threads or (1 if device.type == "cpu" else torch.get_num_threads())
-    precision, why = resolve_precision(base.loop.precision, device)
-    base = replace(base, device=str(device), loop=replace(base.loop, threads=threads, precision=precision))
-    with reproducible(device, threads), searching() as worker:
+    base, workers, told = on_this_machine(base, workers)
+    with reproducible(torch.device(base.device), base.loop.threads), searching() as worker:
         begun = begin(cache, out, base, space, config, worker, models=models, storage=storage)
-        begun.announce(watch, f"{device}, {precision} ({why}), {workers} × {threads} threads")
+        begun.announce(watch, told)
         with begun.working(workers) as crew:
             begun.search(watch, crew)
         found = begun.write(watch)
@@ -99,6 +97,36 @@ def sweep_cache(
                 found = replace(found, retrained=retrain(begun.ground, out, found, seeds, watch))
         begun.write_pages(found)
     return found
+
+
+def expect_possible(
+    cache: Cache | Path | str,
+    out: Path | str,
+    base: TrainConfig,
+    space: Space | None,
+    config: SweepConfig,
+    *,
+    models: Sequence[str] = (),
+    storage: str = "",
+) -> None:
+    """Refuse what a sweep refuses before its first trial, where other machines will search, and write nothing.
+
+    No device is looked for, and no features are read: of the cache its tables are enough.
+    """
+    _expect_searched(base)
+    cache = cache if isinstance(cache, Cache) else open_cache(cache)
+    planned = plan(cache, Path(out), base, space, config, models=models, storage=storage, elsewhere=True)
+    expect_room(Path(out), room_for(planned.ground, planned.space, planned.config))
+
+
+def on_this_machine(base: TrainConfig, workers: int = 0) -> tuple[TrainConfig, int, str]:
+    """Return a configuration with this machine's device, threads and precision, how many processes search, and both in words."""
+    device = own_device(parse_device(base.device))
+    workers = _workers(workers, device)
+    threads = base.loop.threads or (1 if device.type == "cpu" else torch.get_num_threads())
+    precision, why = resolve_precision(base.loop.precision, device)
+    base = replace(base, device=str(device), loop=replace(base.loop, threads=threads, precision=precision))
+    return base, workers, f"{device}, {precision} ({why}), {workers} × {threads} threads"
 
 
 def num_cores() -> int:
@@ -124,6 +152,52 @@ def own_base(base: TrainConfig) -> TrainConfig:
     return replace(base, **own, seeds=base.seeds[:1])
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """What a sweep will do, of which nothing is written yet."""
+
+    ground: Ground
+    space: Space
+    config: SweepConfig
+    settings: dict[str, Any]  # that settings.json will hold
+
+
+def plan(
+    cache: Cache,
+    out: Path,
+    base: TrainConfig,
+    space: Space | None,
+    config: SweepConfig,
+    *,
+    models: Sequence[str] = (),
+    storage: str = "",
+    elsewhere: bool = False,
+) -> Plan:
+    """Divide the clips and complete the space; refuse what cannot be searched, and a folder that holds another sweep.
+
+    `elsewhere`: other machines will search, which choose what computes; here no features are loaded.
+    """
+    looked_at = base
+    if elsewhere:
+        looked_at = replace(base, device="cpu", data=replace(base.data, residency="stream"), control=False)
+    clips, given = smallest_half(cache, looked_at)
+    if given and config.inner > 1:
+        raise UsageError(
+            f"The cache has a validation split, by which settings are chosen; found --inner {config.inner}.",
+            remedy="leave out --inner, or --protocol kfold",
+        )
+    inner = 1 if given else config.num_inner(clips)
+    ground = Ground.prepare(cache, looked_at, inner)
+    space = space or built_in(tuple(models) or (base.model.name,), base, clips)
+    config = replace(config, inner=inner)
+    if config.sampler == "grid":
+        config = replace(config, trials=min(space.size(), config.trials or space.size()))
+    own = replace(base, protocol=ground.base.protocol)
+    settings = identity(cache, ground.table, own, space, config, storage)
+    settings["study"] = expect_same(out, settings, ignored=of_machine(own) if elsewhere else ())
+    return Plan(ground=ground, space=space, config=config, settings=settings)
+
+
 def begin(
     cache: Cache,
     out: Path,
@@ -136,20 +210,8 @@ def begin(
     storage: str = "",
 ) -> Begun:
     """Load the cache, and open the studies of a sweep, or those that are there."""
-    clips, given = smallest_half(cache, base)
-    if given and config.inner > 1:
-        raise UsageError(
-            f"The cache has a validation split, by which settings are chosen; found --inner {config.inner}.",
-            remedy="leave out --inner, or --protocol kfold",
-        )
-    inner = 1 if given else config.num_inner(clips)
-    ground = Ground.prepare(cache, base, inner)
-    space = space or built_in(tuple(models) or (base.model.name,), base, clips)
-    config = replace(config, inner=inner)
-    if config.sampler == "grid":
-        config = replace(config, trials=min(space.size(), config.trials or space.size()))
-    known = identity(cache, ground.table, ground.base, space, config, storage)
-    known["study"] = expect_same(out, known)
+    planned = plan(cache, out, base, space, config, models=models, storage=storage)
+    ground, space, config, known = planned.ground, planned.space, planned.config, planned.settings
     is_new = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -222,7 +284,7 @@ def first_point(space: Space, base: TrainConfig) -> TrainConfig | None:
     return None if space.outside(small) else small
 
 
-def _expect_possible(base: TrainConfig) -> None:
+def _expect_searched(base: TrainConfig) -> None:
     """Refuse settings that cannot be searched."""
     if read_place() is not None:
         raise UsageError(

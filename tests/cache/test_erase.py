@@ -20,7 +20,7 @@ from est.cache.stores.snapshot import is_hdf5
 from est.cache.trained import TrainedOn
 from est.cli import main
 from est.errors import CacheDamaged, CacheError, CacheLocked, UsageError
-from est.train.results.search import runs_that_know
+from est.train.runs.search import runs_that_know
 
 CLIPS = range(2, 10)
 

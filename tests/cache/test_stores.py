@@ -14,6 +14,7 @@ from est.cache import CacheWriter, download_cache, open_cache, upload_cache, ver
 from est.cache.remote import mirror as mirrors
 from est.cache.remote.mirror import list_mirrors, mirror_of, remove_mirrors, replaced
 from est.cache.remote.upload import LIST, Upload
+from est.cli import main
 from est.errors import CacheDamaged, CacheError, CacheLocked, CacheVersionError, EstError, UsageError
 
 
@@ -235,6 +236,26 @@ def test_what_cannot_be_uploaded_is_refused(cache, url, tmp_path):
     with pytest.raises(CacheDamaged, match="is not uploaded: it has 1 problem"):
         upload_cache(cache, url)
     assert not verify_cache(url).problems
+
+
+def test_a_verification_of_a_url_shows_what_it_does(cache, url, capsys):
+    """What is fetched first, the comparison of the mirror's files, then its clips from none on; nothing with --quiet."""
+
+    def told(*more):
+        with pytest.raises(SystemExit) as stop:
+            main(["cache", "verify", url, "--json", *more])
+        assert stop.value.code == 0
+        events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        return [(one["what"], one["done"], one["total"]) for one in events if one["event"] == "progress"]
+
+    files = upload_cache(cache, url).files
+    first = told()
+    assert list(dict.fromkeys(what for what, _, _ in first)) == ["Downloading", "Comparing", "Verifying"]
+    assert [(done, total) for what, done, total in first if what == "Verifying"] == [(0, 8), (8, 8)]
+    again = told()
+    assert list(dict.fromkeys(what for what, _, _ in again)) == ["Comparing", "Verifying"]
+    assert [one for one in again if one[0] == "Comparing"][-1] == ("Comparing", files, files)
+    assert told("--quiet") == []
 
 
 def test_commands_read_urls_and_those_that_write_refuse(cache, url, tmp_path, capsys, monkeypatch):

@@ -21,7 +21,7 @@ from est.cache.remote.mirror import list_mirrors, remove_mirrors
 from est.cli import main
 from est.errors import UsageError
 from est.train import Run, evaluate
-from est.train.results.run import PREDICTIONS
+from est.train.runs.run import PREDICTIONS
 
 URL = f"s3://{BUCKET}/shared/c.zarr"
 

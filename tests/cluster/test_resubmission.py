@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +18,7 @@ from cluster_samples import CONFIG, make_files, planned, use_fakes
 from est.cache import CacheWriter, open_cache
 from est.cache.clip import Source
 from est.cluster import merging, submitting
-from est.cluster.computing import of_first
+from est.cluster.computing import Computing, of_first
 from est.cluster.manifest import plan, read_inputs, write
 from est.cluster.parts import read_manifest, run_part
 from est.cluster.place import LAST, Place
@@ -23,8 +27,10 @@ from est.cluster.slurm.queue import Queue, read_queue, write_queue
 from est.cluster.state import read_state
 from est.cluster.status import read_submission
 from est.cluster.submitting import prepare_extract, retry, submit_extract
-from est.errors import CacheDamaged, EstError, UsageError
+from est.errors import CacheDamaged, CacheError, EstError, UsageError
 from est.inputs.input import FoundInputs, Input
+
+BF16, FP32 = (Computing(precision=name, engine="torch") for name in ("bf16", "fp32"))
 
 
 @pytest.fixture
@@ -119,16 +125,43 @@ def test_a_merged_cache_that_is_not_sound_gets_no_name(place, monkeypatch):
 def test_the_first_part_chooses_for_all(tmp_path):
     place = Place(tmp_path / "cache.zarr")
     place.make()
-    assert of_first(place, 1, lambda: {"precision": "bf16"}) == {"precision": "bf16"}
-    assert of_first(place, 0, lambda: {"precision": "fp32"}) == {"precision": "bf16"}
+    assert of_first(place, 1, Computing, lambda: BF16) == BF16
+    assert of_first(place, 0, Computing, lambda: FP32) == BF16
 
     def choose_late():
-        of_first(other, 1, lambda: {"precision": "bf16"})
-        return {"precision": "fp32"}
+        of_first(other, 1, Computing, lambda: BF16)
+        return FP32
 
     other = Place(tmp_path / "other.zarr")
     other.make()
-    assert of_first(other, 0, choose_late) == {"precision": "bf16"}, "another was first while this one chose"
+    assert of_first(other, 0, Computing, choose_late) == BF16, "another was first while this one chose"
+    assert not list(other.folder.glob("computation.*"))
+
+
+def test_the_first_part_chooses_on_file_systems_without_hard_links(tmp_path, monkeypatch):
+    """Such as exFAT and some of FUSE, which have words of their own for a name that is taken, too."""
+    place = Place(tmp_path / "cache.zarr")
+    place.make()
+    rename = os.rename
+
+    def refuse(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "rename", lambda old, new: refuse() if Path(new).is_dir() else rename(old, new))
+    together = threading.Barrier(4)
+
+    def choose(number):
+        together.wait()  # none is first by the time that it looks
+        return (BF16, FP32)[number % 2]
+
+    with ThreadPoolExecutor(4) as pool:
+        chosen = list(pool.map(lambda number: of_first(place, number, Computing, lambda: choose(number)), range(4)))
+    assert chosen == [chosen[0]] * 4
+    assert [path.name for path in place.folder.glob("computation*")] == ["computation"]
+    place.computation.unlink()
+    with pytest.raises(CacheError, match=r"No permission to write .*chosen\.json"):
+        of_first(place, 0, Computing, lambda: FP32)
 
 
 def test_of_two_first_submissions_one_is_first(tmp_path, monkeypatch):

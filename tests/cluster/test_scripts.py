@@ -53,13 +53,51 @@ def test_control_characters_are_refused(tmp_path):
         SlurmOptions(account="me\ntouch stolen")
 
 
-def test_options_that_est_sets_are_refused():
-    for word in ("array=0-1", "signal=USR1@5", "output=/tmp/x", "job-name=mine"):
-        with pytest.raises(UsageError, match="est sets --") as refused:
-            SlurmOptions(more=read_more([word]))
-        assert refused.value.remedy.startswith(f"leave out --slurm {word.partition('=')[0]};")
-    with pytest.raises(UsageError, match=r"\? of a dependency"):
-        SlurmOptions(more={"dependency": "afterok:1?afterok:2"})
+@pytest.mark.parametrize(
+    ("word", "message", "remedy"),
+    [
+        ("signal=USR1@5", "est sets --signal of sbatch itself", "leave out --slurm signal; --print"),
+        ("output=/tmp/x", "est sets --output of sbatch itself", "leave out --slurm output;"),
+        ("job_name=mine", "est sets --job-name of sbatch itself", "leave out --slurm job-name;"),
+        ("--quiet", "est sets --quiet of sbatch itself", "leave out --slurm quiet;"),
+        ("array=0-1", "--slurm array has an option of its own", "--shards and --max-parallel"),
+        ("time=5", "--slurm time has an option of its own", "--time"),
+        ("--mem=16G", "--slurm mem has an option of its own", "--mem"),
+        ("cpus_per_task=4", "--slurm cpus-per-task has an option of its own", "--cpus"),
+        ("requeue", "--slurm requeue has an option of its own", "--requeues"),
+        ("sig=USR1@5", "est sets --signal of sbatch itself", "leave out --slurm signal;"),
+        ("tim=5", "found 'tim', the beginning of time, time-min", "--time"),
+        ("cpus=4", "found 'cpus', the beginning of cpus-per-task, cpus-per-gpu", "--cpus"),
+        ("mem_per=2G", "found 'mem-per', the beginning of mem-per-cpu, mem-per-gpu", "--slurm mem-per-cpu=2G"),
+        ("depend=afterok:1?afterok:2", "the beginning of dependency", "--slurm dependency=afterok:1?afterok:2"),
+        ("-p=gpu", "found 'p', the beginning of partition, parsable, power and 4 more", "--partition"),
+        ("J=mine", "by its long name, as KEY=VALUE, found 'J=mine'", "--slurm qos=long"),
+        ("mem_per_cpu=4", "--slurm mem-per-cpu=4 is 4 MB to sbatch", "--slurm mem-per-cpu=4G"),
+        ("nodes=2", "A job is one process on one machine, found --slurm nodes=2", "--shards N"),
+        ("ntasks-per-node=4", "found --slurm ntasks-per-node=4", "--shards N"),
+        ("clusters=other", "the cluster that this machine belongs to alone", "leave it out"),
+        ("dependency=afterok:1?afterok:2", "? of a dependency", "--slurm dependency=afterok:1,afterok:2"),
+    ],
+)
+def test_options_that_est_sets_are_refused_in_every_spelling_that_sbatch_takes(word, message, remedy):
+    with pytest.raises(UsageError) as refused:
+        SlurmOptions(more=read_more([word]))
+    assert message in refused.value.message
+    assert refused.value.remedy.startswith(remedy)
+
+
+def test_options_are_passed_on_by_the_names_that_sbatch_has(tmp_path):
+    words = ["mem_per_cpu=2G", "--exclusive", "nodes=1", "gpus_per_node=a100:1", "gpu-bind=closest", "plugin-of-here=x"]
+    part, last = script_for(Place(tmp_path / "c.zarr"), *words).split("<<'LAST'")
+    lines = {line.removeprefix("#SBATCH --") for line in part.splitlines()}
+    assert {"mem-per-cpu=2G", "exclusive", "nodes=1", "gpus-per-node=a100:1", "plugin-of-here=x"} <= lines
+    assert "mem-per-cpu=2G" in last
+    assert "gpu" not in last, "it computes nothing"
+    with pytest.raises(UsageError, match="--gpus 2 and --slurm gpus-per-node=1 ask for the same"):
+        SlurmOptions(gpus=2, more={"gpus_per_node": "1"})
+    with pytest.raises(UsageError, match="--slurm mem-per-cpu is 2G and 3G") as twice:
+        read_more(["mem-per-cpu=2G", "mem_per_cpu=3G"])
+    assert twice.value.remedy == "one of them"
 
 
 def test_dependencies_are_joined(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from est.train.config.protocol import GENERAL as GENERAL_PROTOCOLS
 from est.train.config.protocol import PROTOCOLS, ProtocolConfig
 from est.train.evaluation import Unknown
 from est.train.models.registry import MODELS
-from est.train.results.table import ORDERS
+from est.train.runs.table import ORDERS
 from est.tune import TuneConfig
 
 ROOT = typer.main.get_command(app)
@@ -125,6 +125,7 @@ def test_many_options_stand_in_panels(name):
 
 def test_no_summary_of_a_command_is_cut_on_a_narrow_terminal(est, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
+    assert "..." not in est("submit", "--help")[1].partition("\nCommands:")[2]
     _, out, _ = est("--help")
     assert "..." not in out.partition("\nCommands:")[2]
     assert max(map(len, ROOT.texts.values())) <= 65

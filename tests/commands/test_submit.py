@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 
 import pytest
 import typer
 from cluster_samples import CONFIG, make_files, planned, use_fakes
 
+from est.cache.stores.lock import WriterLock
 from est.cli import app
 from est.cluster.parts import read_manifest, run_part
 from est.cluster.place import Place, write_json
-from est.cluster.slurm.queue import read_queue
+from est.cluster.slurm.options import SlurmOptions
+from est.cluster.slurm.queue import Queue, read_queue, write_queue
 from est.cluster.state import State, asdict
+from est.cluster.status import read_submission
 
 ROOT = typer.main.get_command(app)
 OPTIONS = ["--weights", "random", "--size", "64", "--precision", "fp32", "--device", "cpu", "--workers", "1"]
@@ -89,6 +94,51 @@ def test_a_part_that_failed_is_shown_with_the_end_of_its_log(est, tmp_path, monk
     assert lines[2].split()[:4] == ["0001", "failed", "0/2", "2"]
     assert lines[2].endswith("no GPU is here")
     assert lines[-3:] == ["  loading", "  no CUDA device", f"next: est submit retry {place.out}"]
+
+
+def test_parts_that_wait_for_the_process_that_starts_them(est, tmp_path, monkeypatch):
+    """They are queued; a retry would be refused, and cancelling stops that process also between two parts."""
+    use_fakes(monkeypatch)
+    place, killed = planned(tmp_path), []
+    run_part(place, 0)
+    write_queue(place, Queue(engine="local"))
+    starter = WriterLock(place.starter)
+    starter.acquire()
+    out = est("submit", "status", place.out)[1]
+    assert out.splitlines()[0].endswith("3 shards: 1 done, 2 queued; 3/6 inputs")
+    assert out.splitlines()[-1].startswith(f"est submit status {place.out} shows how far it is; est submit cancel")
+    write_json(place.state(1), asdict(State(state="failed", error="no")))
+    out = est("submit", "status", place.out)[1]
+    assert f"{place.log(1)} is empty" in out
+    assert out.splitlines()[-1] == f"next: once the others have ended, est submit retry {place.out}"
+    assert out.splitlines()[2].split()[:3] == ["0001", "failed", "?/2"]
+    status, _, err = est("submit", "retry", place.out)
+    assert status == 1
+    assert f"The work on {place.out} is under way already, by process {os.getpid()}" in err
+    assert "cause" not in err
+    monkeypatch.setattr("est.cluster.local.os.kill", lambda *words: killed.append(words))
+    told = est("submit", "cancel", place.out)[1]
+    starter.release()
+    assert (told, killed) == ("stopped: the process that starts the parts\n", [(os.getpid(), signal.SIGTERM)])
+
+
+def test_a_retry_keeps_the_options_of_then(est, tmp_path, monkeypatch):
+    place, asked = planned(tmp_path), []
+
+    def retry(out, **settings):
+        asked.append((settings["engine"], settings["max_parallel"], settings["slurm"]))
+        return read_submission(out)
+
+    monkeypatch.setattr("est.cluster.submitting.retry", retry)
+    write_queue(place, Queue(engine="local", options=SlurmOptions(max_parallel=2, mem="8G", more={"qos": "long"})))
+    est("submit", "retry", place.out)
+    est("submit", "retry", place.out, "--max-parallel", "3", "--mem", "16G")
+    est("submit", "retry", place.out, "--engine", "debug", "--slurm", "qos=short")
+    assert [(engine, number, options.mem, dict(options.more)) for engine, number, options in asked] == [
+        (None, 2, "8G", {"qos": "long"}),
+        (None, 3, "16G", {"qos": "long"}),
+        ("debug", None, "8G", {"qos": "short"}),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from est.demo.renderset import MANIFEST
 from est.demo.spec import RenderSpec, plan_set
 from est.errors import UsageError
 from est.inputs.input import find_inputs
-from est.train.results.run import read_json
+from est.train.runs.files import read_json
 
 SPEC = RenderSpec(subjects=7, clips_per_subject=6, fps=100, size=(128, 128), micro=True)
 

@@ -27,7 +27,8 @@ from est.extract.faces.detect import build_detector
 from est.inputs.input import find_inputs
 from est.train import FinetuneConfig, ProtocolConfig, evaluate, fit
 from est.train.loop.checkpoint import load_checkpoint, save_checkpoint
-from est.train.results.run import FACTS, read_json, write_json
+from est.train.runs.files import read_json, write_json
+from est.train.runs.run import FACTS
 from est.tune import encoder as tune_encoder
 from est.tune import recache_tuned, tune_cache
 

@@ -32,7 +32,7 @@ from est.train.models.model import Model
 from est.train.models.registry import MODELS, model_config
 from est.train.models.scaling import Scaling
 from est.train.results.predictions import read_predictions
-from est.train.results.run import CHECKPOINT
+from est.train.runs.run import CHECKPOINT
 
 GRU = GruConfig(frames=6, hidden=8)
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+
 import numpy as np
 import pytest
 from train_samples import Recorder, learning_cache, tiny_config
@@ -68,6 +70,20 @@ def test_what_was_there_stays_when_the_new_file_cannot_be_put_in_place(run, tmp_
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         name: f"old {name}" for name in ("m.onnx", "m.onnx.md", "m.onnx.partial")
     }
+
+
+def test_two_exports_to_one_place_do_not_mix_and_what_a_kill_left_is_replaced(run, tmp_path):
+    left = [tmp_path / name for name in (".m.pt.partial", ".m.pt.md.partial", ".m.pt.md.partial.partial")]
+    for path in left:
+        path.write_bytes(b"half")
+    with open(left[0], "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(EstError, match="is being exported by another process") as refused:
+            export_run(run, tmp_path / "m.pt", form="torchscript")
+    assert "wait for it" in refused.value.remedy
+    assert all(path.read_bytes() == b"half" for path in left)
+    export_run(run, tmp_path / "m.pt", form="torchscript")
+    assert {path.name for path in tmp_path.iterdir()} == {"m.pt", "m.pt.md"}
 
 
 def test_a_file_that_says_other_things_than_the_run_is_refused(run, tmp_path, monkeypatch):

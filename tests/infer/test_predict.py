@@ -16,7 +16,7 @@ from est.infer.prediction import sink
 from est.infer.prediction.predicting import predict
 from est.train import Run
 from est.train.evaluation import evaluate
-from est.train.results.run import read_json
+from est.train.runs.files import read_json
 
 
 @pytest.fixture

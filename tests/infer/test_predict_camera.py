@@ -14,7 +14,7 @@ from est.cli import main
 from est.errors import EstError, UsageError
 from est.infer.prediction import camera
 from est.infer.prediction.camera import watch_camera
-from est.train.results.run import read_json
+from est.train.runs.files import read_json
 
 
 class Fake:

@@ -13,7 +13,7 @@ from finetune_samples import draw, tuned_run
 from made_model import register
 from predict_samples import EXTRACTION, QUIET, cache_of, run_on
 from torch import Tensor, nn
-from train_samples import Recorder
+from train_samples import Recorder, without_digests
 
 from est.encoders.engines import choice
 from est.errors import UsageError
@@ -28,7 +28,8 @@ from est.train.models.contract import AllFrames, ModelConfig, Windows
 from est.train.models.model import Model
 from est.train.models.registry import model_config
 from est.train.models.scaling import Scaling
-from est.train.results.run import FACTS, read_json, write_json
+from est.train.runs.files import read_json, write_json
+from est.train.runs.run import FACTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +140,7 @@ def test_an_encoder_that_learnt_too(tmp_path, crops, monkeypatch):
 
 def test_parts_that_read_arrays_of_their_own(sample, tmp_path):
     shutil.copytree(sample.run, tmp_path / "run")
-    facts = read_json(tmp_path / "run" / FACTS)
+    facts = read_json(without_digests(tmp_path / "run") / FACTS)
     recipes = facts["cache"]["recipes"]["features"]
     recipes["gap_other"] = {**recipes["gap"], "dtype": "float32"}
     facts["reads"]["fold2"] = "gap_other"

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from predict_samples import QUIET
-from train_samples import read_csv
+from train_samples import read_csv, without_digests
 from video_samples import make_video
 
 from est.cli import main
@@ -17,14 +17,15 @@ from est.encoders.weights import SHIPPED
 from est.errors import EstError, RecipeMismatch, UsageError
 from est.infer.prediction.predicting import predict
 from est.train import Run
-from est.train.results.run import FACTS, RESULT, read_json, write_json
+from est.train.runs.files import read_json, write_json
+from est.train.runs.run import FACTS, RESULT
 
 
 @pytest.fixture
 def run(sample, tmp_path):
     """A copy of the run that a test may spoil."""
     shutil.copytree(sample.run, tmp_path / "run")
-    return tmp_path / "run"
+    return without_digests(tmp_path / "run")
 
 
 def change_recipe(run, **fields):

@@ -28,7 +28,7 @@ from est.inputs.published import dataset_named, find_dataset
 from est.inputs.published.micro.coding import Coded, read_coding
 from est.inputs.published.micro.moments import moments_in
 from est.inputs.published.micro.workbook import read_workbook
-from est.train.results.run import read_json
+from est.train.runs.files import read_json
 
 
 def find(name, root, **options):

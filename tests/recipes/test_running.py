@@ -27,7 +27,7 @@ from est.recipes.code import describe_code, sources_digest
 from est.recipes.registry import recipe_named
 from est.recipes.running import other_clips, run_recipe
 from est.recipes.table import results_page
-from est.train.results.run import Run
+from est.train.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
 PARTIAL = "19 of 1,440 clips; 6 folds of the 6 people that are there, others than those of all 24"

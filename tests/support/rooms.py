@@ -65,6 +65,7 @@ ROOMS_OF_TRAIN = (
     "folds",
     "data",
     "losses",
+    "runs",
     "results",
     "results.pages",
     "loop",
@@ -129,8 +130,9 @@ MAY_IMPORT = {
     "train.data": {  # of extract: the command that adds a feature
         *(*CACHE, "crops", "encoders", "extract", "extract.workers", "train.config", "train.folds", "train.models")
     },
-    "train.results": {*CACHE, "encoders", "inputs", "train.config", "train.folds", "train.results.pages"},
-    "train.results.pages": {"train.folds", "train.results"},
+    "train.runs": {*CACHE, "encoders", "train.config", "train.folds"},
+    "train.results": {*CACHE, "encoders", "inputs", "train.config", "train.folds", "train.results.pages", "train.runs"},
+    "train.results.pages": {"train.folds", "train.results", "train.runs"},
     "train.loop": {
         *CACHE,
         "encoders",
@@ -142,6 +144,7 @@ MAY_IMPORT = {
         "train.losses",
         "train.models",
         "train.results",
+        "train.runs",
     },
     "train.loop.starts": {
         *CACHE,
@@ -152,7 +155,7 @@ MAY_IMPORT = {
         "train.folds",
         "train.loop",
         "train.models",
-        "train.results",
+        "train.runs",
     },
     "train.loop.stacks": {
         *CACHE,
@@ -187,7 +190,7 @@ MAY_IMPORT = {
         "crops",
         "extract.workers",
         "report",
-        "train.results",
+        "train.runs",
     },  # of workers: crops cut from sources once more
     "report.runpage": {
         *CACHE,
@@ -199,6 +202,7 @@ MAY_IMPORT = {
         "train.models",  # the names of what models show of their decisions
         "train.results",
         "train.results.pages",
+        "train.runs",
     },
     "doctor": FOUNDATIONS | EXTRACT | {"train.models"},  # their published weights
     "demo": {*CACHE, "extract", "inputs"} | TRAIN,
@@ -218,7 +222,7 @@ MAY_IMPORT = {
     "cluster.rayengine": FOUNDATIONS | EXTRACT,
     "cluster.slurm": {*CACHE, "cluster"},
     "commands": {"cache", "cache.remote", "demo", "doctor", "extract", "hub.sharing", "train.config", "train.loop"},
-    "commands.caches": {"commands", "hub.sharing", "report", "report.cachepage", "train.results", *FOUNDATIONS},
+    "commands.caches": {"commands", "hub.sharing", "report", "report.cachepage", "train.runs", *FOUNDATIONS},
     "commands.extracting": {"commands", "commands.results", "commands.training", "tune"}
     | FOUNDATIONS
     | EXTRACT

@@ -20,6 +20,7 @@ from train_samples import (
     learning_recipes,
     read_lines,
     tiny_config,
+    without_digests,
 )
 
 from est.cache import CacheWriter
@@ -38,7 +39,8 @@ from est.train.folds.protocols import plan_folds
 from est.train.models.gru.config import Config
 from est.train.results.paired import compare_paired
 from est.train.results.predictions import read_predictions
-from est.train.results.run import CHECKPOINT, EPOCHS, HISTORY, RESULT, read_history, read_json
+from est.train.runs.files import read_history, read_json
+from est.train.runs.run import CHECKPOINT, EPOCHS, HISTORY, RESULT
 
 PROTOCOL = ProtocolConfig(kind="kfold", folds=2, val_share=0.5)
 SMALL = Config(hidden=8)
@@ -310,6 +312,8 @@ def test_a_lost_file_is_named_and_made_again(audited, cache, tmp_path):
     shutil.copytree(audited[1], out)
     part = out / "trained" / "parts" / "fold1-seed2"
     (part / EPOCHS).write_bytes(b"PK")
+    assert "epochs.npz does not match its checksum" in refused(cache, out, permutations=2).message
+    without_digests(out / "trained")
     assert "epochs.npz cannot be read" in refused(cache, out, permutations=2).message
     shutil.rmtree(part)
     watch = Recorder()

@@ -19,7 +19,7 @@ from est.sweep.reproduce.reproducing import reproduce
 from est.sweep.reproduce.tables.catalogue import TABLES
 from est.train import fit
 from est.train.results.compare import compare_runs
-from est.train.results.run import Run
+from est.train.runs.run import Run
 
 QUICK = {"epochs": 1, "seeds": (1,)}
 

@@ -22,7 +22,8 @@ from est.train.loop.checkpoint import load_model
 from est.train.loop.predict import likeliest, predict_rows
 from est.train.results.metrics import score
 from est.train.results.predictions import Predictions
-from est.train.results.run import HISTORY, read_history
+from est.train.runs.files import read_history
+from est.train.runs.run import HISTORY
 
 ONE = ProtocolConfig(only=("fold0",))
 

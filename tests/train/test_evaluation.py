@@ -10,13 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from refusals import differs
-from train_samples import LABELS, TINY, WIDTH, Recorder, learning_cache, read_csv, tiny_config
+from train_samples import LABELS, TINY, WIDTH, Recorder, learning_cache, read_csv, tiny_config, without_digests
 
 from est.cache import CacheWriter, open_cache
 from est.errors import EstError, RecipeMismatch, UsageError
 from est.train import EST, Change, EstConfig, ProtocolConfig, Run, evaluate, fit
 from est.train.loop.predict import ClipView, predict
-from est.train.results.run import read_json
+from est.train.runs.files import read_json
 
 BLACK = tuple(np.linspace(-3, 3, WIDTH).tolist())
 SETTINGS = {"strength": 0.25, "failures": [("gone", "anger", "P2", "test")], "faceless": (6, 7), "black": BLACK}
@@ -105,7 +105,7 @@ def test_its_own_cache_may_have_grown(run, cache, tmp_path):
     shutil.copytree(run.path, copy)
     grown = tmp_path / "grown.zarr"
     learning_cache(grown, **{**SETTINGS, "clips": 60})
-    facts = read_json(copy / "run.json")
+    facts = read_json(without_digests(copy) / "run.json")
     facts["cache"]["path"] = str(grown)
     (copy / "run.json").write_text(json.dumps(facts), encoding="utf-8")
     assert evaluate(copy).predictions.to_json() == pooled(run), "new clips are nobody's test clips"

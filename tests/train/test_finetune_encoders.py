@@ -10,7 +10,7 @@ import pytest
 import torch
 from encoder_samples import shaken
 from finetune_samples import SMALL, cache_of, tuned_run, tuning_cache, tuning_config
-from train_samples import TINY, Recorder, outcome
+from train_samples import TINY, Recorder, outcome, without_digests
 
 from est.cache import open_cache
 from est.encoders.backbone import norms_of
@@ -23,7 +23,8 @@ from est.train.loop.sync_batchnorm import across
 from est.train.loop.world import World
 from est.train.models import FinetunedModel, build_model
 from est.train.models.batch_frames import BatchFrames
-from est.train.results.run import CHECKPOINT, FACTS, HISTORY, read_json, write_json
+from est.train.runs.files import read_json, write_json
+from est.train.runs.run import CHECKPOINT, FACTS, HISTORY
 
 STAGED = "timm:test_resnet"  # four stages, 96 numbers a frame
 UNSTAGED = "timm:test_efficientnet"
@@ -219,7 +220,7 @@ def test_random_starts_are_drawn_by_the_seed_of_a_training_and_earlier_runs_go_o
     for name in ("now", "earlier"):
         with pytest.raises(KeyboardInterrupt):
             fit(cache, tmp_path / name, config, watch=Recorder(1))
-        facts = read_json(tmp_path / name / FACTS)
+        facts = read_json(without_digests(tmp_path / name) / FACTS)
         assert facts["finetune"]["digest"] != fixed.digest
         if name == "earlier":  # when it was the same start for all seeds
             write_json(tmp_path / name / FACTS, facts | {"finetune": facts["finetune"] | {"digest": fixed.digest}})

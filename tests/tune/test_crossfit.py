@@ -20,7 +20,8 @@ from est.train import LoopConfig, ProtocolConfig, TrainConfig, evaluate, fit
 from est.train.folds.annotations import Annotations
 from est.train.folds.leaks import find_in_features, learnt_from
 from est.train.folds.protocols import plan_folds
-from est.train.results.run import FOLDS, read_json
+from est.train.runs.files import read_json
+from est.train.runs.run import FOLDS
 from est.tune import TuneConfig, recache_tuned, tune_folds
 
 PROTOCOL = ProtocolConfig(kind="kfold", folds=2)

@@ -28,19 +28,8 @@ from ..folds.leaks import learnt_from
 from ..folds.protocols import Fold
 from ..models.finetuned import FinetunedModel
 from ..results.metrics import score
-from ..results.run import (
-    CHECKPOINT,
-    EPOCHS,
-    HISTORY,
-    PREDICTIONS,
-    RESULT,
-    Run,
-    append,
-    write,
-    write_arrays,
-    write_csv,
-    write_json,
-)
+from ..runs.files import append, write, write_arrays, write_csv, write_json
+from ..runs.run import CHECKPOINT, EPOCHS, HISTORY, PREDICTIONS, RESULT, Run
 from .checkpoint import load_checkpoint, save_checkpoint
 from .predict import ClipView
 from .stacks.together import run_together

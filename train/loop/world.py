@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import EstError, UsageError
-from ..results.place import Place, read_place
+from ..runs.place import Place, read_place
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup

@@ -18,10 +18,10 @@ import numpy as np
 from ...errors import EstError, UsageError, counted, quoted, some
 from ..config.configfile import MODEL, to_flat
 from ..folds.leaks import describe_leaks, leaks_of
+from ..runs.run import Run, other_clips
 from .metrics import Spread
 from .paired import Difference, compare_paired, mcnemar, uar_weights
 from .predictions import Predictions
-from .run import Run, other_clips
 
 CONTROL = "control"
 PERMUTED_LABELS = "learnt permuted labels: a reference of est audit, not a result"

@@ -14,7 +14,8 @@ import numpy as np
 
 from ...cache.arrayfile import UNREADABLE
 from ...errors import EstError, brief, quoted
-from .run import Run, write_arrays
+from ..runs.files import write_arrays
+from ..runs.run import Run
 
 DETAILS = "details.npz"
 _OWN = ("ids", "shown", "pooled")

@@ -14,9 +14,9 @@ import numpy as np
 
 from ...inputs.folders import natural_key
 from ..folds.published import uf1_results_of
+from ..runs.run import Run
 from .metrics import Scores, Spread, plain
 from .predictions import Predictions
-from .run import Run
 
 FULL = "Full"
 UNKNOWN = "database not known"

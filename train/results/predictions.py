@@ -18,9 +18,9 @@ import numpy as np
 
 from ...cache.dataframe import expect_pandas
 from ...errors import EstError, counted, quoted
+from ..runs.run import PREDICTIONS, Run
 from .intervals import score_intervals
 from .metrics import Scores, Spread, mean_scores, plain, score, spread
-from .run import PREDICTIONS, Run
 
 if TYPE_CHECKING:
     import pandas
@@ -191,7 +191,7 @@ def typed_frame(rows: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
 
 def read_predictions(run: Run, part: str) -> list[dict[str, str]]:
     """Read what a part predicted; refuse a file that does not hold each clip of its test half once."""
-    path = run.part(part) / PREDICTIONS
+    path = run.file_of(part, PREDICTIONS)
     remedy = f"remove {run.part(part)}, then est train --resume --out {quoted(run.path)}"
     try:
         with open(path, newline="", encoding="utf-8") as file:

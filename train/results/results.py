@@ -17,6 +17,8 @@ import numpy as np
 
 from ..folds.leaks import Leak, leaks_of
 from ..folds.published import results_of
+from ..runs.files import write, write_csv, write_json
+from ..runs.run import MEGC, METRICS, SUMMARY, Run
 from .compare import UNITS
 from .conventions import Convention, conventions
 from .intervals import score_intervals
@@ -26,7 +28,6 @@ from .pages.pictures import NO_PREDICTION, confusion_picture, curves_picture
 from .pages.summary import summary
 from .paired import Difference, compare_paired
 from .predictions import Predictions, predictions_frame, read_predictions
-from .run import HISTORY, MEGC, RESULT, Run, read_history, read_json, write, write_csv, write_json
 
 if TYPE_CHECKING:
     import pandas
@@ -159,12 +160,12 @@ class Results:
 
 def collect(run: Run) -> Results:
     """Pool the parts of a complete run, write its files, return its results."""
-    parts = [read_json(run.part(name) / RESULT) for name in run.parts]
+    parts = [run.result(name) for name in run.parts]
     rows = [{"part": name, **row} for name in run.parts for row in read_predictions(run, name)]
     results = pool_parts(run, parts, rows)
     header = list(rows[0])
     write_csv(run.path / "predictions.csv", header, ([row[name] for name in header] for row in rows))
-    write_json(run.path / "metrics.json", results.to_json())
+    write_json(run.path / METRICS, results.to_json())
     write_csv(run.path / "confusion.csv", *confusion_table(results.scores))
     write_csv(run.path / "classes.csv", *class_table(results.scores))
     write_csv(run.path / "scores.csv", *score_table(parts, results.part_intervals))
@@ -173,7 +174,7 @@ def collect(run: Run) -> Results:
     _write_history(run, results.histories)
     write(run.path / "confusion.svg", confusion_picture(results.scores, leaking=bool(results.leaks)))
     write(run.path / "curves.svg", curves_picture(list(results.histories.values())))
-    write(run.path / "summary.md", summary(results))
+    write(run.path / SUMMARY, summary(results))
     return results
 
 
@@ -196,7 +197,7 @@ def pool_parts(run: Run, parts: list[dict[str, Any]], rows: list[dict[str, str]]
         oracle=(sum(one["right"] for one in oracles), sum(one["total"] for one in oracles)) if oracles else None,
         by_length=by_bins(frames, share, LENGTH_EDGES, unit=" frames"),
         by_coverage=by_bins(coverage, share, COVERAGE_EDGES, unit=" % of frames"),
-        histories={name: read_history(run.part(name) / HISTORY) for name in run.parts},
+        histories={name: run.history(name) for name in run.parts},
         unseen=sorted({row["id"] for row in rows if not row["prediction"]}),
         seconds=round(sum(part["seconds"] for part in parts), 2),
     )

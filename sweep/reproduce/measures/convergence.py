@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ....report.plots import Curve, line_chart
-from ....train.results.run import HISTORY, Run, read_history
+from ....train.runs.run import Run
 from ..cells import named, over_seeds
 from ..runs import Runs
 from ..sheet import Cell, Line
@@ -60,7 +60,7 @@ def by_epoch(run: Run, read: Callable[[dict[str, Any]], float | None]) -> list[t
     """Return the mean over parts of what the records of each epoch say, where they say it."""
     found: dict[int, list[float]] = {}
     for part in run.parts:
-        for record in read_history(run.part(part) / HISTORY):
+        for record in run.history(part):
             if (value := read(record)) is not None:
                 found.setdefault(record["epoch"], []).append(value)
     return [(epoch, float(np.mean(values))) for epoch, values in sorted(found.items())]

@@ -10,7 +10,7 @@ from ....train.results.pages.summary import percent
 from ....train.results.paired import Difference
 from ....train.results.predictions import Predictions
 from ....train.results.results import pool_answers
-from ....train.results.run import RESULT, Run, read_json
+from ....train.runs.run import Run
 from ..cells import difference, ends, millions, named, over_seeds, share
 from ..cost import parameters_of
 from ..pictures import Curve, Point, curve_picture, row_picture
@@ -80,7 +80,7 @@ def order_accuracy(run: Run) -> tuple[list[float], float]:
     """Return how often the order of shuffled snippets was recognised, for each seed, and chance; empty for models without SSOP."""
     found, chance = [], 0.0
     for seed in run.config.seeds:
-        parts = [read_json(run.part(name) / RESULT) for name in run.parts_of(seed)]
+        parts = [run.result(name) for name in run.parts_of(seed)]
         asked = [name for name in run.config.model.questions if any(name in part for part in parts)]
         if asked:
             answered = pool_answers(parts, asked[0])

@@ -16,7 +16,7 @@ from est.report.page import page
 from est.report.runpage.calibration import calibration_section
 from est.report.runpage.page import run_page
 from est.train.results.intervals import score_intervals
-from est.train.results.run import read_json
+from est.train.runs.files import read_json
 
 LABELS = ("anger", "happiness", "surprise")
 SEEDS = (1, 2)

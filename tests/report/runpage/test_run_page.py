@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from report_samples import CLIPS, FACELESS, cache_with_crops, expect_accessible, reported_run
-from train_samples import learning_cache, tiny_config
+from train_samples import learning_cache, tiny_config, without_digests
 
 from est.errors import UsageError
 from est.report.runpage.hardest import hardest_of, margins_of
@@ -22,7 +22,8 @@ from est.report.runpage.page import run_page
 from est.train import fit, model_config
 from est.train.results.details import DETAILS
 from est.train.results.pages.summary import headline, percent
-from est.train.results.run import FACTS, HISTORY, RESULT, read_json, write_json
+from est.train.runs.files import read_json, write_json
+from est.train.runs.run import FACTS, HISTORY, RESULT
 
 SECTIONS = (
     *(
@@ -135,14 +136,14 @@ def test_no_face_is_shown_unasked(run, html, tmp_path):
 
 
 def test_a_clip_that_is_another_video_now_shows_nothing(copy, cache, tmp_path):
-    clips = read_json(copy / "clips.json")
+    clips = read_json(without_digests(copy) / "clips.json")
     write_json(copy / "clips.json", {name: [digest, frames + 1] for name, (digest, frames) in clips.items()})
     shown = run_page([copy], tmp_path / "page.html", faces=True).read_text(encoding="utf-8")
     assert "data:image" not in shown
 
 
 def test_a_cache_that_is_gone_is_said_and_may_be_named(copy, cache, tmp_path):
-    facts = read_json(copy / FACTS)
+    facts = read_json(without_digests(copy) / FACTS)
     write_json(copy / FACTS, {**facts, "cache": {**facts["cache"], "path": str(tmp_path / "gone.zarr")}})
     assert "The run's cache cannot be read" in words_of(copy, tmp_path / "a.html")
     assert "The run's cache cannot be read" not in words_of(copy, tmp_path / "b.html", cache=cache, faces=True)
@@ -186,7 +187,7 @@ def test_an_unfinished_run_has_a_page(copy, tmp_path):
     ],
 )  # fmt: skip
 def test_a_run_that_cannot_be_read_has_a_page_that_says_so(copy, tmp_path, damage, says):
-    damage(copy)
+    damage(without_digests(copy))
     assert says in words_of(copy, tmp_path / "page.html")
 
 

@@ -14,7 +14,7 @@ from train_samples import TINY, learning_cache, tiny_config
 from est.report.runpage.page import run_page
 from est.train import fit, model_config
 from est.train.results.compare import compare_runs
-from est.train.results.run import RESULT
+from est.train.runs.run import RESULT
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from est.train import Change, ProtocolConfig, evaluate, fit
 from est.train.config.config import DataConfig, TrainConfig
 from est.train.data.clipset import ClipSet
 from est.train.data.feature_arrays import Arrays, array_of_fold, arrays_of, views_of
-from est.train.results.run import FOLDS, read_json
+from est.train.runs.files import read_json
+from est.train.runs.run import FOLDS
 
 FOLDS_BY_SUBJECT = ProtocolConfig(kind="kfold", folds=2)
 CLIPS = 36

@@ -16,7 +16,7 @@ import sys
 import pytest
 import torch
 from refusals import differs
-from train_samples import Recorder, learning_cache, outcome, read_lines, tiny_config
+from train_samples import Recorder, learning_cache, outcome, read_lines, tiny_config, without_digests
 
 from est.cache import CacheWriter, open_cache
 from est.cache.stores.disk import Disk
@@ -26,17 +26,8 @@ from est.train import ProtocolConfig, Run, evaluate, fit
 from est.train.config.configfile import to_toml
 from est.train.loop import checkpoint, epochs, training
 from est.train.loop.checkpoint import load_checkpoint
-from est.train.results.run import (
-    CHECKPOINT,
-    CONFIG,
-    FACTS,
-    HISTORY,
-    RESULT,
-    latest_unfinished,
-    new_path,
-    read_json,
-    write_json,
-)
+from est.train.runs.files import read_json, write_json
+from est.train.runs.run import CHECKPOINT, CONFIG, FACTS, HISTORY, RESULT, latest_unfinished, new_path
 
 FOLDS = ProtocolConfig(kind="kfold", folds=2)
 
@@ -267,7 +258,7 @@ def test_precision_and_threads_are_those_that_it_was_begun_with(cache, tmp_path,
     """What `auto` comes to on another machine has no say; another device is told."""
     monkeypatch.setattr(precisions, "fast_bf16_flags", list)
     out = stopped(cache, tmp_path / "run", tiny_config(precision="auto", threads=0))
-    facts = read_json(out / FACTS)
+    facts = read_json(without_digests(out) / FACTS)
     assert (facts["threads"], facts["precision"]) == (torch.get_num_threads(), "fp32")
     write_json(out / FACTS, {**facts, "threads": facts["threads"] + 1, "device": "cuda:7"})
     monkeypatch.setattr(precisions, "fast_bf16_flags", lambda: ["amx_bf16"])
@@ -355,7 +346,7 @@ def test_a_full_disk_costs_nothing_that_was_saved(cache, tmp_path, monkeypatch, 
 
     with monkeypatch.context() as patched:
         if place == "append":
-            patched.setattr("est.train.results.run.open", full, raising=False)
+            patched.setattr("est.train.runs.files.open", full, raising=False)
         else:
             patched.setattr(*((checkpoint, "save_file") if place == "save_file" else (Disk, "write")), full)
         with pytest.raises(EstError, match="no space is left") as caught:

@@ -16,7 +16,7 @@ from train_samples import Recorder
 
 from est.train import Run, fit
 from est.train.config.configfile import to_flat
-from est.train.results.run import HISTORY
+from est.train.runs.run import HISTORY
 
 STILL = replace(SMALL, dropout=0.0, head_dropout=0.0)  # each process draws its own dropout
 

@@ -21,7 +21,7 @@ from world_processes import Worlds
 
 from est.errors import EstError, UsageError
 from est.train.loop.world import ALONE, JOINING, PATIENCE, World, buckets, joined, own_device
-from est.train.results.place import VARIABLES, read_place
+from est.train.runs.place import VARIABLES, read_place
 
 CPU = torch.device("cpu")
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}

@@ -22,7 +22,7 @@ from est.train.loop.stacks.rule import shape_of
 from est.train.loop.stacks.stack import Stack
 from est.train.loop.world import GradientSums, World
 from est.train.preparation import expect_trainable
-from est.train.results.run import CHECKPOINT, CONFIG
+from est.train.runs.run import CHECKPOINT, CONFIG
 
 CLIPS = 30
 GRU = model_config("gru", frames=9, hidden=8, dropout=0.0)

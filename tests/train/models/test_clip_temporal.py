@@ -17,7 +17,7 @@ from est.train.loop.checkpoint import load_model
 from est.train.loop.starts.class_vectors import ClassVectors
 from est.train.models.contract import ClassFile
 from est.train.models.registry import build_model, describe_model, model_config
-from est.train.results.run import CHECKPOINT
+from est.train.runs.run import CHECKPOINT
 
 DIM = 8
 NAMES = ("surprise", "contempt", "happy", "anger")  # another order than the cache's, one spelt otherwise, one more

@@ -32,7 +32,7 @@ from est.train.loop.world import World
 from est.train.models import FinetunedModel
 from est.train.models.batch_frames import BatchFrames
 from est.train.models.registry import build_model, describe_model, model_config
-from est.train.results.run import CHECKPOINT, HISTORY
+from est.train.runs.run import CHECKPOINT, HISTORY
 
 SIZES = {"spatial_heads": 2, "spatial_head_width": 8, "spatial_ffn": 32}
 TINY = model_config("former-dfer", layers=1, heads=2, head_width=8, ffn=32, num_segments=2, **SIZES)

@@ -16,7 +16,7 @@ from est.train import FinetuneConfig, LossConfig, ProtocolConfig, Run, evaluate,
 from est.train.loop.checkpoint import load_checkpoint
 from est.train.models.registry import build_model, describe_model, model_config
 from est.train.models.stt.block import Block, DividedAttention
-from est.train.results.run import CHECKPOINT
+from est.train.runs.run import CHECKPOINT
 
 TINY = {"num_segments": 2, "dim": 16, "heads": 2, "ffn": 32, "layers": 1, "dropout": 0.0}
 READS = {"stt": ("layer3", (256, 2, 2)), "msstnet": ("pyramid4x4", (960, 4, 4))}  # of pictures of 32 pixels

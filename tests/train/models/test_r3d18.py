@@ -25,7 +25,7 @@ from est.train.loop.world import World
 from est.train.models.batch_frames import BatchFrames
 from est.train.models.registry import build_model, describe_model, model_config
 from est.train.preparation import prepare
-from est.train.results.run import CHECKPOINT
+from est.train.runs.run import CHECKPOINT
 
 TINY = model_config("r3d18", channels=4, frames=4)
 

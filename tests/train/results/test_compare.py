@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from train_samples import TINY, learning_cache, tiny_config
+from train_samples import TINY, learning_cache, tiny_config, without_digests
 
 from est.cache import CacheWriter, open_cache
 from est.cli import main
@@ -18,8 +18,8 @@ from est.train import ProtocolConfig, fit, model_config
 from est.train.config.configfile import to_toml
 from est.train.results.compare import compare_runs
 from est.train.results.paired import compare_paired
-from est.train.results.run import read_json, write_csv, write_json
-from est.train.results.table import filter_runs, list_runs, sort_runs
+from est.train.runs.files import read_json, write_csv, write_json
+from est.train.runs.table import filter_runs, list_runs, sort_runs
 
 FOLDS = ProtocolConfig(kind="kfold", folds=3)
 HARD = {"strength": 0.3}
@@ -96,7 +96,7 @@ def test_a_run_alone_is_compared_with_its_control(runs):
 def changed_copy(run, path, **changed):
     """Copy a run, with changes to its run.json."""
     shutil.copytree(run, path)
-    write_json(path / "run.json", {**read_json(path / "run.json"), **changed})
+    write_json(path / "run.json", {**read_json(without_digests(path) / "run.json"), **changed})
     return path
 
 
@@ -182,7 +182,7 @@ def test_other_clips_are_refused_or_left_out_and_named(runs, tmp_path):
 def test_other_videos_behind_the_same_ids_are_refused(runs, tmp_path):
     copy = tmp_path / "gru"
     shutil.copytree(runs / "gru", copy)
-    known = read_json(copy / "clips.json")
+    known = read_json(without_digests(copy) / "clips.json")
     write_json(copy / "clips.json", known | {"clip003": ["00ff", known["clip003"][1] + 1]})
     with pytest.raises(UsageError, match=r"In EST and GRU the same ids stand for different videos \(1 clip\): clip003"):
         compare_runs([runs / "est", copy])
@@ -193,7 +193,7 @@ def test_other_videos_behind_the_same_ids_are_refused(runs, tmp_path):
 def test_whoever_knows_people_tells_them(runs, tmp_path):
     copy = tmp_path / "gru"
     shutil.copytree(runs / "gru", copy)
-    for part in sorted((copy / "parts").iterdir()):
+    for part in sorted((without_digests(copy) / "parts").iterdir()):
         rows = read_rows(part / "predictions.csv")
         write_csv(part / "predictions.csv", list(rows[0]), [[*({**row, "subject": ""}).values()] for row in rows])
     one, other = compare_runs([runs / "est", copy]), compare_runs([copy, runs / "est"])
@@ -276,7 +276,9 @@ def test_runs_are_listed(runs, tmp_path, capsys):
     assert (mine.clips, mine.seeds, mine.folds, mine.model, mine.data) == (54, 2, 3, "est", "c.zarr")
     assert rows["half"].parts == 2
     metrics["pooled"]["war"] |= {"right": 2 * metrics["pooled"]["war"]["right"], "total": 2 * metrics.pop("clips")}
-    write_json(folder / "nested" / "est" / "metrics.json", metrics)  # as of before 2026-11-29: each clip once a seed
+    write_json(
+        without_digests(folder / "nested" / "est") / "metrics.json", metrics
+    )  # as of before 2026-11-29: each clip once a seed
     assert {row.name: row.clips for row in list_runs(folder)}["nested/est"] == 54
     assert "version 99" in rows["newer"].problem
     best = sort_runs(rows.values(), "war")
@@ -303,14 +305,14 @@ def test_models_that_are_right_on_the_same_clips(runs, tmp_path):
 
 def test_a_configuration_of_another_run_is_damage(runs, tmp_path):
     shutil.copytree(runs / "est", tmp_path / "run")
-    (tmp_path / "run" / "config.toml").write_text("", encoding="utf-8")
+    (without_digests(tmp_path / "run") / "config.toml").write_text("", encoding="utf-8")
     with pytest.raises(EstError, match="is not the one that"):
         compare_runs([tmp_path / "run"])
 
 
 def test_permuted_labels_are_marked(runs, tmp_path, capsys):
     shutil.copytree(runs / "gru", tmp_path / "permuted")
-    facts = read_json(runs / "gru" / "run.json")
+    facts = read_json(without_digests(tmp_path / "permuted") / "run.json")
     facts["protocol"]["notes"] = [
         "Labels were permuted within people (permutation 1 of est audit): a reference, no result."
     ]
@@ -337,7 +339,7 @@ def test_folders_without_runs_and_wishes_that_mean_nothing(runs, tmp_path):
 
 def test_looking_at_runs_imports_no_torch(runs):
     code = (
-        "import sys; from est.train.results.table import list_runs; from est.train.results.compare import compare_runs; "
+        "import sys; from est.train.runs.table import list_runs; from est.train.results.compare import compare_runs; "
         f"list_runs({str(runs)!r}); compare_runs([{str(runs / 'est')!r}]); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

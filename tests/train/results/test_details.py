@@ -14,7 +14,7 @@ from est.train.loop.checkpoint import load_model
 from est.train.models.gru.config import Config as GruConfig
 from est.train.results.details import DETAILS, read_details
 from est.train.results.predictions import read_predictions
-from est.train.results.run import CHECKPOINT
+from est.train.runs.run import CHECKPOINT
 
 KFOLD = ProtocolConfig(kind="kfold", folds=2)
 

@@ -22,7 +22,8 @@ from est.train.results.megc import megc_table
 from est.train.results.pages.megc import megc_lines
 from est.train.results.predictions import Predictions
 from est.train.results.results import collect
-from est.train.results.run import Run, read_json
+from est.train.runs.files import read_json
+from est.train.runs.run import Run
 
 LABELS = ("negative", "positive", "surprise")
 DATABASES = ("SMIC", "CASME II", "SAMM")

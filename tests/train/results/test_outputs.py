@@ -17,7 +17,8 @@ from train_samples import TINY, Recorder, learning_cache, read_csv, read_lines, 
 from est.train import EstConfig, ProtocolConfig, Run, evaluate, fit
 from est.train.config.configfile import resolve
 from est.train.results.results import pool_answers
-from est.train.results.run import PREDICTIONS, RESULT, read_json, write_json
+from est.train.runs.files import read_json, write_json
+from est.train.runs.run import PREDICTIONS, RESULT
 
 ODD = (
     'a, "b"\nc',

@@ -14,7 +14,7 @@ from est.cache.schema import ColumnSpec
 from est.train import Change, ProtocolConfig, evaluate, fit, model_config
 from est.train.folds.leaks import Leak
 from est.train.results.results import FORMAT, VERSION
-from est.train.results.run import read_json, write_json
+from est.train.runs.files import read_json, write_json
 
 PAGE = (Path(__file__).parents[3] / "docs" / "scores.md").read_text(encoding="utf-8")
 RENAMED = "of another name"

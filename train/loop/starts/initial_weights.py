@@ -29,7 +29,7 @@ from ...folds.protocols import Plan
 from ...models.finetuned import FinetunedModel
 from ...models.last_stage import WithLastStage
 from ...models.model import Model
-from ...results.run import CHECKPOINT, Run
+from ...runs.run import CHECKPOINT, Run
 from ..checkpoint import behind, load_model
 from ..watch import Part
 from .class_vectors import ClassVectors

@@ -26,7 +26,7 @@ from est.train.loop.checkpoint import load_model
 from est.train.models.gru.config import Config
 from est.train.models.gru.model import GRU, Recurrence, build
 from est.train.models.registry import describe_model
-from est.train.results.run import CHECKPOINT
+from est.train.runs.run import CHECKPOINT
 
 TINY = Config(frames=15, hidden=8, dropout=0.1)
 BLOCKED = """

@@ -27,7 +27,8 @@ from est.train.data.snippets import SnippetSampler
 from est.train.loop.checkpoint import load_checkpoint, load_model
 from est.train.loop.fold_training import hint
 from est.train.loop.predict import predict
-from est.train.results.run import CHECKPOINT, FACTS, RESULT, read_history, write_json
+from est.train.runs.files import read_history
+from est.train.runs.run import CHECKPOINT, RESULT
 
 HARD = {"strength": 0.25, "failures": [("gone", "anger", "P2", "test")], "faceless": (6, 7, 8)}
 EVERYTHING = {
@@ -179,7 +180,7 @@ def test_a_part_that_is_trained_and_not_scored_keeps_its_model(cache, tmp_path):
     run = fit(cache, tmp_path / "run", config).run
     before = outcome(run.path)
     (run.part("split") / RESULT).unlink()
-    write_json(run.path / FACTS, {**run.facts, "complete": False})
+    run.reopen()
     again = fit(None, run.path, resume=True).run
     assert outcome(again.path)["split tensors"] == before["split tensors"]
     assert outcome(again.path)["predictions.csv"] == before["predictions.csv"]

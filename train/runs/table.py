@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ...cache.watch import Progress, Watch
 from ...errors import EstError, UsageError, quoted
 from ..config.configfile import parse_value, to_flat
 from ..folds.published import named
-from .run import CONFIG, FACTS, RESULT, Run, read_json
+from .run import CONFIG, FACTS, RESULT, Run
 from .search import find_runs
 
 Status = Literal["complete", "training", "unfinished", "damaged"]
@@ -41,6 +42,7 @@ class Row:
     leaks: bool = False
     permuted: bool = False  # its labels were, for est audit
     problem: str = ""  # what is damaged
+    files: int | None = None  # that match their checksums; None where they were not compared, or there are none
     settings: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -141,7 +143,7 @@ def _opened(run: Run, name: str, begun: datetime) -> Row:
     complete = run.complete
     scores: dict[str, Any] = {}
     if complete:
-        metrics = read_json(run.path / "metrics.json")
+        metrics = run.metrics()
         over = metrics.get("over_seeds", {})
         for score in ("war", "uar"):
             scores[score] = _share(metrics["pooled"][score]["value"])
@@ -165,6 +167,27 @@ def _opened(run: Run, name: str, begun: datetime) -> Row:
         settings=to_flat(run.config),
         **scores,
     )
+
+
+def verify_runs(rows: Sequence[Row], watch: Watch | None = None) -> list[Row]:
+    """Compare all files of complete runs with their checksums: a run with a file that differs is damaged."""
+    found: list[Row] = []
+    for row in rows:
+        found.append(_verified(row) if row.status == "complete" else row)
+        if watch is not None:
+            watch.progress(Progress(what="Verifying", unit="runs", done=len(found), total=len(rows)))
+    return found
+
+
+def _verified(row: Row) -> Row:
+    try:
+        run = Run.open(row.path)
+        problems = run.verify()
+    except EstError as error:  # damaged meanwhile
+        return replace(row, status="damaged", problem=error.message)
+    if problems:
+        return replace(row, status="damaged", problem="; ".join(problems))
+    return replace(row, files=1 + len(run.digests) if run.digests else None)  # run.json is the one more
 
 
 def _share(value: Any) -> float | None:

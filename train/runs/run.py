@@ -9,31 +9,28 @@
     megc.csv             the table of MEGC 2019, of a protocol that has it
 
 Files are replaced whole, so that a kill leaves each as it was or as it should be. One process trains a run at a time: it holds a lock on
-config.toml, which is written once, and the kernel frees the lock when the process ends, however it ends.
+config.toml, which is written once, and the kernel frees the lock when the process ends, however it ends. A complete run knows the digest
+of each of its files.
 """
 
 from __future__ import annotations
 
-import csv
-import errno
 import fcntl
-import io
-import json
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
-from ...cache.stores.disk import PARTIAL, Disk
+from ...cache.stores.disk import PARTIAL
 from ...encoders.taps import MAPS
 from ...errors import EstError, UsageError, damage_named, quoted
 from ..config.config import TrainConfig
 from ..config.configfile import DEFAULT, MODEL, MODELS, from_flat, read_toml, to_toml
+from .digests import FILES, checked, digest_of, digests_of, expect_as_written, with_digest
+from .files import RESTORE, damaged, lock, read_history, read_json, write, write_json, writing
 from .place import read_place
 
 FORMAT = "est-run"
@@ -44,8 +41,11 @@ CHECKPOINT, HISTORY, RESULT, PREDICTIONS = "checkpoint.safetensors", "history.js
 MEGC = "megc.csv"
 PERMUTED = "Labels were permuted"  # begins a note of the protocol, in run.json
 EPOCHS = "epochs.npz"  # with keep_epochs: `epoch` (E,), and `predicted` (E, N), places in the labels, in the order of predictions.csv
+OF_PARTS = (CHECKPOINT, HISTORY, RESULT, PREDICTIONS, EPOCHS)
+METRICS, SUMMARY = "metrics.json", "summary.md"
+TABLES = ("history.csv", "predictions.csv", "classes.csv", "scores.csv", "confusion.csv", MEGC)
+PICTURES = ("confusion.svg", "curves.svg")
 
-RESTORE = "restore it, or train again"
 KINDS = {
     "complete": bool,
     "heading": str,
@@ -83,7 +83,7 @@ class Run:
         write(path / CONFIG, to_toml(config))
         write_json(path / FOLDS, folds)
         write_json(path / CLIPS, clips)
-        write_json(path / FACTS, facts)
+        write_json(path / FACTS, with_digest(facts))
         return cls.open(path)
 
     @classmethod
@@ -100,7 +100,10 @@ class Run:
                 f"{path} is a run of version {facts.get('version')}, expected {VERSION}.",
                 remedy="use the release of est that made it, or train again",
             )
+        facts = checked(facts, path / FACTS)
         _expect_facts(facts, path / FACTS)
+        if CONFIG in facts.get(FILES, {}):
+            expect_as_written(path / CONFIG, facts[FILES][CONFIG])
         flat = read_toml(path / CONFIG)
         if (name := flat.get(MODEL, DEFAULT)) not in MODELS:
             raise EstError(
@@ -132,6 +135,11 @@ class Run:
         return [part["name"] for part in self.facts["parts"]]
 
     @property
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each file of a complete run; nothing for a run of before 2026-11-30."""
+        return self.facts.get(FILES, {})
+
+    @property
     def permuted(self) -> bool:
         """Return whether its labels were permuted, as est audit does for a reference."""
         return any(note.startswith(PERMUTED) for note in self.facts["protocol"].get("notes", ()))
@@ -156,26 +164,52 @@ class Run:
         """Return a part's folder."""
         return self.path / PARTS / name
 
+    def file(self, name: str, *, remedy: str = RESTORE) -> Path:
+        """Return the path of one of its files; refuse one that is not as it was when the run was completed."""
+        if (digest := self.digests.get(name)) and (self.path / name).is_file():
+            expect_as_written(self.path / name, digest, remedy=remedy)
+        return self.path / name
+
+    def file_of(self, part: str, name: str) -> Path:
+        """Return the path of a file of a part; refuse one that is not as it was when the run was completed."""
+        return self.file(f"{PARTS}/{part}/{name}", remedy=self.train_again(part))
+
+    def train_again(self, part: str) -> str:
+        """Return what restores a part."""
+        return f"restore it, or rm -r {quoted(self.part(part))} and est train --resume --out {quoted(self.path)}"
+
+    def result(self, part: str) -> dict[str, Any]:
+        """Return the scores of a part, and what belongs to them."""
+        return read_json(self.file_of(part, RESULT))
+
+    def history(self, part: str) -> list[dict[str, Any]]:
+        """Return the records of a part's epochs; a last line that a kill cut short is left out."""
+        return read_history(self.file_of(part, HISTORY))
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the pooled scores of a complete run, and what belongs to them."""
+        return read_json(self.file(METRICS))
+
     def halves(self) -> dict[str, dict[str, list[str]]]:
         """Return the ids that each fold learns from, chooses by and tests."""
-        found = read_json(self.path / FOLDS)
+        found = read_json(self.file(FOLDS))
         if not all(
             isinstance(half, dict) and all(isinstance(ids, list) for ids in half.values()) for half in found.values()
         ):
-            raise _damaged(self.path / FOLDS, "the ids of each half of each fold", found)
+            raise damaged(self.path / FOLDS, "the ids of each half of each fold", found)
         return found
 
     def clips(self) -> Clips:
         """Return what stood behind each clip's id; nothing for a run of before 2026-11-29."""
-        return read_json(self.path / CLIPS) if (self.path / CLIPS).exists() else {}
+        return read_json(self.file(CLIPS)) if (self.path / CLIPS).exists() else {}
 
     @contextmanager
     def alone(self) -> Generator[None]:
         """Keep other processes from training this run meanwhile."""
-        with _writing(self.path / CONFIG):
+        with writing(self.path / CONFIG):
             descriptor = os.open(self.path / CONFIG, os.O_RDWR | os.O_CLOEXEC)
         try:
-            if not _lock(descriptor):
+            if not lock(descriptor):
                 raise EstError(
                     f"{self.path} is being trained by another process.", remedy="wait for it, or end it first"
                 )
@@ -191,27 +225,35 @@ class Run:
         except OSError:
             return False
         try:
-            return not _lock(descriptor, fcntl.LOCK_SH)
+            return not lock(descriptor, fcntl.LOCK_SH)
         finally:
             os.close(descriptor)
 
     def finish(self) -> Self:
-        """Mark the run as complete."""
-        facts = {**self.facts, "complete": True}
-        write_json(self.path / FACTS, facts)
+        """Mark the run as complete, with the digests of its files."""
+        from ...encoders.weights import BACKBONE  # loads torch, which nothing else here needs
+
+        names = [CONFIG, FOLDS, CLIPS, METRICS, *TABLES, *PICTURES, SUMMARY]
+        names += [f"{PARTS}/{part}/{name}" for part in self.parts for name in (*OF_PARTS, BACKBONE)]
+        return self._with({**self.facts, "complete": True, FILES: digests_of(self.path, names)})
+
+    def verify(self) -> list[str]:
+        """Compare every file with its digest; return what is wrong, a line each."""
+        return [
+            f"{name} is missing" if not (self.path / name).is_file() else f"{name} does not match its checksum"
+            for name, digest in self.digests.items()
+            if not (self.path / name).is_file() or digest_of(self.path / name) != digest
+        ]
+
+    def reopen(self) -> Self:
+        """Mark a run of which a part was removed as unfinished: its files change again."""
+        if not self.facts["complete"]:
+            return self
+        return self._with({name: value for name, value in self.facts.items() if name != FILES} | {"complete": False})
+
+    def _with(self, facts: dict[str, Any]) -> Self:
+        write_json(self.path / FACTS, with_digest(facts))
         return type(self)(path=self.path, config=self.config, facts=facts)
-
-
-def _lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
-    """Take the lock, or raise an error that another process has it. On file systems without locks no process is blocked."""
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-            raise
-    return True
 
 
 def expect_free(path: Path) -> None:
@@ -235,7 +277,7 @@ def new_path(root: Path = RUNS) -> Path:
 
 def _claim(path: Path) -> bool:
     """Make a folder, or return that another process has made it."""
-    with _writing(path):
+    with writing(path):
         try:
             path.mkdir(parents=True)
         except FileExistsError:
@@ -264,100 +306,20 @@ def latest_unfinished(root: Path = RUNS) -> Path:
     return max(free, key=lambda path: (path / CONFIG).stat().st_mtime_ns)
 
 
-def write(path: Path, text: str) -> None:
-    """Replace a file, whole and durably."""
-    disk = Disk()
-    with _writing(path):
-        disk.make_folder(path.parent)
-        disk.write(path, text.encode())
-        disk.flush_folder(path.parent)
-
-
-def append(path: Path, text: str) -> None:
-    """Add to a file."""
-    with _writing(path), open(path, "a", encoding="utf-8") as file:
-        file.write(text)
-
-
-@contextmanager
-def _writing(path: Path) -> Generator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = "no space is left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
-        raise EstError(
-            f"{path} could not be written: {reason}.",
-            remedy="fix that, then run the command again; est train resumes with --resume",
-        ) from error
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Replace a JSON file."""
-    write(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a run."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # no JSON, or no UTF-8
-        raise EstError(f"{path} cannot be read.", remedy=RESTORE) from error
-    if not isinstance(found, dict):
-        raise _damaged(path, "an object", found)
-    return found
-
-
-def _damaged(path: Path, expected: str, found: Any) -> EstError:
-    return EstError(f"{path} is damaged: expected {expected}, found {str(found)[:60]!r}.", remedy=RESTORE)
-
-
 def _expect_facts(facts: Mapping[str, Any], path: Path) -> None:
     """Refuse a run.json that lacks what every reader of it takes for granted, and parts whose names lead out of the run's folder."""
     for name, kind in KINDS.items():
         if not isinstance(facts.get(name), kind):
-            raise _damaged(path, f"{name}, {KIND_NAMES[kind]}", facts.get(name))
+            raise damaged(path, f"{name}, {KIND_NAMES[kind]}", facts.get(name))
     for part in facts["parts"]:
         if not isinstance(part, dict) or not all(isinstance(part.get(name), kind) for name, kind in OF_A_PART.items()):
-            raise _damaged(path, f"parts with {', '.join(OF_A_PART)}", part)
+            raise damaged(path, f"parts with {', '.join(OF_A_PART)}", part)
         if Path(part["name"]).name != part["name"]:
-            raise _damaged(path, "the name of a folder for each part", part["name"])
+            raise damaged(path, "the name of a folder for each part", part["name"])
     if not all(isinstance(label, str) for label in facts["labels"]):
-        raise _damaged(path, "labels that are texts", facts["labels"])
+        raise damaged(path, "labels that are texts", facts["labels"])
     if not isinstance(facts["cache"].get("path"), str):
-        raise _damaged(path, "the path of a cache", facts["cache"])
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Replace a CSV file."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write(path, text.getvalue())
-
-
-def write_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """Replace a file of arrays."""
-    held = io.BytesIO()
-    np.savez_compressed(held, **arrays)  # ty: ignore[invalid-argument-type]
-    disk = Disk()
-    with _writing(path):
-        disk.write(path, held.getvalue())
-        disk.flush_folder(path.parent)
-
-
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """Read the records of a part; a last line that a kill cut short is left out."""
-    if not path.exists():
-        return []
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        found = [json.loads(line) for line in lines[:-1]]
-    except (OSError, ValueError, RecursionError) as error:
-        raise EstError(f"{path} cannot be read.", remedy=RESTORE) from error
-    if wrong := [record for record in found if not isinstance(record, dict)]:
-        raise _damaged(path, "an object in each line", wrong[0])
-    return found
+        raise damaged(path, "the path of a cache", facts["cache"])
 
 
 def other_clips(one: Clips, other: Clips) -> list[str]:
