@@ -57,6 +57,10 @@ class CacheLocked(CacheError):
     """Another process writes this cache, or the file system cannot say whether one does."""
 
 
+class NoLocks(CacheLocked):
+    """The file system cannot say whether another process writes here."""
+
+
 class CacheDamaged(CacheError):
     """Committed data that is missing or does not match its checksum."""
 

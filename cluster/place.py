@@ -23,7 +23,7 @@ from typing import Any
 
 from ..cache.stores.disk import Disk
 from ..cache.stores.lock import WriterLock
-from ..errors import CacheLocked, EstError, UsageError, quoted
+from ..errors import CacheLocked, EstError, NoLocks, UsageError, quoted
 
 SUFFIX = ".submit"
 STORES = (".zarr", ".h5")
@@ -117,7 +117,6 @@ class Place:
         """Refuse to look for a submission where there is none."""
         if self.manifest.is_file():
             return
-        out = quoted(self.out)
         message, remedy = f"Nothing was submitted for {self.out}: {self.manifest} is not there.", ""
         if self.out.name.endswith(SUFFIX) and (self.out / self.manifest.name).is_file():
             message = f"{self.out} is the folder of the parts; what was submitted has its name without {SUFFIX}."
@@ -127,16 +126,14 @@ class Place:
                 f"{self.out} is there, and has no parts: {self.manifest} is not there. est extract or "
                 "--engine ray made it, or its folder of parts was removed."
             )
-            remedy = f"est cache info {out}"
+            remedy = f"est cache info {quoted(self.out)}"
         elif self.out.suffix in STORES:
-            remedy = f"est submit extract INPUT --out {out} --shards 8"
+            remedy = f"est submit extract INPUT --out {quoted(self.out)} --shards 8"
         elif (self.out / "settings.json").exists():
             message = f"{self.out} is a sweep of one machine: no jobs were submitted for it."
-            remedy = f"est sweep with --out {out} and the same options resumes it"
+            remedy = f"est sweep with --out {quoted(self.out)} and the same options resumes it"
         else:
-            remedy = (
-                f"est submit sweep --cache CACHE --out {out}; the OUT of an extraction ends in {' or '.join(STORES)}"
-            )
+            remedy = f"est submit sweep --cache CACHE --out {quoted(self.out)}; the OUT of an extraction ends in {' or '.join(STORES)}"
         raise UsageError(message, remedy=remedy)
 
 
@@ -168,6 +165,8 @@ def holding(path: Path, what: str) -> Generator[None]:
     lock = WriterLock(path)
     try:
         lock.acquire()
+    except NoLocks:
+        raise
     except CacheLocked as error:
         reason = error.message.partition(" being written ")[2] or error.message
         raise CacheLocked(

@@ -17,7 +17,7 @@ from ..cache.stores.snapshot import open_snapshot
 from ..errors import EstError
 from .parts import Manifest, is_done, read_manifest
 from .place import LAST, Place, named
-from .slurm.queue import read_queue, waiting
+from .slurm.queue import HELD, read_queue, waiting
 from .state import State, read_state, seconds_since_heartbeat, tail
 
 SHOWN = 5  # failures
@@ -144,8 +144,10 @@ def _failures(place: Place, parts: int, result: Mapping[str, Any]) -> Iterator[F
 def _part(place: Place, manifest: Manifest, number: int, waits: Mapping[int, str]) -> Part:
     state, inputs = read_state(place.state(number)), manifest.inputs_of(number)
     known: dict[str, Any] = {"number": number, "inputs": inputs, "log": place.log(number)}
+    queued = waits.get(number, "")
+    held = queued if queued.startswith(HELD) else ""
     if state is None:
-        return Part(**known, state=_unbegun(waits, number))
+        return Part(**known, state=_unbegun(waits, number), error=held)
     known |= {"failed": state.failed, "attempt": state.attempt, "host": state.host, "job": state.job}
     if is_done(place, manifest, number):
         return Part(**known, state="done", left=0)
@@ -153,7 +155,7 @@ def _part(place: Place, manifest: Manifest, number: int, waits: Mapping[int, str
     if state.is_alive(place, number):
         return Part(**known, state="running")
     if number in waits:
-        return Part(**known, state=_unbegun(waits, number))
+        return Part(**known, state=_unbegun(waits, number), error=held)
     known |= {"tail": tuple(tail(place.log(number)))}
     if state.state == "stopped":
         return Part(**known, state="stopped", error=f"stopped by signal {state.signal}" if state.signal else "stopped")

@@ -2,10 +2,12 @@
 
     python docs/make_sbom.py --out sbom.json
     python docs/make_sbom.py --advisories all.zip      # of osv.dev, downloaded before: nothing here asks a network
+    python docs/make_sbom.py --advisories vulns/       # of a clone of pypa/advisory-database
 
 Components are the packages of constraints.txt, with the licence and the dependencies that their metadata state here, and the weights that
 are shipped. The same environment gives the same file: it holds no time and no random number. Advisories are in the format of OSV, as
-files in a folder or a zip. The exit status is 1 if one of them is about a listed version, and 2 if they cannot be read.
+JSON or YAML files in a folder or a zip. The exit status is 1 if one of them is about a listed version, and 2 if they cannot be read, or
+if there are none.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -32,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NAMESPACE = uuid.UUID("8d0d3a5e-7a7b-5d5c-9d3e-0b6d9d5f5a11")  # of serial numbers, which follow from the content
 WEIGHTS = ("encoders/weights/*.safetensors", "extract/faces/*.safetensors")
 ECOSYSTEM = "PyPI"
+JSON, YAML = (".json",), (".yaml", ".yml")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,15 +122,16 @@ def find_vulnerable(packages: Sequence[Package], advisories: Iterator[Mapping[st
 def read_advisories(path: Path) -> Iterator[Mapping[str, Any]]:
     """Yield the advisories of a file, a folder or a zip; nothing of a zip is extracted to the disk."""
     if path.is_dir():
-        for file in sorted(path.rglob("*.json")):
-            yield json.loads(file.read_bytes())
+        for file in sorted(path.rglob("*")):
+            if file.name.endswith((*JSON, *YAML)):
+                yield _parse(file.name, file.read_bytes())
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
-                if name.endswith(".json"):
-                    yield json.loads(archive.read(name))
+                if name.endswith((*JSON, *YAML)):
+                    yield _parse(name, archive.read(name))
     else:
-        yield json.loads(path.read_bytes())
+        yield _parse(path.name, path.read_bytes())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -150,14 +155,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         count, found = find_vulnerable(packages, read_advisories(asked.advisories))
+        if not count:
+            raise ValueError(f"no file ends in {', '.join((*JSON, *YAML))}")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         print(
-            f"{asked.advisories} cannot be read as advisories of OSV: {error}.\ntry: PyPI/all.zip of osv.dev",
+            f"{asked.advisories} cannot be read as advisories of OSV: {error}.\n"
+            "try: PyPI/all.zip of osv.dev, or the folder vulns of pypa/advisory-database",
             file=sys.stderr,
         )
         return 2
     print(f"{len(packages)} packages, {count} advisories read, {len(found)} about a listed version")
-    print("\n".join(map(str, found)))
+    for one in found:
+        print(one)
     return 1 if found else 0
 
 
@@ -233,15 +242,32 @@ def _needs(name: str) -> set[str]:
     return {canonicalize_name(one.name) for one in needs if one.marker is None or "extra" not in str(one.marker)}
 
 
+def _parse(name: str, content: bytes) -> Mapping[str, Any]:
+    """Read an advisory; of YAML every value stays text, as 1.10 is a version and no number."""
+    if not name.endswith(YAML):
+        return json.loads(content)
+    try:
+        return yaml.load(content, yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{name} is no YAML: {error}") from error
+
+
 def _is_affected(version: str, affected: Mapping[str, Any]) -> bool:
-    """Say whether a version is listed, or lies in one of the ranges."""
-    if version in affected.get("versions", ()):
+    """Say whether a version is listed, in whichever spelling, or lies in one of the ranges."""
+    if any(_is_same(version, one) for one in affected.get("versions", ())):
         return True
     return any(
         _is_within(Version(version), one["events"])
         for one in affected.get("ranges", ())
         if one.get("type") == "ECOSYSTEM"
     )
+
+
+def _is_same(version: str, listed: str) -> bool:
+    try:
+        return Version(version) == Version(listed)
+    except InvalidVersion:
+        return version == listed
 
 
 def _is_within(version: Version, events: Sequence[Mapping[str, str]]) -> bool:

@@ -69,6 +69,8 @@ def advisory(name="Drawn.Things", *, events=None, versions=(), **more):
         (advisory(events=[{"fixed": "1.10"}, {"introduced": "1.3"}, {"fixed": "1.2"}, {"introduced": "0"}]), 1),
         (advisory(versions=["1.4.2"]), 1),
         (advisory(versions=["1.4.20"]), 0),
+        (advisory(versions=["1.4.2.0"]), 1),
+        (advisory(versions=["some old one", "v1.4.2"]), 1),
         (advisory("another", events=[{"introduced": "0"}]), 0),
         (advisory(events=[{"introduced": "0"}], withdrawn="2026-01-01T00:00:00Z"), 0),
     ],
@@ -103,3 +105,39 @@ def test_advisories_are_read_from_files_folders_and_zips(sbom, tmp_path, capsys)
     (tmp_path / "all" / "1.json").write_text('{"affected": 1}')
     assert sbom.main(["--constraints", str(tmp_path / "constraints.txt"), "--advisories", str(tmp_path / "all")]) == 2
     assert "osv.dev" in capsys.readouterr().err
+
+
+WRITTEN = """\
+id: MADE-UP-2
+details: A version
+  of a test.
+affected:
+- package:
+    name: drawn-things
+    ecosystem: PyPI
+  ranges:
+  - type: ECOSYSTEM
+    events:
+    - introduced: "0"
+    - fixed: 1.10
+  versions:
+  - 1.9
+aliases:
+- MADE-UP-3
+modified: 2026-01-01T00:00:00Z
+"""
+
+
+def test_advisories_are_read_from_yaml(sbom, tmp_path, capsys):
+    """As pypa/advisory-database has them; 1.10 is no number."""
+    (tmp_path / "constraints.txt").write_text(CONSTRAINTS)
+    (tmp_path / "vulns" / "drawn-things").mkdir(parents=True)
+    words = ["--constraints", str(tmp_path / "constraints.txt"), "--advisories", str(tmp_path / "vulns")]
+    assert sbom.main(words) == 2
+    assert "no file ends in .json, .yaml, .yml" in capsys.readouterr().err
+    (tmp_path / "vulns" / "drawn-things" / "MADE-UP-2.yaml").write_text(WRITTEN)
+    assert sbom.main(words) == 1
+    assert "drawn-things 1.4.2: MADE-UP-2 (MADE-UP-3) A version of a test.; fixed in 1.10" in capsys.readouterr().out
+    (tmp_path / "vulns" / "drawn-things" / "MADE-UP-4.yml").write_text("affected: [")
+    assert sbom.main(words) == 2
+    assert "MADE-UP-4.yml is no YAML" in capsys.readouterr().err

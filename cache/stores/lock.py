@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import CacheError, CacheLocked
+from ...errors import CacheError, CacheLocked, NoLocks
 from ..remote.address import expect_writable
 
 SUFFIX = ".lock"
@@ -127,10 +127,10 @@ class WriterLock:
             remedy="check the permissions and the free space of its folder; reading needs neither",
         )
 
-    def _no_locks(self) -> CacheLocked:
-        return CacheLocked(
-            f"The file system of {self.path.parent} has no working locks, so two writers could destroy a cache there.",
-            remedy="write the cache to a local disk and copy it when it is done",
+    def _no_locks(self) -> NoLocks:
+        return NoLocks(
+            f"The file system of {self.path.parent} has no working locks, so two writers could destroy what is there.",
+            remedy="write to a local disk, and copy it when it is done",
         )
 
     def _sign(self, descriptor: int) -> None:

@@ -42,11 +42,11 @@ def _connect(ray: Any, address: str) -> None:
             f"There is no cluster of Ray at {address}: {brief(error).rstrip('.')}.",
             remedy="ray start --head on one machine; --address HOST:6379 names one elsewhere; --address local starts one here",
         ) from error
-    except ImportError as error:
-        raise EstError(
-            f"Ray cannot connect to {address}: {brief(error).rstrip('.')}.", remedy="pip install 'ray[client]'"
-        ) from error
-    except ValueError as error:
+    except (ImportError, ValueError) as error:
+        if "ray[client]" in str(error) or isinstance(error, ImportError):  # Ray 2.60 says it by a ValueError
+            raise EstError(
+                f"Ray cannot connect to {address}: {brief(error).rstrip('.')}.", remedy="pip install 'ray[client]'"
+            ) from error
         raise UsageError(
             f"--address is auto, local, HOST:PORT or ray://HOST:PORT, found {address!r}.", remedy="--address auto"
         ) from error

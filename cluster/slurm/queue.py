@@ -15,6 +15,7 @@ from ..reading import expect_types, reading
 from .options import SlurmOptions
 
 PATIENCE = 60  # seconds for a command of Slurm
+HELD = "held by Slurm"  # until somebody releases it: after a launch that failed, for example
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +49,16 @@ def write_queue(place: Place, queue: Queue) -> None:
 
 
 def waiting(queue: Queue) -> dict[int, str]:
-    """Return the parts whose jobs are in Slurm's queue, waiting or running, with Slurm's word for it."""
+    """Return the parts whose jobs are in Slurm's queue, waiting or running, with Slurm's word for it, or how to release a held one."""
     if not queue.jobs or shutil.which("squeue") is None:  # looked at from a machine that does not know the cluster
         return {}
-    listed = slurm("squeue", "--noheader", "--array", "--user", getpass.getuser(), "--format", "%i|%T")
-    known = dict(line.strip().split("|", 1) for line in listed.splitlines() if "|" in line)
+    listed = slurm("squeue", "--noheader", "--array", "--user", getpass.getuser(), "--format", "%i|%T|%r")
+    known = {}
+    for line in listed.splitlines():
+        if line.count("|") != 2:  # something else that is printed there
+            continue
+        job, state, reason = line.strip().split("|")
+        known[job] = f"{HELD}: {reason}; scontrol release {job}" if "held" in reason.casefold() else state
     return {number: known[job] for number, job in queue.jobs.items() if job in known}
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from ...cache.stores.disk import PARTIAL
 from ...cache.stores.lock import WriterLock
-from ...errors import CacheError, CacheLocked, EstError, UsageError, damage_named, differing, some
+from ...errors import CacheError, CacheLocked, EstError, NoLocks, UsageError, damage_named, differing, some
 from ...inputs.input import Input
 from ...train.runs.files import read_json, write_json
 
@@ -158,6 +158,8 @@ class OutputFolder:
         lock = WriterLock(whole)
         try:
             lock.acquire()
+        except NoLocks:
+            raise
         except CacheLocked as error:
             said = error.message.replace(whole.name, str(self.path), 1)
             raise EstError(said, remedy=f"wait for that process, or {ANOTHER}") from None

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 JOURNAL, LOCK = "studies.journal", "studies.lock"
 JOURNAL_LOCK = f"{JOURNAL}.lock"
+DRIVERS = {
+    "psycopg": "'psycopg[binary]'",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+}  # what pip calls modules
+POSTGRES = "--storage postgresql+psycopg://…, as SQLAlchemy names it"
 
 
 def optuna() -> Any:
@@ -121,11 +127,21 @@ def _database(found: Any, url: str) -> BaseStorage:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", found.exceptions.ExperimentalWarning)
             return found.storages.get_storage(url)
+    except ImportError as error:
+        cause = error.__cause__ or error
+        name = getattr(cause, "name", None)  # none where a library of the driver is missing
+        needs = f"needs the package {name}" if name else f"needs a driver, which cannot be imported: {cause}"
+        package = DRIVERS.get(name, name) if name else "it with its libraries, as 'psycopg[binary]' has them"
+        raise EstError(
+            f"The storage {without_password(url)} {needs}.",
+            remedy=f"pip install {package}; without --storage the studies are kept in --out",
+        ) from error
     # drivers raise errors of kinds of their own, and all of them mean that it cannot be reached
     except Exception as error:
+        check = "check that the database runs, and the name, user and password"
         raise EstError(
             f"The storage {without_password(url)} cannot be opened.",
-            remedy="check that the database runs and its driver is installed; without --storage the studies are kept in --out",
+            remedy=f"{POSTGRES if url.startswith('postgres:') else check}; without --storage the studies are kept in --out",
         ) from error
 
 

@@ -349,4 +349,4 @@ def _reaching() -> Generator[None]:
         raise StudiesUnreachable(
             "The storage of the studies does not answer.",
             remedy="check the database, then run the same command again: finished trials are kept",
-        ) from error
+        ) from error.__cause__ or error  # Optuna's sentence guesses, and the driver's says it

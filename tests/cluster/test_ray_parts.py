@@ -103,6 +103,10 @@ def test_what_does_not_fit_is_refused(nodes, asked, message, remedy):
         ),
         (ImportError("Ray Client requires grpcio"), "requires grpcio"),
         (ValueError("Invalid address"), "--address is auto, local, HOST:PORT"),
+        (
+            ValueError("Ray Client requires pip package `ray[client]`."),
+            "Ray cannot connect to auto: Ray Client requires pip",
+        ),
     ],
 )
 def test_a_cluster_that_cannot_be_reached(error, message):

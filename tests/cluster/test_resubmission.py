@@ -188,7 +188,7 @@ def test_jobs_in_a_queue_are_not_forgotten(place, monkeypatch):
     jobs = {0: "7_0", LAST: "8"}
     write_queue(place, Queue(engine="slurm", jobs=jobs))
     monkeypatch.setattr(queues.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(queues, "slurm", lambda *words: "7_0|PENDING\n8|PENDING\n")
+    monkeypatch.setattr(queues, "slurm", lambda *words: "7_0|PENDING|None\n8|PENDING|Dependency\n")
     with pytest.raises(UsageError, match=r"2 jobs of .* are in Slurm's queue") as refused:
         again(place)
     assert refused.value.remedy.startswith(f"est submit cancel {place.out}")

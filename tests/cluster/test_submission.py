@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -28,7 +30,7 @@ from est.cluster.state import State, asdict, read_state
 from est.cluster.status import read_submission
 from est.cluster.submitting import _failed, cancel, expect_engine, retry, submit_extract
 from est.commands.submitting.submissionpage import page
-from est.errors import CacheLocked, EstError, RecipeMismatch, UsageError
+from est.errors import CacheLocked, EstError, NoLocks, RecipeMismatch, UsageError
 from est.inputs.input import failure_at
 
 
@@ -144,6 +146,17 @@ def test_one_process_works_on_a_shard(tmp_path, monkeypatch):
     assert read_state(place.state(0)).is_done
 
 
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    """It is named: nothing is there to wait for."""
+    place = planned(tmp_path)
+    monkeypatch.setattr(
+        fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSYS, "Function not implemented"))
+    )
+    with pytest.raises(NoLocks, match=r"The file system of .* has no working locks") as refused:
+        run_part(place, 0)
+    assert refused.value.remedy.startswith("write to a local disk")
+
+
 def test_processes_that_are_killed(tmp_path, monkeypatch):
     """One by SIGKILL, while another goes on without the call that started it; the next call waits for that one."""
     use_fakes(monkeypatch, "hanging")
@@ -204,14 +217,17 @@ def test_what_slurm_says_of_jobs(place, monkeypatch):
     place.log(1).write_text("line\nkilled: out of memory\n")
     write_queue(place, Queue(engine="slurm", jobs={0: "7_0", 1: "7_1", 2: "7_2", LAST: "8"}))
     monkeypatch.setattr(queues.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(queues, "slurm", lambda *words: "7_2|PENDING\n8|PENDING\n9|RUNNING\n")
+    monkeypatch.setattr(queues, "slurm", lambda *words: "7_2|PENDING|Priority\n8|PENDING|Dependency\n9|RUNNING|None\n")
     found = read_submission(place.out)
     assert found.counts == {"done": 1, "queued": 1, "failed": 1}
     assert (found.last.state, found.open) == ("queued", [1])
     assert found.parts[1].error.startswith("its process is gone")
     assert found.parts[1].tail == ("line", "killed: out of memory")
-    monkeypatch.setattr(queues, "slurm", lambda *words: "7_1|RUNNING\n7_2|PENDING\n")
-    assert read_submission(place.out).counts == {"done": 1, "running": 1, "queued": 1}
+    listed = "7_1|RUNNING|None\n7_2|PENDING|launch failed requeued held\n"
+    monkeypatch.setattr(queues, "slurm", lambda *words: listed)
+    found = read_submission(place.out)
+    assert found.counts == {"done": 1, "running": 1, "queued": 1}
+    assert found.parts[2].error == "held by Slurm: launch failed requeued held; scontrol release 7_2"
     write_json(place.state(1), asdict(State(state="running", host="elsewhere", heartbeat=time.time() - 400)))
     monkeypatch.setattr(queues, "slurm", lambda *words: "")
     assert read_submission(place.out).counts == {"done": 1, "running": 1, "missing": 1}, "by its file, not by its clock"

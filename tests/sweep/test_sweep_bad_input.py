@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import sys
 import time
@@ -136,7 +137,7 @@ def test_a_storage_that_cannot_be_reached(cache, tmp_path, url):
     else:
         shown = url.format(tmp_path).replace("secret", "…")
         assert message == f"The storage {shown} cannot be opened."
-        assert remedy.startswith("check that the database runs and its driver is installed")
+        assert remedy.startswith("check that the database runs, and the name, user and password")
     swept(
         cache, tmp_path / "sweep", base=base_config(protocol=ONE), trials=1, control=False
     )  # the folder is still free
@@ -151,6 +152,23 @@ def test_a_password_is_written_nowhere(cache, tmp_path, monkeypatch):
     written = [path for path in out.rglob("*") if path.is_file() and b"secret" in path.read_bytes()]
     assert written == []
     assert "postgresql://me:…@host/db" in (out / "settings.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("url", "told", "remedy"),
+    [
+        ("postgresql+psycopg://me@localhost/a", "needs the package psycopg", "pip install 'psycopg[binary]'; without"),
+        ("mysql+pymysql://me@localhost/a", "needs the package pymysql", "pip install pymysql; without"),
+        ("postgres://me@localhost/a", "cannot be opened", "--storage postgresql+psycopg://…"),
+    ],
+)
+def test_a_database_without_its_driver(monkeypatch, tmp_path, url, told, remedy):
+    """It is named as pip calls it."""
+    for name in ("psycopg", "pymysql"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(EstError, match=re.escape(f"The storage {url} {told}.")) as refused:
+        storage.open_storage(tmp_path, url)
+    assert refused.value.remedy.startswith(remedy)
 
 
 def test_jobs_are_given_no_password(cache, tmp_path):
