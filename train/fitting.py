@@ -38,7 +38,7 @@ from .models.registry import model_facts
 from .preparation import Prepared, expect_trainable, prepare
 from .provenance import describe_cache, describe_clips, describe_halves, describe_megc, expect_same, own_cache
 from .results.results import Results, collect
-from .runs.run import Run, expect_free, latest_unfinished, new_path
+from .runs.run import POOLED, Run, expect_free, latest_unfinished, new_path
 from .unfinished import clips_besides
 
 ELSEWHERE = "resume the run on a machine that computes in it, or start another --out with --precision fp32"
@@ -72,6 +72,11 @@ def fit(
     if resume:
         run = Run.open(out or latest_unfinished())
         _expect_resumable(run, config)
+        if run.permuted and not isinstance(cache, Prepared):  # whose labels would be those of the cache
+            raise UsageError(
+                f"{run.path} is a reference of est audit: its labels were permuted.",
+                remedy="the same est audit again resumes it",
+            )
         watch.say(f"resuming {run.path}")
         return _resume(run, cache, watch)
     if cache is None:
@@ -291,8 +296,8 @@ def _frame_rate(ready: Prepared) -> float:
 
 
 def _expect_resumable(run: Run, config: TrainConfig | None) -> None:
-    """Refuse a run that is complete, and settings that are not its own."""
-    if run.complete:
+    """Refuse a run that is complete, unless a file that is written from its parts is damaged, and settings that are not its own."""
+    if run.complete and not run.verify(POOLED):
         raise UsageError(
             f"{run.path} is complete.", remedy=f"est evaluate {quoted(run.path)}, or est train without --resume"
         )

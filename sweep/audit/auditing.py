@@ -28,7 +28,7 @@ from ...train.preparation import Prepared, prepare
 from ...train.provenance import digest, rows_digest
 from ...train.runs.files import read_json, write, write_json
 from ...train.runs.place import read_place
-from ...train.runs.run import CHECKPOINT, FACTS, RESULT, Run
+from ...train.runs.run import FACTS, RESULT, Run
 from .findings import Audit, find
 from .page import page
 from .permutation import changed_share, permute_rows, permuted
@@ -116,8 +116,7 @@ def _train_all(
         teacher = permute_rows(table, rows, seed=seeds[0], number=number)
         other = permuted(ready, teacher, number, seeds[0])
         runs.append(_trained(other, out / PERMUTED / f"{number:02d}", other.config, shown))
-        for name in runs[-1].parts:
-            (runs[-1].part(name) / CHECKPOINT).unlink(missing_ok=True)
+        runs[-1] = runs[-1].without_checkpoints()
         names = np.array(table.labels)[table.label[teacher[rows]]].tolist()
         taught.append(dict(zip(table.ids[rows].tolist(), names, strict=True)))
         changed.append(changed_share(table, rows, teacher))

@@ -41,6 +41,7 @@ from est.train.results.paired import compare_paired
 from est.train.results.predictions import read_predictions
 from est.train.runs.files import read_history, read_json
 from est.train.runs.run import CHECKPOINT, EPOCHS, HISTORY, RESULT
+from est.train.runs.table import list_runs, verify_runs
 
 PROTOCOL = ProtocolConfig(kind="kfold", folds=2, val_share=0.5)
 SMALL = Config(hidden=8)
@@ -320,6 +321,23 @@ def test_a_lost_file_is_named_and_made_again(audited, cache, tmp_path):
     again = audit_cache(cache, out, audit_config(), permutations=2, watch=watch)
     assert [name for name, _ in watch.parts] == ["fold1-seed2"]
     assert again.score.by_seed == audited[0].score.by_seed
+
+
+def test_runs_of_an_audit_are_whole_and_permuted_ones_are_trained_by_an_audit_alone(audited, cache, tmp_path):
+    out = shutil.copytree(audited[1], tmp_path / "copy")
+    assert {row.status for row in verify_runs(list_runs(out))} == {"complete"}
+    part = out / "permuted" / "01" / "parts" / "fold1"
+    whole = (part / "predictions.csv").read_bytes()
+    (part / "predictions.csv").write_bytes(whole.replace(b"0", b"1", 1))
+    found = refused(cache, out, permutations=2)
+    assert "predictions.csv does not match its checksum" in found.message
+    assert found.remedy.endswith(f"rm -r {part} and the same est audit again")
+    shutil.rmtree(part)
+    with pytest.raises(UsageError, match="its labels were permuted"):  # on those of the cache
+        fit(None, out / "permuted" / "01", resume=True)
+    audit_cache(cache, out, audit_config(), permutations=2)
+    assert (part / "predictions.csv").read_bytes() == whole
+    assert {row.status for row in verify_runs(list_runs(out))} == {"complete"}
 
 
 def test_sizes_where_people_are_unknown():

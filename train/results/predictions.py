@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ...cache.dataframe import expect_pandas
-from ...errors import EstError, counted, quoted
+from ...errors import EstError, counted
 from ..runs.run import PREDICTIONS, Run
 from .intervals import score_intervals
 from .metrics import Scores, Spread, mean_scores, plain, score, spread
@@ -192,7 +192,7 @@ def typed_frame(rows: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
 def read_predictions(run: Run, part: str) -> list[dict[str, str]]:
     """Read what a part predicted; refuse a file that does not hold each clip of its test half once."""
     path = run.file_of(part, PREDICTIONS)
-    remedy = f"remove {run.part(part)}, then est train --resume --out {quoted(run.path)}"
+    remedy = run.train_again(part)
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

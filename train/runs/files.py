@@ -101,7 +101,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 
 def lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
-    """Take the lock, or raise an error that another process has it. On file systems without locks no process is blocked."""
+    """Take a lock; return whether it was free. On file systems without locks it always is."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +26,7 @@ from typing import Any, Self
 
 from ...cache.stores.disk import PARTIAL
 from ...encoders.taps import MAPS
-from ...errors import EstError, UsageError, damage_named, quoted
+from ...errors import EstError, UsageError, damage_named, quoted, some
 from ..config.config import TrainConfig
 from ..config.configfile import DEFAULT, MODEL, MODELS, from_flat, read_toml, to_toml
 from .digests import FILES, checked, digest_of, digests_of, expect_as_written, with_digest
@@ -44,7 +44,7 @@ EPOCHS = "epochs.npz"  # with keep_epochs: `epoch` (E,), and `predicted` (E, N),
 OF_PARTS = (CHECKPOINT, HISTORY, RESULT, PREDICTIONS, EPOCHS)
 METRICS, SUMMARY = "metrics.json", "summary.md"
 TABLES = ("history.csv", "predictions.csv", "classes.csv", "scores.csv", "confusion.csv", MEGC)
-PICTURES = ("confusion.svg", "curves.svg")
+POOLED = (METRICS, SUMMARY, *TABLES, "confusion.svg", "curves.svg")  # written again from the parts
 
 KINDS = {
     "complete": bool,
@@ -165,10 +165,14 @@ class Run:
         return self.path / PARTS / name
 
     def file(self, name: str, *, remedy: str = RESTORE) -> Path:
-        """Return the path of one of its files; refuse one that is not as it was when the run was completed."""
-        if (digest := self.digests.get(name)) and (self.path / name).is_file():
-            expect_as_written(self.path / name, digest, remedy=remedy)
-        return self.path / name
+        """Return the path of one of its files; refuse one that is not as it was when the run was completed, or is gone."""
+        path = self.path / name
+        if digest := self.digests.get(name):
+            if path.is_file():
+                expect_as_written(path, digest, remedy=remedy)
+            elif self.complete:
+                raise EstError(f"{path} is missing.", remedy=remedy)
+        return path
 
     def file_of(self, part: str, name: str) -> Path:
         """Return the path of a file of a part; refuse one that is not as it was when the run was completed."""
@@ -176,7 +180,8 @@ class Run:
 
     def train_again(self, part: str) -> str:
         """Return what restores a part."""
-        return f"restore it, or rm -r {quoted(self.part(part))} and est train --resume --out {quoted(self.path)}"
+        again = "the same est audit again" if self.permuted else f"est train --resume --out {quoted(self.path)}"
+        return f"restore it, or rm -r {quoted(self.part(part))} and {again}"
 
     def result(self, part: str) -> dict[str, Any]:
         """Return the scores of a part, and what belongs to them."""
@@ -188,7 +193,7 @@ class Run:
 
     def metrics(self) -> dict[str, Any]:
         """Return the pooled scores of a complete run, and what belongs to them."""
-        return read_json(self.file(METRICS))
+        return read_json(self.file(METRICS, remedy=f"est train --resume --out {quoted(self.path)} writes it again"))
 
     def halves(self) -> dict[str, dict[str, list[str]]]:
         """Return the ids that each fold learns from, chooses by and tests."""
@@ -201,7 +206,8 @@ class Run:
 
     def clips(self) -> Clips:
         """Return what stood behind each clip's id; nothing for a run of before 2026-11-29."""
-        return read_json(self.file(CLIPS)) if (self.path / CLIPS).exists() else {}
+        path = self.file(CLIPS)
+        return read_json(path) if path.exists() else {}
 
     @contextmanager
     def alone(self) -> Generator[None]:
@@ -233,23 +239,51 @@ class Run:
         """Mark the run as complete, with the digests of its files."""
         from ...encoders.weights import BACKBONE  # loads torch, which nothing else here needs
 
-        names = [CONFIG, FOLDS, CLIPS, METRICS, *TABLES, *PICTURES, SUMMARY]
+        names = [CONFIG, FOLDS, CLIPS, *POOLED]
         names += [f"{PARTS}/{part}/{name}" for part in self.parts for name in (*OF_PARTS, BACKBONE)]
         return self._with({**self.facts, "complete": True, FILES: digests_of(self.path, names)})
 
-    def verify(self) -> list[str]:
-        """Compare every file with its digest; return what is wrong, a line each."""
-        return [
-            f"{name} is missing" if not (self.path / name).is_file() else f"{name} does not match its checksum"
-            for name, digest in self.digests.items()
-            if not (self.path / name).is_file() or digest_of(self.path / name) != digest
-        ]
+    def verify(self, names: Iterable[str] | None = None) -> dict[str, str]:
+        """Compare files with their digests, by default all; return by name what is wrong."""
+        wrong = {}
+        for name in self.digests if names is None else (name for name in names if name in self.digests):
+            if not (self.path / name).is_file():
+                wrong[name] = f"{name} is missing"
+            elif digest_of(self.path / name) != self.digests[name]:
+                wrong[name] = f"{name} does not match its checksum"
+        return wrong
 
     def reopen(self) -> Self:
-        """Mark a run of which a part was removed as unfinished: its files change again."""
-        if not self.facts["complete"]:
+        """Mark a run of which something is made again as unfinished; what stays must be as it was, and keeps its digests."""
+        if not self.digests and not self.facts["complete"]:
             return self
-        return self._with({name: value for name, value in self.facts.items() if name != FILES} | {"complete": False})
+        kept = [name for name in self.digests if name not in POOLED and self._stays(name)]
+        if wrong := self.verify(kept):
+            folders = sorted({quoted(self.part(name.split("/")[1])) for name in wrong if self._of_a_part(name)})
+            again = f", or rm -r {' '.join(folders)} and the same command again" * all(map(self._of_a_part, wrong))
+            raise EstError(
+                f"{self.path} cannot be resumed: {some(wrong.values(), joint='; ')}.",
+                remedy=f"restore {'it' if len(wrong) == 1 else 'them'}{again}",
+            )
+        return self._with({**self.facts, "complete": False, FILES: {name: self.digests[name] for name in kept}})
+
+    def without_checkpoints(self) -> Self:
+        """Remove the checkpoints, of a run that is only scored; their digests go first."""
+        names = {f"{PARTS}/{part}/{CHECKPOINT}" for part in self.parts}
+        run = self
+        if names & self.digests.keys():
+            left = {name: digest for name, digest in self.digests.items() if name not in names}
+            run = self._with({**self.facts, FILES: left})
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+        return run
+
+    def _of_a_part(self, name: str) -> bool:
+        return name.startswith(f"{PARTS}/")
+
+    def _stays(self, name: str) -> bool:
+        """Return whether a file is none of a part that is trained again."""
+        return not self._of_a_part(name) or (self.path / PARTS / name.split("/")[1] / RESULT).is_file()
 
     def _with(self, facts: dict[str, Any]) -> Self:
         write_json(self.path / FACTS, with_digest(facts))

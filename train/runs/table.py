@@ -186,7 +186,7 @@ def _verified(row: Row) -> Row:
     except EstError as error:  # damaged meanwhile
         return replace(row, status="damaged", problem=error.message)
     if problems:
-        return replace(row, status="damaged", problem="; ".join(problems))
+        return replace(row, status="damaged", problem="; ".join(problems.values()))
     return replace(row, files=1 + len(run.digests) if run.digests else None)  # run.json is the one more
 
 

@@ -6,10 +6,10 @@ import json
 import shutil
 
 import pytest
-from train_samples import learning_cache, tiny_config, without_digests
+from train_samples import Recorder, learning_cache, tiny_config, without_digests
 
 from est.cli import main
-from est.errors import EstError
+from est.errors import EstError, UsageError
 from est.train import ProtocolConfig, Run, evaluate, fit
 from est.train.results.predictions import Predictions
 from est.train.runs.run import FACTS, RESULT
@@ -20,7 +20,7 @@ from est.train.runs.table import list_runs, verify_runs
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digests")
     cache = learning_cache(folder / "c.zarr", 24)
-    fit(cache, folder / "run", tiny_config(epochs=1, protocol=ProtocolConfig(kind="kfold", folds=2)))
+    fit(cache, folder / "run", tiny_config(epochs=2, protocol=ProtocolConfig(kind="kfold", folds=2)))
     return folder / "run"
 
 
@@ -60,6 +60,47 @@ def test_a_changed_file_of_a_part_is_refused_and_trained_again(run, name):
     shutil.rmtree(run / "parts" / "fold2")
     again = fit(None, run, resume=True).run
     assert verify_runs(list_runs(run))[0].files == 1 + len(again.digests)
+
+
+def test_what_stays_is_as_it_was_when_a_part_is_trained_again(run):
+    """Else damage of other parts would get a digest of its own."""
+    shutil.rmtree(run / "parts" / "fold2")
+    before = (run / FACTS).read_bytes()
+    for name in ("predictions.csv", "checkpoint.safetensors"):
+        whole = (run / "parts" / "fold1" / name).read_bytes()
+        flip(run / "parts" / "fold1" / name)
+        with pytest.raises(EstError, match=f"cannot be resumed: parts/fold1/{name} does not match") as refused:
+            fit(None, run, resume=True)
+        assert f"rm -r {run}/parts/fold1 and the same command again" in refused.value.remedy
+        assert (run / FACTS).read_bytes() == before
+        (run / "parts" / "fold1" / name).write_bytes(whole)
+    with pytest.raises(KeyboardInterrupt):
+        fit(None, run, resume=True, watch=Recorder(1))
+    flip(run / "parts" / "fold1" / "result.json")
+    with pytest.raises(EstError, match=r"cannot be resumed: parts/fold1/result\.json"):
+        fit(None, run, resume=True)
+    shutil.rmtree(run / "parts" / "fold1")
+    assert not fit(None, run, resume=True).run.verify()
+
+
+def test_a_damaged_table_is_written_again(run):
+    before = (run / "metrics.json").read_bytes()
+    with pytest.raises(UsageError, match="is complete"):
+        fit(None, run, resume=True)
+    flip(run / "metrics.json")
+    (run / "summary.md").unlink()
+    (row,) = list_runs(run)
+    assert (row.status, "metrics.json does not match" in row.problem) == ("damaged", True)
+    assert not fit(None, run, resume=True).run.verify()
+    assert (run / "metrics.json").read_bytes() == before
+    assert (run / "summary.md").is_file()
+
+
+@pytest.mark.parametrize("name", ["clips.json", "folds.json", "parts/fold1/history.jsonl"])
+def test_a_file_that_is_gone_is_no_older_run(run, name):
+    (run / name).unlink()
+    with pytest.raises(EstError, match=f"{name} is missing"):
+        (opened := Run.open(run)).halves(), opened.clips(), opened.history("fold1")
 
 
 def test_every_file_is_verified(run, capsys):
