@@ -80,8 +80,15 @@ def stop_local(place: Place, manifest: Manifest) -> list[str]:
     return [path.name for path in locks if _stop_holder(path)]
 
 
+def held_elsewhere(place: Place, manifest: Manifest) -> list[str]:
+    """Name the other machines whose processes work on parts, or start them."""
+    locks = [place.starter, *(place.held(number) for number in (*range(manifest.parts), LAST))]
+    holders = [holder_of(path) for path in locks if writer_of(path) is not None]
+    return sorted({one.host for one in holders if one is not None} - {socket.gethostname()})
+
+
 def _stop_holder(path: Path) -> bool:
-    """Stop the process of this machine that holds the lock of a path; say whether there is one."""
+    """Stop the process of this machine that holds the lock of a path; return whether there is one."""
     for _ in range(PATIENCE):
         if writer_of(path) is None:
             return False

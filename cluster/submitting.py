@@ -15,7 +15,7 @@ from ..errors import EstError, UsageError, counted, expect_choice, expect_range,
 from ..inputs.given import as_found
 from ..inputs.input import FoundInputs
 from ..inputs.pathrule import NONE
-from .local import run_local, stop_local
+from .local import held_elsewhere, run_local, stop_local
 from .manifest import ExtractManifest, made_nothing
 from .parts import Manifest, is_done, read_manifest, run_part
 from .place import LAST, Place, holding, named
@@ -140,7 +140,13 @@ def cancel(out: Path | str) -> list[str]:
         from .slurm.arrays import cancel_slurm
 
         cancel_slurm(queue, found)
-    return sorted({*map(named, found), *stop_local(place, manifest)})
+    stopped = sorted({*map(named, found), *stop_local(place, manifest)})
+    if queue.engine != "slurm" and (hosts := held_elsewhere(place, manifest)):
+        raise EstError(
+            f"Parts of {place.out} are worked on by {some(hosts)}, which this machine cannot stop; here {len(stopped)} were stopped.",
+            remedy=f"est submit cancel {quoted(place.out)} on that machine",
+        )
+    return stopped
 
 
 def expect_engine(engine: str) -> None:

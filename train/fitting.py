@@ -38,7 +38,7 @@ from .models.registry import model_facts
 from .preparation import Prepared, expect_trainable, prepare
 from .provenance import describe_cache, describe_clips, describe_halves, describe_megc, expect_same, own_cache
 from .results.results import Results, collect
-from .runs.run import POOLED, Run, expect_free, latest_unfinished, new_path
+from .runs.run import Run, expect_free, latest_unfinished, new_path
 from .unfinished import clips_besides
 
 ELSEWHERE = "resume the run on a machine that computes in it, or start another --out with --precision fp32"
@@ -296,8 +296,8 @@ def _frame_rate(ready: Prepared) -> float:
 
 
 def _expect_resumable(run: Run, config: TrainConfig | None) -> None:
-    """Refuse a run that is complete, unless a file that is written from its parts is damaged, and settings that are not its own."""
-    if run.complete and not run.verify(POOLED):
+    """Refuse a run that is complete and whole, and settings that are not its own."""
+    if run.complete and not run.verify():
         raise UsageError(
             f"{run.path} is complete.", remedy=f"est evaluate {quoted(run.path)}, or est train without --resume"
         )

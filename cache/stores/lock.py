@@ -55,6 +55,7 @@ class WriterLock:
             try:
                 self._lock(descriptor)
                 if self._is_current(descriptor):
+                    self._take_name_away(descriptor)
                     self._expect_locks_that_work()
                     self._sign(descriptor)
                     self._descriptor = descriptor
@@ -133,9 +134,13 @@ class WriterLock:
             remedy="write to a local disk, and copy it when it is done",
         )
 
-    def _sign(self, descriptor: int) -> None:
+    def _take_name_away(self, descriptor: int) -> None:
+        """Remove the name of a holder that died at once: who asks whom to stop must not find it."""
         holder = _holder(descriptor)
         self.stale = None if holder is None else str(holder)
+        os.ftruncate(descriptor, 0)
+
+    def _sign(self, descriptor: int) -> None:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now}).encode(), 0)

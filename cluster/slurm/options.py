@@ -64,6 +64,8 @@ class SlurmOptions:
         for key, value in more.items():
             self._expect_passed_on(key, value)
         sizes = {"--mem ": self.mem, **{f"--slurm {key}=": more.get(key) for key in MEMORY}}
+        if self.mem is not None and not re.fullmatch(r"\d{1,9}[KMGTkmgt]?", self.mem):
+            raise UsageError(f"--mem is a number with K, M, G or T, found {self.mem!r}.", remedy="--mem 16G")
         for option, size in sizes.items():
             if size is not None and re.fullmatch(r"\d{1,9}", size) and 0 < int(size) < LEAST_MEM:
                 raise UsageError(

@@ -80,7 +80,8 @@ def report(
     else:
         from ...report.runpage.page import run_page
 
-        written = run_page(paths, out, faces=faces, paths=full_paths, cache=cache, overwrite=overwrite)
+        with screen.watching() as watch:
+            written = run_page(paths, out, faces=faces, paths=full_paths, cache=cache, overwrite=overwrite, watch=watch)
     screen.result({"page": str(written), "bytes": written.stat().st_size}, f"page: {written}")
     if open_page:
         import webbrowser

@@ -61,8 +61,12 @@ def verified(rows: Sequence[Row]) -> list[str]:
     unfinished = [row.name for row in rows if row.status in ("training", "unfinished")]
     damaged = sum(row.status == "damaged" for row in rows)
     files = counted(sum(row.files or 0 for row in known), "file")
+    again = (
+        "est train --resume --out RUN writes damaged tables of it again, and says how a damaged part is trained again"
+    )
     return [
         f"verified: {files} of {counted(len(known), 'run')} match their checksums, {damaged} damaged",
+        *([again] if damaged else []),
         *([f"without checksums, of before 2026-11-30: {some(without)}"] if without else []),
         *([f"not complete, so without checksums yet: {some(unfinished)}"] if unfinished else []),
     ]

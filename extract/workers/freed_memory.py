@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 def returning_freed_memory(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Let a function give freed memory back when it has ended, however it ended; its own variables are freed by then."""
+    """Let a function give freed memory back when it ends: by then its variables are freed, too, unless a traceback keeps them."""
 
     @wraps(function)
     def returning(*positional: Parameters.args, **named: Parameters.kwargs) -> Result:

@@ -99,6 +99,7 @@ def export_run(
     partial, card_partial = (one.with_name(f".{one.name}{PARTIAL}") for one in (out, beside))
     disk = Disk()
     with _writing(out, [partial, card_partial]):
+        expect_free(out, form, overwrite=overwrite)  # once more: another export may have ended meanwhile
         write(partial, graph, example, form, about, title=run.config.model.title)
         checks = _verify(run, part, graph, example, partial, form, cache, model, watch)
         digest, size = _digest(partial), partial.stat().st_size
@@ -118,20 +119,26 @@ def _writing(out: Path, partial: Sequence[Path]) -> Generator[None]:
     """
     with _in_words(out):
         Disk().make_folder(out.parent)
-        descriptor = os.open(partial[0], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = _locked(partial[0], out)
     try:
         with _in_words(out):
-            if not lock(descriptor):
-                raise EstError(
-                    f"{out} is being exported by another process.", remedy="wait for it, or --out another file"
-                )
-            try:
-                yield
-            finally:
-                for path in (*partial, *(one.with_name(one.name + PARTIAL) for one in partial)):
-                    with suppress(OSError):  # what forbids to write may forbid to remove: the first reason counts
-                        path.unlink(missing_ok=True)
+            yield
     finally:
+        for path in (*partial, *(one.with_name(one.name + PARTIAL) for one in partial)):
+            with suppress(OSError):  # what forbids to write may forbid to remove: the first reason counts
+                path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _locked(partial: Path, out: Path) -> int:
+    """Open an unfinished file and lock it; another export that ended at this moment has taken the file of that name with it."""
+    while True:
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if not lock(descriptor):
+            os.close(descriptor)
+            raise EstError(f"{out} is being exported by another process.", remedy="wait for it, or --out another file")
+        if partial.exists() and os.path.samestat(os.fstat(descriptor), os.stat(partial)):
+            return descriptor
         os.close(descriptor)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...cache.watch import Watch
 from ...errors import UsageError, counted
 from ...train.results.compare import PERMUTED_LABELS
 from ..output import expect_free, write_output
@@ -41,10 +42,12 @@ def run_page(
     paths: bool = False,
     cache: Path | str | None = None,
     overwrite: bool = False,
+    watch: Watch | None = None,
 ) -> Path:
     """Write the page of a run, or of several, compared, as one HTML file.
 
-    `faces` puts crops of the hardest clips into it, `paths` the folders of files; `cache` is where the run's cache is now.
+    `faces` puts crops of the hardest clips into it, `paths` the folders of files; `cache` is where the run's cache is now. `watch` is
+    warned of runs that are not complete or damaged, as the page says, too.
 
     >>> est.run_page("runs/first", "run.html", overwrite=True).name
     'run.html'
@@ -54,6 +57,9 @@ def run_page(
     if not runs:
         raise UsageError("Which run?", remedy="est report RUN; est runs lists them")
     opened = [open_for_page(one) for one in runs]
+    for one in opened:
+        if one.problem and watch is not None:
+            watch.warn(f"{one.path}: {one.problem}{f' Try: {one.remedy}' if one.remedy else ''}")
     if len(opened) > 1:
         if faces or cache is not None:
             raise UsageError(

@@ -248,6 +248,8 @@ def test_what_is_asked_of_slurm():
         SlurmOptions(mem="16")
     assert small.value.remedy == "--mem 16G"
     assert [SlurmOptions(mem=text).mem for text in ("16G", "4000", "0")] == ["16G", "4000", "0"]
+    with pytest.raises(UsageError, match="--mem is a number with K, M, G or T, found"):
+        SlurmOptions(mem="lots")
     with pytest.raises(UsageError, match="KEY=VALUE"):
         read_more(["long queue"])
 

@@ -329,9 +329,7 @@ def test_runs_of_an_audit_are_whole_and_permuted_ones_are_trained_by_an_audit_al
     part = out / "permuted" / "01" / "parts" / "fold1"
     whole = (part / "predictions.csv").read_bytes()
     (part / "predictions.csv").write_bytes(whole.replace(b"0", b"1", 1))
-    found = refused(cache, out, permutations=2)
-    assert "predictions.csv does not match its checksum" in found.message
-    assert found.remedy.endswith(f"rm -r {part} and the same est audit again")
+    assert refused(cache, out, permutations=2).remedy.endswith(f"rm -r {part} and the same est audit again")
     shutil.rmtree(part)
     with pytest.raises(UsageError, match="its labels were permuted"):  # on those of the cache
         fit(None, out / "permuted" / "01", resume=True)

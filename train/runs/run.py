@@ -90,10 +90,13 @@ class Run:
     def open(cls, path: Path | str) -> Self:
         """Open a run."""
         path = Path(path)
-        if not (path / FACTS).is_file() or not (path / CONFIG).is_file():
+        missing = [name for name in (FACTS, CONFIG) if not (path / name).is_file()]
+        if len(missing) == 2 or (missing == [FACTS] and not (path / PARTS).is_dir()):
             raise UsageError(
                 f"{path} is not a run: it has no {FACTS} and {CONFIG}.", remedy="give the folder that est train made"
             )
+        if missing:
+            raise EstError(f"{path / missing[0]} is missing.", remedy=RESTORE)
         facts = read_json(path / FACTS)
         if facts.get("format") != FORMAT or facts.get("version") != VERSION:
             raise EstError(

@@ -170,10 +170,10 @@ def _opened(run: Run, name: str, begun: datetime) -> Row:
 
 
 def verify_runs(rows: Sequence[Row], watch: Watch | None = None) -> list[Row]:
-    """Compare all files of complete runs with their checksums: a run with a file that differs is damaged."""
+    """Compare all files with their checksums, where a run has some: one with a file that differs or is gone is damaged."""
     found: list[Row] = []
     for row in rows:
-        found.append(_verified(row) if row.status == "complete" else row)
+        found.append(row if row.status == "damaged" else _verified(row))
         if watch is not None:
             watch.progress(Progress(what="Verifying", unit="runs", done=len(found), total=len(rows)))
     return found
@@ -187,6 +187,8 @@ def _verified(row: Row) -> Row:
         return replace(row, status="damaged", problem=error.message)
     if problems:
         return replace(row, status="damaged", problem="; ".join(problems.values()))
+    if row.status != "complete":
+        return row
     return replace(row, files=1 + len(run.digests) if run.digests else None)  # run.json is the one more
 
 

@@ -134,6 +134,24 @@ def test_a_run_of_before_has_none_and_one_that_is_not_complete_not_yet(run, tmp_
     assert "not complete, so without checksums yet: half" in said.out
 
 
+def test_a_part_that_is_gone_or_half_a_run_is_damage(run, capsys):
+    (run / "parts" / "fold2" / RESULT).unlink()
+    status, said = est("runs", run.parent, "--verify", capsys=capsys)
+    assert status == 1
+    assert "one: parts/fold2/result.json is missing" in said.out
+    assert "est train --resume --out RUN" in said.out
+    (run / "config.toml").unlink()
+    with pytest.raises(EstError, match=r"config\.toml is missing"):
+        Run.open(run)
+
+
+def test_a_damaged_part_of_a_complete_run_is_named_by_its_resume(run):
+    flip(run / "parts" / "fold2" / "predictions.csv")
+    with pytest.raises(EstError, match="cannot be resumed: parts/fold2/predictions") as refused:
+        fit(None, run, resume=True)
+    assert f"rm -r {run}/parts/fold2" in refused.value.remedy
+
+
 def test_what_is_removed_from_the_facts_is_missed(run):
     facts = json.loads((run / FACTS).read_text(encoding="utf-8"))
     del facts["digest"]
