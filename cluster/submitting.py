@@ -126,7 +126,12 @@ def retry(
             remedy=f"est submit extract with the same options, which does; or est submit status {quoted(place.out)}",
         )
     queue = read_queue(place)
-    queue = replace(queue, engine=engine or queue.engine or "local", options=slurm or queue.options)
+    if not engine and not queue.engine:
+        raise UsageError(
+            f"Nothing of {place.out} was handed to an engine yet: its scripts were printed, or Slurm refused the jobs.",
+            remedy=f"est submit retry {quoted(place.out)} --engine slurm; or --engine local, which works on this machine",
+        )
+    queue = replace(queue, engine=engine or queue.engine, options=slurm or queue.options)
     expect_engine(queue.engine)
     return go_on(place, queue, max_parallel=max_parallel, watch=watch or Watch())
 

@@ -194,6 +194,11 @@ def slurm_options(
 def take_slurm(options: dict[str, Any], *, engine: StrEnum, printing: bool = False) -> SlurmOptions:
     """Take the options of Slurm out of those of a command; refuse them where Slurm does not do the work."""
     given = {name: options.pop(name) for name in OF_SLURM}
+    if printing and engine.value in ("local", "debug"):
+        raise UsageError(
+            f"--print prints scripts for Slurm, and --engine {engine.value} is asked for.",
+            remedy="leave out one of them",
+        )
     wrong = [f"--{name}" for name, value in given.items() if value is not None and name != "max_parallel"]
     if wrong and engine != Engines.slurm and not printing:
         raise UsageError(

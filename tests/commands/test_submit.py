@@ -67,7 +67,10 @@ def test_parts_by_hand(est, tmp_path, monkeypatch):
     assert est("submit", "merge", place.out, "--keep-shards")[:2] == (0, "done: 5 clips, 1 failure\n")
     assert est("submit", "work", place.out, "--part", "7")[0] == 2
     assert est("submit", "cancel", place.out)[:2] == (0, "nothing was queued or running\n")
-    status, out, _ = est("submit", "retry", place.out)
+    status, _, err = est("submit", "retry", place.out)
+    assert status == 2, "the parts were done by hand: of no engine is known that it should do more"
+    assert f"try: est submit retry {place.out} --engine slurm; or --engine local" in err
+    status, out, _ = est("submit", "retry", place.out, "--engine", "local")
     assert status == 3, "an input failed"
     assert "est cache ls" in out
     assert "failed 0: " in out
@@ -150,6 +153,7 @@ def test_a_retry_keeps_the_options_of_then(est, tmp_path, monkeypatch):
         (["--size", "9999"], "--size goes from 32 to 1024"),
         (["--shards", "0", "--engine", "debug"], "--shards"),
         (["--print", "--time", "soon"], "--time is minutes"),
+        (["--print", "--engine", "local"], "--print prints scripts for Slurm"),
     ],
 )
 def test_wrong_lines_write_nothing(est, tmp_path, monkeypatch, words, expected):
