@@ -31,7 +31,6 @@ WorkersNumber = Annotated[
 KeepShards = Annotated[
     bool, typer.Option("--keep-shards", help="Do not remove the shards.", rich_help_panel=OUTPUT.rare)
 ]
-STARTER = "starter"  # among what was stopped
 COUNTED = ("clips", "frames", "failures", "trials")  # of what a part has made
 
 command(app, "extract")(extract)
@@ -75,10 +74,12 @@ def retry(screen: Screen, *, out: OutArgument, engine: EngineAgain = None, **opt
 @examples("est submit cancel cache.zarr", "est submit cancel cache.zarr --json")
 def cancel(screen: Screen, *, out: OutArgument) -> int:
     """Stop what is queued or runs; what is done stays. est submit retry resumes."""
+    from ...cluster.place import Place
     from ...cluster.submitting import cancel as cancel_parts
 
     stopped = cancel_parts(out)
-    told = ["the process that starts the parts" if name == STARTER else name for name in stopped]
+    starter = Place(out).starter.name
+    told = ["the process that starts the parts" if name == starter else name for name in stopped]
     screen.result({"cancelled": stopped}, f"stopped: {some(told, 20)}" if told else "nothing was queued or running")
     return 0
 
