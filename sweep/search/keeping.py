@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from ...cache.stores.disk import PARTIAL
 from ...errors import EstError
 from ...train.config.config import TrainConfig
 from ...train.config.configfile import to_flat
@@ -38,6 +39,10 @@ def keep_best(out: Path, trial: Trial, number: int) -> None:
                 "epoch": training.epoch,
             }
             save_checkpoint(folder / f"{trial.asked.number:04d}-{place + 1}.safetensors", tensors, meta)
+    for path in folder.glob(
+        f"*.safetensors{PARTIAL}"
+    ):  # of a trial that could not be kept; the caller holds the lock of the sweep
+        path.unlink(missing_ok=True)
     for path in folder.glob("*.safetensors"):
         if int(path.name.partition("-")[0]) not in best:
             path.unlink(missing_ok=True)

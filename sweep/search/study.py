@@ -149,6 +149,11 @@ class Study:
                 return True
             return trial.should_prune()
 
+    def note(self, trial: Trial, name: str, fact: Any) -> None:
+        """Record something of a trial."""
+        with _reaching():
+            trial.set_user_attr(name, fact)
+
     def tell(self, trial: Trial, state: State, value: float | None = None, **facts: Any) -> None:
         """End a trial; one that another process has taken over is that process's to end."""
         found = optuna()
@@ -205,12 +210,15 @@ class Study:
     def _try_again(self, identity: int, number: int, params: Mapping[str, Any]) -> bool:
         """Fail a trial as interrupted, and put its settings before the others; False where another process has ended it."""
         found = optuna()
+        point = self.study._storage.get_trial(identity).system_attrs.get(
+            "fixed_params", {}
+        )  # none of it may be drawn yet
         try:
             self.study._storage.set_trial_user_attr(identity, "interrupted", True)
             self.study.tell(number, state=found.trial.TrialState.FAIL)
         except (ValueError, found.exceptions.UpdateFinishedTrialError):
             return False
-        self.study.enqueue_trial(dict(params))
+        self.study.enqueue_trial({**point, **params})
         return True
 
     @property

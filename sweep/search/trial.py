@@ -195,5 +195,5 @@ def begin_trial(
         training.trial = trial
         training.begin()
         trial.trainings.append(training)
-    asked.set_user_attr("epochs", config.loop.epochs)
+    trial.study.note(asked, "epochs", config.loop.epochs)
     return trial
