@@ -76,15 +76,18 @@ def run_local(place: Place, manifest: Manifest, *, max_parallel: int | None, wat
 
 def stop_local(place: Place, manifest: Manifest) -> list[str]:
     """Stop the processes of this machine that work on parts, and the one that starts them; return the names of their locks."""
-    locks = [place.starter, *(place.held(number) for number in (*range(manifest.parts), LAST))]
-    return [path.name for path in locks if _stop_holder(path)]
+    return [path.name for path in _locks(place, manifest) if _stop_holder(path)]
 
 
 def held_elsewhere(place: Place, manifest: Manifest) -> list[str]:
     """Name the other machines whose processes work on parts, or start them."""
-    locks = [place.starter, *(place.held(number) for number in (*range(manifest.parts), LAST))]
-    holders = [holder_of(path) for path in locks if writer_of(path) is not None]
+    holders = [holder_of(path) for path in _locks(place, manifest) if writer_of(path) is not None]
     return sorted({one.host for one in holders if one is not None} - {socket.gethostname()})
+
+
+def _locks(place: Place, manifest: Manifest) -> list[Path]:
+    """Return what the processes that work on parts, or start them, hold the locks of."""
+    return [place.starter, *(place.held(number) for number in (*range(manifest.parts), LAST))]
 
 
 def _stop_holder(path: Path) -> bool:
