@@ -171,7 +171,7 @@ def holding(path: Path, what: str) -> Generator[None]:
         reason = error.message.partition(" being written ")[2] or error.message
         raise CacheLocked(
             f"{what} is under way already, {reason}", remedy="wait for it; or est submit cancel, which ends it in order"
-        ) from None  # that of the lock names a file that nobody asked for
+        ) from None  # the message of the lock names its own file, which the user does not know
     try:
         yield
     finally:

@@ -41,7 +41,7 @@ def submission_parsers(folder: Path) -> Iterator[Parser]:
     write_json(place.computation, asdict(Computing(precision="fp32", engine="torch")))
     of_sweep = json.dumps(asdict(SweepComputing(device="cpu", threads=1, precision="fp32")))
     starter = WriterLock(place.starter)
-    starter.acquire()  # else nobody looks at what is in it
+    starter.acquire()  # a lock that nobody holds is not read
     more = {place.queue: [jobs.encode()], place.computation: [of_sweep.encode()]}
     for path, read in (
         (place.manifest, lambda _: read_submission(place.out)),

@@ -153,7 +153,7 @@ def writer_of(cache: Path) -> str | None:
 
 
 def holder_of(path: Path) -> Holder | None:
-    """Return who holds the lock of a path right now; None where nobody does, and where its file does not say who."""
+    """Return who holds the lock of a path now; None if nobody does, or if its file does not name the holder."""
     is_held, holder = _looked_up(path)
     return holder if is_held else None
 

@@ -9,7 +9,6 @@ import socket
 from dataclasses import asdict
 
 import pytest
-from cluster_samples import planned, use_fakes
 
 from est.cache.stores.lock import WriterLock
 from est.cluster import local
@@ -22,12 +21,6 @@ from est.cluster.slurm.queue import Queue, write_queue
 from est.cluster.status import read_submission
 from est.cluster.submitting import cancel
 from est.errors import EstError
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    use_fakes(monkeypatch)
-    return planned(tmp_path)
 
 
 def test_files_that_are_damaged_or_of_another_version_are_errors_with_a_remedy(place):

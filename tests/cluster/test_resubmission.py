@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cache_samples import make_clip, sample_recipes
-from cluster_samples import CONFIG, make_files, planned, use_fakes
+from cluster_samples import CONFIG, make_files, planned, use_fakes, videos
 
 from est.cache import CacheWriter, open_cache
 from est.cache.clip import Source
@@ -31,16 +31,6 @@ from est.errors import CacheDamaged, CacheError, EstError, UsageError
 from est.inputs.input import FoundInputs, Input
 
 BF16, FP32 = (Computing(precision=name, engine="torch") for name in ("bf16", "fp32"))
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    use_fakes(monkeypatch)
-    return planned(tmp_path)
-
-
-def videos(place):
-    return place.out.parent / "videos"
 
 
 def again(place, **more):

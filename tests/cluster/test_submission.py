@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cluster_samples import CONFIG, FakeJob, fake_shard, make_files, planned, use_fakes
+from cluster_samples import CONFIG, FakeJob, fake_shard, make_files, planned, use_fakes, videos
 
 from est.cache import open_cache
 from est.cache.watch import Watch
@@ -32,16 +32,6 @@ from est.cluster.submitting import _failed, cancel, expect_engine, retry, submit
 from est.commands.submitting.submissionpage import page
 from est.errors import CacheLocked, EstError, NoLocks, RecipeMismatch, UsageError
 from est.inputs.input import failure_at
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    use_fakes(monkeypatch)
-    return planned(tmp_path)
-
-
-def videos(place):
-    return place.out.parent / "videos"
 
 
 def again(place, **changes):

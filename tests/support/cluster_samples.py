@@ -118,3 +118,8 @@ def use_fakes(monkeypatch, name: str = "") -> None:
     monkeypatch.setattr(possible, "load_weights", functools.cache(possible.load_weights))
     monkeypatch.setattr(local, "STEP", 0.02)
     work_as_told()
+
+
+def videos(place):
+    """Return the folder of the videos of a submission that was planned here."""
+    return place.out.parent / "videos"

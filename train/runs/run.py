@@ -262,8 +262,8 @@ class Run:
             return self
         kept = [name for name in self.digests if name not in POOLED and self._stays(name)]
         if wrong := self.verify(kept):
-            folders = sorted({quoted(self.part(name.split("/")[1])) for name in wrong if self._of_a_part(name)})
-            again = f", or rm -r {' '.join(folders)} and the same command again" * all(map(self._of_a_part, wrong))
+            folders = sorted({quoted(self.part(name.split("/")[1])) for name in wrong if _is_of_a_part(name)})
+            again = f", or rm -r {' '.join(folders)} and the same command again" * all(map(_is_of_a_part, wrong))
             raise EstError(
                 f"{self.path} cannot be resumed: {some(wrong.values(), joint='; ')}.",
                 remedy=f"restore {'it' if len(wrong) == 1 else 'them'}{again}",
@@ -281,16 +281,17 @@ class Run:
             (self.path / name).unlink(missing_ok=True)
         return run
 
-    def _of_a_part(self, name: str) -> bool:
-        return name.startswith(f"{PARTS}/")
-
     def _stays(self, name: str) -> bool:
         """Return whether a file is none of a part that is trained again."""
-        return not self._of_a_part(name) or (self.path / PARTS / name.split("/")[1] / RESULT).is_file()
+        return not _is_of_a_part(name) or (self.path / PARTS / name.split("/")[1] / RESULT).is_file()
 
     def _with(self, facts: dict[str, Any]) -> Self:
         write_json(self.path / FACTS, with_digest(facts))
         return type(self)(path=self.path, config=self.config, facts=facts)
+
+
+def _is_of_a_part(name: str) -> bool:
+    return name.startswith(f"{PARTS}/")
 
 
 def expect_free(path: Path) -> None:
